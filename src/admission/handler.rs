@@ -1,0 +1,106 @@
+//! The table of handlers: what is reviewed at which path. Routes, metrics and the check that the
+//! manifests agree are fed from it.
+
+use super::answer::Answer;
+use super::request::{Operation, Request};
+use super::subject::{Subject, Unreadable};
+use super::{locations, pods, restores};
+use crate::decision::{Code, FieldPath, Finding, Judged, Policy, Report, Rule, Severity};
+
+/// One path of the webhook.
+#[derive(Debug)]
+pub struct Handler {
+    /// The URL path.
+    pub path: &'static str,
+    /// The API group of what is reviewed; empty for the core group.
+    pub group: &'static str,
+    /// The resource, in lower-case plural.
+    pub resource: &'static str,
+    /// The operations that are reviewed; others are allowed.
+    pub operations: &'static [Operation],
+    /// Whether the answer may change the object.
+    pub mode: Mode,
+    /// Reads the object.
+    pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable>,
+}
+
+/// Whether an answer may change the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It may change it; an object that cannot be read is left alone.
+    Mutate,
+    /// It may refuse it; an object that cannot be read is refused.
+    Validate,
+}
+
+/// All handlers.
+pub static HANDLERS: [&Handler; 3] = [&locations::HANDLER, &restores::HANDLER, &pods::HANDLER];
+
+static UNREADABLE: Rule = Rule {
+    id: "VT000",
+    title: "object cannot be read",
+    about: "A field that we read has another type than Velero's own schema gives it.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: true,
+};
+
+/// All rules, in the order of their ids.
+pub fn all_rules() -> Vec<&'static Rule> {
+    let mut rules: Vec<_> = [&UNREADABLE]
+        .into_iter()
+        .chain(crate::ca::rules::all())
+        .chain(crate::integrity::rules::all())
+        .collect();
+    rules.sort_by_key(|rule| rule.id);
+    rules
+}
+
+/// A request that was opened by its handler.
+pub enum Opened<'a> {
+    /// There is something to decide.
+    Subject(Box<dyn Subject + 'a>),
+    /// It is answered already.
+    Answered(Answer),
+    /// It is of a kind or an operation that is not ours; it is allowed and counted.
+    Foreign(Answer),
+}
+
+impl Handler {
+    /// Reads the object of `request`.
+    pub fn open<'a>(&self, request: &'a Request<'a>) -> Opened<'a> {
+        let ours = request.group == self.group
+            && request.resource == self.resource
+            && request.subresource.is_empty()
+            && self.operations.contains(&request.operation);
+        if !ours {
+            return Opened::Foreign(Answer::allow(request));
+        }
+        match (self.read)(request) {
+            Ok(subject) => Opened::Subject(subject),
+            Err(unreadable) => Opened::Answered(self.unreadable(request, &unreadable)),
+        }
+    }
+
+    fn unreadable(&self, request: &Request<'_>, unreadable: &Unreadable) -> Answer {
+        let message = format!("the {} cannot be read: {unreadable}", request.kind);
+        let finding = Finding::new(
+            &UNREADABLE,
+            FieldPath::default().field("object"),
+            "",
+            message,
+            "give the field the type that the CRD describes",
+        );
+        let finding = if self.mode == Mode::Mutate {
+            finding.softened()
+        } else {
+            finding
+        };
+        let report = Report {
+            findings: vec![finding],
+            ..Report::default()
+        };
+        let judged = Judged::weigh(&report, &Policy::default());
+        Answer::of(request, self.mode, &judged, &report)
+    }
+}

@@ -1,0 +1,14 @@
+//! The admission protocol: bytes of an AdmissionReview in, bytes of an answer out.
+
+mod answer;
+mod handler;
+mod locations;
+mod pods;
+mod request;
+mod restores;
+mod subject;
+
+pub use answer::{Answer, Decision, failure};
+pub use handler::{HANDLERS, Handler, Mode, Opened, all_rules};
+pub use request::{API_VERSION, BadReview, Envelope, Operation, Request};
+pub use subject::{Subject, Unreadable};

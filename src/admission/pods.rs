@@ -1,0 +1,37 @@
+//! Mutation of Velero's Pods.
+
+use super::handler::{Handler, Mode};
+use super::request::{Operation, Request};
+use super::subject::{Subject, Unreadable};
+use crate::ca::inject;
+use crate::decision::{Context, Facts, Report};
+use crate::velero::pod::Pod;
+
+/// Injects the CA bundle into Velero's Pods.
+pub(super) static HANDLER: Handler = Handler {
+    path: "/mutate/pods",
+    group: "",
+    resource: "pods",
+    operations: &[Operation::Create],
+    mode: Mode::Mutate,
+    read,
+};
+
+fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable> {
+    let pod = serde_json::from_str(request.object.unwrap_or("{}"))?;
+    Ok(Box::new(Review {
+        namespace: request.namespace,
+        pod,
+    }))
+}
+
+struct Review<'a> {
+    namespace: &'a str,
+    pod: Pod<'a>,
+}
+
+impl Subject for Review<'_> {
+    fn decide(&self, facts: &Facts, _: Context<'_>) -> Report {
+        inject::decide(self.namespace, &self.pod, facts)
+    }
+}

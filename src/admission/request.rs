@@ -1,0 +1,183 @@
+//! The bytes of an AdmissionReview, read.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::velero::text::{Text, or_empty};
+
+/// The only version of the review that we speak.
+pub const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// An AdmissionReview's request. The objects in it are not looked into yet.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Identifies this review; the answer carries the same.
+    pub uid: &'a str,
+    /// The API group of the resource; empty for the core group.
+    pub group: &'a str,
+    /// The resource, in lower-case plural.
+    pub resource: &'a str,
+    /// The subresource; empty for none.
+    pub subresource: &'a str,
+    /// The kind.
+    pub kind: &'a str,
+    /// The object's name; empty while it is not generated yet.
+    pub name: &'a str,
+    /// The object's namespace.
+    pub namespace: &'a str,
+    /// What is done with it.
+    pub operation: Operation,
+    /// Who does it.
+    pub username: &'a str,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+    /// The object as it would be stored; none on DELETE.
+    pub object: Option<&'a str>,
+    /// The object as it is stored; none on CREATE.
+    pub old_object: Option<&'a str>,
+}
+
+/// What is done with the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `CONNECT`
+    Connect,
+    /// `CREATE`
+    Create,
+    /// `DELETE`
+    Delete,
+    /// `UPDATE`
+    Update,
+    /// One that this version does not know.
+    Unknown,
+}
+
+/// Why the bytes are no review that we can answer. Each is an HTTP 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReview {
+    /// No bytes at all.
+    #[error("the body is empty; an AdmissionReview of {API_VERSION} is expected")]
+    Empty,
+    /// Not JSON, or not the shape of a review.
+    #[error("the body is not an AdmissionReview: {0}")]
+    Malformed(String),
+    /// No `request`.
+    #[error("the AdmissionReview has no `request`")]
+    NoRequest,
+    /// No `request.uid`.
+    #[error("the AdmissionReview has no `request.uid`, so it cannot be answered")]
+    NoUid,
+    /// Another version of the review.
+    #[error("the AdmissionReview is of `{0}`; only {API_VERSION} is spoken here")]
+    Version(String),
+}
+
+/// The decoded envelope, which the [`Request`] borrows from.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope<'a> {
+    #[serde(borrow)]
+    api_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    request: Option<Wire<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
+    #[serde(borrow)]
+    kind: Option<Kind<'a>>,
+    #[serde(borrow)]
+    resource: Option<Resource<'a>>,
+    #[serde(borrow)]
+    sub_resource: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    namespace: Option<Text<'a>>,
+    #[serde(borrow)]
+    operation: Option<Text<'a>>,
+    #[serde(borrow)]
+    user_info: Option<UserInfo<'a>>,
+    dry_run: Option<bool>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_object: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    kind: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Resource<'a> {
+    #[serde(borrow)]
+    group: Option<Text<'a>>,
+    #[serde(borrow)]
+    resource: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct UserInfo<'a> {
+    #[serde(borrow)]
+    username: Option<Text<'a>>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Decodes `body`.
+    pub fn decode(body: &'a [u8]) -> Result<Self, BadReview> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(BadReview::Empty);
+        }
+        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(error.to_string()))
+    }
+
+    /// The request in it.
+    pub fn request(&self) -> Result<Request<'_>, BadReview> {
+        let version = or_empty(self.api_version.as_ref());
+        if version != API_VERSION || or_empty(self.kind.as_ref()) != "AdmissionReview" {
+            let kind = or_empty(self.kind.as_ref());
+            return Err(BadReview::Version(
+                format!("{version} {kind}").trim().to_owned(),
+            ));
+        }
+        let wire = self.request.as_ref().ok_or(BadReview::NoRequest)?;
+        let uid = or_empty(wire.uid.as_ref());
+        if uid.is_empty() {
+            return Err(BadReview::NoUid);
+        }
+        let resource = wire.resource.as_ref();
+        let kind = wire.kind.as_ref();
+        let user = wire.user_info.as_ref();
+        Ok(Request {
+            uid,
+            group: or_empty(resource.and_then(|resource| resource.group.as_ref())),
+            resource: or_empty(resource.and_then(|resource| resource.resource.as_ref())),
+            subresource: or_empty(wire.sub_resource.as_ref()),
+            kind: or_empty(kind.and_then(|kind| kind.kind.as_ref())),
+            name: or_empty(wire.name.as_ref()),
+            namespace: or_empty(wire.namespace.as_ref()),
+            operation: match or_empty(wire.operation.as_ref()) {
+                "CONNECT" => Operation::Connect,
+                "CREATE" => Operation::Create,
+                "DELETE" => Operation::Delete,
+                "UPDATE" => Operation::Update,
+                _ => Operation::Unknown,
+            },
+            username: or_empty(user.and_then(|user| user.username.as_ref())),
+            dry_run: wire.dry_run.unwrap_or(false),
+            object: wire.object.map(RawValue::get),
+            old_object: wire.old_object.map(RawValue::get),
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! Validation of Restores.
+
+use super::handler::{Handler, Mode};
+use super::request::{Operation, Request};
+use super::subject::{Subject, Unreadable};
+use crate::decision::{Context, Facts, Report};
+use crate::integrity::rules;
+use crate::velero::restore::Restore;
+
+/// Validates Restores.
+pub(super) static HANDLER: Handler = Handler {
+    path: "/validate/restores",
+    group: "velero.io",
+    resource: "restores",
+    operations: &[Operation::Create],
+    mode: Mode::Validate,
+    read,
+};
+
+fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable> {
+    let restore = serde_json::from_str(request.object.unwrap_or("{}"))?;
+    Ok(Box::new(Review {
+        namespace: request.namespace,
+        restore,
+    }))
+}
+
+struct Review<'a> {
+    namespace: &'a str,
+    restore: Restore<'a>,
+}
+
+impl Subject for Review<'_> {
+    fn decide(&self, facts: &Facts, context: Context<'_>) -> Report {
+        rules::judge(
+            self.namespace,
+            &self.restore,
+            facts,
+            context.policy.restores,
+        )
+    }
+}

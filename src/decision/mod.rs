@@ -1,0 +1,17 @@
+//! The words that every decision is made of: rules, findings, facts, reports, verdicts.
+
+mod facts;
+mod finding;
+mod policy;
+mod report;
+mod rule;
+mod verdict;
+
+pub use facts::{
+    Backup, Bundle, Fact, Facts, Key, Known, Lookup, Outcome, Reason, Secret, Stop, Trouble,
+};
+pub use finding::{FieldPath, Finding, Segment};
+pub use policy::{Context, Policy, PolicyError, RestoresMode};
+pub use report::Report;
+pub use rule::{Code, Rule, Severity};
+pub use verdict::{Judged, Verdict};

@@ -1,0 +1,152 @@
+//! What the operator chose, and the moment at which a decision is made.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use super::finding::Finding;
+use super::rule::{Rule, Severity};
+
+/// What a decision may know beyond the object and the facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What the operator chose.
+    pub policy: &'a Policy,
+    /// The moment of the decision, seconds since 1970.
+    pub now: i64,
+}
+
+/// What the operator chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    severities: BTreeMap<&'static str, Severity>,
+    /// What happens to a Restore whose backup nobody vouched for.
+    pub restores: RestoresMode,
+}
+
+/// What happens to a Restore whose backup nobody vouched for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestoresMode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is admitted with a warning.
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
+/// Why a policy could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// A rule's severity that nobody may change.
+    #[error(
+        "the severity of rule `{0}` cannot be changed: a bundle with this fault is useless or leaks a key"
+    )]
+    Fixed(String),
+    /// Not of the form `VT017=warn`.
+    #[error("`{0}` is not of the form `VT017=warn`, with `deny`, `warn` or `off`")]
+    Malformed(String),
+    /// No rule has this id.
+    #[error("there is no rule `{0}`; README lists them")]
+    NoRule(String),
+}
+
+impl Policy {
+    /// Changes a rule's severity, said as `VT017=warn`; `rules` are all there are.
+    pub fn set<'a>(
+        &mut self,
+        said: &str,
+        mut rules: impl Iterator<Item = &'a &'static Rule>,
+    ) -> Result<(), PolicyError> {
+        let (id, severity) = said
+            .split_once('=')
+            .ok_or_else(|| PolicyError::Malformed(said.to_owned()))?;
+        let severity = severity
+            .parse()
+            .map_err(|()| PolicyError::Malformed(said.to_owned()))?;
+        let rule = rules
+            .find(|rule| rule.id.eq_ignore_ascii_case(id))
+            .ok_or_else(|| PolicyError::NoRule(id.to_owned()))?;
+        if rule.fixed {
+            return Err(PolicyError::Fixed(rule.id.to_owned()));
+        }
+        self.severities.insert(rule.id, severity);
+        Ok(())
+    }
+
+    /// How severe `finding` is under this policy.
+    pub fn severity(&self, finding: &Finding) -> Severity {
+        let rule = finding.rule;
+        let severity = self
+            .severities
+            .get(rule.id)
+            .copied()
+            .unwrap_or(rule.severity);
+        severity.min(finding.ceiling)
+    }
+}
+
+impl FromStr for Severity {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "deny" => Ok(Self::Deny),
+            "warn" => Ok(Self::Warn),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Code, FieldPath};
+
+    static SOFT: Rule = Rule {
+        id: "VT998",
+        title: "soft",
+        about: "",
+        severity: Severity::Deny,
+        code: Code::Invalid,
+        fixed: false,
+    };
+    static HARD: Rule = Rule {
+        id: "VT999",
+        fixed: true,
+        ..SOFT_TEMPLATE
+    };
+    const SOFT_TEMPLATE: Rule = Rule {
+        id: "",
+        title: "hard",
+        about: "",
+        severity: Severity::Deny,
+        code: Code::Invalid,
+        fixed: false,
+    };
+    static RULES: [&Rule; 2] = [&SOFT, &HARD];
+
+    #[test]
+    fn a_severity_is_changed_but_never_above_the_findings_ceiling() {
+        let mut policy = Policy::default();
+        let finding = Finding::new(&SOFT, FieldPath::default(), "", "", "");
+        assert_eq!(policy.severity(&finding), Severity::Deny);
+        assert_eq!(policy.severity(&finding.clone().softened()), Severity::Warn);
+        policy.set("vt998=off", RULES.iter()).unwrap();
+        assert_eq!(policy.severity(&finding), Severity::Off);
+    }
+
+    #[test]
+    fn a_wrong_setting_says_what_is_wrong_with_it() {
+        let mut policy = Policy::default();
+        let mut said = |s: &str| policy.set(s, RULES.iter()).unwrap_err();
+        assert_eq!(said("VT999=warn"), PolicyError::Fixed("VT999".into()));
+        assert_eq!(said("VT123=warn"), PolicyError::NoRule("VT123".into()));
+        assert_eq!(said("VT998"), PolicyError::Malformed("VT998".into()));
+        assert_eq!(
+            said("VT998=loud"),
+            PolicyError::Malformed("VT998=loud".into())
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! A report: all that one pass over an object brought.
+
+use json_patch::PatchOperation;
+
+use super::facts::{Lookup, Reason, Stop};
+use super::finding::Finding;
+
+/// All that the checks of an object brought in one pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The problems.
+    pub findings: Vec<Finding>,
+    /// The facts to look up before the pass is repeated.
+    pub needs: Vec<Lookup>,
+    /// The facts that were looked up in vain.
+    pub unknowns: Vec<(Lookup, Reason)>,
+    /// What a mutating decision changes, add-only.
+    pub patch: Vec<PatchOperation>,
+    /// What is said to the person who asked although no rule was broken.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Adds a finding.
+    pub fn find(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Takes the result of a check: one that stopped leaves a need or an unknown behind.
+    pub fn take(&mut self, result: Result<(), Stop>) {
+        match result {
+            Ok(()) => {}
+            Err(Stop::Need(lookup)) => {
+                if !self.needs.contains(&lookup) {
+                    self.needs.push(lookup);
+                }
+            }
+            Err(Stop::Unknown(lookup, reason)) => {
+                if !self.unknowns.iter().any(|(known, _)| *known == lookup) {
+                    self.unknowns.push((lookup, reason));
+                }
+            }
+        }
+    }
+}

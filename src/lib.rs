@@ -1,0 +1,19 @@
+//! The admission webhook for Velero: CA trust for backup storage locations, and checksums before
+//! a restore.
+//!
+//! The modules are listed in the direction of their imports: each uses only those above it.
+//! Everything down to [`admission`] is pure: no I/O, clock, environment or log.
+
+pub mod names;
+
+pub mod decision;
+
+pub mod velero;
+
+pub mod ca;
+
+pub mod integrity;
+
+pub mod admission;
+
+pub mod sources;

@@ -1,0 +1,2 @@
+//! The `velero-trust` binary.
+fn main() {}

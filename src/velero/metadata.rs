@@ -1,0 +1,46 @@
+//! The part of `metadata` that we read.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::text::Text;
+
+/// The part of an object's `metadata` that we read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata<'a> {
+    /// `metadata.name`; empty while the API server has not generated it yet.
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    /// `metadata.generateName`.
+    #[serde(borrow)]
+    pub generate_name: Option<Text<'a>>,
+    /// `metadata.namespace`.
+    #[serde(borrow)]
+    pub namespace: Option<Text<'a>>,
+    /// `metadata.labels`.
+    #[serde(borrow)]
+    pub labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    /// `metadata.annotations`.
+    #[serde(borrow)]
+    pub annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
+}
+
+impl Metadata<'_> {
+    /// The label `key`.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        get(self.labels.as_ref(), key)
+    }
+
+    /// The annotation `key`.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        get(self.annotations.as_ref(), key)
+    }
+}
+
+fn get<'b>(map: Option<&'b BTreeMap<Text<'_>, Text<'_>>>, key: &str) -> Option<&'b str> {
+    map?.iter()
+        .find(|(name, _)| **name == *key)
+        .map(|(_, value)| &**value)
+}

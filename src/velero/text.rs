@@ -1,0 +1,38 @@
+//! Text borrowed from the bytes of a review.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde::Deserialize;
+
+/// A string that is borrowed where JSON holds no escapes.
+///
+/// A plain `Option<Cow<str>>` never borrows, even with `#[serde(borrow)]`; this newtype does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Text<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+/// The text, or the empty string where there is none.
+pub fn or_empty<'b>(text: Option<&'b Text<'_>>) -> &'b str {
+    text.map_or("", |text| text)
+}

@@ -1,0 +1,1 @@
+//! Everything that needs no Kubernetes: golden cases, HTTP and TLS on loopback, the CLI.

@@ -1,0 +1,2 @@
+//! Everything on the real servers.
+fn main() {}
