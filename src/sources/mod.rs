@@ -1,5 +1,9 @@
 //! Where facts come from: a cluster, or a folder of files.
 
+pub mod files;
+pub mod objects;
+pub mod yaml;
+
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 

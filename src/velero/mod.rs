@@ -2,6 +2,7 @@
 //!
 //! They hold only the fields we read, ignore all others, and take `null` for "not set".
 
+pub mod backup;
 pub mod bsl;
 pub mod metadata;
 pub mod pod;

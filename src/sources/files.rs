@@ -1,0 +1,148 @@
+//! A folder of YAML files in place of a cluster.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use futures::future::{BoxFuture, FutureExt as _, ready};
+
+use super::objects::{BadObjects, Objects, files};
+use super::{Limits, Source};
+use crate::decision::{Facts, Lookup};
+
+/// Answers look-ups from the files below some paths, which are read again when they change.
+#[derive(Debug)]
+pub struct Files {
+    paths: Vec<PathBuf>,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    objects: Arc<Objects>,
+    seen: Stamp,
+}
+
+/// What tells one state of the files from another without reading them.
+type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
+
+impl Files {
+    /// Reads the files below `paths`.
+    pub fn open(paths: Vec<PathBuf>) -> Result<Self, BadObjects> {
+        let seen = stamp(&paths)?;
+        let objects = Arc::new(Objects::read(&paths)?);
+        Ok(Self {
+            paths,
+            last: Mutex::new(Last { objects, seen }),
+        })
+    }
+
+    /// The objects as the files have them now. While the files are broken, as they were before.
+    pub fn objects(&self) -> Arc<Objects> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match stamp(&self.paths) {
+            Ok(seen) if seen == last.seen => {}
+            Ok(seen) => {
+                last.seen = seen;
+                match Objects::read(&self.paths) {
+                    Ok(objects) => last.objects = Arc::new(objects),
+                    Err(error) => tracing::error!(%error, "the objects stay as they were"),
+                }
+            }
+            Err(error) => tracing::error!(%error, "the objects stay as they were"),
+        }
+        Arc::clone(&last.objects)
+    }
+}
+
+impl Source for Files {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+        let objects = self.objects();
+        let mut facts = Facts::default();
+        for want in wants {
+            facts.insert(want.clone(), objects.resolve(want));
+        }
+        ready(facts).boxed()
+    }
+}
+
+fn stamp(paths: &[PathBuf]) -> Result<Stamp, BadObjects> {
+    let stamp = files(paths)?.into_iter().map(|path| {
+        let metadata = std::fs::metadata(&path).ok();
+        let modified = metadata
+            .as_ref()
+            .and_then(|metadata| metadata.modified().ok());
+        (
+            path,
+            modified,
+            metadata.map_or(0, |metadata| metadata.len()),
+        )
+    });
+    Ok(stamp.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Key, Outcome};
+
+    const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: ca, namespace: velero}\n";
+
+    fn knows(files: &Files, name: &str) -> bool {
+        let lookup = Lookup::Secret(Key::new("velero", name));
+        matches!(files.objects().resolve(&lookup), Outcome::Found(_))
+    }
+
+    #[test]
+    fn files_are_read_again_when_they_change_and_kept_while_they_are_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.yaml");
+        std::fs::write(&file, SECRET).unwrap();
+        let files = Files::open(vec![folder.path().to_owned()]).unwrap();
+        assert!(knows(&files, "ca"));
+        assert!(!knows(&files, "other"));
+        std::fs::write(
+            folder.path().join("other.yaml"),
+            SECRET.replace("ca,", "other,"),
+        )
+        .unwrap();
+        assert!(knows(&files, "other"));
+        std::fs::write(&file, "a: [").unwrap();
+        assert!(knows(&files, "ca"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(!knows(&files, "ca"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_document_and_line() {
+        let said = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("x.yaml"), text).unwrap();
+            let error = Files::open(vec![folder.path().to_owned()])
+                .unwrap_err()
+                .to_string();
+            error.split_once("x.yaml: ").unwrap().1.to_owned()
+        };
+        assert_eq!(
+            said(&format!("{SECRET}---\n{SECRET}")),
+            "document 2, line 5: Secret velero/ca stands here a second time; keep one of them"
+        );
+        assert_eq!(
+            said(&format!("{SECRET}data: {{ca.crt: '%%'}}\n")),
+            "document 1, line 1: data.ca.crt is not base64"
+        );
+        assert!(said("a: [\n").starts_with("document 1, line "));
+        assert_eq!(
+            said("a: 1\n"),
+            "document 1, line 1: a Kubernetes object has an apiVersion and a kind"
+        );
+    }
+
+    #[test]
+    fn kinds_that_are_not_ours_are_left_out_with_a_note() {
+        let mut objects = Objects::default();
+        let text = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n";
+        objects.add(std::path::Path::new("x.yaml"), text).unwrap();
+        assert_eq!(objects.notes, ["x.yaml:1: Service of v1 is left out"]);
+    }
+}
