@@ -1,4 +1,9 @@
 //! CA trust: what a CA bundle is, where a BSL's CA comes from, and how it reaches a Pod.
 
+pub mod certificate;
 pub mod inject;
+pub mod pem;
 pub mod rules;
+mod x509;
+
+pub use x509::Defect;

@@ -1,0 +1,73 @@
+//! Certificates out of the text of a CA bundle, as strictly as silence is dangerous: Go leaves
+//! out every block that is not as it should be, and says nothing. So each `-----BEGIN` and each
+//! `-----END` has to belong to a CERTIFICATE block that parses, or it is a fault.
+//!
+//! A fault names block and line, and never repeats anything that stands in the input: it could be
+//! a private key.
+
+mod fault;
+mod scan;
+mod shape;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::certificate::Certificate;
+
+pub use fault::{Fault, Kind};
+
+/// What a bundle holds.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// The certificates that parse, in their order.
+    pub certificates: Vec<Certificate>,
+    /// All that is wrong, in the order of the lines.
+    pub faults: Vec<Fault>,
+}
+
+/// Base64 as Go's `base64.StdEncoding`: padded, and with any bits after the last byte.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+/// Reads a bundle.
+pub fn read(bytes: &[u8]) -> Contents {
+    let mut contents = Contents::default();
+    scan::blocks(bytes, &mut |found| match found {
+        Ok(block) => match decode(&block) {
+            Ok(certificate) => contents.certificates.push(certificate),
+            Err(kind) => contents.faults.push(block.fault(kind)),
+        },
+        Err(fault) => contents.faults.push(fault),
+    });
+    if contents.certificates.is_empty() && contents.faults.is_empty() {
+        contents.faults = shape::without_blocks(bytes);
+    }
+    contents
+}
+
+/// Whether there is a trace of a private key, whatever else is there.
+pub fn has_private_key(bytes: &[u8]) -> bool {
+    scan::lines(bytes).any(|line| scan::is_private(line.text))
+}
+
+fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {
+    let base64: Vec<u8> = block
+        .body
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+        .collect();
+    if base64.is_empty() {
+        return Err(Kind::EmptyBlock);
+    }
+    let der = BASE64.decode(base64).map_err(|_| Kind::NotBase64)?;
+    Certificate::parse(der).map_err(Kind::NotCertificate)
+}
+
+#[cfg(test)]
+mod tests;

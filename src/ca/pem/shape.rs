@@ -1,0 +1,72 @@
+//! What bytes without any PEM block are instead.
+
+use base64::Engine as _;
+
+use super::BASE64;
+use super::fault::{Fault, Kind};
+use super::scan::{find, is_private};
+use crate::ca::certificate::Certificate;
+
+/// Bytes that are looked at when a whole file is guessed: enough for what people confuse with PEM.
+const LOOKED_AT: usize = 64 * 1024;
+
+/// What is wrong with `bytes`, in which no line begins or ends a block.
+pub(super) fn without_blocks(bytes: &[u8]) -> Vec<Fault> {
+    let mut kinds = vec![guess(bytes)];
+    if unwrapped(bytes).is_some_and(|decoded| is_private(&decoded)) {
+        kinds.push(Kind::PrivateKey);
+    }
+    let fault = |kind| Fault {
+        kind,
+        block: None,
+        line: 1,
+        identity: None,
+    };
+    kinds.into_iter().map(fault).collect()
+}
+
+fn guess(bytes: &[u8]) -> Kind {
+    let head = bytes.get(..LOOKED_AT).unwrap_or(bytes);
+    if is_utf16(head) {
+        return Kind::Utf16;
+    }
+    if Certificate::parse(bytes).is_ok() {
+        return Kind::Der;
+    }
+    match unwrapped(bytes) {
+        Some(decoded) if find(&decoded, b"-----BEGIN").is_some() => return Kind::Base64OfPem,
+        Some(decoded) if Certificate::parse(decoded.as_slice()).is_ok() => return Kind::Bare,
+        _ => {}
+    }
+    // Key stores and PKCS#12 files begin with bytes that no text has.
+    if head.iter().any(|byte| *byte < b'\t') {
+        Kind::Binary
+    } else {
+        Kind::Nothing
+    }
+}
+
+fn is_utf16(head: &[u8]) -> bool {
+    let begin = |low_first: bool| {
+        let pair = |byte: u8| if low_first { [byte, 0] } else { [0, byte] };
+        let needle: Vec<u8> = b"-----BEGIN".iter().copied().flat_map(pair).collect();
+        find(head, &needle).is_some()
+    };
+    begin(true) || begin(false)
+}
+
+/// What `bytes` are the base64 of.
+fn unwrapped(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut base64 = Vec::new();
+    for byte in bytes.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+        // Most inputs that are not base64 are found out by their first bytes.
+        if !byte.is_ascii_alphanumeric() && !b"+/=".contains(byte) {
+            return None;
+        }
+        base64.push(*byte);
+    }
+    if base64.is_empty() {
+        return None;
+    }
+    BASE64.decode(base64).ok()
+}

@@ -1,0 +1,263 @@
+//! The inputs that people really store, and what is said of each.
+
+use base64::engine::general_purpose::STANDARD as PLAIN;
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519};
+
+use super::*;
+
+fn certificate(name: &str) -> (String, String) {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (
+        params
+            .self_signed(&key)
+            .unwrap()
+            .pem()
+            .replace("\r\n", "\n"),
+        key.serialize_pem(),
+    )
+}
+
+/// How many certificates, and the faults' kinds with their blocks and lines.
+fn seen(bytes: impl AsRef<[u8]>) -> (usize, Vec<(Kind, Option<usize>, usize)>) {
+    let contents = read(bytes.as_ref());
+    let faults = contents
+        .faults
+        .iter()
+        .map(|fault| (fault.kind, fault.block, fault.line));
+    (contents.certificates.len(), faults.collect())
+}
+
+fn good(bytes: impl AsRef<[u8]>, count: usize) {
+    assert_eq!(seen(bytes), (count, vec![]));
+}
+
+fn bad(bytes: impl AsRef<[u8]>, count: usize, kind: Kind, block: Option<usize>) {
+    let (found, faults) = seen(bytes);
+    let kinds: Vec<_> = faults
+        .iter()
+        .map(|(kind, block, _)| (*kind, *block))
+        .collect();
+    assert_eq!((found, kinds), (count, vec![(kind, block)]));
+}
+
+#[test]
+fn takes_every_bundle_that_go_takes_whole() {
+    let (a, _) = certificate("a");
+    let (b, _) = certificate("b");
+    good(&a, 1);
+    good(format!("{a}{b}"), 2);
+    good(format!("{a}{b}").replace('\n', "\r\n"), 2);
+    good(
+        format!("Subject: a\n====\n{a}\n\n# the next one\n{b}\nthe end - really"),
+        2,
+    );
+    good(a.replace('\n', " \t\n"), 1);
+    good(a.trim_end(), 1);
+    let (begin, rest) = a.split_once('\n').unwrap();
+    let (body, end) = rest.rsplit_once("\n-----END").unwrap();
+    good(
+        format!("{begin}\n{}\n-----END{end}", body.replace('\n', "")),
+        1,
+    );
+    good(
+        format!(
+            "{begin}\n\n  {}\n\n-----END{end}",
+            body.replace('\n', "\n\t")
+        ),
+        1,
+    );
+    good(format!("\u{feff}text\n{a}"), 1);
+}
+
+#[test]
+fn names_the_block_and_line_of_every_block_that_go_would_drop() {
+    let (a, _) = certificate("a");
+    let (b, _) = certificate("b");
+    let lines = a.lines().count();
+    bad(format!("{}{b}", a.trim_end()), 0, Kind::Glued, Some(2));
+    bad(format!("\u{feff}{a}{b}"), 1, Kind::ByteOrderMark, Some(1));
+    bad(
+        a.replace('\n', "\n  ")
+            .replacen("-----BEGIN", "  -----BEGIN", 1),
+        0,
+        Kind::Indented,
+        Some(1),
+    );
+    bad(
+        a.replace("-----END", " -----END"),
+        0,
+        Kind::Indented,
+        Some(1),
+    );
+    bad(a.replace('\n', " "), 0, Kind::OneLine, Some(1));
+    bad(a.replace('\n', "\\n"), 0, Kind::LiteralNewlines, Some(1));
+    bad(a.replace('\n', "\r"), 0, Kind::CarriageReturns, Some(1));
+    bad(format!("ca: {a}{b}"), 1, Kind::TextBefore, Some(1));
+    assert_eq!(
+        seen(format!("{a}{}", &b[..200])),
+        (1, vec![(Kind::Truncated, Some(2), lines + 1)])
+    );
+    bad(
+        format!("{}{b}", &a[..200]).replace("-----BEGIN", "\n-----BEGIN"),
+        1,
+        Kind::Truncated,
+        Some(1),
+    );
+    bad(format!("{}{b}", &a[60..]), 1, Kind::OrphanEnd, None);
+    bad(
+        a.replacen("-----\n", "----\n", 1),
+        0,
+        Kind::BrokenBegin,
+        Some(1),
+    );
+    bad(
+        a.replace("-----END CERTIFICATE", "-----END X509"),
+        0,
+        Kind::EndMismatch,
+        Some(1),
+    );
+    bad(format!("{}\r", a.trim_end()), 0, Kind::EndMismatch, Some(1));
+    bad(
+        a.replacen('\n', "\nProc-Type: 4\n\n", 1),
+        0,
+        Kind::Headers,
+        Some(1),
+    );
+    bad(a.replace("MI", "M!"), 0, Kind::NotBase64, Some(1));
+    bad(
+        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+        0,
+        Kind::EmptyBlock,
+        Some(1),
+    );
+}
+
+#[test]
+fn says_what_bytes_without_blocks_are() {
+    let (a, key) = certificate("a");
+    let body: String = a.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = PLAIN.decode(&body).unwrap();
+    bad("", 0, Kind::Nothing, None);
+    bad(" \n", 0, Kind::Nothing, None);
+    bad("no certificate here", 0, Kind::Nothing, None);
+    bad(&der, 0, Kind::Der, None);
+    bad([0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2], 0, Kind::Binary, None);
+    bad(&body, 0, Kind::Bare, None);
+    bad(PLAIN.encode(&a), 0, Kind::Base64OfPem, None);
+    let utf16: Vec<u8> = a.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    bad(&utf16, 0, Kind::Utf16, None);
+    let utf16: Vec<u8> = a.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    bad(&utf16, 0, Kind::Utf16, None);
+    let kinds = |bytes: &str| {
+        seen(bytes)
+            .1
+            .iter()
+            .map(|fault| fault.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        kinds(&PLAIN.encode(key)),
+        [Kind::Base64OfPem, Kind::PrivateKey]
+    );
+}
+
+#[test]
+fn a_label_other_than_certificate_is_named_if_it_is_well_known_and_never_repeated() {
+    let (a, _) = certificate("a");
+    for (label, name) in [
+        (
+            "TRUSTED CERTIFICATE",
+            "a TRUSTED CERTIFICATE, which only OpenSSL reads",
+        ),
+        (
+            "X509 CERTIFICATE",
+            "an X509 CERTIFICATE, a label that Go does not read",
+        ),
+        ("CERTIFICATE REQUEST", "a certificate request"),
+        ("HUNTER2", "a block of another kind"),
+    ] {
+        bad(
+            a.replace("CERTIFICATE", label),
+            0,
+            Kind::NotACertificate(name),
+            Some(1),
+        );
+    }
+}
+
+#[test]
+fn finds_a_private_key_wherever_it_hides_and_repeats_nothing_of_it() {
+    let (a, key) = certificate("a");
+    let secret = key.lines().nth(1).unwrap();
+    for (count, hidden) in [
+        (0, key.clone()),
+        (1, format!("{a}{key}")),
+        (1, format!("{key}{a}")),
+        (0, format!("{}{key}", a.trim_end())),
+        (0, format!("{}{a}", key.trim_end())),
+        (1, format!("{a}{}", key.replace('\n', " "))),
+        (1, format!("{a}{}", key.replace('\n', "\\n"))),
+        (
+            1,
+            format!("{a}{}", key.replace("-----BEGIN", "  -----BEGIN")),
+        ),
+        (1, format!("{a}{}", &key[..60])),
+        (1, format!("{a}{}", &key[40..])),
+        (
+            1,
+            format!("{a}{}", key.replace("PRIVATE", "ENCRYPTED PRIVATE")),
+        ),
+    ] {
+        let contents = read(hidden.as_bytes());
+        assert_eq!(contents.certificates.len(), count, "{hidden}");
+        let kinds: Vec<_> = contents.faults.iter().map(|fault| fault.kind).collect();
+        assert!(kinds.contains(&Kind::PrivateKey), "{kinds:?} {hidden}");
+        assert!(has_private_key(hidden.as_bytes()));
+        let said = format!("{contents:?}");
+        assert!(!said.contains(secret), "{said}");
+        for fault in &contents.faults {
+            assert!(fault.kind != Kind::PrivateKey || fault.identity.is_none());
+        }
+    }
+    assert!(!has_private_key(a.as_bytes()));
+    good(format!("the PRIVATE KEY is in the safe - ask Bob\n{a}"), 1);
+}
+
+#[test]
+fn a_certificate_that_does_not_parse_says_which_part_of_it() {
+    let name = |text: &[u8]| {
+        let (a, _) = certificate("abcdefgh");
+        let body: String = a.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut der = PLAIN.decode(body).unwrap();
+        let at = der
+            .windows(8)
+            .position(|window| window == b"abcdefgh")
+            .unwrap();
+        der[at..at + text.len()].copy_from_slice(text);
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            PLAIN.encode(der)
+        )
+    };
+    good(name("Zoë".as_bytes()), 1);
+    let (count, faults) = seen(name(b"Zo\xeb"));
+    assert_eq!(count, 0);
+    assert_eq!(
+        faults[0].0.to_string(),
+        "does not parse: a name in it is malformed"
+    );
+}
+
+#[test]
+fn two_thousand_certificates_and_three_mebibytes_are_read_in_one_walk() {
+    let (a, _) = certificate("a");
+    good(a.repeat(2_000), 2_000);
+    let long = format!("{a}{}", "-\n".repeat(1_500_000));
+    good(&long, 1);
+    let broken = "-----BEGIN CERTIFICATE-----\n".repeat(100_000);
+    assert_eq!(seen(&broken).1.len(), 100_000);
+    let joined = "-----BEGIN CERTIFICATE-----".repeat(100_000);
+    assert_eq!(seen(&joined).1.len(), 1);
+}

@@ -1,0 +1,165 @@
+//! Distinguished names and the strings in them.
+
+use super::Defect;
+use super::der::{Der, tag};
+
+/// Longest text of a name that is shown; a name is an attacker's text.
+const SHOWN: usize = 80;
+
+/// Checks that `name`, an RDNSequence with its tag and length, is one that Go reads.
+pub(super) fn check(name: &[u8]) -> Result<(), Defect> {
+    walk(name, |_, _, _| {}).ok_or(Defect("a name in it is malformed"))
+}
+
+/// A name as a person reads it: `CN=…,O=…`, in the order of the bytes, at most 80 characters and
+/// without control characters.
+pub(super) fn show(name: &[u8]) -> String {
+    let mut shown = String::new();
+    // A name that cannot be read was refused before; what was shown until then is enough.
+    let _ = walk(name, |oid, tag, value| {
+        if shown.len() > 4 * SHOWN {
+            return;
+        }
+        let Some(kind) = abbreviation(oid) else {
+            return;
+        };
+        if !shown.is_empty() {
+            shown.push(',');
+        }
+        shown.push_str(kind);
+        shown.push('=');
+        shown.extend(text(tag, value).into_iter().flatten().take(SHOWN));
+    });
+    let mut clean: String = shown
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '\u{fffd}' })
+        .take(SHOWN + 1)
+        .collect();
+    if clean.chars().count() > SHOWN {
+        clean.truncate(clean.char_indices().nth(SHOWN - 1).map_or(0, |(at, _)| at));
+        clean.push('…');
+    }
+    if clean.is_empty() {
+        clean.push_str("(no name)");
+    }
+    clean
+}
+
+/// Whether `c` may stand in a message: no control character, and none that turns or hides text.
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn walk(name: &[u8], mut attribute: impl FnMut(&[u8], u8, &[u8])) -> Option<()> {
+    let mut sequence = Der(name).take(tag::SEQUENCE)?;
+    while !sequence.is_empty() {
+        let mut set = sequence.take(tag::SET)?;
+        while !set.is_empty() {
+            let mut pair = set.take(tag::SEQUENCE)?;
+            let oid = pair.oid()?;
+            let value = pair.element()?;
+            text(value.tag, value.content)?;
+            attribute(oid, value.tag, value.content);
+        }
+    }
+    Some(())
+}
+
+/// The characters of a string of `tag`; none when Go takes no such string.
+fn text(tag: u8, value: &[u8]) -> Option<Vec<char>> {
+    let ascii = |is_allowed: fn(u8) -> bool| {
+        value
+            .iter()
+            .map(|byte| is_allowed(*byte).then_some(char::from(*byte)))
+            .collect()
+    };
+    match tag {
+        12 => Some(std::str::from_utf8(value).ok()?.chars().collect()),
+        18 => ascii(|byte| byte.is_ascii_digit() || byte == b' '),
+        19 => ascii(|byte| byte.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(&byte)),
+        // T.61, which everybody reads as Latin-1.
+        20 => Some(value.iter().copied().map(char::from).collect()),
+        22 => {
+            // Go looks at runes: a byte that is no UTF-8 is one too, far above ASCII.
+            ascii(|byte| byte.is_ascii())
+        }
+        30 => ucs2(value),
+        _ => None,
+    }
+}
+
+fn ucs2(value: &[u8]) -> Option<Vec<char>> {
+    let value = value
+        .strip_suffix(&[0, 0])
+        .filter(|_| value.len().is_multiple_of(2))
+        .unwrap_or(value);
+    let mut characters = Vec::with_capacity(value.len() / 2);
+    for pair in value.chunks(2) {
+        let &[high, low] = pair else {
+            return None;
+        };
+        let point = u16::from_be_bytes([high, low]);
+        if matches!(point, 0xfffe | 0xffff | 0xfdd0..=0xfdef) {
+            return None;
+        }
+        characters.push(char::from_u32(u32::from(point))?);
+    }
+    Some(characters)
+}
+
+/// The usual abbreviation of an attribute; others are not shown.
+fn abbreviation(oid: &[u8]) -> Option<&'static str> {
+    match oid {
+        [0x55, 0x04, kind] => match kind {
+            3 => Some("CN"),
+            6 => Some("C"),
+            7 => Some("L"),
+            8 => Some("ST"),
+            10 => Some("O"),
+            11 => Some("OU"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(tag: u8, value: &[u8]) -> Vec<u8> {
+        let wrap = |tag: u8, content: &[u8]| {
+            let length = u8::try_from(content.len()).unwrap();
+            assert!(length < 128);
+            [&[tag, length], content].concat()
+        };
+        let pair = [wrap(6, &[0x55, 4, 3]), wrap(tag, value)].concat();
+        wrap(0x30, &wrap(0x31, &wrap(0x30, &pair)))
+    }
+
+    #[test]
+    fn takes_only_strings_whose_contents_fit_their_type() {
+        assert!(check(&name(12, "Zoë".as_bytes())).is_ok());
+        assert!(check(&name(12, b"Zo\xeb")).is_err());
+        assert!(check(&name(19, b"Acme & Co. (*)")).is_ok());
+        assert!(check(&name(19, b"Acme@Co")).is_err());
+        assert!(check(&name(20, b"Zo\xeb")).is_ok());
+        assert!(check(&name(22, b"Zo\xeb")).is_err());
+        assert!(check(&name(30, &[0, b'Z', 0, b'o'])).is_ok());
+        assert!(check(&name(30, &[0, b'Z', 0])).is_err());
+        assert!(check(&name(30, &[0xd8, 0])).is_err());
+        assert!(check(&name(28, b"\0\0\0Z")).is_err());
+    }
+
+    #[test]
+    fn a_shown_name_is_short_and_has_no_character_that_deceives() {
+        assert_eq!(show(&name(12, "Zoë".as_bytes())), "CN=Zoë");
+        assert_eq!(
+            show(&name(12, "a\n\u{202e}b".as_bytes())),
+            "CN=a\u{fffd}\u{fffd}b"
+        );
+        assert_eq!(show(&name(12, &[b'x'; 100])).chars().count(), 80);
+        assert_eq!(show(&[0x30, 0]), "(no name)");
+    }
+}

@@ -1,0 +1,148 @@
+//! The two times of a certificate's validity.
+
+use super::Defect;
+use super::der::{Der, tag};
+
+const MALFORMED: Defect = Defect("its validity is malformed");
+
+/// The validity's two ends, seconds since 1970.
+pub(super) fn validity(mut der: Der<'_>) -> Result<(i64, i64), Defect> {
+    Ok((time(&mut der)?, time(&mut der)?))
+}
+
+fn time(der: &mut Der<'_>) -> Result<i64, Defect> {
+    if der.is_next(tag::UTC_TIME) {
+        der.take(tag::UTC_TIME).and_then(|time| utc(time.0))
+    } else if der.is_next(tag::GENERALIZED_TIME) {
+        der.take(tag::GENERALIZED_TIME)
+            .and_then(|time| generalized(time.0))
+    } else {
+        None
+    }
+    .ok_or(MALFORMED)
+}
+
+/// `YYMMDDhhmm[ss]` and a zone; Go still takes times without seconds.
+fn utc(text: &[u8]) -> Option<i64> {
+    let (year, rest) = two_digits(text)?;
+    // The profile's own reading of two digits (RFC 5280, 4.1.2.5.1).
+    let year = if year >= 50 { 1900 + year } else { 2000 + year };
+    moment(year, rest, true)
+}
+
+/// `YYYYMMDDhhmmss` and a zone.
+fn generalized(text: &[u8]) -> Option<i64> {
+    let (century, rest) = two_digits(text)?;
+    let (year, rest) = two_digits(rest)?;
+    moment(century * 100 + year, rest, false)
+}
+
+fn moment(year: i64, text: &[u8], may_lack_seconds: bool) -> Option<i64> {
+    let (month, rest) = two_digits(text)?;
+    let (day, rest) = two_digits(rest)?;
+    let (hour, rest) = two_digits(rest)?;
+    let (minute, rest) = two_digits(rest)?;
+    let (second, rest) = match two_digits(rest) {
+        Some(found) => found,
+        None if may_lack_seconds => (0, rest),
+        None => return None,
+    };
+    let is_date = (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
+    if !is_date || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(seconds - zone(rest)?)
+}
+
+/// How many seconds a zone is ahead of UTC. UTC itself is written `Z` and in no other way.
+fn zone(text: &[u8]) -> Option<i64> {
+    let (sign, rest) = match text {
+        b"Z" => return Some(0),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    };
+    let (hours, rest) = two_digits(rest)?;
+    let (minutes, rest) = two_digits(rest)?;
+    let offset = hours * 3_600 + minutes * 60;
+    (rest.is_empty() && hours <= 24 && minutes < 60 && offset != 0).then_some(sign * offset)
+}
+
+fn two_digits(text: &[u8]) -> Option<(i64, &[u8])> {
+    let (digits, rest) = text.split_at_checked(2)?;
+    digits
+        .iter()
+        .try_fold(0, |sum, digit| {
+            digit
+                .is_ascii_digit()
+                .then(|| sum * 10 + i64::from(digit - b'0'))
+        })
+        .map(|number| (number, rest))
+}
+
+const fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+const fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Leap days before this year, counted from year 0, in which there is one.
+    let before = year - 1;
+    let leap_days = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) + 1;
+    let whole_months: i64 = (1..month).map(|month| days_in(year, month)).sum();
+    // 719,528 days lie between 0000-01-01 and 1970-01-01.
+    year * 365 + leap_days - 719_528 + whole_months + day - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_forms_of_a_time_as_go_does() {
+        assert_eq!(utc(b"700101000000Z"), Some(0));
+        assert_eq!(utc(b"000229235959Z"), Some(951_868_799));
+        assert_eq!(utc(b"260728120000Z"), Some(1_785_240_000));
+        assert_eq!(utc(b"491231235959Z"), Some(2_524_607_999));
+        assert_eq!(utc(b"500101000000Z"), Some(-631_152_000));
+        assert_eq!(utc(b"2607281200Z"), Some(1_785_240_000));
+        assert_eq!(utc(b"260728140000+0200"), Some(1_785_240_000));
+        assert_eq!(generalized(b"20500101000000Z"), Some(2_524_608_000));
+        assert_eq!(generalized(b"99991231235959Z"), Some(253_402_300_799));
+        assert_eq!(generalized(b"00000101000000Z"), Some(-62_167_219_200));
+    }
+
+    #[test]
+    fn takes_no_time_that_go_does_not_take() {
+        for text in [
+            "260229000000Z",
+            "261301000000Z",
+            "260100000000Z",
+            "260101240000Z",
+            "260101006000Z",
+            "260101000060Z",
+            "260101000000",
+            "260101000000z",
+            "260101000000+0000",
+            "260101000000Z0",
+            "26010100000Z",
+            "2601010000000Z",
+            "260101000000.5Z",
+            "260101000000+0060",
+            "260101000000+2500",
+        ] {
+            assert_eq!(utc(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(generalized(b"202601010000Z"), None);
+    }
+}
