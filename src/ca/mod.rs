@@ -1,9 +1,11 @@
 //! CA trust: what a CA bundle is, where a BSL's CA comes from, and how it reaches a Pod.
 
+pub mod bundle;
 pub mod certificate;
 pub mod inject;
 pub mod pem;
 pub mod rules;
+pub mod sources;
 mod x509;
 
 pub use x509::Defect;

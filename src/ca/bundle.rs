@@ -1,0 +1,220 @@
+//! The merged bundle: one text with every certificate that a namespace's Velero is to trust.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::certificate::{Certificate, Fingerprint};
+use super::pem;
+use super::sources::{self, Content, LARGEST};
+use crate::decision::{Facts, FieldPath, Report};
+use crate::velero::bsl::Bsl;
+
+/// A merged bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// The PEM text. Equal sets of certificates have equal texts.
+    pub text: String,
+    /// `sha256:<hex>` of the text.
+    pub hash: String,
+    /// How many certificates it holds.
+    pub count: usize,
+    /// When the first of them expires, seconds since 1970; none when it is empty.
+    pub earliest_expiry: Option<i64>,
+}
+
+/// What a BSL adds to the merged bundle of its namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Contribution {
+    /// The certificates of all its sources that parse, dates aside: Go looks at those itself.
+    pub certificates: Vec<Certificate>,
+    /// The sources that have something which is not in `certificates`, as far as it is known.
+    pub left_out: Vec<FieldPath>,
+    /// What has to be looked up before the list is whole, or was looked up in vain. There are no
+    /// findings in it.
+    pub report: Report,
+}
+
+static MOZILLA: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .filter_map(|der| Certificate::parse(der.as_ref()).ok())
+        .collect()
+});
+
+/// The public roots that are compiled in: those that Mozilla trusts for TLS servers.
+pub fn mozilla() -> &'static [Certificate] {
+    &MOZILLA
+}
+
+/// Merges certificates: each once, sorted by the SHA-256 of its DER. Only what was parsed is
+/// written, never the bytes that came in.
+pub fn merge<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Bundle {
+    let sorted: BTreeMap<Fingerprint, &Certificate> = certificates
+        .into_iter()
+        .map(|certificate| (certificate.fingerprint(), certificate))
+        .collect();
+    let mut text = String::new();
+    for certificate in sorted.values() {
+        write(&mut text, certificate);
+    }
+    Bundle {
+        hash: format!("sha256:{}", Fingerprint::of(text.as_bytes())),
+        count: sorted.len(),
+        earliest_expiry: sorted
+            .values()
+            .map(|certificate| certificate.not_after)
+            .min(),
+        text,
+    }
+}
+
+fn write(text: &mut String, certificate: &Certificate) {
+    // A comment for people. Two dashes become something else, so that no subject can look like
+    // the begin or the end of a block.
+    let subject = certificate.subject().replace("--", "__");
+    let _ = writeln!(text, "# {subject}");
+    text.push_str("-----BEGIN CERTIFICATE-----\n");
+    let base64 = STANDARD.encode(certificate.der());
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at_checked(64).unwrap_or((rest, ""));
+        text.push_str(line);
+        text.push('\n');
+        rest = more;
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+}
+
+/// What `bsl`, in `namespace`, adds to the merged bundle. What is broken in its sources is left
+/// out: it was refused at admission, or became so later, and must not take the rest with it.
+pub fn contribution(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> Contribution {
+    let mut contribution = Contribution::default();
+    for source in sources::of(namespace, bsl) {
+        let result = source.content(facts).map(|content| {
+            let is_whole = match content {
+                Content::Bytes(bytes) if bytes.len() <= LARGEST => {
+                    let contents = pem::read(&bytes);
+                    contribution.certificates.extend(contents.certificates);
+                    contents.faults.is_empty()
+                }
+                _ => false,
+            };
+            if !is_whole {
+                contribution.left_out.push(source.path.clone());
+            }
+        });
+        contribution.report.take(result);
+    }
+    contribution
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Fact, Key, Lookup, Outcome, Secret};
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_public_root_is_in_the_bundle() {
+        let bundle = merge(mozilla());
+        assert_eq!(bundle.count, webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
+        assert!(bundle.count > 100);
+        assert_eq!(
+            bundle.text.matches("-----BEGIN CERTIFICATE-----\n").count(),
+            bundle.count
+        );
+        assert_eq!(bundle.hash.len(), "sha256:".len() + 64);
+        let first = mozilla().iter().map(|root| root.not_after).min();
+        assert_eq!(bundle.earliest_expiry, first);
+    }
+
+    #[test]
+    fn an_empty_bundle_has_no_expiry() {
+        let bundle = merge([]);
+        assert_eq!(
+            (bundle.text.as_str(), bundle.count, bundle.earliest_expiry),
+            ("", 0, None)
+        );
+    }
+
+    #[test]
+    fn a_subject_cannot_look_like_a_block() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        let name = "\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        let evil = Certificate::parse(der).unwrap();
+        let contents = pem::read(merge([&evil]).text.as_bytes());
+        assert_eq!(
+            (contents.certificates, contents.faults),
+            (vec![evil], vec![])
+        );
+    }
+
+    #[test]
+    fn a_contribution_has_the_good_certificates_and_says_where_something_is_left_out() {
+        let good = merge(&mozilla()[..2]).text;
+        let bsl: Bsl<'_> = serde_json::from_str(
+            r#"{"metadata":{"annotations":{"velero-trust.io/ca-secret":"b/k"}},
+                "spec":{"objectStorage":{"caCertRef":{"name":"a","key":"k"}}}}"#,
+        )
+        .unwrap();
+        let mut facts = Facts::default();
+        let needs = contribution("velero", &bsl, &facts).report.needs;
+        assert_eq!(
+            needs,
+            ["a", "b"].map(|name| Lookup::Secret(Key::new("velero", name)))
+        );
+        for (need, text) in needs
+            .into_iter()
+            .zip([good.clone(), format!("{good}-----BEGIN X")])
+        {
+            let secret = Secret {
+                data: [("k".to_owned(), text.into_bytes())].into(),
+            };
+            facts.insert(need, Outcome::Found(Fact::Secret(secret.into())));
+        }
+        let contribution = contribution("velero", &bsl, &facts);
+        assert_eq!(contribution.report, Report::default());
+        assert_eq!(contribution.certificates.len(), 4);
+        let left_out: Vec<_> = contribution
+            .left_out
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            left_out,
+            ["metadata.annotations[velero-trust.io/ca-secret]"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_free_of_order_idempotent_and_reads_back(
+            picks in proptest::collection::vec(0..40_usize, 0..30),
+            turn in 0..30_usize,
+        ) {
+            let chosen: Vec<_> = picks.iter().map(|pick| &mozilla()[*pick]).collect();
+            let bundle = merge(chosen.iter().copied());
+
+            let mut turned = chosen.clone();
+            turned.reverse();
+            turned.rotate_left(turn.min(chosen.len()));
+            prop_assert_eq!(&merge(turned), &bundle);
+
+            let contents = pem::read(bundle.text.as_bytes());
+            prop_assert!(contents.faults.is_empty() || chosen.is_empty());
+            prop_assert_eq!(contents.certificates.len(), bundle.count);
+            prop_assert!(chosen.iter().all(|one| contents.certificates.contains(one)));
+            prop_assert_eq!(&merge(&contents.certificates), &bundle);
+            prop_assert_eq!(&merge(chosen.into_iter().chain(&contents.certificates)), &bundle);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The one list of places that a BSL's CA comes from. The rules, the publisher and the messages
+//! all go by it.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::decision::{Facts, FieldPath, Key, Stop};
+use crate::names::CA_SECRET_ANNOTATION;
+use crate::velero::bsl::{Bsl, ObjectStorage, SecretKeySelector};
+use crate::velero::text::or_empty;
+
+/// Most bytes of one bundle: what a Secret or a ConfigMap can hold.
+pub const LARGEST: usize = 1 << 20;
+
+/// A place that a BSL's CA comes from.
+#[derive(Clone, Debug)]
+pub struct Source<'b> {
+    /// Where on the BSL it is said.
+    pub path: FieldPath,
+    /// What is said there.
+    pub origin: Origin<'b>,
+}
+
+/// What a BSL says of its CA in one place.
+#[derive(Clone, Debug)]
+pub enum Origin<'b> {
+    /// The bundle's base64.
+    Base64(&'b str),
+    /// The bundle itself.
+    Pem(&'b str),
+    /// A reference that names no Secret of ours to look up.
+    Unusable(BadReference),
+    /// A key of a Secret.
+    Secret(Reference),
+}
+
+/// A key of a Secret in the BSL's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The Secret.
+    pub secret: Key,
+    /// The key in it.
+    pub key: String,
+}
+
+/// Why a reference cannot be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReference {
+    /// Another form than `<name>/<key>`.
+    #[error("is not of the form `<secret>/<key>`")]
+    Form,
+    /// What no key of a Secret can be called.
+    #[error("names a key that no Secret can have")]
+    Key,
+    /// What no Secret can be called.
+    #[error("names a Secret that cannot exist")]
+    Name,
+    /// No key.
+    #[error("names no key of the Secret")]
+    NoKey,
+    /// No name.
+    #[error("names no Secret")]
+    NoName,
+    /// A namespace, and not the BSL's own.
+    #[error("points into another namespace")]
+    OtherNamespace,
+}
+
+/// What stands in a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content<'f> {
+    /// The bytes of a bundle.
+    Bytes(Cow<'f, [u8]>),
+    /// There is no such key in the Secret.
+    NoKey,
+    /// There is no such Secret.
+    NoSecret,
+    /// It should be base64 and is not.
+    NotBase64,
+    /// The reference cannot be followed.
+    Unusable(BadReference),
+}
+
+/// All places in which `bsl`, in `namespace`, says something of its CA.
+pub fn of<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<Source<'b>> {
+    let storage = bsl.spec.object_storage.as_ref();
+    let by_ref = storage.and_then(|storage| storage.ca_cert_ref.as_ref());
+    let text = |text| pair(namespace, text);
+    [
+        by_ref.map(|selector| (ca_cert_ref(), selected(namespace, selector))),
+        bsl.metadata
+            .annotation(CA_SECRET_ANNOTATION)
+            .map(|value| (FieldPath::annotation(CA_SECRET_ANNOTATION), text(value))),
+        bsl.config("secretRef")
+            .map(|value| (FieldPath::of(&["spec", "config", "secretRef"]), text(value))),
+        inline(storage).map(|base64| (ca_cert(), Origin::Base64(base64))),
+        bsl.config("caCert")
+            .filter(|pem| !pem.is_empty())
+            .map(|pem| {
+                (
+                    FieldPath::of(&["spec", "config", "caCert"]),
+                    Origin::Pem(pem),
+                )
+            }),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(path, origin)| Source { path, origin })
+    .collect()
+}
+
+/// The path of the reference to a Secret.
+pub fn ca_cert_ref() -> FieldPath {
+    FieldPath::of(&["spec", "objectStorage", "caCertRef"])
+}
+
+/// The path of the bundle in the BSL itself.
+pub fn ca_cert() -> FieldPath {
+    FieldPath::of(&["spec", "objectStorage", "caCert"])
+}
+
+/// The base64 in `caCert`; an empty one is none, as it is for Velero.
+pub fn inline<'b>(storage: Option<&'b ObjectStorage<'_>>) -> Option<&'b str> {
+    let base64 = or_empty(storage?.ca_cert.as_ref());
+    Some(base64).filter(|base64| !base64.is_empty())
+}
+
+impl Source<'_> {
+    /// What stands there.
+    pub fn content<'f>(&'f self, facts: &'f Facts) -> Result<Content<'f>, Stop> {
+        Ok(match &self.origin {
+            Origin::Unusable(why) => Content::Unusable(*why),
+            Origin::Pem(pem) => Content::Bytes(Cow::Borrowed(pem.as_bytes())),
+            Origin::Base64(base64) => STANDARD.decode(base64).map_or(Content::NotBase64, |bytes| {
+                Content::Bytes(Cow::Owned(bytes))
+            }),
+            Origin::Secret(Reference { secret, key }) => match facts.secret(secret)? {
+                None => Content::NoSecret,
+                Some(secret) => secret.data.get(key).map_or(Content::NoKey, |bytes| {
+                    Content::Bytes(Cow::Borrowed(bytes.as_slice()))
+                }),
+            },
+        })
+    }
+}
+
+fn selected<'b>(namespace: &str, selector: &SecretKeySelector<'_>) -> Origin<'b> {
+    let name = or_empty(selector.name.as_ref());
+    if let Some((first, _)) = name.split_once('/') {
+        return Origin::Unusable(if first == namespace {
+            BadReference::Name
+        } else {
+            BadReference::OtherNamespace
+        });
+    }
+    reference(namespace, name, or_empty(selector.key.as_ref()))
+}
+
+fn pair<'b>(namespace: &str, text: &str) -> Origin<'b> {
+    let parts: Vec<_> = text.splitn(4, '/').collect();
+    match parts.as_slice() {
+        [name, key] => reference(namespace, name, key),
+        [first, _, _] if *first != namespace => Origin::Unusable(BadReference::OtherNamespace),
+        [""] => Origin::Unusable(BadReference::NoName),
+        _ => Origin::Unusable(BadReference::Form),
+    }
+}
+
+/// The reference to `key` of the Secret `name`, if there can be such ones: a look-up of a name
+/// that the API server refuses would tell us nothing.
+pub fn reference<'b>(namespace: &str, name: &str, key: &str) -> Origin<'b> {
+    let bad = if name.is_empty() {
+        BadReference::NoName
+    } else if key.is_empty() {
+        BadReference::NoKey
+    } else if !is_name(name) {
+        BadReference::Name
+    } else if !is_key(key) {
+        BadReference::Key
+    } else {
+        return Origin::Secret(Reference {
+            secret: Key::new(namespace, name),
+            key: key.to_owned(),
+        });
+    };
+    Origin::Unusable(bad)
+}
+
+/// A DNS subdomain, as all names of Secrets are.
+fn is_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_inner =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(is_inner)
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_key(key: &str) -> bool {
+    key.len() <= 253
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(bsl: &str) -> Vec<String> {
+        let bsl: Bsl<'_> = serde_json::from_str(bsl).unwrap();
+        of("velero", &bsl)
+            .iter()
+            .map(|source| match &source.origin {
+                Origin::Secret(to) => format!("{} -> {} {}", source.path, to.secret, to.key),
+                Origin::Unusable(why) => format!("{} {why}", source.path),
+                Origin::Base64(text) | Origin::Pem(text) => format!("{} = {text}", source.path),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn finds_a_ca_in_all_five_places() {
+        let bsl = r#"{"metadata":{"annotations":{"velero-trust.io/ca-secret":"a/b.crt"}},"spec":{
+            "config":{"secretRef":"c/d","caCert":"pem"},
+            "objectStorage":{"caCert":"YQ==","caCertRef":{"name":"e","key":"f"}}}}"#;
+        assert_eq!(
+            origins(bsl),
+            [
+                "spec.objectStorage.caCertRef -> velero/e f",
+                "metadata.annotations[velero-trust.io/ca-secret] -> velero/a b.crt",
+                "spec.config.secretRef -> velero/c d",
+                "spec.objectStorage.caCert = YQ==",
+                "spec.config.caCert = pem",
+            ]
+        );
+        let empty =
+            r#"{"spec":{"config":{"caCert":""},"objectStorage":{"caCert":"","caCertRef":null}}}"#;
+        assert_eq!(origins(empty), [""; 0]);
+    }
+
+    #[test]
+    fn says_why_a_reference_cannot_be_followed() {
+        let why = |text: &str| match pair("velero", text) {
+            Origin::Unusable(why) => Some(why),
+            _ => None,
+        };
+        assert_eq!(why("ca/ca.crt"), None);
+        assert_eq!(why(""), Some(BadReference::NoName));
+        assert_eq!(why("/ca.crt"), Some(BadReference::NoName));
+        assert_eq!(why("ca/"), Some(BadReference::NoKey));
+        assert_eq!(why("ca"), Some(BadReference::Form));
+        assert_eq!(why("other/ca/ca.crt"), Some(BadReference::OtherNamespace));
+        assert_eq!(why("velero/ca/ca.crt"), Some(BadReference::Form));
+        assert_eq!(why("a/b/c/d"), Some(BadReference::Form));
+        assert_eq!(why("Ca/ca.crt"), Some(BadReference::Name));
+        assert_eq!(why("ca./ca.crt"), Some(BadReference::Name));
+        assert_eq!(why("ca/ca crt"), Some(BadReference::Key));
+    }
+}
