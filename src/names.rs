@@ -2,6 +2,9 @@
 //!
 //! Their prefix is always `velero-trust.io`, never `velero.io`, which belongs to Velero.
 
+/// The prefix of every label and annotation of ours.
+pub const PREFIX: &str = "velero-trust.io/";
+
 /// Annotation on a BSL that names its CA as `<secret>/<key>`, for Velero before 1.18, whose
 /// BSL has no `caCertRef` (the API server drops the unknown field before admission sees it).
 pub const CA_SECRET_ANNOTATION: &str = "velero-trust.io/ca-secret";

@@ -20,7 +20,7 @@ pub struct Bsl<'a> {
 }
 
 /// The part of `spec` that we read.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BslSpec<'a> {
     /// The plugin's name; without a `/`, Velero puts `velero.io/` before it.
@@ -38,7 +38,7 @@ pub struct BslSpec<'a> {
 }
 
 /// `spec.objectStorage`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectStorage<'a> {
     /// The bucket.
@@ -53,7 +53,7 @@ pub struct ObjectStorage<'a> {
 }
 
 /// A key of a Secret in the object's own namespace.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct SecretKeySelector<'a> {
     /// The Secret.

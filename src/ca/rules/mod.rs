@@ -1,7 +1,19 @@
 //! The rules for BackupStorageLocations, one file a theme.
 
-use crate::decision::{Facts, Report, Rule};
+mod certificate;
+mod config;
+mod location;
+mod pem;
+mod place;
+mod reference;
+mod tally;
+
+use super::sources::{self, Content, LARGEST, Source};
+use crate::decision::{Facts, Report, Rule, Stop};
+use crate::names::PREFIX;
 use crate::velero::bsl::Bsl;
+use place::Place;
+use tally::Tally;
 
 /// A BackupStorageLocation and what the rules may know of the request.
 #[derive(Clone, Copy, Debug)]
@@ -20,16 +32,67 @@ pub struct Location<'a> {
 
 /// All rules of this folder.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [].into_iter()
+    reference::RULES
+        .into_iter()
+        .chain(pem::RULES)
+        .chain(certificate::RULES)
+        .chain(location::RULES)
+        .chain(config::RULES)
 }
 
 /// Runs every check over a location.
-pub fn judge(_location: &Location<'_>, _facts: &Facts) -> Report {
-    Report::default()
+pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
+    let mut report = Report::default();
+    let sources = sources::of(location.namespace, location.bsl);
+    reference::both(location, &mut report);
+    for source in &sources {
+        let result = source_of(location, source, facts, &mut report);
+        report.take(result);
+    }
+    location::check(location, &sources, &mut report);
+    config::check(location.bsl, &mut report);
+    // Whatever keeps us from seeing the credential, it is not worth a refusal.
+    match reference::credential(location, facts, &mut report) {
+        Err(Stop::Unknown(..)) => {}
+        result => report.take(result),
+    }
+    report
 }
 
 /// Whether two locations are the same for every rule: provider, object storage, config,
 /// credential and our annotations.
-pub fn is_same_location(_new: &Bsl<'_>, _old: &Bsl<'_>) -> bool {
-    false
+pub fn is_same_location(new: &Bsl<'_>, old: &Bsl<'_>) -> bool {
+    new.spec == old.spec && ours(new).eq(ours(old))
+}
+
+/// The annotations of ours on `bsl`.
+fn ours<'b>(bsl: &'b Bsl<'_>) -> impl Iterator<Item = (&'b str, &'b str)> {
+    let annotations = bsl.metadata.annotations.iter().flatten();
+    annotations
+        .map(|(key, value)| (&**key, &**value))
+        .filter(|(key, _)| key.starts_with(PREFIX))
+}
+
+fn source_of(
+    location: &Location<'_>,
+    source: &Source<'_>,
+    facts: &Facts,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let place = Place::of(location, source);
+    match source.content(facts)? {
+        Content::Unusable(why) => report.find(reference::unusable(&place, why)),
+        Content::NoSecret => report.find(reference::no_secret(location, &place)),
+        Content::NoKey => report.find(reference::no_key(location, &place)),
+        Content::NotBase64 => pem::not_base64(&place, source, report),
+        Content::Bytes(bytes) if bytes.is_empty() => report.find(reference::empty(&place)),
+        Content::Bytes(bytes) if bytes.len() > LARGEST => pem::too_large(&place, &bytes, report),
+        Content::Bytes(bytes) => {
+            let contents = crate::ca::pem::read(&bytes);
+            let mut tally = Tally::new(report, source.path.clone());
+            pem::check(&place, &contents, &mut tally);
+            certificate::check(&place, &contents.certificates, location.now, &mut tally);
+        }
+    }
+    Ok(())
 }

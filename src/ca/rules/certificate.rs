@@ -1,0 +1,206 @@
+//! The certificates of a bundle: their dates, and whether they are what a CA should be.
+
+use std::collections::HashSet;
+
+use time::OffsetDateTime;
+
+use super::place::Place;
+use super::tally::Tally;
+use crate::ca::certificate::Certificate;
+use crate::decision::{Code, Rule, Severity};
+
+pub(super) static RULES: [&Rule; 8] = [
+    &ALL_EXPIRED,
+    &EXPIRED,
+    &NOT_YET,
+    &SOON,
+    &LEAF,
+    &DUPLICATE,
+    &WEAK,
+    &NO_ROOT,
+];
+
+static ALL_EXPIRED: Rule = Rule {
+    id: "VT017",
+    title: "every certificate has expired",
+    about: "Nothing can be verified with this bundle any more.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static EXPIRED: Rule = Rule {
+    id: "VT020",
+    title: "one expired certificate among several",
+    about: "It does no harm and no good. Take it out.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NOT_YET: Rule = Rule {
+    id: "VT021",
+    title: "certificate that is not valid yet",
+    about: "Until then nothing that it issued is trusted; also check the clock of who made it.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static SOON: Rule = Rule {
+    id: "VT022",
+    title: "certificate that expires within 30 days",
+    about: "Put its successor beside it before that day; both may stand in one bundle.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static LEAF: Rule = Rule {
+    id: "VT023",
+    title: "leaf certificate instead of a CA",
+    about: "By its basicConstraints or keyUsage it cannot vouch for other certificates: the \
+            server works until it gets its next certificate, and then no more. Put in the CA \
+            that issued it.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static DUPLICATE: Rule = Rule {
+    id: "VT024",
+    title: "same certificate twice",
+    about: "It does no harm; something joined two bundles that overlap.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static WEAK: Rule = Rule {
+    id: "VT025",
+    title: "weak certificate",
+    about: "It is signed with SHA-1 or MD5, or has an RSA key of less than 2048 bits. TLS \
+            libraries refuse more of these with each release.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NO_ROOT: Rule = Rule {
+    id: "VT026",
+    title: "intermediate without its root",
+    about: "Go stops at an intermediate that is in the pool; other programs want the root as \
+            well.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+/// How early it is said that a certificate expires, in seconds.
+const SOON_SECONDS: i64 = 30 * 86_400;
+
+/// Shortest RSA key that TLS libraries still take, in bits.
+const RSA_BITS: usize = 2048;
+
+/// What is to be said of the certificates of one bundle at `now`.
+pub(super) fn check(
+    place: &Place<'_>,
+    certificates: &[Certificate],
+    now: i64,
+    tally: &mut Tally<'_>,
+) {
+    let is_expired = |certificate: &Certificate| certificate.not_after < now;
+    let are_all_expired = !certificates.is_empty() && certificates.iter().all(is_expired);
+    if are_all_expired {
+        let last = certificates
+            .iter()
+            .map(|certificate| certificate.not_after)
+            .max();
+        let message = match certificates {
+            [only] => format!("{} expired on {}", name(only), day(only.not_after)),
+            all => format!(
+                "all {} certificates have expired, the last on {}",
+                all.len(),
+                day(last.unwrap_or_default())
+            ),
+        };
+        let fix = format!("get the present CA; {}", place.replace());
+        tally.find(&ALL_EXPIRED, || {
+            place.finding(&ALL_EXPIRED, "", message, fix)
+        });
+    }
+    let subjects: HashSet<_> = certificates.iter().map(Certificate::subject_der).collect();
+    let mut seen = HashSet::new();
+    for certificate in certificates {
+        let mut find = |rule, message: String, fix: &str| {
+            tally.find(rule, || {
+                let message = format!("{} {message}", name(certificate));
+                let detail = format!("certificate {}", certificate.fingerprint());
+                place.finding(rule, detail, message, fix)
+            });
+        };
+        if !seen.insert(certificate.fingerprint()) {
+            find(
+                &DUPLICATE,
+                "is there more than once".to_owned(),
+                "keep one of them",
+            );
+            continue;
+        }
+        if is_expired(certificate) {
+            if !are_all_expired {
+                let message = format!("expired on {}", day(certificate.not_after));
+                find(&EXPIRED, message, "take it out");
+            }
+        } else if certificate.not_before > now {
+            let message = format!("is not valid before {}", day(certificate.not_before));
+            find(&NOT_YET, message, "keep the CA that is valid now beside it");
+        } else if certificate.not_after - now <= SOON_SECONDS {
+            let days = (certificate.not_after - now) / 86_400;
+            let message = format!("expires on {}, in {days} days", day(certificate.not_after));
+            find(&SOON, message, "put its successor beside it");
+        }
+        if !certificate.is_ca {
+            find(
+                &LEAF,
+                "is no CA certificate".to_owned(),
+                "put in the CA that issued it",
+            );
+        } else if !certificate.is_self_issued() && !subjects.contains(certificate.issuer_der()) {
+            let message = format!("lacks its root, {}", certificate.issuer());
+            find(&NO_ROOT, message, "put the root beside it");
+        }
+        if let Some(digest) = certificate.weak_digest {
+            find(
+                &WEAK,
+                format!("is signed with {digest}"),
+                "have it issued again with SHA-256",
+            );
+        }
+        if let Some(bits) = certificate.rsa_bits.filter(|bits| *bits < RSA_BITS) {
+            let message = format!("has an RSA key of {bits} bits");
+            find(
+                &WEAK,
+                message,
+                "have it issued again with at least 2048 bits",
+            );
+        }
+    }
+}
+
+/// A certificate as a message names it.
+fn name(certificate: &Certificate) -> String {
+    format!(
+        "{} ({:.16})",
+        certificate.subject(),
+        certificate.fingerprint()
+    )
+}
+
+/// `2026-07-28`
+fn day(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
+        |_| "an impossible day".to_owned(),
+        |time| time.date().to_string(),
+    )
+}

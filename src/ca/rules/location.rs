@@ -1,0 +1,96 @@
+//! The rest of a location: what makes its CA useless, old-fashioned, or gone.
+
+use super::Location;
+use crate::ca::sources::{self, Source};
+use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
+use crate::velero::bsl::Bsl;
+
+pub(super) static RULES: [&Rule; 4] = [&PLAIN_HTTP, &IGNORES_CA, &INLINE, &REMOVED];
+
+static PLAIN_HTTP: Rule = Rule {
+    id: "VT032",
+    title: "http:// s3Url with a CA",
+    about: "Nothing is encrypted and no CA is looked at. Use https://.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static IGNORES_CA: Rule = Rule {
+    id: "VT033",
+    title: "provider that ignores a CA",
+    about: "The gcp plugin and kopia's GCS backend accept a CA on the BSL and do not use it. The \
+            merged bundle reaches them through SSL_CERT_DIR.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static INLINE: Rule = Rule {
+    id: "VT034",
+    title: "inline caCert",
+    about: "Deprecated since Velero 1.18: put the CA into a Secret and name it in caCertRef, or, \
+            before 1.18, in the annotation `velero-trust.io/ca-secret`.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static REMOVED: Rule = Rule {
+    id: "VT035",
+    title: "CA removed by an update",
+    about: "`velero backup-location set` without `--cacert` empties caCert on every run, \
+            whatever it is used for.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+/// What is to be said of a location that has its CA from `sources`.
+pub(super) fn check(location: &Location<'_>, sources: &[Source<'_>], report: &mut Report) {
+    let bsl = location.bsl;
+    let namespace = location.namespace;
+    let mut find = |rule, path, message: String, fix: String| {
+        report.find(Finding::new(rule, path, "", message, fix));
+    };
+    let url = bsl.config("s3Url").unwrap_or("").trim_start();
+    let is_plain = url
+        .get(..7)
+        .is_some_and(|head| head.eq_ignore_ascii_case("http://"));
+    if is_plain && !sources.is_empty() {
+        find(
+            &PLAIN_HTTP,
+            FieldPath::of(&["spec", "config", "s3Url"]),
+            "the URL is http://, so the CA is never used".to_owned(),
+            "use https://".to_owned(),
+        );
+    }
+    if let Some(source) = sources.first().filter(|_| bsl.provider() == "gcp") {
+        find(
+            &IGNORES_CA,
+            source.path.clone(),
+            "the gcp plugin ignores a CA on the BSL".to_owned(),
+            "leave it if it is there for the merged bundle, which reaches gcp".to_owned(),
+        );
+    }
+    let has_inline = |bsl: &Bsl<'_>| sources::inline(bsl.spec.object_storage.as_ref()).is_some();
+    if has_inline(bsl) {
+        find(
+            &INLINE,
+            sources::ca_cert(),
+            "inline caCert is deprecated since Velero 1.18".to_owned(),
+            format!(
+                "`kubectl -n {namespace} create secret generic velero-ca --from-file=ca.crt=ca.pem`, \
+                 then caCertRef with name velero-ca and key ca.crt"
+            ),
+        );
+    }
+    if location.old.is_some_and(has_inline) && sources.is_empty() {
+        find(
+            &REMOVED,
+            sources::ca_cert(),
+            "this update removes the only CA".to_owned(),
+            "`velero backup-location set` does so unless it is given `--cacert` again".to_owned(),
+        );
+    }
+}

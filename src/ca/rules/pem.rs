@@ -1,0 +1,208 @@
+//! The form of a bundle: each block is a certificate that Go takes.
+
+use super::place::Place;
+use super::tally::Tally;
+use crate::ca::pem::{self, Contents, Fault, Kind};
+use crate::ca::sources::{Origin, Source};
+use crate::decision::{Code, Report, Rule, Severity};
+
+pub(super) static RULES: [&Rule; 7] = [
+    &NOTHING,
+    &PRIVATE_KEY,
+    &OTHER_BLOCK,
+    &BROKEN_BLOCK,
+    &NOT_PARSED,
+    &HEADERS,
+    &TOO_LARGE,
+];
+
+static NOTHING: Rule = Rule {
+    id: "VT010",
+    title: "no certificate found",
+    about: "The bundle holds something else: binary DER, base64 of base64, UTF-16, another file, \
+            or nothing. Go finds no certificate in it, and Velero goes on without any CA.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static PRIVATE_KEY: Rule = Rule {
+    id: "VT011",
+    title: "private key in a CA bundle",
+    about: "A CA bundle is copied into every pod and into backups. Take the key out, and \
+            consider it leaked. Nothing of it is ever repeated by us.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: true,
+};
+
+static OTHER_BLOCK: Rule = Rule {
+    id: "VT012",
+    title: "block that is not a CERTIFICATE",
+    about: "Go skips TRUSTED CERTIFICATE, X509 CERTIFICATE, PKCS7, requests and all other blocks \
+            without a word, so the CA in them is not trusted.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static BROKEN_BLOCK: Rule = Rule {
+    id: "VT013",
+    title: "broken block that Go would drop in silence",
+    about: "A block is cut off, glued to its neighbour, indented, behind a byte order mark or \
+            behind text on its own line. Go leaves it out and says nothing. Text between blocks \
+            is fine.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: true,
+};
+
+static NOT_PARSED: Rule = Rule {
+    id: "VT014",
+    title: "certificate that does not parse",
+    about: "Go leaves out a certificate that it cannot parse, and says nothing. What counts is \
+            what Go's crypto/x509 takes.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: true,
+};
+
+static HEADERS: Rule = Rule {
+    id: "VT015",
+    title: "PEM headers in a block",
+    about: "Go skips blocks with headers such as `Proc-Type: …` or `Bag Attributes: …` between \
+            BEGIN and the base64. In front of BEGIN they do no harm.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static TOO_LARGE: Rule = Rule {
+    id: "VT016",
+    title: "bundle of more than 1 MiB",
+    about: "Neither a Secret nor a ConfigMap can hold it, so it cannot reach a pod. It is not \
+            read any further.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+/// All that is wrong with the form of a bundle.
+pub(super) fn check(place: &Place<'_>, contents: &Contents, tally: &mut Tally<'_>) {
+    for fault in &contents.faults {
+        let rule = rule_of(fault.kind);
+        // A block stays the same when it moves, so that its removal from an old bundle, or that
+        // of its neighbour, is an improvement.
+        let detail = match fault.identity {
+            Some(identity) => format!("block {identity:.16}"),
+            None => String::new(),
+        };
+        tally.find(rule, || {
+            place.finding(rule, detail, said(fault), fix(place, fault.kind))
+        });
+    }
+}
+
+/// `block 2 (line 30) is cut off: …`
+fn said(fault: &Fault) -> String {
+    let Fault {
+        kind, block, line, ..
+    } = fault;
+    match (block, kind) {
+        (Some(block), _) => format!("block {block} (line {line}) {kind}"),
+        (None, Kind::OrphanEnd) => format!("line {line} {kind}"),
+        (None, Kind::PrivateKey) => format!("what begins at line {line} {kind}"),
+        (None, _) => format!("the bundle {kind}"),
+    }
+}
+
+const fn rule_of(kind: Kind) -> &'static Rule {
+    match kind {
+        Kind::PrivateKey => &PRIVATE_KEY,
+        Kind::Bare | Kind::Base64OfPem | Kind::Binary | Kind::Der | Kind::Nothing | Kind::Utf16 => {
+            &NOTHING
+        }
+        Kind::NotACertificate(_) => &OTHER_BLOCK,
+        Kind::Headers => &HEADERS,
+        Kind::EmptyBlock | Kind::NotBase64 | Kind::NotCertificate(_) => &NOT_PARSED,
+        Kind::BrokenBegin
+        | Kind::ByteOrderMark
+        | Kind::CarriageReturns
+        | Kind::EndMismatch
+        | Kind::Glued
+        | Kind::Indented
+        | Kind::LiteralNewlines
+        | Kind::OneLine
+        | Kind::OrphanEnd
+        | Kind::TextBefore
+        | Kind::Truncated => &BROKEN_BLOCK,
+    }
+}
+
+fn fix(place: &Place<'_>, kind: Kind) -> String {
+    let first = match kind {
+        Kind::PrivateKey => {
+            "take the key out and consider it leaked; a bundle holds certificates only"
+        }
+        Kind::Der => "make PEM of it with `openssl x509 -inform der -in ca.der -out ca.pem`",
+        Kind::Base64OfPem => "decode it with `base64 -d <ca.b64 >ca.pem`",
+        Kind::Bare => "put the lines BEGIN CERTIFICATE and END CERTIFICATE around it",
+        Kind::Utf16 => "convert it with `iconv -f utf-16 -t ascii ca.txt >ca.pem`",
+        Kind::Binary | Kind::Nothing => "it has to be PEM text",
+        Kind::NotACertificate(_) => {
+            "keep only CERTIFICATE blocks, as `openssl x509 -in in.pem -out ca.pem` writes them"
+        }
+        Kind::Headers => "remove the lines between BEGIN and the base64",
+        Kind::EmptyBlock | Kind::NotBase64 | Kind::NotCertificate(_) => {
+            "get the certificate again from where it was issued"
+        }
+        Kind::Glued => "join PEM files with a newline between them",
+        Kind::ByteOrderMark => "save the file as UTF-8 without a byte order mark",
+        Kind::CarriageReturns | Kind::LiteralNewlines | Kind::OneLine => {
+            "keep the newlines; in YAML, `|` does"
+        }
+        Kind::BrokenBegin
+        | Kind::EndMismatch
+        | Kind::Indented
+        | Kind::OrphanEnd
+        | Kind::TextBefore
+        | Kind::Truncated => "BEGIN and END stand alone, at the very beginning of their lines",
+    };
+    format!("{first}; then {}", place.replace())
+}
+
+/// What should be base64 and is not.
+pub(super) fn not_base64(place: &Place<'_>, source: &Source<'_>, report: &mut Report) {
+    let text = match source.origin {
+        Origin::Base64(text) => text,
+        _ => "",
+    };
+    let message = if text.contains("-----BEGIN") {
+        "the field holds PEM itself, and has to hold the base64 of it"
+    } else {
+        "the field is not base64"
+    };
+    report.find(place.finding(&NOTHING, "", message, place.replace()));
+    key(place, text.as_bytes(), report);
+}
+
+/// A bundle that is too large to be looked into.
+pub(super) fn too_large(place: &Place<'_>, bytes: &[u8], report: &mut Report) {
+    let message = format!(
+        "the bundle has {} KiB, and 1024 are the most",
+        bytes.len() / 1024
+    );
+    let fix = format!(
+        "keep only the CAs that the store needs; {}",
+        place.replace()
+    );
+    report.find(place.finding(&TOO_LARGE, "", message, fix));
+    key(place, bytes, report);
+}
+
+fn key(place: &Place<'_>, bytes: &[u8], report: &mut Report) {
+    if pem::has_private_key(bytes) {
+        let fix = fix(place, Kind::PrivateKey);
+        report.find(place.finding(&PRIVATE_KEY, "", "there is a private key in it", fix));
+    }
+}

@@ -1,0 +1,87 @@
+//! Where a bundle is, in the words of a message.
+
+use std::fmt;
+
+use super::Location;
+use crate::ca::sources::{Origin, Reference, Source};
+use crate::decision::{FieldPath, Finding, Rule};
+
+/// Longest text of a user that a message repeats.
+const SHOWN: usize = 60;
+
+/// A source, and how to speak of it.
+#[derive(Clone, Debug)]
+pub(super) struct Place<'s> {
+    pub(super) path: &'s FieldPath,
+    pub(super) namespace: &'s str,
+    /// The key of the Secret that it names, if it names one.
+    pub(super) reference: Option<&'s Reference>,
+    is_base64: bool,
+}
+
+impl<'s> Place<'s> {
+    pub(super) fn of(location: &Location<'s>, source: &'s Source<'_>) -> Self {
+        Self {
+            path: &source.path,
+            namespace: location.namespace,
+            reference: match &source.origin {
+                Origin::Secret(reference) => Some(reference),
+                _ => None,
+            },
+            is_base64: matches!(source.origin, Origin::Base64(_)),
+        }
+    }
+
+    /// A finding here. `detail` tells it from others of the same rule here, wherever they move.
+    pub(super) fn finding(
+        &self,
+        rule: &'static Rule,
+        detail: impl fmt::Display,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Finding {
+        let subject = format!("{self} {detail}");
+        Finding::new(rule, self.path.clone(), subject.trim(), message, fix)
+    }
+
+    /// What to do to put another bundle here.
+    pub(super) fn replace(&self) -> String {
+        match self.reference {
+            Some(reference) => format!(
+                "replace it: `{} --dry-run=client -o yaml | kubectl apply -f -`",
+                self.create(reference)
+            ),
+            None if self.is_base64 => {
+                format!("put the output of `base64 -w0 ca.pem` into {}", self.path)
+            }
+            None => format!("put the PEM text of the CA into {}", self.path),
+        }
+    }
+
+    /// The command that makes the Secret.
+    pub(super) fn create(&self, reference: &Reference) -> String {
+        format!(
+            "kubectl -n {} create secret generic {} --from-file={}=ca.pem",
+            self.namespace, reference.secret.name, reference.key
+        )
+    }
+}
+
+/// `Secret velero/ca key ca.crt`, or nothing for what is written into the BSL itself.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reference {
+            Some(Reference { secret, key }) => write!(f, "Secret {secret} key {key}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A user's text as it may stand in a message: short, in one line.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(SHOWN + 1).collect();
+    if shown.chars().count() > SHOWN {
+        shown = shown.chars().take(SHOWN - 1).chain(['…']).collect();
+    }
+    shown
+}

@@ -1,0 +1,203 @@
+//! References to Secrets: what they name has to be there.
+
+use super::Location;
+use super::place::{Place, shown};
+use crate::ca::sources::{self, BadReference, Origin, Reference};
+use crate::decision::{Code, Facts, FieldPath, Finding, Report, Rule, Severity, Stop};
+use crate::velero::text::or_empty;
+
+pub(super) static RULES: [&Rule; 7] = [
+    &NO_SECRET,
+    &NO_KEY,
+    &EMPTY,
+    &BAD_REFERENCE,
+    &BOTH,
+    &OTHER_NAMESPACE,
+    &NO_CREDENTIAL,
+];
+
+static NO_SECRET: Rule = Rule {
+    id: "VT001",
+    title: "CA Secret does not exist",
+    about: "The BSL names a Secret that is not in its namespace; Velero would mark the BSL \
+            Unavailable. Create the Secret first. On a dry run this is a warning, because GitOps \
+            tools try the BSL before they store the Secret.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NO_KEY: Rule = Rule {
+    id: "VT002",
+    title: "CA Secret lacks the key",
+    about: "The Secret is there and has no such key; Velero would mark the BSL Unavailable. On a \
+            dry run this is a warning.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static EMPTY: Rule = Rule {
+    id: "VT003",
+    title: "CA key is empty",
+    about: "The key is there and holds nothing. Velero would go on without any CA and say \
+            nothing.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static BAD_REFERENCE: Rule = Rule {
+    id: "VT004",
+    title: "malformed reference to a CA Secret",
+    about: "A reference names a Secret and a key in it: `name` and `key`, or `<secret>/<key>` in \
+            an annotation.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static BOTH: Rule = Rule {
+    id: "VT005",
+    title: "caCert and caCertRef both set",
+    about: "Velero refuses a BSL that sets both. Keep caCertRef.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static OTHER_NAMESPACE: Rule = Rule {
+    id: "VT006",
+    title: "reference into another namespace",
+    about: "Velero reads Secrets only in the BSL's own namespace, and so do we: otherwise \
+            whoever may write a BSL could read Secrets anywhere.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NO_CREDENTIAL: Rule = Rule {
+    id: "VT038",
+    title: "credential Secret is not there",
+    about: "`spec.credential` names a Secret or a key that is not there. It may come later, so \
+            this never refuses anything.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+/// Both `caCert` and `caCertRef`.
+pub(super) fn both(location: &Location<'_>, report: &mut Report) {
+    let storage = location.bsl.spec.object_storage.as_ref();
+    let has_reference = storage.is_some_and(|storage| storage.ca_cert_ref.is_some());
+    if has_reference && sources::inline(storage).is_some() {
+        report.find(Finding::new(
+            &BOTH,
+            FieldPath::of(&["spec", "objectStorage"]),
+            "",
+            "caCert and caCertRef are both set, and Velero refuses that",
+            "remove caCert",
+        ));
+    }
+}
+
+/// A reference that cannot be followed.
+pub(super) fn unusable(place: &Place<'_>, why: BadReference) -> Finding {
+    let namespace = place.namespace;
+    let (rule, fix) = match why {
+        BadReference::OtherNamespace => (
+            &OTHER_NAMESPACE,
+            format!(
+                "create the Secret in {namespace}, where the BSL is, and name it without a namespace"
+            ),
+        ),
+        _ => (
+            &BAD_REFERENCE,
+            format!(
+                "name a Secret of namespace {namespace} and a key in it, such as `minio-ca` and `ca.crt`"
+            ),
+        ),
+    };
+    // Which mistake it is belongs to the identity: another mistake is another problem.
+    place.finding(rule, why, format!("the reference {why}"), fix)
+}
+
+/// A Secret that is absent.
+pub(super) fn no_secret(location: &Location<'_>, place: &Place<'_>) -> Finding {
+    absent(
+        location,
+        place,
+        &NO_SECRET,
+        |Reference { secret, .. }| format!("Secret {secret} does not exist"),
+    )
+}
+
+/// A key that is absent.
+pub(super) fn no_key(location: &Location<'_>, place: &Place<'_>) -> Finding {
+    absent(location, place, &NO_KEY, |Reference { secret, key }| {
+        format!("Secret {secret} has no key {key}")
+    })
+}
+
+fn absent(
+    location: &Location<'_>,
+    place: &Place<'_>,
+    rule: &'static Rule,
+    message: impl Fn(&Reference) -> String,
+) -> Finding {
+    let message = place.reference.map(message).unwrap_or_default();
+    let fix = match place.reference {
+        Some(reference) if rule == &NO_SECRET => {
+            format!("create it first: `{}`", place.create(reference))
+        }
+        _ => place.replace(),
+    };
+    if location.dry_run {
+        // Flux and `kubectl apply --dry-run=server` ask before the Secret is stored.
+        let message = format!("{message} yet, and without it the real write will be refused");
+        place.finding(rule, "", message, fix).softened()
+    } else {
+        place.finding(rule, "", message, fix)
+    }
+}
+
+/// A key without a byte in it.
+pub(super) fn empty(place: &Place<'_>) -> Finding {
+    let message = match place.reference {
+        Some(Reference { secret, key }) => format!("key {key} of Secret {secret} is empty"),
+        None => "the bundle is empty".to_owned(),
+    };
+    place.finding(&EMPTY, "", message, place.replace())
+}
+
+/// The Secret with the credentials.
+pub(super) fn credential(
+    location: &Location<'_>,
+    facts: &Facts,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let Some(credential) = &location.bsl.spec.credential else {
+        return Ok(());
+    };
+    let name = or_empty(credential.name.as_ref());
+    let key = or_empty(credential.key.as_ref());
+    let message = match sources::reference(location.namespace, name, key) {
+        Origin::Secret(Reference { secret, key }) => match facts.secret(&secret)? {
+            None => format!("Secret {secret} does not exist"),
+            Some(found) if !found.data.contains_key(&key) => {
+                format!("Secret {secret} has no key {key}")
+            }
+            Some(_) => return Ok(()),
+        },
+        Origin::Unusable(why) => format!("the reference {why}"),
+        Origin::Base64(_) | Origin::Pem(_) => return Ok(()),
+    };
+    report.find(Finding::new(
+        &NO_CREDENTIAL,
+        FieldPath::of(&["spec", "credential"]),
+        format!("{}/{}", shown(name), shown(key)),
+        message,
+        "Velero cannot reach the store until it is there",
+    ));
+    Ok(())
+}
