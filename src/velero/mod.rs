@@ -4,7 +4,9 @@
 
 pub mod backup;
 pub mod bsl;
+mod lenient;
 pub mod metadata;
 pub mod pod;
+pub mod pod_kind;
 pub mod restore;
 pub mod text;

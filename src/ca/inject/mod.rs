@@ -1,0 +1,116 @@
+//! The injection of the merged CA bundle into a Pod.
+//!
+//! It happens on Pods, at their creation, and not on the templates: Velero's data movers, pod
+//! volume and maintenance Pods copy the template of the node agent or the server, never a running
+//! Pod, so each of them passes here too, and nothing that GitOps watches changes.
+
+mod patch;
+mod place;
+mod plan;
+mod rules;
+mod wish;
+
+pub use rules::rules;
+
+use self::plan::{Lack, List, Spot};
+use self::wish::Wish;
+use crate::decision::{Facts, FieldPath, Finding, Report, Stop};
+use crate::names::BUNDLE;
+use crate::velero::pod::{Container, Pod};
+use crate::velero::pod_kind;
+use crate::velero::text::or_empty;
+
+/// The annotation by which the kubelet marks what it runs without the API server; such a Pod must
+/// stay as it is.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// What is added to `pod` in `namespace`: an add-only patch, and warnings where something that
+/// the user set is kept. Added twice it is added once.
+///
+/// A bundle that cannot be had is a warning too, neither a denial nor a retry: nothing that
+/// happens to us may keep Velero from starting.
+pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
+    let mut report = Report::default();
+    if namespace == "kube-system" || pod.metadata.annotation(MIRROR_ANNOTATION).is_some() {
+        return report;
+    }
+    let wish = Wish::of(pod, &mut report.findings);
+    if wish == Wish::Keep {
+        return report;
+    }
+    let lacks = lacks(pod, wish, &mut report.findings);
+    if lacks.is_empty() {
+        return report;
+    }
+    let volume = match volume(pod) {
+        Ok(volume) => volume,
+        Err(taken) => {
+            // What the containers keep is of no interest any more: none of them gets anything.
+            report.findings = vec![taken];
+            return report;
+        }
+    };
+    match facts.bundle(namespace) {
+        Ok(Some(_)) => report.patch = patch::of(&lacks, volume),
+        Ok(None) => report.find(no_bundle(namespace, "is not there")),
+        Err(need @ Stop::Need(_)) => report.take(Err(need)),
+        Err(Stop::Unknown(_, reason)) => report.find(no_bundle(
+            namespace,
+            &format!("cannot be had ({})", reason.message),
+        )),
+    }
+    report
+}
+
+/// What the containers that are ours to inject lack.
+fn lacks(pod: &Pod<'_>, wish: Wish, findings: &mut Vec<Finding>) -> Vec<Lack> {
+    type Detect = fn(&Pod<'_>, &Container<'_>) -> Option<pod_kind::PodKind>;
+    let windows = pod.is_windows();
+    let lists: [(List, &[Container<'_>], Detect); 2] = [
+        (List::Regular, &pod.spec.containers, pod_kind::of_container),
+        (
+            List::Init,
+            &pod.spec.init_containers,
+            pod_kind::of_init_container,
+        ),
+    ];
+    let mut lacks = Vec::new();
+    for (list, containers, detect) in lists {
+        for (index, container) in containers.iter().enumerate() {
+            if wish == Wish::All || detect(pod, container).is_some() {
+                let spot = Spot { list, index };
+                lacks.extend(plan::of(container, spot, windows, findings));
+            }
+        }
+    }
+    lacks
+}
+
+/// How our volume gets into the Pod, or that its name is taken by something else.
+fn volume(pod: &Pod<'_>) -> Result<patch::Volume, Finding> {
+    let Some(volumes) = &pod.spec.volumes else {
+        return Ok(patch::Volume::First);
+    };
+    let mut volumes = volumes.iter().enumerate();
+    match volumes.find(|(_, volume)| or_empty(volume.name.as_ref()) == BUNDLE) {
+        None => Ok(patch::Volume::Append),
+        Some((_, volume)) if plan::is_ours(volume) => Ok(patch::Volume::Present),
+        Some((index, _)) => Err(Finding::new(
+            &rules::VOLUME_TAKEN,
+            FieldPath::of(&["spec", "volumes"]).index(index),
+            "",
+            format!("{BUNDLE} is another volume; no CA bundle is added"),
+            "rename it",
+        )),
+    }
+}
+
+fn no_bundle(namespace: &str, what: &str) -> Finding {
+    Finding::new(
+        &rules::NO_BUNDLE,
+        FieldPath::of(&["spec", "volumes"]),
+        format!("ConfigMap {namespace}/{BUNDLE}"),
+        format!("ConfigMap {BUNDLE} {what}; no CA bundle is added"),
+        "make the pod again later",
+    )
+}

@@ -1,0 +1,83 @@
+//! Where a path of a container lies, seen from the mount of the bundle.
+
+use crate::names::MOUNT_PATH;
+
+/// Where a path lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not near [`MOUNT_PATH`].
+    Elsewhere,
+    /// At [`MOUNT_PATH`].
+    Here,
+    /// Below [`MOUNT_PATH`]: a read-only mount there would keep the kubelet from making it.
+    Below,
+}
+
+/// Where `path` lies, however it is written: the kubelet roots a relative path and cleans it, and
+/// on Windows takes either slash, a drive and any case.
+pub(super) fn of(path: &str, windows: bool) -> Place {
+    let path = match path.split_once(':') {
+        Some((drive, rest)) if windows && drive.len() == 1 => rest,
+        _ => path,
+    };
+    let ours = MOUNT_PATH.trim_start_matches('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split(|c| c == '/' || windows && c == '\\') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let here = |first: &str| first == ours || windows && first.eq_ignore_ascii_case(ours);
+    match parts.as_slice() {
+        [first] if here(first) => Place::Here,
+        [first, ..] if here(first) => Place::Below,
+        _ => Place::Elsewhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_place_however_it_is_written() {
+        for path in [
+            "/certs",
+            "/certs/",
+            "//certs",
+            "/./certs",
+            "certs",
+            "/a/../certs",
+        ] {
+            assert_eq!(of(path, false), Place::Here, "{path}");
+        }
+        for path in ["/certs/a", "/certs//a/", "/certs/./a"] {
+            assert_eq!(of(path, false), Place::Below, "{path}");
+        }
+        for path in [
+            "/",
+            "",
+            "/cert",
+            "/certs2",
+            "/etc/certs",
+            "/certs/..",
+            "/CERTS",
+            "\\certs",
+        ] {
+            assert_eq!(of(path, false), Place::Elsewhere, "{path}");
+        }
+    }
+
+    #[test]
+    fn takes_a_windows_path_as_windows_does() {
+        for path in ["\\certs", "C:\\Certs\\", "c:/certs", "/certs"] {
+            assert_eq!(of(path, true), Place::Here, "{path}");
+        }
+        assert_eq!(of("C:\\certs\\a", true), Place::Below);
+        assert_eq!(of("C:\\other", true), Place::Elsewhere);
+    }
+}

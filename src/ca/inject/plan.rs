@@ -1,0 +1,247 @@
+//! What each container lacks, and what in it has to be kept.
+
+use super::place::{self, Place};
+use super::rules;
+use crate::decision::{FieldPath, Finding, Rule};
+use crate::names::{
+    AWS_CA_BUNDLE, AWS_CA_BUNDLE_VALUE, BUNDLE, BUNDLE_KEY, MOUNT_PATH, SSL_CERT_DIR,
+    SSL_CERT_DIR_VALUE,
+};
+use crate::velero::pod::{Container, EnvVar, KeyToPath, Volume};
+use crate::velero::text::or_empty;
+
+/// Which list of containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// `spec.containers`
+    Regular,
+    /// `spec.initContainers`
+    Init,
+}
+
+impl List {
+    /// The field in `spec`.
+    pub(super) const fn field(self) -> &'static str {
+        match self {
+            Self::Regular => "containers",
+            Self::Init => "initContainers",
+        }
+    }
+}
+
+/// Where a container is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) list: List,
+    pub(super) index: usize,
+}
+
+impl Spot {
+    fn path(self) -> FieldPath {
+        FieldPath::of(&["spec", self.list.field()]).index(self.index)
+    }
+}
+
+/// A variable that we set, with its value.
+pub(super) type Variable = (&'static str, &'static str);
+
+/// What a container lacks.
+#[derive(Clone, Debug)]
+pub(super) struct Lack {
+    pub(super) spot: Spot,
+    /// The mount of the bundle.
+    pub(super) mount: bool,
+    /// Variables.
+    pub(super) variables: Vec<Variable>,
+    /// Whether the container has a list of mounts, and one of variables, to add to.
+    pub(super) has_mounts: bool,
+    pub(super) has_variables: bool,
+}
+
+impl Lack {
+    /// Whether there is nothing to add.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.mount && self.variables.is_empty()
+    }
+}
+
+/// Whether the volume of our name is what we would add.
+pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
+    volume.config_map.as_ref().is_some_and(|source| {
+        let whole = source.items.is_empty();
+        let file = |item: &KeyToPath<'_>| {
+            or_empty(item.key.as_ref()) == BUNDLE_KEY && or_empty(item.path.as_ref()) == BUNDLE_KEY
+        };
+        or_empty(source.name.as_ref()) == BUNDLE && (whole || source.items.iter().any(file))
+    })
+}
+
+/// Looks over one container; what it keeps of the user's goes to `findings`.
+pub(super) fn of(
+    container: &Container<'_>,
+    spot: Spot,
+    windows: bool,
+    findings: &mut Vec<Finding>,
+) -> Option<Lack> {
+    let look = Look {
+        container,
+        spot,
+        windows,
+    };
+    let mount = match look.mount() {
+        Ok(mounted) => !mounted,
+        Err(finding) => {
+            // A variable that points into somebody else's /certs would break what works.
+            findings.push(finding);
+            return None;
+        }
+    };
+    let variables = look.variables(findings);
+    let lack = Lack {
+        spot,
+        mount,
+        variables,
+        has_mounts: container.volume_mounts.is_some(),
+        has_variables: container.env.is_some(),
+    };
+    (!lack.is_empty()).then_some(lack)
+}
+
+struct Look<'b> {
+    container: &'b Container<'b>,
+    spot: Spot,
+    windows: bool,
+}
+
+impl Look<'_> {
+    /// Whether the bundle is mounted at its place, or what is in the way.
+    fn mount(&self) -> Result<bool, Finding> {
+        let devices = self.container.volume_devices.iter().enumerate();
+        for (index, device) in devices {
+            let path = or_empty(device.device_path.as_ref());
+            if place::of(path, self.windows) != Place::Elsewhere {
+                return Err(self.taken("volumeDevices", index, path));
+            }
+        }
+        let mut mounted = false;
+        let mounts = self.container.volume_mounts.as_deref().unwrap_or_default();
+        for (index, mount) in mounts.iter().enumerate() {
+            let path = or_empty(mount.mount_path.as_ref());
+            let ours = or_empty(mount.name.as_ref()) == BUNDLE;
+            let part = mount.sub_path.as_ref().or(mount.sub_path_expr.as_ref());
+            let whole = or_empty(part).is_empty();
+            match place::of(path, self.windows) {
+                Place::Here if ours && whole => mounted = true,
+                _ if ours => {
+                    return Err(self.finding(
+                        &rules::MOUNTED_OTHERWISE,
+                        self.spot.path().field("volumeMounts").index(index),
+                        "the CA bundle is mounted another way; kept".to_owned(),
+                        "remove this mount to use /certs",
+                    ));
+                }
+                Place::Elsewhere => {}
+                Place::Here | Place::Below => {
+                    return Err(self.taken("volumeMounts", index, path));
+                }
+            }
+        }
+        Ok(mounted)
+    }
+
+    fn taken(&self, field: &'static str, index: usize, path: &str) -> Finding {
+        self.finding(
+            &rules::PATH_TAKEN,
+            self.spot.path().field(field).index(index),
+            format!("{path} is used; the CA bundle is not added"),
+            format!("keep {MOUNT_PATH} free"),
+        )
+    }
+
+    /// The variables that are lacking. What comes from `envFrom` is not known here, and a variable
+    /// in `env` would override it.
+    fn variables(&self, findings: &mut Vec<Finding>) -> Vec<Variable> {
+        let mut lacking = Vec::new();
+        let mut from_elsewhere = false;
+        for variable in self.wanted() {
+            let (name, value) = *variable;
+            let set = self.set(name);
+            match set {
+                Some((_, set)) if is_good(name, value, set) => {}
+                Some((index, _)) => findings.push(self.kept(name, index)),
+                None if self.may_come_from_elsewhere(name) => from_elsewhere = true,
+                None => lacking.push(*variable),
+            }
+        }
+        if from_elsewhere {
+            findings.push(self.finding(
+                &rules::VARIABLES_FROM_ELSEWHERE,
+                self.spot.path().field("envFrom"),
+                "may set the CA variables; ours are not added".to_owned(),
+                "set them in env",
+            ));
+            lacking.clear();
+        }
+        lacking
+    }
+
+    fn wanted(&self) -> &'static [Variable] {
+        static BOTH: [Variable; 2] = [
+            (AWS_CA_BUNDLE, AWS_CA_BUNDLE_VALUE),
+            (SSL_CERT_DIR, SSL_CERT_DIR_VALUE),
+        ];
+        if self.windows {
+            // On Windows Go either ignores SSL_CERT_* or lets them replace the system's store.
+            BOTH.split_at(1).0
+        } else {
+            &BOTH
+        }
+    }
+
+    /// The variable as it stands; of several with one name the last counts.
+    fn set(&self, name: &str) -> Option<(usize, &EnvVar<'_>)> {
+        let env = self.container.env.as_deref().unwrap_or_default();
+        let mut all = env.iter().enumerate().rev();
+        all.find(|(_, variable)| or_empty(variable.name.as_ref()) == name)
+    }
+
+    fn may_come_from_elsewhere(&self, name: &str) -> bool {
+        let mut sources = self.container.env_from.iter();
+        sources.any(|source| name.starts_with(or_empty(source.prefix.as_ref())))
+    }
+
+    fn kept(&self, name: &str, index: usize) -> Finding {
+        let rule = if name == AWS_CA_BUNDLE {
+            &rules::BUNDLE_VARIABLE
+        } else {
+            &rules::CERT_DIR_VARIABLE
+        };
+        self.finding(
+            rule,
+            self.spot.path().field("env").index(index),
+            format!("{name} is set here; kept"),
+            "remove it to use the CA bundle",
+        )
+    }
+
+    fn finding(
+        &self,
+        rule: &'static Rule,
+        path: FieldPath,
+        message: String,
+        fix: impl Into<String>,
+    ) -> Finding {
+        let subject = format!("container {}", self.container.name());
+        Finding::new(rule, path, subject, message, fix)
+    }
+}
+
+/// Whether a variable that is set does what ours would do.
+fn is_good(name: &str, value: &str, set: &EnvVar<'_>) -> bool {
+    let set = or_empty(set.value.as_ref());
+    set == value
+        || name == SSL_CERT_DIR
+            && set
+                .split(':')
+                .any(|directory| place::of(directory, false) == Place::Here)
+}

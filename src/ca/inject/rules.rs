@@ -1,0 +1,102 @@
+//! What the injection has to say: every rule warns, none denies. A pod that we do not understand
+//! is left as it is, because a backup that fails for want of a CA is better than one that we stop.
+
+use crate::decision::{Code, Rule, Severity};
+
+/// All rules of the injection.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    [
+        &BUNDLE_VARIABLE,
+        &CERT_DIR_VARIABLE,
+        &VARIABLES_FROM_ELSEWHERE,
+        &PATH_TAKEN,
+        &VOLUME_TAKEN,
+        &MOUNTED_OTHERWISE,
+        &NO_BUNDLE,
+        &UNCLEAR_WISH,
+    ]
+    .into_iter()
+}
+
+pub(super) static BUNDLE_VARIABLE: Rule = Rule {
+    id: "VT201",
+    title: "AWS_CA_BUNDLE is set in the pod",
+    about: "The value in the pod is kept, so the AWS SDK trusts that file and nothing else. \
+            Remove the variable from the template to use the merged bundle.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static CERT_DIR_VARIABLE: Rule = Rule {
+    id: "VT202",
+    title: "SSL_CERT_DIR is set in the pod, without /certs",
+    about: "The value in the pod is kept, so kopia and restic do not read the merged bundle. \
+            Put /certs into the list, or remove the variable from the template.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static VARIABLES_FROM_ELSEWHERE: Rule = Rule {
+    id: "VT203",
+    title: "variables may come from envFrom",
+    about: "A ConfigMap or Secret in envFrom may hold AWS_CA_BUNDLE or SSL_CERT_DIR, and a variable \
+            of ours would override it, so none is set. Set both in the template's env to use the \
+            merged bundle, or give the envFrom source a prefix.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static PATH_TAKEN: Rule = Rule {
+    id: "VT204",
+    title: "/certs is taken in the container",
+    about: "Another volume or device is at /certs or below it, so the container is left as it is. \
+            Move it elsewhere, or set AWS_CA_BUNDLE and SSL_CERT_DIR by hand.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static VOLUME_TAKEN: Rule = Rule {
+    id: "VT205",
+    title: "a volume of the pod has our name but is something else",
+    about: "The volume velero-trust-ca is not the ConfigMap of that name with its ca-bundle.crt, so \
+            the pod is left as it is. Rename the volume.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static MOUNTED_OTHERWISE: Rule = Rule {
+    id: "VT206",
+    title: "the bundle is mounted elsewhere than at /certs, or with a subPath",
+    about: "The mount in the pod is kept and the container is left as it is. With a subPath a \
+            running container never sees a new CA. Remove the mount from the template, or set \
+            AWS_CA_BUNDLE and SSL_CERT_DIR to its path.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static NO_BUNDLE: Rule = Rule {
+    id: "VT207",
+    title: "the namespace has no CA bundle",
+    about: "The ConfigMap velero-trust-ca is not there or could not be read. A pod that mounts a \
+            ConfigMap that is absent never starts, so the pod is left as it is; make it again \
+            once the ConfigMap is there.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static UNCLEAR_WISH: Rule = Rule {
+    id: "VT208",
+    title: "velero-trust.io/inject has a value without meaning",
+    about: "\"false\", as label or annotation, keeps us out of a pod; \"true\", as label, asks for \
+            the injection in a pod that is not Velero's. Anything else counts as not set.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};

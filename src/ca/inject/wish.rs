@@ -1,0 +1,56 @@
+//! What the labels and annotations of a Pod ask for.
+
+use super::rules;
+use crate::decision::{FieldPath, Finding};
+use crate::names::INJECT;
+use crate::velero::pod::Pod;
+use crate::velero::pod_kind;
+
+/// What the labels and annotations of a Pod ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing: Velero's containers get the bundle, if there are any.
+    Velero,
+    /// Every container and init container, whosever the Pod is. Only a label can ask for it: the
+    /// API server's selectors see no annotations.
+    All,
+    /// None, by label or annotation; it wins over the other wish.
+    Keep,
+}
+
+impl Wish {
+    /// What `pod` asks for. A value without meaning counts as not set, and is a finding.
+    pub(super) fn of(pod: &Pod<'_>, findings: &mut Vec<Finding>) -> Self {
+        let label = pod.metadata.label(INJECT);
+        let annotation = pod.metadata.annotation(INJECT);
+        if label == Some("false") || annotation == Some("false") {
+            return Self::Keep;
+        }
+        if let Some(value) = label.filter(|value| *value != "true") {
+            let path = FieldPath::of(&["metadata", "labels"]).key(INJECT);
+            findings.push(unclear(path, value, "say \"true\" or \"false\""));
+        }
+        if let Some(value) = annotation {
+            let path = FieldPath::annotation(INJECT);
+            if value != "true" {
+                findings.push(unclear(path, value, "say \"false\", or use the label"));
+            } else if label != Some("true") && pod_kind::kind(pod).is_none() {
+                findings.push(unclear(path, value, "use the label of this name"));
+            }
+        }
+        if label == Some("true") {
+            Self::All
+        } else {
+            Self::Velero
+        }
+    }
+}
+
+/// An annotation may be 256 KiB long; nobody needs to read that again.
+const SHOWN: usize = 20;
+
+fn unclear(path: FieldPath, value: &str, fix: &str) -> Finding {
+    let shown: String = value.chars().take(SHOWN).collect();
+    let message = format!("{shown:?} means nothing here");
+    Finding::new(&rules::UNCLEAR_WISH, path, "", message, fix)
+}
