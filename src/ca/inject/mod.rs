@@ -114,3 +114,6 @@ fn no_bundle(namespace: &str, what: &str) -> Finding {
         "make the pod again later",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,10 +47,10 @@ impl Wish {
 }
 
 /// An annotation may be 256 KiB long; nobody needs to read that again.
-const SHOWN: usize = 20;
+const SHOWN: usize = 12;
 
 fn unclear(path: FieldPath, value: &str, fix: &str) -> Finding {
     let shown: String = value.chars().take(SHOWN).collect();
-    let message = format!("{shown:?} means nothing here");
+    let message = format!("{shown:?} means nothing");
     Finding::new(&rules::UNCLEAR_WISH, path, "", message, fix)
 }

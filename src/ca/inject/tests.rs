@@ -1,0 +1,366 @@
+//! The injection, one Pod at a time. The `json-patch` crate judges every patch.
+
+use serde_json::{Value, json};
+
+use super::decide;
+use crate::decision::{Bundle, Fact, Facts, Lookup, Outcome, Reason, Report, Severity, Trouble};
+use crate::velero::pod::Pod;
+
+fn with(outcome: Outcome) -> Facts {
+    let mut facts = Facts::default();
+    facts.insert(Lookup::Bundle("velero".into()), outcome);
+    facts
+}
+
+fn bundle() -> Facts {
+    with(Outcome::Found(Fact::Bundle(Bundle::default())))
+}
+
+fn report(pod: &Value, facts: &Facts) -> Report {
+    let text = pod.to_string();
+    let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
+    decide("velero", &pod, facts)
+}
+
+fn ids(report: &Report) -> Vec<&'static str> {
+    let findings = report.findings.iter();
+    findings.map(|finding| finding.rule.id).collect()
+}
+
+/// The Pod after one pass, and the rules that spoke.
+fn injected(pod: &Value) -> (Value, Vec<&'static str>) {
+    let report = report(pod, &bundle());
+    let mut after = pod.clone();
+    json_patch::patch(&mut after, &report.patch).unwrap();
+    (after, ids(&report))
+}
+
+/// That nothing at all happens to a Pod, and nothing is looked up for it.
+fn assert_left_alone(pod: &Value) {
+    assert_eq!(report(pod, &Facts::default()), Report::default(), "{pod}");
+}
+
+/// A Pod whose one container runs Velero's server, with `more` in it.
+fn server(more: &Value) -> Value {
+    let mut container = json!({"name": "velero", "command": ["/velero"], "args": ["server"]});
+    let members = container.as_object_mut().unwrap();
+    members.extend(more.as_object().unwrap().clone());
+    json!({"spec": {"containers": [container]}})
+}
+
+fn aws() -> Value {
+    json!({"name": "AWS_CA_BUNDLE", "value": "/certs/ca-bundle.crt"})
+}
+
+fn ssl() -> Value {
+    json!({"name": "SSL_CERT_DIR", "value": "/certs:/etc/ssl/certs:/etc/pki/tls/certs"})
+}
+
+fn mount() -> Value {
+    json!({"name": "velero-trust-ca", "mountPath": "/certs", "readOnly": true})
+}
+
+fn volume() -> Value {
+    json!({"name": "velero-trust-ca",
+           "configMap": {"name": "velero-trust-ca", "defaultMode": 0o444}})
+}
+
+fn with_volume(mut pod: Value) -> Value {
+    pod["spec"]["volumes"] = json!([volume()]);
+    pod
+}
+
+#[test]
+fn makes_the_lists_that_are_missing() {
+    let want = with_volume(server(
+        &json!({"env": [aws(), ssl()], "volumeMounts": [mount()]}),
+    ));
+    for bare in [
+        server(&json!({})),
+        server(&json!({"env": null, "volumeMounts": null})),
+    ] {
+        assert_eq!(injected(&bare), (want.clone(), vec![]));
+    }
+    let mut null = server(&json!({}));
+    null["spec"]["volumes"] = Value::Null;
+    assert_eq!(injected(&null).0, want);
+}
+
+#[test]
+fn appends_to_the_lists_that_are_there() {
+    let env = json!({"name": "A", "value": "b"});
+    let scratch = json!({"name": "scratch", "mountPath": "/scratch"});
+    let mut pod = server(&json!({"env": [env], "volumeMounts": [scratch]}));
+    pod["spec"]["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+    let mut want = server(&json!({"env": [env, aws(), ssl()], "volumeMounts": [scratch, mount()]}));
+    want["spec"]["volumes"] = json!([{"name": "scratch", "emptyDir": {}}, volume()]);
+    assert_eq!(injected(&pod), (want, vec![]));
+
+    let empty = server(&json!({"env": [], "volumeMounts": []}));
+    let (after, _) = injected(&empty);
+    assert_eq!(after["spec"]["containers"][0]["env"], json!([aws(), ssl()]));
+}
+
+#[test]
+fn adds_only_what_is_lacking_and_nothing_the_second_time() {
+    let half = with_volume(server(&json!({"env": [ssl()]})));
+    let want = with_volume(server(
+        &json!({"env": [ssl(), aws()], "volumeMounts": [mount()]}),
+    ));
+    assert_eq!(report(&half, &bundle()).patch.len(), 2);
+    assert_eq!(injected(&half), (want.clone(), vec![]));
+    assert_left_alone(&want);
+}
+
+#[test]
+fn needs_the_bundle_only_for_a_pod_that_gets_something() {
+    let needs = |pod: &Value| report(pod, &Facts::default()).needs;
+    assert_eq!(
+        needs(&server(&json!({}))),
+        [Lookup::Bundle("velero".into())]
+    );
+    assert_left_alone(&json!({}));
+    assert_left_alone(&json!({"spec": {"containers": [{"name": "app", "command": ["/app"]}]}}));
+}
+
+#[test]
+fn a_bundle_that_cannot_be_had_is_a_warning_never_a_denial_or_a_retry() {
+    let down = Reason {
+        trouble: Trouble::Timeout,
+        message: "no answer in 2 s".into(),
+    };
+    for outcome in [Outcome::Absent, Outcome::Unavailable(down)] {
+        let report = report(&server(&json!({})), &with(outcome));
+        assert_eq!(ids(&report), ["VT207"]);
+        assert_eq!((report.patch, report.needs), (vec![], vec![]));
+        assert_eq!(report.unknowns, []);
+    }
+    assert!(super::rules().all(|rule| rule.severity == Severity::Warn));
+}
+
+#[test]
+fn keeps_the_variables_that_the_user_set() {
+    let own = json!({"name": "AWS_CA_BUNDLE", "value": "/own/ca.crt"});
+    let (after, ids) = injected(&server(&json!({"env": [own]})));
+    assert_eq!(after["spec"]["containers"][0]["env"], json!([own, ssl()]));
+    assert_eq!(ids, ["VT201"]);
+
+    let from = json!({"name": "SSL_CERT_DIR", "valueFrom": {"configMapKeyRef": {}}});
+    let (after, ids) = injected(&server(&json!({"env": [from]})));
+    assert_eq!(after["spec"]["containers"][0]["env"], json!([from, aws()]));
+    assert_eq!(ids, ["VT202"]);
+
+    let with_ours = json!({"name": "SSL_CERT_DIR", "value": "/own:/certs/"});
+    let (after, ids) = injected(&server(&json!({"env": [with_ours]})));
+    assert_eq!(
+        after["spec"]["containers"][0]["env"],
+        json!([with_ours, aws()])
+    );
+    assert_eq!(ids, [] as [&str; 0]);
+}
+
+#[test]
+fn sets_no_variable_that_env_from_may_set_already() {
+    let from = json!([{"secretRef": {"name": "cloud"}}]);
+    let (after, ids) = injected(&server(&json!({"envFrom": from})));
+    let container = &after["spec"]["containers"][0];
+    assert_eq!(container.get("env"), None);
+    assert_eq!(container["volumeMounts"], json!([mount()]));
+    assert_eq!(ids, ["VT203"]);
+
+    let prefixed = json!([{"prefix": "MY_", "secretRef": {"name": "cloud"}}]);
+    let (after, ids) = injected(&server(&json!({"envFrom": prefixed})));
+    assert_eq!(after["spec"]["containers"][0]["env"], json!([aws(), ssl()]));
+    assert_eq!(ids, [] as [&str; 0]);
+
+    let explicit = server(&json!({"envFrom": from, "env": [aws(), ssl()]}));
+    assert_eq!(injected(&explicit).1, [] as [&str; 0]);
+}
+
+#[test]
+fn leaves_a_container_alone_whose_certs_is_taken() {
+    let mount = |path| json!({"volumeMounts": [{"name": "own", "mountPath": path}]});
+    let device = json!({"volumeDevices": [{"name": "own", "devicePath": "/certs"}]});
+    for more in [
+        mount("/certs"),
+        mount("/certs/"),
+        mount("/certs/own"),
+        device,
+    ] {
+        let pod = server(&more);
+        assert_eq!(injected(&pod), (pod.clone(), vec!["VT204"]), "{more}");
+    }
+    assert_eq!(injected(&server(&mount("/certs2"))).1, [] as [&str; 0]);
+}
+
+#[test]
+fn leaves_a_container_alone_that_mounts_the_bundle_another_way() {
+    for mount in [
+        json!({"name": "velero-trust-ca", "mountPath": "/own"}),
+        json!({"name": "velero-trust-ca", "mountPath": "/certs", "subPath": "ca-bundle.crt"}),
+        json!({"name": "velero-trust-ca", "mountPath": "/certs", "subPathExpr": "$(A)"}),
+        json!({"name": "velero-trust-ca", "mountPath": "/certs/a"}),
+    ] {
+        let pod = with_volume(server(&json!({"volumeMounts": [mount]})));
+        assert_eq!(injected(&pod), (pod.clone(), vec!["VT206"]), "{mount}");
+    }
+}
+
+#[test]
+fn leaves_the_pod_alone_whose_volume_of_our_name_is_something_else() {
+    let item = |key, path| {
+        json!({"name": "velero-trust-ca",
+            "configMap": {"name": "velero-trust-ca", "items": [{"key": key, "path": path}]}})
+    };
+    for other in [
+        json!({"name": "velero-trust-ca", "emptyDir": {}}),
+        json!({"name": "velero-trust-ca", "configMap": {"name": "own"}}),
+        item("other", "ca-bundle.crt"),
+        item("ca-bundle.crt", "other"),
+    ] {
+        let mut pod = server(&json!({"env": [{"name": "AWS_CA_BUNDLE", "value": "x"}]}));
+        pod["spec"]["volumes"] = json!([{"name": "a"}, other]);
+        let report = report(&pod, &Facts::default());
+        assert_eq!(ids(&report), ["VT205"], "{other}");
+        assert_eq!(report.findings[0].path.to_string(), "spec.volumes[1]");
+        assert_eq!((report.patch, report.needs), (vec![], vec![]));
+    }
+    let mut pod = server(&json!({}));
+    pod["spec"]["volumes"] = json!([item("ca-bundle.crt", "ca-bundle.crt")]);
+    assert_eq!(injected(&pod).1, [] as [&str; 0]);
+}
+
+#[test]
+fn sets_no_ssl_variable_on_windows() {
+    let mut pod = server(&json!({}));
+    pod["spec"]["os"] = json!({"name": "windows"});
+    let (after, ids) = injected(&pod);
+    let container = &after["spec"]["containers"][0];
+    assert_eq!(container["env"], json!([aws()]));
+    assert_eq!(container["volumeMounts"], json!([mount()]));
+    assert_eq!(ids, [] as [&str; 0]);
+    assert_left_alone(&after);
+}
+
+#[test]
+fn touches_only_the_containers_that_run_velero() {
+    let mut pod = server(&json!({}));
+    let sidecar = json!({"name": "istio-proxy", "args": ["proxy"]});
+    let plugin = json!({"name": "velero-plugin-for-aws", "image": "velero/velero-plugin-for-aws"});
+    pod["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, sidecar.clone());
+    pod["spec"]["initContainers"] = json!([
+        plugin,
+        {"name": "early", "command": ["/velero", "repo-maintenance"]},
+    ]);
+    let (after, _) = injected(&pod);
+    assert_eq!(after["spec"]["containers"][0], sidecar);
+    assert_eq!(after["spec"]["containers"][1]["env"], json!([aws(), ssl()]));
+    assert_eq!(after["spec"]["initContainers"][0], plugin);
+    assert_eq!(
+        after["spec"]["initContainers"][1]["env"],
+        json!([aws(), ssl()])
+    );
+    assert_eq!(after["spec"]["volumes"], json!([volume()]));
+}
+
+#[test]
+fn false_keeps_us_out_by_label_and_by_annotation() {
+    for metadata in [
+        json!({"labels": {"velero-trust.io/inject": "false"}}),
+        json!({"annotations": {"velero-trust.io/inject": "false"}}),
+        json!({"labels": {"velero-trust.io/inject": "true"},
+               "annotations": {"velero-trust.io/inject": "false"}}),
+        json!({"annotations": {"kubernetes.io/config.mirror": "hash"}}),
+    ] {
+        let mut pod = server(&json!({}));
+        pod["metadata"] = metadata;
+        assert_left_alone(&pod);
+    }
+}
+
+#[test]
+fn the_label_true_asks_for_every_container_of_any_pod() {
+    let pod = json!({"metadata": {"labels": {"velero-trust.io/inject": "true"}},
+        "spec": {"containers": [{"name": "app"}, {"name": "sidecar"}],
+                 "initContainers": [{"name": "init"}]}});
+    let (after, ids) = injected(&pod);
+    for container in [
+        &after["spec"]["containers"][0],
+        &after["spec"]["containers"][1],
+        &after["spec"]["initContainers"][0],
+    ] {
+        assert_eq!(container["env"], json!([aws(), ssl()]));
+        assert_eq!(container["volumeMounts"], json!([mount()]));
+    }
+    assert_eq!(ids, [] as [&str; 0]);
+}
+
+#[test]
+fn a_wish_without_meaning_counts_as_none_and_is_said() {
+    let foreign = json!({"spec": {"containers": [{"name": "app"}]}});
+    for (mut pod, metadata, patched) in [
+        (
+            server(&json!({})),
+            json!({"labels": {"velero-trust.io/inject": "no"}}),
+            true,
+        ),
+        (
+            foreign.clone(),
+            json!({"labels": {"velero-trust.io/inject": "yes"}}),
+            false,
+        ),
+        (
+            foreign,
+            json!({"annotations": {"velero-trust.io/inject": "true"}}),
+            false,
+        ),
+    ] {
+        pod["metadata"] = metadata;
+        let (after, ids) = injected(&pod);
+        assert_eq!(ids, ["VT208"], "{pod}");
+        assert_eq!(after != pod, patched, "{pod}");
+    }
+}
+
+#[test]
+fn leaves_kube_system_alone() {
+    let text = server(&json!({})).to_string();
+    let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        decide("kube-system", &pod, &Facts::default()),
+        Report::default()
+    );
+}
+
+#[test]
+fn every_warning_is_short_enough_to_be_shown_whole() {
+    let own = json!([{"name": "AWS_CA_BUNDLE"}, {"name": "SSL_CERT_DIR"}]);
+    let mut volume_taken = server(&json!({}));
+    volume_taken["spec"]["volumes"] = json!([{"name": "velero-trust-ca"}]);
+    let mut unclear = server(&json!({}));
+    unclear["metadata"] = json!({"annotations": {"velero-trust.io/inject": "x".repeat(200)}});
+    let mut seen = Vec::new();
+    for pod in [
+        server(&json!({"env": own})),
+        server(&json!({"envFrom": [{}]})),
+        server(&json!({"volumeMounts": [{"name": "own", "mountPath": "/certs/some/where"}]})),
+        server(&json!({"volumeMounts": [{"name": "velero-trust-ca", "mountPath": "/own"}]})),
+        volume_taken,
+        unclear,
+    ] {
+        let mut report = report(&pod, &with(Outcome::Absent));
+        for finding in report.findings.drain(..) {
+            // The id stands before the line instead of after it.
+            let line = finding.to_string();
+            assert!(line.chars().count() <= 119, "{line}");
+            seen.push(finding.rule.id);
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    let all: Vec<_> = super::rules().map(|rule| rule.id).collect();
+    assert_eq!(seen, all);
+}
