@@ -1,0 +1,145 @@
+//! Every Pod of `tests/pods`: what it is, and which of its containers get the bundle.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use velero_trust::ca::inject;
+use velero_trust::decision::{Bundle, Fact, Facts, Lookup, Outcome};
+use velero_trust::velero::pod::Pod;
+use velero_trust::velero::pod_kind;
+
+/// A fixture and what its header says of it.
+struct Fixture {
+    file: String,
+    kind: String,
+    injected: Vec<String>,
+    sent: bool,
+    pod: Value,
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    files.sort();
+    files.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Fixture {
+    let file = path.file_name().unwrap().to_string_lossy().into_owned();
+    let text = fs::read_to_string(path).unwrap();
+    let header = |key: &str| {
+        let lines = text.lines().map_while(|line| line.strip_prefix('#'));
+        let mut values = lines.filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'));
+        let value = values
+            .next()
+            .unwrap_or_else(|| panic!("{file} says no {key}"));
+        value.trim().to_owned()
+    };
+    let injected = header("injected");
+    Fixture {
+        kind: header("kind"),
+        injected: injected
+            .split(' ')
+            .filter(|name| *name != "none")
+            .map(str::to_owned)
+            .collect(),
+        sent: header("sent") == "yes",
+        pod: serde_saphyr::from_str(&text).unwrap(),
+        file,
+    }
+}
+
+/// The Pod after one pass.
+fn inject(pod: &Value) -> Value {
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap();
+    let mut facts = Facts::default();
+    let bundle = Outcome::Found(Fact::Bundle(Bundle::default()));
+    facts.insert(Lookup::Bundle(namespace.to_owned()), bundle);
+    let text = pod.to_string();
+    let view: Pod<'_> = serde_json::from_str(&text).unwrap();
+    let report = inject::decide(namespace, &view, &facts);
+    let mut after = pod.clone();
+    json_patch::patch(&mut after, &report.patch).unwrap();
+    after
+}
+
+/// The names of the containers that differ.
+fn changed(before: &Value, after: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    for list in ["containers", "initContainers"] {
+        let containers = |pod: &Value| pod["spec"][list].as_array().cloned().unwrap_or_default();
+        for (before, after) in containers(before).iter().zip(containers(after)) {
+            if *before != after {
+                names.push(after["name"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_pod_is_taken_for_what_it_is() {
+    for fixture in fixtures() {
+        let text = fixture.pod.to_string();
+        let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
+        let kind = pod_kind::kind(&pod).map_or("foreign", pod_kind::PodKind::as_str);
+        assert_eq!(kind, fixture.kind, "{}", fixture.file);
+    }
+}
+
+#[test]
+fn exactly_the_containers_that_the_header_names_are_injected_and_only_once() {
+    for fixture in fixtures() {
+        let after = inject(&fixture.pod);
+        assert_eq!(
+            changed(&fixture.pod, &after),
+            fixture.injected,
+            "{}",
+            fixture.file
+        );
+        assert_eq!(inject(&after), after, "{}", fixture.file);
+        let windows = fixture.pod["spec"]["os"]["name"] == "windows";
+        let ssl = after.to_string().contains("SSL_CERT_DIR");
+        assert!(!(windows && ssl), "{}", fixture.file);
+    }
+}
+
+#[test]
+fn whatever_is_injected_is_sent_to_us() {
+    let fixtures = fixtures();
+    for fixture in &fixtures {
+        assert!(
+            fixture.sent || fixture.injected.is_empty(),
+            "{}",
+            fixture.file
+        );
+    }
+    let kinds = |kind: &str| {
+        fixtures
+            .iter()
+            .filter(|fixture| fixture.kind == kind)
+            .count()
+    };
+    assert!(kinds("foreign") >= 8);
+    for kind in [
+        "server",
+        "node-agent",
+        "node-agent-windows",
+        "restic",
+        "data-mover-backup",
+        "data-mover-restore",
+        "pod-volume-backup",
+        "pod-volume-restore",
+        "maintenance",
+    ] {
+        assert!(kinds(kind) > 0, "no fixture of a {kind}");
+    }
+}
