@@ -1,60 +1,19 @@
 //! Every Pod of `tests/pods`: what it is, and which of its containers get the bundle.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::Value;
 use velero_trust::ca::inject;
 use velero_trust::decision::{Bundle, Fact, Facts, Lookup, Outcome};
 use velero_trust::velero::pod::Pod;
 use velero_trust::velero::pod_kind;
+use velero_trust_testing::pods::{self, PodFixture};
 
-/// A fixture and what its header says of it.
-struct Fixture {
-    file: String,
-    kind: String,
-    injected: Vec<String>,
-    sent: bool,
-    pod: Value,
-}
-
-fn fixtures() -> Vec<Fixture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .collect();
-    files.sort();
-    files.iter().map(|path| read(path)).collect()
-}
-
-fn read(path: &Path) -> Fixture {
-    let file = path.file_name().unwrap().to_string_lossy().into_owned();
-    let text = fs::read_to_string(path).unwrap();
-    let header = |key: &str| {
-        let lines = text.lines().map_while(|line| line.strip_prefix('#'));
-        let mut values = lines.filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'));
-        let value = values
-            .next()
-            .unwrap_or_else(|| panic!("{file} says no {key}"));
-        value.trim().to_owned()
+/// Every fixture, with its Pod.
+fn fixtures() -> Vec<(PodFixture, Value)> {
+    let read = |fixture: PodFixture| {
+        let pod = serde_saphyr::from_str(&fixture.text).unwrap();
+        (fixture, pod)
     };
-    let injected = header("injected");
-    Fixture {
-        kind: header("kind"),
-        injected: injected
-            .split(' ')
-            .filter(|name| *name != "none")
-            .map(str::to_owned)
-            .collect(),
-        sent: header("sent") == "yes",
-        pod: serde_saphyr::from_str(&text).unwrap(),
-        file,
-    }
+    pods::all().unwrap().into_iter().map(read).collect()
 }
 
 /// The Pod after one pass.
@@ -87,8 +46,8 @@ fn changed(before: &Value, after: &Value) -> Vec<String> {
 
 #[test]
 fn every_pod_is_taken_for_what_it_is() {
-    for fixture in fixtures() {
-        let text = fixture.pod.to_string();
+    for (fixture, pod) in fixtures() {
+        let text = pod.to_string();
         let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
         let kind = pod_kind::kind(&pod).map_or("foreign", pod_kind::PodKind::as_str);
         assert_eq!(kind, fixture.kind, "{}", fixture.file);
@@ -97,16 +56,11 @@ fn every_pod_is_taken_for_what_it_is() {
 
 #[test]
 fn exactly_the_containers_that_the_header_names_are_injected_and_only_once() {
-    for fixture in fixtures() {
-        let after = inject(&fixture.pod);
-        assert_eq!(
-            changed(&fixture.pod, &after),
-            fixture.injected,
-            "{}",
-            fixture.file
-        );
+    for (fixture, pod) in fixtures() {
+        let after = inject(&pod);
+        assert_eq!(changed(&pod, &after), fixture.injected, "{}", fixture.file);
         assert_eq!(inject(&after), after, "{}", fixture.file);
-        let windows = fixture.pod["spec"]["os"]["name"] == "windows";
+        let windows = pod["spec"]["os"]["name"] == "windows";
         let ssl = after.to_string().contains("SSL_CERT_DIR");
         assert!(!(windows && ssl), "{}", fixture.file);
     }
@@ -114,7 +68,7 @@ fn exactly_the_containers_that_the_header_names_are_injected_and_only_once() {
 
 #[test]
 fn whatever_is_injected_is_sent_to_us() {
-    let fixtures = fixtures();
+    let fixtures = pods::all().unwrap();
     for fixture in &fixtures {
         assert!(
             fixture.sent || fixture.injected.is_empty(),

@@ -173,6 +173,12 @@ fn sets_no_variable_that_env_from_may_set_already() {
     assert_eq!(after["spec"]["containers"][0]["env"], json!([aws(), ssl()]));
     assert_eq!(ids, [] as [&str; 0]);
 
+    // Half of the trust would be harder to understand than none of it.
+    let one = json!([{"prefix": "AWS_", "secretRef": {"name": "cloud"}}]);
+    let (after, ids) = injected(&server(&json!({"envFrom": one})));
+    assert_eq!(after["spec"]["containers"][0].get("env"), None);
+    assert_eq!(ids, ["VT203"]);
+
     let explicit = server(&json!({"envFrom": from, "env": [aws(), ssl()]}));
     assert_eq!(injected(&explicit).1, [] as [&str; 0]);
 }
@@ -264,6 +270,26 @@ fn touches_only_the_containers_that_run_velero() {
         json!([aws(), ssl()])
     );
     assert_eq!(after["spec"]["volumes"], json!([volume()]));
+}
+
+#[test]
+fn two_hundred_containers_share_one_volume() {
+    let container = json!({"name": "c", "command": ["/velero", "server"], "env": []});
+    let pod = json!({"spec": {"containers": vec![container; 200]}});
+    assert_eq!(report(&pod, &bundle()).patch.len(), 1 + 200 * 3);
+    let (after, _) = injected(&pod);
+    assert_eq!(after["spec"]["volumes"], json!([volume()]));
+    assert_left_alone(&after);
+}
+
+#[test]
+fn never_touches_an_ephemeral_container() {
+    let debugger = json!([{"name": "debug", "command": ["/velero", "server"]}]);
+    let mut pod = server(&json!({}));
+    pod["metadata"] = json!({"labels": {"velero-trust.io/inject": "true"}});
+    pod["spec"]["ephemeralContainers"] = debugger.clone();
+    let (after, _) = injected(&pod);
+    assert_eq!(after["spec"]["ephemeralContainers"], debugger);
 }
 
 #[test]

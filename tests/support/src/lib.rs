@@ -1,1 +1,3 @@
 //! What the tests of velero-trust share.
+
+pub mod pods;
