@@ -17,3 +17,7 @@ pub mod integrity;
 pub mod admission;
 
 pub mod sources;
+
+pub mod telemetry;
+
+pub mod serving;

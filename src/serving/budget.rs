@@ -1,0 +1,102 @@
+//! How long a review may take.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The API server's own default for `timeoutSeconds`.
+const DEFAULT: Duration = Duration::from_secs(10);
+
+/// The most that the API server lets anyone configure.
+const MOST: Duration = Duration::from_secs(30);
+
+/// The moments by which a review has to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// By then a source has answered, found or not: four fifths of the API server's patience.
+    pub(super) source: Instant,
+    /// By then we answer, whatever a source does: nine tenths, so that the answer arrives.
+    pub(super) answer: Instant,
+}
+
+impl Budget {
+    /// The budget of a request that began at `began` with this URL query: the API server says
+    /// there how long it will wait, as `timeout=5s`.
+    pub(super) fn of(query: Option<&str>, began: Instant) -> Self {
+        let patience = query
+            .unwrap_or_default()
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("timeout="))
+            .and_then(go_duration)
+            .filter(|patience| !patience.is_zero())
+            .unwrap_or(DEFAULT)
+            .min(MOST);
+        Self {
+            source: began + patience * 4 / 5,
+            answer: began + patience * 9 / 10,
+        }
+    }
+}
+
+/// Reads a duration as Go prints it: `5s`, `1m30s`, `1.5s`, `500ms`.
+fn go_duration(mut text: &str) -> Option<Duration> {
+    let mut total = 0.0;
+    while !text.is_empty() {
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, rest) = text.split_at(digits);
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(letters);
+        let scale = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "%C2%B5s" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * scale;
+        text = rest;
+    }
+    Duration::try_from_secs_f64(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patience(query: Option<&str>) -> Duration {
+        let began = Instant::now();
+        let budget = Budget::of(query, began);
+        assert!(budget.source < budget.answer);
+        (budget.answer - began) * 10 / 9
+    }
+
+    #[test]
+    fn the_query_says_how_long_the_api_server_waits() {
+        assert_eq!(patience(Some("timeout=5s")), Duration::from_secs(5));
+        assert_eq!(patience(Some("a=b&timeout=25s")), Duration::from_secs(25));
+        assert_eq!(patience(Some("timeout=500ms")), Duration::from_millis(500));
+        assert_eq!(patience(Some("timeout=1.5s")), Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn no_or_nonsensical_patience_is_the_default_and_none_is_endless() {
+        for query in [
+            None,
+            Some(""),
+            Some("timeout="),
+            Some("timeout=0s"),
+            Some("timeout=5"),
+            Some("timeout=-5s"),
+            Some("timeout=5x"),
+            Some("timeout=..s"),
+        ] {
+            assert_eq!(patience(query), DEFAULT, "{query:?}");
+        }
+        assert_eq!(patience(Some("timeout=1m30s")), MOST);
+        assert_eq!(patience(Some("timeout=99999999999999999999h")), DEFAULT);
+    }
+}

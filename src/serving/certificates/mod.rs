@@ -1,0 +1,55 @@
+//! Serving certificates: made ready here, wherever they come from, and handed to the listener
+//! through a channel.
+
+mod files;
+mod pair;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::ServerConfig;
+use tokio::sync::watch;
+
+use crate::telemetry::Metrics;
+
+pub use files::{FileError, Files};
+pub use pair::{Pair, PairError, Validated};
+
+/// What the listener takes its certificate from: each new connection uses the last one published.
+pub type Served = watch::Receiver<Arc<ServerConfig>>;
+
+/// Hands certificates to the listener.
+#[derive(Debug)]
+pub struct Publisher {
+    sender: watch::Sender<Arc<ServerConfig>>,
+    metrics: Arc<Metrics>,
+}
+
+/// A channel that begins with `first`: a listener never is without a certificate.
+pub fn channel(first: &Validated, metrics: Arc<Metrics>) -> (Publisher, Served) {
+    let (sender, served) = watch::channel(first.config());
+    metrics.certificate_expiry.set(first.not_after());
+    (Publisher { sender, metrics }, served)
+}
+
+impl Publisher {
+    /// From now on new connections get `next`; those that are open keep what they have.
+    pub fn publish(&self, next: &Validated) {
+        self.metrics.certificate_expiry.set(next.not_after());
+        self.sender.send_replace(next.config());
+    }
+
+    /// Counts a certificate that could not be published.
+    pub fn failed(&self) {
+        self.metrics.tls_reload_failures.inc();
+    }
+}
+
+/// The moment, seconds since 1970.
+pub(super) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}

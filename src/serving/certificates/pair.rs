@@ -1,0 +1,205 @@
+//! A certificate and its key, judged before they are served.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, InconsistentKeys, ServerConfig};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+/// The only protocol we speak: the API server uses no other with a webhook behind a Service.
+const ALPN: &[u8] = b"http/1.1";
+
+/// A certificate with its chain, and its key, both as PEM text.
+#[derive(Clone, Copy)]
+pub struct Pair<'a> {
+    /// What a person calls the certificate: a file, or a Secret and its key.
+    pub certificate_name: &'a str,
+    /// The certificate first, then those that lead to its CA.
+    pub certificate: &'a [u8],
+    /// What a person calls the key.
+    pub key_name: &'a str,
+    /// The private key.
+    pub key: &'a [u8],
+}
+
+/// A pair that may be served.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    config: Arc<ServerConfig>,
+    not_after: i64,
+}
+
+/// Why a pair may not be served. The sentences name the file and say what to do; none of them
+/// quotes it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PairError {
+    /// The text is no PEM, or a block of it is broken.
+    #[error(
+        "the certificate `{0}` cannot be parsed ({1}); give a PEM file with the certificate first and its chain after it"
+    )]
+    Certificate(String, String),
+    /// The certificate is too old.
+    #[error(
+        "the certificate `{0}` expired {1}; renew it, or make a new pair with `velero-trust certs`"
+    )]
+    Expired(String, String),
+    /// The text of the key holds no usable key.
+    #[error(
+        "the private key `{0}` cannot be used ({1}); give an unencrypted PEM file with an ECDSA, RSA (2048 bits or more) or Ed25519 key"
+    )]
+    Key(String, &'static str),
+    /// The key is another certificate's.
+    #[error(
+        "the private key `{key}` does not belong to the certificate `{certificate}`; give the two that were made together"
+    )]
+    Mismatch {
+        /// What the certificate is called.
+        certificate: String,
+        /// What the key is called.
+        key: String,
+    },
+    /// The API server looks at nothing else.
+    #[error(
+        "the certificate `{0}` names no host (subjectAltName with a DNS name or an IP address), so the API server would refuse it; make one with the name of the Service in it"
+    )]
+    NoName(String),
+    /// It says that it is for something else.
+    #[error(
+        "the certificate `{0}` is not for servers (extendedKeyUsage lacks serverAuth), so the API server would refuse it; make one for servers"
+    )]
+    NotForServers(String),
+    /// The certificate is too young.
+    #[error("the certificate `{0}` is not valid before {1}; check this machine's clock, or wait")]
+    NotYet(String, String),
+    /// TLS would not take it.
+    #[error("TLS cannot be set up with the certificate `{0}`: {1}")]
+    Tls(String, Error),
+}
+
+impl Validated {
+    /// Judges `pair` at the moment `now`, seconds since 1970.
+    pub fn new(pair: Pair<'_>, now: i64) -> Result<Self, PairError> {
+        let name = || pair.certificate_name.to_owned();
+        let chain = chain(pair)?;
+        let not_after = chain
+            .first()
+            .ok_or_else(|| PairError::Certificate(name(), "it holds no certificate".to_owned()))
+            .and_then(|leaf| judge(leaf, pair.certificate_name, now))?;
+        let key = PrivateKeyDer::from_pem_slice(pair.key)
+            .map_err(|_| PairError::Key(pair.key_name.to_owned(), no_key(pair.key)))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| PairError::Key(pair.key_name.to_owned(), "its kind is not known"))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // "Unknown" is said for keys that cannot tell their public half.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(Error::InconsistentKeys(_)) => {
+                return Err(PairError::Mismatch {
+                    certificate: name(),
+                    key: pair.key_name.to_owned(),
+                });
+            }
+            Err(error) => return Err(PairError::Tls(name(), error)),
+        }
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| PairError::Tls(name(), error))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+            not_after,
+        })
+    }
+
+    /// What a listener serves it with.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// When the certificate expires, seconds since 1970.
+    pub const fn not_after(&self) -> i64 {
+        self.not_after
+    }
+}
+
+fn chain(pair: Pair<'_>) -> Result<Vec<CertificateDer<'static>>, PairError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pair.certificate)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "a PEM block is broken")
+        .map_err(|why| PairError::Certificate(pair.certificate_name.to_owned(), why.to_owned()))?;
+    if !chain.is_empty() {
+        return Ok(chain);
+    }
+    let why = if has(pair.certificate, "PRIVATE KEY-----") {
+        "it holds a private key and no certificate; are the two files swapped?"
+    } else if pair.certificate.is_empty() {
+        "it is empty"
+    } else {
+        "it holds no PEM block of type CERTIFICATE"
+    };
+    Err(PairError::Certificate(
+        pair.certificate_name.to_owned(),
+        why.to_owned(),
+    ))
+}
+
+fn no_key(pem: &[u8]) -> &'static str {
+    if pem.is_empty() {
+        "it is empty"
+    } else if has(pem, "ENCRYPTED") {
+        "it is encrypted"
+    } else if has(pem, "BEGIN CERTIFICATE-----") {
+        "it holds a certificate and no key; are the two files swapped?"
+    } else {
+        "it holds no PEM block with a private key"
+    }
+}
+
+fn has(text: &[u8], part: &str) -> bool {
+    text.windows(part.len())
+        .any(|window| window == part.as_bytes())
+}
+
+/// What the API server will demand of the first certificate, which is the one that names us.
+/// Brings the moment at which it expires.
+fn judge(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, PairError> {
+    let broken = |why: String| PairError::Certificate(name.to_owned(), why);
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| broken(error.to_string()))?;
+    let validity = leaf.validity();
+    if validity.not_after.timestamp() < now {
+        let when = validity.not_after.to_string();
+        return Err(PairError::Expired(name.to_owned(), when));
+    }
+    if validity.not_before.timestamp() > now {
+        let when = validity.not_before.to_string();
+        return Err(PairError::NotYet(name.to_owned(), when));
+    }
+    let names = leaf
+        .subject_alternative_name()
+        .map_err(|error| broken(error.to_string()))?;
+    let has_host = names.is_some_and(|names| {
+        names
+            .value
+            .general_names
+            .iter()
+            .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
+    });
+    if !has_host {
+        return Err(PairError::NoName(name.to_owned()));
+    }
+    let usage = leaf
+        .extended_key_usage()
+        .map_err(|error| broken(error.to_string()))?;
+    if usage.is_some_and(|usage| !usage.value.any && !usage.value.server_auth) {
+        return Err(PairError::NotForServers(name.to_owned()));
+    }
+    Ok(validity.not_after.timestamp())
+}

@@ -1,0 +1,165 @@
+//! The life of one connection, after its handshake if it has one.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::Router;
+use axum::http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::drain::{Phase, Stopping};
+use super::settings::{Caps, Timeouts};
+
+/// Most bytes of a request's head, and of the buffer that a body passes through.
+const BUFFER: usize = 64 << 10;
+
+/// What all connections of a listener share.
+#[derive(Clone)]
+pub(super) struct Protocol {
+    pub(super) router: Router,
+    pub(super) timeouts: Timeouts,
+    pub(super) caps: Caps,
+    pub(super) stopping: Stopping,
+}
+
+/// When a connection is asked to end.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    age: Instant,
+    requests: u32,
+}
+
+impl Term {
+    /// A term that ends a fifth sooner or later than the settings say, so that connections that
+    /// began together do not come back together.
+    fn new(timeouts: &Timeouts, caps: &Caps) -> Self {
+        let random = RandomState::new().build_hasher().finish();
+        // 80 to 120.
+        let percent = 80 + u32::try_from(random % 41).unwrap_or(20);
+        let requests = u64::from(caps.requests) * u64::from(percent) / 100;
+        Self {
+            age: Instant::now() + timeouts.age * percent / 100,
+            requests: u32::try_from(requests).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn is_over(self, requests: u32) -> bool {
+        requests >= self.requests || Instant::now() >= self.age
+    }
+}
+
+impl Protocol {
+    /// Serves `io` until it ends.
+    ///
+    /// hyper has one timer for the head of a request, and it also runs while the connection is
+    /// idle. It is set to the idle time; the much shorter time for the first request is kept
+    /// here.
+    pub(super) async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let began = Instant::now();
+        let Self {
+            router,
+            timeouts,
+            caps,
+            stopping,
+        } = self;
+        let term = Term::new(&timeouts, &caps);
+        let requests = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&requests);
+        let router = TowerToHyperService::new(router);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let number = requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            let response = router.call(request);
+            let stopping = stopping.clone();
+            async move {
+                let mut response = response.await?;
+                if stopping.phase() != Phase::Serving {
+                    part(&mut response);
+                } else if term.is_over(number) {
+                    close(&mut response);
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.idle)
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        if end(connection.as_mut(), began + timeouts.first_request).await
+            || seen.load(Ordering::Relaxed) == 0
+        {
+            return;
+        }
+        end(connection, began + timeouts.hard_age).await;
+    }
+}
+
+/// Waits for the end of `connection`, at most until `deadline`; false when it goes on.
+async fn end<E: std::error::Error>(
+    connection: impl Future<Output = Result<(), E>>,
+    deadline: Instant,
+) -> bool {
+    match timeout_at(deadline, connection).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection ended");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Asks the client to use another connection from now on. It then closes this one, or sees that
+/// we do; a close without a word could cross with its next request, which would be lost.
+fn close(response: &mut Response) {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// As [`close`], and lets the client try again at once: on its new connection it finds another
+/// replica.
+fn part(response: &mut Response) {
+    close(response);
+    if let Some(after) = response.headers_mut().get_mut(RETRY_AFTER) {
+        *after = HeaderValue::from_static("0");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_term_is_over_at_its_age_or_its_number_of_requests() {
+        let timeouts = Timeouts::default();
+        let caps = Caps::default();
+        for _ in 0..100 {
+            let term = Term::new(&timeouts, &caps);
+            assert!(!term.is_over(799));
+            assert!(term.is_over(1200));
+            let age = term.age - Instant::now();
+            assert!(age > Duration::from_secs(239) && age <= Duration::from_secs(360));
+        }
+        let term = Term::new(
+            &Timeouts {
+                age: Duration::ZERO,
+                ..timeouts
+            },
+            &caps,
+        );
+        assert!(term.is_over(1));
+    }
+}

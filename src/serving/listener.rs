@@ -1,0 +1,145 @@
+//! Accepting connections: as many as there may be, and each in a task of its own.
+
+use std::io;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::certificates::Served;
+use super::connection::Protocol;
+use super::drain::{Deadline, Phase};
+use super::settings::Drain;
+
+/// Pause after a failed accept. It fails when the process is out of file descriptors or memory,
+/// and would fail again at once.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// One port.
+pub(super) struct Listener {
+    pub(super) tcp: TcpListener,
+    /// None speaks without TLS.
+    pub(super) tls: Option<Served>,
+    pub(super) protocol: Protocol,
+    pub(super) gauges: Gauges,
+}
+
+/// What is counted at a port.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) open: Gauge,
+    pub(super) refused: Counter,
+    pub(super) handshakes: Counter,
+}
+
+/// What a listener wakes up for.
+enum Event {
+    Accepted(io::Result<TcpStream>),
+    Ended(Result<(), JoinError>),
+    Drained,
+    Stop,
+}
+
+impl Listener {
+    /// Serves until the process is asked to end and the drain is over.
+    pub(super) async fn run(self, drain: Drain) {
+        let stopping = self.protocol.stopping.clone();
+        let mut connections = JoinSet::new();
+        let mut resume = Instant::now();
+        let mut deadline: Option<Deadline> = None;
+        loop {
+            let end = deadline
+                .as_ref()
+                .map(|deadline| deadline.end(connections.len()));
+            let event = tokio::select! {
+                // Ends are seen first, so that their places are free for those who come.
+                biased;
+                Some(ended) = connections.join_next() => Event::Ended(ended),
+                () = stopping.reached(Phase::Draining), if deadline.is_none() => Event::Stop,
+                () = until(end) => Event::Drained,
+                accepted = accept(&self.tcp, resume) => Event::Accepted(accepted),
+            };
+            match event {
+                Event::Accepted(Ok(stream)) => self.admit(stream, &mut connections),
+                Event::Accepted(Err(error)) if is_the_clients(&error) => {}
+                Event::Accepted(Err(error)) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    resume = Instant::now() + BACKOFF;
+                }
+                Event::Ended(Ok(())) => {}
+                Event::Ended(Err(error)) => tracing::error!(%error, "connection failed"),
+                Event::Stop => deadline = Some(Deadline::new(drain.clone())),
+                Event::Drained => break,
+            }
+            if let Some(deadline) = &mut deadline {
+                deadline.disturb();
+            }
+            let open = i64::try_from(connections.len()).unwrap_or(i64::MAX);
+            self.gauges.open.set(open);
+        }
+        if !connections.is_empty() {
+            let open = connections.len();
+            tracing::warn!(open, "connections are cut: the time to drain is over");
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, connections: &mut JoinSet<()>) {
+        // To wait for a place instead would leave the client in the backlog, without a word and
+        // without an end.
+        if connections.len() >= self.protocol.caps.connections {
+            self.gauges.refused.inc();
+            return;
+        }
+        // An answer is one small write; nothing is gained by collecting.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was not set");
+        }
+        let protocol = self.protocol.clone();
+        let Some(tls) = &self.tls else {
+            connections.spawn(protocol.serve(stream));
+            return;
+        };
+        let acceptor = TlsAcceptor::from(tls.borrow().clone());
+        let failures = self.gauges.handshakes.clone();
+        connections.spawn(async move {
+            let handshake = timeout(protocol.timeouts.handshake, acceptor.accept(stream));
+            match handshake.await {
+                Ok(Ok(stream)) => protocol.serve(stream).await,
+                Ok(Err(error)) => {
+                    failures.inc();
+                    tracing::debug!(%error, "handshake failed");
+                }
+                Err(_) => {
+                    failures.inc();
+                    tracing::debug!("handshake took too long");
+                }
+            }
+        });
+    }
+}
+
+async fn accept(tcp: &TcpListener, resume: Instant) -> io::Result<TcpStream> {
+    sleep_until(resume).await;
+    tcp.accept().await.map(|(stream, _)| stream)
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Errors of a connection that went away before it was accepted; they say nothing about us.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,191 @@
+//! HTTPS for the API server, and a second port for kubelet and Prometheus.
+
+mod body;
+mod budget;
+pub mod certificates;
+mod connection;
+pub mod drain;
+mod listener;
+mod ops;
+mod review;
+mod routes;
+mod settings;
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::decision::Policy;
+use crate::sources::Source;
+use crate::telemetry::Metrics;
+use certificates::Served;
+use connection::Protocol;
+use drain::{Phase, Stopping};
+use listener::{Gauges, Listener};
+use review::Reviewer;
+
+pub use ops::Condition;
+pub use settings::{Caps, Drain, Timeouts};
+
+/// Most connections to the second port; kubelet and Prometheus need a handful.
+const OPS_CONNECTIONS: usize = 64;
+
+/// Everything that serving needs. The listeners are bound by the caller, who then knows and can
+/// tell their ports.
+pub struct Server {
+    /// The port of the webhook.
+    pub admission: TcpListener,
+    /// The port of health, readiness and metrics; plain HTTP.
+    pub ops: TcpListener,
+    /// Where certificates come from.
+    pub tls: Served,
+    /// Where facts come from.
+    pub source: Arc<dyn Source>,
+    /// What the operator chose.
+    pub policy: Arc<Policy>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// When to end.
+    pub stopping: Stopping,
+    /// What has to hold before the server is ready, beyond the server itself.
+    pub conditions: Vec<Condition>,
+    /// Tasks that run as long as the server does.
+    pub tasks: Vec<Task>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How much there may be.
+    pub caps: Caps,
+    /// How it ends.
+    pub drain: Drain,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("admission", &self.admission)
+            .field("ops", &self.ops)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A task that runs as long as the server does, and takes it down with it: half a server that
+/// looks whole is worse than a restart.
+pub struct Task {
+    name: &'static str,
+    work: BoxFuture<'static, ()>,
+}
+
+impl Task {
+    /// A task that errors and the log call by `name`.
+    pub fn new(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            name,
+            work: Box::pin(work),
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Task").field(&self.name).finish()
+    }
+}
+
+/// Why serving ended otherwise than by a drain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    /// It was asked to end a second time.
+    #[error("aborted by a second signal before the drain was over")]
+    Aborted,
+    /// A task ended that should not.
+    #[error("the task `{0}` ended, and the server cannot do without it")]
+    Ended(&'static str),
+    /// A task panicked.
+    #[error("the task `{0}` panicked; the log says where")]
+    Panicked(&'static str),
+}
+
+/// Serves until the process is asked to end and the drain is over.
+pub async fn run(server: Server) -> Result<(), ServeError> {
+    let Server {
+        admission,
+        ops,
+        tls,
+        source,
+        policy,
+        metrics,
+        stopping,
+        conditions,
+        tasks,
+        timeouts,
+        caps,
+        drain,
+    } = server;
+    let mut background = JoinSet::new();
+    for task in tasks {
+        background.spawn(supervised(task));
+    }
+    let ops = Listener {
+        tcp: ops,
+        tls: None,
+        gauges: Gauges::default(),
+        protocol: Protocol {
+            router: ops::router(Arc::clone(&metrics), stopping.clone(), conditions),
+            timeouts: timeouts.clone(),
+            caps: Caps {
+                connections: OPS_CONNECTIONS,
+                ..caps.clone()
+            },
+            // Probes are answered to the very end.
+            stopping: drain::never(),
+        },
+    };
+    background.spawn(supervised(Task::new("ops", ops.run(drain.clone()))));
+
+    let gauges = Gauges {
+        open: metrics.connections.clone(),
+        refused: metrics.connections_refused.clone(),
+        handshakes: metrics.handshake_failures.clone(),
+    };
+    let reviewer = Reviewer {
+        source,
+        policy,
+        metrics,
+    };
+    let listener = Listener {
+        tcp: admission,
+        tls: Some(tls),
+        gauges,
+        protocol: Protocol {
+            router: routes::router(reviewer, &timeouts, &caps),
+            timeouts,
+            caps,
+            stopping: stopping.clone(),
+        },
+    };
+    let mut admission = JoinSet::new();
+    admission.spawn(supervised(Task::new("admission", listener.run(drain))));
+    tokio::select! {
+        Some(drained) = admission.join_next() => match drained {
+            Ok((_, true)) => Ok(()),
+            _ => Err(ServeError::Panicked("admission")),
+        },
+        Some(Ok((name, returned))) = background.join_next() => Err(if returned {
+            ServeError::Ended(name)
+        } else {
+            ServeError::Panicked(name)
+        }),
+        () = stopping.reached(Phase::Aborted) => Err(ServeError::Aborted),
+    }
+}
+
+/// Runs a task. Brings its name, and whether it returned rather than panicked.
+async fn supervised(task: Task) -> (&'static str, bool) {
+    let returned = AssertUnwindSafe(task.work).catch_unwind().await.is_ok();
+    (task.name, returned)
+}

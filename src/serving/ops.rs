@@ -1,0 +1,78 @@
+//! The second port: health, readiness, metrics. Plain HTTP, for kubelet and Prometheus.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+
+use super::drain::{Phase, Stopping};
+use crate::telemetry::Metrics;
+
+/// The media type of what prometheus-client writes.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Something that has to hold before the API server should be sent here.
+pub struct Condition {
+    name: &'static str,
+    holds: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Condition {
+    /// A condition that `/readyz` calls by `name` while it does not hold.
+    pub fn new(name: &'static str, holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            name,
+            holds: Box::new(holds),
+        }
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Condition").field(&self.name).finish()
+    }
+}
+
+/// The router of the second port. It is only there while the webhook's port is bound and has a
+/// certificate, so these two need no condition.
+pub(super) fn router(
+    metrics: Arc<Metrics>,
+    stopping: Stopping,
+    conditions: Vec<Condition>,
+) -> Router {
+    let conditions = Arc::new(conditions);
+    Router::new()
+        // Alive is who answers at all: a restart heals nothing that lies outside the process.
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route(
+            "/readyz",
+            get(move || async move { readiness(&stopping, &conditions) }),
+        )
+        .route("/metrics", get(move || async move { exposed(&metrics) }))
+}
+
+fn readiness(stopping: &Stopping, conditions: &[Condition]) -> Response {
+    let draining = (stopping.phase() != Phase::Serving).then_some("draining");
+    let missing: Vec<_> = conditions
+        .iter()
+        .filter(|condition| !(condition.holds)())
+        .map(|condition| condition.name)
+        .chain(draining)
+        .collect();
+    if missing.is_empty() {
+        return "ready\n".into_response();
+    }
+    let text = format!("not ready: {}\n", missing.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+fn exposed(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,151 @@
+//! One review, from the bytes of a body to the answer.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::budget::Budget;
+use super::certificates::now;
+use crate::admission::{
+    Answer, Decision, Envelope, Handler, Opened, Operation, Request, Subject, failure,
+};
+use crate::decision::{Context, Judged, Policy};
+use crate::sources::{Limits, Source, settle};
+use crate::telemetry::{Metrics, printable};
+
+/// Most characters of a name of the request in the log; Kubernetes' own names have at most 253.
+const LOGGED_NAME: usize = 253;
+
+/// Most characters of the reasons in the log.
+const LOGGED_WHY: usize = 1000;
+
+/// What reviews need.
+#[derive(Clone)]
+pub(super) struct Reviewer {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Reviewer {
+    /// Answers the review in `body`, which came to `handler` at `began`.
+    pub(super) async fn answer(
+        &self,
+        handler: &'static Handler,
+        body: &[u8],
+        budget: Budget,
+        began: Instant,
+    ) -> Answer {
+        let envelope = match Envelope::decode(body) {
+            Ok(envelope) => envelope,
+            Err(bad) => return failure(400, bad.to_string()),
+        };
+        let request = match envelope.request() {
+            Ok(request) => request,
+            Err(bad) => return failure(400, bad.to_string()),
+        };
+        let decide = async {
+            match handler.open(&request) {
+                Opened::Subject(subject) => {
+                    self.settle(handler, &request, subject.as_ref(), budget)
+                        .await
+                }
+                Opened::Answered(answer) => answer,
+                Opened::Foreign(answer) => {
+                    self.metrics.foreign_reviews.inc();
+                    answer
+                }
+            }
+        };
+        let answer = caught(decide).await;
+        self.metrics.review(
+            handler.path,
+            operation(request.operation),
+            answer.decision.as_str(),
+            &answer.rules,
+        );
+        log(&request, &answer, began);
+        answer
+    }
+
+    async fn settle(
+        &self,
+        handler: &Handler,
+        request: &Request<'_>,
+        subject: &dyn Subject,
+        budget: Budget,
+    ) -> Answer {
+        let limits = Limits {
+            deadline: budget.source,
+            dry_run: request.dry_run,
+        };
+        let context = Context {
+            policy: &self.policy,
+            now: now(),
+        };
+        let settled = settle(subject, self.source.as_ref(), limits, context);
+        match timeout_at(budget.answer, settled).await {
+            Ok(Ok(report)) => {
+                let judged = Judged::weigh(&report, &self.policy);
+                Answer::of(request, handler.mode, &judged, &report)
+            }
+            Ok(Err(unsettled)) => failure(500, unsettled.to_string()),
+            Err(_) => failure(
+                503,
+                "what the decision needs was not found in the time that the API server gives",
+            ),
+        }
+    }
+}
+
+/// The answer of `work`, or an internal error when it panics: one bad review must cost neither
+/// its connection nor the process. Nothing that is shared is left half-written by that: reviews
+/// write only to metrics.
+pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| failure(500, "the review failed; the log says where"))
+}
+
+/// Kubernetes' name of an operation.
+const fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Connect => "CONNECT",
+        Operation::Create => "CREATE",
+        Operation::Delete => "DELETE",
+        Operation::Update => "UPDATE",
+        Operation::Unknown => "unknown",
+    }
+}
+
+/// One event for one review. A level is part of an event's identity, so there is one for each.
+fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
+    macro_rules! event {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                uid = %printable(request.uid, LOGGED_NAME),
+                kind = %printable(request.kind, LOGGED_NAME),
+                namespace = %printable(request.namespace, LOGGED_NAME),
+                name = %printable(request.name, LOGGED_NAME),
+                operation = operation(request.operation),
+                user = %printable(request.username, LOGGED_NAME),
+                dry_run = request.dry_run,
+                decision = answer.decision.as_str(),
+                rules = %answer.rules.join(","),
+                why = %printable(&answer.why, LOGGED_WHY),
+                milliseconds = began.elapsed().as_secs_f64() * 1e3,
+                $message
+            )
+        };
+    }
+    match (answer.http, answer.decision) {
+        (500.., Decision::Retry) if answer.http != 503 => event!(error, "review failed"),
+        (500.., _) => event!(warn, "review not decided"),
+        (_, Decision::Deny) => event!(info, "review denied"),
+        _ => event!(info, "review admitted"),
+    }
+}

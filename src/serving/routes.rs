@@ -1,0 +1,91 @@
+//! The paths of the webhook, and the rules of HTTP before a review begins.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::response::Response;
+use axum::routing::post;
+use tokio::time::Instant;
+
+use super::body::{BodyError, Reader};
+use super::budget::Budget;
+use super::review::{Reviewer, caught};
+use super::settings::{Caps, Timeouts};
+use crate::admission::{Answer, HANDLERS, Handler, failure};
+
+/// A router with one path for each handler; everything else is refused as the API server can
+/// read it.
+pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
+    let desk = Arc::new(Desk {
+        reader: Reader::new(caps.body, caps.bodies),
+        reviewer,
+        body: timeouts.body,
+    });
+    let routes = HANDLERS.into_iter().fold(Router::new(), |router, handler| {
+        let desk = Arc::clone(&desk);
+        let serve = move |request| {
+            let desk = Arc::clone(&desk);
+            async move { desk.serve(handler, request).await }
+        };
+        router.route(handler.path, post(serve))
+    });
+    let unknown = Arc::clone(&desk);
+    routes
+        .fallback(move || async move {
+            unknown.respond(failure(404, "no webhook has this path"), false)
+        })
+        .method_not_allowed_fallback(move || async move {
+            desk.respond(failure(405, "a review comes with POST"), false)
+        })
+}
+
+/// Where requests arrive.
+struct Desk {
+    reader: Reader,
+    reviewer: Reviewer,
+    body: std::time::Duration,
+}
+
+impl Desk {
+    async fn serve(&self, handler: &'static Handler, request: Request) -> Response {
+        let began = Instant::now();
+        let budget = Budget::of(request.uri().query(), began);
+        let deadline = budget.answer.min(began + self.body);
+        let (answer, unread) = match self.reader.read(request, deadline).await {
+            Ok(body) => {
+                let review = self.reviewer.answer(handler, &body.bytes, budget, began);
+                (caught(review).await, false)
+            }
+            Err(error) => (refusal(&error), true),
+        };
+        self.reviewer.metrics.took(handler.path, began.elapsed());
+        self.respond(answer, unread)
+    }
+
+    /// The response that an answer becomes. With `close`, its connection ends with it.
+    fn respond(&self, answer: Answer, close: bool) -> Response {
+        if answer.http != 200 {
+            self.reviewer.metrics.error(answer.http);
+        }
+        let mut response = Response::new(Body::from(answer.body));
+        *response.status_mut() = axum::http::StatusCode::from_u16(answer.http)
+            .unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = answer.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn refusal(error: &BodyError) -> Answer {
+    tracing::info!(%error, "request refused");
+    failure(error.code(), error.to_string())
+}

@@ -1,0 +1,115 @@
+//! The log: one line an event, on standard error.
+
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, stderr};
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For a program: one JSON object a line.
+    Json,
+    /// For a person.
+    #[default]
+    Text,
+}
+
+impl FromStr for Format {
+    type Err = LogError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(LogError::Format(s.to_owned())),
+        }
+    }
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be read.
+    #[error(
+        "`{0}` is not a log filter; say `info`, or single targets such as `info,velero_trust=debug`"
+    )]
+    Filter(String, #[source] tracing_subscriber::filter::ParseError),
+    /// There is no such format.
+    #[error("`{0}` is not a log format; say `text` or `json`")]
+    Format(String),
+    /// Something else in the process has set up a log already.
+    #[error("the log was started twice")]
+    Started(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Starts the log. `filter` is in the syntax of [`EnvFilter`], such as `info`.
+///
+/// From now on a panic is told as one event that names its place but not its words: the words of
+/// a panic may quote the text that was being worked on, and that may be a Secret's.
+pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
+    let parsed =
+        EnvFilter::try_new(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))?;
+    let log = tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_env_filter(parsed)
+        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    match format {
+        Format::Json => log.json().flatten_event(true).finish().try_init(),
+        Format::Text => log.finish().try_init(),
+    }
+    .map_err(LogError::Started)?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panic");
+    }));
+    Ok(())
+}
+
+/// `text` as it may stand in a log: no control characters, which could forge a line or drive a
+/// terminal, and at most `most` characters.
+pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
+    let fits = text.len() <= most || text.chars().nth(most).is_none();
+    if fits && !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let clean = text
+        .chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c });
+    Cow::Owned(if fits {
+        clean.collect()
+    } else {
+        clean.take(most.saturating_sub(1)).chain(['…']).collect()
+    })
+}
+
+/// Control characters, and the format characters that turn the direction of text or break lines.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_forge_a_line_or_fill_the_log() {
+        assert_eq!(printable("a\nb\x1b[2J\u{202e}c", 20), "a b [2J c");
+        assert_eq!(printable("größer", 6), "größer");
+        assert_eq!(printable("größer", 5), "größ…");
+        assert!(matches!(printable("plain", 5), Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn a_wrong_setting_says_what_would_be_right() {
+        let error = "xml".parse::<Format>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`xml` is not a log format; say `text` or `json`"
+        );
+        assert!(start(Format::Text, "velero_trust=loud").is_err());
+    }
+}

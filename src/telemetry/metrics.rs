@@ -1,0 +1,204 @@
+//! The metrics. Their labels have few values, all of them ours: paths of webhooks, operations,
+//! decisions, rule ids, status codes. Nothing of a request's text becomes a label.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds of the duration buckets, in seconds: from what a review costs in memory to the
+/// longest budget that the API server gives.
+const DURATIONS: [f64; 11] = [
+    0.000_1, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reviews: Family<Review, Counter>,
+    findings: Family<Rule, Counter>,
+    errors: Family<Code, Counter>,
+    durations: Family<Webhook, Histogram, fn() -> Histogram>,
+    /// Reviews of a kind or an operation that no handler is for; they were allowed.
+    pub foreign_reviews: Counter,
+    /// Open connections of the API server and whoever else connects to the webhook.
+    pub connections: Gauge,
+    /// Connections that were closed at once because there were too many.
+    pub connections_refused: Counter,
+    /// TLS handshakes that failed or took too long.
+    pub handshake_failures: Counter,
+    /// Attempts to load a new serving certificate that failed; the old one is still served.
+    pub tls_reload_failures: Counter,
+    /// When the served certificate expires, seconds since 1970.
+    pub certificate_expiry: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Review {
+    webhook: &'static str,
+    operation: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rule {
+    rule: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Webhook {
+    webhook: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("velero_trust");
+        let durations: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(DURATIONS));
+        let mut metrics = Self {
+            reviews: Family::default(),
+            findings: Family::default(),
+            errors: Family::default(),
+            durations,
+            foreign_reviews: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            handshake_failures: Counter::default(),
+            tls_reload_failures: Counter::default(),
+            certificate_expiry: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "reviews",
+            "Reviews that were answered",
+            metrics.reviews.clone(),
+        );
+        registry.register(
+            "findings",
+            "Times that a rule denied or warned",
+            metrics.findings.clone(),
+        );
+        registry.register(
+            "http_errors",
+            "Requests that were answered with an HTTP error in place of a review",
+            metrics.errors.clone(),
+        );
+        registry.register(
+            "review_duration_seconds",
+            "Time from a request's head to its answer",
+            metrics.durations.clone(),
+        );
+        registry.register(
+            "foreign_reviews",
+            "Reviews of kinds or operations that no rule is about; all were allowed",
+            metrics.foreign_reviews.clone(),
+        );
+        registry.register(
+            "connections",
+            "Open connections to the webhook",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections closed at once because there were too many",
+            metrics.connections_refused.clone(),
+        );
+        registry.register(
+            "handshake_failures",
+            "TLS handshakes that failed or took too long",
+            metrics.handshake_failures.clone(),
+        );
+        registry.register(
+            "tls_reload_failures",
+            "Attempts to load a new serving certificate that failed; the old one stays",
+            metrics.tls_reload_failures.clone(),
+        );
+        registry.register(
+            "serving_certificate_expiry_seconds",
+            "When the served certificate expires, seconds since 1970",
+            metrics.certificate_expiry.clone(),
+        );
+        metrics.registry = registry;
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts a review that was answered, and the rules that spoke.
+    pub fn review(
+        &self,
+        webhook: &'static str,
+        operation: &'static str,
+        decision: &'static str,
+        rules: &[&'static str],
+    ) {
+        let review = Review {
+            webhook,
+            operation,
+            decision,
+        };
+        self.reviews.get_or_create(&review).inc();
+        for rule in rules {
+            self.findings.get_or_create(&Rule { rule }).inc();
+        }
+    }
+
+    /// Counts an HTTP error.
+    pub fn error(&self, code: u16) {
+        self.errors.get_or_create(&Code { code }).inc();
+    }
+
+    /// Remembers how long the answer to a request at `webhook` took.
+    pub fn took(&self, webhook: &'static str, time: Duration) {
+        self.durations
+            .get_or_create(&Webhook { webhook })
+            .observe(time.as_secs_f64());
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_as_documented() {
+        let metrics = Metrics::default();
+        metrics.review("/validate/restores", "CREATE", "deny", &["VT101"]);
+        metrics.error(413);
+        metrics.took("/validate/restores", Duration::from_millis(2));
+        metrics.certificate_expiry.set(1_700_000_000);
+        let text = metrics.text().unwrap();
+        for line in [
+            r#"velero_trust_reviews_total{webhook="/validate/restores",operation="CREATE",decision="deny"} 1"#,
+            r#"velero_trust_findings_total{rule="VT101"} 1"#,
+            r#"velero_trust_http_errors_total{code="413"} 1"#,
+            r#"velero_trust_review_duration_seconds_bucket{le="0.005",webhook="/validate/restores"} 1"#,
+            "velero_trust_serving_certificate_expiry_seconds 1700000000",
+            "velero_trust_foreign_reviews_total 0",
+            "velero_trust_connections 0",
+            "velero_trust_connections_refused_total 0",
+            "velero_trust_handshake_failures_total 0",
+            "velero_trust_tls_reload_failures_total 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the process tells about itself: a log on standard error, and metrics.
+
+mod logging;
+mod metrics;
+
+pub use logging::{Format, LogError, printable, start};
+pub use metrics::Metrics;
