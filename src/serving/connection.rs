@@ -151,7 +151,7 @@ mod tests {
             assert!(!term.is_over(799));
             assert!(term.is_over(1200));
             let age = term.age - Instant::now();
-            assert!(age > Duration::from_secs(239) && age <= Duration::from_secs(360));
+            assert!(age > Duration::from_secs(239) && age <= Duration::from_mins(6));
         }
         let term = Term::new(
             &Timeouts {

@@ -5,3 +5,14 @@
 mod pods;
 #[cfg(test)]
 mod props;
+mod authority;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tls;

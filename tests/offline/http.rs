@@ -1,0 +1,492 @@
+//! What comes in over HTTP, good and bad, and what is answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use velero_trust::decision::Facts;
+use velero_trust::serving::{Caps, Condition, ServeError, Task, Timeouts};
+
+use crate::client::{Client, PATIENCE};
+use crate::rig::{Plan, RESTORES, Rig, With, assert_allowed, good, restore, until};
+
+const JSON: &str = "content-type: application/json\r\n";
+
+fn short() -> Timeouts {
+    Timeouts {
+        handshake: Duration::from_millis(200),
+        first_request: Duration::from_millis(200),
+        body: Duration::from_millis(200),
+        ..Timeouts::default()
+    }
+}
+
+#[tokio::test]
+async fn a_review_is_answered_and_counted_on_one_connection_after_another() {
+    let rig = Rig::start(Plan::default()).await;
+    let mut client = rig.client().await;
+    for uid in ["one", "two"] {
+        let answer = client.review(RESTORES, &good(uid)).await.unwrap();
+        assert_allowed(&answer, uid);
+        assert!(!answer.closes());
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+    let denied = client
+        .review(RESTORES, &restore("three", "missing"))
+        .await
+        .unwrap();
+    assert_eq!(denied.code, 200);
+    assert_eq!(denied.json()["response"]["allowed"], false);
+    for line in [
+        r#"velero_trust_reviews_total{webhook="/validate/restores",operation="CREATE",decision="warn"} 2"#,
+        r#"velero_trust_reviews_total{webhook="/validate/restores",operation="CREATE",decision="deny"} 1"#,
+        "velero_trust_connections 1",
+    ] {
+        rig.metric(line).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_review_is_a_bad_request_with_the_reason() {
+    let rig = Rig::start(Plan::default()).await;
+    let mut client = rig.client().await;
+    let v1beta1 = good("x").replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
+    let envelope = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"#;
+    for (body, message) in [
+        ("", "the body is empty"),
+        (" \n", "the body is empty"),
+        ("nonsense", "not an AdmissionReview"),
+        ("\u{feff}{}", "not an AdmissionReview"),
+        (&format!("{envelope}\"}}"), "no `request`"),
+        (
+            &format!("{envelope}\",\"request\":{{}}}}"),
+            "no `request.uid`",
+        ),
+        (&v1beta1, "v1beta1"),
+    ] {
+        let answer = client.review(RESTORES, body).await.unwrap();
+        answer.assert_failure(400, message);
+    }
+    assert_allowed(&client.review(RESTORES, &good("u")).await.unwrap(), "u");
+    rig.metric(r#"velero_trust_http_errors_total{code="400"} 7"#)
+        .await;
+}
+
+#[tokio::test]
+async fn other_kinds_and_operations_are_allowed_and_counted() {
+    let rig = Rig::start(Plan::default()).await;
+    let mut client = rig.client().await;
+    for body in [
+        good("u").replace("restores", "widgets"),
+        good("u").replace("CREATE", "CONNECT"),
+        good("u").replace("CREATE", "FROBNICATE"),
+    ] {
+        assert_allowed(&client.review(RESTORES, &body).await.unwrap(), "u");
+    }
+    rig.metric("velero_trust_foreign_reviews_total 3").await;
+    rig.metric(
+        r#"velero_trust_reviews_total{webhook="/validate/restores",operation="unknown",decision="allow"} 1"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_are_refused_so_that_the_api_server_can_read_it() {
+    let rig = Rig::start(Plan::default()).await;
+    let mut client = rig.client().await;
+    let lost = client
+        .review("/validate/widgets", &good("u"))
+        .await
+        .unwrap();
+    lost.assert_failure(404, "no webhook has this path");
+    let get = client.get(RESTORES).await.unwrap();
+    get.assert_failure(405, "POST");
+    assert_eq!(get.header("allow"), Some("POST"));
+    rig.metric(r#"velero_trust_http_errors_total{code="404"} 1"#)
+        .await;
+}
+
+#[tokio::test]
+async fn only_plain_json_is_taken() {
+    let rig = Rig::start(Plan::default()).await;
+    for (headers, message) in [
+        ("", "the content type is ``"),
+        ("content-type: text/plain\r\n", "text/plain"),
+        ("content-type: application/yaml\r\n", "application/yaml"),
+        (
+            "content-type: application/json\r\ncontent-encoding: gzip\r\n",
+            "without Content-Encoding",
+        ),
+    ] {
+        let mut client = rig.client().await;
+        let answer = client.post(RESTORES, headers, good("u").as_bytes()).await;
+        answer.unwrap().assert_failure(415, message);
+    }
+    for headers in [
+        "content-type: Application/JSON; charset=utf-8\r\n",
+        "content-type: application/json\r\ncontent-encoding: identity\r\n",
+    ] {
+        let mut client = rig.client().await;
+        let answer = client.post(RESTORES, headers, good("u").as_bytes()).await;
+        assert_allowed(&answer.unwrap(), "u");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_3_mib_is_reviewed() {
+    let rig = Rig::start(Plan::default()).await;
+    let padding = format!("\"pad\":\"{}\",\"spec\"", "x".repeat(3 << 20));
+    let body = good("big").replace("\"spec\"", &padding);
+    let answer = rig.client().await.review(RESTORES, &body).await.unwrap();
+    assert_allowed(&answer, "big");
+}
+
+#[tokio::test]
+async fn a_body_that_announces_too_much_is_refused_before_it_comes() {
+    let rig = Rig::start(Plan::default()).await;
+    let mut client = rig.client().await;
+    let head =
+        format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 67108864\r\n\r\n");
+    client.write(head.as_bytes()).await.unwrap();
+    let answer = client.answer().await.unwrap();
+    answer.assert_failure(413, "larger than 8388608 bytes");
+    assert!(answer.closes());
+}
+
+/// The worst kind of client reads nothing before it has written all.
+async fn writes_64_mib_then_reads(rig: &Rig, chunked: bool) {
+    let piece = vec![b' '; 1 << 20];
+    let (length, before, after) = if chunked {
+        ("transfer-encoding: chunked", "100000\r\n", "\r\n")
+    } else {
+        ("content-length: 67108864", "", "")
+    };
+    let mut client = rig.client().await;
+    let head = format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}{length}\r\n\r\n");
+    client.write(head.as_bytes()).await.unwrap();
+    for _ in 0..64 {
+        client.write(before.as_bytes()).await.unwrap();
+        client.write(&piece).await.unwrap();
+        client.write(after.as_bytes()).await.unwrap();
+    }
+    let answer = client.answer().await.unwrap();
+    answer.assert_failure(413, "larger than 8388608 bytes");
+    assert!(answer.closes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_64_mib_first_and_reads_then_still_gets_the_answer() {
+    // The time to take it off the wire is for production; this machine may be busy.
+    let timeouts = Timeouts {
+        body: PATIENCE,
+        ..Timeouts::default()
+    };
+    let rig = Rig::start(Plan {
+        timeouts,
+        ..Plan::default()
+    })
+    .await;
+    tokio::join!(
+        writes_64_mib_then_reads(&rig, false),
+        writes_64_mib_then_reads(&rig, true),
+    );
+    rig.assert_well().await;
+}
+
+#[tokio::test]
+async fn bodies_together_never_take_more_than_their_budget() {
+    let caps = Caps {
+        body: 1000,
+        bodies: 1500,
+        ..Caps::default()
+    };
+    let rig = Rig::start(Plan {
+        caps,
+        ..Plan::default()
+    })
+    .await;
+    let head = format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 1000\r\n\r\n");
+    // The first holds most of the budget and does not finish.
+    let mut first = rig.client().await;
+    first.write(head.as_bytes()).await.unwrap();
+    first.write(&[b' '; 999]).await.unwrap();
+    // Whether its bytes have been taken cannot be seen but by this.
+    let refused = async {
+        loop {
+            let mut second = rig.client().await;
+            let answer = second.post(RESTORES, JSON, &[b' '; 1000]).await.unwrap();
+            if answer.code == 503 {
+                return answer;
+            }
+            answer.assert_failure(400, "empty");
+        }
+    };
+    let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    refused.assert_failure(503, "ask again");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // It is given back.
+    first.write(b" ").await.unwrap();
+    first.answer().await.unwrap().assert_failure(400, "empty");
+    let answer = rig.client().await.post(RESTORES, JSON, &[b' '; 1000]).await;
+    answer.unwrap().assert_failure(400, "empty");
+}
+
+#[tokio::test]
+async fn half_a_body_and_then_silence_is_a_timeout() {
+    let rig = Rig::start(Plan {
+        timeouts: short(),
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    let head =
+        format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 1000\r\n\r\n{{");
+    client.write(head.as_bytes()).await.unwrap();
+    let answer = client.answer().await.unwrap();
+    answer.assert_failure(408, "did not arrive in time");
+    assert!(answer.closes());
+    client.assert_closed().await;
+}
+
+#[tokio::test]
+async fn silence_and_slow_heads_end_the_connection() {
+    let rig = Rig::start(Plan {
+        timeouts: short(),
+        ..Plan::default()
+    })
+    .await;
+    let mut silent = rig.client().await;
+    silent.assert_closed().await;
+    let mut slow = rig.client().await;
+    slow.write(b"POST /validate/restores HTTP/1.1\r\nhost: x\r\nx-")
+        .await
+        .unwrap();
+    slow.assert_closed().await;
+    rig.metric("velero_trust_connections 0").await;
+    rig.assert_well().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_time_for_the_first_request() {
+    let rig = Rig::start(Plan {
+        timeouts: short(),
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    assert_allowed(&client.review(RESTORES, &good("1")).await.unwrap(), "1");
+    // Longer than the time for a first request; nothing can be awaited for what must not happen.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_allowed(&client.review(RESTORES, &good("2")).await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_at_the_idle_time() {
+    let timeouts = Timeouts {
+        idle: Duration::from_millis(100),
+        ..Timeouts::default()
+    };
+    let rig = Rig::start(Plan {
+        timeouts,
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    assert_allowed(&client.review(RESTORES, &good("1")).await.unwrap(), "1");
+    client.assert_closed().await;
+}
+
+#[tokio::test]
+async fn a_source_that_never_answers_costs_the_budget_and_no_more() {
+    let source = Arc::new(With(|| std::future::pending::<Facts>().boxed()));
+    let rig = Rig::start(Plan {
+        source,
+        ..Plan::default()
+    })
+    .await;
+    let asked = Instant::now();
+    let path = format!("{RESTORES}?timeout=1s");
+    let answer = rig.client().await.review(&path, &good("u")).await.unwrap();
+    assert!(asked.elapsed() >= Duration::from_millis(800));
+    assert!(
+        asked.elapsed() < Duration::from_secs(8),
+        "the default budget was used"
+    );
+    answer.assert_failure(503, "in the time that the API server gives");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(!answer.closes());
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_and_the_connection_lives_on() {
+    let source = Arc::new(With(|| async { panic!("a bug") }.boxed()));
+    let rig = Rig::start(Plan {
+        source,
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    for _ in 0..2 {
+        let answer = client.review(RESTORES, &good("u")).await.unwrap();
+        answer.assert_failure(500, "the review failed");
+        assert!(!answer.body.contains("a bug"));
+    }
+    rig.metric(r#"velero_trust_http_errors_total{code="500"} 2"#)
+        .await;
+}
+
+#[tokio::test]
+async fn a_decision_that_never_settles_is_an_internal_error() {
+    let source = Arc::new(With(|| async { Facts::default() }.boxed()));
+    let rig = Rig::start(Plan {
+        source,
+        ..Plan::default()
+    })
+    .await;
+    let answer = rig
+        .client()
+        .await
+        .review(RESTORES, &good("u"))
+        .await
+        .unwrap();
+    answer.assert_failure(500, "still needs Backup velero/b");
+}
+
+#[tokio::test]
+async fn connections_above_the_cap_are_closed_at_once() {
+    let caps = Caps {
+        connections: 2,
+        ..Caps::default()
+    };
+    let rig = Rig::start(Plan {
+        caps,
+        ..Plan::default()
+    })
+    .await;
+    let (mut one, two) = (rig.client().await, rig.client().await);
+    assert!(Client::tls(rig.address, &rig.roots).await.is_err());
+    rig.metric("velero_trust_connections_refused_total 1").await;
+    assert_allowed(&one.review(RESTORES, &good("u")).await.unwrap(), "u");
+    drop(two);
+    rig.metric("velero_trust_connections 1").await;
+    rig.assert_well().await;
+}
+
+#[tokio::test]
+async fn an_old_or_busy_connection_is_asked_to_end_with_an_answer() {
+    let old = Timeouts {
+        age: Duration::ZERO,
+        ..Timeouts::default()
+    };
+    let rig = Rig::start(Plan {
+        timeouts: old,
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    let answer = client.review(RESTORES, &good("u")).await.unwrap();
+    assert_allowed(&answer, "u");
+    assert!(answer.closes());
+    client.assert_closed().await;
+
+    let busy = Caps {
+        requests: 10,
+        ..Caps::default()
+    };
+    let rig = Rig::start(Plan {
+        caps: busy,
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    let mut answered = 1;
+    while !client.review(RESTORES, &good("u")).await.unwrap().closes() {
+        answered += 1;
+    }
+    assert!((8..=12).contains(&answered), "{answered}");
+    client.assert_closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_in_the_end() {
+    let timeouts = Timeouts {
+        hard_age: Duration::from_millis(400),
+        ..Timeouts::default()
+    };
+    let rig = Rig::start(Plan {
+        timeouts,
+        ..Plan::default()
+    })
+    .await;
+    let mut client = rig.client().await;
+    assert_allowed(&client.review(RESTORES, &good("u")).await.unwrap(), "u");
+    client.assert_closed().await;
+}
+
+#[tokio::test]
+async fn the_second_port_tells_health_readiness_and_metrics() {
+    let synced = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let holds = Arc::clone(&synced);
+    let condition = Condition::new("cluster read", move || {
+        holds.load(std::sync::atomic::Ordering::Relaxed)
+    });
+    let rig = Rig::start(Plan {
+        conditions: vec![condition],
+        ..Plan::default()
+    })
+    .await;
+    assert_eq!(rig.ops("/healthz").await, (200, "ok\n".into()));
+    assert_eq!(
+        rig.ops("/readyz").await,
+        (503, "not ready: cluster read\n".into())
+    );
+    synced.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(rig.ops("/readyz").await, (200, "ready\n".into()));
+    let (code, text) = rig.ops("/metrics").await;
+    assert_eq!(code, 200);
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(rig.ops("/").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_task_that_ends_takes_the_server_down() {
+    let over = Task::new("publisher", async {});
+    let rig = Rig::start(Plan {
+        tasks: vec![over],
+        ..Plan::default()
+    })
+    .await;
+    assert_eq!(rig.ended().await, Err(ServeError::Ended("publisher")));
+    let broken = Task::new("publisher", async { panic!("a bug") });
+    let rig = Rig::start(Plan {
+        tasks: vec![broken],
+        ..Plan::default()
+    })
+    .await;
+    assert_eq!(rig.ended().await, Err(ServeError::Panicked("publisher")));
+}
+
+/// Resident memory of this process, bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = status.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[tokio::test]
+async fn announced_bodies_take_no_memory_before_they_come() {
+    let rig = Rig::start(Plan::default()).await;
+    let before = resident();
+    let head =
+        format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 8388608\r\n\r\n{{");
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = rig.client().await;
+        client.write(head.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    until(|| rig.metrics.connections.get() == 100).await;
+    // 800 MiB were announced; other tests run beside this one, so the bound is generous.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 400 << 20, "{grown} bytes");
+}
