@@ -109,6 +109,11 @@ impl Deadline {
         self.quiet_since = Instant::now();
     }
 
+    /// Whether there is no more time, whoever still comes.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.limit
+    }
+
     /// The moment at which the drain is over if nothing happens until then.
     pub(super) fn end(&self, connections: usize) -> Instant {
         if connections == 0 {

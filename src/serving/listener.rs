@@ -60,8 +60,9 @@ impl Listener {
                 biased;
                 Some(ended) = connections.join_next() => Event::Ended(ended),
                 () = stopping.reached(Phase::Draining), if deadline.is_none() => Event::Stop,
-                () = until(end) => Event::Drained,
+                // Who has come already is served, even at the last moment.
                 accepted = accept(&self.tcp, resume) => Event::Accepted(accepted),
+                () = until(end) => Event::Drained,
             };
             match event {
                 Event::Accepted(Ok(stream)) => self.admit(stream, &mut connections),
@@ -75,11 +76,14 @@ impl Listener {
                 Event::Stop => deadline = Some(Deadline::new(drain.clone())),
                 Event::Drained => break,
             }
-            if let Some(deadline) = &mut deadline {
-                deadline.disturb();
-            }
             let open = i64::try_from(connections.len()).unwrap_or(i64::MAX);
             self.gauges.open.set(open);
+            if let Some(deadline) = &mut deadline {
+                if deadline.is_over() {
+                    break;
+                }
+                deadline.disturb();
+            }
         }
         if !connections.is_empty() {
             let open = connections.len();

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::budget::Budget;
 use super::certificates::now;
 use crate::admission::{
-    Answer, Decision, Envelope, Handler, Opened, Operation, Request, Subject, failure,
+    Answer, BadReview, Decision, Envelope, Handler, Opened, Operation, Request, Subject, failure,
 };
 use crate::decision::{Context, Judged, Policy};
 use crate::sources::{Limits, Source, settle};
@@ -41,11 +41,11 @@ impl Reviewer {
     ) -> Answer {
         let envelope = match Envelope::decode(body) {
             Ok(envelope) => envelope,
-            Err(bad) => return failure(400, bad.to_string()),
+            Err(bad) => return refuse(&bad),
         };
         let request = match envelope.request() {
             Ok(request) => request,
-            Err(bad) => return failure(400, bad.to_string()),
+            Err(bad) => return refuse(&bad),
         };
         let decide = async {
             match handler.open(&request) {
@@ -101,6 +101,12 @@ impl Reviewer {
     }
 }
 
+fn refuse(bad: &BadReview) -> Answer {
+    let why = bad.to_string();
+    tracing::info!(why = %printable(&why, LOGGED_WHY), "review refused");
+    failure(400, why)
+}
+
 /// The answer of `work`, or an internal error when it panics: one bad review must cost neither
 /// its connection nor the process. Nothing that is shared is left half-written by that: reviews
 /// write only to metrics.
@@ -122,7 +128,7 @@ const fn operation(operation: Operation) -> &'static str {
     }
 }
 
-/// One event for one review. A level is part of an event's identity, so there is one for each.
+/// One event for one review. A level is part of an event's identity, so each level has its own.
 fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {
@@ -143,8 +149,8 @@ fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
         };
     }
     match (answer.http, answer.decision) {
-        (500.., Decision::Retry) if answer.http != 503 => event!(error, "review failed"),
-        (500.., _) => event!(warn, "review not decided"),
+        (503, _) => event!(warn, "review not decided"),
+        (500.., _) => event!(error, "review failed"),
         (_, Decision::Deny) => event!(info, "review denied"),
         _ => event!(info, "review admitted"),
     }

@@ -13,6 +13,8 @@ mod drain;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tls;

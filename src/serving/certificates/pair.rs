@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -12,7 +13,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 /// The only protocol we speak: the API server uses no other with a webhook behind a Service.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A certificate with its chain, and its key, both as PEM text.
+/// A certificate with its chain, and its key, both as PEM text. It has no `Debug`, which would
+/// show the key.
 #[derive(Clone, Copy)]
 pub struct Pair<'a> {
     /// What a person calls the certificate: a file, or a Secret and its key.
@@ -113,6 +115,10 @@ impl Validated {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // The API server resumes no session, so tickets would be made for nobody; and a session
+        // of an old certificate must not outlive it.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             config: Arc::new(config),
             not_after,
