@@ -411,7 +411,7 @@ async fn an_old_or_busy_connection_is_asked_to_end_with_an_answer() {
 async fn a_client_that_never_reads_is_cut_in_the_end() {
     let timeouts = Timeouts {
         hard_age: Duration::from_millis(400),
-        ..Timeouts::default()
+        ..short()
     };
     let rig = Rig::start(Plan {
         timeouts,

@@ -11,7 +11,7 @@ use crate::rig::{Plan, RESTORES, Rig, With, good, restore};
 
 /// A log in memory.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Memory(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -35,7 +35,7 @@ impl<'a> MakeWriter<'a> for Memory {
 
 impl Memory {
     /// Everything on this thread is logged here while the guard lives.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub(crate) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let memory = Self::default();
         let log = tracing_subscriber::fmt()
             .json()
@@ -45,7 +45,7 @@ impl Memory {
         (memory, tracing::subscriber::set_default(log))
     }
 
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8(log.clone()).unwrap();
         text.lines()

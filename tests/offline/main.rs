@@ -9,6 +9,8 @@ mod authority;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod descriptors;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod http;
