@@ -1,0 +1,71 @@
+//! How a client reaches an API server: address, CA and token, as a kubeconfig or a kube client.
+
+use crate::https;
+use anyhow::{Result, ensure};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::json;
+
+/// The address of an API server and the right to use it.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `https://127.0.0.1:PORT`
+    pub server: String,
+    /// The certificates that sign the server's own, PEM.
+    pub ca_pem: String,
+    /// The bearer token.
+    pub token: String,
+}
+
+impl Access {
+    /// The same server under another token, for example one of a ServiceAccount.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// A kubeconfig, as JSON (which every reader of YAML understands).
+    pub fn kubeconfig(&self) -> String {
+        use k8s_openapi::ByteString;
+
+        json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {
+                "server": self.server,
+                "certificate-authority-data": ByteString(self.ca_pem.clone().into_bytes()),
+            }}],
+            "users": [{"name": "test", "user": {"token": self.token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "current-context": "test",
+        })
+        .to_string()
+    }
+
+    /// A kube client. It must be made, and used, inside a Tokio runtime.
+    pub async fn client(&self) -> Result<kube::Client> {
+        https::install_provider();
+        let kubeconfig = Kubeconfig::from_yaml(&self.kubeconfig())?;
+        let mut config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        // A proxy of the machine has no way to our loopback.
+        config.proxy_url = None;
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// Fails until the server says that it is ready.
+    pub fn check_ready(&self) -> Result<()> {
+        let bearer = format!("Bearer {}", self.token);
+        let url = format!("{}/readyz", self.server);
+        let response = https::get(&url, &self.ca_pem, &[("Authorization", &bearer)])?;
+        ensure!(
+            response.status == 200,
+            "{} {}",
+            response.status,
+            response.body
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! One real cluster: API server, controllers and Velero's CRDs; MinIO and Velero when asked for.
+
+use crate::access::Access;
+use crate::api_server::ApiServer;
+use crate::cli::Cli;
+use crate::controllers::Controllers;
+use crate::minio::Minio;
+use crate::velero::{self, Velero};
+use crate::wait;
+use anyhow::{Result, anyhow};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// Where `velero install` puts Velero, and where [`Cluster::velero`] runs.
+pub const VELERO_NAMESPACE: &str = "velero";
+
+/// The bucket that exists from the start.
+pub const BUCKET: &str = "backups";
+
+/// A running cluster. Many tests share one: each works in namespaces of its own.
+pub struct Cluster {
+    // Dropped in this order: those who use the API server before it.
+    velero: OnceLock<Result<Velero, String>>,
+    minio: OnceLock<Result<Minio, String>>,
+    _controllers: Controllers,
+    api_server: ApiServer,
+    kubectl: Cli,
+    client: kube::Client,
+    runtime: Runtime,
+    namespaces: AtomicUsize,
+}
+
+impl Cluster {
+    /// Starts API server and controllers, and applies Velero's CRDs.
+    pub fn start() -> Result<Self> {
+        // With controllers the ServiceAccount plugin can be on, as in every real cluster.
+        let api_server = ApiServer::start_with(&[])?;
+        let controllers = Controllers::start(&api_server)?;
+        let kubectl = api_server.kubectl()?;
+        kubectl.apply(&velero::crds()?)?;
+        kubectl.ok(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd",
+            "--all",
+        ])?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(api_server.access().client())?;
+        Ok(Self {
+            velero: OnceLock::new(),
+            minio: OnceLock::new(),
+            _controllers: controllers,
+            api_server,
+            kubectl,
+            client,
+            runtime,
+            namespaces: AtomicUsize::new(0),
+        })
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl(&self) -> &Cli {
+        &self.kubectl
+    }
+
+    /// The velero command as the administrator.
+    pub fn velero_cli(&self) -> Result<Cli> {
+        Cli::velero(self.kubeconfig())
+    }
+
+    /// A kube client as the administrator; use it inside [`Cluster::block_on`].
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// Runs asynchronous calls to their end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// The administrator's kubeconfig file.
+    pub fn kubeconfig(&self) -> &Path {
+        self.api_server.kubeconfig()
+    }
+
+    /// The access of a ServiceAccount that exists: a kubeconfig or a client under its own name.
+    pub fn service_account(&self, namespace: &str, name: &str) -> Result<Access> {
+        self.api_server.service_account(namespace, name)
+    }
+
+    /// Makes a namespace that no other test has; its name begins with `prefix`.
+    pub fn namespace(&self, prefix: &str) -> Result<String> {
+        let name = format!(
+            "{prefix}-{}",
+            self.namespaces.fetch_add(1, Ordering::Relaxed)
+        );
+        self.kubectl.ok(&["create", "namespace", &name])?;
+        // Until the controllers made this account, Pods are refused.
+        wait::poll(
+            "the default ServiceAccount",
+            Duration::from_secs(30),
+            || {
+                self.kubectl
+                    .ok(&["get", "serviceaccount", "default", "-n", &name])
+            },
+        )?;
+        Ok(name)
+    }
+
+    /// Applies what `velero install` makes to `namespace`, which need not exist.
+    pub fn install_velero(&self, namespace: &str, arguments: &[&str]) -> Result<()> {
+        let credentials = self.minio()?.credentials_file();
+        let manifests = velero::manifests(&self.velero_cli()?, namespace, &credentials, arguments)?;
+        self.kubectl.apply(&manifests)?;
+        Ok(())
+    }
+
+    /// MinIO, started at the first call.
+    pub fn minio(&self) -> Result<&Minio> {
+        once(&self.minio, || Minio::start(&[BUCKET]))
+    }
+
+    /// The Velero server of [`VELERO_NAMESPACE`], installed and started at the first call. It
+    /// trusts nothing but what its locations name.
+    pub fn velero(&self) -> Result<&Velero> {
+        once(&self.velero, || {
+            self.install_velero(VELERO_NAMESPACE, &[])?;
+            self.start_velero(VELERO_NAMESPACE, &[])
+        })
+    }
+
+    /// A Velero server for a namespace that [`Cluster::install_velero`] filled, with
+    /// `environment` besides its own.
+    pub fn start_velero(&self, namespace: &str, environment: &[(&str, &str)]) -> Result<Velero> {
+        let access = self.service_account(namespace, "velero")?;
+        Velero::start(
+            &access,
+            namespace,
+            &self.minio()?.credentials_file(),
+            environment,
+        )
+    }
+}
+
+/// The value of `cell`, made at the first call. A failure is kept too: it would only come again.
+fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    let kept = cell.get_or_init(|| make().map_err(|error| format!("{error:#}")));
+    kept.as_ref().map_err(|error| anyhow!("{error}"))
+}

@@ -1,0 +1,62 @@
+//! etcd, the store of one API server.
+
+use crate::process::{Process, clean_command};
+use crate::{ports, rig, scratch};
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A running etcd.
+#[derive(Debug)]
+pub struct Etcd {
+    /// Where clients reach it.
+    pub url: String,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Etcd {
+    /// Starts one with an empty store.
+    pub fn start() -> Result<Self> {
+        ports::retrying(Self::attempt)
+    }
+
+    fn attempt() -> Result<Self> {
+        let folder = scratch::folder("etcd")?;
+        let url = format!("http://127.0.0.1:{}", ports::free()?);
+        let peer = format!("http://127.0.0.1:{}", ports::free()?);
+        let mut command = clean_command(&rig::binary("etcd")?, folder.path());
+        command
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            // Nobody reads this store after a crash of the machine.
+            .arg("--unsafe-no-fsync")
+            .args([
+                "--listen-client-urls",
+                &url,
+                "--advertise-client-urls",
+                &url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .arg(format!("--initial-cluster=default={peer}"));
+        let mut process = Process::start("etcd", command, folder.path())?;
+        // Its own word, not an open port: that could be somebody else's etcd.
+        process.ready(Duration::from_secs(30), |process| {
+            ensure!(
+                process.log().contains("ready to serve client requests"),
+                "it does not serve yet"
+            );
+            Ok(())
+        })?;
+        Ok(Self {
+            url,
+            _process: process,
+            _folder: folder,
+        })
+    }
+}

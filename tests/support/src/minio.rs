@@ -1,0 +1,145 @@
+//! MinIO, an S3 server, behind a private CA.
+
+use crate::pki::Authority;
+use crate::process::{Process, clean_command};
+use crate::{https, ports, rig, scratch};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The access key. The same in every copy of the harness: Velero keeps credentials that a
+/// location names in a fixed folder of the machine.
+pub const ACCESS_KEY: &str = "velero-trust";
+
+/// The secret key.
+pub const SECRET_KEY: &str = "velero-trust-secret";
+
+/// A running MinIO.
+#[derive(Debug)]
+pub struct Minio {
+    /// `https://127.0.0.1:PORT`
+    pub url: String,
+    /// The CA that signed its certificate.
+    pub authority: Authority,
+    _process: Process,
+    folder: TempDir,
+}
+
+impl Minio {
+    /// Starts one with these buckets.
+    pub fn start(buckets: &[&str]) -> Result<Self> {
+        ports::retrying(|| Self::attempt(buckets))
+    }
+
+    fn attempt(buckets: &[&str]) -> Result<Self> {
+        let folder = scratch::folder("minio")?;
+        let authority = Authority::new("velero-trust test: CA of MinIO")?;
+        let identity = authority.server("MinIO")?;
+        let certificates = folder.path().join("certificates");
+        fs::create_dir(&certificates)?;
+        fs::write(certificates.join("public.crt"), &identity.certificate_pem)?;
+        fs::write(certificates.join("private.key"), &identity.key_pem)?;
+        fs::write(
+            folder.path().join("credentials"),
+            format!(
+                "[default]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"
+            ),
+        )?;
+
+        let data = folder.path().join("data");
+        fs::create_dir(&data)?;
+        for bucket in buckets {
+            fs::create_dir(data.join(bucket))?;
+        }
+        let port = ports::free()?;
+        let mut command = clean_command(&rig::binary("minio")?, folder.path());
+        command
+            .env("MINIO_ROOT_USER", ACCESS_KEY)
+            .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
+            .env("MINIO_BROWSER", "off")
+            .env("MINIO_UPDATE", "off")
+            .arg("server")
+            .args(["--address", &format!("127.0.0.1:{port}")])
+            .arg("--certs-dir")
+            .arg(&certificates)
+            .arg(&data);
+        let mut process = Process::start("minio", command, folder.path())?;
+        let url = format!("https://127.0.0.1:{port}");
+        process.ready(Duration::from_secs(30), |_| {
+            check_live(&url, &authority.pem())
+        })?;
+        Ok(Self {
+            url,
+            authority,
+            _process: process,
+            folder,
+        })
+    }
+
+    /// Makes a bucket while it runs.
+    pub fn make_bucket(&self, name: &str) -> Result<()> {
+        Ok(fs::create_dir(self.data().join(name))?)
+    }
+
+    /// The folder that holds one folder for each bucket.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The credentials in the form of `velero install --secret-file` and
+    /// `AWS_SHARED_CREDENTIALS_FILE`.
+    pub fn credentials_file(&self) -> PathBuf {
+        self.folder.path().join("credentials")
+    }
+
+    /// Fails unless MinIO answers a client that trusts exactly `ca_pem`.
+    pub fn check_live(&self, ca_pem: &str) -> Result<()> {
+        check_live(&self.url, ca_pem)
+    }
+
+    /// A BackupStorageLocation for one of its buckets, without any CA.
+    pub fn location(&self, namespace: &str, name: &str, bucket: &str) -> Value {
+        self.location_at(namespace, name, &json!({"bucket": bucket}))
+    }
+
+    /// The same location with this server's CA by `caCertRef`, and the Secret that it names.
+    pub fn location_with_ca(&self, namespace: &str, name: &str, bucket: &str) -> (Value, Value) {
+        let secret_name = format!("{name}-ca");
+        let reference = json!({"name": secret_name, "key": "ca.crt"});
+        let storage = json!({"bucket": bucket, "caCertRef": reference});
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": namespace, "name": secret_name},
+            "stringData": {"ca.crt": self.authority.pem()},
+        });
+        (self.location_at(namespace, name, &storage), secret)
+    }
+
+    fn location_at(&self, namespace: &str, name: &str, storage: &Value) -> Value {
+        json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "BackupStorageLocation",
+            "metadata": {"namespace": namespace, "name": name},
+            "spec": {
+                "provider": "aws",
+                "objectStorage": storage,
+                "config": {"region": "minio", "s3ForcePathStyle": "true", "s3Url": self.url},
+            },
+        })
+    }
+}
+
+fn check_live(url: &str, ca_pem: &str) -> Result<()> {
+    let response = https::get(&format!("{url}/minio/health/live"), ca_pem, &[])?;
+    ensure!(
+        response.status == 200,
+        "{} {}",
+        response.status,
+        response.body
+    );
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Certificate authorities and server certificates for tests, made on the spot.
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+
+/// A private certificate authority.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// When a certificate is valid, in years: from 1 January of the first to 1 January of the second.
+pub type Years = (i32, i32);
+
+/// Valid on every day on which these tests run.
+pub const VALID: Years = (2020, 2120);
+
+/// Over for good.
+pub const EXPIRED: Years = (2020, 2021);
+
+impl Authority {
+    /// An authority with this common name.
+    pub fn new(name: &str) -> Result<Self> {
+        Self::valid(name, VALID)
+    }
+
+    /// An authority with this common name and validity.
+    pub fn valid(name: &str, years: Years) -> Result<Self> {
+        let mut params = params(name, years, Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
+        })
+    }
+
+    /// The authority's certificate.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// The authority's certificate, binary.
+    pub fn der(&self) -> Vec<u8> {
+        self.issuer.der().to_vec()
+    }
+
+    /// A certificate for a server on 127.0.0.1 and localhost.
+    pub fn server(&self, name: &str) -> Result<Identity> {
+        self.server_valid(name, VALID)
+    }
+
+    /// A certificate for a server on 127.0.0.1 and localhost, with this validity.
+    pub fn server_valid(&self, name: &str, years: Years) -> Result<Identity> {
+        let key = KeyPair::generate()?;
+        let mut params = params(
+            name,
+            years,
+            vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
+        )?;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Identity {
+            certificate_pem: certificate.pem(),
+            certificate_der: certificate.der().to_vec(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+}
+
+/// A leaf certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The certificate, binary.
+    pub certificate_der: Vec<u8>,
+    /// The private key, PKCS#8.
+    pub key_pem: String,
+}
+
+/// A key pair in the files that the API server reads: private (PKCS#8) and public.
+pub fn signing_key() -> Result<(String, String)> {
+    let key = KeyPair::generate()?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
+}
+
+/// rcgen's own defaults are valid until the year 4096 and carry a fixed name.
+fn params(name: &str, (from, to): Years, alt_names: Vec<String>) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(alt_names)?;
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(to, 1, 1);
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params)
+}

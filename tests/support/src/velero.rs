@@ -1,0 +1,125 @@
+//! Velero: the manifests of `velero install`, and the real server as a local process.
+
+use crate::access::Access;
+use crate::cli::Cli;
+use crate::process::{Process, clean_command};
+use crate::{ports, rig, scratch};
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The AWS plugin as `velero install --plugins` names it.
+pub const AWS_PLUGIN_IMAGE: &str = "velero/velero-plugin-for-aws:v1.14.3";
+
+/// Velero's CustomResourceDefinitions.
+pub fn crds() -> Result<String> {
+    Cli::new(rig::binary("velero")?, None)?.ok(&[
+        "install",
+        "--crds-only",
+        "--dry-run",
+        "-o",
+        "yaml",
+    ])
+}
+
+/// The manifests of `velero install` with server and node agent, but without a location of its
+/// own; `arguments` come besides. The CRDs must be applied before. (It asks the cluster of
+/// `velero` for its version, even in a dry run.)
+pub fn manifests(
+    velero: &Cli,
+    namespace: &str,
+    credentials: &Path,
+    arguments: &[&str],
+) -> Result<String> {
+    let credentials = credentials
+        .to_str()
+        .context("the path of the credentials is not UTF-8")?;
+    let fixed = [
+        "install",
+        "--namespace",
+        namespace,
+        "--plugins",
+        AWS_PLUGIN_IMAGE,
+        "--no-default-backup-location",
+        "--use-volume-snapshots=false",
+        "--secret-file",
+        credentials,
+        "--use-node-agent",
+        "--dry-run",
+        "--output=yaml",
+    ];
+    velero.ok(&[&fixed, arguments].concat())
+}
+
+/// A running Velero server.
+#[derive(Debug)]
+pub struct Velero {
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Velero {
+    /// Starts the server of `namespace` under `access` (Velero's own ServiceAccount, so that
+    /// admission reviews carry its real user name), with the AWS plugin, these credentials, and
+    /// `environment` besides: what our injection would set in its Pod.
+    pub fn start(
+        access: &Access,
+        namespace: &str,
+        credentials: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        ports::retrying(|| Self::attempt(access, namespace, credentials, environment))
+    }
+
+    fn attempt(
+        access: &Access,
+        namespace: &str,
+        credentials: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let folder = scratch::folder("velero")?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, access.kubeconfig())?;
+        let plugins = folder.path().join("plugins");
+        let files = folder.path().join("scratch");
+        fs::create_dir(&plugins)?;
+        fs::create_dir(&files)?;
+        symlink(
+            rig::binary("velero-plugin-for-aws")?,
+            plugins.join("velero-plugin-for-aws"),
+        )?;
+
+        let mut command = clean_command(&rig::binary("velero")?, folder.path());
+        command
+            .env("KUBECONFIG", &kubeconfig)
+            .env("VELERO_NAMESPACE", namespace)
+            .env("VELERO_SCRATCH_DIR", &files)
+            .env("AWS_SHARED_CREDENTIALS_FILE", credentials)
+            .envs(environment.iter().copied())
+            .args(["server", "--namespace", namespace])
+            .arg("--plugin-dir")
+            .arg(&plugins)
+            .arg(format!("--metrics-address=127.0.0.1:{}", ports::free()?))
+            .arg(format!("--profiler-address=127.0.0.1:{}", ports::free()?));
+        let mut process = Process::start("velero", command, folder.path())?;
+        process.ready(Duration::from_mins(1), |process| {
+            ensure!(
+                process.log().contains("Server starting..."),
+                "it does not say that it starts its controllers"
+            );
+            Ok(())
+        })?;
+        Ok(Self {
+            process,
+            _folder: folder,
+        })
+    }
+
+    /// Everything the server printed so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}

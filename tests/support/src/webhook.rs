@@ -1,0 +1,86 @@
+//! Our own server, run as a process.
+
+use crate::process::{Process, clean_command};
+use crate::scratch;
+use anyhow::{Context as _, Result};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What `velero-trust serve` prints once it listens, before the address.
+const LISTENING: &str = "listening on ";
+
+/// The same for health and metrics.
+const OPS: &str = "ops on ";
+
+/// A running `velero-trust serve`.
+#[derive(Debug)]
+pub struct Webhook {
+    /// `https://127.0.0.1:PORT`
+    pub url: String,
+    /// `http://127.0.0.1:PORT`: health and metrics.
+    pub ops: String,
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Webhook {
+    /// Starts `binary` with these arguments and exactly this environment (besides `PATH`, `HOME`
+    /// and `TMPDIR`), and waits until it listens. The arguments should choose port 0.
+    pub fn start(binary: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        let folder = scratch::folder("webhook")?;
+        let mut command = clean_command(binary, folder.path());
+        command.args(arguments).envs(environment.iter().copied());
+        let mut process = Process::start("velero-trust", command, folder.path())?;
+        let (url, ops) =
+            process.ready(Duration::from_secs(30), |process| addresses(&process.log()))?;
+        Ok(Self {
+            url,
+            ops,
+            process,
+            _folder: folder,
+        })
+    }
+
+    /// Everything the server printed so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits for the server to end by itself, for example after SIGTERM.
+    pub fn ended(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        self.process.ended(timeout)
+    }
+}
+
+fn addresses(log: &str) -> Result<(String, String)> {
+    let after = |prefix: &str| {
+        log.lines()
+            .find_map(|line| line.strip_prefix(prefix))
+            .map(|rest| rest.trim().to_owned())
+            .with_context(|| format!("it printed no line `{prefix}…`"))
+    };
+    Ok((after(LISTENING)?, after(OPS)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_addresses_between_other_lines() {
+        let log = "{\"level\":\"INFO\"}\nlistening on https://127.0.0.1:4711\nops on http://127.0.0.1:4712\n";
+        let want = (
+            "https://127.0.0.1:4711".to_owned(),
+            "http://127.0.0.1:4712".to_owned(),
+        );
+        assert_eq!(addresses(log).unwrap(), want);
+        assert!(addresses("listening on https://127.0.0.1:4711\n").is_err());
+    }
+}
