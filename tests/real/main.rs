@@ -1,2 +1,41 @@
-//! Everything on the real servers.
-fn main() {}
+//! Everything on the real servers. `cargo test --test real`, with a part of a trial's name to run
+//! only that.
+//!
+//! The trials share one cluster, started by the first that needs it; each works in namespaces of
+//! its own. What changes the whole cluster, or stops servers, starts an API server of its own.
+
+#![expect(
+    clippy::print_stderr,
+    reason = "a test program reports to the person who started it"
+)]
+
+mod harness;
+mod holder;
+mod processes;
+mod shared;
+
+use libtest_mimic::Arguments;
+use shared::Shared;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// The machine is small and the servers are many.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    if std::env::var_os(holder::ASKED).is_some() {
+        return holder::hold();
+    }
+    let started = Instant::now();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+
+    let shared = Shared::default();
+    let trials = [harness::trials(&shared)].into_iter().flatten().collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(shared);
+    if !arguments.list {
+        eprintln!("real servers: {:.1} s", started.elapsed().as_secs_f64());
+    }
+    conclusion.exit_code()
+}

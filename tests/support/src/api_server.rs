@@ -32,7 +32,6 @@ impl ApiServer {
 
     /// An API server with these arguments besides the necessary ones.
     pub fn start_with(arguments: &[&str]) -> Result<Self> {
-        // Also a server whose store went to another port with the first attempt is started anew.
         ports::retrying(|| Self::attempt(arguments))
     }
 

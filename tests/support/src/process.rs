@@ -151,7 +151,8 @@ impl Process {
         .map_err(|error| error.context(self.tail()))
     }
 
-    fn tail(&self) -> String {
+    /// The end of the log, for error messages.
+    pub fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines

@@ -14,6 +14,10 @@ use tempfile::TempDir;
 /// The AWS plugin as `velero install --plugins` names it.
 pub const AWS_PLUGIN_IMAGE: &str = "velero/velero-plugin-for-aws:v1.14.3";
 
+/// In the server's log once it acts on locations. It says "Server starting..." long before, and
+/// may still end after that.
+const WORKING: &str = "msg=\"Starting workers\" controller=backup-storage-location ";
+
 /// Velero's CustomResourceDefinitions.
 pub fn crds() -> Result<String> {
     Cli::new(rig::binary("velero")?, None)?.ok(&[
@@ -107,8 +111,8 @@ impl Velero {
         let mut process = Process::start("velero", command, folder.path())?;
         process.ready(Duration::from_mins(1), |process| {
             ensure!(
-                process.log().contains("Server starting..."),
-                "it does not say that it starts its controllers"
+                process.log().contains(WORKING),
+                "its controllers do not work yet"
             );
             Ok(())
         })?;
@@ -116,6 +120,11 @@ impl Velero {
             process,
             _folder: folder,
         })
+    }
+
+    /// The end of the server's log, for error messages.
+    pub fn tail(&self) -> String {
+        self.process.tail()
     }
 
     /// Everything the server printed so far.

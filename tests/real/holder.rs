@@ -1,0 +1,74 @@
+//! This program as a harness to be killed: it starts servers and waits for its end.
+
+use crate::processes;
+use anyhow::{Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use velero_trust_testing::etcd::Etcd;
+use velero_trust_testing::process::{Process, clean_command};
+use velero_trust_testing::{scratch, wait};
+
+/// The environment variable that asks for it.
+pub(crate) const ASKED: &str = "VELERO_TRUST_TESTING_HOLD";
+
+/// What it prints when its servers run, before the folder of its run.
+const HOLDING: &str = "holding ";
+
+pub(crate) fn hold() -> ExitCode {
+    match start() {
+        Ok(_servers) => loop {
+            std::thread::park();
+        },
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(Etcd, Process)> {
+    let root = scratch::root()?;
+    let etcd = Etcd::start()?;
+    // Velero starts plugins; so does this one.
+    let mut parent = clean_command(Path::new("sh"), root);
+    parent.args(["-c", "sleep 600 & wait"]);
+    let parent = Process::start("parent", parent, root)?;
+    wait::poll("the grandchild", Duration::from_secs(10), || {
+        let count = processes::of(root)?.len();
+        ensure!(count >= 3, "{count} processes");
+        Ok(())
+    })?;
+    eprintln!("{HOLDING}{}", root.display());
+    Ok((etcd, parent))
+}
+
+/// SIGKILL to the harness must end its servers, what those started, and its files.
+pub(crate) fn nothing_survives_a_killed_harness() -> Result<()> {
+    let folder = scratch::folder("holder")?;
+    let mut command = clean_command(&std::env::current_exe()?, folder.path());
+    command.env(ASKED, "1");
+    let mut holder = Process::start("holder", command, folder.path())?;
+    let root = holder.ready(Duration::from_secs(30), |holder| {
+        let log = holder.log();
+        let root = log
+            .lines()
+            .find_map(|line| line.strip_prefix(HOLDING))
+            .map(PathBuf::from);
+        root.ok_or_else(|| anyhow::anyhow!("it does not hold its servers yet"))
+    })?;
+    ensure!(processes::of(&root)?.len() >= 3, "it holds no servers");
+
+    holder.signal("KILL")?;
+    holder.ended(Duration::from_secs(10))?;
+    wait::poll(
+        "its servers and files to go",
+        Duration::from_secs(10),
+        || {
+            let left = processes::of(&root)?;
+            ensure!(left.is_empty(), "these processes are left: {left:?}");
+            ensure!(!root.exists(), "{} is left", root.display());
+            Ok(())
+        },
+    )
+}
