@@ -9,6 +9,7 @@ use kube::api::{Api, PostParams};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use std::time::Duration;
+use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::minio::Minio;
 use velero_trust_testing::{scratch, wait};
@@ -31,6 +32,14 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
         shared.trial(
             "harness::servers_listen_on_loopback_only",
             servers_listen_on_loopback_only,
+        ),
+        alone(
+            "harness::an_api_server_of_its_own_needs_no_controllers",
+            an_api_server_of_its_own,
+        ),
+        alone(
+            "harness::a_server_that_cannot_start_says_why",
+            a_failed_start_says_why,
         ),
         alone(
             "harness::minio_is_trusted_by_its_private_ca_only",
@@ -119,6 +128,27 @@ fn minio_is_trusted_by_its_ca_only() -> Result<()> {
     ensure!(
         format!("{error:#}").contains("UnknownIssuer"),
         "it was refused for another reason: {error:#}"
+    );
+    Ok(())
+}
+
+fn an_api_server_of_its_own() -> Result<()> {
+    let servers = [ApiServer::start()?, ApiServer::start()?];
+    for server in &servers {
+        server
+            .kubectl()?
+            .ok(&["run", "pod", "--image=none", "-n", "default"])?;
+    }
+    Ok(())
+}
+
+fn a_failed_start_says_why() -> Result<()> {
+    let error = ApiServer::start_with(&["--no-such-flag"])
+        .err()
+        .context("it started")?;
+    ensure!(
+        format!("{error:#}").contains("unknown flag: --no-such-flag"),
+        "{error:#}"
     );
     Ok(())
 }

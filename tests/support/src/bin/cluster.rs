@@ -41,8 +41,10 @@ fn hints(cluster: &Cluster) -> Result<String> {
   export KUBECONFIG={kubeconfig}
   export PATH={tools}:$PATH
 
-  kubectl get pods -n {VELERO_NAMESPACE}        # made by the real controllers; without a kubelet they stay Pending
-  velero backup-location get             # the real Velero server reaches MinIO by its private CA
+  # Made by the real controllers; without a kubelet they stay Pending:
+  kubectl get pods -n {VELERO_NAMESPACE}
+  # The real Velero server reaches MinIO by its private CA:
+  velero backup-location get
   kubectl create configmap hello -n default --from-literal=who=me
   velero backup create first --include-namespaces default --wait
 
