@@ -16,8 +16,10 @@ pub mod integrity;
 
 pub mod admission;
 
-pub mod sources;
-
 pub mod telemetry;
+
+pub mod kubernetes;
+
+pub mod sources;
 
 pub mod serving;

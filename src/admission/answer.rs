@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::handler::Mode;
 use super::request::{API_VERSION, Request};
-use crate::decision::{Code, Finding, Judged, Lookup, Reason, Report, Verdict};
+use crate::decision::{Code, Finding, Judged, Lookup, Reason, Report, Trouble, Verdict};
 
 /// Longest warning, in characters; the API server advises 120 and may cut above 256.
 const WARNING_LENGTH: usize = 120;
@@ -156,9 +156,16 @@ impl Answer {
             .map(|(lookup, reason)| format!("cannot read {lookup}: {}", reason.message))
             .collect::<Vec<_>>()
             .join("; ");
+        // With a wait between them the API server's retries end in a timeout that hides our
+        // message. A right that is missing does not come within seconds: the retries may burn out
+        // at once, and the message with the command that grants it is seen.
+        let hopeless = unknowns
+            .iter()
+            .all(|(_, reason)| reason.trouble == Trouble::Forbidden);
+        let retry_after = Some(u32::from(!hopeless));
         Self {
+            retry_after,
             rules,
-            decision: Decision::Retry,
             ..failure(503, why)
         }
     }

@@ -52,6 +52,19 @@ pub enum Operation {
     Unknown,
 }
 
+impl Operation {
+    /// The name that the API server has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::Create => "CREATE",
+            Self::Delete => "DELETE",
+            Self::Update => "UPDATE",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
 /// Why the bytes are no review that we can answer. Each is an HTTP 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReview {
@@ -145,6 +158,9 @@ impl<'a> Envelope<'a> {
     /// The request in it.
     pub fn request(&self) -> Result<Request<'_>, BadReview> {
         let version = or_empty(self.api_version.as_ref());
+        if version.is_empty() {
+            return Err(BadReview::Malformed("it has no `apiVersion`".to_owned()));
+        }
         if version != API_VERSION || or_empty(self.kind.as_ref()) != "AdmissionReview" {
             let kind = or_empty(self.kind.as_ref());
             return Err(BadReview::Version(

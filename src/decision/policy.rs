@@ -52,6 +52,14 @@ pub enum PolicyError {
 }
 
 impl Policy {
+    /// The default severities, and what happens to Restores.
+    pub fn new(restores: RestoresMode) -> Self {
+        Self {
+            restores,
+            ..Self::default()
+        }
+    }
+
     /// Changes a rule's severity, said as `VT017=warn`; `rules` are all there are.
     pub fn set<'a>(
         &mut self,

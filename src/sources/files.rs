@@ -57,12 +57,13 @@ impl Files {
 
 impl Source for Files {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
-        let objects = self.objects();
-        let mut facts = Facts::default();
-        for want in wants {
-            facts.insert(want.clone(), objects.resolve(want));
-        }
-        ready(facts).boxed()
+        ready(self.objects().facts(wants)).boxed()
+    }
+}
+
+impl Source for Objects {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+        ready(self.facts(wants)).boxed()
     }
 }
 
@@ -90,7 +91,7 @@ mod tests {
 
     fn knows(files: &Files, name: &str) -> bool {
         let lookup = Lookup::Secret(Key::new("velero", name));
-        matches!(files.objects().resolve(&lookup), Outcome::Found(_))
+        matches!(files.objects().look_up(&lookup), Outcome::Found(_))
     }
 
     #[test]

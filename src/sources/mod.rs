@@ -1,5 +1,6 @@
 //! Where facts come from: a cluster, or a folder of files.
 
+pub mod cluster;
 pub mod files;
 pub mod objects;
 pub mod yaml;

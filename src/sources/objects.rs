@@ -1,6 +1,6 @@
 //! The Kubernetes objects of some YAML files, kept by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::{Backup, Bundle, Fact, Key, Lookup, Outcome, Secret};
+use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, Secret};
 use crate::names;
 use crate::velero::backup;
 
@@ -21,7 +21,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct Objects {
     secrets: BTreeMap<Key, Arc<Secret>>,
     backups: BTreeMap<Key, (Backup, Option<String>)>,
-    bundles: BTreeMap<Key, Bundle>,
+    config_maps: BTreeSet<Key>,
     /// The BackupStorageLocations, for lint.
     pub locations: BTreeMap<Key, Located>,
     /// What was left out and why, a sentence each.
@@ -103,8 +103,17 @@ impl Objects {
         Ok(())
     }
 
+    /// The answers to `wants`.
+    pub fn facts(&self, wants: &[Lookup]) -> Facts {
+        let mut facts = Facts::default();
+        for want in wants {
+            facts.insert(want.clone(), self.look_up(want));
+        }
+        facts
+    }
+
     /// The answer to `lookup`: a folder knows all there is.
-    pub fn resolve(&self, lookup: &Lookup) -> Outcome {
+    pub fn look_up(&self, lookup: &Lookup) -> Outcome {
         let found = match lookup {
             Lookup::Secret(key) => self.secrets.get(key).cloned().map(Fact::Secret),
             Lookup::Backup(key) => self
@@ -123,7 +132,9 @@ impl Objects {
             }
             Lookup::Bundle(namespace) => {
                 let key = Key::new(namespace, names::BUNDLE);
-                self.bundles.get(&key).cloned().map(Fact::Bundle)
+                self.config_maps
+                    .contains(&key)
+                    .then_some(Fact::Bundle(Bundle {}))
             }
         };
         found.map_or(Outcome::Absent, Outcome::Found)
@@ -172,7 +183,7 @@ impl Objects {
                 };
                 self.locations.insert(key.clone(), located).is_some()
             }
-            _ => self.bundles.insert(key.clone(), Bundle {}).is_some(),
+            _ => !self.config_maps.insert(key.clone()),
         };
         if twice {
             return Err(format!(

@@ -163,8 +163,8 @@ pub(super) fn check(
             ));
         }
         _ => {
-            let message = format!("the checksum of {named} was not compared with the bucket");
-            let fix = "this version checks that it is there and well-formed";
+            let message = "the checksum is well-formed, but not compared with the bucket";
+            let fix = "this version cannot";
             report.find(Finding::new(
                 &NOT_VERIFIED,
                 backup_path(),

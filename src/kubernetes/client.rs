@@ -1,0 +1,89 @@
+//! The two clients: one for admission, which answers soon or not at all, one for controllers,
+//! which may wait.
+
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::PostParams;
+use kube::{Api, Client, Config};
+use tokio::sync::OnceCell;
+
+use crate::names;
+
+/// Longest silence of the API server on one request of an admission. kube's own default is no
+/// limit at all: a request on a connection to a stopped API server would hang for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest time to connect, in admission.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Clients to one API server.
+#[derive(Clone)]
+pub struct Clients {
+    /// Gives up soon and never retries: the API server that asked us retries by itself.
+    pub admission: Client,
+    /// Retries what may be retried; for controllers.
+    pub controllers: Client,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a ServiceAccount of a Pod nor a kubeconfig.
+    #[error(
+        "no cluster to talk to: run inside a cluster, set KUBECONFIG, or use --objects with a folder ({0})"
+    )]
+    NoConfig(kube::config::InferConfigError),
+    /// The settings are no client.
+    #[error("the cluster's settings cannot be used: {0}")]
+    Unusable(kube::Error),
+}
+
+impl Clients {
+    /// Clients to the cluster of the Pod that we run in, or of `KUBECONFIG`.
+    pub async fn connect() -> Result<Self, ConnectError> {
+        let patient = Config::infer().await.map_err(ConnectError::NoConfig)?;
+        let mut brisk = patient.clone();
+        brisk.read_timeout = Some(READ_TIMEOUT);
+        brisk.connect_timeout = Some(CONNECT_TIMEOUT);
+        brisk.default_retry = false;
+        let client = |config| Client::try_from(config).map_err(ConnectError::Unusable);
+        Ok(Self {
+            admission: client(brisk)?,
+            controllers: client(patient)?,
+        })
+    }
+}
+
+/// Who we are to the API server, asked once.
+#[derive(Default)]
+pub struct Identity(OnceCell<String>);
+
+impl Identity {
+    /// The option of `kubectl create rolebinding` that names us. When the API server does not
+    /// tell, our names in the manifests.
+    pub async fn subject(&self, client: &Client) -> &str {
+        let default = || format!("--serviceaccount={0}:{0}", names::APP);
+        let asked = self.0.get_or_try_init(|| async {
+            let review = SelfSubjectReview::default();
+            let reviews = Api::<SelfSubjectReview>::all(client.clone());
+            let answer = reviews
+                .create(&PostParams::default(), &review)
+                .await
+                .map_err(drop)?;
+            let user = answer
+                .status
+                .and_then(|status| status.user_info)
+                .ok_or(())?;
+            let name = user.username.ok_or(())?;
+            Ok::<_, ()>(match name.strip_prefix("system:serviceaccount:") {
+                Some(account) => format!("--serviceaccount={account}"),
+                None => format!("--user={name}"),
+            })
+        });
+        match asked.await {
+            Ok(subject) => subject,
+            Err(()) => self.0.get_or_init(|| async { default() }).await,
+        }
+    }
+}

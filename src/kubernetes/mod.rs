@@ -1,0 +1,5 @@
+//! Talking to the API server.
+
+pub mod bundle;
+pub mod client;
+pub mod trouble;

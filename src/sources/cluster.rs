@@ -1,0 +1,154 @@
+//! A cluster, read live: what is said to be absent was just now asked for.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use k8s_openapi::api::core::v1::Secret as KubeSecret;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::{Api, Client};
+use tokio::time::timeout_at;
+
+use super::{Limits, Source};
+use crate::decision::{Backup, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
+use crate::kubernetes::bundle::{self, Ensured};
+use crate::kubernetes::client::Identity;
+use crate::kubernetes::trouble;
+use crate::names::SECRET_READER_ROLE;
+use crate::velero::backup::{self, SCHEDULE_LABEL};
+
+/// Backups read at a time: an hourly schedule has 720 with Velero's default life of 30 days.
+const PAGE: u32 = 1000;
+
+/// Answers look-ups from a cluster.
+pub struct Cluster {
+    client: Client,
+    identity: Identity,
+}
+
+impl Cluster {
+    /// Answers from the cluster of `client`, which should be the one for admission.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            identity: Identity::default(),
+        }
+    }
+
+    async fn answer(&self, lookup: &Lookup, dry_run: bool) -> Outcome {
+        let answer = match lookup {
+            Lookup::Secret(key) => self.secret(key).await,
+            Lookup::Backup(key) => self.backup(key).await,
+            Lookup::BackupsOfSchedule {
+                namespace,
+                schedule,
+            } => self.backups(namespace, schedule).await,
+            Lookup::Bundle(namespace) => self.bundle(namespace, dry_run).await,
+        };
+        match answer {
+            Ok(Some(fact)) => Outcome::Found(fact),
+            Ok(None) => Outcome::Absent,
+            Err(error) => Outcome::Unavailable(self.explain(lookup, &error).await),
+        }
+    }
+
+    async fn secret(&self, key: &Key) -> kube::Result<Option<Fact>> {
+        let secrets = Api::<KubeSecret>::namespaced(self.client.clone(), &key.namespace);
+        let found = secrets.get_opt(&key.name).await?;
+        Ok(found.map(|secret| {
+            let data = secret.data.unwrap_or_default();
+            let data = data
+                .into_iter()
+                .map(|(key, value)| (key, value.0))
+                .collect();
+            Fact::Secret(Arc::new(Secret { data }))
+        }))
+    }
+
+    fn all_backups(&self, namespace: &str) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
+        let resource = ApiResource::from_gvk(&kind);
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    }
+
+    async fn backup(&self, key: &Key) -> kube::Result<Option<Fact>> {
+        let found = self.all_backups(&key.namespace).get_opt(&key.name).await?;
+        Ok(found
+            .as_ref()
+            .map(|object| Fact::Backup(Arc::new(read(object)))))
+    }
+
+    async fn backups(&self, namespace: &str, schedule: &str) -> kube::Result<Option<Fact>> {
+        // As Velero itself asks (`restore_controller.go`): by the label, whatever its length.
+        let mut params = ListParams::default()
+            .labels(&format!("{SCHEDULE_LABEL}={schedule}"))
+            .limit(PAGE);
+        let mut backups = Vec::new();
+        loop {
+            let page = match self.all_backups(namespace).list(&params).await {
+                Ok(page) => page,
+                // No label has such a value; or Velero's CRDs are not there.
+                Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => break,
+                Err(error) => return Err(error),
+            };
+            backups.extend(page.items.iter().map(read));
+            match page.metadata.continue_ {
+                Some(next) if !next.is_empty() => params = params.continue_token(&next),
+                _ => break,
+            }
+        }
+        Ok(Some(Fact::Backups(Arc::new(backups))))
+    }
+
+    async fn bundle(&self, namespace: &str, dry_run: bool) -> kube::Result<Option<Fact>> {
+        let ensured = bundle::ensure(&self.client, namespace, dry_run).await?;
+        Ok(match ensured {
+            Ensured::There => Some(Fact::Bundle(crate::decision::Bundle {})),
+            Ensured::Foreign => None,
+        })
+    }
+
+    async fn explain(&self, lookup: &Lookup, error: &kube::Error) -> Reason {
+        let mut reason = trouble::reason(error);
+        if let (Trouble::Forbidden, Lookup::Secret(key)) = (reason.trouble, lookup) {
+            let subject = self.identity.subject(&self.client).await;
+            reason.message = format!(
+                "velero-trust may not read Secrets in namespace {0}; grant it with `kubectl -n {0} \
+                 create rolebinding {SECRET_READER_ROLE} --clusterrole={SECRET_READER_ROLE} \
+                 {subject}`",
+                key.namespace
+            );
+        }
+        reason
+    }
+}
+
+impl Source for Cluster {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], limits: Limits) -> BoxFuture<'a, Facts> {
+        async move {
+            let answers = join_all(wants.iter().map(async |want| {
+                let answer = timeout_at(limits.deadline, self.answer(want, limits.dry_run)).await;
+                let late = || {
+                    let message = "the API server did not answer in time".to_owned();
+                    Outcome::Unavailable(Reason {
+                        trouble: Trouble::Timeout,
+                        message,
+                    })
+                };
+                (want.clone(), answer.unwrap_or_else(|_| late()))
+            }));
+            let mut facts = Facts::default();
+            for (want, outcome) in answers.await {
+                facts.insert(want, outcome);
+            }
+            facts
+        }
+        .boxed()
+    }
+}
+
+fn read(object: &DynamicObject) -> Backup {
+    serde_json::to_value(object)
+        .map(|value| backup::read(&value).0)
+        .unwrap_or_default()
+}
