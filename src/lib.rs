@@ -22,4 +22,6 @@ pub mod kubernetes;
 
 pub mod sources;
 
+pub mod controllers;
+
 pub mod serving;
