@@ -25,3 +25,5 @@ pub mod sources;
 pub mod controllers;
 
 pub mod serving;
+
+pub mod cli;

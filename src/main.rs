@@ -1,2 +1,7 @@
 //! The `velero-trust` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    velero_trust::cli::run()
+}

@@ -2,6 +2,7 @@
 //! through a channel.
 
 mod files;
+pub mod issue;
 mod pair;
 
 use std::sync::Arc;

@@ -1,0 +1,132 @@
+//! `velero-trust certs`: a CA and a serving certificate.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+
+use super::install::{self, Install};
+use super::{exit, install_crypto_provider, runtime};
+use crate::kubernetes::client::Clients;
+use crate::names;
+use crate::serving::certificates::issue::{Issued, issue, service_names};
+
+/// Makes a CA and a serving certificate signed by it. By default they are written to a folder, for
+/// local work, and the caBundle is printed. With --install they go into the current cluster: the
+/// Secret first; when the webhook's Deployment is available, the caBundle and the rules of the
+/// webhook configurations, which match nothing before.
+#[derive(Args, Debug)]
+pub(super) struct Certs {
+    /// Folder to write ca.crt, tls.crt and tls.key to
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "certs-dev",
+        env = "VELERO_TRUST_DIR"
+    )]
+    dir: PathBuf,
+
+    /// Another DNS name or IP address that the certificate is for; can be given again
+    #[arg(
+        long = "name",
+        value_name = "NAME",
+        env = "VELERO_TRUST_NAME",
+        value_delimiter = ','
+    )]
+    names: Vec<String>,
+
+    /// Days for which the certificates are valid [default: 7, with --install 365]
+    #[arg(long, env = "VELERO_TRUST_DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    days: Option<u16>,
+
+    /// Install them into the current cluster instead, and make the webhook active
+    #[arg(long, env = "VELERO_TRUST_INSTALL")]
+    install: bool,
+
+    /// The namespace of velero-trust in the cluster
+    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    namespace: String,
+
+    /// Seconds to wait for the Deployment to be available before the rules become active
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 180,
+        env = "VELERO_TRUST_WAIT"
+    )]
+    wait: u64,
+}
+
+impl Certs {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        install_crypto_provider();
+        let days = self.days.unwrap_or(if self.install { 365 } else { 7 });
+        let life = Duration::from_hours(u64::from(days) * 24);
+        let mut names = service_names(names::APP, &self.namespace);
+        names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        names.extend(self.names.iter().cloned());
+        let issued = issue(&names, life).context("cannot make the certificates")?;
+        if self.install {
+            self.install(&issued)?;
+        } else {
+            self.write(&issued)?;
+        }
+        Ok(exit::CLEAN)
+    }
+
+    fn install(&self, issued: &Issued) -> anyhow::Result<()> {
+        runtime()?.block_on(async {
+            let client = Clients::connect().await?.controllers;
+            let wait = Duration::from_secs(self.wait);
+            let install = Install {
+                client,
+                namespace: &self.namespace,
+                wait,
+            };
+            install::run(&install, issued, &mut std::io::stdout()).await
+        })
+    }
+
+    fn write(&self, issued: &Issued) -> anyhow::Result<()> {
+        let cannot = || format!("cannot write to {}", self.dir.display());
+        std::fs::create_dir_all(&self.dir).with_context(cannot)?;
+        let files = [
+            ("ca.crt", &issued.ca),
+            ("tls.crt", &issued.certificate),
+            ("tls.key", &issued.key),
+        ];
+        let mut out = std::io::stdout().lock();
+        for (name, text) in files {
+            let path = self.dir.join(name);
+            write_private(&path, text.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            writeln!(out, "wrote {}", path.display())?;
+        }
+        writeln!(out, "caBundle: {}", STANDARD.encode(&issued.ca))?;
+        Ok(())
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all: a server may be reading it.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let part = path.with_extension("part");
+    // A left-over part may have other permissions; `mode` counts for new files only.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&part, path)
+}

@@ -1,0 +1,118 @@
+//! The command line: one file per subcommand.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod certs;
+mod install;
+mod lint;
+mod policy;
+mod serve;
+
+/// Exit codes, as ripgrep and many linters have them.
+mod exit {
+    /// Nothing is wrong.
+    pub(super) const CLEAN: u8 = 0;
+    /// There are findings that deny.
+    pub(super) const FINDINGS: u8 = 1;
+    /// The command could not do its work.
+    pub(super) const TROUBLE: u8 = 2;
+}
+
+/// Admission webhook for Velero: CA trust for backup storage locations, checksums before a restore
+#[derive(Debug, Parser)]
+#[command(name = "velero-trust", version, max_term_width = 100)]
+#[command(
+    after_help = "Every option can be set by the environment variable shown beside it.\n\
+                        Exit codes: 0 clean, 1 findings, 2 usage or trouble."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the webhook
+    Serve(Box<serve::Serve>),
+    /// Make a CA and a serving certificate, for local work or for a cluster
+    Certs(certs::Certs),
+    /// Run the admission rules over manifests, before they reach a cluster
+    Lint(lint::Lint),
+}
+
+/// Runs the command that the arguments of the process ask for.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Certs(certs) => certs.run(),
+        Command::Lint(lint) => lint.run(),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(exit::TROUBLE)
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where the command line speaks of its troubles"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("velero-trust: {error:#}");
+}
+
+/// A runtime for commands that talk to a cluster or to files.
+///
+/// Two workers whatever the node has: the default, one per core, costs memory and brings nothing
+/// to a server whose answers take microseconds.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(2).enable_all().build()?)
+}
+
+/// Installs the one crypto provider of the process.
+fn install_crypto_provider() {
+    // Fails only when one is installed already, which serves as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_environment_variable() {
+        for command in Cli::command().get_subcommands() {
+            for option in command
+                .get_arguments()
+                .filter(|argument| !argument.is_positional())
+            {
+                let id = option.get_id().as_str();
+                if ["help", "version"].contains(&id) {
+                    continue;
+                }
+                let env = option
+                    .get_env()
+                    .and_then(|env| env.to_str())
+                    .unwrap_or_default();
+                assert!(
+                    env.starts_with("VELERO_TRUST_"),
+                    "--{id} of {}",
+                    command.get_name()
+                );
+            }
+        }
+    }
+}

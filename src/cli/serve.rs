@@ -1,0 +1,178 @@
+//! `velero-trust serve`: the webhook.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::policy::{PolicyOptions, Restores};
+use super::{exit, install_crypto_provider, runtime};
+use crate::controllers::publisher;
+use crate::kubernetes::client::Clients;
+use crate::serving::certificates::{self, Files as CertificateFiles};
+use crate::serving::{Caps, Drain, Server, Task, Timeouts, drain};
+use crate::sources::Source;
+use crate::sources::cluster::Cluster;
+use crate::sources::files::Files;
+use crate::telemetry::{self, Format, Metrics};
+
+/// How often the certificate files are read again: cheap, and it sees what a watch on a Secret
+/// volume misses, where kubelet swaps a link beside the file.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
+
+/// Serves the webhook over TLS. Facts come from the cluster (in a Pod, or by KUBECONFIG), or from
+/// a folder of YAML files with --objects. Prints where it listens; the log goes to stderr.
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    /// Address of the webhook, HTTPS; port 0 takes a free one
+    #[arg(long, default_value = "[::]:10250", env = "VELERO_TRUST_LISTEN")]
+    listen: SocketAddr,
+
+    /// Address of health, readiness and metrics, plain HTTP
+    #[arg(long, default_value = "[::]:8080", env = "VELERO_TRUST_OPS_LISTEN")]
+    ops_listen: SocketAddr,
+
+    /// Serving certificate, PEM, leaf first; read again when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "certs-dev/tls.crt",
+        env = "VELERO_TRUST_TLS_CERT"
+    )]
+    tls_cert: PathBuf,
+
+    /// Its private key, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "certs-dev/tls.key",
+        env = "VELERO_TRUST_TLS_KEY"
+    )]
+    tls_key: PathBuf,
+
+    /// Answer look-ups from the YAML files below this folder instead of a cluster; can be given again
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VELERO_TRUST_OBJECTS",
+        value_delimiter = ','
+    )]
+    objects: Vec<PathBuf>,
+
+    /// What happens to a Restore whose backup has no checksum
+    #[arg(
+        long,
+        value_enum,
+        default_value = "enforce",
+        env = "VELERO_TRUST_RESTORES",
+        help_heading = "Policy"
+    )]
+    restores: Restores,
+
+    #[command(flatten)]
+    policy: PolicyOptions,
+
+    /// Format of the log
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        env = "VELERO_TRUST_LOG_FORMAT",
+        help_heading = "Log"
+    )]
+    log_format: Format,
+
+    /// What is logged, such as `info` or `velero_trust=debug`
+    #[arg(
+        long,
+        default_value = "info",
+        env = "VELERO_TRUST_LOG",
+        help_heading = "Log"
+    )]
+    log: String,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        install_crypto_provider();
+        telemetry::start(self.log_format, &self.log)?;
+        runtime()?.block_on(self.serve())?;
+        Ok(exit::CLEAN)
+    }
+
+    async fn serve(&self) -> anyhow::Result<()> {
+        let stopping = drain::signals().context("cannot listen for signals")?;
+        let policy = Arc::new(self.policy.policy(self.restores.into())?);
+        let metrics = Arc::new(Metrics::default());
+
+        let files = CertificateFiles::new(&self.tls_cert, &self.tls_key);
+        let first = files.load()?;
+        let (publisher, tls) = certificates::channel(&first, Arc::clone(&metrics));
+        let mut tasks = vec![Task::new(
+            "certificate files",
+            files.follow(first, publisher, CERTIFICATE_POLL),
+        )];
+        let source = self.source(&mut tasks).await?;
+
+        let admission = bind(self.listen).await?;
+        let ops = bind(self.ops_listen).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "listening on https://{}", admission.local_addr()?)?;
+        writeln!(out, "ops on http://{}", ops.local_addr()?)?;
+
+        crate::serving::run(Server {
+            admission,
+            ops,
+            tls,
+            source,
+            policy,
+            metrics,
+            stopping,
+            conditions: Vec::new(),
+            tasks,
+            timeouts: Timeouts::default(),
+            caps: Caps::default(),
+            drain: Drain::default(),
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Where facts come from; in a cluster, the task that publishes bundles as well.
+    async fn source(&self, tasks: &mut Vec<Task>) -> anyhow::Result<Arc<dyn Source>> {
+        if !self.objects.is_empty() {
+            let files = Files::open(self.objects.clone())?;
+            for note in &files.objects().notes {
+                tracing::info!("{note}");
+            }
+            return Ok(Arc::new(files));
+        }
+        let Clients {
+            admission,
+            controllers,
+        } = Clients::connect().await?;
+        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission));
+        tasks.push(Task::new(
+            "publisher",
+            publisher::run(controllers, Arc::clone(&source)),
+        ));
+        Ok(source)
+    }
+}
+
+/// Binds `address`. `[::]` takes IPv4 as well; where the host has no IPv6, `0.0.0.0` serves.
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let bound = match bound {
+        Err(_) if address.is_ipv6() && address.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.with_context(|| format!("cannot listen on {address}"))
+}
