@@ -2,9 +2,6 @@
 
 // `cfg(test)` always holds here; it tells clippy that helpers, too, may panic.
 #[cfg(test)]
-mod pods;
-#[cfg(test)]
-mod props;
 mod authority;
 #[cfg(test)]
 mod client;
@@ -15,7 +12,13 @@ mod drain;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod log;
+#[cfg(test)]
+mod pods;
+#[cfg(test)]
+mod props;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

@@ -1,0 +1,133 @@
+//! Imports point one way, from the edges to the pure core, and the core is pure.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of the crate, each using only those before it.
+const LAYERS: [&str; 12] = [
+    "names",
+    "decision",
+    "velero",
+    "ca",
+    "integrity",
+    "admission",
+    "telemetry",
+    "kubernetes",
+    "sources",
+    "controllers",
+    "serving",
+    "cli",
+];
+
+/// The last pure layer.
+const LAST_PURE: &str = "admission";
+
+/// Siblings that never import each other although one stands before the other.
+const STRANGERS: [(&str, &str); 1] = [("integrity", "ca")];
+
+/// What no pure layer may name: I/O, clocks, the environment, the log.
+const IMPURE: [&str; 14] = [
+    "tokio",
+    "kube::",
+    "hyper",
+    "axum",
+    "rustls::",
+    "tracing",
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::io",
+    "std::process",
+    "std::thread",
+    "SystemTime",
+    "Instant",
+];
+
+fn layer(name: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| *layer == name)
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code of a file without comments and without its tests.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is wrong with the imports of a file in `module`.
+fn offences(module: &str, code: &str) -> Vec<String> {
+    let own = layer(module).unwrap();
+    let mut offences = Vec::new();
+    for (start, _) in code.match_indices("crate::") {
+        let rest = &code[start + "crate::".len()..];
+        let used = rest
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap();
+        let up = layer(used).is_none_or(|used| used > own);
+        if up || STRANGERS.contains(&(module, used)) {
+            offences.push(format!("uses crate::{used}"));
+        }
+    }
+    if own <= layer(LAST_PURE).unwrap() {
+        let impure = IMPURE.iter().filter(|name| code.contains(**name));
+        offences.extend(impure.map(|name| format!("names {name}, and is pure")));
+    }
+    offences
+}
+
+#[test]
+fn every_file_uses_only_the_layers_before_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut wrong = Vec::new();
+    for file in files {
+        let within = file.strip_prefix(&root).unwrap();
+        let first = within
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap();
+        let module = first.trim_end_matches(".rs");
+        if ["main", "lib"].contains(&module) {
+            continue;
+        }
+        assert!(
+            layer(module).is_some(),
+            "src/{first} has no layer: give it one in this test"
+        );
+        let code = code(&fs::read_to_string(&file).unwrap());
+        for offence in offences(module, &code) {
+            wrong.push(format!("src/{}: {offence}", within.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_import_upwards_and_an_impure_name_are_seen() {
+    assert_eq!(
+        offences("ca", "use crate::sources::Source;"),
+        ["uses crate::sources"]
+    );
+    assert_eq!(
+        offences("integrity", "use crate::ca::pem;"),
+        ["uses crate::ca"]
+    );
+    assert_eq!(offences("ca", "let now = SystemTime::now();").len(), 1);
+    assert!(offences("cli", "use crate::sources::Source; std::env::args();").is_empty());
+}
