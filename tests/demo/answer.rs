@@ -1,0 +1,138 @@
+//! An answer of the webhook as a person wants to read it, and what was expected of it.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// What came back.
+pub(super) struct Answer {
+    status: u16,
+    review: Value,
+    patch: Vec<Value>,
+}
+
+/// What should come back.
+pub(super) enum Expected {
+    /// Allowed, with or without a warning of this rule, and not changed.
+    Allowed { warning: Option<&'static str> },
+    /// Refused by this rule.
+    Denied { code: u64, rule: &'static str },
+    /// An HTTP error, because this is no review.
+    Error(u16),
+    /// Changed by so many additions.
+    Patched { additions: usize },
+}
+
+impl Answer {
+    pub(super) fn read(status: u16, body: &str) -> Result<Self> {
+        let review: Value = serde_json::from_str(body).context("the answer is not JSON")?;
+        let patch = match review.pointer("/response/patch").and_then(Value::as_str) {
+            Some(patch) => serde_json::from_slice(&STANDARD.decode(patch)?)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            status,
+            review,
+            patch,
+        })
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.review
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    fn allowed(&self) -> bool {
+        self.review.pointer("/response/allowed") == Some(&Value::Bool(true))
+    }
+
+    fn code(&self) -> u64 {
+        self.review
+            .pointer("/response/status/code")
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    }
+
+    fn warnings(&self) -> Vec<&str> {
+        let warnings = self
+            .review
+            .pointer("/response/warnings")
+            .and_then(Value::as_array);
+        warnings
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+
+    /// The lines that a person would see, and the additions of a patch.
+    pub(super) fn told(&self) -> Vec<String> {
+        if self.status != 200 {
+            return vec![format!("HTTP {}: {}", self.status, self.text("/message"))];
+        }
+        let mut told = Vec::new();
+        if self.allowed() {
+            told.push("allowed".to_owned());
+        } else {
+            let message = self.text("/response/status/message");
+            told.push(format!("denied with {}: {message}", self.code()));
+        }
+        told.extend(
+            self.warnings()
+                .iter()
+                .map(|warning| format!("Warning: {warning}")),
+        );
+        for operation in &self.patch {
+            let of = |field| operation.get(field).cloned().unwrap_or_default();
+            told.push(format!("{} {} {}", of("op"), of("path"), of("value")).replace('"', ""));
+        }
+        told
+    }
+}
+
+impl Expected {
+    pub(super) fn check(&self, answer: &Answer) -> Result<(), String> {
+        let said = |rule: &str| {
+            answer
+                .warnings()
+                .iter()
+                .any(|warning| warning.contains(rule))
+        };
+        let holds = match self {
+            Self::Allowed { warning } => {
+                let silent = answer.warnings().is_empty();
+                answer.allowed() && answer.patch.is_empty() && warning.map_or(silent, said)
+            }
+            Self::Denied { code, rule } => {
+                let message = answer.text("/response/status/message");
+                !answer.allowed() && answer.code() == *code && message.contains(rule)
+            }
+            Self::Error(status) => answer.status == *status,
+            Self::Patched { additions } => answer.allowed() && answer.patch.len() == *additions,
+        };
+        if holds {
+            Ok(())
+        } else {
+            Err(format!("got {}", answer.review))
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed { warning: None } => f.write_str("allowed as it is"),
+            Self::Allowed {
+                warning: Some(rule),
+            } => write!(f, "allowed with the warning {rule}"),
+            Self::Denied { code, rule } => write!(f, "refused by {rule} with {code}"),
+            Self::Error(status) => write!(f, "an HTTP {status}, not a verdict"),
+            Self::Patched { additions } => write!(f, "patched by {additions} additions"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The folder that stands in for a cluster: the YAML files of the demo, and Secrets with
+//! certificates made on the spot, so that none of them ever expires in the repository.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+use tempfile::TempDir;
+use velero_trust_testing::pki::Authority;
+
+/// Makes the folder.
+pub(super) fn folder(from: &Path) -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), folder.path().join(entry.file_name()))?;
+    }
+    let authority = Authority::new("Demo CA")?;
+    let good = authority.pem();
+    let key = authority.server("demo")?.key_pem;
+    let cut = &good[..good.len() / 2];
+    for (name, text) in [
+        ("good-ca", good.clone()),
+        ("leaked-key", format!("{good}{key}")),
+        ("cut-off", format!("{good}{cut}")),
+    ] {
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": "velero"},
+            "stringData": {"ca.crt": text},
+        });
+        fs::write(
+            folder.path().join(format!("{name}.json")),
+            secret.to_string(),
+        )?;
+    }
+    Ok(folder)
+}

@@ -1,0 +1,168 @@
+//! What the demo sends, and what it expects.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::answer::Expected;
+
+/// One review.
+pub(super) struct Step {
+    pub(super) title: &'static str,
+    pub(super) path: &'static str,
+    pub(super) body: String,
+    pub(super) expected: Expected,
+}
+
+const LOCATIONS: &str = "/validate/backupstoragelocations";
+const RESTORES: &str = "/validate/restores";
+const PODS: &str = "/mutate/pods";
+
+/// All steps. The Pods are those of a real `velero install`, from the fixtures of the tests.
+pub(super) fn all(root: &Path) -> Result<Vec<Step>> {
+    let pod = |file: &str| -> Result<Value> {
+        let path = root.join("tests/pods").join(file);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(serde_saphyr::from_str(&text)?)
+    };
+    Ok(vec![
+        Step {
+            title: "A location names a Secret that is not there",
+            path: LOCATIONS,
+            body: location("typo", false),
+            expected: Expected::Denied {
+                code: 422,
+                rule: "VT001",
+            },
+        },
+        Step {
+            title: "The same as a dry run: a GitOps tool may bring the Secret along",
+            path: LOCATIONS,
+            body: location("typo", true),
+            expected: Expected::Allowed {
+                warning: Some("VT001"),
+            },
+        },
+        Step {
+            title: "Somebody put the private key beside the certificate",
+            path: LOCATIONS,
+            body: location("leaked-key", false),
+            expected: Expected::Denied {
+                code: 422,
+                rule: "VT011",
+            },
+        },
+        Step {
+            title: "The second certificate of the bundle was cut off",
+            path: LOCATIONS,
+            body: location("cut-off", false),
+            expected: Expected::Denied {
+                code: 422,
+                rule: "VT013",
+            },
+        },
+        Step {
+            title: "A good location",
+            path: LOCATIONS,
+            body: location("good-ca", false),
+            expected: Expected::Allowed { warning: None },
+        },
+        Step {
+            title: "The Pod of the Velero server",
+            path: PODS,
+            body: review("", "pods", "Pod", &pod("server-install.yaml")?, false),
+            expected: Expected::Patched { additions: 4 },
+        },
+        Step {
+            title: "The Pod of a node agent, which runs kopia",
+            path: PODS,
+            body: review("", "pods", "Pod", &pod("node-agent-install.yaml")?, false),
+            expected: Expected::Patched { additions: 4 },
+        },
+        Step {
+            title: "A Pod that has nothing to do with Velero",
+            path: PODS,
+            body: review("", "pods", "Pod", &pod("foreign-minio.yaml")?, false),
+            expected: Expected::Allowed { warning: None },
+        },
+        Step {
+            title: "A Restore from a backup that nobody vouched for",
+            path: RESTORES,
+            body: restore("from-before"),
+            expected: Expected::Denied {
+                code: 403,
+                rule: "VT101",
+            },
+        },
+        Step {
+            title: "A Restore from a backup with a checksum",
+            path: RESTORES,
+            body: restore("vouched-for"),
+            expected: Expected::Allowed {
+                warning: Some("VT108"),
+            },
+        },
+        Step {
+            title: "Something that is no review",
+            path: RESTORES,
+            body: "{}".to_owned(),
+            expected: Expected::Error(400),
+        },
+    ])
+}
+
+fn location(secret: &str, dry_run: bool) -> String {
+    let object = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "BackupStorageLocation",
+        "metadata": {"name": "default", "namespace": "velero"},
+        "spec": {
+            "provider": "aws",
+            "objectStorage": {
+                "bucket": "backups",
+                "caCertRef": {"name": secret, "key": "ca.crt"},
+            },
+            "config": {"region": "minio", "s3ForcePathStyle": "true", "s3Url": "https://minio:9000"},
+        },
+    });
+    review(
+        "velero.io",
+        "backupstoragelocations",
+        "BackupStorageLocation",
+        &object,
+        dry_run,
+    )
+}
+
+fn restore(backup: &str) -> String {
+    let object = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Restore",
+        "metadata": {"name": "again", "namespace": "velero"},
+        "spec": {"backupName": backup},
+    });
+    review("velero.io", "restores", "Restore", &object, false)
+}
+
+/// An AdmissionReview as the API server sends it.
+fn review(group: &str, resource: &str, kind: &str, object: &Value, dry_run: bool) -> String {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": group, "version": "v1", "kind": kind},
+            "resource": {"group": group, "version": "v1", "resource": resource},
+            "name": object.pointer("/metadata/name"),
+            "namespace": "velero",
+            "operation": "CREATE",
+            "userInfo": {"username": "demo"},
+            "object": object,
+            "oldObject": null,
+            "dryRun": dry_run,
+        },
+    })
+    .to_string()
+}

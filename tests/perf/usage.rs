@@ -1,0 +1,47 @@
+//! What a process has used, by the kernel's account.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// What a process has used so far.
+pub(super) struct Usage {
+    /// User and system time.
+    pub(super) cpu: Duration,
+    /// Resident memory now, KiB.
+    pub(super) resident: u64,
+    /// Resident memory at its peak, KiB.
+    pub(super) peak: u64,
+}
+
+/// Length of the kernel's tick in `/proc/PID/stat`: 100 a second on every Linux.
+const TICK: Duration = Duration::from_millis(10);
+
+impl Usage {
+    /// What process `id` has used.
+    pub(super) fn of(id: u32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The name in brackets may hold blanks; utime and stime are the 12th and 13th after it.
+        let (_, rest) = stat.rsplit_once(')').context("stat")?;
+        let ticks: u32 = rest
+            .split_ascii_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u32>().unwrap_or_default())
+            .sum();
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let value = line.and_then(|line| line.split_ascii_whitespace().next());
+            value
+                .and_then(|value| value.parse().ok())
+                .unwrap_or_default()
+        };
+        Ok(Self {
+            cpu: TICK * ticks,
+            resident: of("VmRSS:"),
+            peak: of("VmHWM:"),
+        })
+    }
+}
