@@ -1,0 +1,33 @@
+# What a person runs. `make demo` needs Rust; the rest needs Rust and Go.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check rig cluster bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## See the webhook do its whole job over TLS, without a cluster
+	@cargo build --quiet --bin velero-trust --example demo
+	@cargo run --quiet --example demo
+
+test: check rig ## Run every test, on the real servers too
+	cargo test --workspace
+
+check: ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+rig: ## Build the real servers into target/rig (once, about 15 minutes)
+	tests/rig/build
+
+cluster: rig ## Run a real API server, Velero and MinIO with velero-trust on loopback
+	cargo build --quiet
+	cargo run --quiet -p velero-trust-testing --bin cluster
+
+bench: ## Measure CPU, memory, size and start (release build)
+	cargo bench --bench perf
+
+docs: ## Render the generated parts of the documentation again
+	UPDATE_DOCS=1 cargo test --quiet --test offline docs
+
+clean: ## Remove everything that was built
+	cargo clean
