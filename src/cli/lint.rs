@@ -58,7 +58,7 @@ impl Lint {
         }
         writeln!(
             out,
-            "{locations} BackupStorageLocations: {denials} denied, {warnings} warnings"
+            "BackupStorageLocations: {locations}, denials: {denials}, warnings: {warnings}"
         )?;
         Ok(if denials == 0 {
             exit::CLEAN

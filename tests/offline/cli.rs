@@ -1,0 +1,200 @@
+//! The command line as a person uses it: exit codes and what is printed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use velero_trust_testing::pki::Authority;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs `velero-trust` in `folder` with an empty environment.
+fn run(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_velero-trust"));
+    command.env_clear().current_dir(folder).args(arguments);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    Ran {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+const LOCATION: &str = "\
+apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata:
+  name: default
+  namespace: velero
+spec:
+  provider: aws
+  objectStorage:
+    bucket: backups
+    caCertRef:
+      name: ca
+      key: ca.crt
+  config:
+    region: minio
+";
+
+fn secret(pem: &str) -> String {
+    let indented: String = pem.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: ca, namespace: velero}}\n\
+         stringData:\n  ca.crt: |\n{indented}"
+    )
+}
+
+#[test]
+fn lint_is_silent_about_good_manifests_and_ends_with_0() {
+    let ca = Authority::new("good").unwrap().pem();
+    let folder = folder(&[("bsl.yaml", LOCATION), ("secret.yaml", &secret(&ca))]);
+    let ran = run(folder.path(), &["lint", "."]);
+    assert_eq!(
+        ran.out,
+        "BackupStorageLocations: 1, denials: 0, warnings: 0\n"
+    );
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}
+
+#[test]
+fn lint_names_file_line_field_and_rule_and_ends_with_1() {
+    let folder = folder(&[("bsl.yaml", LOCATION)]);
+    let ran = run(folder.path(), &["lint", "bsl.yaml"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let line = ran.out.lines().next().unwrap();
+    assert!(
+        line.starts_with("bsl.yaml:11: deny: BackupStorageLocation velero/default: "),
+        "{line}"
+    );
+    assert!(
+        line.contains("spec.objectStorage.caCertRef: Secret velero/ca does not exist"),
+        "{line}"
+    );
+    assert!(line.ends_with("[VT001]"), "{line}");
+
+    // An operator may know better; but not about what is useless or dangerous.
+    let ran = run(folder.path(), &["lint", "--rule=VT001=warn", "bsl.yaml"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("bsl.yaml:11: warn: "), "{}", ran.out);
+    let ran = run(folder.path(), &["lint", "--rule=VT011=off", "bsl.yaml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("`VT011` cannot be changed"), "{}", ran.err);
+}
+
+#[test]
+fn lint_says_where_a_file_is_broken_and_ends_with_2() {
+    let said = |text: &str| {
+        let folder = folder(&[("x.yaml", text)]);
+        let ran = run(folder.path(), &["lint", "x.yaml"]);
+        assert_eq!(ran.code, 2, "{}", ran.out);
+        ran.err
+    };
+    assert!(said("a: [").starts_with("velero-trust: x.yaml: document 1, line "));
+    assert!(said("a: {{ .Values.a }}").contains("helm template"));
+    let twice = format!("{LOCATION}---\n{LOCATION}");
+    assert!(
+        said(&twice).contains("x.yaml: document 2, line 16: BackupStorageLocation velero/default")
+    );
+    let ran = run(Path::new("."), &["lint", "no-such-file.yaml"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err.contains("cannot read no-such-file.yaml"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn lint_never_prints_a_private_key() {
+    let key = Authority::new("leaked")
+        .unwrap()
+        .server("leaf")
+        .unwrap()
+        .key_pem;
+    let folder = folder(&[("bsl.yaml", LOCATION), ("secret.yaml", &secret(&key))]);
+    let ran = run(folder.path(), &["lint", "."]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("[VT011]"), "{}", ran.out);
+    let body = key.lines().nth(1).unwrap();
+    assert!(!ran.out.contains(body) && !ran.err.contains(body));
+}
+
+#[test]
+fn certs_are_readable_by_their_owner_only_and_serve_takes_them() {
+    let folder = folder(&[]);
+    let ran = run(folder.path(), &["certs"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.out
+            .contains("caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"),
+        "{}",
+        ran.out
+    );
+    for name in ["ca.crt", "tls.crt", "tls.key"] {
+        let metadata = fs::metadata(folder.path().join("certs-dev").join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    // Made again over what is there.
+    assert_eq!(run(folder.path(), &["certs", "--days=1"]).code, 0);
+}
+
+#[test]
+fn serve_ends_with_2_and_names_the_file_when_it_has_no_certificate() {
+    let folder = folder(&[("bsl.yaml", LOCATION)]);
+    let serve = |arguments: &[&str]| {
+        let mut all = vec![
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--objects=.",
+        ];
+        all.extend(arguments);
+        let ran = run(folder.path(), &all);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+        ran.err
+    };
+    let said = serve(&[]);
+    assert!(said.contains("certs-dev/tls.crt"), "{said}");
+    run(folder.path(), &["certs"]);
+    run(folder.path(), &["certs", "--dir=other"]);
+    let said = serve(&["--tls-key=other/tls.key"]);
+    assert!(said.contains("other/tls.key"), "{said}");
+    let said = serve(&["--objects=no-such-folder"]);
+    assert!(said.contains("no-such-folder"), "{said}");
+    let said = serve(&["--rule=VT999=off"]);
+    assert!(said.contains("there is no rule `VT999`"), "{said}");
+}
+
+#[test]
+fn help_teaches() {
+    let folder = folder(&[]);
+    let ran = run(folder.path(), &["--help"]);
+    assert_eq!(ran.code, 0);
+    for word in ["serve", "certs", "lint", "Exit codes"] {
+        assert!(ran.out.contains(word), "{word}: {}", ran.out);
+    }
+    let ran = run(folder.path(), &["serve", "--help"]);
+    for word in ["--objects", "VELERO_TRUST_RESTORES", "[default: enforce]"] {
+        assert!(ran.out.contains(word), "{word}: {}", ran.out);
+    }
+    assert_eq!(run(folder.path(), &["serve", "--no-such"]).code, 2);
+}
