@@ -73,7 +73,14 @@ impl Listener {
                 }
                 Event::Ended(Ok(())) => {}
                 Event::Ended(Err(error)) => tracing::error!(%error, "connection failed"),
-                Event::Stop => deadline = Some(Deadline::new(drain.clone())),
+                Event::Stop => {
+                    let open = connections.len();
+                    tracing::info!(
+                        open,
+                        "draining: unready, and each answer ends its connection"
+                    );
+                    deadline = Some(Deadline::new(drain.clone()));
+                }
                 Event::Drained => break,
             }
             let open = i64::try_from(connections.len()).unwrap_or(i64::MAX);
@@ -85,9 +92,9 @@ impl Listener {
                 deadline.disturb();
             }
         }
-        if !connections.is_empty() {
-            let open = connections.len();
-            tracing::warn!(open, "connections are cut: the time to drain is over");
+        match connections.len() {
+            0 => tracing::info!("drained"),
+            open => tracing::warn!(open, "connections are cut: the time to drain is over"),
         }
     }
 

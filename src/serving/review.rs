@@ -103,7 +103,7 @@ impl Reviewer {
 
 fn refuse(bad: &BadReview) -> Answer {
     let why = bad.to_string();
-    tracing::info!(why = %printable(&why, LOGGED_WHY), "review refused");
+    tracing::info!(why = %printable(&why, LOGGED_WHY), "request refused");
     failure(400, why)
 }
 

@@ -86,6 +86,6 @@ impl Desk {
 }
 
 fn refusal(error: &BodyError) -> Answer {
-    tracing::info!(%error, "request refused");
+    tracing::info!(why = %error, "request refused");
     failure(error.code(), error.to_string())
 }

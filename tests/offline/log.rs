@@ -85,7 +85,7 @@ async fn each_review_is_one_event() {
     }
     assert_eq!(denied["dry_run"], false);
     assert!(denied["milliseconds"].as_f64().unwrap() > 0.0);
-    assert_eq!(events[2]["message"], "review refused");
+    assert_eq!(events[2]["message"], "request refused");
 }
 
 #[tokio::test]
