@@ -56,10 +56,10 @@ spec:
 ";
 
 fn secret(pem: &str) -> String {
-    let indented: String = pem.lines().map(|line| format!("    {line}\n")).collect();
+    let indented = pem.trim_end().replace('\n', "\n    ");
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: ca, namespace: velero}}\n\
-         stringData:\n  ca.crt: |\n{indented}"
+         stringData:\n  ca.crt: |\n    {indented}\n"
     )
 }
 

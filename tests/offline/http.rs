@@ -5,21 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use velero_trust::decision::Facts;
-use velero_trust::serving::{Caps, Condition, ServeError, Task, Timeouts};
+use velero_trust::serving::{Caps, Timeouts};
 
-use crate::client::{Client, PATIENCE};
-use crate::rig::{Plan, RESTORES, Rig, With, assert_allowed, good, restore, until};
+use crate::client::PATIENCE;
+use crate::rig::{Plan, RESTORES, Rig, With, assert_allowed, good, restore, short, until};
 
 const JSON: &str = "content-type: application/json\r\n";
-
-fn short() -> Timeouts {
-    Timeouts {
-        handshake: Duration::from_millis(200),
-        first_request: Duration::from_millis(200),
-        body: Duration::from_millis(200),
-        ..Timeouts::default()
-    }
-}
 
 #[tokio::test]
 async fn a_review_is_answered_and_counted_on_one_connection_after_another() {
@@ -249,54 +240,6 @@ async fn half_a_body_and_then_silence_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn silence_and_slow_heads_end_the_connection() {
-    let rig = Rig::start(Plan {
-        timeouts: short(),
-        ..Plan::default()
-    })
-    .await;
-    let mut silent = rig.client().await;
-    silent.assert_closed().await;
-    let mut slow = rig.client().await;
-    slow.write(b"POST /validate/restores HTTP/1.1\r\nhost: x\r\nx-")
-        .await
-        .unwrap();
-    slow.assert_closed().await;
-    rig.metric("velero_trust_connections 0").await;
-    rig.assert_well().await;
-}
-
-#[tokio::test]
-async fn an_idle_connection_outlives_the_time_for_the_first_request() {
-    let rig = Rig::start(Plan {
-        timeouts: short(),
-        ..Plan::default()
-    })
-    .await;
-    let mut client = rig.client().await;
-    assert_allowed(&client.review(RESTORES, &good("1")).await.unwrap(), "1");
-    // Longer than the time for a first request; nothing can be awaited for what must not happen.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_allowed(&client.review(RESTORES, &good("2")).await.unwrap(), "2");
-}
-
-#[tokio::test]
-async fn an_idle_connection_ends_at_the_idle_time() {
-    let timeouts = Timeouts {
-        idle: Duration::from_millis(100),
-        ..Timeouts::default()
-    };
-    let rig = Rig::start(Plan {
-        timeouts,
-        ..Plan::default()
-    })
-    .await;
-    let mut client = rig.client().await;
-    assert_allowed(&client.review(RESTORES, &good("1")).await.unwrap(), "1");
-    client.assert_closed().await;
-}
-
-#[tokio::test]
 async fn a_source_that_never_answers_costs_the_budget_and_no_more() {
     let source = Arc::new(With(|| std::future::pending::<Facts>().boxed()));
     let rig = Rig::start(Plan {
@@ -350,120 +293,6 @@ async fn a_decision_that_never_settles_is_an_internal_error() {
         .await
         .unwrap();
     answer.assert_failure(500, "still needs Backup velero/b");
-}
-
-#[tokio::test]
-async fn connections_above_the_cap_are_closed_at_once() {
-    let caps = Caps {
-        connections: 2,
-        ..Caps::default()
-    };
-    let rig = Rig::start(Plan {
-        caps,
-        ..Plan::default()
-    })
-    .await;
-    let (mut one, two) = (rig.client().await, rig.client().await);
-    assert!(Client::tls(rig.address, &rig.roots).await.is_err());
-    rig.metric("velero_trust_connections_refused_total 1").await;
-    assert_allowed(&one.review(RESTORES, &good("u")).await.unwrap(), "u");
-    drop(two);
-    rig.metric("velero_trust_connections 1").await;
-    rig.assert_well().await;
-}
-
-#[tokio::test]
-async fn an_old_or_busy_connection_is_asked_to_end_with_an_answer() {
-    let old = Timeouts {
-        age: Duration::ZERO,
-        ..Timeouts::default()
-    };
-    let rig = Rig::start(Plan {
-        timeouts: old,
-        ..Plan::default()
-    })
-    .await;
-    let mut client = rig.client().await;
-    let answer = client.review(RESTORES, &good("u")).await.unwrap();
-    assert_allowed(&answer, "u");
-    assert!(answer.closes());
-    client.assert_closed().await;
-
-    let busy = Caps {
-        requests: 10,
-        ..Caps::default()
-    };
-    let rig = Rig::start(Plan {
-        caps: busy,
-        ..Plan::default()
-    })
-    .await;
-    let mut client = rig.client().await;
-    let mut answered = 1;
-    while !client.review(RESTORES, &good("u")).await.unwrap().closes() {
-        answered += 1;
-    }
-    assert!((8..=12).contains(&answered), "{answered}");
-    client.assert_closed().await;
-}
-
-#[tokio::test]
-async fn a_client_that_never_reads_is_cut_in_the_end() {
-    let timeouts = Timeouts {
-        hard_age: Duration::from_millis(400),
-        ..short()
-    };
-    let rig = Rig::start(Plan {
-        timeouts,
-        ..Plan::default()
-    })
-    .await;
-    let mut client = rig.client().await;
-    assert_allowed(&client.review(RESTORES, &good("u")).await.unwrap(), "u");
-    client.assert_closed().await;
-}
-
-#[tokio::test]
-async fn the_second_port_tells_health_readiness_and_metrics() {
-    let synced = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let holds = Arc::clone(&synced);
-    let condition = Condition::new("cluster read", move || {
-        holds.load(std::sync::atomic::Ordering::Relaxed)
-    });
-    let rig = Rig::start(Plan {
-        conditions: vec![condition],
-        ..Plan::default()
-    })
-    .await;
-    assert_eq!(rig.ops("/healthz").await, (200, "ok\n".into()));
-    assert_eq!(
-        rig.ops("/readyz").await,
-        (503, "not ready: cluster read\n".into())
-    );
-    synced.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(rig.ops("/readyz").await, (200, "ready\n".into()));
-    let (code, text) = rig.ops("/metrics").await;
-    assert_eq!(code, 200);
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    assert_eq!(rig.ops("/").await.0, 404);
-}
-
-#[tokio::test]
-async fn a_task_that_ends_takes_the_server_down() {
-    let over = Task::new("publisher", async {});
-    let rig = Rig::start(Plan {
-        tasks: vec![over],
-        ..Plan::default()
-    })
-    .await;
-    assert_eq!(rig.ended().await, Err(ServeError::Ended("publisher")));
-    let broken = Task::new("publisher", async { panic!("a bug") });
-    let rig = Rig::start(Plan {
-        tasks: vec![broken],
-        ..Plan::default()
-    })
-    .await;
-    assert_eq!(rig.ended().await, Err(ServeError::Panicked("publisher")));
 }
 
 /// Resident memory of this process, bytes.

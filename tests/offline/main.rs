@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod drain;

@@ -130,6 +130,16 @@ impl Rig {
     }
 }
 
+/// Times that a test can wait for.
+pub(crate) fn short() -> Timeouts {
+    Timeouts {
+        handshake: Duration::from_millis(200),
+        first_request: Duration::from_millis(200),
+        body: Duration::from_millis(200),
+        ..Timeouts::default()
+    }
+}
+
 /// Waits until `holds`.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
     let wait = async {
