@@ -38,18 +38,21 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     if wish == Wish::Keep {
         return report;
     }
-    let lacks = lacks(pod, wish, &mut report.findings);
+    let mut kept = Vec::new();
+    let lacks = lacks(pod, wish, &mut kept);
     if lacks.is_empty() {
+        report.findings.append(&mut kept);
         return report;
     }
     let volume = match volume(pod) {
         Ok(volume) => volume,
         Err(taken) => {
-            // What the containers keep is of no interest any more: none of them gets anything.
-            report.findings = vec![taken];
+            // What the containers keep is of no interest here: none of them gets anything.
+            report.find(taken);
             return report;
         }
     };
+    report.findings.append(&mut kept);
     match facts.bundle(namespace) {
         Ok(Some(_)) => report.patch = patch::of(&lacks, volume),
         Ok(None) => report.find(no_bundle(namespace, "is not there")),
@@ -113,6 +116,8 @@ fn no_bundle(namespace: &str, what: &str) -> Finding {
         format!("ConfigMap {BUNDLE} {what}; no CA bundle is added"),
         "make the pod again later",
     )
+    // Whatever severity the operator gave the rule: our trouble is no reason to stop Velero.
+    .softened()
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::decide;
-use crate::decision::{Bundle, Fact, Facts, Lookup, Outcome, Reason, Report, Severity, Trouble};
+use crate::decision::{
+    Bundle, Fact, Facts, Judged, Lookup, Outcome, Policy, Reason, Report, Severity, Trouble,
+    Verdict,
+};
 use crate::velero::pod::Pod;
 
 fn with(outcome: Outcome) -> Facts {
@@ -129,8 +132,13 @@ fn a_bundle_that_cannot_be_had_is_a_warning_never_a_denial_or_a_retry() {
         trouble: Trouble::Timeout,
         message: "no answer in 2 s".into(),
     };
+    let mut strict = Policy::default();
+    strict
+        .set("VT207=deny", super::rules().collect::<Vec<_>>().iter())
+        .unwrap();
     for outcome in [Outcome::Absent, Outcome::Unavailable(down)] {
         let report = report(&server(&json!({})), &with(outcome));
+        assert_eq!(Judged::weigh(&report, &strict).verdict, Verdict::Allow);
         assert_eq!(ids(&report), ["VT207"]);
         assert_eq!((report.patch, report.needs), (vec![], vec![]));
         assert_eq!(report.unknowns, []);
@@ -226,9 +234,10 @@ fn leaves_the_pod_alone_whose_volume_of_our_name_is_something_else() {
     ] {
         let mut pod = server(&json!({"env": [{"name": "AWS_CA_BUNDLE", "value": "x"}]}));
         pod["spec"]["volumes"] = json!([{"name": "a"}, other]);
+        pod["metadata"] = json!({"labels": {"velero-trust.io/inject": "yes"}});
         let report = report(&pod, &Facts::default());
-        assert_eq!(ids(&report), ["VT205"], "{other}");
-        assert_eq!(report.findings[0].path.to_string(), "spec.volumes[1]");
+        assert_eq!(ids(&report), ["VT208", "VT205"], "{other}");
+        assert_eq!(report.findings[1].path.to_string(), "spec.volumes[1]");
         assert_eq!((report.patch, report.needs), (vec![], vec![]));
     }
     let mut pod = server(&json!({}));
