@@ -26,7 +26,7 @@ const LAST_PURE: &str = "admission";
 const STRANGERS: [(&str, &str); 1] = [("integrity", "ca")];
 
 /// What no pure layer may name: I/O, clocks, the environment, the log.
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 16] = [
     "tokio",
     "kube::",
     "hyper",
@@ -35,7 +35,9 @@ const IMPURE: [&str; 14] = [
     "tracing",
     "std::fs",
     "std::env",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
     "std::io",
     "std::process",
     "std::thread",
