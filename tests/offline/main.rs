@@ -27,3 +27,8 @@ mod props;
 mod rig;
 #[cfg(test)]
 mod tls;
+mod cases;
+#[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod readme;

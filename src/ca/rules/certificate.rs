@@ -1,6 +1,6 @@
 //! The certificates of a bundle: their dates, and whether they are what a CA should be.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use time::OffsetDateTime;
 
@@ -130,7 +130,10 @@ pub(super) fn check(
         });
     }
     let subjects: HashSet<_> = certificates.iter().map(Certificate::subject_der).collect();
-    let mut seen = HashSet::new();
+    let mut copies: HashMap<_, usize> = HashMap::new();
+    for certificate in certificates {
+        *copies.entry(certificate.fingerprint()).or_default() += 1;
+    }
     for certificate in certificates {
         let mut find = |rule, message: String, fix: &str| {
             tally.find(rule, || {
@@ -139,13 +142,14 @@ pub(super) fn check(
                 place.finding(rule, detail, message, fix)
             });
         };
-        if !seen.insert(certificate.fingerprint()) {
-            find(
-                &DUPLICATE,
-                "is there more than once".to_owned(),
-                "keep one of them",
-            );
-            continue;
+        // All that is said of a certificate is said once.
+        match copies.remove(&certificate.fingerprint()) {
+            None => continue,
+            Some(1) => {}
+            Some(count) => {
+                let message = format!("is there {count} times");
+                find(&DUPLICATE, message, "keep one of them");
+            }
         }
         if is_expired(certificate) {
             if !are_all_expired {

@@ -1,0 +1,375 @@
+//! The golden cases of `tests/cases`, from the bytes of a review to the bytes of its answer.
+//! `tests/cases/README.md` says what the files mean.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use velero_trust::admission::{Answer, Envelope, HANDLERS, Handler, Opened, all_rules};
+use velero_trust::decision::{Context, Judged, Policy, RestoresMode};
+use velero_trust::sources::{Limits, settle};
+
+use crate::facts::CaseFacts;
+
+const UID: &str = "00000000-0000-4000-8000-000000000001";
+
+/// One golden case.
+pub(crate) struct Case {
+    /// `VT001-secret-absent/create`
+    pub(crate) name: String,
+    request: Request,
+    objects: String,
+    want: Want,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Request {
+    #[serde(default = "create")]
+    operation: String,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default = "now")]
+    now: String,
+    /// As given to `--rule`.
+    #[serde(default)]
+    rules: Vec<String>,
+    /// As given to `--restores`.
+    #[serde(default)]
+    restores: Option<String>,
+    #[serde(default)]
+    unreadable: Vec<String>,
+    /// Makes `objects.yaml` larger than a file in a repository should be.
+    repeat: Option<Repeat>,
+    #[serde(default)]
+    object: Value,
+    #[serde(default)]
+    old_object: Value,
+}
+
+/// Every `marker` stands for `text`, `times` over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Repeat {
+    marker: String,
+    text: String,
+    times: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Want {
+    /// Absent when there is no answer to the review but an HTTP error.
+    allowed: Option<bool>,
+    code: Option<u16>,
+    /// Fragments of the HTTP error's message.
+    #[serde(default)]
+    says: Vec<String>,
+    #[serde(default)]
+    denied: Vec<Said>,
+    #[serde(default)]
+    warned: Vec<Said>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    rule: String,
+    field: String,
+    #[serde(default)]
+    says: Vec<String>,
+}
+
+fn create() -> String {
+    "CREATE".to_owned()
+}
+
+fn now() -> String {
+    "2026-07-28T12:00:00Z".to_owned()
+}
+
+/// All cases, by name.
+pub(crate) fn all() -> Vec<Case> {
+    let root = Path::new("tests/cases");
+    let mut cases = Vec::new();
+    for group in folders(root) {
+        for folder in folders(&group) {
+            cases.push(Case::read(root, &folder));
+        }
+    }
+    cases
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+impl Case {
+    fn read(root: &Path, folder: &Path) -> Self {
+        let text = |name: &str| std::fs::read_to_string(folder.join(name));
+        let name = folder.strip_prefix(root).unwrap().display().to_string();
+        let parsed = |file: &str| {
+            let text = text(file).unwrap_or_else(|error| panic!("{name}/{file}: {error}"));
+            (text, format!("{name}/{file}"))
+        };
+        let (request, file) = parsed("request.yaml");
+        let request: Request =
+            serde_saphyr::from_str(&request).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut objects = text("objects.yaml").unwrap_or_default();
+        if let Some(Repeat {
+            marker,
+            text,
+            times,
+        }) = &request.repeat
+        {
+            objects = objects.replace(marker, &text.repeat(*times));
+        }
+        let (want, file) = parsed("want.yaml");
+        let want = serde_saphyr::from_str(&want).unwrap_or_else(|error| panic!("{file}: {error}"));
+        Self {
+            request,
+            want,
+            objects,
+            name,
+        }
+    }
+
+    /// The rule that the case is about, if it is about one.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        self.name
+            .split('-')
+            .next()
+            .filter(|id| id.starts_with("VT"))
+    }
+
+    fn handler(&self) -> &'static Handler {
+        let Request {
+            object, old_object, ..
+        } = &self.request;
+        let object = if object.is_null() { old_object } else { object };
+        let resource = match object["kind"].as_str() {
+            Some("BackupStorageLocation") => "backupstoragelocations",
+            Some("Restore") => "restores",
+            kind => panic!("{}: no webhook for {kind:?}", self.name),
+        };
+        let of = |handler: &&&'static Handler| handler.resource == resource;
+        HANDLERS.iter().find(of).unwrap()
+    }
+
+    /// The review as the API server would send it.
+    fn review(&self, handler: &Handler) -> Vec<u8> {
+        let Request {
+            operation,
+            dry_run,
+            object,
+            old_object,
+            ..
+        } = &self.request;
+        let some = if object.is_null() { old_object } else { object };
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": UID,
+                "kind": {"group": handler.group, "version": "v1", "kind": some["kind"]},
+                "resource": {"group": handler.group, "version": "v1", "resource": handler.resource},
+                "name": some["metadata"]["name"],
+                "namespace": some["metadata"]["namespace"],
+                "operation": operation,
+                "userInfo": {"username": "somebody", "groups": ["system:authenticated"]},
+                "dryRun": dry_run,
+                "object": object,
+                "oldObject": old_object,
+                "options": null,
+            },
+        });
+        serde_json::to_vec(&review).unwrap()
+    }
+
+    fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        for said in &self.request.rules {
+            policy.set(said, all_rules().iter()).unwrap();
+        }
+        policy.restores = match self.request.restores.as_deref() {
+            None | Some("enforce") => RestoresMode::Enforce,
+            Some("warn") => RestoresMode::Warn,
+            Some("off") => RestoresMode::Off,
+            Some(mode) => panic!("{}: no mode {mode}", self.name),
+        };
+        policy
+    }
+
+    /// Bytes in, answer out: all that happens between two ends of a connection.
+    fn answer(&self) -> Answer {
+        let handler = self.handler();
+        let body = self.review(handler);
+        let envelope = Envelope::decode(&body).unwrap();
+        let request = envelope.request().unwrap();
+        let subject = match handler.open(&request) {
+            Opened::Subject(subject) => subject,
+            Opened::Answered(answer) | Opened::Foreign(answer) => return answer,
+        };
+        let policy = self.policy();
+        let context = Context {
+            policy: &policy,
+            now: self.request.now.parse::<Timestamp>().unwrap().as_second(),
+        };
+        let limits = Limits {
+            deadline: tokio::time::Instant::now() + Duration::from_secs(5),
+            dry_run: request.dry_run,
+        };
+        let facts = CaseFacts::new(&self.objects, self.request.unreadable.clone());
+        let report = settle(subject.as_ref(), &facts, limits, context);
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let report = { runtime }.build().unwrap().block_on(report).unwrap();
+        let judged = Judged::weigh(&report, &policy);
+        Answer::of(&request, handler.mode, &judged, &report)
+    }
+
+    /// What is wrong with the answer.
+    fn complaints(&self) -> Vec<String> {
+        let answer = self.answer();
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let mut complaints = Vec::new();
+        if let Some(secret) = self.leaked(&answer) {
+            complaints.push(format!("the answer repeats {secret:?} of the input"));
+        }
+        let Want {
+            allowed,
+            code,
+            says,
+            denied,
+            warned,
+        } = &self.want;
+        let Some(allowed) = allowed else {
+            let message = body["message"].as_str().unwrap_or_default();
+            complaints.extend(missing(message, says));
+            if Some(answer.http) != *code {
+                complaints.push(format!("HTTP {} instead of {code:?}", answer.http));
+            }
+            return complaints;
+        };
+        let response = &body["response"];
+        if response["uid"] != UID || response["allowed"] != *allowed {
+            complaints.push(format!("allowed should be {allowed}"));
+        }
+        if response["status"]["code"].as_u64() != code.map(u64::from) {
+            complaints.push(format!("the code should be {code:?}"));
+        }
+        let causes = response["status"]["details"]["causes"].as_array();
+        let causes = causes.into_iter().flatten().map(|cause| {
+            let text = |key: &str| cause[key].as_str().unwrap_or_default().to_owned();
+            let message = text("message");
+            let rule = message
+                .rsplit_once('[')
+                .map_or("", |(_, id)| id.trim_end_matches(']'));
+            (rule.to_owned(), text("field"), message)
+        });
+        complaints.extend(compare("denied", denied, causes.collect()));
+        let warnings = response["warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|warning| {
+                let text = warning.as_str().unwrap();
+                let (rule, rest) = text.split_once("] ").unwrap_or(("", text));
+                let field = rest.split(": ").next().unwrap_or_default();
+                (
+                    rule.trim_start_matches('[').to_owned(),
+                    field.to_owned(),
+                    text.to_owned(),
+                )
+            });
+        complaints.extend(compare("warned", warned, warnings.collect()));
+        if !complaints.is_empty() {
+            complaints.push(format!("the answer: {response:#}"));
+        }
+        complaints
+    }
+
+    /// A line of a bundle that the answer repeats, wherever the bundle stood.
+    fn leaked(&self, answer: &Answer) -> Option<String> {
+        let said = String::from_utf8_lossy(&answer.body);
+        let inputs =
+            [&self.objects, &self.request.object.to_string()].map(|text| text.replace("\\n", "\n"));
+        inputs
+            .iter()
+            .flat_map(|input| input.split(|c: char| c.is_whitespace() || c == '"'))
+            .filter(|word| word.len() >= 40 && !word.starts_with("sha256:"))
+            .find(|word| said.contains(word) || answer.why.contains(word))
+            .map(str::to_owned)
+    }
+}
+
+fn compare(what: &str, wanted: &[Said], got: Vec<(String, String, String)>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut left = got;
+    for said in wanted {
+        let is_it = |(rule, field, message): &(String, String, String)| {
+            *rule == said.rule
+                && *field == said.field
+                && missing(message, &said.says).next().is_none()
+        };
+        match left.iter().position(is_it) {
+            Some(at) => drop(left.remove(at)),
+            None => complaints.push(format!(
+                "{what}: {} at {} saying {:?} is missing",
+                said.rule, said.field, said.says
+            )),
+        }
+    }
+    complaints.extend(
+        left.iter()
+            .map(|(rule, field, _)| format!("{what}: {rule} at {field} is too much")),
+    );
+    complaints
+}
+
+fn missing<'a>(
+    message: &'a str,
+    says: impl IntoIterator<Item = &'a String>,
+) -> impl Iterator<Item = String> {
+    let absent = says
+        .into_iter()
+        .filter(|fragment| !message.contains(*fragment));
+    absent.map(move |fragment| format!("{message:?} does not say {fragment:?}"))
+}
+
+#[test]
+fn every_case_gets_the_answer_that_it_wants() {
+    let mut failures = Vec::new();
+    for case in all() {
+        let complaints = case.complaints();
+        if !complaints.is_empty() {
+            failures.push(format!("{}:\n  {}", case.name, complaints.join("\n  ")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_rule_has_a_case_and_speaks_in_each_of_its_cases() {
+    let ids: BTreeSet<_> = all_rules().iter().map(|rule| rule.id).collect();
+    let mut silent: BTreeSet<_> = ids.clone();
+    // An object that cannot be read has no facts and no rules; `tests/offline/http.rs` shows it.
+    silent.remove("VT000");
+    for case in all() {
+        let Some(rule) = case.rule() else {
+            continue;
+        };
+        assert!(ids.contains(rule), "{}: there is no rule {rule}", case.name);
+        let rules = case.answer().rules;
+        assert!(rules.contains(&rule), "{}: only {rules:?} spoke", case.name);
+        silent.remove(rule);
+    }
+    assert!(silent.is_empty(), "rules without a case: {silent:?}");
+}
