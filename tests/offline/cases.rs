@@ -65,6 +65,9 @@ struct Want {
     /// Absent when there is no answer to the review but an HTTP error.
     allowed: Option<bool>,
     code: Option<u16>,
+    /// Whether the answer has a patch; what is in it is the business of `tests/offline/pods.rs`.
+    #[serde(default)]
+    patched: bool,
     /// Fragments of the HTTP error's message.
     #[serde(default)]
     says: Vec<String>,
@@ -135,10 +138,10 @@ impl Case {
         let (want, file) = parsed("want.yaml");
         let want = serde_saphyr::from_str(&want).unwrap_or_else(|error| panic!("{file}: {error}"));
         Self {
-            request,
-            want,
-            objects,
             name,
+            request,
+            objects,
+            want,
         }
     }
 
@@ -157,6 +160,7 @@ impl Case {
         let object = if object.is_null() { old_object } else { object };
         let resource = match object["kind"].as_str() {
             Some("BackupStorageLocation") => "backupstoragelocations",
+            Some("Pod") => "pods",
             Some("Restore") => "restores",
             kind => panic!("{}: no webhook for {kind:?}", self.name),
         };
@@ -246,6 +250,7 @@ impl Case {
         let Want {
             allowed,
             code,
+            patched,
             says,
             denied,
             warned,
@@ -264,6 +269,9 @@ impl Case {
         }
         if response["status"]["code"].as_u64() != code.map(u64::from) {
             complaints.push(format!("the code should be {code:?}"));
+        }
+        if response["patch"].is_string() != *patched {
+            complaints.push(format!("patched should be {patched}"));
         }
         let causes = response["status"]["details"]["causes"].as_array();
         let causes = causes.into_iter().flatten().map(|cause| {

@@ -36,7 +36,7 @@ impl Source for CaseFacts {
                     message: "nobody may read it".to_owned(),
                 })
             } else {
-                self.objects.resolve(want)
+                self.objects.look_up(want)
             };
             facts.insert(want.clone(), outcome);
         }

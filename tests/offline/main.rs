@@ -5,6 +5,7 @@
 mod authority;
 #[cfg(test)]
 mod cli;
+mod cases;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod connections;
 mod descriptors;
 #[cfg(test)]
 mod drain;
+#[cfg(test)]
+mod facts;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
@@ -23,6 +26,8 @@ mod log;
 mod pods;
 #[cfg(test)]
 mod props;
+#[cfg(test)]
+mod readme;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

@@ -10,11 +10,11 @@ const PAGE: &str = "docs/rules.md";
 const BEGIN: &str = "<!-- rules:begin -->\n";
 const END: &str = "<!-- rules:end -->";
 
-/// With this variable the page is written instead of compared.
+/// With this variable, which `make docs` sets, the page is written instead of compared.
 const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
-fn the_rule_table_is_what_the_rules_and_the_cases_say() {
+fn docs_rules_md_is_what_the_rules_and_the_cases_say() {
     let page = std::fs::read_to_string(PAGE).unwrap();
     let (before, rest) = page.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
@@ -24,7 +24,7 @@ fn the_rule_table_is_what_the_rules_and_the_cases_say() {
     } else {
         assert!(
             page == wanted,
-            "{PAGE} is not what the rules say; `{UPDATE}=1 cargo test --test offline readme` writes it"
+            "{PAGE} is not what the rules and the cases say; `make docs` writes it"
         );
     }
 }

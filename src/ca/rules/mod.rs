@@ -96,3 +96,6 @@ fn source_of(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

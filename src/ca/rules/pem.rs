@@ -23,7 +23,7 @@ static NOTHING: Rule = Rule {
             or nothing. Go finds no certificate in it, and Velero goes on without any CA.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    fixed: true,
 };
 
 static PRIVATE_KEY: Rule = Rule {

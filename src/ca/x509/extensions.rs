@@ -1,8 +1,8 @@
 //! The extensions of a certificate: Go refuses the whole certificate when one that it knows is
 //! malformed.
 
+use core::net::IpAddr;
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 use super::Defect;
 use super::der::{Der, tag};

@@ -1,6 +1,6 @@
 //! The texts in extensions that Go looks into: URIs, domains and mailboxes.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 /// Whether Go reads `text` as the URI of an alternative name (`net/url.Parse`, then the host).
 pub(super) fn is_taken(text: &str) -> bool {

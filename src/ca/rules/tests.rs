@@ -1,0 +1,148 @@
+//! What no golden case shows: bounds, and what makes two locations the same.
+
+use std::collections::{HashMap, HashSet};
+
+use rcgen::{CertificateParams, DnType, Issuer, KeyPair, PKCS_ED25519};
+
+use super::*;
+use crate::decision::{Fact, Key, Lookup, Outcome, Secret};
+
+const BY_REFERENCE: &str = r#"{"metadata":{"namespace":"velero"},"spec":{"provider":"aws",
+    "objectStorage":{"bucket":"b","caCertRef":{"name":"ca","key":"ca.crt"}}}}"#;
+
+fn bsl(json: &str) -> Bsl<'_> {
+    serde_json::from_str(json).unwrap()
+}
+
+fn judged(json: &str, bundle: &str) -> Report {
+    let bsl = bsl(json);
+    let location = Location {
+        namespace: "velero",
+        dry_run: false,
+        bsl: &bsl,
+        old: None,
+        now: 1_785_240_000,
+    };
+    let mut facts = Facts::default();
+    let secret = Secret {
+        data: [("ca.crt".to_owned(), bundle.as_bytes().to_vec())].into(),
+    };
+    let lookup = Lookup::Secret(Key::new("velero", "ca"));
+    facts.insert(lookup, Outcome::Found(Fact::Secret(secret.into())));
+    judge(&location, &facts)
+}
+
+/// How many findings each rule has.
+fn counts(report: &Report) -> HashMap<&'static str, usize> {
+    let mut counts = HashMap::new();
+    for finding in &report.findings {
+        *counts.entry(finding.rule.id).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn two_thousand_leaves_have_twenty_findings_and_one_that_counts_the_rest() {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let ca = Issuer::new(CertificateParams::default(), &key);
+    let bundle: String = (0..2_000)
+        .map(|number| {
+            let mut params = CertificateParams::default();
+            let name = &mut params.distinguished_name;
+            name.push(DnType::CommonName, format!("leaf {number}"));
+            params.signed_by(&key, &ca).unwrap().pem()
+        })
+        .collect();
+    let report = judged(BY_REFERENCE, &bundle);
+    assert_eq!(counts(&report), HashMap::from([("VT023", 21)]));
+    let last = report.findings.last().unwrap();
+    assert_eq!(last.message, "and 1980 more of the same kind");
+}
+
+#[test]
+fn thousands_of_broken_blocks_and_unknown_keys_are_bounded_too() {
+    let report = judged(
+        BY_REFERENCE,
+        &"-----BEGIN CERTIFICATE-----\n".repeat(30_000),
+    );
+    assert_eq!(counts(&report), HashMap::from([("VT013", 21)]));
+
+    let keys: Vec<_> = (0..30_000)
+        .map(|number| format!(r#""k{number}":"v""#))
+        .collect();
+    let json = format!(
+        r#"{{"spec":{{"provider":"aws","config":{{{}}}}}}}"#,
+        keys.join(",")
+    );
+    assert_eq!(counts(&judged(&json, "")), HashMap::from([("VT036", 21)]));
+}
+
+#[test]
+fn a_users_text_is_short_and_in_one_line_when_it_is_repeated() {
+    let json = format!(
+        r#"{{"spec":{{"provider":"aws","config":{{"a\nb{}":"v"}}}}}}"#,
+        "x".repeat(500)
+    );
+    let report = judged(&json, "");
+    let path = report.findings[0].path.to_string();
+    assert!(
+        path.starts_with(r"spec.config[a\nbxxx") && path.chars().count() < 80,
+        "{path}"
+    );
+}
+
+#[test]
+fn a_location_without_a_ca_needs_no_look_up() {
+    let json = r#"{"spec":{"provider":"aws","objectStorage":{"bucket":"b"}}}"#;
+    let bsl = bsl(json);
+    let location = Location {
+        namespace: "velero",
+        dry_run: false,
+        bsl: &bsl,
+        old: None,
+        now: 0,
+    };
+    assert_eq!(judge(&location, &Facts::default()), Report::default());
+}
+
+#[test]
+fn locations_differ_in_what_the_rules_look_at_and_in_nothing_else() {
+    let same = |json: &str| is_same_location(&bsl(json), &bsl(BY_REFERENCE));
+    assert!(same(BY_REFERENCE));
+    assert!(same(&BY_REFERENCE.replace(
+        r#""spec":{"#,
+        r#""status":{"phase":"Available"},"spec":{"default":true,"accessMode":"ReadOnly","validationFrequency":"1m","#
+    )));
+    assert!(same(&BY_REFERENCE.replace(
+        r#""namespace""#,
+        r#""labels":{"velero-trust.io/x":"y"},"annotations":{"other/ca-secret":"a/b"},"namespace""#
+    )));
+    assert!(!same(&BY_REFERENCE.replace("aws", "azure")));
+    assert!(!same(
+        &BY_REFERENCE.replace(r#""key":"ca.crt""#, r#""key":"other""#)
+    ));
+    assert!(!same(
+        &BY_REFERENCE.replace(r#""provider""#, r#""config":{"a":"b"},"provider""#)
+    ));
+    assert!(!same(&BY_REFERENCE.replace(
+        r#""provider""#,
+        r#""credential":{"name":"c"},"provider""#
+    )));
+    assert!(!same(&BY_REFERENCE.replace(
+        r#""namespace""#,
+        r#""annotations":{"velero-trust.io/ca-secret":"a/b"},"namespace""#
+    )));
+}
+
+#[test]
+fn ids_are_unique_well_formed_and_the_fixed_ones_are_those_that_leak_or_are_useless() {
+    let ids: Vec<_> = all().map(|rule| rule.id).collect();
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    assert!(ids.iter().all(|id| id.len() == 5 && id.starts_with("VT0")));
+    let mut fixed: Vec<_> = all()
+        .filter(|rule| rule.fixed)
+        .map(|rule| rule.id)
+        .collect();
+    fixed.sort_unstable();
+    assert_eq!(fixed, ["VT010", "VT011", "VT013", "VT014"]);
+}
