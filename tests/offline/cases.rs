@@ -1,158 +1,20 @@
 //! The golden cases of `tests/cases`, from the bytes of a review to the bytes of its answer.
-//! `tests/cases/README.md` says what the files mean.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use velero_trust::admission::{Answer, Envelope, HANDLERS, Handler, Opened, all_rules};
 use velero_trust::decision::{Context, Judged, Policy, RestoresMode};
 use velero_trust::sources::{Limits, settle};
 
+use crate::case_files::{Case, Request, Said, Want, all};
 use crate::facts::CaseFacts;
 
 const UID: &str = "00000000-0000-4000-8000-000000000001";
 
-/// One golden case.
-pub(crate) struct Case {
-    /// `VT001-secret-absent/create`
-    pub(crate) name: String,
-    request: Request,
-    objects: String,
-    want: Want,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Request {
-    #[serde(default = "create")]
-    operation: String,
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default = "now")]
-    now: String,
-    /// As given to `--rule`.
-    #[serde(default)]
-    rules: Vec<String>,
-    /// As given to `--restores`.
-    #[serde(default)]
-    restores: Option<String>,
-    #[serde(default)]
-    unreadable: Vec<String>,
-    /// Makes `objects.yaml` larger than a file in a repository should be.
-    repeat: Option<Repeat>,
-    #[serde(default)]
-    object: Value,
-    #[serde(default)]
-    old_object: Value,
-}
-
-/// Every `marker` stands for `text`, `times` over.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Repeat {
-    marker: String,
-    text: String,
-    times: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Want {
-    /// Absent when there is no answer to the review but an HTTP error.
-    allowed: Option<bool>,
-    code: Option<u16>,
-    /// Whether the answer has a patch; what is in it is the business of `tests/offline/pods.rs`.
-    #[serde(default)]
-    patched: bool,
-    /// Fragments of the HTTP error's message.
-    #[serde(default)]
-    says: Vec<String>,
-    #[serde(default)]
-    denied: Vec<Said>,
-    #[serde(default)]
-    warned: Vec<Said>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    rule: String,
-    field: String,
-    #[serde(default)]
-    says: Vec<String>,
-}
-
-fn create() -> String {
-    "CREATE".to_owned()
-}
-
-fn now() -> String {
-    "2026-07-28T12:00:00Z".to_owned()
-}
-
-/// All cases, by name.
-pub(crate) fn all() -> Vec<Case> {
-    let root = Path::new("tests/cases");
-    let mut cases = Vec::new();
-    for group in folders(root) {
-        for folder in folders(&group) {
-            cases.push(Case::read(root, &folder));
-        }
-    }
-    cases
-}
-
-fn folders(path: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
-    folders.sort();
-    folders
-}
-
 impl Case {
-    fn read(root: &Path, folder: &Path) -> Self {
-        let text = |name: &str| std::fs::read_to_string(folder.join(name));
-        let name = folder.strip_prefix(root).unwrap().display().to_string();
-        let parsed = |file: &str| {
-            let text = text(file).unwrap_or_else(|error| panic!("{name}/{file}: {error}"));
-            (text, format!("{name}/{file}"))
-        };
-        let (request, file) = parsed("request.yaml");
-        let request: Request =
-            serde_saphyr::from_str(&request).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let mut objects = text("objects.yaml").unwrap_or_default();
-        if let Some(Repeat {
-            marker,
-            text,
-            times,
-        }) = &request.repeat
-        {
-            objects = objects.replace(marker, &text.repeat(*times));
-        }
-        let (want, file) = parsed("want.yaml");
-        let want = serde_saphyr::from_str(&want).unwrap_or_else(|error| panic!("{file}: {error}"));
-        Self {
-            name,
-            request,
-            objects,
-            want,
-        }
-    }
-
-    /// The rule that the case is about, if it is about one.
-    pub(crate) fn rule(&self) -> Option<&str> {
-        self.name
-            .split('-')
-            .next()
-            .filter(|id| id.starts_with("VT"))
-    }
-
     fn handler(&self) -> &'static Handler {
         let Request {
             object, old_object, ..

@@ -5,6 +5,8 @@
 mod authority;
 #[cfg(test)]
 mod cli;
+mod case_files;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod client;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use velero_trust::admission::all_rules;
 
-use crate::cases;
+use crate::case_files;
 
 const PAGE: &str = "docs/rules.md";
 const BEGIN: &str = "<!-- rules:begin -->\n";
@@ -33,7 +33,7 @@ fn table() -> String {
     let mut table = String::from(
         "\n| rule | what is wrong | by default | why, and what to do | cases |\n|---|---|---|---|---|\n",
     );
-    let cases = cases::all();
+    let cases = case_files::all();
     for rule in all_rules() {
         let fixed = if rule.fixed { ", always" } else { "" };
         let links: Vec<_> = cases

@@ -1,0 +1,144 @@
+//! The files of the golden cases, read. `tests/cases/README.md` says what is in them.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One golden case.
+pub(crate) struct Case {
+    /// `VT001-secret-absent/create`
+    pub(crate) name: String,
+    pub(crate) request: Request,
+    pub(crate) objects: String,
+    pub(crate) want: Want,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Request {
+    #[serde(default = "create")]
+    pub(crate) operation: String,
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    #[serde(default = "now")]
+    pub(crate) now: String,
+    /// As given to `--rule`.
+    #[serde(default)]
+    pub(crate) rules: Vec<String>,
+    /// As given to `--restores`.
+    #[serde(default)]
+    pub(crate) restores: Option<String>,
+    #[serde(default)]
+    pub(crate) unreadable: Vec<String>,
+    /// Makes `objects.yaml` larger than a file in a repository should be.
+    pub(crate) repeat: Option<Repeat>,
+    #[serde(default)]
+    pub(crate) object: Value,
+    #[serde(default)]
+    pub(crate) old_object: Value,
+}
+
+/// Every `marker` stands for `text`, `times` over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Repeat {
+    pub(crate) marker: String,
+    pub(crate) text: String,
+    pub(crate) times: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Want {
+    /// Absent when there is no answer to the review but an HTTP error.
+    pub(crate) allowed: Option<bool>,
+    pub(crate) code: Option<u16>,
+    /// Whether the answer has a patch; what is in it is the business of `tests/offline/pods.rs`.
+    #[serde(default)]
+    pub(crate) patched: bool,
+    /// Fragments of the HTTP error's message.
+    #[serde(default)]
+    pub(crate) says: Vec<String>,
+    #[serde(default)]
+    pub(crate) denied: Vec<Said>,
+    #[serde(default)]
+    pub(crate) warned: Vec<Said>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Said {
+    pub(crate) rule: String,
+    pub(crate) field: String,
+    #[serde(default)]
+    pub(crate) says: Vec<String>,
+}
+
+fn create() -> String {
+    "CREATE".to_owned()
+}
+
+fn now() -> String {
+    "2026-07-28T12:00:00Z".to_owned()
+}
+
+/// All cases, by name.
+pub(crate) fn all() -> Vec<Case> {
+    let root = Path::new("tests/cases");
+    let mut cases = Vec::new();
+    for group in folders(root) {
+        for folder in folders(&group) {
+            cases.push(Case::read(root, &folder));
+        }
+    }
+    cases
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+impl Case {
+    fn read(root: &Path, folder: &Path) -> Self {
+        let text = |name: &str| std::fs::read_to_string(folder.join(name));
+        let name = folder.strip_prefix(root).unwrap().display().to_string();
+        let parsed = |file: &str| {
+            let text = text(file).unwrap_or_else(|error| panic!("{name}/{file}: {error}"));
+            (text, format!("{name}/{file}"))
+        };
+        let (request, file) = parsed("request.yaml");
+        let request: Request =
+            serde_saphyr::from_str(&request).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut objects = text("objects.yaml").unwrap_or_default();
+        if let Some(Repeat {
+            marker,
+            text,
+            times,
+        }) = &request.repeat
+        {
+            objects = objects.replace(marker, &text.repeat(*times));
+        }
+        let (want, file) = parsed("want.yaml");
+        let want = serde_saphyr::from_str(&want).unwrap_or_else(|error| panic!("{file}: {error}"));
+        Self {
+            name,
+            request,
+            objects,
+            want,
+        }
+    }
+
+    /// The rule that the case is about, if it is about one.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        self.name
+            .split('-')
+            .next()
+            .filter(|id| id.starts_with("VT"))
+    }
+}
