@@ -4,10 +4,11 @@
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
-mod cli;
 mod case_files;
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
@@ -34,8 +35,3 @@ mod readme;
 mod rig;
 #[cfg(test)]
 mod tls;
-mod cases;
-#[cfg(test)]
-mod facts;
-#[cfg(test)]
-mod readme;

@@ -1,4 +1,4 @@
-//! The rule table of `docs/rules.md`, which is made from the rules and the golden cases.
+//! The rule tables of README and `docs/rules.md`, which are made from the rules and the golden cases.
 
 use std::fmt::Write as _;
 
@@ -6,29 +6,46 @@ use velero_trust::admission::all_rules;
 
 use crate::case_files;
 
-const PAGE: &str = "docs/rules.md";
 const BEGIN: &str = "<!-- rules:begin -->\n";
 const END: &str = "<!-- rules:end -->";
 
-/// With this variable, which `make docs` sets, the page is written instead of compared.
+/// With this variable, which `make docs` sets, the pages are written instead of compared.
 const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
-fn docs_rules_md_is_what_the_rules_and_the_cases_say() {
-    let page = std::fs::read_to_string(PAGE).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let wanted = format!("{before}{BEGIN}{}{END}{after}", table());
-    if std::env::var_os(UPDATE).is_some() {
-        std::fs::write(PAGE, wanted).unwrap();
-    } else {
-        assert!(
-            page == wanted,
-            "{PAGE} is not what the rules and the cases say; `make docs` writes it"
-        );
+fn docs_show_the_table_that_the_rules_and_the_cases_make() {
+    for (page, table) in [("README.md", summary()), ("docs/rules.md", table())] {
+        let text = std::fs::read_to_string(page).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (_, after) = rest.split_once(END).unwrap();
+        let wanted = format!("{before}{BEGIN}{table}{END}{after}");
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(page, wanted).unwrap();
+        } else {
+            assert!(
+                text == wanted,
+                "{page} is not what the rules and the cases say; `make docs` writes it"
+            );
+        }
     }
 }
 
+/// The rules in short.
+fn summary() -> String {
+    let mut table = String::from("\n| rule | what is wrong | by default |\n|---|---|---|\n");
+    for rule in all_rules() {
+        let fixed = if rule.fixed { ", always" } else { "" };
+        let _ = writeln!(
+            table,
+            "| {} | {} | {}{fixed} |",
+            rule.id, rule.title, rule.severity
+        );
+    }
+    table.push('\n');
+    table
+}
+
+/// The rules with their reasons and cases.
 fn table() -> String {
     let mut table = String::from(
         "\n| rule | what is wrong | by default | why, and what to do | cases |\n|---|---|---|---|---|\n",
