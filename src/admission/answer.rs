@@ -5,21 +5,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use std::collections::BTreeMap;
 
 use super::handler::Mode;
 use super::request::{API_VERSION, Request};
-use crate::decision::{Code, Finding, Judged, Lookup, Reason, Report, Trouble, Verdict};
-
-/// Longest warning, in characters; the API server advises 120 and may cut above 256.
-const WARNING_LENGTH: usize = 120;
-
-/// Most warnings in one answer; all warnings of one API request share 4,096 characters.
-const WARNINGS: usize = 8;
-
-/// Most findings in the message of a denial; `details.causes` always has all of them.
-const MESSAGE_FINDINGS: usize = 5;
+use super::wire::{Cause, Details, Failure, Response, Review, Status};
+use super::wording::{audit, lines, rule_ids, warnings};
+use crate::decision::{Code, Judged, Lookup, Reason, Report, Trouble, Verdict};
 
 /// An answer: an HTTP response, and what is said of it in the log and the metrics.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,7 +195,6 @@ pub fn failure(code: u16, message: impl Into<String>) -> Answer {
     let status = Failure {
         kind: "Status",
         api_version: "v1",
-        metadata: BTreeMap::new(),
         status: "Failure",
         message: format!("velero-trust: {message}"),
         reason: match code {
@@ -218,9 +208,6 @@ pub fn failure(code: u16, message: impl Into<String>) -> Answer {
             _ => "InternalError",
         },
         code,
-        details: FailureDetails {
-            retry_after_seconds: retry_after,
-        },
     };
     Answer {
         http: code,
@@ -234,174 +221,4 @@ pub fn failure(code: u16, message: impl Into<String>) -> Answer {
         rules: Vec::new(),
         why: message,
     }
-}
-
-fn rule_ids(judged: &Judged) -> Vec<&'static str> {
-    let mut ids: Vec<_> = judged
-        .denials
-        .iter()
-        .chain(&judged.warnings)
-        .map(|finding| finding.rule.id)
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
-fn lines(findings: &[Finding], separator: &str) -> String {
-    let mut lines: Vec<_> = findings
-        .iter()
-        .take(MESSAGE_FINDINGS)
-        .map(ToString::to_string)
-        .collect();
-    if findings.len() > MESSAGE_FINDINGS {
-        lines.push(format!("and {} more", findings.len() - MESSAGE_FINDINGS));
-    }
-    lines.join(separator)
-}
-
-fn warnings(findings: &[Finding], notes: &[String]) -> Vec<String> {
-    // The id stands first, so that a cut never takes it away.
-    let findings = findings.iter().map(|finding| {
-        let Finding {
-            rule,
-            path,
-            message,
-            fix,
-            ..
-        } = finding;
-        format!("[{}] {path}: {message}; {fix}", rule.id)
-    });
-    let mut all: Vec<_> = findings
-        .chain(notes.iter().cloned())
-        .map(|line| fit(&line))
-        .collect();
-    if all.len() > WARNINGS {
-        let more = all.len() - (WARNINGS - 1);
-        all.truncate(WARNINGS - 1);
-        all.push(format!("and {more} more warnings from velero-trust"));
-    }
-    all
-}
-
-/// One line that the API server will not drop: it drops a warning with a control character.
-fn fit(line: &str) -> String {
-    let clean = line.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if line.chars().count() <= WARNING_LENGTH {
-        clean.collect()
-    } else {
-        clean.take(WARNING_LENGTH - 1).chain(['…']).collect()
-    }
-}
-
-/// Audit annotations have fixed keys: a key that is no qualified name is dropped by the API server.
-fn audit(decision: Decision, rules: &[&'static str]) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
-        ("decision", decision.as_str().to_owned()),
-        ("rules", rules.join(",")),
-    ])
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    response: Response<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Response<'a> {
-    uid: &'a str,
-    allowed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    audit_annotations: BTreeMap<&'static str, String>,
-}
-
-impl<'a> Response<'a> {
-    fn allowed(uid: &'a str) -> Self {
-        Self {
-            uid,
-            allowed: true,
-            status: None,
-            patch: None,
-            patch_type: None,
-            warnings: Vec::new(),
-            audit_annotations: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Status<'a> {
-    code: u16,
-    reason: &'static str,
-    message: String,
-    details: Details<'a>,
-}
-
-#[derive(Serialize)]
-struct Details<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    group: &'a str,
-    kind: &'a str,
-    causes: Vec<Cause>,
-}
-
-#[derive(Serialize)]
-struct Cause {
-    reason: &'static str,
-    message: String,
-    field: String,
-}
-
-impl Cause {
-    fn of(finding: &Finding) -> Self {
-        let Finding {
-            rule,
-            path,
-            message,
-            fix,
-            ..
-        } = finding;
-        Self {
-            reason: match rule.code {
-                Code::Forbidden => "FieldValueForbidden",
-                Code::Invalid => "FieldValueInvalid",
-            },
-            message: format!("{message}; {fix} [{}]", rule.id),
-            field: path.to_string(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: BTreeMap<&'static str, String>,
-    status: &'static str,
-    message: String,
-    reason: &'static str,
-    details: FailureDetails,
-    code: u16,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FailureDetails {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_seconds: Option<u32>,
 }

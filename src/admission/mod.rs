@@ -7,6 +7,8 @@ mod pods;
 mod request;
 mod restores;
 mod subject;
+mod wire;
+mod wording;
 
 pub use answer::{Answer, Decision, failure};
 pub use handler::{HANDLERS, Handler, Mode, Opened, all_rules};

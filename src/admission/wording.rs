@@ -1,0 +1,136 @@
+//! What findings are called in messages, warnings and audit annotations.
+
+use std::collections::BTreeMap;
+
+use super::answer::Decision;
+use crate::decision::{Finding, Judged};
+
+/// Longest warning, in characters; the API server advises 120 and may cut above 256.
+const WARNING_LENGTH: usize = 120;
+
+/// Most warnings in one answer; all warnings of one API request share 4,096 characters.
+const WARNINGS: usize = 8;
+
+/// Most findings in the message of a denial; `details.causes` always has all of them.
+const MESSAGE_FINDINGS: usize = 5;
+
+/// The ids of the rules that spoke, sorted, each once.
+pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
+    let mut ids: Vec<_> = judged
+        .denials
+        .iter()
+        .chain(&judged.warnings)
+        .map(|finding| finding.rule.id)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// The first findings, and how many more there are.
+pub(super) fn lines(findings: &[Finding], separator: &str) -> String {
+    let mut lines: Vec<_> = findings
+        .iter()
+        .take(MESSAGE_FINDINGS)
+        .map(ToString::to_string)
+        .collect();
+    if findings.len() > MESSAGE_FINDINGS {
+        lines.push(format!("and {} more", findings.len() - MESSAGE_FINDINGS));
+    }
+    lines.join(separator)
+}
+
+/// Warnings as the API server passes them on.
+pub(super) fn warnings(findings: &[Finding], notes: &[String]) -> Vec<String> {
+    // The id stands first, so that a cut never takes it away.
+    let findings = findings.iter().map(|finding| {
+        let Finding {
+            rule,
+            path,
+            message,
+            fix,
+            ..
+        } = finding;
+        format!("[{}] {path}: {message}; {fix}", rule.id)
+    });
+    let mut all: Vec<_> = findings
+        .chain(notes.iter().cloned())
+        .map(|line| fit(&line))
+        .collect();
+    if all.len() > WARNINGS {
+        let more = all.len() - (WARNINGS - 1);
+        all.truncate(WARNINGS - 1);
+        all.push(format!("and {more} more warnings from velero-trust"));
+    }
+    all
+}
+
+/// One line that the API server will not drop: it drops a warning with a control character.
+fn fit(line: &str) -> String {
+    let clean = line.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if line.chars().count() <= WARNING_LENGTH {
+        clean.collect()
+    } else {
+        clean.take(WARNING_LENGTH - 1).chain(['…']).collect()
+    }
+}
+
+/// Audit annotations have fixed keys: a key that is no qualified name is dropped by the API server.
+pub(super) fn audit(decision: Decision, rules: &[&'static str]) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("decision", decision.as_str().to_owned()),
+        ("rules", rules.join(",")),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Code, FieldPath, Rule, Severity};
+
+    static RULE: Rule = Rule {
+        id: "VT999",
+        title: "",
+        about: "",
+        severity: Severity::Warn,
+        code: Code::Invalid,
+        fixed: false,
+    };
+
+    fn finding(message: &str) -> Finding {
+        Finding::new(&RULE, FieldPath::of(&["spec"]), "", message, "mend it")
+    }
+
+    #[test]
+    fn a_warning_is_one_line_of_at_most_120_characters_that_begins_with_the_rule() {
+        let said = warnings(&[finding("a\nb\u{7}c")], &[]);
+        assert_eq!(said, ["[VT999] spec: a b c; mend it"]);
+        let said = warnings(&[finding(&"ö".repeat(500))], &[]);
+        assert_eq!(said[0].chars().count(), 120);
+        assert!(said[0].starts_with("[VT999] ") && said[0].ends_with('…'));
+    }
+
+    #[test]
+    fn there_are_never_more_than_8_warnings_and_the_last_counts_the_rest() {
+        let many = vec![finding("x"); 8];
+        assert_eq!(warnings(&many, &[]).len(), 8);
+        let said = warnings(&many, &["a note".to_owned()]);
+        assert_eq!(said.len(), 8);
+        assert_eq!(said[7], "and 2 more warnings from velero-trust");
+    }
+
+    #[test]
+    fn a_message_has_5_findings_and_counts_the_rest() {
+        let said = lines(&vec![finding("x"); 7], "\n");
+        assert_eq!(said.lines().count(), 6);
+        assert!(said.ends_with("\nand 2 more"), "{said}");
+    }
+
+    #[test]
+    fn audit_keys_are_qualified_names() {
+        // The API server drops a key that is none, behind `<webhook's name>/`.
+        for key in audit(Decision::Deny, &["VT999"]).keys() {
+            assert!(key.len() <= 63 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        }
+    }
+}
