@@ -11,16 +11,27 @@
 
 mod harness;
 mod holder;
+#[cfg(test)]
+mod pem;
 mod processes;
 mod shared;
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Trial};
 use shared::Shared;
 use std::process::ExitCode;
 use std::time::Instant;
+use velero_trust_testing::rig;
 
 /// The machine is small and the servers are many.
 const THREADS: usize = 2;
+
+/// Needs no servers, only the judge, which is built with them.
+fn pem() -> Trial {
+    Trial::test("pem::our_verdict_on_mutated_bundles_is_gos", || {
+        pem::agrees_with_go(&rig::binary("pem-judge")?, 1);
+        Ok(())
+    })
+}
 
 fn main() -> ExitCode {
     if std::env::var_os(holder::ASKED).is_some() {
@@ -31,7 +42,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
 
     let shared = Shared::default();
-    let trials = [harness::trials(&shared)].into_iter().flatten().collect();
+    let trials = [harness::trials(&shared), vec![pem()]]
+        .into_iter()
+        .flatten()
+        .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(shared);
     if !arguments.list {
