@@ -25,6 +25,9 @@ use crate::telemetry::{self, Format, Metrics};
 /// volume misses, where kubelet swaps a link beside the file.
 const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
 
+/// How often the objects folder is looked at for changes, at the most.
+const OBJECTS_POLL: Duration = Duration::from_millis(500);
+
 /// Serves the webhook over TLS. Facts come from the cluster (in a Pod, or by KUBECONFIG), or from
 /// a folder of YAML files with --objects. Prints where it listens; the log goes to stderr.
 #[derive(Args, Debug)]
@@ -146,7 +149,7 @@ impl Serve {
     /// Where facts come from; in a cluster, the task that publishes bundles as well.
     async fn source(&self, tasks: &mut Vec<Task>) -> anyhow::Result<Arc<dyn Source>> {
         if !self.objects.is_empty() {
-            let files = Files::open(self.objects.clone())?;
+            let files = Files::open(self.objects.clone(), OBJECTS_POLL)?;
             for note in &files.objects().notes {
                 tracing::info!("{note}");
             }

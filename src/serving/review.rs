@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::budget::Budget;
 use super::certificates::now;
 use crate::admission::{
-    Answer, BadReview, Decision, Envelope, Handler, Opened, Operation, Request, Subject, failure,
+    Answer, BadReview, Decision, Envelope, Handler, Opened, Request, Subject, failure,
 };
 use crate::decision::{Context, Judged, Policy};
 use crate::sources::{Limits, Source, settle};
@@ -63,7 +63,7 @@ impl Reviewer {
         let answer = caught(decide).await;
         self.metrics.review(
             handler.path,
-            operation(request.operation),
+            request.operation.as_str(),
             answer.decision.as_str(),
             &answer.rules,
         );
@@ -117,17 +117,6 @@ pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
         .unwrap_or_else(|_| failure(500, "the review failed; the log says where"))
 }
 
-/// Kubernetes' name of an operation.
-const fn operation(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Connect => "CONNECT",
-        Operation::Create => "CREATE",
-        Operation::Delete => "DELETE",
-        Operation::Update => "UPDATE",
-        Operation::Unknown => "unknown",
-    }
-}
-
 /// One event for one review. A level is part of an event's identity, so each level has its own.
 fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
@@ -137,7 +126,7 @@ fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
                 kind = %printable(request.kind, LOGGED_NAME),
                 namespace = %printable(request.namespace, LOGGED_NAME),
                 name = %printable(request.name, LOGGED_NAME),
-                operation = operation(request.operation),
+                operation = request.operation.as_str(),
                 user = %printable(request.username, LOGGED_NAME),
                 dry_run = request.dry_run,
                 decision = answer.decision.as_str(),

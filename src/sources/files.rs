@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
@@ -14,11 +14,15 @@ use crate::decision::{Facts, Lookup};
 #[derive(Debug)]
 pub struct Files {
     paths: Vec<PathBuf>,
+    /// How long the files are taken to be as they were: asking the file system costs more than a
+    /// whole review.
+    pause: Duration,
     last: Mutex<Last>,
 }
 
 #[derive(Debug)]
 struct Last {
+    looked: Instant,
     objects: Arc<Objects>,
     seen: Stamp,
 }
@@ -27,19 +31,29 @@ struct Last {
 type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 impl Files {
-    /// Reads the files below `paths`.
-    pub fn open(paths: Vec<PathBuf>) -> Result<Self, BadObjects> {
+    /// Reads the files below `paths`, and looks for changes when `pause` has passed.
+    pub fn open(paths: Vec<PathBuf>, pause: Duration) -> Result<Self, BadObjects> {
+        let looked = Instant::now();
         let seen = stamp(&paths)?;
         let objects = Arc::new(Objects::read(&paths)?);
         Ok(Self {
             paths,
-            last: Mutex::new(Last { objects, seen }),
+            last: Mutex::new(Last {
+                looked,
+                objects,
+                seen,
+            }),
+            pause,
         })
     }
 
     /// The objects as the files have them now. While the files are broken, as they were before.
     pub fn objects(&self) -> Arc<Objects> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.looked.elapsed() < self.pause {
+            return Arc::clone(&last.objects);
+        }
+        last.looked = Instant::now();
         match stamp(&self.paths) {
             Ok(seen) if seen == last.seen => {}
             Ok(seen) => {
@@ -99,7 +113,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.yaml");
         std::fs::write(&file, SECRET).unwrap();
-        let files = Files::open(vec![folder.path().to_owned()]).unwrap();
+        let files = Files::open(vec![folder.path().to_owned()], Duration::ZERO).unwrap();
         assert!(knows(&files, "ca"));
         assert!(!knows(&files, "other"));
         std::fs::write(
@@ -119,7 +133,7 @@ mod tests {
         let said = |text: &str| {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("x.yaml"), text).unwrap();
-            let error = Files::open(vec![folder.path().to_owned()])
+            let error = Files::open(vec![folder.path().to_owned()], Duration::ZERO)
                 .unwrap_err()
                 .to_string();
             error.split_once("x.yaml: ").unwrap().1.to_owned()
