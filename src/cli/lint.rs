@@ -53,8 +53,9 @@ impl Lint {
             }
         }
         let locations = objects.locations.len();
-        for note in &objects.notes {
-            writeln!(out, "note: {note}")?;
+        if !objects.notes.is_empty() {
+            let others = objects.notes.len();
+            writeln!(out, "note: {others} objects of other kinds were left out")?;
         }
         writeln!(
             out,
