@@ -11,10 +11,11 @@
 
 mod harness;
 mod holder;
-#[cfg(test)]
-mod pem;
+mod locations;
 mod processes;
+mod restores;
 mod shared;
+mod words;
 
 use libtest_mimic::{Arguments, Trial};
 use shared::Shared;
@@ -42,10 +43,12 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
 
     let shared = Shared::default();
-    let trials = [harness::trials(&shared), vec![pem()]]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials = [
+        harness::trials(&shared),
+        locations::trials(&shared),
+        restores::trials(&shared),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(shared);
     if !arguments.list {

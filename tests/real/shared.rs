@@ -1,17 +1,31 @@
-//! The cluster that trials share.
+//! The cluster that trials share, and velero-trust installed in it.
 
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use velero_trust_testing::cluster::Cluster;
+use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installation::{self, Installation, Installer};
+
+/// The program under test.
+pub(crate) fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_velero-trust"))
+}
 
 /// The cluster, started when the first trial asks for it: `--list` and filters cost nothing.
 #[derive(Clone, Default)]
-pub(crate) struct Shared(Arc<OnceLock<Result<Cluster, String>>>);
+pub(crate) struct Shared(Arc<Servers>);
+
+/// Dropped in this order: the webhook before the API server that it watches.
+#[derive(Default)]
+struct Servers {
+    installation: OnceLock<Result<Installation, String>>,
+    cluster: OnceLock<Result<Cluster, String>>,
+}
 
 impl Shared {
-    /// A trial on the shared cluster.
+    /// A trial on the shared cluster, with or without velero-trust in it.
     pub(crate) fn trial(&self, name: &str, run: fn(&Cluster) -> Result<()>) -> Trial {
         let shared = self.clone();
         Trial::test(name, move || {
@@ -19,8 +33,24 @@ impl Shared {
         })
     }
 
+    /// A trial on the shared cluster with velero-trust installed and active. It must neither stop
+    /// nor reconfigure it: other trials use it at the same time.
+    pub(crate) fn installed(
+        &self,
+        name: &str,
+        run: fn(&Cluster, &Installation) -> Result<()>,
+    ) -> Trial {
+        let shared = self.clone();
+        Trial::test(name, move || {
+            let cluster = shared.cluster()?;
+            let installation = &shared.0.installation;
+            let installation = installation.get_or_init(|| install(cluster)).as_ref()?;
+            run(cluster, installation).map_err(|error| readable(&error))
+        })
+    }
+
     fn cluster(&self) -> Result<&Cluster, &String> {
-        self.0.get_or_init(start).as_ref()
+        self.0.cluster.get_or_init(start).as_ref()
     }
 }
 
@@ -37,6 +67,21 @@ fn start() -> Result<Cluster, String> {
         started.elapsed().as_secs_f64()
     );
     cluster
+}
+
+fn install(cluster: &Cluster) -> Result<Installation, String> {
+    let install = || {
+        let kubectl = cluster.kubectl();
+        let installation = Installer::new(cluster, binary(), installation::NAMESPACE)?.install()?;
+        // For the trials of the real Velero there, whose locations name Secrets.
+        let velero = format!(
+            r#"{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{VELERO_NAMESPACE}"}}}}"#
+        );
+        kubectl.apply(&velero)?;
+        installation::bind(kubectl, VELERO_NAMESPACE)?;
+        anyhow::Ok(installation)
+    };
+    install().map_err(|error| format!("velero-trust was not installed: {error:#}"))
 }
 
 /// With every cause: `Failed` would take the outermost only.

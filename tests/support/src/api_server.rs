@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub struct ApiServer {
     access: Access,
     kubeconfig: PathBuf,
-    _process: Process,
+    process: Process,
     _etcd: Etcd,
     folder: TempDir,
 }
@@ -76,7 +76,7 @@ impl ApiServer {
         Ok(Self {
             access,
             kubeconfig,
-            _process: process,
+            process,
             _etcd: etcd,
             folder,
         })
@@ -103,6 +103,11 @@ impl ApiServer {
             .kubectl()?
             .ok(&["create", "token", name, "-n", namespace])?;
         Ok(self.access.with_token(token.trim()))
+    }
+
+    /// Sends the API server a signal by its name without `SIG`: `STOP`, `CONT`, `KILL`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.process.signal(signal)
     }
 
     /// The key that signs tokens of ServiceAccounts; the controller manager needs it.

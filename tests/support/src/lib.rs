@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod controllers;
 pub mod etcd;
 pub mod https;
+pub mod installation;
 pub mod minio;
 pub mod pki;
 pub mod pods;

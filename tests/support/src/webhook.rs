@@ -3,6 +3,7 @@
 use crate::process::{Process, clean_command};
 use crate::scratch;
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -46,6 +47,18 @@ impl Webhook {
     /// Everything the server printed so far.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The reviews that a server with `--log-format=json` told of so far. It tells of each before
+    /// it answers.
+    pub fn reviews(&self) -> Vec<Value> {
+        let lines = self.log();
+        let events = lines
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        events
+            .filter(|event: &Value| event.get("uid").is_some())
+            .collect()
     }
 
     /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
