@@ -5,15 +5,10 @@ use velero_trust::ca::inject;
 use velero_trust::decision::{Bundle, Fact, Facts, Lookup, Outcome};
 use velero_trust::velero::pod::Pod;
 use velero_trust::velero::pod_kind;
-use velero_trust_testing::pods::{self, PodFixture};
+use velero_trust_testing::pods::{Fixture, fixtures as read};
 
-/// Every fixture, with its Pod.
-fn fixtures() -> Vec<(PodFixture, Value)> {
-    let read = |fixture: PodFixture| {
-        let pod = serde_saphyr::from_str(&fixture.text).unwrap();
-        (fixture, pod)
-    };
-    pods::all().unwrap().into_iter().map(read).collect()
+fn fixtures() -> Vec<Fixture> {
+    read().unwrap()
 }
 
 /// The Pod after one pass.
@@ -50,19 +45,24 @@ fn every_pod_is_taken_for_what_it_is() {
         let text = pod.to_string();
         let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
         let kind = pod_kind::kind(&pod).map_or("foreign", pod_kind::PodKind::as_str);
-        assert_eq!(kind, fixture.kind, "{}", fixture.file);
+        assert_eq!(kind, fixture.kind, "{}", fixture.name);
     }
 }
 
 #[test]
 fn exactly_the_containers_that_the_header_names_are_injected_and_only_once() {
-    for (fixture, pod) in fixtures() {
-        let after = inject(&pod);
-        assert_eq!(changed(&pod, &after), fixture.injected, "{}", fixture.file);
-        assert_eq!(inject(&after), after, "{}", fixture.file);
-        let windows = pod["spec"]["os"]["name"] == "windows";
+    for fixture in fixtures() {
+        let after = inject(&fixture.pod);
+        assert_eq!(
+            changed(&fixture.pod, &after),
+            fixture.injected,
+            "{}",
+            fixture.name
+        );
+        assert_eq!(inject(&after), after, "{}", fixture.name);
+        let windows = fixture.pod["spec"]["os"]["name"] == "windows";
         let ssl = after.to_string().contains("SSL_CERT_DIR");
-        assert!(!(windows && ssl), "{}", fixture.file);
+        assert!(!(windows && ssl), "{}", fixture.name);
     }
 }
 
@@ -73,7 +73,7 @@ fn whatever_is_injected_is_sent_to_us() {
         assert!(
             fixture.sent || fixture.injected.is_empty(),
             "{}",
-            fixture.file
+            fixture.name
         );
     }
     let kinds = |kind: &str| {

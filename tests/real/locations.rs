@@ -5,10 +5,12 @@ use crate::words::{is_admitted, is_refused};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use std::time::Duration;
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installation::{self, Installation};
 use velero_trust_testing::pki::Authority;
+use velero_trust_testing::wait;
 
 /// Where the reference to the Secret stands.
 const AT: &str = "spec.objectStorage.caCertRef: ";
@@ -94,9 +96,12 @@ fn never_show_a_private_key(cluster: &Cluster, installation: &Installation) -> R
     is_refused(&output, &[AT, "private key", "take the key out", "[VT011]"])?;
 
     // Nor when its frame is broken, so that it no longer looks like one at first sight.
-    let unframed: String = lines().map(|line| format!("{line}\n")).collect();
+    let unframed = lines().collect::<Vec<_>>().join(
+        "
+",
+    );
     let half = format!(
-        "-----BEGIN PRIVATE KEY-----\n{unframed}{}",
+        "-----BEGIN PRIVATE KEY-----\n{unframed}\n{}",
         identity.certificate_pem
     );
     secret(cluster, &namespace, &json!({"ca.crt": half}))?;
@@ -193,11 +198,9 @@ fn name_the_command(cluster: &Cluster, _: &Installation) -> Result<()> {
     // Whoever types what the message says is let through.
     let typed = command.split(' ').skip(1).collect::<Vec<_>>();
     kubectl.ok(&typed)?;
-    velero_trust_testing::wait::poll(
-        "the right to arrive",
-        std::time::Duration::from_secs(10),
-        || is_admitted(&location(cluster, &namespace, "names-one")?, &[]),
-    )
+    wait::poll("the right to arrive", Duration::from_secs(10), || {
+        is_admitted(&location(cluster, &namespace, "names-one")?, &[])
+    })
 }
 
 fn by_annotation(cluster: &Cluster, _: &Installation) -> Result<()> {

@@ -8,10 +8,16 @@
     clippy::print_stderr,
     reason = "a test program reports to the person who started it"
 )]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what a JSON value does not have is null, and a test may panic"
+)]
 
+mod bundle;
 mod harness;
 mod holder;
 mod locations;
+mod pods;
 mod processes;
 mod restores;
 mod shared;
@@ -44,8 +50,10 @@ fn main() -> ExitCode {
 
     let shared = Shared::default();
     let trials = [
+        bundle::trials(&shared),
         harness::trials(&shared),
         locations::trials(&shared),
+        pods::trials(&shared),
         restores::trials(&shared),
     ];
     let trials = trials.into_iter().flatten().collect();

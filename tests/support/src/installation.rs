@@ -77,7 +77,8 @@ impl<'a> Installer<'a> {
                 let path = webhook.pointer("/clientConfig/service/path");
                 let path = path.and_then(Value::as_str).context("no path")?;
                 let url = format!("https://127.0.0.1:{}{path}", self.port);
-                webhook["clientConfig"] = json!({ "url": url });
+                let webhook = webhook.as_object_mut().context("no webhook")?;
+                webhook.insert("clientConfig".to_owned(), json!({ "url": url }));
             }
         }
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});

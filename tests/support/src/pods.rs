@@ -1,69 +1,56 @@
-//! The Pods of `tests/pods`, and what their headers say of them.
+//! The Pods of `tests/pods`, with what their headers say (`tests/pods/README.md`).
 
+use anyhow::{Context as _, Result};
+use serde_json::Value;
 use std::fs;
-use std::io::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// A Pod and what is expected of it; `tests/pods/README.md` says what each line of a header means.
+/// A Pod and what is expected of it.
 #[derive(Clone, Debug)]
-pub struct PodFixture {
-    /// The file.
-    pub path: PathBuf,
-    /// Its name, for messages.
-    pub file: String,
-    /// The YAML.
-    pub text: String,
-    /// What the Pod is; `foreign` when it is not Velero's.
+pub struct Fixture {
+    /// The file's name without its end.
+    pub name: String,
+    /// What Velero's Pod it is; `foreign` for none.
     pub kind: String,
     /// The containers that get the bundle, init containers last.
     pub injected: Vec<String>,
-    /// Whether the webhook's `matchConditions` let it through.
+    /// Whether the API server sends it to the webhook.
     pub sent: bool,
+    /// The Pod itself.
+    pub pod: Value,
 }
 
-/// All of them, by file name. One that cannot be read or lacks a line of the header is an error,
-/// so that no test passes because it saw nothing.
-pub fn all() -> Result<Vec<PodFixture>> {
+/// All of them, in the order of their names.
+pub fn fixtures() -> Result<Vec<Fixture>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pods");
-    let mut files = Vec::new();
+    let mut fixtures = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
-            files.push(path);
+        if path.extension().is_some_and(|end| end == "yaml") {
+            let fixture = read(&path).with_context(|| path.display().to_string())?;
+            fixtures.push(fixture);
         }
     }
-    files.sort();
-    files.into_iter().map(read).collect()
+    fixtures.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(fixtures)
 }
 
-fn read(path: PathBuf) -> Result<PodFixture> {
-    let text = fs::read_to_string(&path)?;
+fn read(path: &Path) -> Result<Fixture> {
+    let text = fs::read_to_string(path)?;
     let header = |key: &str| {
-        let mut comments = text.lines().take_while(|line| line.starts_with('#'));
-        comments
-            .find_map(|line| {
-                line.strip_prefix("# ")?
-                    .strip_prefix(key)?
-                    .strip_prefix(": ")
-            })
-            .ok_or_else(|| Error::other(format!("{} has no `# {key}:`", path.display())))
+        let lines = text.lines().map_while(|line| line.strip_prefix('#'));
+        let mut values = lines.filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'));
+        let value = values.next().with_context(|| format!("it says no {key}"))?;
+        anyhow::Ok(value.trim().to_owned())
     };
-    let names = header("injected")?
-        .split(' ')
-        .filter(|name| *name != "none");
-    Ok(PodFixture {
-        file: path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
-        kind: header("kind")?.to_owned(),
-        injected: names.map(str::to_owned).collect(),
+    let name = path.file_stem().unwrap_or_default();
+    let injected = header("injected")?;
+    let injected = injected.split(' ').filter(|name| *name != "none");
+    Ok(Fixture {
+        name: name.to_string_lossy().into_owned(),
+        kind: header("kind")?,
+        injected: injected.map(str::to_owned).collect(),
         sent: header("sent")? == "yes",
-        path,
-        text,
+        pod: serde_saphyr::from_str(&text)?,
     })
 }

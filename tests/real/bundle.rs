@@ -1,0 +1,170 @@
+//! The bundle that is published into the namespaces of BackupStorageLocations.
+
+use crate::shared::Shared;
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, WatchEvent, WatchParams};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use std::time::Duration;
+use velero_trust_testing::cluster::Cluster;
+use velero_trust_testing::installation::{self, Installation};
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::wait;
+
+const BUNDLE: &str = "velero-trust-ca";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
+    vec![
+        shared.installed("bundle::follows_locations_and_their_secrets", follows),
+        shared.installed("bundle::is_not_written_for_a_status", not_for_a_status),
+    ]
+}
+
+fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
+    let namespace = cluster.namespace("bundle")?;
+    installation::bind(cluster.kubectl(), &namespace)?;
+    let [first, second] = [
+        Authority::new("first")?.pem(),
+        Authority::new("second")?.pem(),
+    ];
+    secret(cluster, &namespace, &first)?;
+    location(cluster, &namespace)?;
+    let bundle = holds(cluster, &namespace, &first).context("after the location was made")?;
+    let count = bundle.matches("-----BEGIN CERTIFICATE-----").count();
+    ensure!(
+        count > 100,
+        "with the public roots it has {count} certificates only"
+    );
+
+    secret(cluster, &namespace, &second)?;
+    holds(cluster, &namespace, &second).context("after its Secret was changed")?;
+
+    // A Secret that becomes bad takes nothing away.
+    secret(cluster, &namespace, "nonsense")?;
+    let third = Authority::new("third")?.pem();
+    let inline = json!({"bucket": "b", "caCert": encoded(&third)});
+    let mut other = location_at(&namespace, "other");
+    other["spec"]["objectStorage"] = inline;
+    cluster.kubectl().apply(&other.to_string())?;
+    let bundle = holds(cluster, &namespace, &third).context("after a second location was made")?;
+    ensure!(
+        squeezed(&bundle).contains(&squeezed(&second)),
+        "the last good CA is gone"
+    );
+    Ok(())
+}
+
+/// Velero writes the status of every location once a minute.
+fn not_for_a_status(cluster: &Cluster, _: &Installation) -> Result<()> {
+    let namespace = cluster.namespace("status")?;
+    installation::bind(cluster.kubectl(), &namespace)?;
+    let [first, second] = [
+        Authority::new("first")?.pem(),
+        Authority::new("second")?.pem(),
+    ];
+    secret(cluster, &namespace, &first)?;
+    location(cluster, &namespace)?;
+    holds(cluster, &namespace, &first)?;
+    let map = cluster
+        .kubectl()
+        .get(&["configmap", BUNDLE, "-n", &namespace])?;
+    let version = map["metadata"]["resourceVersion"]
+        .as_str()
+        .context("no version")?;
+
+    for minute in 0..3 {
+        let time = format!("2026-01-01T00:{minute:02}:00Z");
+        let status = json!({"status": {"phase": "Available", "lastValidationTime": time}});
+        cluster.kubectl().ok(&[
+            "patch",
+            "backupstoragelocation",
+            "minio",
+            "-n",
+            &namespace,
+            "--type=merge",
+            "--patch",
+            &status.to_string(),
+        ])?;
+    }
+    // A change that counts: the write that follows it is the first since.
+    secret(cluster, &namespace, &second)?;
+    let next = cluster.block_on(async {
+        let maps = Api::<ConfigMap>::namespaced(cluster.client(), &namespace);
+        let params = WatchParams::default().fields(&format!("metadata.name={BUNDLE}"));
+        let mut events = maps.watch(&params, version).await?.boxed();
+        let event = tokio::time::timeout(PATIENCE, events.try_next());
+        anyhow::Ok(
+            event
+                .await
+                .context("the bundle was not written any more")??,
+        )
+    })?;
+    let Some(WatchEvent::Modified(map)) = next else {
+        anyhow::bail!("this happened to the bundle: {next:?}");
+    };
+    let text = map.data.and_then(|mut data| data.remove("ca-bundle.crt"));
+    let text = text.context("no bundle in it")?;
+    ensure!(
+        squeezed(&text).contains(&squeezed(&second)),
+        "it was written for a status"
+    );
+    Ok(())
+}
+
+/// Waits until the bundle of `namespace` holds a certificate; gives the bundle.
+fn holds(cluster: &Cluster, namespace: &str, pem: &str) -> Result<String> {
+    wait::poll("the bundle to hold the CA", PATIENCE, || {
+        let map = cluster
+            .kubectl()
+            .get(&["configmap", BUNDLE, "-n", namespace])?;
+        let text = map["data"]["ca-bundle.crt"]
+            .as_str()
+            .context("no bundle in it")?;
+        ensure!(squeezed(text).contains(&squeezed(pem)), "it does not");
+        Ok(text.to_owned())
+    })
+}
+
+/// PEM without its line ends, which may differ.
+fn squeezed(pem: &str) -> String {
+    pem.split_whitespace().collect()
+}
+
+fn encoded(text: &str) -> Value {
+    let bytes = k8s_openapi::ByteString(text.as_bytes().to_vec());
+    serde_json::to_value(bytes).unwrap_or_default()
+}
+
+fn secret(cluster: &Cluster, namespace: &str, content: &str) -> Result<()> {
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": namespace, "name": "ca"},
+        "stringData": {"ca.crt": content},
+    });
+    cluster.kubectl().apply(&object.to_string())?;
+    Ok(())
+}
+
+fn location(cluster: &Cluster, namespace: &str) -> Result<()> {
+    cluster
+        .kubectl()
+        .apply(&location_at(namespace, "minio").to_string())?;
+    Ok(())
+}
+
+fn location_at(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "BackupStorageLocation",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "provider": "aws",
+            "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
+            "config": {"region": "minio", "s3Url": "https://127.0.0.1:1"},
+        },
+    })
+}
