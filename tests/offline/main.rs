@@ -24,7 +24,7 @@ mod http;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
-mod log;
+mod manifests;
 #[cfg(test)]
 mod pods;
 #[cfg(test)]

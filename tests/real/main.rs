@@ -16,6 +16,7 @@
 mod bundle;
 mod harness;
 mod holder;
+mod installed;
 mod locations;
 mod pods;
 mod processes;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let trials = [
         bundle::trials(&shared),
         harness::trials(&shared),
+        installed::trials(),
         locations::trials(&shared),
         pods::trials(&shared),
         restores::trials(&shared),

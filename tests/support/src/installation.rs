@@ -243,7 +243,7 @@ pub fn rendered(kubectl: &Cli, namespace: &str) -> Result<Vec<Value>> {
 
 /// Waits until each of the webhooks answers a dry run with a rule of its own. New configurations
 /// reach the API server's admission a moment after they were stored.
-fn wait_until_asked(kubectl: &Cli) -> Result<()> {
+pub fn wait_until_asked(kubectl: &Cli) -> Result<()> {
     let location = json!({
         "apiVersion": "velero.io/v1",
         "kind": "BackupStorageLocation",

@@ -1,0 +1,146 @@
+//! The manifests against the table of handlers: what the API server is told is what is served.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+use velero_trust::admission::{HANDLERS, Mode};
+use velero_trust::names;
+use velero_trust_testing::installation;
+
+fn read(file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(installation::manifests().join(file)).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap()
+}
+
+fn of_kind(file: &str, kind: &str, name: &str) -> Value {
+    let mut objects = read(file).into_iter();
+    let found = objects.find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("{file} has no {kind} {name}"))
+}
+
+/// The webhooks of the manifests by their paths.
+fn webhooks(file: &str) -> BTreeMap<String, Value> {
+    let configuration = read(file).remove(0);
+    let webhooks = configuration["webhooks"].as_array().unwrap().iter();
+    let path = |webhook: &Value| webhook["clientConfig"]["service"]["path"].clone();
+    webhooks
+        .map(|webhook| (path(webhook).as_str().unwrap().to_owned(), webhook.clone()))
+        .collect()
+}
+
+#[test]
+fn every_handler_has_its_webhook_and_every_webhook_its_handler() {
+    for (file, mode) in [
+        ("validating.yaml", Mode::Validate),
+        ("mutating.yaml", Mode::Mutate),
+    ] {
+        let served = HANDLERS.iter().filter(|handler| handler.mode == mode);
+        let mut served: Vec<_> = served.map(|handler| handler.path).collect();
+        served.sort_unstable();
+        let webhooks = webhooks(file);
+        assert_eq!(webhooks.keys().collect::<Vec<_>>(), served, "{file}");
+        for (path, webhook) in webhooks {
+            let resource = path.rsplit('/').next().unwrap();
+            let name = format!("{resource}.{}", names::PREFIX.trim_end_matches('/'));
+            assert_eq!(webhook["name"], name, "{path}");
+            // `certs --install` adds them when somebody answers.
+            assert!(webhook["rules"].is_null(), "{path} would be active at once");
+            assert!(webhook["clientConfig"]["caBundle"].is_null(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_velero_does_for_a_backup_waits_for_us() {
+    for (file, path, policy, seconds) in [
+        (
+            "validating.yaml",
+            "/validate/backupstoragelocations",
+            "Fail",
+            5,
+        ),
+        ("validating.yaml", "/validate/restores", "Fail", 10),
+        ("mutating.yaml", "/mutate/pods", "Ignore", 3),
+    ] {
+        let webhook = &webhooks(file)[path];
+        assert_eq!(webhook["failurePolicy"], policy, "{path}");
+        assert_eq!(webhook["timeoutSeconds"], seconds, "{path}");
+        assert_eq!(webhook["matchPolicy"], "Equivalent", "{path}");
+        assert_eq!(
+            webhook["admissionReviewVersions"],
+            serde_json::json!(["v1"]),
+            "{path}"
+        );
+    }
+    // Only the pod webhook leaves anything out, so that no namespace is a hole for a bad location.
+    for webhook in webhooks("validating.yaml").values() {
+        assert!(webhook["namespaceSelector"].is_null(), "{webhook}");
+        assert!(webhook["objectSelector"].is_null(), "{webhook}");
+    }
+}
+
+#[test]
+fn the_rights_are_those_that_are_needed_and_no_more() {
+    let role = of_kind("rbac.yaml", "ClusterRole", names::APP);
+    for rule in role["rules"].as_array().unwrap() {
+        let resources = rule["resources"].to_string();
+        let verbs = rule["verbs"].to_string();
+        assert!(
+            !resources.contains("secrets"),
+            "Secrets cluster-wide: {rule}"
+        );
+        assert!(!format!("{resources}{verbs}").contains('*'), "{rule}");
+        let writes = ["create", "patch", "update", "delete"]
+            .iter()
+            .any(|verb| verbs.contains(verb));
+        if writes {
+            assert_eq!(
+                rule["resources"],
+                serde_json::json!(["configmaps"]),
+                "{rule}"
+            );
+            assert_eq!(
+                rule["resourceNames"],
+                serde_json::json!([names::BUNDLE]),
+                "{rule}"
+            );
+        }
+    }
+    let reader = of_kind("rbac.yaml", "ClusterRole", names::SECRET_READER_ROLE);
+    assert_eq!(
+        reader["rules"][0]["verbs"],
+        serde_json::json!(["get", "list", "watch"])
+    );
+    // It is bound by hand in Velero's namespaces: a binding of ours would be for all of them.
+    for object in read("rbac.yaml") {
+        let bound = object["roleRef"]["name"] == names::SECRET_READER_ROLE;
+        assert!(!bound, "{object}");
+    }
+}
+
+#[test]
+fn the_readme_binds_as_the_component_does() {
+    let root = installation::manifests().join("..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let readme = readme
+        .replace("\\\n", " ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let command = format!(
+        "$ kubectl -n velero create rolebinding {0} --clusterrole={0} --serviceaccount={1}:{1}",
+        names::SECRET_READER_ROLE,
+        names::APP
+    );
+    assert!(
+        readme.contains(&command),
+        "the README does not say `{command}`"
+    );
+    let binding = read("components/secret-reader/rolebinding.yaml").remove(0);
+    assert_eq!(binding["metadata"]["name"], names::SECRET_READER_ROLE);
+    assert_eq!(binding["metadata"]["namespace"], "velero");
+    assert_eq!(binding["roleRef"]["name"], names::SECRET_READER_ROLE);
+    assert_eq!(binding["subjects"][0]["name"], names::APP);
+    assert_eq!(binding["subjects"][0]["namespace"], names::APP);
+}

@@ -1,0 +1,235 @@
+//! The installation itself, on clusters of its own: what is active when, and what stays.
+
+use crate::shared::{alone, binary};
+use crate::words::{is_admitted, is_refused};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::ByteString;
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use std::time::Duration;
+use velero_trust_testing::cli::{Cli, Output};
+use velero_trust_testing::cluster::Cluster;
+use velero_trust_testing::installation::{self, Installer, rendered};
+use velero_trust_testing::{rig, wait};
+
+/// A namespace that is not the one of the manifests.
+const ELSEWHERE: &str = "guards";
+
+const CONFIGURATIONS: [&str; 2] = [
+    "validatingwebhookconfiguration",
+    "mutatingwebhookconfiguration",
+];
+
+/// For what comes at once, or after a moment in which the API server hears of it.
+const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        alone(
+            "installed::is_active_only_when_somebody_answers",
+            active_only_when_answered,
+        ),
+        alone("installed::is_never_in_a_backup", never_in_a_backup),
+        alone(
+            "installed::reads_secrets_where_the_component_says",
+            component,
+        ),
+    ]
+}
+
+/// One cluster, from nothing to the second certificate; in a namespace by kustomize.
+fn active_only_when_answered() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let installer = Installer::new(&cluster, binary(), ELSEWHERE)?;
+    let kubectl = cluster.kubectl();
+    let output = installer.certs(SOON)?;
+    ensure!(output.code == Some(2), "without manifests: {output:?}");
+    ensure!(
+        output.stderr.contains("kubectl apply -k manifests"),
+        "{output:?}"
+    );
+
+    installer.apply()?;
+    nothing_is_active(kubectl).context("after the manifests")?;
+
+    let output = installer.certs(Duration::from_secs(3))?;
+    let why = format!(
+        "Deployment {ELSEWHERE}/velero-trust is not available after 3 s, so nothing was made active"
+    );
+    ensure!(output.code == Some(2), "with no Pod ready: {output:?}");
+    ensure!(output.stderr.contains(&why), "{output:?}");
+    nothing_is_active(kubectl).context("after an installation that failed")?;
+
+    let (webhook, output) = installer.activate()?;
+    ensure!(output.code == Some(0), "{output:?}");
+    installation::wait_until_asked(kubectl).with_context(|| webhook.log())?;
+    is_refused(&bad_location(kubectl)?, &["[VT010]"])?;
+    let first = active(kubectl)?;
+    ensure!(certificates(&first)? == 1, "a first caBundle of several");
+
+    installer.apply()?;
+    ensure!(
+        active(kubectl)? == first,
+        "applying the manifests again changed what is active"
+    );
+
+    let output = installer.certs(SOON)?;
+    ensure!(output.code == Some(0), "{output:?}");
+    let second = active(kubectl)?;
+    ensure!(
+        certificates(&second)? == 2,
+        "the new caBundle is not the new CA and the one before"
+    );
+    let ca = second.first().context("none is active")?.clone();
+    let old = first.first().context("none is active")?.clone();
+    ensure!(
+        text(&ca.ca)?.ends_with(&text(&old.ca)?),
+        "the CA before is gone"
+    );
+    // The server still shows the certificate of before.
+    is_refused(&bad_location(kubectl)?, &["[VT010]"]).context("after a second certificate")?;
+    Ok(())
+}
+
+/// A restored webhook configuration without its server would refuse every restore after it.
+fn never_in_a_backup() -> Result<()> {
+    let kubectl = offline_kubectl()?;
+    for namespace in [installation::NAMESPACE, ELSEWHERE] {
+        let objects = rendered(&kubectl, namespace)?;
+        ensure!(objects.len() >= 10, "only {} objects", objects.len());
+        for object in &objects {
+            let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            let template = &object["spec"]["template"];
+            for metadata in [&object["metadata"], &template["metadata"]] {
+                let excluded = &metadata["labels"]["velero.io/exclude-from-backup"];
+                ensure!(
+                    metadata.is_null() || excluded == "true",
+                    "{name} would be in backups"
+                );
+            }
+            let text = object.to_string();
+            ensure!(
+                namespace == installation::NAMESPACE
+                    || !text.contains(r#""namespace":"velero-trust""#),
+                "{name} still names the namespace velero-trust"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `manifests/components/secret-reader`, used as docs/install.md says.
+fn component() -> Result<()> {
+    let folder = velero_trust_testing::scratch::folder("component")?;
+    let source = installation::manifests().join("components/secret-reader");
+    let copy = folder.path().join("secret-reader");
+    std::fs::create_dir(&copy)?;
+    for name in ["kustomization.yaml", "rolebinding.yaml"] {
+        std::fs::copy(source.join(name), copy.join(name))?;
+    }
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "backups",
+        "components": ["secret-reader"],
+    });
+    std::fs::write(
+        folder.path().join("kustomization.yaml"),
+        kustomization.to_string(),
+    )?;
+    let text = offline_kubectl()?.ok(&["kustomize".as_ref(), folder.path()])?;
+    let binding: Value = serde_saphyr::from_str(&text)?;
+    ensure!(binding["metadata"]["namespace"] == "backups", "{binding}");
+    let subject =
+        json!({"kind": "ServiceAccount", "name": "velero-trust", "namespace": "velero-trust"});
+    ensure!(binding["subjects"] == json!([subject]), "{binding}");
+    ensure!(
+        binding["roleRef"]["name"] == "velero-trust-secret-reader",
+        "{binding}"
+    );
+    ensure!(
+        binding["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true",
+        "{binding}"
+    );
+    Ok(())
+}
+
+/// A webhook that is active.
+#[derive(Clone, Debug, PartialEq)]
+struct Active {
+    name: Value,
+    rules: Value,
+    ca: Value,
+}
+
+/// The webhooks, all of which must be active.
+fn active(kubectl: &Cli) -> Result<Vec<Active>> {
+    let mut all = Vec::new();
+    for webhook in webhooks(kubectl)? {
+        ensure!(
+            webhook["rules"].is_array(),
+            "this one has no rules: {webhook}"
+        );
+        all.push(Active {
+            name: webhook["name"].clone(),
+            rules: webhook["rules"].clone(),
+            ca: webhook["clientConfig"]["caBundle"].clone(),
+        });
+    }
+    Ok(all)
+}
+
+fn nothing_is_active(kubectl: &Cli) -> Result<()> {
+    for webhook in webhooks(kubectl)? {
+        ensure!(webhook["rules"].is_null(), "this one has rules: {webhook}");
+        let ca = &webhook["clientConfig"]["caBundle"];
+        ensure!(ca.is_null(), "this one has a caBundle: {webhook}");
+    }
+    // Neither refused nor asked about: nobody would answer.
+    is_admitted(&bad_location(kubectl)?, &[])
+}
+
+fn webhooks(kubectl: &Cli) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for kind in CONFIGURATIONS {
+        let configuration = kubectl.get(&[kind, "velero-trust"])?;
+        let webhooks = configuration["webhooks"].as_array();
+        all.extend(webhooks.context("no webhooks")?.iter().cloned());
+    }
+    ensure!(all.len() == 3, "{} webhooks", all.len());
+    Ok(all)
+}
+
+/// How many certificates the caBundles have; all must have the same.
+fn certificates(active: &[Active]) -> Result<usize> {
+    let first = &active.first().context("none is active")?.ca;
+    ensure!(
+        active.iter().all(|webhook| webhook.ca == *first),
+        "they trust different CAs"
+    );
+    Ok(text(first)?.matches("BEGIN CERTIFICATE").count())
+}
+
+fn text(encoded: &Value) -> Result<String> {
+    let bytes: ByteString = serde_json::from_value(encoded.clone())?;
+    Ok(String::from_utf8(bytes.0)?)
+}
+
+/// Tries a location whose CA is nonsense.
+fn bad_location(kubectl: &Cli) -> Result<Output> {
+    let location = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "BackupStorageLocation",
+        "metadata": {"name": "bad", "namespace": "default"},
+        "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
+    });
+    kubectl.run_with_input(
+        &["create", "--dry-run=server", "-f", "-"],
+        &location.to_string(),
+    )
+}
+
+/// kubectl for what needs no cluster.
+fn offline_kubectl() -> Result<Cli> {
+    Cli::new(rig::binary("kubectl")?, None)
+}
