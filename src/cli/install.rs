@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::runtime::conditions::is_deployment_completed;
-use kube::runtime::wait::await_condition;
+use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -56,8 +56,8 @@ pub(super) async fn run(
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let completed = await_condition(deployments, names::APP, is_deployment_completed());
-    match tokio::time::timeout(*wait, completed).await {
+    let answers = await_condition(deployments, names::APP, answers());
+    match tokio::time::timeout(*wait, answers).await {
         Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
         Err(_) => bail!(
             "Deployment {namespace}/{} is not available after {} s, so nothing was made active; \
@@ -78,6 +78,15 @@ pub(super) async fn run(
         )?;
     }
     Ok(())
+}
+
+/// The Deployment is rolled out, and one of its Pods is there to answer. A rollout that was
+/// completed once stays so when all its Pods fail later.
+fn answers() -> impl Condition<Deployment> {
+    is_deployment_completed().and(|deployment: Option<&Deployment>| {
+        let status = deployment.and_then(|deployment| deployment.status.as_ref());
+        status.and_then(|status| status.available_replicas) > Some(0)
+    })
 }
 
 /// The webhook configurations of velero-trust. Found by label: kustomize may rename them.

@@ -88,6 +88,18 @@ fn active_only_when_answered() -> Result<()> {
     );
     // The server still shows the certificate of before.
     is_refused(&bad_location(kubectl)?, &["[VT010]"]).context("after a second certificate")?;
+
+    // Pods that were ready once and are no more answer nobody.
+    installer.set_ready(false)?;
+    let output = wait::poll("the Deployment to be unavailable", SOON, || {
+        let output = installer.certs(Duration::from_secs(1))?;
+        ensure!(output.code == Some(2), "{output:?}");
+        Ok(output)
+    })?;
+    ensure!(
+        output.stderr.contains("is not available after 1 s"),
+        "{output:?}"
+    );
     Ok(())
 }
 
