@@ -22,6 +22,7 @@ mod pods;
 mod processes;
 mod restores;
 mod shared;
+mod trouble;
 mod words;
 
 use libtest_mimic::{Arguments, Trial};
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         locations::trials(&shared),
         pods::trials(&shared),
         restores::trials(&shared),
+        trouble::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
