@@ -6,10 +6,10 @@ use std::fs;
 use serde_json::Value;
 use velero_trust::admission::{HANDLERS, Mode};
 use velero_trust::names;
-use velero_trust_testing::installation;
+use velero_trust_testing::installer;
 
 fn read(file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(installation::manifests().join(file)).unwrap();
+    let text = fs::read_to_string(installer::manifests().join(file)).unwrap();
     serde_saphyr::from_multiple(&text).unwrap()
 }
 
@@ -121,7 +121,7 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
 
 #[test]
 fn the_readme_binds_as_the_component_does() {
-    let root = installation::manifests().join("..");
+    let root = installer::manifests().join("..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let readme = readme
         .replace("\\\n", " ")

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::time::Duration;
 use velero_trust_testing::cluster::Cluster;
-use velero_trust_testing::installation::{self, Installation};
+use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
@@ -25,7 +25,7 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
 
 fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
     let namespace = cluster.namespace("bundle")?;
-    installation::bind(cluster.kubectl(), &namespace)?;
+    installer::bind(cluster.kubectl(), &namespace)?;
     let [first, second] = [
         Authority::new("first")?.pem(),
         Authority::new("second")?.pem(),
@@ -60,7 +60,7 @@ fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
 /// Velero writes the status of every location once a minute.
 fn not_for_a_status(cluster: &Cluster, _: &Installation) -> Result<()> {
     let namespace = cluster.namespace("status")?;
-    installation::bind(cluster.kubectl(), &namespace)?;
+    installer::bind(cluster.kubectl(), &namespace)?;
     let [first, second] = [
         Authority::new("first")?.pem(),
         Authority::new("second")?.pem(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::Cluster;
-use velero_trust_testing::installation::{self, Installer, rendered};
+use velero_trust_testing::installer::{self, Installer, rendered};
 use velero_trust_testing::{rig, wait};
 
 /// A namespace that is not the one of the manifests.
@@ -62,7 +62,7 @@ fn active_only_when_answered() -> Result<()> {
 
     let (webhook, output) = installer.activate()?;
     ensure!(output.code == Some(0), "{output:?}");
-    installation::wait_until_asked(kubectl).with_context(|| webhook.log())?;
+    installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
     is_refused(&bad_location(kubectl)?, &["[VT010]"])?;
     let first = active(kubectl)?;
     ensure!(certificates(&first)? == 1, "a first caBundle of several");
@@ -106,7 +106,7 @@ fn active_only_when_answered() -> Result<()> {
 /// A restored webhook configuration without its server would refuse every restore after it.
 fn never_in_a_backup() -> Result<()> {
     let kubectl = offline_kubectl()?;
-    for namespace in [installation::NAMESPACE, ELSEWHERE] {
+    for namespace in [installer::NAMESPACE, ELSEWHERE] {
         let objects = rendered(&kubectl, namespace)?;
         ensure!(objects.len() >= 10, "only {} objects", objects.len());
         for object in &objects {
@@ -121,7 +121,7 @@ fn never_in_a_backup() -> Result<()> {
             }
             let text = object.to_string();
             ensure!(
-                namespace == installation::NAMESPACE
+                namespace == installer::NAMESPACE
                     || !text.contains(r#""namespace":"velero-trust""#),
                 "{name} still names the namespace velero-trust"
             );
@@ -133,7 +133,7 @@ fn never_in_a_backup() -> Result<()> {
 /// `manifests/components/secret-reader`, used as docs/install.md says.
 fn component() -> Result<()> {
     let folder = velero_trust_testing::scratch::folder("component")?;
-    let source = installation::manifests().join("components/secret-reader");
+    let source = installer::manifests().join("components/secret-reader");
     let copy = folder.path().join("secret-reader");
     std::fs::create_dir(&copy)?;
     for name in ["kustomization.yaml", "rolebinding.yaml"] {

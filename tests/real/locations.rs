@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
-use velero_trust_testing::installation::{self, Installation};
+use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
@@ -221,7 +221,7 @@ fn by_annotation(cluster: &Cluster, _: &Installation) -> Result<()> {
 
 fn bound_namespace(cluster: &Cluster) -> Result<String> {
     let namespace = cluster.namespace("locations")?;
-    installation::bind(cluster.kubectl(), &namespace)?;
+    installer::bind(cluster.kubectl(), &namespace)?;
     Ok(namespace)
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Deserializer, Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use velero_trust_testing::cluster::Cluster;
-use velero_trust_testing::installation::Installation;
+use velero_trust_testing::installer::Installation;
 use velero_trust_testing::pods::{Fixture, fixtures};
 use velero_trust_testing::wait;
 

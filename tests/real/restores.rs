@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
-use velero_trust_testing::installation::Installation;
+use velero_trust_testing::installer::Installation;
 
 /// The checksum that good backups have here.
 const GOOD: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
-use velero_trust_testing::installation::{self, Installation, Installer};
+use velero_trust_testing::installer::{self, Installation, Installer};
 
 /// The program under test.
 pub(crate) fn binary() -> &'static Path {
@@ -72,13 +72,13 @@ fn start() -> Result<Cluster, String> {
 fn install(cluster: &Cluster) -> Result<Installation, String> {
     let install = || {
         let kubectl = cluster.kubectl();
-        let installation = Installer::new(cluster, binary(), installation::NAMESPACE)?.install()?;
+        let installation = Installer::new(cluster, binary(), installer::NAMESPACE)?.install()?;
         // For the trials of the real Velero there, whose locations name Secrets.
         let velero = format!(
             r#"{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{VELERO_NAMESPACE}"}}}}"#
         );
         kubectl.apply(&velero)?;
-        installation::bind(kubectl, VELERO_NAMESPACE)?;
+        installer::bind(kubectl, VELERO_NAMESPACE)?;
         anyhow::Ok(installation)
     };
     install().map_err(|error| format!("velero-trust was not installed: {error:#}"))

@@ -13,7 +13,7 @@ pub mod cluster;
 pub mod controllers;
 pub mod etcd;
 pub mod https;
-pub mod installation;
+pub mod installer;
 pub mod minio;
 pub mod pki;
 pub mod pods;
