@@ -41,8 +41,8 @@ fn changed(before: &Value, after: &Value) -> Vec<String> {
 
 #[test]
 fn every_pod_is_taken_for_what_it_is() {
-    for (fixture, pod) in fixtures() {
-        let text = pod.to_string();
+    for fixture in fixtures() {
+        let text = fixture.pod.to_string();
         let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
         let kind = pod_kind::kind(&pod).map_or("foreign", pod_kind::PodKind::as_str);
         assert_eq!(kind, fixture.kind, "{}", fixture.name);
@@ -68,7 +68,7 @@ fn exactly_the_containers_that_the_header_names_are_injected_and_only_once() {
 
 #[test]
 fn whatever_is_injected_is_sent_to_us() {
-    let fixtures = pods::all().unwrap();
+    let fixtures = fixtures();
     for fixture in &fixtures {
         assert!(
             fixture.sent || fixture.injected.is_empty(),

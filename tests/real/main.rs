@@ -18,6 +18,8 @@ mod harness;
 mod holder;
 mod installed;
 mod locations;
+#[cfg(test)]
+mod pem;
 mod pods;
 mod processes;
 mod restores;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         harness::trials(&shared),
         installed::trials(),
         locations::trials(&shared),
+        vec![pem()],
         pods::trials(&shared),
         restores::trials(&shared),
         trouble::trials(),
