@@ -60,7 +60,7 @@ impl Operation {
             Self::Create => "CREATE",
             Self::Delete => "DELETE",
             Self::Update => "UPDATE",
-            Self::Unknown => "UNKNOWN",
+            Self::Unknown => "unknown",
         }
     }
 }
