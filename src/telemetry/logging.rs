@@ -5,7 +5,13 @@ use std::io::{IsTerminal as _, stderr};
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// A target that quotes whole answers of the API server when it cannot read them: they may be
+/// Secrets. No filter can ask for it; what went wrong is told by whoever made the request.
+const QUOTES_ANSWERS: &str = "kube_client::client";
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,9 +62,13 @@ pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
         .with_writer(stderr)
         .with_env_filter(parsed)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let silenced = filter_fn(|event| event.target() != QUOTES_ANSWERS);
     match format {
-        Format::Json => log.json().flatten_event(true).finish().try_init(),
-        Format::Text => log.finish().try_init(),
+        Format::Json => {
+            let log = log.json().flatten_event(true).finish();
+            log.with(silenced).try_init()
+        }
+        Format::Text => log.finish().with(silenced).try_init(),
     }
     .map_err(LogError::Started)?;
     std::panic::set_hook(Box::new(|panic| {

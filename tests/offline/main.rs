@@ -37,3 +37,5 @@ mod readme;
 mod rig;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod trouble;

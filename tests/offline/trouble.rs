@@ -1,0 +1,200 @@
+//! An API server that answers badly: each kind of trouble is a 503 with words of its own, in time,
+//! and never a denial. What a stopped or absent one does is shown on the real servers.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use velero_trust_testing::cli::Cli;
+use velero_trust_testing::https::{Response, send};
+use velero_trust_testing::scratch;
+use velero_trust_testing::webhook::Webhook;
+
+/// Whether to keep silent, or the whole HTTP response to every request.
+type Script = Arc<Mutex<Option<String>>>;
+
+/// An API server that says the same to everybody; `None` is silence.
+fn double(script: &Script) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let script = Arc::clone(script);
+    std::thread::spawn(move || {
+        // Held open: a connection that is closed is another trouble than one that is silent.
+        let mut silent = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            match script.lock().unwrap().clone() {
+                Some(response) => answer(&mut stream, &response),
+                None => silent.push(stream),
+            }
+        }
+    });
+    format!("http://{address}")
+}
+
+/// One response, after the head of a request; then the end, so that every request connects anew.
+fn answer(stream: &mut TcpStream, response: &str) {
+    let head = BufReader::new(&*stream).lines();
+    head.map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .for_each(drop);
+    // Whoever hung up meanwhile does not want it.
+    let _ = stream.write_all(response.as_bytes());
+}
+
+fn response(code: u16, headers: &str, body: &str) -> Option<String> {
+    let length = body.len();
+    Some(format!(
+        "HTTP/1.1 {code} Any\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{headers}\r\n{body}"
+    ))
+}
+
+fn status(code: u16, reason: &str) -> String {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "message": format!("{reason} it says"), "reason": reason, "code": code,
+    })
+    .to_string()
+}
+
+/// A location that names a Secret.
+fn review() -> String {
+    let reference = json!({"name": "ca", "key": "ca.crt"});
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "trouble",
+            "kind": {"group": "velero.io", "version": "v1", "kind": "BackupStorageLocation"},
+            "resource": {"group": "velero.io", "version": "v1", "resource": "backupstoragelocations"},
+            "name": "minio", "namespace": "velero", "operation": "CREATE",
+            "userInfo": {"username": "jane"},
+            "object": {"spec": {
+                "provider": "aws", "objectStorage": {"bucket": "b", "caCertRef": reference},
+            }},
+        }
+    })
+    .to_string()
+}
+
+#[test]
+fn an_api_server_in_trouble_is_a_503_in_words() {
+    let script = Script::default();
+    let folder = scratch::folder("double").unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "double",
+        "clusters": [{"name": "double", "cluster": {"server": double(&script)}}],
+        "users": [{"name": "double", "user": {"token": "t"}}],
+        "contexts": [{"name": "double", "context": {"cluster": "double", "user": "double"}}],
+    });
+    std::fs::write(file("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_velero-trust"));
+    let certs = Cli::new(binary.to_owned(), None).unwrap();
+    certs.ok(&["certs", "--dir", &file("")]).unwrap();
+    let (certificate, key, kubeconfig) = (file("tls.crt"), file("tls.key"), file("kubeconfig"));
+    // Whatever is asked of the log.
+    let mut arguments = vec![
+        "serve",
+        "--log=trace",
+        "--listen=127.0.0.1:0",
+        "--ops-listen=127.0.0.1:0",
+    ];
+    arguments.extend(["--tls-cert", &certificate, "--tls-key", &key]);
+    let webhook = Webhook::start(binary, &arguments, &[("KUBECONFIG", &kubeconfig)]).unwrap();
+    let ca = std::fs::read_to_string(file("ca.crt")).unwrap();
+    let ask = || -> (Response, Duration) {
+        let url = format!("{}/validate/backupstoragelocations?timeout=5s", webhook.url);
+        let headers = [("Content-Type", "application/json")];
+        let began = Instant::now();
+        (
+            send("POST", &url, &ca, &headers, &review()).unwrap(),
+            began.elapsed(),
+        )
+    };
+
+    let secret = r#"{"kind": "Secret", "apiVersion": "v1", "data": {"ca.crt": "top secret"}}"#;
+    let grant = "grant it with `kubectl -n velero create rolebinding velero-trust-secret-reader ";
+    let rows = [
+        (
+            "429",
+            response(429, "Retry-After: 1\r\n", &status(429, "TooManyRequests")),
+            "answered 429: TooManyRequests it says",
+            1,
+        ),
+        (
+            "500",
+            response(500, "", &status(500, "InternalError")),
+            "answered 500: InternalError it says",
+            1,
+        ),
+        (
+            "403",
+            response(403, "", &status(403, "Forbidden")),
+            grant,
+            0,
+        ),
+        (
+            "garbage",
+            response(200, "", "<html>top secret</html>"),
+            "what the API server answered cannot be understood",
+            1,
+        ),
+        (
+            "not base64",
+            response(200, "", secret),
+            "what the API server answered cannot be understood",
+            1,
+        ),
+        (
+            "half an answer",
+            Some("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".to_owned()),
+            "the API server cannot be reached: ",
+            1,
+        ),
+        (
+            "silence",
+            None,
+            "the API server cannot be reached: timed out",
+            1,
+        ),
+    ];
+    for (row, said, words, retry_after) in rows {
+        *script.lock().unwrap() = said;
+        let (answer, took) = ask();
+        assert_eq!(answer.status, 503, "{row}: {answer:?}");
+        assert!(took < Duration::from_millis(4500), "{row} took {took:?}");
+        let retry_after = format!("\r\nretry-after: {retry_after}");
+        assert!(
+            answer.head.to_lowercase().contains(&retry_after),
+            "{row}: {}",
+            answer.head
+        );
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(
+            (&body["kind"], &body["code"]),
+            (&json!("Status"), &json!(503)),
+            "{row}"
+        );
+        let message = body["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("velero-trust: cannot read Secret velero/ca: "),
+            "{row}: {message}"
+        );
+        assert!(message.contains(words), "{row}: {message}");
+        assert!(!message.contains("top secret"), "{row}: {message}");
+    }
+    let log = webhook.log();
+    assert!(log.contains("review not decided"), "{log}");
+    assert!(!log.contains("top secret"), "{log}");
+
+    // When it has recovered, so have we: the Secret is absent, and that is a denial.
+    *script.lock().unwrap() = response(404, "", &status(404, "NotFound"));
+    let (answer, _) = ask();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains("[VT001]"), "{answer:?}");
+}
