@@ -58,7 +58,7 @@ fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
 }
 
 /// Velero writes the status of every location once a minute.
-fn not_for_a_status(cluster: &Cluster, _: &Installation) -> Result<()> {
+fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()> {
     let namespace = cluster.namespace("status")?;
     installer::bind(cluster.kubectl(), &namespace)?;
     let [first, second] = [
@@ -111,6 +111,24 @@ fn not_for_a_status(cluster: &Cluster, _: &Installation) -> Result<()> {
         squeezed(&text).contains(&squeezed(&second)),
         "it was written for a status"
     );
+
+    // An equal write leaves no trace in the ConfigMap, but in the log.
+    let hash = map.metadata.annotations.unwrap_or_default();
+    let hash = hash.get("velero-trust.io/bundle-hash").context("no hash")?;
+    let published = wait::poll("the log to tell of the bundle", PATIENCE, || {
+        let events = installation.webhook.events("bundle published");
+        let here = events
+            .into_iter()
+            .filter(|event| event["namespace"] == namespace.as_str());
+        let here: Vec<_> = here.collect();
+        ensure!(
+            here.last()
+                .is_some_and(|last| last["hash"] == hash.as_str()),
+            "{here:?}"
+        );
+        Ok(here)
+    })?;
+    ensure!(published.len() == 2, "one for each content: {published:?}");
     Ok(())
 }
 

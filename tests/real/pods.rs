@@ -45,10 +45,10 @@ fn of_velero_install(cluster: &Cluster, _: &Installation) -> Result<()> {
     ] {
         let what = format!("a Pod with the label {label}");
         let pod = wait::poll(&what, Duration::from_secs(30), || {
-            let mut pods = cluster
+            let pods = cluster
                 .kubectl()
                 .get(&["pods", "-n", &namespace, "-l", label])?;
-            let pod = pods["items"][0].take();
+            let pod = pods["items"][0].clone();
             ensure!(pod.is_object(), "there is none");
             Ok(pod)
         })?;
@@ -209,7 +209,7 @@ fn placed(fixture: &Fixture, namespace: &str) -> Value {
 
 /// The names of the Pods in `namespace` that the webhook was asked about.
 fn sent(installation: &Installation, namespace: &str) -> BTreeSet<String> {
-    let reviews = installation.webhook.reviews();
+    let reviews = installation.webhook.events("review admitted");
     let here = reviews
         .iter()
         .filter(|review| review["kind"] == "Pod" && review["namespace"] == namespace);

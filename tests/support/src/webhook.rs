@@ -49,16 +49,15 @@ impl Webhook {
         self.process.log()
     }
 
-    /// The reviews that a server with `--log-format=json` told of so far. It tells of each before
-    /// it answers.
-    pub fn reviews(&self) -> Vec<Value> {
-        let lines = self.log();
-        let events = lines
+    /// The events with this message in the log of a server with `--log-format=json`. Of a review
+    /// it tells before it answers.
+    pub fn events(&self, message: &str) -> Vec<Value> {
+        let log = self.log();
+        let events = log
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        events
-            .filter(|event: &Value| event.get("uid").is_some())
-            .collect()
+        let is_it = |event: &Value| event.get("message").is_some_and(|text| text == message);
+        events.filter(is_it).collect()
     }
 
     /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
