@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::https::{Response, send};
 use velero_trust_testing::scratch;
@@ -45,12 +46,12 @@ fn answer(stream: &mut TcpStream, response: &str) {
     let _ = stream.write_all(response.as_bytes());
 }
 
-fn response(code: u16, headers: &str, body: &str) -> Option<String> {
+fn response(code: u16, headers: &str, body: &str) -> String {
     let length = body.len();
-    Some(format!(
+    format!(
         "HTTP/1.1 {code} Any\r\nContent-Type: application/json\r\nConnection: close\r\n\
          Content-Length: {length}\r\n{headers}\r\n{body}"
-    ))
+    )
 }
 
 fn status(code: u16, reason: &str) -> String {
@@ -81,14 +82,13 @@ fn review() -> String {
     .to_string()
 }
 
-#[test]
-fn an_api_server_in_trouble_is_a_503_in_words() {
-    let script = Script::default();
+/// velero-trust that asks the double, the CA of its certificate, and the folder of its files.
+fn serve(script: &Script) -> (Webhook, String, TempDir) {
     let folder = scratch::folder("double").unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "double",
-        "clusters": [{"name": "double", "cluster": {"server": double(&script)}}],
+        "clusters": [{"name": "double", "cluster": {"server": double(script)}}],
         "users": [{"name": "double", "user": {"token": "t"}}],
         "contexts": [{"name": "double", "context": {"cluster": "double", "user": "double"}}],
     });
@@ -98,15 +98,66 @@ fn an_api_server_in_trouble_is_a_503_in_words() {
     certs.ok(&["certs", "--dir", &file("")]).unwrap();
     let (certificate, key, kubeconfig) = (file("tls.crt"), file("tls.key"), file("kubeconfig"));
     // Whatever is asked of the log.
-    let mut arguments = vec![
-        "serve",
-        "--log=trace",
-        "--listen=127.0.0.1:0",
+    let mut arguments = vec!["serve", "--log=trace", "--listen=127.0.0.1:0"];
+    arguments.extend([
         "--ops-listen=127.0.0.1:0",
-    ];
-    arguments.extend(["--tls-cert", &certificate, "--tls-key", &key]);
+        "--tls-cert",
+        &certificate,
+        "--tls-key",
+        &key,
+    ]);
     let webhook = Webhook::start(binary, &arguments, &[("KUBECONFIG", &kubeconfig)]).unwrap();
     let ca = std::fs::read_to_string(file("ca.crt")).unwrap();
+    (webhook, ca, folder)
+}
+
+/// What the API server does, in a word and in bytes; what we say of it, and our `Retry-After`.
+type Row = (&'static str, Option<String>, &'static str, u8);
+
+fn rows() -> [Row; 7] {
+    let secret = r#"{"kind": "Secret", "apiVersion": "v1", "data": {"ca.crt": "top secret"}}"#;
+    let busy = response(429, "Retry-After: 1\r\n", &status(429, "TooManyRequests"));
+    let failed = response(500, "", &status(500, "InternalError"));
+    let forbidden = response(403, "", &status(403, "Forbidden"));
+    let page = response(200, "", "<html>top secret</html>");
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".to_owned();
+    let grant = "grant it with `kubectl -n velero create rolebinding velero-trust-secret-reader ";
+    let unreadable = "what the API server answered cannot be understood";
+    [
+        (
+            "429",
+            Some(busy),
+            "answered 429: TooManyRequests it says",
+            1,
+        ),
+        (
+            "500",
+            Some(failed),
+            "answered 500: InternalError it says",
+            1,
+        ),
+        ("403", Some(forbidden), grant, 0),
+        ("a page", Some(page), unreadable, 1),
+        ("not base64", Some(response(200, "", secret)), unreadable, 1),
+        (
+            "half an answer",
+            Some(half),
+            "the API server cannot be reached: ",
+            1,
+        ),
+        (
+            "silence",
+            None,
+            "the API server cannot be reached: timed out",
+            1,
+        ),
+    ]
+}
+
+#[test]
+fn an_api_server_in_trouble_is_a_503_in_words() {
+    let script = Script::default();
+    let (webhook, ca, _folder) = serve(&script);
     let ask = || -> (Response, Duration) {
         let url = format!("{}/validate/backupstoragelocations?timeout=5s", webhook.url);
         let headers = [("Content-Type", "application/json")];
@@ -117,53 +168,7 @@ fn an_api_server_in_trouble_is_a_503_in_words() {
         )
     };
 
-    let secret = r#"{"kind": "Secret", "apiVersion": "v1", "data": {"ca.crt": "top secret"}}"#;
-    let grant = "grant it with `kubectl -n velero create rolebinding velero-trust-secret-reader ";
-    let rows = [
-        (
-            "429",
-            response(429, "Retry-After: 1\r\n", &status(429, "TooManyRequests")),
-            "answered 429: TooManyRequests it says",
-            1,
-        ),
-        (
-            "500",
-            response(500, "", &status(500, "InternalError")),
-            "answered 500: InternalError it says",
-            1,
-        ),
-        (
-            "403",
-            response(403, "", &status(403, "Forbidden")),
-            grant,
-            0,
-        ),
-        (
-            "garbage",
-            response(200, "", "<html>top secret</html>"),
-            "what the API server answered cannot be understood",
-            1,
-        ),
-        (
-            "not base64",
-            response(200, "", secret),
-            "what the API server answered cannot be understood",
-            1,
-        ),
-        (
-            "half an answer",
-            Some("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".to_owned()),
-            "the API server cannot be reached: ",
-            1,
-        ),
-        (
-            "silence",
-            None,
-            "the API server cannot be reached: timed out",
-            1,
-        ),
-    ];
-    for (row, said, words, retry_after) in rows {
+    for (row, said, words, retry_after) in rows() {
         *script.lock().unwrap() = said;
         let (answer, took) = ask();
         assert_eq!(answer.status, 503, "{row}: {answer:?}");
@@ -193,7 +198,7 @@ fn an_api_server_in_trouble_is_a_503_in_words() {
     assert!(!log.contains("top secret"), "{log}");
 
     // When it has recovered, so have we: the Secret is absent, and that is a denial.
-    *script.lock().unwrap() = response(404, "", &status(404, "NotFound"));
+    *script.lock().unwrap() = Some(response(404, "", &status(404, "NotFound")));
     let (answer, _) = ask();
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.contains("[VT001]"), "{answer:?}");
