@@ -32,7 +32,7 @@ pub(super) fn command(folder: &Path) -> Result<Command> {
 /// Serves until it is killed.
 pub(super) fn serve(folder: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()?;
     runtime.block_on(async {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 pub(super) const LOCATIONS: &str = "/validate/backupstoragelocations";
 pub(super) const PODS: &str = "/mutate/pods";
 
-/// The objects in memory: the Secret with a CA, and the bundle.
-pub(super) fn objects(ca: &str) -> String {
+/// The objects in memory: the Secret with a CA, one with several, and the bundle.
+pub(super) fn objects(ca: &str, cas: &str) -> String {
     json!({
         "apiVersion": "v1",
         "kind": "List",
@@ -18,7 +18,7 @@ pub(super) fn objects(ca: &str) -> String {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": "ca", "namespace": "velero"},
-                "stringData": {"ca.crt": ca},
+                "stringData": {"ca.crt": ca, "many.crt": cas},
             },
             {
                 "apiVersion": "v1",
@@ -34,6 +34,14 @@ pub(super) fn objects(ca: &str) -> String {
 pub(super) fn location() -> String {
     bsl(
         &json!({"bucket": "backups", "caCertRef": {"name": "ca", "key": "ca.crt"}}),
+        "",
+    )
+}
+
+/// A BSL with several CAs in a Secret.
+pub(super) fn location_with_many() -> String {
+    bsl(
+        &json!({"bucket": "backups", "caCertRef": {"name": "ca", "key": "many.crt"}}),
         "",
     )
 }
