@@ -4,22 +4,24 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::runtime::conditions::is_deployment_completed;
 use kube::runtime::wait::{Condition, await_condition};
-use kube::{Api, Client, ResourceExt as _};
-use serde_json::{Value, json};
+use kube::{Api, Client};
+use serde_json::json;
+use time::OffsetDateTime;
 
-use crate::admission::HANDLERS;
+use super::activation::Plan;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
 /// Name of the Secret with the serving certificate, as the Deployment mounts it.
 const TLS_SECRET: &str = "velero-trust-tls";
+
+/// The oldest Kubernetes whose `matchConditions` are there for good.
+const OLDEST: (u32, u32) = (1, 30);
 
 /// Where to install.
 pub(super) struct Install<'a> {
@@ -31,8 +33,9 @@ pub(super) struct Install<'a> {
     pub(super) wait: Duration,
 }
 
-/// Installs `issued`, telling each step to `out`. The order keeps every moment safe: while nobody
-/// answers, the configurations match nothing.
+/// Installs `issued`, telling each step to `out`. The order keeps every moment safe, wherever it
+/// ends: while nobody answers, the configurations match nothing, and before a server shows a
+/// certificate, the API server trusts its CA.
 pub(super) async fn run(
     install: &Install<'_>,
     issued: &Issued,
@@ -43,6 +46,7 @@ pub(super) async fn run(
         namespace,
         wait,
     } = install;
+    require_match_conditions(client).await?;
     let configurations = configurations(client).await?;
     if configurations.is_empty() {
         bail!(
@@ -51,7 +55,25 @@ pub(super) async fn run(
             names::APP
         );
     }
+    // Servers may show the certificate that is in the Secret now for minutes to come.
+    let shown = shown_ca(client, namespace).await?;
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let plans = configurations
+        .iter()
+        .map(|(resource, configuration)| {
+            let plan = Plan::new(configuration, &[&issued.ca, &shown], now);
+            plan.map(|plan| (resource, plan))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
 
+    for (resource, plan) in plans.iter().filter(|(_, plan)| plan.is_active_already) {
+        plan.apply(client, resource).await?;
+        writeln!(
+            out,
+            "{} {} trusts the new CA as well",
+            resource.kind, plan.name
+        )?;
+    }
     write_secret(client, namespace, issued).await?;
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
@@ -60,24 +82,56 @@ pub(super) async fn run(
     match tokio::time::timeout(*wait, answers).await {
         Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
         Err(_) => bail!(
-            "Deployment {namespace}/{} is not available after {} s, so nothing was made active; \
-             see `kubectl -n {namespace} get pods`, then run this again",
+            "Deployment {namespace}/{} is not available after {} s, so nothing was made active \
+             that was not before; see `kubectl -n {namespace} get pods`, then run this again",
             names::APP,
             wait.as_secs()
         ),
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
 
-    for (resource, configuration) in &configurations {
-        activate(client, resource, configuration, issued).await?;
-        writeln!(
-            out,
-            "{} {} is active",
-            resource.kind,
-            configuration.name_any()
-        )?;
+    for (resource, plan) in &plans {
+        plan.apply(client, resource).await?;
+        writeln!(out, "{} {} is active", resource.kind, plan.name)?;
     }
     Ok(())
+}
+
+/// Older API servers drop `matchConditions` without a word, and would send us Velero's own status
+/// writes: then we could fail backups while we are down.
+async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
+    let version = client
+        .apiserver_version()
+        .await
+        .context("cannot ask for the version")?;
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or_default()
+    };
+    let found = (number(&version.major), number(&version.minor));
+    if found < OLDEST {
+        bail!(
+            "the cluster is Kubernetes {}.{}, and velero-trust needs {}.{} for `matchConditions`; \
+             nothing was made active",
+            found.0,
+            found.1,
+            OLDEST.0,
+            OLDEST.1
+        );
+    }
+    Ok(())
+}
+
+/// The CA of the certificate that is in the cluster; empty when there is none.
+async fn shown_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    let secret = secrets.get_opt(TLS_SECRET).await;
+    let secret = secret.with_context(|| format!("cannot read Secret {namespace}/{TLS_SECRET}"))?;
+    let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+    let ca = data
+        .get("ca.crt")
+        .map(|ca| String::from_utf8_lossy(&ca.0).into_owned());
+    Ok(ca.unwrap_or_default())
 }
 
 /// The Deployment is rolled out, and one of its Pods is there to answer. A rollout that was
@@ -136,97 +190,4 @@ async fn write_secret(client: &Client, namespace: &str, issued: &Issued) -> anyh
         .await
         .with_context(|| format!("cannot write Secret {namespace}/{TLS_SECRET}"))?;
     Ok(())
-}
-
-/// Sets caBundle and rules of every webhook in a configuration, and nothing else of it.
-async fn activate(
-    client: &Client,
-    resource: &ApiResource,
-    configuration: &DynamicObject,
-    issued: &Issued,
-) -> anyhow::Result<()> {
-    let name = configuration.name_any();
-    let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
-    let webhooks = webhooks
-        .into_iter()
-        .flatten()
-        .map(|webhook| active(webhook, issued))
-        .collect::<anyhow::Result<Vec<_>>>()
-        .with_context(|| format!("{} {name}", resource.kind))?;
-    let apply = json!({
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        "webhooks": webhooks,
-    });
-    let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    Api::<DynamicObject>::all_with(client.clone(), resource)
-        .patch(&name, &params, &Patch::Apply(apply))
-        .await
-        .with_context(|| format!("cannot change {} {name}", resource.kind))?;
-    Ok(())
-}
-
-/// The part of a webhook that makes it active: what it is sent, and whom it trusts.
-fn active(webhook: &Value, issued: &Issued) -> anyhow::Result<Value> {
-    let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
-    let name = text("/name").unwrap_or_default();
-    let path = text("/clientConfig/service/path")
-        .or_else(|| text("/clientConfig/url"))
-        .unwrap_or_default();
-    let handler = HANDLERS
-        .iter()
-        .find(|handler| path.ends_with(handler.path))
-        .with_context(|| format!("webhook {name}: this version does not serve `{path}`"))?;
-    let old = text("/clientConfig/caBundle").unwrap_or_default();
-    let operations = handler
-        .operations
-        .iter()
-        .map(|operation| operation.as_str());
-    Ok(json!({
-        "name": name,
-        "clientConfig": {"caBundle": STANDARD.encode(ca_bundle(&issued.ca, old)?)},
-        "rules": [{
-            "apiGroups": [handler.group],
-            "apiVersions": ["v1"],
-            "resources": [handler.resource],
-            "operations": operations.collect::<Vec<_>>(),
-            "scope": "Namespaced",
-        }],
-    }))
-}
-
-/// The new CA and the newest of the `old` bundle: servers show the certificate of the old one
-/// until they see the new Secret.
-fn ca_bundle(new: &str, old: &str) -> anyhow::Result<String> {
-    const END: &str = "-----END CERTIFICATE-----\n";
-
-    let old = String::from_utf8(STANDARD.decode(old)?)?;
-    let newest = old
-        .find(END)
-        .and_then(|end| old.get(..end + END.len()))
-        .unwrap_or_default();
-    Ok(if newest == new {
-        new.to_owned()
-    } else {
-        format!("{new}{newest}")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_of_the_old_cas_stays_and_no_more() {
-        let ca = |name: &str| {
-            format!("-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n")
-        };
-        let first = ca_bundle(&ca("a"), "").unwrap();
-        assert_eq!(first, ca("a"));
-        let second = ca_bundle(&ca("b"), &STANDARD.encode(first)).unwrap();
-        assert_eq!(second, ca("b") + &ca("a"));
-        let third = ca_bundle(&ca("c"), &STANDARD.encode(second)).unwrap();
-        assert_eq!(third, ca("c") + &ca("b"));
-    }
 }

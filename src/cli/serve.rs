@@ -124,9 +124,13 @@ impl Serve {
 
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
-        let mut out = std::io::stdout();
-        writeln!(out, "listening on https://{}", admission.local_addr()?)?;
-        writeln!(out, "ops on http://{}", ops.local_addr()?)?;
+        // In one piece: who reads the first line knows the second.
+        let addresses = format!(
+            "listening on https://{}\nops on http://{}\n",
+            admission.local_addr()?,
+            ops.local_addr()?
+        );
+        std::io::stdout().write_all(addresses.as_bytes())?;
 
         crate::serving::run(Server {
             admission,

@@ -17,8 +17,9 @@ use crate::kubernetes::trouble;
 use crate::names::SECRET_READER_ROLE;
 use crate::velero::backup::{self, SCHEDULE_LABEL};
 
-/// Backups read at a time: an hourly schedule has 720 with Velero's default life of 30 days.
-const PAGE: u32 = 1000;
+/// Backups read at a time, each tens of KiB: an hourly schedule has 720 of them with Velero's default
+/// life of 30 days.
+const PAGE: u32 = 100;
 
 /// Answers look-ups from a cluster.
 pub struct Cluster {

@@ -1,0 +1,154 @@
+//! What makes a webhook configuration active: its rules, and the CAs that it trusts.
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::admission::HANDLERS;
+use crate::ca::pem;
+use crate::names;
+
+/// What is to be set in one configuration, and nothing else of it.
+pub(super) struct Plan {
+    /// The configuration.
+    pub(super) name: String,
+    /// It sends requests already.
+    pub(super) is_active_already: bool,
+    webhooks: Vec<Value>,
+}
+
+impl Plan {
+    /// The rules of every webhook in `configuration`, and a caBundle of `cas` and of those before
+    /// that are not expired at `now`, seconds since 1970.
+    pub(super) fn new(
+        configuration: &DynamicObject,
+        cas: &[&str],
+        now: i64,
+    ) -> anyhow::Result<Self> {
+        let name = configuration.name_any();
+        let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
+        let webhooks: Vec<_> = webhooks.into_iter().flatten().collect();
+        Ok(Self {
+            is_active_already: webhooks
+                .iter()
+                .any(|webhook| webhook.get("rules").is_some()),
+            webhooks: webhooks
+                .into_iter()
+                .map(|webhook| active(webhook, cas, now))
+                .collect::<anyhow::Result<_>>()
+                .with_context(|| format!("webhook configuration {name}"))?,
+            name,
+        })
+    }
+
+    /// Sets it.
+    pub(super) async fn apply(
+        &self,
+        client: &Client,
+        resource: &ApiResource,
+    ) -> anyhow::Result<()> {
+        let Self { name, webhooks, .. } = self;
+        let apply = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name},
+            "webhooks": webhooks,
+        });
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        Api::<DynamicObject>::all_with(client.clone(), resource)
+            .patch(name, &params, &Patch::Apply(apply))
+            .await
+            .with_context(|| format!("cannot change {} {name}", resource.kind))?;
+        Ok(())
+    }
+}
+
+/// The part of a webhook that makes it active: what it is sent, and whom it trusts.
+fn active(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
+    let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
+    let name = text("/name").unwrap_or_default();
+    let path = text("/clientConfig/service/path")
+        .or_else(|| text("/clientConfig/url"))
+        .unwrap_or_default();
+    let handler = HANDLERS
+        .iter()
+        .find(|handler| path.ends_with(handler.path))
+        .with_context(|| format!("{name}: this version does not serve `{path}`"))?;
+    let old = STANDARD.decode(text("/clientConfig/caBundle").unwrap_or_default())?;
+    let old = String::from_utf8(old)?;
+    let bundle = ca_bundle(cas.iter().copied().chain([old.as_str()]), now);
+    let operations = handler
+        .operations
+        .iter()
+        .map(|operation| operation.as_str());
+    Ok(json!({
+        "name": name,
+        "clientConfig": {"caBundle": STANDARD.encode(bundle)},
+        "rules": [{
+            "apiGroups": [handler.group],
+            "apiVersions": ["v1"],
+            "resources": [handler.resource],
+            "operations": operations.collect::<Vec<_>>(),
+            "scope": "Namespaced",
+        }],
+    }))
+}
+
+/// The certificates of all `texts` in their order, each once, without those that are expired.
+fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
+    const END: &str = "-----END CERTIFICATE-----\n";
+
+    let mut blocks = Vec::new();
+    for block in texts.flat_map(|text| text.split_inclusive(END)) {
+        let certificates = pem::read(block.as_bytes()).certificates;
+        let valid = certificates
+            .iter()
+            .any(|certificate| certificate.not_after > now);
+        if valid && !blocks.contains(&block) {
+            blocks.push(block);
+        }
+    }
+    blocks.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serving::certificates::issue::issue;
+    use std::time::Duration;
+
+    #[test]
+    fn a_ca_stays_trusted_until_it_expires_and_stands_once() {
+        let ca = |days: u64| {
+            issue(&["x".into()], Duration::from_hours(24 * days))
+                .unwrap()
+                .ca
+        };
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let (new, shown, before) = (ca(2), ca(2), ca(1));
+        let old = format!("{shown}{before}");
+        let texts = || [new.as_str(), &shown, &old].into_iter();
+        assert_eq!(ca_bundle(texts(), now), format!("{new}{shown}{before}"));
+        let tomorrow = now + 24 * 60 * 60 + 60;
+        assert_eq!(ca_bundle(texts(), tomorrow), format!("{new}{shown}"));
+        assert_eq!(ca_bundle(["", &new, ""].into_iter(), now), new);
+    }
+
+    #[test]
+    fn a_path_that_is_not_served_is_refused_before_anything_is_changed() {
+        let configuration: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"name": "of-tomorrow"},
+            "webhooks": [{"name": "new", "clientConfig": {"service": {"path": "/validate/new"}}}],
+        }))
+        .unwrap();
+        let error = Plan::new(&configuration, &[], 0).err().unwrap();
+        let said = format!("{error:#}");
+        assert!(
+            said.contains("of-tomorrow") && said.contains("`/validate/new`"),
+            "{said}"
+        );
+    }
+}
