@@ -201,7 +201,8 @@ fn of_a_schedule(cluster: &Cluster, _: &Installation) -> Result<()> {
     });
     backup(cluster, &namespace, "weekly-4", None, other)?;
     let output = restore(cluster, &namespace, "first", &nightly, None)?;
-    is_admitted(&output, &["[VT108] spec.scheduleName: ", "/nightly-1 "])?;
+    // Of no other backup here a Restore is let through: none has a checksum.
+    is_admitted(&output, &["[VT108] spec.scheduleName: "])?;
 
     backup(cluster, &namespace, "nightly-2", None, run(2, "Completed"))?;
     let output = restore(cluster, &namespace, "second", &nightly, None)?;
