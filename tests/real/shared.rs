@@ -71,15 +71,12 @@ fn start() -> Result<Cluster, String> {
 
 fn install(cluster: &Cluster) -> Result<Installation, String> {
     let install = || {
-        let kubectl = cluster.kubectl();
-        let installation = Installer::new(cluster, binary(), installer::NAMESPACE)?.install()?;
         // For the trials of the real Velero there, whose locations name Secrets.
         let velero = format!(
             r#"{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{VELERO_NAMESPACE}"}}}}"#
         );
-        kubectl.apply(&velero)?;
-        installer::bind(kubectl, VELERO_NAMESPACE)?;
-        anyhow::Ok(installation)
+        cluster.kubectl().apply(&velero)?;
+        Installer::new(cluster, binary(), installer::NAMESPACE)?.install()
     };
     install().map_err(|error| format!("velero-trust was not installed: {error:#}"))
 }

@@ -1,5 +1,6 @@
 //! How a client reaches an API server: address, CA and token, as a kubeconfig or a kube client.
 
+use crate::cli::Cli;
 use crate::https;
 use anyhow::{Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -24,6 +25,14 @@ impl Access {
             token: token.to_owned(),
             ..self.clone()
         }
+    }
+
+    /// The same server as a ServiceAccount that exists, for a day: `make cluster` may be left
+    /// running. `kubectl` is the administrator's.
+    pub fn service_account(&self, kubectl: &Cli, namespace: &str, name: &str) -> Result<Self> {
+        let token = ["create", "token", name, "--duration=24h"];
+        let token = kubectl.ok(&[&token[..], &["-n", namespace]].concat())?;
+        Ok(self.with_token(token.trim()))
     }
 
     /// A kubeconfig, as JSON (which every reader of YAML understands).

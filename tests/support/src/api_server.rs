@@ -99,10 +99,8 @@ impl ApiServer {
 
     /// The access of a ServiceAccount that exists.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Access> {
-        let token = self
-            .kubectl()?
-            .ok(&["create", "token", name, "-n", namespace])?;
-        Ok(self.access.with_token(token.trim()))
+        self.access
+            .service_account(&self.kubectl()?, namespace, name)
     }
 
     /// Sends the API server a signal by its name without `SIG`: `STOP`, `CONT`, `KILL`.

@@ -85,6 +85,11 @@ impl Cluster {
         self.runtime.block_on(future)
     }
 
+    /// The administrator's access.
+    pub fn access(&self) -> &Access {
+        self.api_server.access()
+    }
+
     /// The administrator's kubeconfig file.
     pub fn kubeconfig(&self) -> &Path {
         self.api_server.kubeconfig()

@@ -14,6 +14,7 @@ pub mod controllers;
 pub mod etcd;
 pub mod https;
 pub mod installer;
+pub mod kubelet;
 pub mod minio;
 pub mod pki;
 pub mod pods;
