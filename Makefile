@@ -20,8 +20,8 @@ rig: ## Build the real servers into target/rig (once, about 15 minutes)
 	tests/rig/build
 
 cluster: rig ## Run a real API server, Velero and MinIO with velero-trust on loopback
-	cargo build --quiet
-	cargo run --quiet -p velero-trust-testing --bin cluster
+	cargo build --quiet --workspace
+	$${CARGO_TARGET_DIR:-target}/debug/cluster
 
 bench: ## Measure CPU, memory, size and start (release build)
 	cargo bench --bench perf

@@ -22,6 +22,7 @@ pub mod ports;
 pub mod process;
 pub mod rig;
 pub mod scratch;
+pub mod tour;
 pub mod velero;
 pub mod wait;
 pub mod webhook;

@@ -1,0 +1,169 @@
+//! What a person can try on a cluster with velero-trust, and the answers that must come.
+
+use crate::cli::{Cli, Output};
+use crate::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
+use crate::installer::{self, Installation, Installer};
+use crate::{rig, scratch, wait};
+use anyhow::{Context as _, Result, ensure};
+use json_patch::merge;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The backup that is there from the start.
+const BACKUP: &str = "first";
+
+/// How long Velero may take: it looks at locations every ten seconds.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A cluster with Velero, a location that is available, a backup, and velero-trust.
+#[derive(Debug)]
+pub struct Tour {
+    /// velero-trust itself.
+    pub installation: Installation,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+}
+
+/// One thing to try.
+#[derive(Debug)]
+pub struct Step {
+    /// What it shows.
+    pub title: &'static str,
+    /// What a person types.
+    pub command: String,
+    /// Whether the command succeeds.
+    pub passes: bool,
+    /// What its output says.
+    pub says: &'static str,
+}
+
+impl Tour {
+    /// Sets everything up with `binary` as velero-trust.
+    pub fn start(cluster: &Cluster, binary: &Path) -> Result<Self> {
+        let server = cluster.velero()?;
+        let installation = Installer::new(cluster, binary, installer::NAMESPACE)?.install()?;
+        let minio = cluster.minio()?;
+        let location = |name| minio.location_with_ca(VELERO_NAMESPACE, name, BUCKET);
+        let (mut default, secret) = location("default");
+        merge(&mut default, &json!({"spec": {"default": true}}));
+        cluster.kubectl().apply(&secret.to_string())?;
+        cluster.kubectl().apply(&default.to_string())?;
+
+        let folder = scratch::folder("tour")?;
+        let (absent, _) = location("absent");
+        let mut good = default;
+        // Two locations of one bucket need places of their own in it.
+        let other = json!({"default": false, "objectStorage": {"prefix": "good"}});
+        merge(
+            &mut good,
+            &json!({"metadata": {"name": "good"}, "spec": other}),
+        );
+        fs::write(folder.path().join("absent.json"), pretty(&absent)?)?;
+        fs::write(folder.path().join("good.json"), pretty(&good)?)?;
+        fs::write(folder.path().join("minio.pem"), minio.authority.pem())?;
+
+        wait::poll("the location to be available", PATIENCE, || {
+            let location = ["bsl", "default", "-n", VELERO_NAMESPACE];
+            let location = cluster.kubectl().get(&location)?;
+            let phase = location.pointer("/status/phase").and_then(Value::as_str);
+            ensure!(phase == Some("Available"), "{location}");
+            Ok(())
+        })
+        .with_context(|| server.tail())?;
+        let map = ["create", "configmap", "hello", "--from-literal=who=me"];
+        cluster.kubectl().ok(&map)?;
+        let backup = ["backup", "create", BACKUP, "--wait"];
+        let backup = [&backup[..], &["--include-namespaces", "default"]].concat();
+        cluster.velero_cli()?.ok(&backup)?;
+        Ok(Self {
+            installation,
+            kubeconfig: cluster.kubeconfig().to_owned(),
+            folder,
+        })
+    }
+
+    /// What a shell needs, as commands.
+    pub fn exports(&self) -> Result<String> {
+        let kubectl = rig::binary("kubectl")?;
+        let tools = kubectl.parent().context("kubectl is in no folder")?;
+        Ok(format!(
+            "export KUBECONFIG={}\nexport PATH={}:$PATH\ncd {}",
+            self.kubeconfig.display(),
+            tools.display(),
+            self.folder.path().display()
+        ))
+    }
+
+    /// Runs what a person would type, in a shell that did the [`exports`](Self::exports).
+    pub fn run(&self, step: &Step) -> Result<Output> {
+        let script = format!("set -e\n{}\n{}", self.exports()?, step.command);
+        let shell = Cli::new(PathBuf::from("sh"), None)?;
+        let output = shell.run(&["-c", &script])?;
+        let said = output.stdout.contains(step.says) || output.stderr.contains(step.says);
+        ensure!(
+            (output.code == Some(0)) == step.passes && said,
+            "{}: `{}` should {} and say `{}`, and gave {output:?}",
+            step.title,
+            step.command,
+            if step.passes { "pass" } else { "fail" },
+            step.says
+        );
+        Ok(output)
+    }
+}
+
+/// The things to try, in this order.
+pub fn steps() -> [Step; 5] {
+    let step = |title, passes, says, command: &str| Step {
+        title,
+        command: command.to_owned(),
+        passes,
+        says,
+    };
+    let digest = "$(sha256sum first.tar.gz | cut -c 1-64)";
+    let vouch = format!(
+        "velero backup download {BACKUP} --cacert minio.pem --force -o first.tar.gz
+kubectl -n {VELERO_NAMESPACE} annotate backup {BACKUP} velero-trust.io/checksum=sha256:{digest}
+velero restore create --from-backup {BACKUP} --wait"
+    );
+    let refused = format!("velero restore create --from-backup {BACKUP}");
+    [
+        step(
+            "a location whose CA Secret is absent is refused",
+            false,
+            "[VT001]",
+            "kubectl create -f absent.json",
+        ),
+        step(
+            "its dry run passes with a warning: GitOps tools try it before they store the Secret",
+            true,
+            "Warning: [VT001]",
+            "kubectl create -f absent.json --dry-run=server",
+        ),
+        step(
+            "a good location passes",
+            true,
+            "backupstoragelocation.velero.io/good created",
+            "kubectl create -f good.json",
+        ),
+        step(
+            "a Restore from a backup that nobody vouched for is refused",
+            false,
+            "[VT101]",
+            &refused,
+        ),
+        step(
+            "when somebody vouches for its bytes, it runs",
+            true,
+            "Restore completed with status: Completed",
+            &vouch,
+        ),
+    ]
+}
+
+fn pretty(object: &Value) -> Result<String> {
+    Ok(serde_json::to_string_pretty(object)?)
+}
