@@ -24,6 +24,7 @@ mod pods;
 mod processes;
 mod restores;
 mod shared;
+mod story;
 mod trouble;
 mod words;
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         vec![pem()],
         pods::trials(&shared),
         restores::trials(&shared),
+        story::trials(),
         trouble::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

@@ -1,0 +1,146 @@
+//! Stories: the whole life of a backup with every webhook on, and the same cluster while we are
+//! down. Each has a cluster of its own, because the webhook configurations are cluster-wide.
+
+mod down;
+mod life;
+
+use crate::shared::{alone, binary};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use std::time::Duration;
+use velero_trust_testing::cli::Output;
+use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installer::{self, Installation, Installer};
+use velero_trust_testing::kubelet::Injected;
+use velero_trust_testing::tour::{Tour, steps};
+use velero_trust_testing::wait;
+
+/// Longer than Velero's slowest loop, of one minute.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        alone("story::the_whole_life_of_a_backup", life::story),
+        alone(
+            "story::nothing_of_velero_fails_while_we_are_down",
+            down::story,
+        ),
+        alone("story::what_make_cluster_proposes_works", tour),
+    ]
+}
+
+/// Each thing that `make cluster` proposes gives the answer that it promises.
+fn tour() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let tour = Tour::start(&cluster, binary())?;
+    for step in steps() {
+        tour.run(&step)
+            .with_context(|| tour.installation.webhook.log())?;
+    }
+    Ok(())
+}
+
+/// velero-trust, installed as README says.
+fn install(cluster: &Cluster) -> Result<Installation> {
+    Installer::new(cluster, binary(), installer::NAMESPACE)?.install()
+}
+
+/// One object of Velero's namespace.
+fn get(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
+    cluster.kubectl().get(&[kind, name, "-n", VELERO_NAMESPACE])
+}
+
+/// What is at `pointer`; null when nothing is.
+fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
+    object.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// Waits until `status.phase` of an object is `phase`, and gives the object.
+fn wait_for_phase(cluster: &Cluster, kind: &str, name: &str, phase: &str) -> Result<Value> {
+    wait::poll(&format!("{kind} {name} to be {phase}"), PATIENCE, || {
+        let object = get(cluster, kind, name)?;
+        let status = object.pointer("/status").context("it has no status")?;
+        let seen = status.pointer("/phase").and_then(Value::as_str);
+        ensure!(seen == Some(phase), "{status}");
+        Ok(object)
+    })
+}
+
+/// Runs the velero command of a person.
+fn velero(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+    cluster.velero_cli()?.run(arguments)
+}
+
+/// Fails unless the command did not succeed and said all of `words`.
+fn ensure_refused(what: &str, output: &Output, words: &[&str]) -> Result<()> {
+    ensure!(output.code != Some(0), "{what} passed: {output:?}");
+    for word in words {
+        ensure!(
+            output.stderr.contains(word),
+            "{what} was refused, but not with `{word}`: {}",
+            output.stderr
+        );
+    }
+    Ok(())
+}
+
+/// Fails unless the command succeeded.
+fn ensure_passed(what: &str, output: &Output) -> Result<()> {
+    ensure!(output.code == Some(0), "{what} failed: {output:?}");
+    Ok(())
+}
+
+/// A Restore of `backup`.
+fn restore(name: &str, backup: &str) -> String {
+    json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Restore",
+        "metadata": {"name": name, "namespace": VELERO_NAMESPACE},
+        "spec": {"backupName": backup},
+    })
+    .to_string()
+}
+
+/// What admission gave the newest Pod of Velero's server besides what its Deployment says.
+fn injected_into_server(cluster: &Cluster) -> Result<Injected> {
+    let kubectl = cluster.kubectl();
+    let deployment = get(cluster, "deployment", "velero")?;
+    let template = deployment.pointer("/spec/template/spec");
+    let template: PodSpec = serde_json::from_value(template.context("no template")?.clone())?;
+    let pods = kubectl.get(&["pods", "-n", VELERO_NAMESPACE, "-l", "deploy=velero"])?;
+    let pods = pods.pointer("/items").context("no list")?.clone();
+    let pods: Vec<Pod> = serde_json::from_value(pods)?;
+    let newest = pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .max_by_key(|pod| pod.metadata.creation_timestamp.clone().map(|time| time.0))
+        .context("no Pod of the server")?;
+    Injected::of(kubectl, newest, &template, "velero")
+}
+
+/// Waits for a Pod of Velero's server with exactly what our injection promises.
+fn wait_for_injection(cluster: &Cluster) -> Result<Injected> {
+    wait::poll("a server Pod with the bundle", PATIENCE, || {
+        let injected = injected_into_server(cluster)?;
+        let variables: Vec<_> = injected
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        ensure!(
+            variables
+                == [
+                    ("AWS_CA_BUNDLE", "/certs/ca-bundle.crt"),
+                    ("SSL_CERT_DIR", "/certs:/etc/ssl/certs:/etc/pki/tls/certs"),
+                ],
+            "the Pod was given {variables:?}"
+        );
+        ensure!(
+            injected.mounts.contains_key("/certs"),
+            "no ConfigMap is mounted at /certs: {injected:?}"
+        );
+        Ok(injected)
+    })
+}

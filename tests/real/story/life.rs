@@ -1,0 +1,192 @@
+//! From `velero install` to a restore, with MinIO behind a CA that only our bundle holds.
+
+use super::{
+    at, ensure_passed, ensure_refused, get, injected_into_server, install, restore, velero,
+    wait_for_injection, wait_for_phase,
+};
+use anyhow::{Context as _, Result, ensure};
+use json_patch::merge;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installer::Installation;
+use velero_trust_testing::{scratch, wait};
+
+/// The namespace that is backed up, lost and restored.
+const SHOP: &str = "shop";
+
+pub(super) fn story() -> Result<()> {
+    let cluster = Cluster::start()?;
+    cluster.install_velero(VELERO_NAMESPACE, &[])?;
+    let installation = install(&cluster)?;
+    whole_life(&cluster, &installation)
+        .with_context(|| format!("our log:\n{}", installation.webhook.log()))
+}
+
+fn whole_life(cluster: &Cluster, installation: &Installation) -> Result<()> {
+    name_the_ca_by_annotation(cluster)?;
+    make_pods_again(cluster)?;
+    without_us_the_store_is_not_trusted(cluster)?;
+
+    let injected = wait_for_injection(cluster)?;
+    let environment: Vec<_> = injected
+        .environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let server = cluster.start_velero(VELERO_NAMESPACE, &environment)?;
+    wait_for_phase(cluster, "bsl", "default", "Available").with_context(|| server.tail())?;
+
+    fill_shop(cluster)?;
+    let arguments = [
+        "backup",
+        "create",
+        "first",
+        "--include-namespaces",
+        SHOP,
+        "--wait",
+    ];
+    ensure_passed("the backup", &velero(cluster, &arguments)?)?;
+    wait_for_phase(cluster, "backup", "first", "Completed").with_context(|| server.tail())?;
+
+    installation.renew_certificate()?;
+    let refused = velero(
+        cluster,
+        &["restore", "create", "early", "--from-backup", "first"],
+    )?;
+    let reason = ["[VT101]", "velero-trust.io/checksum=sha256:"];
+    ensure_refused("a Restore that nobody vouched for", &refused, &reason)?;
+    vouch_for(cluster, "first")?;
+
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["delete", "namespace", SHOP, "--timeout=60s"])?;
+    let admitted = kubectl.create(&restore("vouched", "first"))?;
+    ensure_passed("the Restore that was vouched for", &admitted)?;
+    ensure!(
+        admitted.stderr.contains("Warning: [VT108]"),
+        "it was not said that the bytes were not compared: {}",
+        admitted.stderr
+    );
+    wait_for_phase(cluster, "restore", "vouched", "Completed").with_context(|| server.tail())?;
+    shop_is_back(cluster)
+}
+
+/// The location says nothing of a CA in its spec, as with Velero before 1.18.
+fn name_the_ca_by_annotation(cluster: &Cluster) -> Result<()> {
+    let minio = cluster.minio()?;
+    let kubectl = cluster.kubectl();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "store-ca", "namespace": VELERO_NAMESPACE},
+        "stringData": {"root.pem": minio.authority.pem()},
+    });
+    let mut location = minio.location(VELERO_NAMESPACE, "default", BUCKET);
+    let by_annotation = json!({"velero-trust.io/ca-secret": "store-ca/root.pem"});
+    let more = json!({
+        "metadata": {"annotations": by_annotation},
+        "spec": {"default": true, "validationFrequency": "1s"},
+    });
+    merge(&mut location, &more);
+
+    let refused = kubectl.create(&location.to_string())?;
+    ensure_refused("a location whose Secret is absent", &refused, &["[VT001]"])?;
+    kubectl.apply(&secret.to_string())?;
+    ensure_passed("the location", &kubectl.create(&location.to_string())?)?;
+    wait::poll("the CA in the bundle", Duration::from_secs(10), || {
+        let bundle = get(cluster, "configmap", "velero-trust-ca")?;
+        let text = bundle
+            .pointer("/data/ca-bundle.crt")
+            .and_then(Value::as_str);
+        let text = text.context("the ConfigMap has no ca-bundle.crt")?;
+        ensure!(
+            text.contains(minio.authority.pem().trim()),
+            "it holds {} other certificates",
+            text.matches("BEGIN").count()
+        );
+        Ok(())
+    })
+}
+
+/// Pods that were there before us have nothing of ours until they are made again, as README says.
+fn make_pods_again(cluster: &Cluster) -> Result<()> {
+    let before = injected_into_server(cluster)?;
+    ensure!(
+        before.variables.is_empty() && before.mounts.is_empty(),
+        "a Pod from before the installation has {before:?}"
+    );
+    let workloads = ["deployment/velero", "daemonset/node-agent"];
+    let restart = ["-n", VELERO_NAMESPACE, "rollout", "restart"];
+    cluster.kubectl().ok(&[&restart[..], &workloads].concat())?;
+    Ok(())
+}
+
+/// The same server, the same location: what is green below is green because of our variables.
+fn without_us_the_store_is_not_trusted(cluster: &Cluster) -> Result<()> {
+    let server = cluster.start_velero(VELERO_NAMESPACE, &[])?;
+    let location = wait_for_phase(cluster, "bsl", "default", "Unavailable");
+    let location = location.with_context(|| server.tail())?;
+    let status = at(&location, "/status").to_string();
+    ensure!(
+        status.contains("x509: certificate signed by unknown authority"),
+        "it is unavailable for another reason: {status}"
+    );
+    Ok(())
+}
+
+fn fill_shop(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["create", "namespace", SHOP])?;
+    let in_shop = ["-n", SHOP, "create"];
+    let map = ["configmap", "prices", "--from-literal=apple=3"];
+    kubectl.ok(&[&in_shop[..], &map].concat())?;
+    let secret = ["secret", "generic", "safe", "--from-literal=code=0815"];
+    kubectl.ok(&[&in_shop[..], &secret].concat())?;
+    Ok(())
+}
+
+fn shop_is_back(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let prices = kubectl.get(&["configmap", "prices", "-n", SHOP])?;
+    ensure!(*at(&prices, "/data") == json!({"apple": "3"}), "{prices}");
+    let safe = kubectl.get(&["secret", "safe", "-n", SHOP])?;
+    // The base64 of 0815.
+    ensure!(
+        *at(&safe, "/data") == json!({"code": "MDgxNQ=="}),
+        "{}",
+        at(&safe, "/metadata")
+    );
+    Ok(())
+}
+
+/// Does what README tells a person to do: hashes the tarball that is in the bucket, and annotates.
+fn vouch_for(cluster: &Cluster, backup: &str) -> Result<()> {
+    let folder = scratch::folder("download")?;
+    let file = |name| folder.path().join(name).display().to_string();
+    let (tarball, ca) = (file("backup.tar.gz"), file("ca.crt"));
+    fs::write(&ca, cluster.minio()?.authority.pem())?;
+    let arguments = [
+        "backup", "download", backup, "--cacert", &ca, "-o", &tarball,
+    ];
+    ensure_passed("the download", &velero(cluster, &arguments)?)?;
+
+    let bytes = fs::read(&tarball)?;
+    ensure!(bytes.starts_with(&[0x1f, 0x8b]), "the tarball is not gzip");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    let mut checksum = "velero-trust.io/checksum=sha256:".to_owned();
+    for byte in digest.as_ref() {
+        write!(checksum, "{byte:02x}")?;
+    }
+    let annotate = [
+        "-n",
+        VELERO_NAMESPACE,
+        "annotate",
+        "backup",
+        backup,
+        &checksum,
+    ];
+    cluster.kubectl().ok(&annotate)?;
+    Ok(())
+}
