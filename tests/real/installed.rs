@@ -106,7 +106,7 @@ fn active_only_when_answered() -> Result<()> {
 
     // That run wrote a Secret before it failed, and servers will show what is in it.
     drop(webhook);
-    let webhook = installer.serve()?;
+    let webhook = installer.serve(&[])?;
     installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
     Ok(())
 }
