@@ -1,5 +1,6 @@
 //! CA trust: what a CA bundle is, where a BSL's CA comes from, and how it reaches a Pod.
 
+mod base64;
 pub mod bundle;
 pub mod certificate;
 pub mod inject;

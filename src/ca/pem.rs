@@ -9,10 +9,7 @@ mod fault;
 mod scan;
 mod shape;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
+use super::base64;
 use super::certificate::Certificate;
 
 pub use fault::{Fault, Kind};
@@ -25,14 +22,6 @@ pub struct Contents {
     /// All that is wrong, in the order of the lines.
     pub faults: Vec<Fault>,
 }
-
-/// Base64 as Go's `base64.StdEncoding`: padded, and with any bits after the last byte.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
 
 /// Reads a bundle.
 pub fn read(bytes: &[u8]) -> Contents {
@@ -56,16 +45,16 @@ pub fn has_private_key(bytes: &[u8]) -> bool {
 }
 
 fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {
-    let base64: Vec<u8> = block
+    let text: Vec<u8> = block
         .body
         .iter()
         .copied()
         .filter(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
         .collect();
-    if base64.is_empty() {
+    if text.is_empty() {
         return Err(Kind::EmptyBlock);
     }
-    let der = BASE64.decode(base64).map_err(|_| Kind::NotBase64)?;
+    let der = base64::decode(&text).ok_or(Kind::NotBase64)?;
     Certificate::parse(der).map_err(Kind::NotCertificate)
 }
 

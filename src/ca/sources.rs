@@ -3,12 +3,11 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use super::base64;
 use crate::decision::{Facts, FieldPath, Key, Stop};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::{Bsl, ObjectStorage, SecretKeySelector};
+use crate::velero::naming::{is_key, is_name};
 use crate::velero::text::or_empty;
 
 /// Most bytes of one bundle: what a Secret or a ConfigMap can hold.
@@ -133,9 +132,10 @@ impl Source<'_> {
         Ok(match &self.origin {
             Origin::Unusable(why) => Content::Unusable(*why),
             Origin::Pem(pem) => Content::Bytes(Cow::Borrowed(pem.as_bytes())),
-            Origin::Base64(base64) => STANDARD.decode(base64).map_or(Content::NotBase64, |bytes| {
-                Content::Bytes(Cow::Owned(bytes))
-            }),
+            Origin::Base64(text) => base64::decode(text.as_bytes())
+                .map_or(Content::NotBase64, |bytes| {
+                    Content::Bytes(Cow::Owned(bytes))
+                }),
             Origin::Secret(Reference { secret, key }) => match facts.secret(secret)? {
                 None => Content::NoSecret,
                 Some(secret) => secret.data.get(key).map_or(Content::NoKey, |bytes| {
@@ -188,26 +188,6 @@ pub fn reference<'b>(namespace: &str, name: &str, key: &str) -> Origin<'b> {
     Origin::Unusable(bad)
 }
 
-/// A DNS subdomain, as all names of Secrets are.
-fn is_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_inner =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(is_inner)
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
-fn is_key(key: &str) -> bool {
-    key.len() <= 253
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +222,20 @@ mod tests {
         let empty =
             r#"{"spec":{"config":{"caCert":""},"objectStorage":{"caCert":"","caCertRef":null}}}"#;
         assert_eq!(origins(empty), [""; 0]);
+    }
+
+    #[test]
+    fn reads_inline_base64_as_velero_does() {
+        let source = |text| Source {
+            path: ca_cert(),
+            origin: Origin::Base64(text),
+        };
+        let facts = Facts::default();
+        for text in ["YQ==", "YR==", "YQ\r\n==\n"] {
+            let bytes = Content::Bytes(Cow::Borrowed(b"a"));
+            assert_eq!(source(text).content(&facts), Ok(bytes), "{text:?}");
+        }
+        assert_eq!(source("YQ").content(&facts), Ok(Content::NotBase64));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod backup;
 pub mod bsl;
 mod lenient;
 pub mod metadata;
+pub mod naming;
 pub mod pod;
 pub mod pod_kind;
 pub mod restore;

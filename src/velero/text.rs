@@ -32,6 +32,18 @@ impl PartialEq<&str> for Text<'_> {
     }
 }
 
+/// Longest text of a user that a message repeats.
+const SHOWN: usize = 60;
+
+/// A user's text as it may stand in a message: short, in one line.
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(SHOWN + 1).collect();
+    if shown.chars().count() > SHOWN {
+        shown = shown.chars().take(SHOWN - 1).chain(['…']).collect();
+    }
+    shown
+}
+
 /// The text, or the empty string where there is none.
 pub fn or_empty<'b>(text: Option<&'b Text<'_>>) -> &'b str {
     text.map_or("", |text| text)

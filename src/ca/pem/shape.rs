@@ -1,10 +1,8 @@
 //! What bytes without any PEM block are instead.
 
-use base64::Engine as _;
-
-use super::BASE64;
 use super::fault::{Fault, Kind};
 use super::scan::{find, is_private};
+use crate::ca::base64;
 use crate::ca::certificate::Certificate;
 
 /// Bytes that are looked at when a whole file is guessed: enough for what people confuse with PEM.
@@ -57,16 +55,16 @@ fn is_utf16(head: &[u8]) -> bool {
 
 /// What `bytes` are the base64 of.
 fn unwrapped(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut base64 = Vec::new();
+    let mut text = Vec::new();
     for byte in bytes.iter().filter(|byte| !byte.is_ascii_whitespace()) {
         // Most inputs that are not base64 are found out by their first bytes.
         if !byte.is_ascii_alphanumeric() && !b"+/=".contains(byte) {
             return None;
         }
-        base64.push(*byte);
+        text.push(*byte);
     }
-    if base64.is_empty() {
+    if text.is_empty() {
         return None;
     }
-    BASE64.decode(base64).ok()
+    base64::decode(&text)
 }

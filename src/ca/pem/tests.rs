@@ -1,6 +1,7 @@
 //! The inputs that people really store, and what is said of each.
 
-use base64::engine::general_purpose::STANDARD as PLAIN;
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::STANDARD as PLAIN;
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519};
 
 use super::*;

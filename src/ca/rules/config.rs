@@ -1,9 +1,9 @@
 //! The plugin's settings: those that undo a CA, and those that the plugin refuses.
 
-use super::place::shown;
 use super::tally::Tally;
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
+use crate::velero::text::shown;
 
 pub(super) static RULES: [&Rule; 5] = [
     &SKIPS_VERIFICATION,
@@ -17,7 +17,8 @@ static SKIPS_VERIFICATION: Rule = Rule {
     id: "VT030",
     title: "insecureSkipTLSVerify is on",
     about: "Whoever is between Velero and the store reads and replaces backups, and no CA \
-            matters. Name the CA and remove this key.",
+            matters. The aws plugin, kopia and restic take `1`, `t`, `T`, `TRUE`, `true` and \
+            `True` for on. Name the CA and remove this key.",
     severity: Severity::Warn,
     code: Code::Invalid,
     fixed: false,
@@ -25,9 +26,10 @@ static SKIPS_VERIFICATION: Rule = Rule {
 
 static WRONG_SKIP: Rule = Rule {
     id: "VT031",
-    title: "insecureSkipTLSVerify without effect",
-    about: "The key is case-sensitive, its value is `true` in lower case, and only the aws \
-            provider knows it.",
+    title: "wrong insecureSkipTLSVerify",
+    about: "Only the aws provider knows the key, and in exactly these letters. Its value is one \
+            that Go's strconv.ParseBool takes, such as `true`: the aws plugin refuses any other, \
+            and Velero marks the BSL Unavailable.",
     severity: Severity::Warn,
     code: Code::Invalid,
     fixed: false,
@@ -63,6 +65,13 @@ static CONFIG_CA: Rule = Rule {
 };
 
 const SKIP: &str = "insecureSkipTLSVerify";
+
+/// What Go's `strconv.ParseBool` takes for true. The aws plugin (`object_store.go`), restic
+/// (`pkg/restic/common.go`) and kopia (`optionalHaveBool`) all read the value with it.
+const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
+
+/// What it takes for false.
+const FALSE: [&str; 6] = ["0", "f", "F", "FALSE", "false", "False"];
 
 /// Keys that Velero itself adds for every provider.
 const COMMON: [&str; 3] = ["bucket", "caCert", "prefix"];
@@ -148,12 +157,11 @@ fn skip(bsl: &Bsl<'_>, report: &mut Report) {
                 shown(bsl.provider())
             );
             find(&WRONG_SKIP, message, remove);
-        } else if **value == *"true" {
+        } else if TRUE.contains(&&**value) {
             let message = "TLS certificates of the store are not verified".to_owned();
             find(&SKIPS_VERIFICATION, message, remove);
-        } else if !["", "false"].contains(&&**value) {
-            // The plugin reads it as Go reads a bool; restic and kopia compare with "true".
-            let message = "the value is neither `true` nor `false`".to_owned();
+        } else if !value.is_empty() && !FALSE.contains(&&**value) {
+            let message = "the value is no bool, and the aws plugin refuses it".to_owned();
             find(&WRONG_SKIP, message, remove);
         }
     }

@@ -6,9 +6,6 @@ use super::Location;
 use crate::ca::sources::{Origin, Reference, Source};
 use crate::decision::{FieldPath, Finding, Rule};
 
-/// Longest text of a user that a message repeats.
-const SHOWN: usize = 60;
-
 /// A source, and how to speak of it.
 #[derive(Clone, Debug)]
 pub(super) struct Place<'s> {
@@ -47,9 +44,11 @@ impl<'s> Place<'s> {
     /// What to do to put another bundle here.
     pub(super) fn replace(&self) -> String {
         match self.reference {
-            Some(reference) => format!(
-                "replace it: `{} --dry-run=client -o yaml | kubectl apply -f -`",
-                self.create(reference)
+            // A patch: `kubectl apply` would take other keys away, such as the credentials.
+            Some(Reference { secret, key }) => format!(
+                "replace it: `kubectl -n {} patch secret {} -p \
+                 \"{{\\\"data\\\":{{\\\"{key}\\\":\\\"$(base64 -w0 ca.pem)\\\"}}}}\"`",
+                secret.namespace, secret.name
             ),
             None if self.is_base64 => {
                 format!("put the output of `base64 -w0 ca.pem` into {}", self.path)
@@ -75,13 +74,4 @@ impl fmt::Display for Place<'_> {
             None => Ok(()),
         }
     }
-}
-
-/// A user's text as it may stand in a message: short, in one line.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text.escape_debug().take(SHOWN + 1).collect();
-    if shown.chars().count() > SHOWN {
-        shown = shown.chars().take(SHOWN - 1).chain(['…']).collect();
-    }
-    shown
 }

@@ -1,10 +1,10 @@
 //! References to Secrets: what they name has to be there.
 
 use super::Location;
-use super::place::{Place, shown};
+use super::place::Place;
 use crate::ca::sources::{self, BadReference, Origin, Reference};
 use crate::decision::{Code, Facts, FieldPath, Finding, Report, Rule, Severity, Stop};
-use crate::velero::text::or_empty;
+use crate::velero::text::{or_empty, shown};
 
 pub(super) static RULES: [&Rule; 7] = [
     &NO_SECRET,
