@@ -30,16 +30,16 @@ pub struct RestoreSpec<'a> {
     pub schedule_name: Option<Text<'a>>,
 }
 
-/// The Backup that Velero takes for a Restore by schedule: of those whose phase is exactly
-/// `Completed`, the one that started last (`pkg/controller/restore_controller.go`,
-/// `mostRecentCompletedBackup`). One that never started counts as the oldest.
-pub fn newest_completed(backups: &[Backup]) -> Option<&Backup> {
-    // Velero takes the first of equals; `max_by_key` would take the last.
-    backups
-        .iter()
-        .filter(|backup| backup.phase == "Completed")
-        .rev()
-        .max_by_key(|backup| backup.started.unwrap_or(i64::MIN))
+/// The Backups of which Velero takes one for a Restore by schedule: of those whose phase is exactly
+/// `Completed`, all that started last (`pkg/controller/restore_controller.go`,
+/// `mostRecentCompletedBackup`). Its sort is not stable, so among those of the same second it may
+/// take any. One that never started counts as the oldest.
+pub fn newest_completed(backups: &[Backup]) -> Vec<&Backup> {
+    let completed = || backups.iter().filter(|backup| backup.phase == "Completed");
+    let newest = completed().map(|backup| backup.started).max();
+    completed()
+        .filter(|backup| Some(backup.started) == newest)
+        .collect()
 }
 
 #[cfg(test)]
@@ -56,15 +56,22 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_completed_backup_that_started_last() {
+    fn takes_the_completed_backups_that_started_last() {
         let backups = [
             backup("never-started", "Completed", None),
             backup("old", "Completed", Some(1)),
             backup("new", "Completed", Some(2)),
+            backup("of-the-same-second", "Completed", Some(2)),
             backup("newer-but-partial", "PartiallyFailed", Some(3)),
         ];
-        assert_eq!(newest_completed(&backups).unwrap().name, "new");
-        assert_eq!(newest_completed(&backups[3..]), None);
-        assert_eq!(newest_completed(&[]), None);
+        let newest = |backups| {
+            let newest = newest_completed(backups).into_iter();
+            newest
+                .map(|backup| backup.name.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(newest(&backups), ["new", "of-the-same-second"]);
+        assert_eq!(newest(&backups[..1]), ["never-started"]);
+        assert!(newest(&backups[4..]).is_empty() && newest(&[]).is_empty());
     }
 }

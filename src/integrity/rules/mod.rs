@@ -1,13 +1,14 @@
 //! The rules for Restores, one file a theme.
 
 mod checksum;
+mod named;
 
 use crate::decision::{Facts, Finding, Report, RestoresMode, Rule};
 use crate::velero::restore::Restore;
 
 /// All rules of this folder.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    checksum::RULES.iter().copied()
+    checksum::RULES.into_iter().chain(named::RULES)
 }
 
 /// Runs every check over a Restore that is about to be created in `namespace`.
@@ -16,10 +17,19 @@ pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: Restor
     if mode == RestoresMode::Off {
         return report;
     }
-    let result = checksum::check(namespace, restore, facts, &mut report);
-    report.take(result);
+    match named::backups(namespace, restore, facts, &mut report) {
+        Ok(backups) => checksum::check(namespace, restore, &backups, &mut report),
+        stop => report.take(stop.map(drop)),
+    }
     if mode == RestoresMode::Warn {
         report.findings = report.findings.into_iter().map(Finding::softened).collect();
+        // Whoever only warns does not want to wait for what he cannot read either.
+        for (lookup, reason) in report.unknowns.drain(..) {
+            let why = reason.message;
+            report
+                .notes
+                .push(format!("{lookup} could not be checked: {why}"));
+        }
     }
     report
 }

@@ -1,0 +1,124 @@
+//! Which Backups a Restore may take.
+
+use crate::decision::{Backup, Code, Facts, FieldPath, Finding, Key, Report, Rule, Severity, Stop};
+use crate::velero::naming::{is_label_value, is_name};
+use crate::velero::restore::{Restore, newest_completed};
+use crate::velero::text::{or_empty, shown};
+
+pub(super) static RULES: [&Rule; 4] = [&NO_BACKUP, &NAMES_NONE, &NAMES_BOTH, &NO_COMPLETED];
+
+static NO_BACKUP: Rule = Rule {
+    id: "VT103",
+    title: "backup does not exist",
+    about: "Velero would fail the Restore; a backup that was just uploaded appears with Velero's \
+            next sync.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NAMES_NONE: Rule = Rule {
+    id: "VT105",
+    title: "Restore names no backup",
+    about: "A Restore names either a backup or a schedule.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NAMES_BOTH: Rule = Rule {
+    id: "VT106",
+    title: "Restore names a backup and a schedule",
+    about: "A Restore names either a backup or a schedule; Velero fails one that names both.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+static NO_COMPLETED: Rule = Rule {
+    id: "VT107",
+    title: "schedule without a completed backup",
+    about: "Velero restores a schedule's newest backup whose phase is exactly `Completed`, and \
+            there is none. A partially failed one has to be named by `backupName`.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+/// The Backups of which Velero would take one: the one that is named, or a schedule's newest. None
+/// with a finding that says why.
+pub(super) fn backups<'a>(
+    namespace: &str,
+    restore: &Restore<'_>,
+    facts: &'a Facts,
+    report: &mut Report,
+) -> Result<Vec<&'a Backup>, Stop> {
+    let backup = or_empty(restore.spec.backup_name.as_ref());
+    let schedule = or_empty(restore.spec.schedule_name.as_ref());
+    let mut find = |rule, path, message: String, fix: &str| {
+        let subject = format!("{} {}", shown(backup), shown(schedule));
+        report.find(Finding::new(rule, path, subject, message, fix));
+        Ok(Vec::new())
+    };
+    match (backup, schedule) {
+        ("", "") => find(
+            &NAMES_NONE,
+            FieldPath::of(&["spec"]),
+            "the Restore names neither a backup nor a schedule".to_owned(),
+            "set either spec.backupName or spec.scheduleName",
+        ),
+        (backup, "") => {
+            let list = format!("`velero -n {namespace} backup get` lists those there are");
+            if !is_name(backup) {
+                let message = format!("no Backup can be called `{}`", shown(backup));
+                return find(&NO_BACKUP, path(restore), message, &list);
+            }
+            let key = Key::new(namespace, backup);
+            match facts.backup(&key)? {
+                Some(backup) => Ok(vec![backup]),
+                None => {
+                    let message = format!("Backup {key} does not exist");
+                    find(&NO_BACKUP, path(restore), message, &list)
+                }
+            }
+        }
+        ("", schedule) => {
+            if !is_label_value(schedule) {
+                let message = format!(
+                    "no Backup can be of a Schedule called `{}`",
+                    shown(schedule)
+                );
+                let fix = "name a Schedule, or a backup by spec.backupName";
+                return find(&NO_COMPLETED, path(restore), message, fix);
+            }
+            let all = facts.backups_of_schedule(namespace, schedule)?;
+            let newest = newest_completed(all.unwrap_or_default());
+            if newest.is_empty() {
+                let message = format!("Schedule {namespace}/{schedule} has no completed backup");
+                return find(
+                    &NO_COMPLETED,
+                    path(restore),
+                    message,
+                    "wait for one, or name a backup by spec.backupName",
+                );
+            }
+            Ok(newest)
+        }
+        (_, _) => find(
+            &NAMES_BOTH,
+            FieldPath::of(&["spec"]),
+            "the Restore names both a backup and a schedule".to_owned(),
+            "remove spec.backupName or spec.scheduleName",
+        ),
+    }
+}
+
+/// The path to what says which backup is meant.
+pub(super) fn path(restore: &Restore<'_>) -> FieldPath {
+    let field = if or_empty(restore.spec.backup_name.as_ref()).is_empty() {
+        "scheduleName"
+    } else {
+        "backupName"
+    };
+    FieldPath::of(&["spec", field])
+}
