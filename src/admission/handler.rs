@@ -5,7 +5,8 @@ use super::answer::Answer;
 use super::request::{Operation, Request};
 use super::subject::{Subject, Unreadable};
 use super::{locations, pods, restores};
-use crate::decision::{Code, FieldPath, Finding, Judged, Policy, Report, Rule, Severity};
+use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
+use crate::velero::text::shown;
 
 /// One path of the webhook.
 #[derive(Debug)]
@@ -61,8 +62,8 @@ pub fn all_rules() -> Vec<&'static Rule> {
 pub enum Opened<'a> {
     /// There is something to decide.
     Subject(Box<dyn Subject + 'a>),
-    /// It is answered already.
-    Answered(Answer),
+    /// The object cannot be read, and that is all there is to say.
+    Unreadable(Report),
     /// It is of a kind or an operation that is not ours; it is allowed and counted.
     Foreign(Answer),
 }
@@ -79,12 +80,12 @@ impl Handler {
         }
         match (self.read)(request) {
             Ok(subject) => Opened::Subject(subject),
-            Err(unreadable) => Opened::Answered(self.unreadable(request, &unreadable)),
+            Err(unreadable) => Opened::Unreadable(self.unreadable(request, &unreadable)),
         }
     }
 
-    fn unreadable(&self, request: &Request<'_>, unreadable: &Unreadable) -> Answer {
-        let message = format!("the {} cannot be read: {unreadable}", request.kind);
+    fn unreadable(&self, request: &Request<'_>, unreadable: &Unreadable) -> Report {
+        let message = format!("the {} cannot be read: {unreadable}", shown(request.kind));
         let finding = Finding::new(
             &UNREADABLE,
             FieldPath::default().field("object"),
@@ -97,11 +98,9 @@ impl Handler {
         } else {
             finding
         };
-        let report = Report {
+        Report {
             findings: vec![finding],
             ..Report::default()
-        };
-        let judged = Judged::weigh(&report, &Policy::default());
-        Answer::of(request, self.mode, &judged, &report)
+        }
     }
 }

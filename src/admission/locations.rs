@@ -4,7 +4,7 @@ use super::handler::{Handler, Mode};
 use super::request::{Operation, Request};
 use super::subject::{Subject, Unreadable};
 use crate::ca::rules::{self, Location};
-use crate::decision::{Context, Facts, Judged, Report, Severity, Stop, Verdict};
+use crate::decision::{Context, Facts, Judged, Report, Verdict};
 use crate::velero::bsl::Bsl;
 
 /// Validates BackupStorageLocations.
@@ -44,59 +44,38 @@ struct Review<'a> {
 }
 
 impl Review<'_> {
-    fn judge(&self, bsl: &Bsl<'_>, old: Option<&Bsl<'_>>, facts: &Facts, now: i64) -> Report {
-        let Self {
-            namespace, dry_run, ..
-        } = *self;
-        rules::judge(
-            &Location {
-                namespace,
-                dry_run,
-                bsl,
-                old,
-                now,
-            },
-            facts,
-        )
+    const fn location<'b>(
+        &'b self,
+        bsl: &'b Bsl<'b>,
+        old: Option<&'b Bsl<'b>>,
+        now: i64,
+    ) -> Location<'b> {
+        Location {
+            namespace: self.namespace,
+            dry_run: self.dry_run,
+            bsl,
+            old,
+            now,
+        }
     }
 }
 
 impl Subject for Review<'_> {
-    fn decide(&self, facts: &Facts, context: Context<'_>) -> Report {
+    fn decide(&self, facts: &Facts, Context { policy, now }: Context<'_>) -> Report {
+        let new = self.location(&self.new, self.old.as_ref(), now);
         let Some(old) = &self.old else {
-            return self.judge(&self.new, None, facts, context.now);
+            return rules::judge(&new, facts);
         };
         // Velero writes status, `default` and `accessMode` into the same object.
         if rules::is_same_location(&self.new, old) {
             return Report::default();
         }
-        let mut report = self.judge(&self.new, Some(old), facts, context.now);
-        let judged = Judged::weigh(&report, context.policy);
-        if judged.verdict == Verdict::Deny {
-            // What was wrong before may stay wrong: otherwise a bad object could not be made
-            // better step by step.
-            let before = self.judge(old, None, facts, context.now);
-            // While the old object cannot be judged, no denial is sure: it becomes a retry.
-            let unsure = !before.unknowns.is_empty();
-            for finding in &mut report.findings {
-                let denies = context.policy.severity(finding) == Severity::Deny;
-                let known = || {
-                    before
-                        .findings
-                        .iter()
-                        .any(|known| known.is_same_problem(finding))
-                };
-                if denies && (unsure || known()) {
-                    *finding = finding.clone().softened();
-                }
-            }
-            for need in before.needs {
-                report.take(Err(Stop::Need(need)));
-            }
-            for (lookup, reason) in before.unknowns {
-                report.take(Err(Stop::Unknown(lookup, reason)));
-            }
+        let report = rules::judge(&new, facts);
+        if Judged::weigh(&report, policy).verdict == Verdict::Deny {
+            // Most changes are good, and what was before need not be looked up for them.
+            rules::judge_change(&new, &self.location(old, None, now), facts)
+        } else {
+            report
         }
-        report
     }
 }

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::velero::text::{Text, or_empty};
+use super::subject::brief;
+use crate::velero::naming::is_name;
+use crate::velero::text::{Text, or_empty, shown};
 
 /// The only version of the review that we speak.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -152,7 +154,7 @@ impl<'a> Envelope<'a> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(BadReview::Empty);
         }
-        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(error.to_string()))
+        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(brief(&error)))
     }
 
     /// The request in it.
@@ -163,14 +165,19 @@ impl<'a> Envelope<'a> {
         }
         if version != API_VERSION || or_empty(self.kind.as_ref()) != "AdmissionReview" {
             let kind = or_empty(self.kind.as_ref());
-            return Err(BadReview::Version(
-                format!("{version} {kind}").trim().to_owned(),
-            ));
+            return Err(BadReview::Version(shown(
+                format!("{version} {kind}").trim(),
+            )));
         }
         let wire = self.request.as_ref().ok_or(BadReview::NoRequest)?;
         let uid = or_empty(wire.uid.as_ref());
         if uid.is_empty() {
             return Err(BadReview::NoUid);
+        }
+        let namespace = or_empty(wire.namespace.as_ref());
+        if !namespace.is_empty() && !is_name(namespace) {
+            let why = "no namespace can be called like its `request.namespace`";
+            return Err(BadReview::Malformed(why.to_owned()));
         }
         let resource = wire.resource.as_ref();
         let kind = wire.kind.as_ref();
@@ -182,7 +189,7 @@ impl<'a> Envelope<'a> {
             subresource: or_empty(wire.sub_resource.as_ref()),
             kind: or_empty(kind.and_then(|kind| kind.kind.as_ref())),
             name: or_empty(wire.name.as_ref()),
-            namespace: or_empty(wire.namespace.as_ref()),
+            namespace,
             operation: match or_empty(wire.operation.as_ref()) {
                 "CONNECT" => Operation::Connect,
                 "CREATE" => Operation::Create,

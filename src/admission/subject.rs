@@ -14,8 +14,36 @@ pub trait Subject: Send + Sync {
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
+/// Most characters of such a reason: it repeats the text that it did not expect.
+const LONGEST: usize = 200;
+
+/// What `error` says, in one line that is not too long.
+pub(super) fn brief(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if said.chars().count() <= LONGEST {
+        clean.collect()
+    } else {
+        clean.take(LONGEST - 1).chain(['…']).collect()
+    }
+}
+
 impl From<serde_json::Error> for Unreadable {
     fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+        Self(brief(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_short_and_in_one_line() {
+        let json = format!(r#""a\nb{}""#, "x".repeat(1 << 20));
+        let Unreadable(said) = serde_json::from_str::<u8>(&json).unwrap_err().into();
+        assert!(said.starts_with("invalid type: string"), "{said}");
+        assert_eq!(said.chars().count(), LONGEST);
+        assert!(!said.contains('\n'));
     }
 }

@@ -112,19 +112,10 @@ async fn judge(
         deadline: Instant::now() + Duration::from_secs(10),
         dry_run: false,
     };
-    match handler.open(&request) {
-        Opened::Subject(subject) => {
-            let report = settle(subject.as_ref(), objects, limits, context).await?;
-            Ok(Judged::weigh(&report, policy))
-        }
-        Opened::Answered(answer) | Opened::Foreign(answer) => {
-            let Located { file, document } = located;
-            anyhow::bail!(
-                "{}:{}: {}",
-                file.display(),
-                document.first_line(),
-                answer.why
-            )
-        }
-    }
+    let report = match handler.open(&request) {
+        Opened::Subject(subject) => settle(subject.as_ref(), objects, limits, context).await?,
+        Opened::Unreadable(report) => report,
+        Opened::Foreign(_) => anyhow::bail!("{} does not take a CREATE", handler.path),
+    };
+    Ok(Judged::weigh(&report, policy))
 }

@@ -48,11 +48,6 @@ impl Finding {
         self.ceiling = self.ceiling.min(Severity::Warn);
         self
     }
-
-    /// Whether `other` is about the same problem: same rule, path and subject.
-    pub fn is_same_problem(&self, other: &Self) -> bool {
-        self.rule == other.rule && self.path == other.path && self.subject == other.subject
-    }
 }
 
 /// `path: what is wrong; what to do [VT000]`

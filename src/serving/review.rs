@@ -12,7 +12,7 @@ use super::certificates::now;
 use crate::admission::{
     Answer, BadReview, Decision, Envelope, Handler, Opened, Request, Subject, failure,
 };
-use crate::decision::{Context, Judged, Policy};
+use crate::decision::{Context, Judged, Policy, Report};
 use crate::sources::{Limits, Source, settle};
 use crate::telemetry::{Metrics, printable};
 
@@ -53,7 +53,7 @@ impl Reviewer {
                     self.settle(handler, &request, subject.as_ref(), budget)
                         .await
                 }
-                Opened::Answered(answer) => answer,
+                Opened::Unreadable(report) => self.weigh(handler, &request, &report),
                 Opened::Foreign(answer) => {
                     self.metrics.foreign_reviews.inc();
                     answer
@@ -88,16 +88,18 @@ impl Reviewer {
         };
         let settled = settle(subject, self.source.as_ref(), limits, context);
         match timeout_at(budget.answer, settled).await {
-            Ok(Ok(report)) => {
-                let judged = Judged::weigh(&report, &self.policy);
-                Answer::of(request, handler.mode, &judged, &report)
-            }
+            Ok(Ok(report)) => self.weigh(handler, request, &report),
             Ok(Err(unsettled)) => failure(500, unsettled.to_string()),
             Err(_) => failure(
                 503,
                 "what the decision needs was not found in the time that the API server gives",
             ),
         }
+    }
+
+    fn weigh(&self, handler: &Handler, request: &Request<'_>, report: &Report) -> Answer {
+        let judged = Judged::weigh(report, &self.policy);
+        Answer::of(request, handler.mode, &judged, report)
     }
 }
 

@@ -101,6 +101,29 @@ fn lint_names_file_line_field_and_rule_and_ends_with_1() {
 }
 
 #[test]
+fn lint_goes_on_after_a_location_that_cannot_be_read() {
+    let broken = LOCATION.replace("bucket: backups", "bucket: 7");
+    let other = LOCATION.replace("name: default", "name: other");
+    let folder = folder(&[("a.yaml", &broken), ("b.yaml", &other)]);
+    let ran = run(folder.path(), &["lint", "."]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{}", ran.out);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert!(
+        lines[0].starts_with(
+            "./a.yaml:1: deny: BackupStorageLocation velero/default: object: \
+             the BackupStorageLocation cannot be read: invalid type: integer `7`"
+        ) && lines[0].ends_with("[VT000]"),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[1].starts_with("./b.yaml:11: deny: ") && lines[1].ends_with("[VT001]"));
+    assert_eq!(
+        lines[2],
+        "BackupStorageLocations: 2, denials: 2, warnings: 0"
+    );
+}
+
+#[test]
 fn lint_says_where_a_file_is_broken_and_ends_with_2() {
     let said = |text: &str| {
         let folder = folder(&[("x.yaml", text)]);

@@ -107,7 +107,7 @@ pub(super) fn check(
     place: &Place<'_>,
     certificates: &[Certificate],
     now: i64,
-    tally: &mut Tally<'_>,
+    tally: &mut Tally<'_, '_>,
 ) {
     let is_expired = |certificate: &Certificate| certificate.not_after < now;
     let are_all_expired = !certificates.is_empty() && certificates.iter().all(is_expired);

@@ -3,6 +3,7 @@
 mod certificate;
 mod config;
 mod location;
+mod memory;
 mod pem;
 mod place;
 mod reference;
@@ -12,6 +13,7 @@ use super::sources::{self, Content, LARGEST, Source};
 use crate::decision::{Facts, Report, Rule, Stop};
 use crate::names::PREFIX;
 use crate::velero::bsl::Bsl;
+use memory::{Known, Memory};
 use place::Place;
 use tally::Tally;
 
@@ -42,15 +44,37 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 
 /// Runs every check over a location.
 pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
+    pass(location, facts, &mut Memory::Unused)
+}
+
+/// As [`judge`], but what was wrong with `old` too only warns: otherwise a bad object could not be
+/// made better step by step. It is all the same when a Secret that `old` names cannot be read: a
+/// finding about what is in another place, or in another Secret, is new whatever was in that one,
+/// and about what is in that one there is no finding now either.
+pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) -> Report {
+    let mut known = Known::default();
+    let before = pass(old, facts, &mut Memory::Learning(&mut known));
+    for finding in &before.findings {
+        known.learn(finding);
+    }
+    let mut report = pass(location, facts, &mut Memory::Learnt(&known));
+    known.forgive_all(&mut report);
+    for need in before.needs {
+        report.take(Err(Stop::Need(need)));
+    }
+    report
+}
+
+fn pass(location: &Location<'_>, facts: &Facts, memory: &mut Memory<'_>) -> Report {
     let mut report = Report::default();
     let sources = sources::of(location.namespace, location.bsl);
     reference::both(location, &mut report);
     for source in &sources {
-        let result = source_of(location, source, facts, &mut report);
+        let result = source_of(location, source, facts, memory, &mut report);
         report.take(result);
     }
     location::check(location, &sources, &mut report);
-    config::check(location.bsl, &mut report);
+    config::check(location.bsl, memory, &mut report);
     // Whatever keeps us from seeing the credential, it is not worth a refusal.
     match reference::credential(location, facts, &mut report) {
         Err(Stop::Unknown(..)) => {}
@@ -77,6 +101,7 @@ fn source_of(
     location: &Location<'_>,
     source: &Source<'_>,
     facts: &Facts,
+    memory: &mut Memory<'_>,
     report: &mut Report,
 ) -> Result<(), Stop> {
     let place = Place::of(location, source);
@@ -89,7 +114,7 @@ fn source_of(
         Content::Bytes(bytes) if bytes.len() > LARGEST => pem::too_large(&place, &bytes, report),
         Content::Bytes(bytes) => {
             let contents = crate::ca::pem::read(&bytes);
-            let mut tally = Tally::new(report, source.path.clone());
+            let mut tally = Tally::new(report, memory, source.path.clone());
             pem::check(&place, &contents, &mut tally);
             certificate::check(&place, &contents.certificates, location.now, &mut tally);
         }

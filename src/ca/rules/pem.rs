@@ -88,7 +88,7 @@ static TOO_LARGE: Rule = Rule {
 };
 
 /// All that is wrong with the form of a bundle.
-pub(super) fn check(place: &Place<'_>, contents: &Contents, tally: &mut Tally<'_>) {
+pub(super) fn check(place: &Place<'_>, contents: &Contents, tally: &mut Tally<'_, '_>) {
     for fault in &contents.faults {
         let rule = rule_of(fault.kind);
         // A block stays the same when it moves, so that its removal from an old bundle, or that

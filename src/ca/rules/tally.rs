@@ -1,56 +1,84 @@
 //! A bound on what is said: a broken bundle may have thousands of faults.
 
+use super::memory::Memory;
 use crate::decision::{FieldPath, Finding, Report, Rule};
 
 /// Most findings of one rule in one place.
 const MOST: usize = 20;
 
-/// Takes findings about one place, and keeps the first of each rule.
-pub(super) struct Tally<'r> {
+/// Takes findings about one place, and keeps the first of each rule. Those that were there before
+/// are counted for themselves, so that they never hide what is new.
+pub(super) struct Tally<'r, 'k> {
     report: &'r mut Report,
+    memory: &'r mut Memory<'k>,
     path: FieldPath,
-    counts: Vec<(&'static Rule, usize)>,
+    counts: Vec<Count>,
 }
 
-impl<'r> Tally<'r> {
+struct Count {
+    rule: &'static Rule,
+    is_known: bool,
+    count: usize,
+}
+
+impl<'r, 'k> Tally<'r, 'k> {
     /// A tally of what is found at or below `path`.
-    pub(super) const fn new(report: &'r mut Report, path: FieldPath) -> Self {
+    pub(super) const fn new(
+        report: &'r mut Report,
+        memory: &'r mut Memory<'k>,
+        path: FieldPath,
+    ) -> Self {
         Self {
             report,
+            memory,
             path,
             counts: Vec::new(),
         }
     }
 
-    /// Counts a finding of `rule`; it is made only if it is kept.
+    /// Counts a finding of `rule`; without a memory it is made only if it is kept.
     pub(super) fn find(&mut self, rule: &'static Rule, make: impl FnOnce() -> Finding) {
-        // There are a few rules in a tally at the most.
-        let known = self.counts.iter_mut().find(|(known, _)| *known == rule);
-        let count = if let Some((_, count)) = known {
-            *count += 1;
-            *count
-        } else {
-            self.counts.push((rule, 1));
-            1
-        };
-        if count <= MOST {
-            self.report.find(make());
+        match self.memory {
+            Memory::Unused => {
+                if self.count(rule, false) <= MOST {
+                    self.report.find(make());
+                }
+            }
+            Memory::Learning(known) => known.learn(&make()),
+            Memory::Learnt(known) => {
+                let (finding, is_known) = known.forgive(make());
+                if self.count(rule, is_known) <= MOST {
+                    self.report.find(finding);
+                }
+            }
         }
+    }
+
+    fn count(&mut self, rule: &'static Rule, is_known: bool) -> usize {
+        // There are a few rules in a tally at the most.
+        let mut counts = self.counts.iter_mut();
+        if let Some(of) = counts.find(|of| of.rule == rule && of.is_known == is_known) {
+            of.count += 1;
+            return of.count;
+        }
+        self.counts.push(Count {
+            rule,
+            is_known,
+            count: 1,
+        });
+        1
     }
 }
 
 /// Says how many were not kept.
-impl Drop for Tally<'_> {
+impl Drop for Tally<'_, '_> {
     fn drop(&mut self) {
-        for (rule, count) in self.counts.iter().filter(|(_, count)| *count > MOST) {
-            let message = format!("and {} more of the same kind", count - MOST);
-            self.report.find(Finding::new(
-                rule,
-                self.path.clone(),
-                "more",
-                message,
-                "correct these first",
-            ));
+        for of in self.counts.iter().filter(|of| of.count > MOST) {
+            let message = format!("and {} more of the same kind", of.count - MOST);
+            let fix = "correct these first";
+            let more = Finding::new(of.rule, self.path.clone(), "more", message, fix);
+            self.report
+                .find(if of.is_known { more.softened() } else { more });
         }
     }
 }

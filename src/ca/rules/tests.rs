@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, PKCS_ED25519};
 
 use super::*;
-use crate::decision::{Fact, Key, Lookup, Outcome, Secret};
+use crate::decision::{Fact, Key, Lookup, Outcome, Policy, Secret, Severity};
 
 const BY_REFERENCE: &str = r#"{"metadata":{"namespace":"velero"},"spec":{"provider":"aws",
     "objectStorage":{"bucket":"b","caCertRef":{"name":"ca","key":"ca.crt"}}}}"#;
@@ -75,6 +77,51 @@ fn thousands_of_broken_blocks_and_unknown_keys_are_bounded_too() {
         keys.join(",")
     );
     assert_eq!(counts(&judged(&json, "")), HashMap::from([("VT036", 21)]));
+}
+
+/// What is said when `old` is changed to `new`, both inline bundles.
+fn changed(old: &str, new: &str) -> Report {
+    let inline = |bundle: &str| {
+        let base64 = STANDARD.encode(bundle);
+        format!(r#"{{"spec":{{"provider":"aws","objectStorage":{{"caCert":"{base64}"}}}}}}"#)
+    };
+    let (old, new) = (inline(old), inline(new));
+    let (old, new) = (bsl(&old), bsl(&new));
+    let location = |bsl, old| Location {
+        namespace: "velero",
+        dry_run: false,
+        bsl,
+        old,
+        now: 1_785_240_000,
+    };
+    judge_change(
+        &location(&new, Some(&old)),
+        &location(&old, None),
+        &Facts::default(),
+    )
+}
+
+#[test]
+fn what_was_wrong_before_is_forgiven_however_much_there_is_and_hides_nothing_new() {
+    let broken = |from: usize, to: usize| -> String {
+        let block = |number| format!("-----BEGIN CERTIFICATE-----\nblock {number}\n");
+        (from..to).map(block).collect()
+    };
+    let denied = |report: &Report| {
+        let findings = report.findings.iter();
+        findings
+            .filter(|finding| Policy::default().severity(finding) == Severity::Deny)
+            .map(|finding| finding.subject.clone())
+            .collect::<Vec<_>>()
+    };
+    let better = changed(&broken(0, 60), &broken(8, 60));
+    assert_eq!(counts(&better)["VT013"], 21);
+    assert_eq!(denied(&better), [""; 0]);
+    let other = changed(&broken(0, 60), &broken(8, 62));
+    assert_eq!(denied(&other).len(), 2);
+    let many = changed(&broken(0, 60), &broken(0, 90));
+    assert_eq!(denied(&many).len(), 21);
+    assert_eq!(denied(&many)[20], "more");
 }
 
 #[test]
