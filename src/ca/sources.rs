@@ -225,20 +225,6 @@ mod tests {
     }
 
     #[test]
-    fn reads_inline_base64_as_velero_does() {
-        let source = |text| Source {
-            path: ca_cert(),
-            origin: Origin::Base64(text),
-        };
-        let facts = Facts::default();
-        for text in ["YQ==", "YR==", "YQ\r\n==\n"] {
-            let bytes = Content::Bytes(Cow::Borrowed(b"a"));
-            assert_eq!(source(text).content(&facts), Ok(bytes), "{text:?}");
-        }
-        assert_eq!(source("YQ").content(&facts), Ok(Content::NotBase64));
-    }
-
-    #[test]
     fn says_why_a_reference_cannot_be_followed() {
         let why = |text: &str| match pair("velero", text) {
             Origin::Unusable(why) => Some(why),

@@ -18,7 +18,7 @@ pub(super) struct Tally<'r, 'k> {
 struct Count {
     rule: &'static Rule,
     is_known: bool,
-    count: usize,
+    found: usize,
 }
 
 impl<'r, 'k> Tally<'r, 'k> {
@@ -58,13 +58,13 @@ impl<'r, 'k> Tally<'r, 'k> {
         // There are a few rules in a tally at the most.
         let mut counts = self.counts.iter_mut();
         if let Some(of) = counts.find(|of| of.rule == rule && of.is_known == is_known) {
-            of.count += 1;
-            return of.count;
+            of.found += 1;
+            return of.found;
         }
         self.counts.push(Count {
             rule,
             is_known,
-            count: 1,
+            found: 1,
         });
         1
     }
@@ -73,8 +73,8 @@ impl<'r, 'k> Tally<'r, 'k> {
 /// Says how many were not kept.
 impl Drop for Tally<'_, '_> {
     fn drop(&mut self) {
-        for of in self.counts.iter().filter(|of| of.count > MOST) {
-            let message = format!("and {} more of the same kind", of.count - MOST);
+        for of in self.counts.iter().filter(|of| of.found > MOST) {
+            let message = format!("and {} more of the same kind", of.found - MOST);
             let fix = "correct these first";
             let more = Finding::new(of.rule, self.path.clone(), "more", message, fix);
             self.report

@@ -74,13 +74,11 @@ pub(super) fn backups<'a>(
                 return find(&NO_BACKUP, path(restore), message, &list);
             }
             let key = Key::new(namespace, backup);
-            match facts.backup(&key)? {
-                Some(backup) => Ok(vec![backup]),
-                None => {
-                    let message = format!("Backup {key} does not exist");
-                    find(&NO_BACKUP, path(restore), message, &list)
-                }
-            }
+            let Some(backup) = facts.backup(&key)? else {
+                let message = format!("Backup {key} does not exist");
+                return find(&NO_BACKUP, path(restore), message, &list);
+            };
+            Ok(vec![backup])
         }
         ("", schedule) => {
             if !is_label_value(schedule) {
