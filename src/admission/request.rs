@@ -204,3 +204,30 @@ impl<'a> Envelope<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(version: &str, namespace: &str) -> String {
+        let review = serde_json::json!({
+            "apiVersion": version,
+            "kind": "AdmissionReview",
+            "request": {"uid": "1", "namespace": namespace},
+        });
+        let body = serde_json::to_vec(&review).unwrap();
+        let bad = Envelope::decode(&body).unwrap().request().err();
+        bad.map_or_else(String::new, |bad| bad.to_string())
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_is_refused_and_no_refusal_repeats_much() {
+        assert_eq!(refused(API_VERSION, "velero"), "");
+        assert_eq!(refused(API_VERSION, ""), "");
+        for namespace in ["../kube-system", "a?b", "a\nb", &"x".repeat(300)] {
+            assert!(refused(API_VERSION, namespace).contains("`request.namespace`"));
+        }
+        let said = refused(&"v\n".repeat(1 << 16), "velero");
+        assert!(said.len() < 200 && !said.contains('\n'), "{said}");
+    }
+}
