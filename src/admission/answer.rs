@@ -6,8 +6,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::handler::Mode;
 use super::request::{API_VERSION, Request};
+use super::subject::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
 use super::wording::{audit, lines, rule_ids, warnings};
 use crate::decision::{Code, Judged, Lookup, Reason, Report, Trouble, Verdict};
@@ -108,7 +108,7 @@ impl Answer {
             Decision::Warn
         };
         if !rules.is_empty() {
-            response.audit_annotations = audit(decision, &rules);
+            response.audit_annotations = audit(decision.as_str(), &rules);
         }
         let why = lines(&judged.warnings, "; ");
         Self::reviewed(response, decision, rules, why)
@@ -125,7 +125,7 @@ impl Answer {
         let mut response = Response::allowed(request.uid);
         response.allowed = false;
         response.warnings = warnings(&judged.warnings, &[]);
-        response.audit_annotations = audit(Decision::Deny, &rules);
+        response.audit_annotations = audit(Decision::Deny.as_str(), &rules);
         response.status = Some(Status {
             code: code.http(),
             reason: code.reason(),

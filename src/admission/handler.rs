@@ -1,10 +1,8 @@
-//! The table of handlers: what is reviewed at which path. Routes, metrics and the check that the
-//! manifests agree are fed from it.
+//! A handler: what is reviewed at one path, and how its object is read.
 
 use super::answer::Answer;
 use super::request::{Operation, Request};
-use super::subject::{Subject, Unreadable};
-use super::{locations, pods, restores};
+use super::subject::{Mode, Subject, Unreadable};
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
 use crate::velero::text::shown;
 
@@ -25,19 +23,7 @@ pub struct Handler {
     pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable>,
 }
 
-/// Whether an answer may change the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It may change it; an object that cannot be read is left alone.
-    Mutate,
-    /// It may refuse it; an object that cannot be read is refused.
-    Validate,
-}
-
-/// All handlers.
-pub static HANDLERS: [&Handler; 3] = [&locations::HANDLER, &restores::HANDLER, &pods::HANDLER];
-
-static UNREADABLE: Rule = Rule {
+pub(super) static UNREADABLE: Rule = Rule {
     id: "VT000",
     title: "object cannot be read",
     about: "A field that we read has another type than Velero's own schema gives it.",
@@ -45,18 +31,6 @@ static UNREADABLE: Rule = Rule {
     code: Code::Invalid,
     fixed: true,
 };
-
-/// All rules, in the order of their ids.
-pub fn all_rules() -> Vec<&'static Rule> {
-    let mut rules: Vec<_> = [&UNREADABLE]
-        .into_iter()
-        .chain(crate::ca::rules::all())
-        .chain(crate::ca::inject::rules())
-        .chain(crate::integrity::rules::all())
-        .collect();
-    rules.sort_by_key(|rule| rule.id);
-    rules
-}
 
 /// A request that was opened by its handler.
 pub enum Opened<'a> {

@@ -1,8 +1,8 @@
 //! Validation of BackupStorageLocations.
 
-use super::handler::{Handler, Mode};
+use super::handler::Handler;
 use super::request::{Operation, Request};
-use super::subject::{Subject, Unreadable};
+use super::subject::{Mode, Subject, Unreadable};
 use crate::ca::rules::{self, Location};
 use crate::decision::{Context, Facts, Judged, Report, Verdict};
 use crate::velero::bsl::Bsl;

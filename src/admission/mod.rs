@@ -7,10 +7,12 @@ mod pods;
 mod request;
 mod restores;
 mod subject;
+mod table;
 mod wire;
 mod wording;
 
 pub use answer::{Answer, Decision, failure};
-pub use handler::{HANDLERS, Handler, Mode, Opened, all_rules};
+pub use handler::{Handler, Opened};
 pub use request::{API_VERSION, BadReview, Envelope, Operation, Request};
-pub use subject::{Subject, Unreadable};
+pub use subject::{Mode, Subject, Unreadable};
+pub use table::{HANDLERS, all_rules};

@@ -1,8 +1,8 @@
 //! Mutation of Velero's Pods.
 
-use super::handler::{Handler, Mode};
+use super::handler::Handler;
 use super::request::{Operation, Request};
-use super::subject::{Subject, Unreadable};
+use super::subject::{Mode, Subject, Unreadable};
 use crate::ca::inject;
 use crate::decision::{Context, Facts, Report};
 use crate::velero::pod::Pod;

@@ -1,8 +1,8 @@
 //! Validation of Restores.
 
-use super::handler::{Handler, Mode};
+use super::handler::Handler;
 use super::request::{Operation, Request};
-use super::subject::{Subject, Unreadable};
+use super::subject::{Mode, Subject, Unreadable};
 use crate::decision::{Context, Facts, Report};
 use crate::integrity::rules;
 use crate::velero::restore::Restore;

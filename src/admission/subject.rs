@@ -9,23 +9,34 @@ pub trait Subject: Send + Sync {
     fn decide(&self, facts: &Facts, context: Context<'_>) -> Report;
 }
 
+/// Whether an answer may change the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It may change it; an object that cannot be read is left alone.
+    Mutate,
+    /// It may refuse it; an object that cannot be read is refused.
+    Validate,
+}
+
 /// Why an object could not be read as what it claims to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
-/// Most characters of such a reason: it repeats the text that it did not expect.
+/// Most characters of such a reason.
 const LONGEST: usize = 200;
 
-/// What `error` says, in one line that is not too long.
+/// What `error` says, in one line that is not too long and quotes no text: a text in a wrong place
+/// may be a private key.
 pub(super) fn brief(error: &serde_json::Error) -> String {
     let said = error.to_string();
+    let quoting = said.split_once(" string \"").and_then(|(before, rest)| {
+        let (_, after) = rest.rsplit_once("\", expected")?;
+        Some(format!("{before} string, expected{after}"))
+    });
+    let said = quoting.unwrap_or(said);
     let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if said.chars().count() <= LONGEST {
-        clean.collect()
-    } else {
-        clean.take(LONGEST - 1).chain(['…']).collect()
-    }
+    clean.take(LONGEST).collect()
 }
 
 impl From<serde_json::Error> for Unreadable {
@@ -39,11 +50,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_short_and_in_one_line() {
-        let json = format!(r#""a\nb{}""#, "x".repeat(1 << 20));
-        let Unreadable(said) = serde_json::from_str::<u8>(&json).unwrap_err().into();
-        assert!(said.starts_with("invalid type: string"), "{said}");
-        assert_eq!(said.chars().count(), LONGEST);
-        assert!(!said.contains('\n'));
+    fn a_reason_is_short_in_one_line_and_quotes_no_text() {
+        let json = r#"{"a": "-----BEGIN PRIVATE KEY-----\nsecret\", expected \"more"}"#;
+        let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(json);
+        let Unreadable(said) = error.unwrap_err().into();
+        assert!(
+            said.starts_with("invalid type: string, expected u8 at line 1"),
+            "{said}"
+        );
+
+        let json = format!(r#"{{"a": 1, "{}\n": 2}}"#, "x".repeat(1 << 20));
+        let error = serde_json::from_str::<std::collections::BTreeMap<u8, u8>>(&json);
+        let Unreadable(said) = error.unwrap_err().into();
+        assert!(
+            said.chars().count() <= LONGEST && !said.contains('\n'),
+            "{said}"
+        );
     }
 }
