@@ -19,9 +19,6 @@ pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 /// injection in a pod that is not Velero's.
 pub const INJECT: &str = "velero-trust.io/inject";
 
-/// Label on a Namespace that makes it a Velero namespace before Velero itself is there.
-pub const VELERO_NAMESPACE_LABEL: &str = "velero-trust.io/velero";
-
 /// Annotations on the bundle ConfigMap.
 pub mod bundle {
     /// `sha256:<hex>` of the bundle's text.

@@ -10,15 +10,6 @@ use super::text::Text;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata<'a> {
-    /// `metadata.name`; empty while the API server has not generated it yet.
-    #[serde(borrow)]
-    pub name: Option<Text<'a>>,
-    /// `metadata.generateName`.
-    #[serde(borrow)]
-    pub generate_name: Option<Text<'a>>,
-    /// `metadata.namespace`.
-    #[serde(borrow)]
-    pub namespace: Option<Text<'a>>,
     /// `metadata.labels`.
     #[serde(borrow)]
     pub labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
