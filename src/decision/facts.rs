@@ -147,6 +147,8 @@ pub enum Trouble {
     Unreachable,
     /// What was read could not be understood.
     Unreadable,
+    /// Something that is not ours has the name of what is ours.
+    Foreign,
 }
 
 /// Why a check could not be finished.

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use tokio::time::timeout_at;
 
 use super::{Limits, Source};
-use crate::decision::{Backup, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
+use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
 use crate::kubernetes::bundle::{self, Ensured};
 use crate::kubernetes::client::Identity;
 use crate::kubernetes::trouble;
@@ -44,7 +44,13 @@ impl Cluster {
                 namespace,
                 schedule,
             } => self.backups(namespace, schedule).await,
-            Lookup::Bundle(namespace) => self.bundle(namespace, dry_run).await,
+            Lookup::Bundle(namespace) => {
+                match bundle::ensure(&self.client, namespace, dry_run).await {
+                    Ok(Ensured::There) => Ok(Some(Fact::Bundle(Bundle {}))),
+                    Ok(Ensured::Foreign) => return Outcome::Unavailable(foreign()),
+                    Err(error) => Err(error),
+                }
+            }
         };
         match answer {
             Ok(Some(fact)) => Outcome::Found(fact),
@@ -101,14 +107,6 @@ impl Cluster {
         Ok(Some(Fact::Backups(Arc::new(backups))))
     }
 
-    async fn bundle(&self, namespace: &str, dry_run: bool) -> kube::Result<Option<Fact>> {
-        let ensured = bundle::ensure(&self.client, namespace, dry_run).await?;
-        Ok(match ensured {
-            Ensured::There => Some(Fact::Bundle(crate::decision::Bundle {})),
-            Ensured::Foreign => None,
-        })
-    }
-
     async fn explain(&self, lookup: &Lookup, error: &kube::Error) -> Reason {
         let mut reason = trouble::reason(error);
         if let (Trouble::Forbidden, Lookup::Secret(key)) = (reason.trouble, lookup) {
@@ -145,6 +143,14 @@ impl Source for Cluster {
             facts
         }
         .boxed()
+    }
+}
+
+fn foreign() -> Reason {
+    Reason {
+        trouble: Trouble::Foreign,
+        message: "a ConfigMap of that name is there that is not velero-trust's; rename it"
+            .to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ pub use rules::rules;
 
 use self::plan::{Lack, List, Spot};
 use self::wish::Wish;
-use crate::decision::{Facts, FieldPath, Finding, Report, Stop};
+use crate::decision::{Facts, FieldPath, Finding, Report, Stop, Trouble};
 use crate::names::BUNDLE;
 use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
@@ -23,6 +23,9 @@ use crate::velero::text::or_empty;
 /// The annotation by which the kubelet marks what it runs without the API server; such a Pod must
 /// stay as it is.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// What mends a bundle that is not there.
+const LATER: &str = "make the pod again later";
 
 /// What is added to `pod` in `namespace`: an add-only patch, and warnings where something that
 /// the user set is kept. Added twice it is added once.
@@ -55,12 +58,15 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     report.findings.append(&mut kept);
     match facts.bundle(namespace) {
         Ok(Some(_)) => report.patch = patch::of(&lacks, volume),
-        Ok(None) => report.find(no_bundle(namespace, "is not there")),
+        Ok(None) => report.find(no_bundle(namespace, "is not there", LATER)),
         Err(need @ Stop::Need(_)) => report.take(Err(need)),
-        Err(Stop::Unknown(_, reason)) => report.find(no_bundle(
-            namespace,
-            &format!("cannot be had ({})", reason.message),
-        )),
+        Err(Stop::Unknown(_, reason)) if reason.trouble == Trouble::Foreign => {
+            report.find(no_bundle(namespace, "is not velero-trust's", "rename it"));
+        }
+        Err(Stop::Unknown(_, reason)) => {
+            let what = format!("cannot be had ({})", reason.message);
+            report.find(no_bundle(namespace, &what, LATER));
+        }
     }
     report
 }
@@ -108,13 +114,13 @@ fn volume(pod: &Pod<'_>) -> Result<patch::Volume, Finding> {
     }
 }
 
-fn no_bundle(namespace: &str, what: &str) -> Finding {
+fn no_bundle(namespace: &str, what: &str, fix: &str) -> Finding {
     Finding::new(
         &rules::NO_BUNDLE,
         FieldPath::of(&["spec", "volumes"]),
         format!("ConfigMap {namespace}/{BUNDLE}"),
         format!("ConfigMap {BUNDLE} {what}; no CA bundle is added"),
-        "make the pod again later",
+        fix,
     )
     // Whatever severity the operator gave the rule: our trouble is no reason to stop Velero.
     .softened()

@@ -83,9 +83,9 @@ pub(super) static MOUNTED_OTHERWISE: Rule = Rule {
 pub(super) static NO_BUNDLE: Rule = Rule {
     id: "VT207",
     title: "the namespace has no CA bundle",
-    about: "The ConfigMap velero-trust-ca is not there or could not be read. A pod that mounts a \
-            ConfigMap that is absent never starts, so the pod is left as it is; make it again \
-            once the ConfigMap is there.",
+    about: "The ConfigMap velero-trust-ca is not there, could not be read, or is not \
+            velero-trust's. A pod that mounts a ConfigMap that is absent never starts, so the pod \
+            is left as it is; make it again once the ConfigMap is there.",
     severity: Severity::Warn,
     code: Code::Invalid,
     fixed: false,

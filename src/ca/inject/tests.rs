@@ -147,6 +147,23 @@ fn a_bundle_that_cannot_be_had_is_a_warning_never_a_denial_or_a_retry() {
 }
 
 #[test]
+fn a_bundle_that_is_not_ours_is_called_so() {
+    let foreign = Reason {
+        trouble: Trouble::Foreign,
+        message: "not ours".into(),
+    };
+    let report = report(&server(&json!({})), &with(Outcome::Unavailable(foreign)));
+    let [finding] = &report.findings[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(
+        finding.message,
+        "ConfigMap velero-trust-ca is not velero-trust's; no CA bundle is added"
+    );
+    assert_eq!((finding.fix.as_str(), report.patch.len()), ("rename it", 0));
+}
+
+#[test]
 fn keeps_the_variables_that_the_user_set() {
     let own = json!({"name": "AWS_CA_BUNDLE", "value": "/own/ca.crt"});
     let (after, ids) = injected(&server(&json!({"env": [own]})));
