@@ -1,7 +1,6 @@
 //! The merged bundle: one text with every certificate that a namespace's Velero is to trust.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -59,10 +58,10 @@ pub fn merge<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Bun
         .collect();
     let mut text = String::new();
     for certificate in sorted.values() {
-        write(&mut text, certificate);
+        text.push_str(&block(certificate));
     }
     Bundle {
-        hash: format!("sha256:{}", Fingerprint::of(text.as_bytes())),
+        hash: hash(&text),
         count: sorted.len(),
         earliest_expiry: sorted
             .values()
@@ -72,12 +71,17 @@ pub fn merge<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Bun
     }
 }
 
-fn write(text: &mut String, certificate: &Certificate) {
+/// The hash of a bundle's text, as an annotation of its ConfigMap tells it.
+pub fn hash(text: &str) -> String {
+    format!("sha256:{}", Fingerprint::of(text.as_bytes()))
+}
+
+/// What a bundle says of one certificate.
+pub(super) fn block(certificate: &Certificate) -> String {
     // A comment for people. Two dashes become something else, so that no subject can look like
     // the begin or the end of a block.
     let subject = certificate.subject().replace("--", "__");
-    let _ = writeln!(text, "# {subject}");
-    text.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut text = format!("# {subject}\n-----BEGIN CERTIFICATE-----\n");
     let base64 = STANDARD.encode(certificate.der());
     let mut rest = base64.as_str();
     while !rest.is_empty() {
@@ -87,6 +91,7 @@ fn write(text: &mut String, certificate: &Certificate) {
         rest = more;
     }
     text.push_str("-----END CERTIFICATE-----\n");
+    text
 }
 
 /// What `bsl`, in `namespace`, adds to the merged bundle. What is broken in its sources is left

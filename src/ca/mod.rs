@@ -4,6 +4,7 @@ mod base64;
 pub mod bundle;
 pub mod certificate;
 pub mod inject;
+pub mod keeping;
 pub mod pem;
 pub mod rules;
 pub mod sources;

@@ -34,7 +34,11 @@ pub async fn run(client: Client, source: Arc<dyn Source>) {
             if change.locations.is_empty() {
                 // The keeper ends; the bundle stays for the pods that mount it.
                 keepers.remove(&change.namespace);
-            } else if let Some(keeper) = keepers.get(&change.namespace) {
+                continue;
+            }
+            let keeper = keepers.get(&change.namespace);
+            // Closed: it panicked, and another takes its place.
+            if let Some(keeper) = keeper.filter(|keeper| !keeper.is_closed()) {
                 keeper.send_replace(change.locations);
             } else {
                 let (sender, receiver) = watch::channel(change.locations);
@@ -44,6 +48,10 @@ pub async fn run(client: Client, source: Arc<dyn Source>) {
                 tasks.spawn(keeper.run(receiver));
             }
         }
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the keeper of a bundle ended");
+            }
+        }
     }
 }

@@ -105,6 +105,11 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
                 serde_json::json!([names::BUNDLE]),
                 "{rule}"
             );
+            assert_eq!(
+                rule["verbs"],
+                serde_json::json!(["get", "list", "watch", "create", "patch"]),
+                "{rule}"
+            );
         }
     }
     let reader = of_kind("rbac.yaml", "ClusterRole", names::SECRET_READER_ROLE);

@@ -8,13 +8,14 @@ use kube::api::{Api, WatchEvent, WatchParams};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::time::Duration;
+use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
-const BUNDLE: &str = "velero-trust-ca";
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const BUNDLE: &str = "velero-trust-ca";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
     vec![
@@ -30,26 +31,26 @@ fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
         Authority::new("first")?.pem(),
         Authority::new("second")?.pem(),
     ];
-    secret(cluster, &namespace, &first)?;
-    location(cluster, &namespace)?;
-    let bundle = holds(cluster, &namespace, &first).context("after the location was made")?;
+    secret(cluster.kubectl(), &namespace, &first)?;
+    location(cluster.kubectl(), &namespace)?;
+    let bundle =
+        holds(cluster.kubectl(), &namespace, &first).context("after the location was made")?;
     let count = bundle.matches("-----BEGIN CERTIFICATE-----").count();
     ensure!(
         count > 100,
         "with the public roots it has {count} certificates only"
     );
 
-    secret(cluster, &namespace, &second)?;
-    holds(cluster, &namespace, &second).context("after its Secret was changed")?;
+    secret(cluster.kubectl(), &namespace, &second)?;
+    holds(cluster.kubectl(), &namespace, &second).context("after its Secret was changed")?;
 
     // A Secret that becomes bad takes nothing away.
-    secret(cluster, &namespace, "nonsense")?;
+    secret(cluster.kubectl(), &namespace, "nonsense")?;
     let third = Authority::new("third")?.pem();
-    let inline = json!({"bucket": "b", "caCert": encoded(&third)});
-    let mut other = location_at(&namespace, "other");
-    other["spec"]["objectStorage"] = inline;
+    let other = location_with(&namespace, "other", &third);
     cluster.kubectl().apply(&other.to_string())?;
-    let bundle = holds(cluster, &namespace, &third).context("after a second location was made")?;
+    let bundle =
+        holds(cluster.kubectl(), &namespace, &third).context("after a second location was made")?;
     ensure!(
         squeezed(&bundle).contains(&squeezed(&second)),
         "the last good CA is gone"
@@ -65,9 +66,9 @@ fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()
         Authority::new("first")?.pem(),
         Authority::new("second")?.pem(),
     ];
-    secret(cluster, &namespace, &first)?;
-    location(cluster, &namespace)?;
-    holds(cluster, &namespace, &first)?;
+    secret(cluster.kubectl(), &namespace, &first)?;
+    location(cluster.kubectl(), &namespace)?;
+    holds(cluster.kubectl(), &namespace, &first)?;
     let map = cluster
         .kubectl()
         .get(&["configmap", BUNDLE, "-n", &namespace])?;
@@ -90,7 +91,7 @@ fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()
         ])?;
     }
     // A change that counts: the write that follows it is the first since.
-    secret(cluster, &namespace, &second)?;
+    secret(cluster.kubectl(), &namespace, &second)?;
     let next = cluster.block_on(async {
         let maps = Api::<ConfigMap>::namespaced(cluster.client(), &namespace);
         let params = WatchParams::default().fields(&format!("metadata.name={BUNDLE}"));
@@ -133,11 +134,9 @@ fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()
 }
 
 /// Waits until the bundle of `namespace` holds a certificate; gives the bundle.
-fn holds(cluster: &Cluster, namespace: &str, pem: &str) -> Result<String> {
+pub(crate) fn holds(kubectl: &Cli, namespace: &str, pem: &str) -> Result<String> {
     wait::poll("the bundle to hold the CA", PATIENCE, || {
-        let map = cluster
-            .kubectl()
-            .get(&["configmap", BUNDLE, "-n", namespace])?;
+        let map = kubectl.get(&["configmap", BUNDLE, "-n", namespace])?;
         let text = map["data"]["ca-bundle.crt"]
             .as_str()
             .context("no bundle in it")?;
@@ -147,7 +146,7 @@ fn holds(cluster: &Cluster, namespace: &str, pem: &str) -> Result<String> {
 }
 
 /// PEM without its line ends, which may differ.
-fn squeezed(pem: &str) -> String {
+pub(crate) fn squeezed(pem: &str) -> String {
     pem.split_whitespace().collect()
 }
 
@@ -156,25 +155,23 @@ fn encoded(text: &str) -> Value {
     serde_json::to_value(bytes).unwrap_or_default()
 }
 
-fn secret(cluster: &Cluster, namespace: &str, content: &str) -> Result<()> {
+pub(crate) fn secret(kubectl: &Cli, namespace: &str, content: &str) -> Result<()> {
     let object = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"namespace": namespace, "name": "ca"},
         "stringData": {"ca.crt": content},
     });
-    cluster.kubectl().apply(&object.to_string())?;
+    kubectl.apply(&object.to_string())?;
     Ok(())
 }
 
-fn location(cluster: &Cluster, namespace: &str) -> Result<()> {
-    cluster
-        .kubectl()
-        .apply(&location_at(namespace, "minio").to_string())?;
+pub(crate) fn location(kubectl: &Cli, namespace: &str) -> Result<()> {
+    kubectl.apply(&location_at(namespace, "minio").to_string())?;
     Ok(())
 }
 
-fn location_at(namespace: &str, name: &str) -> Value {
+pub(crate) fn location_at(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "velero.io/v1",
         "kind": "BackupStorageLocation",
@@ -185,4 +182,11 @@ fn location_at(namespace: &str, name: &str) -> Value {
             "config": {"region": "minio", "s3Url": "https://127.0.0.1:1"},
         },
     })
+}
+
+/// A location with its CA in itself.
+pub(crate) fn location_with(namespace: &str, name: &str, pem: &str) -> Value {
+    let mut location = location_at(namespace, name);
+    location["spec"]["objectStorage"] = json!({"bucket": "b", "caCert": encoded(pem)});
+    location
 }

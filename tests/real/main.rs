@@ -14,6 +14,7 @@
 )]
 
 mod bundle;
+mod fresh;
 mod harness;
 mod holder;
 mod installed;
@@ -22,6 +23,7 @@ mod locations;
 mod pem;
 mod pods;
 mod processes;
+mod restored;
 mod restores;
 mod shared;
 mod story;
@@ -56,11 +58,13 @@ fn main() -> ExitCode {
     let shared = Shared::default();
     let trials = [
         bundle::trials(&shared),
+        fresh::trials(),
         harness::trials(&shared),
         installed::trials(),
         locations::trials(&shared),
         vec![pem()],
         pods::trials(&shared),
+        restored::trials(&shared),
         restores::trials(&shared),
         story::trials(),
         trouble::trials(),

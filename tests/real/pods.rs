@@ -188,7 +188,7 @@ fn of_kube_system(cluster: &Cluster, installation: &Installation) -> Result<()> 
 }
 
 /// The Pod of one file, without the account that its namespace would have to have.
-fn one(name: &str, namespace: &str) -> Result<Value> {
+pub(crate) fn one(name: &str, namespace: &str) -> Result<Value> {
     let fixtures = fixtures()?;
     let fixture = fixtures.iter().find(|fixture| fixture.name == name);
     let mut pod = placed(fixture.context("no such fixture")?, namespace);

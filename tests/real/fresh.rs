@@ -1,0 +1,137 @@
+//! The bundle that a replica makes which has just started and remembers nothing.
+
+use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed};
+use crate::shared::{alone, binary};
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use std::fs;
+use std::time::Duration;
+use tempfile::TempDir;
+use velero_trust_testing::api_server::ApiServer;
+use velero_trust_testing::cli::Cli;
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::webhook::Webhook;
+use velero_trust_testing::{installer, scratch, velero, wait};
+
+const NAMESPACE: &str = "default";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        alone("bundle::keeps_a_broken_ca_over_a_restart", over_a_restart),
+        alone("bundle::does_not_wait_for_an_unknown_ca", an_unknown_ca),
+    ]
+}
+
+/// An API server that asks no webhook, so that broken locations can be made, and the rights of
+/// velero-trust in it.
+struct Servers {
+    kubectl: Cli,
+    folder: TempDir,
+    _server: ApiServer,
+}
+
+impl Servers {
+    fn start() -> Result<Self> {
+        let server = ApiServer::start()?;
+        let kubectl = server.kubectl()?;
+        kubectl.apply(&velero::crds()?)?;
+        let established = "--for=condition=Established";
+        kubectl.ok(&["wait", established, "--timeout=60s", "crd", "--all"])?;
+        kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
+        let rights = fs::read_to_string(installer::manifests().join("rbac.yaml"))?;
+        kubectl.apply(&rights)?;
+        let folder = scratch::folder("fresh")?;
+        let certificates = folder.path().display().to_string();
+        Cli::new(binary().to_owned(), None)?.ok(&["certs", "--dir", &certificates])?;
+        let access = server.service_account(installer::NAMESPACE, installer::NAMESPACE)?;
+        fs::write(folder.path().join("kubeconfig"), access.kubeconfig())?;
+        Ok(Self {
+            kubectl,
+            folder,
+            _server: server,
+        })
+    }
+
+    /// A replica; it ends when it is dropped.
+    fn replica(&self) -> Result<Webhook> {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let arguments = [
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--log-format=json",
+            "--tls-cert",
+            &file("tls.crt"),
+            "--tls-key",
+            &file("tls.key"),
+        ];
+        Webhook::start(binary(), &arguments, &[("KUBECONFIG", &file("kubeconfig"))])
+    }
+}
+
+fn over_a_restart() -> Result<()> {
+    let servers = Servers::start()?;
+    let kubectl = &servers.kubectl;
+    installer::bind(kubectl, NAMESPACE)?;
+    let [broken, second, third] = [
+        Authority::new("broken")?.pem(),
+        Authority::new("second")?.pem(),
+        Authority::new("third")?.pem(),
+    ];
+    secret(kubectl, NAMESPACE, &broken)?;
+    location(kubectl, NAMESPACE)?;
+    let replica = servers.replica()?;
+    holds(kubectl, NAMESPACE, &broken).with_context(|| replica.log())?;
+    drop(replica);
+
+    secret(kubectl, NAMESPACE, "nonsense")?;
+    let replica = servers.replica()?;
+    kubectl.apply(&location_with(NAMESPACE, "second", &second).to_string())?;
+    let bundle = holds(kubectl, NAMESPACE, &second).with_context(|| replica.log())?;
+    let has = |bundle: &str, pem: &str| squeezed(bundle).contains(&squeezed(pem));
+    ensure!(has(&bundle, &broken), "the CA of the broken Secret is gone");
+
+    // What it took from the bundle that was there outlives that.
+    kubectl.ok(&["delete", "configmap", BUNDLE, "-n", NAMESPACE])?;
+    let bundle = holds(kubectl, NAMESPACE, &second).with_context(|| replica.log())?;
+    ensure!(has(&bundle, &broken), "it is gone with the ConfigMap");
+
+    // When all is known again, nothing is kept that nobody names.
+    secret(kubectl, NAMESPACE, &third)?;
+    holds(kubectl, NAMESPACE, &third).with_context(|| replica.log())?;
+    let bundle = holds(kubectl, NAMESPACE, &second)?;
+    ensure!(!has(&bundle, &broken), "it stays for ever");
+    Ok(())
+}
+
+fn an_unknown_ca() -> Result<()> {
+    let servers = Servers::start()?;
+    let kubectl = &servers.kubectl;
+    let [unknown, first, second] = [
+        Authority::new("unknown")?.pem(),
+        Authority::new("first")?.pem(),
+        Authority::new("second")?.pem(),
+    ];
+    secret(kubectl, NAMESPACE, &unknown)?;
+    location(kubectl, NAMESPACE)?;
+    let replica = servers.replica()?;
+    for (name, pem) in [("first", &first), ("second", &second)] {
+        kubectl.apply(&location_with(NAMESPACE, name, pem).to_string())?;
+        holds(kubectl, NAMESPACE, pem)
+            .with_context(|| name.to_owned())
+            .with_context(|| replica.log())?;
+    }
+    // It tries again and again, and does not say so again and again.
+    std::thread::sleep(Duration::from_secs(4));
+    let told = replica.events("bundle not as it should be");
+    ensure!(told.len() == 1, "not one line: {told:?}");
+    let reason = told[0]["reason"].to_string();
+    ensure!(reason.contains("create rolebinding"), "{reason}");
+
+    installer::bind(kubectl, NAMESPACE)?;
+    wait::poll("the CA that was unknown", 2 * PATIENCE, || {
+        holds(kubectl, NAMESPACE, &unknown)
+    })
+    .with_context(|| replica.log())?;
+    Ok(())
+}
