@@ -57,6 +57,8 @@ fn main() -> ExitCode {
 
     let shared = Shared::default();
     let trials = [
+        // The longest first, so that the last minute has work for both threads.
+        story::trials(),
         bundle::trials(&shared),
         fresh::trials(),
         harness::trials(&shared),
@@ -66,7 +68,6 @@ fn main() -> ExitCode {
         pods::trials(&shared),
         restored::trials(&shared),
         restores::trials(&shared),
-        story::trials(),
         trouble::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
