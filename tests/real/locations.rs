@@ -51,7 +51,7 @@ fn need_a_good_secret(cluster: &Cluster, _: &Installation) -> Result<()> {
     let create = format!(
         "create it first: `kubectl -n {namespace} create secret generic ca --from-file=ca.crt=ca.pem`"
     );
-    let replace = format!("replace it: `kubectl -n {namespace} create secret generic ca ");
+    let replace = format!("replace it: `kubectl -n {namespace} patch secret ca -p ");
 
     let output = location(cluster, &namespace, "absent")?;
     let absent = format!("{AT}Secret {namespace}/ca does not exist");

@@ -65,8 +65,11 @@ pub(super) fn check(
     for backup in backups {
         one(namespace, restore, backup, report);
     }
-    if !backups.is_empty() && report.findings.is_empty() {
-        let message = "the checksum is well-formed, but not compared with the bucket";
+    if let (Some(taken), true) = (backups.first(), report.findings.is_empty()) {
+        let message = format!(
+            "the checksum of {} is not compared with the bucket",
+            taken.name
+        );
         let path = named::path(restore);
         let fix = "this version cannot";
         report.find(Finding::new(&NOT_VERIFIED, path, "", message, fix));
