@@ -1,4 +1,4 @@
-//! `velero-trust lint`: the admission rules over manifests.
+//! `velero-trust lint`: the rules for BackupStorageLocations over manifests.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -55,7 +55,10 @@ impl Lint {
         let locations = objects.locations.len();
         if !objects.notes.is_empty() {
             let others = objects.notes.len();
-            writeln!(out, "note: {others} objects of other kinds were left out")?;
+            writeln!(
+                out,
+                "note: documents of other kinds that were left out: {others}"
+            )?;
         }
         writeln!(
             out,

@@ -39,7 +39,7 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Make a CA and a serving certificate, for local work or for a cluster
     Certs(certs::Certs),
-    /// Run the admission rules over manifests, before they reach a cluster
+    /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
 }
 

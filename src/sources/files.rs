@@ -147,10 +147,21 @@ mod tests {
             "document 1, line 1: data.ca.crt is not base64"
         );
         assert!(said("a: [\n").starts_with("document 1, line "));
-        assert_eq!(
-            said("a: 1\n"),
-            "document 1, line 1: a Kubernetes object has an apiVersion and a kind"
-        );
+    }
+
+    #[test]
+    fn links_in_a_circle_and_pipes_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("ca.yaml"), SECRET).unwrap();
+        std::os::unix::fs::symlink(".", path("self")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), path("up.yaml")).unwrap();
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(path("pipe.yaml"))
+            .status();
+        assert!(pipe.unwrap().success());
+        let files = Files::open(vec![folder.path().to_owned()], Duration::ZERO).unwrap();
+        assert!(knows(&files, "ca"));
     }
 
     #[test]
@@ -158,6 +169,15 @@ mod tests {
         let mut objects = Objects::default();
         let text = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n";
         objects.add(std::path::Path::new("x.yaml"), text).unwrap();
-        assert_eq!(objects.notes, ["x.yaml:1: Service of v1 is left out"]);
+        objects
+            .add(std::path::Path::new("y.yaml"), "replicas: 2\n")
+            .unwrap();
+        assert_eq!(
+            objects.notes,
+            [
+                "x.yaml:1: Service of v1 is left out",
+                "y.yaml:1: what has no apiVersion and kind is left out"
+            ]
+        );
     }
 }

@@ -145,7 +145,12 @@ impl Objects {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
         let (api, kind) = (text("/apiVersion"), text("/kind"));
         let (Some(api), Some(kind)) = (api, kind) else {
-            return Err("a Kubernetes object has an apiVersion and a kind".to_owned());
+            // Values of a chart, a patch, another tool's settings.
+            let line = document.first_line();
+            let note = "what has no apiVersion and kind is left out";
+            self.notes
+                .push(format!("{}:{line}: {note}", file.display()));
+            return Ok(());
         };
         let name = text("/metadata/name").unwrap_or_default();
         let key = Key::new(
@@ -215,7 +220,10 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, BadObjects> {
             let yaml = entry
                 .extension()
                 .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-            if !hidden && (yaml || entry.is_dir()) {
+            // A link to a folder may lead in a circle; what is no file, such as a pipe, may never
+            // end. Links to files are how kubelet lays out volumes.
+            let is_link = std::fs::symlink_metadata(&entry).map_err(io)?.is_symlink();
+            if !hidden && (yaml && entry.is_file() || entry.is_dir() && !is_link) {
                 below.push(entry);
             }
         }

@@ -60,6 +60,9 @@ pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
         EnvFilter::try_new(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))?;
     let log = tracing_subscriber::fmt()
         .with_writer(stderr)
+        // A line that cannot be written, to a full disk or a collector that died, is lost. Saying
+        // so on the same stderr would panic.
+        .log_internal_errors(false)
         .with_env_filter(parsed)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let silenced = filter_fn(|event| event.target() != QUOTES_ANSWERS);

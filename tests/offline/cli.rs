@@ -1,11 +1,13 @@
 //! The command line as a person uses it: exit codes and what is printed.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use velero_trust_testing::https;
 use velero_trust_testing::pki::Authority;
 
 struct Ran {
@@ -205,6 +207,43 @@ fn serve_ends_with_2_and_names_the_file_when_it_has_no_certificate() {
     assert!(said.contains("no-such-folder"), "{said}");
     let said = serve(&["--rule=VT999=off"]);
     assert!(said.contains("there is no rule `VT999`"), "{said}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let folder = folder(&[]);
+    run(folder.path(), &["certs"]);
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_velero-trust"))
+        .env_clear()
+        .current_dir(folder.path())
+        .args([
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--objects=.",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let url = format!(
+        "{}/validate/restores",
+        line.trim_start_matches("listening on ")
+    );
+    let ca = fs::read_to_string(folder.path().join("certs-dev/ca.crt")).unwrap();
+    // Each is refused with a line in the log.
+    let answers = [(); 2].map(|()| https::send("POST", &url, &ca, &[], "{}"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    for answer in answers {
+        assert_eq!(answer.unwrap().status, 415);
+    }
 }
 
 #[test]
