@@ -34,9 +34,7 @@ impl Servers {
     fn start() -> Result<Self> {
         let server = ApiServer::start()?;
         let kubectl = server.kubectl()?;
-        kubectl.apply(&velero::crds()?)?;
-        let established = "--for=condition=Established";
-        kubectl.ok(&["wait", established, "--timeout=60s", "crd", "--all"])?;
+        velero::apply_crds(&kubectl)?;
         kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
         let rights = fs::read_to_string(installer::manifests().join("rbac.yaml"))?;
         kubectl.apply(&rights)?;

@@ -46,14 +46,7 @@ fn told_within_the_budget() -> Result<()> {
     let ca = fs::read_to_string(file("ca.crt"))?;
 
     let kubectl = caller.kubectl()?;
-    kubectl.apply(&velero::crds()?)?;
-    kubectl.ok(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd",
-        "--all",
-    ])?;
+    velero::apply_crds(&kubectl)?;
     kubectl.apply(&configuration(&webhook, &ca).to_string())?;
     wait::poll("the webhook to be asked", Duration::from_secs(30), || {
         let output = kubectl.create(&location().to_string())?;

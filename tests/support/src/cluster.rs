@@ -40,14 +40,7 @@ impl Cluster {
         let api_server = ApiServer::start_with(&[])?;
         let controllers = Controllers::start(&api_server)?;
         let kubectl = api_server.kubectl()?;
-        kubectl.apply(&velero::crds()?)?;
-        kubectl.ok(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd",
-            "--all",
-        ])?;
+        velero::apply_crds(&kubectl)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -18,8 +18,21 @@ pub const AWS_PLUGIN_IMAGE: &str = "velero/velero-plugin-for-aws:v1.14.3";
 /// may still end after that.
 const WORKING: &str = "msg=\"Starting workers\" controller=backup-storage-location ";
 
+/// Applies Velero's CRDs, and waits until the API server serves them.
+pub fn apply_crds(kubectl: &Cli) -> Result<()> {
+    kubectl.apply(&crds()?)?;
+    kubectl.ok(&[
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd",
+        "--all",
+    ])?;
+    Ok(())
+}
+
 /// Velero's CustomResourceDefinitions.
-pub fn crds() -> Result<String> {
+fn crds() -> Result<String> {
     Cli::new(rig::binary("velero")?, None)?.ok(&[
         "install",
         "--crds-only",
