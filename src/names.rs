@@ -25,9 +25,35 @@ pub mod bundle {
     pub const HASH: &str = "velero-trust.io/bundle-hash";
     /// How many certificates it holds.
     pub const COUNT: &str = "velero-trust.io/certificates";
+    /// How many of them come from where, such as `public=118 locations=2`.
+    pub const ORIGINS: &str = "velero-trust.io/origins";
     /// When the first of them expires, RFC 3339.
     pub const EARLIEST_EXPIRY: &str = "velero-trust.io/earliest-expiry";
+    /// When a certificate was last added, RFC 3339. A process reads `SSL_CERT_DIR` once: one that
+    /// started earlier does not trust it there.
+    pub const LAST_ADDED: &str = "velero-trust.io/last-added";
+    /// Present while the namespace is held, and why: its Pods get no `AWS_CA_BUNDLE`, because a
+    /// location that works today would not verify with the bundle alone.
+    pub const HOLD: &str = "velero-trust.io/hold";
 }
+
+/// Label on a ConfigMap or Secret of our own namespace: `"true"` adds its certificates to every
+/// bundle.
+pub const EXTRA_CA_LABEL: &str = "velero-trust.io/ca";
+
+/// Label on a namespace: `"true"` makes it a Velero namespace although it holds no BSL yet.
+pub const VELERO_NAMESPACE_LABEL: &str = "velero-trust.io/velero";
+
+/// Prefix of the ConfigMaps in our own namespace, one a Velero namespace, in which the publisher
+/// remembers certificates; the rest of the name is the namespace.
+pub const MEMORY: &str = "velero-trust-memory.";
+
+/// Prefix of the ConfigMaps in our own namespace, one a Velero namespace, in which the controllers
+/// report what `velero-trust status` shows; the rest of the name is the namespace.
+pub const REPORT: &str = "velero-trust-report.";
+
+/// Key of the report in its ConfigMap.
+pub const REPORT_KEY: &str = "report.json";
 
 /// Name of the bundle ConfigMap in every Velero namespace, and of the volume that mounts it.
 pub const BUNDLE: &str = "velero-trust-ca";

@@ -2,4 +2,6 @@
 
 pub mod bundle;
 pub mod client;
+pub mod events;
+pub mod report;
 pub mod trouble;

@@ -1,0 +1,83 @@
+//! Events, for the person who says `kubectl describe`.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use crate::names;
+
+/// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
+const LONGEST_NOTE: usize = 1024;
+
+/// Writes Events. Those that are alike become one that is counted.
+#[derive(Clone)]
+pub struct Events(Recorder);
+
+impl Events {
+    /// Events of the process called `instance`.
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter {
+            controller: names::APP.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        Self(Recorder::new(client, reporter))
+    }
+
+    /// Something is not as it should be: `reason` in PascalCase, `note` for a person. That an
+    /// Event cannot be written is logged and nothing more.
+    pub async fn warning(&self, about: &ObjectReference, reason: &str, note: &str) {
+        self.publish(EventType::Warning, about, reason, note).await;
+    }
+
+    /// Something happened that is worth to know.
+    pub async fn normal(&self, about: &ObjectReference, reason: &str, note: &str) {
+        self.publish(EventType::Normal, about, reason, note).await;
+    }
+
+    async fn publish(&self, type_: EventType, about: &ObjectReference, reason: &str, note: &str) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(shortened(note).to_owned()),
+            action: reason.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.0.publish(&event, about).await {
+            tracing::warn!(reason, %error, "cannot write an Event");
+        }
+    }
+}
+
+/// The BSL `name` of `namespace`, to write Events about. Without its `uid`, `kubectl describe`
+/// does not find them.
+pub fn location(namespace: &str, name: &str, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("velero.io/v1".to_owned()),
+        kind: Some("BackupStorageLocation".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+fn shortened(note: &str) -> &str {
+    let mut end = note.len().min(LONGEST_NOTE);
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    note.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        let long = "ä".repeat(1000);
+        assert_eq!(shortened(&long), "ä".repeat(512));
+        assert_eq!(shortened(&format!("x{long}")).len(), 1023);
+    }
+}

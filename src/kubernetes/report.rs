@@ -1,0 +1,99 @@
+//! What the controllers know of a Velero namespace, kept in a ConfigMap of our own namespace, so
+//! that `velero-trust status` needs no right to read Secrets and dials nobody.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names;
+
+/// What is known of one Velero namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The Velero namespace.
+    pub namespace: String,
+    /// Its BSLs, by name.
+    #[serde(default)]
+    pub locations: BTreeMap<String, Location>,
+    /// What keeps the bundle from being as it should be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complaints: Vec<String>,
+}
+
+/// What is known of a BSL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Location {
+    /// Where its CA comes from, such as `Secret store-ca key ca.crt`, in the order of preference.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// The certificates that it names.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+    /// What the rules of admission say of it now.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Its endpoints, as the probe found them.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// Why the namespace is held because of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+}
+
+/// A certificate, without its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certificate {
+    /// Whom it is for.
+    pub subject: String,
+    /// SHA-256 of its DER, hex.
+    pub fingerprint: String,
+    /// When it expires, RFC 3339.
+    pub not_after: String,
+}
+
+/// A finding of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `VTnnn`
+    pub rule: String,
+    /// `deny` or `warn`: what admission would do.
+    pub severity: String,
+    /// The field.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// An endpoint of a BSL, as the probe found it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The URL.
+    pub url: String,
+    /// `trusted`, `untrusted` or `unknown`.
+    pub state: String,
+    /// What was found; empty when all is well.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fix: String,
+    /// When the server's certificate expires, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
+}
+
+/// The name of the report's ConfigMap.
+pub fn name(namespace: &str) -> String {
+    format!("{}{namespace}", names::REPORT)
+}
+
+/// The namespace that a ConfigMap reports on, if it is a report.
+pub fn namespace_of(name: &str) -> Option<&str> {
+    name.strip_prefix(names::REPORT)
+}
