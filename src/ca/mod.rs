@@ -1,8 +1,10 @@
 //! CA trust: what a CA bundle is, where a BSL's CA comes from, and how it reaches a Pod.
 
+pub mod base;
 mod base64;
 pub mod bundle;
 pub mod certificate;
+pub mod hold;
 pub mod inject;
 pub mod keeping;
 pub mod pem;

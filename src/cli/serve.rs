@@ -1,5 +1,6 @@
 //! `velero-trust serve`: the webhook.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,17 +9,23 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use k8s_openapi::jiff;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::policy::{PolicyOptions, Restores};
 use super::{exit, install_crypto_provider, runtime};
-use crate::controllers::publisher;
+use crate::controllers::{Controllers, Settings, leader};
+use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
+use crate::kubernetes::events::Events;
+use crate::names;
 use crate::serving::certificates::{self, Files as CertificateFiles};
 use crate::serving::{Caps, Drain, Server, Task, Timeouts, drain};
 use crate::sources::Source;
 use crate::sources::cluster::Cluster;
 use crate::sources::files::Files;
+use crate::sources::roots::{PublicRoots, Roots};
 use crate::telemetry::{self, Format, Metrics};
 
 /// How often the certificate files are read again: cheap, and it sees what a watch on a Secret
@@ -80,6 +87,44 @@ pub(super) struct Serve {
     #[command(flatten)]
     policy: PolicyOptions,
 
+    /// The public roots in every bundle: `mozilla` (compiled in), `none`, or a PEM file
+    #[arg(
+        long,
+        value_name = "ROOTS",
+        default_value = "mozilla",
+        env = "VELERO_TRUST_PUBLIC_ROOTS",
+        help_heading = "Bundle"
+    )]
+    public_roots: PublicRoots,
+
+    /// PEM file whose CAs are added to every bundle; can be given again, and is read again when it
+    /// changes. The same do ConfigMaps and Secrets of our own namespace that are labelled
+    /// velero-trust.io/ca=true
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VELERO_TRUST_EXTRA_CA",
+        value_delimiter = ',',
+        help_heading = "Bundle"
+    )]
+    extra_ca: Vec<PathBuf>,
+
+    /// How long a CA stays in a bundle when nothing names it any more, such as `7d` or `12h`
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "7d",
+        value_parser = duration,
+        env = "VELERO_TRUST_RETENTION",
+        help_heading = "Bundle"
+    )]
+    retention: Duration,
+
+    /// Our own namespace, for the Lease and what has to be remembered; that of the Pod or of the
+    /// kubeconfig unless said
+    #[arg(long, value_name = "NAME", env = "VELERO_TRUST_NAMESPACE")]
+    namespace: Option<String>,
+
     /// Format of the log
     #[arg(
         long,
@@ -120,7 +165,7 @@ impl Serve {
             "certificate files",
             files.follow(first, publisher, CERTIFICATE_POLL),
         )];
-        let source = self.source(&mut tasks).await?;
+        let source = self.source(&mut tasks, &policy, &metrics).await?;
 
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
@@ -150,8 +195,13 @@ impl Serve {
         Ok(())
     }
 
-    /// Where facts come from; in a cluster, the task that publishes bundles as well.
-    async fn source(&self, tasks: &mut Vec<Task>) -> anyhow::Result<Arc<dyn Source>> {
+    /// Where facts come from; in a cluster, the tasks that keep the bundles as well.
+    async fn source(
+        &self,
+        tasks: &mut Vec<Task>,
+        policy: &Arc<Policy>,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<Arc<dyn Source>> {
         if !self.objects.is_empty() {
             let files = Files::open(self.objects.clone(), OBJECTS_POLL)?;
             for note in &files.objects().notes {
@@ -159,17 +209,59 @@ impl Serve {
             }
             return Ok(Arc::new(files));
         }
+        let roots = Roots {
+            public: self.public_roots.clone(),
+            extra: self.extra_ca.clone(),
+        };
+        let first = roots.read()?;
         let Clients {
             admission,
-            controllers,
+            controllers: client,
         } = Clients::connect().await?;
-        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission));
+        let own = self.namespace.as_deref();
+        let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();
+        let (sender, base) = watch::channel(None);
+        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission, base.clone()));
         tasks.push(Task::new(
-            "publisher",
-            publisher::run(controllers, Arc::clone(&source)),
+            "roots",
+            roots.follow(first, client.clone(), own.clone(), sender),
         ));
+        let identity = identity();
+        let controllers = Controllers {
+            source: Arc::clone(&source),
+            base,
+            policy: Arc::clone(policy),
+            metrics: Arc::clone(metrics),
+            events: Events::new(client.clone(), &identity),
+            client,
+            settings: Settings {
+                namespace: own,
+                identity,
+                retention: self.retention,
+            },
+        };
+        tasks.push(Task::new("controllers", leader::run(controllers)));
         Ok(source)
     }
+}
+
+/// Who we are among the replicas: the name of the Pod, so that a container that starts again leads
+/// at once; elsewhere something that no other process has.
+fn identity() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| {
+        let unique = RandomState::new().build_hasher().finish();
+        format!("{}-{unique:016x}", names::APP)
+    })
+}
+
+/// A time such as `7d` or `12h 30m`; a day is 24 hours.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = |error: jiff::Error| format!("{error}; say something like `7d` or `12h`");
+    let span: jiff::Span = text.parse().map_err(wrong)?;
+    let duration = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(wrong)?;
+    Duration::try_from(duration).map_err(|_| "a time cannot be negative".to_owned())
 }
 
 /// Binds `address`. `[::]` takes IPv4 as well; where the host has no IPv6, `0.0.0.0` serves.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ca::keeping::Owner;
+use crate::ca::keeping::Origin;
 use crate::names::BUNDLE;
 
 /// Something that keeps a bundle from being as it should be.
@@ -20,15 +20,27 @@ pub(super) enum Complaint {
     Unknown { location: String, why: String },
     #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there")]
     LeftOut { location: String, path: String },
-    #[error("no room in ConfigMap {BUNDLE}: {count} certificates of {} are left out", of(.owner))]
-    NoRoom { owner: Owner, count: usize },
+    #[error("the extra CA of {0} is broken or holds none")]
+    Extra(String),
+    #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", of(*.origin))]
+    NoRoom { origin: Origin, count: usize },
+    #[error("cannot remember CAs in ConfigMap {name}: {why}")]
+    Memory { name: String, why: String },
+    #[error(
+        "there is no root for ConfigMap {BUNDLE}, and Velero cannot start with an empty one; name a \
+         CA, or set --public-roots"
+    )]
+    NoRoots,
+    #[error("the bundle is left as it is until the CA of every location was read once")]
+    LeftAlone,
 }
 
-fn of(owner: &Owner) -> String {
-    match owner {
-        Owner::Location(name) => format!("BackupStorageLocation {name}"),
-        Owner::Before => "the bundle before".to_owned(),
-        Owner::Public => "the public roots".to_owned(),
+const fn of(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Location => "of BackupStorageLocations",
+        Origin::Extra => "given at installation",
+        Origin::Retained => "that nobody names any more",
+        Origin::Public => "of the public roots",
     }
 }
 
@@ -36,8 +48,17 @@ impl Complaint {
     /// Whether it may be over without any news of it.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreadable(_) | Self::Unwritable(_) | Self::Late | Self::Unknown { .. } => true,
-            Self::Foreign | Self::LeftOut { .. } | Self::NoRoom { .. } => false,
+            Self::Unreadable(_)
+            | Self::Unwritable(_)
+            | Self::Late
+            | Self::Unknown { .. }
+            | Self::Memory { .. }
+            | Self::LeftAlone => true,
+            Self::Foreign
+            | Self::NoRoots
+            | Self::LeftOut { .. }
+            | Self::Extra(_)
+            | Self::NoRoom { .. } => false,
         }
     }
 }
@@ -53,6 +74,11 @@ impl Complaints {
     pub(super) fn new(namespace: String) -> Self {
         let said = BTreeSet::new();
         Self { namespace, said }
+    }
+
+    /// Those of the last time.
+    pub(super) const fn said(&self) -> &BTreeSet<Complaint> {
+        &self.said
     }
 
     /// Logs those of `now` that were not there the last time.

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::Controllers;
+use super::board::Board;
 use super::locations::Locations;
-use super::maker::{Made, Maker};
+use super::maker::{Made, Maker, Published, Verdicts};
 use super::news::{self, News, Stream};
 use super::pace::Pace;
-use crate::sources::Source;
+use super::teller::Teller;
+use crate::sources::cluster::Bases;
 
 /// How long changes are gathered before a bundle is made: a GitOps tool applies many at once.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -28,6 +30,8 @@ pub(super) struct Keeper {
     maker: Maker,
     secrets: Stream,
     bundle: Stream,
+    base: Bases,
+    verdicts: Verdicts,
     pace: Pace,
 }
 
@@ -41,11 +45,21 @@ enum Because {
 }
 
 impl Keeper {
-    pub(super) fn new(client: Client, source: Arc<dyn Source>, namespace: String) -> Self {
+    pub(super) fn new(
+        controllers: Arc<Controllers>,
+        namespace: &str,
+        board: Board,
+        verdicts: Verdicts,
+        published: Published,
+    ) -> Self {
+        let client = controllers.client.clone();
+        let teller = Teller::new(Arc::clone(&controllers), namespace, board);
         Self {
-            secrets: news::of_secrets(client.clone(), &namespace),
-            bundle: news::of_bundle(client.clone(), &namespace),
-            maker: Maker::new(client, source, namespace),
+            secrets: news::of_secrets(client.clone(), namespace),
+            bundle: news::of_bundle(client, namespace),
+            base: controllers.base.clone(),
+            verdicts: verdicts.clone(),
+            maker: Maker::new(controllers, namespace, teller, verdicts, published),
             pace: Pace::default(),
         }
     }
@@ -57,6 +71,8 @@ impl Keeper {
         let mut because = Because::Inputs;
         loop {
             let now = locations.borrow_and_update().clone();
+            self.base.mark_unchanged();
+            self.verdicts.mark_unchanged();
             let Made { wrote, again } = self.maker.make(&now).await;
             if wrote && because == Because::Bundle {
                 self.pace.restored(Instant::now());
@@ -92,6 +108,14 @@ impl Keeper {
         loop {
             tokio::select! {
                 changed = locations.changed() => {
+                    changed.ok()?;
+                    return Some(Because::Inputs);
+                }
+                changed = self.base.changed() => {
+                    changed.ok()?;
+                    return Some(Because::Inputs);
+                }
+                changed = self.verdicts.changed() => {
                     changed.ok()?;
                     return Some(Because::Inputs);
                 }

@@ -1,24 +1,27 @@
-//! The BackupStorageLocations of the cluster, as far as the bundle depends on them.
+//! The BackupStorageLocations of the cluster, as far as the controllers depend on them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Event, Result, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::names::CA_SECRET_ANNOTATION;
+use crate::kubernetes::location;
+use crate::names::PREFIX;
 
-/// What of each BSL in a namespace decides on the bundle, as JSON of a smaller BSL, by name.
+/// What of each BSL in a namespace matters, as JSON of a smaller BSL, by name.
 pub(super) type Locations = Arc<BTreeMap<String, String>>;
 
 /// The namespaces that hold BSLs.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
     by_name: BTreeMap<String, BTreeMap<String, String>>,
+    /// A whole list has come in.
+    is_known: bool,
     /// While the first or a new list of the watch comes in: what it has named so far.
     listing: Option<BTreeMap<String, BTreeMap<String, String>>>,
 }
@@ -32,12 +35,21 @@ pub(super) struct Change {
 
 /// The watch over all BSLs.
 pub(super) fn watch(client: Client) -> impl Stream<Item = Result<Event<DynamicObject>>> {
-    let kind = GroupVersionKind::gvk("velero.io", "v1", "BackupStorageLocation");
-    let all = Api::<DynamicObject>::all_with(client, &ApiResource::from_gvk(&kind));
+    let all = location::everywhere(client);
     watcher(all, Config::default()).default_backoff().boxed()
 }
 
 impl Namespaces {
+    /// Whether it is known which namespaces hold BSLs.
+    pub(super) const fn are_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// The namespaces that hold BSLs.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.by_name.keys()
+    }
+
     /// Takes an event of the watch; tells which namespaces it changed. Velero writes the status of
     /// every BSL once a minute, and those writes change nothing here.
     pub(super) fn take(&mut self, event: Event<DynamicObject>) -> Vec<Change> {
@@ -55,6 +67,7 @@ impl Namespaces {
                 Vec::new()
             }
             Event::InitDone => {
+                self.is_known = true;
                 let new = self.listing.take().unwrap_or_default();
                 let old = std::mem::replace(&mut self.by_name, new);
                 let names = old
@@ -97,17 +110,22 @@ impl Namespaces {
     }
 }
 
-/// The part of a BSL that the bundle depends on.
+/// The part of a BSL that matters: what the rules look at, and whether Velero says that it works.
 fn project(bsl: &DynamicObject) -> String {
     let of = |pointer| bsl.data.pointer(pointer).cloned().unwrap_or(Value::Null);
-    let annotation = bsl.annotations().get(CA_SECRET_ANNOTATION);
+    let annotations = bsl.annotations().iter();
+    let ours: BTreeMap<_, _> = annotations
+        .filter(|(key, _)| key.starts_with(PREFIX))
+        .collect();
     json!({
-        "metadata": {"annotations": annotation.map(|value| json!({CA_SECRET_ANNOTATION: value}))},
+        "metadata": {"name": bsl.metadata.name, "uid": bsl.metadata.uid, "annotations": ours},
         "spec": {
             "provider": of("/spec/provider"),
             "config": of("/spec/config"),
             "objectStorage": of("/spec/objectStorage"),
+            "credential": of("/spec/credential"),
         },
+        "status": {"phase": of("/status/phase")},
     })
     .to_string()
 }

@@ -1,41 +1,53 @@
 //! Makes the merged CA bundle of one namespace, and writes it when it is another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client};
-use tokio::time::{Instant, timeout};
+use kube::Api;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use super::Controllers;
 use super::complaints::{Complaint, Complaints};
 use super::locations::Locations;
-use crate::ca::bundle::contribution;
-use crate::ca::keeping::{Memory, Share, Shares, keep};
-use crate::decision::{Facts, Lookup};
+use super::store::Store;
+use super::survey::{Surveyed, survey};
+use super::teller::Teller;
+use crate::ca::base::Base;
+use crate::ca::certificate::{Certificate, Fingerprint};
+use crate::ca::hold::{self, Verdict};
+use crate::ca::keeping::{Hold, Kept, Memory, Owner, Share, Shares, keep};
+use crate::ca::pem;
+use crate::decision::Context;
+use crate::kubernetes::bundle::State;
 use crate::kubernetes::{bundle, trouble};
 use crate::names;
-use crate::sources::{Limits, Source};
-use crate::velero::bsl::Bsl;
-
-/// Longest wait for the Secrets of a namespace.
-const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Longest time for one bundle: the client for controllers waits for ever.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// The bundle's certificates, for who has to know them.
+pub(super) type Published = watch::Sender<Arc<[Certificate]>>;
+
+/// What the probe found of the endpoints of each location; a location that has no entry was not
+/// looked at yet, and without any map nothing is looked at.
+pub(super) type Verdicts = watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>;
+
 /// Makes the bundle of one namespace.
 pub(super) struct Maker {
+    controllers: Arc<Controllers>,
     maps: Api<ConfigMap>,
-    source: Arc<dyn Source>,
     namespace: String,
+    store: Store,
     memory: Memory,
-    /// While the memory lacks a location: the last bundle made, which may hold its CA. It
-    /// counts when the one in the cluster is gone or was edited.
-    carried: Option<String>,
+    verdicts: Verdicts,
+    published: Published,
     /// The ConfigMap's version when it was last read or written.
     version: Option<String>,
     complaints: Complaints,
+    teller: Teller,
 }
 
 /// What came of making a bundle.
@@ -48,15 +60,26 @@ pub(super) struct Made {
 }
 
 impl Maker {
-    pub(super) fn new(client: Client, source: Arc<dyn Source>, namespace: String) -> Self {
+    pub(super) fn new(
+        controllers: Arc<Controllers>,
+        namespace: &str,
+        teller: Teller,
+        verdicts: Verdicts,
+        published: Published,
+    ) -> Self {
+        let client = &controllers.client;
+        let own = &controllers.settings.namespace;
         Self {
-            maps: Api::namespaced(client, &namespace),
-            source,
+            maps: Api::namespaced(client.clone(), namespace),
+            store: Store::new(client.clone(), own, namespace),
             memory: Memory::default(),
-            carried: None,
             version: None,
-            complaints: Complaints::new(namespace.clone()),
-            namespace,
+            complaints: Complaints::new(namespace.to_owned()),
+            namespace: namespace.to_owned(),
+            controllers,
+            verdicts,
+            published,
+            teller,
         }
     }
 
@@ -84,6 +107,7 @@ impl Maker {
         };
         let again = raced || wrong.iter().any(Complaint::may_pass);
         self.complaints.say(wrong);
+        self.teller.complain(self.complaints.said()).await;
         Made { wrote, again }
     }
 
@@ -93,94 +117,201 @@ impl Maker {
         locations: &Locations,
         wrong: &mut BTreeSet<Complaint>,
     ) -> Result<bool, Option<Complaint>> {
-        let shares = self.shares(locations, wrong).await;
-        self.memory.learn(&shares);
+        self.remember(wrong).await?;
+        let base = self.base().await;
+        let now = now();
+        let context = Context {
+            policy: &self.controllers.policy,
+            now,
+        };
+        let source = &*self.controllers.source;
+        let surveyed = survey(&self.namespace, locations, source, context).await;
+        let shares = shares(&surveyed, &base, wrong);
+        let retention = self.controllers.settings.retention.as_secs();
+        self.memory
+            .learn(&shares, now, i64::try_from(retention).unwrap_or(i64::MAX));
+        self.hold(&surveyed);
+        self.teller.tell(&surveyed, &self.memory).await;
+
         let live = self.maps.get_opt(names::BUNDLE).await;
         let live =
             live.map_err(|error| Some(Complaint::Unreadable(trouble::reason(&error).message)))?;
         self.version = live.as_ref().and_then(version);
-        if let Some(live) = &live
-            && !bundle::is_ours(&live.metadata)
+        if live
+            .as_ref()
+            .is_some_and(|live| !bundle::is_ours(&live.metadata))
         {
             return Err(Some(Complaint::Foreign));
         }
-
-        let there = live.as_ref().and_then(bundle::text);
-        let before = match &self.carried {
-            Some(carried) if !live.as_ref().is_some_and(bundle::is_as_published) => {
-                Some(&**carried)
-            }
-            _ => there,
-        };
-        let kept = keep(&shares, &self.memory, before);
-        let no_room = kept.left_out.into_iter();
-        wrong.extend(no_room.map(|(owner, count)| Complaint::NoRoom { owner, count }));
-        let made = kept.bundle;
-        self.carried = self.memory.lacks(&shares).then(|| made.text.clone());
-
-        let wanted = bundle::config_map(&self.namespace, &made);
-        if live
-            .as_ref()
-            .is_some_and(|live| bundle::is_same(live, &wanted))
+        // A new installation beside the bundle of an old one must not take a CA out of it that it
+        // only cannot read yet.
+        if self.store.is_blank()
+            && live.as_ref().is_some_and(bundle::is_as_published)
+            && self.lacks_unknown(&surveyed)
         {
-            return Ok(false);
+            return Err(Some(Complaint::LeftAlone));
         }
-        let written = bundle::write(&self.maps, wanted, live.as_ref()).await;
-        let written = written.map_err(|error| match error {
-            kube::Error::Api(status) if status.code == 409 => None,
-            error => Some(Complaint::Unwritable(trouble::reason(&error).message)),
-        })?;
-        self.version = version(&written);
-        tracing::info!(
-            namespace = self.namespace,
-            certificates = made.count,
-            hash = made.hash,
-            "bundle published"
-        );
-        Ok(true)
+        let kept = keep(&shares, &self.memory, &base.public);
+        if kept.certificates.is_empty() {
+            return Err(Some(Complaint::NoRoots));
+        }
+        let no_room = kept.left_out.iter();
+        wrong.extend(no_room.map(|(&origin, &count)| Complaint::NoRoom { origin, count }));
+        let there = live.as_ref().and_then(bundle::text);
+        if there.is_none_or(|there| adds(&kept, there))
+            && (there.is_some() || self.memory.last_added.is_none())
+        {
+            self.memory.last_added = Some(now);
+        }
+        // First what must not be forgotten, then what can be made from it again.
+        if let Err(complaint) = self.store.save(&self.memory).await {
+            wrong.insert(complaint);
+        }
+        self.write(&kept, live.as_ref()).await
     }
 
-    /// What each location adds, with all their Secrets read live.
-    async fn shares(&self, locations: &Locations, wrong: &mut BTreeSet<Complaint>) -> Shares {
-        let namespace = &self.namespace;
-        let read = |text| serde_json::from_str::<Bsl<'_>>(text).unwrap_or_default();
-        let bsls: Vec<_> = locations
-            .iter()
-            .map(|(name, text)| (name, read(text.as_str())))
-            .collect();
-        let mut facts = Facts::default();
-        let needs: BTreeSet<Lookup> = bsls
-            .iter()
-            .flat_map(|(_, bsl)| contribution(namespace, bsl, &facts).report.needs)
-            .collect();
-        if !needs.is_empty() {
-            let limits = Limits {
-                deadline: Instant::now() + LOOKUP,
-                dry_run: false,
-            };
-            let needs: Vec<_> = needs.into_iter().collect();
-            facts = self.source.resolve(&needs, limits).await;
+    /// Reads the memory, once.
+    async fn remember(&mut self, wrong: &mut BTreeSet<Complaint>) -> Result<(), Option<Complaint>> {
+        match self.store.load().await {
+            Ok(Some(memory)) => self.memory = memory,
+            Ok(None) => {}
+            Err(complaint) if self.store.is_loaded() => {
+                wrong.insert(complaint);
+            }
+            Err(complaint) => return Err(Some(complaint)),
         }
-        let mut shares = Shares::new();
-        for (location, bsl) in bsls {
-            let found = contribution(namespace, &bsl, &facts);
-            let share = Share {
-                whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
-                certificates: found.certificates,
-            };
-            wrong.extend(found.left_out.into_iter().map(|path| Complaint::LeftOut {
-                location: location.clone(),
-                path: path.to_string(),
-            }));
-            let unknowns = found.report.unknowns.into_iter();
-            wrong.extend(unknowns.map(|(_, reason)| Complaint::Unknown {
-                location: location.clone(),
-                why: reason.message,
-            }));
-            shares.insert(location.clone(), share);
-        }
-        shares
+        Ok(())
     }
+
+    async fn base(&self) -> Arc<Base> {
+        let mut base = self.controllers.base.clone();
+        match base.wait_for(Option::is_some).await {
+            Ok(base) => base.clone().unwrap_or_default(),
+            Err(_) => Arc::default(),
+        }
+    }
+
+    /// Decides because of which locations the namespace is held.
+    fn hold(&mut self, surveyed: &BTreeMap<String, Surveyed>) {
+        let verdicts = self.verdicts.borrow_and_update();
+        let mut holds = BTreeMap::new();
+        for (name, location) in surveyed {
+            let before = self.memory.holds.get(name);
+            let not_yet = [Verdict::Unknown(
+                "its endpoint was not looked at yet".to_owned(),
+            )];
+            let found = match verdicts.as_ref() {
+                None => &[][..],
+                Some(all) => all.get(name).map_or(&not_yet[..], Vec::as_slice),
+            };
+            let next = hold::next(before, location.is_available, found);
+            holds.extend(next.map(|hold| (name.clone(), hold)));
+        }
+        self.memory.holds = holds;
+    }
+
+    /// Whether there is a location whose CA is not known now and never was.
+    fn lacks_unknown(&self, surveyed: &BTreeMap<String, Surveyed>) -> bool {
+        let unknown = surveyed
+            .iter()
+            .filter(|(_, location)| !location.contribution.report.unknowns.is_empty());
+        let shares = unknown.map(|(name, _)| (Owner::Location(name.clone()), Share::default()));
+        self.memory.lacks(&shares.collect())
+    }
+
+    async fn write(
+        &mut self,
+        kept: &Kept,
+        live: Option<&ConfigMap>,
+    ) -> Result<bool, Option<Complaint>> {
+        let hold = self
+            .memory
+            .holds
+            .iter()
+            .find_map(|(name, hold)| match hold {
+                Hold::Held(why) => Some(format!("BackupStorageLocation {name}: {why}")),
+                Hold::Released => None,
+            });
+        let state = State {
+            last_added: self.memory.last_added,
+            hold: hold.as_deref(),
+        };
+        let wanted = bundle::config_map(&self.namespace, kept, state);
+        self.teller.count(kept, hold.is_some());
+        let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
+        if !is_same {
+            let written = bundle::write(&self.maps, wanted, live).await;
+            let written = written.map_err(|error| match error {
+                kube::Error::Api(status) if status.code == 409 => None,
+                error => Some(Complaint::Unwritable(trouble::reason(&error).message)),
+            })?;
+            self.version = version(&written);
+            tracing::info!(
+                namespace = self.namespace,
+                certificates = kept.bundle.count,
+                hash = kept.bundle.hash,
+                "bundle published"
+            );
+        }
+        self.published.send_if_modified(|published| {
+            let is_new = **published != *kept.certificates;
+            if is_new {
+                *published = kept.certificates.as_slice().into();
+            }
+            is_new
+        });
+        Ok(!is_same)
+    }
+}
+
+/// What each owner adds.
+fn shares(
+    surveyed: &BTreeMap<String, Surveyed>,
+    base: &Base,
+    wrong: &mut BTreeSet<Complaint>,
+) -> Shares {
+    let mut shares = base.extra.clone();
+    for (owner, share) in &shares {
+        if let (Owner::Extra(name), false) = (owner, share.whole) {
+            wrong.insert(Complaint::Extra(name.clone()));
+        }
+    }
+    for (location, surveyed) in surveyed {
+        let found = &surveyed.contribution;
+        let left_out = found.left_out.iter();
+        wrong.extend(left_out.map(|path| Complaint::LeftOut {
+            location: location.clone(),
+            path: path.to_string(),
+        }));
+        let unknowns = found.report.unknowns.iter();
+        wrong.extend(unknowns.map(|(_, reason)| Complaint::Unknown {
+            location: location.clone(),
+            why: reason.message.clone(),
+        }));
+        let share = Share {
+            whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
+            certificates: found.certificates.clone(),
+        };
+        shares.insert(Owner::Location(location.clone()), share);
+    }
+    shares
+}
+
+/// Whether `kept` has a certificate that is not `there`.
+fn adds(kept: &Kept, there: &str) -> bool {
+    if kept.bundle.text == there {
+        return false;
+    }
+    let there = pem::read(there.as_bytes()).certificates;
+    let there: BTreeSet<Fingerprint> = there.iter().map(Certificate::fingerprint).collect();
+    let mut now = kept.certificates.iter();
+    now.any(|certificate| !there.contains(&certificate.fingerprint()))
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn version(map: &ConfigMap) -> Option<String> {

@@ -1,9 +1,68 @@
 //! What runs beside admission and never in its way.
+//!
+//! Every replica can run them, and one at a time does ([`leader`]). For each Velero namespace
+//! ([`namespaces`]) the [`keeper`] makes the bundle from what the [`survey`] of its locations
+//! finds; what is found out is gathered on a [`board`] for `velero-trust status`.
 
+mod board;
 mod complaints;
 mod keeper;
+pub mod leader;
 mod locations;
 mod maker;
+mod namespaces;
 mod news;
+mod notices;
 mod pace;
-pub mod publisher;
+mod store;
+mod survey;
+mod teller;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+
+use crate::decision::Policy;
+use crate::kubernetes::events::Events;
+use crate::sources::Source;
+use crate::sources::cluster::Bases;
+use crate::telemetry::Metrics;
+
+/// What the controllers need.
+pub struct Controllers {
+    /// The client for controllers.
+    pub client: Client,
+    /// Where facts come from.
+    pub source: Arc<dyn Source>,
+    /// What every bundle holds.
+    pub base: Bases,
+    /// What the operator chose.
+    pub policy: Arc<Policy>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How Events are written.
+    pub events: Events,
+    /// The rest that can be chosen.
+    pub settings: Settings,
+}
+
+/// What can be chosen of the controllers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our own namespace.
+    pub namespace: String,
+    /// Who we are among the replicas.
+    pub identity: String,
+    /// How long a CA stays in the bundle when nobody names it any more.
+    pub retention: Duration,
+}
+
+impl fmt::Debug for Controllers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controllers")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,17 +1,20 @@
-//! News of objects in a namespace, without reading them.
+//! News of objects, without reading them.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{Config, Error, Event};
+use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 
+use crate::kubernetes::trouble;
 use crate::names;
 
 /// How often to look where watching is refused.
@@ -80,7 +83,7 @@ where
                     Err(error) => {
                         let kind = K::kind(&());
                         tracing::debug!(%namespace, %kind, %error, "cannot watch");
-                        if !is_refused(&error) {
+                        if !trouble::is_refused(&error) {
                             return None;
                         }
                         tokio::time::sleep(POLL).await;
@@ -92,14 +95,96 @@ where
         .boxed()
 }
 
-/// Whether we have no right to watch.
-fn is_refused(error: &Error) -> bool {
-    let code = match error {
-        Error::InitialListFailed(kube::Error::Api(status))
-        | Error::WatchStartFailed(kube::Error::Api(status))
-        | Error::WatchFailed(kube::Error::Api(status))
-        | Error::WatchError(status) => status.code,
-        _ => 0,
+/// The metadata of objects of one kind in the whole cluster.
+pub(super) type Everywhere = BoxStream<'static, watcher::Result<Event<ObjectMeta>>>;
+
+/// The ConfigMaps of the bundle's name in all namespaces.
+pub(super) fn everywhere_bundles(client: Client) -> Everywhere {
+    let only = format!("metadata.name={}", names::BUNDLE);
+    everywhere::<ConfigMap>(Api::all(client), Config::default().fields(&only))
+}
+
+/// The namespaces that are labelled as Velero's.
+pub(super) fn labelled_namespaces(client: Client) -> Everywhere {
+    let only = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
+    everywhere::<Namespace>(Api::all(client), Config::default().labels(&only))
+}
+
+fn everywhere<K>(objects: Api<PartialObjectMeta<K>>, config: Config) -> Everywhere
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    let watch = watcher(objects, config).default_backoff();
+    let metadata = |event| match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(meta(object)),
+        Event::Apply(object) => Event::Apply(meta(object)),
+        Event::Delete(object) => Event::Delete(meta(object)),
     };
-    code == 403
+    watch.map(move |event| event.map(metadata)).boxed()
+}
+
+fn meta<K>(object: PartialObjectMeta<K>) -> ObjectMeta {
+    object.metadata
+}
+
+/// The namespaces that objects of one kind make Velero's.
+pub(super) struct Members {
+    watch: Everywhere,
+    /// By the object, and while a list comes in, what it has named so far.
+    now: BTreeMap<ObjectKey, String>,
+    listing: BTreeMap<ObjectKey, String>,
+}
+
+/// Namespace and name.
+type ObjectKey = (Option<String>, Option<String>);
+
+impl Members {
+    pub(super) const fn new(watch: Everywhere) -> Self {
+        Self {
+            watch,
+            now: BTreeMap::new(),
+            listing: BTreeMap::new(),
+        }
+    }
+
+    /// Waits until there is another object, of which `namespace` tells whose member it makes.
+    pub(super) async fn changed(&mut self, namespace: fn(&ObjectMeta) -> Option<String>) {
+        let key = |object: &ObjectMeta| (object.namespace.clone(), object.name.clone());
+        loop {
+            // A watcher never ends.
+            match self.watch.next().await {
+                None => std::future::pending().await,
+                Some(Ok(Event::Init)) => self.listing.clear(),
+                Some(Ok(Event::InitApply(object))) => {
+                    let named = namespace(&object).map(|namespace| (key(&object), namespace));
+                    self.listing.extend(named);
+                }
+                Some(Ok(Event::InitDone)) => {
+                    self.now = std::mem::take(&mut self.listing);
+                    return;
+                }
+                Some(Ok(Event::Apply(object))) => {
+                    let before = match namespace(&object) {
+                        Some(namespace) => self.now.insert(key(&object), namespace),
+                        None => self.now.remove(&key(&object)),
+                    };
+                    if before != namespace(&object) {
+                        return;
+                    }
+                }
+                Some(Ok(Event::Delete(object))) => {
+                    if self.now.remove(&key(&object)).is_some() {
+                        return;
+                    }
+                }
+                Some(Err(error)) => tracing::debug!(%error, "cannot watch"),
+            }
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.now.values()
+    }
 }

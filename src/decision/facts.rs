@@ -125,7 +125,10 @@ pub struct Backup {
 
 /// That a namespace has a merged bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bundle {}
+pub struct Bundle {
+    /// The namespace is held ([`crate::names::bundle::HOLD`]): no `AWS_CA_BUNDLE` is set.
+    pub held: bool,
+}
 
 /// Why a look-up was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

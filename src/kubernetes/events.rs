@@ -48,19 +48,6 @@ impl Events {
     }
 }
 
-/// The BSL `name` of `namespace`, to write Events about. Without its `uid`, `kubectl describe`
-/// does not find them.
-pub fn location(namespace: &str, name: &str, uid: &str) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("velero.io/v1".to_owned()),
-        kind: Some("BackupStorageLocation".to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        uid: Some(uid.to_owned()),
-        ..ObjectReference::default()
-    }
-}
-
 fn shortened(note: &str) -> &str {
     let mut end = note.len().min(LONGEST_NOTE);
     while !note.is_char_boundary(end) {

@@ -3,5 +3,6 @@
 pub mod bundle;
 pub mod client;
 pub mod events;
+pub mod location;
 pub mod report;
 pub mod trouble;

@@ -1,6 +1,7 @@
 //! What went wrong between us and the API server, in words.
 
 use kube::Error;
+use kube::runtime::watcher;
 
 use crate::decision::{Reason, Trouble};
 
@@ -36,4 +37,16 @@ fn root(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+/// Whether we have no right to watch.
+pub fn is_refused(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(Error::Api(status))
+        | watcher::Error::WatchStartFailed(Error::Api(status))
+        | watcher::Error::WatchFailed(Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    code == 403
 }

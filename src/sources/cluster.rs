@@ -7,9 +7,11 @@ use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::{Limits, Source};
+use crate::ca::base::Base;
 use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
 use crate::kubernetes::bundle::{self, Ensured};
 use crate::kubernetes::client::Identity;
@@ -24,14 +26,19 @@ const PAGE: u32 = 100;
 /// Answers look-ups from a cluster.
 pub struct Cluster {
     client: Client,
+    base: Bases,
     identity: Identity,
 }
 
+/// What every bundle holds, as it is now; none until it is known.
+pub type Bases = watch::Receiver<Option<Arc<Base>>>;
+
 impl Cluster {
     /// Answers from the cluster of `client`, which should be the one for admission.
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, base: Bases) -> Self {
         Self {
             client,
+            base,
             identity: Identity::default(),
         }
     }
@@ -45,8 +52,15 @@ impl Cluster {
                 schedule,
             } => self.backups(namespace, schedule).await,
             Lookup::Bundle(namespace) => {
-                match bundle::ensure(&self.client, namespace, dry_run).await {
-                    Ok(Ensured::There) => Ok(Some(Fact::Bundle(Bundle {}))),
+                let mut base = self.base.clone();
+                // Bounded by the deadline of the look-up.
+                let base = match base.wait_for(Option::is_some).await {
+                    Ok(base) => base.clone().unwrap_or_default(),
+                    Err(_) => Arc::default(),
+                };
+                match bundle::ensure(&self.client, namespace, dry_run, &base).await {
+                    Ok(Ensured::There { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
+                    Ok(Ensured::NoRoots) => Ok(None),
                     Ok(Ensured::Foreign) => return Outcome::Unavailable(foreign()),
                     Err(error) => Err(error),
                 }

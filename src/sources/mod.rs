@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod files;
 pub mod objects;
+pub mod roots;
 pub mod yaml;
 
 use futures::future::BoxFuture;

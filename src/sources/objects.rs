@@ -1,6 +1,6 @@
 //! The Kubernetes objects of some YAML files, kept by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct Objects {
     secrets: BTreeMap<Key, Arc<Secret>>,
     backups: BTreeMap<Key, (Backup, Option<String>)>,
-    config_maps: BTreeSet<Key>,
+    /// And whether each is the bundle of a namespace that is held.
+    config_maps: BTreeMap<Key, bool>,
     /// The BackupStorageLocations, for lint.
     pub locations: BTreeMap<Key, Located>,
     /// What was left out and why, a sentence each.
@@ -132,9 +133,8 @@ impl Objects {
             }
             Lookup::Bundle(namespace) => {
                 let key = Key::new(namespace, names::BUNDLE);
-                self.config_maps
-                    .contains(&key)
-                    .then_some(Fact::Bundle(Bundle {}))
+                let held = self.config_maps.get(&key);
+                held.map(|&held| Fact::Bundle(Bundle { held }))
             }
         };
         found.map_or(Outcome::Absent, Outcome::Found)
@@ -188,7 +188,11 @@ impl Objects {
                 };
                 self.locations.insert(key.clone(), located).is_some()
             }
-            _ => !self.config_maps.insert(key.clone()),
+            _ => {
+                let annotations = object.pointer("/metadata/annotations");
+                let held = annotations.is_some_and(|all| all.get(names::bundle::HOLD).is_some());
+                self.config_maps.insert(key.clone(), held).is_some()
+            }
         };
         if twice {
             return Err(format!(

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::gauges::Families;
+
 /// Upper bounds of the duration buckets, in seconds: from what a review costs in memory to the
 /// longest budget that the API server gives.
 const DURATIONS: [f64; 11] = [
@@ -37,6 +39,9 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// When the served certificate expires, seconds since 1970.
     pub certificate_expiry: Gauge,
+    /// Whether this replica runs the controllers.
+    pub leader: Gauge,
+    pub(super) namespaces: Families,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +82,8 @@ impl Default for Metrics {
             handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             certificate_expiry: Gauge::default(),
+            leader: Gauge::default(),
+            namespaces: Families::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -129,6 +136,12 @@ impl Default for Metrics {
             "When the served certificate expires, seconds since 1970",
             metrics.certificate_expiry.clone(),
         );
+        registry.register(
+            "leader",
+            "Whether this replica runs the controllers",
+            metrics.leader.clone(),
+        );
+        metrics.namespaces.register(&mut registry);
         metrics.registry = registry;
         metrics
     }

@@ -1,7 +1,9 @@
 //! What the process tells about itself: a log on standard error, and metrics.
 
+mod gauges;
 mod logging;
 mod metrics;
 
+pub use gauges::BundleGauges;
 pub use logging::{Format, LogError, printable, start};
 pub use metrics::Metrics;

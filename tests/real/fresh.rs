@@ -1,4 +1,4 @@
-//! The bundle that a replica makes which has just started and remembers nothing.
+//! The bundle that a replica makes which has just started.
 
 use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed};
 use crate::shared::{alone, binary};
@@ -51,7 +51,7 @@ impl Servers {
     }
 
     /// A replica; it ends when it is dropped.
-    fn replica(&self) -> Result<Webhook> {
+    fn replica(&self, more: &[&str]) -> Result<Webhook> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let arguments = [
             "serve",
@@ -62,8 +62,13 @@ impl Servers {
             &file("tls.crt"),
             "--tls-key",
             &file("tls.key"),
+            "--namespace",
+            installer::NAMESPACE,
         ];
-        Webhook::start(binary(), &arguments, &[("KUBECONFIG", &file("kubeconfig"))])
+        let kubeconfig = file("kubeconfig");
+        // The same name every time: it leads at once.
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", "replica")];
+        Webhook::start(binary(), &[&arguments[..], more].concat(), &environment)
     }
 }
 
@@ -78,18 +83,18 @@ fn over_a_restart() -> Result<()> {
     ];
     secret(kubectl, NAMESPACE, &broken)?;
     location(kubectl, NAMESPACE)?;
-    let replica = servers.replica()?;
+    let replica = servers.replica(&[])?;
     holds(kubectl, NAMESPACE, &broken).with_context(|| replica.log())?;
     drop(replica);
 
     secret(kubectl, NAMESPACE, "nonsense")?;
-    let replica = servers.replica()?;
+    let replica = servers.replica(&["--retention=0s"])?;
     kubectl.apply(&location_with(NAMESPACE, "second", &second).to_string())?;
     let bundle = holds(kubectl, NAMESPACE, &second).with_context(|| replica.log())?;
     let has = |bundle: &str, pem: &str| squeezed(bundle).contains(&squeezed(pem));
     ensure!(has(&bundle, &broken), "the CA of the broken Secret is gone");
 
-    // What it took from the bundle that was there outlives that.
+    // It is remembered elsewhere.
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", NAMESPACE])?;
     let bundle = holds(kubectl, NAMESPACE, &second).with_context(|| replica.log())?;
     ensure!(has(&bundle, &broken), "it is gone with the ConfigMap");
@@ -112,7 +117,7 @@ fn an_unknown_ca() -> Result<()> {
     ];
     secret(kubectl, NAMESPACE, &unknown)?;
     location(kubectl, NAMESPACE)?;
-    let replica = servers.replica()?;
+    let replica = servers.replica(&[])?;
     for (name, pem) in [("first", &first), ("second", &second)] {
         kubectl.apply(&location_with(NAMESPACE, name, pem).to_string())?;
         holds(kubectl, NAMESPACE, pem)

@@ -57,6 +57,15 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     };
     report.findings.append(&mut kept);
     match facts.bundle(namespace) {
+        Ok(Some(bundle)) if bundle.held => {
+            let (lacks, withheld) = plan::without_bundle_variable(lacks);
+            if !lacks.is_empty() {
+                report.patch = patch::of(&lacks, volume);
+            }
+            if withheld {
+                report.find(held(namespace));
+            }
+        }
         Ok(Some(_)) => report.patch = patch::of(&lacks, volume),
         Ok(None) => report.find(no_bundle(namespace, "is not there", LATER)),
         Err(need @ Stop::Need(_)) => report.take(Err(need)),
@@ -123,6 +132,17 @@ fn no_bundle(namespace: &str, what: &str, fix: &str) -> Finding {
         fix,
     )
     // Whatever severity the operator gave the rule: our trouble is no reason to stop Velero.
+    .softened()
+}
+
+fn held(namespace: &str) -> Finding {
+    Finding::new(
+        &rules::HELD,
+        FieldPath::of(&["spec", "containers"]),
+        format!("namespace {namespace}"),
+        "AWS_CA_BUNDLE is withheld: a store may need other roots",
+        "name its CA on the BSL",
+    )
     .softened()
 }
 

@@ -65,6 +65,18 @@ impl Lack {
     }
 }
 
+/// What is lacking while the namespace is held, and whether something is withheld.
+pub(super) fn without_bundle_variable(mut lacks: Vec<Lack>) -> (Vec<Lack>, bool) {
+    let mut withheld = false;
+    for lack in &mut lacks {
+        let before = lack.variables.len();
+        lack.variables.retain(|(name, _)| *name != AWS_CA_BUNDLE);
+        withheld |= lack.variables.len() < before;
+    }
+    lacks.retain(|lack| !lack.is_empty());
+    (lacks, withheld)
+}
+
 /// Whether the volume of our name is what we would add.
 pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
     volume.config_map.as_ref().is_some_and(|source| {

@@ -14,6 +14,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         &MOUNTED_OTHERWISE,
         &NO_BUNDLE,
         &UNCLEAR_WISH,
+        &HELD,
     ]
     .into_iter()
 }
@@ -86,6 +87,18 @@ pub(super) static NO_BUNDLE: Rule = Rule {
     about: "The ConfigMap velero-trust-ca is not there, could not be read, or is not \
             velero-trust's. A pod that mounts a ConfigMap that is absent never starts, so the pod \
             is left as it is; make it again once the ConfigMap is there.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    fixed: false,
+};
+
+pub(super) static HELD: Rule = Rule {
+    id: "VT209",
+    title: "the namespace is held, AWS_CA_BUNDLE is not set",
+    about: "A location of the namespace is available, and the merged bundle does not verify its \
+            endpoint: its CA is in the image or the node and not named on the \
+            BackupStorageLocation. AWS_CA_BUNDLE would replace what works, so only SSL_CERT_DIR is \
+            set, which adds. Name the CA on the BackupStorageLocation and make the pod again.",
     severity: Severity::Warn,
     code: Code::Invalid,
     fixed: false,

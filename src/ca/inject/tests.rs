@@ -19,6 +19,10 @@ fn bundle() -> Facts {
     with(Outcome::Found(Fact::Bundle(Bundle::default())))
 }
 
+fn held() -> Facts {
+    with(Outcome::Found(Fact::Bundle(Bundle { held: true })))
+}
+
 fn report(pod: &Value, facts: &Facts) -> Report {
     let text = pod.to_string();
     let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
@@ -388,6 +392,24 @@ fn leaves_kube_system_alone() {
 }
 
 #[test]
+fn a_held_namespace_gets_what_adds_and_not_what_replaces() {
+    let pod = server(&json!({}));
+    let report = report(&pod, &held());
+    let mut after = pod;
+    json_patch::patch(&mut after, &report.patch).unwrap();
+    let container = &after["spec"]["containers"][0];
+    assert_eq!(container["env"], json!([ssl()]));
+    assert_eq!(container["volumeMounts"][0]["mountPath"], "/certs");
+    assert_eq!(ids(&report), ["VT209"]);
+
+    // Where nothing else is lacking nothing is added, no volume either.
+    let mut whole = server(&json!({"env": [ssl()], "volumeMounts": [mount()]}));
+    whole["spec"]["volumes"] = json!([]);
+    let report = super::tests::report(&whole, &held());
+    assert_eq!((report.patch.len(), ids(&report)), (0, vec!["VT209"]));
+}
+
+#[test]
 fn every_warning_is_short_enough_to_be_shown_whole() {
     let own = json!([{"name": "AWS_CA_BUNDLE"}, {"name": "SSL_CERT_DIR"}]);
     let mut volume_taken = server(&json!({}));
@@ -403,8 +425,9 @@ fn every_warning_is_short_enough_to_be_shown_whole() {
         volume_taken,
         unclear,
     ] {
-        let mut report = report(&pod, &with(Outcome::Absent));
-        for finding in report.findings.drain(..) {
+        let absent = report(&pod, &with(Outcome::Absent));
+        let held = report(&pod, &held());
+        for finding in [absent, held].into_iter().flat_map(|of| of.findings) {
             // The id stands before the line instead of after it.
             let line = finding.to_string();
             assert!(line.chars().count() <= 119, "{line}");

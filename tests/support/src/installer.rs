@@ -148,9 +148,13 @@ impl Installer {
             "--tls-key",
             &key,
             "--log-format=json",
+            "--namespace",
+            &self.namespace,
         ];
         let arguments = [&arguments[..], more].concat();
-        Webhook::start(&self.binary, &arguments, &[("KUBECONFIG", &kubeconfig)])
+        // As in a Pod, whose container may start again under the same name.
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", NAMESPACE)];
+        Webhook::start(&self.binary, &arguments, &environment)
     }
 
     /// The Secret as the files that the Pods of the server see.

@@ -1,0 +1,164 @@
+//! The memory as text, for its ConfigMap.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Owner;
+use super::memory::{Hold, Left, Memory};
+use crate::ca::certificate::Certificate;
+
+/// The form that is written and read.
+const VERSION: u32 = 1;
+
+/// A memory that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not what we wrote.
+    #[error("it is not what velero-trust wrote: {0}")]
+    Malformed(String),
+    /// From another version of us.
+    #[error("it has version {0}, and only version {VERSION} is known")]
+    Version(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Record {
+    version: u32,
+    /// When a certificate was last added, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_added: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    locations: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retained: Vec<Retained>,
+    /// Why the namespace is held because of a location; empty when it was released.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    holds: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retained {
+    /// Base64 of the DER.
+    certificate: String,
+    /// RFC 3339.
+    until: String,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+impl Memory {
+    /// The memory as JSON. Equal memories have equal texts.
+    pub fn to_text(&self) -> String {
+        let of = |wanted: fn(&Owner) -> Option<&String>| {
+            let owners = self.known.iter();
+            let owners = owners.filter_map(|(owner, known)| Some((wanted(owner)?.clone(), known)));
+            owners
+                .map(|(name, known)| (name, known.iter().map(encode).collect()))
+                .collect()
+        };
+        let record = Record {
+            version: VERSION,
+            last_added: self.last_added.and_then(rfc3339),
+            locations: of(|owner| match owner {
+                Owner::Location(name) => Some(name),
+                Owner::Extra(_) => None,
+            }),
+            extra: of(|owner| match owner {
+                Owner::Extra(name) => Some(name),
+                Owner::Location(_) => None,
+            }),
+            retained: self
+                .left
+                .values()
+                .map(|left| Retained {
+                    certificate: encode(&left.certificate),
+                    until: rfc3339(left.until).unwrap_or_default(),
+                })
+                .collect(),
+            holds: self
+                .holds
+                .iter()
+                .map(|(name, hold)| {
+                    let why = match hold {
+                        Hold::Released => String::new(),
+                        Hold::Held(why) => why.clone(),
+                    };
+                    (name.clone(), why)
+                })
+                .collect(),
+        };
+        // Maps with string keys, strings and numbers: there is nothing that could fail.
+        serde_json::to_string(&record).unwrap_or_default()
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Self, Unreadable> {
+        let malformed = |error: serde_json::Error| Unreadable::Malformed(error.to_string());
+        let Versioned { version } = serde_json::from_str(text).map_err(malformed)?;
+        if version != VERSION {
+            return Err(Unreadable::Version(version));
+        }
+        let record: Record = serde_json::from_str(text).map_err(malformed)?;
+        let mut memory = Self {
+            last_added: record.last_added.as_deref().map(seconds).transpose()?,
+            ..Self::default()
+        };
+        let locations = record.locations.into_iter();
+        let locations = locations.map(|(name, known)| (Owner::Location(name), known));
+        let extra = record.extra.into_iter();
+        let extra = extra.map(|(name, known)| (Owner::Extra(name), known));
+        for (owner, known) in locations.chain(extra) {
+            let known = known.iter().map(|text| decode(text));
+            memory.known.insert(owner, known.collect::<Result<_, _>>()?);
+        }
+        for Retained { certificate, until } in record.retained {
+            let certificate = decode(&certificate)?;
+            let until = seconds(&until)?;
+            memory
+                .left
+                .insert(certificate.fingerprint(), Left { certificate, until });
+        }
+        for (name, why) in record.holds {
+            let hold = if why.is_empty() {
+                Hold::Released
+            } else {
+                Hold::Held(why)
+            };
+            memory.holds.insert(name, hold);
+        }
+        Ok(memory)
+    }
+}
+
+fn encode(certificate: &Certificate) -> String {
+    STANDARD.encode(certificate.der())
+}
+
+fn decode(text: &str) -> Result<Certificate, Unreadable> {
+    let der = STANDARD.decode(text);
+    let der = der.map_err(|_| Unreadable::Malformed("a certificate is not base64".to_owned()))?;
+    Certificate::parse(der)
+        .map_err(|defect| Unreadable::Malformed(format!("a certificate is none: {defect}")))
+}
+
+fn rfc3339(seconds: i64) -> Option<String> {
+    Some(Timestamp::from_second(seconds).ok()?.to_string())
+}
+
+fn seconds(text: &str) -> Result<i64, Unreadable> {
+    let timestamp = text.parse::<Timestamp>();
+    timestamp
+        .map(Timestamp::as_second)
+        .map_err(|_| Unreadable::Malformed("a time is none".to_owned()))
+}

@@ -1,0 +1,185 @@
+use super::*;
+use crate::ca::bundle::mozilla;
+
+const WEEK: i64 = 7 * 24 * 3600;
+
+fn share(certificates: &[Certificate], whole: bool) -> Share {
+    let certificates = certificates.to_vec();
+    Share {
+        certificates,
+        whole,
+    }
+}
+
+fn location(name: &str) -> Owner {
+    Owner::Location(name.to_owned())
+}
+
+fn shares<const N: usize>(of: [(&str, Share); N]) -> Shares {
+    of.map(|(name, share)| (location(name), share)).into()
+}
+
+/// Certificates that are no public roots.
+fn own() -> Vec<Certificate> {
+    let make = |name: &str| {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        Certificate::parse(params.self_signed(&key).unwrap().der().to_vec()).unwrap()
+    };
+    ["a.test", "b.test", "c.test"].map(make).to_vec()
+}
+
+/// Which of `of` are in the bundle.
+fn holds(kept: &Kept, of: &[Certificate]) -> Vec<bool> {
+    let text = &kept.bundle.text;
+    of.iter().map(|one| text.contains(&block(one))).collect()
+}
+
+fn learnt<const N: usize>(of: [(&str, Share); N]) -> Memory {
+    let mut memory = Memory::default();
+    memory.learn(&shares(of), 0, WEEK);
+    memory
+}
+
+#[test]
+fn what_is_whole_is_all_there_is() {
+    let own = own();
+    let now = shares([("a", share(&own[..1], true)), ("b", share(&[], true))]);
+    let kept = keep(&now, &Memory::default(), mozilla());
+    assert_eq!(holds(&kept, &own), [true, false, false]);
+    let origins = [(Origin::Location, 1), (Origin::Public, mozilla().len())];
+    assert_eq!(kept.origins, origins.into());
+    assert_eq!(kept.bundle.count, 1 + mozilla().len());
+}
+
+#[test]
+fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
+    let own = own();
+    let now = shares([("a", share(&own[..1], false))]);
+    let mut memory = learnt([("a", share(&own[1..2], true))]);
+    assert!(!memory.lacks(&now));
+    for _ in 0..100 {
+        memory.learn(&now, WEEK * 2, WEEK);
+        let kept = keep(&now, &memory, &[]);
+        assert_eq!(holds(&kept, &own), [true, true, false]);
+    }
+    // Its name alone is not what it was.
+    memory.learn(&Shares::new(), 0, WEEK);
+    assert!(memory.lacks(&now));
+}
+
+#[test]
+fn a_ca_that_is_named_no_more_stays_for_the_retention() {
+    let own = own();
+    let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&own[2..], true))]);
+    // One leaves a location, the other location goes as a whole.
+    let now = shares([("a", share(&own[1..2], true))]);
+    memory.learn(&now, 100, WEEK);
+    let kept = keep(&now, &memory, &[]);
+    assert_eq!(holds(&kept, &own), [true; 3]);
+    let origins = [(Origin::Location, 1), (Origin::Retained, 2)];
+    assert_eq!(kept.origins, origins.into());
+    // To learn the same again does not prolong it.
+    memory.learn(&now, 100 + WEEK - 1, WEEK);
+    assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true; 3]);
+    memory.learn(&now, 100 + WEEK, WEEK);
+    assert_eq!(holds(&keep(&now, &memory, &[]), &own), [false, true, false]);
+}
+
+#[test]
+fn a_ca_that_is_named_again_is_retained_no_more() {
+    let own = own();
+    let with = shares([("a", share(&own[..1], true))]);
+    let without = shares([("a", share(&[], true))]);
+    let mut memory = Memory::default();
+    memory.learn(&with, 0, WEEK);
+    memory.learn(&without, 1, WEEK);
+    memory.learn(&with, 2, WEEK);
+    assert_eq!(memory.retained().count(), 0);
+    // Named by another, even one that is not whole, it is not retained either.
+    let moved = shares([("a", share(&[], true)), ("b", share(&own[..1], false))]);
+    memory.learn(&moved, 3, WEEK);
+    assert_eq!(memory.retained().count(), 0);
+}
+
+#[test]
+fn without_retention_it_goes_at_once() {
+    let own = own();
+    let mut memory = learnt([("a", share(&own[..1], true))]);
+    memory.learn(&shares([("a", share(&[], true))]), 5, 0);
+    assert_eq!(memory.retained().count(), 0);
+}
+
+#[test]
+fn what_was_given_at_installation_is_counted_apart() {
+    let own = own();
+    let mut now = shares([("a", share(&own[..1], true))]);
+    now.insert(Owner::Extra("file ca.pem".into()), share(&own[..2], true));
+    let kept = keep(&now, &Memory::default(), &[]);
+    let origins = [(Origin::Location, 1), (Origin::Extra, 1)];
+    assert_eq!(kept.origins, origins.into());
+}
+
+#[test]
+fn public_roots_go_before_any_that_somebody_named() {
+    let own = own();
+    let public = &mozilla()[..3];
+    let mut memory = learnt([("gone", share(&own[2..], true))]);
+    let mut now = shares([("a", share(&own[..1], true))]);
+    now.insert(Owner::Extra("x".into()), share(&own[1..2], true));
+    memory.learn(&now, 0, WEEK);
+    let all = || certificates(&now, &memory, public);
+    let size = |of: &[Certificate]| merge(of).text.len();
+
+    let kept = fit(all(), usize::MAX);
+    assert_eq!((kept.bundle.count, kept.left_out.len()), (6, 0));
+    let kept = fit(all(), size(&own) + size(&public[..1]));
+    assert!(kept.bundle.text.len() <= size(&own) + size(&public[..1]));
+    assert_eq!(holds(&kept, &own), [true; 3]);
+    assert_eq!(kept.left_out.keys().collect::<Vec<_>>(), [&Origin::Public]);
+    let kept = fit(all(), size(&own[..1]));
+    assert_eq!(holds(&kept, &own), [true, false, false]);
+    let left_out = [
+        (Origin::Extra, 1),
+        (Origin::Retained, 1),
+        (Origin::Public, 3),
+    ];
+    assert_eq!(kept.left_out, left_out.into());
+}
+
+#[test]
+fn a_memory_reads_back_as_it_was_written() {
+    let own = own();
+    let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&[], true))]);
+    let mut now = shares([("a", share(&own[..1], true))]);
+    now.insert(Owner::Extra("Secret x".into()), share(&own[2..], true));
+    memory.learn(&now, 1_700_000_000, WEEK);
+    memory.last_added = Some(1_700_000_000);
+    memory.holds = [
+        ("a".to_owned(), Hold::Held("why".to_owned())),
+        ("b".to_owned(), Hold::Released),
+    ]
+    .into();
+    let text = memory.to_text();
+    assert_eq!(Memory::from_text(&text), Ok(memory));
+    assert!(text.contains(r#""until":"2023-11-21T22:13:20Z""#), "{text}");
+    assert_eq!(Memory::from_text(r#"{"version":1}"#), Ok(Memory::default()));
+}
+
+#[test]
+fn a_memory_that_is_not_ours_is_not_half_read() {
+    let why = |text: &str| Memory::from_text(text).unwrap_err().to_string();
+    assert_eq!(
+        why(r#"{"version":2,"new":[]}"#),
+        "it has version 2, and only version 1 is known"
+    );
+    for text in [
+        "",
+        "[]",
+        r#"{"version":1,"locations":{"a":["!"]}}"#,
+        r#"{"version":1,"locations":{"a":["AAAA"]}}"#,
+        r#"{"version":1,"retained":[{"certificate":"","until":"soon"}]}"#,
+    ] {
+        assert!(why(text).starts_with("it is not what"), "{text}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Which namespaces are Velero's, and the tasks of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Controllers;
+use super::board::{self, Board};
+use super::keeper::Keeper;
+use super::locations::{self, Change, Locations};
+use super::news::{self, Members};
+use crate::kubernetes::bundle;
+
+/// Never a Velero namespace, whatever is in it.
+const NEVER: &str = "kube-system";
+
+/// The tasks of the Velero namespaces.
+struct Tasks<'c> {
+    controllers: &'c Arc<Controllers>,
+    /// Those that have tasks, with what tells them of their locations.
+    running: BTreeMap<String, watch::Sender<Locations>>,
+    set: JoinSet<()>,
+}
+
+/// Keeps the tasks of every Velero namespace running: of each that holds a BSL or a bundle of ours,
+/// or is labelled as one. Ends only when it is cancelled, and its tasks with it.
+pub(super) async fn run(controllers: &Arc<Controllers>) {
+    let client = &controllers.client;
+    let mut bsls = locations::watch(client.clone());
+    let mut bundles = Members::new(news::everywhere_bundles(client.clone()));
+    let mut labelled = Members::new(news::labelled_namespaces(client.clone()));
+    let mut namespaces = locations::Namespaces::default();
+    let mut tasks = Tasks {
+        controllers,
+        running: BTreeMap::new(),
+        set: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            Some(event) = bsls.next() => match event {
+                Ok(event) => {
+                    for change in namespaces.take(event) {
+                        tasks.tell(change);
+                    }
+                }
+                Err(error) => {
+                    // Among others: Velero is not installed yet. The watch tries again by itself.
+                    tracing::warn!(%error, "cannot watch BackupStorageLocations");
+                    continue;
+                }
+            },
+            () = bundles.changed(|map| bundle::is_ours(map).then(|| map.namespace.clone())?) => {}
+            () = labelled.changed(|namespace| namespace.name.clone()) => {}
+            Some(ended) = tasks.set.join_next() => {
+                if let Err(error) = ended
+                    && !error.is_cancelled()
+                {
+                    tracing::error!(%error, "a task of a namespace ended");
+                }
+            }
+        }
+        if namespaces.are_known() {
+            let members = namespaces.names();
+            let members = members.chain(bundles.names()).chain(labelled.names());
+            let members = members.filter(|name| *name != NEVER);
+            tasks.keep(&members.map(String::as_str).collect());
+        }
+    }
+}
+
+impl Tasks<'_> {
+    /// Tells the tasks of a namespace what its locations are; starts them when there are none.
+    fn tell(&mut self, change: Change) {
+        let Change {
+            namespace,
+            locations,
+        } = change;
+        if namespace == NEVER {
+            return;
+        }
+        let running = self.running.get(&namespace);
+        // Closed: its keeper panicked, and another takes its place.
+        if let Some(running) = running.filter(|running| !running.is_closed()) {
+            running.send_replace(locations);
+        } else if !locations.is_empty() {
+            self.start(&namespace, locations);
+        }
+    }
+
+    /// Starts the tasks of new `members`, and ends those of all that are none.
+    fn keep(&mut self, members: &BTreeSet<&str>) {
+        // The tasks of a namespace end when nothing can be told to its keeper any more; its bundle
+        // stays for the pods that mount it.
+        self.running
+            .retain(|name, _| members.contains(name.as_str()));
+        for name in members {
+            let running = self.running.get(*name);
+            if running.is_none_or(watch::Sender::is_closed) {
+                self.start(name, Locations::default());
+            }
+        }
+    }
+
+    fn start(&mut self, name: &str, locations: Locations) {
+        let (sender, receiver) = watch::channel(locations);
+        self.running.insert(name.to_owned(), sender);
+        let controllers = Arc::clone(self.controllers);
+        let name = name.to_owned();
+        self.set.spawn(async move {
+            let board = Board::new(&name);
+            let (published, _) = watch::channel(Arc::from([]));
+            let (_verdicts, seen) = watch::channel(None);
+            let keeper = Keeper::new(
+                Arc::clone(&controllers),
+                &name,
+                board.clone(),
+                seen,
+                published,
+            );
+            tokio::select! {
+                () = keeper.run(receiver) => {}
+                () = board::publish(&controllers, &name, &board) => {}
+            }
+            board::withdraw(&controllers, &name).await;
+        });
+    }
+}

@@ -1,0 +1,123 @@
+//! ConfigMaps of our own namespace, and the memory of a namespace in one of them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, Client};
+
+use super::complaints::Complaint;
+use crate::ca::keeping::{Memory, Unreadable};
+use crate::decision::Trouble;
+use crate::kubernetes::bundle::KEEP;
+use crate::kubernetes::trouble;
+use crate::names;
+
+/// Key of the memory in its ConfigMap.
+const KEY: &str = "memory.json";
+
+/// Writes a ConfigMap of our own namespace. Like all that is ours it is in no backup, and GitOps
+/// leaves it alone.
+pub(super) async fn apply(
+    maps: &Api<ConfigMap>,
+    name: &str,
+    data: BTreeMap<String, String>,
+) -> kube::Result<()> {
+    let labels = [
+        ("app.kubernetes.io/managed-by", names::APP),
+        ("velero.io/exclude-from-backup", "true"),
+    ];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    let map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            annotations: Some(KEEP.map(owned).into()),
+            labels: Some(labels.map(owned).into()),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        ..ConfigMap::default()
+    };
+    let params = PatchParams::apply(names::FIELD_MANAGER).force();
+    maps.patch(name, &params, &Patch::Apply(&map)).await?;
+    Ok(())
+}
+
+/// The memory of one namespace, in a ConfigMap of our own.
+pub(super) struct Store {
+    maps: Api<ConfigMap>,
+    name: String,
+    /// What the ConfigMap says, once it was read.
+    saved: Option<String>,
+    /// What it says is of a newer version of us, which may come back.
+    is_newer: bool,
+}
+
+impl Store {
+    /// The memory of `namespace` in our namespace `own`.
+    pub(super) fn new(client: Client, own: &str, namespace: &str) -> Self {
+        Self {
+            maps: Api::namespaced(client, own),
+            name: format!("{}{namespace}", names::MEMORY),
+            saved: None,
+            is_newer: false,
+        }
+    }
+
+    /// What is remembered, where that was not read yet. A complaint that may pass means that it is
+    /// not known; after any other it is empty.
+    pub(super) async fn load(&mut self) -> Result<Option<Memory>, Complaint> {
+        if self.saved.is_some() {
+            return Ok(None);
+        }
+        let map = self.maps.get_opt(&self.name).await.map_err(|error| {
+            let reason = trouble::reason(&error);
+            if reason.trouble == Trouble::Forbidden {
+                self.saved = Some(String::new());
+            }
+            self.complaint(reason.message)
+        })?;
+        let data = map.and_then(|map| map.data);
+        let text = data.and_then(|mut data| data.remove(KEY));
+        let text = self.saved.insert(text.unwrap_or_default());
+        if text.is_empty() {
+            return Ok(Some(Memory::default()));
+        }
+        let memory = Memory::from_text(text);
+        memory.map(Some).map_err(|why| {
+            self.is_newer = matches!(why, Unreadable::Version(_));
+            self.complaint(why.to_string())
+        })
+    }
+
+    /// Whether nothing was ever remembered.
+    pub(super) fn is_blank(&self) -> bool {
+        self.saved.as_ref().is_none_or(String::is_empty)
+    }
+
+    /// Whether it is known what is remembered.
+    pub(super) const fn is_loaded(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// Remembers, where that is something new.
+    pub(super) async fn save(&mut self, memory: &Memory) -> Result<(), Complaint> {
+        let text = memory.to_text();
+        if self.is_newer || self.saved.as_ref() == Some(&text) {
+            return Ok(());
+        }
+        let data = BTreeMap::from([(KEY.to_owned(), text.clone())]);
+        apply(&self.maps, &self.name, data)
+            .await
+            .map_err(|error| self.complaint(trouble::reason(&error).message))?;
+        self.saved = Some(text);
+        Ok(())
+    }
+
+    fn complaint(&self, why: String) -> Complaint {
+        Complaint::Memory {
+            name: self.name.clone(),
+            why,
+        }
+    }
+}
