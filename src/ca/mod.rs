@@ -4,6 +4,7 @@ pub mod base;
 mod base64;
 pub mod bundle;
 pub mod certificate;
+pub mod coverage;
 pub mod hold;
 pub mod inject;
 pub mod keeping;

@@ -6,6 +6,7 @@
 
 mod board;
 mod complaints;
+pub mod coverage;
 mod keeper;
 pub mod leader;
 mod locations;

@@ -4,5 +4,7 @@ pub mod bundle;
 pub mod client;
 pub mod events;
 pub mod location;
+pub mod published;
 pub mod report;
 pub mod trouble;
+pub mod workloads;

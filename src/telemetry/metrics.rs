@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::gauges::Families;
+use super::pods::Pods;
 
 /// Upper bounds of the duration buckets, in seconds: from what a review costs in memory to the
 /// longest budget that the API server gives.
@@ -42,6 +43,7 @@ pub struct Metrics {
     /// Whether this replica runs the controllers.
     pub leader: Gauge,
     pub(super) namespaces: Families,
+    pub(super) pods: Pods,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +86,7 @@ impl Default for Metrics {
             certificate_expiry: Gauge::default(),
             leader: Gauge::default(),
             namespaces: Families::default(),
+            pods: Pods::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -142,6 +145,7 @@ impl Default for Metrics {
             metrics.leader.clone(),
         );
         metrics.namespaces.register(&mut registry);
+        metrics.pods.register(&mut registry);
         metrics.registry = registry;
         metrics
     }

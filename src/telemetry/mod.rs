@@ -3,7 +3,9 @@
 mod gauges;
 mod logging;
 mod metrics;
+mod pods;
 
 pub use gauges::BundleGauges;
 pub use logging::{Format, LogError, printable, start};
 pub use metrics::Metrics;
+pub use pods::PodGauges;

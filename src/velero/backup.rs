@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::text::seconds;
 use crate::decision::Backup;
 use crate::names::CHECKSUM_ANNOTATION;
 
@@ -27,15 +28,6 @@ pub fn read(object: &Value) -> (Backup, Option<String>) {
         checksum: of("/metadata/annotations", CHECKSUM_ANNOTATION),
     };
     (backup, of("/metadata/labels", SCHEDULE_LABEL))
-}
-
-/// Seconds since 1970 of a Kubernetes timestamp.
-fn seconds(text: &str) -> Option<i64> {
-    Some(
-        text.parse::<k8s_openapi::jiff::Timestamp>()
-            .ok()?
-            .as_second(),
-    )
 }
 
 #[cfg(test)]

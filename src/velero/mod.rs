@@ -4,10 +4,12 @@
 
 pub mod backup;
 pub mod bsl;
+pub mod image;
 mod lenient;
 pub mod metadata;
 pub mod naming;
 pub mod pod;
 pub mod pod_kind;
+pub mod pod_status;
 pub mod restore;
 pub mod text;

@@ -44,6 +44,15 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
+/// Seconds since 1970 of a Kubernetes timestamp.
+pub fn seconds(text: &str) -> Option<i64> {
+    Some(
+        text.parse::<k8s_openapi::jiff::Timestamp>()
+            .ok()?
+            .as_second(),
+    )
+}
+
 /// The text, or the empty string where there is none.
 pub fn or_empty<'b>(text: Option<&'b Text<'_>>) -> &'b str {
     text.map_or("", |text| text)

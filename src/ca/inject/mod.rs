@@ -10,7 +10,8 @@ mod plan;
 mod rules;
 mod wish;
 
-pub use rules::rules;
+pub use rules::{keeps_what_is_set, rules};
+pub use wish::{is_asked_for, is_opted_out};
 
 use self::plan::{Lack, List, Spot};
 use self::wish::Wish;
@@ -34,7 +35,7 @@ const LATER: &str = "make the pod again later";
 /// happens to us may keep Velero from starting.
 pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     let mut report = Report::default();
-    if namespace == "kube-system" || pod.metadata.annotation(MIRROR_ANNOTATION).is_some() {
+    if is_out_of_reach(namespace, pod) {
         return report;
     }
     let wish = Wish::of(pod, &mut report.findings);
@@ -78,6 +79,23 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
         }
     }
     report
+}
+
+/// The containers that the injection is for, init containers last.
+pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>> {
+    let all = is_asked_for(pod);
+    let regular = pod.spec.containers.iter();
+    let regular =
+        regular.filter(move |container| all || pod_kind::of_container(pod, container).is_some());
+    let init = pod.spec.init_containers.iter();
+    let init =
+        init.filter(move |container| all || pod_kind::of_init_container(pod, container).is_some());
+    regular.chain(init)
+}
+
+/// Whether `pod` is nothing to us, whatever it runs.
+pub fn is_out_of_reach(namespace: &str, pod: &Pod<'_>) -> bool {
+    namespace == "kube-system" || pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
 }
 
 /// What the containers that are ours to inject lack.

@@ -19,6 +19,12 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     .into_iter()
 }
 
+/// Whether a rule says that something in the Pod stands in the way of the bundle and was kept.
+pub fn keeps_what_is_set(rule: &Rule) -> bool {
+    let others = [&NO_BUNDLE, &UNCLEAR_WISH, &HELD];
+    rules().any(|known| known == rule) && !others.contains(&rule)
+}
+
 pub(super) static BUNDLE_VARIABLE: Rule = Rule {
     id: "VT201",
     title: "AWS_CA_BUNDLE is set in the pod",

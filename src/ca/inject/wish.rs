@@ -23,7 +23,7 @@ impl Wish {
     pub(super) fn of(pod: &Pod<'_>, findings: &mut Vec<Finding>) -> Self {
         let label = pod.metadata.label(INJECT);
         let annotation = pod.metadata.annotation(INJECT);
-        if label == Some("false") || annotation == Some("false") {
+        if is_opted_out(pod) {
             return Self::Keep;
         }
         if let Some(value) = label.filter(|value| *value != "true") {
@@ -38,12 +38,23 @@ impl Wish {
                 findings.push(unclear(path, value, "use the label of this name"));
             }
         }
-        if label == Some("true") {
+        if is_asked_for(pod) {
             Self::All
         } else {
             Self::Velero
         }
     }
+}
+
+/// Whether the label asks for the injection.
+pub fn is_asked_for(pod: &Pod<'_>) -> bool {
+    pod.metadata.label(INJECT) == Some("true")
+}
+
+/// Whether label or annotation keep us out of `pod`.
+pub fn is_opted_out(pod: &Pod<'_>) -> bool {
+    let said = [pod.metadata.label(INJECT), pod.metadata.annotation(INJECT)];
+    said.contains(&Some("false"))
 }
 
 /// An annotation may be 256 KiB long; nobody needs to read that again.

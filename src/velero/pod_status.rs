@@ -1,0 +1,117 @@
+//! A view of a Pod's `status`: whether it runs, and since when.
+
+use serde::Deserialize;
+
+use super::lenient::null_is_default;
+use super::text::{Text, or_empty, seconds};
+
+/// The part of a Pod that only the cluster knows.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Observed<'a> {
+    /// `status`.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub status: Status<'a>,
+}
+
+/// The part of `status` that we read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status<'a> {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    #[serde(borrow)]
+    pub phase: Option<Text<'a>>,
+    /// When a kubelet took the Pod.
+    #[serde(borrow)]
+    pub start_time: Option<Text<'a>>,
+    /// The containers.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub container_statuses: Vec<ContainerStatus<'a>>,
+    /// The init containers.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub init_container_statuses: Vec<ContainerStatus<'a>>,
+}
+
+/// The part of a container's status that we read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerStatus<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    /// What it does now.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub state: ContainerState<'a>,
+}
+
+/// The part of a container's state that we read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerState<'a> {
+    /// Set while it runs.
+    #[serde(borrow)]
+    pub running: Option<Running<'a>>,
+}
+
+/// A container that runs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Running<'a> {
+    /// Since when.
+    #[serde(borrow)]
+    pub started_at: Option<Text<'a>>,
+}
+
+impl Status<'_> {
+    /// Whether the Pod is over.
+    pub fn is_finished(&self) -> bool {
+        matches!(or_empty(self.phase.as_ref()), "Succeeded" | "Failed")
+    }
+
+    /// When the Pod began, in seconds since 1970.
+    pub fn began(&self) -> Option<i64> {
+        seconds(self.start_time.as_ref()?)
+    }
+
+    /// When the process of the container `name` began, in seconds since 1970; none while it does
+    /// not run. Where no kubelet has said anything of it, it is as old as its Pod.
+    pub fn process_began(&self, name: &str) -> Option<i64> {
+        let mut all = self
+            .container_statuses
+            .iter()
+            .chain(&self.init_container_statuses);
+        match all.find(|status| or_empty(status.name.as_ref()) == name) {
+            Some(status) => seconds(status.state.running.as_ref()?.started_at.as_ref()?),
+            None => self.began(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn began(status: &str) -> Option<i64> {
+        let pod = format!(r#"{{"status": {status}}}"#);
+        let observed: Observed<'_> = serde_json::from_str(&pod).unwrap();
+        observed.status.process_began("velero")
+    }
+
+    #[test]
+    fn a_process_is_as_old_as_its_container_then_as_its_pod() {
+        let start = r#""startTime": "1970-01-01T00:01:00Z""#;
+        let of = |state: &str| {
+            began(&format!(
+                r#"{{{start}, "containerStatuses": [{{"name": "velero", "state": {state}}}]}}"#
+            ))
+        };
+        assert_eq!(began("null"), None);
+        assert_eq!(began(&format!("{{{start}}}")), Some(60));
+        assert_eq!(
+            of(r#"{"running": {"startedAt": "1970-01-01T00:02:00Z"}}"#),
+            Some(120)
+        );
+        // It reads everything anew when it starts.
+        assert_eq!(of(r#"{"waiting": {"reason": "CrashLoopBackOff"}}"#), None);
+    }
+}
