@@ -8,8 +8,12 @@ mod activation;
 mod certs;
 mod install;
 mod lint;
+mod live;
 mod policy;
+mod rollout;
 mod serve;
+mod status;
+mod table;
 
 /// Exit codes, as ripgrep and many linters have them.
 mod exit {
@@ -41,6 +45,10 @@ enum Command {
     Certs(certs::Certs),
     /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
+    /// Show what Velero's Pods trust, and what needs a person
+    Status(status::Show),
+    /// Print, or do, the restarts after which every Pod of Velero carries the bundle
+    Rollout(rollout::Rollout),
 }
 
 /// Runs the command that the arguments of the process ask for.
@@ -50,6 +58,8 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Certs(certs) => certs.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Status(show) => show.run(),
+        Command::Rollout(rollout) => rollout.run(),
     };
     match done {
         Ok(code) => ExitCode::from(code),

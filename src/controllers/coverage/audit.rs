@@ -158,3 +158,6 @@ fn note(
         _ => format!("Pods without the CA bundle: {named}; {why}: {restart}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

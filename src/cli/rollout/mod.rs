@@ -1,0 +1,115 @@
+//! `velero-trust rollout`: the restarts after which every Pod of Velero carries the bundle.
+
+mod plan;
+mod restart;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+
+use self::plan::{Plan, command};
+use super::live::Live;
+use super::{exit, install_crypto_provider, live, runtime};
+use crate::kubernetes::client::Clients;
+use crate::names;
+
+/// Prints the restarts that give every Pod of Velero the CA bundle, as kubectl commands with their
+/// reasons: of Pods that were made without it, and of those that began before the newest
+/// certificate was added. What a restart does not mend is listed as a comment. Nothing is restarted
+/// without --apply. Ends with 1 while something is left to do.
+#[derive(Args, Debug)]
+pub(super) struct Rollout {
+    /// A namespace of Velero; can be given again [default: all that hold a
+    /// BackupStorageLocation]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "VELERO_TRUST_VELERO_NAMESPACE",
+        value_delimiter = ','
+    )]
+    velero_namespace: Vec<String>,
+
+    /// The namespace of velero-trust
+    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    namespace: String,
+
+    /// Do the restarts that are printed
+    #[arg(long, env = "VELERO_TRUST_APPLY")]
+    apply: bool,
+
+    /// Restart them even while a Backup or a Restore is at work, which may make it fail
+    #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING", requires = "apply")]
+    even_while_running: bool,
+
+    /// Wait until the new Pods are available, so many seconds at the most [default: 300]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "300",
+        env = "VELERO_TRUST_WAIT",
+        requires = "apply"
+    )]
+    wait: Option<u64>,
+}
+
+impl Rollout {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        install_crypto_provider();
+        runtime()?.block_on(self.roll_out())
+    }
+
+    async fn roll_out(&self) -> anyhow::Result<u8> {
+        let client = Clients::connect().await?.controllers;
+        let mut code = exit::CLEAN;
+        let namespaces = live::namespaces(&client, &self.namespace, &self.velero_namespace).await?;
+        if namespaces.is_empty() {
+            anyhow::bail!(
+                "no namespace holds a BackupStorageLocation; name one with --velero-namespace"
+            );
+        }
+        for namespace in namespaces {
+            let live = Live::read(&client, &namespace).await?;
+            let at_work = live::at_work(&client, &namespace).await?;
+            let plan = Plan::of(&live, at_work);
+            std::io::stdout().write_all(plan.text().as_bytes())?;
+            let restarted = self.apply && self.restart(&client, &plan).await?;
+            if plan.needs_a_person(restarted) {
+                code = exit::FINDINGS;
+            }
+        }
+        Ok(code)
+    }
+
+    /// Does the restarts; false when it refused to.
+    async fn restart(&self, client: &Client, plan: &Plan) -> anyhow::Result<bool> {
+        let Plan {
+            namespace,
+            restarts,
+            ..
+        } = plan;
+        if !restarts.is_empty() && !plan.at_work.is_empty() && !self.even_while_running {
+            let refused = format!(
+                "# {namespace}: refused, nothing was restarted; wait until it is done, or say \
+                 --even-while-running\n"
+            );
+            std::io::stdout().write_all(refused.as_bytes())?;
+            return Ok(false);
+        }
+        for of in restarts {
+            restart::restart(client, namespace, &of.workload, Timestamp::now()).await?;
+            let done = format!("# done: {}\n", command(namespace, &of.workload));
+            std::io::stdout().write_all(done.as_bytes())?;
+        }
+        if let Some(seconds) = self.wait {
+            for of in restarts {
+                let longest = Duration::from_secs(seconds);
+                restart::finish(client, namespace, &of.workload, longest).await?;
+            }
+        }
+        Ok(true)
+    }
+}

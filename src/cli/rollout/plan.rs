@@ -1,0 +1,311 @@
+//! What to restart in a Velero namespace, and what a restart would not mend.
+
+use std::collections::BTreeMap;
+
+use crate::ca::coverage::State;
+use crate::cli::live::Live;
+use crate::cli::table::clean;
+use crate::kubernetes::workloads::{Running, Workload};
+use crate::velero::pod_kind::PodKind;
+
+/// What is to be done in one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) namespace: String,
+    /// Backups and Restores that a restart would disturb.
+    pub(super) at_work: Vec<String>,
+    /// The restarts.
+    pub(super) restarts: Vec<Restart>,
+    /// What a restart does not mend.
+    pub(super) left: Vec<Left>,
+}
+
+/// A restart that would mend something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Restart {
+    pub(super) workload: Workload,
+    pub(super) why: Vec<String>,
+}
+
+/// Something that a restart does not mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) text: String,
+    /// It does not pass by itself, and nobody wished it.
+    pub(super) needs_a_person: bool,
+}
+
+impl Plan {
+    /// What `live` needs, while Velero is `at_work` on this.
+    pub(super) fn of(live: &Live, at_work: Vec<String>) -> Self {
+        let mut plan = Self {
+            namespace: live.namespace.clone(),
+            at_work,
+            ..Self::default()
+        };
+        let mut lacking = BTreeMap::<&Workload, Vec<(&str, &Running)>>::new();
+        for (name, pod) in &live.pods {
+            let state = live.state(&pod.standing);
+            if !matches!(state, State::Uninjected | State::Stale) {
+                continue;
+            }
+            match &pod.workload {
+                Some(workload) => lacking.entry(workload).or_default().push((name, pod)),
+                None => plan.left.push(alone(name, pod)),
+            }
+        }
+        for (workload, template) in &live.templates {
+            let state = live.state(&template.standing);
+            if matches!(state, State::Conflicting | State::OptedOut) {
+                // Whatever its Pods lack, a new one would be no better.
+                lacking.remove(workload);
+                let why = template.standing.why(live.facts());
+                plan.left.push(Left {
+                    text: format!(
+                        "{workload} needs a change of the template first, {state}: {why}"
+                    ),
+                    needs_a_person: state == State::Conflicting,
+                });
+            }
+        }
+        for (workload, pods) in lacking {
+            match stuck(live, workload, &pods) {
+                Some(text) => plan.left.push(Left {
+                    text,
+                    needs_a_person: true,
+                }),
+                None => plan.restarts.push(Restart {
+                    workload: workload.clone(),
+                    why: why(live, &pods),
+                }),
+            }
+        }
+        plan
+    }
+
+    /// Whether there is anything left for a person, when `restarted` tells that the restarts were
+    /// done.
+    pub(super) fn needs_a_person(&self, restarted: bool) -> bool {
+        let left = self.left.iter().any(|left| left.needs_a_person);
+        left || !restarted && !self.restarts.is_empty()
+    }
+
+    /// As commands for a shell, with everything else as comments.
+    pub(super) fn text(&self) -> String {
+        let Self {
+            namespace,
+            at_work,
+            restarts,
+            left,
+        } = self;
+        let mut lines = Vec::new();
+        if !restarts.is_empty() {
+            lines.extend(at_work.iter().map(|what| {
+                format!("# WARNING: {what} in {namespace} is at work; a restart may make it fail")
+            }));
+        }
+        for Restart { workload, why } in restarts {
+            lines.extend(why.iter().map(|why| format!("# {why}")));
+            lines.push(command(namespace, workload));
+        }
+        lines.extend(
+            left.iter()
+                .map(|left| format!("# {namespace}: {}", left.text)),
+        );
+        if lines.is_empty() {
+            lines.push(format!("# {namespace}: nothing to restart"));
+        }
+        let lines: Vec<_> = lines.iter().map(|line| clean(line)).collect();
+        lines.join("\n") + "\n"
+    }
+}
+
+/// What a person types.
+pub(super) fn command(namespace: &str, workload: &Workload) -> String {
+    format!("kubectl -n {namespace} rollout restart {workload}")
+}
+
+/// Why a restart of `workload` would do nothing.
+fn stuck(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Option<String> {
+    let Some(template) = live.templates.get(workload) else {
+        return Some(format!("{workload}, which made {}, is gone", names(pods)));
+    };
+    if template.paused {
+        return Some(format!(
+            "{workload} is paused; resume it, then restart it: {}",
+            names(pods)
+        ));
+    }
+    template.on_delete.then(|| {
+        format!(
+            "{workload} replaces no Pod by itself (OnDelete); delete {}",
+            names(pods)
+        )
+    })
+}
+
+/// Why its Pods need a restart, a line for each reason.
+fn why(live: &Live, pods: &[(&str, &Running)]) -> Vec<String> {
+    let mut reasons = BTreeMap::<String, Vec<&str>>::new();
+    for (name, pod) in pods {
+        let why = pod.standing.why(live.facts());
+        reasons.entry(why).or_default().push(name);
+    }
+    let reasons = reasons.into_iter();
+    reasons
+        .map(|(reason, pods)| format!("{}: {reason}", pods.join(", ")))
+        .collect()
+}
+
+fn names(pods: &[(&str, &Running)]) -> String {
+    let names: Vec<_> = pods.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// A Pod that no workload makes again.
+fn alone(name: &str, pod: &Running) -> Left {
+    let spawned = matches!(
+        pod.standing.kind,
+        Some(
+            PodKind::DataMoverBackup
+                | PodKind::DataMoverRestore
+                | PodKind::PodVolumeBackup
+                | PodKind::PodVolumeRestore
+                | PodKind::Maintenance
+        )
+    );
+    Left {
+        text: if spawned {
+            format!("{name} was made by Velero for one task and ends by itself")
+        } else {
+            format!("{name} was made by nothing that can be restarted; make it again")
+        },
+        needs_a_person: !spawned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::DynamicObject;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::workloads::{Kind, Template};
+
+    fn object(kind: &str, name: &str, rest: &Value) -> DynamicObject {
+        let mut object = json!({"apiVersion": "v1", "kind": kind,
+            "metadata": {"name": name, "namespace": "velero"}});
+        json_patch::merge(&mut object, rest);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn spec(command: &[&str], env: &Value) -> Value {
+        json!({"containers": [{"name": "c", "command": command, "env": env}]})
+    }
+
+    fn pod(live: &mut Live, name: &str, owner: &str, command: &[&str]) {
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "uid": "u",
+            "controller": !owner.is_empty()}]);
+        let rest =
+            json!({"metadata": {"ownerReferences": owner}, "spec": spec(command, &json!([]))});
+        let running = Running::read(&object("Pod", name, &rest)).unwrap();
+        live.pods.insert(name.to_owned(), running);
+    }
+
+    fn template(live: &mut Live, name: &str, env: &Value, rest: &Value) {
+        let mut of = json!({"spec": {"template": {"spec": spec(AGENT, env)}}});
+        json_patch::merge(&mut of, rest);
+        let kind = Kind::DaemonSet;
+        let name = name.to_owned();
+        let template = Template::read(&object("DaemonSet", &name, &of)).unwrap();
+        live.templates.insert(Workload { kind, name }, template);
+    }
+
+    const AGENT: &[&str] = &["/velero", "node-agent", "server"];
+    const MOVER: &[&str] = &["/velero", "data-mover", "backup"];
+
+    fn live() -> Live {
+        Live {
+            namespace: "velero".to_owned(),
+            ..Live::default()
+        }
+    }
+
+    #[test]
+    fn restarts_what_a_restart_mends_and_says_why() {
+        let mut live = live();
+        for name in ["agent-1", "agent-2"] {
+            pod(&mut live, name, "agent", AGENT);
+        }
+        template(&mut live, "agent", &json!([]), &json!({}));
+        let plan = Plan::of(&live, vec!["Backup nightly (InProgress)".to_owned()]);
+        let want = "\
+# WARNING: Backup nightly (InProgress) in velero is at work; a restart may make it fail
+# agent-1, agent-2: made before velero-trust was there, or while it was down
+kubectl -n velero rollout restart daemonset/agent
+";
+        assert_eq!(plan.text(), want);
+        assert!(plan.needs_a_person(false));
+        assert!(!plan.needs_a_person(true));
+    }
+
+    #[test]
+    fn never_restarts_for_nothing() {
+        let own = json!([{"name": "AWS_CA_BUNDLE", "value": "/own"}]);
+        let out = json!({"spec": {"template": {"metadata": {"labels":
+            {"velero-trust.io/inject": "false"}}}}});
+        for (name, env, rest, says, needs) in [
+            ("conflict", &own, &json!({}), "[VT201]", true),
+            (
+                "out",
+                &json!([]),
+                &out,
+                "needs a change of the template first, opted-out",
+                false,
+            ),
+            (
+                "paused",
+                &json!([]),
+                &json!({"spec": {"paused": true}}),
+                "paused",
+                true,
+            ),
+            (
+                "by-hand",
+                &json!([]),
+                &json!({"spec": {"updateStrategy": {"type": "OnDelete"}}}),
+                "delete pod",
+                true,
+            ),
+        ] {
+            let mut live = live();
+            pod(&mut live, "pod", name, AGENT);
+            template(&mut live, name, env, rest);
+            let plan = Plan::of(&live, Vec::new());
+            assert!(plan.restarts.is_empty(), "{name}: {plan:?}");
+            assert!(plan.text().contains(says), "{name}: {}", plan.text());
+            assert_eq!(plan.needs_a_person(false), needs, "{name}");
+        }
+    }
+
+    #[test]
+    fn leaves_alone_what_ends_by_itself_and_what_nothing_makes_again() {
+        let mut live = live();
+        pod(&mut live, "mover", "", MOVER);
+        let plan = Plan::of(&live, Vec::new());
+        assert!(!plan.needs_a_person(false), "{plan:?}");
+        pod(&mut live, "by-hand", "", AGENT);
+        pod(&mut live, "orphan", "gone", AGENT);
+        let plan = Plan::of(&live, vec!["Backup b (InProgress)".to_owned()]);
+        let want = "\
+# velero: by-hand was made by nothing that can be restarted; make it again
+# velero: mover was made by Velero for one task and ends by itself
+# velero: daemonset/gone, which made orphan, is gone
+";
+        assert_eq!(plan.text(), want);
+        assert_eq!(
+            Plan::of(&self::live(), Vec::new()).text(),
+            "# velero: nothing to restart\n"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! What of a status needs a person.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Status};
+use crate::ca::coverage::State;
+use crate::names::BUNDLE;
+
+/// Fills in what needs a person.
+pub(super) fn judge(status: &mut Status, now: Timestamp) {
+    status.problems.extend(of_leader(&status.leader));
+    if status.namespaces.is_empty() {
+        let none = "no namespace holds a BackupStorageLocation; name one with --velero-namespace";
+        status.problems.push(none.to_owned());
+    }
+    for namespace in &mut status.namespaces {
+        namespace.problems = of_namespace(namespace, now);
+    }
+    let mut namespaces = status.namespaces.iter();
+    status.clean =
+        status.problems.is_empty() && namespaces.all(|namespace| namespace.problems.is_empty());
+}
+
+fn of_leader(leader: &Leader) -> Option<String> {
+    match leader.state {
+        LeaderState::Leading => None,
+        LeaderState::Stale => Some(
+            "the leader of velero-trust has not renewed its Lease; are its Pods running?"
+                .to_owned(),
+        ),
+        LeaderState::Absent => {
+            Some("nobody leads velero-trust: no bundle is kept, nothing is audited".to_owned())
+        }
+        LeaderState::Unknown => {
+            let why = leader.message.as_deref().unwrap_or_default();
+            Some(format!("who leads velero-trust is not known: {why}"))
+        }
+    }
+}
+
+fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
+    let mut problems = Vec::new();
+    let nothing = namespace.locations.is_empty()
+        && namespace.pods.items.is_empty()
+        && namespace.templates.is_empty();
+    if nothing && namespace.bundle.state != BundleState::Published {
+        return vec!["holds nothing of Velero; is that its name?".to_owned()];
+    }
+    match namespace.bundle.state {
+        BundleState::Published => {}
+        BundleState::Absent => problems.push(format!("ConfigMap {BUNDLE} is not there")),
+        BundleState::Foreign => problems.push(format!(
+            "ConfigMap {BUNDLE} is not velero-trust's, and is left alone; rename it"
+        )),
+    }
+    if let Some(why) = &namespace.bundle.held {
+        problems.push(format!("held: {why}"));
+    }
+    if let Some(why) = &namespace.no_report {
+        problems.push(format!("no report of the controllers: {why}"));
+    }
+    problems.extend(namespace.complaints.iter().cloned());
+    for location in &namespace.locations {
+        problems.extend(of_location(location, now));
+    }
+    problems.extend(of_pods(namespace));
+    problems
+}
+
+fn of_location(location: &Location, now: Timestamp) -> Vec<String> {
+    let mut problems = Vec::new();
+    let Some(report) = &location.report else {
+        return problems;
+    };
+    let denials = report.findings.iter();
+    for finding in denials.filter(|finding| finding.severity == "deny") {
+        problems.push(format!(
+            "{}: {}; {} [{}]",
+            finding.path, finding.message, finding.fix, finding.rule
+        ));
+    }
+    for certificate in &report.certificates {
+        let expiry: Option<Timestamp> = certificate.not_after.parse().ok();
+        if expiry.is_some_and(|expiry| expiry < now) {
+            problems.push(format!(
+                "the certificate {} expired at {}",
+                certificate.subject, certificate.not_after
+            ));
+        }
+    }
+    for endpoint in &report.endpoints {
+        if endpoint.state == "untrusted" {
+            let mut said = format!("{}: {}", endpoint.url, endpoint.message);
+            if !endpoint.fix.is_empty() {
+                said = format!("{said}; {}", endpoint.fix);
+            }
+            problems.push(said);
+        }
+    }
+    let named = |problem| format!("BackupStorageLocation {}: {problem}", location.name);
+    problems.into_iter().map(named).collect()
+}
+
+fn of_pods(namespace: &Namespace) -> Vec<String> {
+    let mut problems = Vec::new();
+    let in_state = |state: State| {
+        let items = namespace.pods.items.iter();
+        items.filter(|pod| pod.state == state.as_str()).count()
+    };
+    let restarts = in_state(State::Uninjected) + in_state(State::Stale);
+    if restarts > 0 {
+        problems.push(format!(
+            "{restarts} of {} Pods without the bundle or with an old one; `velero-trust rollout \
+             --velero-namespace {}` shows what to restart",
+            namespace.pods.wanted, namespace.name
+        ));
+    }
+    let conflicting = State::Conflicting.as_str();
+    for template in &namespace.templates {
+        if template.state == conflicting {
+            problems.push(format!("{}: {}", template.name, template.why));
+        }
+    }
+    let pods = in_state(State::Conflicting);
+    if pods > 0 {
+        problems.push(format!(
+            "{pods} of {} Pods keep the bundle out; change what makes them",
+            namespace.pods.wanted
+        ));
+    }
+    problems
+}

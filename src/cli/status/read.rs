@@ -1,0 +1,199 @@
+//! Reading what `status` shows.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::model::{Bundle, BundleState, Covered, Leader, LeaderState, Location, Namespace, Pods};
+use crate::ca::coverage::{Standing, State};
+use crate::cli::live::{self, Live};
+use crate::kubernetes::report::{self, Report};
+use crate::kubernetes::trouble;
+use crate::names;
+use crate::velero::pod_kind::PodKind;
+
+/// A Lease that was not renewed for so many seconds beyond its own duration is stale: two clocks
+/// are compared.
+const SKEW: i64 = 30;
+
+/// A Velero namespace.
+pub(super) async fn namespace(
+    client: &Client,
+    ours: &str,
+    namespace: &str,
+) -> anyhow::Result<Namespace> {
+    let live = Live::read(client, namespace).await?;
+    let report = report(client, ours, namespace).await;
+    let (mut report, no_report) = match report {
+        Ok(report) => (report, None),
+        Err(why) => (Report::default(), Some(why)),
+    };
+    let locations = live::locations(client, Some(namespace)).await?;
+    let locations = locations.iter().map(|location| Location {
+        name: location.name_any(),
+        phase: live::phase(location).to_owned(),
+        report: report.locations.remove(&location.name_any()),
+    });
+    Ok(Namespace {
+        name: namespace.to_owned(),
+        velero: version(&live),
+        bundle: bundle(&live.bundle),
+        locations: locations.collect(),
+        no_report,
+        complaints: report.complaints,
+        pods: pods(&live),
+        templates: templates(&live),
+        problems: Vec::new(),
+    })
+}
+
+/// The report of the controllers, or why there is none.
+async fn report(client: &Client, ours: &str, namespace: &str) -> Result<Report, String> {
+    let name = report::name(namespace);
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
+    let map = match maps.get_opt(&name).await {
+        Ok(Some(map)) => map,
+        Ok(None) => return Err(format!("ConfigMap {ours}/{name} is not there")),
+        Err(error) => return Err(trouble::reason(&error).message),
+    };
+    let text = map
+        .data
+        .as_ref()
+        .and_then(|data| data.get(names::REPORT_KEY));
+    let text =
+        text.ok_or_else(|| format!("ConfigMap {ours}/{name} has no {}", names::REPORT_KEY))?;
+    serde_json::from_str(text)
+        .map_err(|error| format!("ConfigMap {ours}/{name} cannot be understood: {error}"))
+}
+
+/// Who holds the Lease of the controllers.
+pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leader {
+    let leases = Api::<Lease>::namespaced(client.clone(), ours);
+    match leases.get_opt(names::APP).await {
+        Ok(lease) => held(lease.unwrap_or_default(), now),
+        Err(error) => Leader {
+            state: LeaderState::Unknown,
+            message: Some(trouble::reason(&error).message),
+            ..Leader::default()
+        },
+    }
+}
+
+fn held(lease: Lease, now: Timestamp) -> Leader {
+    let spec = lease.spec.unwrap_or_default();
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let renewed = spec.renew_time.map(|time| time.0);
+    let lasts = i64::from(spec.lease_duration_seconds.unwrap_or_default()) + SKEW;
+    let fresh = |renewed: Timestamp| now.as_second() - renewed.as_second() <= lasts;
+    let state = match (&holder, renewed) {
+        (None, _) => LeaderState::Absent,
+        (Some(_), Some(renewed)) if fresh(renewed) => LeaderState::Leading,
+        _ => LeaderState::Stale,
+    };
+    Leader {
+        state,
+        holder,
+        renewed,
+        message: None,
+    }
+}
+
+/// The version of the server; of a rollout between two, both.
+fn version(live: &Live) -> Option<String> {
+    let is_server = |standing: &Standing| standing.kind == Some(PodKind::Server);
+    let templates = live.templates.values();
+    let templates = templates.map(|template| (&template.standing, &template.version));
+    let pods = live.pods.values().map(|pod| (&pod.standing, &pod.version));
+    let of = |from: &mut dyn Iterator<Item = (&Standing, &Option<String>)>| {
+        let versions = from.filter(|(standing, _)| is_server(standing));
+        let mut versions: Vec<_> = versions
+            .filter_map(|(_, version)| version.clone())
+            .collect();
+        versions.sort();
+        versions.dedup();
+        (!versions.is_empty()).then(|| versions.join(","))
+    };
+    of(&mut templates.into_iter()).or_else(|| of(&mut pods.into_iter()))
+}
+
+fn bundle(live: &live::Bundle) -> Bundle {
+    match live {
+        live::Bundle::Absent => Bundle::default(),
+        live::Bundle::Foreign => Bundle {
+            state: BundleState::Foreign,
+            ..Bundle::default()
+        },
+        live::Bundle::Published(published) => Bundle {
+            state: BundleState::Published,
+            hash: Some(published.hash.clone()),
+            certificates: published.certificates,
+            origins: published.origins.clone(),
+            earliest_expiry: published.earliest_expiry,
+            last_added: published.last_added,
+            held: published.held.clone(),
+        },
+    }
+}
+
+fn pods(live: &Live) -> Pods {
+    let tally = live.tally();
+    let items = live.pods.iter().map(|(name, pod)| {
+        let workload = pod.workload.as_ref().map(ToString::to_string);
+        covered(live, name.clone(), workload, &pod.standing)
+    });
+    Pods {
+        wanted: tally.wanted(),
+        current: tally.of(State::Current),
+        opted_out: tally.of(State::OptedOut),
+        items: items.collect(),
+    }
+}
+
+/// The templates that keep the bundle out. That one lacks it is as it should be.
+fn templates(live: &Live) -> Vec<Covered> {
+    let keeping = live.templates.iter().filter(|(_, template)| {
+        let state = live.state(&template.standing);
+        matches!(state, State::Conflicting | State::OptedOut)
+    });
+    let covered = keeping
+        .map(|(workload, template)| covered(live, workload.to_string(), None, &template.standing));
+    covered.collect()
+}
+
+fn covered(live: &Live, name: String, workload: Option<String>, standing: &Standing) -> Covered {
+    Covered {
+        name,
+        kind: standing.kind.map(PodKind::as_str),
+        workload,
+        state: live.state(standing).as_str(),
+        why: standing.why(live.facts()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_lease_is_held_stale_or_nobodys() {
+        let state = |spec: serde_json::Value, now| {
+            let lease = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+            held(lease, Timestamp::from_second(now).unwrap()).state
+        };
+        let spec = json!({"holderIdentity": "a", "leaseDurationSeconds": 6,
+            "renewTime": "1970-01-01T00:01:00.000000Z"});
+        assert_eq!(state(spec.clone(), 60), LeaderState::Leading);
+        assert_eq!(state(spec.clone(), 96), LeaderState::Leading);
+        assert_eq!(state(spec.clone(), 97), LeaderState::Stale);
+        // Its clock is ahead of ours.
+        assert_eq!(state(spec, 0), LeaderState::Leading);
+        assert_eq!(state(json!({"holderIdentity": ""}), 0), LeaderState::Absent);
+        assert_eq!(state(json!({"holderIdentity": "a"}), 0), LeaderState::Stale);
+        assert_eq!(
+            held(Lease::default(), Timestamp::UNIX_EPOCH).state,
+            LeaderState::Absent
+        );
+    }
+}

@@ -1,0 +1,258 @@
+use super::*;
+use crate::cli::status::model::{Covered, Pods};
+use crate::cli::status::problems;
+
+/// 2026-11-22T12:00:00Z
+const NOW: i64 = 1_795_348_800;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap()
+}
+
+fn leading() -> Leader {
+    Leader {
+        state: LeaderState::Leading,
+        holder: Some("velero-trust-6f7c9d-abcde".to_owned()),
+        renewed: Some(at("2026-11-22T11:59:58Z")),
+        message: None,
+    }
+}
+
+fn published() -> Bundle {
+    Bundle {
+        state: BundleState::Published,
+        hash: Some("sha256:1a2b3c4d5e6f7a8b9c0d".to_owned()),
+        certificates: Some(120),
+        origins: Some("public=118 locations=2".to_owned()),
+        earliest_expiry: Some(at("2026-12-21T00:00:00Z")),
+        last_added: Some(at("2026-11-22T10:00:00Z")),
+        held: None,
+    }
+}
+
+fn certificate(subject: &str, not_after: &str) -> report::Certificate {
+    report::Certificate {
+        subject: subject.to_owned(),
+        fingerprint: "ab12".to_owned(),
+        not_after: not_after.to_owned(),
+    }
+}
+
+fn finding(rule: &str, severity: &str) -> report::Finding {
+    report::Finding {
+        rule: rule.to_owned(),
+        severity: severity.to_owned(),
+        path: "spec.objectStorage.caCertRef".to_owned(),
+        message: "something is wrong".to_owned(),
+        fix: "mend it".to_owned(),
+    }
+}
+
+fn location() -> Location {
+    Location {
+        name: "default".to_owned(),
+        phase: "Available".to_owned(),
+        report: Some(report::Location {
+            sources: vec!["Secret store-ca key ca.crt".to_owned()],
+            certificates: vec![certificate("CN=store", "2027-01-01T00:00:00Z")],
+            endpoints: vec![report::Endpoint {
+                url: "https://minio:9000".to_owned(),
+                state: "trusted".to_owned(),
+                ..report::Endpoint::default()
+            }],
+            ..report::Location::default()
+        }),
+    }
+}
+
+fn pod(name: &str, state: State, why: &str) -> Covered {
+    Covered {
+        name: name.to_owned(),
+        kind: Some("server"),
+        workload: Some("deployment/velero".to_owned()),
+        state: state.as_str(),
+        why: why.to_owned(),
+    }
+}
+
+fn healthy() -> Namespace {
+    Namespace {
+        name: "velero".to_owned(),
+        velero: Some("v1.18.2".to_owned()),
+        bundle: published(),
+        locations: vec![location()],
+        pods: Pods {
+            wanted: 1,
+            current: 1,
+            opted_out: 0,
+            items: vec![pod("velero-1", State::Current, "")],
+        },
+        ..Namespace::default()
+    }
+}
+
+/// Everything that can be wrong at once, in three namespaces.
+fn troubled() -> Vec<Namespace> {
+    let mut report = report::Location {
+        findings: vec![finding("VT034", "warn"), finding("VT017", "deny")],
+        certificates: vec![
+            certificate("CN=old", "2026-01-01T00:00:00Z"),
+            certificate("CN=new", "2036-01-01T00:00:00Z"),
+        ],
+        endpoints: vec![report::Endpoint {
+            url: "https://minio:9000".to_owned(),
+            state: "untrusted".to_owned(),
+            message: "issued by CN=other".to_owned(),
+            fix: "name that CA".to_owned(),
+            not_after: None,
+        }],
+        ..report::Location::default()
+    };
+    report.sources = vec!["spec.objectStorage.caCert".to_owned()];
+    let mut bad = healthy();
+    bad.locations.push(Location {
+        name: "second".to_owned(),
+        phase: String::new(),
+        report: Some(report),
+    });
+    bad.complaints = vec!["cannot write ConfigMap velero-trust-ca: full".to_owned()];
+    bad.bundle.held = Some("default does not verify".to_owned());
+    bad.bundle.earliest_expiry = Some(at("2026-11-01T00:00:00Z"));
+    bad.pods = Pods {
+        wanted: 4,
+        current: 1,
+        opted_out: 1,
+        items: vec![
+            pod("velero-1", State::Current, ""),
+            pod("velero-2", State::Uninjected, "made before"),
+            pod("velero-3", State::Stale, "began before"),
+            pod(
+                "velero-4",
+                State::Conflicting,
+                "AWS_CA_BUNDLE is set [VT201]",
+            ),
+            pod("velero-5", State::OptedOut, "velero-trust.io/inject=false"),
+        ],
+    };
+    let conflict = pod(
+        "deployment/velero",
+        State::Conflicting,
+        "AWS_CA_BUNDLE is set [VT201]",
+    );
+    bad.templates = vec![Covered {
+        workload: None,
+        ..conflict
+    }];
+
+    let blind = Namespace {
+        name: "blind".to_owned(),
+        bundle: Bundle {
+            state: BundleState::Foreign,
+            ..Bundle::default()
+        },
+        locations: vec![Location {
+            report: None,
+            ..location()
+        }],
+        no_report: Some("ConfigMap velero-trust/velero-trust-report.blind is not there".to_owned()),
+        ..Namespace::default()
+    };
+    let empty = Namespace {
+        name: "vleero".to_owned(),
+        ..Namespace::default()
+    };
+    vec![blind, bad, empty]
+}
+
+fn judged(leader: Leader, namespaces: Vec<Namespace>) -> Status {
+    let mut status = Status {
+        leader,
+        namespaces,
+        ..Status::default()
+    };
+    problems::judge(&mut status, now());
+    status
+}
+
+#[test]
+fn a_healthy_namespace_needs_nobody() {
+    let status = judged(leading(), vec![healthy()]);
+    assert!(status.clean, "{status:?}");
+    assert_eq!(text(&status, now()), include_str!("golden/healthy.txt"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_shown() {
+    let stale = Leader {
+        state: LeaderState::Stale,
+        renewed: Some(at("2026-11-22T09:00:00Z")),
+        ..leading()
+    };
+    let status = judged(stale, troubled());
+    assert!(!status.clean);
+    assert_eq!(text(&status, now()), include_str!("golden/troubled.txt"));
+}
+
+#[test]
+fn the_shape_of_the_json_stays() {
+    let mut namespaces = troubled();
+    namespaces.remove(0);
+    namespaces.remove(1);
+    let status = judged(leading(), namespaces);
+    let json = serde_json::to_string_pretty(&status).unwrap();
+    assert_eq!(json + "\n", include_str!("golden/status.json"));
+}
+
+#[test]
+fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
+    type Change = fn(&mut Namespace);
+    let troubles: [(&str, Change); 7] = [
+        ("held", |of| of.bundle.held = Some("why".to_owned())),
+        ("no report", |of| of.no_report = Some("why".to_owned())),
+        ("complaint", |of| of.complaints.push("why".to_owned())),
+        ("foreign", |of| of.bundle.state = BundleState::Foreign),
+        ("uncovered", |of| {
+            of.pods.items.push(pod("p", State::Stale, "x"))
+        }),
+        ("conflict", |of| {
+            of.templates.push(pod("t", State::Conflicting, "x"))
+        }),
+        ("denial", |of| {
+            report(of).findings.push(finding("VT017", "deny"))
+        }),
+    ];
+    for (name, change) in troubles {
+        let mut namespace = healthy();
+        change(&mut namespace);
+        assert!(!judged(leading(), vec![namespace]).clean, "{name}");
+    }
+    let wishes: [(&str, Change); 3] = [
+        ("warning", |of| {
+            report(of).findings.push(finding("VT034", "warn"))
+        }),
+        ("opted out", |of| {
+            of.pods.items.push(pod("p", State::OptedOut, "x"))
+        }),
+        ("template", |of| {
+            of.templates.push(pod("t", State::OptedOut, "x"))
+        }),
+    ];
+    for (name, change) in wishes {
+        let mut namespace = healthy();
+        change(&mut namespace);
+        assert!(judged(leading(), vec![namespace]).clean, "{name}");
+    }
+    assert!(
+        !judged(Leader::default(), vec![healthy()]).clean,
+        "no leader"
+    );
+    assert!(!judged(leading(), Vec::new()).clean, "no namespace");
+}
+
+fn report(namespace: &mut Namespace) -> &mut report::Location {
+    namespace.locations[0].report.as_mut().unwrap()
+}

@@ -1,0 +1,75 @@
+//! Tables as kubectl prints them.
+
+use std::fmt::Write as _;
+
+/// Rows under a header; every column is as wide as its widest cell.
+#[derive(Debug)]
+pub(super) struct Table(Vec<Vec<String>>);
+
+impl Table {
+    /// A table with these columns.
+    pub(super) fn new(header: &[&str]) -> Self {
+        Self(vec![header.iter().map(|&name| name.to_owned()).collect()])
+    }
+
+    /// Adds a row; an empty cell is shown as `<none>`.
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0
+            .push(cells.into_iter().map(|cell| clean(&cell)).collect());
+    }
+
+    /// Whether there is no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() < 2
+    }
+
+    /// The text, a line for each row.
+    pub(super) fn text(&self) -> String {
+        let columns = self.0.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            let cells = self.0.iter().filter_map(|row| row.get(column));
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
+        };
+        let widths: Vec<_> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.0 {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                // Writing to a string does not fail.
+                let _ = write!(line, "{cell:width$}   ");
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Text of a cluster as it may stand on a terminal: in one line, and without what would steer it.
+pub(super) fn clean(text: &str) -> String {
+    if text.is_empty() {
+        return "<none>".to_owned();
+    }
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligns_its_columns_and_lets_nothing_steer_the_terminal() {
+        let mut table = Table::new(&["NAME", "WHY"]);
+        assert!(table.is_empty());
+        table.row(["a-long-name".to_owned(), String::new()]);
+        table.row(["ä".to_owned(), "\u{1b}[2Jx\ny".to_owned()]);
+        let want = "NAME          WHY\n\
+                    a-long-name   <none>\n\
+                    ä             \u{fffd}[2Jx\u{fffd}y\n";
+        assert_eq!(table.text(), want);
+    }
+}
