@@ -14,6 +14,7 @@
 )]
 
 mod bundle;
+mod coverage;
 mod fresh;
 mod harness;
 mod holder;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         // The longest first, so that the last minute has work for both threads.
         story::trials(),
         bundle::trials(&shared),
+        coverage::trials(),
         fresh::trials(),
         harness::trials(&shared),
         installed::trials(),

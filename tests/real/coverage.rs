@@ -1,0 +1,312 @@
+//! The coverage audit, `velero-trust status` and `velero-trust rollout`, over the Pods that the real
+//! controllers make of what `velero install` writes.
+
+use crate::bundle::{BUNDLE, location_with};
+use crate::shared::{alone, binary};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use velero_trust::controllers::coverage;
+use velero_trust::kubernetes::events::Events;
+use velero_trust::telemetry::Metrics;
+use velero_trust_testing::cli::{Cli, Output};
+use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installer::{self, Installation, Installer};
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::wait;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longer ago than any certificate was added.
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+
+/// When the Pods begin that are not stale: after whatever this trial adds.
+fn later() -> String {
+    (Timestamp::now() + SignedDuration::from_hours(1)).to_string()
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![alone("coverage::of_a_velero_that_was_there_before", story)]
+}
+
+/// A cluster in which Velero was installed before velero-trust.
+struct Trialled {
+    cluster: Cluster,
+    command: Cli,
+    metrics: Arc<Metrics>,
+    audit: JoinHandle<()>,
+    _installation: Installation,
+}
+
+fn story() -> Result<()> {
+    let trial = Trialled::start()?;
+    made_before(&trial).context("made before velero-trust")?;
+    refused_while_at_work(&trial).context("while a Backup is at work")?;
+    restarted(&trial).context("after the rollout")?;
+    stale(&trial).context("stale")?;
+    conflicting(&trial).context("conflicting")?;
+    opted_out(&trial).context("opted out")?;
+    trial.audit.abort();
+    trial.pods_are(&[])
+}
+
+impl Trialled {
+    fn start() -> Result<Self> {
+        let cluster = Cluster::start()?;
+        cluster.install_velero(VELERO_NAMESPACE, &[])?;
+        wait::poll("the Pods of Velero", PATIENCE, || {
+            let pods = pods(cluster.kubectl())?;
+            ensure!(pods.len() == 2, "there are {}", pods.len());
+            Ok(())
+        })?;
+        run_pods(cluster.kubectl(), LONG_AGO)?;
+        let installation = Installer::new(&cluster, binary(), installer::NAMESPACE)?.install()?;
+        let own = Authority::new("own")?.pem();
+        let location = location_with(VELERO_NAMESPACE, "default", &own);
+        cluster.kubectl().apply(&location.to_string())?;
+
+        // With the rights of velero-trust, which so are shown to suffice.
+        let access = cluster.service_account(installer::NAMESPACE, installer::NAMESPACE)?;
+        let metrics = Arc::new(Metrics::default());
+        let audited = Arc::clone(&metrics);
+        let audit = cluster.block_on(async {
+            let client = access.client().await?;
+            let events = Events::new(client.clone(), "trial");
+            let namespace = VELERO_NAMESPACE.to_owned();
+            anyhow::Ok(tokio::spawn(coverage::run(
+                client, namespace, audited, events,
+            )))
+        })?;
+        Ok(Self {
+            command: Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?,
+            cluster,
+            metrics,
+            audit,
+            _installation: installation,
+        })
+    }
+
+    /// Waits until the metric shows exactly these Pods; a state that is not named has none.
+    fn pods_are(&self, wanted: &[(&str, usize)]) -> Result<()> {
+        wait::poll(&format!("the metric to be {wanted:?}"), PATIENCE, || {
+            let text = self.metrics.text()?;
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with("velero_trust_pods{"));
+            let lines: Vec<_> = lines.filter(|line| !line.ends_with(" 0")).collect();
+            let wanted = wanted.iter().map(|(state, count)| {
+                format!(r#"velero_trust_pods{{namespace="velero",state="{state}"}} {count}"#)
+            });
+            let wanted: Vec<_> = wanted.collect();
+            let same = lines.len() == wanted.len()
+                && wanted.iter().all(|line| lines.contains(&line.as_str()));
+            ensure!(same, "it is {lines:?}");
+            Ok(())
+        })
+    }
+
+    fn ran(&self, arguments: &[&str], code: i32, says: &[&str]) -> Result<Output> {
+        let output = self.command.run(arguments)?;
+        ensure!(
+            output.code == Some(code),
+            "{arguments:?} ended otherwise: {output:?}"
+        );
+        for says in says {
+            ensure!(
+                output.stdout.contains(says),
+                "{arguments:?} does not say {says:?}: {output:?}"
+            );
+        }
+        Ok(output)
+    }
+
+    /// Waits until `kubectl describe` shows an Event with this reason on a workload.
+    fn described(&self, workload: &[&str], reason: &str) -> Result<String> {
+        wait::poll(&format!("the Event {reason}"), PATIENCE, || {
+            let arguments = [&["describe", "-n", VELERO_NAMESPACE], workload].concat();
+            let text = self.cluster.kubectl().ok(&arguments)?;
+            let (_, events) = text.rsplit_once("\nEvents:").context("no Events")?;
+            ensure!(events.contains(reason), "{events}");
+            Ok(events.to_owned())
+        })
+    }
+
+    fn status(&self) -> Result<Value> {
+        let output = self.command.run(&["status", "--output=json"])?;
+        Ok(serde_json::from_str(&output.stdout)?)
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let namespace = ["-n", VELERO_NAMESPACE];
+        self.cluster
+            .kubectl()
+            .ok(&[&namespace[..], arguments].concat())
+    }
+}
+
+fn made_before(trial: &Trialled) -> Result<()> {
+    trial.pods_are(&[("uninjected", 2)])?;
+    let events = trial.described(&["deployment", "velero"], "CABundleNotInjected")?;
+    ensure!(
+        events.contains("kubectl -n velero rollout restart deployment/velero"),
+        "{events}"
+    );
+    trial.described(&["daemonset", "node-agent"], "CABundleNotInjected")?;
+    trial.ran(
+        &["status"],
+        1,
+        &[
+            "uninjected",
+            "0/2",
+            "NAMESPACE   LOCATION",
+            "NEEDS A PERSON",
+            "v1.1",
+        ],
+    )?;
+    let status = trial.status()?;
+    let namespace = &status["namespaces"][0];
+    ensure!(namespace["name"] == VELERO_NAMESPACE, "{status}");
+    ensure!(namespace["pods"]["wanted"] == 2, "{status}");
+    ensure!(namespace["bundle"]["state"] == "published", "{status}");
+    ensure!(namespace["locations"][0]["name"] == "default", "{status}");
+    Ok(())
+}
+
+fn refused_while_at_work(trial: &Trialled) -> Result<()> {
+    let backup = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Backup",
+        "metadata": {"namespace": VELERO_NAMESPACE, "name": "nightly"},
+        "spec": {},
+        "status": {"phase": "InProgress"},
+    });
+    trial.cluster.kubectl().apply(&backup.to_string())?;
+    let warning = "# WARNING: Backup nightly (InProgress) in velero is at work";
+    let command = "kubectl -n velero rollout restart deployment/velero\n";
+    trial.ran(&["rollout"], 1, &[warning, command])?;
+    trial.ran(&["rollout", "--apply"], 1, &[warning, "refused"])?;
+    let deployment = trial.kubectl(&["get", "deployment", "velero", "-o", "json"])?;
+    ensure!(
+        !deployment.contains("restartedAt"),
+        "it was restarted: {deployment}"
+    );
+    trial.kubectl(&["delete", "backup", "nightly"])?;
+    Ok(())
+}
+
+fn restarted(trial: &Trialled) -> Result<()> {
+    thread::scope(|scope| {
+        let rollout = scope.spawn(|| {
+            let arguments = ["rollout", "--apply", "--wait"];
+            trial.ran(&arguments, 0, &["# done: ", "daemonset/node-agent"])
+        });
+        wait::poll("the rollout to end", 2 * PATIENCE, || {
+            run_pods(trial.cluster.kubectl(), &later())?;
+            ensure!(rollout.is_finished(), "it still waits");
+            Ok(())
+        })?;
+        rollout.join().ok().context("its thread panicked")??;
+        anyhow::Ok(())
+    })?;
+    trial.pods_are(&[("current", 2)])?;
+    trial.described(&["deployment", "velero"], "CABundleCurrent")?;
+    trial.ran(&["rollout"], 0, &["# velero: nothing to restart"])?;
+    trial.ran(&["status"], 1, &["2/2"])?;
+    let pods = trial.status()?["namespaces"][0]["pods"].clone();
+    ensure!(pods["current"] == 2, "{pods}");
+    Ok(())
+}
+
+fn stale(trial: &Trialled) -> Result<()> {
+    let added = json!({"velero-trust.io/last-added": Timestamp::now().to_string()});
+    let patch = json!({"metadata": {"annotations": added}}).to_string();
+    trial.kubectl(&["patch", "configmap", BUNDLE, "--type=merge", "-p", &patch])?;
+    let label = ["get", "pods", "-l", "deploy=velero", "-o", "name"];
+    let server = trial.kubectl(&label)?;
+    began(trial.cluster.kubectl(), server.trim(), LONG_AGO)?;
+    trial.pods_are(&[("current", 1), ("stale", 1)])?;
+    trial.described(&["deployment", "velero"], "CABundleStale")?;
+    trial.ran(&["status"], 1, &["stale", "1/2"])?;
+    let output = trial.ran(
+        &["rollout"],
+        1,
+        &["began before the newest certificate", "deployment/velero"],
+    )?;
+    ensure!(!output.stdout.contains("node-agent"), "{output:?}");
+    Ok(())
+}
+
+fn conflicting(trial: &Trialled) -> Result<()> {
+    let own = ["set", "env", "deployment/velero", "AWS_CA_BUNDLE=/own.crt"];
+    trial.kubectl(&own)?;
+    wait::poll("only the new Pod of the server", PATIENCE, || {
+        run_pods(trial.cluster.kubectl(), &later())?;
+        let pods = pods(trial.cluster.kubectl())?;
+        ensure!(pods.len() == 2, "there are {}", pods.len());
+        let pods = Value::from(pods).to_string();
+        ensure!(pods.contains("/own.crt"), "the old one");
+        Ok(())
+    })?;
+    trial.pods_are(&[("current", 1), ("conflicting", 1)])?;
+    let events = trial.described(&["deployment", "velero"], "CABundleConflict")?;
+    ensure!(events.contains("[VT201]"), "{events}");
+    trial.ran(&["status"], 1, &["conflicting", "[VT201]"])?;
+    let needs = "deployment/velero needs a change of the template first, conflicting";
+    let output = trial.ran(&["rollout", "--apply"], 1, &[needs])?;
+    ensure!(!output.stdout.contains("# done"), "{output:?}");
+    Ok(())
+}
+
+fn opted_out(trial: &Trialled) -> Result<()> {
+    let label = json!({"labels": {"velero-trust.io/inject": "false"}});
+    let patch = json!({"spec": {"template": {"metadata": label}}}).to_string();
+    trial.kubectl(&["patch", "daemonset", "node-agent", "-p", &patch])?;
+    wait::poll("the new Pod of the node agent", PATIENCE, || {
+        run_pods(trial.cluster.kubectl(), &later())?;
+        let pods = Value::from(pods(trial.cluster.kubectl())?).to_string();
+        ensure!(
+            pods.contains(r#""velero-trust.io/inject":"false""#),
+            "the old one"
+        );
+        Ok(())
+    })?;
+    trial.pods_are(&[("conflicting", 1), ("opted-out", 1)])?;
+    trial.ran(&["status"], 1, &["0/1 (1 opted out)"])?;
+    let needs = "daemonset/node-agent needs a change of the template first, opted-out";
+    trial.ran(&["rollout"], 1, &[needs])?;
+    Ok(())
+}
+
+fn pods(kubectl: &Cli) -> Result<Vec<Value>> {
+    let mut list = kubectl.get(&["pods", "-n", VELERO_NAMESPACE])?;
+    match list["items"].take() {
+        Value::Array(items) => Ok(items),
+        other => anyhow::bail!("no list: {other}"),
+    }
+}
+
+/// What a kubelet reports of Pods that it starts, for those that it has not reported on.
+fn run_pods(kubectl: &Cli, started: &str) -> Result<()> {
+    for pod in pods(kubectl)? {
+        if pod["status"]["phase"] != "Running" {
+            let name = pod["metadata"]["name"].as_str().context("no name")?;
+            began(kubectl, &format!("pod/{name}"), started)?;
+        }
+    }
+    Ok(())
+}
+
+fn began(kubectl: &Cli, pod: &str, started: &str) -> Result<()> {
+    let ready = json!([{"type": "Ready", "status": "True"}]);
+    let status = json!({"phase": "Running", "startTime": started, "conditions": ready});
+    let patch = json!({ "status": status }).to_string();
+    let arguments = ["patch", pod, "-n", VELERO_NAMESPACE];
+    let status = ["--subresource=status", "--patch", &patch];
+    kubectl.ok(&[&arguments[..], &status].concat())?;
+    Ok(())
+}
