@@ -97,7 +97,8 @@ fn healthy() -> Namespace {
 
 /// Everything that can be wrong at once, in three namespaces.
 fn troubled() -> Vec<Namespace> {
-    let mut report = report::Location {
+    let report = report::Location {
+        sources: vec!["spec.objectStorage.caCert".to_owned()],
         findings: vec![finding("VT034", "warn"), finding("VT017", "deny")],
         certificates: vec![
             certificate("CN=old", "2026-01-01T00:00:00Z"),
@@ -112,7 +113,6 @@ fn troubled() -> Vec<Namespace> {
         }],
         ..report::Location::default()
     };
-    report.sources = vec!["spec.objectStorage.caCert".to_owned()];
     let mut bad = healthy();
     bad.locations.push(Location {
         name: "second".to_owned(),
@@ -216,13 +216,13 @@ fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
         ("complaint", |of| of.complaints.push("why".to_owned())),
         ("foreign", |of| of.bundle.state = BundleState::Foreign),
         ("uncovered", |of| {
-            of.pods.items.push(pod("p", State::Stale, "x"))
+            of.pods.items.push(pod("p", State::Stale, "x"));
         }),
         ("conflict", |of| {
-            of.templates.push(pod("t", State::Conflicting, "x"))
+            of.templates.push(pod("t", State::Conflicting, "x"));
         }),
         ("denial", |of| {
-            report(of).findings.push(finding("VT017", "deny"))
+            report(of).findings.push(finding("VT017", "deny"));
         }),
     ];
     for (name, change) in troubles {
@@ -232,13 +232,13 @@ fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
     }
     let wishes: [(&str, Change); 3] = [
         ("warning", |of| {
-            report(of).findings.push(finding("VT034", "warn"))
+            report(of).findings.push(finding("VT034", "warn"));
         }),
         ("opted out", |of| {
-            of.pods.items.push(pod("p", State::OptedOut, "x"))
+            of.pods.items.push(pod("p", State::OptedOut, "x"));
         }),
         ("template", |of| {
-            of.templates.push(pod("t", State::OptedOut, "x"))
+            of.templates.push(pod("t", State::OptedOut, "x"));
         }),
     ];
     for (name, change) in wishes {
