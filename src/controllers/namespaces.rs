@@ -7,11 +7,11 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Controllers;
 use super::board::{self, Board};
 use super::keeper::Keeper;
 use super::locations::{self, Change, Locations};
 use super::news::{self, Members};
+use super::{Controllers, coverage};
 use crate::kubernetes::bundle;
 
 /// Never a Velero namespace, whatever is in it.
@@ -111,6 +111,12 @@ impl Tasks<'_> {
         let name = name.to_owned();
         self.set.spawn(async move {
             let board = Board::new(&name);
+            let audit = coverage::run(
+                controllers.client.clone(),
+                name.clone(),
+                Arc::clone(&controllers.metrics),
+                controllers.events.clone(),
+            );
             let (published, _) = watch::channel(Arc::from([]));
             let (_verdicts, seen) = watch::channel(None);
             let keeper = Keeper::new(
@@ -123,6 +129,7 @@ impl Tasks<'_> {
             tokio::select! {
                 () = keeper.run(receiver) => {}
                 () = board::publish(&controllers, &name, &board) => {}
+                () = audit => {}
             }
             board::withdraw(&controllers, &name).await;
         });
