@@ -5,6 +5,7 @@ mod base64;
 pub mod bundle;
 pub mod certificate;
 pub mod coverage;
+pub mod endpoint;
 pub mod hold;
 pub mod inject;
 pub mod keeping;

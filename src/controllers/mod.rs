@@ -15,6 +15,7 @@ mod namespaces;
 mod news;
 mod notices;
 mod pace;
+pub mod probe;
 mod store;
 mod survey;
 mod teller;

@@ -71,8 +71,8 @@ impl Desk {
             self.reviewer.metrics.error(answer.http);
         }
         let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() = axum::http::StatusCode::from_u16(answer.http)
-            .unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = http::StatusCode::from_u16(answer.http)
+            .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = answer.retry_after {

@@ -202,7 +202,7 @@ fn name(certificate: &Certificate) -> String {
 }
 
 /// `2026-07-28`
-fn day(seconds: i64) -> String {
+pub(in crate::ca) fn day(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
         |_| "an impossible day".to_owned(),
         |time| time.date().to_string(),

@@ -142,6 +142,11 @@ pub(super) fn check(bsl: &Bsl<'_>, memory: &mut Memory<'_>, report: &mut Report)
     }
 }
 
+/// Whether `bsl` says that nobody verifies the certificates of its store.
+pub(in crate::ca) fn skips_verification(bsl: &Bsl<'_>) -> bool {
+    bsl.config(SKIP).is_some_and(|value| TRUE.contains(&value))
+}
+
 fn skip(bsl: &Bsl<'_>, report: &mut Report) {
     let settings = bsl.spec.config.iter().flatten();
     for (key, value) in settings.filter(|(key, _)| key.eq_ignore_ascii_case(SKIP)) {

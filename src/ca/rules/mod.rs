@@ -9,6 +9,9 @@ mod place;
 mod reference;
 mod tally;
 
+pub(in crate::ca) use certificate::day;
+pub(in crate::ca) use config::skips_verification;
+
 use super::sources::{self, Content, LARGEST, Source};
 use crate::decision::{Facts, Report, Rule, Stop};
 use crate::names::PREFIX;

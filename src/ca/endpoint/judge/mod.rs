@@ -1,0 +1,193 @@
+//! What a Go program with a bundle says of what a server presents.
+//!
+//! Velero, its plugins, kopia and restic are Go programs, so Go's `crypto/tls` and `crypto/x509`
+//! are the measure; [`super::path`] tells where the library that we build on differs.
+
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::names::Names;
+use super::path::{self, Missing};
+use super::problem::{Observation, Problem, Seen, Soon, Why, few};
+use crate::ca::certificate::Certificate;
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// Judges what a server presented, DER with its own certificate first, for `host` (a DNS name or
+/// an IP address without brackets), with exactly `roots` as the bundle, at `now` in seconds since
+/// 1970. What is wrong is told all at once.
+pub fn judge<P: AsRef<[u8]>>(
+    presented: &[P],
+    host: &str,
+    roots: &[Certificate],
+    now: i64,
+) -> Observation {
+    let mut chain = Vec::with_capacity(presented.len());
+    let mut problems = Vec::new();
+    for (at, der) in presented.iter().enumerate() {
+        match Certificate::parse(der.as_ref()) {
+            Ok(certificate) => chain.push(certificate),
+            Err(defect) => problems.push(Problem::Unreadable {
+                number: at + 1,
+                defect: defect.to_string(),
+            }),
+        }
+    }
+    let mut observation = Observation {
+        chain: chain.iter().map(Seen::from).collect(),
+        problems,
+        soon: None,
+    };
+    // Go stops at the first that it cannot read, so the others would be told in vain.
+    if !observation.problems.is_empty() {
+        return observation;
+    }
+    let Some(leaf) = chain.first() else {
+        let why = "the server presented no certificate".to_owned();
+        observation.problems.push(Problem::Undecided { why });
+        return observation;
+    };
+    let problems = &mut observation.problems;
+    problems.extend(dates(leaf, now));
+    match X509Certificate::from_der(leaf.der()) {
+        Ok((_, parsed)) => {
+            problems.extend(name(&parsed, host));
+            problems.extend(trust(&chain, &parsed, roots, now));
+        }
+        Err(error) => problems.push(Problem::Undecided {
+            why: error.to_string(),
+        }),
+    }
+    observation.soon = soon(leaf, now);
+    observation
+}
+
+fn dates(leaf: &Certificate, now: i64) -> Option<Problem> {
+    if leaf.not_after < now {
+        Some(Problem::Expired { on: leaf.not_after })
+    } else if now < leaf.not_before {
+        Some(Problem::NotYetValid {
+            from: leaf.not_before,
+        })
+    } else {
+        None
+    }
+}
+
+fn soon(leaf: &Certificate, now: i64) -> Option<Soon> {
+    let left = leaf.not_after - now;
+    let life = leaf.not_after.saturating_sub(leaf.not_before);
+    let is_within = |days: i64, part: i64| left <= (days * DAY).min(life / part);
+    (left >= 0 && is_within(30, 4)).then(|| Soon {
+        on: leaf.not_after,
+        days: left / DAY,
+        is_urgent: is_within(14, 6),
+    })
+}
+
+fn name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
+    let names = Names::of(leaf);
+    if names.include(host) {
+        return None;
+    }
+    let (first, more) = few(names.all());
+    Some(Problem::NameMismatch {
+        host: host.to_owned(),
+        names: first,
+        more,
+    })
+}
+
+fn trust(
+    chain: &[Certificate],
+    parsed: &X509Certificate<'_>,
+    roots: &[Certificate],
+    now: i64,
+) -> Option<Problem> {
+    let leaf = chain.first()?;
+    let refused = if path::has_unknown_critical(parsed) {
+        Some("the server's certificate has a critical extension that Velero does not know")
+    } else if path::is_for_servers(parsed) {
+        None
+    } else {
+        Some("the server's certificate is not for servers (extendedKeyUsage lacks serverAuth)")
+    };
+    // A certificate that is over is told as such; its CA is judged by its last day.
+    let day = now.clamp(leaf.not_before, leaf.not_after.max(leaf.not_before));
+    let missing = match refused {
+        Some(why) => Missing::Refused(why),
+        None => path::find(chain, roots, day).err()?,
+    };
+    let climbed = climb(chain);
+    let top = climbed.last().copied().unwrap_or(leaf);
+    Some(Problem::Untrusted {
+        issuer: top.issuer(),
+        chain: chain.iter().map(Certificate::subject).collect(),
+        why: match missing {
+            Missing::Perhaps(why) => return Some(Problem::Undecided { why }),
+            Missing::Refused(why) => Why::Refused(why),
+            Missing::Unknown => unknown(&climbed, top, roots, now),
+        },
+    })
+}
+
+/// The way up through what was presented, by names: the server's certificate, its issuer's, and
+/// so on.
+fn climb(chain: &[Certificate]) -> Vec<&Certificate> {
+    let mut climbed: Vec<_> = chain.first().into_iter().collect();
+    while let Some(top) = climbed.last() {
+        let issuer = chain
+            .iter()
+            .find(|issuer| path::names(top, issuer) && !climbed.contains(issuer));
+        match issuer {
+            Some(issuer) => climbed.push(issuer),
+            None => break,
+        }
+    }
+    climbed
+}
+
+/// Why no certificate of the bundle vouches for what was presented.
+fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], now: i64) -> Why {
+    let weak = climbed
+        .iter()
+        .filter(|one| !one.is_self_issued())
+        .find_map(|one| Some((one, one.weak_digest?)));
+    if let Some((one, digest)) = weak {
+        return Why::Weak {
+            subject: one.subject(),
+            digest,
+        };
+    }
+    if climbed.iter().skip(1).any(|ca| !ca.is_ca) {
+        return Why::Refused("a certificate on the way to its CA is no CA itself");
+    }
+    let out_of_date = |ca: &Certificate, is_ours| Why::OutOfDate {
+        ca: ca.subject(),
+        is_ours,
+        from: ca.not_before,
+        until: ca.not_after,
+    };
+    let is_valid = |ca: &Certificate| ca.not_before <= now && now <= ca.not_after;
+    let mut named: Vec<_> = roots
+        .iter()
+        .filter(|root| climbed.iter().any(|one| path::names(one, root)))
+        .collect();
+    // Of several of one name the best is the one that is nearly right.
+    named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
+    match named.first() {
+        Some(root) if !root.is_ca => Why::NotCa,
+        Some(root) if !is_valid(root) => out_of_date(root, true),
+        Some(_) => climbed
+            .iter()
+            .skip(1)
+            .find(|ca| !is_valid(ca))
+            .map_or(Why::OtherKey, |ca| out_of_date(ca, false)),
+        None => Why::Unknown {
+            is_presented: top.is_self_issued(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! The TLS endpoints of a BSL, and whether a bundle fits what they present.
+//!
+//! Everything here is pure; the handshake itself is made by `controllers::probe`.
+
+mod algorithms;
+mod fix;
+pub mod judge;
+mod names;
+mod path;
+mod problem;
+pub mod refused;
+mod url;
+
+use core::net::IpAddr;
+
+pub use problem::{Observation, Problem, Seen, Soon, Why};
+pub use refused::{Reason, Refused};
+pub use url::Unusable;
+
+use super::rules::skips_verification;
+use crate::decision::FieldPath;
+use crate::velero::bsl::Bsl;
+
+/// What is dialled: equal targets are one and the same handshake, however many BSLs name them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The host as the URL has it, in lower case: a DNS name, maybe with a dot at its end, or an
+    /// IP address without brackets. The certificate has to name it, and SNI says it.
+    pub host: String,
+    /// What is looked up in DNS for it. It differs from `host` where that is a single word, which
+    /// means another Service in each namespace.
+    pub lookup: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A TLS endpoint that a BSL names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What is dialled.
+    pub target: Target,
+    /// `https://host:port`, for messages; never with the userinfo, path or query that the BSL may
+    /// have there.
+    pub url: String,
+    /// Where on the BSL it is said.
+    pub from: FieldPath,
+    /// Whether Velero verifies the certificate; false under `insecureSkipTLSVerify`. A `publicUrl`
+    /// is always verified: it is for the `velero` command, which does not read that key.
+    pub verified_by_velero: bool,
+}
+
+/// A setting that names no endpoint to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where on the BSL it is.
+    pub from: FieldPath,
+    /// Why not.
+    pub why: Unusable,
+}
+
+/// The endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint of its
+/// region when the aws plugin has no `s3Url`.
+///
+/// With `s3ForcePathStyle` off the SDK puts the bucket before the host; the certificate's issuer is
+/// the same there, so the host itself is what is looked at.
+pub fn of(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Skipped>> {
+    let is_verified = !skips_verification(bsl);
+    let setting = |key| bsl.config(key).filter(|value| !value.is_empty());
+    let endpoint = |key: &'static str, url: &str, verified_by_velero| {
+        let from = FieldPath::of(&["spec", "config", key]);
+        match url::read(url) {
+            Err(why) => Err(Skipped { from, why }),
+            Ok((host, port)) => Ok(Endpoint {
+                url: shown(&host, port),
+                target: target(namespace, host, port),
+                from,
+                verified_by_velero,
+            }),
+        }
+    };
+    let regional = || {
+        let region = setting("region").filter(|_| bsl.provider() == "aws")?;
+        Some(match url::of_region(region) {
+            Some(url) => endpoint("region", &url, is_verified),
+            None => Err(Skipped {
+                from: FieldPath::of(&["spec", "config", "region"]),
+                why: Unusable::Region,
+            }),
+        })
+    };
+    let store = setting("s3Url")
+        .map(|url| endpoint("s3Url", url, is_verified))
+        .or_else(regional);
+    let public = setting("publicUrl").map(|url| endpoint("publicUrl", url, true));
+    store.into_iter().chain(public).collect()
+}
+
+/// In a Pod of Velero the cluster's DNS takes a single word for a Service of Velero's namespace,
+/// and in our Pod for one of ours.
+fn target(namespace: &str, host: String, port: u16) -> Target {
+    let is_word = !host.contains(['.', ':']) && host != "localhost";
+    let lookup = if is_word {
+        format!("{host}.{namespace}.svc")
+    } else {
+        host.clone()
+    };
+    Target { host, lookup, port }
+}
+
+fn shown(host: &str, port: u16) -> String {
+    let bracketed = match host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host.to_owned(),
+    };
+    match port {
+        443 => format!("https://{bracketed}"),
+        port => format!("https://{bracketed}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(spec: &str) -> Vec<String> {
+        let text = format!(r#"{{"spec":{spec}}}"#);
+        let bsl: Bsl<'_> = serde_json::from_str(&text).unwrap();
+        of("velero", &bsl)
+            .into_iter()
+            .map(|found| match found {
+                Ok(Endpoint {
+                    target,
+                    url,
+                    from,
+                    verified_by_velero,
+                }) => format!(
+                    "{from}: {url} -> {}:{} {}",
+                    target.lookup,
+                    target.port,
+                    if verified_by_velero { "yes" } else { "no" }
+                ),
+                Err(Skipped { from, why }) => format!("{from}: {why}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn finds_the_endpoints_of_a_bsl() {
+        for (spec, expected) in [
+            ("{}", &[][..]),
+            (r#"{"provider":"aws"}"#, &[]),
+            (
+                r#"{"provider":"aws","config":{"region":"eu-central-1"}}"#,
+                &[
+                    "spec.config.region: https://s3.eu-central-1.amazonaws.com -> s3.eu-central-1.amazonaws.com:443 yes",
+                ],
+            ),
+            (
+                r#"{"provider":"velero.io/aws","config":{"region":"cn-north-1","s3Url":""}}"#,
+                &[
+                    "spec.config.region: https://s3.cn-north-1.amazonaws.com.cn -> s3.cn-north-1.amazonaws.com.cn:443 yes",
+                ],
+            ),
+            (
+                r#"{"provider":"aws","config":{"region":"a.example/"}}"#,
+                &["spec.config.region: the region is none that AWS could have"],
+            ),
+            // Another provider's region is not ours to interpret.
+            (r#"{"provider":"gcp","config":{"region":"eu"}}"#, &[]),
+            (
+                r#"{"provider":"aws","config":{"region":"minio","s3Url":"https://minio:9000/x","publicUrl":"https://S3.example.com/"}}"#,
+                &[
+                    "spec.config.s3Url: https://minio:9000 -> minio.velero.svc:9000 yes",
+                    "spec.config.publicUrl: https://s3.example.com -> s3.example.com:443 yes",
+                ],
+            ),
+            (
+                r#"{"provider":"aws","config":{"insecureSkipTLSVerify":"T","s3Url":"https://[2001:DB8::1]:9000","publicUrl":"https://localhost"}}"#,
+                &[
+                    "spec.config.s3Url: https://[2001:db8::1]:9000 -> 2001:db8::1:9000 no",
+                    "spec.config.publicUrl: https://localhost -> localhost:443 yes",
+                ],
+            ),
+            (
+                r#"{"provider":"aws","config":{"s3Url":"http://minio:9000"}}"#,
+                &["spec.config.s3Url: the URL is http://, which is not encrypted"],
+            ),
+        ] {
+            assert_eq!(endpoints(spec), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn five_hundred_bsls_of_one_host_are_one_target() {
+        let targets: std::collections::BTreeSet<_> = (0..500)
+            .map(|number| {
+                let text = format!(
+                    r#"{{"spec":{{"config":{{"s3Url":"https://minio.storage:9000/{number}"}}}}}}"#
+                );
+                let bsl: Bsl<'_> = serde_json::from_str(&text).unwrap();
+                let endpoint = of(&format!("velero-{number}"), &bsl).remove(0).unwrap();
+                endpoint.target
+            })
+            .collect();
+        assert_eq!(targets.len(), 1);
+    }
+}

@@ -1,0 +1,142 @@
+//! Whether a certificate names a host, as Go's `x509.Certificate.VerifyHostname` decides it.
+//!
+//! webpki refuses wildcards that Go takes, `*.storage` among them, which is a fine name for a
+//! cluster's Services.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use x509_parser::prelude::{GeneralName, X509Certificate};
+
+/// The names in a certificate's subjectAltName. Go reads no other: a common name counts for
+/// nothing.
+#[derive(Debug, Default)]
+pub(super) struct Names<'a> {
+    dns: Vec<&'a str>,
+    addresses: Vec<IpAddr>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(certificate: &'a X509Certificate<'_>) -> Self {
+        let mut names = Self::default();
+        let Ok(Some(alternatives)) = certificate.subject_alternative_name() else {
+            return names;
+        };
+        for name in &alternatives.value.general_names {
+            match name {
+                GeneralName::DNSName(name) => names.dns.push(name),
+                GeneralName::IPAddress(octets) => names.addresses.extend(address(octets)),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// Whether `host`, a DNS name or an IP address without brackets, is one of them.
+    pub(super) fn include(&self, host: &str) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.addresses.contains(&address.to_canonical());
+        }
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let is_sound = is_host(name, false);
+        self.dns.iter().any(|pattern| {
+            if is_sound && is_host(pattern, true) {
+                is_match(pattern, name)
+            } else {
+                !matches!(host, "" | ".") && pattern.eq_ignore_ascii_case(host)
+            }
+        })
+    }
+
+    /// All of them, DNS names first.
+    pub(super) fn all(&self) -> impl Iterator<Item = String> {
+        let dns = self.dns.iter().map(|name| (*name).to_owned());
+        dns.chain(self.addresses.iter().map(ToString::to_string))
+    }
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(|octets| Ipv4Addr::from(octets).into());
+    let v6 = || <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).into());
+    v4.or_else(|_| v6())
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+/// Go's `validHostname`, for a host without the dot at its end.
+fn is_host(host: &str, is_pattern: bool) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    host != "*"
+        && host
+            .split('.')
+            .enumerate()
+            .all(|(at, label)| is_pattern && at == 0 && label == "*" || is_label(label))
+}
+
+/// Go's `matchHostnames`: a `*` stands for one whole label, the first.
+fn is_match(pattern: &str, host: &str) -> bool {
+    let mut labels = host.split('.');
+    let mut first = true;
+    let fits = pattern.split('.').all(|expected| {
+        let any = std::mem::take(&mut first) && expected == "*";
+        labels
+            .next()
+            .is_some_and(|label| any || label.eq_ignore_ascii_case(expected))
+    });
+    fits && labels.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_as_they_do_in_go() {
+        for (pattern, host, expected) in [
+            ("minio.storage", "minio.storage", true),
+            ("MinIO.storage", "minio.STORAGE", true),
+            ("minio.storage", "minio.storage.", true),
+            ("minio.storage.", "minio.storage", false),
+            ("minio", "minio", true),
+            ("*.storage", "minio.storage", true),
+            ("*.storage", "a.minio.storage", false),
+            ("*.storage", "storage", false),
+            ("*", "minio", false),
+            ("m*.storage", "minio.storage", false),
+            ("minio.*", "minio.storage", false),
+            ("*.s3.example", ".s3.example", false),
+            ("under_score.a", "under_score.a", true),
+            ("-a.b", "-a.b", true),
+            ("a..b", "a..b", true),
+            ("", "", false),
+            ("10.0.0.1", "10.0.0.1", false),
+        ] {
+            let names = Names {
+                dns: vec![pattern],
+                addresses: Vec::new(),
+            };
+            assert_eq!(names.include(host), expected, "{pattern} {host}");
+        }
+    }
+
+    #[test]
+    fn an_address_matches_addresses_only() {
+        let names = Names {
+            dns: Vec::new(),
+            addresses: [&[10, 0, 0, 1][..], &Ipv6Addr::LOCALHOST.octets(), &[1]]
+                .into_iter()
+                .filter_map(address)
+                .collect(),
+        };
+        for host in ["10.0.0.1", "::1", "0:0::1", "::ffff:10.0.0.1"] {
+            assert!(names.include(host), "{host}");
+        }
+        assert!(!names.include("10.0.0.2"));
+        assert_eq!(names.all().collect::<Vec<_>>(), ["10.0.0.1", "::1"]);
+    }
+}

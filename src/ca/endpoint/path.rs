@@ -1,0 +1,279 @@
+//! The way from a server's certificate to a certificate of the bundle, as Go finds it.
+//!
+//! webpki builds it. What it does otherwise than Go's `crypto/x509`, and what is done about it:
+//!
+//! - It never looks at an anchor's dates and extensions, nor at any keyUsage; Go does. Those that
+//!   Go would not take are left out, or refused when a path has led to them.
+//! - It takes no RSA keys below 2048 bits; Go takes 1024. Our crypto library checks these with
+//!   SHA-256 and SHA-512; with another digest we cannot tell.
+//! - It does not know `anyExtendedKeyUsage`.
+//! - It refuses a CA as a server's certificate, which `openssl req -x509` makes unless it is told
+//!   otherwise. Where that certificate is itself in the bundle, Go looks no further, and neither do
+//!   we. Where a CA of the bundle signed it, we look at the signature; with an intermediate between
+//!   them we cannot tell.
+//! - It knows fewer curves, and reads some certificates more strictly: again, we cannot tell.
+
+use core::time::Duration;
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, VerifiedPath, anchor_from_trusted_cert,
+};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::algorithms::ALGORITHMS;
+use crate::ca::certificate::Certificate;
+
+/// Most characters of another library's error that are shown.
+const LONGEST: usize = 60;
+
+/// Go's `ExtKeyUsageServerAuth`: no usage named, this one, or any.
+struct Server;
+
+impl ExtendedKeyUsageValidator for Server {
+    fn validate(&self, usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let server = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
+        let any = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]);
+        let mut is_empty = true;
+        for usage in usages {
+            is_empty = false;
+            let usage = usage?;
+            if usage == server || usage == any {
+                return Ok(());
+            }
+        }
+        if is_empty { Ok(()) } else { Err(wrong_usage()) }
+    }
+}
+
+fn wrong_usage() -> Error {
+    Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+        required: KeyUsage::server_auth(),
+        present: Vec::new(),
+    })
+}
+
+/// Whether the extendedKeyUsage of a certificate lets it serve TLS, or vouch for what does.
+pub(super) fn is_for_servers(certificate: &X509Certificate<'_>) -> bool {
+    certificate
+        .extended_key_usage()
+        .ok()
+        .flatten()
+        .is_none_or(|usages| usages.value.server_auth || usages.value.any)
+}
+
+/// Whether the certificate has a critical extension that Go does not know, which makes it good for
+/// nothing. Those that Go knows are id-ce 15 to 54 here (`crypto/x509`, `processExtensions`).
+pub(super) fn has_unknown_critical(certificate: &X509Certificate<'_>) -> bool {
+    certificate.extensions().iter().any(|extension| {
+        extension.critical
+            && !matches!(
+                extension.oid.as_bytes(),
+                [0x55, 0x1d, 15 | 17 | 19 | 30 | 31 | 32 | 33 | 36 | 37 | 54]
+            )
+    })
+}
+
+/// Whether Go lets `ca` vouch for others, whatever it vouches for.
+fn is_sound(ca: &Certificate) -> bool {
+    let parsed = X509Certificate::from_der(ca.der());
+    ca.is_ca && parsed.is_ok_and(|(_, parsed)| !has_unknown_critical(&parsed))
+}
+
+/// Why there is no way, or none that we can see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// No certificate of the bundle vouches for what was presented.
+    Unknown,
+    /// One does, and is not allowed to.
+    Refused(&'static str),
+    /// We cannot tell what Go would say.
+    Perhaps(String),
+}
+
+/// Looks for a way from the first of `presented` through the others to one of `roots`, on `now`.
+pub(super) fn find(
+    presented: &[Certificate],
+    roots: &[Certificate],
+    now: i64,
+) -> Result<(), Missing> {
+    let Some((leaf, others)) = presented.split_first() else {
+        return Err(Missing::Unknown);
+    };
+    if roots.contains(leaf) {
+        return Ok(());
+    }
+    let roots: Vec<_> = roots
+        .iter()
+        .filter(|root| presented.iter().any(|one| names(one, root)))
+        .filter(|root| root.not_before <= now && now <= root.not_after && is_sound(root))
+        .map(|root| (root, CertificateDer::from(root.der())))
+        .collect();
+    if roots.is_empty() {
+        return Err(Missing::Unknown);
+    }
+    let mut anchors = Vec::with_capacity(roots.len());
+    for (_, der) in &roots {
+        anchors.push(anchor_from_trusted_cert(der).map_err(|error| perhaps(&error))?);
+    }
+    // webpki looks at their extensions, but not at keyUsage.
+    let others: Vec<_> = others
+        .iter()
+        .filter(|other| is_sound(other))
+        .map(|other| CertificateDer::from(other.der()))
+        .collect();
+    let der = CertificateDer::from(leaf.der());
+    let end = EndEntityCert::try_from(&der).map_err(|error| perhaps(&error))?;
+    // No certificate is valid before 1970.
+    let seconds = u64::try_from(now).unwrap_or_default();
+    let found = end.verify_for_usage(
+        &ALGORITHMS,
+        &anchors,
+        &others,
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        Server,
+        None,
+        Some(&|path| may_end(path, &roots)),
+    );
+    match found {
+        Ok(_) => Ok(()),
+        Err(Error::CaUsedAsEndEntity)
+            if roots.iter().any(|(root, der)| {
+                names(leaf, root)
+                    && oddity(root).is_none()
+                    && vouches(der, 0).is_ok()
+                    && signs(der, leaf.der())
+            }) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(missing(&error, presented, &roots)),
+    }
+}
+
+/// Whether `certificate` says that it was issued by `issuer`.
+pub(super) fn names(certificate: &Certificate, issuer: &Certificate) -> bool {
+    certificate.issuer_der() == issuer.subject_der()
+}
+
+/// Whether Go lets the anchor of `path` end a path of its length.
+fn may_end(
+    path: &VerifiedPath<'_>,
+    roots: &[(&Certificate, CertificateDer<'_>)],
+) -> Result<(), Error> {
+    let anchor = path.anchor();
+    // Certificates that share a name and a key: one that may is enough, as it is for Go.
+    let mut refusal = Ok(());
+    for (_, der) in roots {
+        let is_same = anchor_from_trusted_cert(der).is_ok_and(|root| {
+            root.subject == anchor.subject
+                && root.subject_public_key_info == anchor.subject_public_key_info
+        });
+        if !is_same {
+            continue;
+        }
+        refusal = vouches(der, path.intermediate_certificates().count());
+        if refusal.is_ok() {
+            break;
+        }
+    }
+    refusal
+}
+
+fn vouches(root: &[u8], intermediates: usize) -> Result<(), Error> {
+    // What this parser does not read, webpki has read.
+    let Ok((_, root)) = X509Certificate::from_der(root) else {
+        return Ok(());
+    };
+    let longest = root
+        .basic_constraints()
+        .ok()
+        .flatten()
+        .and_then(|constraints| constraints.value.path_len_constraint)
+        .and_then(|longest| usize::try_from(longest).ok());
+    if longest.is_some_and(|longest| intermediates > longest) {
+        Err(Error::PathLenConstraintViolated)
+    } else if is_for_servers(&root) {
+        Ok(())
+    } else {
+        Err(wrong_usage())
+    }
+}
+
+/// Whether the key of `issuer` signed `certificate`, by any algorithm that Go takes.
+fn signs(issuer: &CertificateDer<'_>, certificate: &[u8]) -> bool {
+    let Ok(issuer) = EndEntityCert::try_from(issuer) else {
+        return false;
+    };
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    let signed = certificate.tbs_certificate.as_ref();
+    ALGORITHMS.iter().any(|algorithm| {
+        issuer
+            .verify_signature(*algorithm, signed, &certificate.signature_value.data)
+            .is_ok()
+    })
+}
+
+fn missing(
+    error: &Error,
+    presented: &[Certificate],
+    roots: &[(&Certificate, CertificateDer<'_>)],
+) -> Missing {
+    Missing::Refused(match error {
+        // It tells one error of several paths, and the one that counts may be another.
+        Error::UnknownIssuer
+        | Error::InvalidSignatureForPublicKey
+        | Error::CertExpired { .. }
+        | Error::CertNotValidYet { .. } => {
+            let mut involved = roots.iter().map(|(root, _)| *root).chain(presented);
+            return involved
+                .find_map(oddity)
+                .map_or(Missing::Unknown, |why| Missing::Perhaps(why.to_owned()));
+        }
+        Error::UnsupportedSignatureAlgorithmContext(_)
+            if presented.iter().any(|one| one.weak_digest.is_some()) =>
+        {
+            return Missing::Unknown;
+        }
+        Error::NameConstraintViolation => "a CA on the way may not vouch for this name",
+        Error::PathLenConstraintViolated => {
+            "a CA on the way may not vouch for so long a chain (pathLenConstraint)"
+        }
+        Error::RequiredEkuNotFoundContext(_) => {
+            "a certificate on the way is not for servers (extendedKeyUsage lacks serverAuth)"
+        }
+        error => return perhaps(error),
+    })
+}
+
+/// What there is in a certificate that webpki and Go may see differently.
+fn oddity(certificate: &Certificate) -> Option<&'static str> {
+    let is_odd_key = certificate
+        .rsa_bits
+        .is_some_and(|bits| bits >= 1024 && !(2048..=8192).contains(&bits));
+    if is_odd_key {
+        return Some("a certificate has an RSA key of an unusual length");
+    }
+    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
+    let is_constrained = !matches!(parsed.name_constraints(), Ok(None));
+    is_constrained.then_some("a CA on the way has name constraints")
+}
+
+fn perhaps(error: &Error) -> Missing {
+    Missing::Perhaps(match error {
+        Error::CaUsedAsEndEntity => {
+            "the server's certificate is itself a CA (basicConstraints CA:TRUE)".to_owned()
+        }
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "a certificate is signed in a way that velero-trust does not know".to_owned()
+        }
+        error => format!("our check stopped at {error:?}")
+            .chars()
+            .take(LONGEST)
+            .collect(),
+    })
+}

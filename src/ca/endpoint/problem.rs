@@ -1,0 +1,255 @@
+//! What was found at an endpoint, in words.
+
+use core::fmt;
+
+use crate::ca::certificate::{Certificate, Fingerprint};
+use crate::ca::rules::day;
+use crate::velero::text::shown;
+
+/// Most certificates of a chain, and names of a certificate, that a message tells.
+const LISTED: usize = 5;
+
+/// What an endpoint presented, and what Go programs with the bundle think of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The certificates as presented, the server's own first. Those that do not parse are left out.
+    pub chain: Vec<Seen>,
+    /// All that is wrong; empty when the endpoint is trusted.
+    pub problems: Vec<Problem>,
+    /// Whether the server's certificate soon expires.
+    pub soon: Option<Soon>,
+}
+
+/// A presented certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its subject, at most 80 harmless characters.
+    pub subject: String,
+    /// Its issuer, with the same limits.
+    pub issuer: String,
+    /// What makes it the same certificate.
+    pub fingerprint: Fingerprint,
+    /// From when it is valid, seconds since 1970.
+    pub not_before: i64,
+    /// Until when it is valid, seconds since 1970.
+    pub not_after: i64,
+}
+
+/// The server's certificate expires soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Soon {
+    /// When, seconds since 1970.
+    pub on: i64,
+    /// How many days are left.
+    pub days: i64,
+    /// Whether it is at most 14 days, not 30 (or, if that is less, a sixth of its life, not a
+    /// quarter: short-lived certificates are renewed late, and every day).
+    pub is_urgent: bool,
+}
+
+/// Why Velero does not trust an endpoint, or why that cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The server's certificate is over.
+    Expired {
+        /// Since when, seconds since 1970.
+        on: i64,
+    },
+    /// The server's certificate does not name the host.
+    NameMismatch {
+        /// The host that it should name.
+        host: String,
+        /// The first names that it has, harmless.
+        names: Vec<String>,
+        /// How many more it has.
+        more: usize,
+    },
+    /// The server's certificate is not valid yet.
+    NotYetValid {
+        /// From when, seconds since 1970.
+        from: i64,
+    },
+    /// We cannot tell whether Go would trust it; no reason for an alarm.
+    Undecided {
+        /// What stopped us.
+        why: String,
+    },
+    /// A certificate does not parse, and Go programs give up at that.
+    Unreadable {
+        /// Which one, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        defect: String,
+    },
+    /// The CA does not match.
+    Untrusted {
+        /// The issuer that the bundle would have to have.
+        issuer: String,
+        /// The subjects that were presented, the server's own first.
+        chain: Vec<String>,
+        /// What is the matter with it.
+        why: Why,
+    },
+}
+
+/// Why the CA does not match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The certificate of that name in the bundle is no CA.
+    NotCa,
+    /// The CA of that name in the bundle has another key.
+    OtherKey,
+    /// A CA is not valid today.
+    OutOfDate {
+        /// Its subject.
+        ca: String,
+        /// Whether it is in the bundle; otherwise the server presents it.
+        is_ours: bool,
+        /// From when it is valid, seconds since 1970.
+        from: i64,
+        /// Until when it is valid, seconds since 1970.
+        until: i64,
+    },
+    /// Something in a certificate forbids it.
+    Refused(&'static str),
+    /// The bundle has no such CA.
+    Unknown {
+        /// Whether the issuer itself was presented, and so is no intermediate that is missing.
+        is_presented: bool,
+    },
+    /// A signature that nobody should trust, and Go does not.
+    Weak {
+        /// Whose.
+        subject: String,
+        /// Its digest.
+        digest: &'static str,
+    },
+}
+
+impl Observation {
+    /// Whether Go programs with the bundle trust the endpoint.
+    pub const fn is_trusted(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Whether it cannot be told.
+    pub fn is_undecided(&self) -> bool {
+        !self.is_trusted()
+            && self
+                .problems
+                .iter()
+                .all(|problem| matches!(problem, Problem::Undecided { .. }))
+    }
+}
+
+impl From<&Certificate> for Seen {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            subject: certificate.subject(),
+            issuer: certificate.issuer(),
+            fingerprint: certificate.fingerprint(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+        }
+    }
+}
+
+/// What is wrong.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired { on } => write!(f, "the server's certificate expired on {}", day(*on)),
+            Self::NameMismatch { host, names, .. } if names.is_empty() => write!(
+                f,
+                "the server's certificate does not name `{}`: it has no subjectAltName, and a common name counts for nothing",
+                shown(host)
+            ),
+            Self::NameMismatch { host, names, more } => write!(
+                f,
+                "the server's certificate does not name `{}`, only {}",
+                shown(host),
+                listed(names, ", ", *more)
+            ),
+            Self::NotYetValid { from } => write!(
+                f,
+                "the server's certificate is not valid before {}",
+                day(*from)
+            ),
+            Self::Undecided { why } => {
+                write!(f, "cannot tell whether the CA matches the endpoint: {why}")
+            }
+            Self::Unreadable { number, defect } => write!(
+                f,
+                "presented certificate {number} does not parse ({defect}), and Velero gives up at that"
+            ),
+            Self::Untrusted { issuer, chain, why } => write!(
+                f,
+                "CA does not match the endpoint: issuer {issuer}, presented chain {}; {why}",
+                listed(chain, " <- ", chain.len().saturating_sub(LISTED))
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCa => f.write_str("the bundle's certificate of that name is no CA"),
+            Self::OtherKey => f.write_str("the bundle's CA of that name has another key"),
+            Self::OutOfDate {
+                ca,
+                is_ours,
+                from,
+                until,
+            } => write!(
+                f,
+                "{ca}, {}, is valid from {} to {} only",
+                if *is_ours {
+                    "in the bundle"
+                } else {
+                    "which the server presents"
+                },
+                day(*from),
+                day(*until)
+            ),
+            Self::Refused(why) => f.write_str(why),
+            Self::Unknown { .. } => f.write_str("the bundle has no CA of that name"),
+            Self::Weak { subject, digest } => {
+                write!(f, "{subject} is signed with {digest}, which Velero refuses")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Soon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { on, days, .. } = self;
+        write!(
+            f,
+            "the server's certificate expires on {}, in {days} days",
+            day(*on)
+        )
+    }
+}
+
+/// The first of `texts`, and how many more there are.
+fn listed(texts: &[String], between: &str, more: usize) -> String {
+    let list: Vec<_> = texts.iter().take(LISTED).map(String::as_str).collect();
+    let list = list.join(between);
+    if more == 0 {
+        list
+    } else {
+        format!("{list} and {more} more")
+    }
+}
+
+/// The first of many names, as a message may repeat them, and how many more there are.
+pub(super) fn few(names: impl Iterator<Item = String>) -> (Vec<String>, usize) {
+    let mut names = names;
+    let first = names
+        .by_ref()
+        .take(LISTED)
+        .map(|name| shown(&name))
+        .collect();
+    (first, names.count())
+}

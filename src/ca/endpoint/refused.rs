@@ -1,0 +1,191 @@
+//! The addresses that are never dialled, whatever a BSL says.
+//!
+//! A BSL's author chooses the host. What runs there learns nothing but a ClientHello, and private
+//! networks are where stores are; but nobody's store is a metadata service or the API server.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+
+/// Which addresses are refused.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    api_server: BTreeSet<IpAddr>,
+    allow_loopback: bool,
+}
+
+/// Why an address is refused, to follow "which is".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// `KUBERNETES_SERVICE_HOST`.
+    #[error("the cluster's API server")]
+    ApiServer,
+    /// 169.254.0.0/16 and fe80::/10, where most clouds have their metadata service.
+    #[error("link-local, where clouds have their metadata services")]
+    LinkLocal,
+    /// Ourselves.
+    #[error("this machine itself")]
+    Loopback,
+    /// A metadata service elsewhere.
+    #[error("a cloud's metadata service")]
+    Metadata,
+    /// Not the address of one machine.
+    #[error("not the address of one machine")]
+    NotOne,
+}
+
+/// Metadata services outside the link-local range: Alibaba Cloud, Azure's WireServer, Oracle
+/// Cloud's first one.
+const METADATA_V4: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
+/// Google Cloud's, over IPv6.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
+
+impl Refused {
+    /// What is refused in a cluster whose API server has these addresses.
+    pub fn in_cluster(api_server: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self {
+            api_server: api_server
+                .into_iter()
+                .map(|address| address.to_canonical())
+                .collect(),
+            allow_loopback: false,
+        }
+    }
+
+    /// The same without the loopback addresses: for a process outside of a cluster whose store
+    /// runs beside it, as in tests. Never in a Pod, where they are the Pod itself.
+    #[must_use]
+    pub const fn allowing_loopback(mut self) -> Self {
+        self.allow_loopback = true;
+        self
+    }
+
+    /// Why `address` is refused; none when it may be dialled.
+    pub fn reason(&self, address: IpAddr) -> Option<Reason> {
+        let address = address.to_canonical();
+        if self.api_server.contains(&address) {
+            return Some(Reason::ApiServer);
+        }
+        let reason = match address {
+            IpAddr::V4(address) => v4(address),
+            IpAddr::V6(address) => v6(address).or_else(|| self.reason(embedded(address)?.into())),
+        };
+        reason.filter(|reason| !(self.allow_loopback && *reason == Reason::Loopback))
+    }
+}
+
+fn v4(address: Ipv4Addr) -> Option<Reason> {
+    if METADATA_V4.contains(&address) {
+        Some(Reason::Metadata)
+    } else if address.is_link_local() {
+        Some(Reason::LinkLocal)
+    } else if address.is_loopback() {
+        Some(Reason::Loopback)
+    } else if address.octets().starts_with(&[0]) || address.is_multicast() || address.is_broadcast()
+    {
+        // Linux connects 0.0.0.0 to itself.
+        Some(Reason::NotOne)
+    } else {
+        None
+    }
+}
+
+fn v6(address: Ipv6Addr) -> Option<Reason> {
+    // All that AWS has in its own network: fd00:ec2::/32.
+    if address == METADATA_V6 || address.segments().starts_with(&[0xfd00, 0x0ec2]) {
+        Some(Reason::Metadata)
+    } else if address.is_unicast_link_local() {
+        Some(Reason::LinkLocal)
+    } else if address.is_loopback() {
+        Some(Reason::Loopback)
+    } else if address.is_unspecified() || address.is_multicast() {
+        Some(Reason::NotOne)
+    } else {
+        None
+    }
+}
+
+/// The IPv4 address that a gateway would make of `address`: NAT64 (RFC 6052), 6to4 (RFC 3056), or
+/// the old IPv4-compatible form.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let ([0x64, 0xff9b, 0, 0, 0, 0, high, low]
+    | [0, 0, 0, 0, 0, 0, high, low]
+    | [0x2002, high, low, ..]) = address.segments()
+    else {
+        return None;
+    };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(refused: &Refused, address: &str) -> Option<Reason> {
+        refused.reason(address.parse().unwrap())
+    }
+
+    #[test]
+    fn refuses_metadata_services_and_the_api_server_in_every_form() {
+        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+        for (address, expected) in [
+            ("169.254.169.254", Reason::LinkLocal),
+            ("169.254.170.23", Reason::LinkLocal),
+            ("::ffff:169.254.169.254", Reason::LinkLocal),
+            ("64:ff9b::169.254.169.254", Reason::LinkLocal),
+            ("2002:a9fe:a9fe::1", Reason::LinkLocal),
+            ("::169.254.169.254", Reason::LinkLocal),
+            ("fe80::a9fe:a9fe", Reason::LinkLocal),
+            ("fd00:ec2::254", Reason::Metadata),
+            ("fd00:ec2::23", Reason::Metadata),
+            ("fd20:ce::254", Reason::Metadata),
+            ("100.100.100.200", Reason::Metadata),
+            ("168.63.129.16", Reason::Metadata),
+            ("192.0.0.192", Reason::Metadata),
+            ("10.96.0.1", Reason::ApiServer),
+            ("::ffff:10.96.0.1", Reason::ApiServer),
+            ("64:ff9b::10.96.0.1", Reason::ApiServer),
+            ("127.0.0.1", Reason::Loopback),
+            ("127.1.2.3", Reason::Loopback),
+            ("::1", Reason::Loopback),
+            ("::ffff:127.0.0.1", Reason::Loopback),
+            ("0.0.0.0", Reason::NotOne),
+            ("::", Reason::NotOne),
+            ("224.0.0.1", Reason::NotOne),
+            ("ff02::1", Reason::NotOne),
+            ("255.255.255.255", Reason::NotOne),
+        ] {
+            assert_eq!(reason(&refused, address), Some(expected), "{address}");
+        }
+    }
+
+    #[test]
+    fn private_networks_are_where_stores_are() {
+        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+        for address in [
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "52.216.0.1",
+            "fd12::1",
+            "2001:db8::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert_eq!(reason(&refused, address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_allowed_where_it_is_asked_for_and_nothing_else() {
+        let refused = Refused::default().allowing_loopback();
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(reason(&refused, address), None, "{address}");
+        }
+        assert_eq!(reason(&refused, "169.254.169.254"), Some(Reason::LinkLocal));
+    }
+}

@@ -1,0 +1,183 @@
+//! The host and the port of a URL on a BSL.
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use http::Uri;
+
+/// Why a setting names no endpoint to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Nothing is encrypted.
+    #[error("the URL is http://, which is not encrypted")]
+    Plain,
+    /// No URL, or one of another scheme.
+    #[error("it is no https:// URL")]
+    NoUrl,
+    /// The host is none that could be dialled.
+    #[error(
+        "the URL's host is no DNS name and no IP address; write an international name in its ASCII form (xn--…)"
+    )]
+    Host,
+    /// The port is none.
+    #[error("the URL's port is not between 1 and 65535")]
+    Port,
+    /// The region is none.
+    #[error("the region is none that AWS could have")]
+    Region,
+}
+
+/// Where AWS keeps S3, by the beginning of the region's name (its SDK's `partitions.json`).
+const PARTITIONS: [(&str, &str); 7] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("", "amazonaws.com"),
+];
+
+/// The URL that the AWS SDK uses for S3 in `region`.
+pub(super) fn of_region(region: &str) -> Option<String> {
+    let is_region = region.len() <= 40
+        && region
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !is_region {
+        return None;
+    }
+    let (_, domain) = PARTITIONS
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix))?;
+    Some(format!("https://s3.{region}.{domain}"))
+}
+
+/// The host, in lower case and without brackets, and the port of an https URL. Userinfo, path and
+/// query are passed over.
+pub(super) fn read(text: &str) -> Result<(String, u16), Unusable> {
+    // What follows the host is nothing to us, and `Uri` is stricter with it than Go.
+    let (scheme, rest) = text.split_once("://").ok_or(Unusable::NoUrl)?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    if !authority.is_ascii() {
+        return Err(Unusable::Host);
+    }
+    let uri: Uri = format!("{scheme}://{authority}")
+        .parse()
+        .map_err(|_| Unusable::NoUrl)?;
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") => return Err(Unusable::Plain),
+        _ => return Err(Unusable::NoUrl),
+    }
+    let authority = uri.authority().ok_or(Unusable::NoUrl)?;
+    let host = host(authority.host())?;
+    let port = authority
+        .as_str()
+        .rsplit_once(authority.host())
+        .map_or("", |(_, port)| port.strip_prefix(':').unwrap_or(port));
+    let port = match port {
+        "" => 443,
+        digits => digits.parse().map_err(|_| Unusable::Port)?,
+    };
+    if port == 0 {
+        return Err(Unusable::Port);
+    }
+    Ok((host, port))
+}
+
+fn host(host: &str) -> Result<String, Unusable> {
+    if let Some(literal) = host.strip_prefix('[') {
+        let address: Ipv6Addr = literal
+            .strip_suffix(']')
+            .and_then(|literal| literal.parse().ok())
+            .ok_or(Unusable::Host)?;
+        return Ok(address.to_string());
+    }
+    let host = host.to_ascii_lowercase();
+    let name = host.strip_suffix('.').unwrap_or(&host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let is_name = name.len() <= 253 && name.split('.').all(is_label);
+    if is_name || host.parse::<IpAddr>().is_ok() {
+        Ok(host)
+    } else {
+        Err(Unusable::Host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_host_and_the_port() {
+        let long = format!("https://{}.example", "x".repeat(64));
+        for (text, expected) in [
+            ("https://minio.storage:9000", Ok(("minio.storage", 9000))),
+            ("HTTPS://MinIO.Storage", Ok(("minio.storage", 443))),
+            ("https://minio.storage:/", Ok(("minio.storage", 443))),
+            (
+                "https://minio.storage./bucket?x#y",
+                Ok(("minio.storage.", 443)),
+            ),
+            ("https://user:secret@minio:9000/", Ok(("minio", 9000))),
+            ("https://minio@evil.example/", Ok(("evil.example", 443))),
+            ("https://evil.example/@minio", Ok(("evil.example", 443))),
+            ("https://10.0.0.1:443", Ok(("10.0.0.1", 443))),
+            ("https://[2001:DB8:0::1]:9000", Ok(("2001:db8::1", 9000))),
+            (
+                "https://[::ffff:169.254.169.254]",
+                Ok(("::ffff:169.254.169.254", 443)),
+            ),
+            // getaddrinfo may take these for addresses; what it returns is looked at again.
+            ("https://0x7f.1", Ok(("0x7f.1", 443))),
+            (
+                "https://under_score.example",
+                Ok(("under_score.example", 443)),
+            ),
+            (
+                "https://xn--bcher-kva.example",
+                Ok(("xn--bcher-kva.example", 443)),
+            ),
+            ("https://bücher.example", Err(Unusable::Host)),
+            ("https://minio/bücher", Ok(("minio", 443))),
+            ("https://[fe80::1%25eth0]/", Err(Unusable::Host)),
+            ("https://a..b", Err(Unusable::Host)),
+            ("https://a%20b", Err(Unusable::NoUrl)),
+            (&long, Err(Unusable::Host)),
+            ("https://minio:0", Err(Unusable::Port)),
+            ("https://minio:65536", Err(Unusable::Port)),
+            ("http://minio:9000", Err(Unusable::Plain)),
+            ("Http://minio", Err(Unusable::Plain)),
+            ("minio:9000", Err(Unusable::NoUrl)),
+            ("ftp://minio", Err(Unusable::NoUrl)),
+            ("https://", Err(Unusable::NoUrl)),
+            ("https://a\r\nb", Err(Unusable::NoUrl)),
+            (" https://minio", Err(Unusable::NoUrl)),
+            ("", Err(Unusable::NoUrl)),
+            ("/", Err(Unusable::NoUrl)),
+        ] {
+            let found = read(text);
+            let found = found.as_ref().map(|(host, port)| (host.as_str(), *port));
+            assert_eq!(found.map_err(|why| *why), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_partition_of_aws_has_its_domain() {
+        for (region, url) in [
+            ("us-east-1", "https://s3.us-east-1.amazonaws.com"),
+            ("us-gov-west-1", "https://s3.us-gov-west-1.amazonaws.com"),
+            ("us-iso-east-1", "https://s3.us-iso-east-1.c2s.ic.gov"),
+            ("us-isob-east-1", "https://s3.us-isob-east-1.sc2s.sgov.gov"),
+            ("eusc-de-east-1", "https://s3.eusc-de-east-1.amazonaws.eu"),
+        ] {
+            assert_eq!(of_region(region).as_deref(), Some(url));
+        }
+        assert_eq!(of_region("evil.example#"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! From a target to a connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use super::failure::{Failure, Stage};
+use crate::ca::endpoint::{Refused, Target};
+
+/// How many addresses of a host are tried.
+const TRIED: usize = 4;
+
+/// The addresses of `target`, all of which may be dialled.
+pub(super) async fn resolve(
+    target: &Target,
+    refused: &Refused,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let host = &target.lookup;
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, target.port)],
+        Err(_) => lookup_host((host.as_str(), target.port))
+            .await
+            .map_err(|error| unresolvable(host, &error.to_string()))?
+            .collect(),
+    };
+    if addresses.is_empty() {
+        return Err(unresolvable(host, "it has no address"));
+    }
+    allowed(host, addresses, refused)
+}
+
+fn unresolvable(host: &str, why: &str) -> Failure {
+    Failure::Unresolvable {
+        host: host.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+/// A name with one bad address is somebody's trick, so the others are not dialled either.
+fn allowed(
+    host: &str,
+    addresses: Vec<SocketAddr>,
+    refused: &Refused,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let bad = addresses
+        .iter()
+        .find_map(|address| Some((address.ip(), refused.reason(address.ip())?)));
+    match bad {
+        Some((address, reason)) => Err(Failure::RefusedAddress {
+            host: host.to_owned(),
+            address,
+            reason,
+        }),
+        None => Ok(addresses),
+    }
+}
+
+/// Connects to the first of `addresses` that takes it; each has its share of the time, so that one
+/// that says nothing does not take it all.
+pub(super) async fn connect(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<TcpStream, Failure> {
+    let mut failure = Failure::Late(Stage::Connecting);
+    let mut left = addresses.len().min(TRIED);
+    for address in addresses.iter().take(TRIED) {
+        let share = u32::try_from(left).unwrap_or(1).max(1);
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now) / share;
+        left -= 1;
+        match timeout_at(until, TcpStream::connect(*address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => {
+                failure = Failure::Unreachable {
+                    address: *address,
+                    why: error.to_string(),
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::endpoint::Reason;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn one_bad_address_spoils_the_name() {
+        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+        let good = addresses(&["10.0.0.1:443", "[2001:db8::1]:443"]);
+        assert_eq!(allowed("a", good.clone(), &refused), Ok(good));
+        let trick = addresses(&["10.0.0.1:443", "169.254.169.254:443"]);
+        assert_eq!(
+            allowed("a.example", trick, &refused).unwrap_err(),
+            Failure::RefusedAddress {
+                host: "a.example".to_owned(),
+                address: "169.254.169.254".parse().unwrap(),
+                reason: Reason::LinkLocal,
+            }
+        );
+    }
+}
