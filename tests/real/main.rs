@@ -23,6 +23,7 @@ mod locations;
 #[cfg(test)]
 mod pem;
 mod pods;
+mod probe;
 mod processes;
 mod restored;
 mod restores;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         locations::trials(&shared),
         vec![pem()],
         pods::trials(&shared),
+        probe::trials(),
         restored::trials(&shared),
         restores::trials(&shared),
         trouble::trials(),

@@ -76,7 +76,7 @@ pub(super) fn has_unknown_critical(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// Whether Go lets `ca` vouch for others, whatever it vouches for.
-fn is_sound(ca: &Certificate) -> bool {
+pub(super) fn is_sound(ca: &Certificate) -> bool {
     let parsed = X509Certificate::from_der(ca.der());
     ca.is_ca && parsed.is_ok_and(|(_, parsed)| !has_unknown_critical(&parsed))
 }

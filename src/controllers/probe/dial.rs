@@ -85,11 +85,32 @@ pub(super) async fn connect(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::ca::endpoint::Reason;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_when_one_does_not_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let soon_closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = soon_closed.local_addr().unwrap();
+        drop(soon_closed);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let stream = connect(&[closed, open], deadline).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        let failure = connect(&[closed], deadline).await.unwrap_err();
+        assert!(
+            matches!(failure, Failure::Unreachable { address, .. } if address == closed),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -177,6 +177,9 @@ fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], n
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
         Some(root) if !root.is_ca => Why::NotCa,
+        Some(root) if !path::is_sound(root) => Why::Refused(
+            "the bundle's CA of that name has a critical extension that Velero does not know",
+        ),
         Some(root) if !is_valid(root) => out_of_date(root, true),
         Some(_) => climbed
             .iter()

@@ -3,8 +3,9 @@ use std::slice::from_ref;
 use super::*;
 use crate::ca::pem;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
+    date_time_ymd,
 };
 
 const HOST: &str = "minio.velero.svc";
@@ -313,6 +314,34 @@ fn a_ca_that_may_not_vouch_does_not() {
         why(&good, &[leaf(&plain, &not_ca), der(&not_ca)]),
         "a certificate on the way to its CA is no CA itself"
     );
+}
+
+#[test]
+fn a_critical_extension_that_go_does_not_know_spoils_a_certificate() {
+    let with_critical = |mut params: CertificateParams| {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        params.custom_extensions.push(extension);
+        params
+    };
+    let own = der(&root(with_critical(leaf_params(&[HOST]))));
+    assert_eq!(
+        said(from_ref(&own), from_ref(&own)),
+        [
+            "CA does not match the endpoint: issuer CN=store, presented chain CN=store; the server's certificate has a critical extension that Velero does not know"
+        ]
+    );
+    let strange = root(with_critical(ca_params("Root")));
+    let below = leaf(&leaf_params(&[HOST]), &strange);
+    assert_eq!(
+        said(from_ref(&below), &[der(&strange)]),
+        [
+            "CA does not match the endpoint: issuer CN=Root, presented chain CN=store; the bundle's CA of that name has a critical extension that Velero does not know"
+        ]
+    );
+    let plain = root(ca_params("Root"));
+    let below = leaf(&leaf_params(&[HOST]), &plain);
+    assert_eq!(said(&[below], &[der(&strange), der(&plain)]), TRUSTED);
 }
 
 #[test]
