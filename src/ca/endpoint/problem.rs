@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::ca::certificate::{Certificate, Fingerprint};
+use crate::ca::hold::Verdict;
 use crate::ca::rules::day;
 use crate::velero::text::shown;
 
@@ -139,6 +140,19 @@ impl Observation {
                 .problems
                 .iter()
                 .all(|problem| matches!(problem, Problem::Undecided { .. }))
+    }
+
+    /// What it means for the namespace's Pods.
+    pub fn verdict(&self) -> Verdict {
+        let texts: Vec<_> = self.problems.iter().map(ToString::to_string).collect();
+        let why = texts.join("; ");
+        if self.is_trusted() {
+            Verdict::Trusted
+        } else if self.is_undecided() {
+            Verdict::Unknown(why)
+        } else {
+            Verdict::Untrusted(why)
+        }
     }
 }
 

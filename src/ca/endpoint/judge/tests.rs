@@ -1,6 +1,7 @@
 use std::slice::from_ref;
 
 use super::*;
+use crate::ca::hold::Verdict;
 use crate::ca::pem;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
@@ -62,7 +63,10 @@ fn said(presented: &[Vec<u8>], roots: &[Vec<u8>]) -> Vec<String> {
         .map(|root| Certificate::parse(root.clone()).unwrap())
         .collect();
     let observation = judge(presented, HOST, &roots, NOW);
-    assert_eq!(observation.is_trusted(), observation.problems.is_empty());
+    assert_eq!(
+        observation.verdict() == Verdict::Trusted,
+        observation.problems.is_empty()
+    );
     observation
         .problems
         .iter()
@@ -177,7 +181,7 @@ fn a_ca_as_server_certificate_is_trusted_below_a_ca_of_the_bundle() {
     let below = [leaf(&params, &issuing), der(&issuing)];
     let roots = [Certificate::parse(der(&root)).unwrap()];
     let observation = judge(&below, HOST, &roots, NOW);
-    assert!(observation.is_undecided() && !observation.is_trusted());
+    assert!(matches!(observation.verdict(), Verdict::Unknown(_)));
     assert_eq!(
         observation.problems[0].to_string(),
         "cannot tell whether the CA matches the endpoint: the server's certificate is itself a CA (basicConstraints CA:TRUE)"
@@ -369,7 +373,7 @@ fn keys_and_digests_are_weak_where_go_says_so() {
         ($name:literal) => {
             include_str!(concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/tests/cases/certificates/chains/",
+                "/tests/cases/certificates/chain-",
                 $name
             ))
         };
@@ -437,8 +441,19 @@ fn the_end_of_the_servers_certificate_is_announced() {
 fn every_problem_has_a_fix_that_names_the_place() {
     let root = root(ca_params("Root"));
     let roots: [Certificate; 0] = [];
-    let problems = judge(&[leaf(&leaf_params(&["minio"]), &root)], HOST, &roots, NOW).problems;
-    let fixes: Vec<_> = problems.iter().map(|one| one.fix("backups")).collect();
+    let observation = judge(&[leaf(&leaf_params(&["minio"]), &root)], HOST, &roots, NOW);
+    assert_eq!(
+        observation.verdict(),
+        Verdict::Untrusted(
+            "the server's certificate does not name `minio.velero.svc`, only minio; CA does not match the endpoint: issuer CN=Root, presented chain CN=store; the bundle has no CA of that name"
+                .to_owned()
+        )
+    );
+    let fixes: Vec<_> = observation
+        .problems
+        .iter()
+        .map(|one| one.fix("backups"))
+        .collect();
     assert_eq!(
         fixes,
         [
