@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use k8s_openapi::jiff;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::policy::{PolicyOptions, Restores};
 use super::{exit, install_crypto_provider, runtime};
+use crate::ca::endpoint::Refused;
 use crate::controllers::{Controllers, Settings, leader};
 use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
@@ -119,6 +120,17 @@ pub(super) struct Serve {
         help_heading = "Bundle"
     )]
     retention: Duration,
+
+    /// Whether the endpoints of BackupStorageLocations are looked at: a TLS handshake with each,
+    /// judged with the namespace's bundle. Without it no namespace can be held
+    #[arg(
+        long,
+        value_enum,
+        default_value = "on",
+        env = "VELERO_TRUST_PROBE",
+        help_heading = "Bundle"
+    )]
+    probe: Probe,
 
     /// Our own namespace, for the Lease and what has to be remembered; that of the Pod or of the
     /// kubeconfig unless said
@@ -238,10 +250,35 @@ impl Serve {
                 namespace: own,
                 identity,
                 retention: self.retention,
+                probe: self.probe.refused(),
             },
         };
         tasks.push(Task::new("controllers", leader::run(controllers)));
         Ok(source)
+    }
+}
+
+/// Which endpoints are looked at.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Probe {
+    /// All but those on addresses of the machine itself and of metadata services
+    On,
+    /// On addresses of the machine itself too; for a cluster on one machine
+    Loopback,
+    /// None
+    Off,
+}
+
+impl Probe {
+    /// The addresses that are not dialled; none when nothing is looked at.
+    fn refused(self) -> Option<Refused> {
+        let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+        let refused = Refused::in_cluster(api_server.and_then(|address| address.parse().ok()));
+        match self {
+            Self::On => Some(refused),
+            Self::Loopback => Some(refused.allowing_loopback()),
+            Self::Off => None,
+        }
     }
 }
 

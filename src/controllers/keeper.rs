@@ -1,5 +1,6 @@
 //! Keeps the merged CA bundle of one namespace: when to make it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::maker::{Made, Maker, Published, Verdicts};
 use super::news::{self, News, Stream};
 use super::pace::Pace;
 use super::teller::Teller;
+use crate::ca::hold::Verdict;
 use crate::sources::cluster::Bases;
 
 /// How long changes are gathered before a bundle is made: a GitOps tool applies many at once.
@@ -31,7 +33,7 @@ pub(super) struct Keeper {
     secrets: Stream,
     bundle: Stream,
     base: Bases,
-    verdicts: Verdicts,
+    verdicts: watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>,
     pace: Pace,
 }
 
@@ -49,8 +51,8 @@ impl Keeper {
         controllers: Arc<Controllers>,
         namespace: &str,
         board: Board,
-        verdicts: Verdicts,
-        published: Published,
+        verdicts: &Verdicts,
+        published: Arc<Published>,
     ) -> Self {
         let client = controllers.client.clone();
         let teller = Teller::new(Arc::clone(&controllers), namespace, board);
@@ -58,7 +60,7 @@ impl Keeper {
             secrets: news::of_secrets(client.clone(), namespace),
             bundle: news::of_bundle(client, namespace),
             base: controllers.base.clone(),
-            verdicts: verdicts.clone(),
+            verdicts: verdicts.subscribe(),
             maker: Maker::new(controllers, namespace, teller, verdicts, published),
             pace: Pace::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Controllers;
+use super::clock::now;
 use super::complaints::{Complaint, Complaints};
 use super::locations::Locations;
 use super::store::Store;
@@ -31,9 +32,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The bundle's certificates, for who has to know them.
 pub(super) type Published = watch::Sender<Arc<[Certificate]>>;
 
-/// What the probe found of the endpoints of each location; a location that has no entry was not
-/// looked at yet, and without any map nothing is looked at.
-pub(super) type Verdicts = watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>;
+/// What was found of the endpoints of each location; a location that has no entry was not looked at
+/// yet, and without any map nothing is looked at.
+pub(super) type Verdicts = watch::Sender<Option<BTreeMap<String, Vec<Verdict>>>>;
 
 /// Makes the bundle of one namespace.
 pub(super) struct Maker {
@@ -42,8 +43,8 @@ pub(super) struct Maker {
     namespace: String,
     store: Store,
     memory: Memory,
-    verdicts: Verdicts,
-    published: Published,
+    verdicts: watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>,
+    published: Arc<Published>,
     /// The ConfigMap's version when it was last read or written.
     version: Option<String>,
     complaints: Complaints,
@@ -64,8 +65,8 @@ impl Maker {
         controllers: Arc<Controllers>,
         namespace: &str,
         teller: Teller,
-        verdicts: Verdicts,
-        published: Published,
+        verdicts: &Verdicts,
+        published: Arc<Published>,
     ) -> Self {
         let client = &controllers.client;
         let own = &controllers.settings.namespace;
@@ -77,7 +78,7 @@ impl Maker {
             complaints: Complaints::new(namespace.to_owned()),
             namespace: namespace.to_owned(),
             controllers,
-            verdicts,
+            verdicts: verdicts.subscribe(),
             published,
             teller,
         }
@@ -306,12 +307,6 @@ fn adds(kept: &Kept, there: &str) -> bool {
     let there: BTreeSet<Fingerprint> = there.iter().map(Certificate::fingerprint).collect();
     let mut now = kept.certificates.iter();
     now.any(|certificate| !there.contains(&certificate.fingerprint()))
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn version(map: &ConfigMap) -> Option<String> {

@@ -5,8 +5,10 @@
 //! finds; what is found out is gathered on a [`board`] for `velero-trust status`.
 
 mod board;
+mod clock;
 mod complaints;
 pub mod coverage;
+mod endpoints;
 mod keeper;
 pub mod leader;
 mod locations;
@@ -16,6 +18,7 @@ mod news;
 mod notices;
 mod pace;
 pub mod probe;
+mod prober;
 mod store;
 mod survey;
 mod teller;
@@ -26,6 +29,7 @@ use std::time::Duration;
 
 use kube::Client;
 
+use crate::ca::endpoint::Refused;
 use crate::decision::Policy;
 use crate::kubernetes::events::Events;
 use crate::sources::Source;
@@ -59,6 +63,9 @@ pub struct Settings {
     pub identity: String,
     /// How long a CA stays in the bundle when nobody names it any more.
     pub retention: Duration,
+    /// The addresses that are never dialled when endpoints are looked at; none when nothing is
+    /// looked at, and so no namespace is held.
+    pub probe: Option<Refused>,
 }
 
 impl fmt::Debug for Controllers {

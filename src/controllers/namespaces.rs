@@ -8,9 +8,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::board::{self, Board};
+use super::endpoints::Endpoints;
 use super::keeper::Keeper;
 use super::locations::{self, Change, Locations};
 use super::news::{self, Members};
+use super::prober::Prober;
 use super::{Controllers, coverage};
 use crate::kubernetes::bundle;
 
@@ -20,6 +22,8 @@ const NEVER: &str = "kube-system";
 /// The tasks of the Velero namespaces.
 struct Tasks<'c> {
     controllers: &'c Arc<Controllers>,
+    /// Who looks at endpoints, if anybody does.
+    prober: Option<Prober>,
     /// Those that have tasks, with what tells them of their locations.
     running: BTreeMap<String, watch::Sender<Locations>>,
     set: JoinSet<()>,
@@ -33,10 +37,17 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
     let mut bundles = Members::new(news::everywhere_bundles(client.clone()));
     let mut labelled = Members::new(news::labelled_namespaces(client.clone()));
     let mut namespaces = locations::Namespaces::default();
+    let mut set = JoinSet::new();
+    let prober = controllers.settings.probe.clone().map(|refused| {
+        let (prober, work) = Prober::new(refused);
+        set.spawn(work);
+        prober
+    });
     let mut tasks = Tasks {
         controllers,
+        prober,
         running: BTreeMap::new(),
-        set: JoinSet::new(),
+        set,
     };
     loop {
         tokio::select! {
@@ -108,6 +119,7 @@ impl Tasks<'_> {
         let (sender, receiver) = watch::channel(locations);
         self.running.insert(name.to_owned(), sender);
         let controllers = Arc::clone(self.controllers);
+        let prober = self.prober.clone();
         let name = name.to_owned();
         self.set.spawn(async move {
             let board = Board::new(&name);
@@ -117,17 +129,28 @@ impl Tasks<'_> {
                 Arc::clone(&controllers.metrics),
                 controllers.events.clone(),
             );
-            let (published, _) = watch::channel(Arc::from([]));
-            let (_verdicts, seen) = watch::channel(None);
+            let published = Arc::new(watch::Sender::new(Arc::from([])));
+            let verdicts = watch::Sender::new(prober.is_some().then(BTreeMap::new));
             let keeper = Keeper::new(
                 Arc::clone(&controllers),
                 &name,
                 board.clone(),
-                seen,
-                published,
+                &verdicts,
+                Arc::clone(&published),
             );
+            let endpoints = async {
+                match prober {
+                    Some(prober) => {
+                        Endpoints::new(Arc::clone(&controllers), &name, board.clone(), prober)
+                            .run(receiver.clone(), &published, &verdicts)
+                            .await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = keeper.run(receiver) => {}
+                () = keeper.run(receiver.clone()) => {}
+                () = endpoints => {}
                 () = board::publish(&controllers, &name, &board) => {}
                 () = audit => {}
             }

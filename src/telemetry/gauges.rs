@@ -17,6 +17,7 @@ pub(super) struct Families {
     expiry: Family<Namespace, Gauge>,
     held: Family<Namespace, Gauge>,
     findings: Family<Found, Gauge>,
+    endpoints: Family<Endpoint, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,6 +36,14 @@ struct Found {
     namespace: String,
     location: String,
     rule: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Endpoint {
+    namespace: String,
+    location: String,
+    url: String,
+    state: &'static str,
 }
 
 impl Families {
@@ -58,6 +67,11 @@ impl Families {
             "location_findings",
             "Rules that speak of a BackupStorageLocation now, after its admission",
             self.findings.clone(),
+        );
+        registry.register(
+            "endpoint",
+            "Endpoints of BackupStorageLocations: whether the merged bundle verifies what they present",
+            self.endpoints.clone(),
         );
     }
 }
@@ -146,6 +160,50 @@ impl Drop for BundleGauges {
             let namespace = self.namespace.clone();
             of.certificates.remove(&Certificates { namespace, origin });
         }
+    }
+}
+
+/// The gauges of the endpoints of one namespace.
+#[derive(Debug)]
+pub struct EndpointGauges {
+    metrics: Arc<Metrics>,
+    namespace: String,
+    endpoints: BTreeSet<Endpoint>,
+}
+
+impl EndpointGauges {
+    /// The gauges of `namespace`.
+    pub fn new(metrics: Arc<Metrics>, namespace: &str) -> Self {
+        Self {
+            metrics,
+            namespace: namespace.to_owned(),
+            endpoints: BTreeSet::new(),
+        }
+    }
+
+    /// The endpoints now: location, URL and state.
+    pub fn set(&mut self, now: impl IntoIterator<Item = (String, String, &'static str)>) {
+        let of = &self.metrics.namespaces.endpoints;
+        let now = now.into_iter().map(|(location, url, state)| Endpoint {
+            namespace: self.namespace.clone(),
+            location,
+            url,
+            state,
+        });
+        let now: BTreeSet<_> = now.collect();
+        for endpoint in &now {
+            of.get_or_create(endpoint).set(1);
+        }
+        for gone in self.endpoints.difference(&now) {
+            of.remove(gone);
+        }
+        self.endpoints = now;
+    }
+}
+
+impl Drop for EndpointGauges {
+    fn drop(&mut self) {
+        self.set([]);
     }
 }
 

@@ -5,7 +5,7 @@ mod logging;
 mod metrics;
 mod pods;
 
-pub use gauges::BundleGauges;
+pub use gauges::{BundleGauges, EndpointGauges};
 pub use logging::{Format, LogError, printable, start};
 pub use metrics::Metrics;
 pub use pods::PodGauges;

@@ -2,6 +2,7 @@
 //! down. Each has a cluster of its own, because the webhook configurations are cluster-wide.
 
 mod down;
+mod held;
 mod life;
 
 use crate::shared::{alone, binary};
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::time::Duration;
-use velero_trust_testing::cli::Output;
+use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installation, Installer};
 use velero_trust_testing::kubelet::Injected;
@@ -27,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "story::nothing_of_velero_fails_while_we_are_down",
             down::story,
         ),
+        alone("story::what_works_without_us_goes_on_working", held::story),
         alone("story::what_make_cluster_proposes_works", tour),
     ]
 }
@@ -71,6 +73,11 @@ fn wait_for_phase(cluster: &Cluster, kind: &str, name: &str, phase: &str) -> Res
 /// Runs the velero command of a person.
 fn velero(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
     cluster.velero_cli()?.run(arguments)
+}
+
+/// Runs velero-trust as a person who administers the cluster.
+fn velero_trust(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+    Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?.run(arguments)
 }
 
 /// Fails unless the command did not succeed and said all of `words`.

@@ -150,6 +150,7 @@ impl Installer {
             "--log-format=json",
             "--namespace",
             &self.namespace,
+            "--probe=loopback",
         ];
         let arguments = [&arguments[..], more].concat();
         // As in a Pod, whose container may start again under the same name.

@@ -4,6 +4,8 @@ use crate::process::{Process, clean_command};
 use crate::scratch;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -42,6 +44,18 @@ impl Webhook {
             process,
             _folder: folder,
         })
+    }
+
+    /// What it tells Prometheus.
+    pub fn metrics(&self) -> Result<String> {
+        let address = self.ops.strip_prefix("http://").context("no address")?;
+        let mut stream = TcpStream::connect(address)?;
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Everything the server printed so far.

@@ -1,0 +1,114 @@
+//! Looks at the endpoints of all BSLs, each one once however many name it, and never faster than
+//! its schedule.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::probe::schedule::{Next, Rates, Schedule};
+use super::probe::{self, Failure, Limits};
+use crate::ca::endpoint::{Refused, Target};
+
+/// After so long without anything to do it looks around; any other event comes earlier.
+const IDLE: Duration = Duration::from_mins(10);
+
+/// What an endpoint presented when it was last looked at, DER with the server's own first.
+pub(super) type Looked = Result<Arc<[Vec<u8>]>, Failure>;
+
+/// What was seen of each endpoint so far.
+pub(super) type Seen = BTreeMap<Target, Looked>;
+
+/// Where a namespace asks for endpoints, and learns what was seen.
+#[derive(Clone)]
+pub(super) struct Prober {
+    wants: mpsc::UnboundedSender<Wants>,
+    seen: watch::Receiver<Arc<Seen>>,
+}
+
+/// What one namespace wants to be looked at, from now on.
+struct Wants {
+    namespace: String,
+    targets: Vec<Target>,
+}
+
+impl Prober {
+    /// A prober and its work, which ends when nobody can ask it any more.
+    pub(super) fn new(refused: Refused) -> (Self, impl Future<Output = ()>) {
+        let (wants, asked) = mpsc::unbounded_channel();
+        let (sender, seen) = watch::channel(Arc::default());
+        let work = run(asked, sender, Arc::new(refused));
+        (Self { wants, seen }, work)
+    }
+
+    /// From now on `namespace` wants exactly these to be looked at.
+    pub(super) fn want(&self, namespace: &str, targets: Vec<Target>) {
+        // Without anybody at the other end there is nothing to be had.
+        let _ = self.wants.send(Wants {
+            namespace: namespace.to_owned(),
+            targets,
+        });
+    }
+
+    /// What was seen, now and whenever it changes.
+    pub(super) fn seen(&self) -> watch::Receiver<Arc<Seen>> {
+        self.seen.clone()
+    }
+}
+
+async fn run(
+    mut asked: mpsc::UnboundedReceiver<Wants>,
+    seen: watch::Sender<Arc<Seen>>,
+    refused: Arc<Refused>,
+) {
+    let mut schedule = Schedule::new(Rates::default());
+    let mut wanted = BTreeMap::<String, Vec<Target>>::new();
+    let mut looks = JoinSet::new();
+    loop {
+        let now = Instant::now();
+        let again = match schedule.next(now) {
+            Next::Look(target) => {
+                let refused = Arc::clone(&refused);
+                looks.spawn(async move {
+                    let looked = probe::look(&target, &refused, Limits::default()).await;
+                    (target, looked.map(Arc::from))
+                });
+                continue;
+            }
+            Next::At(at) => at,
+            Next::Idle => now + IDLE,
+        };
+        tokio::select! {
+            wants = asked.recv() => {
+                let Some(Wants { namespace, targets }) = wants else {
+                    return;
+                };
+                wanted.insert(namespace, targets);
+                wanted.retain(|_, targets| !targets.is_empty());
+                let all: Vec<_> = wanted.values().flatten().cloned().collect();
+                seen.send_if_modified(|seen| {
+                    let before = seen.len();
+                    Arc::make_mut(seen).retain(|target, _| all.contains(target));
+                    seen.len() != before
+                });
+                schedule.keep(all, Instant::now());
+            }
+            Some(Ok((target, looked))) = looks.join_next() => {
+                schedule.done(&target);
+                if let Err(failure) = &looked {
+                    tracing::debug!(host = target.host, %failure, "endpoint not seen");
+                }
+                let is_wanted = wanted.values().flatten().any(|wanted| *wanted == target);
+                if is_wanted {
+                    seen.send_modify(|seen| {
+                        Arc::make_mut(seen).insert(target, looked);
+                    });
+                }
+            }
+            () = sleep_until(again) => {}
+        }
+    }
+}
