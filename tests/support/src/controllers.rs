@@ -39,6 +39,9 @@ impl Controllers {
                 "--bind-address=127.0.0.1",
                 "--secure-port=0",
                 "--leader-elect=false",
+                // The node would be found dead after a minute, and DaemonSets would make no more
+                // Pods for it.
+                "--node-startup-grace-period=24h",
             ]);
         let mut process = Process::start("kube-controller-manager", command, folder.path())?;
         let kubectl = api_server.kubectl()?;
