@@ -14,6 +14,7 @@
 )]
 
 mod bundle;
+mod consumers;
 mod coverage;
 mod fresh;
 mod harness;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     let trials = [
         // The longest first, so that the last minute has work for both threads.
         story::trials(),
+        consumers::trials(&shared),
         bundle::trials(&shared),
         coverage::trials(),
         fresh::trials(),

@@ -15,8 +15,8 @@ use velero_trust_testing::wait;
 
 /// What is injected.
 const BUNDLE: &str = "velero-trust-ca";
-const MOUNT: &str = "/certs";
-const VARIABLES: [(&str, &str); 2] = [
+pub(crate) const MOUNT: &str = "/certs";
+pub(crate) const VARIABLES: [(&str, &str); 2] = [
     ("AWS_CA_BUNDLE", "/certs/ca-bundle.crt"),
     ("SSL_CERT_DIR", "/certs:/etc/ssl/certs:/etc/pki/tls/certs"),
 ];

@@ -38,7 +38,7 @@ impl Shared {
     pub(crate) fn installed(
         &self,
         name: &str,
-        run: fn(&Cluster, &Installation) -> Result<()>,
+        run: impl FnOnce(&Cluster, &Installation) -> Result<()> + Send + 'static,
     ) -> Trial {
         let shared = self.clone();
         Trial::test(name, move || {

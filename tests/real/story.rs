@@ -5,9 +5,9 @@ mod down;
 mod held;
 mod life;
 
+use crate::pods;
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -112,19 +112,8 @@ fn restore(name: &str, backup: &str) -> String {
 
 /// What admission gave the newest Pod of Velero's server besides what its Deployment says.
 fn injected_into_server(cluster: &Cluster) -> Result<Injected> {
-    let kubectl = cluster.kubectl();
-    let deployment = get(cluster, "deployment", "velero")?;
-    let template = deployment.pointer("/spec/template/spec");
-    let template: PodSpec = serde_json::from_value(template.context("no template")?.clone())?;
-    let pods = kubectl.get(&["pods", "-n", VELERO_NAMESPACE, "-l", "deploy=velero"])?;
-    let pods = pods.pointer("/items").context("no list")?.clone();
-    let pods: Vec<Pod> = serde_json::from_value(pods)?;
-    let newest = pods
-        .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-        .max_by_key(|pod| pod.metadata.creation_timestamp.clone().map(|time| time.0))
-        .context("no Pod of the server")?;
-    Injected::of(kubectl, newest, &template, "velero")
+    let server = ("deployment", "velero");
+    Injected::of_newest(cluster.kubectl(), VELERO_NAMESPACE, server, "velero")
 }
 
 /// Waits for a Pod of Velero's server with exactly what our injection promises.
@@ -137,11 +126,7 @@ fn wait_for_injection(cluster: &Cluster) -> Result<Injected> {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         ensure!(
-            variables
-                == [
-                    ("AWS_CA_BUNDLE", "/certs/ca-bundle.crt"),
-                    ("SSL_CERT_DIR", "/certs:/etc/ssl/certs:/etc/pki/tls/certs"),
-                ],
+            variables == pods::VARIABLES,
             "the Pod was given {variables:?}"
         );
         ensure!(

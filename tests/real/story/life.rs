@@ -77,18 +77,8 @@ fn whole_life(cluster: &Cluster, installation: &Installation) -> Result<()> {
 fn name_the_ca_by_annotation(cluster: &Cluster) -> Result<()> {
     let minio = cluster.minio()?;
     let kubectl = cluster.kubectl();
-    let secret = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "store-ca", "namespace": VELERO_NAMESPACE},
-        "stringData": {"root.pem": minio.authority.pem()},
-    });
-    let mut location = minio.location(VELERO_NAMESPACE, "default", BUCKET);
-    let by_annotation = json!({"velero-trust.io/ca-secret": "store-ca/root.pem"});
-    let more = json!({
-        "metadata": {"annotations": by_annotation},
-        "spec": {"default": true, "validationFrequency": "1s"},
-    });
+    let (mut location, secret) = minio.location_by_annotation(VELERO_NAMESPACE, "default", BUCKET);
+    let more = json!({"spec": {"default": true, "validationFrequency": "1s"}});
     merge(&mut location, &more);
 
     let refused = kubectl.create(&location.to_string())?;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub struct Cli {
     program: PathBuf,
     kubeconfig: Option<PathBuf>,
+    environment: Vec<(String, String)>,
     home: TempDir,
 }
 
@@ -45,8 +46,24 @@ impl Cli {
         Ok(Self {
             program,
             kubeconfig: kubeconfig.map(Path::to_owned),
+            environment: Vec::new(),
             home: scratch::folder("home")?,
         })
+    }
+
+    /// The same program with these variables in its environment.
+    #[must_use]
+    pub fn with_environment(mut self, environment: &[(&str, &str)]) -> Self {
+        let variables = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.environment.extend(variables);
+        self
+    }
+
+    /// A folder for files of its own, which is also its home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Runs it and gives whatever comes, success or not.
@@ -60,6 +77,8 @@ impl Cli {
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("KUBECONFIG", kubeconfig);
         }
+        let environment = self.environment.iter();
+        command.envs(environment.map(|(name, value)| (name, value)));
         let output = command.args(arguments).stdin(self.input(input)?).output()?;
         Ok(Output {
             code: output.status.code(),

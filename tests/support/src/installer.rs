@@ -42,6 +42,8 @@ pub struct Installer {
     namespace: String,
     /// Where the server will listen; chosen first, because the configurations name it.
     port: u16,
+    /// Arguments of `serve` besides those that every test needs.
+    options: Vec<String>,
     folder: TempDir,
 }
 
@@ -55,8 +57,17 @@ impl Installer {
             binary: binary.to_owned(),
             namespace: namespace.to_owned(),
             port: ports::free()?,
+            options: Vec::new(),
             folder: scratch::folder("installation")?,
         })
+    }
+
+    /// The same installation, whose server is always given these arguments besides its own.
+    #[must_use]
+    pub fn with_options(mut self, options: &[&str]) -> Self {
+        self.options
+            .extend(options.iter().map(|option| (*option).to_owned()));
+        self
     }
 
     /// All steps of the README, until the API server asks the webhook about everything it should.
@@ -152,7 +163,8 @@ impl Installer {
             &self.namespace,
             "--probe=loopback",
         ];
-        let arguments = [&arguments[..], more].concat();
+        let options: Vec<_> = self.options.iter().map(String::as_str).collect();
+        let arguments = [&arguments[..], &options, more].concat();
         // As in a Pod, whose container may start again under the same name.
         let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", NAMESPACE)];
         Webhook::start(&self.binary, &arguments, &environment)

@@ -53,6 +53,32 @@ pub struct Injected {
 }
 
 impl Injected {
+    /// The same for the newest Pod that the controllers made from `kind` `name` (a Deployment or a
+    /// DaemonSet) and that is not about to go.
+    pub fn of_newest(
+        kubectl: &Cli,
+        namespace: &str,
+        (kind, name): (&str, &str),
+        container: &str,
+    ) -> Result<Self> {
+        let owner = kubectl.get(&[kind, name, "-n", namespace])?;
+        let part = |pointer| owner.pointer(pointer).cloned().unwrap_or_default();
+        let template: PodSpec = serde_json::from_value(part("/spec/template/spec"))?;
+        let labels: BTreeMap<String, String> =
+            serde_json::from_value(part("/spec/selector/matchLabels"))?;
+        let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let selector = labels.collect::<Vec<_>>().join(",");
+        let pods = kubectl.get(&["pods", "-n", namespace, "-l", &selector])?;
+        let pods = pods.pointer("/items").cloned().unwrap_or_default();
+        let pods: Vec<Pod> = serde_json::from_value(pods)?;
+        let newest = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .max_by_key(|pod| pod.metadata.creation_timestamp.clone().map(|time| time.0))
+            .with_context(|| format!("no Pod of {kind} {name}"))?;
+        Self::of(kubectl, newest, &template, container)
+    }
+
     /// Compares `container` of `pod` with the one in `template`, and lays out the ConfigMaps that
     /// only the Pod mounts.
     pub fn of(kubectl: &Cli, pod: &Pod, template: &PodSpec, container: &str) -> Result<Self> {

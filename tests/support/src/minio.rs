@@ -4,6 +4,7 @@ use crate::pki::Authority;
 use crate::process::{Process, clean_command};
 use crate::{https, ports, rig, scratch};
 use anyhow::{Result, ensure};
+use json_patch::merge;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ pub const ACCESS_KEY: &str = "velero-trust";
 
 /// The secret key.
 pub const SECRET_KEY: &str = "velero-trust-secret";
+
+/// The region that it says its buckets are in.
+pub const REGION: &str = "minio";
 
 /// A running MinIO.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ impl Minio {
         command
             .env("MINIO_ROOT_USER", ACCESS_KEY)
             .env("MINIO_ROOT_PASSWORD", SECRET_KEY)
+            .env("MINIO_SITE_REGION", REGION)
             .env("MINIO_BROWSER", "off")
             .env("MINIO_UPDATE", "off")
             .arg("server")
@@ -119,6 +124,30 @@ impl Minio {
         (self.location_at(namespace, name, &storage), secret)
     }
 
+    /// The same location with the CA named by our annotation, which Velero does not read, and the
+    /// Secret that it names.
+    pub fn location_by_annotation(
+        &self,
+        namespace: &str,
+        name: &str,
+        bucket: &str,
+    ) -> (Value, Value) {
+        let secret_name = format!("{name}-ca");
+        let mut location = self.location(namespace, name, bucket);
+        let by_annotation = json!({"velero-trust.io/ca-secret": format!("{secret_name}/root.pem")});
+        merge(
+            &mut location,
+            &json!({"metadata": {"annotations": by_annotation}}),
+        );
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": namespace, "name": secret_name},
+            "stringData": {"root.pem": self.authority.pem()},
+        });
+        (location, secret)
+    }
+
     fn location_at(&self, namespace: &str, name: &str, storage: &Value) -> Value {
         json!({
             "apiVersion": "velero.io/v1",
@@ -127,7 +156,7 @@ impl Minio {
             "spec": {
                 "provider": "aws",
                 "objectStorage": storage,
-                "config": {"region": "minio", "s3ForcePathStyle": "true", "s3Url": self.url},
+                "config": {"region": REGION, "s3ForcePathStyle": "true", "s3Url": self.url},
             },
         })
     }
