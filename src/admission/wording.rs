@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decision::{Finding, Judged};
+use crate::decision::{Finding, Judged, Note};
 
 /// Longest warning, in characters; the API server advises 120 and may cut above 256.
 const WARNING_LENGTH: usize = 120;
@@ -40,7 +40,7 @@ pub(super) fn lines(findings: &[Finding], separator: &str) -> String {
 }
 
 /// Warnings as the API server passes them on.
-pub(super) fn warnings(findings: &[Finding], notes: &[String]) -> Vec<String> {
+pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
     // The id stands first, so that a cut never takes it away.
     let findings = findings.iter().map(|finding| {
         let Finding {
@@ -53,7 +53,7 @@ pub(super) fn warnings(findings: &[Finding], notes: &[String]) -> Vec<String> {
         format!("[{}] {path}: {message}; {fix}", rule.id)
     });
     let mut all: Vec<_> = findings
-        .chain(notes.iter().cloned())
+        .chain(notes.iter().map(Note::to_string))
         .map(|line| fit(&line))
         .collect();
     if all.len() > WARNINGS {
@@ -116,7 +116,11 @@ mod tests {
     fn there_are_never_more_than_8_warnings_and_the_last_counts_the_rest() {
         let many = vec![finding("x"); 8];
         assert_eq!(warnings(&many, &[]).len(), 8);
-        let said = warnings(&many, &["a note".to_owned()]);
+        let note = Note {
+            message: "a note".to_owned(),
+            ..Note::default()
+        };
+        let said = warnings(&many, &[note]);
         assert_eq!(said.len(), 8);
         assert_eq!(said[7], "and 2 more warnings from velero-trust");
     }

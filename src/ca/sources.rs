@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::base64;
-use crate::decision::{Facts, FieldPath, Key, Stop};
+use crate::decision::{Facts, FieldPath, Key, Sealed, Stop};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::{Bsl, ObjectStorage, SecretKeySelector};
 use crate::velero::naming::{is_key, is_name};
@@ -78,6 +78,8 @@ pub enum Content<'f> {
     NoSecret,
     /// It should be base64 and is not.
     NotBase64,
+    /// The Secret is there, and what is in it cannot be read where we look.
+    Sealed(&'f Sealed),
     /// The reference cannot be followed.
     Unusable(BadReference),
 }
@@ -136,11 +138,14 @@ impl Source<'_> {
                 .map_or(Content::NotBase64, |bytes| {
                     Content::Bytes(Cow::Owned(bytes))
                 }),
-            Origin::Secret(Reference { secret, key }) => match facts.secret(secret)? {
-                None => Content::NoSecret,
-                Some(secret) => secret.data.get(key).map_or(Content::NoKey, |bytes| {
-                    Content::Bytes(Cow::Borrowed(bytes.as_slice()))
-                }),
+            Origin::Secret(Reference { secret, key }) => match facts.sealed(secret) {
+                Some(sealed) => Content::Sealed(sealed),
+                None => match facts.secret(secret)? {
+                    None => Content::NoSecret,
+                    Some(secret) => secret.data.get(key).map_or(Content::NoKey, |bytes| {
+                        Content::Bytes(Cow::Borrowed(bytes.as_slice()))
+                    }),
+                },
             },
         })
     }

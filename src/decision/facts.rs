@@ -3,7 +3,7 @@
 //! A check asks for a fact. One that was not looked up yet stops the check with
 //! [`Stop::Need`]; the edge resolves all needs of a round together and the decision is made again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,6 +87,8 @@ pub enum Outcome {
 pub enum Fact {
     /// For [`Lookup::Secret`].
     Secret(Arc<Secret>),
+    /// For [`Lookup::Secret`] too: there, and nothing to read where we look.
+    Sealed(Arc<Sealed>),
     /// For [`Lookup::Backup`].
     Backup(Arc<Backup>),
     /// For [`Lookup::BackupsOfSchedule`].
@@ -107,6 +109,22 @@ impl fmt::Debug for Secret {
         f.debug_map()
             .entries(self.data.iter().map(|(key, value)| (key, value.len())))
             .finish()
+    }
+}
+
+/// A Secret that something else will make or decrypt in the cluster, such as an ExternalSecret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// What it is instead, as it reads behind `the Secret is`: `a SealedSecret`.
+    pub by: &'static str,
+    /// The keys that it will have, where that can be told.
+    pub keys: Option<BTreeSet<String>>,
+}
+
+impl Sealed {
+    /// Whether it is known that there will be no such key.
+    pub fn lacks(&self, key: &str) -> bool {
+        self.keys.as_ref().is_some_and(|keys| !keys.contains(key))
     }
 }
 
@@ -179,6 +197,15 @@ impl Facts {
     /// Remembers what several look-ups brought.
     pub fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
+    }
+
+    /// What stands for the Secret `key`, if it is sealed; ask this before [`Facts::secret`], which
+    /// has no answer then.
+    pub fn sealed(&self, key: &Key) -> Option<&Sealed> {
+        match self.0.get(&Lookup::Secret(key.clone())) {
+            Some(Outcome::Found(Fact::Sealed(sealed))) => Some(sealed),
+            _ => None,
+        }
     }
 
     /// The Secret `key`.

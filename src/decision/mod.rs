@@ -8,10 +8,10 @@ mod rule;
 mod verdict;
 
 pub use facts::{
-    Backup, Bundle, Fact, Facts, Key, Known, Lookup, Outcome, Reason, Secret, Stop, Trouble,
+    Backup, Bundle, Fact, Facts, Key, Known, Lookup, Outcome, Reason, Sealed, Secret, Stop, Trouble,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use policy::{Context, Policy, PolicyError, RestoresMode};
-pub use report::Report;
+pub use report::{Note, Report};
 pub use rule::{Code, Rule, Severity};
 pub use verdict::{Judged, Verdict};

@@ -1,9 +1,11 @@
 //! A report: all that one pass over an object brought.
 
+use std::fmt;
+
 use json_patch::PatchOperation;
 
 use super::facts::{Lookup, Reason, Stop};
-use super::finding::Finding;
+use super::finding::{FieldPath, Finding};
 
 /// All that the checks of an object brought in one pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,13 +19,39 @@ pub struct Report {
     /// What a mutating decision changes, add-only.
     pub patch: Vec<PatchOperation>,
     /// What is said to the person who asked although no rule was broken.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+}
+
+/// Something to know that breaks no rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Where in the object; empty for all of it.
+    pub path: FieldPath,
+    /// What there is to know. Never a Secret's content.
+    pub message: String,
+}
+
+/// `path: what there is to know`
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, message } = self;
+        if !path.segments().is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(message)
+    }
 }
 
 impl Report {
     /// Adds a finding.
     pub fn find(&mut self, finding: Finding) {
         self.findings.push(finding);
+    }
+
+    /// Adds a note.
+    pub fn note(&mut self, path: FieldPath, message: impl Into<String>) {
+        let message = message.into();
+        self.notes.push(Note { path, message });
     }
 
     /// Takes the result of a check: one that stopped leaves a need or an unknown behind.

@@ -112,6 +112,7 @@ fn source_of(
         Content::Unusable(why) => report.find(reference::unusable(&place, why)),
         Content::NoSecret => report.find(reference::no_secret(location, &place)),
         Content::NoKey => report.find(reference::no_key(location, &place)),
+        Content::Sealed(sealed) => reference::sealed(&place, sealed, report),
         Content::NotBase64 => pem::not_base64(&place, source, report),
         Content::Bytes(bytes) if bytes.is_empty() => report.find(reference::empty(&place)),
         Content::Bytes(bytes) if bytes.len() > LARGEST => pem::too_large(&place, &bytes, report),

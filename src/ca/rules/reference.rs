@@ -3,7 +3,9 @@
 use super::Location;
 use super::place::Place;
 use crate::ca::sources::{self, BadReference, Origin, Reference};
-use crate::decision::{Code, Facts, FieldPath, Finding, Report, Rule, Severity, Stop};
+use crate::decision::{
+    Code, Facts, FieldPath, Finding, Key, Known, Report, Rule, Sealed, Severity, Stop,
+};
 use crate::velero::text::{or_empty, shown};
 
 pub(super) static RULES: [&Rule; 7] = [
@@ -161,6 +163,23 @@ fn absent(
     }
 }
 
+/// A Secret whose content cannot be read here. What is known of its keys only warns: whatever makes
+/// the Secret may add to them.
+pub(super) fn sealed(place: &Place<'_>, sealed: &Sealed, report: &mut Report) {
+    let Some(Reference { secret, key }) = place.reference else {
+        return;
+    };
+    let by = sealed.by;
+    if sealed.lacks(key) {
+        let message = format!("Secret {secret} is {by} here, and has no key {key}");
+        let fix = format!("add the key {key}, or name a key that it has");
+        report.find(place.finding(&NO_KEY, "", message, fix).softened());
+    } else {
+        let message = format!("Secret {secret} is {by} here, so the CA in it was not checked");
+        report.note(place.path.clone(), message);
+    }
+}
+
 /// A key without a byte in it.
 pub(super) fn empty(place: &Place<'_>) -> Finding {
     let message = match place.reference {
@@ -182,12 +201,10 @@ pub(super) fn credential(
     let name = or_empty(credential.name.as_ref());
     let key = or_empty(credential.key.as_ref());
     let message = match sources::reference(location.namespace, name, key) {
-        Origin::Secret(Reference { secret, key }) => match facts.secret(&secret)? {
+        Origin::Secret(Reference { secret, key }) => match known(facts, &secret, &key)? {
             None => format!("Secret {secret} does not exist"),
-            Some(found) if !found.data.contains_key(&key) => {
-                format!("Secret {secret} has no key {key}")
-            }
-            Some(_) => return Ok(()),
+            Some(false) => format!("Secret {secret} has no key {key}"),
+            Some(true) => return Ok(()),
         },
         Origin::Unusable(why) => format!("the reference {why}"),
         Origin::Base64(_) | Origin::Pem(_) => return Ok(()),
@@ -200,4 +217,13 @@ pub(super) fn credential(
         "Velero cannot reach the store until it is there",
     ));
     Ok(())
+}
+
+/// Whether the Secret has the key, if there is such a Secret.
+fn known(facts: &Facts, secret: &Key, key: &str) -> Known<bool> {
+    if let Some(sealed) = facts.sealed(secret) {
+        return Ok(Some(!sealed.lacks(key)));
+    }
+    let found = facts.secret(secret)?;
+    Ok(found.map(|found| found.data.contains_key(key)))
 }

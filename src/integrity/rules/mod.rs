@@ -3,7 +3,7 @@
 mod checksum;
 mod named;
 
-use crate::decision::{Facts, Finding, Report, RestoresMode, Rule};
+use crate::decision::{Facts, FieldPath, Finding, Report, RestoresMode, Rule};
 use crate::velero::restore::Restore;
 
 /// All rules of this folder.
@@ -24,11 +24,12 @@ pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: Restor
     if mode == RestoresMode::Warn {
         report.findings = report.findings.into_iter().map(Finding::softened).collect();
         // Whoever only warns does not want to wait for what he cannot read either.
-        for (lookup, reason) in report.unknowns.drain(..) {
+        for (lookup, reason) in std::mem::take(&mut report.unknowns) {
             let why = reason.message;
-            report
-                .notes
-                .push(format!("{lookup} could not be checked: {why}"));
+            report.note(
+                FieldPath::default(),
+                format!("{lookup} could not be checked: {why}"),
+            );
         }
     }
     report
