@@ -23,7 +23,8 @@ pub struct Handler {
     pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable>,
 }
 
-pub(super) static UNREADABLE: Rule = Rule {
+/// What is said of an object that is not what its kind promises.
+pub static UNREADABLE: Rule = Rule {
     id: "VT000",
     title: "object cannot be read",
     about: "A field that we read has another type than Velero's own schema gives it.",

@@ -12,7 +12,7 @@ mod wire;
 mod wording;
 
 pub use answer::{Answer, Decision, failure};
-pub use handler::{Handler, Opened};
+pub use handler::{Handler, Opened, UNREADABLE};
 pub use request::{API_VERSION, BadReview, Envelope, Operation, Request};
 pub use subject::{Mode, Subject, Unreadable};
 pub use table::{HANDLERS, all_rules};

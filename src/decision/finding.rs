@@ -116,6 +116,13 @@ impl FieldPath {
         self
     }
 
+    /// This path and further steps.
+    #[must_use]
+    pub fn then(mut self, segments: &[Segment]) -> Self {
+        self.0.extend_from_slice(segments);
+        self
+    }
+
     /// The steps, outermost first.
     pub fn segments(&self) -> &[Segment] {
         &self.0

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
-use super::objects::{BadObjects, Objects, files};
-use super::{Limits, Source};
+use super::objects::{BadObjects, Objects};
+use super::{Limits, Source, input};
 use crate::decision::{Facts, Lookup};
 
 /// Answers look-ups from the files below some paths, which are read again when they change.
@@ -82,18 +82,16 @@ impl Source for Objects {
 }
 
 fn stamp(paths: &[PathBuf]) -> Result<Stamp, BadObjects> {
-    let stamp = files(paths)?.into_iter().map(|path| {
+    let stamp = input::files(paths).into_iter().map(|path| {
+        let path = path?;
         let metadata = std::fs::metadata(&path).ok();
         let modified = metadata
             .as_ref()
             .and_then(|metadata| metadata.modified().ok());
-        (
-            path,
-            modified,
-            metadata.map_or(0, |metadata| metadata.len()),
-        )
+        let size = metadata.map_or(0, |metadata| metadata.len());
+        Ok((path, modified, size))
     });
-    Ok(stamp.collect())
+    stamp.collect()
 }
 
 #[cfg(test)]

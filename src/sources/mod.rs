@@ -2,8 +2,13 @@
 
 pub mod cluster;
 pub mod files;
+mod helm_values;
+pub mod input;
+pub mod manifests;
+mod object;
 pub mod objects;
 pub mod roots;
+mod sealed;
 pub mod yaml;
 
 use futures::future::BoxFuture;

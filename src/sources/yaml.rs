@@ -28,6 +28,8 @@ pub struct NotYaml {
     pub line: u64,
     /// What is wrong.
     pub message: String,
+    /// It is a template, from which something else makes YAML.
+    pub is_template: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -44,20 +46,18 @@ enum Node {
     Map(Vec<(String, Tree)>),
 }
 
-/// Reads all documents of `text`; empty ones are left out.
-pub fn documents(text: &str) -> Result<Vec<Document>, NotYaml> {
-    let mut documents = Vec::new();
-    for (number, (line, part)) in (1..).zip(split(text)) {
-        let tree = parse(part).map_err(|error| NotYaml {
-            number,
-            line: line - 1 + error.location().map_or(1, |location| location.line()),
-            message: explain(part, &error),
-        })?;
-        if !matches!(tree.node, Node::Leaf(Value::Null)) {
-            documents.push(Document { number, line, tree });
-        }
-    }
-    Ok(documents)
+/// Reads all documents of `text`, those that it can; empty ones are left out.
+pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, NotYaml>> {
+    // A byte order mark is no part of the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let documents = (1..).zip(split(text)).map(|(number, (line, part))| {
+        let tree = parse(part).map_err(|error| not_yaml(number, line, part, &error))?;
+        Ok(Document { number, line, tree })
+    });
+    documents.filter(|document| {
+        let empty = |document: &Document| matches!(document.tree.node, Node::Leaf(Value::Null));
+        !document.as_ref().is_ok_and(empty)
+    })
 }
 
 /// The parts between `---` lines, each with its first line. YAML knows no `---` at the start of
@@ -81,18 +81,45 @@ fn split(text: &str) -> Vec<(u64, &str)> {
 }
 
 fn parse(text: &str) -> Result<Tree, serde_saphyr::Error> {
-    let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
+    // As many as a List of some megabytes has; the bounds on aliases stay as they are.
+    let budget = serde_saphyr::budget! { max_nodes: 1_000_000, max_events: 4_000_000 };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        legacy_octal_numbers: true,
+        budget: budget,
+    };
     serde_saphyr::from_str_with_options(text, options)
 }
 
-fn explain(text: &str, error: &serde_saphyr::Error) -> String {
-    if text.contains("{{") && text.contains("}}") {
-        return "this is a template, not a manifest; render it first (`helm template`)".to_owned();
+fn not_yaml(number: usize, line: u64, text: &str, error: &serde_saphyr::Error) -> NotYaml {
+    let is_template = is_template(text);
+    let message = if is_template {
+        "this is a template, not a manifest; render it first (`helm template`)".to_owned()
+    } else {
+        let said = error.to_string();
+        let said = said.lines().next().unwrap_or_default();
+        // Its lines count from the document's start.
+        let said = said.split_once(" at line ").map_or(said, |(said, _)| said);
+        // The key is not repeated: it may be a line of a private key that is badly indented.
+        let said = if said.starts_with("duplicate mapping key") {
+            "a key stands in one map twice"
+        } else {
+            said
+        };
+        format!("not YAML: {said}")
+    };
+    NotYaml {
+        number,
+        line: line - 1 + error.location().map_or(1, |location| location.line()),
+        message,
+        is_template,
     }
-    format!(
-        "not YAML: {}",
-        error.to_string().lines().next().unwrap_or_default()
-    )
+}
+
+/// Whether something is still to be put into `text`, as Helm and many others mark it.
+pub fn is_template(text: &str) -> bool {
+    text.split_once("{{")
+        .is_some_and(|(_, rest)| rest.contains("}}"))
 }
 
 impl Document {
@@ -250,43 +277,4 @@ impl<'de> Visitor<'de> for NodeVisitor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_value_knows_its_line_in_the_file() {
-        let text = "# comment\n---\nkind: A\nspec:\n  ca: |\n    x\n    y\n  n: 3\n--- # second\n\nkind: B\n";
-        let documents = documents(text).unwrap();
-        // The first part is a comment only: no document.
-        assert_eq!(documents.len(), 2);
-        let [a, b] = &documents[..] else { panic!() };
-        assert_eq!(
-            a.to_json(),
-            serde_json::json!({"kind": "A", "spec": {"ca": "x\ny\n", "n": 3}})
-        );
-        assert_eq!(a.first_line(), 3);
-        assert_eq!(a.line_of(&FieldPath::of(&["spec", "n"])), 8);
-        assert_eq!(a.line_of(&FieldPath::of(&["spec", "absent", "deeper"])), 5);
-        assert_eq!(b.first_line(), 11);
-    }
-
-    #[test]
-    fn a_list_is_its_items_and_they_keep_their_lines() {
-        let text = "kind: List\nitems:\n- kind: A\n- kind: B\n  x: 1\n";
-        let documents = documents(text).unwrap().remove(0).flatten();
-        let kinds: Vec<_> = documents.iter().map(Document::to_json).collect();
-        assert_eq!(kinds[1], serde_json::json!({"kind": "B", "x": 1}));
-        assert_eq!(documents[1].line_of(&FieldPath::of(&["x"])), 5);
-    }
-
-    #[test]
-    fn what_is_not_yaml_is_named_by_document_and_line() {
-        let error = documents("a: 1\n---\nb: 2\nc: [\n").unwrap_err();
-        assert_eq!(error.number, 2);
-        assert!(error.line >= 4, "{error}");
-        let error = documents("a: 1\na: 2\n").unwrap_err();
-        assert_eq!((error.number, error.line), (1, 2), "{error}");
-        let error = documents("a: {{ .Values.x }}\n").unwrap_err();
-        assert!(error.message.contains("template"), "{error}");
-    }
-}
+mod tests;

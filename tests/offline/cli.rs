@@ -127,22 +127,33 @@ fn lint_goes_on_after_a_location_that_cannot_be_read() {
 
 #[test]
 fn lint_says_where_a_file_is_broken_and_ends_with_2() {
-    let said = |text: &str| {
+    let lint = |text: &str| {
         let folder = folder(&[("x.yaml", text)]);
-        let ran = run(folder.path(), &["lint", "x.yaml"]);
-        assert_eq!(ran.code, 2, "{}", ran.out);
-        ran.err
+        run(folder.path(), &["lint", "x.yaml"])
     };
-    assert!(said("a: [").starts_with("velero-trust: x.yaml: document 1, line "));
-    assert!(said("a: {{ .Values.a }}").contains("helm template"));
-    let twice = format!("{LOCATION}---\n{LOCATION}");
+    let ran = lint("a: 1\n---\nb:\n- [\n");
+    assert_eq!(ran.code, 2);
     assert!(
-        said(&twice).contains("x.yaml: document 2, line 16: BackupStorageLocation velero/default")
+        ran.err.starts_with("velero-trust: x.yaml:4: not YAML: "),
+        "{}",
+        ran.err
+    );
+    // A template is no trouble, and no manifest either.
+    let ran = lint("a: {{ .Values.a }}");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("helm template"), "{}", ran.out);
+    let ran = lint(&format!("{LOCATION}---\n{LOCATION}"));
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.out
+            .contains("x.yaml:16: note: BackupStorageLocation velero/default stands in line 1 too"),
+        "{}",
+        ran.out
     );
     let ran = run(Path::new("."), &["lint", "no-such-file.yaml"]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.err.contains("cannot read no-such-file.yaml"),
+        ran.err.contains("no-such-file.yaml: cannot be read"),
         "{}",
         ran.err
     );

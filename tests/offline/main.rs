@@ -24,6 +24,8 @@ mod http;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod lint;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod manifests;

@@ -1,0 +1,114 @@
+//! `velero-trust lint`: the rules for BackupStorageLocations over manifests.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::policy::PolicyOptions;
+use super::{exit, runtime};
+use crate::decision::RestoresMode;
+use crate::sources::manifests::{Manifests, Remark};
+
+mod hint;
+mod judge;
+mod outcome;
+mod output;
+
+use outcome::Outcome;
+use output::Format;
+
+/// Every BackupStorageLocation in the files is judged as the webhook would judge it on creation,
+/// with the Secrets that stand beside it: as a manifest, as an element of the values of Velero's
+/// Helm chart, or in what `helm template` and `kustomize build` print. One line per finding:
+/// `file:line: severity: what is wrong; what to do [rule]`.
+///
+/// What is no manifest and no such values is left out. Ends with 0 when nothing denies, 1 with
+/// findings that deny, 2 when something could not be read.
+#[derive(Args, Debug)]
+pub(super) struct Lint {
+    /// Files and folders with YAML or JSON manifests; `-` is the standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// How findings are written
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Format::Text,
+        env = "VELERO_TRUST_LINT_OUTPUT"
+    )]
+    output: Format,
+
+    /// Add to each finding what to write or to run: manifests and commands with the names filled in
+    #[arg(long, env = "VELERO_TRUST_LINT_FIX_HINT")]
+    fix_hint: bool,
+
+    /// Namespace of what names none; without it `default`, and `velero` for values of a Helm chart
+    #[arg(long, short, env = "VELERO_TRUST_LINT_NAMESPACE")]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    policy: PolicyOptions,
+}
+
+impl Lint {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let policy = self.policy.policy(RestoresMode::Off)?;
+        let namespace = self.namespace.as_deref();
+        let manifests = Manifests::read(&self.paths, std::io::stdin().lock(), namespace);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)?
+            .as_secs();
+        let judge = judge::Judge {
+            manifests: &manifests,
+            policy: &policy,
+            now: i64::try_from(now)?,
+            hints: self.fix_hint,
+        };
+        let mut outcome = Outcome {
+            locations: manifests.locations.len(),
+            troubles: manifests.troubles.clone(),
+            notes: manifests.notes.clone(),
+            left_out: manifests.left_out,
+            templates: manifests.templates,
+            ..Outcome::default()
+        };
+        let runtime = runtime()?;
+        for location in &manifests.locations {
+            runtime.block_on(judge.location(location, &mut outcome))?;
+        }
+        self.output.write(&outcome, &mut std::io::stdout().lock())?;
+        for trouble in &outcome.troubles {
+            complain(trouble);
+        }
+        if outcome.locations == 0 {
+            nothing(manifests.files);
+        }
+        Ok(if !outcome.troubles.is_empty() {
+            exit::TROUBLE
+        } else if outcome.denials() > 0 {
+            exit::FINDINGS
+        } else {
+            exit::CLEAN
+        })
+    }
+}
+
+/// Says what could not be read, whatever the format of the findings is.
+#[expect(clippy::print_stderr, reason = "troubles belong there")]
+fn complain(trouble: &Remark) {
+    eprintln!("velero-trust: {}", output::remark("", trouble));
+}
+
+/// An empty answer is easily taken for a good one.
+#[expect(
+    clippy::print_stderr,
+    reason = "whatever the format, a person should see it"
+)]
+fn nothing(files: usize) {
+    eprintln!(
+        "velero-trust: nothing was checked: no BackupStorageLocation in the files that were read \
+         ({files})"
+    );
+}

@@ -1,0 +1,88 @@
+//! Workflow commands, of which GitHub makes annotations on the changed lines.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::super::outcome::{Found, Outcome};
+use super::message;
+use crate::decision::Severity;
+use crate::sources::manifests::Remark;
+
+pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+    for found in &outcome.found {
+        let Found {
+            file,
+            line,
+            severity,
+            finding,
+            hint,
+            ..
+        } = found;
+        let command = match severity {
+            Severity::Deny => "error",
+            Severity::Warn | Severity::Off => "warning",
+        };
+        let mut text = message(found);
+        if let Some(hint) = hint {
+            text = format!("{text}\n{hint}");
+        }
+        let place = place(file, Some(*line));
+        let (title, text) = (property(finding.rule.id), data(&text));
+        writeln!(out, "::{command} {place},title={title}::{text}")?;
+    }
+    for (command, remarks) in [("notice", &outcome.notes), ("error", &outcome.troubles)] {
+        for Remark {
+            file,
+            line,
+            message,
+        } in remarks
+        {
+            let (place, text) = (place(file, *line), data(message));
+            writeln!(out, "::{command} {place},title=velero-trust::{text}")?;
+        }
+    }
+    for note in outcome.counted() {
+        writeln!(out, "::notice title=velero-trust::{}", data(&note))?;
+    }
+    if outcome.locations == 0 {
+        let text = "nothing was checked: no BackupStorageLocation in the files that were read";
+        writeln!(out, "::warning title=velero-trust::{text}")?;
+    }
+    Ok(())
+}
+
+fn place(file: &Path, line: Option<u64>) -> String {
+    let name = file.display().to_string();
+    let file = property(name.strip_prefix("./").unwrap_or(&name));
+    line.map_or_else(
+        || format!("file={file}"),
+        |line| format!("file={file},line={line}"),
+    )
+}
+
+/// A text as what a command says; as in GitHub's own toolkit (`actions/toolkit`, `command.ts`).
+fn data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// A text as a property of a command.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_text_ends_it() {
+        assert_eq!(data("50%: a,\r\nb"), "50%25: a,%0D%0Ab");
+        let name = Path::new("./a,b:c\n::error::d%.yaml");
+        assert_eq!(
+            place(name, Some(7)),
+            "file=a%2Cb%3Ac%0A%3A%3Aerror%3A%3Ad%25.yaml,line=7"
+        );
+    }
+}

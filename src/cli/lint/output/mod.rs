@@ -1,0 +1,75 @@
+//! The formats in which lint writes.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+
+use super::outcome::{Found, Outcome};
+use crate::sources::manifests::Remark;
+
+mod github;
+mod json;
+mod sarif;
+mod text;
+mod uri;
+
+/// A format.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// A line per finding, for people and editors
+    Text,
+    /// One JSON object, for scripts
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands that annotate a pull request on GitHub
+    Github,
+}
+
+impl Format {
+    /// Writes `outcome` in this format.
+    pub(super) fn write(self, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::write(outcome, out),
+            Self::Json => json::write(outcome, out),
+            Self::Sarif => sarif::write(outcome, out),
+            Self::Github => github::write(outcome, out),
+        }?;
+        out.flush()
+    }
+}
+
+/// `file:line: kind: what there is to say`, where `kind` may be empty.
+pub(super) fn remark(kind: &str, remark: &Remark) -> String {
+    let Remark {
+        file,
+        line,
+        message,
+    } = remark;
+    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+    one_line(&format!("{}{line}: {kind}{message}", file.display()))
+}
+
+/// What a finding says beside file, line and severity.
+fn message(found: &Found) -> String {
+    let Found {
+        key,
+        path,
+        finding,
+        secret,
+        ..
+    } = found;
+    let (message, fix) = (&finding.message, &finding.fix);
+    let secret = secret
+        .as_ref()
+        .map(|(file, line)| format!(" (the Secret: {}:{line})", file.display()))
+        .unwrap_or_default();
+    format!("BackupStorageLocation {key}: {path}: {message}{secret}; {fix}")
+}
+
+/// A text without line breaks and whatever else moves a cursor: names of files may have them, and a
+/// line of its own may be a command to who reads the output.
+fn one_line(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.collect()
+}

@@ -1,0 +1,50 @@
+//! Paths as URIs.
+
+use std::fmt::Write as _;
+use std::path::{Component, Path};
+
+/// The path as a URI: relative to the working directory, as code scanning wants it, for all that is
+/// at or below it.
+pub(super) fn uri(file: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let file = file.strip_prefix(here).unwrap_or(file);
+    let parts = file.components().filter_map(|component| match component {
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+        Component::ParentDir => Some("..".to_owned()),
+        Component::Normal(name) => Some(encoded(&name.to_string_lossy())),
+    });
+    let path = parts.collect::<Vec<_>>().join("/");
+    if file.is_absolute() {
+        format!("file:///{path}")
+    } else {
+        path
+    }
+}
+
+/// RFC 3986: all but unreserved characters as `%XX`.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_relative_uri_where_it_can_be() {
+        let uri = |path: &str| uri(Path::new(path));
+        assert_eq!(uri("./a/b.yaml"), "a/b.yaml");
+        assert_eq!(uri("../a b/c#ö.yaml"), "../a%20b/c%23%C3%B6.yaml");
+        assert_eq!(uri("/no-such/a.yaml"), "file:///no-such/a.yaml");
+        let here = std::env::current_dir().unwrap().join("a.yaml");
+        assert_eq!(uri(here.to_str().unwrap()), "a.yaml");
+    }
+}

@@ -1,0 +1,210 @@
+//! BackupStorageLocations that Velero's Helm chart would make of its values.
+//!
+//! The chart's `templates/backupstoragelocation.yaml`, since its version 5: one BSL for each element
+//! of the list `configuration.backupStorageLocation`.
+
+use serde_json::{Map, Value, json};
+
+use crate::decision::{FieldPath, Key};
+use crate::velero::text::shown;
+
+/// The namespace of a release of which nothing says where it goes; the chart's documentation has it.
+const DEFAULT_NAMESPACE: &str = "velero";
+
+/// A BackupStorageLocation that the chart would make.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    /// Where its values stand in the document.
+    pub(super) path: FieldPath,
+    /// Its name.
+    pub(super) key: Key,
+    /// The object.
+    pub(super) object: Value,
+}
+
+/// What values say.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Values {
+    /// The BackupStorageLocations.
+    pub(super) entries: Vec<Entry>,
+    /// What the chart does otherwise than one may think, and where.
+    pub(super) notes: Vec<(FieldPath, String)>,
+    /// Whether there is anything for the chart at all.
+    pub(super) any: bool,
+}
+
+/// Reads the values for Velero's chart in a document: a values file, also that of a chart around
+/// it, or what a HelmRelease of Flux or an Application of Argo CD holds.
+pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
+    let mut values = Values::default();
+    let text = |pointer| document.pointer(pointer).and_then(Value::as_str);
+    let (roots, own) = match text("/kind") {
+        None => (vec![FieldPath::default()], None),
+        Some("HelmRelease") => (
+            vec![FieldPath::of(&["spec", "values"])],
+            text("/spec/targetNamespace").or_else(|| text("/metadata/namespace")),
+        ),
+        Some("Application") => (
+            application(document),
+            text("/spec/destination/namespace").filter(|namespace| !namespace.is_empty()),
+        ),
+        Some(_) => return values,
+    };
+    let namespace = own.or(namespace).unwrap_or(DEFAULT_NAMESPACE);
+    for root in roots {
+        let Some(Value::Object(map)) = at(document, &root) else {
+            continue;
+        };
+        values.chart(root.clone(), map, namespace);
+        for (name, inner) in map {
+            // The chart of the chart's chart has the name or alias that its author gave it.
+            if let Value::Object(inner) = inner {
+                values.chart(root.clone().field(name.clone()), inner, namespace);
+            }
+        }
+    }
+    values
+}
+
+impl Values {
+    /// Reads `map`, the values of one chart.
+    fn chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: &str) {
+        let configuration = map.get("configuration");
+        let Some(list) = configuration.and_then(|map| map.get("backupStorageLocation")) else {
+            return;
+        };
+        let enabled = path.clone().field("backupsEnabled");
+        let path = path.field("configuration").field("backupStorageLocation");
+        let list = match list {
+            Value::Array(list) => list,
+            Value::Object(_) => {
+                let note = "this is no list, so charts since 5.0 make no BackupStorageLocation \
+                            of it; it was not judged";
+                self.note(path, note);
+                return;
+            }
+            _ => return,
+        };
+        if map.get("backupsEnabled") == Some(&Value::Bool(false)) {
+            let note = "the chart makes no BackupStorageLocation while this is false";
+            self.note(enabled, note);
+            return;
+        }
+        for (index, entry) in list.iter().enumerate() {
+            if let Value::Object(entry) = entry {
+                self.entry(path.clone().index(index), entry, namespace);
+            }
+        }
+    }
+
+    fn entry(&mut self, path: FieldPath, entry: &Map<String, Value>, namespace: &str) {
+        self.any = true;
+        for name in ["caCertRef", "objectStorage"] {
+            if entry.contains_key(name) {
+                let note = "the chart knows no such value and drops it; name the CA in \
+                            annotations: `velero-trust.io/ca-secret: <secret>/<key>`";
+                self.note(path.clone().field(name), note);
+            }
+        }
+        let name = entry.get("name").and_then(Value::as_str);
+        let name = name.filter(|name| !name.is_empty()).unwrap_or("default");
+        self.entries.push(Entry {
+            path,
+            key: Key::new(namespace, name),
+            object: object(name, namespace, entry),
+        });
+    }
+
+    fn note(&mut self, path: FieldPath, note: &str) {
+        self.any = true;
+        self.notes.push((path, note.to_owned()));
+    }
+}
+
+/// The object that the chart makes of an element. What the chart would write as it stands keeps a
+/// wrong type, so that it is seen.
+fn object(name: &str, namespace: &str, entry: &Map<String, Value>) -> Value {
+    let copied = |fields: &[&str]| -> Map<String, Value> {
+        let set = fields
+            .iter()
+            .filter_map(|field| entry.get_key_value(*field))
+            .filter(|(_, value)| !is_empty(value));
+        set.map(|(field, value)| (field.clone(), value.clone()))
+            .collect()
+    };
+    let mut storage = copied(&["caCert"]);
+    storage.extend(quoted(Some(&Value::Object(copied(&["bucket", "prefix"])))));
+    let mut spec = copied(&["provider", "accessMode", "default", "validationFrequency"]);
+    spec.insert("objectStorage".to_owned(), Value::Object(storage));
+    for field in ["config", "credential"] {
+        if let Some(map) = entry.get(field).filter(|value| !is_empty(value)) {
+            let map = match map {
+                Value::Object(_) => Value::Object(quoted(Some(map))),
+                other => other.clone(),
+            };
+            spec.insert(field.to_owned(), map);
+        }
+    }
+    json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "BackupStorageLocation",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "annotations": quoted(entry.get("annotations")),
+        },
+        "spec": spec,
+    })
+}
+
+/// Whether `with` of a template passes over the value.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}
+
+/// The pairs of a map whose values the chart makes texts with `quote`.
+fn quoted(map: Option<&Value>) -> Map<String, Value> {
+    let pairs = map.and_then(Value::as_object).into_iter().flatten();
+    let quoted = pairs.filter_map(|(key, value)| {
+        let value = match value {
+            Value::Null => return None,
+            Value::String(_) | Value::Array(_) | Value::Object(_) => value.clone(),
+            Value::Bool(_) | Value::Number(_) => Value::String(shown(&value.to_string())),
+        };
+        Some((key.clone(), value))
+    });
+    quoted.collect()
+}
+
+/// Where an Application has values: of its one source, or of each of its sources.
+fn application(document: &Value) -> Vec<FieldPath> {
+    let spec = FieldPath::of(&["spec"]);
+    let sources = document.pointer("/spec/sources").and_then(Value::as_array);
+    let many =
+        (0..sources.map_or(0, Vec::len)).map(|index| spec.clone().field("sources").index(index));
+    std::iter::once(spec.clone().field("source"))
+        .chain(many)
+        .map(|source| source.field("helm").field("valuesObject"))
+        .collect()
+}
+
+fn at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
+    use crate::decision::Segment;
+    path.segments()
+        .iter()
+        .try_fold(document, |value, segment| match segment {
+            Segment::Field(name) => value.get(name.as_ref()),
+            Segment::Key(name) => value.get(name),
+            Segment::Index(index) => value.get(index),
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The files that a person names: which they are, and their text.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Most bytes of one file: far more than any manifest, and less than what a pipe without end gives.
+const LARGEST: u64 = 64 << 20;
+
+/// A file or folder that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {error}", path.display())]
+pub struct Unread {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// The YAML and JSON files at or below `paths`, sorted, hidden ones left out. What is named itself
+/// is taken whatever it is called.
+pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
+    paths.iter().flat_map(|path| at_or_below(path)).collect()
+}
+
+/// The text of a file.
+pub fn text(path: &Path) -> Result<String, Unread> {
+    let read = std::fs::File::open(path).and_then(limited);
+    read.map_err(|error| unread(path, error))
+}
+
+/// All text of a stream.
+pub fn limited(stream: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    let read = stream.take(LARGEST + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read > LARGEST) {
+        let message = format!("it has more than {} MiB", LARGEST >> 20);
+        return Err(io::Error::other(message));
+    }
+    Ok(text)
+}
+
+fn unread(path: &Path, error: io::Error) -> Unread {
+    let path = path.to_owned();
+    Unread { path, error }
+}
+
+fn at_or_below(path: &Path) -> Vec<Result<PathBuf, Unread>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => match entries(path) {
+            Ok(entries) => files(&entries),
+            Err(error) => vec![Err(unread(path, error))],
+        },
+        Ok(_) => vec![Ok(path.to_owned())],
+        Err(error) => vec![Err(unread(path, error))],
+    }
+}
+
+/// What is in `folder` and worth a look, sorted.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?.path();
+        let hidden = entry
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let yaml = entry
+            .extension()
+            .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
+        // A link to a folder may lead in a circle; what is no file, such as a pipe, may never
+        // end. Links to files are how kubelet lays out volumes.
+        let is_link = std::fs::symlink_metadata(&entry)?.is_symlink();
+        if !hidden && (yaml && entry.is_file() || entry.is_dir() && !is_link) {
+            entries.push(entry);
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}

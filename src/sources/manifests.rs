@@ -1,0 +1,237 @@
+//! Manifests as they stand in a repository, for lint: many files that are each somebody's, with the
+//! same object in several of them, and with much that is no manifest.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::helm_values;
+use super::input::{self, Unread};
+use super::object::{self, DEFAULT_NAMESPACE, Object};
+use super::yaml::{Document, NotYaml, documents};
+use crate::decision::{Fact, Key};
+
+mod beside;
+mod located;
+
+pub use beside::Beside;
+pub use located::Located;
+
+/// The path that stands for the standard input.
+pub const STDIN: &str = "-";
+
+/// What findings in the standard input are said to be in.
+const STDIN_NAME: &str = "stdin";
+
+/// Words of what lint is about; a file with none of them need not be readable.
+const OF_INTEREST: [&str; 3] = ["BackupStorageLocation", "backupStorageLocation", "Secret"];
+
+/// All that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    /// The BackupStorageLocations.
+    pub locations: Vec<Located>,
+    /// What to know of single files.
+    pub notes: Vec<Remark>,
+    /// What could not be read.
+    pub troubles: Vec<Remark>,
+    /// How many files were read.
+    pub files: usize,
+    /// How many documents are of kinds that lint does not look at.
+    pub left_out: usize,
+    /// How many documents are templates without a BackupStorageLocation in them.
+    pub templates: usize,
+    secrets: BTreeMap<Key, Vec<Stored>>,
+}
+
+/// A Secret and where it stands.
+#[derive(Clone, Debug)]
+struct Stored {
+    file: PathBuf,
+    document: Arc<Document>,
+    fact: Fact,
+}
+
+/// Something about a place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1, if it is about one.
+    pub line: Option<u64>,
+    /// What there is to say. Never a Secret's content.
+    pub message: String,
+}
+
+impl Manifests {
+    /// Reads the files at or below `paths`, of which [`STDIN`] is `stdin`. Objects that name no
+    /// namespace are in `namespace`. What cannot be read stops nothing.
+    pub fn read(paths: &[PathBuf], mut stdin: impl Read, namespace: Option<&str>) -> Self {
+        let mut manifests = Self::default();
+        for path in paths {
+            if path.as_os_str() == STDIN {
+                let name = Path::new(STDIN_NAME);
+                match input::limited(&mut stdin) {
+                    Ok(text) if text.trim().is_empty() => {
+                        let message = "is empty: did the command before it fail?";
+                        manifests.troubles.push(remark(name, None, message));
+                    }
+                    Ok(text) => manifests.add(name, &text, namespace, true),
+                    Err(error) => manifests.unread(&Unread {
+                        path: name.to_owned(),
+                        error,
+                    }),
+                }
+                continue;
+            }
+            for file in input::files(std::slice::from_ref(path)) {
+                let text = file.and_then(|file| Ok((input::text(&file)?, file)));
+                match text {
+                    Ok((text, file)) => manifests.add(&file, &text, namespace, file == *path),
+                    Err(unread) => manifests.unread(&unread),
+                }
+            }
+        }
+        manifests
+    }
+
+    /// Adds what is in `text`, the content of `file`, which somebody named if `is_named`.
+    fn add(&mut self, file: &Path, text: &str, namespace: Option<&str>, is_named: bool) {
+        self.files += 1;
+        let is_ours = is_named || OF_INTEREST.iter().any(|word| text.contains(word));
+        for document in documents(text) {
+            match document {
+                Ok(document) => {
+                    for document in document.flatten() {
+                        self.add_document(file, document, namespace);
+                    }
+                }
+                Err(NotYaml { is_template, .. }) if is_template && !mentions_location(text) => {
+                    self.templates += 1;
+                }
+                Err(error) => {
+                    let remark = remark(file, Some(error.line), error.message);
+                    if error.is_template || !is_ours {
+                        self.notes.push(remark);
+                    } else {
+                        self.troubles.push(remark);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_document(&mut self, file: &Path, document: Document, namespace: Option<&str>) {
+        let json = document.to_json();
+        let line = document.first_line();
+        let own = namespace.unwrap_or(DEFAULT_NAMESPACE);
+        match object::read(&json, own) {
+            Ok(Object::Secret(key, secret)) => {
+                self.secret(key, file, document, Fact::Secret(Arc::new(secret)));
+            }
+            Ok(Object::Sealed(sealed)) => {
+                for (key, sealed) in sealed {
+                    let fact = Fact::Sealed(Arc::new(sealed));
+                    self.secret(key, file, document.clone(), fact);
+                }
+            }
+            Ok(Object::Location(key)) => {
+                self.location(Located::manifest(file, key, document));
+            }
+            Ok(Object::None | Object::Foreign(..)) => {
+                let values = helm_values::read(&json, namespace);
+                if !values.any {
+                    self.leave_out(file, line, &json);
+                }
+                for (path, message) in values.notes {
+                    let line = document.line_of(&path);
+                    let message = format!("{path}: {message}");
+                    self.notes.push(remark(file, Some(line), message));
+                }
+                for entry in values.entries {
+                    self.location(Located::values(file, entry, document.clone()));
+                }
+            }
+            Ok(Object::Backup(..) | Object::ConfigMap(..)) => {}
+            Err(message) => self.troubles.push(remark(file, Some(line), message)),
+        }
+    }
+
+    fn secret(&mut self, key: Key, file: &Path, document: Document, fact: Fact) {
+        self.secrets.entry(key).or_default().push(Stored {
+            file: file.to_owned(),
+            document: Arc::new(document),
+            fact,
+        });
+    }
+
+    fn location(&mut self, location: Located) {
+        let twice = self
+            .locations
+            .iter()
+            .find(|other| other.key == location.key && other.file == location.file);
+        if let Some(first) = twice {
+            let message = format!(
+                "BackupStorageLocation {} stands in line {} too; a cluster keeps the last one",
+                location.key,
+                first.first_line()
+            );
+            let line = Some(location.first_line());
+            self.notes.push(remark(&location.file, line, message));
+        }
+        if location.is_template() {
+            let message = format!(
+                "BackupStorageLocation {} is a template and was not judged; render it first",
+                location.key
+            );
+            let line = Some(location.first_line());
+            self.notes.push(remark(&location.file, line, message));
+        } else {
+            self.locations.push(location);
+        }
+    }
+
+    fn leave_out(&mut self, file: &Path, line: u64, json: &serde_json::Value) {
+        let name = file.file_name().and_then(|name| name.to_str());
+        let is_kustomization = json.get("kind").is_some_and(|kind| kind == "Kustomization")
+            || matches!(name, Some("kustomization.yaml" | "kustomization.yml"));
+        let is_flux = json
+            .get("apiVersion")
+            .and_then(|api| api.as_str())
+            .is_some_and(|api| api.starts_with("kustomize.toolkit.fluxcd.io"));
+        if is_kustomization && !is_flux {
+            let message = "a kustomization's namespace, patches and generators are not applied; \
+                           lint what it makes: `kustomize build DIR | velero-trust lint -`";
+            self.notes.push(remark(file, Some(line), message));
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn unread(&mut self, Unread { path, error }: &Unread) {
+        let message = format!("cannot be read: {error}");
+        self.troubles.push(remark(path, None, message));
+    }
+
+    /// The objects as `file` sees them.
+    pub const fn beside<'m>(&'m self, file: &'m Path) -> Beside<'m> {
+        let manifests = self;
+        Beside { manifests, file }
+    }
+}
+
+fn mentions_location(text: &str) -> bool {
+    text.contains("BackupStorageLocation")
+}
+
+fn remark(file: &Path, line: Option<u64>, message: impl Into<String>) -> Remark {
+    Remark {
+        file: file.to_owned(),
+        line,
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! One document as the Kubernetes object that it is.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::sealed;
+use crate::decision::{Backup, Key, Sealed, Secret};
+use crate::names;
+use crate::velero::backup;
+use crate::velero::naming::is_key;
+
+/// The namespace of an object that names none, as kubectl has it.
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
+
+/// Longest key of a Secret that a message repeats: less than a line of PEM.
+const LONGEST_NAME: usize = 40;
+
+/// What a document is.
+#[derive(Debug)]
+pub(super) enum Object {
+    /// A Backup, and the Schedule that it is of.
+    Backup(Key, Backup, Option<String>),
+    /// A ConfigMap, and whether it is the bundle of a namespace that is held.
+    ConfigMap(Key, bool),
+    /// A BackupStorageLocation.
+    Location(Key),
+    /// A Secret.
+    Secret(Key, Secret),
+    /// Secrets that will be there, and cannot be read here.
+    Sealed(Vec<(Key, Sealed)>),
+    /// An object of another kind: its `apiVersion` and `kind`.
+    Foreign(String, String),
+    /// No object: values of a chart, a patch, another tool's settings.
+    None,
+}
+
+/// Reads a document as an object, in `namespace` if it names none. The error says what is wrong
+/// with it, without its content.
+pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, String> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let (Some(api), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
+        return Ok(Object::None);
+    };
+    let namespace = text("/metadata/namespace").unwrap_or(namespace);
+    let name = text("/metadata/name").unwrap_or_default();
+    let key = Key::new(namespace, name);
+    let read: fn(Key, &Value) -> Result<Object, String> = match (api, kind) {
+        ("v1", "ConfigMap") => |key, object| {
+            let annotations = object.pointer("/metadata/annotations");
+            let held = annotations.is_some_and(|all| all.get(names::bundle::HOLD).is_some());
+            Ok(Object::ConfigMap(key, held))
+        },
+        ("v1", "Secret") => |key, object| match sealed::secret(object) {
+            Some(sealed) => Ok(Object::Sealed(vec![(key, sealed)])),
+            None => Ok(Object::Secret(key, secret(object)?)),
+        },
+        ("velero.io/v1", "Backup") => |key, object| {
+            let (backup, schedule) = backup::read(object);
+            Ok(Object::Backup(key, backup, schedule))
+        },
+        ("velero.io/v1", "BackupStorageLocation") => |key, _| Ok(Object::Location(key)),
+        _ => {
+            let sealed = sealed::made_by(api, kind, &key, object);
+            return Ok(sealed.map_or_else(
+                || Object::Foreign(api.to_owned(), kind.to_owned()),
+                Object::Sealed,
+            ));
+        }
+    };
+    if name.is_empty() {
+        return Err(format!("the {kind} has no metadata.name"));
+    }
+    read(key, object)
+}
+
+/// The data of a Secret: `data` in base64, and `stringData` which wins, as in the API server.
+fn secret(object: &Value) -> Result<Secret, String> {
+    let mut secret = Secret::default();
+    for (key, value) in sealed::pairs(object, "data") {
+        let text = value
+            .as_str()
+            .ok_or_else(|| format!("{} is not a text", field("data", key)))?;
+        // The API server ignores line breaks in base64; YAML folds long values into lines.
+        let compact: String = text.split_ascii_whitespace().collect();
+        let bytes = STANDARD
+            .decode(compact)
+            .map_err(|_| format!("{} is not base64", field("data", key)))?;
+        secret.data.insert(key.clone(), bytes);
+    }
+    for (key, value) in sealed::pairs(object, "stringData") {
+        let text = value
+            .as_str()
+            .ok_or_else(|| format!("{} is not a text", field("stringData", key)))?;
+        secret.data.insert(key.clone(), text.as_bytes().to_vec());
+    }
+    Ok(secret)
+}
+
+/// The name of a value in a Secret; not of one that is no name, and may be a line of a private key
+/// that is badly indented.
+fn field(map: &str, key: &str) -> String {
+    if key.len() <= LONGEST_NAME && is_key(key) {
+        format!("{map}.{key}")
+    } else {
+        format!("a value in {map}")
+    }
+}
