@@ -269,5 +269,9 @@ fn help_teaches() {
     for word in ["--objects", "VELERO_TRUST_RESTORES", "[default: enforce]"] {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
+    let ran = run(folder.path(), &["lint", "--help"]);
+    for word in ["kustomize build", "--fix-hint", "sarif", "Exit codes"] {
+        assert!(ran.out.contains(word), "{word}: {}", ran.out);
+    }
     assert_eq!(run(folder.path(), &["serve", "--no-such"]).code, 2);
 }

@@ -18,14 +18,19 @@ mod output;
 use outcome::Outcome;
 use output::Format;
 
-/// Every BackupStorageLocation in the files is judged as the webhook would judge it on creation,
-/// with the Secrets that stand beside it: as a manifest, as an element of the values of Velero's
-/// Helm chart, or in what `helm template` and `kustomize build` print. One line per finding:
-/// `file:line: severity: what is wrong; what to do [rule]`.
-///
-/// What is no manifest and no such values is left out. Ends with 0 when nothing denies, 1 with
-/// findings that deny, 2 when something could not be read.
+const HELP: &str = "\
+Every BackupStorageLocation is judged as the webhook would judge it on creation, with the Secrets
+that stand beside it: as a manifest, as an element of `configuration.backupStorageLocation` in the
+values of Velero's Helm chart, or in what other programs print:
+  kustomize build DIR | velero-trust lint -
+  helm template NAME CHART | velero-trust lint -
+What is neither is left out.
+
+Exit codes: 0 nothing denies, 1 findings that deny, 2 something could not be read.";
+
+/// The rules for BackupStorageLocations over manifests, with the Secrets that stand beside them.
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(super) struct Lint {
     /// Files and folders with YAML or JSON manifests; `-` is the standard input
     #[arg(required = true, value_name = "PATH")]
