@@ -2,12 +2,13 @@
 //!
 //! Every replica can run them, and one at a time does ([`leader`]). For each Velero namespace
 //! ([`namespaces`]) the [`keeper`] makes the bundle from what the [`survey`] of its locations
-//! finds; what is found out is gathered on a [`board`] for `velero-trust status`.
+//! finds; what is found out is gathered on a [`board`] for `velero-trust status`. The [`coverage`]
+//! audit looks at its Pods.
 
 mod board;
 mod clock;
 mod complaints;
-pub mod coverage;
+mod coverage;
 mod endpoints;
 mod keeper;
 pub mod leader;

@@ -1,19 +1,14 @@
 //! The coverage audit, `velero-trust status` and `velero-trust rollout`, over the Pods that the real
 //! controllers make of what `velero install` writes.
 
-use crate::bundle::{BUNDLE, location_with};
+use crate::bundle::{holds, location_with};
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tokio::task::JoinHandle;
-use velero_trust::controllers::coverage;
-use velero_trust::kubernetes::events::Events;
-use velero_trust::telemetry::Metrics;
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installation, Installer};
@@ -25,11 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer ago than any certificate was added.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
-/// When the Pods begin that are not stale: after whatever this trial adds.
-fn later() -> String {
-    (Timestamp::now() + SignedDuration::from_hours(1)).to_string()
-}
-
 pub(crate) fn trials() -> Vec<Trial> {
     vec![alone("coverage::of_a_velero_that_was_there_before", story)]
 }
@@ -38,9 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 struct Trialled {
     cluster: Cluster,
     command: Cli,
-    metrics: Arc<Metrics>,
-    audit: JoinHandle<()>,
-    _installation: Installation,
+    installation: Installation,
 }
 
 fn story() -> Result<()> {
@@ -51,8 +39,10 @@ fn story() -> Result<()> {
     stale(&trial).context("stale")?;
     conflicting(&trial).context("conflicting")?;
     opted_out(&trial).context("opted out")?;
-    trial.audit.abort();
-    trial.pods_are(&[])
+    // The namespace's series go with it.
+    let gone = ["delete", "namespace", VELERO_NAMESPACE, "--wait=false"];
+    trial.cluster.kubectl().ok(&gone)?;
+    trial.pods_are(&[]).context("when its namespace is gone")
 }
 
 impl Trialled {
@@ -69,36 +59,23 @@ impl Trialled {
         let own = Authority::new("own")?.pem();
         let location = location_with(VELERO_NAMESPACE, "default", &own);
         cluster.kubectl().apply(&location.to_string())?;
-
-        // With the rights of velero-trust, which so are shown to suffice.
-        let access = cluster.service_account(installer::NAMESPACE, installer::NAMESPACE)?;
-        let metrics = Arc::new(Metrics::default());
-        let audited = Arc::clone(&metrics);
-        let audit = cluster.block_on(async {
-            let client = access.client().await?;
-            let events = Events::new(client.clone(), "trial");
-            let namespace = VELERO_NAMESPACE.to_owned();
-            anyhow::Ok(tokio::spawn(coverage::run(
-                client, namespace, audited, events,
-            )))
-        })?;
         Ok(Self {
             command: Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?,
             cluster,
-            metrics,
-            audit,
-            _installation: installation,
+            installation,
         })
     }
 
-    /// Waits until the metric shows exactly these Pods; a state that is not named has none.
+    /// Waits until the metric shows exactly these Pods; a state that is not named has none, and
+    /// without any there is no series.
     fn pods_are(&self, wanted: &[(&str, usize)]) -> Result<()> {
         wait::poll(&format!("the metric to be {wanted:?}"), PATIENCE, || {
-            let text = self.metrics.text()?;
+            let text = self.installation.webhook.metrics()?;
             let lines = text
                 .lines()
                 .filter(|line| line.starts_with("velero_trust_pods{"));
-            let lines: Vec<_> = lines.filter(|line| !line.ends_with(" 0")).collect();
+            let empty = |line: &&str| wanted.is_empty() || !line.ends_with(" 0");
+            let lines: Vec<_> = lines.filter(empty).collect();
             let wanted = wanted.iter().map(|(state, count)| {
                 format!(r#"velero_trust_pods{{namespace="velero",state="{state}"}} {count}"#)
             });
@@ -200,52 +177,53 @@ fn refused_while_at_work(trial: &Trialled) -> Result<()> {
 }
 
 fn restarted(trial: &Trialled) -> Result<()> {
-    thread::scope(|scope| {
-        let rollout = scope.spawn(|| {
-            let arguments = ["rollout", "--apply", "--wait"];
-            trial.ran(&arguments, 0, &["# done: ", "daemonset/node-agent"])
-        });
-        wait::poll("the rollout to end", 2 * PATIENCE, || {
-            run_pods(trial.cluster.kubectl(), &later())?;
-            ensure!(rollout.is_finished(), "it still waits");
-            Ok(())
-        })?;
-        rollout.join().ok().context("its thread panicked")??;
-        anyhow::Ok(())
-    })?;
+    roll_out(trial)?;
     trial.pods_are(&[("current", 2)])?;
     trial.described(&["deployment", "velero"], "CABundleCurrent")?;
     trial.ran(&["rollout"], 0, &["# velero: nothing to restart"])?;
-    trial.ran(&["status"], 1, &["2/2"])?;
+    let healthy = ["2/2", "LEADER   ", "renewed", "Nothing needs a person."];
+    trial.ran(&["status"], 0, &healthy)?;
     let pods = trial.status()?["namespaces"][0]["pods"].clone();
     ensure!(pods["current"] == 2, "{pods}");
     Ok(())
 }
 
 fn stale(trial: &Trialled) -> Result<()> {
-    let added = json!({"velero-trust.io/last-added": Timestamp::now().to_string()});
-    let patch = json!({"metadata": {"annotations": added}}).to_string();
-    trial.kubectl(&["patch", "configmap", BUNDLE, "--type=merge", "-p", &patch])?;
-    let label = ["get", "pods", "-l", "deploy=velero", "-o", "name"];
-    let server = trial.kubectl(&label)?;
-    began(trial.cluster.kubectl(), server.trim(), LONG_AGO)?;
-    trial.pods_are(&[("current", 1), ("stale", 1)])?;
+    let new = Authority::new("new")?.pem();
+    let location = location_with(VELERO_NAMESPACE, "second", &new);
+    trial.cluster.kubectl().apply(&location.to_string())?;
+    holds(trial.cluster.kubectl(), VELERO_NAMESPACE, &new)?;
+    trial.pods_are(&[("stale", 2)])?;
     trial.described(&["deployment", "velero"], "CABundleStale")?;
-    trial.ran(&["status"], 1, &["stale", "1/2"])?;
-    let output = trial.ran(
-        &["rollout"],
-        1,
-        &["began before the newest certificate", "deployment/velero"],
-    )?;
-    ensure!(!output.stdout.contains("node-agent"), "{output:?}");
-    Ok(())
+    trial.ran(&["status"], 1, &["stale", "0/2", "second"])?;
+    let why = "began before the newest certificate";
+    trial.ran(&["rollout"], 1, &[why, "deployment/velero"])?;
+    roll_out(trial)?;
+    trial.pods_are(&[("current", 2)])
+}
+
+/// `rollout --apply --wait`, and what the kubelets do meanwhile.
+fn roll_out(trial: &Trialled) -> Result<()> {
+    thread::scope(|scope| {
+        let rollout = scope.spawn(|| {
+            let arguments = ["rollout", "--apply", "--wait"];
+            trial.ran(&arguments, 0, &["# done: ", "daemonset/node-agent"])
+        });
+        wait::poll("the rollout to end", 2 * PATIENCE, || {
+            run_pods(trial.cluster.kubectl(), &now())?;
+            ensure!(rollout.is_finished(), "it still waits");
+            Ok(())
+        })?;
+        rollout.join().ok().context("its thread panicked")??;
+        Ok(())
+    })
 }
 
 fn conflicting(trial: &Trialled) -> Result<()> {
     let own = ["set", "env", "deployment/velero", "AWS_CA_BUNDLE=/own.crt"];
     trial.kubectl(&own)?;
     wait::poll("only the new Pod of the server", PATIENCE, || {
-        run_pods(trial.cluster.kubectl(), &later())?;
+        run_pods(trial.cluster.kubectl(), &now())?;
         let pods = pods(trial.cluster.kubectl())?;
         ensure!(pods.len() == 2, "there are {}", pods.len());
         let pods = Value::from(pods).to_string();
@@ -267,7 +245,7 @@ fn opted_out(trial: &Trialled) -> Result<()> {
     let patch = json!({"spec": {"template": {"metadata": label}}}).to_string();
     trial.kubectl(&["patch", "daemonset", "node-agent", "-p", &patch])?;
     wait::poll("the new Pod of the node agent", PATIENCE, || {
-        run_pods(trial.cluster.kubectl(), &later())?;
+        run_pods(trial.cluster.kubectl(), &now())?;
         let pods = Value::from(pods(trial.cluster.kubectl())?).to_string();
         ensure!(
             pods.contains(r#""velero-trust.io/inject":"false""#),
@@ -280,6 +258,10 @@ fn opted_out(trial: &Trialled) -> Result<()> {
     let needs = "daemonset/node-agent needs a change of the template first, opted-out";
     trial.ran(&["rollout"], 1, &[needs])?;
     Ok(())
+}
+
+fn now() -> String {
+    Timestamp::now().to_string()
 }
 
 fn pods(kubectl: &Cli) -> Result<Vec<Value>> {

@@ -25,7 +25,7 @@ const DEBOUNCE: Duration = Duration::from_secs(1);
 /// Audits the Velero namespace `namespace`. Ends only when its task is cancelled, and then takes
 /// the namespace's series out of the metrics. One replica of velero-trust should run it: each that
 /// does writes its own Events.
-pub async fn run(client: Client, namespace: String, metrics: Arc<Metrics>, events: Events) {
+pub(super) async fn run(client: Client, namespace: String, metrics: Arc<Metrics>, events: Events) {
     let mut heard = watch::all(&client, &namespace);
     let mut gauges = PodGauges::new(metrics, &namespace);
     let mut audit = Audit::default();

@@ -46,18 +46,6 @@ impl Webhook {
         })
     }
 
-    /// What it tells Prometheus.
-    pub fn metrics(&self) -> Result<String> {
-        let address = self.ops.strip_prefix("http://").context("no address")?;
-        let mut stream = TcpStream::connect(address)?;
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    }
-
     /// Everything the server printed so far.
     pub fn log(&self) -> String {
         self.process.log()
@@ -72,6 +60,17 @@ impl Webhook {
             .filter_map(|line| serde_json::from_str(line).ok());
         let is_it = |event: &Value| event.get("message").is_some_and(|text| text == message);
         events.filter(is_it).collect()
+    }
+
+    /// The metrics, as Prometheus would get them.
+    pub fn metrics(&self) -> Result<String> {
+        let address = self.ops.strip_prefix("http://").context("no http")?;
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
