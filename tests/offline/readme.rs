@@ -1,8 +1,12 @@
-//! The rule tables of README and `docs/rules.md`, which are made from the rules and the golden cases.
+//! The rule tables of README and `docs/rules.md`, which are made from the rules and the golden cases;
+//! and that every metric is documented.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use velero_trust::admission::all_rules;
+use velero_trust::telemetry::{BundleGauges, Metrics, PodGauges};
 
 use crate::case_files;
 
@@ -27,6 +31,35 @@ fn docs_show_the_table_that_the_rules_and_the_cases_make() {
                 "{page} is not what the rules and the cases say; `make docs` writes it"
             );
         }
+    }
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let page = std::fs::read_to_string("docs/operations.md").unwrap();
+    // One with labels is shown only when it has a series.
+    let metrics = Arc::new(Metrics::default());
+    metrics.review("/validate/restores", "CREATE", "deny", &["VT101"]);
+    metrics.error(413);
+    metrics.took("/validate/restores", Duration::ZERO);
+    let mut pods = PodGauges::new(Arc::clone(&metrics), "velero");
+    pods.set([("stale", 1)]);
+    let mut bundle = BundleGauges::new(Arc::clone(&metrics), "velero");
+    bundle.set_bundle([("public", 1)].into_iter(), Some(1), true);
+    bundle.set_findings([("default", "VT001")].into());
+    let text = metrics.text().unwrap();
+    let metrics = text.lines().filter_map(|line| {
+        let name = line.strip_prefix("# TYPE ")?;
+        name.split(' ').next()
+    });
+    let metrics: Vec<_> = metrics.collect();
+    assert!(metrics.contains(&"velero_trust_pods"), "{text}");
+    for metric in metrics {
+        let entry = format!("`{metric}");
+        assert!(
+            page.contains(&entry),
+            "docs/operations.md does not say {metric}"
+        );
     }
 }
 

@@ -40,18 +40,17 @@ pub(super) struct Rollout {
     #[arg(long, env = "VELERO_TRUST_APPLY")]
     apply: bool,
 
-    /// Restart them even while a Backup or a Restore is at work, which may make it fail
-    #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING", requires = "apply")]
+    /// With --apply: restart them even while a Backup or a Restore is at work, which may make it fail
+    #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING")]
     even_while_running: bool,
 
-    /// Wait until the new Pods are available, so many seconds at the most [default: 300]
+    /// With --apply: wait until the new Pods are available, so many seconds at the most [default: 300]
     #[arg(
         long,
         value_name = "SECONDS",
         num_args = 0..=1,
         default_missing_value = "300",
-        env = "VELERO_TRUST_WAIT",
-        requires = "apply"
+        env = "VELERO_TRUST_WAIT"
     )]
     wait: Option<u64>,
 }
