@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
@@ -112,7 +112,8 @@ pub(super) async fn namespaces(
         return Ok(asked.into_iter().collect());
     }
     let mut found = BTreeSet::new();
-    for location in locations(client, None).await? {
+    let all = locations(client, None).await;
+    for location in all.context("name the namespace of Velero with --velero-namespace")? {
         found.extend(location.namespace());
     }
     let labelled = format!("{}=true", names::VELERO_NAMESPACE_LABEL);

@@ -2,6 +2,7 @@
 //! controllers make of what `velero install` writes.
 
 use crate::bundle::{holds, location_with};
+use crate::fresh::{NAMESPACE, Servers};
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
@@ -21,7 +22,44 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![alone("coverage::of_a_velero_that_was_there_before", story)]
+    vec![
+        alone("coverage::of_a_velero_that_was_there_before", story),
+        alone("coverage::says_once_what_it_may_not_watch", refused),
+    ]
+}
+
+/// Without rights to Pods and workloads the rest works, and no number is shown that nobody counted.
+fn refused() -> Result<()> {
+    let servers = Servers::start()?;
+    let kubectl = &servers.kubectl;
+    let mut role = kubectl.get(&["clusterrole", installer::NAMESPACE])?;
+    let rules = role["rules"].as_array_mut().context("no rules")?;
+    let before = rules.len();
+    rules.retain(|rule| {
+        rule["resources"] != json!(["pods"]) && rule["apiGroups"] != json!(["apps"])
+    });
+    ensure!(rules.len() + 2 == before, "other rules: {role}");
+    kubectl.apply(&role.to_string())?;
+    let own = Authority::new("own")?.pem();
+    kubectl.apply(&location_with(NAMESPACE, "default", &own).to_string())?;
+    let replica = servers.replica(&[])?;
+    holds(kubectl, NAMESPACE, &own).with_context(|| replica.log())?;
+    for what in ["Pods", "Deployments", "DaemonSets"] {
+        let message = format!("cannot watch {what} for the audit");
+        wait::poll(&message, PATIENCE, || {
+            let said = replica.events(&message);
+            ensure!(said.len() == 1, "it is said {} times", said.len());
+            ensure!(
+                said[0]["error"].to_string().contains("is forbidden"),
+                "{said:?}"
+            );
+            Ok(())
+        })?;
+    }
+    let metrics = replica.metrics()?;
+    ensure!(metrics.contains("velero_trust_held{"), "{metrics}");
+    ensure!(!metrics.contains("velero_trust_pods{"), "{metrics}");
+    Ok(())
 }
 
 /// A cluster in which Velero was installed before velero-trust.

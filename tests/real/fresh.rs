@@ -13,7 +13,7 @@ use velero_trust_testing::pki::Authority;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{installer, scratch, velero, wait};
 
-const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -24,14 +24,14 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// An API server that asks no webhook, so that broken locations can be made, and the rights of
 /// velero-trust in it.
-struct Servers {
-    kubectl: Cli,
+pub(crate) struct Servers {
+    pub(crate) kubectl: Cli,
     folder: TempDir,
     _server: ApiServer,
 }
 
 impl Servers {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let server = ApiServer::start()?;
         let kubectl = server.kubectl()?;
         velero::apply_crds(&kubectl)?;
@@ -51,7 +51,7 @@ impl Servers {
     }
 
     /// A replica; it ends when it is dropped.
-    fn replica(&self, more: &[&str]) -> Result<Webhook> {
+    pub(crate) fn replica(&self, more: &[&str]) -> Result<Webhook> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let arguments = [
             "serve",
