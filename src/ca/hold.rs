@@ -23,9 +23,11 @@ pub enum Verdict {
 /// says that it works. `verdicts` has one entry for each endpoint that Velero verifies with the
 /// AWS SDK: without any, nothing can break.
 ///
-/// A hold ends only when the bundle verifies the endpoint: while a store is down Velero calls the
-/// location unavailable, and that does not mean that the bundle would do.
-pub fn next(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Option<Hold> {
+/// What works at first sight worked without us, so that it is held even when nothing can be seen.
+/// What begins to work later does so with what its Pods were given. A hold ends only when the
+/// bundle verifies the endpoint: while a store is down Velero calls the location unavailable, and
+/// that does not mean that the bundle would do.
+pub fn next(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Hold {
     let untrusted = verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Untrusted(why) => Some(why),
         _ => None,
@@ -36,12 +38,9 @@ pub fn next(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> 
     });
     let is_held = matches!(before, Some(Hold::Held(_)));
     match (untrusted, unknown) {
-        (None, None) => Some(Hold::Released),
-        (Some(why), _) if is_available || is_held => Some(Hold::Held(why.clone())),
-        (None, Some(why)) if is_held || before.is_none() && is_available => {
-            Some(Hold::Held(why.clone()))
-        }
-        _ => before.cloned(),
+        (Some(why), _) if is_available || is_held => Hold::Held(why.clone()),
+        (None, Some(why)) if is_held || before.is_none() && is_available => Hold::Held(why.clone()),
+        _ => Hold::Released,
     }
 }
 
@@ -65,37 +64,31 @@ mod tests {
     #[test]
     fn what_works_without_us_is_held_until_the_bundle_verifies_it() {
         // At first sight.
-        assert_eq!(next(None, true, &[untrusted()]), Some(held("u")));
-        assert_eq!(next(None, true, &[unknown()]), Some(held("?")));
-        assert_eq!(next(None, true, &[Trusted, untrusted()]), Some(held("u")));
+        assert_eq!(next(None, true, &[untrusted()]), held("u"));
+        assert_eq!(next(None, true, &[unknown()]), held("?"));
+        assert_eq!(next(None, true, &[Trusted, untrusted()]), held("u"));
         // It stays so while the store is down, and when the probe can tell nothing.
         let hold = held("old");
-        assert_eq!(next(Some(&hold), false, &[untrusted()]), Some(held("u")));
-        assert_eq!(next(Some(&hold), false, &[unknown()]), Some(held("?")));
-        assert_eq!(next(Some(&hold), true, &[unknown()]), Some(held("?")));
+        assert_eq!(next(Some(&hold), false, &[untrusted()]), held("u"));
+        assert_eq!(next(Some(&hold), false, &[unknown()]), held("?"));
+        assert_eq!(next(Some(&hold), true, &[unknown()]), held("?"));
         // The CA was named; or the endpoint is one no more.
-        assert_eq!(next(Some(&hold), true, &[Trusted]), Some(Hold::Released));
-        assert_eq!(next(Some(&hold), false, &[]), Some(Hold::Released));
+        assert_eq!(next(Some(&hold), true, &[Trusted]), Hold::Released);
+        assert_eq!(next(Some(&hold), false, &[]), Hold::Released);
     }
 
     #[test]
     fn what_does_not_work_without_us_is_not_held() {
-        assert_eq!(next(None, false, &[untrusted()]), None);
-        assert_eq!(next(None, false, &[unknown()]), None);
-        assert_eq!(next(None, true, &[Trusted]), Some(Hold::Released));
+        assert_eq!(next(None, false, &[untrusted()]), Hold::Released);
+        assert_eq!(next(None, false, &[unknown()]), Hold::Released);
+        assert_eq!(next(None, true, &[Trusted]), Hold::Released);
     }
 
     #[test]
     fn what_was_released_is_held_again_only_when_it_is_certain() {
         let released = Hold::Released;
-        assert_eq!(
-            next(Some(&released), true, &[unknown()]),
-            Some(Hold::Released)
-        );
-        assert_eq!(next(Some(&released), true, &[untrusted()]), Some(held("u")));
-        assert_eq!(
-            next(Some(&released), false, &[untrusted()]),
-            Some(Hold::Released)
-        );
+        assert_eq!(next(Some(&released), true, &[unknown()]), Hold::Released);
+        assert_eq!(next(Some(&released), true, &[untrusted()]), held("u"));
+        assert_eq!(next(Some(&released), false, &[untrusted()]), Hold::Released);
     }
 }

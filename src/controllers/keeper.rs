@@ -75,11 +75,12 @@ impl Keeper {
             let now = locations.borrow_and_update().clone();
             self.base.mark_unchanged();
             self.verdicts.mark_unchanged();
-            let Made { wrote, again } = self.maker.make(&now).await;
+            let Made { wrote, again, turn } = self.maker.make(&now).await;
             if wrote && because == Because::Bundle {
                 self.pace.restored(Instant::now());
             }
-            let wait = if again { pause } else { WITHOUT_NEWS };
+            let quiet = turn.unwrap_or(WITHOUT_NEWS).min(WITHOUT_NEWS);
+            let wait = if again { pause.min(quiet) } else { quiet };
             pause = if again {
                 (pause * 2).min(RETRY.1)
             } else {

@@ -45,6 +45,8 @@ pub(super) struct Maker {
     memory: Memory,
     verdicts: watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>,
     published: Arc<Published>,
+    /// When a certificate that somebody names next begins or ends to be valid, seconds since 1970.
+    turn: Option<i64>,
     /// The ConfigMap's version when it was last read or written.
     version: Option<String>,
     complaints: Complaints,
@@ -58,6 +60,8 @@ pub(super) struct Made {
     pub(super) wrote: bool,
     /// Something is wrong that may pass: it should be made again.
     pub(super) again: bool,
+    /// After so long a certificate that somebody names begins or ends to be valid.
+    pub(super) turn: Option<Duration>,
 }
 
 impl Maker {
@@ -74,6 +78,7 @@ impl Maker {
             maps: Api::namespaced(client.clone(), namespace),
             store: Store::new(client.clone(), own, namespace),
             memory: Memory::default(),
+            turn: None,
             version: None,
             complaints: Complaints::new(namespace.to_owned()),
             namespace: namespace.to_owned(),
@@ -109,7 +114,13 @@ impl Maker {
         let again = raced || wrong.iter().any(Complaint::may_pass);
         self.complaints.say(wrong);
         self.teller.complain(self.complaints.said()).await;
-        Made { wrote, again }
+        let turn = self.turn.map(|turn| turn.saturating_sub(now()));
+        let turn = turn.and_then(|seconds| u64::try_from(seconds).ok());
+        Made {
+            wrote,
+            again,
+            turn: turn.map(Duration::from_secs),
+        }
     }
 
     /// Whether it wrote. Without a complaint it failed because another writer was faster.
@@ -128,6 +139,10 @@ impl Maker {
         let source = &*self.controllers.source;
         let surveyed = survey(&self.namespace, locations, source, context).await;
         let shares = shares(&surveyed, &base, wrong);
+        let named = shares.values().flat_map(|share| &share.certificates);
+        // A certificate is still valid in its last second.
+        let turns = named.flat_map(|one| [one.not_before, one.not_after.saturating_add(1)]);
+        self.turn = turns.filter(|turn| *turn > now).min();
         let retention = self.controllers.settings.retention.as_secs();
         self.memory
             .learn(&shares, now, i64::try_from(retention).unwrap_or(i64::MAX));
@@ -206,7 +221,7 @@ impl Maker {
                 Some(all) => all.get(name).map_or(&not_yet[..], Vec::as_slice),
             };
             let next = hold::next(before, location.is_available, found);
-            holds.extend(next.map(|hold| (name.clone(), hold)));
+            holds.insert(name.clone(), next);
         }
         self.memory.holds = holds;
     }

@@ -13,6 +13,7 @@
     reason = "what a JSON value does not have is null, and a test may panic"
 )]
 
+mod after;
 mod bundle;
 mod consumers;
 mod coverage;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         // The longest first, so that the last minute has work for both threads.
         story::trials(),
         consumers::trials(&shared),
+        after::trials(&shared),
         bundle::trials(&shared),
         coverage::trials(),
         fresh::trials(),

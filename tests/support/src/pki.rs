@@ -5,6 +5,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+use std::time::{Duration, SystemTime};
 
 /// A private certificate authority.
 #[derive(Debug)]
@@ -32,6 +33,17 @@ impl Authority {
         let mut params = params(name, years, Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
+        })
+    }
+
+    /// An authority that expires in a moment.
+    pub fn for_seconds(name: &str, seconds: u64) -> Result<Self> {
+        let mut params = params(name, VALID, Vec::new())?;
+        params.not_after = (SystemTime::now() + Duration::from_secs(seconds)).into();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         Ok(Self {
             issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
         })
