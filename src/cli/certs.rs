@@ -1,7 +1,7 @@
 //! `velero-trust certs`: a CA and a serving certificate.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::install::{self, Install};
-use super::{exit, install_crypto_provider, runtime};
+use super::{exit, file, install_crypto_provider, runtime};
 use crate::kubernetes::client::Clients;
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
@@ -102,31 +102,11 @@ impl Certs {
         let mut out = std::io::stdout().lock();
         for (name, text) in files {
             let path = self.dir.join(name);
-            write_private(&path, text.as_bytes())
+            file::write(&path, text.as_bytes(), 0o600)
                 .with_context(|| format!("cannot write {}", path.display()))?;
             writeln!(out, "wrote {}", path.display())?;
         }
         writeln!(out, "caBundle: {}", STANDARD.encode(&issued.ca))?;
         Ok(())
     }
-}
-
-/// Writes a file that only its owner can read, whole or not at all: a server may be reading it.
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let part = path.with_extension("part");
-    // A left-over part may have other permissions; `mode` counts for new files only.
-    match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)
 }

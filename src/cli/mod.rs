@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 
 mod activation;
 mod certs;
+mod client_ca;
+mod file;
 mod install;
 mod lint;
 mod live;
@@ -43,6 +45,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Make a CA and a serving certificate, for local work or for a cluster
     Certs(certs::Certs),
+    /// Write the CA that the velero command needs on your own machine
+    ClientCa(client_ca::ClientCa),
     /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
     /// Show what Velero's Pods trust, and what needs a person
@@ -57,6 +61,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Certs(certs) => certs.run(),
+        Command::ClientCa(client_ca) => client_ca.run(),
         Command::Lint(lint) => lint.run(),
         Command::Status(show) => show.run(),
         Command::Rollout(rollout) => rollout.run(),
@@ -76,6 +81,15 @@ pub fn run() -> ExitCode {
 )]
 fn complain(error: &anyhow::Error) {
     eprintln!("velero-trust: {error:#}");
+}
+
+/// Says on standard error what is no reason to end.
+#[expect(
+    clippy::print_stderr,
+    reason = "standard output may be a file of the person's"
+)]
+fn warn(text: &str) {
+    eprintln!("velero-trust: warning: {text}");
 }
 
 /// A runtime for commands that talk to a cluster or to files.

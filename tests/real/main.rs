@@ -15,6 +15,7 @@
 
 mod after;
 mod bundle;
+mod client_ca;
 mod consumers;
 mod coverage;
 mod fresh;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         consumers::trials(&shared),
         after::trials(&shared),
         bundle::trials(&shared),
+        client_ca::trials(&shared),
         coverage::trials(),
         fresh::trials(),
         harness::trials(&shared),

@@ -1,0 +1,183 @@
+//! The certificates for a person's own machine, out of the cluster.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::ca::bundle::{contribution, merge};
+use crate::ca::rules::{Location, judge};
+use crate::ca::{pem, sources};
+use crate::decision::{Facts, Lookup, Reason, Severity, Trouble};
+use crate::kubernetes::client::Clients;
+use crate::kubernetes::{bundle, location, trouble};
+use crate::names;
+use crate::sources::cluster::Cluster;
+use crate::sources::{Limits, Source as _};
+use crate::velero::bsl::Bsl;
+
+/// Longest wait for the cluster; the client itself would retry for minutes.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Where the certificates come from.
+pub(super) struct Place<'a> {
+    /// The namespace of Velero.
+    pub(super) namespace: &'a str,
+    /// The location whose CA it is; without one, the namespace's bundle.
+    pub(super) bsl: Option<&'a str>,
+}
+
+/// What `velero --cacert` is to be given.
+#[derive(Debug)]
+pub(super) struct Ca {
+    /// The certificates.
+    pub(super) pem: String,
+    /// How many they are, at least one.
+    pub(super) count: usize,
+    /// What a person should know although there are certificates.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Place<'_> {
+    pub(super) async fn fetch(&self) -> anyhow::Result<Ca> {
+        let client = Clients::connect().await?.controllers;
+        let found = async {
+            match self.bsl {
+                None => self.bundle(client).await,
+                Some(bsl) => self.location(client, bsl).await,
+            }
+        };
+        match tokio::time::timeout(LONGEST, found).await {
+            Ok(found) => found,
+            Err(_) => bail!(
+                "the API server did not answer within {} s",
+                LONGEST.as_secs()
+            ),
+        }
+    }
+
+    async fn bundle(&self, client: Client) -> anyhow::Result<Ca> {
+        let namespace = self.namespace;
+        let name = format!("ConfigMap {namespace}/{}", names::BUNDLE);
+        let maps = Api::<ConfigMap>::namespaced(client, namespace);
+        let map = maps.get_opt(names::BUNDLE).await;
+        let map = map.map_err(|error| refused(&name, &trouble::reason(&error)))?;
+        let map = map.with_context(|| {
+            format!(
+                "there is no {name}: velero-trust publishes it where a BackupStorageLocation is; \
+                 is Velero in another namespace (--velero-namespace), or velero-trust not \
+                 installed?"
+            )
+        })?;
+        if !bundle::is_ours(&map.metadata) {
+            bail!(
+                "{name} was not made by velero-trust, so nothing in it is trusted; rename it, or \
+                 use --bsl"
+            );
+        }
+        let text = bundle::text(&map).unwrap_or_default();
+        let count = pem::read(text.as_bytes()).certificates.len();
+        if count == 0 {
+            bail!("{name} holds no certificate; look at velero-trust's log, or use --bsl");
+        }
+        Ok(Ca {
+            pem: text.to_owned(),
+            count,
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn location(&self, client: Client, name: &str) -> anyhow::Result<Ca> {
+        let namespace = self.namespace;
+        let what = format!("BackupStorageLocation {namespace}/{name}");
+        let found = location::in_namespace(&client, namespace)
+            .get_opt(name)
+            .await;
+        let found = found.map_err(|error| refused(&what, &trouble::reason(&error)))?;
+        let found = found.with_context(|| {
+            format!(
+                "there is no {what}; `kubectl get backupstoragelocations -A` shows those there are"
+            )
+        })?;
+        let text = serde_json::to_string(&found)?;
+        let bsl: Bsl<'_> =
+            serde_json::from_str(&text).with_context(|| format!("{what} cannot be understood"))?;
+        let facts = look_up(client, needs(namespace, &bsl)).await;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let location = Location {
+            namespace,
+            dry_run: false,
+            bsl: &bsl,
+            old: None,
+            now: i64::try_from(now.as_secs())?,
+        };
+        of_location(&location, &what, &facts)
+    }
+}
+
+/// What has to be looked up for the CA of `bsl`.
+fn needs(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
+    let needs = contribution(namespace, bsl, &Facts::default()).report.needs;
+    let needs: BTreeSet<_> = needs.into_iter().collect();
+    needs.into_iter().collect()
+}
+
+async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
+    let limits = Limits {
+        deadline: Instant::now() + LONGEST,
+        dry_run: true,
+    };
+    // No bundle is looked up here, so what would be in one does not matter.
+    let (_, base) = watch::channel(None);
+    Cluster::new(client, base).resolve(&needs, limits).await
+}
+
+/// The CA of a location, by everything that it says of one.
+fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
+    if sources::of(location.namespace, location.bsl).is_empty() {
+        bail!(
+            "{what} names no CA. If its store has a public certificate, velero needs none; if not, \
+             name the CA by spec.objectStorage.caCertRef or by the annotation {}",
+            names::CA_SECRET_ANNOTATION
+        );
+    }
+    let found = contribution(location.namespace, location.bsl, facts);
+    if let Some((lookup, reason)) = found.report.unknowns.first() {
+        return Err(refused(&lookup.to_string(), reason));
+    }
+    // The webhook's own words. Its rules say more than what is left out, and warn of more.
+    let findings = judge(location, facts).findings.into_iter();
+    let wrong = findings.filter(|finding| finding.rule.severity == Severity::Deny);
+    let warnings: Vec<_> = wrong.map(|finding| format!("{what}: {finding}")).collect();
+    let bundle = merge(&found.certificates);
+    if bundle.count == 0 {
+        bail!("{}", warnings.join("; "));
+    }
+    Ok(Ca {
+        pem: bundle.text,
+        count: bundle.count,
+        warnings,
+    })
+}
+
+/// Why something cannot be read, in terms of the person's own rights.
+fn refused(what: &str, reason: &Reason) -> anyhow::Error {
+    match reason.trouble {
+        Trouble::Forbidden if what.starts_with("Secret") => anyhow::anyhow!(
+            "you have no right to read {what}; ask for `get` on it, or leave --bsl out: the bundle \
+             of the namespace is a ConfigMap"
+        ),
+        Trouble::Forbidden => anyhow::anyhow!(
+            "you have no right to read {what}; ask for `get` on it ({})",
+            reason.message
+        ),
+        _ => anyhow::anyhow!("cannot read {what}: {}", reason.message),
+    }
+}
+
+#[cfg(test)]
+mod tests;

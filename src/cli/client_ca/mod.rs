@@ -1,0 +1,137 @@
+//! `velero-trust client-ca`: what `velero --cacert` needs on a person's own machine.
+//!
+//! `velero backup logs`, `describe --details` and `download` fetch from the object store
+//! themselves, by a signed URL, and no webhook can help a laptop.
+
+mod fetch;
+mod velero;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use self::fetch::{Ca, Place};
+use self::velero::Velero;
+use super::{exit, file, install_crypto_provider, runtime, warn};
+
+/// Writes the CA certificates that `velero --cacert FILE` needs to fetch logs and backups from the
+/// object store: the namespace's merged bundle, or with --bsl the CA of one
+/// BackupStorageLocation. It reads with the rights of your kubeconfig.
+#[derive(Args, Debug)]
+pub(super) struct ClientCa {
+    /// Only the CA of this BackupStorageLocation; needs the right to read the Secret it names
+    #[arg(long, value_name = "NAME", env = "VELERO_TRUST_BSL")]
+    bsl: Option<String>,
+
+    /// The namespace of Velero
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "NAMESPACE",
+        default_value = "velero",
+        env = "VELERO_TRUST_VELERO_NAMESPACE"
+    )]
+    velero_namespace: String,
+
+    /// File to write instead of standard output
+    #[arg(long, short, value_name = "FILE", env = "VELERO_TRUST_OUT")]
+    out: Option<PathBuf>,
+
+    /// Make the velero command use it from now on; the file is then, without --out,
+    /// ~/.config/velero/velero-trust-ca.crt
+    #[arg(long, env = "VELERO_TRUST_CONFIGURE")]
+    configure: bool,
+
+    /// The velero command that --configure runs
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        default_value = "velero",
+        env = "VELERO_TRUST_VELERO"
+    )]
+    velero: PathBuf,
+}
+
+impl ClientCa {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        install_crypto_provider();
+        // Whatever could fail later and is in our hands is tried before anything is written.
+        let velero = self.velero()?;
+        let place = Place {
+            namespace: &self.velero_namespace,
+            bsl: self.bsl.as_deref(),
+        };
+        let ca = runtime()?.block_on(place.fetch())?;
+        for warning in &ca.warnings {
+            warn(warning);
+        }
+        let mut out = std::io::stdout().lock();
+        match (&velero, &self.out) {
+            (Some((velero, path)), _) => {
+                write(path, &ca)?;
+                writeln!(out, "wrote {}, certificates: {}", path.display(), ca.count)?;
+                velero.use_ca(path)?;
+                writeln!(
+                    out,
+                    "velero uses it from now on; after a rotation of the CA run this again"
+                )?;
+            }
+            (None, Some(path)) => {
+                write(path, &ca)?;
+                writeln!(out, "wrote {}, certificates: {}", path.display(), ca.count)?;
+            }
+            (None, None) => out.write_all(ca.pem.as_bytes())?,
+        }
+        Ok(exit::CLEAN)
+    }
+
+    /// With --configure, the velero command, which runs, and the file that it will be told of.
+    fn velero(&self) -> anyhow::Result<Option<(Velero, PathBuf)>> {
+        if !self.configure {
+            return Ok(None);
+        }
+        let path = match &self.out {
+            Some(path) => path.clone(),
+            None => beside_the_configuration()?,
+        };
+        let path = std::path::absolute(path).context("the name of the file is no path")?;
+        let velero = Velero::find(&self.velero)?;
+        if !velero::can_store(&path) {
+            bail!(
+                "velero cannot store the path {}: it has a `=` or is not UTF-8; give another with \
+                 --out",
+                path.display()
+            );
+        }
+        Ok(Some((velero, path)))
+    }
+}
+
+/// A place that lasts: the folder of Velero's own client configuration, which is below HOME
+/// whatever XDG_CONFIG_HOME says (`pkg/client/config.go`).
+fn beside_the_configuration() -> anyhow::Result<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = home.context("HOME is not set; say with --out where the file should be")?;
+    Ok(Path::new(&home).join(".config/velero/velero-trust-ca.crt"))
+}
+
+fn write(path: &Path, ca: &Ca) -> anyhow::Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| folder.ends_with(".config/velero"))
+    {
+        create_as_velero_does(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    file::write(path, ca.pem.as_bytes(), 0o644)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn create_as_velero_does(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)
+}

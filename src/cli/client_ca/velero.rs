@@ -1,0 +1,74 @@
+//! The velero command on this machine, which owns its client configuration.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, bail};
+
+/// A velero command that runs.
+pub(super) struct Velero(PathBuf);
+
+impl Velero {
+    /// The velero command `program`, by PATH when it is a bare name. It is asked for its
+    /// configuration, which needs no cluster, changes nothing, and fails when the file is broken.
+    pub(super) fn find(program: &Path) -> anyhow::Result<Self> {
+        let velero = Self(program.to_owned());
+        velero.configured().with_context(|| {
+            format!(
+                "the command `{}` cannot be used, so nothing was changed; name Velero's own with \
+                 --velero, or leave --configure out",
+                program.display()
+            )
+        })?;
+        Ok(velero)
+    }
+
+    /// Makes it use the certificates at `path`. It says itself what it has stored then: a value
+    /// that it does not understand is only a warning to it, with exit code 0.
+    pub(super) fn use_ca(&self, path: &Path) -> anyhow::Result<()> {
+        let setting = format!("cacert={}", path.display());
+        let by_hand = || {
+            format!(
+                "velero is not configured; the file is there, so try `{} client config set {setting}`",
+                self.0.display()
+            )
+        };
+        self.run(&["client", "config", "set", &setting])
+            .with_context(by_hand)?;
+        let stored = self.configured().with_context(by_hand)?;
+        if stored != path.display().to_string() {
+            return Err(anyhow::anyhow!("it says that its cacert is {stored}"))
+                .with_context(by_hand);
+        }
+        Ok(())
+    }
+
+    /// The `cacert` of its configuration.
+    fn configured(&self) -> anyhow::Result<String> {
+        let said = self.run(&["client", "config", "get", "cacert"])?;
+        let value = said.trim_end().strip_prefix("cacert: ");
+        Ok(value
+            .context("it does not answer as velero does")?
+            .to_owned())
+    }
+
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.0).args(arguments).output();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output.with_context(|| format!("cannot run `{}`", self.0.display()))?;
+        if !status.success() {
+            let said = String::from_utf8_lossy(&stderr);
+            let command = arguments.join(" ");
+            bail!("`velero {command}` ended with {status}: {}", said.trim());
+        }
+        Ok(String::from_utf8_lossy(&stdout).into_owned())
+    }
+}
+
+/// Whether Velero's `KEY=VALUE` can hold `path`: it splits at every `=`.
+pub(super) fn can_store(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| !path.contains('='))
+}

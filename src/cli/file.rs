@@ -1,0 +1,77 @@
+//! Writing a file whole or not at all: somebody may be reading it.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{Error, ErrorKind, Result, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Puts `bytes` into the file at `path`, with these permissions whatever the umask is. A link stays
+/// a link; what is neither a file nor absent, such as `/dev/stdout`, is refused.
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let path = match fs::canonicalize(path) {
+        Ok(path) if path.is_file() => path,
+        Ok(_) => return Err(Error::new(ErrorKind::InvalidInput, "it is not a file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "it names no file"))?;
+    // Beside it, because only there a rename is sure to be one step; no name of the person's.
+    let mut part = OsString::from(".");
+    part.push(name);
+    part.push(format!(".velero-trust-{}", std::process::id()));
+    let part = path.with_file_name(part);
+    let written = write_new(&part, bytes, mode).and_then(|()| fs::rename(&part, &path));
+    if written.is_err() {
+        // What matters is the first error.
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    // One left by a process of the same number.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_through_a_link_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["ca.crt", "link"].map(|name| folder.path().join(name));
+        write(&file, b"old", 0o600).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write(&link, b"new", 0o644).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(link.is_symlink());
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [Path::new("/dev/null"), folder.path(), Path::new("..")] {
+            assert!(write(path, b"x", 0o644).is_err(), "{}", path.display());
+        }
+        assert!(write(&folder.path().join("no/such"), b"x", 0o644).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
