@@ -18,10 +18,10 @@ use crate::names;
 use crate::serving::certificates::issue::Issued;
 
 /// Name of the Secret with the serving certificate, as the Deployment mounts it.
-const TLS_SECRET: &str = "velero-trust-tls";
+pub(super) const TLS_SECRET: &str = "velero-trust-tls";
 
 /// The oldest Kubernetes whose `matchConditions` are there for good.
-const OLDEST: (u32, u32) = (1, 30);
+pub(super) const OLDEST: (u32, u32) = (1, 30);
 
 /// Where to install.
 pub(super) struct Install<'a> {
@@ -100,15 +100,9 @@ pub(super) async fn run(
 /// Older API servers drop `matchConditions` without a word, and would send us Velero's own status
 /// writes: then we could fail backups while we are down.
 async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
-    let version = client
-        .apiserver_version()
+    let found = kubernetes_version(client)
         .await
         .context("cannot ask for the version")?;
-    let number = |text: &str| {
-        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u32>().unwrap_or_default()
-    };
-    let found = (number(&version.major), number(&version.minor));
     if found < OLDEST {
         bail!(
             "the cluster is Kubernetes {}.{}, and velero-trust needs {}.{} for `matchConditions`; \
@@ -120,6 +114,16 @@ async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Major and minor version of the API server.
+pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u32)> {
+    let version = client.apiserver_version().await?;
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or_default()
+    };
+    Ok((number(&version.major), number(&version.minor)))
 }
 
 /// The CA of the certificate that is in the cluster; empty when there is none.
@@ -144,7 +148,9 @@ fn answers() -> impl Condition<Deployment> {
 }
 
 /// The webhook configurations of velero-trust. Found by label: kustomize may rename them.
-async fn configurations(client: &Client) -> anyhow::Result<Vec<(ApiResource, DynamicObject)>> {
+pub(super) async fn configurations(
+    client: &Client,
+) -> anyhow::Result<Vec<(ApiResource, DynamicObject)>> {
     let params = ListParams::default().labels(&format!("app.kubernetes.io/name={}", names::APP));
     let mut found = Vec::new();
     for kind in [

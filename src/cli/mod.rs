@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod activation;
 mod certs;
 mod client_ca;
+mod doctor;
 mod file;
 mod install;
 mod lint;
@@ -47,6 +48,8 @@ enum Command {
     Certs(certs::Certs),
     /// Write the CA that the velero command needs on your own machine
     ClientCa(client_ca::ClientCa),
+    /// Check an installation for what is easily forgotten
+    Doctor(doctor::Doctor),
     /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
     /// Show what Velero's Pods trust, and what needs a person
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Certs(certs) => certs.run(),
         Command::ClientCa(client_ca) => client_ca.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Lint(lint) => lint.run(),
         Command::Status(show) => show.run(),
         Command::Rollout(rollout) => rollout.run(),

@@ -262,7 +262,14 @@ fn help_teaches() {
     let folder = folder(&[]);
     let ran = run(folder.path(), &["--help"]);
     assert_eq!(ran.code, 0);
-    for word in ["serve", "certs", "lint", "Exit codes"] {
+    for word in [
+        "serve",
+        "certs",
+        "lint",
+        "client-ca",
+        "doctor",
+        "Exit codes",
+    ] {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
     let ran = run(folder.path(), &["serve", "--help"]);

@@ -18,6 +18,7 @@ mod bundle;
 mod client_ca;
 mod consumers;
 mod coverage;
+mod doctor;
 mod fresh;
 mod harness;
 mod holder;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         bundle::trials(&shared),
         client_ca::trials(&shared),
         coverage::trials(),
+        doctor::trials(),
         fresh::trials(),
         harness::trials(&shared),
         installed::trials(),

@@ -1,0 +1,192 @@
+//! What our ServiceAccount may do, by the API server's own judgement. To ask stores nothing.
+
+use futures::future::try_join_all;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use super::seen::Look;
+use crate::kubernetes::trouble;
+use crate::names;
+
+/// Verbs on a resource.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Right {
+    group: &'static str,
+    resource: &'static str,
+    /// The one object that it is for, or all of them.
+    name: Option<&'static str>,
+    verbs: &'static [&'static str],
+}
+
+const fn right(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+) -> Right {
+    Right {
+        group,
+        resource,
+        name: None,
+        verbs,
+    }
+}
+
+/// Where a Velero namespace's CAs are.
+pub(super) const SECRETS: Right = right("", "secrets", &["get", "list", "watch"]);
+
+/// The bundle of a Velero namespace; to apply one that is not there is both `create` and `patch`.
+pub(super) const BUNDLE: Right = Right {
+    name: Some(names::BUNDLE),
+    ..right(
+        "",
+        "configmaps",
+        &["get", "list", "watch", "create", "patch"],
+    )
+};
+
+/// In the whole cluster, besides the bundle.
+pub(super) const EVERYWHERE: [Right; 7] = [
+    right(
+        "velero.io",
+        "backupstoragelocations",
+        &["get", "list", "watch"],
+    ),
+    right("velero.io", "backups", &["get", "list"]),
+    right("", "namespaces", &["list", "watch"]),
+    right("", "pods", &["get", "list", "watch"]),
+    right("apps", "deployments", &["get", "list", "watch"]),
+    right("apps", "daemonsets", &["get", "list", "watch"]),
+    right("events.k8s.io", "events", &["create", "patch"]),
+];
+
+/// In our own namespace.
+pub(super) const AT_HOME: [Right; 3] = [
+    right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
+    right(
+        "",
+        "configmaps",
+        &["get", "list", "watch", "create", "patch", "delete"],
+    ),
+    right("", "secrets", &["list", "watch"]),
+];
+
+/// Our ServiceAccount.
+pub(super) struct Account {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+impl Account {
+    /// What it may not do of `right`, in `namespace` or else in all, each as `verb resource`.
+    pub(super) async fn lacks(
+        &self,
+        client: &Client,
+        namespace: Option<&str>,
+        right: Right,
+    ) -> Look<Vec<String>> {
+        let Right {
+            group,
+            resource,
+            name,
+            verbs,
+        } = right;
+        let reviews = Api::<SubjectAccessReview>::all(client.clone());
+        let asked = verbs.iter().map(async |verb| {
+            let review = self.review(ResourceAttributes {
+                namespace: namespace.map(str::to_owned),
+                group: Some(group.to_owned()),
+                resource: Some(resource.to_owned()),
+                name: name.map(str::to_owned),
+                verb: Some((*verb).to_owned()),
+                ..ResourceAttributes::default()
+            });
+            let answer = reviews.create(&PostParams::default(), &review).await?;
+            let allowed = answer.status.is_some_and(|status| status.allowed);
+            Ok((!allowed).then(|| format!("{verb} {resource}")))
+        });
+        let answers = try_join_all(asked).await;
+        let answers = answers.map_err(|error: kube::Error| trouble::reason(&error).message)?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// [`Account::lacks`] of all that it should be able to do outside Velero's namespaces.
+    pub(super) async fn lacks_of_its_own(&self, client: &Client) -> Look<Vec<String>> {
+        let home = AT_HOME.map(|right| (Some(&*self.namespace), right));
+        let all = EVERYWHERE
+            .map(|right| (None, right))
+            .into_iter()
+            .chain(home);
+        let asked = all.map(|(namespace, right)| self.lacks(client, namespace, right));
+        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+    }
+
+    fn review(&self, attributes: ResourceAttributes) -> SubjectAccessReview {
+        let Self { namespace, name } = self;
+        let groups = [
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".to_owned(),
+        ];
+        SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(format!("system:serviceaccount:{namespace}:{name}")),
+                groups: Some(groups.into()),
+                resource_attributes: Some(attributes),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    /// `group resource name verb` of each.
+    fn spelled(rights: &[Right]) -> BTreeSet<String> {
+        let verbs = rights.iter().flat_map(|right| {
+            let name = right.name.unwrap_or_default();
+            let verb = move |verb| format!("{} {} {name} {verb}", right.group, right.resource);
+            right.verbs.iter().map(verb)
+        });
+        verbs.collect()
+    }
+
+    fn in_manifests(kind: &str, name: &str) -> BTreeSet<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/rbac.yaml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let of = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+        let role = objects.iter().find(of).unwrap();
+        let list = |rule: &Value, key: &str| -> Vec<String> {
+            let all = rule[key].as_array().into_iter().flatten();
+            all.map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let mut all = BTreeSet::new();
+        for rule in role["rules"].as_array().unwrap() {
+            let names = list(rule, "resourceNames").join(",");
+            for group in list(rule, "apiGroups") {
+                for resource in list(rule, "resources") {
+                    let spell = |verb| format!("{group} {resource} {names} {verb}");
+                    all.extend(list(rule, "verbs").into_iter().map(spell));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_asked_is_what_the_manifests_grant() {
+        let cluster = [&EVERYWHERE[..], &[BUNDLE]].concat();
+        assert_eq!(spelled(&cluster), in_manifests("ClusterRole", names::APP));
+        assert_eq!(spelled(&AT_HOME), in_manifests("Role", names::APP));
+        let reader = in_manifests("ClusterRole", names::SECRET_READER_ROLE);
+        assert_eq!(spelled(&[SECRETS]), reader);
+    }
+}

@@ -1,0 +1,59 @@
+//! What our ServiceAccount may do in a Velero namespace, by the API server's own judgement.
+
+use super::locations::any_source;
+use super::{Line, Of};
+use crate::ca::sources::Origin;
+use crate::cli::doctor::seen::{Look, Seen, Velero};
+use crate::names::{BUNDLE, SECRET_READER_ROLE};
+
+/// What it may do whatever Velero's namespaces are.
+pub(super) fn ours(seen: &Seen) -> Vec<Line> {
+    let about = format!("ServiceAccount {}/{}", seen.namespace, seen.account());
+    let of = Of::new("rights", about);
+    vec![match lacking(&seen.lacks) {
+        Err(why) => of.unknown(why),
+        Ok(None) => of.ok("it has those of the manifests"),
+        Ok(Some(lacking)) => of.fail(
+            format!("it may not {lacking}"),
+            "kubectl apply -k manifests",
+        ),
+    }]
+}
+
+pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
+    let namespace = &velero.namespace;
+    let secrets = Of::new("rights", format!("Secrets in namespace {namespace}"));
+    let secrets = match lacking(&velero.lacks_on_secrets) {
+        Err(why) => secrets.unknown(why),
+        Ok(None) => secrets.ok("velero-trust may read them"),
+        Ok(Some(lacking)) => {
+            let said = format!("velero-trust may not {lacking}");
+            let bind = format!(
+                "kubectl -n {namespace} create rolebinding {SECRET_READER_ROLE} \
+                 --clusterrole={SECRET_READER_ROLE} --serviceaccount={}:{}",
+                seen.namespace,
+                seen.account()
+            );
+            if any_source(velero, |source| matches!(source.origin, Origin::Secret(_))) {
+                secrets.fail(format!("{said}, and a BSL names one"), bind)
+            } else {
+                secrets.warn(format!("{said}; no BSL names one yet"), bind)
+            }
+        }
+    };
+    let bundle = Of::new("rights", format!("ConfigMap {namespace}/{BUNDLE}"));
+    let bundle = match lacking(&velero.lacks_on_bundle) {
+        Err(why) => bundle.unknown(why),
+        Ok(None) => bundle.ok("velero-trust may publish it"),
+        Ok(Some(lacking)) => bundle.fail(
+            format!("velero-trust may not {lacking}"),
+            "kubectl apply -k manifests",
+        ),
+    };
+    vec![secrets, bundle]
+}
+
+fn lacking(lacks: &Look<Vec<String>>) -> Result<Option<String>, &str> {
+    let lacks = lacks.as_ref().map_err(String::as_str)?;
+    Ok((!lacks.is_empty()).then(|| lacks.join(", ")))
+}

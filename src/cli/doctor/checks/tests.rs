@@ -1,0 +1,416 @@
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use velero_trust_testing::pki::{Authority, EXPIRED, VALID};
+
+use super::*;
+use crate::admission::HANDLERS;
+use crate::ca::bundle::{merge, mozilla};
+use crate::ca::certificate::Certificate;
+use crate::cli::doctor::line::Level;
+use crate::cli::doctor::seen::{Webhook, Workload};
+
+/// In the life of everything that [`Authority`] makes.
+const NOW: i64 = 1_790_000_000;
+const DAY: i64 = 24 * 60 * 60;
+
+/// An installation to which nobody forgot anything.
+fn healthy() -> Seen {
+    let authority = Authority::new("serving").unwrap();
+    let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
+        configuration: "ValidatingWebhookConfiguration velero-trust".to_owned(),
+        name: format!("hook-{index}"),
+        path: handler.path.to_owned(),
+        host: "localhost".to_owned(),
+        has_rules: true,
+        ca: authority.pem().into_bytes(),
+    };
+    Seen {
+        now: NOW,
+        namespace: "velero-trust".to_owned(),
+        kubernetes: Ok((1, 34)),
+        deployment: Ok(Some(
+            serde_json::from_value(json!({
+                "spec": {"replicas": 2, "selector": {}, "template": {"spec": {
+                    "serviceAccountName": "guard",
+                    "containers": [{
+                        "name": "velero-trust",
+                        "image": concat!("velero-trust:", env!("CARGO_PKG_VERSION")),
+                    }],
+                }}},
+                "status": {"availableReplicas": 2},
+            }))
+            .unwrap(),
+        )),
+        webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
+        certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
+        lacks: Ok(vec![]),
+        labelled: Ok(()),
+        velero: Ok(vec![velero()]),
+    }
+}
+
+fn velero() -> Velero {
+    let server = json!({
+        "metadata": {"labels": {"component": "velero"}},
+        "spec": {
+            "containers": [{
+                "name": "velero",
+                "image": "velero/velero:v1.18.3",
+                "command": ["/velero", "server"],
+            }],
+            "initContainers": [{
+                "name": "aws",
+                "image": "velero/velero-plugin-for-aws:v1.14.3",
+            }],
+        },
+    });
+    let other = json!({
+        "metadata": {"labels": {"velero-trust.io/inject": "false"}},
+        "spec": {"containers": [{"name": "ui", "image": "ui"}]},
+    });
+    let workload = |name: &str, template: Value| Workload {
+        kind: "deployment",
+        name: name.to_owned(),
+        template: serde_json::from_value(template).unwrap(),
+    };
+    Velero {
+        namespace: "velero".to_owned(),
+        lacks_on_secrets: Ok(vec![]),
+        lacks_on_bundle: Ok(vec![]),
+        bundle: Ok(Some(bundle(VALID))),
+        workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
+        locations: vec![json!({
+            "metadata": {"name": "default"},
+            "spec": {
+                "provider": "aws",
+                "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
+                "config": {"s3Url": "https://s3.corp:9000"},
+            },
+            "status": {"phase": "Available"},
+        })],
+    }
+}
+
+/// A bundle with the public roots and a CA of that life.
+fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
+    let authority = Authority::valid("store", years).unwrap();
+    let ca = Certificate::parse(authority.der()).unwrap();
+    let bundle = merge(mozilla().iter().chain([&ca]));
+    let map = json!({
+        "metadata": {"annotations": {"velero-trust.io/bundle-hash": bundle.hash}},
+        "data": {"ca-bundle.crt": bundle.text},
+    });
+    serde_json::from_value(map).unwrap()
+}
+
+/// Everything that is not ok once `harm` was done to a healthy installation.
+fn after(harm: impl FnOnce(&mut Seen)) -> Vec<(Level, &'static str, String)> {
+    let mut seen = healthy();
+    harm(&mut seen);
+    let lines = all(&seen).into_iter();
+    let bad = lines.filter(|line| line.level != Level::Ok);
+    bad.map(|line| {
+        let said = [Some(line.seen), line.mend].into_iter().flatten();
+        let said: Vec<_> = said.collect();
+        (line.level, line.check, said.join(" -> "))
+    })
+    .collect()
+}
+
+/// Exactly one line, of this level and check, that says all of `words`.
+#[track_caller]
+fn exactly(level: Level, check: &str, words: &[&str], harm: impl FnOnce(&mut Seen)) {
+    let bad = after(harm);
+    let [(is, of, said)] = &bad[..] else {
+        panic!("{bad:?}");
+    };
+    assert_eq!((*is, *of), (level, check), "{said}");
+    for word in words {
+        assert!(said.contains(word), "no `{word}` in {said}");
+    }
+}
+
+fn first(seen: &mut Seen) -> &mut Velero {
+    &mut seen.velero.as_mut().unwrap()[0]
+}
+
+fn server(seen: &mut Seen) -> &mut k8s_openapi::api::core::v1::PodTemplateSpec {
+    &mut first(seen).workloads.as_mut().unwrap()[0].template
+}
+
+fn variables(seen: &mut Seen, env: Value) {
+    let spec = server(seen).spec.as_mut().unwrap();
+    spec.containers[0].env = serde_json::from_value(env).unwrap();
+}
+
+fn image(seen: &mut Seen, image: &str) {
+    let spec = server(seen).spec.as_mut().unwrap();
+    spec.containers[0].image = Some(image.to_owned());
+}
+
+#[test]
+fn nothing_is_said_of_a_healthy_installation() {
+    assert_eq!(after(|_| ()), []);
+    assert!(all(&healthy()).len() > 12);
+}
+
+#[test]
+fn the_cluster_and_our_deployment() {
+    use Level::{Fail, Unknown, Warn};
+    exactly(Fail, "kubernetes", &["1.29", "1.30"], |seen| {
+        seen.kubernetes = Ok((1, 29));
+    });
+    exactly(Fail, "server", &["kubectl apply -k manifests"], |seen| {
+        seen.deployment = Ok(None);
+    });
+    let available = |seen: &mut Seen, wanted, available| {
+        let deployment = seen.deployment.as_mut().unwrap().as_mut().unwrap();
+        deployment.spec.as_mut().unwrap().replicas = Some(wanted);
+        deployment.status.as_mut().unwrap().available_replicas = available;
+    };
+    exactly(Fail, "server", &["0 of 2", "describe pods"], |seen| {
+        available(seen, 2, None);
+    });
+    exactly(Warn, "server", &["1 of 2"], |seen| {
+        available(seen, 2, Some(1));
+    });
+    exactly(Fail, "server", &["scale deployment/velero-trust"], |seen| {
+        available(seen, 0, None);
+    });
+    let container = |seen: &mut Seen, image: &str, env: Value| {
+        let deployment = seen.deployment.as_mut().unwrap().as_mut().unwrap();
+        let spec = &mut deployment.spec.as_mut().unwrap().template.spec;
+        let container = &mut spec.as_mut().unwrap().containers[0];
+        container.image = Some(image.to_owned());
+        container.env = serde_json::from_value(env).unwrap();
+    };
+    exactly(Warn, "image", &["velero-trust:0.0.1"], |seen| {
+        container(seen, "velero-trust:0.0.1", json!([]));
+    });
+    exactly(Unknown, "image", &["no tag"], |seen| {
+        container(seen, "velero-trust@sha256:00", json!([]));
+    });
+    let ours = concat!("velero-trust:v", env!("CARGO_PKG_VERSION"));
+    let unset = "set env deployment/velero-trust HTTPS_PROXY-";
+    exactly(Warn, "proxy", &[unset], |seen| {
+        container(
+            seen,
+            ours,
+            json!([{"name": "HTTPS_PROXY", "value": "http://p"}]),
+        );
+    });
+}
+
+#[test]
+fn the_webhooks_and_their_certificate() {
+    use Level::{Fail, Warn};
+    let install = "velero-trust certs --install --namespace velero-trust";
+    exactly(Fail, "webhooks", &["no webhook", install], |seen| {
+        seen.webhooks.as_mut().unwrap().pop();
+    });
+    exactly(Fail, "webhooks", &["no rules", install], |seen| {
+        seen.webhooks.as_mut().unwrap()[0].has_rules = false;
+    });
+    exactly(Fail, "webhooks", &["no caBundle"], |seen| {
+        seen.webhooks.as_mut().unwrap()[0].ca.clear();
+    });
+    let other = Authority::new("other").unwrap();
+    exactly(
+        Fail,
+        "certificate",
+        &["hook-1", "does not verify"],
+        |seen| {
+            seen.webhooks.as_mut().unwrap()[1].ca = other.pem().into_bytes();
+        },
+    );
+    exactly(Fail, "certificate", &["does not verify"], |seen| {
+        seen.webhooks.as_mut().unwrap()[1].host = "velero-trust.guards.svc".to_owned();
+    });
+    exactly(Fail, "certificate", &["no certificate"], |seen| {
+        seen.certificate = Ok(None);
+    });
+    let end = |seen: &Seen| {
+        let text = seen.certificate.as_ref().unwrap().as_ref().unwrap();
+        crate::ca::pem::read(text.as_bytes()).certificates[0].not_after
+    };
+    let at = |seen: &mut Seen, left: i64| {
+        seen.now = end(seen) - left;
+        // Only the certificate is looked at here.
+        seen.velero = Ok(vec![velero()]);
+        first(seen).bundle = Ok(Some(bundle((2020, 2300))));
+    };
+    exactly(Warn, "expiry", &["expires in 29 days", install], |seen| {
+        at(seen, 30 * DAY - 1);
+    });
+    exactly(Fail, "expiry", &["expired 1 days ago"], |seen| {
+        at(seen, -DAY);
+    });
+}
+
+#[test]
+fn rights_and_bundle() {
+    use Level::{Fail, Unknown, Warn};
+    let bind = "kubectl -n velero create rolebinding velero-trust-secret-reader \
+                --clusterrole=velero-trust-secret-reader --serviceaccount=velero-trust:guard";
+    exactly(
+        Fail,
+        "rights",
+        &["get secrets, list secrets", bind],
+        |seen| {
+            first(seen).lacks_on_secrets =
+                Ok(vec!["get secrets".to_owned(), "list secrets".to_owned()]);
+        },
+    );
+    exactly(Warn, "rights", &["no BSL names one", bind], |seen| {
+        first(seen).lacks_on_secrets = Ok(vec!["get secrets".to_owned()]);
+        first(seen).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+    });
+    exactly(Unknown, "rights", &["may not ask"], |seen| {
+        first(seen).lacks_on_secrets = Err("you may not ask".to_owned());
+    });
+    exactly(Fail, "rights", &["patch configmaps", "apply -k"], |seen| {
+        first(seen).lacks_on_bundle = Ok(vec!["patch configmaps".to_owned()]);
+    });
+    exactly(
+        Fail,
+        "rights",
+        &["it may not patch leases", "apply -k"],
+        |seen| {
+            seen.lacks = Ok(vec!["patch leases".to_owned()]);
+        },
+    );
+    exactly(Fail, "bundle", &["not there"], |seen| {
+        first(seen).bundle = Ok(None);
+    });
+    let map = |harm: fn(&mut ConfigMap)| {
+        move |seen: &mut Seen| harm(first(seen).bundle.as_mut().unwrap().as_mut().unwrap())
+    };
+    exactly(
+        Fail,
+        "bundle",
+        &["not made by"],
+        map(|map| map.metadata.annotations = None),
+    );
+    exactly(
+        Fail,
+        "bundle",
+        &["edited"],
+        map(|map| {
+            map.data
+                .as_mut()
+                .unwrap()
+                .get_mut("ca-bundle.crt")
+                .unwrap()
+                .push('#');
+        }),
+    );
+    exactly(
+        Warn,
+        "hold",
+        &["default is verified by the host only"],
+        map(|map| {
+            let why = "default is verified by the host only".to_owned();
+            let annotations = map.metadata.annotations.as_mut().unwrap();
+            annotations.insert("velero-trust.io/hold".to_owned(), why);
+        }),
+    );
+    exactly(Warn, "expiry", &["store", "expired"], |seen| {
+        first(seen).bundle = Ok(Some(bundle(EXPIRED)));
+    });
+}
+
+#[test]
+fn velero_its_plugins_and_its_locations() {
+    use Level::{Fail, Unknown, Warn};
+    exactly(Warn, "velero", &["1.9"], |seen| {
+        image(seen, "velero/velero:v1.9.7");
+    });
+    exactly(Unknown, "velero", &["velero@sha256:00"], |seen| {
+        image(seen, "velero@sha256:00");
+    });
+    exactly(Warn, "plugin", &["v1.8.2"], |seen| {
+        let spec = server(seen).spec.as_mut().unwrap();
+        let plugin = &mut spec.init_containers.as_mut().unwrap()[0];
+        plugin.image = Some("velero/velero-plugin-for-aws:v1.8.2".to_owned());
+    });
+    let patch =
+        r#"{"spec":{"template":{"metadata":{"annotations":{"velero-trust.io/inject":null}}}}}"#;
+    exactly(Warn, "injection", &[patch], |seen| {
+        let out = [("velero-trust.io/inject".to_owned(), "false".to_owned())];
+        server(seen).metadata.as_mut().unwrap().annotations = Some(out.into());
+    });
+    exactly(Warn, "velero", &["no Deployment"], |seen| {
+        first(seen).workloads = Ok(vec![]);
+    });
+
+    let set = "kubectl -n velero set env deployment/velero NO_PROXY=.svc,s3.corp";
+    exactly(Warn, "proxy", &[set], |seen| {
+        variables(
+            seen,
+            json!([
+                {"name": "https_proxy", "value": "http://proxy"},
+                {"name": "NO_PROXY", "value": ".svc"},
+            ]),
+        );
+    });
+    let fine = [
+        json!([{"name": "HTTPS_PROXY", "value": "http://proxy"}, {"name": "no_proxy", "value": ".corp"}]),
+        json!([{"name": "HTTP_PROXY", "value": "http://proxy"}]),
+        json!([{"name": "HTTPS_PROXY", "value": ""}]),
+    ];
+    for env in fine {
+        assert_eq!(after(|seen| variables(seen, env)), []);
+    }
+
+    let status = |seen: &mut Seen, status: Value| first(seen).locations[0]["status"] = status;
+    let message = "x509: certificate signed by unknown authority";
+    exactly(Fail, "location", &[message, "rollout restart"], |seen| {
+        status(seen, json!({"phase": "Unavailable", "message": message}));
+    });
+    let bad = after(|seen| {
+        status(seen, json!({"phase": "Unavailable", "message": message}));
+        first(seen).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+        image(seen, "velero/velero:v1.17.0");
+    });
+    let cure = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \
+                (this Velero has no caCertRef)";
+    assert!(bad.len() == 1 && bad[0].2.contains(cure), "{bad:?}");
+    exactly(Warn, "location", &["NoSuchBucket"], |seen| {
+        status(
+            seen,
+            json!({"phase": "Unavailable", "message": "NoSuchBucket"}),
+        );
+    });
+    exactly(Unknown, "location", &[], |seen| status(seen, json!({})));
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
+    let no = || "no right".to_owned();
+    let bad = after(|seen| {
+        seen.kubernetes = Err(no());
+        seen.deployment = Err(no());
+        seen.webhooks = Err(no());
+        seen.certificate = Err(no());
+        seen.lacks = Err(no());
+        seen.labelled = Err(no());
+        first(seen).bundle = Err(no());
+        first(seen).workloads = Err(no());
+    });
+    assert!(
+        bad.iter().all(|(level, ..)| *level == Level::Unknown),
+        "{bad:?}"
+    );
+    assert_eq!(bad.len(), 8, "{bad:?}");
+    exactly(Level::Unknown, "namespaces", &["no right"], |seen| {
+        seen.velero = Err(no());
+    });
+    exactly(
+        Level::Warn,
+        "namespaces",
+        &["no BackupStorageLocation"],
+        |seen| {
+            seen.velero = Ok(vec![]);
+        },
+    );
+}

@@ -1,0 +1,149 @@
+//! Velero's own Deployment and DaemonSets: versions, plugins, and who opted out.
+
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+
+use super::version::{name, tag, version};
+use super::{Line, Of};
+use crate::cli::doctor::seen::{Seen, Velero, Workload};
+use crate::names::INJECT;
+use crate::velero::pod::Pod;
+use crate::velero::pod_kind::{self, PodKind};
+
+/// The first Velero with kopia; before, the file backups were restic's alone.
+const HAS_KOPIA: (u32, u32) = (1, 10);
+
+/// The first Velero whose BSL has a `caCertRef`.
+pub(super) const HAS_CA_CERT_REF: (u32, u32) = (1, 18);
+
+/// The last AWS plugin on version 1 of the SDK, which trusts *only* a BSL's `caCert` where one is.
+const LAST_ON_OLD_SDK: (u32, u32) = (1, 8);
+
+pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
+    let namespace = &velero.namespace;
+    let of = Of::new("velero", format!("namespace {namespace}"));
+    let workloads: Vec<_> = match &velero.workloads {
+        Err(why) => return vec![of.unknown(why)],
+        Ok(_) => of_velero(velero).collect(),
+    };
+    if workloads.is_empty() {
+        let mend = format!("velero install --namespace {namespace}");
+        return vec![of.warn("no Deployment or DaemonSet here runs Velero", mend)];
+    }
+    let mut lines = Vec::new();
+    for (kind, workload) in workloads {
+        if kind == PodKind::Server {
+            lines.push(server(namespace, workload));
+            lines.extend(plugins(namespace, workload));
+        }
+        lines.extend(opted_out(namespace, workload));
+    }
+    lines
+}
+
+/// The workloads of `velero` that run it.
+pub(super) fn of_velero(velero: &Velero) -> impl Iterator<Item = (PodKind, &Workload)> {
+    let workloads = velero.workloads.iter().flatten();
+    workloads.filter_map(|workload| Some((kind(&workload.template)?, workload)))
+}
+
+/// The version of the server, as far as its image tells.
+pub(super) fn server_version(velero: &Velero) -> Option<(u32, u32)> {
+    let mut servers = of_velero(velero).filter(|(kind, _)| *kind == PodKind::Server);
+    version(image(containers(&servers.next()?.1.template).next()?))
+}
+
+fn kind(template: &PodTemplateSpec) -> Option<PodKind> {
+    let text = serde_json::to_string(template).ok()?;
+    pod_kind::kind(&serde_json::from_str::<Pod<'_>>(&text).ok()?)
+}
+
+fn containers(template: &PodTemplateSpec) -> impl Iterator<Item = &Container> {
+    template.spec.iter().flat_map(|spec| &spec.containers)
+}
+
+fn image(container: &Container) -> &str {
+    container.image.as_deref().unwrap_or_default()
+}
+
+fn about(namespace: &str, workload: &Workload) -> String {
+    let kind = match workload.kind {
+        "deployment" => "Deployment",
+        _ => "DaemonSet",
+    };
+    format!("{kind} {namespace}/{}", workload.name)
+}
+
+fn server(namespace: &str, workload: &Workload) -> Line {
+    let of = Of::new("velero", about(namespace, workload));
+    let image = containers(&workload.template).next().map_or("", image);
+    match version(image) {
+        None => of.unknown(format!(
+            "the image {image} does not tell the version of Velero"
+        )),
+        Some(old) if old < HAS_KOPIA => of.warn(
+            format!(
+                "Velero {}.{} is no longer maintained; its file backups are restic's",
+                old.0, old.1
+            ),
+            "upgrade Velero",
+        ),
+        Some(old) if old < HAS_CA_CERT_REF => of.ok(format!(
+            "Velero {}.{}; it has no caCertRef, so name CAs by the annotation {}",
+            old.0,
+            old.1,
+            crate::names::CA_SECRET_ANNOTATION
+        )),
+        Some((major, minor)) => of.ok(format!("Velero {major}.{minor}")),
+    }
+}
+
+fn plugins(namespace: &str, workload: &Workload) -> Vec<Line> {
+    let spec = workload.template.spec.iter();
+    let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten());
+    let of_aws = containers.filter(|it| name(image(it)) == "velero-plugin-for-aws");
+    of_aws
+        .map(|container| {
+            let of = Of::new("plugin", about(namespace, workload));
+            let image = image(container);
+            match version(image) {
+                None => of.unknown(format!("{image} does not tell its version")),
+                Some(old) if old <= LAST_ON_OLD_SDK => of.warn(
+                    format!("{image}: where a BSL has a caCert, this old plugin trusts only that"),
+                    "velero plugin remove and velero plugin add, or the values of the chart, \
+                     with velero-plugin-for-aws 1.9 or newer",
+                ),
+                Some(_) => of.ok(format!(
+                    "velero-plugin-for-aws {}",
+                    tag(image).unwrap_or_default()
+                )),
+            }
+        })
+        .collect()
+}
+
+/// The Pods of a template that says so get nothing of ours.
+fn opted_out(namespace: &str, workload: &Workload) -> Option<Line> {
+    let metadata = workload.template.metadata.as_ref()?;
+    let out = |map: Option<&std::collections::BTreeMap<String, String>>| {
+        map.and_then(|map| map.get(INJECT))
+            .is_some_and(|value| value == "false")
+    };
+    let label = out(metadata.labels.as_ref());
+    if !label && !out(metadata.annotations.as_ref()) {
+        return None;
+    }
+    let (what, list) = if label {
+        ("label", "labels")
+    } else {
+        ("annotation", "annotations")
+    };
+    let of = Of::new("injection", about(namespace, workload));
+    Some(of.warn(
+        format!("its template has the {what} {INJECT}: \"false\", so its Pods get no bundle"),
+        format!(
+            "kubectl -n {namespace} patch {} --type=merge -p \
+             '{{\"spec\":{{\"template\":{{\"metadata\":{{\"{list}\":{{\"{INJECT}\":null}}}}}}}}}}'",
+            workload.slug()
+        ),
+    ))
+}

@@ -1,0 +1,183 @@
+//! Looking at a cluster with the rights of a person: nothing is changed, and what may not be read
+//! is unknown and ends nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use axum::http::Uri;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, Client, Error, ResourceExt as _};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::access::{Account, BUNDLE, SECRETS};
+use super::seen::{self, Look, Seen, Velero, Webhook, Workload};
+use crate::cli::install;
+use crate::kubernetes::{location, trouble};
+use crate::names;
+
+/// Looks at everything.
+///
+/// # Errors
+/// When the cluster cannot be reached, or does not know the person.
+pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<Seen> {
+    let kubernetes = match install::kubernetes_version(client).await {
+        Err(Error::Api(status)) if status.code == 403 => Err(status.message.clone()),
+        Err(error) => bail!("cannot look at the cluster: {}", why(&error)),
+        Ok(version) => Ok(version),
+    };
+    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let deployment = look(deployments.get_opt(names::APP).await);
+    let ours = Account {
+        namespace: namespace.to_owned(),
+        name: seen::account(deployment.as_ref().ok().and_then(Option::as_ref)).to_owned(),
+    };
+    let (labelled, velero) = velero(client, &ours).await;
+    Ok(Seen {
+        now: OffsetDateTime::now_utc().unix_timestamp(),
+        namespace: namespace.to_owned(),
+        kubernetes,
+        deployment,
+        webhooks: webhooks(client).await,
+        certificate: certificate(client, namespace).await,
+        lacks: ours.lacks_of_its_own(client).await,
+        labelled,
+        velero,
+    })
+}
+
+fn why(error: &Error) -> String {
+    trouble::reason(error).message
+}
+
+fn look<T>(result: kube::Result<T>) -> Look<T> {
+    result.map_err(|error| why(&error))
+}
+
+async fn webhooks(client: &Client) -> Look<Vec<Webhook>> {
+    let configurations = install::configurations(client).await;
+    let configurations = configurations.map_err(|error| match error.downcast_ref() {
+        Some(cause) => why(cause),
+        None => format!("{error:#}"),
+    })?;
+    let configurations = configurations.iter();
+    Ok(configurations
+        .flat_map(|(resource, configuration)| {
+            let name = format!("{} {}", resource.kind, configuration.name_any());
+            let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
+            let webhooks = webhooks.into_iter().flatten();
+            webhooks.map(move |object| webhook(name.clone(), object))
+        })
+        .collect())
+}
+
+fn webhook(configuration: String, object: &Value) -> Webhook {
+    let text = |pointer| seen::text(object, pointer);
+    let url = text("/clientConfig/url");
+    let host = match url.parse::<Uri>() {
+        Ok(url) if url.host().is_some() => url.host().unwrap_or_default().to_owned(),
+        _ => format!(
+            "{}.{}.svc",
+            text("/clientConfig/service/name"),
+            text("/clientConfig/service/namespace")
+        ),
+    };
+    let path = if url.is_empty() {
+        text("/clientConfig/service/path")
+    } else {
+        url
+    };
+    let rules = object.get("rules").and_then(Value::as_array);
+    let ca = STANDARD.decode(text("/clientConfig/caBundle"));
+    Webhook {
+        configuration,
+        name: text("/name").to_owned(),
+        path: path.to_owned(),
+        host,
+        has_rules: rules.is_some_and(|rules| !rules.is_empty()),
+        ca: ca.unwrap_or_default(),
+    }
+}
+
+/// The certificate that is served. The key beside it is dropped unread.
+async fn certificate(client: &Client, namespace: &str) -> Look<Option<String>> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    let secret = look(secrets.get_opt(install::TLS_SECRET).await)?;
+    let data = secret.and_then(|secret| secret.data);
+    let certificate = data.and_then(|mut data| data.remove("tls.crt"));
+    Ok(certificate.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()))
+}
+
+/// The Velero namespaces, and why those with our label may be missing.
+async fn velero(client: &Client, ours: &Account) -> (Look<()>, Look<Vec<Velero>>) {
+    let label = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let labelled = look(namespaces.list(&ListParams::default().labels(&label)).await);
+    let all = location::everywhere(client.clone());
+    let all = match all.list(&ListParams::default()).await {
+        // Velero's CRDs are not there.
+        Err(Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(error) => return (labelled.map(drop), Err(why(&error))),
+        Ok(list) => list.items,
+    };
+    let mut by_namespace = BTreeMap::<String, Vec<DynamicObject>>::new();
+    for location in all {
+        let namespace = location.namespace().unwrap_or_default();
+        by_namespace.entry(namespace).or_default().push(location);
+    }
+    for namespace in labelled.iter().flat_map(|list| &list.items) {
+        by_namespace.entry(namespace.name_any()).or_default();
+    }
+    let looks = by_namespace
+        .into_iter()
+        .map(|(namespace, locations)| one(client, ours, namespace, locations));
+    (labelled.map(drop), Ok(join_all(looks).await))
+}
+
+async fn one(
+    client: &Client,
+    ours: &Account,
+    namespace: String,
+    locations: Vec<DynamicObject>,
+) -> Velero {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
+    let (lacks_on_secrets, lacks_on_bundle, bundle, workloads) = tokio::join!(
+        ours.lacks(client, Some(&namespace), SECRETS),
+        ours.lacks(client, Some(&namespace), BUNDLE),
+        maps.get_opt(names::BUNDLE),
+        workloads(client, &namespace),
+    );
+    let locations = locations.into_iter().map(serde_json::to_value);
+    Velero {
+        lacks_on_secrets,
+        lacks_on_bundle,
+        bundle: look(bundle),
+        workloads: look(workloads),
+        locations: locations.filter_map(Result::ok).collect(),
+        namespace,
+    }
+}
+
+async fn workloads(client: &Client, namespace: &str) -> kube::Result<Vec<Workload>> {
+    let params = ListParams::default();
+    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let daemon_sets = Api::<DaemonSet>::namespaced(client.clone(), namespace);
+    let (deployments, daemon_sets) =
+        tokio::try_join!(deployments.list(&params), daemon_sets.list(&params))?;
+    let deployments = deployments.items.into_iter().map(|object| Workload {
+        kind: "deployment",
+        name: object.name_any(),
+        template: object.spec.unwrap_or_default().template,
+    });
+    let daemon_sets = daemon_sets.items.into_iter().map(|object| Workload {
+        kind: "daemonset",
+        name: object.name_any(),
+        template: object.spec.unwrap_or_default().template,
+    });
+    Ok(deployments.chain(daemon_sets).collect())
+}

@@ -1,0 +1,161 @@
+//! What a check says.
+
+use std::fmt;
+use std::io::Write;
+
+use serde::Serialize;
+
+/// How it stands with what was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, and will hurt later.
+    Warn,
+    /// Something does not work.
+    Fail,
+    /// It could not be looked at.
+    Unknown,
+}
+
+impl Level {
+    /// All of them, in the order of the summary.
+    pub(super) const ALL: [Self; 4] = [Self::Ok, Self::Warn, Self::Fail, Self::Unknown];
+}
+
+/// Its name, padded as a column.
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// What one check says of one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    pub(super) level: Level,
+    /// The check, a stable name.
+    pub(super) check: &'static str,
+    /// What was checked, as a person would name it.
+    pub(super) about: String,
+    /// What was seen.
+    pub(super) seen: String,
+    /// What mends it, a command where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mend: Option<String>,
+}
+
+/// One check of one thing, before it is known how it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Of {
+    check: &'static str,
+    about: String,
+}
+
+impl Of {
+    pub(super) fn new(check: &'static str, about: impl Into<String>) -> Self {
+        Self {
+            check,
+            about: about.into(),
+        }
+    }
+
+    pub(super) fn ok(self, seen: impl Into<String>) -> Line {
+        self.line(Level::Ok, seen, None)
+    }
+
+    pub(super) fn warn(self, seen: impl Into<String>, mend: impl Into<String>) -> Line {
+        self.line(Level::Warn, seen, Some(mend.into()))
+    }
+
+    pub(super) fn fail(self, seen: impl Into<String>, mend: impl Into<String>) -> Line {
+        self.line(Level::Fail, seen, Some(mend.into()))
+    }
+
+    pub(super) fn unknown(self, why: impl Into<String>) -> Line {
+        self.line(Level::Unknown, why, None)
+    }
+
+    fn line(self, level: Level, seen: impl Into<String>, mend: Option<String>) -> Line {
+        Line {
+            level,
+            check: self.check,
+            about: self.about,
+            seen: seen.into(),
+            mend,
+        }
+    }
+}
+
+/// How many lines are of `level`.
+pub(super) fn count(lines: &[Line], level: Level) -> usize {
+    lines.iter().filter(|line| line.level == level).count()
+}
+
+/// Writes the lines for people: what mends something stands below it.
+pub(super) fn write_text(lines: &[Line], out: &mut dyn Write) -> std::io::Result<()> {
+    for line in lines {
+        let Line {
+            level,
+            check,
+            about,
+            seen,
+            mend,
+        } = line;
+        writeln!(out, "{level:<8}{check}: {about}: {seen}")?;
+        if let Some(mend) = mend {
+            writeln!(out, "        -> {mend}")?;
+        }
+    }
+    let counts = Level::ALL.map(|level| format!("{level}: {}", count(lines, level)));
+    writeln!(out, "{}", counts.join(", "))
+}
+
+/// Writes them for programs.
+pub(super) fn write_json(lines: &[Line], out: &mut dyn Write) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        checks: &'a [Line],
+        summary: serde_json::Map<String, serde_json::Value>,
+    }
+    let summary = Level::ALL.map(|level| (level.to_string(), count(lines, level).into()));
+    let document = Document {
+        checks: lines,
+        summary: summary.into_iter().collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    Ok(writeln!(out)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_outputs_say_level_thing_and_cure() {
+        let lines = [
+            Of::new("a", "Thing x").ok("is well"),
+            Of::new("b", "Thing y").fail("is ill", "kubectl cure y"),
+        ];
+        let mut text = Vec::new();
+        write_text(&lines, &mut text).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "ok      a: Thing x: is well\n\
+             fail    b: Thing y: is ill\n        -> kubectl cure y\n\
+             ok: 1, warn: 0, fail: 1, unknown: 0\n"
+        );
+        let mut json = Vec::new();
+        write_json(&lines, &mut json).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["checks"][1]["mend"], "kubectl cure y");
+        assert_eq!(json["checks"][0].get("mend"), None);
+        assert_eq!(json["summary"]["fail"], 1);
+    }
+}

@@ -1,0 +1,78 @@
+//! `velero-trust doctor`: what an operator forgets.
+//!
+//! It looks first ([`gather`]) and judges then ([`checks`]), which are pure.
+
+mod access;
+mod checks;
+mod gather;
+mod line;
+mod seen;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use std::time::Duration;
+
+use self::line::{Level, count, write_json, write_text};
+use super::{exit, install_crypto_provider, runtime};
+use crate::kubernetes::client::Clients;
+use crate::names;
+
+/// Longest time for all look-ups together; the client itself would wait for ever.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// Checks an installation: versions, the Deployment, the webhook configurations and their
+/// certificate, rights, bundles, proxy variables and BackupStorageLocations. Changes nothing, and
+/// reads with the rights of your kubeconfig. Ends with 0 when nothing fails, 1 when something does,
+/// 2 when the cluster cannot be reached.
+#[derive(Args, Debug)]
+pub(super) struct Doctor {
+    /// The namespace of velero-trust in the cluster
+    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    namespace: String,
+
+    /// How the checks are printed
+    #[arg(
+        long,
+        short,
+        value_enum,
+        default_value = "text",
+        env = "VELERO_TRUST_OUTPUT"
+    )]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// For people; what mends something stands below it
+    Text,
+    /// For programs
+    Json,
+}
+
+impl Doctor {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        install_crypto_provider();
+        let seen = runtime()?.block_on(async {
+            let client = Clients::connect().await?.controllers;
+            let seen = gather::gather(&client, &self.namespace);
+            match tokio::time::timeout(LONGEST, seen).await {
+                Ok(seen) => seen,
+                Err(_) => bail!(
+                    "the API server did not answer everything within {} s",
+                    LONGEST.as_secs()
+                ),
+            }
+        })?;
+        let lines = checks::all(&seen);
+        let mut out = std::io::stdout().lock();
+        match self.output {
+            Output::Text => write_text(&lines, &mut out)?,
+            Output::Json => write_json(&lines, &mut out)?,
+        }
+        Ok(if count(&lines, Level::Fail) == 0 {
+            exit::CLEAN
+        } else {
+            exit::FINDINGS
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! What was seen of a cluster; the checks know nothing else.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
+use serde_json::Value;
+
+use crate::names;
+
+/// Something that was looked at, or why it could not be.
+pub(super) type Look<T> = Result<T, String>;
+
+/// What was seen of a cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// The moment, seconds since 1970.
+    pub(super) now: i64,
+    /// Our namespace.
+    pub(super) namespace: String,
+    /// The version of Kubernetes.
+    pub(super) kubernetes: Look<(u32, u32)>,
+    /// Our Deployment.
+    pub(super) deployment: Look<Option<Deployment>>,
+    /// The webhooks of our configurations.
+    pub(super) webhooks: Look<Vec<Webhook>>,
+    /// The serving certificate and its chain, PEM, from the Secret; never the key.
+    pub(super) certificate: Look<Option<String>>,
+    /// What our ServiceAccount may not do although the manifests say so, Velero's namespaces aside,
+    /// each as `verb resource`.
+    pub(super) lacks: Look<Vec<String>>,
+    /// Why namespaces with our label, which hold no BSL, are not among the Velero namespaces.
+    pub(super) labelled: Look<()>,
+    /// The Velero namespaces: those that hold a BSL, or that have our label.
+    pub(super) velero: Look<Vec<Velero>>,
+}
+
+/// A webhook of one of our configurations.
+#[derive(Clone, Debug)]
+pub(super) struct Webhook {
+    /// Kind and name of the configuration.
+    pub(super) configuration: String,
+    /// Its own name.
+    pub(super) name: String,
+    /// The path or URL that it asks.
+    pub(super) path: String,
+    /// The name that its certificate must be for.
+    pub(super) host: String,
+    /// Whether it is sent anything.
+    pub(super) has_rules: bool,
+    /// The CAs that the API server trusts it by, PEM.
+    pub(super) ca: Vec<u8>,
+}
+
+/// A Velero namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Velero {
+    /// Its name.
+    pub(super) namespace: String,
+    /// What it may not do with Secrets here.
+    pub(super) lacks_on_secrets: Look<Vec<String>>,
+    /// What it may not do with the bundle.
+    pub(super) lacks_on_bundle: Look<Vec<String>>,
+    /// What is there under the bundle's name.
+    pub(super) bundle: Look<Option<ConfigMap>>,
+    /// Deployments and DaemonSets, Velero's and others.
+    pub(super) workloads: Look<Vec<Workload>>,
+    /// Its BSLs.
+    pub(super) locations: Vec<Value>,
+}
+
+/// A Deployment or DaemonSet.
+#[derive(Clone, Debug)]
+pub(super) struct Workload {
+    /// `deployment` or `daemonset`, as kubectl has it.
+    pub(super) kind: &'static str,
+    /// Its name.
+    pub(super) name: String,
+    /// Its Pods.
+    pub(super) template: PodTemplateSpec,
+}
+
+impl Seen {
+    /// Our ServiceAccount: the Deployment says which; the manifests' when there is none.
+    pub(super) fn account(&self) -> &str {
+        let deployment = self.deployment.as_ref().ok().and_then(Option::as_ref);
+        account(deployment)
+    }
+}
+
+/// The ServiceAccount of our Deployment.
+pub(super) fn account(deployment: Option<&Deployment>) -> &str {
+    let spec = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
+    let account = spec.and_then(|spec| spec.service_account_name.as_deref());
+    account.unwrap_or(names::APP)
+}
+
+impl Workload {
+    /// `deployment/velero`
+    pub(super) fn slug(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+}
+
+/// A text of the BSL `location`; empty where there is none.
+pub(super) fn text<'v>(location: &'v Value, pointer: &str) -> &'v str {
+    let text = location.pointer(pointer).and_then(Value::as_str);
+    text.unwrap_or_default()
+}

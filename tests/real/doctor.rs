@@ -1,0 +1,248 @@
+//! `velero-trust doctor` on a cluster to which one thing is done at a time, by a person who may
+//! read and nothing else. What it says mends a thing is done, and mends it.
+
+use crate::shared::{alone, binary};
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use velero_trust_testing::cli::{Cli, Output};
+use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installer::{self, Installer, NAMESPACE};
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::{scratch, wait};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        alone("doctor::finds_what_is_broken_and_mends_it", finds),
+        alone("doctor::cannot_look_at_what_is_not_there", nowhere),
+    ]
+}
+
+/// velero-trust of a person.
+struct Doctor(Cli);
+
+impl Doctor {
+    fn new(cluster: &Cluster, account: &str, folder: &Path) -> Result<Self> {
+        let kubectl = cluster.kubectl();
+        kubectl.ok(&["create", "serviceaccount", account, "-n", "default"])?;
+        let access = cluster.service_account("default", account)?;
+        let kubeconfig = folder.join(account);
+        fs::write(&kubeconfig, access.kubeconfig())?;
+        Ok(Self(Cli::new(binary().to_owned(), Some(&kubeconfig))?))
+    }
+
+    /// What is not ok, and the exit code.
+    fn bad(&self) -> Result<(Option<i32>, Vec<Value>)> {
+        let output = self.0.run(&["doctor", "--output=json"])?;
+        let all = checks(&output)?;
+        let bad = all.into_iter().filter(|check| check["level"] != "ok");
+        Ok((output.code, bad.collect()))
+    }
+
+    /// Waits until nothing is amiss.
+    fn is_content(&self) -> Result<()> {
+        wait::poll("the doctor to be content", PATIENCE, || {
+            self.is_content_now()
+        })
+    }
+
+    fn is_content_now(&self) -> Result<()> {
+        let (code, bad) = self.bad()?;
+        ensure!(code == Some(0) && bad.is_empty(), "{code:?}: {bad:#?}");
+        Ok(())
+    }
+
+    /// Waits until exactly one thing is amiss, and gives what mends it.
+    fn finds(&self, level: &str, check: &str, word: &str) -> Result<String> {
+        wait::poll(&format!("exactly {level} {check}"), PATIENCE, || {
+            let (code, bad) = self.bad()?;
+            let [one] = &bad[..] else {
+                anyhow::bail!("{bad:#?}");
+            };
+            ensure!(one["level"] == level && one["check"] == check, "{one}");
+            ensure!(one["seen"].to_string().contains(word), "{one}");
+            ensure!(code == Some(i32::from(level == "fail")), "{code:?}: {one}");
+            Ok(one["mend"].as_str().unwrap_or_default().to_owned())
+        })
+    }
+}
+
+fn checks(output: &Output) -> Result<Vec<Value>> {
+    let document: Value = serde_json::from_str(&output.stdout)
+        .with_context(|| format!("what it printed is no JSON: {output:?}"))?;
+    Ok(document["checks"].as_array().context("no checks")?.clone())
+}
+
+/// Runs what the doctor said, a command of kubectl.
+fn mend(kubectl: &Cli, command: &str) -> Result<()> {
+    let arguments: Vec<_> = command.split(' ').collect();
+    let (program, arguments) = arguments.split_first().context("nothing was said")?;
+    ensure!(*program == "kubectl", "{command}");
+    kubectl.ok(arguments).map(drop)
+}
+
+fn finds() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubectl = cluster.kubectl();
+    let folder = scratch::folder("doctor")?;
+    let doctor = reader(&cluster, folder.path())?;
+    let (code, bad) = doctor.bad()?;
+    ensure!(code == Some(1), "of an empty cluster it says {bad:#?}");
+
+    cluster.install_velero(VELERO_NAMESPACE, &["--image=velero/velero:v1.18.3"])?;
+    let installer = Installer::new(&cluster, binary(), NAMESPACE)?;
+    installer.apply()?;
+    installer::bind(kubectl, VELERO_NAMESPACE)?;
+    let (webhook, certs) = installer.activate()?;
+    ensure!(certs.code == Some(0), "{certs:?}");
+    installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
+    location(kubectl)?;
+    doctor.is_content().with_context(|| webhook.log())?;
+    let text = doctor.0.ok(&["doctor"])?;
+    ensure!(text.ends_with("warn: 0, fail: 0, unknown: 0\n"), "{text}");
+
+    let delete = ["delete", "rolebinding", "velero-trust-secret-reader", "-n"];
+    kubectl.ok(&[&delete[..], &[VELERO_NAMESPACE]].concat())?;
+    let said = doctor.finds(
+        "fail",
+        "rights",
+        "may not get secrets, list secrets, watch secrets",
+    )?;
+    mend(kubectl, &said)?;
+    doctor.is_content()?;
+
+    let scale = ["scale", "deployment/velero-trust", "--replicas=0", "-n"];
+    kubectl.ok(&[&scale[..], &[NAMESPACE]].concat())?;
+    let said = doctor.finds("fail", "server", "0 of 0")?;
+    mend(kubectl, &said)?;
+    wait::poll("the Pods to be ready again", PATIENCE, || {
+        installer.set_ready(true)?;
+        doctor.is_content_now()
+    })?;
+
+    kubectl.ok(&["delete", "mutatingwebhookconfiguration", "velero-trust"])?;
+    let said = doctor.finds("fail", "webhooks", "no webhook configuration asks it")?;
+    ensure!(
+        said == "kubectl apply -k manifests && velero-trust certs --install --namespace velero-trust",
+        "{said}"
+    );
+    installer.apply()?;
+    let certs = installer.certs(PATIENCE)?;
+    ensure!(certs.code == Some(0), "{certs:?}");
+    doctor.is_content()?;
+
+    let set = ["set", "env", "deployment/velero", "-n", VELERO_NAMESPACE];
+    let proxy = ["HTTP_PROXY=http://proxy:3128", "NO_PROXY=.svc"];
+    kubectl.ok(&[&set[..], &proxy].concat())?;
+    let said = doctor.finds("warn", "proxy", "s3.corp")?;
+    mend(kubectl, &said)?;
+    doctor.is_content()?;
+
+    let admin = Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?;
+    admin.ok(&["certs", "--install", "--days=10"])?;
+    let said = doctor.finds("warn", "expiry", "expires in")?;
+    ensure!(said.starts_with("velero-trust certs --install"), "{said}");
+    let arguments: Vec<_> = said.split(' ').skip(1).collect();
+    admin.ok(&arguments)?;
+    doctor.is_content()?;
+
+    // A certificate that the API server would not accept.
+    let stray = Authority::new("stray")?.server("stray")?.certificate_pem;
+    let patch = json!({"stringData": {"tls.crt": stray}}).to_string();
+    let secret = ["patch", "secret", "velero-trust-tls", "-n", NAMESPACE, "-p"];
+    kubectl.ok(&[&secret[..], &[&patch]].concat())?;
+    doctor.finds("fail", "certificate", "does not verify it")?;
+
+    // Without rights there is nothing to be seen, and nothing fails.
+    let blind = Doctor::new(&cluster, "blind", folder.path())?;
+    let (code, bad) = blind.bad()?;
+    ensure!(code == Some(0) && bad.len() >= 4, "{code:?}: {bad:#?}");
+    ensure!(
+        bad.iter().all(|check| check["level"] == "unknown"),
+        "{bad:#?}"
+    );
+    Ok(())
+}
+
+/// A person who may get and list everything, and ask who may do what.
+fn reader(cluster: &Cluster, folder: &Path) -> Result<Doctor> {
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "reader"},
+        "rules": [
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]},
+            {
+                "apiGroups": ["authorization.k8s.io"],
+                "resources": ["subjectaccessreviews"],
+                "verbs": ["create"],
+            },
+        ],
+    });
+    let kubectl = cluster.kubectl();
+    kubectl.apply(&role.to_string())?;
+    let bind = [
+        "create",
+        "clusterrolebinding",
+        "reader",
+        "--clusterrole=reader",
+    ];
+    kubectl.ok(&[&bind[..], &["--serviceaccount=default:reader"]].concat())?;
+    Doctor::new(cluster, "reader", folder)
+}
+
+/// A location of which Velero, which does not run here, would say that it is available. Its store
+/// is not there, so that nothing of it may need to be verified: the namespace would be held.
+fn location(kubectl: &Cli) -> Result<()> {
+    let ca = Authority::new("store")?.pem();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "ca", "namespace": VELERO_NAMESPACE},
+        "stringData": {"ca.crt": ca},
+    });
+    let location = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "BackupStorageLocation",
+        "metadata": {"name": "default", "namespace": VELERO_NAMESPACE},
+        "spec": {
+            "provider": "aws",
+            "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
+            "config": {"region": "minio", "s3Url": "http://s3.corp:9000"},
+        },
+        "status": {"phase": "Available"},
+    });
+    kubectl.apply(&secret.to_string())?;
+    kubectl.apply(&location.to_string())?;
+    Ok(())
+}
+
+fn nowhere() -> Result<()> {
+    let folder = scratch::folder("doctor")?;
+    let nobody = folder.path().join("kubeconfig");
+    // The port of discard: nobody listens there.
+    let access = velero_trust_testing::access::Access {
+        server: "https://127.0.0.1:9".to_owned(),
+        ca_pem: Authority::new("nobody")?.pem(),
+        token: "none".to_owned(),
+    };
+    fs::write(&nobody, access.kubeconfig())?;
+    for kubeconfig in [Some(nobody.as_path()), None] {
+        let output = Cli::new(binary().to_owned(), kubeconfig)?.run(&["doctor"])?;
+        ensure!(
+            output.code == Some(2) && output.stdout.is_empty(),
+            "{output:?}"
+        );
+        let why = match kubeconfig {
+            Some(_) => "the API server cannot be reached",
+            None => "no cluster to talk to",
+        };
+        ensure!(output.stderr.contains(why), "{output:?}");
+    }
+    Ok(())
+}
