@@ -54,8 +54,12 @@ impl Memory {
             .chain(self.known.values().flatten())
             .map(Certificate::fingerprint)
             .collect();
+        let until = now.saturating_add(retention);
+        // The operator may have shortened it meanwhile.
+        for left in self.left.values_mut() {
+            left.until = left.until.min(until);
+        }
         for certificate in before.into_values().flatten() {
-            let until = now.saturating_add(retention);
             self.left
                 .entry(certificate.fingerprint())
                 .or_insert(Left { certificate, until });

@@ -111,6 +111,26 @@ fn without_retention_it_goes_at_once() {
 }
 
 #[test]
+fn a_shorter_retention_counts_for_what_has_left_already() {
+    let own = own();
+    let mut memory = learnt([("a", share(&own[..1], true))]);
+    let now = shares([("a", share(&[], true))]);
+    memory.learn(&now, 0, WEEK);
+    memory.learn(&now, 10, 60);
+    assert_eq!(memory.retained().count(), 1);
+    // A longer one does not bring back the time that is over.
+    memory.learn(&now, 69, WEEK);
+    assert_eq!(memory.retained().count(), 1);
+    memory.learn(&now, 70, WEEK);
+    assert_eq!(memory.retained().count(), 0);
+
+    let mut memory = learnt([("a", share(&own[..1], true))]);
+    memory.learn(&now, 0, WEEK);
+    memory.learn(&now, 1, 0);
+    assert_eq!(memory.retained().count(), 0);
+}
+
+#[test]
 fn what_was_given_at_installation_is_counted_apart() {
     let own = own();
     let mut now = shares([("a", share(&own[..1], true))]);
