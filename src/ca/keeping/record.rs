@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Owner;
 use super::memory::{Hold, Left, Memory};
-use crate::ca::certificate::Certificate;
+use crate::ca::certificate::{Certificate, Fingerprint};
 
 /// The form that is written and read.
 const VERSION: u32 = 1;
@@ -32,10 +32,14 @@ struct Record {
     /// When a certificate was last added, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_added: Option<String>,
+    /// Base64 of the DER, each once: hundreds of locations may name the same. All else refers to
+    /// them by their place here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    locations: BTreeMap<String, Vec<String>>,
+    locations: BTreeMap<String, Vec<usize>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    extra: BTreeMap<String, Vec<String>>,
+    extra: BTreeMap<String, Vec<usize>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retained: Vec<Retained>,
     /// Why the namespace is held because of a location; empty when it was released.
@@ -46,8 +50,7 @@ struct Record {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Retained {
-    /// Base64 of the DER.
-    certificate: String,
+    certificate: usize,
     /// RFC 3339.
     until: String,
 }
@@ -60,13 +63,30 @@ struct Versioned {
 impl Memory {
     /// The memory as JSON. Equal memories have equal texts.
     pub fn to_text(&self) -> String {
+        let known = self.known.values().flatten();
+        let left = self.left.values().map(|left| &left.certificate);
+        let all: BTreeMap<_, _> = known
+            .chain(left)
+            .map(|certificate| (certificate.fingerprint(), encode(certificate)))
+            .collect();
+        let places: BTreeMap<_, _> = all.keys().zip(0..).collect();
+        let place = |fingerprint: &Fingerprint| places.get(fingerprint).copied();
         let of = |wanted: fn(&Owner) -> Option<&String>| {
             let owners = self.known.iter();
             let owners = owners.filter_map(|(owner, known)| Some((wanted(owner)?.clone(), known)));
             owners
-                .map(|(name, known)| (name, known.iter().map(encode).collect()))
+                .map(|(name, known)| {
+                    let known = known.iter().map(Certificate::fingerprint);
+                    (name, known.filter_map(|one| place(&one)).collect())
+                })
                 .collect()
         };
+        let retained = self.left.iter().filter_map(|(fingerprint, left)| {
+            Some(Retained {
+                certificate: place(fingerprint)?,
+                until: rfc3339(left.until).unwrap_or_default(),
+            })
+        });
         let record = Record {
             version: VERSION,
             last_added: self.last_added.and_then(rfc3339),
@@ -78,14 +98,7 @@ impl Memory {
                 Owner::Extra(name) => Some(name),
                 Owner::Location(_) => None,
             }),
-            retained: self
-                .left
-                .values()
-                .map(|left| Retained {
-                    certificate: encode(&left.certificate),
-                    until: rfc3339(left.until).unwrap_or_default(),
-                })
-                .collect(),
+            retained: retained.collect(),
             holds: self
                 .holds
                 .iter()
@@ -97,6 +110,7 @@ impl Memory {
                     (name.clone(), why)
                 })
                 .collect(),
+            certificates: all.into_values().collect(),
         };
         // Maps with string keys, strings and numbers: there is nothing that could fail.
         serde_json::to_string(&record).unwrap_or_default()
@@ -110,6 +124,12 @@ impl Memory {
             return Err(Unreadable::Version(version));
         }
         let record: Record = serde_json::from_str(text).map_err(malformed)?;
+        let all = record.certificates.iter().map(|text| decode(text));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        let at = |place: usize| {
+            let found = all.get(place).cloned();
+            found.ok_or_else(|| Unreadable::Malformed("a certificate is not there".to_owned()))
+        };
         let mut memory = Self {
             last_added: record.last_added.as_deref().map(seconds).transpose()?,
             ..Self::default()
@@ -119,11 +139,11 @@ impl Memory {
         let extra = record.extra.into_iter();
         let extra = extra.map(|(name, known)| (Owner::Extra(name), known));
         for (owner, known) in locations.chain(extra) {
-            let known = known.iter().map(|text| decode(text));
+            let known = known.into_iter().map(at);
             memory.known.insert(owner, known.collect::<Result<_, _>>()?);
         }
         for Retained { certificate, until } in record.retained {
-            let certificate = decode(&certificate)?;
+            let certificate = at(certificate)?;
             let until = seconds(&until)?;
             memory
                 .left

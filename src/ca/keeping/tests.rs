@@ -187,6 +187,20 @@ fn a_memory_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn a_memory_holds_each_certificate_once() {
+    let own = own();
+    let names: Vec<_> = (0..500)
+        .map(|number| format!("location-{number}"))
+        .collect();
+    let of = names.iter().map(|name| (location(name), share(&own, true)));
+    let mut memory = Memory::default();
+    memory.learn(&of.collect(), 0, WEEK);
+    let text = memory.to_text();
+    assert!(text.len() < 20_000, "{} bytes", text.len());
+    assert_eq!(Memory::from_text(&text), Ok(memory));
+}
+
+#[test]
 fn a_memory_that_is_not_ours_is_not_half_read() {
     let why = |text: &str| Memory::from_text(text).unwrap_err().to_string();
     assert_eq!(
@@ -196,9 +210,10 @@ fn a_memory_that_is_not_ours_is_not_half_read() {
     for text in [
         "",
         "[]",
-        r#"{"version":1,"locations":{"a":["!"]}}"#,
-        r#"{"version":1,"locations":{"a":["AAAA"]}}"#,
-        r#"{"version":1,"retained":[{"certificate":"","until":"soon"}]}"#,
+        r#"{"version":1,"certificates":["!"]}"#,
+        r#"{"version":1,"certificates":["AAAA"]}"#,
+        r#"{"version":1,"locations":{"a":[0]}}"#,
+        r#"{"version":1,"retained":[{"certificate":0,"until":"soon"}]}"#,
     ] {
         assert!(why(text).starts_with("it is not what"), "{text}");
     }
