@@ -49,8 +49,8 @@ pub(super) struct Store {
     name: String,
     /// What the ConfigMap says, once it was read.
     saved: Option<String>,
-    /// What it says is of a newer version of us, which may come back.
-    is_newer: bool,
+    /// Why that could not be understood, until it was replaced.
+    unreadable: Option<Unreadable>,
 }
 
 impl Store {
@@ -60,15 +60,18 @@ impl Store {
             maps: Api::namespaced(client, own),
             name: format!("{}{namespace}", names::MEMORY),
             saved: None,
-            is_newer: false,
+            unreadable: None,
         }
     }
 
-    /// What is remembered, where that was not read yet. A complaint that may pass means that it is
-    /// not known; after any other it is empty.
+    /// What is remembered, where that was not read yet. When it [is loaded](Self::is_loaded) in
+    /// spite of a complaint, it is empty.
     pub(super) async fn load(&mut self) -> Result<Option<Memory>, Complaint> {
         if self.saved.is_some() {
-            return Ok(None);
+            return match &self.unreadable {
+                Some(why) => Err(self.complaint(why.to_string())),
+                None => Ok(None),
+            };
         }
         let map = self.maps.get_opt(&self.name).await.map_err(|error| {
             let reason = trouble::reason(&error);
@@ -85,14 +88,15 @@ impl Store {
         }
         let memory = Memory::from_text(text);
         memory.map(Some).map_err(|why| {
-            self.is_newer = matches!(why, Unreadable::Version(_));
-            self.complaint(why.to_string())
+            let complaint = self.complaint(why.to_string());
+            self.unreadable = Some(why);
+            complaint
         })
     }
 
-    /// Whether nothing was ever remembered.
+    /// Whether nothing was ever remembered, or nothing that can be understood.
     pub(super) fn is_blank(&self) -> bool {
-        self.saved.as_ref().is_none_or(String::is_empty)
+        self.unreadable.is_some() || self.saved.as_ref().is_none_or(String::is_empty)
     }
 
     /// Whether it is known what is remembered.
@@ -100,10 +104,12 @@ impl Store {
         self.saved.is_some()
     }
 
-    /// Remembers, where that is something new.
+    /// Remembers, where that is something new. What a newer version of us wrote stays: it may come
+    /// back.
     pub(super) async fn save(&mut self, memory: &Memory) -> Result<(), Complaint> {
         let text = memory.to_text();
-        if self.is_newer || self.saved.as_ref() == Some(&text) {
+        let is_newer = matches!(self.unreadable, Some(Unreadable::Version(_)));
+        if is_newer || self.saved.as_ref() == Some(&text) {
             return Ok(());
         }
         let data = BTreeMap::from([(KEY.to_owned(), text.clone())]);
@@ -111,6 +117,7 @@ impl Store {
             .await
             .map_err(|error| self.complaint(trouble::reason(&error).message))?;
         self.saved = Some(text);
+        self.unreadable = None;
         Ok(())
     }
 
