@@ -87,9 +87,19 @@ async fn has_available(client: &Client, namespace: &str) -> kube::Result<bool> {
     }
 }
 
-/// Whether a ConfigMap of the bundle's name was made by us.
+/// Whether a ConfigMap of the bundle's name was made by us. It still is when somebody took all
+/// annotations off it.
 pub fn is_ours(metadata: &ObjectMeta) -> bool {
+    let managers = [names::FIELD_MANAGER, names::BOOTSTRAP_FIELD_MANAGER];
     annotation(metadata, names::bundle::HASH).is_some()
+        || managers
+            .iter()
+            .any(|manager| is_managed_by(metadata, manager))
+}
+
+fn is_managed_by(metadata: &ObjectMeta, manager: &str) -> bool {
+    let mut managers = metadata.managed_fields.iter().flatten();
+    managers.any(|fields| fields.manager.as_deref() == Some(manager))
 }
 
 /// The text of a bundle.
@@ -100,8 +110,7 @@ pub fn text(map: &ConfigMap) -> Option<&str> {
 /// Whether the bundle is as a publisher wrote it: nobody edited it, and it is not the baseline,
 /// which the webhook makes without knowing any location.
 pub fn is_as_published(map: &ConfigMap) -> bool {
-    let mut managers = map.metadata.managed_fields.iter().flatten();
-    managers.any(|fields| fields.manager.as_deref() == Some(names::FIELD_MANAGER))
+    is_managed_by(&map.metadata, names::FIELD_MANAGER)
         && text(map).map(hash).as_deref() == annotation(&map.metadata, names::bundle::HASH)
 }
 
