@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
@@ -22,6 +22,10 @@ use crate::velero::backup::{self, SCHEDULE_LABEL};
 /// Backups read at a time, each tens of KiB: an hourly schedule has 720 of them with Velero's default
 /// life of 30 days.
 const PAGE: u32 = 100;
+
+/// Look-ups at a time. Each is a connection of its own while it waits, and hundreds of locations
+/// may name hundreds of Secrets.
+const AT_ONCE: usize = 16;
 
 /// Answers look-ups from a cluster.
 pub struct Cluster {
@@ -71,6 +75,17 @@ impl Cluster {
             Ok(None) => Outcome::Absent,
             Err(error) => Outcome::Unavailable(self.explain(lookup, &error).await),
         }
+    }
+
+    async fn answer_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
+        let answer = timeout_at(limits.deadline, self.answer(lookup, limits.dry_run)).await;
+        let outcome = answer.unwrap_or_else(|_| {
+            Outcome::Unavailable(Reason {
+                trouble: Trouble::Timeout,
+                message: "the API server did not answer in time".to_owned(),
+            })
+        });
+        (lookup.clone(), outcome)
     }
 
     async fn secret(&self, key: &Key) -> kube::Result<Option<Fact>> {
@@ -139,19 +154,13 @@ impl Cluster {
 impl Source for Cluster {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], limits: Limits) -> BoxFuture<'a, Facts> {
         async move {
-            let answers = join_all(wants.iter().map(async |want| {
-                let answer = timeout_at(limits.deadline, self.answer(want, limits.dry_run)).await;
-                let late = || {
-                    let message = "the API server did not answer in time".to_owned();
-                    Outcome::Unavailable(Reason {
-                        trouble: Trouble::Timeout,
-                        message,
-                    })
-                };
-                (want.clone(), answer.unwrap_or_else(|_| late()))
-            }));
+            let answers: Vec<_> = wants
+                .iter()
+                .map(|want| self.answer_in_time(want, limits))
+                .collect();
+            let answers = stream::iter(answers).buffer_unordered(AT_ONCE);
             let mut facts = Facts::default();
-            for (want, outcome) in answers.await {
+            for (want, outcome) in answers.collect::<Vec<_>>().await {
                 facts.insert(want, outcome);
             }
             facts
