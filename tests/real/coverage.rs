@@ -2,7 +2,8 @@
 //! controllers make of what `velero install` writes.
 
 use crate::bundle::{holds, location_with};
-use crate::fresh::{NAMESPACE, Servers};
+use crate::fresh::NAMESPACE;
+use crate::servers::Servers;
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::jiff::Timestamp;

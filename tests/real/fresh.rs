@@ -1,17 +1,13 @@
 //! The bundle that a replica makes which has just started.
 
 use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed};
-use crate::shared::{alone, binary};
+use crate::servers::Servers;
+use crate::shared::alone;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
-use std::fs;
 use std::time::Duration;
-use tempfile::TempDir;
-use velero_trust_testing::api_server::ApiServer;
-use velero_trust_testing::cli::Cli;
 use velero_trust_testing::pki::Authority;
-use velero_trust_testing::webhook::Webhook;
-use velero_trust_testing::{installer, scratch, velero, wait};
+use velero_trust_testing::{installer, wait};
 
 pub(crate) const NAMESPACE: &str = "default";
 
@@ -20,56 +16,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         alone("bundle::keeps_a_broken_ca_over_a_restart", over_a_restart),
         alone("bundle::does_not_wait_for_an_unknown_ca", an_unknown_ca),
     ]
-}
-
-/// An API server that asks no webhook, so that broken locations can be made, and the rights of
-/// velero-trust in it.
-pub(crate) struct Servers {
-    pub(crate) kubectl: Cli,
-    folder: TempDir,
-    _server: ApiServer,
-}
-
-impl Servers {
-    pub(crate) fn start() -> Result<Self> {
-        let server = ApiServer::start()?;
-        let kubectl = server.kubectl()?;
-        velero::apply_crds(&kubectl)?;
-        kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
-        let rights = fs::read_to_string(installer::manifests().join("rbac.yaml"))?;
-        kubectl.apply(&rights)?;
-        let folder = scratch::folder("fresh")?;
-        let certificates = folder.path().display().to_string();
-        Cli::new(binary().to_owned(), None)?.ok(&["certs", "--dir", &certificates])?;
-        let access = server.service_account(installer::NAMESPACE, installer::NAMESPACE)?;
-        fs::write(folder.path().join("kubeconfig"), access.kubeconfig())?;
-        Ok(Self {
-            kubectl,
-            folder,
-            _server: server,
-        })
-    }
-
-    /// A replica; it ends when it is dropped.
-    pub(crate) fn replica(&self, more: &[&str]) -> Result<Webhook> {
-        let file = |name: &str| self.folder.path().join(name).display().to_string();
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--tls-cert",
-            &file("tls.crt"),
-            "--tls-key",
-            &file("tls.key"),
-            "--namespace",
-            installer::NAMESPACE,
-        ];
-        let kubeconfig = file("kubeconfig");
-        // The same name every time: it leads at once.
-        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", "replica")];
-        Webhook::start(binary(), &[&arguments[..], more].concat(), &environment)
-    }
 }
 
 fn over_a_restart() -> Result<()> {

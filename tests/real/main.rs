@@ -20,6 +20,7 @@ mod consumers;
 mod coverage;
 mod doctor;
 mod fresh;
+mod hardship;
 mod harness;
 mod holder;
 mod installed;
@@ -31,6 +32,8 @@ mod probe;
 mod processes;
 mod restored;
 mod restores;
+mod rotation;
+mod servers;
 mod shared;
 mod story;
 mod trouble;
@@ -65,8 +68,10 @@ fn main() -> ExitCode {
     let trials = [
         // The longest first, so that the last minute has work for both threads.
         story::trials(),
+        rotation::trials(),
         consumers::trials(&shared),
         after::trials(&shared),
+        hardship::trials(),
         bundle::trials(&shared),
         client_ca::trials(&shared),
         coverage::trials(),

@@ -111,13 +111,13 @@ fn restore(name: &str, backup: &str) -> String {
 }
 
 /// What admission gave the newest Pod of Velero's server besides what its Deployment says.
-fn injected_into_server(cluster: &Cluster) -> Result<Injected> {
+pub(crate) fn injected_into_server(cluster: &Cluster) -> Result<Injected> {
     let server = ("deployment", "velero");
     Injected::of_newest(cluster.kubectl(), VELERO_NAMESPACE, server, "velero")
 }
 
 /// Waits for a Pod of Velero's server with exactly what our injection promises.
-fn wait_for_injection(cluster: &Cluster) -> Result<Injected> {
+pub(crate) fn wait_for_injection(cluster: &Cluster) -> Result<Injected> {
     wait::poll("a server Pod with the bundle", PATIENCE, || {
         let injected = injected_into_server(cluster)?;
         let variables: Vec<_> = injected

@@ -20,6 +20,7 @@ pub mod pki;
 pub mod pods;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod rig;
 pub mod scratch;
 pub mod tour;

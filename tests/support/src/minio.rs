@@ -2,12 +2,12 @@
 
 use crate::pki::Authority;
 use crate::process::{Process, clean_command};
-use crate::{https, ports, rig, scratch};
+use crate::{https, ports, rig, scratch, wait};
 use anyhow::{Result, ensure};
 use json_patch::merge;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -28,9 +28,11 @@ pub struct Minio {
     pub url: String,
     /// The CA that signed its certificate.
     pub authority: Authority,
-    _process: Process,
+    process: Process,
     folder: TempDir,
 }
+
+const CERTIFICATES: &str = "certificates";
 
 impl Minio {
     /// Starts one with these buckets.
@@ -41,11 +43,9 @@ impl Minio {
     fn attempt(buckets: &[&str]) -> Result<Self> {
         let folder = scratch::folder("minio")?;
         let authority = Authority::new("velero-trust test: CA of MinIO")?;
-        let identity = authority.server("MinIO")?;
-        let certificates = folder.path().join("certificates");
+        let certificates = folder.path().join(CERTIFICATES);
         fs::create_dir(&certificates)?;
-        fs::write(certificates.join("public.crt"), &identity.certificate_pem)?;
-        fs::write(certificates.join("private.key"), &identity.key_pem)?;
+        certify(&certificates, &authority)?;
         fs::write(
             folder.path().join("credentials"),
             format!(
@@ -79,7 +79,7 @@ impl Minio {
         Ok(Self {
             url,
             authority,
-            _process: process,
+            process,
             folder,
         })
     }
@@ -87,6 +87,17 @@ impl Minio {
     /// Makes a bucket while it runs.
     pub fn make_bucket(&self, name: &str) -> Result<()> {
         Ok(fs::create_dir(self.data().join(name))?)
+    }
+
+    /// Shows a certificate signed by `authority` from now on; no connection is cut. (It looks at
+    /// the files by itself, and at once when it is told to.)
+    pub fn show_certificate_of(&self, authority: &Authority) -> Result<()> {
+        certify(&self.folder.path().join(CERTIFICATES), authority)?;
+        self.process.signal("HUP")?;
+        let what = "MinIO to show its new certificate";
+        wait::poll(what, Duration::from_secs(30), || {
+            self.check_live(&authority.pem())
+        })
     }
 
     /// The folder that holds one folder for each bucket.
@@ -160,6 +171,13 @@ impl Minio {
             },
         })
     }
+}
+
+fn certify(folder: &Path, authority: &Authority) -> Result<()> {
+    let identity = authority.server("MinIO")?;
+    fs::write(folder.join("private.key"), &identity.key_pem)?;
+    fs::write(folder.join("public.crt"), &identity.certificate_pem)?;
+    Ok(())
 }
 
 fn check_live(url: &str, ca_pem: &str) -> Result<()> {

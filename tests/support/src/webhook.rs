@@ -4,6 +4,7 @@ use crate::process::{Process, clean_command};
 use crate::scratch;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -76,6 +77,17 @@ impl Webhook {
     /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
     pub fn signal(&self, signal: &str) -> Result<()> {
         self.process.signal(signal)
+    }
+
+    /// The memory that it has now and that it ever had, KiB.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let of = |key: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(key));
+            let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
+            anyhow::Ok(value.with_context(|| format!("no {key}"))?.parse()?)
+        };
+        Ok((of("VmRSS:")?, of("VmHWM:")?))
     }
 
     /// Waits for the server to end by itself, for example after SIGTERM.

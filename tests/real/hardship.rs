@@ -1,0 +1,149 @@
+//! Bad days of the controllers: nothing is lost, nothing is written that must not be, and nothing
+//! loops hot. All that one replica asks of the API server is counted.
+
+mod apart;
+mod crowd;
+mod flapping;
+mod foreign;
+mod memory;
+mod refused;
+mod replicas;
+
+use crate::bundle::PATIENCE;
+use crate::servers::Servers;
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use velero_trust_testing::proxy::{Proxy, Seen};
+use velero_trust_testing::wait;
+use velero_trust_testing::webhook::Webhook;
+
+/// As long as changes are gathered before a bundle is made.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// As long as changes are gathered before a report is written.
+const REPORT_DEBOUNCE: Duration = Duration::from_millis(500);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let shared = Shared::default();
+    vec![
+        shared.trial("hardship::500_locations_in_one_namespace", crowd::crowd),
+        shared.trial("hardship::a_secret_that_flaps", flapping::flapping),
+        shared.trial("hardship::two_locations_name_one_secret", flapping::shared),
+        shared.trial("hardship::a_bundle_that_others_touch", foreign::touched),
+        shared.trial("hardship::a_config_map_that_is_not_ours", foreign::foreign),
+        shared.trial("hardship::a_memory_that_is_not_ours", memory::strange),
+        shared.trial("hardship::an_api_server_that_refuses", refused::refused),
+        crate::shared::alone("hardship::namespaces_never_mix", apart::apart),
+        crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
+        crate::shared::alone("hardship::a_leader_that_dies", replicas::takeover),
+    ]
+}
+
+/// An API server and one replica, behind a proxy that sees all. Dropped in this order.
+struct Steady {
+    replica: Webhook,
+    proxy: Proxy,
+    servers: Servers,
+}
+
+/// Started when the first trial asks for it.
+#[derive(Clone, Default)]
+struct Shared(Arc<OnceLock<Result<Steady, String>>>);
+
+impl Shared {
+    /// A trial in a namespace of its own.
+    fn trial(&self, name: &str, run: fn(&Steady) -> Result<()>) -> Trial {
+        let shared = self.clone();
+        Trial::test(name, move || {
+            let start = || Steady::start().map_err(|error| format!("{error:#}"));
+            let steady = shared.0.get_or_init(start).as_ref()?;
+            let outcome =
+                run(steady).with_context(|| format!("our log:\n{}", steady.replica.log()));
+            outcome.map_err(|error| Failed::from(format!("{error:#}")))
+        })
+    }
+}
+
+impl Steady {
+    fn start() -> Result<Self> {
+        let servers = Servers::start()?;
+        let proxy = servers.proxy()?;
+        Ok(Self {
+            replica: servers.replica_behind(&proxy)?,
+            proxy,
+            servers,
+        })
+    }
+
+    /// What was asked by `method` of the bundle in `namespace`.
+    fn of_bundle(&self, method: &str, namespace: &str) -> Vec<Seen> {
+        let path = bundle_path(namespace);
+        self.proxy
+            .seen(|seen| seen.method == method && seen.path == path)
+    }
+
+    /// How often a bundle was made: each time it is read once.
+    fn made(&self, namespace: &str) -> usize {
+        self.of_bundle("GET", namespace).len()
+    }
+
+    /// Waits until the bundle was made so often.
+    fn made_often(&self, namespace: &str, wanted: usize) -> Result<()> {
+        wait::poll("the bundle to be made", PATIENCE, || {
+            let made = self.made(namespace);
+            ensure!(made >= wanted, "{made} times, not {wanted}");
+            Ok(())
+        })
+    }
+
+    /// How often what velero-trust keeps of `namespace` in its own one was written: `memory` or
+    /// `report`.
+    fn wrote(&self, what: &str, namespace: &str) -> usize {
+        let end = format!("/configmaps/velero-trust-{what}.{namespace}");
+        let wrote = |seen: &Seen| seen.method == "PATCH" && seen.path.ends_with(&end);
+        self.proxy.seen(wrote).len()
+    }
+
+    /// Waits until the report has exactly these complaints, by a part of each.
+    fn complains(&self, namespace: &str, of: &[&str]) -> Result<()> {
+        let what = format!("the report to complain of {of:?}");
+        wait::poll(&what, PATIENCE, || {
+            let report = self.servers.report(namespace)?;
+            let complaints = report["complaints"].as_array().cloned().unwrap_or_default();
+            let has = |part: &&str| complaints.iter().any(|one| one.to_string().contains(part));
+            let all = complaints.len() == of.len() && of.iter().all(has);
+            ensure!(all, "{complaints:?}");
+            Ok(())
+        })
+    }
+}
+
+fn bundle_path(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/configmaps/velero-trust-ca")
+}
+
+/// Where the certificates of a bundle come from, without the public roots.
+fn origins(map: &Value) -> String {
+    let origins = map["metadata"]["annotations"]["velero-trust.io/origins"].as_str();
+    let origins = origins.unwrap_or_default().split(' ');
+    let own: Vec<_> = origins.filter(|one| !one.starts_with("public=")).collect();
+    own.join(" ")
+}
+
+/// Waits until the certificates come from exactly there; gives the ConfigMap.
+fn comes_from(servers: &Servers, namespace: &str, wanted: &str) -> Result<Value> {
+    wait::poll(&format!("origins {wanted}"), PATIENCE, || {
+        let map = servers.bundle(namespace)?;
+        ensure!(origins(&map) == wanted, "{}", origins(&map));
+        Ok(map)
+    })
+}
+
+/// How often something may happen in `time` that happens once in `every`.
+fn times(time: Duration, every: Duration) -> usize {
+    let times = time.as_millis() / every.as_millis().max(1);
+    usize::try_from(times).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,166 @@
+//! Two Velero namespaces, and CAs that are given to all.
+
+use super::comes_from;
+use crate::bundle::{PATIENCE, location, secret, squeezed};
+use crate::servers::Servers;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use std::fs;
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::webhook::Webhook;
+use velero_trust_testing::{installer, scratch, wait};
+
+/// Each has a Secret of the same name.
+const BOTH: [&str; 2] = ["apart-a", "apart-b"];
+
+const EXTRA: &str = "ConfigMap corp key ca.crt";
+
+/// What is in one never gets into the other: not by retention, not over a restart, not when all is
+/// deleted and made again. What is given at installation gets into both.
+pub(super) fn apart() -> Result<()> {
+    let servers = Servers::start()?;
+    let folder = scratch::folder("extra")?;
+    let file = folder.path().join("extra.pem");
+    let [of_a, of_b, next_of_a, last_of_a] = ["a", "b", "next a", "last a"].map(pem);
+    let (of_a, of_b, next_of_a, last_of_a) = (of_a?, of_b?, next_of_a?, last_of_a?);
+    let (in_file, labelled) = (pem("file")?, pem("labelled")?);
+    fs::write(&file, &in_file)?;
+    let extra = format!("--extra-ca={}", file.display());
+    let replica = servers.replica(&[&extra])?;
+    for (namespace, ca) in BOTH.into_iter().zip([&of_a, &of_b]) {
+        servers.namespace(namespace)?;
+        secret(&servers.kubectl, namespace, ca)?;
+        location(&servers.kubectl, namespace)?;
+    }
+    let bundles = |a: &[&String], b: &[&String]| {
+        let all = [&of_a, &of_b, &next_of_a, &last_of_a, &in_file, &labelled];
+        has_exactly(&servers, BOTH[0], a, &all)?;
+        has_exactly(&servers, BOTH[1], b, &all)
+    };
+    bundles(&[&of_a, &in_file], &[&of_b, &in_file]).with_context(|| replica.log())?;
+
+    servers.change_secret(BOTH[0], &next_of_a)?;
+    bundles(&[&of_a, &next_of_a, &in_file], &[&of_b, &in_file]).context("retained")?;
+    comes_from(&servers, BOTH[0], "locations=1 extra=1 retained=1")?;
+    comes_from(&servers, BOTH[1], "locations=1 extra=1")?;
+    drop(replica);
+
+    let replica = servers.replica(&[&extra])?;
+    give(&servers, installer::NAMESPACE, &labelled)?;
+    // A label in a Velero namespace gives nothing to anybody.
+    give(&servers, BOTH[0], &last_of_a)?;
+    let b = [&of_b, &in_file, &labelled];
+    bundles(&[&of_a, &next_of_a, &in_file, &labelled], &b).context("after a restart")?;
+    all_of_a_again(&servers, &last_of_a)?;
+    let a = [&of_a, &next_of_a, &last_of_a, &in_file, &labelled];
+    bundles(&a, &b).context("made again")?;
+    comes_from(&servers, BOTH[1], "locations=1 extra=2")?;
+
+    extras(&servers, &replica, &labelled).with_context(|| replica.log())?;
+    bundles(&a, &b).context("after all of that")?;
+    drop(replica);
+
+    // Nobody names them, and nothing is retained.
+    servers
+        .kubectl
+        .ok(&["delete", "configmap", "corp", "-n", installer::NAMESPACE])?;
+    let replica = servers.replica(&["--retention=0s"])?;
+    bundles(&[&last_of_a], &[&of_b]).with_context(|| replica.log())
+}
+
+/// Deletes all of the first namespace, and makes it again with another CA.
+fn all_of_a_again(servers: &Servers, ca: &str) -> Result<()> {
+    let (kubectl, namespace) = (&servers.kubectl, BOTH[0]);
+    for object in ["bsl/minio", "secret/ca", "configmap/velero-trust-ca"] {
+        kubectl.ok(&["delete", object, "-n", namespace])?;
+    }
+    wait::poll("the namespace to be forgotten", PATIENCE, || {
+        let report = servers.report(namespace);
+        // It is Velero's no more, or its bundle came back first.
+        let location = report.map(|report| report["locations"]["minio"].clone());
+        ensure!(location.unwrap_or_default().is_null(), "it is still there");
+        Ok(())
+    })?;
+    secret(kubectl, namespace, ca)?;
+    location(kubectl, namespace)
+}
+
+/// A labelled ConfigMap that changes, and breaks, and goes.
+fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
+    let next = pem("changed")?;
+    give(servers, installer::NAMESPACE, &next)?;
+    for namespace in BOTH {
+        has_exactly(servers, namespace, &[&next, &labelled.to_owned()], &[])?;
+    }
+    give(servers, installer::NAMESPACE, "nonsense")?;
+    wait::poll("the fault in the log", PATIENCE, || {
+        let told = replica.events("extra CA left out as far as it is broken");
+        let told: Vec<_> = told.iter().filter(|one| one["extra"] == EXTRA).collect();
+        ensure!(told.len() == 1, "{told:?}");
+        Ok(())
+    })?;
+    for namespace in BOTH {
+        wait::poll("the report to tell of it", PATIENCE, || {
+            let complaints = servers.report(namespace)?["complaints"].to_string();
+            let wanted = format!("the extra CA of {EXTRA} is broken");
+            ensure!(complaints.contains(&wanted), "{complaints}");
+            Ok(())
+        })?;
+        has_exactly(servers, namespace, &[&next], &[])?;
+    }
+    // The label goes: nobody gives it any more.
+    let unlabel = ["label", "configmap", "corp", "velero-trust.io/ca-"];
+    let unlabel = [&unlabel[..], &["-n", installer::NAMESPACE]].concat();
+    servers.kubectl.ok(&unlabel)?;
+    for namespace in BOTH {
+        wait::poll("the report without it", PATIENCE, || {
+            let complaints = &servers.report(namespace)?["complaints"];
+            ensure!(complaints.is_null(), "{complaints}");
+            Ok(())
+        })?;
+        has_exactly(servers, namespace, &[&next], &[])?;
+    }
+    Ok(())
+}
+
+fn pem(name: &str) -> Result<String> {
+    Ok(Authority::new(name)?.pem())
+}
+
+/// A ConfigMap that is labelled as a CA for everybody.
+fn give(servers: &Servers, namespace: &str, content: &str) -> Result<()> {
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "namespace": namespace,
+            "name": "corp",
+            "labels": {"velero-trust.io/ca": "true"},
+        },
+        "data": {"ca.crt": content},
+    });
+    servers.kubectl.apply(&map.to_string())?;
+    Ok(())
+}
+
+/// Waits until the bundle has `wanted`, and fails when it has another of `all`.
+fn has_exactly(
+    servers: &Servers,
+    namespace: &str,
+    wanted: &[&String],
+    all: &[&String],
+) -> Result<()> {
+    wait::poll(&format!("the bundle of {namespace}"), PATIENCE, || {
+        let map = servers.bundle(namespace)?;
+        let text = squeezed(map["data"]["ca-bundle.crt"].as_str().unwrap_or_default());
+        let has = |pem: &String| text.contains(&squeezed(pem));
+        let missing = wanted.iter().filter(|pem| !has(pem)).count();
+        let others = all.iter().filter(|pem| has(pem) && !wanted.contains(pem));
+        let others = others.count();
+        ensure!(
+            missing + others == 0,
+            "{missing} are missing, {others} are too many"
+        );
+        Ok(())
+    })
+}

@@ -1,0 +1,142 @@
+//! What is remembered in our own namespace: that it is strange, and that it outlives us.
+
+use super::{Steady, comes_from};
+use crate::bundle::{PATIENCE, holds, location, location_with, secret, squeezed};
+use crate::servers::Servers;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use velero_trust_testing::cli::Cli;
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::{installer, wait};
+
+/// What we cannot read is replaced, what a newer version wrote is not; both work.
+pub(super) fn strange(steady: &Steady) -> Result<()> {
+    let servers = &steady.servers;
+    let newer = r#"{"version":2,"more":[]}"#;
+    for (namespace, text) in [("garbage", "}{"), ("newer", newer)] {
+        servers.namespace(namespace)?;
+        remember(&servers.kubectl, namespace, text)?;
+        let ca = Authority::new(namespace)?.pem();
+        secret(&servers.kubectl, namespace, &ca)?;
+        location(&servers.kubectl, namespace)?;
+        holds(&servers.kubectl, namespace, &ca).context(namespace)?;
+    }
+    let told = steady.replica.events("bundle not as it should be");
+    let of_garbage = told.iter().find(|event| event["namespace"] == "garbage");
+    let reason = of_garbage.context("nothing was said of the garbage")?["reason"].to_string();
+    ensure!(
+        reason.contains("it is not what velero-trust wrote"),
+        "{reason}"
+    );
+    steady.complains("garbage", &[])?;
+    let text = remembered(&servers.kubectl, "garbage")?;
+    ensure!(text.starts_with(r#"{"version":1,"#), "{text}");
+
+    let only = "it has version 2, and only version 1 is known";
+    steady.complains("newer", &[only])?;
+    // Not at the first attempt only.
+    steady.made_often("newer", 3)?;
+    steady.complains("newer", &[only]).context("later")?;
+    ensure!(
+        remembered(&servers.kubectl, "newer")? == newer,
+        "it was overwritten"
+    );
+
+    // The same without the right to read Secrets.
+    servers.kubectl.ok(&["create", "namespace", "unbound"])?;
+    secret(
+        &servers.kubectl,
+        "unbound",
+        &Authority::new("unread")?.pem(),
+    )?;
+    location(&servers.kubectl, "unbound")?;
+    steady.complains("unbound", &["kubectl -n unbound create rolebinding"])
+}
+
+/// A location that is deleted leaves its CA for the retention, whoever restarts.
+pub(super) fn restarts() -> Result<()> {
+    let servers = Servers::start()?;
+    let (namespace, kubectl) = ("default", &servers.kubectl);
+    installer::bind(kubectl, namespace)?;
+    let [old, other, third] = [
+        Authority::new("old")?.pem(),
+        Authority::new("other")?.pem(),
+        Authority::new("third")?.pem(),
+    ];
+    let replica = servers.replica(&[])?;
+    secret(kubectl, namespace, &old)?;
+    location(kubectl, namespace)?;
+    holds(kubectl, namespace, &old)?;
+    kubectl.ok(&["delete", "bsl", "minio", "-n", namespace])?;
+    kubectl.ok(&["delete", "secret", "ca", "-n", namespace])?;
+    comes_from(&servers, namespace, "retained=1").with_context(|| replica.log())?;
+    drop(replica);
+
+    let replica = servers.replica(&[])?;
+    let inline = location_with(namespace, "other", &other);
+    kubectl.apply(&inline.to_string())?;
+    holds(kubectl, namespace, &other)?;
+    holds(kubectl, namespace, &old).with_context(|| replica.log())?;
+    comes_from(&servers, namespace, "locations=1 retained=1")?;
+    drop(replica);
+
+    // An operator who wants it gone says so.
+    let replica = servers.replica(&["--retention=0s"])?;
+    comes_from(&servers, namespace, "locations=1").with_context(|| replica.log())?;
+
+    // The memory is garbage and the Secret cannot be read, both at once: the bundle knows more
+    // than we do.
+    secret(kubectl, namespace, &third)?;
+    location(kubectl, namespace)?;
+    holds(kubectl, namespace, &third).with_context(|| replica.log())?;
+    drop(replica);
+    let unbind = ["delete", "rolebinding", "velero-trust-secret-reader"];
+    kubectl.ok(&[&unbind[..], &["-n", namespace]].concat())?;
+    remember(kubectl, namespace, "}{")?;
+    let replica = servers.replica(&["--retention=0s"])?;
+    wait::poll("it to be left alone", PATIENCE, || {
+        let report = servers.report(namespace)?;
+        let complaints = report["complaints"].to_string();
+        ensure!(
+            complaints.contains("the bundle is left as it is"),
+            "{complaints}"
+        );
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    let bundle = servers.bundle(namespace)?;
+    let text = squeezed(bundle["data"]["ca-bundle.crt"].as_str().unwrap_or_default());
+    ensure!(text.contains(&squeezed(&third)), "the CA is gone");
+    installer::bind(kubectl, namespace)?;
+    wait::poll("it to be well again", PATIENCE, || {
+        let report = servers.report(namespace)?;
+        ensure!(report["complaints"].is_null(), "{report}");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    holds(kubectl, namespace, &third).map(drop)
+}
+
+fn name(namespace: &str) -> String {
+    format!("velero-trust-memory.{namespace}")
+}
+
+fn remember(kubectl: &Cli, namespace: &str, text: &str) -> Result<()> {
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": installer::NAMESPACE, "name": name(namespace)},
+        "data": {"memory.json": text},
+    });
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    let output = kubectl.run_with_input(&apply, &map.to_string())?;
+    ensure!(output.code == Some(0), "{output:?}");
+    Ok(())
+}
+
+fn remembered(kubectl: &Cli, namespace: &str) -> Result<String> {
+    let map = ["configmap", &name(namespace), "-n", installer::NAMESPACE];
+    let map: Value = kubectl.get(&map)?;
+    let text = map["data"]["memory.json"].as_str();
+    Ok(text.context("no memory in it")?.to_owned())
+}

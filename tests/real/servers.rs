@@ -1,0 +1,133 @@
+//! An API server that asks no webhook, and replicas of velero-trust that work for it.
+
+use crate::bundle::BUNDLE;
+use crate::shared::binary;
+use anyhow::Result;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+use std::fs;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use velero_trust_testing::access::Access;
+use velero_trust_testing::api_server::ApiServer;
+use velero_trust_testing::cli::Cli;
+use velero_trust_testing::proxy::Proxy;
+use velero_trust_testing::webhook::Webhook;
+use velero_trust_testing::{installer, scratch, velero};
+
+/// What a replica is called that leads at once, however often it starts: always the same.
+const REPLICA: &str = "replica";
+
+/// An API server that asks no webhook, so that broken locations can be made, and the rights of
+/// velero-trust in it.
+pub(crate) struct Servers {
+    pub(crate) kubectl: Cli,
+    /// The administrator's; to be used inside `runtime`.
+    pub(crate) client: kube::Client,
+    pub(crate) runtime: Runtime,
+    access: Access,
+    folder: TempDir,
+    _server: ApiServer,
+}
+
+impl Servers {
+    pub(crate) fn start() -> Result<Self> {
+        let server = ApiServer::start()?;
+        let kubectl = server.kubectl()?;
+        velero::apply_crds(&kubectl)?;
+        kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
+        let rights = fs::read_to_string(installer::manifests().join("rbac.yaml"))?;
+        kubectl.apply(&rights)?;
+        let folder = scratch::folder("fresh")?;
+        let certificates = folder.path().display().to_string();
+        Cli::new(binary().to_owned(), None)?.ok(&["certs", "--dir", &certificates])?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            client: runtime.block_on(server.access().client())?,
+            runtime,
+            access: server.service_account(installer::NAMESPACE, installer::NAMESPACE)?,
+            kubectl,
+            folder,
+            _server: server,
+        })
+    }
+
+    /// A replica; it ends when it is dropped.
+    pub(crate) fn replica(&self, more: &[&str]) -> Result<Webhook> {
+        self.replica_called(REPLICA, &self.access, more)
+    }
+
+    /// A replica that reaches the API server by a proxy.
+    pub(crate) fn replica_behind(&self, proxy: &Proxy) -> Result<Webhook> {
+        self.replica_called(REPLICA, proxy.access(), &[])
+    }
+
+    /// A replica beside others.
+    pub(crate) fn replica_beside(&self, name: &str) -> Result<Webhook> {
+        self.replica_called(name, &self.access, &[])
+    }
+
+    /// A proxy with the rights of velero-trust.
+    pub(crate) fn proxy(&self) -> Result<Proxy> {
+        Proxy::start(&self.access)
+    }
+
+    fn replica_called(&self, name: &str, access: &Access, more: &[&str]) -> Result<Webhook> {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let kubeconfig = file("kubeconfig");
+        fs::write(&kubeconfig, access.kubeconfig())?;
+        let arguments = [
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--log-format=json",
+            "--tls-cert",
+            &file("tls.crt"),
+            "--tls-key",
+            &file("tls.key"),
+            "--namespace",
+            installer::NAMESPACE,
+        ];
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", name)];
+        Webhook::start(binary(), &[&arguments[..], more].concat(), &environment)
+    }
+
+    /// A namespace whose Secrets velero-trust may read.
+    pub(crate) fn namespace(&self, name: &str) -> Result<()> {
+        self.kubectl.ok(&["create", "namespace", name])?;
+        installer::bind(&self.kubectl, name)
+    }
+
+    /// Changes the Secret `ca`, faster than a process that starts can.
+    pub(crate) fn change_secret(&self, namespace: &str, content: &str) -> Result<()> {
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let data = json!({"data": {"ca.crt": ByteString(content.as_bytes().to_vec())}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(data));
+        let patch = secrets.patch("ca", &params, &patch);
+        self.runtime.block_on(patch)?;
+        Ok(())
+    }
+
+    /// The bundle's ConfigMap.
+    pub(crate) fn bundle(&self, namespace: &str) -> Result<Value> {
+        Ok(serde_json::to_value(self.map(namespace, BUNDLE)?)?)
+    }
+
+    /// What velero-trust reports of a Velero namespace.
+    pub(crate) fn report(&self, namespace: &str) -> Result<Value> {
+        let name = format!("velero-trust-report.{namespace}");
+        let map = self.map(installer::NAMESPACE, &name)?;
+        let text = map.data.and_then(|mut data| data.remove("report.json"));
+        Ok(serde_json::from_str(&text.unwrap_or_default())?)
+    }
+
+    fn map(&self, namespace: &str, name: &str) -> Result<ConfigMap> {
+        let maps = Api::namespaced(self.client.clone(), namespace);
+        Ok(self.runtime.block_on(maps.get(name))?)
+    }
+}

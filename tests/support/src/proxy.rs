@@ -1,0 +1,195 @@
+//! A proxy before an API server, which counts what is asked and, when told to, refuses some of it.
+
+use crate::access::Access;
+use anyhow::Result;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use kube::client::Body;
+use serde_json::json;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// A running proxy; dropping it cuts every connection.
+#[derive(Debug)]
+pub struct Proxy {
+    access: Access,
+    shared: Arc<Shared>,
+    _runtime: Runtime,
+}
+
+/// A request that came by.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When it came.
+    pub at: Instant,
+    /// `GET`, `PATCH` and so on; `WATCH` for a watch.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// What was answered.
+    pub status: u16,
+}
+
+/// What is refused.
+#[derive(Clone, Debug)]
+struct Refused {
+    method: String,
+    path: String,
+    status: StatusCode,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    refused: Mutex<Option<Refused>>,
+    seen: Mutex<Vec<Seen>>,
+    running: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts one before the server of `access`, whose rights everybody has who asks it.
+    pub fn start(access: &Access) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let shared = Arc::new(Shared::default());
+        let (client, listener) = runtime.block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            anyhow::Ok((access.client().await?, listener))
+        })?;
+        let port = listener.local_addr()?.port();
+        runtime.spawn(serve(listener, client, Arc::clone(&shared)));
+        Ok(Self {
+            // Plain HTTP: it is on loopback, and the one behind it speaks TLS.
+            access: Access {
+                server: format!("http://127.0.0.1:{port}"),
+                ..access.clone()
+            },
+            shared,
+            _runtime: runtime,
+        })
+    }
+
+    /// The way to the API server by this proxy.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// From now on answers `status` to every `method` on exactly `path`.
+    pub fn refuse(&self, method: &str, path: &str, status: u16) -> Result<()> {
+        *locked(&self.shared.refused) = Some(Refused {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status: StatusCode::from_u16(status)?,
+        });
+        Ok(())
+    }
+
+    /// From now on refuses nothing.
+    pub fn heal(&self) {
+        *locked(&self.shared.refused) = None;
+    }
+
+    /// How many requests waited for their answer at once, at the most.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.most.load(Ordering::Relaxed)
+    }
+
+    /// Everything that was answered so far and that `wanted` takes.
+    pub fn seen(&self, wanted: impl Fn(&Seen) -> bool) -> Vec<Seen> {
+        let seen = locked(&self.shared.seen);
+        seen.iter().filter(|seen| wanted(seen)).cloned().collect()
+    }
+}
+
+async fn serve(listener: TcpListener, client: kube::Client, shared: Arc<Shared>) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let (client, shared) = (client.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, &client, &shared));
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+            // An error says that the other side has gone.
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    client: &kube::Client,
+    shared: &Shared,
+) -> Result<Response<Body>> {
+    let at = Instant::now();
+    let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or_default();
+    let method = if query.contains("watch=true") {
+        "WATCH".to_owned()
+    } else {
+        request.method().to_string()
+    };
+    let refused = locked(&shared.refused).clone();
+    let refused = refused.filter(|refused| refused.method == method && refused.path == path);
+    let response = match refused {
+        Some(Refused { status, .. }) => refusal(status)?,
+        None => {
+            let running = shared.running.fetch_add(1, Ordering::Relaxed) + 1;
+            shared.most.fetch_max(running, Ordering::Relaxed);
+            let response = forward(request, client).await;
+            shared.running.fetch_sub(1, Ordering::Relaxed);
+            response?
+        }
+    };
+    locked(&shared.seen).push(Seen {
+        at,
+        method,
+        path,
+        status: response.status().as_u16(),
+    });
+    Ok(response)
+}
+
+async fn forward(request: Request<Incoming>, client: &kube::Client) -> Result<Response<Body>> {
+    let (mut head, body) = request.into_parts();
+    // What the client behind us sets itself.
+    for name in [HOST, AUTHORIZATION, CONNECTION, TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    let body = Body::from(body.collect().await?.to_bytes());
+    let mut response = client.send(Request::from_parts(head, body)).await?;
+    for name in [CONNECTION, TRANSFER_ENCODING] {
+        response.headers_mut().remove(name);
+    }
+    Ok(response)
+}
+
+/// As the API server says it: with 429 it asks to wait a second.
+fn refusal(code: StatusCode) -> Result<Response<Body>> {
+    let status = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": "refused by a test",
+        "code": code.as_u16(),
+    });
+    let mut response = Response::builder()
+        .status(code)
+        .header("Content-Type", "application/json");
+    if code == StatusCode::TOO_MANY_REQUESTS {
+        response = response.header(RETRY_AFTER, "1");
+    }
+    Ok(response.body(Body::from(status.to_string().into_bytes()))?)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
