@@ -9,9 +9,12 @@ use crate::names;
 /// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
 const LONGEST_NOTE: usize = 1024;
 
-/// Writes Events. Those that are alike become one that is counted.
+/// Writes Events. Not to say a thing twice is left to those who say it.
 #[derive(Clone)]
-pub struct Events(Recorder);
+pub struct Events {
+    client: Client,
+    reporter: Reporter,
+}
 
 impl Events {
     /// Events of the process called `instance`.
@@ -20,7 +23,7 @@ impl Events {
             controller: names::APP.to_owned(),
             instance: Some(instance.to_owned()),
         };
-        Self(Recorder::new(client, reporter))
+        Self { client, reporter }
     }
 
     /// Something is not as it should be: `reason` in PascalCase, `note` for a person. That an
@@ -42,7 +45,10 @@ impl Events {
             action: reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, about).await {
+        // A recorder that is kept takes two Events with one reason for the same, whatever they say,
+        // and shows the first one's note only.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(&event, about).await {
             tracing::warn!(reason, %error, "cannot write an Event");
         }
     }

@@ -20,6 +20,10 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
 }
 
 fn goes(cluster: &Cluster, installation: &Installation) -> Result<()> {
+    goes_and_comes(cluster, installation).with_context(|| installation.webhook.log())
+}
+
+fn goes_and_comes(cluster: &Cluster, installation: &Installation) -> Result<()> {
     let namespace = cluster.namespace("goes")?;
     let kubectl = cluster.kubectl();
     installer::bind(kubectl, &namespace)?;

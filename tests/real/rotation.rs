@@ -24,7 +24,7 @@ const LOCATIONS: [&str; 2] = ["by-annotation", "by-reference"];
 /// The Secret that both name.
 const SECRET: &str = "store-ca";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![alone("rotation::without_a_failed_backup", rotation)]

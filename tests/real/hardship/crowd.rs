@@ -53,7 +53,7 @@ pub(super) fn crowd(steady: &Steady) -> Result<()> {
         "crowd: {LOCATIONS} locations made in {created:.1?}, in the bundle after {:.1?} more; made \
          {made} times with {asked} requests; memory {memory} KiB before, {now} KiB after, {peak} \
          KiB at the most",
-        published - created
+        published.saturating_sub(created)
     );
     ensure!(
         made <= times(took, DEBOUNCE) + 2,

@@ -139,15 +139,14 @@ async fn answer(
     };
     let refused = locked(&shared.refused).clone();
     let refused = refused.filter(|refused| refused.method == method && refused.path == path);
-    let response = match refused {
-        Some(Refused { status, .. }) => refusal(status)?,
-        None => {
-            let running = shared.running.fetch_add(1, Ordering::Relaxed) + 1;
-            shared.most.fetch_max(running, Ordering::Relaxed);
-            let response = forward(request, client).await;
-            shared.running.fetch_sub(1, Ordering::Relaxed);
-            response?
-        }
+    let response = if let Some(Refused { status, .. }) = refused {
+        refusal(status)?
+    } else {
+        let running = shared.running.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.most.fetch_max(running, Ordering::Relaxed);
+        let response = forward(request, client).await;
+        shared.running.fetch_sub(1, Ordering::Relaxed);
+        response?
     };
     locked(&shared.seen).push(Seen {
         at,
