@@ -246,3 +246,6 @@ pub fn config_map(namespace: &str, kept: &Kept, state: State<'_>) -> ConfigMap {
         ..ConfigMap::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

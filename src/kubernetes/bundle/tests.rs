@@ -1,0 +1,66 @@
+use super::*;
+
+#[test]
+fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
+    let kept = Base::default().bundle();
+    let state = State {
+        last_added: Some(1_700_000_000),
+        hold: Some("why"),
+    };
+    let map = config_map("velero", &kept, state);
+    let told = map.metadata.annotations.clone().unwrap();
+    let count = kept.certificates.len();
+    for (key, value) in [
+        (names::bundle::COUNT, count.to_string()),
+        (names::bundle::ORIGINS, format!("public={count}")),
+        (names::bundle::LAST_ADDED, "2023-11-14T22:13:20Z".to_owned()),
+        (names::bundle::HOLD, "why".to_owned()),
+        ("argocd.argoproj.io/sync-options", "Prune=false".to_owned()),
+        ("kustomize.toolkit.fluxcd.io/prune", "disabled".to_owned()),
+    ] {
+        assert_eq!(told.get(key), Some(&value), "{key}");
+    }
+    // Unlike all else of ours: a restored Velero Pod must find it.
+    let labels = map.metadata.labels.clone().unwrap();
+    assert!(!labels.contains_key("velero.io/exclude-from-backup"));
+
+    let released = config_map("velero", &kept, State::default());
+    assert!(is_same(&map, &map) && !is_same(&map, &released));
+    assert!(!is_same(&released, &map));
+}
+
+#[test]
+fn a_label_that_was_taken_off_and_what_was_put_beside_are_differences() {
+    let wanted = config_map("velero", &Base::default().bundle(), State::default());
+    let mut live = wanted.clone();
+    live.metadata.labels = None;
+    assert!(!is_same(&live, &wanted));
+
+    let mut live = wanted.clone();
+    let labels = live.metadata.labels.get_or_insert_default();
+    labels.insert("velero.io/restore-name".to_owned(), "r".to_owned());
+    assert!(is_same(&live, &wanted));
+    let data = live.data.get_or_insert_default();
+    data.insert("more".to_owned(), String::new());
+    assert!(!is_same(&live, &wanted));
+    let patch = without_strays(&live, &wanted).unwrap();
+    assert_eq!(patch["data"], json!({"more": null}));
+}
+
+#[test]
+fn a_hold_that_another_manager_wrote_is_taken_off() {
+    let hold = State {
+        hold: Some(NOT_SEEN),
+        ..State::default()
+    };
+    let kept = Base::default().bundle();
+    let live = config_map("velero", &kept, hold);
+    let wanted = config_map("velero", &kept, State::default());
+    let patch = without_strays(&live, &wanted).unwrap();
+    let metadata = patch.get("metadata").unwrap();
+    assert_eq!(
+        metadata.get("annotations"),
+        Some(&json!({names::bundle::HOLD: null}))
+    );
+    assert_eq!(without_strays(&live, &live), None);
+}
