@@ -29,6 +29,7 @@ const REPORT_DEBOUNCE: Duration = Duration::from_millis(500);
 pub(crate) fn trials() -> Vec<Trial> {
     let shared = Shared::default();
     vec![
+        crate::shared::alone("hardship::namespaces_never_mix", apart::apart),
         shared.trial("hardship::500_locations_in_one_namespace", crowd::crowd),
         shared.trial("hardship::a_secret_that_flaps", flapping::flapping),
         shared.trial("hardship::two_locations_name_one_secret", flapping::shared),
@@ -36,7 +37,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::a_config_map_that_is_not_ours", foreign::foreign),
         shared.trial("hardship::a_memory_that_is_not_ours", memory::strange),
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
-        crate::shared::alone("hardship::namespaces_never_mix", apart::apart),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
         crate::shared::alone("hardship::a_leader_that_dies", replicas::takeover),
     ]

@@ -114,10 +114,9 @@ fn rotate(
         .filter(|one| one.phase != "Completed")
         .collect();
     eprintln!(
-        "rotation: {} of {} backups failed, {} of each location and more",
+        "rotation: {} of {} backups failed",
         failed.len(),
-        ended.len(),
-        ended.len() / LOCATIONS.len()
+        ended.len()
     );
     ensure!(failed.is_empty(), "these failed: {failed:#?}");
 

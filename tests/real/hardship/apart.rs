@@ -6,6 +6,7 @@ use crate::servers::Servers;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::fs;
+use std::path::Path;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{installer, scratch, wait};
@@ -56,6 +57,7 @@ pub(super) fn apart() -> Result<()> {
     bundles(&a, &b).context("made again")?;
     comes_from(&servers, BOTH[1], "locations=1 extra=2")?;
 
+    file_changes(&servers, &replica, &file, &in_file).with_context(|| replica.log())?;
     extras(&servers, &replica, &labelled).with_context(|| replica.log())?;
     bundles(&a, &b).context("after all of that")?;
     drop(replica);
@@ -83,6 +85,26 @@ fn all_of_a_again(servers: &Servers, ca: &str) -> Result<()> {
     })?;
     secret(kubectl, namespace, ca)?;
     location(kubectl, namespace)
+}
+
+/// A file of `--extra-ca` that grows, and then breaks.
+fn file_changes(servers: &Servers, replica: &Webhook, file: &Path, before: &String) -> Result<()> {
+    let more = pem("more")?;
+    fs::write(file, format!("{before}{more}"))?;
+    for namespace in BOTH {
+        has_exactly(servers, namespace, &[before, &more], &[])?;
+    }
+    fs::write(file, "nonsense")?;
+    wait::poll("the fault in the log", PATIENCE, || {
+        let told = replica.events("roots stay as they were");
+        let error = told.last().context("nothing")?["error"].to_string();
+        ensure!(error.contains("is no CA bundle"), "{error}");
+        Ok(())
+    })?;
+    for namespace in BOTH {
+        has_exactly(servers, namespace, &[before, &more], &[])?;
+    }
+    Ok(())
 }
 
 /// A labelled ConfigMap that changes, and breaks, and goes.

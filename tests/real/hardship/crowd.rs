@@ -50,10 +50,9 @@ pub(super) fn crowd(steady: &Steady) -> Result<()> {
     let asked = steady.proxy.seen(|_| true).len() - seen;
     let (now, peak) = steady.replica.memory()?;
     eprintln!(
-        "crowd: {LOCATIONS} locations made in {created:.1?}, in the bundle after {:.1?} more; made \
-         {made} times with {asked} requests; memory {memory} KiB before, {now} KiB after, {peak} \
-         KiB at the most",
-        published.saturating_sub(created)
+        "crowd: {LOCATIONS} locations made in {created:.1?}, all in the bundle after {published:.1?}; \
+         made {made} times with {asked} requests; memory {memory} KiB before, {now} KiB after, \
+         {peak} KiB at the most"
     );
     ensure!(
         made <= times(took, DEBOUNCE) + 2,
