@@ -4,6 +4,7 @@ pub mod base;
 mod base64;
 pub mod bundle;
 pub mod certificate;
+pub mod complaint;
 pub mod coverage;
 pub mod endpoint;
 pub mod hold;
@@ -12,6 +13,7 @@ pub mod keeping;
 pub mod pem;
 pub mod rules;
 pub mod sources;
+pub mod survey;
 mod x509;
 
 pub use x509::Defect;

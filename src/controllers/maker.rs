@@ -11,16 +11,18 @@ use tokio::time::timeout;
 
 use super::Controllers;
 use super::clock::now;
-use super::complaints::{Complaint, Complaints};
+use super::complaints::Complaints;
 use super::locations::Locations;
 use super::store::Store;
-use super::survey::{Surveyed, survey};
+use super::survey::survey;
 use super::teller::Teller;
 use crate::ca::base::Base;
 use crate::ca::certificate::{Certificate, Fingerprint};
+use crate::ca::complaint::Complaint;
 use crate::ca::hold::{self, Verdict};
-use crate::ca::keeping::{Hold, Kept, Memory, Owner, Share, Shares, keep};
+use crate::ca::keeping::{Hold, Kept, Memory, Owner, Share, keep};
 use crate::ca::pem;
+use crate::ca::survey::{Surveyed, no_room, shares};
 use crate::decision::Context;
 use crate::kubernetes::bundle::State;
 use crate::kubernetes::{bundle, trouble};
@@ -171,8 +173,7 @@ impl Maker {
         if kept.certificates.is_empty() {
             return Err(Some(Complaint::NoRoots));
         }
-        let no_room = kept.left_out.iter();
-        wrong.extend(no_room.map(|(&origin, &count)| Complaint::NoRoom { origin, count }));
+        wrong.extend(no_room(&kept));
         let there = live.as_ref().and_then(bundle::text);
         if there.is_none_or(|there| adds(&kept, there))
             && (there.is_some() || self.memory.last_added.is_none())
@@ -278,39 +279,6 @@ impl Maker {
         });
         Ok(!is_same)
     }
-}
-
-/// What each owner adds.
-fn shares(
-    surveyed: &BTreeMap<String, Surveyed>,
-    base: &Base,
-    wrong: &mut BTreeSet<Complaint>,
-) -> Shares {
-    let mut shares = base.extra.clone();
-    for (owner, share) in &shares {
-        if let (Owner::Extra(name), false) = (owner, share.whole) {
-            wrong.insert(Complaint::Extra(name.clone()));
-        }
-    }
-    for (location, surveyed) in surveyed {
-        let found = &surveyed.contribution;
-        let left_out = found.left_out.iter();
-        wrong.extend(left_out.map(|path| Complaint::LeftOut {
-            location: location.clone(),
-            path: path.to_string(),
-        }));
-        let unknowns = found.report.unknowns.iter();
-        wrong.extend(unknowns.map(|(_, reason)| Complaint::Unknown {
-            location: location.clone(),
-            why: reason.message.clone(),
-        }));
-        let share = Share {
-            whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
-            certificates: found.certificates.clone(),
-        };
-        shares.insert(Owner::Location(location.clone()), share);
-    }
-    shares
 }
 
 /// Whether `kept` has a certificate that is not `there`.

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 
-use super::complaints::Complaint;
+use crate::ca::complaint::Complaint;
 use crate::ca::keeping::{Memory, Unreadable};
 use crate::decision::Trouble;
 use crate::kubernetes::bundle::KEEP;

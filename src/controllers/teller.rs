@@ -3,17 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::Controllers;
 use super::board::Board;
-use super::complaints::Complaint;
 use super::notices::{Notice, Notices};
-use super::survey::Surveyed;
-use crate::ca::certificate::Certificate;
+use crate::ca::complaint::Complaint;
 use crate::ca::keeping::{Hold, Kept, Memory};
-use crate::decision::Finding;
-use crate::kubernetes::report;
+use crate::ca::survey::Surveyed;
 use crate::names::BUNDLE;
 use crate::telemetry::BundleGauges;
 
@@ -75,17 +70,7 @@ impl Teller {
                 .retain(|name, _| surveyed.contains_key(name));
             for (name, location) in surveyed {
                 let told = report.locations.entry(name.clone()).or_default();
-                told.sources.clone_from(&location.sources);
-                told.certificates = location
-                    .contribution
-                    .certificates
-                    .iter()
-                    .map(certificate)
-                    .collect();
-                let judged = &location.judged;
-                let denials = judged.denials.iter().map(|one| finding(one, "deny"));
-                let warnings = judged.warnings.iter().map(|one| finding(one, "warn"));
-                told.findings = denials.chain(warnings).collect();
+                told.tell(location);
                 told.held = held(memory, name).map(str::to_owned);
             }
         });
@@ -143,23 +128,4 @@ fn hold_note(why: &str) -> String {
          alone may not be enough for it: {why}. Name its CA on the BackupStorageLocation \
          (objectStorage.caCertRef, or the annotation velero-trust.io/ca-secret)"
     )
-}
-
-fn certificate(certificate: &Certificate) -> report::Certificate {
-    let not_after = Timestamp::from_second(certificate.not_after);
-    report::Certificate {
-        subject: certificate.subject(),
-        fingerprint: certificate.fingerprint().to_string(),
-        not_after: not_after.map_or_else(|_| String::new(), |time| time.to_string()),
-    }
-}
-
-fn finding(finding: &Finding, severity: &str) -> report::Finding {
-    report::Finding {
-        rule: finding.rule.id.to_owned(),
-        severity: severity.to_owned(),
-        path: finding.path.to_string(),
-        message: finding.message.clone(),
-        fix: finding.fix.clone(),
-    }
 }

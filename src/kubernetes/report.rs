@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::ca::certificate;
+use crate::ca::survey::Surveyed;
+use crate::decision;
 use crate::names;
 
 /// What is known of one Velero namespace.
@@ -86,6 +90,42 @@ pub struct Endpoint {
     /// When the server's certificate expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
+}
+
+impl Location {
+    /// Tells what a survey found; the rest stays.
+    pub fn tell(&mut self, surveyed: &Surveyed) {
+        self.sources.clone_from(&surveyed.sources);
+        let certificates = surveyed.contribution.certificates.iter();
+        self.certificates = certificates.map(Certificate::from).collect();
+        let judged = &surveyed.judged;
+        let denials = judged.denials.iter().map(|one| Finding::of(one, "deny"));
+        let warnings = judged.warnings.iter().map(|one| Finding::of(one, "warn"));
+        self.findings = denials.chain(warnings).collect();
+    }
+}
+
+impl From<&certificate::Certificate> for Certificate {
+    fn from(certificate: &certificate::Certificate) -> Self {
+        let not_after = Timestamp::from_second(certificate.not_after);
+        Self {
+            subject: certificate.subject(),
+            fingerprint: certificate.fingerprint().to_string(),
+            not_after: not_after.map_or_else(|_| String::new(), |time| time.to_string()),
+        }
+    }
+}
+
+impl Finding {
+    fn of(finding: &decision::Finding, severity: &str) -> Self {
+        Self {
+            rule: finding.rule.id.to_owned(),
+            severity: severity.to_owned(),
+            path: finding.path.to_string(),
+            message: finding.message.clone(),
+            fix: finding.fix.clone(),
+        }
+    }
 }
 
 /// The name of the report's ConfigMap.

@@ -1,0 +1,93 @@
+//! What keeps a bundle from being as it should be.
+
+use super::keeping::Origin;
+use crate::names::BUNDLE;
+
+/// Something that keeps a bundle from being as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Complaint {
+    /// Its ConfigMap cannot be read.
+    #[error("cannot read ConfigMap {BUNDLE}: {0}")]
+    Unreadable(String),
+    /// Its ConfigMap cannot be written.
+    #[error("cannot write ConfigMap {BUNDLE}: {0}")]
+    Unwritable(String),
+    /// It took too long.
+    #[error("the API server did not answer in time")]
+    Late,
+    /// Somebody else's ConfigMap has its name.
+    #[error("ConfigMap {BUNDLE} is there and is not velero-trust's; it is left alone, rename it")]
+    Foreign,
+    /// What a location names could not be looked up.
+    #[error("the CA of BackupStorageLocation {location} is not known: {why}")]
+    Unknown {
+        /// The location.
+        location: String,
+        /// Why it is not known.
+        why: String,
+    },
+    /// What a location names is not whole.
+    #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there")]
+    LeftOut {
+        /// The location.
+        location: String,
+        /// The field that names it.
+        path: String,
+    },
+    /// What was given at installation is not whole.
+    #[error("the extra CA of {0} is broken or holds none")]
+    Extra(String),
+    /// A ConfigMap cannot hold all of it.
+    #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", of(*.origin))]
+    NoRoom {
+        /// Where they come from.
+        origin: Origin,
+        /// How many they are.
+        count: usize,
+    },
+    /// What is to be remembered cannot be.
+    #[error("cannot remember CAs in ConfigMap {name}: {why}")]
+    Memory {
+        /// The ConfigMap.
+        name: String,
+        /// Why it cannot.
+        why: String,
+    },
+    /// There is nothing to put into it.
+    #[error(
+        "there is no root for ConfigMap {BUNDLE}, and Velero cannot start with an empty one; name a \
+         CA, or set --public-roots"
+    )]
+    NoRoots,
+    /// It is not known well enough to be written over another.
+    #[error("the bundle is left as it is until the CA of every location was read once")]
+    LeftAlone,
+}
+
+const fn of(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Location => "of BackupStorageLocations",
+        Origin::Extra => "given at installation",
+        Origin::Retained => "that nobody names any more",
+        Origin::Public => "of the public roots",
+    }
+}
+
+impl Complaint {
+    /// Whether it may be over without any news of it.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreadable(_)
+            | Self::Unwritable(_)
+            | Self::Late
+            | Self::Unknown { .. }
+            | Self::Memory { .. }
+            | Self::LeftAlone => true,
+            Self::Foreign
+            | Self::NoRoots
+            | Self::LeftOut { .. }
+            | Self::Extra(_)
+            | Self::NoRoom { .. } => false,
+        }
+    }
+}
