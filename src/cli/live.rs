@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta};
+use kube::api::{
+    ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PartialObjectMeta,
+};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::ca::coverage::{self, State, Tally};
@@ -93,10 +95,12 @@ impl Bundle {
                 let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
                 cannot("read", &what, &error)
             })?;
-        Ok(match map {
-            None => Self::Absent,
-            Some(map) => Published::read(&map.metadata).map_or(Self::Foreign, Self::Published),
-        })
+        Ok(map.map_or(Self::Absent, |map| Self::of(&map.metadata)))
+    }
+
+    /// Of a ConfigMap of its name.
+    pub(super) fn of(metadata: &ObjectMeta) -> Self {
+        Published::read(metadata).map_or(Self::Foreign, Self::Published)
     }
 }
 

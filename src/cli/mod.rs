@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod activation;
+mod base;
 mod certs;
 mod client_ca;
 mod doctor;

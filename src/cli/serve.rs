@@ -13,6 +13,7 @@ use k8s_openapi::jiff;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::base::BaseOptions;
 use super::policy::{PolicyOptions, Restores};
 use super::{exit, install_crypto_provider, runtime};
 use crate::ca::endpoint::Refused;
@@ -26,7 +27,6 @@ use crate::serving::{Caps, Drain, Server, Task, Timeouts, drain};
 use crate::sources::Source;
 use crate::sources::cluster::Cluster;
 use crate::sources::files::Files;
-use crate::sources::roots::{PublicRoots, Roots};
 use crate::telemetry::{self, Format, Metrics};
 
 /// How often the certificate files are read again: cheap, and it sees what a watch on a Secret
@@ -88,27 +88,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     policy: PolicyOptions,
 
-    /// The public roots in every bundle: `mozilla` (compiled in), `none`, or a PEM file
-    #[arg(
-        long,
-        value_name = "ROOTS",
-        default_value = "mozilla",
-        env = "VELERO_TRUST_PUBLIC_ROOTS",
-        help_heading = "Bundle"
-    )]
-    public_roots: PublicRoots,
-
-    /// PEM file whose CAs are added to every bundle; can be given again, and is read again when it
-    /// changes. The same do ConfigMaps and Secrets of our own namespace that are labelled
-    /// velero-trust.io/ca=true
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "VELERO_TRUST_EXTRA_CA",
-        value_delimiter = ',',
-        help_heading = "Bundle"
-    )]
-    extra_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    base: BaseOptions,
 
     /// How long a CA stays in a bundle when nothing names it any more, such as `7d` or `12h`
     #[arg(
@@ -221,10 +202,7 @@ impl Serve {
             }
             return Ok(Arc::new(files));
         }
-        let roots = Roots {
-            public: self.public_roots.clone(),
-            extra: self.extra_ca.clone(),
-        };
+        let roots = self.base.roots();
         let first = roots.read()?;
         let Clients {
             admission,

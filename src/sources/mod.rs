@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod files;
 mod helm_values;
 pub mod input;
+pub mod inventory;
 pub mod manifests;
 mod object;
 pub mod objects;

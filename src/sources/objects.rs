@@ -53,31 +53,15 @@ impl Objects {
     /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
     pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
         let mut objects = Self::default();
-        for file in input::files(paths) {
-            let file = file?;
-            objects.add(&file, &input::text(&file)?)?;
-        }
+        each(paths, |file, document| objects.add_document(file, document))?;
         Ok(objects)
     }
 
     /// Adds the objects in `text`, the content of `file`.
     pub fn add(&mut self, file: &Path, text: &str) -> Result<(), BadObjects> {
-        for document in documents(text) {
-            let document = document.map_err(|error| BadObjects::NotYaml {
-                file: file.to_owned(),
-                error,
-            })?;
-            for document in document.flatten() {
-                self.add_document(file, &document)
-                    .map_err(|message| BadObjects::Malformed {
-                        file: file.to_owned(),
-                        number: document.number,
-                        line: document.first_line(),
-                        message,
-                    })?;
-            }
-        }
-        Ok(())
+        each_in(file, text, &mut |file, document| {
+            self.add_document(file, document)
+        })
     }
 
     /// The answers to `wants`.
@@ -116,7 +100,8 @@ impl Objects {
         found.map_or(Outcome::Absent, Outcome::Found)
     }
 
-    fn add_document(&mut self, file: &Path, document: &Document) -> Result<(), String> {
+    /// Adds one of them. The error says what is wrong, never a Secret's content.
+    pub(super) fn add_document(&mut self, file: &Path, document: &Document) -> Result<(), String> {
         let twice = match object::read(&document.to_json(), DEFAULT_NAMESPACE)? {
             Object::Secret(key, secret) => {
                 let fact = Fact::Secret(Arc::new(secret));
@@ -165,4 +150,38 @@ impl Objects {
         self.notes
             .push(format!("{}:{line}: {note}", file.display()));
     }
+}
+
+/// Lets `take` have every object in the files at or below `paths`. Its error says what is wrong.
+pub(super) fn each(
+    paths: &[PathBuf],
+    mut take: impl FnMut(&Path, &Document) -> Result<(), String>,
+) -> Result<(), BadObjects> {
+    for file in input::files(paths) {
+        let file = file?;
+        each_in(&file, &input::text(&file)?, &mut take)?;
+    }
+    Ok(())
+}
+
+fn each_in(
+    file: &Path,
+    text: &str,
+    take: &mut impl FnMut(&Path, &Document) -> Result<(), String>,
+) -> Result<(), BadObjects> {
+    for document in documents(text) {
+        let document = document.map_err(|error| BadObjects::NotYaml {
+            file: file.to_owned(),
+            error,
+        })?;
+        for document in document.flatten() {
+            take(file, &document).map_err(|message| BadObjects::Malformed {
+                file: file.to_owned(),
+                number: document.number,
+                line: document.first_line(),
+                message,
+            })?;
+        }
+    }
+    Ok(())
 }

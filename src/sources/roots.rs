@@ -171,7 +171,7 @@ fn said(fault: &Fault) -> String {
 /// What a labelled object holds, by key.
 type Data = Vec<(String, Vec<u8>)>;
 
-fn data_of_map(map: ConfigMap) -> Data {
+pub(super) fn data_of_map(map: ConfigMap) -> Data {
     let texts = map.data.unwrap_or_default().into_iter();
     let texts = texts.map(|(key, text)| (key, text.into_bytes()));
     let bytes = map.binary_data.unwrap_or_default().into_iter();
@@ -204,13 +204,15 @@ async fn labelled<K>(
     while let Some(event) = watch.next().await {
         match event {
             Ok(Event::Init) => now.clear(),
-            Ok(Event::InitApply(object)) => add(&mut now, &kind, object, data),
+            Ok(Event::InitApply(object)) => {
+                add(&mut now, &kind, &object.name_any(), data(object));
+            }
             Ok(Event::InitDone) => {
                 sender.send_replace(Some(now.clone()));
             }
             Ok(Event::Apply(object)) => {
                 remove(&mut now, &kind, &object.name_any());
-                add(&mut now, &kind, object, data);
+                add(&mut now, &kind, &object.name_any(), data(object));
                 sender.send_replace(Some(now.clone()));
             }
             Ok(Event::Delete(object)) => {
@@ -234,9 +236,15 @@ fn prefix(kind: &str, name: &str) -> String {
     format!("{kind} {name} key ")
 }
 
-fn add<K: Resource>(shares: &mut Shares, kind: &str, object: K, data: fn(K) -> Data) {
-    let prefix = prefix(kind, &object.name_any());
-    for (key, bytes) in data(object) {
+/// Adds what a labelled object holds, each key as an owner of its own.
+pub(super) fn add(
+    shares: &mut Shares,
+    kind: &str,
+    name: &str,
+    data: impl IntoIterator<Item = (String, Vec<u8>)>,
+) {
+    let prefix = prefix(kind, name);
+    for (key, bytes) in data {
         let contents = pem::read(&bytes);
         let name = format!("{prefix}{key}");
         if let Some(fault) = contents.faults.first() {
@@ -295,7 +303,7 @@ mod tests {
         }))
         .unwrap();
         let mut shares = Shares::new();
-        add(&mut shares, "ConfigMap", map, data_of_map);
+        add(&mut shares, "ConfigMap", "corp", data_of_map(map));
         let said: Vec<_> = shares
             .iter()
             .map(|(owner, share)| (owner.to_string(), share.certificates.len(), share.whole))

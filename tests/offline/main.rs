@@ -38,6 +38,8 @@ mod readme;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod trouble;

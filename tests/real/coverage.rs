@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use std::fs;
 use std::thread;
 use std::time::Duration;
 use velero_trust_testing::cli::{Cli, Output};
@@ -224,6 +225,47 @@ fn restarted(trial: &Trialled) -> Result<()> {
     trial.ran(&["status"], 0, &healthy)?;
     let pods = trial.status()?["namespaces"][0]["pods"].clone();
     ensure!(pods["current"] == 2, "{pods}");
+    let own = ["CN=own", "BackupStorageLocation default", "public roots"];
+    trial.ran(&["status", "--certificates"], 0, &own)?;
+    same_from_files(trial)
+}
+
+/// What the files say is what the controllers did.
+fn same_from_files(trial: &Trialled) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kinds = "backupstoragelocations,secrets,pods,deployments,daemonsets,configmaps";
+    let objects = trial.kubectl(&["get", kinds, "-o", "json"])?;
+    fs::write(folder.path().join("objects.json"), objects)?;
+    let folder = folder.path().display().to_string();
+    let files = ["--objects", &folder, "--output=json"];
+    let cluster = trial.status()?["namespaces"][0].clone();
+    let output = trial.ran(&[&["status"], &files[..]].concat(), 0, &[])?;
+    let computed: Value = serde_json::from_str(&output.stdout)?;
+    let computed = &computed["namespaces"][0];
+    ensure!(computed["bundle"]["state"] == "computed", "{computed}");
+    let pointers = [
+        "/name",
+        "/velero",
+        "/bundle/hash",
+        "/bundle/certificates",
+        "/bundle/origins",
+        "/bundle/earliestExpiry",
+        "/bundle/lastAdded",
+        "/bundle/held",
+        "/locations/0/report/certificates",
+        "/locations/0/report/findings",
+        "/locations/0/report/sources",
+        "/pods",
+        "/templates",
+        "/problems",
+    ];
+    for pointer in pointers {
+        let (files, cluster) = (computed.pointer(pointer), cluster.pointer(pointer));
+        ensure!(
+            files.is_some() && files == cluster,
+            "{pointer}: {files:?} from files, {cluster:?} in the cluster"
+        );
+    }
     Ok(())
 }
 

@@ -1,24 +1,33 @@
 //! `velero-trust status`: what the Pods of Velero trust, and what needs a person.
 
+mod folder;
+mod items;
 mod model;
 mod problems;
 mod read;
 mod render;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
+use self::folder::Folder;
 use self::model::Status;
+use super::base::BaseOptions;
+use super::policy::PolicyOptions;
 use super::{exit, install_crypto_provider, live, runtime};
+use crate::decision::RestoresMode;
 use crate::kubernetes::client::Clients;
 use crate::names;
+use crate::sources::inventory::Inventory;
 
 /// Shows, for each Velero namespace: Velero's version, the CA bundle, each
 /// BackupStorageLocation with its CA and what is wrong with it, and which Pods carry the bundle.
 /// Reads with the rights of the current kubeconfig, and never a Secret: what depends on Secrets
-/// comes from the report that the controllers write. Ends with 1 when something needs a person.
+/// comes from the report that the controllers write. With --objects everything is computed from a
+/// folder of YAML files, as the controllers would do it. Ends with 1 when something needs a person.
 #[derive(Args, Debug)]
 pub(super) struct Show {
     /// A namespace of Velero; can be given again [default: all that hold a
@@ -34,6 +43,27 @@ pub(super) struct Show {
     /// The namespace of velero-trust
     #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
     namespace: String,
+
+    /// Show the certificates in each bundle too, and who names them
+    #[arg(long, env = "VELERO_TRUST_CERTIFICATES")]
+    certificates: bool,
+
+    /// Compute it from the YAML files below this folder instead of asking a cluster; can be given
+    /// again. What only a cluster or a network knows is `unknown`. The options for policy and
+    /// bundle are for this, and say what the server is given
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VELERO_TRUST_OBJECTS",
+        value_delimiter = ','
+    )]
+    objects: Vec<PathBuf>,
+
+    #[command(flatten)]
+    policy: PolicyOptions,
+
+    #[command(flatten)]
+    base: BaseOptions,
 
     /// How to print it
     #[arg(
@@ -58,7 +88,12 @@ impl Show {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         let now = Timestamp::now();
-        let status = runtime()?.block_on(self.read(now))?;
+        let mut status = if self.objects.is_empty() {
+            runtime()?.block_on(self.read(now))?
+        } else {
+            self.compute(now)?
+        };
+        problems::judge(&mut status, now);
         let mut out = std::io::stdout().lock();
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
@@ -82,10 +117,23 @@ impl Show {
             ..Status::default()
         };
         for namespace in live::namespaces(&client, ours, &self.velero_namespace).await? {
-            let namespace = read::namespace(&client, ours, &namespace).await?;
+            let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
-        problems::judge(&mut status, now);
         Ok(status)
+    }
+
+    fn compute(&self, now: Timestamp) -> anyhow::Result<Status> {
+        let inventory = Inventory::read(&self.objects)?;
+        let mut base = self.base.roots().read()?;
+        base.extra.extend(inventory.extra(&self.namespace));
+        let folder = Folder {
+            inventory: &inventory,
+            base: &base,
+            policy: &self.policy.policy(RestoresMode::Off)?,
+            now,
+            certificates: self.certificates,
+        };
+        Ok(folder.status(&self.velero_namespace))
     }
 }

@@ -11,10 +11,21 @@ use crate::kubernetes::report;
 pub(super) struct Status {
     /// Nothing needs a person.
     pub(super) clean: bool,
+    /// Where all of it was read.
+    pub(super) source: Source,
     pub(super) leader: Leader,
     pub(super) namespaces: Vec<Namespace>,
     /// What needs a person beyond a single namespace.
     pub(super) problems: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Source {
+    #[default]
+    Cluster,
+    /// A folder of YAML files, which knows no leader and dials nobody.
+    Objects,
 }
 
 /// Who runs the controllers.
@@ -58,6 +69,9 @@ pub(super) struct Namespace {
     pub(super) pods: Pods,
     /// Deployments and DaemonSets whose template keeps the bundle out.
     pub(super) templates: Vec<Covered>,
+    /// What could not be known and is no fault, such as a Secret that only the cluster decrypts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unknown: Vec<String>,
     /// What needs a person.
     pub(super) problems: Vec<String>,
 }
@@ -74,12 +88,32 @@ pub(super) struct Bundle {
     pub(super) last_added: Option<Timestamp>,
     /// Why the namespace is held; null when it is not.
     pub(super) held: Option<String>,
+    /// The hash of the bundle that is there, where this one was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) published: Option<String>,
+    /// Its certificates, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) items: Option<Vec<Item>>,
+}
+
+/// A certificate of the bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    #[serde(flatten)]
+    pub(super) certificate: report::Certificate,
+    /// Who names it; empty when that is not known: it was given at installation, or is retained.
+    pub(super) from: Vec<String>,
+    /// It is one of the public roots.
+    pub(super) public: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum BundleState {
     Published,
+    /// What it would hold, computed from files.
+    Computed,
     #[default]
     Absent,
     /// A ConfigMap of its name is there that is not ours.

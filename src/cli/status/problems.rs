@@ -2,13 +2,15 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Status};
+use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
 use crate::ca::coverage::State;
 use crate::names::BUNDLE;
 
 /// Fills in what needs a person.
 pub(super) fn judge(status: &mut Status, now: Timestamp) {
-    status.problems.extend(of_leader(&status.leader));
+    if status.source == Source::Cluster {
+        status.problems.extend(of_leader(&status.leader));
+    }
     if status.namespaces.is_empty() {
         let none = "no namespace holds a BackupStorageLocation; name one with --velero-namespace";
         status.problems.push(none.to_owned());
@@ -43,11 +45,15 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     let nothing = namespace.locations.is_empty()
         && namespace.pods.items.is_empty()
         && namespace.templates.is_empty();
-    if nothing && namespace.bundle.state != BundleState::Published {
+    let no_bundle = matches!(
+        namespace.bundle.state,
+        BundleState::Absent | BundleState::Foreign
+    );
+    if nothing && no_bundle {
         return vec!["holds nothing of Velero; is that its name?".to_owned()];
     }
     match namespace.bundle.state {
-        BundleState::Published => {}
+        BundleState::Published | BundleState::Computed => {}
         BundleState::Absent => problems.push(format!("ConfigMap {BUNDLE} is not there")),
         BundleState::Foreign => problems.push(format!(
             "ConfigMap {BUNDLE} is not velero-trust's, and is left alone; rename it"

@@ -5,11 +5,16 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, ResourceExt as _};
 
+use super::items;
 use super::model::{Bundle, BundleState, Covered, Leader, LeaderState, Location, Namespace, Pods};
+use crate::ca::bundle::mozilla;
+use crate::ca::certificate::Certificate;
 use crate::ca::coverage::{Standing, State};
+use crate::ca::pem;
 use crate::cli::live::{self, Live};
+use crate::kubernetes::published::Published;
 use crate::kubernetes::report::{self, Report};
-use crate::kubernetes::trouble;
+use crate::kubernetes::{self, trouble};
 use crate::names;
 use crate::velero::pod_kind::PodKind;
 
@@ -22,6 +27,7 @@ pub(super) async fn namespace(
     client: &Client,
     ours: &str,
     namespace: &str,
+    with_certificates: bool,
 ) -> anyhow::Result<Namespace> {
     let live = Live::read(client, namespace).await?;
     let report = report(client, ours, namespace).await;
@@ -29,6 +35,15 @@ pub(super) async fn namespace(
         Ok(report) => (report, None),
         Err(why) => (Report::default(), Some(why)),
     };
+    let mut bundle = bundle(&live.bundle);
+    if with_certificates && bundle.state == BundleState::Published {
+        let certificates = certificates(client, namespace).await?;
+        bundle.items = Some(items::of(
+            &certificates,
+            &items::named(&report.locations),
+            mozilla(),
+        ));
+    }
     let locations = live::locations(client, Some(namespace)).await?;
     let locations = locations.iter().map(|location| Location {
         name: location.name_any(),
@@ -38,14 +53,28 @@ pub(super) async fn namespace(
     Ok(Namespace {
         name: namespace.to_owned(),
         velero: version(&live),
-        bundle: bundle(&live.bundle),
+        bundle,
         locations: locations.collect(),
         no_report,
         complaints: report.complaints,
         pods: pods(&live),
         templates: templates(&live),
-        problems: Vec::new(),
+        ..Namespace::default()
     })
+}
+
+/// The certificates in the bundle.
+async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Certificate>> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
+        let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
+        live::cannot("read", &what, &error)
+    })?;
+    let text = map
+        .as_ref()
+        .and_then(kubernetes::bundle::text)
+        .unwrap_or_default();
+    Ok(pem::read(text.as_bytes()).certificates)
 }
 
 /// The report of the controllers, or why there is none.
@@ -100,7 +129,7 @@ fn held(lease: Lease, now: Timestamp) -> Leader {
 }
 
 /// The version of the server; of a rollout between two, both.
-fn version(live: &Live) -> Option<String> {
+pub(super) fn version(live: &Live) -> Option<String> {
     let is_server = |standing: &Standing| standing.kind == Some(PodKind::Server);
     let templates = live.templates.values();
     let templates = templates.map(|template| (&template.standing, &template.version));
@@ -117,26 +146,32 @@ fn version(live: &Live) -> Option<String> {
     of(&mut templates.into_iter()).or_else(|| of(&mut pods.into_iter()))
 }
 
-fn bundle(live: &live::Bundle) -> Bundle {
+pub(super) fn bundle(live: &live::Bundle) -> Bundle {
     match live {
         live::Bundle::Absent => Bundle::default(),
         live::Bundle::Foreign => Bundle {
             state: BundleState::Foreign,
             ..Bundle::default()
         },
-        live::Bundle::Published(published) => Bundle {
-            state: BundleState::Published,
-            hash: Some(published.hash.clone()),
-            certificates: published.certificates,
-            origins: published.origins.clone(),
-            earliest_expiry: published.earliest_expiry,
-            last_added: published.last_added,
-            held: published.held.clone(),
-        },
+        live::Bundle::Published(published) => of(published),
     }
 }
 
-fn pods(live: &Live) -> Pods {
+/// What the annotations of a bundle say.
+pub(super) fn of(published: &Published) -> Bundle {
+    Bundle {
+        state: BundleState::Published,
+        hash: Some(published.hash.clone()),
+        certificates: published.certificates,
+        origins: published.origins.clone(),
+        earliest_expiry: published.earliest_expiry,
+        last_added: published.last_added,
+        held: published.held.clone(),
+        ..Bundle::default()
+    }
+}
+
+pub(super) fn pods(live: &Live) -> Pods {
     let tally = live.tally();
     let items = live.pods.iter().map(|(name, pod)| {
         let workload = pod.workload.as_ref().map(ToString::to_string);
@@ -151,7 +186,7 @@ fn pods(live: &Live) -> Pods {
 }
 
 /// The templates that keep the bundle out. That one lacks it is as it should be.
-fn templates(live: &Live) -> Vec<Covered> {
+pub(super) fn templates(live: &Live) -> Vec<Covered> {
     let keeping = live.templates.iter().filter(|(_, template)| {
         let state = live.state(&template.standing);
         matches!(state, State::Conflicting | State::OptedOut)

@@ -1,8 +1,10 @@
 //! The status as tables.
 
+mod certificates;
+
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{Bundle, BundleState, Leader, LeaderState, Location, Namespace, Status};
+use super::model::{Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
 use crate::ca::coverage::State;
 use crate::cli::table::{Table, clean};
 use crate::kubernetes::report;
@@ -33,20 +35,28 @@ pub(super) fn text(status: &Status, now: Timestamp) -> String {
         "ENDPOINTS",
     ]);
     let mut uncovered = Table::new(&["NAMESPACE", "POD OR TEMPLATE", "KIND", "STATE", "WHY"]);
+    let mut certificates = certificates::table();
     for namespace in &status.namespaces {
-        namespace_row(&mut namespaces, namespace, now);
+        // What stands where nothing is known: files are no cluster, which would say it.
+        let nothing = match status.source {
+            Source::Cluster => "",
+            Source::Objects => "unknown",
+        };
+        namespace_row(&mut namespaces, namespace, now, nothing);
         for location in &namespace.locations {
-            location_row(&mut locations, namespace, location);
+            location_row(&mut locations, namespace, location, nothing);
         }
+        certificates::rows(&mut certificates, namespace);
         uncovered_rows(&mut uncovered, namespace);
     }
-    let tables = [namespaces, locations, uncovered];
+    let tables = [namespaces, certificates, locations, uncovered];
     parts.extend(
         tables
             .iter()
             .filter(|table| !table.is_empty())
             .map(Table::text),
     );
+    parts.extend(unknown(status));
     parts.push(problems(status));
     parts.join("\n")
 }
@@ -68,18 +78,23 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
     }
 }
 
-fn namespace_row(table: &mut Table, of: &Namespace, now: Timestamp) {
+fn namespace_row(table: &mut Table, of: &Namespace, now: Timestamp, nothing: &str) {
     let Namespace { bundle, pods, .. } = of;
     let mut covered = format!("{}/{}", pods.current, pods.wanted);
     if pods.opted_out > 0 {
         covered = format!("{covered} ({} opted out)", pods.opted_out);
     }
-    let held = if bundle.held.is_some() { "yes" } else { "no" };
+    let is_there = bundle.published.is_some() || bundle.state == BundleState::Published;
+    let held = match bundle.held {
+        Some(_) => "yes",
+        None if is_there || nothing.is_empty() => "no",
+        None => nothing,
+    };
     table.row([
         of.name.clone(),
-        of.velero.clone().unwrap_or_default(),
+        of.velero.clone().unwrap_or_else(|| nothing.to_owned()),
         hash(bundle),
-        certificates(bundle),
+        count(bundle),
         bundle.earliest_expiry.map_or_else(String::new, |expiry| {
             if expiry < now {
                 format!("{} (expired)", day(expiry))
@@ -87,9 +102,10 @@ fn namespace_row(table: &mut Table, of: &Namespace, now: Timestamp) {
                 format!("{} ({})", day(expiry), span(expiry, now))
             }
         }),
-        bundle
-            .last_added
-            .map_or_else(String::new, |added| format!("{} ago", span(now, added))),
+        bundle.last_added.map_or_else(
+            || nothing.to_owned(),
+            |added| format!("{} ago", span(now, added)),
+        ),
         held.to_owned(),
         covered,
     ]);
@@ -97,17 +113,26 @@ fn namespace_row(table: &mut Table, of: &Namespace, now: Timestamp) {
 
 fn hash(bundle: &Bundle) -> String {
     match bundle.state {
-        BundleState::Published => {
-            let hash = bundle.hash.as_deref().unwrap_or_default();
-            let digits = hash.strip_prefix("sha256:").unwrap_or(hash);
-            digits.chars().take(SHORT).collect()
+        BundleState::Published | BundleState::Computed => {
+            let hash = short(bundle.hash.as_deref().unwrap_or_default());
+            match &bundle.published {
+                Some(there) if bundle.hash.as_ref() != Some(there) => {
+                    format!("{hash} (there is {})", short(there))
+                }
+                _ => hash,
+            }
         }
         BundleState::Absent => "absent".to_owned(),
         BundleState::Foreign => "foreign".to_owned(),
     }
 }
 
-fn certificates(bundle: &Bundle) -> String {
+fn short(hash: &str) -> String {
+    let digits = hash.strip_prefix("sha256:").unwrap_or(hash);
+    digits.chars().take(SHORT).collect()
+}
+
+fn count(bundle: &Bundle) -> String {
     match (bundle.certificates, &bundle.origins) {
         (Some(count), Some(origins)) => format!("{count} ({origins})"),
         (Some(count), None) => count.to_string(),
@@ -115,7 +140,12 @@ fn certificates(bundle: &Bundle) -> String {
     }
 }
 
-fn location_row(table: &mut Table, namespace: &Namespace, location: &Location) {
+/// The day of a time that is RFC 3339.
+fn date(time: &str) -> String {
+    time.split('T').next().unwrap_or_default().to_owned()
+}
+
+fn location_row(table: &mut Table, namespace: &Namespace, location: &Location, nothing: &str) {
     let of =
         |column: fn(&report::Location) -> String| match (&location.report, &namespace.no_report) {
             (Some(report), _) => column(report),
@@ -123,17 +153,21 @@ fn location_row(table: &mut Table, namespace: &Namespace, location: &Location) {
             (None, None) => "unknown (not reported yet)".to_owned(),
         };
     // The reason once, not in every column.
-    let short = |column: fn(&report::Location) -> String| match &location.report {
+    let brief = |column: fn(&report::Location) -> String| match &location.report {
         Some(report) => column(report),
         None => "unknown".to_owned(),
     };
     table.row([
         namespace.name.clone(),
         location.name.clone(),
-        location.phase.clone(),
-        short(|report| report.sources.join(", ")),
-        short(|report| joined(&report.certificates, certificate)),
-        short(findings),
+        if location.phase.is_empty() {
+            nothing.to_owned()
+        } else {
+            location.phase.clone()
+        },
+        brief(|report| report.sources.join(", ")),
+        brief(|report| joined(&report.certificates, certificate)),
+        brief(findings),
         of(|report| joined(&report.endpoints, endpoint)),
     ]);
 }
@@ -147,8 +181,7 @@ fn certificate(certificate: &report::Certificate) -> String {
     let report::Certificate {
         subject, not_after, ..
     } = certificate;
-    let until = not_after.split('T').next().unwrap_or_default();
-    format!("{subject} (until {until})")
+    format!("{subject} (until {})", date(not_after))
 }
 
 fn findings(location: &report::Location) -> String {
@@ -191,6 +224,19 @@ fn uncovered_rows(table: &mut Table, namespace: &Namespace) {
     }
 }
 
+/// What could not be known and is no fault.
+fn unknown(status: &Status) -> Option<String> {
+    let mut text = "NOT KNOWN\n".to_owned();
+    let none = text.len();
+    for namespace in &status.namespaces {
+        for unknown in &namespace.unknown {
+            text.push_str(&clean(&format!("{}: {unknown}", namespace.name)));
+            text.push('\n');
+        }
+    }
+    (text.len() > none).then_some(text)
+}
+
 fn problems(status: &Status) -> String {
     if status.clean {
         return "Nothing needs a person.\n".to_owned();
@@ -212,8 +258,7 @@ fn problems(status: &Status) -> String {
 }
 
 fn day(time: Timestamp) -> String {
-    let text = time.to_string();
-    text.split('T').next().unwrap_or_default().to_owned()
+    date(&time.to_string())
 }
 
 /// The time from `earlier` to `later` in its largest unit, as kubectl gives ages.

@@ -31,6 +31,7 @@ fn published() -> Bundle {
         earliest_expiry: Some(at("2026-12-21T00:00:00Z")),
         last_added: Some(at("2026-11-22T10:00:00Z")),
         held: None,
+        ..Bundle::default()
     }
 }
 

@@ -1,0 +1,42 @@
+//! The options that say what every bundle holds, shared by `serve` and `status`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::sources::roots::{PublicRoots, Roots};
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct BaseOptions {
+    /// The public roots in every bundle: `mozilla` (compiled in), `none`, or a PEM file
+    #[arg(
+        long,
+        value_name = "ROOTS",
+        default_value = "mozilla",
+        env = "VELERO_TRUST_PUBLIC_ROOTS",
+        help_heading = "Bundle"
+    )]
+    public_roots: PublicRoots,
+
+    /// PEM file whose CAs are added to every bundle; can be given again, and is read again when it
+    /// changes. The same do ConfigMaps and Secrets of our own namespace that are labelled
+    /// velero-trust.io/ca=true
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VELERO_TRUST_EXTRA_CA",
+        value_delimiter = ',',
+        help_heading = "Bundle"
+    )]
+    extra_ca: Vec<PathBuf>,
+}
+
+impl BaseOptions {
+    /// Where the roots are.
+    pub(super) fn roots(&self) -> Roots {
+        Roots {
+            public: self.public_roots.clone(),
+            extra: self.extra_ca.clone(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The objects of some files as a whole Velero namespace has them: for `velero-trust status`
+//! without a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DynamicObject, ObjectMeta};
+use serde_json::{Value, json};
+
+use super::object::{self, DEFAULT_NAMESPACE, Object};
+use super::objects::{self, BadObjects, Objects};
+use super::roots;
+use crate::ca::keeping::Shares;
+use crate::decision::Key;
+use crate::kubernetes::bundle::is_ours;
+use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
+use crate::names::{BUNDLE, EXTRA_CA_LABEL, VELERO_NAMESPACE_LABEL};
+
+/// The objects of some files.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Those that answer look-ups.
+    pub objects: Objects,
+    /// BackupStorageLocations as JSON.
+    locations: BTreeMap<Key, String>,
+    pods: BTreeMap<Key, DynamicObject>,
+    workloads: BTreeMap<(Kind, Key), DynamicObject>,
+    /// What has the name of the bundle, by namespace.
+    bundles: BTreeMap<String, ObjectMeta>,
+    /// The namespaces that are labelled as Velero's.
+    labelled: BTreeSet<String>,
+    /// What the labelled objects with extra CAs hold, by namespace.
+    extra: BTreeMap<String, Shares>,
+}
+
+impl Inventory {
+    /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
+    pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
+        let mut inventory = Self::default();
+        objects::each(paths, |file, document| {
+            inventory.objects.add_document(file, document)?;
+            inventory.take(document.to_json())
+        })?;
+        Ok(inventory)
+    }
+
+    fn take(&mut self, mut object: Value) -> Result<(), String> {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+        let api = text("/apiVersion").unwrap_or_default().to_owned();
+        let kind = text("/kind").unwrap_or_default().to_owned();
+        let name = text("/metadata/name").unwrap_or_default();
+        let key = Key::new(
+            text("/metadata/namespace").unwrap_or(DEFAULT_NAMESPACE),
+            name,
+        );
+        let labelled = |label: &str| {
+            let labels = object.pointer("/metadata/labels");
+            labels.and_then(|labels| labels.get(label)) == Some(&json!("true"))
+        };
+        let (extra, velero) = (labelled(EXTRA_CA_LABEL), labelled(VELERO_NAMESPACE_LABEL));
+        let twice = || format!("{kind} {key} stands here a second time; keep one of them");
+        let is_first = match (api.as_str(), kind.as_str()) {
+            ("velero.io/v1", "BackupStorageLocation") => {
+                let text = object.to_string();
+                self.locations.insert(key.clone(), text).is_none()
+            }
+            ("v1", "Pod") => {
+                let pod = dynamic(&mut object, &key)?;
+                self.pods.insert(key.clone(), pod).is_none()
+            }
+            ("apps/v1", "Deployment") => self.workload(Kind::Deployment, &key, &mut object)?,
+            ("apps/v1", "DaemonSet") => self.workload(Kind::DaemonSet, &key, &mut object)?,
+            ("v1", "Namespace") => {
+                if velero {
+                    self.labelled.insert(key.name.clone());
+                }
+                true
+            }
+            ("v1", "ConfigMap") => {
+                self.config_map(&key, object, extra)?;
+                true
+            }
+            ("v1", "Secret") if extra => {
+                if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
+                    let shares = self.extra.entry(key.namespace).or_default();
+                    roots::add(shares, "Secret", &key.name, secret.data);
+                }
+                true
+            }
+            _ => true,
+        };
+        if is_first { Ok(()) } else { Err(twice()) }
+    }
+
+    fn workload(&mut self, kind: Kind, key: &Key, object: &mut Value) -> Result<bool, String> {
+        let workload = dynamic(object, key)?;
+        let before = self.workloads.insert((kind, key.clone()), workload);
+        Ok(before.is_none())
+    }
+
+    fn config_map(&mut self, key: &Key, object: Value, extra: bool) -> Result<(), String> {
+        if !extra && key.name != BUNDLE {
+            return Ok(());
+        }
+        let map: ConfigMap =
+            serde_json::from_value(object).map_err(|_| format!("ConfigMap {key} is malformed"))?;
+        if key.name == BUNDLE {
+            self.bundles
+                .insert(key.namespace.clone(), map.metadata.clone());
+        }
+        if extra {
+            let shares = self.extra.entry(key.namespace.clone()).or_default();
+            roots::add(shares, "ConfigMap", &key.name, roots::data_of_map(map));
+        }
+        Ok(())
+    }
+
+    /// The namespaces that the controllers would take for Velero's: those that hold a
+    /// BackupStorageLocation or a bundle of ours, or are labelled.
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let bsls = self.locations.keys().map(|key| &key.namespace);
+        let bundles = self.bundles.iter().filter(|(_, bundle)| is_ours(bundle));
+        let all = bsls
+            .chain(bundles.map(|(name, _)| name))
+            .chain(&self.labelled);
+        all.cloned().collect()
+    }
+
+    /// The BackupStorageLocations of `namespace`, JSON by name.
+    pub fn locations(&self, namespace: &str) -> BTreeMap<String, String> {
+        let of = self.locations.iter();
+        let of = of.filter(|(key, _)| key.namespace == namespace);
+        of.map(|(key, text)| (key.name.clone(), text.clone()))
+            .collect()
+    }
+
+    /// The Pods of `namespace` that the injection is for.
+    pub fn pods(&self, namespace: &str) -> BTreeMap<String, Running> {
+        let of = self.pods.iter();
+        let of = of.filter(|(key, _)| key.namespace == namespace);
+        of.filter_map(|(key, pod)| Some((key.name.clone(), Running::read(pod)?)))
+            .collect()
+    }
+
+    /// The workloads of `namespace` whose Pods the injection is for.
+    pub fn templates(&self, namespace: &str) -> BTreeMap<Workload, Template> {
+        let of = self.workloads.iter();
+        let of = of.filter(|((_, key), _)| key.namespace == namespace);
+        of.filter_map(|((kind, key), object)| {
+            let workload = Workload {
+                kind: *kind,
+                name: key.name.clone(),
+            };
+            Some((workload, Template::read(object)?))
+        })
+        .collect()
+    }
+
+    /// What has the name of the bundle in `namespace`.
+    pub fn bundle(&self, namespace: &str) -> Option<&ObjectMeta> {
+        self.bundles.get(namespace)
+    }
+
+    /// What the labelled objects of `namespace`, our own, add to every bundle.
+    pub fn extra(&self, namespace: &str) -> Shares {
+        self.extra.get(namespace).cloned().unwrap_or_default()
+    }
+}
+
+/// The object as the API server would give it: it knows its namespace.
+fn dynamic(object: &mut Value, key: &Key) -> Result<DynamicObject, String> {
+    if let Some(metadata) = object
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+    {
+        metadata.insert("namespace".to_owned(), json!(key.namespace));
+    }
+    // Not why: the error would repeat a value.
+    serde_json::from_value(object.take()).map_err(|_| format!("the metadata of {key} is malformed"))
+}
