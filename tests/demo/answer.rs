@@ -40,6 +40,14 @@ impl Answer {
         })
     }
 
+    /// `object` as the API server stores it after this answer.
+    pub(super) fn applied(&self, object: &Value) -> Result<Value> {
+        let patch: json_patch::Patch = serde_json::from_value(self.patch.clone().into())?;
+        let mut after = object.clone();
+        json_patch::patch(&mut after, &patch)?;
+        Ok(after)
+    }
+
     fn text(&self, pointer: &str) -> &str {
         self.review
             .pointer(pointer)

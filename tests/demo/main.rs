@@ -1,5 +1,6 @@
 //! `make demo`: the webhook over TLS, with a folder of objects in place of a cluster, and real
-//! AdmissionReviews sent to it. Ends with exit code 0 only if every answer is the expected one.
+//! AdmissionReviews sent to it; then the CA bundle, and what Velero's Pods trust before and after.
+//! Ends with exit code 0 only if every answer is the expected one.
 
 #![expect(
     clippy::print_stdout,
@@ -9,16 +10,19 @@
 mod answer;
 mod objects;
 mod steps;
+mod views;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use velero_trust_testing::https;
 use velero_trust_testing::webhook::Webhook;
 
 use answer::Answer;
-use steps::Step;
+use steps::{Kept, Step};
+use views::View;
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -68,28 +72,75 @@ fn main() -> Result<ExitCode> {
 
     let ca = std::fs::read_to_string(certs.join("ca.crt"))?;
     let steps = steps::all(root)?;
-    let mut failed = 0;
-    for (number, step) in (1..).zip(&steps) {
+    let mut tally = Tally::default();
+    // What the cluster has, each object as it was and as it was admitted.
+    let mut stored = Vec::new();
+    for step in &steps {
         let answer = send(&webhook, &ca, step)?;
-        println!("\n{number:>2}. {}", step.title);
-        for line in answer.told() {
-            println!("    {line}");
-        }
-        match step.expected.check(&answer) {
-            Ok(()) => println!("    ✔ {}", step.expected),
-            Err(why) => {
-                failed += 1;
-                println!("    ✘ expected: {}; {why}", step.expected);
-            }
+        let checked = step.expected.check(&answer);
+        tally.add(
+            step.title,
+            &answer.told(),
+            &step.expected.to_string(),
+            checked,
+        );
+        if let Some(kept) = &step.kept {
+            stored.push((kept, answer.applied(&kept.object)?));
         }
     }
-    let passed = steps.len() - failed;
-    println!("\n{passed} of {} answers as expected", steps.len());
+    look(&binary, folder.path(), &stored, &mut tally)?;
+
+    let Tally { shown, failed } = tally;
+    println!("\n{} of {shown} answers as expected", shown - failed);
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Shows the bundle, and the Pods as they were made before velero-trust and as they are since.
+fn look(binary: &Path, folder: &Path, stored: &[(&Kept, Value)], tally: &mut Tally) -> Result<()> {
+    objects::without_bundle(folder)?;
+    for (kept, _) in stored {
+        objects::store(folder, kept.file, &kept.object)?;
+    }
+    let before = View::take(binary, folder, &["--certificates"])?;
+    let expected = "1 CA beside the public roots, 0 of 2 Pods with it";
+    tally.add(views::BEFORE, &before.told, expected, before.check(false));
+
+    for (kept, admitted) in stored {
+        objects::store(folder, kept.file, admitted)?;
+    }
+    let after = View::take(binary, folder, &[])?;
+    let expected = "the same bundle, 2 of 2 Pods with it, nothing to do";
+    let checked = after.check(true).and_then(|()| after.check_same(&before));
+    tally.add(views::AFTER, &after.told, expected, checked);
+    Ok(())
+}
+
+/// How many answers were shown, and how many of them were not as expected.
+#[derive(Default)]
+struct Tally {
+    shown: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn add(&mut self, title: &str, told: &[String], expected: &str, checked: Result<(), String>) {
+        self.shown += 1;
+        println!("\n{:>2}. {title}", self.shown);
+        for line in told {
+            println!("    {line}");
+        }
+        match checked {
+            Ok(()) => println!("    ✔ {expected}"),
+            Err(why) => {
+                self.failed += 1;
+                println!("    ✘ expected: {expected}; {why}");
+            }
+        }
+    }
 }
 
 fn send(webhook: &Webhook, ca: &str, step: &Step) -> Result<Answer> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
@@ -37,4 +37,16 @@ pub(super) fn folder(from: &Path) -> Result<TempDir> {
         )?;
     }
     Ok(folder)
+}
+
+/// Puts `object` into the folder as the file `name`, as a cluster stores what was admitted.
+pub(super) fn store(folder: &Path, name: &str, object: &Value) -> Result<()> {
+    fs::write(folder.join(name), object.to_string())?;
+    Ok(())
+}
+
+/// Takes the stand-in for the bundle away: `velero-trust status` computes the bundle itself.
+pub(super) fn without_bundle(folder: &Path) -> Result<()> {
+    fs::remove_file(folder.join("bundle.yaml"))?;
+    Ok(())
 }

@@ -14,79 +14,124 @@ pub(super) struct Step {
     pub(super) path: &'static str,
     pub(super) body: String,
     pub(super) expected: Expected,
+    /// What of it the cluster keeps for the views at the end.
+    pub(super) kept: Option<Kept>,
+}
+
+/// An object that the cluster keeps, before and after its admission.
+pub(super) struct Kept {
+    pub(super) file: &'static str,
+    pub(super) object: Value,
 }
 
 const LOCATIONS: &str = "/validate/backupstoragelocations";
 const RESTORES: &str = "/validate/restores";
 const PODS: &str = "/mutate/pods";
 
-/// All steps. The Pods are those of a real `velero install`, from the fixtures of the tests.
+/// All steps.
 pub(super) fn all(root: &Path) -> Result<Vec<Step>> {
+    let mut steps = locations();
+    steps.extend(pods(root)?);
+    steps.extend(restores());
+    Ok(steps)
+}
+
+fn locations() -> Vec<Step> {
+    vec![
+        Step {
+            title: "A location names a Secret that is not there",
+            path: LOCATIONS,
+            body: of_location(&location("typo"), false),
+            expected: Expected::Denied {
+                code: 422,
+                rule: "VT001",
+            },
+            kept: None,
+        },
+        Step {
+            title: "The same as a dry run: a GitOps tool may bring the Secret along",
+            path: LOCATIONS,
+            body: of_location(&location("typo"), true),
+            expected: Expected::Allowed {
+                warning: Some("VT001"),
+            },
+            kept: None,
+        },
+        Step {
+            title: "Somebody put the private key beside the certificate",
+            path: LOCATIONS,
+            body: of_location(&location("leaked-key"), false),
+            expected: Expected::Denied {
+                code: 422,
+                rule: "VT011",
+            },
+            kept: None,
+        },
+        Step {
+            title: "The second certificate of the bundle was cut off",
+            path: LOCATIONS,
+            body: of_location(&location("cut-off"), false),
+            expected: Expected::Denied {
+                code: 422,
+                rule: "VT013",
+            },
+            kept: None,
+        },
+        Step {
+            title: "A good location",
+            path: LOCATIONS,
+            body: of_location(&location("good-ca"), false),
+            expected: Expected::Allowed { warning: None },
+            kept: Some(Kept {
+                file: "location.json",
+                object: location("good-ca"),
+            }),
+        },
+    ]
+}
+
+/// The Pods are those of a real `velero install`, from the fixtures of the tests.
+fn pods(root: &Path) -> Result<Vec<Step>> {
     let pod = |file: &str| -> Result<Value> {
         let path = root.join("tests/pods").join(file);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(serde_saphyr::from_str(&text)?)
     };
+    let server = pod("server-install.yaml")?;
+    let node_agent = pod("node-agent-install.yaml")?;
     Ok(vec![
-        Step {
-            title: "A location names a Secret that is not there",
-            path: LOCATIONS,
-            body: location("typo", false),
-            expected: Expected::Denied {
-                code: 422,
-                rule: "VT001",
-            },
-        },
-        Step {
-            title: "The same as a dry run: a GitOps tool may bring the Secret along",
-            path: LOCATIONS,
-            body: location("typo", true),
-            expected: Expected::Allowed {
-                warning: Some("VT001"),
-            },
-        },
-        Step {
-            title: "Somebody put the private key beside the certificate",
-            path: LOCATIONS,
-            body: location("leaked-key", false),
-            expected: Expected::Denied {
-                code: 422,
-                rule: "VT011",
-            },
-        },
-        Step {
-            title: "The second certificate of the bundle was cut off",
-            path: LOCATIONS,
-            body: location("cut-off", false),
-            expected: Expected::Denied {
-                code: 422,
-                rule: "VT013",
-            },
-        },
-        Step {
-            title: "A good location",
-            path: LOCATIONS,
-            body: location("good-ca", false),
-            expected: Expected::Allowed { warning: None },
-        },
         Step {
             title: "The Pod of the Velero server",
             path: PODS,
-            body: review("", "pods", "Pod", &pod("server-install.yaml")?, false),
+            body: review("", "pods", "Pod", &server, false),
             expected: Expected::Patched { additions: 4 },
+            kept: Some(Kept {
+                file: "server.json",
+                object: server,
+            }),
         },
         Step {
             title: "The Pod of a node agent, which runs kopia",
             path: PODS,
-            body: review("", "pods", "Pod", &pod("node-agent-install.yaml")?, false),
+            body: review("", "pods", "Pod", &node_agent, false),
             expected: Expected::Patched { additions: 4 },
+            kept: Some(Kept {
+                file: "node-agent.json",
+                object: node_agent,
+            }),
         },
         Step {
             title: "A Pod that has nothing to do with Velero",
             path: PODS,
             body: review("", "pods", "Pod", &pod("foreign-minio.yaml")?, false),
             expected: Expected::Allowed { warning: None },
+            kept: None,
         },
+    ])
+}
+
+fn restores() -> Vec<Step> {
+    vec![
         Step {
             title: "A Restore from a backup that nobody vouched for",
             path: RESTORES,
@@ -95,6 +140,7 @@ pub(super) fn all(root: &Path) -> Result<Vec<Step>> {
                 code: 403,
                 rule: "VT101",
             },
+            kept: None,
         },
         Step {
             title: "A Restore from a backup with a checksum",
@@ -103,18 +149,20 @@ pub(super) fn all(root: &Path) -> Result<Vec<Step>> {
             expected: Expected::Allowed {
                 warning: Some("VT108"),
             },
+            kept: None,
         },
         Step {
             title: "Something that is no review",
             path: RESTORES,
             body: "{}".to_owned(),
             expected: Expected::Error(400),
+            kept: None,
         },
-    ])
+    ]
 }
 
-fn location(secret: &str, dry_run: bool) -> String {
-    let object = json!({
+fn location(secret: &str) -> Value {
+    json!({
         "apiVersion": "velero.io/v1",
         "kind": "BackupStorageLocation",
         "metadata": {"name": "default", "namespace": "velero"},
@@ -126,12 +174,15 @@ fn location(secret: &str, dry_run: bool) -> String {
             },
             "config": {"region": "minio", "s3ForcePathStyle": "true", "s3Url": "https://minio:9000"},
         },
-    });
+    })
+}
+
+fn of_location(object: &Value, dry_run: bool) -> String {
     review(
         "velero.io",
         "backupstoragelocations",
         "BackupStorageLocation",
-        &object,
+        object,
         dry_run,
     )
 }
