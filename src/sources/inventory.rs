@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::objects::{self, BadObjects, Objects};
-use super::roots;
+use super::roots::labelled;
 use crate::ca::keeping::Shares;
 use crate::decision::Key;
 use crate::kubernetes::bundle::is_ours;
@@ -84,7 +84,7 @@ impl Inventory {
             ("v1", "Secret") if extra => {
                 if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
                     let shares = self.extra.entry(key.namespace).or_default();
-                    roots::add(shares, "Secret", &key.name, secret.data);
+                    labelled::add(shares, "Secret", &key.name, secret.data);
                 }
                 true
             }
@@ -111,7 +111,7 @@ impl Inventory {
         }
         if extra {
             let shares = self.extra.entry(key.namespace.clone()).or_default();
-            roots::add(shares, "ConfigMap", &key.name, roots::data_of_map(map));
+            labelled::add(shares, "ConfigMap", &key.name, labelled::data_of_map(map));
         }
         Ok(())
     }

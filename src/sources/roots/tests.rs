@@ -1,0 +1,58 @@
+use super::labelled::{add, data_of_map, remove};
+use super::*;
+use crate::ca::bundle::merge;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+#[test]
+fn a_file_that_is_no_bundle_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let roots = Roots {
+        public: PublicRoots::File(file.clone()),
+        extra: vec![],
+    };
+    let why = |roots: &Roots| roots.read().unwrap_err().to_string();
+    assert!(why(&roots).starts_with("cannot read"), "{}", why(&roots));
+    fs::write(&file, "nothing").unwrap();
+    assert!(why(&roots).contains("is no CA bundle"), "{}", why(&roots));
+    fs::write(&file, merge(&mozilla()[..2]).text).unwrap();
+    assert_eq!(roots.read().unwrap().public.len(), 2);
+    let extra = Roots {
+        public: PublicRoots::None,
+        extra: vec![file],
+    };
+    let base = extra.read().unwrap();
+    assert_eq!((base.public.len(), base.bundle().bundle.count), (0, 2));
+}
+
+#[test]
+fn each_key_of_a_labelled_object_is_an_owner() {
+    let map: ConfigMap = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "corp"},
+        "data": {"a": merge(&mozilla()[..1]).text, "b": "broken"},
+    }))
+    .unwrap();
+    let mut shares = Shares::new();
+    add(&mut shares, "ConfigMap", "corp", data_of_map(map));
+    let said: Vec<_> = shares
+        .iter()
+        .map(|(owner, share)| (owner.to_string(), share.certificates.len(), share.whole))
+        .collect();
+    let wanted = [
+        ("ConfigMap corp key a".to_owned(), 1, true),
+        ("ConfigMap corp key b".to_owned(), 0, false),
+    ];
+    assert_eq!(said, wanted);
+    remove(&mut shares, "ConfigMap", "cor");
+    assert_eq!(shares.len(), 2);
+    remove(&mut shares, "ConfigMap", "corp");
+    assert!(shares.is_empty());
+}
+
+#[test]
+fn says_which_roots_are_public() {
+    assert_eq!("mozilla".parse(), Ok(PublicRoots::Mozilla));
+    assert_eq!("none".parse(), Ok(PublicRoots::None));
+    assert_eq!("/x".parse(), Ok(PublicRoots::File("/x".into())));
+    assert!("".parse::<PublicRoots>().is_err());
+}
