@@ -47,6 +47,11 @@ impl Webhook {
         })
     }
 
+    /// The process id of the server.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Everything the server printed so far.
     pub fn log(&self) -> String {
         self.process.log()

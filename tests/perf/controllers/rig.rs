@@ -1,0 +1,116 @@
+//! The API server, and velero-trust beside it with the rights that its manifests give.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use velero_trust_testing::api_server::ApiServer;
+use velero_trust_testing::installer::{self, NAMESPACE};
+use velero_trust_testing::webhook::Webhook;
+use velero_trust_testing::{velero, wait};
+
+use super::bundles::Bundles;
+use super::objects::{self, NAMESPACES};
+use crate::echo;
+use crate::server::Server;
+
+/// Longest wait for a replica to say something.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything around the replicas.
+pub(super) struct Rig<'r> {
+    pub(super) runtime: &'r Runtime,
+    /// The administrator's.
+    pub(super) client: Client,
+    pub(super) bundles: Bundles,
+    binary: &'r Path,
+    folder: PathBuf,
+    /// The store of all locations, as far as TLS goes.
+    store: Server,
+    _server: ApiServer,
+}
+
+impl<'r> Rig<'r> {
+    /// Everything but the locations. In `folder` are certificates, and the kubeconfig comes there.
+    pub(super) fn start(runtime: &'r Runtime, binary: &'r Path, folder: &Path) -> Result<Self> {
+        let server = ApiServer::start()?;
+        let kubectl = server.kubectl()?;
+        velero::apply_crds(&kubectl)?;
+        let client = runtime.block_on(server.access().client())?;
+        runtime.block_on(objects::create_namespaces(&client))?;
+        let kinds = ["Namespace", "Account", "Role", "Binding"];
+        let mut objects = installer::rendered(&kubectl, NAMESPACE)?;
+        objects.retain(|object| {
+            let kind = object.get("kind").and_then(Value::as_str);
+            kind.is_some_and(|kind| kinds.iter().any(|end| kind.ends_with(end)))
+        });
+        kubectl
+            .apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())?;
+        for namespace in objects::namespaces() {
+            installer::bind(&kubectl, &namespace)?;
+        }
+        let bundles = {
+            let _in = runtime.enter();
+            Bundles::watch(&client)
+        };
+        let access = server
+            .access()
+            .service_account(&kubectl, NAMESPACE, NAMESPACE)?;
+        std::fs::write(folder.join("kubeconfig"), access.kubeconfig())?;
+        Ok(Self {
+            runtime,
+            client,
+            bundles,
+            binary,
+            folder: folder.to_owned(),
+            store: Server::start(echo::command(folder)?)?,
+            _server: server,
+        })
+    }
+
+    /// Adds the locations of these numbers to each namespace.
+    pub(super) fn add_locations(&self, numbers: Range<usize>) -> Result<()> {
+        let places = (0..NAMESPACES)
+            .flat_map(|namespace| numbers.clone().map(move |number| (namespace, number)));
+        let places = places.collect();
+        let store = format!("https://{}", self.store.address);
+        self.runtime
+            .block_on(objects::create_locations(&self.client, places, &store))
+    }
+
+    /// Starts a replica of this name.
+    pub(super) fn replica(&self, name: &str) -> Result<Webhook> {
+        let of = |file: &str| self.folder.join(file).display().to_string();
+        let arguments = [
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--log-format=json",
+            "--probe=loopback",
+            "--namespace",
+            NAMESPACE,
+            "--tls-cert",
+            &of("tls.crt"),
+            "--tls-key",
+            &of("tls.key"),
+            "--extra-ca",
+            &of("ca.crt"),
+        ];
+        let environment = [("KUBECONFIG", &*of("kubeconfig")), ("HOSTNAME", name)];
+        Webhook::start(self.binary, &arguments, &environment)
+    }
+}
+
+/// Waits until a replica leads, or until it is one that does not.
+pub(super) fn wait_for_role(replica: &Webhook, leads: bool) -> Result<()> {
+    let line = format!("velero_trust_leader {}", u8::from(leads));
+    wait::poll("the role of a replica", PATIENCE, || {
+        let metrics = replica.metrics()?;
+        ensure!(metrics.lines().any(|one| one == line), "not yet");
+        Ok(())
+    })
+}

@@ -1,0 +1,138 @@
+//! What it costs to make the bundle of one namespace, all that is not waiting.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use velero_trust::ca::bundle::{contribution, mozilla};
+use velero_trust::ca::keeping::{Kept, Memory, Owner, Share, Shares, keep};
+use velero_trust::ca::rules::{self, Location};
+use velero_trust::decision::{Fact, Facts, Key, Lookup, Outcome, Secret};
+use velero_trust::kubernetes::bundle::{State, config_map, is_same};
+use velero_trust::velero::bsl::Bsl;
+use velero_trust_testing::pki::Authority;
+
+use super::figures;
+use super::usage::Usage;
+
+/// Private CAs, each of a location of its own.
+const PRIVATE: usize = 200;
+
+/// Rounds over which the kernel's ticks are spread.
+const ROUNDS: u32 = 200;
+
+/// A day on which all certificates are valid, seconds since 1970.
+const NOW: i64 = 1_790_000_000;
+
+const NAMESPACE: &str = "velero";
+
+pub(super) fn measure() -> Result<()> {
+    let roots = cpu(1, || mozilla().len())?;
+    let mut facts = Facts::default();
+    for number in 0..PRIVATE {
+        let pem = Authority::new(&format!("private {number}"))?.pem();
+        let data = BTreeMap::from([("ca.crt".to_owned(), pem.into_bytes())]);
+        let lookup = Lookup::Secret(Key::new(NAMESPACE, format!("ca-{number}")));
+        let fact = Fact::Secret(Secret { data }.into());
+        facts.insert(lookup, Outcome::Found(fact));
+    }
+    let texts: Vec<_> = (0..PRIVATE).map(text).collect();
+
+    let (shares, memory, kept) = make(&texts, &facts);
+    let live = config_map(NAMESPACE, &kept, State::default());
+    ensure!(
+        kept.bundle.count == mozilla().len() + PRIVATE,
+        "certificates are missing"
+    );
+    let before = memory.to_text();
+
+    let whole = cpu(ROUNDS, || {
+        let (_, memory, kept) = make(&texts, &facts);
+        let is_new = memory.to_text() != before;
+        let wanted = config_map(NAMESPACE, &kept, State::default());
+        (is_new, is_same(&live, &wanted))
+    })?;
+    let survey = cpu(ROUNDS, || survey(&texts, &facts))?;
+    let learn = cpu(ROUNDS, || {
+        let mut memory = memory.clone();
+        memory.learn(&shares, NOW, 1);
+        memory
+    })?;
+    let remember = cpu(ROUNDS, || memory.to_text())?;
+    let keeping = cpu(ROUNDS, || keep(&shares, &memory, mozilla()))?;
+    let compare = cpu(ROUNDS, || {
+        is_same(&live, &config_map(NAMESPACE, &kept, State::default()))
+    })?;
+
+    let title = format!(
+        "CPU of one bundle: {} public CAs and {PRIVATE} of {PRIVATE} locations",
+        mozilla().len()
+    );
+    figures::head(&title);
+    let row = |name: &str, time: Duration, limit| {
+        figures::row(name, time.as_secs_f64() * 1e3, "ms", limit);
+    };
+    row("all of it", whole, Some(20.0));
+    row("  the locations judged, their CAs read", survey, None);
+    row("  what is named learnt", learn, None);
+    row("  the memory as text", remember, None);
+    row("  the bundle merged", keeping, None);
+    row("  the ConfigMap made and compared", compare, None);
+    row("once in a process: the public roots read", roots, None);
+    Ok(())
+}
+
+fn text(number: usize) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"bsl-{number}"}},"spec":{{"provider":"aws","config":{{"region":"minio",
+        "s3Url":"https://minio:9000"}},"objectStorage":{{"bucket":"b","caCertRef":{{"name":"ca-{number}",
+        "key":"ca.crt"}}}}}},"status":{{"phase":"Available"}}}}"#
+    )
+}
+
+/// What the publisher does for a namespace of which it knows nothing yet.
+fn make(texts: &[String], facts: &Facts) -> (Shares, Memory, Kept) {
+    let shares = survey(texts, facts);
+    let mut memory = Memory::default();
+    memory.learn(&shares, NOW, 1);
+    let kept = keep(&shares, &memory, mozilla());
+    (shares, memory, kept)
+}
+
+/// As the publisher surveys: once to learn what is needed, once with it.
+fn survey(texts: &[String], facts: &Facts) -> Shares {
+    let bsls = texts.iter().map(|text| serde_json::from_str(text));
+    let bsls: Vec<Bsl<'_>> = bsls.map(Result::unwrap_or_default).collect();
+    black_box(pass(&bsls, &Facts::default()));
+    pass(&bsls, facts)
+}
+
+fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Shares {
+    let each = bsls.iter().enumerate().map(|(number, bsl)| {
+        let location = Location {
+            namespace: NAMESPACE,
+            dry_run: false,
+            bsl,
+            old: None,
+            now: NOW,
+        };
+        black_box(rules::judge(&location, facts));
+        let share = Share {
+            certificates: contribution(NAMESPACE, bsl, facts).certificates,
+            whole: true,
+        };
+        (Owner::Location(format!("bsl-{number}")), share)
+    });
+    each.collect()
+}
+
+/// CPU time of one of `rounds` calls.
+fn cpu<T>(rounds: u32, call: impl Fn() -> T) -> Result<Duration> {
+    let before = Usage::of(std::process::id())?;
+    for _ in 0..rounds {
+        black_box(call());
+    }
+    let after = Usage::of(std::process::id())?;
+    Ok(after.cpu.saturating_sub(before.cpu) / rounds)
+}
