@@ -12,8 +12,8 @@ use super::x509::{self, Defect, Key};
 pub struct Certificate {
     der: Arc<[u8]>,
     fingerprint: Fingerprint,
-    subject: Box<[u8]>,
-    issuer: Box<[u8]>,
+    subject: Arc<[u8]>,
+    issuer: Arc<[u8]>,
     /// From when it is valid, seconds since 1970.
     pub not_before: i64,
     /// Until when it is valid, seconds since 1970.
