@@ -8,6 +8,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, Config};
 use tokio::sync::OnceCell;
 
+use super::connection;
 use crate::names;
 
 /// Longest silence of the API server on one request of an admission. kube's own default is no
@@ -47,7 +48,7 @@ impl Clients {
         brisk.read_timeout = Some(READ_TIMEOUT);
         brisk.connect_timeout = Some(CONNECT_TIMEOUT);
         brisk.default_retry = false;
-        let client = |config| Client::try_from(config).map_err(ConnectError::Unusable);
+        let client = |config| connection::client(config).map_err(ConnectError::Unusable);
         Ok(Self {
             admission: client(brisk)?,
             controllers: client(patient)?,

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod client;
+mod connection;
 pub mod events;
 pub mod location;
 pub mod published;

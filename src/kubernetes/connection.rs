@@ -1,0 +1,42 @@
+//! Connections to the API server that hold little memory: each watch has one of its own, and a
+//! cluster with 20 Velero namespaces more than a hundred.
+
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::Builder;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::ConfigExt as _;
+use kube::client::retry::RetryPolicy;
+use kube::{Client, Config};
+use tower::retry::RetryLayer;
+use tower::{BoxError, ServiceBuilder};
+
+/// Most bytes that a connection reads at once, and most in the head of an answer. hyper's own limit
+/// is 400 KiB, and a connection that once saw a long answer keeps that while its watch is silent.
+const LARGEST_READ: usize = 16 * 1024;
+
+/// The client of kube for `config`, without its buffers, and with an end to connections that are
+/// idle: kube gives the pool no timer, and it keeps whatever a burst of requests has opened.
+pub(super) fn client(config: Config) -> kube::Result<Client> {
+    // We speak to no proxy; kube says what is wrong.
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector()?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let http = Builder::new(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .http1_max_buf_size(LARGEST_READ)
+        .build(connector);
+    let retry = RetryLayer::new(RetryPolicy::server_retry());
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.default_retry.then_some(retry))
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace))
+}
