@@ -17,7 +17,7 @@ use super::base::BaseOptions;
 use super::policy::{PolicyOptions, Restores};
 use super::{exit, install_crypto_provider, runtime};
 use crate::ca::endpoint::Refused;
-use crate::controllers::{Controllers, Settings, leader};
+use crate::controllers::{Controllers, Settings, Turns, leader};
 use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
@@ -223,6 +223,7 @@ impl Serve {
             policy: Arc::clone(policy),
             metrics: Arc::clone(metrics),
             events: Events::new(client.clone(), &identity),
+            turns: Turns::default(),
             client,
             settings: Settings {
                 namespace: own,

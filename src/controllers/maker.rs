@@ -100,6 +100,9 @@ impl Maker {
     /// the cluster. What is wrong is logged when it is new.
     pub(super) async fn make(&mut self, locations: &Locations) -> Made {
         let mut wrong = BTreeSet::new();
+        let controllers = Arc::clone(&self.controllers);
+        // Nobody closes the semaphore.
+        let turn = controllers.turns.0.acquire().await;
         let published = timeout(LONGEST, self.publish(locations, &mut wrong)).await;
         let (wrote, raced) = match published {
             Ok(Ok(wrote)) => (wrote, false),
@@ -113,6 +116,7 @@ impl Maker {
                 (false, false)
             }
         };
+        drop(turn);
         let again = raced || wrong.iter().any(Complaint::may_pass);
         self.complaints.say(wrong);
         self.teller.complain(self.complaints.said()).await;

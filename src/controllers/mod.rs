@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::Semaphore;
 
 use crate::ca::endpoint::Refused;
 use crate::decision::Policy;
@@ -51,8 +52,23 @@ pub struct Controllers {
     pub metrics: Arc<Metrics>,
     /// How Events are written.
     pub events: Events,
+    /// Who has one makes a bundle.
+    pub turns: Turns,
     /// The rest that can be chosen.
     pub settings: Settings,
+}
+
+/// Bundles made at a time: each holds several copies of one, and a connection for each Secret.
+const AT_ONCE: usize = 4;
+
+/// Turns at making bundles, which all namespaces share.
+#[derive(Debug)]
+pub struct Turns(Semaphore);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_ONCE))
+    }
 }
 
 /// What can be chosen of the controllers.
