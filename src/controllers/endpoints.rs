@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Controllers;
 use super::board::Board;
@@ -21,6 +23,9 @@ use crate::ca::hold::Verdict;
 use crate::kubernetes::report;
 use crate::telemetry::EndpointGauges;
 use crate::velero::bsl::Bsl;
+
+/// After so long all is judged again.
+const AGAIN: Duration = Duration::from_mins(5);
 
 /// What was found of one endpoint.
 enum Found {
@@ -84,14 +89,14 @@ impl Endpoints {
                 tokio::select! {
                     Ok(()) = locations.changed() => break,
                     Ok(()) = published.changed() => break,
+                    // What is presented stays, and its time passes.
+                    () = sleep(AGAIN) => break,
                     Ok(()) = seen.changed() => {
                         let now = seen.borrow_and_update();
                         if targets.iter().any(|target| now.get(target) != all.get(target)) {
                             break;
                         }
                     }
-                    // All who could tell something are gone.
-                    else => return std::future::pending().await,
                 }
             }
         }

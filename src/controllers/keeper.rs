@@ -91,7 +91,9 @@ impl Keeper {
                 None => return,
             }
             sleep(DEBOUNCE).await;
-            if !news::drain(&mut self.secrets) || !news::drain(&mut self.bundle) {
+            // Its namespace may be no Velero namespace any more, and its bundle deleted for good.
+            let is_over = locations.has_changed().is_err();
+            if is_over || !news::drain(&mut self.secrets) || !news::drain(&mut self.bundle) {
                 return;
             }
         }
@@ -120,7 +122,9 @@ impl Keeper {
                 }
                 changed = self.verdicts.changed() => {
                     changed.ok()?;
-                    return Some(Because::Inputs);
+                    if self.maker.is_moved_by_verdicts() {
+                        return Some(Because::Inputs);
+                    }
                 }
                 heard = self.secrets.next() => match heard? {
                     News::Changed { name, .. } if !mentions(now, &name) => {}

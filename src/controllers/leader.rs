@@ -28,7 +28,10 @@ pub async fn run(controllers: Controllers) {
     let mut said = String::new();
     loop {
         match lead(&controllers).await {
-            Ok(()) => pause = RETRY.0,
+            Ok(()) => {
+                pause = RETRY.0;
+                said.clear();
+            }
             Err(why) => {
                 if why != said {
                     tracing::error!(why, "cannot have Lease {}; no controllers run", names::APP);

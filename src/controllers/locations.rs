@@ -101,11 +101,15 @@ impl Namespaces {
         }
     }
 
+    /// Those of one namespace.
+    pub(super) fn of(&self, namespace: &str) -> Locations {
+        Arc::new(self.by_name.get(namespace).cloned().unwrap_or_default())
+    }
+
     fn change(&self, namespace: &str) -> Change {
-        let locations = self.by_name.get(namespace).cloned().unwrap_or_default();
         Change {
             namespace: namespace.to_owned(),
-            locations: Arc::new(locations),
+            locations: self.of(namespace),
         }
     }
 }

@@ -20,13 +20,16 @@ use crate::ca::base::Base;
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::complaint::Complaint;
 use crate::ca::hold::{self, Verdict};
-use crate::ca::keeping::{Hold, Kept, Memory, Owner, Share, keep};
+use crate::ca::keeping::{Hold, Kept, Memory, Owner, Share, Shares, keep};
 use crate::ca::pem;
 use crate::ca::survey::{Surveyed, no_room, shares};
 use crate::decision::Context;
 use crate::kubernetes::bundle::State;
 use crate::kubernetes::{bundle, trouble};
 use crate::names;
+
+/// Most locations that are gone of which a hold is remembered.
+const GONE: usize = 100;
 
 /// Longest time for one bundle: the client for controllers waits for ever.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -51,6 +54,8 @@ pub(super) struct Maker {
     turn: Option<i64>,
     /// The ConfigMap's version when it was last read or written.
     version: Option<String>,
+    /// What was found of the locations the last time.
+    surveyed: BTreeMap<String, Surveyed>,
     complaints: Complaints,
     teller: Teller,
 }
@@ -82,6 +87,7 @@ impl Maker {
             memory: Memory::default(),
             turn: None,
             version: None,
+            surveyed: BTreeMap::new(),
             complaints: Complaints::new(namespace.to_owned()),
             namespace: namespace.to_owned(),
             controllers,
@@ -120,6 +126,7 @@ impl Maker {
         let again = raced || wrong.iter().any(Complaint::may_pass);
         self.complaints.say(wrong);
         self.teller.complain(self.complaints.said()).await;
+        self.teller.tell(&self.surveyed, &self.memory).await;
         let turn = self.turn.map(|turn| turn.saturating_sub(now()));
         let turn = turn.and_then(|seconds| u64::try_from(seconds).ok());
         Made {
@@ -153,8 +160,22 @@ impl Maker {
         self.memory
             .learn(&shares, now, i64::try_from(retention).unwrap_or(i64::MAX));
         self.hold(&surveyed);
-        self.teller.tell(&surveyed, &self.memory).await;
+        let published = self
+            .publish_from(&base, &shares, &surveyed, now, wrong)
+            .await;
+        self.surveyed = surveyed;
+        published
+    }
 
+    /// Writes the bundle that follows from what was found, if it is another.
+    async fn publish_from(
+        &mut self,
+        base: &Base,
+        shares: &Shares,
+        surveyed: &BTreeMap<String, Surveyed>,
+        now: i64,
+        wrong: &mut BTreeSet<Complaint>,
+    ) -> Result<bool, Option<Complaint>> {
         let live = self.maps.get_opt(names::BUNDLE).await;
         let live =
             live.map_err(|error| Some(Complaint::Unreadable(trouble::reason(&error).message)))?;
@@ -169,11 +190,11 @@ impl Maker {
         // only cannot read yet.
         if self.store.is_blank()
             && live.as_ref().is_some_and(bundle::is_as_published)
-            && self.lacks_unknown(&surveyed)
+            && self.lacks_unknown(surveyed)
         {
             return Err(Some(Complaint::LeftAlone));
         }
-        let kept = keep(&shares, &self.memory, &base.public);
+        let kept = keep(shares, &self.memory, &base.public);
         if kept.certificates.is_empty() {
             return Err(Some(Complaint::NoRoots));
         }
@@ -188,7 +209,8 @@ impl Maker {
         if let Err(complaint) = self.store.save(&self.memory).await {
             wrong.insert(complaint);
         }
-        self.write(&kept, live.as_ref()).await
+        let hold = self.held(surveyed);
+        self.write(&kept, hold.as_deref(), live.as_ref()).await
     }
 
     /// Reads the memory, once.
@@ -214,21 +236,38 @@ impl Maker {
 
     /// Decides because of which locations the namespace is held.
     fn hold(&mut self, surveyed: &BTreeMap<String, Surveyed>) {
-        let verdicts = self.verdicts.borrow_and_update();
-        let mut holds = BTreeMap::new();
+        // Helm deletes and makes a location again at an upgrade: what held for it holds still.
+        let mut holds = self.memory.holds.clone();
+        holds.retain(|name, hold| !surveyed.contains_key(name) && *hold != Hold::Released);
+        while holds.len() > GONE {
+            holds.pop_first();
+        }
         for (name, location) in surveyed {
-            let before = self.memory.holds.get(name);
-            let not_yet = [Verdict::Unknown(
-                "its endpoint was not looked at yet".to_owned(),
-            )];
-            let found = match verdicts.as_ref() {
-                None => &[][..],
-                Some(all) => all.get(name).map_or(&not_yet[..], Vec::as_slice),
-            };
-            let next = hold::next(before, location.is_available, found);
-            holds.insert(name.clone(), next);
+            holds.insert(name.clone(), self.next_hold(name, location));
         }
         self.memory.holds = holds;
+    }
+
+    fn next_hold(&self, name: &str, location: &Surveyed) -> Hold {
+        let before = self.memory.holds.get(name);
+        let not_yet = [Verdict::Unknown(
+            "its endpoint was not looked at yet".to_owned(),
+        )];
+        let verdicts = self.verdicts.borrow();
+        let found = match verdicts.as_ref() {
+            None => &[][..],
+            Some(all) => all.get(name).map_or(&not_yet[..], Vec::as_slice),
+        };
+        hold::next(before, location.is_available, found)
+    }
+
+    /// Whether what was found at the endpoints changes because of which locations the namespace is
+    /// held.
+    pub(super) fn is_moved_by_verdicts(&self) -> bool {
+        let mut locations = self.surveyed.iter();
+        locations.any(|(name, location)| {
+            self.memory.holds.get(name) != Some(&self.next_hold(name, location))
+        })
     }
 
     /// Whether there is a location whose CA is not known now and never was.
@@ -240,22 +279,25 @@ impl Maker {
         self.memory.lacks(&shares.collect())
     }
 
+    /// Why the namespace is held, by one of its locations.
+    fn held(&self, surveyed: &BTreeMap<String, Surveyed>) -> Option<String> {
+        let holds = self.memory.holds.iter();
+        let mut holds = holds.filter(|(name, _)| surveyed.contains_key(*name));
+        holds.find_map(|(name, hold)| match hold {
+            Hold::Held(why) => Some(format!("BackupStorageLocation {name}: {why}")),
+            Hold::Released => None,
+        })
+    }
+
     async fn write(
         &mut self,
         kept: &Kept,
+        hold: Option<&str>,
         live: Option<&ConfigMap>,
     ) -> Result<bool, Option<Complaint>> {
-        let hold = self
-            .memory
-            .holds
-            .iter()
-            .find_map(|(name, hold)| match hold {
-                Hold::Held(why) => Some(format!("BackupStorageLocation {name}: {why}")),
-                Hold::Released => None,
-            });
         let state = State {
             last_added: self.memory.last_added,
-            hold: hold.as_deref(),
+            hold,
         };
         let wanted = bundle::config_map(&self.namespace, kept, state);
         self.teller.count(kept, hold.is_some());

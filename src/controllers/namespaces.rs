@@ -77,7 +77,7 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
             let members = namespaces.names();
             let members = members.chain(bundles.names()).chain(labelled.names());
             let members = members.filter(|name| *name != NEVER);
-            tasks.keep(&members.map(String::as_str).collect());
+            tasks.keep(&members.map(String::as_str).collect(), &namespaces);
         }
     }
 }
@@ -102,7 +102,7 @@ impl Tasks<'_> {
     }
 
     /// Starts the tasks of new `members`, and ends those of all that are none.
-    fn keep(&mut self, members: &BTreeSet<&str>) {
+    fn keep(&mut self, members: &BTreeSet<&str>, namespaces: &locations::Namespaces) {
         // The tasks of a namespace end when nothing can be told to its keeper any more; its bundle
         // stays for the pods that mount it.
         self.running
@@ -110,7 +110,7 @@ impl Tasks<'_> {
         for name in members {
             let running = self.running.get(*name);
             if running.is_none_or(watch::Sender::is_closed) {
-                self.start(name, Locations::default());
+                self.start(name, namespaces.of(name));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Events that are written once for as long as their reason lasts, and again every hour: the API
+//! Events that are written once, and again every hour for as long as their reason lasts: the API
 //! server forgets Events after one.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,9 @@ use crate::kubernetes::events::Events;
 
 /// After so long an Event is written again.
 const AGAIN: Duration = Duration::from_mins(55);
+
+/// Most Events that are written at a time.
+const AT_ONCE: usize = 20;
 
 /// Something worth an Event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,19 +31,18 @@ pub(super) struct Notice {
 pub(super) struct Notices(BTreeMap<Notice, Instant>);
 
 impl Notices {
-    /// Those of `now` that have to be said; all others are forgotten.
+    /// Those of `now` that have to be said, at most [`AT_ONCE`]; the others wait for the next time.
+    /// What is over is not forgotten at once: it may be back in a moment, again and again.
     fn due(&mut self, now: Vec<Notice>, at: Instant) -> Vec<Notice> {
+        self.0
+            .retain(|_, last| at.saturating_duration_since(*last) < AGAIN);
         let mut due = Vec::new();
-        let mut said = BTreeMap::new();
         for notice in now {
-            let before = self.0.get(&notice).copied();
-            let last = before.filter(|last| at - *last < AGAIN);
-            if last.is_none() && !said.contains_key(&notice) {
-                due.push(notice.clone());
+            if due.len() < AT_ONCE && !self.0.contains_key(&notice) {
+                self.0.insert(notice.clone(), at);
+                due.push(notice);
             }
-            said.insert(notice, last.unwrap_or(at));
         }
-        self.0 = said;
         due
     }
 
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_a_thing_once_and_again_after_an_hour_or_when_it_came_back() {
+    fn says_a_thing_once_and_again_after_an_hour() {
         let notice = |note: &str| Notice {
             about: ("ConfigMap".to_owned(), "a".to_owned(), String::new()),
             reason: "Reason",
@@ -81,11 +83,16 @@ mod tests {
         let both = vec![notice("a"), notice("b"), notice("a")];
         assert_eq!(notices.due(both.clone(), start).len(), 2);
         assert_eq!(notices.due(both, start).len(), 0);
+        // What comes and goes is said once.
         assert_eq!(notices.due(vec![notice("a")], start).len(), 0);
-        let now = notices.due(vec![notice("a"), notice("b")], start);
-        assert_eq!(now, [notice("b")]);
+        let now = notices.due(vec![notice("a"), notice("b"), notice("c")], start);
+        assert_eq!(now, [notice("c")]);
         let later = start + AGAIN;
         assert_eq!(notices.due(vec![notice("a")], later).len(), 1);
         assert_eq!(notices.due(vec![notice("a")], later).len(), 0);
+        let many = (0..50).map(|number| notice(&number.to_string()));
+        let many: Vec<_> = many.collect();
+        assert_eq!(notices.due(many.clone(), later).len(), AT_ONCE);
+        assert_eq!(notices.due(many, later)[0], notice("20"));
     }
 }

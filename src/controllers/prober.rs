@@ -2,9 +2,11 @@
 //! its schedule.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -73,7 +75,13 @@ async fn run(
             Next::Look(target) => {
                 let refused = Arc::clone(&refused);
                 looks.spawn(async move {
-                    let looked = probe::look(&target, &refused, Limits::default()).await;
+                    let looking = probe::look(&target, &refused, Limits::default());
+                    // The schedule has to hear of the end of every look.
+                    let looked = AssertUnwindSafe(looking).catch_unwind().await;
+                    let looked = looked.unwrap_or_else(|_| {
+                        let why = "velero-trust panicked; its log says where";
+                        Err(Failure::Broken(why.to_owned()))
+                    });
                     (target, looked.map(Arc::from))
                 });
                 continue;

@@ -8,7 +8,6 @@ use kube::{Api, Client};
 
 use crate::ca::complaint::Complaint;
 use crate::ca::keeping::{Memory, Unreadable};
-use crate::decision::Trouble;
 use crate::kubernetes::bundle::KEEP;
 use crate::kubernetes::trouble;
 use crate::names;
@@ -16,13 +15,14 @@ use crate::names;
 /// Key of the memory in its ConfigMap.
 const KEY: &str = "memory.json";
 
-/// Writes a ConfigMap of our own namespace. Like all that is ours it is in no backup, and GitOps
-/// leaves it alone.
+/// Writes a ConfigMap of our own namespace, over this version if one is said; gives the version it
+/// has now. Like all that is ours it is in no backup, and GitOps leaves it alone.
 pub(super) async fn apply(
     maps: &Api<ConfigMap>,
     name: &str,
     data: BTreeMap<String, String>,
-) -> kube::Result<()> {
+    version: Option<String>,
+) -> kube::Result<Option<String>> {
     let labels = [
         ("app.kubernetes.io/managed-by", names::APP),
         ("velero.io/exclude-from-backup", "true"),
@@ -33,14 +33,15 @@ pub(super) async fn apply(
             name: Some(name.to_owned()),
             annotations: Some(KEEP.map(owned).into()),
             labels: Some(labels.map(owned).into()),
+            resource_version: version,
             ..ObjectMeta::default()
         },
         data: Some(data),
         ..ConfigMap::default()
     };
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    maps.patch(name, &params, &Patch::Apply(&map)).await?;
-    Ok(())
+    let written = maps.patch(name, &params, &Patch::Apply(&map)).await?;
+    Ok(written.metadata.resource_version)
 }
 
 /// The memory of one namespace, in a ConfigMap of our own.
@@ -49,6 +50,10 @@ pub(super) struct Store {
     name: String,
     /// What the ConfigMap says, once it was read.
     saved: Option<String>,
+    /// The ConfigMap's version then.
+    version: Option<String>,
+    /// It was read before.
+    was_loaded: bool,
     /// Why that could not be understood, until it was replaced.
     unreadable: Option<Unreadable>,
 }
@@ -60,6 +65,8 @@ impl Store {
             maps: Api::namespaced(client, own),
             name: format!("{}{namespace}", names::MEMORY),
             saved: None,
+            version: None,
+            was_loaded: false,
             unreadable: None,
         }
     }
@@ -73,13 +80,20 @@ impl Store {
                 None => Ok(None),
             };
         }
-        let map = self.maps.get_opt(&self.name).await.map_err(|error| {
-            let reason = trouble::reason(&error);
-            if reason.trouble == Trouble::Forbidden {
-                self.saved = Some(String::new());
-            }
-            self.complaint(reason.message)
-        })?;
+        let map = self
+            .maps
+            .get_opt(&self.name)
+            .await
+            .map_err(|error| self.complaint(trouble::reason(&error).message))?;
+        self.version = map
+            .as_ref()
+            .and_then(|map| map.metadata.resource_version.clone());
+        if map.is_none() && self.was_loaded {
+            // Somebody deleted it. We still know what it said.
+            self.saved = Some(String::new());
+            return Ok(None);
+        }
+        self.was_loaded = true;
         let data = map.and_then(|map| map.data);
         let text = data.and_then(|mut data| data.remove(KEY));
         let text = self.saved.insert(text.unwrap_or_default());
@@ -105,7 +119,7 @@ impl Store {
     }
 
     /// Remembers, where that is something new. What a newer version of us wrote stays: it may come
-    /// back.
+    /// back. When another replica wrote meanwhile, it is read again the next time.
     pub(super) async fn save(&mut self, memory: &Memory) -> Result<(), Complaint> {
         let text = memory.to_text();
         let is_newer = matches!(self.unreadable, Some(Unreadable::Version(_)));
@@ -113,9 +127,15 @@ impl Store {
             return Ok(());
         }
         let data = BTreeMap::from([(KEY.to_owned(), text.clone())]);
-        apply(&self.maps, &self.name, data)
-            .await
-            .map_err(|error| self.complaint(trouble::reason(&error).message))?;
+        match apply(&self.maps, &self.name, data, self.version.clone()).await {
+            Ok(version) => self.version = version,
+            Err(error) => {
+                if matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
+                    self.saved = None;
+                }
+                return Err(self.complaint(trouble::reason(&error).message));
+            }
+        }
         self.saved = Some(text);
         self.unreadable = None;
         Ok(())

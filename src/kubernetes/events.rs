@@ -3,11 +3,17 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use std::time::Duration;
+use tokio::time::timeout;
 
+use super::trouble;
 use crate::names;
 
 /// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
 const LONGEST_NOTE: usize = 1024;
+
+/// Longest time for one; nothing waits for an Event.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Writes Events. Not to say a thing twice is left to those who say it.
 #[derive(Clone)]
@@ -48,9 +54,12 @@ impl Events {
         // A recorder that is kept takes two Events with one reason for the same, whatever they say,
         // and shows the first one's note only.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        if let Err(error) = recorder.publish(&event, about).await {
-            tracing::warn!(reason, %error, "cannot write an Event");
-        }
+        let why = match timeout(LONGEST, recorder.publish(&event, about)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => trouble::reason(&error).message,
+            Err(_) => "the API server did not answer in time".to_owned(),
+        };
+        tracing::warn!(reason, why, "cannot write an Event");
     }
 }
 

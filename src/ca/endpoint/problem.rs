@@ -142,16 +142,24 @@ impl Observation {
                 .all(|problem| matches!(problem, Problem::Undecided { .. }))
     }
 
-    /// What it means for the namespace's Pods.
+    /// What it means for the namespace's Pods. A wrong name or date is the same with any roots.
     pub fn verdict(&self) -> Verdict {
-        let texts: Vec<_> = self.problems.iter().map(ToString::to_string).collect();
-        let why = texts.join("; ");
-        if self.is_trusted() {
-            Verdict::Trusted
-        } else if self.is_undecided() {
-            Verdict::Unknown(why)
-        } else {
-            Verdict::Untrusted(why)
+        let of = |is_it: fn(&Problem) -> bool| {
+            let texts = self.problems.iter().filter(|problem| is_it(problem));
+            let texts: Vec<_> = texts.map(ToString::to_string).collect();
+            (!texts.is_empty()).then(|| texts.join("; "))
+        };
+        let untrusted = of(|problem| matches!(problem, Problem::Untrusted { .. }));
+        let unclear = of(|problem| {
+            matches!(
+                problem,
+                Problem::Undecided { .. } | Problem::Unreadable { .. }
+            )
+        });
+        match (untrusted, unclear) {
+            (Some(why), _) => Verdict::Untrusted(why),
+            (None, Some(why)) => Verdict::Unknown(why),
+            (None, None) => Verdict::Trusted,
         }
     }
 }

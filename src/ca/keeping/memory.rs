@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Owner, Shares};
+use crate::ca::bundle::block;
 use crate::ca::certificate::{Certificate, Fingerprint};
 
 /// What is remembered of the CAs of a namespace. It is kept in a ConfigMap of our own namespace:
@@ -17,7 +18,15 @@ pub struct Memory {
     pub last_added: Option<i64>,
     /// What is known of each location for the hold.
     pub holds: BTreeMap<String, Hold>,
+    /// How many certificates were not retained the last time, because there were too many.
+    pub(super) overflow: usize,
 }
+
+/// A hundred years in seconds: a retention that is longer could not be written down.
+const FOR_EVER: i64 = 100 * 366 * 86_400;
+
+/// Most bytes of PEM that are retained; a rotation of some CAs has a hundredth of it.
+const MOST_RETAINED: usize = 256 << 10;
 
 /// A certificate that nobody names any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +51,18 @@ impl Memory {
     pub fn learn(&mut self, shares: &Shares, now: i64, retention: i64) {
         let before = std::mem::take(&mut self.known);
         for (owner, share) in shares {
-            if share.whole {
-                self.known.insert(owner.clone(), share.certificates.clone());
-            } else if let Some(known) = before.get(owner) {
-                self.known.insert(owner.clone(), known.clone());
+            let mut known = share.certificates.clone();
+            if !share.whole {
+                // The rest of it may be lost at the next look, by an error or an edit.
+                let remembered = before.get(owner).into_iter().flatten();
+                for certificate in remembered {
+                    if !known.contains(certificate) {
+                        known.push(certificate.clone());
+                    }
+                }
+            }
+            if share.whole || !known.is_empty() {
+                self.known.insert(owner.clone(), known);
             }
         }
         let named: BTreeSet<Fingerprint> = shares
@@ -54,7 +71,7 @@ impl Memory {
             .chain(self.known.values().flatten())
             .map(Certificate::fingerprint)
             .collect();
-        let until = now.saturating_add(retention);
+        let until = now.saturating_add(retention.min(FOR_EVER));
         // The operator may have shortened it meanwhile.
         for left in self.left.values_mut() {
             left.until = left.until.min(until);
@@ -66,6 +83,26 @@ impl Memory {
         }
         self.left
             .retain(|fingerprint, left| left.until > now && !named.contains(fingerprint));
+        self.forget_the_oldest();
+    }
+
+    /// Whoever may write a Secret that is named could have us retain without end.
+    fn forget_the_oldest(&mut self) {
+        self.overflow = 0;
+        let mut newest: Vec<_> = self.left.iter().collect();
+        newest.sort_by_key(|(_, left)| std::cmp::Reverse(left.until));
+        let mut bytes = 0_usize;
+        let mut forgotten = Vec::new();
+        for (fingerprint, left) in newest {
+            bytes = bytes.saturating_add(block(&left.certificate).len());
+            if bytes > MOST_RETAINED {
+                forgotten.push(*fingerprint);
+            }
+        }
+        self.overflow = forgotten.len();
+        for fingerprint in forgotten {
+            self.left.remove(&fingerprint);
+        }
     }
 
     /// Whether there is an owner that is not whole and of which nothing is remembered.

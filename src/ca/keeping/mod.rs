@@ -93,7 +93,11 @@ pub struct Kept {
 /// needed, and most public roots are not. Then what is retained, then what was given at
 /// installation. Never in silence: all that is left out is counted.
 pub fn keep(shares: &Shares, memory: &Memory, public: &[Certificate]) -> Kept {
-    fit(certificates(shares, memory, public), LARGEST_BUNDLE)
+    let mut kept = fit(certificates(shares, memory, public), LARGEST_BUNDLE);
+    if memory.overflow > 0 {
+        *kept.left_out.entry(Origin::Retained).or_default() += memory.overflow;
+    }
+    kept
 }
 
 /// All certificates that belong into the bundle, those first that are dropped last.

@@ -69,6 +69,42 @@ fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
 }
 
 #[test]
+fn the_good_part_of_what_is_not_whole_is_remembered_too() {
+    let own = own();
+    // A good CA in front of a broken block; then the API server does not answer.
+    let mut memory = learnt([("a", share(&own[..1], false))]);
+    let now = shares([("a", share(&[], false))]);
+    for _ in 0..3 {
+        memory.learn(&now, WEEK * 2, WEEK);
+        assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true, false, false]);
+    }
+}
+
+#[test]
+fn what_is_retained_is_bounded_and_the_oldest_goes_first() {
+    let many: Vec<_> = (0..200).flat_map(|_| own()).collect();
+    let (old, new) = many.split_at(many.len() / 2);
+    let mut memory = learnt([("a", share(old, true))]);
+    memory.learn(&shares([("a", share(new, true))]), 1, WEEK);
+    let none = shares([("a", share(&[], true))]);
+    memory.learn(&none, 2, WEEK);
+    let kept = keep(&none, &memory, &[]);
+    assert!(kept.bundle.text.len() <= 256 << 10);
+    let missing = many.len() - kept.bundle.count;
+    assert!(missing > 0 && missing < old.len());
+    assert_eq!(kept.left_out, [(Origin::Retained, missing)].into());
+    assert!(holds(&kept, new).iter().all(|held| *held));
+}
+
+#[test]
+fn a_retention_without_end_can_be_written_down() {
+    let own = own();
+    let mut memory = learnt([("a", share(&own[..1], true))]);
+    memory.learn(&Shares::new(), 1_700_000_000, i64::MAX);
+    assert_eq!(Memory::from_text(&memory.to_text()), Ok(memory));
+}
+
+#[test]
 fn a_ca_that_is_named_no_more_stays_for_the_retention() {
     let own = own();
     let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&own[2..], true))]);

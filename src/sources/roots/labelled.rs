@@ -78,7 +78,12 @@ pub(super) async fn follow<K>(
                     tracing::warn!(%kind, namespace, "may not watch objects labelled {EXTRA_CA_LABEL}");
                 }
                 was_refused = true;
-                sender.send_if_modified(|shares| shares.replace(Shares::new()).is_none());
+                // What was listed before stays.
+                sender.send_if_modified(|shares| {
+                    let is_first = shares.is_none();
+                    shares.get_or_insert_default();
+                    is_first
+                });
                 sleep(REFUSED).await;
             }
             Err(error) => tracing::debug!(%kind, %error, "cannot watch"),

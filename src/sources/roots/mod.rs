@@ -126,7 +126,10 @@ impl Roots {
                     _ = seen_maps.changed() => {}
                     _ = seen_secrets.changed() => {}
                     _ = poll.tick() => match self.read() {
-                        Ok(read) => files = read,
+                        Ok(read) => {
+                            files = read;
+                            trouble.clear();
+                        }
                         Err(error) => {
                             let error = error.to_string();
                             if error != trouble {
