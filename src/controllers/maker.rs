@@ -107,8 +107,7 @@ impl Maker {
     pub(super) async fn make(&mut self, locations: &Locations) -> Made {
         let mut wrong = BTreeSet::new();
         let controllers = Arc::clone(&self.controllers);
-        // Nobody closes the semaphore.
-        let turn = controllers.turns.0.acquire().await;
+        let turn = controllers.turns.next().await;
         let published = timeout(LONGEST, self.publish(locations, &mut wrong)).await;
         let (wrote, raced) = match published {
             Ok(Ok(wrote)) => (wrote, false),

@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::ca::endpoint::Refused;
 use crate::decision::Policy;
@@ -61,9 +62,20 @@ pub struct Controllers {
 /// Bundles made at a time: each holds several copies of one, and a connection for each Secret.
 const AT_ONCE: usize = 4;
 
+/// Longest wait for a turn. Who waited for so long goes on without one: a namespace whose requests
+/// hang must not keep the others waiting.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
 /// Turns at making bundles, which all namespaces share.
 #[derive(Debug)]
 pub struct Turns(Semaphore);
+
+impl Turns {
+    /// Waits for a turn, which ends when it is dropped; not for ever.
+    async fn next(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(LONGEST_WAIT, self.0.acquire()).await.ok()?.ok()
+    }
+}
 
 impl Default for Turns {
     fn default() -> Self {
@@ -90,5 +102,22 @@ impl fmt::Debug for Controllers {
         f.debug_struct("Controllers")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_finds_all_turns_taken_goes_on_without_one() {
+        let turns = Turns::default();
+        let mut taken = Vec::new();
+        for _ in 0..AT_ONCE {
+            taken.push(turns.next().await.unwrap());
+        }
+        assert!(turns.next().await.is_none());
+        drop(taken);
+        assert!(turns.next().await.is_some());
     }
 }
