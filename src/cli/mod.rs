@@ -1,8 +1,11 @@
 //! The command line: one file per subcommand.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::telemetry::printable;
 
 mod activation;
 mod base;
@@ -80,21 +83,22 @@ pub fn run() -> ExitCode {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "this is where the command line speaks of its troubles"
-)]
+/// Most characters of what is said on standard error at a time.
+const LONGEST: usize = 4000;
+
 fn complain(error: &anyhow::Error) {
-    eprintln!("velero-trust: {error:#}");
+    say(&format!("velero-trust: {error:#}"));
 }
 
 /// Says on standard error what is no reason to end.
-#[expect(
-    clippy::print_stderr,
-    reason = "standard output may be a file of the person's"
-)]
 fn warn(text: &str) {
-    eprintln!("velero-trust: warning: {text}");
+    say(&format!("velero-trust: warning: {text}"));
+}
+
+/// Says it in one line: names come from files and clusters. Nobody may be there to hear it.
+fn say(text: &str) {
+    let line = printable(text, LONGEST);
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A runtime for commands that talk to a cluster or to files.

@@ -1,6 +1,5 @@
 //! Keeps the merged CA bundle of one namespace: when to make it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use tokio::time::{Instant, sleep};
 
 use super::Controllers;
 use super::board::Board;
+use super::holds::Found;
 use super::locations::Locations;
 use super::maker::{Made, Maker, Published, Verdicts};
 use super::news::{self, News, Stream};
 use super::pace::Pace;
 use super::teller::Teller;
-use crate::ca::hold::Verdict;
 use crate::sources::cluster::Bases;
 
 /// How long changes are gathered before a bundle is made: a GitOps tool applies many at once.
@@ -33,7 +32,7 @@ pub(super) struct Keeper {
     secrets: Stream,
     bundle: Stream,
     base: Bases,
-    verdicts: watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>,
+    verdicts: watch::Receiver<Option<Found>>,
     pace: Pace,
 }
 

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::Controllers;
 use super::clock::now;
 use super::complaints::Complaints;
+use super::holds::{self, Found};
 use super::locations::Locations;
 use super::store::Store;
 use super::survey::survey;
@@ -19,8 +20,7 @@ use super::teller::Teller;
 use crate::ca::base::Base;
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::complaint::Complaint;
-use crate::ca::hold::{self, Verdict};
-use crate::ca::keeping::{Hold, Kept, Memory, Owner, Share, Shares, keep};
+use crate::ca::keeping::{Kept, Memory, Owner, Share, Shares, keep};
 use crate::ca::pem;
 use crate::ca::survey::{Surveyed, no_room, shares};
 use crate::decision::Context;
@@ -28,18 +28,14 @@ use crate::kubernetes::bundle::State;
 use crate::kubernetes::{bundle, trouble};
 use crate::names;
 
-/// Most locations that are gone of which a hold is remembered.
-const GONE: usize = 100;
-
 /// Longest time for one bundle: the client for controllers waits for ever.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The bundle's certificates, for who has to know them.
 pub(super) type Published = watch::Sender<Arc<[Certificate]>>;
 
-/// What was found of the endpoints of each location; a location that has no entry was not looked at
-/// yet, and without any map nothing is looked at.
-pub(super) type Verdicts = watch::Sender<Option<BTreeMap<String, Vec<Verdict>>>>;
+/// What was found of the endpoints; without any nothing is looked at.
+pub(super) type Verdicts = watch::Sender<Option<Found>>;
 
 /// Makes the bundle of one namespace.
 pub(super) struct Maker {
@@ -48,7 +44,7 @@ pub(super) struct Maker {
     namespace: String,
     store: Store,
     memory: Memory,
-    verdicts: watch::Receiver<Option<BTreeMap<String, Vec<Verdict>>>>,
+    verdicts: watch::Receiver<Option<Found>>,
     published: Arc<Published>,
     /// When a certificate that somebody names next begins or ends to be valid, seconds since 1970.
     turn: Option<i64>,
@@ -158,7 +154,7 @@ impl Maker {
         let retention = self.controllers.settings.retention.as_secs();
         self.memory
             .learn(&shares, now, i64::try_from(retention).unwrap_or(i64::MAX));
-        self.hold(&surveyed);
+        holds::decide(&mut self.memory, self.verdicts.borrow().as_ref(), &surveyed);
         let published = self
             .publish_from(&base, &shares, &surveyed, now, wrong)
             .await;
@@ -198,17 +194,14 @@ impl Maker {
             return Err(Some(Complaint::NoRoots));
         }
         wrong.extend(no_room(&kept));
-        let there = live.as_ref().and_then(bundle::text);
-        if there.is_none_or(|there| adds(&kept, there))
-            && (there.is_some() || self.memory.last_added.is_none())
-        {
+        if self.adds(&kept, live.as_ref()) {
             self.memory.last_added = Some(now);
         }
         // First what must not be forgotten, then what can be made from it again.
         if let Err(complaint) = self.store.save(&self.memory).await {
             wrong.insert(complaint);
         }
-        let hold = self.held(surveyed);
+        let hold = holds::why(&self.memory, surveyed);
         self.write(&kept, hold.as_deref(), live.as_ref()).await
     }
 
@@ -233,40 +226,11 @@ impl Maker {
         }
     }
 
-    /// Decides because of which locations the namespace is held.
-    fn hold(&mut self, surveyed: &BTreeMap<String, Surveyed>) {
-        // Helm deletes and makes a location again at an upgrade: what held for it holds still.
-        let mut holds = self.memory.holds.clone();
-        holds.retain(|name, hold| !surveyed.contains_key(name) && *hold != Hold::Released);
-        while holds.len() > GONE {
-            holds.pop_first();
-        }
-        for (name, location) in surveyed {
-            holds.insert(name.clone(), self.next_hold(name, location));
-        }
-        self.memory.holds = holds;
-    }
-
-    fn next_hold(&self, name: &str, location: &Surveyed) -> Hold {
-        let before = self.memory.holds.get(name);
-        let not_yet = [Verdict::Unknown(
-            "its endpoint was not looked at yet".to_owned(),
-        )];
-        let verdicts = self.verdicts.borrow();
-        let found = match verdicts.as_ref() {
-            None => &[][..],
-            Some(all) => all.get(name).map_or(&not_yet[..], Vec::as_slice),
-        };
-        hold::next(before, location.is_available, found)
-    }
-
     /// Whether what was found at the endpoints changes because of which locations the namespace is
     /// held.
     pub(super) fn is_moved_by_verdicts(&self) -> bool {
-        let mut locations = self.surveyed.iter();
-        locations.any(|(name, location)| {
-            self.memory.holds.get(name) != Some(&self.next_hold(name, location))
-        })
+        let found = self.verdicts.borrow();
+        holds::are_moved(&self.memory, found.as_ref(), &self.surveyed)
     }
 
     /// Whether there is a location whose CA is not known now and never was.
@@ -278,14 +242,26 @@ impl Maker {
         self.memory.lacks(&shares.collect())
     }
 
-    /// Why the namespace is held, by one of its locations.
-    fn held(&self, surveyed: &BTreeMap<String, Surveyed>) -> Option<String> {
-        let holds = self.memory.holds.iter();
-        let mut holds = holds.filter(|(name, _)| surveyed.contains_key(*name));
-        holds.find_map(|(name, hold)| match hold {
-            Hold::Held(why) => Some(format!("BackupStorageLocation {name}: {why}")),
-            Hold::Released => None,
-        })
+    /// Whether `kept` has a certificate that the bundle before had not: the one that this process
+    /// published, or else the one that is there, unless somebody edited it.
+    fn adds(&self, kept: &Kept, live: Option<&ConfigMap>) -> bool {
+        let live = live.filter(|live| bundle::is_as_published(live));
+        let live = live.and_then(bundle::text);
+        let published = Arc::clone(&self.published.borrow());
+        let before: BTreeSet<Fingerprint> = if !published.is_empty() {
+            published.iter().map(Certificate::fingerprint).collect()
+        } else if let Some(live) = live {
+            if live == kept.bundle.text {
+                return false;
+            }
+            let live = pem::read(live.as_bytes()).certificates;
+            live.iter().map(Certificate::fingerprint).collect()
+        } else {
+            // Made for the first time, or again after it was gone.
+            return self.memory.last_added.is_none();
+        };
+        let mut now = kept.certificates.iter();
+        now.any(|certificate| !before.contains(&certificate.fingerprint()))
     }
 
     async fn write(
@@ -324,17 +300,6 @@ impl Maker {
         });
         Ok(!is_same)
     }
-}
-
-/// Whether `kept` has a certificate that is not `there`.
-fn adds(kept: &Kept, there: &str) -> bool {
-    if kept.bundle.text == there {
-        return false;
-    }
-    let there = pem::read(there.as_bytes()).certificates;
-    let there: BTreeSet<Fingerprint> = there.iter().map(Certificate::fingerprint).collect();
-    let mut now = kept.certificates.iter();
-    now.any(|certificate| !there.contains(&certificate.fingerprint()))
 }
 
 fn version(map: &ConfigMap) -> Option<String> {

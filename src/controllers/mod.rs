@@ -10,6 +10,7 @@ mod clock;
 mod complaints;
 mod coverage;
 mod endpoints;
+mod holds;
 mod keeper;
 pub mod leader;
 mod locations;

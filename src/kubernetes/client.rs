@@ -32,7 +32,7 @@ pub struct Clients {
 pub enum ConnectError {
     /// Neither a ServiceAccount of a Pod nor a kubeconfig.
     #[error(
-        "no cluster to talk to: run inside a cluster, set KUBECONFIG, or use --objects with a folder ({0})"
+        "no cluster to talk to: run inside a cluster, or set KUBECONFIG to a file that can be read ({0})"
     )]
     NoConfig(kube::config::InferConfigError),
     /// The settings are no client.

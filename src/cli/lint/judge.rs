@@ -9,10 +9,11 @@ use super::hint;
 use super::outcome::{Found, Outcome};
 use crate::admission::{Envelope, HANDLERS, Opened};
 use crate::ca::sources::{self, Origin, Reference};
-use crate::decision::{Context, Finding, Judged, Note, Policy, Report, Severity};
+use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
 use crate::sources::{Limits, settle};
+use crate::telemetry::printable;
 use crate::velero::bsl::Bsl;
 
 /// What is the same for all locations.
@@ -27,13 +28,24 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Adds to `outcome` what the webhook would say if the location were created now.
-    pub(super) async fn location(
-        &self,
-        location: &Located,
-        outcome: &mut Outcome,
-    ) -> anyhow::Result<()> {
-        let report = self.report(location).await?;
+    /// Adds to `outcome` what the webhook would say if the location were created now. One that no
+    /// API server would ever send, such as one of a namespace `${NAME}`, is trouble and stops none.
+    pub(super) async fn location(&self, location: &Located, outcome: &mut Outcome) {
+        let report = match self.report(location).await {
+            Ok(report) => report,
+            Err(error) => {
+                let path = FieldPath::of(&["metadata", "namespace"]);
+                outcome.troubles.push(Remark {
+                    file: location.file.clone(),
+                    line: Some(location.line_of(&path)),
+                    message: format!(
+                        "BackupStorageLocation {}: it cannot be judged: {error:#}",
+                        printable(&location.key.to_string(), 120)
+                    ),
+                });
+                return;
+            }
+        };
         let judged = Judged::weigh(&report, self.policy);
         let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
         let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
@@ -44,7 +56,6 @@ impl Judge<'_> {
         for note in report.notes {
             outcome.notes.push(remark(location, &note));
         }
-        Ok(())
     }
 
     async fn report(&self, location: &Located) -> anyhow::Result<Report> {

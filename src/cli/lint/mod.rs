@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::Args;
 
 use super::policy::PolicyOptions;
-use super::{exit, runtime};
+use super::{exit, runtime, say};
 use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
 
@@ -81,7 +81,7 @@ impl Lint {
         };
         let runtime = runtime()?;
         for location in &manifests.locations {
-            runtime.block_on(judge.location(location, &mut outcome))?;
+            runtime.block_on(judge.location(location, &mut outcome));
         }
         self.output.write(&outcome, &mut std::io::stdout().lock())?;
         for trouble in &outcome.troubles {
@@ -101,19 +101,14 @@ impl Lint {
 }
 
 /// Says what could not be read, whatever the format of the findings is.
-#[expect(clippy::print_stderr, reason = "troubles belong there")]
 fn complain(trouble: &Remark) {
-    eprintln!("velero-trust: {}", output::remark("", trouble));
+    say(&format!("velero-trust: {}", output::remark("", trouble)));
 }
 
 /// An empty answer is easily taken for a good one.
-#[expect(
-    clippy::print_stderr,
-    reason = "whatever the format, a person should see it"
-)]
 fn nothing(files: usize) {
-    eprintln!(
+    say(&format!(
         "velero-trust: nothing was checked: no BackupStorageLocation in the files that were read \
          ({files})"
-    );
+    ));
 }
