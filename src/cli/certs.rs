@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::install::{self, Install};
-use super::{exit, file, install_crypto_provider, runtime};
+use super::{exit, file, install_crypto_provider, parse, runtime};
 use crate::kubernetes::client::Clients;
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
@@ -35,7 +35,8 @@ pub(super) struct Certs {
         long = "name",
         value_name = "NAME",
         env = "VELERO_TRUST_NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse::host
     )]
     names: Vec<String>,
 
@@ -48,7 +49,13 @@ pub(super) struct Certs {
     install: bool,
 
     /// The namespace of velero-trust in the cluster
-    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    #[arg(
+        long,
+        short,
+        default_value = names::APP,
+        value_parser = parse::namespace,
+        env = "VELERO_TRUST_NAMESPACE"
+    )]
     namespace: String,
 
     /// Seconds to wait for the Deployment to be available before the rules become active

@@ -16,6 +16,7 @@ mod file;
 mod install;
 mod lint;
 mod live;
+mod parse;
 mod policy;
 mod rollout;
 mod serve;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::base::BaseOptions;
 use super::policy::{PolicyOptions, Restores};
-use super::{exit, install_crypto_provider, runtime};
+use super::{exit, install_crypto_provider, parse, runtime};
 use crate::ca::endpoint::Refused;
 use crate::controllers::{Controllers, Settings, Turns, leader};
 use crate::decision::Policy;
@@ -115,7 +115,12 @@ pub(super) struct Serve {
 
     /// Our own namespace, for the Lease and what has to be remembered; that of the Pod or of the
     /// kubeconfig unless said
-    #[arg(long, value_name = "NAME", env = "VELERO_TRUST_NAMESPACE")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = parse::namespace,
+        env = "VELERO_TRUST_NAMESPACE"
+    )]
     namespace: Option<String>,
 
     /// Format of the log

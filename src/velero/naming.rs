@@ -3,15 +3,20 @@
 
 /// Whether an object can have this name: a DNS subdomain.
 pub fn is_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_inner =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(is_inner)
-    };
     name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// Whether a namespace can have this name: a DNS label.
+pub fn is_namespace(name: &str) -> bool {
+    name.len() <= 63 && is_label(name)
+}
+
+fn is_label(label: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(is_inner)
 }
 
 /// Whether a Secret can have this key.
@@ -59,6 +64,10 @@ mod tests {
             &long,
         ] {
             assert!(!is_name(name), "{name}");
+        }
+        assert!(is_namespace("velero-2") && is_namespace(&"a".repeat(63)));
+        for name in ["", "a.b", "A", "a/b", "-a", &"a".repeat(64)] {
+            assert!(!is_namespace(name), "{name}");
         }
         assert!(is_key("CA_1.crt-x") && is_key("..x") && is_key(&"a".repeat(253)));
         assert!(!is_key("") && !is_key("a b") && !is_key("a/b") && !is_key(&long));

@@ -2,6 +2,8 @@
 
 // `cfg(test)` always holds here; it tells clippy that helpers, too, may panic.
 #[cfg(test)]
+mod arguments;
+#[cfg(test)]
 mod authority;
 #[cfg(test)]
 mod case_files;

@@ -14,7 +14,7 @@ use clap::Args;
 
 use self::fetch::{Ca, Place};
 use self::velero::Velero;
-use super::{exit, file, install_crypto_provider, runtime, warn};
+use super::{exit, file, install_crypto_provider, parse, runtime, warn};
 
 /// Writes the CA certificates that `velero --cacert FILE` needs to fetch logs and backups from the
 /// object store: the namespace's merged bundle, or with --bsl the CA of one
@@ -22,7 +22,7 @@ use super::{exit, file, install_crypto_provider, runtime, warn};
 #[derive(Args, Debug)]
 pub(super) struct ClientCa {
     /// Only the CA of this BackupStorageLocation; needs the right to read the Secret it names
-    #[arg(long, value_name = "NAME", env = "VELERO_TRUST_BSL")]
+    #[arg(long, value_name = "NAME", value_parser = parse::object, env = "VELERO_TRUST_BSL")]
     bsl: Option<String>,
 
     /// The namespace of Velero
@@ -31,6 +31,7 @@ pub(super) struct ClientCa {
         short = 'n',
         value_name = "NAMESPACE",
         default_value = "velero",
+        value_parser = parse::namespace,
         env = "VELERO_TRUST_VELERO_NAMESPACE"
     )]
     velero_namespace: String,

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use std::time::Duration;
 
 use self::line::{Level, count, write_json, write_text};
-use super::{exit, install_crypto_provider, runtime};
+use super::{exit, install_crypto_provider, parse, runtime};
 use crate::kubernetes::client::Clients;
 use crate::names;
 
@@ -27,7 +27,13 @@ const LONGEST: Duration = Duration::from_mins(1);
 #[derive(Args, Debug)]
 pub(super) struct Doctor {
     /// The namespace of velero-trust in the cluster
-    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    #[arg(
+        long,
+        short,
+        default_value = names::APP,
+        value_parser = parse::namespace,
+        env = "VELERO_TRUST_NAMESPACE"
+    )]
     namespace: String,
 
     /// How the checks are printed

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::Args;
 
 use super::policy::PolicyOptions;
-use super::{exit, runtime, say};
+use super::{exit, parse, runtime, say};
 use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
 
@@ -50,7 +50,7 @@ pub(super) struct Lint {
     fix_hint: bool,
 
     /// Namespace of what names none; without it `default`, and `velero` for values of a Helm chart
-    #[arg(long, short, env = "VELERO_TRUST_LINT_NAMESPACE")]
+    #[arg(long, short, value_parser = parse::namespace, env = "VELERO_TRUST_LINT_NAMESPACE")]
     namespace: Option<String>,
 
     #[command(flatten)]

@@ -12,7 +12,7 @@ use kube::Client;
 
 use self::plan::{Plan, command};
 use super::live::Live;
-use super::{exit, install_crypto_provider, live, runtime};
+use super::{exit, install_crypto_provider, live, parse, runtime};
 use crate::kubernetes::client::Clients;
 use crate::names;
 
@@ -28,12 +28,19 @@ pub(super) struct Rollout {
         long,
         value_name = "NAMESPACE",
         env = "VELERO_TRUST_VELERO_NAMESPACE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse::namespace
     )]
     velero_namespace: Vec<String>,
 
     /// The namespace of velero-trust
-    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    #[arg(
+        long,
+        short,
+        default_value = names::APP,
+        value_parser = parse::namespace,
+        env = "VELERO_TRUST_NAMESPACE"
+    )]
     namespace: String,
 
     /// Do the restarts that are printed

@@ -17,7 +17,7 @@ use self::folder::Folder;
 use self::model::Status;
 use super::base::BaseOptions;
 use super::policy::PolicyOptions;
-use super::{exit, install_crypto_provider, live, runtime};
+use super::{exit, install_crypto_provider, live, parse, runtime};
 use crate::decision::RestoresMode;
 use crate::kubernetes::client::Clients;
 use crate::names;
@@ -36,12 +36,19 @@ pub(super) struct Show {
         long,
         value_name = "NAMESPACE",
         env = "VELERO_TRUST_VELERO_NAMESPACE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse::namespace
     )]
     velero_namespace: Vec<String>,
 
     /// The namespace of velero-trust
-    #[arg(long, short, default_value = names::APP, env = "VELERO_TRUST_NAMESPACE")]
+    #[arg(
+        long,
+        short,
+        default_value = names::APP,
+        value_parser = parse::namespace,
+        env = "VELERO_TRUST_NAMESPACE"
+    )]
     namespace: String,
 
     /// Show the certificates in each bundle too, and who names them

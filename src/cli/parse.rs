@@ -1,0 +1,48 @@
+//! Values of options that become part of an address at the API server: what cannot be a name there
+//! is refused before anything is asked.
+
+use std::net::IpAddr;
+
+use crate::velero::naming::{is_name, is_namespace};
+
+/// The name of a namespace (RFC 1123 label, as the API server has it).
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let wrong = "a namespace is 1 to 63 lower-case letters, digits and `-`, with a letter or a \
+                 digit at both ends";
+    checked(text, is_namespace(text), wrong)
+}
+
+/// The name of an object (RFC 1123 subdomain, as the API server has it).
+pub(super) fn object(text: &str) -> Result<String, String> {
+    let wrong = "a name is 1 to 253 lower-case letters, digits, `-` and `.`, with a letter or a \
+                 digit at both ends and around each `.`";
+    checked(text, is_name(text), wrong)
+}
+
+/// A name or an address that a certificate can be for.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text).to_ascii_lowercase();
+    let is_host = text.parse::<IpAddr>().is_ok() || is_name(&name);
+    checked(text, is_host, "it is neither a DNS name nor an IP address")
+}
+
+fn checked(text: &str, is_right: bool, wrong: &str) -> Result<String, String> {
+    is_right
+        .then(|| text.to_owned())
+        .ok_or_else(|| wrong.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_for_names_and_addresses() {
+        for good in ["webhook.local", "*.Corp", "127.0.0.1", "::1"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "a b", "*", "a/b", "[::1]", "a*.b"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+}

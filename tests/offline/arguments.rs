@@ -1,0 +1,50 @@
+//! What is typed wrong: said in one sentence, with the exit code 2, before anything is asked.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs `velero-trust` with an empty environment but for `variables`: its exit code and standard
+/// error. Nothing may be printed.
+fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_velero-trust"));
+    command
+        .env_clear()
+        .envs(variables.iter().copied())
+        .args(arguments)
+        .current_dir(Path::new("tests/status/covered"));
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    error
+}
+
+#[test]
+fn a_name_that_no_api_server_has_is_refused() {
+    let options = [
+        ("status", "--velero-namespace", "a namespace is 1 to 63"),
+        ("status", "--namespace", "a namespace is 1 to 63"),
+        ("rollout", "--velero-namespace", "a namespace is 1 to 63"),
+        ("rollout", "--namespace", "a namespace is 1 to 63"),
+        ("doctor", "--namespace", "a namespace is 1 to 63"),
+        ("certs", "--namespace", "a namespace is 1 to 63"),
+        ("certs", "--name", "neither a DNS name nor an IP address"),
+        ("lint", "--namespace", "a namespace is 1 to 63"),
+        ("serve", "--namespace", "a namespace is 1 to 63"),
+        ("client-ca", "--velero-namespace", "a namespace is 1 to 63"),
+        ("client-ca", "--bsl", "a name is 1 to 253"),
+    ];
+    for (command, option, says) in options {
+        for value in ["", "A_B/../x", "a b"] {
+            let said = refused(&[command, &format!("{option}={value}")], &[]);
+            let first = said.lines().next().unwrap();
+            assert!(
+                first.starts_with(&format!("error: invalid value '{value}' for '{option}")),
+                "{command}: {said}"
+            );
+            assert!(first.contains(says), "{command}: {said}");
+        }
+    }
+    let said = refused(&["status"], &[("VELERO_TRUST_VELERO_NAMESPACE", "velero,a/b")]);
+    assert!(said.contains("invalid value 'a/b'"), "{said}");
+}
