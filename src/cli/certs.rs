@@ -10,8 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::install::{self, Install};
-use super::{exit, file, install_crypto_provider, parse, runtime};
-use crate::kubernetes::client::Clients;
+use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
 
@@ -87,7 +86,7 @@ impl Certs {
 
     fn install(&self, issued: &Issued) -> anyhow::Result<()> {
         runtime()?.block_on(async {
-            let client = Clients::connect().await?.controllers;
+            let client = cluster::connect().await?;
             let wait = Duration::from_secs(self.wait);
             let install = Install {
                 client,

@@ -1,19 +1,22 @@
 //! What `status` and `rollout` read of a Velero namespace, with the rights of the person who asks.
 //! Never a Secret.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod namespaces;
 
-use anyhow::{Context as _, anyhow};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+pub(super) use namespaces::{namespaces, nothing_in};
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{
     ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PartialObjectMeta,
 };
 use kube::{Api, Client, ResourceExt as _};
 
+use super::cluster::cannot;
 use crate::ca::coverage::{self, State, Tally};
 use crate::kubernetes::published::Published;
 use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
-use crate::kubernetes::{report, trouble};
 use crate::names;
 
 /// A Velero namespace as it is now.
@@ -73,6 +76,12 @@ impl Live {
         }
     }
 
+    /// Nothing of Velero runs here, and no bundle of ours is there.
+    pub(super) fn is_bare(&self) -> bool {
+        let published = matches!(self.bundle, Bundle::Published(_));
+        self.pods.is_empty() && self.templates.is_empty() && !published
+    }
+
     /// The state of a Pod or a template.
     pub(super) fn state(&self, standing: &coverage::Standing) -> State {
         standing.state(self.facts())
@@ -104,41 +113,10 @@ impl Bundle {
     }
 }
 
-/// The Velero namespaces: those that were `asked` for; else all that hold a BSL, carry our label or
-/// are reported on in `ours`.
-pub(super) async fn namespaces(
-    client: &Client,
-    ours: &str,
-    asked: &[String],
-) -> anyhow::Result<Vec<String>> {
-    if !asked.is_empty() {
-        let asked: BTreeSet<_> = asked.iter().cloned().collect();
-        return Ok(asked.into_iter().collect());
-    }
-    let mut found = BTreeSet::new();
-    let all = locations(client, None).await;
-    for location in all.context("name the namespace of Velero with --velero-namespace")? {
-        found.extend(location.namespace());
-    }
-    let labelled = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
-    let labelled = ListParams::default().labels(&labelled);
-    let namespaces = Api::<Namespace>::all(client.clone());
-    // Both only add to what the BSLs say; who may not read them is not stopped.
-    if let Ok(list) = namespaces.list_metadata(&labelled).await {
-        found.extend(list.items.iter().map(PartialObjectMeta::name_any));
-    }
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
-    if let Ok(list) = maps.list_metadata(&ListParams::default()).await {
-        let names = list.items.iter().map(PartialObjectMeta::name_any);
-        found.extend(names.filter_map(|name| report::namespace_of(&name).map(str::to_owned)));
-    }
-    Ok(found.into_iter().collect())
-}
-
-/// The BSLs of `namespace`, or of all.
+/// The BSLs of `namespace`.
 pub(super) async fn locations(
     client: &Client,
-    namespace: Option<&str>,
+    namespace: &str,
 ) -> anyhow::Result<Vec<DynamicObject>> {
     velero(client, namespace, "BackupStorageLocation").await
 }
@@ -157,7 +135,7 @@ const AT_WORK: [&str; 5] = [
 pub(super) async fn at_work(client: &Client, namespace: &str) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     for kind in ["Backup", "Restore"] {
-        for object in velero(client, Some(namespace), kind).await? {
+        for object in velero(client, namespace, kind).await? {
             let phase = phase(&object);
             if AT_WORK.contains(&phase) {
                 found.push(format!("{kind} {} ({phase})", object.name_any()));
@@ -175,31 +153,15 @@ pub(super) fn phase(object: &DynamicObject) -> &str {
 
 async fn velero(
     client: &Client,
-    namespace: Option<&str>,
+    namespace: &str,
     kind: &str,
 ) -> anyhow::Result<Vec<DynamicObject>> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", kind));
-    let client = client.clone();
-    match namespace {
-        Some(namespace) => {
-            let api = Api::namespaced_with(client, namespace, &resource);
-            list(&api, &format!("{kind}s in {namespace}")).await
-        }
-        None => list(&Api::all_with(client, &resource), &format!("{kind}s")).await,
-    }
+    let api = Api::namespaced_with(client.clone(), namespace, &resource);
+    list(&api, &format!("{kind}s in {namespace}")).await
 }
 
 async fn list(api: &Api<DynamicObject>, what: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let list = api.list(&ListParams::default()).await;
     Ok(list.map_err(|error| cannot("list", what, &error))?.items)
-}
-
-/// An error for the person who asked.
-pub(super) fn cannot(verb: &str, what: &str, error: &kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            anyhow!("cannot {verb} {what}: there is no such thing; is Velero installed?")
-        }
-        error => anyhow!("cannot {verb} {what}: {}", trouble::reason(error).message),
-    }
 }

@@ -11,6 +11,7 @@ mod activation;
 mod base;
 mod certs;
 mod client_ca;
+mod cluster;
 mod doctor;
 mod file;
 mod install;

@@ -212,6 +212,7 @@ impl Serve {
         let Clients {
             admission,
             controllers: client,
+            ..
         } = Clients::connect().await?;
         let own = self.namespace.as_deref();
         let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use http::Uri;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::{Api, Client, Config};
@@ -25,6 +26,8 @@ pub struct Clients {
     pub admission: Client,
     /// Retries what may be retried; for controllers.
     pub controllers: Client,
+    /// Where it is.
+    pub server: Uri,
 }
 
 /// Why there is no client.
@@ -51,6 +54,7 @@ impl Clients {
         let client = |config| connection::client(config).map_err(ConnectError::Unusable);
         Ok(Self {
             admission: client(brisk)?,
+            server: patient.cluster_url.clone(),
             controllers: client(patient)?,
         })
     }

@@ -24,14 +24,14 @@ pub fn reason(error: &Error) -> Reason {
         ),
         other => (
             Trouble::Unreachable,
-            format!("the API server cannot be reached: {}", root(other)),
+            format!("the API server cannot be reached: {}", cause(other)),
         ),
     };
     Reason { trouble, message }
 }
 
 /// The innermost cause: it says what happened, the layers around it only where.
-fn root(error: &dyn std::error::Error) -> String {
+pub fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

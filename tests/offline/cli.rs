@@ -282,13 +282,3 @@ fn help_teaches() {
     }
     assert_eq!(run(folder.path(), &["serve", "--no-such"]).code, 2);
 }
-
-#[test]
-fn status_and_rollout_without_a_cluster_end_with_2_and_say_what_to_do() {
-    let folder = folder(&[]);
-    for command in ["status", "rollout"] {
-        let ran = run(folder.path(), &[command]);
-        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{command}");
-        assert!(ran.err.contains("KUBECONFIG"), "{command}: {}", ran.err);
-    }
-}

@@ -45,3 +45,5 @@ mod status;
 mod tls;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod unreachable;

@@ -96,8 +96,9 @@ fn status_of_a_namespace_that_files_do_not_hold_says_so() {
     let certificates = json["namespaces"][0]["bundle"]["certificates"].as_u64();
     assert!(certificates.unwrap() > 100, "{json}");
     let typo = asked("vleero");
-    assert_eq!(typo.code, 1, "{}", typo.err);
-    assert!(typo.out.contains("is that its name?"), "{}", typo.out);
+    assert_eq!((typo.code, typo.out.as_str()), (2, ""), "{}", typo.err);
+    let says = "namespace vleero holds nothing of Velero: ";
+    assert!(typo.err.contains(says), "{}", typo.err);
 }
 
 #[test]

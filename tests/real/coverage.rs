@@ -73,6 +73,7 @@ struct Trialled {
 
 fn story() -> Result<()> {
     let trial = Trialled::start()?;
+    typo(&trial).context("a namespace that is not Velero's")?;
     made_before(&trial).context("made before velero-trust")?;
     refused_while_at_work(&trial).context("while a Backup is at work")?;
     restarted(&trial).context("after the rollout")?;
@@ -164,6 +165,24 @@ impl Trialled {
             .kubectl()
             .ok(&[&namespace[..], arguments].concat())
     }
+}
+
+/// A name that was typed wrong is no namespace in which all is well.
+fn typo(trial: &Trialled) -> Result<()> {
+    for command in ["rollout", "status"] {
+        for (namespace, says) in [
+            ("vleero", "there is no namespace vleero; "),
+            ("default", "namespace default holds nothing of Velero: "),
+        ] {
+            let arguments = [command, "--velero-namespace", namespace];
+            let output = trial.ran(&arguments, 2, &[])?;
+            ensure!(
+                output.stdout.is_empty() && output.stderr.contains(says),
+                "{arguments:?} does not say {says:?}: {output:?}"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn made_before(trial: &Trialled) -> Result<()> {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::ca::bundle::{contribution, merge};
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, sources};
+use crate::cli::cluster;
 use crate::decision::{Facts, Lookup, Reason, Severity, Trouble};
-use crate::kubernetes::client::Clients;
 use crate::kubernetes::{bundle, location, trouble};
 use crate::names;
 use crate::sources::cluster::Cluster;
@@ -44,7 +44,7 @@ pub(super) struct Ca {
 
 impl Place<'_> {
     pub(super) async fn fetch(&self) -> anyhow::Result<Ca> {
-        let client = Clients::connect().await?.controllers;
+        let client = cluster::connect().await?;
         let found = async {
             match self.bsl {
                 None => self.bundle(client).await,

@@ -13,8 +13,7 @@ use clap::{Args, ValueEnum};
 use std::time::Duration;
 
 use self::line::{Level, count, write_json, write_text};
-use super::{exit, install_crypto_provider, parse, runtime};
-use crate::kubernetes::client::Clients;
+use super::{cluster, exit, install_crypto_provider, parse, runtime};
 use crate::names;
 
 /// Longest time for all look-ups together; the client itself would wait for ever.
@@ -59,7 +58,7 @@ impl Doctor {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         let seen = runtime()?.block_on(async {
-            let client = Clients::connect().await?.controllers;
+            let client = cluster::connect().await?;
             let seen = gather::gather(&client, &self.namespace);
             match tokio::time::timeout(LONGEST, seen).await {
                 Ok(seen) => seen,

@@ -12,8 +12,7 @@ use kube::Client;
 
 use self::plan::{Plan, command};
 use super::live::Live;
-use super::{exit, install_crypto_provider, live, parse, runtime};
-use crate::kubernetes::client::Clients;
+use super::{cluster, exit, install_crypto_provider, live, parse, runtime};
 use crate::names;
 
 /// Prints the restarts that give every Pod of Velero the CA bundle, as kubectl commands with their
@@ -69,7 +68,7 @@ impl Rollout {
     }
 
     async fn roll_out(&self) -> anyhow::Result<u8> {
-        let client = Clients::connect().await?.controllers;
+        let client = cluster::connect().await?;
         let mut code = exit::CLEAN;
         let namespaces = live::namespaces(&client, &self.namespace, &self.velero_namespace).await?;
         if namespaces.is_empty() {
@@ -79,6 +78,12 @@ impl Rollout {
         }
         for namespace in namespaces {
             let live = Live::read(&client, &namespace).await?;
+            // One that was found, not named, may be labelled before Velero is there.
+            let is_named = !self.velero_namespace.is_empty();
+            if is_named && live.is_bare() && live::locations(&client, &namespace).await?.is_empty()
+            {
+                return Err(live::nothing_in(&namespace));
+            }
             let at_work = live::at_work(&client, &namespace).await?;
             let plan = Plan::of(&live, at_work);
             std::io::stdout().write_all(plan.text().as_bytes())?;

@@ -9,7 +9,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use crate::cli::live::cannot;
+use crate::cli::cluster::cannot;
 use crate::kubernetes::workloads::{Kind, Workload};
 
 /// The annotation that `kubectl rollout restart` sets (`pkg/polymorphichelpers/objectrestarter.go`).

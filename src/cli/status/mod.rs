@@ -17,9 +17,8 @@ use self::folder::Folder;
 use self::model::Status;
 use super::base::BaseOptions;
 use super::policy::PolicyOptions;
-use super::{exit, install_crypto_provider, live, parse, runtime};
+use super::{cluster, exit, install_crypto_provider, live, parse, runtime};
 use crate::decision::RestoresMode;
-use crate::kubernetes::client::Clients;
 use crate::names;
 use crate::sources::inventory::Inventory;
 
@@ -117,7 +116,7 @@ impl Show {
     }
 
     async fn read(&self, now: Timestamp) -> anyhow::Result<Status> {
-        let client = Clients::connect().await?.controllers;
+        let client = cluster::connect().await?;
         let ours = &self.namespace;
         let mut status = Status {
             leader: read::leader(&client, ours, now).await,
@@ -127,6 +126,7 @@ impl Show {
             let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
+        self.require(&status)?;
         Ok(status)
     }
 
@@ -141,6 +141,17 @@ impl Show {
             now,
             certificates: self.certificates,
         };
-        Ok(folder.status(&self.velero_namespace))
+        let status = folder.status(&self.velero_namespace);
+        self.require(&status)?;
+        Ok(status)
+    }
+
+    /// What was asked for by name is Velero's: a typo is no status.
+    fn require(&self, status: &Status) -> anyhow::Result<()> {
+        let mut shown = status.namespaces.iter();
+        match shown.find(|namespace| problems::is_bare(namespace)) {
+            Some(bare) if !self.velero_namespace.is_empty() => Err(live::nothing_in(&bare.name)),
+            _ => Ok(()),
+        }
     }
 }

@@ -40,18 +40,22 @@ fn of_leader(leader: &Leader) -> Option<String> {
     }
 }
 
-fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
-    let mut problems = Vec::new();
-    let nothing = namespace.locations.is_empty()
+/// Whether there is nothing of Velero, and no bundle of ours.
+pub(super) fn is_bare(namespace: &Namespace) -> bool {
+    namespace.locations.is_empty()
         && namespace.pods.items.is_empty()
-        && namespace.templates.is_empty();
-    let no_bundle = matches!(
-        namespace.bundle.state,
-        BundleState::Absent | BundleState::Foreign
-    );
-    if nothing && no_bundle {
-        return vec!["holds nothing of Velero; is that its name?".to_owned()];
+        && namespace.templates.is_empty()
+        && matches!(
+            namespace.bundle.state,
+            BundleState::Absent | BundleState::Foreign
+        )
+}
+
+fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
+    if is_bare(namespace) {
+        return vec!["holds nothing of Velero".to_owned()];
     }
+    let mut problems = Vec::new();
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
         BundleState::Absent => problems.push(format!("ConfigMap {BUNDLE} is not there")),

@@ -11,6 +11,7 @@ use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::coverage::{Standing, State};
 use crate::ca::pem;
+use crate::cli::cluster::cannot;
 use crate::cli::live::{self, Live};
 use crate::kubernetes::published::Published;
 use crate::kubernetes::report::{self, Report};
@@ -44,7 +45,7 @@ pub(super) async fn namespace(
             mozilla(),
         ));
     }
-    let locations = live::locations(client, Some(namespace)).await?;
+    let locations = live::locations(client, namespace).await?;
     let locations = locations.iter().map(|location| Location {
         name: location.name_any(),
         phase: live::phase(location).to_owned(),
@@ -68,7 +69,7 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
         let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-        live::cannot("read", &what, &error)
+        cannot("read", &what, &error)
     })?;
     let text = map
         .as_ref()

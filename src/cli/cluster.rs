@@ -1,0 +1,48 @@
+//! The cluster of the person who types a command.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use kube::{Client, Error};
+
+use crate::kubernetes::client::Clients;
+use crate::kubernetes::trouble;
+
+/// Longest wait for the first answer; the client itself would wait for ever.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// A client to the cluster of the kubeconfig, which answers.
+///
+/// # Errors
+/// When there is no kubeconfig, nobody answers, or the person is not known there.
+pub(super) async fn connect() -> anyhow::Result<Client> {
+    let Clients {
+        controllers: client,
+        server,
+        ..
+    } = Clients::connect().await?;
+    let why = match tokio::time::timeout(LONGEST, client.apiserver_version()).await {
+        Ok(Err(Error::Api(status))) if status.code == 401 => bail!(
+            "the API server {server} does not know you ({}); log in to it again, or set KUBECONFIG",
+            status.message
+        ),
+        // It answers. What it refuses is said where it is needed.
+        Ok(Ok(_) | Err(Error::Api(_) | Error::SerdeError(_))) => return Ok(client),
+        Ok(Err(error)) => trouble::cause(&error),
+        Err(_) => format!("no answer within {} s", LONGEST.as_secs()),
+    };
+    bail!(
+        "the API server {server} cannot be reached: {why}; is it running, and does KUBECONFIG name \
+         the right cluster?"
+    )
+}
+
+/// An error for the person who asked.
+pub(super) fn cannot(verb: &str, what: &str, error: &Error) -> anyhow::Error {
+    match error {
+        Error::Api(status) if status.code == 404 => {
+            anyhow!("cannot {verb} {what}: there is no such thing; is Velero installed?")
+        }
+        error => anyhow!("cannot {verb} {what}: {}", trouble::reason(error).message),
+    }
+}
