@@ -128,6 +128,25 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// A person who learned a short option once is right everywhere.
+    #[test]
+    fn a_short_option_is_the_same_in_every_command() {
+        let known = [("namespace", 'n'), ("output", 'o')];
+        for command in Cli::command().get_subcommands() {
+            for option in command.get_arguments() {
+                let long = option.get_long().unwrap_or_default();
+                let wanted = known.iter().find(|(name, _)| *name == long);
+                let wanted = wanted.map(|(_, short)| *short);
+                assert_eq!(
+                    option.get_short(),
+                    wanted,
+                    "--{long} of {}",
+                    command.get_name()
+                );
+            }
+        }
+    }
+
     #[test]
     fn every_option_has_its_environment_variable() {
         for command in Cli::command().get_subcommands() {

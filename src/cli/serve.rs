@@ -117,6 +117,7 @@ pub(super) struct Serve {
     /// kubeconfig unless said
     #[arg(
         long,
+        short,
         value_name = "NAME",
         value_parser = parse::namespace,
         env = "VELERO_TRUST_NAMESPACE"

@@ -28,7 +28,6 @@ pub(super) struct ClientCa {
     /// The namespace of Velero
     #[arg(
         long,
-        short = 'n',
         value_name = "NAMESPACE",
         default_value = "velero",
         value_parser = parse::namespace,
@@ -37,7 +36,7 @@ pub(super) struct ClientCa {
     velero_namespace: String,
 
     /// File to write instead of standard output
-    #[arg(long, short, value_name = "FILE", env = "VELERO_TRUST_OUT")]
+    #[arg(long, value_name = "FILE", env = "VELERO_TRUST_OUT")]
     out: Option<PathBuf>,
 
     /// Make the velero command use it from now on; the file is then, without --out,

@@ -39,6 +39,7 @@ pub(super) struct Lint {
     /// How findings are written
     #[arg(
         long,
+        short,
         value_enum,
         default_value_t = Format::Text,
         env = "VELERO_TRUST_LINT_OUTPUT"
