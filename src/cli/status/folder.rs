@@ -154,6 +154,7 @@ fn location(namespace: &str, name: &str, text: &str, surveyed: Option<&Surveyed>
     let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
     let whole: Value = serde_json::from_str(text).unwrap_or_default();
     let phase = whole.pointer("/status/phase").and_then(Value::as_str);
+    let phase = phase.filter(|phase| !phase.is_empty());
     let mut report = report::Location::default();
     if let Some(surveyed) = surveyed {
         report.tell(surveyed);
@@ -168,7 +169,7 @@ fn location(namespace: &str, name: &str, text: &str, surveyed: Option<&Surveyed>
     report.endpoints = endpoints.collect();
     Location {
         name: name.to_owned(),
-        phase: phase.unwrap_or_default().to_owned(),
+        phase: phase.map(str::to_owned),
         report: Some(report),
     }
 }

@@ -125,7 +125,8 @@ pub(super) enum BundleState {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Location {
     pub(super) name: String,
-    pub(super) phase: String,
+    /// What Velero says of it; null before it looked.
+    pub(super) phase: Option<String>,
     /// What the controllers report of it; null when that is not known.
     pub(super) report: Option<report::Location>,
 }

@@ -48,7 +48,9 @@ pub(super) async fn namespace(
     let locations = live::locations(client, namespace).await?;
     let locations = locations.iter().map(|location| Location {
         name: location.name_any(),
-        phase: live::phase(location).to_owned(),
+        phase: Some(live::phase(location))
+            .filter(|phase| !phase.is_empty())
+            .map(str::to_owned),
         report: report.locations.remove(&location.name_any()),
     });
     Ok(Namespace {

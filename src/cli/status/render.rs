@@ -160,11 +160,7 @@ fn location_row(table: &mut Table, namespace: &Namespace, location: &Location, n
     table.row([
         namespace.name.clone(),
         location.name.clone(),
-        if location.phase.is_empty() {
-            nothing.to_owned()
-        } else {
-            location.phase.clone()
-        },
+        location.phase.clone().unwrap_or_else(|| nothing.to_owned()),
         brief(|report| report.sources.join(", ")),
         brief(|report| joined(&report.certificates, certificate)),
         brief(findings),

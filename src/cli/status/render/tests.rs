@@ -56,7 +56,7 @@ fn finding(rule: &str, severity: &str) -> report::Finding {
 fn location() -> Location {
     Location {
         name: "default".to_owned(),
-        phase: "Available".to_owned(),
+        phase: Some("Available".to_owned()),
         report: Some(report::Location {
             sources: vec!["Secret store-ca key ca.crt".to_owned()],
             certificates: vec![certificate("CN=store", "2027-01-01T00:00:00Z")],
@@ -117,7 +117,7 @@ fn troubled() -> Vec<Namespace> {
     let mut bad = healthy();
     bad.locations.push(Location {
         name: "second".to_owned(),
-        phase: String::new(),
+        phase: None,
         report: Some(report),
     });
     bad.complaints = vec!["cannot write ConfigMap velero-trust-ca: full".to_owned()];
