@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::telemetry::printable;
 
@@ -66,7 +67,13 @@ enum Command {
 
 /// Runs the command that the arguments of the process ask for.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let (Command::Status(show), Some((name, given))) = (&cli.command, matches.subcommand())
+        && let Some(wrong) = show.misused(given)
+    {
+        refuse(name, &wrong);
+    }
     let done = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Certs(certs) => certs.run(),
@@ -83,6 +90,14 @@ pub fn run() -> ExitCode {
             ExitCode::from(exit::TROUBLE)
         }
     }
+}
+
+/// Ends with `wrong` and the usage of `command`, as clap does.
+fn refuse(command: &str, wrong: &str) -> ! {
+    let mut cli = Cli::command();
+    cli.build();
+    let mut command = cli.find_subcommand(command).cloned().unwrap_or(cli);
+    command.error(ErrorKind::ArgumentConflict, wrong).exit()
 }
 
 /// Most characters of what is said on standard error at a time.
@@ -121,7 +136,6 @@ fn install_crypto_provider() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -45,6 +45,26 @@ fn a_name_that_no_api_server_has_is_refused() {
             assert!(first.contains(says), "{command}: {said}");
         }
     }
-    let said = refused(&["status"], &[("VELERO_TRUST_VELERO_NAMESPACE", "velero,a/b")]);
+    let said = refused(
+        &["status"],
+        &[("VELERO_TRUST_VELERO_NAMESPACE", "velero,a/b")],
+    );
     assert!(said.contains("invalid value 'a/b'"), "{said}");
+}
+
+#[test]
+fn status_refuses_what_a_cluster_would_ignore() {
+    for (option, name) in [
+        ("--extra-ca=no-such-file.pem", "--extra-ca"),
+        ("--public-roots=none", "--public-roots"),
+        ("--rule=VT001=off", "--rule"),
+    ] {
+        let said = refused(&["status", option], &[]);
+        let says = format!("error: {name} can be used with --objects only");
+        assert!(said.starts_with(&says), "{option}: {said}");
+        assert!(said.contains("Usage: velero-trust status"), "{said}");
+    }
+    // The server's variables are there in its Pod, and stop nobody: there is no cluster here.
+    let said = refused(&["status"], &[("VELERO_TRUST_EXTRA_CA", "corp.pem")]);
+    assert!(said.contains("no cluster to talk to"), "{said}");
 }

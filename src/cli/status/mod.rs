@@ -10,7 +10,8 @@ mod render;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
 use self::folder::Folder;
@@ -56,7 +57,7 @@ pub(super) struct Show {
 
     /// Compute it from the YAML files below this folder instead of asking a cluster; can be given
     /// again. What only a cluster or a network knows is `unknown`. The options for policy and
-    /// bundle are for this, and say what the server is given
+    /// bundle are for this alone, and say what the server is given
     #[arg(
         long,
         value_name = "DIR",
@@ -90,7 +91,27 @@ enum Output {
     Json,
 }
 
+/// The options that change nothing in a cluster, where the server's own count.
+const OF_OBJECTS: [(&str, &str); 3] = [
+    ("extra_ca", "--extra-ca"),
+    ("public_roots", "--public-roots"),
+    ("rules", "--rule"),
+];
+
 impl Show {
+    /// Which of the options that were typed is of no use. Of a variable nothing is said: it is the
+    /// server's, and this may be its Pod.
+    pub(super) fn misused(&self, given: &ArgMatches) -> Option<String> {
+        if !self.objects.is_empty() {
+            return None;
+        }
+        let typed = |id| given.value_source(id) == Some(ValueSource::CommandLine);
+        let (_, option) = OF_OBJECTS.into_iter().find(|(id, _)| typed(id))?;
+        Some(format!(
+            "{option} can be used with --objects only: a cluster shows what its server was given"
+        ))
+    }
+
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         let now = Timestamp::now();
