@@ -60,11 +60,20 @@ fn place(file: &Path, line: Option<u64>) -> String {
     )
 }
 
-/// A text as what a command says; as in GitHub's own toolkit (`actions/toolkit`, `command.ts`).
+/// A text as what a command says; as in GitHub's own toolkit (`actions/toolkit`, `command.ts`). The
+/// log of a job is a terminal: what else moves a cursor or colours is a space.
 fn data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
+    let mut data = String::new();
+    for c in text.chars() {
+        match c {
+            '%' => data.push_str("%25"),
+            '\r' => data.push_str("%0D"),
+            '\n' => data.push_str("%0A"),
+            c if c.is_control() => data.push(' '),
+            c => data.push(c),
+        }
+    }
+    data
 }
 
 /// A text as a property of a command.
@@ -79,6 +88,7 @@ mod tests {
     #[test]
     fn nothing_in_a_text_ends_it() {
         assert_eq!(data("50%: a,\r\nb"), "50%25: a,%0D%0Ab");
+        assert_eq!(data("a\u{1b}[31mb\u{9b}\0\tc"), "a [31mb   c");
         let name = Path::new("./a,b:c\n::error::d%.yaml");
         assert_eq!(
             place(name, Some(7)),

@@ -1,17 +1,17 @@
 //! Paths as URIs.
 
 use std::fmt::Write as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// The path as a URI: relative to the working directory, as code scanning wants it, for all that is
-/// at or below it.
+/// at or below it; whole for all else, since who reads it knows no `..`.
 pub(super) fn uri(file: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let file = file.strip_prefix(here).unwrap_or(file);
+    let file = resolved(&here, file);
+    let file = file.strip_prefix(here).unwrap_or(&file);
     let parts = file.components().filter_map(|component| match component {
-        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
-        Component::ParentDir => Some("..".to_owned()),
         Component::Normal(name) => Some(encoded(&name.to_string_lossy())),
+        _ => None,
     });
     let path = parts.collect::<Vec<_>>().join("/");
     if file.is_absolute() {
@@ -19,6 +19,26 @@ pub(super) fn uri(file: &Path) -> String {
     } else {
         path
     }
+}
+
+/// The path without `..`.
+fn resolved(here: &Path, file: &Path) -> PathBuf {
+    if !file.components().any(|it| it == Component::ParentDir) {
+        return file.to_owned();
+    }
+    // Where there is a link before it, `..` is not what stands to the left of it.
+    std::fs::canonicalize(file).unwrap_or_else(|_| {
+        let mut resolved = PathBuf::new();
+        for component in here.join(file).components() {
+            match component {
+                Component::ParentDir => {
+                    resolved.pop();
+                }
+                other => resolved.push(other),
+            }
+        }
+        resolved
+    })
 }
 
 /// RFC 3986: all but unreserved characters as `%XX`.
@@ -42,7 +62,15 @@ mod tests {
     fn a_path_is_a_relative_uri_where_it_can_be() {
         let uri = |path: &str| uri(Path::new(path));
         assert_eq!(uri("./a/b.yaml"), "a/b.yaml");
-        assert_eq!(uri("../a b/c#ö.yaml"), "../a%20b/c%23%C3%B6.yaml");
+        assert_eq!(uri("a b/c#ö.yaml"), "a%20b/c%23%C3%B6.yaml");
+        assert_eq!(uri("src/../no-such.yaml"), "no-such.yaml");
+        assert_eq!(uri("tests/../Cargo.toml"), "Cargo.toml");
+        let above = std::env::current_dir().unwrap();
+        let above = above.parent().unwrap().display().to_string();
+        assert_eq!(
+            uri("../no-such.yaml"),
+            format!("file://{above}/no-such.yaml")
+        );
         assert_eq!(uri("/no-such/a.yaml"), "file:///no-such/a.yaml");
         let here = std::env::current_dir().unwrap().join("a.yaml");
         assert_eq!(uri(here.to_str().unwrap()), "a.yaml");
