@@ -1,5 +1,6 @@
 //! The files that a person names: which they are, and their text.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,25 @@ pub struct Unread {
 }
 
 /// The YAML and JSON files at or below `paths`, sorted, hidden ones left out. What is named itself
-/// is taken whatever it is called.
+/// is taken whatever it is called. A file that several paths lead to is there once.
 pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
+    let mut seen = BTreeSet::new();
+    let mut files = all(paths);
+    files.retain(|file| {
+        let path = match file {
+            Ok(path) | Err(Unread { path, .. }) => path,
+        };
+        seen.insert(identity(path))
+    });
+    files
+}
+
+/// What is the same for all paths that lead to one file.
+pub fn identity(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn all(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
     paths.iter().flat_map(|path| at_or_below(path)).collect()
 }
 
@@ -47,7 +65,7 @@ fn unread(path: &Path, error: io::Error) -> Unread {
 fn at_or_below(path: &Path) -> Vec<Result<PathBuf, Unread>> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => match entries(path) {
-            Ok(entries) => files(&entries),
+            Ok(entries) => all(&entries),
             Err(error) => vec![Err(unread(path, error))],
         },
         Ok(_) => vec![Ok(path.to_owned())],

@@ -1,7 +1,7 @@
 //! Manifests as they stand in a repository, for lint: many files that are each somebody's, with the
 //! same object in several of them, and with much that is no manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +50,8 @@ pub struct Manifests {
 struct Stored {
     file: PathBuf,
     document: Arc<Document>,
-    fact: Fact,
+    /// None of one that is broken, which was said.
+    fact: Option<Fact>,
 }
 
 /// Something about a place in a file.
@@ -67,33 +68,42 @@ pub struct Remark {
 impl Manifests {
     /// Reads the files at or below `paths`, of which [`STDIN`] is `stdin`. Objects that name no
     /// namespace are in `namespace`. What cannot be read stops nothing.
-    pub fn read(paths: &[PathBuf], mut stdin: impl Read, namespace: Option<&str>) -> Self {
+    pub fn read(paths: &[PathBuf], stdin: impl Read, namespace: Option<&str>) -> Self {
         let mut manifests = Self::default();
-        for path in paths {
-            if path.as_os_str() == STDIN {
-                let name = Path::new(STDIN_NAME);
-                match input::limited(&mut stdin) {
-                    Ok(text) if text.trim().is_empty() => {
-                        let message = "is empty: did the command before it fail?";
-                        manifests.troubles.push(remark(name, None, message));
-                    }
-                    Ok(text) => manifests.add(name, &text, namespace, true),
-                    Err(error) => manifests.unread(&Unread {
-                        path: name.to_owned(),
-                        error,
-                    }),
+        let (stdins, paths): (Vec<_>, Vec<_>) = paths
+            .iter()
+            .cloned()
+            .partition(|path| path.as_os_str() == STDIN);
+        if !stdins.is_empty() {
+            manifests.read_stdin(stdin, namespace);
+        }
+        let named: BTreeSet<_> = paths.iter().map(|path| input::identity(path)).collect();
+        for file in input::files(&paths) {
+            let text = file.and_then(|file| Ok((input::text(&file)?, file)));
+            match text {
+                Ok((text, file)) => {
+                    let is_named = named.contains(&input::identity(&file));
+                    manifests.add(&file, &text, namespace, is_named);
                 }
-                continue;
-            }
-            for file in input::files(std::slice::from_ref(path)) {
-                let text = file.and_then(|file| Ok((input::text(&file)?, file)));
-                match text {
-                    Ok((text, file)) => manifests.add(&file, &text, namespace, file == *path),
-                    Err(unread) => manifests.unread(&unread),
-                }
+                Err(unread) => manifests.unread(&unread),
             }
         }
         manifests
+    }
+
+    fn read_stdin(&mut self, stdin: impl Read, namespace: Option<&str>) {
+        let name = Path::new(STDIN_NAME);
+        match input::limited(stdin) {
+            Ok(text) if text.trim().is_empty() => {
+                let message = "is empty: did the command before it fail?";
+                self.troubles.push(remark(name, None, message));
+            }
+            Ok(text) => self.add(name, &text, namespace, true),
+            Err(error) => self.unread(&Unread {
+                path: name.to_owned(),
+                error,
+            }),
+        }
     }
 
     /// Adds what is in `text`, the content of `file`, which somebody named if `is_named`.
@@ -128,12 +138,12 @@ impl Manifests {
         let own = namespace.unwrap_or(DEFAULT_NAMESPACE);
         match object::read(&json, own) {
             Ok(Object::Secret(key, secret)) => {
-                self.secret(key, file, document, Fact::Secret(Arc::new(secret)));
+                self.secret(key, file, document, Some(Fact::Secret(Arc::new(secret))));
             }
             Ok(Object::Sealed(sealed)) => {
                 for (key, sealed) in sealed {
                     let fact = Fact::Sealed(Arc::new(sealed));
-                    self.secret(key, file, document.clone(), fact);
+                    self.secret(key, file, document.clone(), Some(fact));
                 }
             }
             Ok(Object::Location(key)) => {
@@ -154,11 +164,19 @@ impl Manifests {
                 }
             }
             Ok(Object::Backup(..) | Object::ConfigMap(..)) => {}
-            Err(message) => self.troubles.push(remark(file, Some(line), message)),
+            Err(wrong) => {
+                let line = Some(document.line_of(&wrong.at));
+                let Some(key) = wrong.secret else {
+                    return self.troubles.push(remark(file, line, wrong.message));
+                };
+                let message = format!("Secret {key}: {}", wrong.message);
+                self.troubles.push(remark(file, line, message));
+                self.secret(key, file, document, None);
+            }
         }
     }
 
-    fn secret(&mut self, key: Key, file: &Path, document: Document, fact: Fact) {
+    fn secret(&mut self, key: Key, file: &Path, document: Document, fact: Option<Fact>) {
         self.secrets.entry(key).or_default().push(Stored {
             file: file.to_owned(),
             document: Arc::new(document),

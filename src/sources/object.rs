@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::sealed;
-use crate::decision::{Backup, Key, Sealed, Secret};
+use crate::decision::{Backup, FieldPath, Key, Sealed, Secret};
 use crate::names;
 use crate::velero::backup;
 use crate::velero::naming::is_key;
@@ -35,9 +35,24 @@ pub(super) enum Object {
     None,
 }
 
-/// Reads a document as an object, in `namespace` if it names none. The error says what is wrong
-/// with it, without its content.
-pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, String> {
+/// What is wrong with a document, without its content.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    /// Where.
+    pub(super) at: FieldPath,
+    /// The Secret that it is, and that it is no use as.
+    pub(super) secret: Option<Key>,
+}
+
+impl From<Wrong> for String {
+    fn from(wrong: Wrong) -> Self {
+        wrong.message
+    }
+}
+
+/// Reads a document as an object, in `namespace` if it names none.
+pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let (Some(api), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
         return Ok(Object::None);
@@ -45,7 +60,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, String> {
     let namespace = text("/metadata/namespace").unwrap_or(namespace);
     let name = text("/metadata/name").unwrap_or_default();
     let key = Key::new(namespace, name);
-    let read: fn(Key, &Value) -> Result<Object, String> = match (api, kind) {
+    let read: fn(Key, &Value) -> Result<Object, Wrong> = match (api, kind) {
         ("v1", "ConfigMap") => |key, object| {
             let annotations = object.pointer("/metadata/annotations");
             let held = annotations.is_some_and(|all| all.get(names::bundle::HOLD).is_some());
@@ -53,7 +68,14 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, String> {
         },
         ("v1", "Secret") => |key, object| match sealed::secret(object) {
             Some(sealed) => Ok(Object::Sealed(vec![(key, sealed)])),
-            None => Ok(Object::Secret(key, secret(object)?)),
+            None => match secret(object) {
+                Ok(secret) => Ok(Object::Secret(key, secret)),
+                Err((at, message)) => Err(Wrong {
+                    message,
+                    at,
+                    secret: Some(key),
+                }),
+            },
         },
         ("velero.io/v1", "Backup") => |key, object| {
             let (backup, schedule) = backup::read(object);
@@ -69,29 +91,35 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, String> {
         }
     };
     if name.is_empty() {
-        return Err(format!("the {kind} has no metadata.name"));
+        return Err(Wrong {
+            message: format!("the {kind} has no metadata.name"),
+            at: FieldPath::of(&[]),
+            secret: None,
+        });
     }
     read(key, object)
 }
 
 /// The data of a Secret: `data` in base64, and `stringData` which wins, as in the API server.
-fn secret(object: &Value) -> Result<Secret, String> {
+fn secret(object: &Value) -> Result<Secret, (FieldPath, String)> {
+    let wrong = |map: &'static str, key: &str, what: &str| {
+        let at = FieldPath::of(&[map]).key(key);
+        (at, format!("{} is not {what}", field(map, key)))
+    };
     let mut secret = Secret::default();
     for (key, value) in sealed::pairs(object, "data") {
-        let text = value
-            .as_str()
-            .ok_or_else(|| format!("{} is not a text", field("data", key)))?;
+        let text = value.as_str().ok_or_else(|| wrong("data", key, "a text"))?;
         // The API server ignores line breaks in base64; YAML folds long values into lines.
         let compact: String = text.split_ascii_whitespace().collect();
         let bytes = STANDARD
             .decode(compact)
-            .map_err(|_| format!("{} is not base64", field("data", key)))?;
+            .map_err(|_| wrong("data", key, "base64"))?;
         secret.data.insert(key.clone(), bytes);
     }
     for (key, value) in sealed::pairs(object, "stringData") {
         let text = value
             .as_str()
-            .ok_or_else(|| format!("{} is not a text", field("stringData", key)))?;
+            .ok_or_else(|| wrong("stringData", key, "a text"))?;
         secret.data.insert(key.clone(), text.as_bytes().to_vec());
     }
     Ok(secret)

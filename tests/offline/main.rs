@@ -28,6 +28,8 @@ mod layers;
 #[cfg(test)]
 mod lint;
 #[cfg(test)]
+mod lint_files;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod manifests;

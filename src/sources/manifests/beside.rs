@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{Manifests, Stored};
-use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, Outcome};
+use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, Outcome, Reason, Trouble};
 use crate::sources::{Limits, Source};
 
 /// Manifests as one of their files sees them: of several Secrets of one name, such as those of
@@ -31,8 +31,12 @@ impl<'m> Beside<'m> {
             return Outcome::Absent;
         };
         let nearest = self.nearest(key);
-        nearest.map_or(Outcome::Absent, |stored| {
-            Outcome::Found(stored.fact.clone())
+        nearest.map_or(Outcome::Absent, |stored| match &stored.fact {
+            Some(fact) => Outcome::Found(fact.clone()),
+            None => Outcome::Unavailable(Reason {
+                trouble: Trouble::Unreadable,
+                message: "it stands beside it and is broken".to_owned(),
+            }),
         })
     }
 
@@ -41,7 +45,7 @@ impl<'m> Beside<'m> {
         // Of equals the first: `max_by_key` would take the last. One that is to be read tells more
         // than one beside it that is sealed.
         known.rev().max_by_key(|stored| {
-            let is_readable = matches!(stored.fact, Fact::Secret(_));
+            let is_readable = matches!(stored.fact, Some(Fact::Secret(_)));
             (self.nearness(&stored.file), is_readable)
         })
     }
