@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::install::{self, Install};
+use super::out::Out;
 use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
@@ -93,7 +94,7 @@ impl Certs {
                 namespace: &self.namespace,
                 wait,
             };
-            install::run(&install, issued, &mut std::io::stdout()).await
+            install::run(&install, issued, &mut Out::of_work()).await
         })
     }
 
@@ -105,7 +106,7 @@ impl Certs {
             ("tls.crt", &issued.certificate),
             ("tls.key", &issued.key),
         ];
-        let mut out = std::io::stdout().lock();
+        let mut out = Out::of_work();
         for (name, text) in files {
             let path = self.dir.join(name);
             file::write(&path, text.as_bytes(), 0o600)

@@ -18,6 +18,7 @@ mod file;
 mod install;
 mod lint;
 mod live;
+mod out;
 mod parse;
 mod policy;
 mod rollout;
@@ -33,6 +34,8 @@ mod exit {
     pub(super) const FINDINGS: u8 = 1;
     /// The command could not do its work.
     pub(super) const TROUBLE: u8 = 2;
+    /// Nobody reads what is printed; what a shell tells of a program that SIGPIPE ended.
+    pub(super) const CLOSED: u8 = 141;
 }
 
 /// Admission webhook for Velero: CA trust for backup storage locations, checksums before a restore
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
+        Err(error) if out::is_closed(&error) => ExitCode::from(exit::CLOSED),
         Err(error) => {
             complain(&error);
             ExitCode::from(exit::TROUBLE)

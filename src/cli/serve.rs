@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::base::BaseOptions;
+use super::out::Out;
 use super::policy::{PolicyOptions, Restores};
 use super::{exit, install_crypto_provider, parse, runtime};
 use crate::ca::endpoint::Refused;
@@ -174,7 +175,7 @@ impl Serve {
             admission.local_addr()?,
             ops.local_addr()?
         );
-        std::io::stdout().write_all(addresses.as_bytes())?;
+        Out::of_work().write_all(addresses.as_bytes())?;
 
         crate::serving::run(Server {
             admission,

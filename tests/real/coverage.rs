@@ -16,6 +16,7 @@ use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installation, Installer};
 use velero_trust_testing::pki::Authority;
+use velero_trust_testing::process::clean_command;
 use velero_trust_testing::wait;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,6 +78,7 @@ fn story() -> Result<()> {
     made_before(&trial).context("made before velero-trust")?;
     refused_while_at_work(&trial).context("while a Backup is at work")?;
     restarted(&trial).context("after the rollout")?;
+    nobody_reads(&trial).context("a reader that goes early")?;
     stale(&trial).context("stale")?;
     conflicting(&trial).context("conflicting")?;
     opted_out(&trial).context("opted out")?;
@@ -247,6 +249,23 @@ fn restarted(trial: &Trialled) -> Result<()> {
     let own = ["CN=own", "BackupStorageLocation default", "public roots"];
     trial.ran(&["status", "--certificates"], 0, &own)?;
     same_from_files(trial)
+}
+
+/// As behind `| head`: quietly, and with what a shell tells of a program that SIGPIPE ended.
+fn nobody_reads(trial: &Trialled) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    for command in ["status", "rollout", "doctor", "client-ca"] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut run = clean_command(binary(), home.path());
+        run.env("KUBECONFIG", trial.cluster.kubeconfig());
+        let output = run.arg(command).stdout(writer).output()?;
+        ensure!(
+            output.status.code() == Some(141) && output.stderr.is_empty(),
+            "{command}: {output:?}"
+        );
+    }
+    Ok(())
 }
 
 /// What the files say is what the controllers did.

@@ -129,7 +129,7 @@ pub(super) fn write_json(lines: &[Line], out: &mut dyn Write) -> anyhow::Result<
         checks: lines,
         summary: summary.into_iter().collect(),
     };
-    serde_json::to_writer_pretty(&mut *out, &document)?;
+    serde_json::to_writer_pretty(&mut *out, &document).map_err(std::io::Error::from)?;
     Ok(writeln!(out)?)
 }
 

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use std::time::Duration;
 
 use self::line::{Level, count, write_json, write_text};
+use super::out::Out;
 use super::{cluster, exit, install_crypto_provider, parse, runtime};
 use crate::names;
 
@@ -69,7 +70,7 @@ impl Doctor {
             }
         })?;
         let lines = checks::all(&seen);
-        let mut out = std::io::stdout().lock();
+        let mut out = Out::of_print();
         match self.output {
             Output::Text => write_text(&lines, &mut out)?,
             Output::Json => write_json(&lines, &mut out)?,

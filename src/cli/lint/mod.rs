@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
+use super::out::Out;
 use super::policy::PolicyOptions;
 use super::{exit, parse, runtime, say};
 use crate::decision::RestoresMode;
@@ -84,7 +85,7 @@ impl Lint {
         for location in &manifests.locations {
             runtime.block_on(judge.location(location, &mut outcome));
         }
-        self.output.write(&outcome, &mut std::io::stdout().lock())?;
+        self.output.write(&outcome, &mut Out::of_print())?;
         for trouble in &outcome.troubles {
             complain(trouble);
         }

@@ -12,6 +12,7 @@ use kube::Client;
 
 use self::plan::{Plan, command};
 use super::live::Live;
+use super::out::Out;
 use super::{cluster, exit, install_crypto_provider, live, parse, runtime};
 use crate::names;
 
@@ -70,6 +71,11 @@ impl Rollout {
     async fn roll_out(&self) -> anyhow::Result<u8> {
         let client = cluster::connect().await?;
         let mut code = exit::CLEAN;
+        let mut out = if self.apply {
+            Out::of_work()
+        } else {
+            Out::of_print()
+        };
         let namespaces = live::namespaces(&client, &self.namespace, &self.velero_namespace).await?;
         if namespaces.is_empty() {
             anyhow::bail!(
@@ -86,8 +92,8 @@ impl Rollout {
             }
             let at_work = live::at_work(&client, &namespace).await?;
             let plan = Plan::of(&live, at_work);
-            std::io::stdout().write_all(plan.text().as_bytes())?;
-            let restarted = self.apply && self.restart(&client, &plan).await?;
+            out.write_all(plan.text().as_bytes())?;
+            let restarted = self.apply && self.restart(&client, &plan, &mut out).await?;
             if plan.needs_a_person(restarted) {
                 code = exit::FINDINGS;
             }
@@ -96,7 +102,7 @@ impl Rollout {
     }
 
     /// Does the restarts; false when it refused to.
-    async fn restart(&self, client: &Client, plan: &Plan) -> anyhow::Result<bool> {
+    async fn restart(&self, client: &Client, plan: &Plan, out: &mut Out) -> anyhow::Result<bool> {
         let Plan {
             namespace,
             restarts,
@@ -107,13 +113,13 @@ impl Rollout {
                 "# {namespace}: refused, nothing was restarted; wait until it is done, or say \
                  --even-while-running\n"
             );
-            std::io::stdout().write_all(refused.as_bytes())?;
+            out.write_all(refused.as_bytes())?;
             return Ok(false);
         }
         for of in restarts {
             restart::restart(client, namespace, &of.workload, Timestamp::now()).await?;
             let done = format!("# done: {}\n", command(namespace, &of.workload));
-            std::io::stdout().write_all(done.as_bytes())?;
+            out.write_all(done.as_bytes())?;
         }
         if let Some(seconds) = self.wait {
             for of in restarts {

@@ -17,6 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 use self::folder::Folder;
 use self::model::Status;
 use super::base::BaseOptions;
+use super::out::Out;
 use super::policy::PolicyOptions;
 use super::{cluster, exit, install_crypto_provider, live, parse, runtime};
 use crate::decision::RestoresMode;
@@ -121,11 +122,11 @@ impl Show {
             self.compute(now)?
         };
         problems::judge(&mut status, now);
-        let mut out = std::io::stdout().lock();
+        let mut out = Out::of_print();
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
             Output::Json => {
-                serde_json::to_writer_pretty(&mut out, &status)?;
+                serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
                 writeln!(out)?;
             }
         }

@@ -1,0 +1,56 @@
+//! Standard output, which its reader may close early, as `head` does.
+
+use std::io::{self, Error, ErrorKind, Write};
+
+/// Standard output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Out {
+    goes_on: bool,
+}
+
+/// Nobody reads it any more.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+struct Closed;
+
+impl Out {
+    /// Of a command that only prints: it ends when nobody reads, and [`is_closed`] tells why.
+    pub(super) const fn of_print() -> Self {
+        Self { goes_on: false }
+    }
+
+    /// Of a command that does something else, which is not left half done because nobody reads.
+    pub(super) const fn of_work() -> Self {
+        Self { goes_on: true }
+    }
+
+    fn heed<T>(self, result: io::Result<T>, done: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                let closed = Error::new(ErrorKind::BrokenPipe, Closed);
+                self.goes_on.then_some(done).ok_or(closed)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.heed(io::stdout().write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.heed(io::stdout().flush(), ())
+    }
+}
+
+/// Whether a command ended because nobody reads what it prints. A connection to a cluster that
+/// breaks is not that.
+pub(super) fn is_closed(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|it| it.downcast_ref::<Error>());
+    causes.any(|error| {
+        let inner = error.get_ref();
+        inner.is_some_and(|inner| inner.downcast_ref::<Closed>().is_some())
+    })
+}
