@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use serde_json::Value;
 
+use crate::cli::live::Live;
 use crate::names;
 
 /// Something that was looked at, or why it could not be.
@@ -63,6 +64,8 @@ pub(super) struct Velero {
     pub(super) bundle: Look<Option<ConfigMap>>,
     /// Deployments and DaemonSets, Velero's and others.
     pub(super) workloads: Look<Vec<Workload>>,
+    /// Its Pods and templates, as `status` reads them.
+    pub(super) live: Look<Live>,
     /// Its BSLs.
     pub(super) locations: Vec<Value>,
 }

@@ -1,6 +1,7 @@
 //! The checks, one file a theme: pure functions of what was seen.
 
 mod bundle;
+mod coverage;
 mod locations;
 mod proxy;
 mod rights;
@@ -24,10 +25,11 @@ const OURS: [fn(&Seen) -> Vec<Line>; 4] = [
 ];
 
 /// Checks of each Velero namespace.
-const VELERO: [fn(&Seen, &Velero) -> Vec<Line>; 5] = [
+const VELERO: [fn(&Seen, &Velero) -> Vec<Line>; 6] = [
     rights::check,
     bundle::check,
     velero::check,
+    coverage::check,
     proxy::check,
     locations::check,
 ];

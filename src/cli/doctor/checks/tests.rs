@@ -8,6 +8,8 @@ use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::cli::doctor::line::Level;
 use crate::cli::doctor::seen::{Webhook, Workload};
+use crate::cli::live::Live;
+use crate::kubernetes::workloads::Running;
 
 /// In the life of everything that [`Authority`] makes.
 const NOW: i64 = 1_790_000_000;
@@ -79,6 +81,7 @@ fn velero() -> Velero {
         lacks_on_bundle: Ok(vec![]),
         bundle: Ok(Some(bundle(VALID))),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
+        live: Ok(Live::default()),
         locations: vec![json!({
             "metadata": {"name": "default"},
             "spec": {
@@ -413,4 +416,53 @@ fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
             seen.velero = Ok(vec![]);
         },
     );
+}
+
+#[test]
+fn pods_without_the_bundle_are_to_be_rolled_out() {
+    let server = |out: &str, variable: &str| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "velero-1", "namespace": "velero",
+                "annotations": {"velero-trust.io/inject": out},
+            },
+            "spec": {"containers": [{
+                "name": "velero", "image": "velero/velero:v1.18.3",
+                "command": ["/velero", "server"],
+                "env": [{"name": variable, "value": "/mine"}],
+            }]},
+        });
+        Running::read(&serde_json::from_value(pod).unwrap()).unwrap()
+    };
+    let bad = |pod: Running| {
+        after(|seen| {
+            for velero in seen.velero.as_mut().unwrap() {
+                let pods = [("velero-1".to_owned(), pod.clone())].into();
+                velero.live = Ok(Live {
+                    pods,
+                    ..Live::default()
+                });
+            }
+        })
+    };
+    let [(level, check, said)] = &bad(server("", "OTHER"))[..] else {
+        panic!()
+    };
+    assert_eq!((*level, *check), (Level::Warn, "coverage"));
+    for word in [
+        "1 of 1 run without the bundle or with an old one, such as velero-1: made before",
+        "velero-trust rollout --velero-namespace velero",
+    ] {
+        assert!(said.contains(word), "{said}");
+    }
+    let [(level, _, said)] = &bad(server("", "AWS_CA_BUNDLE"))[..] else {
+        panic!()
+    };
+    assert_eq!(*level, Level::Warn);
+    assert!(
+        said.contains("1 of 1 keep the bundle out, such as "),
+        "{said}"
+    );
+    assert_eq!(bad(server("false", "OTHER")), []);
 }
