@@ -3,6 +3,13 @@
 use super::keeping::Origin;
 use crate::names::BUNDLE;
 
+/// What to do about somebody else's ConfigMap of the bundle's name; Kubernetes renames nothing.
+pub const NOT_OURS: &str = "delete it, if need be after copying it under another name; \
+                            velero-trust writes its CA bundle there at once";
+
+/// What becomes of the certificates of a source that is not good any more.
+pub const STAYS: &str = "if it was good before, its CAs stay in the bundle";
+
 /// Something that keeps a bundle from being as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Complaint {
@@ -16,10 +23,10 @@ pub enum Complaint {
     #[error("the API server did not answer in time")]
     Late,
     /// Somebody else's ConfigMap has its name.
-    #[error("ConfigMap {BUNDLE} is there and is not velero-trust's; it is left alone, rename it")]
+    #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OURS}")]
     Foreign,
     /// What a location names could not be looked up.
-    #[error("the CA of BackupStorageLocation {location} is not known: {why}")]
+    #[error("the CA of BackupStorageLocation {location} is not known: {why}; {STAYS}")]
     Unknown {
         /// The location.
         location: String,
@@ -27,7 +34,7 @@ pub enum Complaint {
         why: String,
     },
     /// What a location names is not whole.
-    #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there")]
+    #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there; {STAYS}")]
     LeftOut {
         /// The location.
         location: String,
@@ -35,7 +42,7 @@ pub enum Complaint {
         path: String,
     },
     /// What was given at installation is not whole.
-    #[error("the extra CA of {0} is broken or holds none")]
+    #[error("the extra CA of {0} is broken or holds none; {STAYS}")]
     Extra(String),
     /// A ConfigMap cannot hold all of it.
     #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", of(*.origin))]

@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 
 use super::{Limits, Source};
 use crate::ca::base::Base;
+use crate::ca::complaint::NOT_OURS;
 use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
 use crate::kubernetes::bundle::{self, Ensured};
 use crate::kubernetes::client::Identity;
@@ -172,8 +173,9 @@ impl Source for Cluster {
 fn foreign() -> Reason {
     Reason {
         trouble: Trouble::Foreign,
-        message: "a ConfigMap of that name is there that is not velero-trust's; rename it"
-            .to_owned(),
+        message: format!(
+            "a ConfigMap of that name is there that is not velero-trust's; {NOT_OURS}"
+        ),
     }
 }
 

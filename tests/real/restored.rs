@@ -88,7 +88,10 @@ fn foreign(cluster: &Cluster, installation: &Installation) -> Result<()> {
     // A pod cannot use it, and its owner is told why.
     let pod = pods::one("server-install", &namespace)?.to_string();
     let output = kubectl.run_with_input(&["create", "-o", "json", "-f", "-"], &pod)?;
-    is_admitted(&output, &["VT207", "is not velero-trust's", "rename it"])?;
+    is_admitted(
+        &output,
+        &["VT207", "is not velero-trust's", "delete it (keep a copy)"],
+    )?;
     let pod: Value = serde_json::from_str(&output.stdout)?;
     ensure!(!pod.to_string().contains("/certs"), "it got a part: {pod}");
 

@@ -71,7 +71,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
         Ok(None) => report.find(no_bundle(namespace, "is not there", LATER)),
         Err(need @ Stop::Need(_)) => report.take(Err(need)),
         Err(Stop::Unknown(_, reason)) if reason.trouble == Trouble::Foreign => {
-            report.find(no_bundle(namespace, "is not velero-trust's", "rename it"));
+            report.find(no_bundle(namespace, "is not velero-trust's", GIVE_WAY));
         }
         Err(Stop::Unknown(_, reason)) => {
             let what = format!("cannot be had ({})", reason.message);
@@ -140,6 +140,9 @@ fn volume(pod: &Pod<'_>) -> Result<patch::Volume, Finding> {
         )),
     }
 }
+
+/// Short, since an API server cuts a warning at 120 characters.
+const GIVE_WAY: &str = "delete it (keep a copy)";
 
 fn no_bundle(namespace: &str, what: &str, fix: &str) -> Finding {
     Finding::new(

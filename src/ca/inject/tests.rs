@@ -164,7 +164,10 @@ fn a_bundle_that_is_not_ours_is_called_so() {
         finding.message,
         "ConfigMap velero-trust-ca is not velero-trust's; no CA bundle is added"
     );
-    assert_eq!((finding.fix.as_str(), report.patch.len()), ("rename it", 0));
+    assert_eq!(
+        (finding.fix.as_str(), report.patch.len()),
+        ("delete it (keep a copy)", 0)
+    );
 }
 
 #[test]

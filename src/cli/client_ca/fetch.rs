@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ca::bundle::{contribution, merge};
+use crate::ca::complaint::NOT_OURS;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, sources};
 use crate::cli::cluster;
@@ -75,8 +76,8 @@ impl Place<'_> {
         })?;
         if !bundle::is_ours(&map.metadata) {
             bail!(
-                "{name} was not made by velero-trust, so nothing in it is trusted; rename it, or \
-                 use --bsl"
+                "{name} was not made by velero-trust, so nothing in it is trusted; use --bsl, or \
+                 {NOT_OURS}"
             );
         }
         let text = bundle::text(&map).unwrap_or_default();

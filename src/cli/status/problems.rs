@@ -1,10 +1,16 @@
 //! What of a status needs a person.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
+use crate::ca::complaint::{Complaint, STAYS};
 use crate::ca::coverage::State;
 use crate::names::BUNDLE;
+
+/// The rule that says of all certificates of a location that they expired.
+const ALL_EXPIRED: &str = "VT017";
 
 /// Fills in what needs a person.
 pub(super) fn judge(status: &mut Status, now: Timestamp) {
@@ -58,10 +64,8 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     let mut problems = Vec::new();
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
-        BundleState::Absent => problems.push(format!("ConfigMap {BUNDLE} is not there")),
-        BundleState::Foreign => problems.push(format!(
-            "ConfigMap {BUNDLE} is not velero-trust's, and is left alone; rename it"
-        )),
+        BundleState::Absent => problems.extend(of_absent(&namespace.complaints)),
+        BundleState::Foreign => problems.push(Complaint::Foreign.to_string()),
     }
     if let Some(why) = &namespace.bundle.held {
         problems.push(format!("held: {why}"));
@@ -69,29 +73,57 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if let Some(why) = &namespace.no_report {
         problems.push(format!("no report of the controllers: {why}"));
     }
-    problems.extend(namespace.complaints.iter().cloned());
-    for location in &namespace.locations {
-        problems.extend(of_location(location, now));
+    let mut complaints: BTreeSet<_> = namespace.complaints.iter().cloned().collect();
+    for problem in &problems {
+        complaints.remove(problem);
     }
+    let mut of_locations = Vec::new();
+    for location in &namespace.locations {
+        of_locations.extend(of_location(location, now, &mut complaints));
+    }
+    problems.extend(complaints);
+    problems.extend(of_locations);
     problems.extend(of_pods(namespace));
     problems
 }
 
-fn of_location(location: &Location, now: Timestamp) -> Vec<String> {
+/// A complaint that says why is enough.
+fn of_absent(complaints: &[String]) -> Option<String> {
+    let told = complaints.iter().any(|said| said.contains(BUNDLE));
+    (!told).then(|| format!("ConfigMap {BUNDLE} is not there"))
+}
+
+/// Takes out of `complaints` what a finding says better.
+fn of_location(
+    location: &Location,
+    now: Timestamp,
+    complaints: &mut BTreeSet<String>,
+) -> Vec<String> {
     let mut problems = Vec::new();
     let Some(report) = &location.report else {
         return problems;
     };
     let denials = report.findings.iter();
+    let mut expired = false;
     for finding in denials.filter(|finding| finding.severity == "deny") {
+        let left_out = Complaint::LeftOut {
+            location: location.name.clone(),
+            path: finding.path.clone(),
+        };
+        let stays = if complaints.remove(&left_out.to_string()) {
+            format!("; {STAYS}")
+        } else {
+            String::new()
+        };
+        expired |= finding.rule == ALL_EXPIRED;
         problems.push(format!(
-            "{}: {}; {} [{}]",
+            "{}: {}; {}{stays} [{}]",
             finding.path, finding.message, finding.fix, finding.rule
         ));
     }
     for certificate in &report.certificates {
         let expiry: Option<Timestamp> = certificate.not_after.parse().ok();
-        if expiry.is_some_and(|expiry| expiry < now) {
+        if !expired && expiry.is_some_and(|expiry| expiry < now) {
             problems.push(format!(
                 "the certificate {} expired at {}",
                 certificate.subject, certificate.not_after

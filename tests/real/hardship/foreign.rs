@@ -105,7 +105,7 @@ pub(super) fn foreign(steady: &Steady) -> Result<()> {
     let count = events()?.len();
     ensure!(count == 1, "{count} Events");
 
-    // As the Event says: rename it.
+    // As the Event says.
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", namespace])?;
     holds(kubectl, namespace, &ca)?;
     steady.complains(namespace, &[])

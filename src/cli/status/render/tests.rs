@@ -1,4 +1,5 @@
 use super::*;
+use crate::ca::complaint::Complaint;
 use crate::cli::status::model::{Covered, Pods};
 use crate::cli::status::problems;
 
@@ -100,7 +101,7 @@ fn healthy() -> Namespace {
 fn troubled() -> Vec<Namespace> {
     let report = report::Location {
         sources: vec!["spec.objectStorage.caCert".to_owned()],
-        findings: vec![finding("VT034", "warn"), finding("VT017", "deny")],
+        findings: vec![finding("VT034", "warn"), finding("VT013", "deny")],
         certificates: vec![
             certificate("CN=old", "2026-01-01T00:00:00Z"),
             certificate("CN=new", "2036-01-01T00:00:00Z"),
@@ -256,4 +257,51 @@ fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
 
 fn report(namespace: &mut Namespace) -> &mut report::Location {
     namespace.locations[0].report.as_mut().unwrap()
+}
+
+/// The problems of a healthy namespace after `change`.
+fn problems_after(change: impl FnOnce(&mut Namespace)) -> Vec<String> {
+    let mut namespace = healthy();
+    change(&mut namespace);
+    let mut status = judged(leading(), vec![namespace]);
+    status.namespaces.remove(0).problems
+}
+
+#[test]
+fn one_fault_is_told_once_and_what_becomes_of_the_good() {
+    let left_out = |path: &str| Complaint::LeftOut {
+        location: "default".to_owned(),
+        path: path.to_owned(),
+    };
+    let path = "spec.objectStorage.caCertRef";
+    let told = problems_after(|of| {
+        of.complaints = vec![left_out(path).to_string()];
+        report(of).findings = vec![finding("VT001", "deny")];
+    });
+    let says = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
+                mend it; if it was good before, its CAs stay in the bundle [VT001]";
+    assert_eq!(told, [says]);
+    // Nothing else says it.
+    let told = problems_after(|of| {
+        of.complaints = vec![left_out("spec.config.caCert").to_string()];
+        report(of).findings = vec![finding("VT001", "deny")];
+    });
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("its CAs stay in the bundle") && !told[1].contains("its CAs stay"));
+
+    let told = problems_after(|of| {
+        report(of).findings = vec![finding("VT017", "deny")];
+        report(of).certificates[0].not_after = "2026-01-01T00:00:00Z".to_owned();
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    let told = problems_after(|of| {
+        of.bundle = Bundle::default();
+        of.complaints = vec![Complaint::NoRoots.to_string()];
+    });
+    assert_eq!(told, [Complaint::NoRoots.to_string()]);
+    let told = problems_after(|of| {
+        of.bundle.state = BundleState::Foreign;
+        of.complaints = vec![Complaint::Foreign.to_string()];
+    });
+    assert_eq!(told, [Complaint::Foreign.to_string()]);
 }
