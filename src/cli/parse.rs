@@ -1,7 +1,10 @@
-//! Values of options that become part of an address at the API server: what cannot be a name there
-//! is refused before anything is asked.
+//! Values of options. Of names that become part of an address at the API server, what cannot be one
+//! there is refused before anything is asked.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::jiff;
 
 use crate::velero::naming::{is_name, is_namespace};
 
@@ -24,6 +27,16 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("*.").unwrap_or(text).to_ascii_lowercase();
     let is_host = text.parse::<IpAddr>().is_ok() || is_name(&name);
     checked(text, is_host, "it is neither a DNS name nor an IP address")
+}
+
+/// A time such as `7d` or `12h 30m`; a day is 24 hours.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = |error: jiff::Error| format!("{error}; say something like `7d` or `12h`");
+    let span: jiff::Span = text.parse().map_err(wrong)?;
+    let duration = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(wrong)?;
+    Duration::try_from(duration).map_err(|_| "a time cannot be negative".to_owned())
 }
 
 fn checked(text: &str, is_right: bool, wrong: &str) -> Result<String, String> {
