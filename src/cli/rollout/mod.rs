@@ -2,6 +2,7 @@
 
 mod plan;
 mod restart;
+mod text;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
-use self::plan::{Plan, command};
+use self::plan::Plan;
+use self::text::command;
 use super::live::Live;
 use super::out::Out;
 use super::{cluster, exit, install_crypto_provider, live, parse, runtime};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::ca::coverage::State;
 use crate::cli::live::Live;
-use crate::cli::table::clean;
 use crate::kubernetes::workloads::{Running, Workload};
 use crate::velero::pod_kind::PodKind;
 
@@ -89,40 +88,6 @@ impl Plan {
         let left = self.left.iter().any(|left| left.needs_a_person);
         left || !restarted && !self.restarts.is_empty()
     }
-
-    /// As commands for a shell, with everything else as comments.
-    pub(super) fn text(&self) -> String {
-        let Self {
-            namespace,
-            at_work,
-            restarts,
-            left,
-        } = self;
-        let mut lines = Vec::new();
-        if !restarts.is_empty() {
-            lines.extend(at_work.iter().map(|what| {
-                format!("# WARNING: {what} in {namespace} is at work; a restart may make it fail")
-            }));
-        }
-        for Restart { workload, why } in restarts {
-            lines.extend(why.iter().map(|why| format!("# {why}")));
-            lines.push(command(namespace, workload));
-        }
-        lines.extend(
-            left.iter()
-                .map(|left| format!("# {namespace}: {}", left.text)),
-        );
-        if lines.is_empty() {
-            lines.push(format!("# {namespace}: nothing to restart"));
-        }
-        let lines: Vec<_> = lines.iter().map(|line| clean(line)).collect();
-        lines.join("\n") + "\n"
-    }
-}
-
-/// What a person types.
-pub(super) fn command(namespace: &str, workload: &Workload) -> String {
-    format!("kubectl -n {namespace} rollout restart {workload}")
 }
 
 /// Why a restart of `workload` would do nothing.

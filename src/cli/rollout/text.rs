@@ -1,0 +1,41 @@
+//! A plan as a script for a shell.
+
+use super::plan::{Plan, Restart};
+use crate::cli::table::clean;
+use crate::kubernetes::workloads::Workload;
+
+impl Plan {
+    /// As commands for a shell, with everything else as comments.
+    pub(super) fn text(&self) -> String {
+        let Self {
+            namespace,
+            at_work,
+            restarts,
+            left,
+        } = self;
+        let mut lines = Vec::new();
+        if !restarts.is_empty() {
+            lines.extend(at_work.iter().map(|what| {
+                format!("# WARNING: {what} in {namespace} is at work; a restart may make it fail")
+            }));
+        }
+        for Restart { workload, why } in restarts {
+            lines.extend(why.iter().map(|why| format!("# {why}")));
+            lines.push(command(namespace, workload));
+        }
+        lines.extend(
+            left.iter()
+                .map(|left| format!("# {namespace}: {}", left.text)),
+        );
+        if lines.is_empty() {
+            lines.push(format!("# {namespace}: nothing to restart"));
+        }
+        let lines: Vec<_> = lines.iter().map(|line| clean(line)).collect();
+        lines.join("\n") + "\n"
+    }
+}
+
+/// What a person types.
+pub(super) fn command(namespace: &str, workload: &Workload) -> String {
+    format!("kubectl -n {namespace} rollout restart {workload}")
+}
