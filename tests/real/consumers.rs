@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
+use velero_trust_testing::failure;
 use velero_trust_testing::wait;
 
 /// What Go says of a server whose CA it does not know.
@@ -67,7 +68,7 @@ fn on_the_scene(
     let scene = Arc::clone(scene);
     shared.installed(name, move |cluster, _| {
         let scene =
-            scene.get_or_init(|| Scene::make(cluster).map_err(|error| format!("{error:#}")));
+            scene.get_or_init(|| Scene::make(cluster).map_err(|error| failure::tell(&error, &[])));
         match scene {
             Ok(scene) => run(cluster, scene),
             Err(error) => anyhow::bail!("the Pods were not made: {error}"),

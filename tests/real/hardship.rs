@@ -11,11 +11,12 @@ mod replicas;
 
 use crate::bundle::PATIENCE;
 use crate::servers::Servers;
-use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::{Failed, Trial};
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use velero_trust_testing::failure;
 use velero_trust_testing::proxy::{Proxy, Seen};
 use velero_trust_testing::wait;
 use velero_trust_testing::webhook::Webhook;
@@ -57,12 +58,10 @@ impl Shared {
     /// A trial in a namespace of its own.
     fn trial(&self, name: &str, run: fn(&Steady) -> Result<()>) -> Trial {
         let shared = self.clone();
-        Trial::test(name, move || {
-            let start = || Steady::start().map_err(|error| format!("{error:#}"));
-            let steady = shared.0.get_or_init(start).as_ref()?;
-            let outcome =
-                run(steady).with_context(|| format!("our log:\n{}", steady.replica.log()));
-            outcome.map_err(|error| Failed::from(format!("{error:#}")))
+        crate::shared::told(name, move || {
+            let start = || Steady::start().map_err(|error| failure::tell(&error, &[]));
+            let steady = shared.0.get_or_init(start).as_ref().map_err(Clone::clone)?;
+            run(steady).map_err(|error| failure::tell(&error, &[steady.replica.tail()]))
         })
     }
 }

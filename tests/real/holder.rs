@@ -4,7 +4,6 @@ use crate::processes;
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use velero_trust_testing::etcd::Etcd;
 use velero_trust_testing::process::{Process, clean_command};
 use velero_trust_testing::{scratch, wait};
@@ -34,7 +33,7 @@ fn start() -> Result<(Etcd, Process)> {
     let mut parent = clean_command(Path::new("sh"), root);
     parent.args(["-c", "sleep 600 & wait"]);
     let parent = Process::start("parent", parent, root)?;
-    wait::poll("the grandchild", Duration::from_secs(10), || {
+    wait::poll("the grandchild", wait::PATIENCE, || {
         let count = processes::of(root)?.len();
         ensure!(count >= 3, "{count} processes");
         Ok(())
@@ -49,7 +48,7 @@ pub(crate) fn nothing_survives_a_killed_harness() -> Result<()> {
     let mut command = clean_command(&std::env::current_exe()?, folder.path());
     command.env(ASKED, "1");
     let mut holder = Process::start("holder", command, folder.path())?;
-    let root = holder.ready(Duration::from_secs(30), |holder| {
+    let root = holder.ready(|holder| {
         let log = holder.log();
         let root = log
             .lines()
@@ -60,15 +59,11 @@ pub(crate) fn nothing_survives_a_killed_harness() -> Result<()> {
     ensure!(processes::of(&root)?.len() >= 3, "it holds no servers");
 
     holder.signal("KILL")?;
-    holder.ended(Duration::from_secs(10))?;
-    wait::poll(
-        "its servers and files to go",
-        Duration::from_secs(10),
-        || {
-            let left = processes::of(&root)?;
-            ensure!(left.is_empty(), "these processes are left: {left:?}");
-            ensure!(!root.exists(), "{} is left", root.display());
-            Ok(())
-        },
-    )
+    holder.ended(wait::PATIENCE)?;
+    wait::poll("its servers and files to go", wait::PATIENCE, || {
+        let left = processes::of(&root)?;
+        ensure!(left.is_empty(), "these processes are left: {left:?}");
+        ensure!(!root.exists(), "{} is left", root.display());
+        Ok(())
+    })
 }

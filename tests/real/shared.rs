@@ -1,11 +1,12 @@
 //! The cluster that trials share, and velero-trust installed in it.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libtest_mimic::{Failed, Trial};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::failure;
 use velero_trust_testing::installer::{self, Installation, Installer};
 
 /// The program under test.
@@ -28,8 +29,9 @@ impl Shared {
     /// A trial on the shared cluster, with or without velero-trust in it.
     pub(crate) fn trial(&self, name: &str, run: fn(&Cluster) -> Result<()>) -> Trial {
         let shared = self.clone();
-        Trial::test(name, move || {
-            run(shared.cluster()?).map_err(|error| readable(&error))
+        told(name, move || {
+            let cluster = shared.cluster()?;
+            run(cluster).map_err(|error| failure::tell(&error, &cluster.tails()))
         })
     }
 
@@ -41,27 +43,41 @@ impl Shared {
         run: impl FnOnce(&Cluster, &Installation) -> Result<()> + Send + 'static,
     ) -> Trial {
         let shared = self.clone();
-        Trial::test(name, move || {
+        told(name, move || {
             let cluster = shared.cluster()?;
             let installation = &shared.0.installation;
-            let installation = installation.get_or_init(|| install(cluster)).as_ref()?;
-            run(cluster, installation).map_err(|error| readable(&error))
+            let installation = installation.get_or_init(|| install(cluster));
+            let installation = installation.as_ref().map_err(Clone::clone)?;
+            let logs = || [cluster.tails(), vec![installation.webhook.tail()]].concat();
+            run(cluster, installation).map_err(|error| failure::tell(&error, &logs()))
         })
     }
 
-    fn cluster(&self) -> Result<&Cluster, &String> {
-        self.0.cluster.get_or_init(start).as_ref()
+    fn cluster(&self) -> Result<&Cluster, String> {
+        let cluster = self.0.cluster.get_or_init(start).as_ref();
+        cluster.map_err(Clone::clone)
     }
 }
 
 /// A trial that starts the servers it needs itself.
 pub(crate) fn alone(name: &str, run: fn() -> Result<()>) -> Trial {
-    Trial::test(name, move || run().map_err(|error| readable(&error)))
+    told(name, move || {
+        run().map_err(|error| failure::tell(&error, &[]))
+    })
+}
+
+/// A trial whose failure tells what the servers said that ended with it.
+pub(crate) fn told(name: &str, run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        failure::begin();
+        run().map_err(Failed::from)
+    })
 }
 
 fn start() -> Result<Cluster, String> {
     let started = Instant::now();
-    let cluster = Cluster::start().map_err(|error| format!("the cluster did not start: {error:#}"));
+    let cluster = Cluster::start().context("the cluster did not start");
+    let cluster = cluster.map_err(|error| failure::tell(&error, &[]));
     eprintln!(
         "the shared cluster took {:.1} s to start",
         started.elapsed().as_secs_f64()
@@ -78,10 +94,6 @@ fn install(cluster: &Cluster) -> Result<Installation, String> {
         cluster.kubectl().apply(&velero)?;
         Installer::new(cluster, binary(), installer::NAMESPACE)?.install()
     };
-    install().map_err(|error| format!("velero-trust was not installed: {error:#}"))
-}
-
-/// With every cause: `Failed` would take the outermost only.
-fn readable(error: &anyhow::Error) -> Failed {
-    format!("{error:#}").into()
+    let installation = install().context("velero-trust was not installed");
+    installation.map_err(|error| failure::tell(&error, &cluster.tails()))
 }

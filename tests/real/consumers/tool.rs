@@ -6,8 +6,10 @@ use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::minio::{ACCESS_KEY, SECRET_KEY};
 use velero_trust_testing::rig;
 
-/// Some programs try for many minutes what cannot work; ended after so many seconds.
-const LIMIT: &str = "60";
+/// Some programs try for many minutes what cannot work. Ended after so many seconds, which must be
+/// more than what works takes: both write to disk and wait until it is there, and that lasts while
+/// a build beside them writes gigabytes.
+const LIMIT: &str = "300";
 
 /// A shell with a home of its own that finds the programs of the rig.
 pub(super) struct Shell(Cli);

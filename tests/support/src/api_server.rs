@@ -10,7 +10,6 @@ use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// A running API server; dropping it kills it (SIGTERM would hold its port for seconds).
@@ -60,7 +59,7 @@ impl ApiServer {
             .arg("--endpoint-reconciler-type=none")
             .args(arguments);
         let mut process = Process::start("kube-apiserver", command, folder.path())?;
-        let access = process.ready(Duration::from_mins(1), |_| {
+        let access = process.ready(|_| {
             let certificate = files.certificates.join("apiserver.crt");
             let ca_pem = fs::read_to_string(certificate).context("it made no certificate yet")?;
             let server = format!("https://127.0.0.1:{port}");
@@ -106,6 +105,11 @@ impl ApiServer {
     /// Sends the API server a signal by its name without `SIG`: `STOP`, `CONT`, `KILL`.
     pub fn signal(&self, signal: &str) -> Result<()> {
         self.process.signal(signal)
+    }
+
+    /// The end of the server's log, for error messages.
+    pub fn tail(&self) -> String {
+        self.process.tail()
     }
 
     /// The key that signs tokens of ServiceAccounts; the controller manager needs it.

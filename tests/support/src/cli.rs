@@ -30,6 +30,18 @@ pub struct Output {
     pub stderr: String,
 }
 
+impl Output {
+    /// How it ended, for a person: a program that a signal ended said nothing of it.
+    fn end(&self) -> String {
+        match self.code {
+            // What `timeout` gives.
+            Some(124) => "code 124, which may mean that its time was up".to_owned(),
+            Some(code) => format!("code {code}"),
+            None => "by a signal".to_owned(),
+        }
+    }
+}
+
 impl Cli {
     /// kubectl with this kubeconfig.
     pub fn kubectl(kubeconfig: &Path) -> Result<Self> {
@@ -119,9 +131,10 @@ impl Cli {
             .collect();
         ensure!(
             output.code == Some(0),
-            "`{} {}` failed: {}{}",
+            "`{} {}` failed ({}): {}{}",
             self.program.file_name().unwrap_or_default().display(),
             shown.join(" "),
+            output.end(),
             output.stderr,
             output.stdout,
         );

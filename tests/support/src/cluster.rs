@@ -6,12 +6,11 @@ use crate::cli::Cli;
 use crate::controllers::Controllers;
 use crate::minio::Minio;
 use crate::velero::{self, Velero};
-use crate::wait;
+use crate::{failure, wait};
 use anyhow::{Result, anyhow};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Where `velero install` puts Velero, and where [`Cluster::velero`] runs.
@@ -25,7 +24,7 @@ pub struct Cluster {
     // Dropped in this order: those who use the API server before it.
     velero: OnceLock<Result<Velero, String>>,
     minio: OnceLock<Result<Minio, String>>,
-    _controllers: Controllers,
+    controllers: Controllers,
     api_server: ApiServer,
     kubectl: Cli,
     client: kube::Client,
@@ -49,7 +48,7 @@ impl Cluster {
         Ok(Self {
             velero: OnceLock::new(),
             minio: OnceLock::new(),
-            _controllers: controllers,
+            controllers,
             api_server,
             kubectl,
             client,
@@ -71,6 +70,16 @@ impl Cluster {
     /// A kube client as the administrator; use it inside [`Cluster::block_on`].
     pub fn client(&self) -> kube::Client {
         self.client.clone()
+    }
+
+    /// What each of its servers said last, for error messages.
+    pub fn tails(&self) -> Vec<String> {
+        let minio = self.minio.get().and_then(|minio| minio.as_ref().ok());
+        let velero = self.velero.get().and_then(|velero| velero.as_ref().ok());
+        let mut tails = vec![self.api_server.tail(), self.controllers.tail()];
+        tails.extend(minio.map(Minio::tail));
+        tails.extend(velero.map(Velero::tail));
+        tails
     }
 
     /// Runs asynchronous calls to their end.
@@ -101,14 +110,10 @@ impl Cluster {
         );
         self.kubectl.ok(&["create", "namespace", &name])?;
         // Until the controllers made this account, Pods are refused.
-        wait::poll(
-            "the default ServiceAccount",
-            Duration::from_secs(30),
-            || {
-                self.kubectl
-                    .ok(&["get", "serviceaccount", "default", "-n", &name])
-            },
-        )?;
+        wait::poll("the default ServiceAccount", wait::PATIENCE, || {
+            self.kubectl
+                .ok(&["get", "serviceaccount", "default", "-n", &name])
+        })?;
         Ok(name)
     }
 
@@ -149,6 +154,6 @@ impl Cluster {
 
 /// The value of `cell`, made at the first call. A failure is kept too: it would only come again.
 fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    let kept = cell.get_or_init(|| make().map_err(|error| format!("{error:#}")));
+    let kept = cell.get_or_init(|| make().map_err(|error| failure::tell(&error, &[])));
     kept.as_ref().map_err(|error| anyhow!("{error}"))
 }

@@ -4,7 +4,6 @@ use crate::api_server::ApiServer;
 use crate::process::{Process, clean_command};
 use crate::{rig, scratch};
 use anyhow::Result;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// DaemonSets make one Pod for each node; no kubelet stands behind this one, so Pods stay Pending.
@@ -14,7 +13,7 @@ const NODE: &str = r#"{"apiVersion": "v1", "kind": "Node",
 /// A running kube-controller-manager.
 #[derive(Debug)]
 pub struct Controllers {
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -47,12 +46,15 @@ impl Controllers {
         let kubectl = api_server.kubectl()?;
         kubectl.apply(NODE)?;
         // It serves nothing that could be asked; the first account it makes says that it works.
-        process.ready(Duration::from_mins(1), |_| {
-            kubectl.ok(&["get", "serviceaccount", "default"])
-        })?;
+        process.ready(|_| kubectl.ok(&["get", "serviceaccount", "default"]))?;
         Ok(Self {
-            _process: process,
+            process,
             _folder: folder,
         })
+    }
+
+    /// The end of their log, for error messages.
+    pub fn tail(&self) -> String {
+        self.process.tail()
     }
 }

@@ -3,7 +3,6 @@
 use crate::process::{Process, clean_command};
 use crate::{ports, rig, scratch};
 use anyhow::{Result, ensure};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// A running etcd.
@@ -46,7 +45,7 @@ impl Etcd {
             .arg(format!("--initial-cluster=default={peer}"));
         let mut process = Process::start("etcd", command, folder.path())?;
         // Its own word, not an open port: that could be somebody else's etcd.
-        process.ready(Duration::from_secs(30), |process| {
+        process.ready(|process| {
             ensure!(
                 process.log().contains("ready to serve client requests"),
                 "it does not serve yet"

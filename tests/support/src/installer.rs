@@ -13,8 +13,9 @@ pub use manifests::{manifests, rendered};
 use crate::access::Access;
 use crate::cli::{Cli, Output};
 use crate::cluster::{Cluster, VELERO_NAMESPACE};
+use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
-use crate::{kubelet, ports, scratch, wait};
+use crate::{kubelet, ports, scratch};
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
@@ -26,9 +27,6 @@ use tempfile::TempDir;
 
 /// The namespace in the manifests.
 pub const NAMESPACE: &str = "velero-trust";
-
-/// Longest wait for anything the controllers or the API server do.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An installation, step by step.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod controllers;
 pub mod etcd;
+pub mod failure;
 pub mod https;
 pub mod installer;
 pub mod kubelet;

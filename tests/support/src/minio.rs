@@ -8,7 +8,6 @@ use json_patch::merge;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// The access key. The same in every copy of the harness: Velero keeps credentials that a
@@ -73,15 +72,18 @@ impl Minio {
             .arg(&data);
         let mut process = Process::start("minio", command, folder.path())?;
         let url = format!("https://127.0.0.1:{port}");
-        process.ready(Duration::from_secs(30), |_| {
-            check_live(&url, &authority.pem())
-        })?;
+        process.ready(|_| check_live(&url, &authority.pem()))?;
         Ok(Self {
             url,
             authority,
             process,
             folder,
         })
+    }
+
+    /// The end of the server's log, for error messages.
+    pub fn tail(&self) -> String {
+        self.process.tail()
     }
 
     /// Makes a bucket while it runs.
@@ -95,9 +97,7 @@ impl Minio {
         certify(&self.folder.path().join(CERTIFICATES), authority)?;
         self.process.signal("HUP")?;
         let what = "MinIO to show its new certificate";
-        wait::poll(what, Duration::from_secs(30), || {
-            self.check_live(&authority.pem())
-        })
+        wait::poll(what, wait::PATIENCE, || self.check_live(&authority.pem()))
     }
 
     /// The folder that holds one folder for each bucket.

@@ -8,6 +8,7 @@
 
 use crate::wait;
 use anyhow::{Context as _, Result, anyhow, bail};
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,20 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// How much of a log an error message carries.
 const TAIL_LINES: usize = 25;
+
+/// Longest time from a server's start until it is ready.
+pub const START: Duration = wait::PATIENCE;
+
+thread_local! {
+    /// The ends of the logs of the servers that were dropped on this thread.
+    static ENDED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the servers said last that were dropped on this thread since the last call: the trial they
+/// belonged to may have failed, and their logs go with them.
+pub fn take_ended() -> Vec<String> {
+    ENDED.take()
+}
 
 /// A command with nothing of our own environment: `PATH`, and `HOME` and `TMPDIR` set to `home`.
 pub fn clean_command(program: &Path, home: &Path) -> Command {
@@ -109,15 +124,11 @@ impl Process {
             .unwrap_or_default()
     }
 
-    /// Tries `probe` until it succeeds; fails at once when the server ends. The error carries the
-    /// end of the server's log.
-    pub fn ready<T>(
-        &mut self,
-        timeout: Duration,
-        mut probe: impl FnMut(&Self) -> Result<T>,
-    ) -> Result<T> {
+    /// Tries `probe` until it succeeds, for [`START`] at the most; fails at once when the server
+    /// ends. The error carries the end of the server's log.
+    pub fn ready<T>(&mut self, mut probe: impl FnMut(&Self) -> Result<T>) -> Result<T> {
         let name = self.name.clone();
-        let outcome = wait::poll(&format!("{name} to be ready"), timeout, || {
+        let outcome = wait::poll(&format!("{name} to be ready"), START, || {
             match self.child.try_wait()? {
                 Some(status) => Ok(Err(anyhow!("{name} ended before it was ready: {status}"))),
                 None => probe(self).map(Ok),
@@ -168,5 +179,7 @@ impl Drop for Process {
         // In case somebody killed the leader; an error means that the server is already gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let tail = self.tail();
+        ENDED.with_borrow_mut(|ended| ended.push(tail));
     }
 }

@@ -3,20 +3,17 @@
 use crate::cli::{Cli, Output};
 use crate::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use crate::installer::{self, Installation, Installer};
-use crate::{rig, scratch, wait};
+use crate::wait::{self, PATIENCE};
+use crate::{rig, scratch};
 use anyhow::{Context as _, Result, ensure};
 use json_patch::merge;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// The backup that is there from the start.
 const BACKUP: &str = "first";
-
-/// How long Velero may take: it looks at locations every ten seconds.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A cluster with Velero, a location that is available, a backup, and velero-trust.
 #[derive(Debug)]

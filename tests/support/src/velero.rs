@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// The AWS plugin as `velero install --plugins` names it.
@@ -122,7 +121,7 @@ impl Velero {
             .arg(format!("--metrics-address=127.0.0.1:{}", ports::free()?))
             .arg(format!("--profiler-address=127.0.0.1:{}", ports::free()?));
         let mut process = Process::start("velero", command, folder.path())?;
-        process.ready(Duration::from_mins(1), |process| {
+        process.ready(|process| {
             ensure!(
                 process.log().contains(WORKING),
                 "its controllers do not work yet"

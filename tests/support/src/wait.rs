@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
+/// Longest wait where no other is called for. It passes in failure only, so it is long enough for
+/// a machine that builds something and runs a second copy of the tests at the same time.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
 /// Tries `probe` until it gives a value. Its errors mean "not yet"; the last one is part of the
 /// error when `timeout` passes first.
 pub fn poll<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {

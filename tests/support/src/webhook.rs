@@ -37,8 +37,7 @@ impl Webhook {
         let mut command = clean_command(binary, folder.path());
         command.args(arguments).envs(environment.iter().copied());
         let mut process = Process::start("velero-trust", command, folder.path())?;
-        let (url, ops) =
-            process.ready(Duration::from_secs(30), |process| addresses(&process.log()))?;
+        let (url, ops) = process.ready(|process| addresses(&process.log()))?;
         Ok(Self {
             url,
             ops,
@@ -55,6 +54,11 @@ impl Webhook {
     /// Everything the server printed so far.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The end of the log, for error messages.
+    pub fn tail(&self) -> String {
+        self.process.tail()
     }
 
     /// The events with this message in the log of a server with `--log-format=json`. Of a review

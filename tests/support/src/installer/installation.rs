@@ -1,13 +1,13 @@
 //! velero-trust while it is installed: its server dies, comes back, takes a new certificate.
 
-use super::{Installer, PATIENCE};
+use super::Installer;
 use crate::cli::{Cli, Output};
+use crate::https;
+use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
-use crate::{https, wait};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::fs;
-use std::time::Duration;
 
 /// velero-trust, installed and active. Dropping it ends its server and leaves the rest.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Installation {
     /// Kills the server at once, as when its node dies; the configurations stay in force.
     pub fn kill(&mut self) -> Result<()> {
         self.webhook.signal("KILL")?;
-        self.webhook.ended(Duration::from_secs(10)).map(drop)
+        self.webhook.ended(PATIENCE).map(drop)
     }
 
     /// Starts the server again where it was, with these arguments of `serve` besides its own, and
@@ -77,7 +77,7 @@ pub fn wait_until_asked(kubectl: &Cli) -> Result<()> {
     });
     for (object, rule) in [(location, "VT010"), (restore, "VT105"), (pod, "VT208")] {
         let what = format!("the webhook to speak of {rule}");
-        wait::poll(&what, Duration::from_secs(30), || {
+        wait::poll(&what, PATIENCE, || {
             let arguments = ["create", "--dry-run=server", "-f", "-"];
             let output = kubectl.run_with_input(&arguments, &object.to_string())?;
             ensure!(output.stderr.contains(rule), "{output:?}");
