@@ -7,15 +7,14 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, WatchEvent, WatchParams};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use std::time::Duration;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
+pub(crate) use velero_trust_testing::wait::PATIENCE;
 
 pub(crate) const BUNDLE: &str = "velero-trust-ca";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
     vec![
@@ -140,7 +139,11 @@ pub(crate) fn holds(kubectl: &Cli, namespace: &str, pem: &str) -> Result<String>
         let text = map["data"]["ca-bundle.crt"]
             .as_str()
             .context("no bundle in it")?;
-        ensure!(squeezed(text).contains(&squeezed(pem)), "it does not");
+        ensure!(
+            squeezed(text).contains(&squeezed(pem)),
+            "it does not, and is this: {}",
+            map["metadata"]["annotations"]
+        );
         Ok(text.to_owned())
     })
 }

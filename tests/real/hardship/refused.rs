@@ -22,23 +22,37 @@ pub(super) fn refused(steady: &Steady) -> Result<()> {
     holds(kubectl, namespace, &ca)?;
     for status in [409, 429, 500] {
         let before = steady.of_bundle("PATCH", namespace).len();
+        let attempts = |what: &str, enough: fn(&[Duration]) -> bool| {
+            wait::poll(what, PATIENCE, || {
+                let seen = steady.of_bundle("PATCH", namespace).split_off(before);
+                let pairs = seen.iter().zip(seen.iter().skip(1));
+                let pauses: Vec<_> = pairs.map(|(one, next)| next.at - one.at).collect();
+                let last = pauses.split_at(pauses.len().saturating_sub(5)).1;
+                ensure!(
+                    !seen.is_empty() && enough(&pauses),
+                    "{} attempts, the last after {last:.1?}: {:?}",
+                    seen.len(),
+                    seen.last()
+                );
+                Ok(pauses)
+            })
+        };
         steady
             .proxy
             .refuse("PATCH", &bundle_path(namespace), status)?;
+        servers.change_secret(namespace, &Authority::new("passing")?.pem())?;
+        attempts("an attempt", |_| true)?;
+        // Between two attempts, as late news come: it brings the next one forward.
         ca = Authority::new(&format!("while {status}"))?.pem();
         servers.change_secret(namespace, &ca)?;
-        let refused = wait::poll("three attempts", PATIENCE, || {
-            let seen = steady.of_bundle("PATCH", namespace).split_off(before);
-            ensure!(seen.len() >= 3, "{seen:?}");
-            Ok(seen)
+        // Some attempts are due to news, of which there is an end. A loop without pauses never has
+        // one that is long.
+        let pauses = attempts("three attempts and a pause", |pauses| {
+            pauses.len() >= 2 && pauses.last() >= Some(&PAUSE)
         })?;
+        eprintln!("refused: {status}: tried again after {pauses:.1?}");
         steady.proxy.heal();
         holds(kubectl, namespace, &ca).with_context(|| format!("after {status}"))?;
-        let pairs = refused.iter().zip(refused.iter().skip(1));
-        let pauses: Vec<_> = pairs.map(|(one, next)| next.at - one.at).collect();
-        eprintln!("refused: {status}: tried again after {pauses:.1?}");
-        // The first may be shorter: other news of a keeper that has just begun.
-        ensure!(pauses.last() >= Some(&PAUSE), "{pauses:?}");
     }
 
     // A Secret that cannot be read takes nothing away, and keeps nothing from coming.
