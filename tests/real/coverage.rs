@@ -19,7 +19,7 @@ use velero_trust_testing::pki::Authority;
 use velero_trust_testing::process::clean_command;
 use velero_trust_testing::wait;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = wait::PATIENCE;
 
 /// Longer ago than any certificate was added.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";

@@ -56,26 +56,22 @@ fn controllers_make_pods(cluster: &Cluster) -> Result<()> {
     let namespace = cluster.namespace("install")?;
     cluster.install_velero(&namespace, &[])?;
     for owner in ["ReplicaSet", "DaemonSet"] {
-        wait::poll(
-            &format!("a Pod of a {owner}"),
-            Duration::from_secs(30),
-            || {
-                let pods = cluster.kubectl().get(&["pods", "-n", &namespace])?;
-                let pods = pods
-                    .pointer("/items")
-                    .and_then(Value::as_array)
-                    .context("no list")?;
-                let owners = pods
-                    .iter()
-                    .map(|pod| pod.pointer("/metadata/ownerReferences/0/kind"));
-                ensure!(
-                    owners.flatten().any(|kind| kind == owner),
-                    "{} Pods of others",
-                    pods.len()
-                );
-                Ok(())
-            },
-        )?;
+        wait::poll(&format!("a Pod of a {owner}"), wait::PATIENCE, || {
+            let pods = cluster.kubectl().get(&["pods", "-n", &namespace])?;
+            let pods = pods
+                .pointer("/items")
+                .and_then(Value::as_array)
+                .context("no list")?;
+            let owners = pods
+                .iter()
+                .map(|pod| pod.pointer("/metadata/ownerReferences/0/kind"));
+            ensure!(
+                owners.flatten().any(|kind| kind == owner),
+                "{} Pods of others",
+                pods.len()
+            );
+            Ok(())
+        })?;
     }
     Ok(())
 }

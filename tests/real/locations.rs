@@ -5,7 +5,6 @@ use crate::words::{is_admitted, is_refused};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use std::time::Duration;
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::{self, Installation};
@@ -198,7 +197,7 @@ fn name_the_command(cluster: &Cluster, _: &Installation) -> Result<()> {
     // Whoever types what the message says is let through.
     let typed = command.split(' ').skip(1).collect::<Vec<_>>();
     kubectl.ok(&typed)?;
-    wait::poll("the right to arrive", Duration::from_secs(10), || {
+    wait::poll("the right to arrive", wait::PATIENCE, || {
         is_admitted(&location(cluster, &namespace, "names-one")?, &[])
     })
 }

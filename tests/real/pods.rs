@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Deserializer, Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::Installation;
 use velero_trust_testing::pods::{Fixture, fixtures};
@@ -44,7 +43,7 @@ fn of_velero_install(cluster: &Cluster, _: &Installation) -> Result<()> {
         ("name=node-agent", "node-agent"),
     ] {
         let what = format!("a Pod with the label {label}");
-        let pod = wait::poll(&what, Duration::from_secs(30), || {
+        let pod = wait::poll(&what, wait::PATIENCE, || {
             let pods = cluster
                 .kubectl()
                 .get(&["pods", "-n", &namespace, "-l", label])?;

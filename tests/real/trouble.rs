@@ -48,7 +48,7 @@ fn told_within_the_budget() -> Result<()> {
     let kubectl = caller.kubectl()?;
     velero::apply_crds(&kubectl)?;
     kubectl.apply(&configuration(&webhook, &ca).to_string())?;
-    wait::poll("the webhook to be asked", Duration::from_secs(30), || {
+    wait::poll("the webhook to be asked", wait::PATIENCE, || {
         let output = kubectl.create(&location().to_string())?;
         ensure!(output.stderr.contains("[VT001]"), "{output:?}");
         Ok(())
@@ -60,14 +60,14 @@ fn told_within_the_budget() -> Result<()> {
     answers_503(&webhook, &ca, silent, BUDGET).context("stopped")?;
     kubectl_ends(&kubectl, BUDGET).context("stopped")?;
     asked.signal("CONT")?;
-    wait::poll("the answer to come back", Duration::from_secs(30), || {
+    wait::poll("the answer to come back", wait::PATIENCE, || {
         let output = kubectl.create(&location().to_string())?;
         ensure!(output.stderr.contains("[VT001]"), "{output:?}");
         Ok(())
     })?;
 
     drop(asked);
-    answers_503(&webhook, &ca, "refused", Duration::from_secs(1)).context("gone")?;
+    answers_503(&webhook, &ca, "refused", BUDGET).context("gone")?;
     kubectl_ends(&kubectl, BUDGET).context("gone")?;
     let log = webhook.log();
     for words in ["timed out", "refused"] {

@@ -3,7 +3,6 @@
 use crate::{bundle, pods};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use std::time::Duration;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::{BUCKET, Cluster};
 use velero_trust_testing::kubelet::Injected;
@@ -69,7 +68,7 @@ pub(super) fn injected(
     container: &str,
 ) -> Result<Injected> {
     let what = format!("a Pod of {owner:?}");
-    let injected = wait::poll(&what, Duration::from_secs(30), || {
+    let injected = wait::poll(&what, wait::PATIENCE, || {
         Injected::of_newest(kubectl, namespace, owner, container)
     })?;
     let variables = injected.variables.iter();

@@ -4,12 +4,9 @@ use super::{Steady, times};
 use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
-
-/// The longest that a bundle may stay as somebody else left it.
-const RESTORED: Duration = Duration::from_secs(5);
 
 /// Whatever a hand or a GitOps tool does to the bundle is undone soon, by one write each.
 pub(super) fn touched(steady: &Steady) -> Result<()> {
@@ -38,7 +35,7 @@ pub(super) fn touched(steady: &Steady) -> Result<()> {
         let before = wrote();
         kubectl.ok(&touch)?;
         let began = Instant::now();
-        wait::poll("the bundle as it was", RESTORED, || {
+        wait::poll("the bundle as it was", PATIENCE, || {
             let now = essence(&servers.bundle(namespace)?);
             ensure!(now == good, "{}", now["annotations"]);
             Ok(())

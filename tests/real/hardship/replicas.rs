@@ -1,17 +1,14 @@
 //! Two replicas, of which one leads.
 
-use crate::bundle::{holds, location_with};
+use crate::bundle::{PATIENCE, holds, location_with};
 use crate::servers::Servers;
 use anyhow::{Context as _, Result, ensure};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 use velero_trust_testing::webhook::Webhook;
 
 const NAMESPACE: &str = "default";
-
-/// A lease lasts 6 seconds.
-const TAKEOVER: Duration = Duration::from_secs(20);
 
 /// The leader dies without a word; the other takes over and knows what the first one knew.
 pub(super) fn takeover() -> Result<()> {
@@ -31,7 +28,7 @@ pub(super) fn takeover() -> Result<()> {
     super::comes_from(&servers, NAMESPACE, "retained=1")?;
 
     first.signal("KILL")?;
-    first.ended(TAKEOVER)?;
+    first.ended(PATIENCE)?;
     let began = Instant::now();
     kubectl.apply(&location_with(NAMESPACE, "after", &after).to_string())?;
     leads(&second)?;
@@ -42,7 +39,7 @@ pub(super) fn takeover() -> Result<()> {
 }
 
 fn leads(replica: &Webhook) -> Result<()> {
-    wait::poll("the replica to lead", TAKEOVER, || {
+    wait::poll("the replica to lead", PATIENCE, || {
         ensure!(!replica.events("leading").is_empty(), "it does not");
         Ok(())
     })

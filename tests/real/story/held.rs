@@ -17,7 +17,7 @@ use velero_trust_testing::{scratch, wait};
 const HOLD: &str = "/metadata/annotations/velero-trust.io~1hold";
 
 /// Longest wait for what the controllers do at once.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = wait::PATIENCE;
 
 pub(super) fn story() -> Result<()> {
     let cluster = Cluster::start()?;

@@ -9,7 +9,6 @@ use json_patch::merge;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::Installation;
 use velero_trust_testing::{scratch, wait};
@@ -85,7 +84,7 @@ fn name_the_ca_by_annotation(cluster: &Cluster) -> Result<()> {
     ensure_refused("a location whose Secret is absent", &refused, &["[VT001]"])?;
     kubectl.apply(&secret.to_string())?;
     ensure_passed("the location", &kubectl.create(&location.to_string())?)?;
-    wait::poll("the CA in the bundle", Duration::from_secs(10), || {
+    wait::poll("the CA in the bundle", wait::PATIENCE, || {
         let bundle = get(cluster, "configmap", "velero-trust-ca")?;
         let text = bundle
             .pointer("/data/ca-bundle.crt")
