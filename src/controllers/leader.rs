@@ -1,22 +1,32 @@
 //! One replica runs the controllers.
 //!
-//! Admission never waits for it. Should two replicas lead for a moment, they write the same.
+//! Admission never waits for it. A leader that cannot renew its Lease leads no more before another
+//! may begin, as far as the clocks of their nodes agree. Should two replicas lead for a moment
+//! nevertheless, they write the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Controllers, namespaces};
+use crate::kubernetes::lease::{self, Renewed};
 use crate::kubernetes::trouble;
 use crate::names;
 
 /// Seconds for which nobody else leads after the leader was last heard of.
 const LEASE: u64 = 6;
 
-/// Seconds before its end at which the leader renews its lease.
-const GRACE: u64 = 2;
+/// Seconds before its end at which the leader renews its lease; early enough for a second attempt.
+const GRACE: u64 = 4;
+
+/// After so long without a renewal the leader leads no more. kube-lease-manager alone would have it
+/// lead for as long as nobody answers, and would go by a clock that may jump.
+const LEADS: Duration = Duration::from_secs(LEASE - 1);
+
+/// How long to wait until the lease is given back.
+const GIVEN_BACK: Duration = Duration::from_secs(3);
 
 /// How long to wait before the lease is asked for again, at first and at the most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
@@ -49,7 +59,8 @@ pub async fn run(controllers: Controllers) {
 /// cannot be kept.
 async fn lead(controllers: &Arc<Controllers>) -> Result<(), String> {
     let settings = &controllers.settings;
-    let lease = LeaseManagerBuilder::new(controllers.client.clone(), names::APP)
+    let (client, mut renewed) = lease::client(controllers.lease.clone(), &settings.identity);
+    let lease = LeaseManagerBuilder::new(client, names::APP)
         .with_namespace(&settings.namespace)
         .with_identity(&settings.identity)
         .with_duration(LEASE)
@@ -60,21 +71,56 @@ async fn lead(controllers: &Arc<Controllers>) -> Result<(), String> {
         error => error.to_string(),
     })?;
     // To drop `leads` gives the lease back.
-    let (mut leads, _renewing) = lease.watch().await;
+    let (mut leads, mut renewing) = lease.watch().await;
     loop {
         if leads.wait_for(|leads| *leads).await.is_err() {
+            return Ok(());
+        }
+        // It may be our own of an earlier life, and nearly over.
+        if renewed.wait_for(|at| is_fresh(*at)).await.is_err() {
             return Ok(());
         }
         tracing::info!(identity = settings.identity, "leading");
         controllers.metrics.leader.set(1);
         let mut until = leads.clone();
+        let mut is_over = false;
         tokio::select! {
             () = namespaces::run(controllers) => {}
             lost = until.wait_for(|leads| !leads) => if lost.is_err() {
                 return Ok(());
             },
+            () = lapse(&mut renewed) => {
+                tracing::warn!(identity = settings.identity, "the Lease was not renewed in time");
+                is_over = true;
+            }
         }
         tracing::info!(identity = settings.identity, "leading no more");
         controllers.metrics.leader.set(0);
+        if is_over {
+            drop((leads, until));
+            if timeout(GIVEN_BACK, &mut renewing).await.is_err() {
+                renewing.abort();
+            }
+            return Ok(());
+        }
     }
+}
+
+/// Ends when the lease was not renewed for as long as its leader may lead.
+async fn lapse(renewed: &mut Renewed) {
+    loop {
+        let last = *renewed.borrow_and_update();
+        let until = last.map_or_else(Instant::now, |last| last + LEADS);
+        tokio::select! {
+            biased;
+            changed = renewed.changed() => if changed.is_err() {
+                return;
+            },
+            () = sleep_until(until) => return,
+        }
+    }
+}
+
+fn is_fresh(renewed: Option<Instant>) -> bool {
+    renewed.is_some_and(|renewed| renewed.elapsed() < LEADS)
 }

@@ -44,6 +44,8 @@ use crate::telemetry::Metrics;
 pub struct Controllers {
     /// The client for controllers.
     pub client: Client,
+    /// The client for the Lease.
+    pub lease: Client,
     /// Where facts come from.
     pub source: Arc<dyn Source>,
     /// What every bundle holds.

@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod client;
 mod connection;
 pub mod events;
+pub mod lease;
 pub mod location;
 pub mod published;
 pub mod report;

@@ -40,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
         crate::shared::alone("hardship::a_leader_that_dies", replicas::takeover),
+        crate::shared::alone("hardship::a_leader_whose_lease_hangs", replicas::hung),
     ]
 }
 
@@ -71,7 +72,7 @@ impl Steady {
         let servers = Servers::start()?;
         let proxy = servers.proxy()?;
         Ok(Self {
-            replica: servers.replica_behind(&proxy)?,
+            replica: servers.replica_behind(&proxy, &[])?,
             proxy,
             servers,
         })

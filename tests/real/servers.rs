@@ -34,9 +34,15 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) fn start() -> Result<Self> {
+        let servers = Self::without_velero()?;
+        velero::apply_crds(&servers.kubectl)?;
+        Ok(servers)
+    }
+
+    /// Without Velero's CustomResourceDefinitions.
+    pub(crate) fn without_velero() -> Result<Self> {
         let server = ApiServer::start()?;
         let kubectl = server.kubectl()?;
-        velero::apply_crds(&kubectl)?;
         kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
         let rights = fs::read_to_string(installer::manifests().join("rbac.yaml"))?;
         kubectl.apply(&rights)?;
@@ -63,8 +69,8 @@ impl Servers {
     }
 
     /// A replica that reaches the API server by a proxy.
-    pub(crate) fn replica_behind(&self, proxy: &Proxy) -> Result<Webhook> {
-        self.replica_called(REPLICA, proxy.access(), &[])
+    pub(crate) fn replica_behind(&self, proxy: &Proxy, more: &[&str]) -> Result<Webhook> {
+        self.replica_called(REPLICA, proxy.access(), more)
     }
 
     /// A replica beside others.

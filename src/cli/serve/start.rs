@@ -94,6 +94,7 @@ impl Serve {
         let Clients {
             admission,
             controllers: client,
+            lease,
             ..
         } = Clients::connect().await?;
         let own = self.namespace.as_deref();
@@ -113,6 +114,7 @@ impl Serve {
             events: Events::new(client.clone(), &identity),
             turns: Turns::default(),
             client,
+            lease,
             settings: Settings {
                 namespace: own,
                 identity,

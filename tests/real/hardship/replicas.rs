@@ -3,12 +3,15 @@
 use crate::bundle::{PATIENCE, holds, location_with};
 use crate::servers::Servers;
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::jiff::Timestamp;
 use std::time::Instant;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 use velero_trust_testing::webhook::Webhook;
 
 const NAMESPACE: &str = "default";
+
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/velero-trust/leases/velero-trust";
 
 /// The leader dies without a word; the other takes over and knows what the first one knew.
 pub(super) fn takeover() -> Result<()> {
@@ -36,6 +39,41 @@ pub(super) fn takeover() -> Result<()> {
     eprintln!("takeover: the bundle after {:.1?}", began.elapsed());
     super::comes_from(&servers, NAMESPACE, "locations=1 retained=1")?;
     Ok(())
+}
+
+/// Nothing answers the leader when it asks for the Lease, all else goes on: it ends before the other
+/// begins, and can lead again when that is gone.
+pub(super) fn hung() -> Result<()> {
+    let servers = Servers::start()?;
+    let proxy = servers.proxy()?;
+    let first = servers.replica_behind(&proxy, &[])?;
+    leads(&first)?;
+    let mut second = servers.replica_beside("second")?;
+    proxy.hold(None, LEASE);
+    leads(&second)?;
+    ensure!(proxy.held() > 0, "nothing was held");
+    let ended = at(&first, "leading no more").with_context(|| first.log())?;
+    let began = at(&second, "leading")?;
+    eprintln!("hung: ended at {ended}, the other began at {began}");
+    ensure!(ended < began, "both led: until {ended} and from {began}");
+
+    proxy.heal();
+    second.signal("KILL")?;
+    second.ended(PATIENCE)?;
+    wait::poll("the first to lead again", 2 * PATIENCE, || {
+        let led = first.events("leading").len();
+        ensure!(led == 2, "it led {led} times");
+        Ok(())
+    })
+    .with_context(|| first.log())
+}
+
+/// When it was logged for the first time.
+fn at(replica: &Webhook, message: &str) -> Result<Timestamp> {
+    let events = replica.events(message);
+    let event = events.first().with_context(|| format!("no `{message}`"))?;
+    let at = event["timestamp"].as_str().context("no time")?;
+    Ok(at.parse()?)
 }
 
 fn leads(replica: &Webhook) -> Result<()> {

@@ -1,4 +1,5 @@
-//! A proxy before an API server, which counts what is asked and, when told to, refuses some of it.
+//! A proxy before an API server, which counts what is asked and, when told to, refuses some of it or
+//! does not answer it.
 
 use crate::access::Access;
 use anyhow::Result;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 /// A running proxy; dropping it cuts every connection.
 #[derive(Debug)]
@@ -42,14 +44,18 @@ pub struct Seen {
 /// What is refused.
 #[derive(Clone, Debug)]
 struct Refused {
-    method: String,
+    /// All methods without one.
+    method: Option<String>,
     path: String,
-    status: StatusCode,
+    /// No answer at all without one.
+    status: Option<StatusCode>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     refused: Mutex<Option<Refused>>,
+    healed: Notify,
+    held: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     running: AtomicUsize,
     most: AtomicUsize,
@@ -88,16 +94,31 @@ impl Proxy {
     /// From now on answers `status` to every `method` on exactly `path`.
     pub fn refuse(&self, method: &str, path: &str, status: u16) -> Result<()> {
         *locked(&self.shared.refused) = Some(Refused {
-            method: method.to_owned(),
+            method: Some(method.to_owned()),
             path: path.to_owned(),
-            status: StatusCode::from_u16(status)?,
+            status: Some(StatusCode::from_u16(status)?),
         });
         Ok(())
     }
 
-    /// From now on refuses nothing.
+    /// From now on answers nothing to every `method`, or to all, on exactly `path`.
+    pub fn hold(&self, method: Option<&str>, path: &str) {
+        *locked(&self.shared.refused) = Some(Refused {
+            method: method.map(str::to_owned),
+            path: path.to_owned(),
+            status: None,
+        });
+    }
+
+    /// How many requests were not answered so far.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// From now on refuses nothing, and answers what still waits.
     pub fn heal(&self) {
         *locked(&self.shared.refused) = None;
+        self.shared.healed.notify_waiters();
     }
 
     /// How many requests waited for their answer at once, at the most.
@@ -137,9 +158,7 @@ async fn answer(
     } else {
         request.method().to_string()
     };
-    let refused = locked(&shared.refused).clone();
-    let refused = refused.filter(|refused| refused.method == method && refused.path == path);
-    let response = if let Some(Refused { status, .. }) = refused {
+    let response = if let Some(status) = refused(shared, &method, &path).await {
         refusal(status)?
     } else {
         let running = shared.running.fetch_add(1, Ordering::Relaxed) + 1;
@@ -155,6 +174,24 @@ async fn answer(
         status: response.status().as_u16(),
     });
     Ok(response)
+}
+
+/// What to answer instead of the server, after what is held was let go.
+async fn refused(shared: &Shared, method: &str, path: &str) -> Option<StatusCode> {
+    loop {
+        // Before it is looked: nothing that heals in between is missed.
+        let healed = shared.healed.notified();
+        let refused = locked(&shared.refused).clone()?;
+        let is_it = refused.method.is_none_or(|refused| refused == method) && refused.path == path;
+        match refused.status {
+            _ if !is_it => return None,
+            Some(status) => return Some(status),
+            None => {
+                shared.held.fetch_add(1, Ordering::Relaxed);
+                healed.await;
+            }
+        }
+    }
 }
 
 async fn forward(request: Request<Incoming>, client: &kube::Client) -> Result<Response<Body>> {
