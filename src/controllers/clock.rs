@@ -1,6 +1,20 @@
 //! The time of day.
 
-use std::time::SystemTime;
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime};
+
+use crate::ca::keeping::Moment;
+
+/// Where the steady clock begins.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// This moment, by the time of day and by a clock that never jumps.
+pub(super) fn moment() -> Moment {
+    Moment {
+        wall: now(),
+        steady: START.elapsed().as_secs(),
+    }
+}
 
 /// Seconds since 1970.
 pub(super) fn now() -> i64 {

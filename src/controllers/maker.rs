@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Controllers;
-use super::clock::now;
+use super::clock::{moment, now};
 use super::complaints::Complaints;
 use super::holds::{self, Found};
 use super::locations::Locations;
@@ -139,7 +139,8 @@ impl Maker {
     ) -> Result<bool, Option<Complaint>> {
         self.remember(wrong).await?;
         let base = self.base().await;
-        let now = now();
+        let moment = moment();
+        let now = moment.wall;
         let context = Context {
             policy: &self.controllers.policy,
             now,
@@ -152,8 +153,11 @@ impl Maker {
         let turns = named.flat_map(|one| [one.not_before, one.not_after.saturating_add(1)]);
         self.turn = turns.filter(|turn| *turn > now).min();
         let retention = self.controllers.settings.retention.as_secs();
-        self.memory
-            .learn(&shares, now, i64::try_from(retention).unwrap_or(i64::MAX));
+        self.memory.learn(
+            &shares,
+            moment,
+            i64::try_from(retention).unwrap_or(i64::MAX),
+        );
         holds::decide(&mut self.memory, self.verdicts.borrow().as_ref(), &surveyed);
         let published = self
             .publish_from(&base, &shares, &surveyed, now, wrong)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use velero_trust::ca::bundle::{contribution, mozilla};
 use velero_trust::ca::certificate::Certificate;
-use velero_trust::ca::keeping::{Kept, Memory, Owner, Share, Shares, keep};
+use velero_trust::ca::keeping::{Kept, Memory, Moment, Owner, Share, Shares, keep};
 use velero_trust::ca::rules::{self, Location};
 use velero_trust::decision::{Fact, Facts, Key, Lookup, Outcome, Secret};
 use velero_trust::kubernetes::bundle::{State, config_map, is_same};
@@ -25,6 +25,11 @@ const ROUNDS: u32 = 200;
 
 /// A day on which all certificates are valid, seconds since 1970.
 const NOW: i64 = 1_790_000_000;
+
+const MOMENT: Moment = Moment {
+    wall: NOW,
+    steady: 0,
+};
 
 const NAMESPACE: &str = "velero";
 
@@ -60,7 +65,7 @@ pub(super) fn measure() -> Result<()> {
     let survey = cpu(ROUNDS, || survey(&texts, &facts))?;
     let learn = cpu(ROUNDS, || {
         let mut memory = memory.clone();
-        memory.learn(&shares, NOW, 1);
+        memory.learn(&shares, MOMENT, 1);
         memory
     })?;
     let remember = cpu(ROUNDS, || memory.to_text())?;
@@ -99,7 +104,7 @@ fn text(number: usize) -> String {
 fn make(texts: &[String], facts: &Facts) -> (Shares, Memory, Kept) {
     let shares = survey(texts, facts);
     let mut memory = Memory::default();
-    memory.learn(&shares, NOW, 1);
+    memory.learn(&shares, MOMENT, 1);
     let kept = keep(&shares, &memory, mozilla());
     (shares, memory, kept)
 }

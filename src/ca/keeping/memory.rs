@@ -20,6 +20,8 @@ pub struct Memory {
     pub holds: BTreeMap<String, Hold>,
     /// How many certificates were not retained the last time, because there were too many.
     pub(super) overflow: usize,
+    /// The latest time that was told so far, seconds since 1970; not for another process.
+    pub(super) latest: i64,
 }
 
 /// A hundred years in seconds: a retention that is longer could not be written down.
@@ -28,12 +30,53 @@ const FOR_EVER: i64 = 100 * 366 * 86_400;
 /// Most bytes of PEM that are retained; a rotation of some CAs has a hundredth of it.
 const MOST_RETAINED: usize = 256 << 10;
 
+/// For so long a retention has to be found over before it is, seconds. A clock that is ahead for a
+/// shorter time takes nothing away.
+const FOUND_OVER: u64 = 240;
+
+/// A moment, by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day, seconds since 1970. It may jump, back and forth.
+    pub wall: i64,
+    /// Seconds since some time before. They never jump.
+    pub steady: u64,
+}
+
 /// A certificate that nobody names any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     pub(super) certificate: Certificate,
+    /// Since when nobody names it, seconds since 1970.
+    pub(super) since: i64,
     /// Until when it stays, seconds since 1970.
     pub(super) until: i64,
+    /// When that was first found to be over, by the steady clock; not for another process.
+    pub(super) over: Option<u64>,
+}
+
+impl Left {
+    fn new(certificate: Certificate, since: i64, retention: i64) -> Self {
+        Self {
+            certificate,
+            since,
+            until: since.saturating_add(retention),
+            over: None,
+        }
+    }
+
+    /// Whether it stays. The operator may have shortened its `retention` since it left; no clock
+    /// shortens it.
+    fn stays(&mut self, now: Moment, retention: i64) -> bool {
+        self.until = self.until.min(self.since.saturating_add(retention));
+        if retention > 0 && self.until > now.wall {
+            self.over = None;
+            return true;
+        }
+        let found = *self.over.get_or_insert(now.steady);
+        let wait = FOUND_OVER.min(retention.unsigned_abs());
+        now.steady.saturating_sub(found) < wait
+    }
 }
 
 /// Whether a namespace is held because of a location.
@@ -47,8 +90,10 @@ pub enum Hold {
 
 impl Memory {
     /// Remembers what is whole, and retains what is named no more for `retention` seconds from
-    /// `now`, seconds since 1970.
-    pub fn learn(&mut self, shares: &Shares, now: i64, retention: i64) {
+    /// `now`. While this memory is learning its time never goes back.
+    pub fn learn(&mut self, shares: &Shares, now: Moment, retention: i64) {
+        let retention = retention.clamp(0, FOR_EVER);
+        self.latest = self.latest.max(now.wall);
         let before = std::mem::take(&mut self.known);
         for (owner, share) in shares {
             let mut known = share.certificates.clone();
@@ -71,18 +116,12 @@ impl Memory {
             .chain(self.known.values().flatten())
             .map(Certificate::fingerprint)
             .collect();
-        let until = now.saturating_add(retention.min(FOR_EVER));
-        // The operator may have shortened it meanwhile.
-        for left in self.left.values_mut() {
-            left.until = left.until.min(until);
-        }
         for certificate in before.into_values().flatten() {
-            self.left
-                .entry(certificate.fingerprint())
-                .or_insert(Left { certificate, until });
+            let left = self.left.entry(certificate.fingerprint());
+            left.or_insert_with(|| Left::new(certificate, self.latest, retention));
         }
         self.left
-            .retain(|fingerprint, left| left.until > now && !named.contains(fingerprint));
+            .retain(|fingerprint, left| !named.contains(fingerprint) && left.stays(now, retention));
         self.forget_the_oldest();
     }
 

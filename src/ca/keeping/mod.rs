@@ -12,7 +12,7 @@ use std::fmt;
 use super::bundle::{Bundle, block, merge};
 use super::certificate::{Certificate, Fingerprint};
 
-pub use memory::{Hold, Memory};
+pub use memory::{Hold, Memory, Moment};
 pub use record::Unreadable;
 
 /// Most bytes in a ConfigMap; the API server refuses more.

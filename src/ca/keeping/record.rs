@@ -52,6 +52,7 @@ struct Record {
 struct Retained {
     certificate: usize,
     /// RFC 3339.
+    since: String,
     until: String,
 }
 
@@ -84,6 +85,7 @@ impl Memory {
         let retained = self.left.iter().filter_map(|(fingerprint, left)| {
             Some(Retained {
                 certificate: place(fingerprint)?,
+                since: rfc3339(left.since).unwrap_or_default(),
                 until: rfc3339(left.until).unwrap_or_default(),
             })
         });
@@ -142,12 +144,19 @@ impl Memory {
             let known = known.into_iter().map(at);
             memory.known.insert(owner, known.collect::<Result<_, _>>()?);
         }
-        for Retained { certificate, until } in record.retained {
-            let certificate = at(certificate)?;
-            let until = seconds(&until)?;
-            memory
-                .left
-                .insert(certificate.fingerprint(), Left { certificate, until });
+        for Retained {
+            certificate,
+            since,
+            until,
+        } in record.retained
+        {
+            let left = Left {
+                certificate: at(certificate)?,
+                since: seconds(&since)?,
+                until: seconds(&until)?,
+                over: None,
+            };
+            memory.left.insert(left.certificate.fingerprint(), left);
         }
         for (name, why) in record.holds {
             let hold = if why.is_empty() {

@@ -3,6 +3,14 @@ use crate::ca::bundle::mozilla;
 
 const WEEK: i64 = 7 * 24 * 3600;
 
+/// A moment at which both clocks agree.
+fn at(seconds: i64) -> Moment {
+    Moment {
+        wall: seconds,
+        steady: seconds.unsigned_abs(),
+    }
+}
+
 fn share(certificates: &[Certificate], whole: bool) -> Share {
     let certificates = certificates.to_vec();
     Share {
@@ -37,7 +45,7 @@ fn holds(kept: &Kept, of: &[Certificate]) -> Vec<bool> {
 
 fn learnt<const N: usize>(of: [(&str, Share); N]) -> Memory {
     let mut memory = Memory::default();
-    memory.learn(&shares(of), 0, WEEK);
+    memory.learn(&shares(of), at(0), WEEK);
     memory
 }
 
@@ -59,12 +67,12 @@ fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
     let mut memory = learnt([("a", share(&own[1..2], true))]);
     assert!(!memory.lacks(&now));
     for _ in 0..100 {
-        memory.learn(&now, WEEK * 2, WEEK);
+        memory.learn(&now, at(WEEK * 2), WEEK);
         let kept = keep(&now, &memory, &[]);
         assert_eq!(holds(&kept, &own), [true, true, false]);
     }
     // Its name alone is not what it was.
-    memory.learn(&Shares::new(), 0, WEEK);
+    memory.learn(&Shares::new(), at(0), WEEK);
     assert!(memory.lacks(&now));
 }
 
@@ -75,7 +83,7 @@ fn the_good_part_of_what_is_not_whole_is_remembered_too() {
     let mut memory = learnt([("a", share(&own[..1], false))]);
     let now = shares([("a", share(&[], false))]);
     for _ in 0..3 {
-        memory.learn(&now, WEEK * 2, WEEK);
+        memory.learn(&now, at(WEEK * 2), WEEK);
         assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true, false, false]);
     }
 }
@@ -85,9 +93,9 @@ fn what_is_retained_is_bounded_and_the_oldest_goes_first() {
     let many: Vec<_> = (0..200).flat_map(|_| own()).collect();
     let (old, new) = many.split_at(many.len() / 2);
     let mut memory = learnt([("a", share(old, true))]);
-    memory.learn(&shares([("a", share(new, true))]), 1, WEEK);
+    memory.learn(&shares([("a", share(new, true))]), at(1), WEEK);
     let none = shares([("a", share(&[], true))]);
-    memory.learn(&none, 2, WEEK);
+    memory.learn(&none, at(2), WEEK);
     let kept = keep(&none, &memory, &[]);
     assert!(kept.bundle.text.len() <= 256 << 10);
     let missing = many.len() - kept.bundle.count;
@@ -100,8 +108,9 @@ fn what_is_retained_is_bounded_and_the_oldest_goes_first() {
 fn a_retention_without_end_can_be_written_down() {
     let own = own();
     let mut memory = learnt([("a", share(&own[..1], true))]);
-    memory.learn(&Shares::new(), 1_700_000_000, i64::MAX);
-    assert_eq!(Memory::from_text(&memory.to_text()), Ok(memory));
+    memory.learn(&Shares::new(), at(1_700_000_000), i64::MAX);
+    let text = memory.to_text();
+    assert_eq!(Memory::from_text(&text).unwrap().to_text(), text);
 }
 
 #[test]
@@ -110,15 +119,19 @@ fn a_ca_that_is_named_no_more_stays_for_the_retention() {
     let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&own[2..], true))]);
     // One leaves a location, the other location goes as a whole.
     let now = shares([("a", share(&own[1..2], true))]);
-    memory.learn(&now, 100, WEEK);
+    memory.learn(&now, at(100), WEEK);
     let kept = keep(&now, &memory, &[]);
     assert_eq!(holds(&kept, &own), [true; 3]);
     let origins = [(Origin::Location, 1), (Origin::Retained, 2)];
     assert_eq!(kept.origins, origins.into());
     // To learn the same again does not prolong it.
-    memory.learn(&now, 100 + WEEK - 1, WEEK);
+    memory.learn(&now, at(100 + WEEK - 1), WEEK);
     assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true; 3]);
-    memory.learn(&now, 100 + WEEK, WEEK);
+    for late in [0, 200] {
+        memory.learn(&now, at(100 + WEEK + late), WEEK);
+        assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true; 3]);
+    }
+    memory.learn(&now, at(100 + WEEK + 300), WEEK);
     assert_eq!(holds(&keep(&now, &memory, &[]), &own), [false, true, false]);
 }
 
@@ -128,13 +141,13 @@ fn a_ca_that_is_named_again_is_retained_no_more() {
     let with = shares([("a", share(&own[..1], true))]);
     let without = shares([("a", share(&[], true))]);
     let mut memory = Memory::default();
-    memory.learn(&with, 0, WEEK);
-    memory.learn(&without, 1, WEEK);
-    memory.learn(&with, 2, WEEK);
+    memory.learn(&with, at(0), WEEK);
+    memory.learn(&without, at(1), WEEK);
+    memory.learn(&with, at(2), WEEK);
     assert_eq!(memory.retained().count(), 0);
     // Named by another, even one that is not whole, it is not retained either.
     let moved = shares([("a", share(&[], true)), ("b", share(&own[..1], false))]);
-    memory.learn(&moved, 3, WEEK);
+    memory.learn(&moved, at(3), WEEK);
     assert_eq!(memory.retained().count(), 0);
 }
 
@@ -142,7 +155,7 @@ fn a_ca_that_is_named_again_is_retained_no_more() {
 fn without_retention_it_goes_at_once() {
     let own = own();
     let mut memory = learnt([("a", share(&own[..1], true))]);
-    memory.learn(&shares([("a", share(&[], true))]), 5, 0);
+    memory.learn(&shares([("a", share(&[], true))]), at(5), 0);
     assert_eq!(memory.retained().count(), 0);
 }
 
@@ -151,19 +164,82 @@ fn a_shorter_retention_counts_for_what_has_left_already() {
     let own = own();
     let mut memory = learnt([("a", share(&own[..1], true))]);
     let now = shares([("a", share(&[], true))]);
-    memory.learn(&now, 0, WEEK);
-    memory.learn(&now, 10, 60);
+    memory.learn(&now, at(10), WEEK);
+    memory.learn(&now, at(20), 60);
     assert_eq!(memory.retained().count(), 1);
     // A longer one does not bring back the time that is over.
-    memory.learn(&now, 69, WEEK);
+    memory.learn(&now, at(69), WEEK);
     assert_eq!(memory.retained().count(), 1);
-    memory.learn(&now, 70, WEEK);
-    assert_eq!(memory.retained().count(), 0);
+    for (second, retained) in [(70, 1), (70 + 240, 0)] {
+        memory.learn(&now, at(second), WEEK);
+        assert_eq!(memory.retained().count(), retained, "{second}");
+    }
 
     let mut memory = learnt([("a", share(&own[..1], true))]);
-    memory.learn(&now, 0, WEEK);
-    memory.learn(&now, 1, 0);
+    memory.learn(&now, at(0), WEEK);
+    // Whatever the clock says.
+    memory.learn(&now, at(-1), 0);
     assert_eq!(memory.retained().count(), 0);
+}
+
+#[test]
+fn a_clock_that_goes_back_ends_no_retention_early() {
+    let own = own();
+    let none = shares([("a", share(&[], true))]);
+    let day = 24 * 3600;
+    let start = 100 * WEEK;
+    let left = |at_leaving: i64, later: &[i64]| {
+        let mut memory = Memory::default();
+        let with = shares([("a", share(&own[..1], true))]);
+        memory.learn(&with, at(start), WEEK);
+        memory.learn(&none, at(at_leaving), WEEK);
+        for wall in later {
+            let steady = start.unsigned_abs() + 1000;
+            memory.learn(
+                &none,
+                Moment {
+                    wall: *wall,
+                    steady,
+                },
+                WEEK,
+            );
+        }
+        memory.learn(&none, at(start + WEEK - day), WEEK);
+        let early = memory.retained().count();
+        memory.learn(&none, at(start + WEEK + day), WEEK);
+        memory.learn(&none, at(start + WEEK + 2 * day), WEEK);
+        (early, memory.retained().count())
+    };
+    // A week behind when it leaves; when it has left; now and then.
+    assert_eq!(left(start - WEEK, &[]), (1, 0));
+    assert_eq!(left(start, &[start - WEEK]), (1, 0));
+    assert_eq!(
+        left(start, &[start - WEEK, start, start - 2 * WEEK]),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_clock_that_is_ahead_for_a_moment_takes_nothing_away() {
+    let own = own();
+    let none = shares([("a", share(&[], true))]);
+    let mut memory = learnt([("a", share(&own[..1], true))]);
+    memory.learn(&none, at(0), WEEK);
+    // Several looks within a few minutes, then it is right again; and once more.
+    for wrong in [1000, 50_000] {
+        for second in 0..200 {
+            let steady = wrong + second;
+            let wall = 1000 * WEEK;
+            memory.learn(&none, Moment { wall, steady }, WEEK);
+            assert_eq!(memory.retained().count(), 1);
+        }
+        memory.learn(&none, at(i64::try_from(wrong).unwrap() + 300), WEEK);
+        assert_eq!(memory.retained().count(), 1);
+    }
+    // Over restarts.
+    let mut memory = Memory::from_text(&memory.to_text()).unwrap();
+    memory.learn(&none, at(1000 * WEEK), WEEK);
+    assert_eq!(memory.retained().count(), 1);
 }
 
 #[test]
@@ -183,7 +259,7 @@ fn public_roots_go_before_any_that_somebody_named() {
     let mut memory = learnt([("gone", share(&own[2..], true))]);
     let mut now = shares([("a", share(&own[..1], true))]);
     now.insert(Owner::Extra("x".into()), share(&own[1..2], true));
-    memory.learn(&now, 0, WEEK);
+    memory.learn(&now, at(0), WEEK);
     let all = || certificates(&now, &memory, public);
     let size = |of: &[Certificate]| merge(of).text.len();
 
@@ -209,7 +285,7 @@ fn a_memory_reads_back_as_it_was_written() {
     let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&[], true))]);
     let mut now = shares([("a", share(&own[..1], true))]);
     now.insert(Owner::Extra("Secret x".into()), share(&own[2..], true));
-    memory.learn(&now, 1_700_000_000, WEEK);
+    memory.learn(&now, at(1_700_000_000), WEEK);
     memory.last_added = Some(1_700_000_000);
     memory.holds = [
         ("a".to_owned(), Hold::Held("why".to_owned())),
@@ -217,8 +293,9 @@ fn a_memory_reads_back_as_it_was_written() {
     ]
     .into();
     let text = memory.to_text();
-    assert_eq!(Memory::from_text(&text), Ok(memory));
-    assert!(text.contains(r#""until":"2023-11-21T22:13:20Z""#), "{text}");
+    assert_eq!(Memory::from_text(&text).unwrap().to_text(), text);
+    let times = r#""since":"2023-11-14T22:13:20Z","until":"2023-11-21T22:13:20Z""#;
+    assert!(text.contains(times), "{text}");
     assert_eq!(Memory::from_text(r#"{"version":1}"#), Ok(Memory::default()));
 }
 
@@ -230,7 +307,7 @@ fn a_memory_holds_each_certificate_once() {
         .collect();
     let of = names.iter().map(|name| (location(name), share(&own, true)));
     let mut memory = Memory::default();
-    memory.learn(&of.collect(), 0, WEEK);
+    memory.learn(&of.collect(), at(0), WEEK);
     let text = memory.to_text();
     assert!(text.len() < 20_000, "{} bytes", text.len());
     assert_eq!(Memory::from_text(&text), Ok(memory));
@@ -249,7 +326,7 @@ fn a_memory_that_is_not_ours_is_not_half_read() {
         r#"{"version":1,"certificates":["!"]}"#,
         r#"{"version":1,"certificates":["AAAA"]}"#,
         r#"{"version":1,"locations":{"a":[0]}}"#,
-        r#"{"version":1,"retained":[{"certificate":0,"until":"soon"}]}"#,
+        r#"{"version":1,"retained":[{"certificate":0,"since":"","until":"soon"}]}"#,
     ] {
         assert!(why(text).starts_with("it is not what"), "{text}");
     }
