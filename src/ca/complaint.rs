@@ -25,6 +25,12 @@ pub enum Complaint {
     /// Somebody else's ConfigMap has its name.
     #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OURS}")]
     Foreign,
+    /// Somebody made its ConfigMap immutable.
+    #[error(
+        "ConfigMap {BUNDLE} is immutable: no CA gets into it or out of it; delete it, it is made \
+         anew at once, and restart Velero's Pods, which do not see that"
+    )]
+    Immutable,
     /// What a location names could not be looked up.
     #[error("the CA of BackupStorageLocation {location} is not known: {why}; {STAYS}")]
     Unknown {
@@ -91,6 +97,7 @@ impl Complaint {
             | Self::Memory { .. }
             | Self::LeftAlone => true,
             Self::Foreign
+            | Self::Immutable
             | Self::NoRoots
             | Self::LeftOut { .. }
             | Self::Extra(_)

@@ -27,7 +27,7 @@ impl Complaints {
         let namespace = &self.namespace;
         for reason in now.difference(&self.said) {
             match reason {
-                Complaint::Foreign | Complaint::NoRoom { .. } => {
+                Complaint::Foreign | Complaint::Immutable | Complaint::NoRoom { .. } => {
                     tracing::error!(namespace, %reason, "bundle not as it should be");
                 }
                 _ => tracing::warn!(namespace, %reason, "bundle not as it should be"),

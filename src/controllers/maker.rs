@@ -198,7 +198,14 @@ impl Maker {
             return Err(Some(Complaint::NoRoots));
         }
         wrong.extend(no_room(&kept));
-        if self.adds(&kept, live.as_ref()) {
+        if live.as_ref().is_some_and(bundle::is_immutable) {
+            wrong.insert(Complaint::Immutable);
+        }
+        let text = &kept.bundle.text;
+        let is_stuck = live
+            .as_ref()
+            .is_some_and(|live| bundle::is_stuck(live, text));
+        if !is_stuck && self.adds(&kept, live.as_ref()) {
             self.memory.last_added = Some(now);
         }
         // First what must not be forgotten, then what can be made from it again.
@@ -206,6 +213,11 @@ impl Maker {
             wrong.insert(complaint);
         }
         let hold = holds::why(&self.memory, surveyed);
+        self.teller.count(&kept, hold.is_some());
+        if is_stuck {
+            // What is said of it would be of another content.
+            return Ok(false);
+        }
         self.write(&kept, hold.as_deref(), live.as_ref()).await
     }
 
@@ -279,7 +291,6 @@ impl Maker {
             hold,
         };
         let wanted = bundle::config_map(&self.namespace, kept, state);
-        self.teller.count(kept, hold.is_some());
         let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
         if !is_same {
             let written = bundle::write(&self.maps, wanted, live).await;

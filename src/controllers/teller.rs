@@ -45,6 +45,7 @@ impl Teller {
         let notices = complaints.iter().filter_map(|complaint| {
             let reason = match complaint {
                 Complaint::Foreign => "NotOurs",
+                Complaint::Immutable => "Immutable",
                 Complaint::NoRoom { .. } => "NoRoom",
                 Complaint::NoRoots => "NoRoots",
                 Complaint::Unwritable(_) => "CannotWrite",

@@ -107,6 +107,18 @@ pub fn text(map: &ConfigMap) -> Option<&str> {
     Some(map.data.as_ref()?.get(names::BUNDLE_KEY)?)
 }
 
+/// Whether somebody made the bundle immutable: the API server refuses every change of its content.
+pub fn is_immutable(map: &ConfigMap) -> bool {
+    map.immutable == Some(true)
+}
+
+/// Whether it is, with another content than `wanted`.
+pub fn is_stuck(map: &ConfigMap, wanted: &str) -> bool {
+    let files = map.data.as_ref().map_or(0, BTreeMap::len);
+    let is_good = text(map) == Some(wanted) && files == 1 && map.binary_data.is_none();
+    is_immutable(map) && !is_good
+}
+
 /// Whether the bundle is as a publisher wrote it: nobody edited it, and it is not the baseline,
 /// which the webhook makes without knowing any location.
 pub fn is_as_published(map: &ConfigMap) -> bool {

@@ -63,6 +63,53 @@ fn essence(map: &Value) -> Value {
     json!({"annotations": annotations, "labels": metadata["labels"], "data": map["data"]})
 }
 
+/// Somebody made it immutable: that is said, with what to do, and done it is well again.
+pub(super) fn immutable(steady: &Steady) -> Result<()> {
+    let namespace = "immutable";
+    let servers = &steady.servers;
+    let kubectl = &servers.kubectl;
+    servers.namespace(namespace)?;
+    let [old, new] = [Authority::new("old")?.pem(), Authority::new("new")?.pem()];
+    secret(kubectl, namespace, &old)?;
+    location(kubectl, namespace)?;
+    holds(kubectl, namespace, &old)?;
+    let object = ["configmap", BUNDLE, "-n", namespace];
+    let patch = ["--patch", r#"{"immutable": true}"#];
+    kubectl.ok(&[&["patch"], &object[..], &patch].concat())?;
+    let says = "is immutable";
+    steady.complains(namespace, &[says])?;
+    let before = essence(&servers.bundle(namespace)?);
+    let (made, wrote) = (
+        steady.made(namespace),
+        steady.of_bundle("PATCH", namespace).len(),
+    );
+    secret(kubectl, namespace, &new)?;
+    steady.made_often(namespace, made + 1)?;
+    steady.complains(namespace, &[says])?;
+    let event = wait::poll("the Event", PATIENCE, || {
+        let events = kubectl.get(&["events.events.k8s.io", "-n", namespace])?;
+        let all = events["items"].as_array().cloned().unwrap_or_default();
+        let mut all = all.into_iter();
+        let it = all.find(|event| event["reason"] == "Immutable");
+        it.context("none")
+    })?;
+    ensure!(event["note"].to_string().contains("delete it"), "{event}");
+    // Not even what is said of it, which would be of another content.
+    let now = essence(&servers.bundle(namespace)?);
+    ensure!(now == before, "{}", now["annotations"]);
+    let more = steady.of_bundle("PATCH", namespace).split_off(wrote);
+    ensure!(more.is_empty(), "it was tried: {more:?}");
+
+    // As the Event says.
+    kubectl.ok(&[&["delete"], &object[..]].concat())?;
+    let bundle = holds(kubectl, namespace, &new)?;
+    ensure!(
+        crate::bundle::squeezed(&bundle).contains(&crate::bundle::squeezed(&old)),
+        "what is retained is gone"
+    );
+    steady.complains(namespace, &[])
+}
+
 /// It is never overwritten, however often it changes, and that is said once and in two places.
 pub(super) fn foreign(steady: &Steady) -> Result<()> {
     let namespace = "foreign";
