@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use super::board::{self, Board};
@@ -26,6 +26,8 @@ struct Tasks<'c> {
     prober: Option<Prober>,
     /// Those that have tasks, with what tells them of their locations.
     running: BTreeMap<String, watch::Sender<Locations>>,
+    /// Whose turn it is: one that is back begins when what it left behind was removed.
+    turns: BTreeMap<String, Arc<Mutex<()>>>,
     set: JoinSet<()>,
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
         controllers,
         prober,
         running: BTreeMap::new(),
+        turns: BTreeMap::new(),
         set,
     };
     loop {
@@ -74,12 +77,19 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
             }
         }
         if namespaces.are_known() {
-            let members = namespaces.names();
-            let members = members.chain(bundles.names()).chain(labelled.names());
-            let members = members.filter(|name| *name != NEVER);
-            tasks.keep(&members.map(String::as_str).collect(), &namespaces);
+            let members = members(&namespaces, [&bundles, &labelled]);
+            tasks.keep(&members, &namespaces);
         }
     }
+}
+
+/// The Velero namespaces.
+fn members<'m>(namespaces: &'m locations::Namespaces, more: [&'m Members; 2]) -> BTreeSet<&'m str> {
+    let more = more.into_iter().flat_map(Members::names);
+    let all = namespaces.names().chain(more);
+    all.map(String::as_str)
+        .filter(|name| *name != NEVER)
+        .collect()
 }
 
 impl Tasks<'_> {
@@ -107,6 +117,7 @@ impl Tasks<'_> {
         // stays for the pods that mount it.
         self.running
             .retain(|name, _| members.contains(name.as_str()));
+        self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         for name in members {
             let running = self.running.get(*name);
             if running.is_none_or(watch::Sender::is_closed) {
@@ -121,7 +132,12 @@ impl Tasks<'_> {
         let controllers = Arc::clone(self.controllers);
         let prober = self.prober.clone();
         let name = name.to_owned();
+        let turn = Arc::clone(self.turns.entry(name.clone()).or_default());
         self.set.spawn(async move {
+            let _turn = turn.lock().await;
+            if receiver.has_changed().is_err() {
+                return;
+            }
             let board = Board::new(&name);
             let audit = coverage::run(
                 controllers.client.clone(),

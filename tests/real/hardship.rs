@@ -5,6 +5,7 @@ mod apart;
 mod crowd;
 mod flapping;
 mod foreign;
+mod gone;
 mod memory;
 mod refused;
 mod replicas;
@@ -40,6 +41,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::a_memory_that_is_not_ours", memory::strange),
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
+        // With a proxy of its own, which refuses for one trial at a time.
+        crate::shared::alone("hardship::a_namespace_that_leaves_and_is_back", || {
+            gone::back(&Steady::start()?)
+        }),
         crate::shared::alone("hardship::a_leader_that_dies", replicas::takeover),
         crate::shared::alone("hardship::a_leader_whose_lease_hangs", replicas::hung),
     ]
