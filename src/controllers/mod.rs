@@ -13,6 +13,7 @@ mod endpoints;
 mod holds;
 mod keeper;
 pub mod leader;
+mod leavings;
 mod locations;
 mod maker;
 mod namespaces;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
 use super::board::{self, Board};
 use super::endpoints::Endpoints;
 use super::keeper::Keeper;
+use super::leavings::Leavings;
 use super::locations::{self, Change, Locations};
 use super::news::{self, Members};
 use super::prober::Prober;
@@ -52,7 +54,10 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
         turns: BTreeMap::new(),
         set,
     };
+    let mut leavings = Leavings::new(Arc::clone(controllers));
     loop {
+        // Nothing is removed because it is not known.
+        let all_known = namespaces.are_known() && bundles.are_known() && labelled.are_known();
         tokio::select! {
             Some(event) = bsls.next() => match event {
                 Ok(event) => {
@@ -68,6 +73,11 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
             },
             () = bundles.changed(|map| bundle::is_ours(map).then(|| map.namespace.clone())?) => {}
             () = labelled.changed(|namespace| namespace.name.clone()) => {}
+            () = sleep_until(leavings.due()), if all_known => {
+                let members = members(&namespaces, [&bundles, &labelled]);
+                leavings.remove(&members).await;
+                continue;
+            }
             Some(ended) = tasks.set.join_next() => {
                 if let Err(error) = ended
                     && !error.is_cancelled()

@@ -134,6 +134,7 @@ pub(super) struct Members {
     watch: Everywhere,
     /// By the object, and while a list comes in, what it has named so far.
     now: BTreeMap<ObjectKey, String>,
+    is_known: bool,
     listing: BTreeMap<ObjectKey, String>,
 }
 
@@ -145,6 +146,7 @@ impl Members {
         Self {
             watch,
             now: BTreeMap::new(),
+            is_known: false,
             listing: BTreeMap::new(),
         }
     }
@@ -163,6 +165,7 @@ impl Members {
                 }
                 Some(Ok(Event::InitDone)) => {
                     self.now = std::mem::take(&mut self.listing);
+                    self.is_known = true;
                     return;
                 }
                 Some(Ok(Event::Apply(object))) => {
@@ -184,7 +187,44 @@ impl Members {
         }
     }
 
+    /// Whether a whole list has come in.
+    pub(super) const fn are_known(&self) -> bool {
+        self.is_known
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.now.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+
+    #[tokio::test]
+    async fn members_are_known_after_a_whole_list_only() {
+        let named = |name: &str| ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let failed = watcher::Error::NoResourceVersion;
+        let events = [
+            Ok(Event::Init),
+            Ok(Event::InitApply(named("a"))),
+            Err(failed),
+            Ok(Event::Apply(named("b"))),
+            Ok(Event::Init),
+            Ok(Event::InitApply(named("a"))),
+            Ok(Event::InitDone),
+        ];
+        let mut members = Members::new(stream::iter(events).boxed());
+        let name = |object: &ObjectMeta| object.name.clone();
+        assert!(!members.are_known());
+        members.changed(name).await;
+        assert!(!members.are_known(), "{:?}", members.now);
+        members.changed(name).await;
+        assert!(members.are_known());
+        assert_eq!(members.names().collect::<Vec<_>>(), ["a"]);
     }
 }

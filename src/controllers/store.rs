@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 
 use crate::ca::complaint::Complaint;
@@ -15,6 +15,19 @@ use crate::names;
 /// Key of the memory in its ConfigMap.
 const KEY: &str = "memory.json";
 
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// Selects what [`apply`] wrote.
+pub(super) const OURS: &str = "app.kubernetes.io/managed-by=velero-trust";
+
+/// What was to be removed may have gone by itself.
+pub(super) fn missing_is_well<T>(removed: kube::Result<T>) -> kube::Result<()> {
+    match removed {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        removed => removed.map(drop),
+    }
+}
+
 /// Writes a ConfigMap of our own namespace, over this version if one is said; gives the version it
 /// has now. Like all that is ours it is in no backup, and GitOps leaves it alone.
 pub(super) async fn apply(
@@ -24,7 +37,7 @@ pub(super) async fn apply(
     version: Option<String>,
 ) -> kube::Result<Option<String>> {
     let labels = [
-        ("app.kubernetes.io/managed-by", names::APP),
+        (MANAGED_BY, names::APP),
         ("velero.io/exclude-from-backup", "true"),
     ];
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
@@ -139,6 +152,20 @@ impl Store {
         self.saved = Some(text);
         self.unreadable = None;
         Ok(())
+    }
+
+    /// Removes the ConfigMap, unless somebody wrote it after it was read.
+    pub(super) async fn remove(&mut self) -> kube::Result<()> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                resource_version: self.version.clone(),
+                uid: None,
+            }),
+            ..DeleteParams::default()
+        };
+        // Whatever came of it, it has to be read again.
+        self.saved = None;
+        missing_is_well(self.maps.delete(&self.name, &params).await)
     }
 
     fn complaint(&self, why: String) -> Complaint {

@@ -47,6 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         crate::shared::alone("hardship::a_leader_that_dies", replicas::takeover),
         crate::shared::alone("hardship::a_leader_whose_lease_hangs", replicas::hung),
+        crate::shared::alone("hardship::what_gone_namespaces_leave", gone::leavings),
     ]
 }
 

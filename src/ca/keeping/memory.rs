@@ -150,6 +150,11 @@ impl Memory {
         open.any(|(owner, _)| !self.known.contains_key(owner))
     }
 
+    /// Whether there is no certificate in it.
+    pub fn is_spent(&self) -> bool {
+        self.left.is_empty() && self.known.values().all(Vec::is_empty)
+    }
+
     pub(super) fn of(&self, owner: &Owner) -> &[Certificate] {
         self.known.get(owner).map_or(&[], Vec::as_slice)
     }

@@ -1,10 +1,17 @@
 //! Namespaces that are Velero's no more.
 
-use super::Steady;
-use crate::bundle::{BUNDLE, PATIENCE, location, secret};
-use anyhow::{Result, ensure};
+use super::memory::{name, remember, remembered};
+use super::{Steady, comes_from};
+use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret};
+use crate::servers::Servers;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::time::Duration;
+use velero_trust_testing::cli::Cli;
 use velero_trust_testing::pki::Authority;
-use velero_trust_testing::wait;
+use velero_trust_testing::{installer, wait};
+
+const LOCATIONS: &str = "/apis/velero.io/v1/backupstoragelocations";
 
 /// It is back before we are done with it: what it is told of afterwards is not what ended.
 pub(super) fn back(steady: &Steady) -> Result<()> {
@@ -63,4 +70,78 @@ pub(super) fn back(steady: &Steady) -> Result<()> {
         ensure!(!metrics.contains(&metric), "{metrics}");
         Ok(())
     })
+}
+
+/// Namespaces ended while nobody led. Their reports go at once, and their memories when nothing in
+/// them is retained any more.
+pub(super) fn leavings() -> Result<()> {
+    let servers = Servers::start()?;
+    let kubectl = &servers.kubectl;
+    let newer = r#"{"version":2,"more":[]}"#;
+    let replica = servers.replica(&[])?;
+    let cas = [
+        Authority::new("stays")?.pem(),
+        Authority::new("gone")?.pem(),
+    ];
+    for (namespace, ca) in ["stays", "gone"].into_iter().zip(&cas) {
+        servers.namespace(namespace)?;
+        secret(kubectl, namespace, ca)?;
+        location(kubectl, namespace)?;
+        holds(kubectl, namespace, ca)?;
+        wait::poll("the report", PATIENCE, || servers.report(namespace))?;
+        remembered(kubectl, namespace)?;
+    }
+    remember(kubectl, "strange", newer)?;
+    drop(replica);
+    kubectl.ok(&["delete", "bsl", "minio", "-n", "gone"])?;
+    kubectl.ok(&["delete", "configmap", BUNDLE, "-n", "gone"])?;
+
+    // As long as the locations are not known, nobody is gone.
+    let proxy = servers.proxy()?;
+    proxy.refuse("GET", LOCATIONS, 500)?;
+    let replica = servers.replica_behind(&proxy, &[])?;
+    wait::poll("attempts", PATIENCE, || {
+        let seen = proxy.seen(|seen| seen.path == LOCATIONS).len();
+        ensure!(seen >= 3, "{seen}");
+        Ok(())
+    })?;
+    servers.report("gone").context("nothing was known")?;
+    proxy.heal();
+    wait::poll("the report to go", Duration::from_mins(1), || {
+        ensure!(servers.report("gone").is_err(), "it is there");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    wait::poll("the memory to retain", PATIENCE, || {
+        let memory: Value = serde_json::from_str(&remembered(kubectl, "gone")?)?;
+        let retained = memory["retained"].as_array().map_or(0, Vec::len);
+        ensure!(retained == 1 && memory["locations"].is_null(), "{memory}");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    servers.report("stays")?;
+    // It comes back as it was.
+    let other = Authority::new("other")?.pem();
+    kubectl.apply(&location_with("gone", "other", &other).to_string())?;
+    comes_from(&servers, "gone", "locations=1 retained=1").with_context(|| replica.log())?;
+    kubectl.ok(&["delete", "bsl", "other", "-n", "gone"])?;
+    drop(replica);
+    kubectl.ok(&["delete", "configmap", BUNDLE, "-n", "gone"])?;
+
+    let replica = servers.replica(&["--retention=0s"])?;
+    wait::poll("the memory to go", PATIENCE, || {
+        ensure!(!is_remembered(kubectl, "gone")?, "it is there");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    servers.report("stays")?;
+    ensure!(is_remembered(kubectl, "stays")?, "the memory of another");
+    ensure!(is_remembered(kubectl, "strange")?, "what we cannot read");
+    Ok(())
+}
+
+fn is_remembered(kubectl: &Cli, namespace: &str) -> Result<bool> {
+    let map = ["get", "configmap", &name(namespace), "--ignore-not-found"];
+    let found = kubectl.ok(&[&map[..], &["-n", installer::NAMESPACE]].concat())?;
+    Ok(!found.trim().is_empty())
 }

@@ -117,11 +117,11 @@ pub(super) fn restarts() -> Result<()> {
     holds(kubectl, namespace, &third).map(drop)
 }
 
-fn name(namespace: &str) -> String {
+pub(super) fn name(namespace: &str) -> String {
     format!("velero-trust-memory.{namespace}")
 }
 
-fn remember(kubectl: &Cli, namespace: &str, text: &str) -> Result<()> {
+pub(super) fn remember(kubectl: &Cli, namespace: &str, text: &str) -> Result<()> {
     let map = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -134,7 +134,7 @@ fn remember(kubectl: &Cli, namespace: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn remembered(kubectl: &Cli, namespace: &str) -> Result<String> {
+pub(super) fn remembered(kubectl: &Cli, namespace: &str) -> Result<String> {
     let map = ["configmap", &name(namespace), "-n", installer::NAMESPACE];
     let map: Value = kubectl.get(&map)?;
     let text = map["data"]["memory.json"].as_str();
