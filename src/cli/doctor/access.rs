@@ -59,7 +59,7 @@ pub(super) const EVERYWHERE: [Right; 7] = [
     right("", "pods", &["get", "list", "watch"]),
     right("apps", "deployments", &["get", "list", "watch"]),
     right("apps", "daemonsets", &["get", "list", "watch"]),
-    right("events.k8s.io", "events", &["create", "patch"]),
+    right("events.k8s.io", "events", &["create"]),
 ];
 
 /// In our own namespace.
