@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ca::hold::{self, Verdict};
+use crate::ca::hold::{self, Seen, Verdict};
 use crate::ca::keeping::{Hold, Memory};
 use crate::ca::survey::Surveyed;
 
@@ -18,16 +18,7 @@ pub(super) fn decide(
     found: Option<&Found>,
     surveyed: &BTreeMap<String, Surveyed>,
 ) {
-    // Helm deletes and makes a location again at an upgrade: what held for it holds still.
-    let mut holds = memory.holds.clone();
-    holds.retain(|name, hold| !surveyed.contains_key(name) && *hold != Hold::Released);
-    while holds.len() > GONE {
-        holds.pop_first();
-    }
-    for (name, location) in surveyed {
-        holds.insert(name.clone(), next(memory, found, name, location));
-    }
-    memory.holds = holds;
+    memory.holds = decided(memory, found, surveyed);
 }
 
 /// Whether [`decide`] would change something.
@@ -36,10 +27,7 @@ pub(super) fn are_moved(
     found: Option<&Found>,
     surveyed: &BTreeMap<String, Surveyed>,
 ) -> bool {
-    let mut locations = surveyed.iter();
-    locations.any(|(name, location)| {
-        memory.holds.get(name) != Some(&next(memory, found, name, location))
-    })
+    memory.holds != decided(memory, found, surveyed)
 }
 
 /// Why the namespace is held, by one of its locations.
@@ -52,13 +40,28 @@ pub(super) fn why(memory: &Memory, surveyed: &BTreeMap<String, Surveyed>) -> Opt
     })
 }
 
-fn next(memory: &Memory, found: Option<&Found>, name: &str, location: &Surveyed) -> Hold {
+fn decided(
+    memory: &Memory,
+    found: Option<&Found>,
+    surveyed: &BTreeMap<String, Surveyed>,
+) -> BTreeMap<String, Hold> {
+    // Helm deletes and makes a location again at an upgrade: what held for it holds still.
+    let mut holds = memory.holds.clone();
+    holds.retain(|name, hold| !surveyed.contains_key(name) && *hold != Hold::Released);
+    while holds.len() > GONE {
+        holds.pop_first();
+    }
     let not_yet = [Verdict::Unknown(
         "its endpoint was not looked at yet".to_owned(),
     )];
-    let verdicts = match found {
-        None => &[][..],
-        Some(found) => found.get(name).map_or(&not_yet[..], Vec::as_slice),
-    };
-    hold::next(memory.holds.get(name), location.is_available, verdicts)
+    let seen = surveyed.iter().map(|(name, location)| Seen {
+        name,
+        is_available: location.is_available,
+        verdicts: match found {
+            None => &[],
+            Some(found) => found.get(name).map_or(&not_yet[..], Vec::as_slice),
+        },
+    });
+    holds.extend(hold::decide(&memory.holds, &seen.collect::<Vec<_>>()));
+    holds
 }
