@@ -51,6 +51,12 @@ impl Board {
             *report != before
         });
     }
+
+    /// Has the report written although nothing changed: what stands there is of an earlier leader,
+    /// or nothing.
+    pub(super) fn write_anyway(&self) {
+        self.0.send_modify(|_| {});
+    }
 }
 
 /// Writes the report into a ConfigMap of our own namespace whenever it changed; never returns.

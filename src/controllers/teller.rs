@@ -23,6 +23,7 @@ pub(super) struct Teller {
     locations: Notices,
     bundle: Notices,
     gauges: BundleGauges,
+    has_told: bool,
 }
 
 impl Teller {
@@ -33,6 +34,7 @@ impl Teller {
             board,
             locations: Notices::default(),
             bundle: Notices::default(),
+            has_told: false,
             controllers,
         }
     }
@@ -75,6 +77,10 @@ impl Teller {
                 told.held = held(memory, name).map(str::to_owned);
             }
         });
+        if !self.has_told {
+            self.has_told = true;
+            self.board.write_anyway();
+        }
         let found = surveyed.iter().flat_map(|(name, location)| {
             let judged = &location.judged;
             let all = judged.denials.iter().chain(&judged.warnings);

@@ -1,13 +1,15 @@
 //! The bundle that a replica makes which has just started.
 
-use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed};
+use crate::bundle::{
+    BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed,
+};
 use crate::servers::Servers;
 use crate::shared::alone;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use std::time::Duration;
 use velero_trust_testing::pki::Authority;
-use velero_trust_testing::{installer, wait};
+use velero_trust_testing::{installer, velero, wait};
 
 pub(crate) const NAMESPACE: &str = "default";
 
@@ -15,6 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         alone("bundle::keeps_a_broken_ca_over_a_restart", over_a_restart),
         alone("bundle::does_not_wait_for_an_unknown_ca", an_unknown_ca),
+        alone("bundle::begins_when_velero_comes", velero_comes),
     ]
 }
 
@@ -83,4 +86,34 @@ fn an_unknown_ca() -> Result<()> {
     })
     .with_context(|| replica.log())?;
     Ok(())
+}
+
+/// Velero's CustomResourceDefinitions come after us.
+fn velero_comes() -> Result<()> {
+    let servers = Servers::without_velero()?;
+    let kubectl = &servers.kubectl;
+    let label = [
+        "label",
+        "namespace",
+        NAMESPACE,
+        "velero-trust.io/velero=true",
+    ];
+    kubectl.ok(&label)?;
+    let replica = servers.replica(&[])?;
+    wait::poll("it to miss them", PATIENCE, || {
+        let told = replica.events("cannot watch BackupStorageLocations");
+        ensure!(told.len() >= 2, "{told:?}");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    velero::apply_crds(kubectl)?;
+    // Its watch tries again after 30 seconds at the most.
+    wait::poll("the bundle", 3 * PATIENCE, || servers.bundle(NAMESPACE))
+        .with_context(|| replica.log())?;
+    wait::poll("a report of nothing", PATIENCE, || {
+        servers.report(NAMESPACE)
+    })?;
+    let ca = Authority::new("late")?.pem();
+    kubectl.apply(&location_with(NAMESPACE, "late", &ca).to_string())?;
+    holds(kubectl, NAMESPACE, &ca).map(drop)
 }
