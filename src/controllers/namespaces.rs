@@ -184,3 +184,6 @@ impl Tasks<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,8 +42,12 @@ impl Prober {
     pub(super) fn new(refused: Refused) -> (Self, impl Future<Output = ()>) {
         let (wants, asked) = mpsc::unbounded_channel();
         let (sender, seen) = watch::channel(Arc::default());
-        let work = run(asked, sender, Arc::new(refused));
-        (Self { wants, seen }, work)
+        let refused = Arc::new(refused);
+        let look = move |target: Target| {
+            let refused = Arc::clone(&refused);
+            async move { probe::look(&target, &refused, Limits::default()).await }
+        };
+        (Self { wants, seen }, run(asked, sender, look))
     }
 
     /// From now on `namespace` wants exactly these to be looked at.
@@ -61,21 +65,22 @@ impl Prober {
     }
 }
 
-async fn run(
+async fn run<F>(
     mut asked: mpsc::UnboundedReceiver<Wants>,
     seen: watch::Sender<Arc<Seen>>,
-    refused: Arc<Refused>,
-) {
-    let mut schedule = Schedule::new(Rates::default());
+    look: impl Fn(Target) -> F,
+) where
+    F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
+{
+    let mut schedule = Schedule::<Target>::new(Rates::default());
     let mut wanted = BTreeMap::<String, Vec<Target>>::new();
     let mut looks = JoinSet::new();
     loop {
         let now = Instant::now();
         let again = match schedule.next(now) {
             Next::Look(target) => {
-                let refused = Arc::clone(&refused);
+                let looking = look(target.clone());
                 looks.spawn(async move {
-                    let looking = probe::look(&target, &refused, Limits::default());
                     // The schedule has to hear of the end of every look.
                     let looked = AssertUnwindSafe(looking).catch_unwind().await;
                     let looked = looked.unwrap_or_else(|_| {
@@ -118,5 +123,46 @@ async fn run(
             }
             () = sleep_until(again) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_look_that_panics_fails_and_the_others_go_on() {
+        let target = |host: &str| Target {
+            host: host.to_owned(),
+            lookup: host.to_owned(),
+            port: 443,
+        };
+        let (wants, asked) = mpsc::unbounded_channel();
+        let (sender, mut seen) = watch::channel(Arc::default());
+        let look = |target: Target| async move {
+            assert_ne!(target.host, "panics", "as a bug");
+            Ok(Vec::new())
+        };
+        let work = tokio::spawn(run(asked, sender, look));
+        let prober = Prober {
+            wants,
+            seen: seen.clone(),
+        };
+        let all = ["panics", "well"].map(target);
+        prober.want("velero", all.to_vec());
+        let both = |seen: &Arc<Seen>| seen.len() == 2;
+        let waited = timeout(Duration::from_secs(20), seen.wait_for(both)).await;
+        let seen = waited.expect("a look was not told of").unwrap().clone();
+        let [panicked, well] = all.each_ref().map(|target| seen.get(target).unwrap());
+        assert!(well.is_ok());
+        let why = panicked.as_ref().unwrap_err().to_string();
+        assert!(why.contains("velero-trust panicked"), "{why}");
+        // What came of the panic does not fill the schedule.
+        prober.want("velero", vec![target("later")]);
+        let mut seen = prober.seen();
+        let later = |seen: &Arc<Seen>| seen.contains_key(&target("later"));
+        seen.wait_for(later).await.unwrap();
+        assert!(!work.is_finished());
     }
 }

@@ -1,13 +1,17 @@
 //! The bundle that a replica makes which has just started.
 
 use crate::bundle::{
-    BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed,
+    BUNDLE, PATIENCE, holds, location, location_at, location_with, secret, squeezed,
 };
 use crate::servers::Servers;
 use crate::shared::alone;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use serde_json::json;
 use std::time::Duration;
+use velero_trust::ca::base::Base;
+use velero_trust::ca::bundle::mozilla;
+use velero_trust::kubernetes::bundle::{self, Ensured};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::{installer, velero, wait};
 
@@ -18,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         alone("bundle::keeps_a_broken_ca_over_a_restart", over_a_restart),
         alone("bundle::does_not_wait_for_an_unknown_ca", an_unknown_ca),
         alone("bundle::begins_when_velero_comes", velero_comes),
+        alone("bundle::a_baseline_is_held_where_velero_works", baseline),
     ]
 }
 
@@ -116,4 +121,46 @@ fn velero_comes() -> Result<()> {
     let ca = Authority::new("late")?.pem();
     kubectl.apply(&location_with(NAMESPACE, "late", &ca).to_string())?;
     holds(kubectl, NAMESPACE, &ca).map(drop)
+}
+
+/// The webhook makes it before anybody has looked at the locations.
+fn baseline() -> Result<()> {
+    let servers = Servers::start()?;
+    let kubectl = &servers.kubectl;
+    let base = Base {
+        public: mozilla().into(),
+        ..Base::default()
+    };
+    for (namespace, phase) in [("works", "Available"), ("fails", "Unavailable")] {
+        kubectl.ok(&["create", "namespace", namespace])?;
+        let mut location = location_at(namespace, "minio");
+        location["status"] = json!({"phase": phase});
+        kubectl.apply(&location.to_string())?;
+        for dry_run in [true, false] {
+            let ensured = bundle::ensure(&servers.client, namespace, dry_run, &base);
+            let ensured = servers.runtime.block_on(ensured)?;
+            let held = phase == "Available";
+            ensure!(ensured == Ensured::There { held }, "{ensured:?}");
+            ensure!(servers.bundle(namespace).is_ok() != dry_run, "{dry_run}");
+        }
+    }
+    let hold = |namespace| {
+        let bundle = servers.bundle(namespace)?;
+        let hold = &bundle["metadata"]["annotations"]["velero-trust.io/hold"];
+        anyhow::Ok(hold.as_str().map(str::to_owned))
+    };
+    let why = hold("works")?.context("it is not held")?;
+    ensure!(why.contains("were not looked at yet"), "{why}");
+    ensure!(hold("fails")?.is_none(), "it is held");
+
+    // Nothing can be seen of the store: what works at first sight stays held.
+    let replica = servers.replica(&[])?;
+    wait::poll("the publisher's own word", PATIENCE, || {
+        let why = hold("works")?.context("it is not held")?;
+        ensure!(why.contains("BackupStorageLocation minio"), "{why}");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    ensure!(hold("fails")?.is_none(), "it is held now");
+    Ok(())
 }

@@ -53,6 +53,38 @@ pub(super) fn strange(steady: &Steady) -> Result<()> {
     steady.complains("unbound", &["kubectl -n unbound create rolebinding"])
 }
 
+/// Somebody deletes it: at the next change it is there again, with all that it knew.
+pub(super) fn deleted(steady: &Steady) -> Result<()> {
+    let namespace = "deleted-memory";
+    let servers = &steady.servers;
+    let kubectl = &servers.kubectl;
+    servers.namespace(namespace)?;
+    let [old, new, last] = [
+        Authority::new("old")?.pem(),
+        Authority::new("new")?.pem(),
+        Authority::new("last")?.pem(),
+    ];
+    secret(kubectl, namespace, &old)?;
+    location(kubectl, namespace)?;
+    holds(kubectl, namespace, &old)?;
+    servers.change_secret(namespace, &new)?;
+    comes_from(servers, namespace, "locations=1 retained=1")?;
+
+    let map = ["configmap", &name(namespace), "-n", installer::NAMESPACE];
+    kubectl.ok(&[&["delete"], &map[..]].concat())?;
+    servers.change_secret(namespace, &last)?;
+    comes_from(servers, namespace, "locations=1 retained=2")?;
+    wait::poll("the memory", PATIENCE, || {
+        let text = remembered(kubectl, namespace)?;
+        let memory: Value = serde_json::from_str(&text)?;
+        let of = |key: &str| memory[key].as_array().map_or(0, Vec::len);
+        let is_whole = (of("certificates"), of("retained")) == (3, 2);
+        ensure!(is_whole, "{text}");
+        Ok(())
+    })?;
+    steady.complains(namespace, &[])
+}
+
 /// A location that is deleted leaves its CA for the retention, whoever restarts.
 pub(super) fn restarts() -> Result<()> {
     let servers = Servers::start()?;
