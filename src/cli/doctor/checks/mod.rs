@@ -58,6 +58,17 @@ fn namespaces(seen: &Seen) -> Vec<Line> {
             of().ok(names.join(", "))
         }
     }];
+    let mut all = seen.velero.iter().flatten();
+    if all.any(|velero| velero.namespace == seen.namespace) {
+        lines.push(of().warn(
+            format!(
+                "{} is velero-trust's own and Velero's: whoever may write a ConfigMap or Secret \
+                 there can add CAs to the bundle of every namespace",
+                seen.namespace
+            ),
+            "install velero-trust in a namespace of its own",
+        ));
+    }
     if let Err(why) = &seen.labelled {
         let about = format!(
             "namespaces labelled {}",

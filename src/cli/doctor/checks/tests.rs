@@ -388,6 +388,15 @@ fn velero_its_plugins_and_its_locations() {
 }
 
 #[test]
+fn our_own_namespace_is_better_not_veleros() {
+    exactly(Level::Warn, "namespaces", &["add CAs"], |seen| {
+        let all = seen.velero.as_ref().unwrap();
+        let namespace = all[0].namespace.clone();
+        seen.namespace = namespace;
+    });
+}
+
+#[test]
 fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
     let no = || "no right".to_owned();
     let bad = after(|seen| {
