@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Controllers;
 use super::board::Board;
+use super::bundles::Seen;
 use super::holds::Found;
 use super::locations::Locations;
 use super::maker::{Made, Maker, Published, Verdicts};
@@ -30,7 +31,7 @@ const WITHOUT_NEWS: Duration = Duration::from_mins(5);
 pub(super) struct Keeper {
     maker: Maker,
     secrets: Stream,
-    bundle: Stream,
+    bundle: watch::Receiver<Seen>,
     base: Bases,
     verdicts: watch::Receiver<Option<Found>>,
     pace: Pace,
@@ -49,6 +50,7 @@ impl Keeper {
     pub(super) fn new(
         controllers: Arc<Controllers>,
         namespace: &str,
+        bundle: watch::Receiver<Seen>,
         board: Board,
         verdicts: &Verdicts,
         published: Arc<Published>,
@@ -56,8 +58,8 @@ impl Keeper {
         let client = controllers.client.clone();
         let teller = Teller::new(Arc::clone(&controllers), namespace, board);
         Self {
-            secrets: news::of_secrets(client.clone(), namespace),
-            bundle: news::of_bundle(client, namespace),
+            secrets: news::of_secrets(client, namespace),
+            bundle,
             base: controllers.base.clone(),
             verdicts: verdicts.subscribe(),
             maker: Maker::new(controllers, namespace, teller, verdicts, published),
@@ -73,12 +75,17 @@ impl Keeper {
         loop {
             let now = locations.borrow_and_update().clone();
             self.base.mark_unchanged();
+            self.bundle.mark_unchanged();
             self.verdicts.mark_unchanged();
             let Made { wrote, again, turn } = self.maker.make(&now).await;
             if wrote && because == Because::Bundle {
                 self.pace.restored(Instant::now());
             }
-            let quiet = turn.unwrap_or(WITHOUT_NEWS).min(WITHOUT_NEWS);
+            let longest = match *self.bundle.borrow() {
+                Seen::Unknown => news::POLL,
+                _ => WITHOUT_NEWS,
+            };
+            let quiet = turn.unwrap_or(longest).min(longest);
             let wait = if again { pause.min(quiet) } else { quiet };
             pause = if again {
                 (pause * 2).min(RETRY.1)
@@ -92,7 +99,7 @@ impl Keeper {
             sleep(DEBOUNCE).await;
             // Its namespace may be no Velero namespace any more, and its bundle deleted for good.
             let is_over = locations.has_changed().is_err();
-            if is_over || !news::drain(&mut self.secrets) || !news::drain(&mut self.bundle) {
+            if is_over || !news::drain(&mut self.secrets) {
                 return;
             }
         }
@@ -129,19 +136,26 @@ impl Keeper {
                     News::Changed { name, .. } if !mentions(now, &name) => {}
                     _ => return Some(Because::Inputs),
                 },
-                heard = self.bundle.next() => match heard? {
-                    // What we wrote ourselves.
-                    News::Changed { version, .. } if self.maker.knows(version.as_deref()) => {}
-                    _ => {
+                changed = self.bundle.changed() => {
+                    changed.ok()?;
+                    if self.is_of_others() {
                         because = Because::Bundle;
                         let soon = Instant::now();
                         let soon = soon + self.pace.pause(soon);
                         let earlier = again.deadline().min(soon);
                         again.as_mut().reset(earlier);
                     }
-                },
+                }
                 () = &mut again => return Some(because),
             }
+        }
+    }
+
+    /// Whether somebody else changed the bundle, or may have.
+    fn is_of_others(&mut self) -> bool {
+        match &*self.bundle.borrow_and_update() {
+            Seen::There { version, .. } => !self.maker.knows(version.as_deref()),
+            Seen::Unknown | Seen::Absent => true,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! audit looks at its Pods.
 
 mod board;
+mod bundles;
 mod clock;
 mod complaints;
 mod coverage;

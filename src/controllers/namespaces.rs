@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::board::{self, Board};
+use super::bundles::{Bundles, Seen};
 use super::endpoints::Endpoints;
 use super::keeper::Keeper;
 use super::leavings::Leavings;
@@ -16,7 +17,6 @@ use super::locations::{self, Change, Locations};
 use super::news::{self, Members};
 use super::prober::Prober;
 use super::{Controllers, coverage};
-use crate::kubernetes::bundle;
 
 /// Never a Velero namespace, whatever is in it.
 const NEVER: &str = "kube-system";
@@ -26,11 +26,17 @@ struct Tasks<'c> {
     controllers: &'c Arc<Controllers>,
     /// Who looks at endpoints, if anybody does.
     prober: Option<Prober>,
-    /// Those that have tasks, with what tells them of their locations.
-    running: BTreeMap<String, watch::Sender<Locations>>,
+    /// Those that have tasks.
+    running: BTreeMap<String, Running>,
     /// Whose turn it is: one that is back begins when what it left behind was removed.
     turns: BTreeMap<String, Arc<Mutex<()>>>,
     set: JoinSet<()>,
+}
+
+/// What tells the tasks of a namespace what there is.
+struct Running {
+    locations: watch::Sender<Locations>,
+    bundle: watch::Sender<Seen>,
 }
 
 /// Keeps the tasks of every Velero namespace running: of each that holds a BSL or a bundle of ours,
@@ -38,7 +44,7 @@ struct Tasks<'c> {
 pub(super) async fn run(controllers: &Arc<Controllers>) {
     let client = &controllers.client;
     let mut bsls = locations::watch(client.clone());
-    let mut bundles = Members::new(news::everywhere_bundles(client.clone()));
+    let mut bundles = Bundles::watch(client.clone());
     let mut labelled = Members::new(news::labelled_namespaces(client.clone()));
     let mut namespaces = locations::Namespaces::default();
     let mut set = JoinSet::new();
@@ -71,10 +77,10 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
                     continue;
                 }
             },
-            () = bundles.changed(|map| bundle::is_ours(map).then(|| map.namespace.clone())?) => {}
+            () = bundles.changed() => tasks.show(&bundles),
             () = labelled.changed(|namespace| namespace.name.clone()) => {}
             () = sleep_until(leavings.due()), if all_known => {
-                let members = members(&namespaces, [&bundles, &labelled]);
+                let members = members(&namespaces, &bundles, &labelled);
                 leavings.remove(&members).await;
                 continue;
             }
@@ -87,42 +93,52 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
             }
         }
         if namespaces.are_known() {
-            let members = members(&namespaces, [&bundles, &labelled]);
-            tasks.keep(&members, &namespaces);
+            let members = members(&namespaces, &bundles, &labelled);
+            tasks.keep(&members, &namespaces, &bundles);
         }
     }
 }
 
 /// The Velero namespaces.
-fn members<'m>(namespaces: &'m locations::Namespaces, more: [&'m Members; 2]) -> BTreeSet<&'m str> {
-    let more = more.into_iter().flat_map(Members::names);
-    let all = namespaces.names().chain(more);
+fn members<'m>(
+    namespaces: &'m locations::Namespaces,
+    bundles: &'m Bundles,
+    labelled: &'m Members,
+) -> BTreeSet<&'m str> {
+    let all = namespaces.names().chain(bundles.names());
+    let all = all.chain(labelled.names());
     all.map(String::as_str)
         .filter(|name| *name != NEVER)
         .collect()
 }
 
 impl Tasks<'_> {
-    /// Tells the tasks of a namespace what its locations are; starts them when there are none.
-    fn tell(&mut self, change: Change) {
-        let Change {
-            namespace,
-            locations,
-        } = change;
-        if namespace == NEVER {
-            return;
+    /// Tells the tasks of a namespace what its locations are, if it has tasks.
+    fn tell(&self, change: Change) {
+        if let Some(running) = self.running.get(&change.namespace) {
+            running.locations.send_replace(change.locations);
         }
-        let running = self.running.get(&namespace);
-        // Closed: its keeper panicked, and another takes its place.
-        if let Some(running) = running.filter(|running| !running.is_closed()) {
-            running.send_replace(locations);
-        } else if !locations.is_empty() {
-            self.start(&namespace, locations);
+    }
+
+    /// Tells the tasks of each namespace what is seen of its bundle.
+    fn show(&self, bundles: &Bundles) {
+        for (name, running) in &self.running {
+            let new = bundles.of(name);
+            running.bundle.send_if_modified(|seen| {
+                let is_other = *seen != new;
+                *seen = new;
+                is_other
+            });
         }
     }
 
     /// Starts the tasks of new `members`, and ends those of all that are none.
-    fn keep(&mut self, members: &BTreeSet<&str>, namespaces: &locations::Namespaces) {
+    fn keep(
+        &mut self,
+        members: &BTreeSet<&str>,
+        namespaces: &locations::Namespaces,
+        bundles: &Bundles,
+    ) {
         // The tasks of a namespace end when nothing can be told to its keeper any more; its bundle
         // stays for the pods that mount it.
         self.running
@@ -130,28 +146,32 @@ impl Tasks<'_> {
         self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         for name in members {
             let running = self.running.get(*name);
-            if running.is_none_or(watch::Sender::is_closed) {
-                self.start(name, namespaces.of(name));
+            // Closed: its keeper panicked, and another takes its place.
+            if running.is_none_or(|running| running.locations.is_closed()) {
+                self.start(name, namespaces.of(name), bundles.of(name));
             }
         }
     }
 
-    fn start(&mut self, name: &str, locations: Locations) {
-        let (sender, receiver) = watch::channel(locations);
-        self.running.insert(name.to_owned(), sender);
+    fn start(&mut self, name: &str, locations: Locations, bundle: Seen) {
+        let (locations, heard) = watch::channel(locations);
+        let (bundle, seen) = watch::channel(bundle);
+        let running = Running { locations, bundle };
+        self.running.insert(name.to_owned(), running);
         let controllers = Arc::clone(self.controllers);
         let prober = self.prober.clone();
         let name = name.to_owned();
         let turn = Arc::clone(self.turns.entry(name.clone()).or_default());
         self.set.spawn(async move {
             let _turn = turn.lock().await;
-            if receiver.has_changed().is_err() {
+            if heard.has_changed().is_err() {
                 return;
             }
             let board = Board::new(&name);
             let audit = coverage::run(
                 controllers.client.clone(),
                 name.clone(),
+                seen.clone(),
                 Arc::clone(&controllers.metrics),
                 controllers.events.clone(),
             );
@@ -160,6 +180,7 @@ impl Tasks<'_> {
             let keeper = Keeper::new(
                 Arc::clone(&controllers),
                 &name,
+                seen,
                 board.clone(),
                 &verdicts,
                 Arc::clone(&published),
@@ -168,14 +189,14 @@ impl Tasks<'_> {
                 match prober {
                     Some(prober) => {
                         Endpoints::new(Arc::clone(&controllers), &name, board.clone(), prober)
-                            .run(receiver.clone(), &published, &verdicts)
+                            .run(heard.clone(), &published, &verdicts)
                             .await;
                     }
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = keeper.run(receiver.clone()) => {}
+                () = keeper.run(heard.clone()) => {}
                 () = endpoints => {}
                 () = board::publish(&controllers, &name, &board) => {}
                 () = audit => {}

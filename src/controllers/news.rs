@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
@@ -18,7 +18,7 @@ use crate::kubernetes::trouble;
 use crate::names;
 
 /// How often to look where watching is refused.
-const POLL: Duration = Duration::from_secs(30);
+pub(super) const POLL: Duration = Duration::from_secs(30);
 
 /// What was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +39,7 @@ pub(super) type Stream = BoxStream<'static, News>;
 
 /// News of the Secrets in `namespace`.
 pub(super) fn of_secrets(client: Client, namespace: &str) -> Stream {
-    news::<Secret>(client, namespace, Config::default())
-}
-
-/// News of the bundle in `namespace`.
-pub(super) fn of_bundle(client: Client, namespace: &str) -> Stream {
-    // The right to watch is for this one name, and counts only with this selector.
-    let only = format!("metadata.name={}", names::BUNDLE);
-    news::<ConfigMap>(client, namespace, Config::default().fields(&only))
+    news::<Secret>(client, namespace)
 }
 
 /// Takes all news that are ready; false when there will be none any more.
@@ -61,13 +54,13 @@ pub(super) fn drain(stream: &mut Stream) -> bool {
 
 /// Only metadata is watched; where even that is refused, the news is to look again, every 30
 /// seconds. What else goes wrong is over when the watch has a new list.
-fn news<K>(client: Client, namespace: &str, config: Config) -> Stream
+fn news<K>(client: Client, namespace: &str) -> Stream
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + Send + Sync + 'static,
 {
     let objects = Api::<PartialObjectMeta<K>>::namespaced(client, namespace);
-    let watch = watcher(objects, config).default_backoff();
+    let watch = watcher(objects, Config::default()).default_backoff();
     let namespace = namespace.to_owned();
     watch
         .filter_map(move |event| {
@@ -98,19 +91,14 @@ where
 /// The metadata of objects of one kind in the whole cluster.
 pub(super) type Everywhere = BoxStream<'static, watcher::Result<Event<ObjectMeta>>>;
 
-/// The ConfigMaps of the bundle's name in all namespaces.
-pub(super) fn everywhere_bundles(client: Client) -> Everywhere {
-    let only = format!("metadata.name={}", names::BUNDLE);
-    everywhere::<ConfigMap>(Api::all(client), Config::default().fields(&only))
-}
-
 /// The namespaces that are labelled as Velero's.
 pub(super) fn labelled_namespaces(client: Client) -> Everywhere {
     let only = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
     everywhere::<Namespace>(Api::all(client), Config::default().labels(&only))
 }
 
-fn everywhere<K>(objects: Api<PartialObjectMeta<K>>, config: Config) -> Everywhere
+/// The metadata of `objects`, which are all that `config` chooses.
+pub(super) fn everywhere<K>(objects: Api<PartialObjectMeta<K>>, config: Config) -> Everywhere
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {

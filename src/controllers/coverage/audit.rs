@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::projection::Projection;
 use super::watch::{Heard, What};
 use crate::ca::coverage::{Bundle, State, Tally};
-use crate::kubernetes::published::Published;
+use crate::controllers::bundles::Seen;
 use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
 
 /// Names of Pods that an Event lists; the rest is a number.
@@ -17,7 +17,7 @@ pub(super) struct Audit {
     pods: Projection<Running>,
     deployments: Projection<Template>,
     daemon_sets: Projection<Template>,
-    bundle: Projection<Bundle>,
+    bundle: Seen,
 }
 
 /// A workload whose Pods are not as they should be.
@@ -38,12 +38,13 @@ impl Audit {
         match heard {
             Heard::Pods(event) => self.pods.take(event, Running::read),
             Heard::Workloads(kind, event) => self.workloads(kind).take(event, Template::read),
-            Heard::Bundle(event) => self.bundle.take(event, |map| {
-                Published::read(&map.metadata).map(|published| published.facts())
-            }),
+            Heard::Bundle(seen) => {
+                let before = self.bundle();
+                self.bundle = seen;
+                self.bundle() != before
+            }
             Heard::Refused(What::Pods) => self.pods.forget(),
             Heard::Refused(What::Workloads(kind)) => self.workloads(kind).forget(),
-            Heard::Refused(What::Bundle) => self.bundle.forget(),
         }
     }
 
@@ -108,8 +109,11 @@ impl Audit {
 
     /// What the bundle says; nothing where there is none.
     fn bundle(&self) -> Option<Bundle> {
-        let known = self.bundle.known()?;
-        Some(known.values().next().copied().unwrap_or_default())
+        match &self.bundle {
+            Seen::Unknown => None,
+            Seen::Absent => Some(Bundle::default()),
+            Seen::There { ours, .. } => Some(ours.unwrap_or_default()),
+        }
     }
 
     fn template(&self, workload: &Workload) -> Option<&Template> {

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::Client;
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::audit::{Audit, Troubles};
 use self::said::Said;
+use super::bundles::Seen;
 use crate::ca::coverage::State;
 use crate::kubernetes::events::Events;
 use crate::telemetry::{Metrics, PodGauges};
@@ -25,8 +27,14 @@ const DEBOUNCE: Duration = Duration::from_secs(1);
 /// Audits the Velero namespace `namespace`. Ends only when its task is cancelled, and then takes
 /// the namespace's series out of the metrics. One replica of velero-trust should run it: each that
 /// does writes its own Events.
-pub(super) async fn run(client: Client, namespace: String, metrics: Arc<Metrics>, events: Events) {
-    let mut heard = watch::all(&client, &namespace);
+pub(super) async fn run(
+    client: Client,
+    namespace: String,
+    bundle: Receiver<Seen>,
+    metrics: Arc<Metrics>,
+    events: Events,
+) {
+    let mut heard = watch::all(&client, &namespace, bundle);
     let mut gauges = PodGauges::new(metrics, &namespace);
     let mut audit = Audit::default();
     let mut said = Said::default();

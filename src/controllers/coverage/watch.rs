@@ -4,16 +4,16 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::api::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
+use crate::controllers::bundles::Seen;
 use crate::kubernetes::workloads::{self, Kind};
-use crate::names::BUNDLE;
 
 /// How often to try where watching is refused.
 const SLOWLY: Duration = Duration::from_mins(1);
@@ -23,7 +23,6 @@ const SLOWLY: Duration = Duration::from_mins(1);
 pub(super) enum What {
     Pods,
     Workloads(Kind),
-    Bundle,
 }
 
 impl What {
@@ -32,7 +31,6 @@ impl What {
             Self::Pods => "Pods",
             Self::Workloads(Kind::Deployment) => "Deployments",
             Self::Workloads(Kind::DaemonSet) => "DaemonSets",
-            Self::Bundle => "the bundle",
         }
     }
 }
@@ -42,34 +40,46 @@ impl What {
 pub(super) enum Heard {
     Pods(Event<DynamicObject>),
     Workloads(Kind, Event<DynamicObject>),
-    Bundle(Event<PartialObjectMeta<ConfigMap>>),
+    Bundle(Seen),
     /// It may not even be listed; what was known of it may be out of date.
     Refused(What),
 }
 
 /// Everything that the audit of `namespace` depends on.
-pub(super) fn all(client: &Client, namespace: &str) -> SelectAll<BoxStream<'static, Heard>> {
-    let only = Config::default().fields(&format!("metadata.name={BUNDLE}"));
-    let maps = Api::namespaced(client.clone(), namespace);
+pub(super) fn all(
+    client: &Client,
+    namespace: &str,
+    bundle: Receiver<Seen>,
+) -> SelectAll<BoxStream<'static, Heard>> {
     let pods = workloads::pods(client.clone(), namespace);
     let mut streams = vec![
-        heard(pods, Config::default(), namespace, What::Pods, Heard::Pods),
-        heard(maps, only, namespace, What::Bundle, Heard::Bundle),
+        heard(pods, namespace, What::Pods, Heard::Pods),
+        seen(bundle),
     ];
     for kind in Kind::ALL {
         let api = kind.api(client.clone(), namespace);
         let take = move |event| Heard::Workloads(kind, event);
         let what = What::Workloads(kind);
-        streams.push(heard(api, Config::default(), namespace, what, take));
+        streams.push(heard(api, namespace, what, take));
     }
     stream::select_all(streams)
+}
+
+/// What is seen of the bundle: now, and whenever that changes.
+fn seen(mut bundle: Receiver<Seen>) -> BoxStream<'static, Heard> {
+    bundle.mark_changed();
+    stream::unfold(bundle, |mut bundle| async move {
+        bundle.changed().await.ok()?;
+        let seen = bundle.borrow_and_update().clone();
+        Some((Heard::Bundle(seen), bundle))
+    })
+    .boxed()
 }
 
 /// One watch. What goes wrong is said once, until the watch works again. Where it is refused, a new
 /// list is tried slowly, so that a list alone serves too.
 struct Watch<K> {
     api: Api<K>,
-    config: Config,
     events: BoxStream<'static, Result<Event<K>, Error>>,
     what: What,
     namespace: String,
@@ -79,7 +89,6 @@ struct Watch<K> {
 
 fn heard<K>(
     api: Api<K>,
-    config: Config,
     namespace: &str,
     what: What,
     take: impl Fn(Event<K>) -> Heard + Clone + Send + 'static,
@@ -88,9 +97,8 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let watch = Watch {
-        events: begin(&api, &config),
+        events: begin(&api),
         api,
-        config,
         what,
         namespace: namespace.to_owned(),
         complained: false,
@@ -106,11 +114,11 @@ where
     .boxed()
 }
 
-fn begin<K>(api: &Api<K>, config: &Config) -> BoxStream<'static, Result<Event<K>, Error>>
+fn begin<K>(api: &Api<K>) -> BoxStream<'static, Result<Event<K>, Error>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watcher(api.clone(), config.clone())
+    watcher(api.clone(), Config::default())
         .default_backoff()
         .boxed()
 }
@@ -123,7 +131,7 @@ where
         loop {
             if std::mem::take(&mut self.refused) {
                 sleep(SLOWLY).await;
-                self.events = begin(&self.api, &self.config);
+                self.events = begin(&self.api);
             }
             match self.events.next().await? {
                 Ok(event) => {

@@ -1,10 +1,8 @@
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::names;
 
 fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
@@ -33,19 +31,14 @@ fn deployment(env: &Value) -> DynamicObject {
     }))
 }
 
-fn bundle(held: bool) -> PartialObjectMeta<ConfigMap> {
-    let held = if held { json!("why") } else { Value::Null };
-    let annotations = json!({names::bundle::HASH: "sha256:aa", names::bundle::HOLD: held});
-    let annotations: Value = annotations
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    serde_json::from_value(json!({"metadata": {"name": names::BUNDLE, "annotations": annotations}}))
-        .unwrap()
+fn bundle(held: bool) -> Heard {
+    Heard::Bundle(Seen::There {
+        version: None,
+        ours: Some(Bundle {
+            held,
+            ..Bundle::default()
+        }),
+    })
 }
 
 /// An audit that has heard every list.
@@ -58,8 +51,7 @@ fn listed(pods: Vec<DynamicObject>, template: &Value) -> Audit {
     let deployments = |event| Heard::Workloads(Kind::Deployment, event);
     audit.take(deployments(Event::InitApply(deployment(template))));
     audit.take(deployments(Event::InitDone));
-    audit.take(Heard::Bundle(Event::InitApply(bundle(false))));
-    audit.take(Heard::Bundle(Event::InitDone));
+    audit.take(bundle(false));
     audit
 }
 
@@ -71,7 +63,7 @@ fn says_nothing_before_it_knows_pods_and_bundle() {
     assert_eq!(audit.tally(), None);
     assert!(audit.troubles("velero").is_empty());
     // A list without a bundle is knowledge: there is none.
-    audit.take(Heard::Bundle(Event::InitDone));
+    audit.take(Heard::Bundle(Seen::Absent));
     assert_eq!(audit.tally().unwrap().of(State::Uninjected), 1);
     assert_eq!(audit.troubles("velero").len(), 1);
     assert!(audit.take(Heard::Refused(What::Pods)));
@@ -87,8 +79,8 @@ fn a_status_or_a_pod_of_others_is_no_change() {
     foreign.data["spec"]["containers"][0]["command"] = json!(["/bin/true"]);
     assert!(!audit.take(apply(foreign)));
     assert!(audit.take(apply(pod("c", &json!([]), "Ready"))));
-    assert!(!audit.take(Heard::Bundle(Event::Apply(bundle(false)))));
-    assert!(audit.take(Heard::Bundle(Event::Apply(bundle(true)))));
+    assert!(!audit.take(bundle(false)));
+    assert!(audit.take(bundle(true)));
 }
 
 #[test]
