@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -29,6 +29,8 @@ pub(super) struct Rig<'r> {
     pub(super) bundles: Bundles,
     binary: &'r Path,
     folder: PathBuf,
+    /// What the Deployment of the manifests sets.
+    environment: Vec<(String, String)>,
     /// The store of all locations, as far as TLS goes.
     store: Server,
     _server: ApiServer,
@@ -44,6 +46,7 @@ impl<'r> Rig<'r> {
         runtime.block_on(objects::create_namespaces(&client))?;
         let kinds = ["Namespace", "Account", "Role", "Binding"];
         let mut objects = installer::rendered(&kubectl, NAMESPACE)?;
+        let environment = environment(&objects)?;
         objects.retain(|object| {
             let kind = object.get("kind").and_then(Value::as_str);
             kind.is_some_and(|kind| kinds.iter().any(|end| kind.ends_with(end)))
@@ -67,6 +70,7 @@ impl<'r> Rig<'r> {
             bundles,
             binary,
             folder: folder.to_owned(),
+            environment,
             store: Server::start(echo::command(folder)?)?,
             _server: server,
         })
@@ -100,9 +104,33 @@ impl<'r> Rig<'r> {
             "--extra-ca",
             &of("ca.crt"),
         ];
-        let environment = [("KUBECONFIG", &*of("kubeconfig")), ("HOSTNAME", name)];
+        let kubeconfig = of("kubeconfig");
+        let ours = self
+            .environment
+            .iter()
+            .map(|(key, value)| (&**key, &**value));
+        let environment: Vec<_> = [("KUBECONFIG", &*kubeconfig), ("HOSTNAME", name)]
+            .into_iter()
+            .chain(ours)
+            .collect();
         Webhook::start(self.binary, &arguments, &environment)
     }
+}
+
+/// The variables that the Deployment among `objects` gives its container.
+fn environment(objects: &[Value]) -> Result<Vec<(String, String)>> {
+    let mut all = objects
+        .iter()
+        .filter_map(|object| object.pointer("/spec/template/spec/containers/0/env"));
+    let env = all.next().context("the Deployment sets no variable")?;
+    let env: Vec<Variable> = serde_json::from_value(env.clone())?;
+    Ok(env.into_iter().map(|one| (one.name, one.value)).collect())
+}
+
+#[derive(serde::Deserialize)]
+struct Variable {
+    name: String,
+    value: String,
 }
 
 /// Waits until a replica leads, or until it is one that does not.
