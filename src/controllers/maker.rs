@@ -1,11 +1,12 @@
 //! Makes the merged CA bundle of one namespace, and writes it when it is another.
 
+mod decide;
+mod writer;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -18,15 +19,15 @@ use super::store::Store;
 use super::survey::survey;
 use super::teller::Teller;
 use crate::ca::base::Base;
-use crate::ca::certificate::{Certificate, Fingerprint};
+use crate::ca::certificate::Certificate;
 use crate::ca::complaint::Complaint;
-use crate::ca::keeping::{Kept, Memory, Owner, Share, Shares, keep};
-use crate::ca::pem;
+use crate::ca::keeping::{Memory, Shares, keep};
 use crate::ca::survey::{Surveyed, no_room, shares};
 use crate::decision::Context;
-use crate::kubernetes::bundle::State;
-use crate::kubernetes::{bundle, trouble};
-use crate::names;
+use crate::kubernetes::bundle::{self, State};
+
+use decide::{adds, lacks_unknown};
+use writer::Writer;
 
 /// Longest time for one bundle: the client for controllers waits for ever.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -40,16 +41,13 @@ pub(super) type Verdicts = watch::Sender<Option<Found>>;
 /// Makes the bundle of one namespace.
 pub(super) struct Maker {
     controllers: Arc<Controllers>,
-    maps: Api<ConfigMap>,
     namespace: String,
     store: Store,
     memory: Memory,
     verdicts: watch::Receiver<Option<Found>>,
-    published: Arc<Published>,
+    writer: Writer,
     /// When a certificate that somebody names next begins or ends to be valid, seconds since 1970.
     turn: Option<i64>,
-    /// The ConfigMap's version when it was last read or written.
-    version: Option<String>,
     /// What was found of the locations the last time.
     surveyed: BTreeMap<String, Surveyed>,
     complaints: Complaints,
@@ -78,24 +76,22 @@ impl Maker {
         let client = &controllers.client;
         let own = &controllers.settings.namespace;
         Self {
-            maps: Api::namespaced(client.clone(), namespace),
+            writer: Writer::new(client.clone(), namespace, published),
             store: Store::new(client.clone(), own, namespace),
             memory: Memory::default(),
             turn: None,
-            version: None,
             surveyed: BTreeMap::new(),
             complaints: Complaints::new(namespace.to_owned()),
             namespace: namespace.to_owned(),
             controllers,
             verdicts: verdicts.subscribe(),
-            published,
             teller,
         }
     }
 
     /// Whether this version of the ConfigMap was seen.
     pub(super) fn knows(&self, version: Option<&str>) -> bool {
-        version.is_some() && version == self.version.as_deref()
+        self.writer.knows(version)
     }
 
     /// Makes the bundle, whatever is known for it, and writes it if it is another than that in
@@ -175,21 +171,12 @@ impl Maker {
         now: i64,
         wrong: &mut BTreeSet<Complaint>,
     ) -> Result<bool, Option<Complaint>> {
-        let live = self.maps.get_opt(names::BUNDLE).await;
-        let live =
-            live.map_err(|error| Some(Complaint::Unreadable(trouble::reason(&error).message)))?;
-        self.version = live.as_ref().and_then(version);
-        if live
-            .as_ref()
-            .is_some_and(|live| !bundle::is_ours(&live.metadata))
-        {
-            return Err(Some(Complaint::Foreign));
-        }
+        let live = self.writer.read().await?;
         // A new installation beside the bundle of an old one must not take a CA out of it that it
         // only cannot read yet.
         if self.store.is_blank()
             && live.as_ref().is_some_and(bundle::is_as_published)
-            && self.lacks_unknown(surveyed)
+            && lacks_unknown(&self.memory, surveyed)
         {
             return Err(Some(Complaint::LeftAlone));
         }
@@ -205,7 +192,7 @@ impl Maker {
         let is_stuck = live
             .as_ref()
             .is_some_and(|live| bundle::is_stuck(live, text));
-        if !is_stuck && self.adds(&kept, live.as_ref()) {
+        if !is_stuck && adds(&kept, &self.writer.published(), live.as_ref(), &self.memory) {
             self.memory.last_added = Some(now);
         }
         // First what must not be forgotten, then what can be made from it again.
@@ -218,7 +205,11 @@ impl Maker {
             // What is said of it would be of another content.
             return Ok(false);
         }
-        self.write(&kept, hold.as_deref(), live.as_ref()).await
+        let state = State {
+            last_added: self.memory.last_added,
+            hold: hold.as_deref(),
+        };
+        self.writer.write(&kept, state, live.as_ref()).await
     }
 
     /// Reads the memory, once.
@@ -248,75 +239,4 @@ impl Maker {
         let found = self.verdicts.borrow();
         holds::are_moved(&self.memory, found.as_ref(), &self.surveyed)
     }
-
-    /// Whether there is a location whose CA is not known now and never was.
-    fn lacks_unknown(&self, surveyed: &BTreeMap<String, Surveyed>) -> bool {
-        let unknown = surveyed
-            .iter()
-            .filter(|(_, location)| !location.contribution.report.unknowns.is_empty());
-        let shares = unknown.map(|(name, _)| (Owner::Location(name.clone()), Share::default()));
-        self.memory.lacks(&shares.collect())
-    }
-
-    /// Whether `kept` has a certificate that the bundle before had not: the one that this process
-    /// published, or else the one that is there, unless somebody edited it.
-    fn adds(&self, kept: &Kept, live: Option<&ConfigMap>) -> bool {
-        let live = live.filter(|live| bundle::is_as_published(live));
-        let live = live.and_then(bundle::text);
-        let published = Arc::clone(&self.published.borrow());
-        let before: BTreeSet<Fingerprint> = if !published.is_empty() {
-            published.iter().map(Certificate::fingerprint).collect()
-        } else if let Some(live) = live {
-            if live == kept.bundle.text {
-                return false;
-            }
-            let live = pem::read(live.as_bytes()).certificates;
-            live.iter().map(Certificate::fingerprint).collect()
-        } else {
-            // Made for the first time, or again after it was gone.
-            return self.memory.last_added.is_none();
-        };
-        let mut now = kept.certificates.iter();
-        now.any(|certificate| !before.contains(&certificate.fingerprint()))
-    }
-
-    async fn write(
-        &mut self,
-        kept: &Kept,
-        hold: Option<&str>,
-        live: Option<&ConfigMap>,
-    ) -> Result<bool, Option<Complaint>> {
-        let state = State {
-            last_added: self.memory.last_added,
-            hold,
-        };
-        let wanted = bundle::config_map(&self.namespace, kept, state);
-        let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
-        if !is_same {
-            let written = bundle::write(&self.maps, wanted, live).await;
-            let written = written.map_err(|error| match error {
-                kube::Error::Api(status) if status.code == 409 => None,
-                error => Some(Complaint::Unwritable(trouble::reason(&error).message)),
-            })?;
-            self.version = version(&written);
-            tracing::info!(
-                namespace = self.namespace,
-                certificates = kept.bundle.count,
-                hash = kept.bundle.hash,
-                "bundle published"
-            );
-        }
-        self.published.send_if_modified(|published| {
-            let is_new = **published != *kept.certificates;
-            if is_new {
-                *published = kept.certificates.as_slice().into();
-            }
-            is_new
-        });
-        Ok(!is_same)
-    }
-}
-
-fn version(map: &ConfigMap) -> Option<String> {
-    map.metadata.resource_version.clone()
 }

@@ -1,0 +1,96 @@
+//! Reads and writes the bundle's ConfigMap, and tells the rest of the process what is in it.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+
+use super::Published;
+use crate::ca::certificate::Certificate;
+use crate::ca::complaint::Complaint;
+use crate::ca::keeping::Kept;
+use crate::kubernetes::bundle::{self, State};
+use crate::kubernetes::trouble;
+use crate::names;
+
+/// Writes the bundle of one namespace.
+pub(super) struct Writer {
+    maps: Api<ConfigMap>,
+    namespace: String,
+    published: Arc<Published>,
+    /// The ConfigMap's version when it was last read or written.
+    version: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn new(client: Client, namespace: &str, published: Arc<Published>) -> Self {
+        Self {
+            maps: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            published,
+            version: None,
+        }
+    }
+
+    /// Whether this version of the ConfigMap was read or written.
+    pub(super) fn knows(&self, version: Option<&str>) -> bool {
+        version.is_some() && version == self.version.as_deref()
+    }
+
+    /// The certificates that this process published; none before it did.
+    pub(super) fn published(&self) -> Arc<[Certificate]> {
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// What is there, where we may write.
+    pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, Complaint> {
+        let live = self.maps.get_opt(names::BUNDLE).await;
+        let live = live.map_err(|error| Complaint::Unreadable(trouble::reason(&error).message))?;
+        self.version = live.as_ref().and_then(version);
+        if live
+            .as_ref()
+            .is_some_and(|live| !bundle::is_ours(&live.metadata))
+        {
+            return Err(Complaint::Foreign);
+        }
+        Ok(live)
+    }
+
+    /// Whether it wrote: not where `live`, what is there, is the same. Without a complaint it
+    /// failed because another writer was faster.
+    pub(super) async fn write(
+        &mut self,
+        kept: &Kept,
+        state: State<'_>,
+        live: Option<&ConfigMap>,
+    ) -> Result<bool, Option<Complaint>> {
+        let wanted = bundle::config_map(&self.namespace, kept, state);
+        let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
+        if !is_same {
+            let written = bundle::write(&self.maps, wanted, live).await;
+            let written = written.map_err(|error| match error {
+                kube::Error::Api(status) if status.code == 409 => None,
+                error => Some(Complaint::Unwritable(trouble::reason(&error).message)),
+            })?;
+            self.version = version(&written);
+            tracing::info!(
+                namespace = self.namespace,
+                certificates = kept.bundle.count,
+                hash = kept.bundle.hash,
+                "bundle published"
+            );
+        }
+        self.published.send_if_modified(|published| {
+            let is_new = **published != *kept.certificates;
+            if is_new {
+                *published = kept.certificates.as_slice().into();
+            }
+            is_new
+        });
+        Ok(!is_same)
+    }
+}
+
+fn version(map: &ConfigMap) -> Option<String> {
+    map.metadata.resource_version.clone()
+}
