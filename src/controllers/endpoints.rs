@@ -1,11 +1,12 @@
 //! What the endpoints of a namespace's BSLs are like, judged with exactly its bundle.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod bsl;
+mod found;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -14,28 +15,19 @@ use super::board::Board;
 use super::clock::now;
 use super::locations::Locations;
 use super::maker::{Published, Verdicts};
-use super::notices::{Notice, Notices};
+use super::notices::Notices;
 use super::prober::{Prober, Seen};
 use crate::ca::certificate::Certificate;
 use crate::ca::endpoint::judge::judge;
-use crate::ca::endpoint::{self, Endpoint, Observation, Target};
+use crate::ca::endpoint::{Endpoint, Target};
 use crate::ca::hold::Verdict;
-use crate::kubernetes::report;
 use crate::telemetry::EndpointGauges;
-use crate::velero::bsl::Bsl;
+
+use bsl::{Named, read, targets};
+use found::{Found, UNTRUSTED, state, tell, verdict};
 
 /// After so long all is judged again.
 const AGAIN: Duration = Duration::from_mins(5);
-
-/// What was found of one endpoint.
-enum Found {
-    /// Nobody has looked yet.
-    NotYet,
-    /// It could not be seen, and why.
-    Unseen(String),
-    /// It was.
-    Seen(Arc<Observation>),
-}
 
 /// Judges the endpoints of one namespace.
 pub(super) struct Endpoints {
@@ -170,105 +162,4 @@ impl Drop for Endpoints {
     fn drop(&mut self) {
         self.prober.want(&self.namespace, Vec::new());
     }
-}
-
-/// A BSL, as far as its endpoints go.
-struct Named {
-    name: String,
-    uid: String,
-    /// Its plugin takes `AWS_CA_BUNDLE`.
-    is_aws: bool,
-    endpoints: Vec<Endpoint>,
-}
-
-impl Named {
-    /// Whether `AWS_CA_BUNDLE` decides on this endpoint: the store's, and not what the `velero`
-    /// command downloads from.
-    fn breaks_without(&self, endpoint: &Endpoint) -> bool {
-        let is_public = endpoint.from.to_string().ends_with("publicUrl");
-        self.is_aws && endpoint.verified_by_velero && !is_public
-    }
-
-    fn notice(&self, told: &report::Endpoint) -> Notice {
-        Notice {
-            about: (
-                "BackupStorageLocation".to_owned(),
-                self.name.clone(),
-                self.uid.clone(),
-            ),
-            reason: "Endpoint",
-            note: format!("{}: {}; {}", told.url, told.message, told.fix),
-        }
-    }
-}
-
-fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
-    let bsls = locations.iter().map(|(name, text)| {
-        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
-        let whole: Value = serde_json::from_str(text).unwrap_or_default();
-        let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
-        Named {
-            name: name.clone(),
-            uid: uid.unwrap_or_default().to_owned(),
-            is_aws: !["azure", "gcp"].contains(&bsl.provider()),
-            endpoints: endpoint::of(namespace, &bsl)
-                .into_iter()
-                .flatten()
-                .collect(),
-        }
-    });
-    bsls.collect()
-}
-
-fn targets(bsls: &[Named]) -> BTreeSet<Target> {
-    let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
-    all.map(|endpoint| endpoint.target.clone()).collect()
-}
-
-/// What it means for the hold; none while nobody has looked.
-fn verdict(found: &Found) -> Option<Verdict> {
-    Some(match found {
-        Found::NotYet => return None,
-        Found::Unseen(why) => Verdict::Unknown(why.clone()),
-        Found::Seen(seen) => seen.verdict(),
-    })
-}
-
-const TRUSTED: &str = "trusted";
-const UNTRUSTED: &str = "untrusted";
-const UNKNOWN: &str = "unknown";
-
-/// As reports and metrics call it.
-fn state(found: &Found) -> &'static str {
-    match found {
-        Found::Seen(seen) if seen.is_trusted() => TRUSTED,
-        Found::Seen(seen) if !seen.is_undecided() => UNTRUSTED,
-        _ => UNKNOWN,
-    }
-}
-
-fn tell(namespace: &str, endpoint: &Endpoint, found: &Found) -> report::Endpoint {
-    let mut told = report::Endpoint {
-        url: endpoint.url.clone(),
-        state: state(found).to_owned(),
-        ..report::Endpoint::default()
-    };
-    match found {
-        Found::NotYet => "it was not looked at yet".clone_into(&mut told.message),
-        Found::Unseen(why) => told.message.clone_from(why),
-        Found::Seen(seen) => {
-            let wrong = seen.problems.iter().map(ToString::to_string);
-            let wrong = wrong.chain(seen.soon.iter().map(ToString::to_string));
-            told.message = wrong.collect::<Vec<_>>().join("; ");
-            let fixes = seen.problems.iter().map(|problem| problem.fix(namespace));
-            told.fix = fixes.collect::<Vec<_>>().join("; ");
-            if told.fix.is_empty() && seen.soon.is_some() {
-                "renew it at the server".clone_into(&mut told.fix);
-            }
-            let leaf = seen.chain.first();
-            let expiry = leaf.and_then(|leaf| Timestamp::from_second(leaf.not_after).ok());
-            told.not_after = expiry.map(|expiry| expiry.to_string());
-        }
-    }
-    told
 }

@@ -1,0 +1,66 @@
+//! The BSLs of a namespace, as far as their endpoints go.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::ca::endpoint::{self, Endpoint, Target};
+use crate::controllers::locations::Locations;
+use crate::controllers::notices::Notice;
+use crate::kubernetes::report;
+use crate::velero::bsl::Bsl;
+
+/// A BSL, as far as its endpoints go.
+pub(super) struct Named {
+    pub(super) name: String,
+    uid: String,
+    /// Its plugin takes `AWS_CA_BUNDLE`.
+    is_aws: bool,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+impl Named {
+    /// Whether `AWS_CA_BUNDLE` decides on this endpoint: the store's, and not what the `velero`
+    /// command downloads from.
+    pub(super) fn breaks_without(&self, endpoint: &Endpoint) -> bool {
+        let is_public = endpoint.from.to_string().ends_with("publicUrl");
+        self.is_aws && endpoint.verified_by_velero && !is_public
+    }
+
+    pub(super) fn notice(&self, told: &report::Endpoint) -> Notice {
+        Notice {
+            about: (
+                "BackupStorageLocation".to_owned(),
+                self.name.clone(),
+                self.uid.clone(),
+            ),
+            reason: "Endpoint",
+            note: format!("{}: {}; {}", told.url, told.message, told.fix),
+        }
+    }
+}
+
+/// The BSLs of `namespace`.
+pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
+    let bsls = locations.iter().map(|(name, text)| {
+        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
+        let whole: Value = serde_json::from_str(text).unwrap_or_default();
+        let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
+        Named {
+            name: name.clone(),
+            uid: uid.unwrap_or_default().to_owned(),
+            is_aws: !["azure", "gcp"].contains(&bsl.provider()),
+            endpoints: endpoint::of(namespace, &bsl)
+                .into_iter()
+                .flatten()
+                .collect(),
+        }
+    });
+    bsls.collect()
+}
+
+/// What is dialled for them.
+pub(super) fn targets(bsls: &[Named]) -> BTreeSet<Target> {
+    let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
+    all.map(|endpoint| endpoint.target.clone()).collect()
+}

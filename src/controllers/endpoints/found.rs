@@ -1,0 +1,68 @@
+//! What was found of one endpoint, for the hold, the report and the metrics.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::ca::endpoint::{Endpoint, Observation};
+use crate::ca::hold::Verdict;
+use crate::kubernetes::report;
+
+/// What was found of one endpoint.
+pub(super) enum Found {
+    /// Nobody has looked yet.
+    NotYet,
+    /// It could not be seen, and why.
+    Unseen(String),
+    /// It was.
+    Seen(Arc<Observation>),
+}
+
+/// What it means for the hold; none while nobody has looked.
+pub(super) fn verdict(found: &Found) -> Option<Verdict> {
+    Some(match found {
+        Found::NotYet => return None,
+        Found::Unseen(why) => Verdict::Unknown(why.clone()),
+        Found::Seen(seen) => seen.verdict(),
+    })
+}
+
+const TRUSTED: &str = "trusted";
+pub(super) const UNTRUSTED: &str = "untrusted";
+const UNKNOWN: &str = "unknown";
+
+/// As reports and metrics call it.
+pub(super) fn state(found: &Found) -> &'static str {
+    match found {
+        Found::Seen(seen) if seen.is_trusted() => TRUSTED,
+        Found::Seen(seen) if !seen.is_undecided() => UNTRUSTED,
+        _ => UNKNOWN,
+    }
+}
+
+/// As the report tells it.
+pub(super) fn tell(namespace: &str, endpoint: &Endpoint, found: &Found) -> report::Endpoint {
+    let mut told = report::Endpoint {
+        url: endpoint.url.clone(),
+        state: state(found).to_owned(),
+        ..report::Endpoint::default()
+    };
+    match found {
+        Found::NotYet => "it was not looked at yet".clone_into(&mut told.message),
+        Found::Unseen(why) => told.message.clone_from(why),
+        Found::Seen(seen) => {
+            let wrong = seen.problems.iter().map(ToString::to_string);
+            let wrong = wrong.chain(seen.soon.iter().map(ToString::to_string));
+            told.message = wrong.collect::<Vec<_>>().join("; ");
+            let fixes = seen.problems.iter().map(|problem| problem.fix(namespace));
+            told.fix = fixes.collect::<Vec<_>>().join("; ");
+            if told.fix.is_empty() && seen.soon.is_some() {
+                "renew it at the server".clone_into(&mut told.fix);
+            }
+            let leaf = seen.chain.first();
+            let expiry = leaf.and_then(|leaf| Timestamp::from_second(leaf.not_after).ok());
+            told.not_after = expiry.map(|expiry| expiry.to_string());
+        }
+    }
+    told
+}
