@@ -1,0 +1,118 @@
+use super::*;
+
+/// Runs `schedule` for `seconds`, with looks that take two seconds each, and calls `each` at
+/// every second; returns who was looked at when.
+fn run<K: Ord + Clone>(
+    schedule: &mut Schedule<K>,
+    seconds: u64,
+    mut each: impl FnMut(&mut Schedule<K>, u64, Instant),
+) -> Vec<(u64, K)> {
+    let start = Instant::now();
+    let mut looks = Vec::new();
+    let mut running: VecDeque<(u64, K)> = VecDeque::new();
+    for second in 0..seconds {
+        let now = start + Duration::from_secs(second);
+        while let Some((_, endpoint)) = running.pop_front_if(|(until, _)| *until <= second) {
+            schedule.done(&endpoint);
+        }
+        each(schedule, second, now);
+        while let Next::Look(endpoint) = schedule.next(now) {
+            running.push_back((second + 2, endpoint.clone()));
+            assert!(running.len() <= schedule.rates.at_once);
+            looks.push((second, endpoint));
+        }
+    }
+    looks
+}
+
+fn once<K: Ord + Clone>(wanted: Vec<K>) -> impl FnMut(&mut Schedule<K>, u64, Instant) {
+    move |schedule, second, now| {
+        if second == 0 {
+            schedule.keep(wanted.clone(), now);
+        }
+    }
+}
+
+#[test]
+fn every_endpoint_has_its_turn_within_the_rates() {
+    let mut schedule = Schedule::new(Rates::default());
+    let looks = run(&mut schedule, 1800, once((0..300).collect()));
+    for endpoint in 0..300 {
+        let times: Vec<_> = looks
+            .iter()
+            .filter(|(_, looked)| *looked == endpoint)
+            .map(|(second, _)| *second)
+            .collect();
+        assert_eq!(times.len(), 3, "{times:?}");
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(
+            gaps.clone().all(|gap| (600..660).contains(&gap)),
+            "{times:?}"
+        );
+    }
+    for minute in 0..1740 {
+        let within = looks
+            .iter()
+            .filter(|(second, _)| (minute..minute + 60).contains(second));
+        assert!(within.count() <= 60);
+    }
+}
+
+#[test]
+fn five_hundred_that_are_the_same_are_one() {
+    let mut schedule = Schedule::new(Rates::default());
+    let looks = run(&mut schedule, 600, once(vec!["minio"; 500]));
+    assert_eq!(looks, [(0, "minio")]);
+}
+
+#[test]
+fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
+    let mut schedule = Schedule::new(Rates::default());
+    let looks = run(&mut schedule, 300, |schedule, second, now| match second {
+        0 => schedule.keep(["a", "b"], now),
+        100 => schedule.hurry(&"a", now),
+        200..250 => schedule.hurry(&"b", now),
+        _ => {}
+    });
+    let of = |endpoint| {
+        let looks = looks.iter().filter(move |(_, looked)| *looked == endpoint);
+        looks.map(|(second, _)| *second).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a"), [0, 100]);
+    // The last change came at 249.
+    assert_eq!(
+        of("b"),
+        [0, 200, 205, 210, 215, 220, 225, 230, 235, 240, 245, 250]
+    );
+}
+
+#[test]
+fn one_that_comes_and_goes_is_not_looked_at_more_often() {
+    let mut schedule = Schedule::new(Rates::default());
+    let looks = run(&mut schedule, 20, |schedule, second, now| {
+        schedule.keep((second % 2 == 0).then_some("a"), now);
+    });
+    assert_eq!(
+        looks.iter().map(|look| look.0).collect::<Vec<_>>(),
+        [0, 6, 12, 18]
+    );
+    let now = Instant::now() + Duration::from_hours(1);
+    schedule.done(&"a");
+    schedule.keep([], now);
+    assert!(schedule.endpoints.is_empty());
+    assert_eq!(schedule.next(now), Next::Idle);
+}
+
+#[test]
+fn a_change_during_a_look_is_not_lost() {
+    let mut schedule = Schedule::new(Rates::default());
+    let now = Instant::now();
+    schedule.keep(["a"], now);
+    assert_eq!(schedule.next(now), Next::Look("a"));
+    schedule.hurry(&"a", now + Duration::from_secs(1));
+    assert_eq!(schedule.next(now), Next::Idle);
+    schedule.done(&"a");
+    let then = now + Duration::from_secs(5);
+    assert_eq!(schedule.next(now), Next::At(then));
+    assert_eq!(schedule.next(then), Next::Look("a"));
+}
