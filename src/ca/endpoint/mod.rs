@@ -10,6 +10,7 @@ mod path;
 mod problem;
 pub mod refused;
 mod url;
+mod words;
 
 use core::net::IpAddr;
 

@@ -1,14 +1,7 @@
-//! What was found at an endpoint, in words.
-
-use core::fmt;
+//! What was found at an endpoint, and what it means for the hold; `words` tells it.
 
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::hold::Verdict;
-use crate::ca::rules::day;
-use crate::velero::text::shown;
-
-/// Most certificates of a chain, and names of a certificate, that a message tells.
-const LISTED: usize = 5;
 
 /// What an endpoint presented, and what Go programs with the bundle think of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,104 +167,4 @@ impl From<&Certificate> for Seen {
             not_after: certificate.not_after,
         }
     }
-}
-
-/// What is wrong.
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Expired { on } => write!(f, "the server's certificate expired on {}", day(*on)),
-            Self::NameMismatch { host, names, .. } if names.is_empty() => write!(
-                f,
-                "the server's certificate does not name `{}`: it has no subjectAltName, and a common name counts for nothing",
-                shown(host)
-            ),
-            Self::NameMismatch { host, names, more } => write!(
-                f,
-                "the server's certificate does not name `{}`, only {}",
-                shown(host),
-                listed(names, ", ", *more)
-            ),
-            Self::NotYetValid { from } => write!(
-                f,
-                "the server's certificate is not valid before {}",
-                day(*from)
-            ),
-            Self::Undecided { why } => {
-                write!(f, "cannot tell whether the CA matches the endpoint: {why}")
-            }
-            Self::Unreadable { number, defect } => write!(
-                f,
-                "presented certificate {number} does not parse ({defect}), and Velero gives up at that"
-            ),
-            Self::Untrusted { issuer, chain, why } => write!(
-                f,
-                "CA does not match the endpoint: issuer {issuer}, presented chain {}; {why}",
-                listed(chain, " <- ", chain.len().saturating_sub(LISTED))
-            ),
-        }
-    }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotCa => f.write_str("the bundle's certificate of that name is no CA"),
-            Self::OtherKey => f.write_str("the bundle's CA of that name has another key"),
-            Self::OutOfDate {
-                ca,
-                is_ours,
-                from,
-                until,
-            } => write!(
-                f,
-                "{ca}, {}, is valid from {} to {} only",
-                if *is_ours {
-                    "in the bundle"
-                } else {
-                    "which the server presents"
-                },
-                day(*from),
-                day(*until)
-            ),
-            Self::Refused(why) => f.write_str(why),
-            Self::Unknown { .. } => f.write_str("the bundle has no CA of that name"),
-            Self::Weak { subject, digest } => {
-                write!(f, "{subject} is signed with {digest}, which Velero refuses")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Soon {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { on, days, .. } = self;
-        write!(
-            f,
-            "the server's certificate expires on {}, in {days} days",
-            day(*on)
-        )
-    }
-}
-
-/// The first of `texts`, and how many more there are.
-fn listed(texts: &[String], between: &str, more: usize) -> String {
-    let list: Vec<_> = texts.iter().take(LISTED).map(String::as_str).collect();
-    let list = list.join(between);
-    if more == 0 {
-        list
-    } else {
-        format!("{list} and {more} more")
-    }
-}
-
-/// The first of many names, as a message may repeat them, and how many more there are.
-pub(super) fn few(names: impl Iterator<Item = String>) -> (Vec<String>, usize) {
-    let mut names = names;
-    let first = names
-        .by_ref()
-        .take(LISTED)
-        .map(|name| shown(&name))
-        .collect();
-    (first, names.count())
 }

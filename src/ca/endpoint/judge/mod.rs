@@ -7,7 +7,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::names::Names;
 use super::path::{self, Missing};
-use super::problem::{Observation, Problem, Seen, Soon, Why, few};
+use super::problem::{Observation, Problem, Seen, Soon, Why};
+use super::words::few;
 use crate::ca::certificate::Certificate;
 
 /// Seconds of a day.
