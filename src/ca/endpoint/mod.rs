@@ -3,6 +3,7 @@
 //! Everything here is pure; the handshake itself is made by `controllers::probe`.
 
 mod algorithms;
+mod extensions;
 mod fix;
 pub mod judge;
 mod names;

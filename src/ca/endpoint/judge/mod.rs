@@ -5,6 +5,7 @@
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::extensions;
 use super::names::Names;
 use super::path::{self, Missing};
 use super::problem::{Observation, Problem, Seen, Soon, Why};
@@ -106,9 +107,9 @@ fn trust(
     now: i64,
 ) -> Option<Problem> {
     let leaf = chain.first()?;
-    let refused = if path::has_unknown_critical(parsed) {
+    let refused = if extensions::has_unknown_critical(parsed) {
         Some("the server's certificate has a critical extension that Velero does not know")
-    } else if path::is_for_servers(parsed) {
+    } else if extensions::is_for_servers(parsed) {
         None
     } else {
         Some("the server's certificate is not for servers (extendedKeyUsage lacks serverAuth)")
@@ -178,7 +179,7 @@ fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], n
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
         Some(root) if !root.is_ca => Why::NotCa,
-        Some(root) if !path::is_sound(root) => Why::Refused(
+        Some(root) if !extensions::is_sound(root) => Why::Refused(
             "the bundle's CA of that name has a critical extension that Velero does not know",
         ),
         Some(root) if !is_valid(root) => out_of_date(root, true),
