@@ -1,7 +1,9 @@
 use super::*;
 use crate::ca::complaint::Complaint;
-use crate::cli::status::model::{Covered, Pods};
+use crate::ca::coverage::State;
+use crate::cli::status::model::{Bundle, BundleState, Covered, Location, Namespace, Pods};
 use crate::cli::status::problems;
+use crate::kubernetes::report;
 
 /// 2026-11-22T12:00:00Z
 const NOW: i64 = 1_795_348_800;

@@ -1,0 +1,79 @@
+//! The bundle and the Pods of each namespace, as a table.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::super::model::{Bundle, BundleState, Namespace};
+use super::{day, short, span};
+use crate::cli::table::Table;
+
+/// The table without a row.
+pub(super) fn table() -> Table {
+    Table::new(&[
+        "NAMESPACE",
+        "VELERO",
+        "BUNDLE",
+        "CERTIFICATES",
+        "FIRST EXPIRES",
+        "LAST ADDED",
+        "HELD",
+        "PODS",
+    ])
+}
+
+/// What is said of one, at `now`; `nothing` stands where nothing is known.
+pub(super) fn row(table: &mut Table, of: &Namespace, now: Timestamp, nothing: &str) {
+    let Namespace { bundle, pods, .. } = of;
+    let mut covered = format!("{}/{}", pods.current, pods.wanted);
+    if pods.opted_out > 0 {
+        covered = format!("{covered} ({} opted out)", pods.opted_out);
+    }
+    let is_there = bundle.published.is_some() || bundle.state == BundleState::Published;
+    let held = match bundle.held {
+        Some(_) => "yes",
+        None if is_there || nothing.is_empty() => "no",
+        None => nothing,
+    };
+    table.row([
+        of.name.clone(),
+        of.velero.clone().unwrap_or_else(|| nothing.to_owned()),
+        hash(bundle),
+        count(bundle),
+        bundle.earliest_expiry.map_or_else(String::new, |expiry| {
+            if expiry < now {
+                format!("{} (expired)", day(expiry))
+            } else {
+                format!("{} ({})", day(expiry), span(expiry, now))
+            }
+        }),
+        bundle.last_added.map_or_else(
+            || nothing.to_owned(),
+            |added| format!("{} ago", span(now, added)),
+        ),
+        held.to_owned(),
+        covered,
+    ]);
+}
+
+fn hash(bundle: &Bundle) -> String {
+    match bundle.state {
+        BundleState::Published | BundleState::Computed => {
+            let hash = short(bundle.hash.as_deref().unwrap_or_default());
+            match &bundle.published {
+                Some(there) if bundle.hash.as_ref() != Some(there) => {
+                    format!("{hash} (there is {})", short(there))
+                }
+                _ => hash,
+            }
+        }
+        BundleState::Absent => "absent".to_owned(),
+        BundleState::Foreign => "foreign".to_owned(),
+    }
+}
+
+fn count(bundle: &Bundle) -> String {
+    match (bundle.certificates, &bundle.origins) {
+        (Some(count), Some(origins)) => format!("{count} ({origins})"),
+        (Some(count), None) => count.to_string(),
+        (None, _) => String::new(),
+    }
+}

@@ -1,0 +1,26 @@
+//! The Pods and templates of which there is something to tell, as a table.
+
+use super::super::model::Namespace;
+use crate::ca::coverage::State;
+use crate::cli::table::Table;
+
+/// The table without a row.
+pub(super) fn table() -> Table {
+    Table::new(&["NAMESPACE", "POD OR TEMPLATE", "KIND", "STATE", "WHY"])
+}
+
+/// Leaves out what is as it should be.
+pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
+    let current = State::Current.as_str();
+    let pods = namespace.pods.items.iter();
+    let pods = pods.filter(|pod| pod.state != current || !pod.why.is_empty());
+    for covered in pods.chain(&namespace.templates) {
+        table.row([
+            namespace.name.clone(),
+            covered.name.clone(),
+            covered.kind.unwrap_or("asks for it").to_owned(),
+            covered.state.to_owned(),
+            covered.why.clone(),
+        ]);
+    }
+}
