@@ -18,7 +18,7 @@ pub struct Unread {
 }
 
 /// The YAML and JSON files at or below `paths`, sorted, hidden ones left out. What is named itself
-/// is taken whatever it is called. A file that several paths lead to is there once.
+/// is taken whatever it is called. A file of a folder that several paths lead to is there once.
 pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
     let mut seen = BTreeSet::new();
     let mut files = all(paths);
@@ -31,9 +31,15 @@ pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
     files
 }
 
-/// What is the same for all paths that lead to one file.
-pub fn identity(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+/// What is the same for all paths that lead to one file in one folder. A link to it in another
+/// folder is another: overlays share files so, and each has its own Secrets beside them.
+pub fn identity(path: &Path) -> (PathBuf, PathBuf) {
+    let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => whole(folder),
+        _ => whole(Path::new(".")),
+    };
+    (folder, whole(path))
 }
 
 fn all(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {

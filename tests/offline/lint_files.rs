@@ -41,6 +41,28 @@ fn a_file_that_several_paths_lead_to_is_read_once() {
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
 }
 
+/// What stands in another folder is another's, though it is a link: the Secret beside it is its own.
+#[test]
+fn what_overlays_share_by_links_is_judged_in_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    for overlay in ["base", "overlays/a", "overlays/b"] {
+        fs::create_dir_all(at(overlay)).unwrap();
+    }
+    fs::copy(LOCATION, at("base/bsl.txt")).unwrap();
+    for overlay in ["a", "b"] {
+        let link = at(&format!("overlays/{overlay}/bsl.yaml"));
+        std::os::unix::fs::symlink("../../base/bsl.txt", link).unwrap();
+    }
+    let ran = lint(folder.path(), &["overlays"], "");
+    let says = "BackupStorageLocations: 2, denials: 2, warnings: 0\n";
+    assert!(ran.out.ends_with(says), "{}", ran.out);
+    for overlay in ["a", "b"] {
+        let place = format!("overlays/{overlay}/bsl.yaml:");
+        assert!(ran.out.contains(&place), "{}", ran.out);
+    }
+}
+
 #[test]
 fn a_file_that_is_named_is_to_be_readable_in_whatever_order() {
     let folder = folder(None);
