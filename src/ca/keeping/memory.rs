@@ -51,7 +51,9 @@ pub(super) struct Left {
     pub(super) since: i64,
     /// Until when it stays, seconds since 1970.
     pub(super) until: i64,
-    /// When that was first found to be over, by the steady clock; not for another process.
+    /// When it was first found here, by the steady clock; not for another process.
+    pub(super) found: Option<u64>,
+    /// When its end was first found to be over, by the steady clock; not for another process.
     pub(super) over: Option<u64>,
 }
 
@@ -61,6 +63,7 @@ impl Left {
             certificate,
             since,
             until: since.saturating_add(retention),
+            found: None,
             over: None,
         }
     }
@@ -69,6 +72,12 @@ impl Left {
     /// shortens it.
     fn stays(&mut self, now: Moment, retention: i64) -> bool {
         self.until = self.until.min(self.since.saturating_add(retention));
+        // The clock was ahead when it left, or is behind now: it would stay for as long again.
+        let found = *self.found.get_or_insert(now.steady);
+        let longest = retention.unsigned_abs().saturating_add(FOUND_OVER);
+        if now.steady.saturating_sub(found) > longest {
+            return false;
+        }
         if retention > 0 && self.until > now.wall {
             self.over = None;
             return true;

@@ -51,8 +51,8 @@ struct Record {
 #[serde(deny_unknown_fields)]
 struct Retained {
     certificate: usize,
-    /// RFC 3339.
-    since: String,
+    /// RFC 3339; not in what was written before it was kept.
+    since: Option<String>,
     until: String,
 }
 
@@ -85,7 +85,7 @@ impl Memory {
         let retained = self.left.iter().filter_map(|(fingerprint, left)| {
             Some(Retained {
                 certificate: place(fingerprint)?,
-                since: rfc3339(left.since).unwrap_or_default(),
+                since: rfc3339(left.since),
                 until: rfc3339(left.until).unwrap_or_default(),
             })
         });
@@ -150,10 +150,14 @@ impl Memory {
             until,
         } in record.retained
         {
+            let until = seconds(&until)?;
+            // Without it only `until` counts.
+            let since = since.as_deref().map_or(Ok(until), seconds)?;
             let left = Left {
                 certificate: at(certificate)?,
-                since: seconds(&since)?,
-                until: seconds(&until)?,
+                since,
+                until,
+                found: None,
                 over: None,
             };
             memory.left.insert(left.certificate.fingerprint(), left);

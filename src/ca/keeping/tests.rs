@@ -192,7 +192,9 @@ fn a_clock_that_goes_back_ends_no_retention_early() {
         let mut memory = Memory::default();
         let with = shares([("a", share(&own[..1], true))]);
         memory.learn(&with, at(start), WEEK);
-        memory.learn(&none, at(at_leaving), WEEK);
+        let wall = at_leaving;
+        let steady = start.unsigned_abs();
+        memory.learn(&none, Moment { wall, steady }, WEEK);
         for wall in later {
             let steady = start.unsigned_abs() + 1000;
             memory.learn(
@@ -240,6 +242,37 @@ fn a_clock_that_is_ahead_for_a_moment_takes_nothing_away() {
     let mut memory = Memory::from_text(&memory.to_text()).unwrap();
     memory.learn(&none, at(1000 * WEEK), WEEK);
     assert_eq!(memory.retained().count(), 1);
+}
+
+#[test]
+fn a_clock_that_was_ahead_prolongs_no_retention_for_ever() {
+    let own = own();
+    let none = shares([("a", share(&[], true))]);
+    let ahead = |steady: u64, wall: i64| Moment { wall, steady };
+    let with = shares([("a", share(&own[..1], true))]);
+    let mut memory = Memory::default();
+    memory.learn(&with, ahead(0, 1000 * WEEK), WEEK);
+    // It is right again when the CA leaves, and ever after.
+    memory.learn(&none, at(10), WEEK);
+    memory.learn(&none, at(10 + WEEK), WEEK);
+    assert_eq!(memory.retained().count(), 1);
+    memory.learn(&none, at(10 + WEEK + 300), WEEK);
+    assert_eq!(memory.retained().count(), 0);
+}
+
+#[test]
+fn a_memory_of_before_since_was_kept_is_read() {
+    let own = own();
+    let mut memory = learnt([("a", share(&own[..1], true))]);
+    memory.learn(&Shares::new(), at(1_700_000_000), WEEK);
+    let text = memory.to_text();
+    let old = text.replace(r#""since":"2023-11-14T22:13:20Z","#, "");
+    assert_ne!(old, text);
+    let mut memory = Memory::from_text(&old).unwrap();
+    for (second, retained) in [(WEEK - 1, 1), (WEEK, 1), (WEEK + 240, 0)] {
+        memory.learn(&Shares::new(), at(1_700_000_000 + second), WEEK);
+        assert_eq!(memory.retained().count(), retained, "{second}");
+    }
 }
 
 #[test]
