@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Controllers, namespaces};
@@ -25,6 +26,10 @@ const GRACE: u64 = 4;
 /// lead for as long as nobody answers, and would go by a clock that may jump.
 const LEADS: Duration = Duration::from_secs(LEASE - 1);
 
+/// After so long without the lease everything about it is read anew. kube-lease-manager makes none
+/// when somebody deleted it, and sleeps too long when our own clock went back.
+const ANEW: Duration = Duration::from_mins(1);
+
 /// How long to wait until the lease is given back.
 const GIVEN_BACK: Duration = Duration::from_secs(3);
 
@@ -37,7 +42,7 @@ pub async fn run(controllers: Controllers) {
     let mut pause = RETRY.0;
     let mut said = String::new();
     loop {
-        match lead(&controllers).await {
+        match lead(&controllers, ANEW).await {
             Ok(()) => {
                 pause = RETRY.0;
                 said.clear();
@@ -55,17 +60,17 @@ pub async fn run(controllers: Controllers) {
     }
 }
 
-/// Leads for as long as it may, again and again; returns when the lease cannot be had, and why, or
-/// cannot be kept.
-async fn lead(controllers: &Arc<Controllers>) -> Result<(), String> {
+/// Leads for as long as it may, again and again; returns when the lease cannot be had, and why,
+/// cannot be kept, or was not to be had for as long as `anew`.
+async fn lead(controllers: &Arc<Controllers>, anew: Duration) -> Result<(), String> {
     let settings = &controllers.settings;
     let (client, mut renewed) = lease::client(controllers.lease.clone(), &settings.identity);
     let lease = LeaseManagerBuilder::new(client, names::APP)
         .with_namespace(&settings.namespace)
         .with_identity(&settings.identity)
         .with_duration(LEASE)
-        .with_grace(GRACE)
-        .with_field_manager(names::FIELD_MANAGER);
+        .with_grace(GRACE);
+    // Its field manager is another each time: of two that take the Lease at once one has a conflict.
     let lease = lease.build().await.map_err(|error| match error {
         LeaseManagerError::KubeError(error) => trouble::reason(&error).message,
         error => error.to_string(),
@@ -73,12 +78,21 @@ async fn lead(controllers: &Arc<Controllers>) -> Result<(), String> {
     // To drop `leads` gives the lease back.
     let (mut leads, mut renewing) = lease.watch().await;
     loop {
-        if leads.wait_for(|leads| *leads).await.is_err() {
-            return Ok(());
+        match timeout(anew, leads.wait_for(|leads| *leads)).await {
+            Ok(Ok(_)) => {}
+            _ => return Ok(()),
         }
         // It may be our own of an earlier life, and nearly over.
-        if renewed.wait_for(|at| is_fresh(*at)).await.is_err() {
-            return Ok(());
+        let fresh = async { renewed.wait_for(|at| is_fresh(*at)).await.is_ok() };
+        match timeout(anew, fresh).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // Another may be answered sooner; who asks again later lets it have the lease.
+            Err(_) => {
+                drop(leads);
+                give_back(&mut renewing).await;
+                return Err("nothing that is written to it is answered in time".to_owned());
+            }
         }
         tracing::info!(identity = settings.identity, "leading");
         controllers.metrics.leader.set(1);
@@ -98,11 +112,16 @@ async fn lead(controllers: &Arc<Controllers>) -> Result<(), String> {
         controllers.metrics.leader.set(0);
         if is_over {
             drop((leads, until));
-            if timeout(GIVEN_BACK, &mut renewing).await.is_err() {
-                renewing.abort();
-            }
+            give_back(&mut renewing).await;
             return Ok(());
         }
+    }
+}
+
+/// Waits until the lease is given back, not for ever.
+async fn give_back<T>(renewing: &mut JoinHandle<T>) {
+    if timeout(GIVEN_BACK, &mut *renewing).await.is_err() {
+        renewing.abort();
     }
 }
 
@@ -124,3 +143,6 @@ async fn lapse(renewed: &mut Renewed) {
 fn is_fresh(renewed: Option<Instant>) -> bool {
     renewed.is_some_and(|renewed| renewed.elapsed() < LEADS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,16 @@
 //! The client for the Lease, by which a leader knows until when it may lead.
 //!
 //! A Lease that cannot be renewed is over for all others when its time is. Its holder must know that
-//! earlier, also when the API server says nothing at all, or when its own clock jumps.
+//! earlier, also when the API server says nothing at all, or when its own clock jumps. And whose clock
+//! was ahead when it ended must not have the others wait until then.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use tokio::sync::watch;
@@ -28,11 +31,14 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
     let sender = Arc::new(sender);
     let identity: Arc<str> = identity.into();
     let namespace = client.default_namespace().to_owned();
+    let seen = Arc::new(Mutex::new(None));
     let service = service_fn(move |request: Request<Body>| {
         let (client, sender, identity) = (client.clone(), Arc::clone(&sender), identity.clone());
+        let seen = Arc::clone(&seen);
         async move {
             let sent = Instant::now();
             let is_write = request.method() == Method::PATCH;
+            let is_read = request.method() == Method::GET;
             let answer = async {
                 let (head, body) = client.send(request).await?.into_parts();
                 Ok::<_, BoxError>((head, body.collect_bytes().await?))
@@ -42,10 +48,42 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
             if is_write && head.status.is_success() && is_of(&body, &identity) {
                 sender.send_replace(Some(sent));
             }
+            let mut body = body.to_vec();
+            if is_read && head.status.is_success() {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(lease) = not_ahead(&body, &identity, &mut seen) {
+                    body = lease;
+                }
+            }
             Ok::<_, BoxError>(Response::from_parts(head, Body::from(body)))
         }
     });
     (Client::new(service, namespace), renewed)
+}
+
+/// Who renewed the Lease and when, by its own clock, and when that was first seen, by ours.
+type Seen = Option<(Option<String>, Timestamp, Instant)>;
+
+/// The Lease that was read, if another than `identity` renewed it in what is our future: as if it
+/// had done so when that was first `seen`. It cannot have been later.
+fn not_ahead(lease: &[u8], identity: &str, seen: &mut Seen) -> Option<Vec<u8>> {
+    let mut lease: Lease = serde_json::from_slice(lease).ok()?;
+    let spec = lease.spec.as_mut()?;
+    let at = spec.renew_time.as_ref()?.0;
+    if spec.holder_identity.as_deref() == Some(identity) {
+        return None;
+    }
+    let first = match seen {
+        Some((holder, time, first)) if *holder == spec.holder_identity && *time == at => *first,
+        _ => Instant::now(),
+    };
+    *seen = Some((spec.holder_identity.clone(), at, first));
+    let latest = Timestamp::now().checked_sub(first.elapsed()).ok()?;
+    if at <= latest {
+        return None;
+    }
+    spec.renew_time = Some(MicroTime(latest));
+    serde_json::to_vec(&lease).ok()
 }
 
 /// Whether the Lease that was written is held by `identity`: not one that it has just given back,
@@ -94,6 +132,36 @@ mod tests {
         let (leases, renewed) = lease(Some("another"));
         write(&leases).await.unwrap();
         assert_eq!(*renewed.borrow(), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_clock_that_is_ahead() {
+        let text = |holder: &str, renewed: &str| {
+            let spec = json!({"holderIdentity": holder, "renewTime": renewed});
+            json!({"metadata": {"name": "l"}, "spec": spec}).to_string()
+        };
+        let read = |text: String, seen: &mut Seen| {
+            let lease = not_ahead(text.as_bytes(), "us", seen)?;
+            let lease: Lease = serde_json::from_slice(&lease).unwrap();
+            Some(lease.spec.unwrap().renew_time.unwrap().0)
+        };
+        let seen = &mut None;
+        let [ahead, later] = ["2999-01-01T00:00:00.000000Z", "2999-01-01T00:00:02.000000Z"];
+        let began = Timestamp::now();
+        let first = read(text("another", ahead), seen).unwrap();
+        assert!(began <= first && first <= Timestamp::now());
+        // It was not renewed: time goes on.
+        seen.as_mut().unwrap().2 -= Duration::from_secs(7);
+        let again = read(text("another", ahead), seen).unwrap();
+        assert!(again < began, "{again}");
+        // It was, and is somebody's who lives.
+        assert!(read(text("another", later), seen).unwrap() >= began);
+        assert!(read(text("third", later), seen).unwrap() >= began);
+        assert_eq!(read(text("us", ahead), seen), None);
+        assert_eq!(
+            read(text("another", "2020-01-01T00:00:00.000000Z"), seen),
+            None
+        );
     }
 
     #[tokio::test]

@@ -1,0 +1,129 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Method;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tower::{BoxError, service_fn};
+
+use super::*;
+use crate::controllers::{Settings, Turns};
+use crate::decision::Policy;
+use crate::kubernetes::events::Events;
+use crate::sources::objects::Objects;
+use crate::telemetry::Metrics;
+
+type Asked = mpsc::UnboundedReceiver<(Method, String)>;
+
+/// One Lease of nobody's, which can be gone; and what is asked of it.
+fn lease(is_there: &Arc<AtomicBool>) -> (Client, Asked) {
+    let (sender, asked) = mpsc::unbounded_channel();
+    let is_there = Arc::clone(is_there);
+    let server = service_fn(move |request: http::Request<Body>| {
+        let (method, uri) = (request.method().clone(), request.uri().to_string());
+        let found = is_there.load(Ordering::Relaxed) || method == Method::POST;
+        let _ = sender.send((method, uri));
+        async move {
+            let (code, answer): (_, Value) = if found {
+                (200, json!({"metadata": {"name": "l"}}))
+            } else {
+                let gone = json!({
+                    "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound",
+                });
+                (404, gone)
+            };
+            let answer = Body::from(answer.to_string().into_bytes());
+            Ok::<_, BoxError>(http::Response::builder().status(code).body(answer)?)
+        }
+    });
+    (Client::new(server, "default"), asked)
+}
+
+fn controllers(client: Client) -> Controllers {
+    Controllers {
+        source: Arc::new(Objects::default()),
+        base: watch::channel(None).1,
+        policy: Arc::new(Policy::default()),
+        metrics: Arc::new(Metrics::default()),
+        events: Events::new(client.clone(), "us"),
+        turns: Turns::default(),
+        lease: client.clone(),
+        client,
+        settings: Settings {
+            namespace: "velero-trust".to_owned(),
+            identity: "us".to_owned(),
+            retention: Duration::ZERO,
+            probe: None,
+        },
+    }
+}
+
+/// The first request of `method`.
+async fn first(asked: &mut Asked, method: Method) -> String {
+    let wanted = async {
+        loop {
+            let (asked, uri) = asked.recv().await.unwrap();
+            if asked == method {
+                return uri;
+            }
+        }
+    };
+    let found = timeout(Duration::from_secs(20), wanted).await;
+    found.expect("nobody asks")
+}
+
+#[tokio::test]
+async fn a_lease_that_is_gone_is_made_again_by_whoever_waits_for_it() {
+    let is_there = Arc::new(AtomicBool::new(true));
+    let (client, mut asked) = lease(&is_there);
+    let controllers = Arc::new(controllers(client));
+    let running = tokio::spawn(async move {
+        loop {
+            lead(&controllers, Duration::from_millis(100))
+                .await
+                .unwrap();
+        }
+    });
+    first(&mut asked, Method::GET).await;
+    is_there.store(false, Ordering::Relaxed);
+    first(&mut asked, Method::POST).await;
+    running.abort();
+}
+
+#[tokio::test]
+async fn no_two_take_the_lease_as_the_same_field_manager() {
+    let mut managers = Vec::new();
+    for _ in 0..2 {
+        let (client, mut asked) = lease(&Arc::new(AtomicBool::new(true)));
+        let running = tokio::spawn(run(controllers(client)));
+        managers.push(first(&mut asked, Method::PATCH).await);
+        running.abort();
+    }
+    assert!(managers.iter().all(|uri| uri.contains("fieldManager=")));
+    assert_ne!(managers[0], managers[1]);
+}
+
+#[tokio::test]
+async fn who_is_not_answered_in_time_does_not_keep_the_lease_from_others() {
+    let server = service_fn(|request: http::Request<Body>| async move {
+        if request.method() != Method::GET {
+            // It was written all the same.
+            std::future::pending::<()>().await;
+        }
+        let spec = json!({
+            "holderIdentity": "us", "leaseDurationSeconds": LEASE,
+            "renewTime": MicroTime(Timestamp::now()),
+        });
+        let lease = json!({"metadata": {"name": "l"}, "spec": spec});
+        let lease = Body::from(lease.to_string().into_bytes());
+        Ok::<_, BoxError>(http::Response::new(lease))
+    });
+    let controllers = Arc::new(controllers(Client::new(server, "default")));
+    let led = lead(&controllers, Duration::from_millis(100));
+    let led = timeout(Duration::from_secs(20), led).await;
+    let why = led.expect("it holds the lease for ever").unwrap_err();
+    assert!(why.contains("answered in time"), "{why}");
+}
