@@ -16,15 +16,16 @@ use crate::kubernetes::lease::{self, Renewed};
 use crate::kubernetes::trouble;
 use crate::names;
 
-/// Seconds for which nobody else leads after the leader was last heard of.
-const LEASE: u64 = 6;
+/// Seconds for which nobody else leads after the leader was last heard of; as long as Kubernetes'
+/// own controllers have it.
+const LEASE: u64 = 15;
 
 /// Seconds before its end at which the leader renews its lease; early enough for a second attempt.
-const GRACE: u64 = 4;
+const GRACE: u64 = 10;
 
 /// After so long without a renewal the leader leads no more. kube-lease-manager alone would have it
 /// lead for as long as nobody answers, and would go by a clock that may jump.
-const LEADS: Duration = Duration::from_secs(LEASE - 1);
+const LEADS: Duration = Duration::from_secs(LEASE - 2);
 
 /// After so long without the lease everything about it is read anew. kube-lease-manager makes none
 /// when somebody deleted it, and sleeps too long when our own clock went back.

@@ -19,7 +19,7 @@ use tower::{BoxError, service_fn};
 
 /// Longest time for one request: there must be time for another before the Lease is over. The
 /// connection of one that was given up is not used again.
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// When the request was sent that last renewed the Lease.
 pub type Renewed = watch::Receiver<Option<Instant>>;
