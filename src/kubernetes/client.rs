@@ -28,8 +28,6 @@ pub struct Clients {
     pub controllers: Client,
     /// Where it is.
     pub server: Uri,
-    /// For the Lease alone, on a connection of its own: one that hangs is not what others left.
-    pub lease: Client,
 }
 
 /// Why there is no client.
@@ -53,16 +51,24 @@ impl Clients {
         brisk.read_timeout = Some(READ_TIMEOUT);
         brisk.connect_timeout = Some(CONNECT_TIMEOUT);
         brisk.default_retry = false;
-        let mut lone = patient.clone();
-        lone.default_retry = false;
-        let client = |config| connection::client(config).map_err(ConnectError::Unusable);
         Ok(Self {
             admission: client(brisk)?,
             server: patient.cluster_url.clone(),
             controllers: client(patient)?,
-            lease: client(lone)?,
         })
     }
+
+    /// A client for the Lease alone, on a connection of its own: one that hangs is not what others
+    /// left.
+    pub async fn lease() -> Result<Client, ConnectError> {
+        let mut config = Config::infer().await.map_err(ConnectError::NoConfig)?;
+        config.default_retry = false;
+        client(config)
+    }
+}
+
+fn client(config: Config) -> Result<Client, ConnectError> {
+    connection::client(config).map_err(ConnectError::Unusable)
 }
 
 /// Who we are to the API server, asked once.

@@ -94,7 +94,6 @@ impl Serve {
         let Clients {
             admission,
             controllers: client,
-            lease,
             ..
         } = Clients::connect().await?;
         let own = self.namespace.as_deref();
@@ -114,7 +113,7 @@ impl Serve {
             events: Events::new(client.clone(), &identity),
             turns: Turns::default(),
             client,
-            lease,
+            lease: Clients::lease().await?,
             settings: Settings {
                 namespace: own,
                 identity,
