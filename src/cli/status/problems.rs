@@ -51,10 +51,7 @@ pub(super) fn is_bare(namespace: &Namespace) -> bool {
     namespace.locations.is_empty()
         && namespace.pods.items.is_empty()
         && namespace.templates.is_empty()
-        && matches!(
-            namespace.bundle.state,
-            BundleState::Absent | BundleState::Foreign
-        )
+        && matches!(namespace.bundle.state, BundleState::Absent)
 }
 
 fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
