@@ -70,14 +70,19 @@ impl Leavings {
         };
         for namespace in gone(names::REPORT) {
             let name = report::name(namespace);
-            store::missing_is_well(self.maps.delete(&name, &DeleteParams::default()).await)?;
-            tracing::info!(namespace, "report of a gone namespace removed");
+            let removed = self.maps.delete(&name, &DeleteParams::default()).await;
+            match store::missing_is_well(removed) {
+                Ok(()) => tracing::info!(namespace, "report of a gone namespace removed"),
+                Err(error) => stays(namespace, &error),
+            }
         }
         let gone: BTreeSet<_> = gone(names::MEMORY).collect();
         self.memories
             .retain(|namespace, _| gone.contains(namespace.as_str()));
         for namespace in gone {
-            self.age(namespace).await?;
+            if let Err(error) = self.age(namespace).await {
+                stays(namespace, &error);
+            }
         }
         Ok(())
     }
@@ -114,4 +119,10 @@ impl Leavings {
         tracing::info!(namespace, "memory of a gone namespace removed");
         Ok(())
     }
+}
+
+/// One that cannot be removed keeps no other from it.
+fn stays(namespace: &str, error: &kube::Error) {
+    let why = trouble::reason(error).message;
+    tracing::warn!(namespace, why, "cannot remove what a gone namespace left");
 }

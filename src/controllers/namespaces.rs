@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::board::{self, Board};
 use super::bundles::{Bundles, Seen};
@@ -20,6 +21,9 @@ use super::{Controllers, coverage};
 
 /// Never a Velero namespace, whatever is in it.
 const NEVER: &str = "kube-system";
+
+/// How long the tasks of a namespace wait when those before them panicked.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The tasks of the Velero namespaces.
 struct Tasks<'c> {
@@ -145,15 +149,17 @@ impl Tasks<'_> {
             .retain(|name, _| members.contains(name.as_str()));
         self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         for name in members {
-            let running = self.running.get(*name);
-            // Closed: its keeper panicked, and another takes its place.
-            if running.is_none_or(|running| running.locations.is_closed()) {
-                self.start(name, namespaces.of(name), bundles.of(name));
-            }
+            let pause = match self.running.get(*name) {
+                None => Duration::ZERO,
+                // Its keeper panicked, and another takes its place.
+                Some(running) if running.locations.is_closed() => AGAIN,
+                Some(_) => continue,
+            };
+            self.start(name, namespaces.of(name), bundles.of(name), pause);
         }
     }
 
-    fn start(&mut self, name: &str, locations: Locations, bundle: Seen) {
+    fn start(&mut self, name: &str, locations: Locations, bundle: Seen, pause: Duration) {
         let (locations, heard) = watch::channel(locations);
         let (bundle, seen) = watch::channel(bundle);
         let running = Running { locations, bundle };
@@ -163,6 +169,7 @@ impl Tasks<'_> {
         let name = name.to_owned();
         let turn = Arc::clone(self.turns.entry(name.clone()).or_default());
         self.set.spawn(async move {
+            sleep(pause).await;
             let _turn = turn.lock().await;
             if heard.has_changed().is_err() {
                 return;
