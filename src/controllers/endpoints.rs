@@ -21,6 +21,7 @@ use crate::ca::certificate::Certificate;
 use crate::ca::endpoint::judge::judge;
 use crate::ca::endpoint::{Endpoint, Target};
 use crate::ca::hold::Verdict;
+use crate::kubernetes::report;
 use crate::telemetry::EndpointGauges;
 
 use bsl::{Named, read, targets};
@@ -122,6 +123,7 @@ impl Endpoints {
             for bsl in bsls {
                 let told = bsl.endpoints.iter();
                 let told = told.map(|one| tell(&self.namespace, one, found(one)));
+                let told = told.chain(bsl.skipped.iter().filter_map(report::Endpoint::skipped));
                 let location = report.locations.entry(bsl.name.clone()).or_default();
                 location.endpoints = told.collect();
             }

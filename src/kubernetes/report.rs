@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::certificate;
+use crate::ca::endpoint::{Skipped, Unusable};
 use crate::ca::survey::Surveyed;
 use crate::decision;
 use crate::names;
@@ -92,6 +93,19 @@ pub struct Endpoint {
     pub not_after: Option<String>,
 }
 
+impl Endpoint {
+    /// A setting that should name an endpoint and does not; none where it names one without TLS.
+    /// What it says instead is not shown: it may hold a password.
+    pub fn skipped(setting: &Skipped) -> Option<Self> {
+        (setting.why != Unusable::Plain).then(|| Self {
+            url: setting.from.to_string(),
+            state: "unknown".to_owned(),
+            message: setting.why.to_string(),
+            ..Self::default()
+        })
+    }
+}
+
 impl Location {
     /// Tells what a survey found; the rest stays.
     pub fn tell(&mut self, surveyed: &Surveyed) {
@@ -136,4 +150,31 @@ pub fn name(namespace: &str) -> String {
 /// The namespace that a ConfigMap reports on, if it is a report.
 pub fn namespace_of(name: &str) -> Option<&str> {
     name.strip_prefix(names::REPORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::endpoint;
+    use crate::velero::bsl::Bsl;
+
+    #[test]
+    fn a_setting_that_names_no_endpoint_is_told_without_what_it_says() {
+        let told = |url: &str| {
+            let bsl = format!(r#"{{"spec":{{"config":{{"s3Url":"{url}"}}}}}}"#);
+            let bsl: Bsl<'_> = serde_json::from_str(&bsl).unwrap();
+            let mut all = endpoint::of("velero", &bsl).into_iter();
+            let told = Endpoint::skipped(&all.next().unwrap().unwrap_err())?;
+            Some((told.url, told.state, told.message))
+        };
+        let field = "spec.config.s3Url";
+        let (url, state, message) = told("ftp://user:secret@store").unwrap();
+        assert_eq!(
+            (url.as_str(), state.as_str(), message.as_str()),
+            (field, "unknown", "it is no https:// URL")
+        );
+        assert!(told("https://store:99999").unwrap().2.contains("port"));
+        // It works without TLS, and nothing is missing.
+        assert_eq!(told("http://store:9000"), None);
+    }
 }

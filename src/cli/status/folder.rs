@@ -159,12 +159,15 @@ fn location(namespace: &str, name: &str, text: &str, surveyed: Option<&Surveyed>
     if let Some(surveyed) = surveyed {
         report.tell(surveyed);
     }
-    let endpoints = endpoint::of(namespace, &bsl).into_iter().flatten();
-    let endpoints = endpoints.map(|endpoint| report::Endpoint {
-        url: endpoint.url,
-        state: "unknown".to_owned(),
-        message: "nothing is dialled".to_owned(),
-        ..report::Endpoint::default()
+    let endpoints = endpoint::of(namespace, &bsl).into_iter();
+    let endpoints = endpoints.filter_map(|endpoint| match endpoint {
+        Ok(endpoint) => Some(report::Endpoint {
+            url: endpoint.url,
+            state: "unknown".to_owned(),
+            message: "nothing is dialled".to_owned(),
+            ..report::Endpoint::default()
+        }),
+        Err(setting) => report::Endpoint::skipped(&setting),
     });
     report.endpoints = endpoints.collect();
     Location {

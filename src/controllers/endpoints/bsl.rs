@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::ca::endpoint::{self, Endpoint, Target};
+use crate::ca::endpoint::{self, Endpoint, Skipped, Target};
 use crate::controllers::locations::Locations;
 use crate::controllers::notices::Notice;
 use crate::kubernetes::report;
@@ -17,6 +17,8 @@ pub(super) struct Named {
     /// Its plugin takes `AWS_CA_BUNDLE`.
     is_aws: bool,
     pub(super) endpoints: Vec<Endpoint>,
+    /// The settings that name none.
+    pub(super) skipped: Vec<Skipped>,
 }
 
 impl Named {
@@ -46,14 +48,19 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
         let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
         let whole: Value = serde_json::from_str(text).unwrap_or_default();
         let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
+        let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
+        for one in endpoint::of(namespace, &bsl) {
+            match one {
+                Ok(endpoint) => endpoints.push(endpoint),
+                Err(setting) => skipped.push(setting),
+            }
+        }
         Named {
             name: name.clone(),
             uid: uid.unwrap_or_default().to_owned(),
             is_aws: !["azure", "gcp"].contains(&bsl.provider()),
-            endpoints: endpoint::of(namespace, &bsl)
-                .into_iter()
-                .flatten()
-                .collect(),
+            endpoints,
+            skipped,
         }
     });
     bsls.collect()
