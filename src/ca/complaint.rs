@@ -58,6 +58,17 @@ pub enum Complaint {
         /// How many they are.
         count: usize,
     },
+    /// The memory cannot hold all that is retained. It is over as soon as it is said.
+    #[error(
+        "no room in ConfigMap {name}, which remembers CAs: {count} certificates that nobody names \
+         any more are forgotten before their retention is over"
+    )]
+    Forgotten {
+        /// The ConfigMap.
+        name: String,
+        /// How many they are.
+        count: usize,
+    },
     /// What is to be remembered cannot be.
     #[error("cannot remember CAs in ConfigMap {name}: {why}")]
     Memory {
@@ -101,7 +112,8 @@ impl Complaint {
             | Self::NoRoots
             | Self::LeftOut { .. }
             | Self::Extra(_)
-            | Self::NoRoom { .. } => false,
+            | Self::NoRoom { .. }
+            | Self::Forgotten { .. } => false,
         }
     }
 }

@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::base::Base;
 use super::bundle::{Contribution, contribution};
 use super::complaint::Complaint;
-use super::keeping::{Kept, Owner, Share, Shares};
+use super::keeping::{Kept, Memory, Owner, Share, Shares};
 use super::rules::{self, Location};
 use super::sources::{self, Origin};
 use crate::decision::{Facts, Judged, Lookup, Note, Policy, Report};
+use crate::names::MEMORY;
 use crate::velero::bsl::Bsl;
 
 /// Most passes over the locations: what a look-up brought may lead to another.
@@ -150,4 +151,11 @@ pub fn shares(
 pub fn no_room(kept: &Kept) -> impl Iterator<Item = Complaint> {
     let left_out = kept.left_out.iter();
     left_out.map(|(&origin, &count)| Complaint::NoRoom { origin, count })
+}
+
+/// What had no room in the `memory` of `namespace`, once.
+pub fn forgotten(memory: &mut Memory, namespace: &str) -> Option<Complaint> {
+    let count = memory.take_forgotten();
+    let name = format!("{MEMORY}{namespace}");
+    (count > 0).then_some(Complaint::Forgotten { name, count })
 }

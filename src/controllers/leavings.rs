@@ -14,6 +14,7 @@ use super::Controllers;
 use super::clock::moment;
 use super::store::{self, Store};
 use crate::ca::keeping::{Memory, Shares};
+use crate::ca::survey::forgotten;
 use crate::kubernetes::{report, trouble};
 use crate::names;
 
@@ -109,6 +110,9 @@ impl Leavings {
         }
         let retention = i64::try_from(settings.retention.as_secs()).unwrap_or(i64::MAX);
         memory.learn(&Shares::new(), moment(), retention);
+        if let Some(reason) = forgotten(memory, namespace) {
+            tracing::error!(namespace, %reason, "memory of a gone namespace");
+        }
         if !memory.is_spent() {
             if let Err(why) = store.save(memory).await {
                 tracing::debug!(namespace, %why, "memory of a gone namespace");

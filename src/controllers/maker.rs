@@ -22,7 +22,7 @@ use crate::ca::base::Base;
 use crate::ca::certificate::Certificate;
 use crate::ca::complaint::Complaint;
 use crate::ca::keeping::{Memory, Shares, keep};
-use crate::ca::survey::{Surveyed, no_room, shares};
+use crate::ca::survey::{Surveyed, forgotten, no_room, shares};
 use crate::decision::Context;
 use crate::kubernetes::bundle::{self, State};
 
@@ -154,6 +154,7 @@ impl Maker {
             moment,
             i64::try_from(retention).unwrap_or(i64::MAX),
         );
+        wrong.extend(forgotten(&mut self.memory, &self.namespace));
         holds::decide(&mut self.memory, self.verdicts.borrow().as_ref(), &surveyed);
         let published = self
             .publish_from(&base, &shares, &surveyed, now, wrong)

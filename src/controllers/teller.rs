@@ -48,7 +48,7 @@ impl Teller {
             let reason = match complaint {
                 Complaint::Foreign => "NotOurs",
                 Complaint::Immutable => "Immutable",
-                Complaint::NoRoom { .. } => "NoRoom",
+                Complaint::NoRoom { .. } | Complaint::Forgotten { .. } => "NoRoom",
                 Complaint::NoRoots => "NoRoots",
                 Complaint::Unwritable(_) => "CannotWrite",
                 _ => return None,

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Owner, Shares};
-use crate::ca::bundle::block;
+use super::record::cost;
+use super::{LARGEST_CONFIG_MAP, Owner, Shares};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
 /// What is remembered of the CAs of a namespace. It is kept in a ConfigMap of our own namespace:
@@ -18,8 +18,8 @@ pub struct Memory {
     pub last_added: Option<i64>,
     /// What is known of each location for the hold.
     pub holds: BTreeMap<String, Hold>,
-    /// How many certificates were not retained the last time, because there were too many.
-    pub(super) overflow: usize,
+    /// How many certificates had no room in here, and were not told of yet; not for another process.
+    pub(super) forgotten: usize,
     /// The latest time that was told so far, seconds since 1970; not for another process.
     pub(super) latest: i64,
 }
@@ -27,8 +27,9 @@ pub struct Memory {
 /// A hundred years in seconds: a retention that is longer could not be written down.
 const FOR_EVER: i64 = 100 * 366 * 86_400;
 
-/// Most bytes of PEM that are retained; a rotation of some CAs has a hundredth of it.
-const MOST_RETAINED: usize = 256 << 10;
+/// Bytes of the ConfigMap that are kept free for holds that are decided after it was learnt: a
+/// hundred locations at once. What is not enough is counted the next time.
+pub(super) const FOR_HOLDS: usize = 32 << 10;
 
 /// For so long a retention has to be found over before it is, seconds. A clock that is ahead for a
 /// shorter time takes nothing away.
@@ -134,23 +135,32 @@ impl Memory {
         self.forget_the_oldest();
     }
 
-    /// Whoever may write a Secret that is named could have us retain without end.
+    /// Whoever may write a Secret that is named could have us retain without end, and a memory that
+    /// cannot be written is lost at a restart, with all that is named in it. So what is retained has
+    /// the room that all else leaves; it is about the room that a bundle has for it.
     fn forget_the_oldest(&mut self) {
-        self.overflow = 0;
-        let mut newest: Vec<_> = self.left.iter().collect();
+        if self.left.is_empty() {
+            return;
+        }
+        let mut newest: Vec<_> = std::mem::take(&mut self.left).into_iter().collect();
         newest.sort_by_key(|(_, left)| std::cmp::Reverse(left.until));
-        let mut bytes = 0_usize;
-        let mut forgotten = Vec::new();
+        let taken = self.to_text().len().saturating_add(FOR_HOLDS);
+        let mut room = Some(LARGEST_CONFIG_MAP.saturating_sub(taken));
         for (fingerprint, left) in newest {
-            bytes = bytes.saturating_add(block(&left.certificate).len());
-            if bytes > MOST_RETAINED {
-                forgotten.push(*fingerprint);
+            // After the first that has no room none has: an older one must not outlive it.
+            room = room.and_then(|room| room.checked_sub(cost(&left.certificate)));
+            if room.is_some() {
+                self.left.insert(fingerprint, left);
+            } else {
+                self.forgotten = self.forgotten.saturating_add(1);
             }
         }
-        self.overflow = forgotten.len();
-        for fingerprint in forgotten {
-            self.left.remove(&fingerprint);
-        }
+    }
+
+    /// How many certificates were forgotten before their retention was over since this was asked
+    /// the last time.
+    pub const fn take_forgotten(&mut self) -> usize {
+        std::mem::replace(&mut self.forgotten, 0)
     }
 
     /// Whether there is an owner that is not whole and of which nothing is remembered.

@@ -16,7 +16,7 @@ pub use memory::{Hold, Memory, Moment};
 pub use record::Unreadable;
 
 /// Most bytes in a ConfigMap; the API server refuses more.
-pub const LARGEST_BUNDLE: usize = 1 << 20;
+pub const LARGEST_CONFIG_MAP: usize = 1 << 20;
 
 /// Who names CAs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,11 +93,7 @@ pub struct Kept {
 /// needed, and most public roots are not. Then what is retained, then what was given at
 /// installation. Never in silence: all that is left out is counted.
 pub fn keep(shares: &Shares, memory: &Memory, public: &[Certificate]) -> Kept {
-    let mut kept = fit(certificates(shares, memory, public), LARGEST_BUNDLE);
-    if memory.overflow > 0 {
-        *kept.left_out.entry(Origin::Retained).or_default() += memory.overflow;
-    }
-    kept
+    fit(certificates(shares, memory, public), LARGEST_CONFIG_MAP)
 }
 
 /// All certificates that belong into the bundle, those first that are dropped last.

@@ -14,6 +14,15 @@ use crate::ca::certificate::{Certificate, Fingerprint};
 /// The form that is written and read.
 const VERSION: u32 = 1;
 
+/// Bytes of a [`Retained`] as JSON, and of what stands around its certificate: at most.
+const OF_RETAINED: usize = 96;
+
+/// Bytes that a memory is longer at most when it retains this certificate too.
+pub(super) fn cost(certificate: &Certificate) -> usize {
+    let base64 = certificate.der().len().div_ceil(3).saturating_mul(4);
+    base64.saturating_add(OF_RETAINED)
+}
+
 /// A memory that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {

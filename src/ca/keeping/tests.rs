@@ -1,5 +1,6 @@
 use super::*;
 use crate::ca::bundle::mozilla;
+use crate::ca::survey::{forgotten, no_room};
 
 const WEEK: i64 = 7 * 24 * 3600;
 
@@ -88,20 +89,100 @@ fn the_good_part_of_what_is_not_whole_is_remembered_too() {
     }
 }
 
+/// Certificates as large as RSA ones of 2048 bits and more, about 1500 bytes of PEM.
+fn large(count: usize) -> Vec<Certificate> {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let make = |number: usize| {
+        let names = (0..9).map(|part| format!("{}-{number}-{part}.test", "x".repeat(60)));
+        let params = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+        Certificate::parse(params.self_signed(&key).unwrap().der().to_vec()).unwrap()
+    };
+    (0..count).map(make).collect()
+}
+
 #[test]
-fn what_is_retained_is_bounded_and_the_oldest_goes_first() {
-    let many: Vec<_> = (0..200).flat_map(|_| own()).collect();
-    let (old, new) = many.split_at(many.len() / 2);
+fn a_memory_retains_as_much_as_a_bundle_holds() {
+    let many = large(900);
+    let (old, new) = many.split_at(300);
     let mut memory = learnt([("a", share(old, true))]);
     memory.learn(&shares([("a", share(new, true))]), at(1), WEEK);
     let none = shares([("a", share(&[], true))]);
     memory.learn(&none, at(2), WEEK);
-    let kept = keep(&none, &memory, &[]);
-    assert!(kept.bundle.text.len() <= 256 << 10);
-    let missing = many.len() - kept.bundle.count;
-    assert!(missing > 0 && missing < old.len());
-    assert_eq!(kept.left_out, [(Origin::Retained, missing)].into());
+
+    let text = memory.to_text().len();
+    assert!(text <= LARGEST_CONFIG_MAP, "{text} bytes");
+    // Public roots leave first.
+    let kept = keep(&none, &memory, mozilla());
+    let pem = kept.bundle.text.len();
+    assert!(pem > LARGEST_CONFIG_MAP * 9 / 10, "{pem} bytes");
+    let retained = memory.retained().count();
+    assert_eq!(kept.origins[&Origin::Retained], retained);
+    assert!(kept.left_out[&Origin::Public] > 0);
+    assert_eq!(kept.left_out.len(), 1);
+    // The oldest were forgotten, which is told once.
     assert!(holds(&kept, new).iter().all(|held| *held));
+    assert_eq!(memory.take_forgotten(), many.len() - retained);
+    memory.learn(&none, at(3), WEEK);
+    assert_eq!(memory.take_forgotten(), 0);
+}
+
+#[test]
+fn what_is_retained_makes_no_memory_too_large_to_be_written() {
+    let many = large(900);
+    let (named, gone) = many.split_at(450);
+    let mut memory = learnt([("a", share(gone, true))]);
+    let now = shares([("a", share(named, true))]);
+    memory.learn(&now, at(1), WEEK);
+    let text = memory.to_text().len();
+    let most = LARGEST_CONFIG_MAP - memory::FOR_HOLDS;
+    assert!(text <= most, "{text} bytes");
+    assert!(text > most * 99 / 100, "{text} bytes");
+    assert_eq!(
+        memory.retained().count(),
+        gone.len() - memory.take_forgotten()
+    );
+    // Holds have a room of their own.
+    memory.holds = (0..100)
+        .map(|number| (format!("location-{number}"), Hold::Held("x".repeat(250))))
+        .collect();
+    assert!(memory.to_text().len() <= LARGEST_CONFIG_MAP);
+}
+
+#[test]
+fn what_is_forgotten_is_told_once_however_late() {
+    let many = large(900);
+    let mut memory = learnt([("a", share(&many[..600], true))]);
+    memory.learn(&shares([("a", share(&many[600..], true))]), at(1), WEEK);
+    let none = shares([("a", share(&[], true))]);
+    for second in 2..5 {
+        memory.learn(&none, at(second), WEEK);
+    }
+    let count = many.len() - memory.retained().count();
+    let told = forgotten(&mut memory, "velero").map(|told| told.to_string());
+    let expected = format!(
+        "no room in ConfigMap velero-trust-memory.velero, which remembers CAs: {count} \
+         certificates that nobody names any more are forgotten before their retention is over"
+    );
+    assert_eq!(told, Some(expected));
+    assert_eq!(forgotten(&mut memory, "velero"), None);
+}
+
+#[test]
+fn what_is_retained_and_has_no_room_is_told_as_long_as_it_has_none() {
+    let many = large(900);
+    let (gone, named) = many.split_at(100);
+    let mut memory = learnt([("a", share(gone, true))]);
+    let mut none = shares([("a", share(&[], true))]);
+    memory.learn(&none, at(1), WEEK);
+    assert_eq!(keep(&none, &memory, &[]).left_out, [].into());
+    none.insert(location("b"), share(named, true));
+    for _ in 0..3 {
+        let kept = keep(&none, &memory, &[]);
+        let told: Vec<_> = no_room(&kept).map(|told| told.to_string()).collect();
+        let expected = "no room in ConfigMap velero-trust-ca: 100 certificates are left out, that \
+                        nobody names any more";
+        assert!(told.contains(&expected.to_owned()), "{told:?}");
+    }
 }
 
 #[test]
