@@ -2,8 +2,10 @@
 //! Never a Secret.
 
 mod namespaces;
+mod reports;
 
 pub(super) use namespaces::{namespaces, nothing_in};
+pub(super) use reports::report;
 
 use std::collections::BTreeMap;
 

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use super::access::{Account, BUNDLE, SECRETS};
 use super::seen::{self, Look, Seen, Velero, Webhook, Workload};
 use crate::cli::install;
-use crate::cli::live::Live;
+use crate::cli::live::{self, Live};
 use crate::kubernetes::{location, trouble};
 use crate::names;
 
@@ -147,10 +147,11 @@ async fn one(
     locations: Vec<DynamicObject>,
 ) -> Velero {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
-    let (lacks_on_secrets, lacks_on_bundle, bundle, workloads, live) = tokio::join!(
+    let (lacks_on_secrets, lacks_on_bundle, bundle, report, workloads, live) = tokio::join!(
         ours.lacks(client, Some(&namespace), SECRETS),
         ours.lacks(client, Some(&namespace), BUNDLE),
         maps.get_opt(names::BUNDLE),
+        live::report(client, &ours.namespace, &namespace),
         workloads(client, &namespace),
         Live::read(client, &namespace),
     );
@@ -159,6 +160,7 @@ async fn one(
         lacks_on_secrets,
         lacks_on_bundle,
         bundle: look(bundle),
+        complaints: report.map(|report| report.complaints),
         workloads: look(workloads),
         live: live.map_err(|error| format!("{error:#}")),
         locations: locations.filter_map(Result::ok).collect(),

@@ -62,6 +62,8 @@ pub(super) struct Velero {
     pub(super) lacks_on_bundle: Look<Vec<String>>,
     /// What is there under the bundle's name.
     pub(super) bundle: Look<Option<ConfigMap>>,
+    /// What the controllers complain of, as their report has it.
+    pub(super) complaints: Look<Vec<String>>,
     /// Deployments and DaemonSets, Velero's and others.
     pub(super) workloads: Look<Vec<Workload>>,
     /// Its Pods and templates, as `status` reads them.

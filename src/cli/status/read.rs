@@ -14,7 +14,7 @@ use crate::ca::pem;
 use crate::cli::cluster::cannot;
 use crate::cli::live::{self, Live};
 use crate::kubernetes::published::Published;
-use crate::kubernetes::report::{self, Report};
+use crate::kubernetes::report::Report;
 use crate::kubernetes::{self, trouble};
 use crate::names;
 use crate::velero::pod_kind::PodKind;
@@ -31,7 +31,7 @@ pub(super) async fn namespace(
     with_certificates: bool,
 ) -> anyhow::Result<Namespace> {
     let live = Live::read(client, namespace).await?;
-    let report = report(client, ours, namespace).await;
+    let report = live::report(client, ours, namespace).await;
     let (mut report, no_report) = match report {
         Ok(report) => (report, None),
         Err(why) => (Report::default(), Some(why)),
@@ -78,25 +78,6 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
         .and_then(kubernetes::bundle::text)
         .unwrap_or_default();
     Ok(pem::read(text.as_bytes()).certificates)
-}
-
-/// The report of the controllers, or why there is none.
-async fn report(client: &Client, ours: &str, namespace: &str) -> Result<Report, String> {
-    let name = report::name(namespace);
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
-    let map = match maps.get_opt(&name).await {
-        Ok(Some(map)) => map,
-        Ok(None) => return Err(format!("ConfigMap {ours}/{name} is not there")),
-        Err(error) => return Err(trouble::reason(&error).message),
-    };
-    let text = map
-        .data
-        .as_ref()
-        .and_then(|data| data.get(names::REPORT_KEY));
-    let text =
-        text.ok_or_else(|| format!("ConfigMap {ours}/{name} has no {}", names::REPORT_KEY))?;
-    serde_json::from_str(text)
-        .map_err(|error| format!("ConfigMap {ours}/{name} cannot be understood: {error}"))
 }
 
 /// Who holds the Lease of the controllers.

@@ -8,6 +8,7 @@ use super::{Line, Of, SOON, days};
 use crate::ca::bundle::{hash, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
+use crate::cli::doctor::line::Level;
 use crate::cli::doctor::seen::{Seen, Velero};
 use crate::kubernetes::bundle::{is_ours, text};
 use crate::names;
@@ -22,7 +23,10 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
     );
     let map = match &velero.bundle {
         Err(why) => return vec![of("bundle").unknown(why)],
-        Ok(None) => return vec![of("bundle").fail("it is not there", log)],
+        Ok(None) => {
+            let absent = of("bundle").fail("it is not there", log);
+            return [vec![absent], complaints(velero, &about)].concat();
+        }
         Ok(Some(map)) => map,
     };
     if !is_ours(&map.metadata) {
@@ -35,17 +39,20 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
     }
     let bundle = text(map).unwrap_or_default();
     let certificates = pem::read(bundle.as_bytes()).certificates;
-    let mut lines = vec![if certificates.is_empty() {
-        of("bundle").fail(
+    let complaints = complaints(velero, &about);
+    let mut lines = Vec::new();
+    if certificates.is_empty() {
+        lines.push(of("bundle").fail(
             "it holds no certificate: AWS stores cannot be reached",
             &log,
-        )
+        ));
     } else if annotation(map, names::bundle::HASH) != Some(&*hash(bundle)) {
         let edited = "somebody edited it, and velero-trust did not put it right";
-        of("bundle").fail(edited, &log)
-    } else {
-        of("bundle").ok(format!("it holds {} certificates", certificates.len()))
-    }];
+        lines.push(of("bundle").fail(edited, &log));
+    } else if complaints.iter().all(|line| line.level != Level::Warn) {
+        lines.push(of("bundle").ok(format!("it holds {} certificates", certificates.len())));
+    }
+    lines.extend(complaints);
     lines.extend(expiry(seen.now, &certificates, of("expiry")));
     if let Some(why) = annotation(map, names::bundle::HOLD) {
         lines.push(of("hold").warn(
@@ -58,6 +65,21 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
         ));
     }
     lines
+}
+
+/// What the controllers say keeps the bundle from being as it should be, as `status` shows it.
+fn complaints(velero: &Velero, about: &str) -> Vec<Line> {
+    let complaints = match &velero.complaints {
+        Err(why) => return vec![Of::new("report", about).unknown(why)],
+        Ok(complaints) => complaints.iter(),
+    };
+    let status = format!(
+        "velero-trust status --velero-namespace {} tells more",
+        velero.namespace
+    );
+    complaints
+        .map(|complaint| Of::new("bundle", about).warn(complaint, &status))
+        .collect()
 }
 
 /// Of public roots nobody here can renew any; none of them counts.

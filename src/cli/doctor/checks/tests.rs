@@ -6,6 +6,7 @@ use super::*;
 use crate::admission::HANDLERS;
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
+use crate::ca::complaint::Complaint;
 use crate::cli::doctor::line::Level;
 use crate::cli::doctor::seen::{Webhook, Workload};
 use crate::cli::live::Live;
@@ -80,6 +81,7 @@ fn velero() -> Velero {
         lacks_on_secrets: Ok(vec![]),
         lacks_on_bundle: Ok(vec![]),
         bundle: Ok(Some(bundle(VALID))),
+        complaints: Ok(vec![]),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
         live: Ok(Live::default()),
         locations: vec![json!({
@@ -319,6 +321,35 @@ fn rights_and_bundle() {
     );
     exactly(Warn, "expiry", &["store", "expired"], |seen| {
         first(seen).bundle = Ok(Some(bundle(EXPIRED)));
+    });
+}
+
+#[test]
+fn what_the_controllers_complain_of_is_no_good_bundle() {
+    use Level::{Unknown, Warn};
+    let immutable = Complaint::Immutable.to_string();
+    let complain = |complaint: &Complaint| {
+        let complaints = Ok(vec![complaint.to_string()]);
+        move |seen: &mut Seen| first(seen).complaints = complaints
+    };
+    exactly(
+        Warn,
+        "bundle",
+        &[&immutable, "velero-trust status --velero-namespace velero"],
+        complain(&Complaint::Immutable),
+    );
+    let mut seen = healthy();
+    complain(&Complaint::Immutable)(&mut seen);
+    let good = all(&seen).into_iter().filter(|line| line.check == "bundle");
+    let levels: Vec<_> = good.map(|line| line.level).collect();
+    assert_eq!(levels, [Warn], "nor is it ok");
+    exactly(Level::Fail, "bundle", &["not made by"], |seen| {
+        complain(&Complaint::Foreign)(seen);
+        let map = first(seen).bundle.as_mut().unwrap().as_mut().unwrap();
+        map.metadata.annotations = None;
+    });
+    exactly(Unknown, "report", &["is not there"], |seen| {
+        first(seen).complaints = Err("ConfigMap r is not there".to_owned());
     });
 }
 

@@ -1,0 +1,31 @@
+//! What the controllers say of a Velero namespace.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+
+use crate::kubernetes::report::{self, Report};
+use crate::kubernetes::trouble;
+use crate::names;
+
+/// The report of the controllers, or why there is none.
+pub(in crate::cli) async fn report(
+    client: &Client,
+    ours: &str,
+    namespace: &str,
+) -> Result<Report, String> {
+    let name = report::name(namespace);
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
+    let map = match maps.get_opt(&name).await {
+        Ok(Some(map)) => map,
+        Ok(None) => return Err(format!("ConfigMap {ours}/{name} is not there")),
+        Err(error) => return Err(trouble::reason(&error).message),
+    };
+    let text = map
+        .data
+        .as_ref()
+        .and_then(|data| data.get(names::REPORT_KEY));
+    let text =
+        text.ok_or_else(|| format!("ConfigMap {ours}/{name} has no {}", names::REPORT_KEY))?;
+    serde_json::from_str(text)
+        .map_err(|error| format!("ConfigMap {ours}/{name} cannot be understood: {error}"))
+}
