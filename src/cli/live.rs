@@ -3,9 +3,11 @@
 
 mod namespaces;
 mod reports;
+mod rollouts;
 
 pub(super) use namespaces::{namespaces, nothing_in};
 pub(super) use reports::report;
+pub(super) use rollouts::{UnderWay, is_through};
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,8 @@ pub(super) struct Live {
     pub(super) pods: BTreeMap<String, Running>,
     /// The workloads whose Pods the injection is for.
     pub(super) templates: BTreeMap<Workload, Template>,
+    /// The restarts that are not through yet.
+    pub(super) under_way: BTreeMap<Workload, UnderWay>,
 }
 
 /// What stands at the bundle's name.
@@ -52,13 +56,17 @@ impl Live {
             .filter_map(|pod| Some((pod.name_any(), Running::read(pod)?)));
         let pods = pods.collect();
         let mut templates = BTreeMap::new();
+        let mut under_way = BTreeMap::new();
         for kind in Kind::ALL {
             let of_kind = kind.api(client.clone(), namespace);
             let what = format!("{}s in {namespace}", kind.as_str());
             for object in list(&of_kind, &what).await? {
                 let name = object.name_any();
+                let workload = Workload { kind, name };
                 if let Some(template) = Template::read(&object) {
-                    templates.insert(Workload { kind, name }, template);
+                    let rollout = UnderWay::read(kind, &object);
+                    under_way.extend(rollout.map(|rollout| (workload.clone(), rollout)));
+                    templates.insert(workload, template);
                 }
             }
         }
@@ -67,6 +75,7 @@ impl Live {
             bundle: Bundle::read(client, namespace).await?,
             pods,
             templates,
+            under_way,
         })
     }
 

@@ -108,6 +108,7 @@ impl Rollout {
         let Plan {
             namespace,
             restarts,
+            under_way,
             ..
         } = plan;
         if !restarts.is_empty() && !plan.at_work.is_empty() && !self.even_while_running {
@@ -124,9 +125,10 @@ impl Rollout {
             out.write_all(done.as_bytes())?;
         }
         if let Some(seconds) = self.wait {
-            for of in restarts {
+            let restarted = restarts.iter().map(|of| &of.workload);
+            for workload in restarted.chain(under_way) {
                 let longest = Duration::from_secs(seconds);
-                restart::finish(client, namespace, &of.workload, longest).await?;
+                restart::finish(client, namespace, workload, longest).await?;
             }
         }
         Ok(true)

@@ -15,6 +15,8 @@ pub(super) struct Plan {
     pub(super) at_work: Vec<String>,
     /// The restarts.
     pub(super) restarts: Vec<Restart>,
+    /// The workloads whose last restart is under way, and mends all their Pods.
+    pub(super) under_way: Vec<Workload>,
     /// What a restart does not mend.
     pub(super) left: Vec<Left>,
 }
@@ -68,15 +70,22 @@ impl Plan {
             }
         }
         for (workload, pods) in lacking {
-            match stuck(live, workload, &pods) {
-                Some(text) => plan.left.push(Left {
+            if let Some(text) = stuck(live, workload, &pods) {
+                plan.left.push(Left {
                     text,
                     needs_a_person: true,
-                }),
-                None => plan.restarts.push(Restart {
+                });
+            } else if let Some(text) = under_way(live, workload, &pods) {
+                plan.under_way.push(workload.clone());
+                plan.left.push(Left {
+                    text,
+                    needs_a_person: false,
+                });
+            } else {
+                plan.restarts.push(Restart {
                     workload: workload.clone(),
                     why: why(live, &pods),
-                }),
+                });
             }
         }
         plan
@@ -105,6 +114,22 @@ fn stuck(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Option<
         format!(
             "{workload} replaces no Pod by itself (OnDelete); delete {}",
             names(pods)
+        )
+    })
+}
+
+/// Why another restart of `workload` would only begin it again.
+fn under_way(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Option<String> {
+    let under_way = live.under_way.get(workload)?;
+    let facts = live.facts();
+    let mended = pods.iter().all(|(_, pod)| under_way.mends(pod, facts));
+    mended.then(|| {
+        format!(
+            "rollout under way: {workload}, restarted at {}, still replaces {}; `kubectl -n {} \
+             rollout status {workload}` waits for it",
+            under_way.restarted_at,
+            names(pods),
+            live.namespace
         )
     })
 }

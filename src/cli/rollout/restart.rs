@@ -7,14 +7,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::cluster::cannot;
-use crate::kubernetes::workloads::{Kind, Workload};
-
-/// The annotation that `kubectl rollout restart` sets (`pkg/polymorphichelpers/objectrestarter.go`).
-/// kube's own `Api::restart` sets another, which no other tool knows.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+use crate::cli::live::is_through;
+use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
 /// Who restarted it, in the managed fields.
 const FIELD_MANAGER: &str = "velero-trust-rollout";
@@ -63,65 +60,5 @@ pub(super) async fn finish(
              {workload}`",
             longest.as_secs()
         ),
-    }
-}
-
-/// As `kubectl rollout status` sees it.
-fn is_through(kind: Kind, object: &DynamicObject) -> bool {
-    let number = |pointer: &str| {
-        let number = object.data.pointer(pointer);
-        number.and_then(Value::as_i64).unwrap_or_default()
-    };
-    let generation = object.metadata.generation.unwrap_or_default();
-    if number("/status/observedGeneration") < generation {
-        return false;
-    }
-    match kind {
-        Kind::Deployment => {
-            let wanted = number("/spec/replicas");
-            number("/status/updatedReplicas") >= wanted
-                && number("/status/replicas") <= number("/status/updatedReplicas")
-                && number("/status/availableReplicas") >= wanted
-        }
-        Kind::DaemonSet => {
-            let wanted = number("/status/desiredNumberScheduled");
-            number("/status/updatedNumberScheduled") >= wanted
-                && number("/status/numberAvailable") >= wanted
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rollout_is_through_when_all_its_pods_are_new_and_available() {
-        let through = |kind, status: Value| {
-            let object = json!({"metadata": {"name": "w", "generation": 2},
-                "spec": {"replicas": 1}, "status": status});
-            is_through(kind, &serde_json::from_value(object).unwrap())
-        };
-        let deployment = |observed, replicas, updated, available| {
-            through(
-                Kind::Deployment,
-                json!({"observedGeneration": observed, "replicas": replicas,
-                    "updatedReplicas": updated, "availableReplicas": available}),
-            )
-        };
-        assert!(deployment(2, 1, 1, 1));
-        assert!(!deployment(1, 1, 1, 1), "not seen yet");
-        assert!(!deployment(2, 2, 1, 1), "the old one is still there");
-        assert!(!deployment(2, 1, 1, 0), "the new one is not ready");
-        let daemon_set = |updated, available| {
-            through(
-                Kind::DaemonSet,
-                json!({"observedGeneration": 2, "desiredNumberScheduled": 2,
-                    "updatedNumberScheduled": updated, "numberAvailable": available}),
-            )
-        };
-        assert!(daemon_set(2, 2));
-        assert!(!daemon_set(1, 2));
-        assert!(!daemon_set(2, 1));
     }
 }

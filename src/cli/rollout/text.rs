@@ -12,6 +12,7 @@ impl Plan {
             at_work,
             restarts,
             left,
+            ..
         } = self;
         let mut lines = Vec::new();
         if !restarts.is_empty() {

@@ -67,6 +67,7 @@ impl Folder<'_> {
             bundle: bundle.map_or(live::Bundle::Absent, live::Bundle::of),
             pods: self.inventory.pods(namespace),
             templates: self.inventory.templates(namespace),
+            ..Live::default()
         }
     }
 

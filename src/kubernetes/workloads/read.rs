@@ -12,6 +12,10 @@ use crate::velero::image;
 use crate::velero::pod::{Container, Pod as View};
 use crate::velero::pod_status::Observed;
 
+/// The annotation that `kubectl rollout restart` sets (`pkg/polymorphichelpers/objectrestarter.go`).
+/// kube's own `Api::restart` sets another, which no other tool knows.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// A Pod that the injection is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
@@ -21,6 +25,8 @@ pub struct Running {
     pub standing: Standing,
     /// The version of Velero in it.
     pub version: Option<String>,
+    /// Its [`RESTARTED_AT`]: of the restart that made it.
+    pub restarted_at: Option<String>,
 }
 
 impl Running {
@@ -36,6 +42,7 @@ impl Running {
             workload: Workload::of(pod),
             standing,
             version,
+            restarted_at: pod.annotations().get(RESTARTED_AT).cloned(),
         })
     }
 }

@@ -2,7 +2,10 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ca::coverage;
+use crate::cli::live::UnderWay;
 use crate::kubernetes::workloads::{Kind, Template};
+use crate::names;
 
 fn object(kind: &str, name: &str, rest: &Value) -> DynamicObject {
     let mut object = json!({"apiVersion": "v1", "kind": kind,
@@ -58,6 +61,71 @@ kubectl -n velero rollout restart daemonset/agent
     assert_eq!(plan.text(), want);
     assert!(plan.needs_a_person(false));
     assert!(!plan.needs_a_person(true));
+}
+
+/// A Pod of `agent` that began at second 10 of 1970, as the restart `restarted_at` made it.
+fn began(live: &mut Live, name: &str, restarted_at: Option<&str>, injected: bool) {
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "u",
+        "controller": true}]);
+    let mut rest = json!({
+        "metadata": {"ownerReferences": owner,
+            "annotations": {"kubectl.kubernetes.io/restartedAt": restarted_at}},
+        "spec": spec(AGENT, &json!([])),
+        "status": {"startTime": "1970-01-01T00:00:10Z"},
+    });
+    if injected {
+        let volume = json!({"name": names::BUNDLE, "configMap": {"name": names::BUNDLE}});
+        rest["spec"]["volumes"] = json!([volume]);
+        let container = &mut rest["spec"]["containers"][0];
+        container["env"] = json!([
+            {"name": names::AWS_CA_BUNDLE, "value": names::AWS_CA_BUNDLE_VALUE},
+            {"name": names::SSL_CERT_DIR, "value": names::SSL_CERT_DIR_VALUE},
+        ]);
+        container["volumeMounts"] =
+            json!([{"name": names::BUNDLE, "mountPath": names::MOUNT_PATH}]);
+    }
+    let running = Running::read(&object("Pod", name, &rest)).unwrap();
+    live.pods.insert(name.to_owned(), running);
+}
+
+#[test]
+fn restarts_nothing_whose_restart_is_under_way() {
+    let at = "1970-01-01T00:01:00Z";
+    let mut live = live();
+    began(&mut live, "agent-1", None, false);
+    template(&mut live, "agent", &json!([]), &json!({}));
+    let workload = live.templates.keys().next().unwrap().clone();
+    let restarted_at = at.to_owned();
+    live.under_way
+        .insert(workload.clone(), UnderWay { restarted_at });
+    let plan = Plan::of(&live, Vec::new());
+    let want = "# velero: rollout under way: daemonset/agent, restarted at 1970-01-01T00:01:00Z, \
+                still replaces agent-1; `kubectl -n velero rollout status daemonset/agent` waits \
+                for it\n";
+    assert_eq!(plan.text(), want);
+    assert_eq!(plan.under_way, [workload]);
+    assert!(!plan.needs_a_person(false));
+    // One that this restart made lacks it all the same, as when velero-trust was down.
+    began(&mut live, "agent-2", Some(at), false);
+    let plan = Plan::of(&live, Vec::new());
+    assert_eq!(plan.restarts.len(), 1, "{plan:?}");
+    assert!(plan.under_way.is_empty() && plan.left.is_empty());
+}
+
+#[test]
+fn a_restart_before_the_newest_certificate_mends_no_stale_pod() {
+    let mut live = live();
+    began(&mut live, "agent-1", None, true);
+    let stale = &live.pods["agent-1"];
+    let added = |second| coverage::Bundle {
+        last_added: Some(second),
+        held: false,
+    };
+    assert_eq!(stale.standing.state(added(60)), State::Stale);
+    let restarted_at = "1970-01-01T00:01:00Z".to_owned();
+    let under_way = UnderWay { restarted_at };
+    assert!(under_way.mends(stale, added(60)));
+    assert!(!under_way.mends(stale, added(61)));
 }
 
 #[test]

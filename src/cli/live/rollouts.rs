@@ -1,0 +1,143 @@
+//! Rollouts that are under way.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use crate::ca::coverage::{Bundle, State};
+use crate::kubernetes::workloads::{Kind, RESTARTED_AT, Running};
+
+/// What a restart began, and what still replaces Pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct UnderWay {
+    /// The workload's [`RESTARTED_AT`].
+    pub(in crate::cli) restarted_at: String,
+}
+
+impl UnderWay {
+    /// That of a workload; none when it is through, goes on no more, or nobody restarted it.
+    pub(in crate::cli) fn read(kind: Kind, workload: &DynamicObject) -> Option<Self> {
+        let annotations = workload
+            .data
+            .pointer("/spec/template/metadata/annotations")?;
+        let restarted_at = annotations.get(RESTARTED_AT)?.as_str()?.to_owned();
+        let goes_on = !is_through(kind, workload) && !is_late(workload);
+        goes_on.then_some(Self { restarted_at })
+    }
+
+    /// Whether the Pod that comes instead of `pod` will not be restarted for the same reason: it
+    /// is made from now on, and after the newest certificate.
+    pub(in crate::cli) fn mends(&self, pod: &Running, bundle: Bundle) -> bool {
+        let state = pod.standing.state(bundle);
+        let is_old = pod.restarted_at.as_deref() != Some(&*self.restarted_at);
+        let at: Option<Timestamp> = self.restarted_at.parse().ok();
+        let at = at.map(Timestamp::as_second);
+        is_old && (state != State::Stale || at.is_some() && at >= bundle.last_added)
+    }
+}
+
+/// As `kubectl rollout status` sees it.
+pub(in crate::cli) fn is_through(kind: Kind, object: &DynamicObject) -> bool {
+    let number = |pointer: &str| {
+        let number = object.data.pointer(pointer);
+        number.and_then(Value::as_i64).unwrap_or_default()
+    };
+    if !generation_seen(object) {
+        return false;
+    }
+    match kind {
+        Kind::Deployment => {
+            let wanted = number("/spec/replicas");
+            number("/status/updatedReplicas") >= wanted
+                && number("/status/replicas") <= number("/status/updatedReplicas")
+                && number("/status/availableReplicas") >= wanted
+        }
+        Kind::DaemonSet => {
+            let wanted = number("/status/desiredNumberScheduled");
+            number("/status/updatedNumberScheduled") >= wanted
+                && number("/status/numberAvailable") >= wanted
+        }
+    }
+}
+
+/// Its deadline is over, by which `kubectl rollout status` gives up.
+fn is_late(workload: &DynamicObject) -> bool {
+    let is_seen = generation_seen(workload);
+    let conditions = workload.data.pointer("/status/conditions");
+    let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+    let late = |condition: &Value| {
+        condition
+            .get("reason")
+            .is_some_and(|reason| reason == "ProgressDeadlineExceeded")
+    };
+    is_seen && conditions.any(late)
+}
+
+/// Whether the status is of the spec as it is now.
+fn generation_seen(workload: &DynamicObject) -> bool {
+    let seen = workload.data.pointer("/status/observedGeneration");
+    let seen = seen.and_then(Value::as_i64).unwrap_or_default();
+    seen >= workload.metadata.generation.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_rollout_is_through_when_all_its_pods_are_new_and_available() {
+        let through = |kind, status: Value| {
+            let object = json!({"metadata": {"name": "w", "generation": 2},
+                "spec": {"replicas": 1}, "status": status});
+            is_through(kind, &serde_json::from_value(object).unwrap())
+        };
+        let deployment = |observed, replicas, updated, available| {
+            through(
+                Kind::Deployment,
+                json!({"observedGeneration": observed, "replicas": replicas,
+                    "updatedReplicas": updated, "availableReplicas": available}),
+            )
+        };
+        assert!(deployment(2, 1, 1, 1));
+        assert!(!deployment(1, 1, 1, 1), "not seen yet");
+        assert!(!deployment(2, 2, 1, 1), "the old one is still there");
+        assert!(!deployment(2, 1, 1, 0), "the new one is not ready");
+        let daemon_set = |updated, available| {
+            through(
+                Kind::DaemonSet,
+                json!({"observedGeneration": 2, "desiredNumberScheduled": 2,
+                    "updatedNumberScheduled": updated, "numberAvailable": available}),
+            )
+        };
+        assert!(daemon_set(2, 2));
+        assert!(!daemon_set(1, 2));
+        assert!(!daemon_set(2, 1));
+    }
+
+    #[test]
+    fn only_a_restart_that_goes_on_is_under_way() {
+        let read = |status: Value, annotations: Value| {
+            let object = json!({"metadata": {"name": "w", "generation": 2},
+                "spec": {"replicas": 1, "template": {"metadata": {"annotations": annotations}}},
+                "status": status});
+            UnderWay::read(Kind::Deployment, &serde_json::from_value(object).unwrap())
+        };
+        let restarted = || json!({RESTARTED_AT: "2026-01-01T00:00:00Z"});
+        let slow = || json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1});
+        assert!(read(slow(), restarted()).is_some());
+        assert!(read(json!({"observedGeneration": 1}), restarted()).is_some());
+        assert!(read(slow(), Value::Null).is_none(), "not a restart");
+        let through = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1,
+            "availableReplicas": 1});
+        assert!(read(through, restarted()).is_none());
+        let mut late = slow();
+        late["conditions"] = json!([{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]);
+        assert!(
+            read(late.clone(), restarted()).is_none(),
+            "it goes on no more"
+        );
+        late["observedGeneration"] = json!(1);
+        assert!(read(late, restarted()).is_some(), "that was the one before");
+    }
+}
