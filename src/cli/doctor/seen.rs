@@ -89,6 +89,11 @@ impl Seen {
         let deployment = self.deployment.as_ref().ok().and_then(Option::as_ref);
         account(deployment)
     }
+
+    /// Whether velero-trust is not in the namespace that was named.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.deployment, Ok(None))
+    }
 }
 
 /// The ServiceAccount of our Deployment.

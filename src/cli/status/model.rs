@@ -35,7 +35,7 @@ pub(super) struct Leader {
     pub(super) state: LeaderState,
     pub(super) holder: Option<String>,
     pub(super) renewed: Option<Timestamp>,
-    /// Why it is not known.
+    /// Why it is not known, or that there is no Lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
 }

@@ -36,9 +36,9 @@ fn of_leader(leader: &Leader) -> Option<String> {
             "the leader of velero-trust has not renewed its Lease; are its Pods running?"
                 .to_owned(),
         ),
-        LeaderState::Absent => {
-            Some("nobody leads velero-trust: no bundle is kept, nothing is audited".to_owned())
-        }
+        LeaderState::Absent => Some(leader.message.clone().unwrap_or_else(|| {
+            "nobody leads velero-trust: no bundle is kept, nothing is audited".to_owned()
+        })),
         LeaderState::Unknown => {
             let why = leader.message.as_deref().unwrap_or_default();
             Some(format!("who leads velero-trust is not known: {why}"))

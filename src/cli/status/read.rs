@@ -84,10 +84,24 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
 pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leader {
     let leases = Api::<Lease>::namespaced(client.clone(), ours);
     match leases.get_opt(names::APP).await {
-        Ok(lease) => held(lease.unwrap_or_default(), now),
+        Ok(lease) => of_lease(lease, ours, now),
         Err(error) => Leader {
             state: LeaderState::Unknown,
             message: Some(trouble::reason(&error).message),
+            ..Leader::default()
+        },
+    }
+}
+
+fn of_lease(lease: Option<Lease>, ours: &str, now: Timestamp) -> Leader {
+    match lease {
+        Some(lease) => held(lease, now),
+        None => Leader {
+            message: Some(format!(
+                "no Lease {0} in namespace {ours}: is {0} installed there? --namespace is {0}'s own \
+                 namespace",
+                names::APP
+            )),
             ..Leader::default()
         },
     }
@@ -210,9 +224,17 @@ mod tests {
         assert_eq!(state(spec, 0), LeaderState::Leading);
         assert_eq!(state(json!({"holderIdentity": ""}), 0), LeaderState::Absent);
         assert_eq!(state(json!({"holderIdentity": "a"}), 0), LeaderState::Stale);
-        assert_eq!(
-            held(Lease::default(), Timestamp::UNIX_EPOCH).state,
-            LeaderState::Absent
-        );
+    }
+
+    #[test]
+    fn without_a_lease_velero_trust_is_elsewhere() {
+        let leader = of_lease(None, "velero", Timestamp::UNIX_EPOCH);
+        let message = "no Lease velero-trust in namespace velero: is velero-trust installed there? \
+                       --namespace is velero-trust's own namespace";
+        assert_eq!(leader.state, LeaderState::Absent);
+        assert_eq!(leader.message.as_deref(), Some(message));
+        let nobodys = of_lease(Some(Lease::default()), "velero", Timestamp::UNIX_EPOCH);
+        assert_eq!(nobodys.state, LeaderState::Absent);
+        assert_eq!(nobodys.message, None);
     }
 }

@@ -11,16 +11,27 @@ use crate::names;
 const MANIFESTS: &str = "kubectl apply -k manifests";
 
 pub(super) fn check(seen: &Seen) -> Vec<Line> {
-    let mut lines = vec![kubernetes(seen)];
+    let kubernetes = kubernetes(seen);
     let about = format!("Deployment {}/{}", seen.namespace, names::APP);
     let of = |check| Of::new(check, about.clone());
+    let mut lines = Vec::new();
     match &seen.deployment {
-        Err(why) => lines.push(of("server").unknown(why)),
-        Ok(None) => lines.push(of("server").fail(
-            "it is not there",
-            format!("{MANIFESTS}, or name its namespace with --namespace"),
-        )),
+        Err(why) => lines.extend([kubernetes, of("server").unknown(why)]),
+        // First: nothing else that is said of a wrong namespace is of use.
+        Ok(None) => lines.extend([
+            of("server").fail(
+                format!(
+                    "it is not there: is {0} installed in namespace {1}? --namespace is {0}'s own \
+                     namespace",
+                    names::APP,
+                    seen.namespace
+                ),
+                format!("{MANIFESTS}, or name its namespace with --namespace"),
+            ),
+            kubernetes,
+        ]),
         Ok(Some(deployment)) => {
+            lines.push(kubernetes);
             lines.push(replicas(seen, deployment, of("server")));
             lines.push(image(seen, deployment, of("image")));
             lines.extend(proxies(seen, deployment, of("proxy")));

@@ -206,6 +206,22 @@ fn the_cluster_and_our_deployment() {
     });
 }
 
+/// `--namespace velero` is a habit of kubectl.
+#[test]
+fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed() {
+    let mut seen = healthy();
+    seen.namespace = "velero".to_owned();
+    seen.deployment = Ok(None);
+    seen.certificate = Ok(None);
+    let lines = all(&seen);
+    let said = "it is not there: is velero-trust installed in namespace velero? --namespace is \
+                velero-trust's own namespace";
+    assert_eq!((lines[0].level, &*lines[0].seen), (Level::Fail, said));
+    let advised = lines.iter().filter_map(|line| line.mend.as_deref());
+    let installs: Vec<_> = advised.filter(|mend| mend.contains("--install")).collect();
+    assert_eq!(installs, [""; 0]);
+}
+
 #[test]
 fn the_webhooks_and_their_certificate() {
     use Level::{Fail, Warn};

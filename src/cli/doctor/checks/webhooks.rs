@@ -29,7 +29,11 @@ pub(super) fn check(seen: &Seen) -> Vec<Line> {
         if !webhooks.iter().any(asks) {
             lines.push(Of::new("webhooks", handler.path).fail(
                 "no webhook configuration asks it",
-                format!("kubectl apply -k manifests && {activate}"),
+                if seen.is_absent() {
+                    activate.clone()
+                } else {
+                    format!("kubectl apply -k manifests && {activate}")
+                },
             ));
         }
     }
@@ -115,8 +119,12 @@ fn lasting(seen: &Seen, leaf: &Certificate, of: Of) -> Line {
     }
 }
 
-/// The command that makes a certificate and makes the webhooks active.
+/// The command that makes a certificate and makes the webhooks active. Not for a namespace where
+/// velero-trust is not: the certificate would be written there.
 fn activate(seen: &Seen) -> String {
+    if seen.is_absent() {
+        return "install velero-trust, or name its namespace with --namespace, first".to_owned();
+    }
     format!(
         "velero-trust certs --install --namespace {}",
         seen.namespace
