@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{Client, Error};
 
 use crate::kubernetes::client::Clients;
@@ -10,6 +11,9 @@ use crate::kubernetes::trouble;
 
 /// Longest wait for the first answer; the client itself would wait for ever.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// What kube gives as the reason of a refusal that is no `Status` (`handle_api_errors`).
+const NO_STATUS: &str = "Failed to parse error data";
 
 /// A client to the cluster of the kubeconfig, which answers.
 ///
@@ -22,12 +26,16 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         ..
     } = Clients::connect().await?;
     let why = match tokio::time::timeout(LONGEST, client.apiserver_version()).await {
+        Ok(answer) if is_of_another(&answer) => bail!(
+            "what answers at {server} is no Kubernetes API server; does KUBECONFIG name the right \
+             cluster?"
+        ),
         Ok(Err(Error::Api(status))) if status.code == 401 => bail!(
             "the API server {server} does not know you ({}); log in to it again, or set KUBECONFIG",
             status.message
         ),
         // It answers. What it refuses is said where it is needed.
-        Ok(Ok(_) | Err(Error::Api(_) | Error::SerdeError(_))) => return Ok(client),
+        Ok(Ok(_) | Err(Error::Api(_))) => return Ok(client),
         Ok(Err(error)) => trouble::cause(&error),
         Err(_) => format!("no answer within {} s", LONGEST.as_secs()),
     };
@@ -35,6 +43,22 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         "the API server {server} cannot be reached: {why}; is it running, and does KUBECONFIG name \
          the right cluster?"
     )
+}
+
+/// Whether no API server gives this answer to the question for its version. What it says in plain
+/// text (`429 Too Many Requests`, and what a proxy before it says while it is down) counts as its
+/// own.
+fn is_of_another(answer: &kube::Result<Info>) -> bool {
+    match answer {
+        Ok(info) => info.git_version.is_empty(),
+        Err(Error::Api(status)) if status.reason == NO_STATUS => {
+            status.code < 500 && status.code != 429
+        }
+        // Of JSON that is something else.
+        Err(Error::Api(status)) => status.code == 0,
+        Err(Error::SerdeError(_) | Error::FromUtf8(_)) => true,
+        Err(_) => false,
+    }
 }
 
 /// An error for the person who asked.

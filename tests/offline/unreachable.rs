@@ -1,7 +1,10 @@
 //! Commands for a cluster, without one that answers.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 
 use velero_trust_testing::access::Access;
 use velero_trust_testing::pki::Authority;
@@ -61,4 +64,47 @@ fn without_a_kubeconfig_the_person_is_told_to_name_one() {
     }
     let said = refused(&["status"], Some("{ not yaml"));
     assert!(said.contains("kubeconfig"), "{said}");
+}
+
+/// Answers every request with `status` and `body`, as long as the test runs: its URL.
+fn web_server(status: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn another_web_server_is_told_from_an_api_server() {
+    for (status, body) in [
+        ("200 OK", "<html>welcome</html>"),
+        ("200 OK", "{\"welcome\": true}"),
+        ("302 Found", ""),
+        ("404 Not Found", "<html>no such page</html>"),
+        ("404 Not Found", "{\"error\": \"no such page\"}"),
+        ("403 Forbidden", "<html>denied</html>"),
+    ] {
+        let server = web_server(status, body);
+        let want = format!("what answers at {server}/ is no Kubernetes API server");
+        let access = Access {
+            server,
+            ca_pem: Authority::new("nobody").unwrap().pem(),
+            token: "none".to_owned(),
+        };
+        for arguments in COMMANDS {
+            let said = refused(arguments, Some(&access.kubeconfig()));
+            assert!(said.contains(&want), "{status} {arguments:?}: {said}");
+            assert!(!said.contains("html"), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
 }
