@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::install::{self, Install};
 use super::out::Out;
+use super::places::OwnNamespace;
 use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
@@ -48,15 +49,8 @@ pub(super) struct Certs {
     #[arg(long, env = "VELERO_TRUST_INSTALL")]
     install: bool,
 
-    /// The namespace of velero-trust in the cluster
-    #[arg(
-        long,
-        short,
-        default_value = names::APP,
-        value_parser = parse::namespace,
-        env = "VELERO_TRUST_NAMESPACE"
-    )]
-    namespace: String,
+    #[command(flatten)]
+    own: OwnNamespace,
 
     /// Seconds to wait for the Deployment to be available before the rules become active
     #[arg(
@@ -73,7 +67,7 @@ impl Certs {
         install_crypto_provider();
         let days = self.days.unwrap_or(if self.install { 365 } else { 7 });
         let life = Duration::from_hours(u64::from(days) * 24);
-        let mut names = service_names(names::APP, &self.namespace);
+        let mut names = service_names(names::APP, &self.own.namespace);
         names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
         names.extend(self.names.iter().cloned());
         let issued = issue(&names, life).context("cannot make the certificates")?;
@@ -91,7 +85,7 @@ impl Certs {
             let wait = Duration::from_secs(self.wait);
             let install = Install {
                 client,
-                namespace: &self.namespace,
+                namespace: &self.own.namespace,
                 wait,
             };
             install::run(&install, issued, &mut Out::of_work()).await

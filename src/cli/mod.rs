@@ -20,6 +20,7 @@ mod lint;
 mod live;
 mod out;
 mod parse;
+mod places;
 mod policy;
 mod rollout;
 mod serve;

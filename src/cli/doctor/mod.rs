@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use self::line::{Level, count, write_json, write_text};
 use super::out::Out;
-use super::{cluster, exit, install_crypto_provider, parse, runtime};
-use crate::names;
+use super::places::OwnNamespace;
+use super::{cluster, exit, install_crypto_provider, runtime};
 
 /// Longest time for all look-ups together; the client itself would wait for ever.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -26,15 +26,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// 2 when the cluster cannot be reached.
 #[derive(Args, Debug)]
 pub(super) struct Doctor {
-    /// The namespace of velero-trust in the cluster
-    #[arg(
-        long,
-        short,
-        default_value = names::APP,
-        value_parser = parse::namespace,
-        env = "VELERO_TRUST_NAMESPACE"
-    )]
-    namespace: String,
+    #[command(flatten)]
+    own: OwnNamespace,
 
     /// How the checks are printed
     #[arg(
@@ -60,7 +53,7 @@ impl Doctor {
         install_crypto_provider();
         let seen = runtime()?.block_on(async {
             let client = cluster::connect().await?;
-            let seen = gather::gather(&client, &self.namespace);
+            let seen = gather::gather(&client, &self.own.namespace);
             match tokio::time::timeout(LONGEST, seen).await {
                 Ok(seen) => seen,
                 Err(_) => bail!(

@@ -15,8 +15,8 @@ use self::plan::Plan;
 use self::text::command;
 use super::live::Live;
 use super::out::Out;
-use super::{cluster, exit, install_crypto_provider, live, parse, runtime};
-use crate::names;
+use super::places::{OwnNamespace, VeleroNamespaces};
+use super::{cluster, exit, install_crypto_provider, live, runtime};
 
 /// Prints the restarts that give every Pod of Velero the CA bundle, as kubectl commands with their
 /// reasons: of Pods that were made without it, and of those that began before the newest
@@ -24,26 +24,11 @@ use crate::names;
 /// without --apply. Ends with 1 while something is left to do.
 #[derive(Args, Debug)]
 pub(super) struct Rollout {
-    /// A namespace of Velero; can be given again [default: all that hold a
-    /// BackupStorageLocation]
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "VELERO_TRUST_VELERO_NAMESPACE",
-        value_delimiter = ',',
-        value_parser = parse::namespace
-    )]
-    velero_namespace: Vec<String>,
+    #[command(flatten)]
+    of: VeleroNamespaces,
 
-    /// The namespace of velero-trust
-    #[arg(
-        long,
-        short,
-        default_value = names::APP,
-        value_parser = parse::namespace,
-        env = "VELERO_TRUST_NAMESPACE"
-    )]
-    namespace: String,
+    #[command(flatten)]
+    own: OwnNamespace,
 
     /// Do the restarts that are printed
     #[arg(long, env = "VELERO_TRUST_APPLY")]
@@ -78,7 +63,8 @@ impl Rollout {
         } else {
             Out::of_print()
         };
-        let namespaces = live::namespaces(&client, &self.namespace, &self.velero_namespace).await?;
+        let namespaces =
+            live::namespaces(&client, &self.own.namespace, &self.of.velero_namespace).await?;
         if namespaces.is_empty() {
             anyhow::bail!(
                 "no namespace holds a BackupStorageLocation; name one with --velero-namespace"
@@ -87,7 +73,7 @@ impl Rollout {
         for namespace in namespaces {
             let live = Live::read(&client, &namespace).await?;
             // One that was found, not named, may be labelled before Velero is there.
-            let is_named = !self.velero_namespace.is_empty();
+            let is_named = !self.of.velero_namespace.is_empty();
             if is_named && live.is_bare() && live::locations(&client, &namespace).await?.is_empty()
             {
                 return Err(live::nothing_in(&namespace));

@@ -18,10 +18,10 @@ use self::folder::Folder;
 use self::model::Status;
 use super::base::BaseOptions;
 use super::out::Out;
+use super::places::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
-use super::{cluster, exit, install_crypto_provider, live, parse, runtime};
+use super::{cluster, exit, install_crypto_provider, live, runtime};
 use crate::decision::RestoresMode;
-use crate::names;
 use crate::sources::inventory::Inventory;
 
 /// Shows, for each Velero namespace: Velero's version, the CA bundle, each
@@ -31,26 +31,11 @@ use crate::sources::inventory::Inventory;
 /// folder of YAML files, as the controllers would do it. Ends with 1 when something needs a person.
 #[derive(Args, Debug)]
 pub(super) struct Show {
-    /// A namespace of Velero; can be given again [default: all that hold a
-    /// BackupStorageLocation]
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "VELERO_TRUST_VELERO_NAMESPACE",
-        value_delimiter = ',',
-        value_parser = parse::namespace
-    )]
-    velero_namespace: Vec<String>,
+    #[command(flatten)]
+    of: VeleroNamespaces,
 
-    /// The namespace of velero-trust
-    #[arg(
-        long,
-        short,
-        default_value = names::APP,
-        value_parser = parse::namespace,
-        env = "VELERO_TRUST_NAMESPACE"
-    )]
-    namespace: String,
+    #[command(flatten)]
+    own: OwnNamespace,
 
     /// Show the certificates in each bundle too, and who names them
     #[arg(long, env = "VELERO_TRUST_CERTIFICATES")]
@@ -139,12 +124,12 @@ impl Show {
 
     async fn read(&self, now: Timestamp) -> anyhow::Result<Status> {
         let client = cluster::connect().await?;
-        let ours = &self.namespace;
+        let ours = &self.own.namespace;
         let mut status = Status {
             leader: read::leader(&client, ours, now).await,
             ..Status::default()
         };
-        for namespace in live::namespaces(&client, ours, &self.velero_namespace).await? {
+        for namespace in live::namespaces(&client, ours, &self.of.velero_namespace).await? {
             let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
@@ -155,7 +140,7 @@ impl Show {
     fn compute(&self, now: Timestamp) -> anyhow::Result<Status> {
         let inventory = Inventory::read(&self.objects)?;
         let mut base = self.base.roots().read()?;
-        base.extra.extend(inventory.extra(&self.namespace));
+        base.extra.extend(inventory.extra(&self.own.namespace));
         let folder = Folder {
             inventory: &inventory,
             base: &base,
@@ -163,7 +148,7 @@ impl Show {
             now,
             certificates: self.certificates,
         };
-        let status = folder.status(&self.velero_namespace);
+        let status = folder.status(&self.of.velero_namespace);
         self.require(&status)?;
         Ok(status)
     }
@@ -172,7 +157,7 @@ impl Show {
     fn require(&self, status: &Status) -> anyhow::Result<()> {
         let mut shown = status.namespaces.iter();
         match shown.find(|namespace| problems::is_bare(namespace)) {
-            Some(bare) if !self.velero_namespace.is_empty() => Err(live::nothing_in(&bare.name)),
+            Some(bare) if !self.of.velero_namespace.is_empty() => Err(live::nothing_in(&bare.name)),
             _ => Ok(()),
         }
     }

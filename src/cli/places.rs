@@ -1,0 +1,33 @@
+//! The options that say in which namespaces, which several commands have.
+
+use clap::Args;
+
+use super::parse;
+use crate::names;
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct OwnNamespace {
+    /// The namespace of velero-trust
+    #[arg(
+        long,
+        short,
+        default_value = names::APP,
+        value_parser = parse::namespace,
+        env = "VELERO_TRUST_NAMESPACE"
+    )]
+    pub(super) namespace: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct VeleroNamespaces {
+    /// A namespace of Velero; can be given again [default: all that hold a
+    /// BackupStorageLocation]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "VELERO_TRUST_VELERO_NAMESPACE",
+        value_delimiter = ',',
+        value_parser = parse::namespace
+    )]
+    pub(super) velero_namespace: Vec<String>,
+}
