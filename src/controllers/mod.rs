@@ -114,6 +114,28 @@ impl fmt::Debug for Controllers {
 mod tests {
     use super::*;
 
+    impl Controllers {
+        /// Of a cluster that `client` answers for; nobody is looked at, nothing is retained.
+        pub(super) fn of_test(client: Client, source: Arc<dyn Source>, base: Bases) -> Self {
+            Self {
+                source,
+                base,
+                policy: Arc::new(Policy::default()),
+                metrics: Arc::new(Metrics::default()),
+                events: Events::new(client.clone(), "us"),
+                turns: Turns::default(),
+                lease: client.clone(),
+                client,
+                settings: Settings {
+                    namespace: "velero-trust".to_owned(),
+                    identity: "us".to_owned(),
+                    retention: Duration::ZERO,
+                    probe: None,
+                },
+            }
+        }
+    }
+
     #[tokio::test]
     async fn who_finds_all_turns_taken_goes_on_without_one() {
         let turns = Turns::default();

@@ -82,7 +82,7 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
                 }
             },
             () = bundles.changed() => tasks.show(&bundles),
-            () = labelled.changed(|namespace| namespace.name.clone()) => {}
+            () = labelled.changed() => {}
             () = sleep_until(leavings.due()), if all_known => {
                 let members = members(&namespaces, &bundles, &labelled);
                 leavings.remove(&members).await;

@@ -1,6 +1,6 @@
 //! News of objects, without reading them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -117,39 +117,35 @@ fn meta<K>(object: PartialObjectMeta<K>) -> ObjectMeta {
     object.metadata
 }
 
-/// The namespaces that objects of one kind make Velero's.
+/// The names of the objects of one kind: each is a Velero namespace.
 pub(super) struct Members {
     watch: Everywhere,
-    /// By the object, and while a list comes in, what it has named so far.
-    now: BTreeMap<ObjectKey, String>,
+    now: BTreeSet<String>,
     is_known: bool,
-    listing: BTreeMap<ObjectKey, String>,
+    /// While a list comes in: what it has named so far.
+    listing: BTreeSet<String>,
 }
-
-/// Namespace and name.
-type ObjectKey = (Option<String>, Option<String>);
 
 impl Members {
     pub(super) const fn new(watch: Everywhere) -> Self {
         Self {
             watch,
-            now: BTreeMap::new(),
+            now: BTreeSet::new(),
             is_known: false,
-            listing: BTreeMap::new(),
+            listing: BTreeSet::new(),
         }
     }
 
-    /// Waits until there is another object, of which `namespace` tells whose member it makes.
-    pub(super) async fn changed(&mut self, namespace: fn(&ObjectMeta) -> Option<String>) {
-        let key = |object: &ObjectMeta| (object.namespace.clone(), object.name.clone());
+    /// Waits until there is another object, or a whole list.
+    pub(super) async fn changed(&mut self) {
+        let name = |object: ObjectMeta| object.name.unwrap_or_default();
         loop {
             // A watcher never ends.
             match self.watch.next().await {
                 None => std::future::pending().await,
                 Some(Ok(Event::Init)) => self.listing.clear(),
                 Some(Ok(Event::InitApply(object))) => {
-                    let named = namespace(&object).map(|namespace| (key(&object), namespace));
-                    self.listing.extend(named);
+                    self.listing.insert(name(object));
                 }
                 Some(Ok(Event::InitDone)) => {
                     self.now = std::mem::take(&mut self.listing);
@@ -157,16 +153,12 @@ impl Members {
                     return;
                 }
                 Some(Ok(Event::Apply(object))) => {
-                    let before = match namespace(&object) {
-                        Some(namespace) => self.now.insert(key(&object), namespace),
-                        None => self.now.remove(&key(&object)),
-                    };
-                    if before != namespace(&object) {
+                    if self.now.insert(name(object)) {
                         return;
                     }
                 }
                 Some(Ok(Event::Delete(object))) => {
-                    if self.now.remove(&key(&object)).is_some() {
+                    if self.now.remove(&name(object)) {
                         return;
                     }
                 }
@@ -181,7 +173,7 @@ impl Members {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        self.now.values()
+        self.now.iter()
     }
 }
 
@@ -207,11 +199,10 @@ mod tests {
             Ok(Event::InitDone),
         ];
         let mut members = Members::new(stream::iter(events).boxed());
-        let name = |object: &ObjectMeta| object.name.clone();
         assert!(!members.are_known());
-        members.changed(name).await;
+        members.changed().await;
         assert!(!members.are_known(), "{:?}", members.now);
-        members.changed(name).await;
+        members.changed().await;
         assert!(members.are_known());
         assert_eq!(members.names().collect::<Vec<_>>(), ["a"]);
     }

@@ -10,11 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::controllers::{Settings, Turns};
-use crate::decision::Policy;
-use crate::kubernetes::events::Events;
 use crate::sources::objects::Objects;
-use crate::telemetry::Metrics;
 
 type Asked = mpsc::UnboundedReceiver<(Method, String)>;
 
@@ -43,22 +39,8 @@ fn lease(is_there: &Arc<AtomicBool>) -> (Client, Asked) {
 }
 
 fn controllers(client: Client) -> Controllers {
-    Controllers {
-        source: Arc::new(Objects::default()),
-        base: watch::channel(None).1,
-        policy: Arc::new(Policy::default()),
-        metrics: Arc::new(Metrics::default()),
-        events: Events::new(client.clone(), "us"),
-        turns: Turns::default(),
-        lease: client.clone(),
-        client,
-        settings: Settings {
-            namespace: "velero-trust".to_owned(),
-            identity: "us".to_owned(),
-            retention: Duration::ZERO,
-            probe: None,
-        },
-    }
+    let base = watch::channel(None).1;
+    Controllers::of_test(client, Arc::new(Objects::default()), base)
 }
 
 /// The first request of `method`.

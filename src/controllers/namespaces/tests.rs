@@ -13,11 +13,8 @@ use tokio::time::timeout;
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::controllers::{Settings, Turns};
-use crate::decision::{Facts, Lookup, Policy};
-use crate::kubernetes::events::Events;
+use crate::decision::{Facts, Lookup};
 use crate::sources::{Limits, Source};
-use crate::telemetry::Metrics;
 
 /// Tells what it is asked, and panics at the first question.
 struct Shaky {
@@ -50,27 +47,12 @@ fn nowhere() -> Client {
 #[tokio::test]
 async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace() {
     let (sender, mut asked) = mpsc::unbounded_channel();
-    let client = nowhere();
-    let (_base, base) = watch::channel(Some(Arc::default()));
-    let controllers = Arc::new(Controllers {
-        source: Arc::new(Shaky {
-            asked: sender,
-            has_panicked: AtomicBool::new(false),
-        }),
-        base,
-        policy: Arc::new(Policy::default()),
-        metrics: Arc::new(Metrics::default()),
-        events: Events::new(client.clone(), "us"),
-        turns: Turns::default(),
-        lease: client.clone(),
-        client,
-        settings: Settings {
-            namespace: "velero-trust".to_owned(),
-            identity: "us".to_owned(),
-            retention: Duration::ZERO,
-            probe: None,
-        },
+    let source = Arc::new(Shaky {
+        asked: sender,
+        has_panicked: AtomicBool::new(false),
     });
+    let (_base, base) = watch::channel(Some(Arc::default()));
+    let controllers = Arc::new(Controllers::of_test(nowhere(), source, base));
     let mut tasks = Tasks {
         controllers: &controllers,
         prober: None,
