@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
+use crate::golden::Golden;
+
 /// With this variable what is printed is written into the folders instead of compared.
 const UPDATE: &str = "UPDATE_LINT";
 
@@ -69,7 +71,7 @@ fn key_lines() -> Vec<String> {
 
 #[test]
 fn every_case_prints_what_stands_beside_it() {
-    let mut wrong = Vec::new();
+    let mut golden = Golden::new(UPDATE);
     for case in cases() {
         let arguments = fs::read_to_string(case.join("arguments"));
         let arguments = arguments.unwrap_or_else(|_| "in".to_owned());
@@ -91,19 +93,10 @@ fn every_case_prints_what_stands_beside_it() {
                 ran.out
             };
             let said = format!("{out}--- stderr\n{}--- exit {}\n", ran.err, ran.code);
-            let golden = case.join(format!("want.{format}"));
-            if std::env::var_os(UPDATE).is_some() {
-                fs::write(golden, said).unwrap();
-            } else if fs::read_to_string(&golden).unwrap_or_default() != said {
-                wrong.push(format!("{} differs from:\n{said}", golden.display()));
-            }
+            golden.is(case.join(format!("want.{format}")), &said);
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{}\n`{UPDATE}=1 cargo test --test offline every_case_prints` writes them",
-        wrong.join("\n")
-    );
+    golden.end("every_case_prints");
 }
 
 /// A SARIF log without its rules, which are the same in each.

@@ -24,6 +24,8 @@ mod drain;
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod layers;

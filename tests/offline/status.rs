@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::golden::Golden;
+
 /// With this variable what is printed is written into the folders instead of compared.
 const UPDATE: &str = "UPDATE_STATUS";
 
@@ -54,7 +56,7 @@ fn timeless(text: &str) -> String {
 
 #[test]
 fn status_of_every_case_is_what_stands_beside_it() {
-    let mut wrong = Vec::new();
+    let mut golden = Golden::new(UPDATE);
     for case in cases() {
         let arguments = fs::read_to_string(case.join("arguments"));
         let arguments = arguments.unwrap_or_else(|_| "--objects=in --public-roots=none".to_owned());
@@ -68,19 +70,10 @@ fn status_of_every_case_is_what_stands_beside_it() {
                 _ => ran.out,
             };
             let said = format!("{out}--- stderr\n{}--- exit {}\n", ran.err, ran.code);
-            let golden = case.join(format!("want.{format}"));
-            if std::env::var_os(UPDATE).is_some() {
-                fs::write(golden, said).unwrap();
-            } else if fs::read_to_string(&golden).unwrap_or_default() != said {
-                wrong.push(format!("{} differs from:\n{said}", golden.display()));
-            }
+            golden.is(case.join(format!("want.{format}")), &said);
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{}\n`{UPDATE}=1 cargo test --test offline status` writes them",
-        wrong.join("\n")
-    );
+    golden.end("status");
 }
 
 #[test]
