@@ -12,6 +12,8 @@ pub mod velero;
 
 pub mod ca;
 
+pub mod injection;
+
 pub mod integrity;
 
 pub mod admission;

@@ -3,8 +3,8 @@
 use super::handler::Handler;
 use super::request::{Operation, Request};
 use super::subject::{Mode, Subject, Unreadable};
-use crate::ca::inject;
 use crate::decision::{Context, Facts, Report};
+use crate::injection;
 use crate::velero::pod::Pod;
 
 /// Injects the CA bundle into Velero's Pods.
@@ -32,6 +32,6 @@ struct Review<'a> {
 
 impl Subject for Review<'_> {
     fn decide(&self, facts: &Facts, _: Context<'_>) -> Report {
-        inject::decide(self.namespace, &self.pod, facts)
+        injection::decide(self.namespace, &self.pod, facts)
     }
 }

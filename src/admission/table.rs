@@ -13,7 +13,7 @@ pub fn all_rules() -> Vec<&'static Rule> {
     let mut rules: Vec<_> = [&UNREADABLE]
         .into_iter()
         .chain(crate::ca::rules::all())
-        .chain(crate::ca::inject::rules())
+        .chain(crate::injection::rules())
         .chain(crate::integrity::rules::all())
         .collect();
     rules.sort_by_key(|rule| rule.id);

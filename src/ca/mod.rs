@@ -1,14 +1,12 @@
-//! CA trust: what a CA bundle is, where a BSL's CA comes from, and how it reaches a Pod.
+//! CA trust: what a CA bundle is, and where a BSL's CA comes from.
 
 pub mod base;
 mod base64;
 pub mod bundle;
 pub mod certificate;
 pub mod complaint;
-pub mod coverage;
 pub mod endpoint;
 pub mod hold;
-pub mod inject;
 pub mod keeping;
 pub mod pem;
 pub mod rules;

@@ -18,7 +18,7 @@ use kube::api::{
 use kube::{Api, Client, ResourceExt as _};
 
 use super::cluster::cannot;
-use crate::ca::coverage::{self, State, Tally};
+use crate::injection::coverage::{self, State, Tally};
 use crate::kubernetes::published::Published;
 use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
 use crate::names;

@@ -10,7 +10,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 
 use super::news::{self, Everywhere};
-use crate::ca::coverage;
+use crate::injection::coverage;
 use crate::kubernetes::published::Published;
 use crate::kubernetes::trouble;
 use crate::names;

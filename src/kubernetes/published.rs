@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 
 use super::bundle::is_ours;
-use crate::ca::coverage;
+use crate::injection::coverage;
 use crate::names;
 
 /// What the annotations of a bundle ConfigMap say. All of it is as it stands there: whoever may

@@ -1,8 +1,8 @@
 //! Every Pod of `tests/pods`: what it is, and which of its containers get the bundle.
 
 use serde_json::Value;
-use velero_trust::ca::inject;
 use velero_trust::decision::{Bundle, Fact, Facts, Lookup, Outcome};
+use velero_trust::injection;
 use velero_trust::velero::pod::Pod;
 use velero_trust::velero::pod_kind;
 use velero_trust_testing::pods::{Fixture, fixtures as read};

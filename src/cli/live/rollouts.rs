@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use crate::ca::coverage::{Bundle, State};
+use crate::injection::coverage::{Bundle, State};
 use crate::kubernetes::workloads::{Kind, RESTARTED_AT, Running};
 
 /// What a restart began, and what still replaces Pods.

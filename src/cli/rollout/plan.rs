@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ca::coverage::State;
 use crate::cli::live::Live;
+use crate::injection::coverage::State;
 use crate::kubernetes::workloads::{Running, Workload};
 use crate::velero::pod_kind::PodKind;
 

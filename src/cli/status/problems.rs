@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
 use crate::ca::complaint::{Complaint, STAYS};
-use crate::ca::coverage::State;
+use crate::injection::coverage::State;
 use crate::names::BUNDLE;
 
 /// The rule that says of all certificates of a location that they expired.

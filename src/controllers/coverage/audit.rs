@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::projection::Projection;
 use super::watch::{Heard, What};
-use crate::ca::coverage::{Bundle, State, Tally};
 use crate::controllers::bundles::Seen;
+use crate::injection::coverage::{Bundle, State, Tally};
 use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
 
 /// Names of Pods that an Event lists; the rest is a number.

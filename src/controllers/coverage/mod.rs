@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::audit::{Audit, Troubles};
 use self::said::Said;
 use super::bundles::Seen;
-use crate::ca::coverage::State;
+use crate::injection::coverage::State;
 use crate::kubernetes::events::Events;
 use crate::telemetry::{Metrics, PodGauges};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::audit::Troubles;
-use crate::ca::coverage::State;
+use crate::injection::coverage::State;
 use crate::kubernetes::workloads::Workload;
 
 /// The same is said again only after so long, which is also how long the API server keeps Events.

@@ -6,8 +6,8 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::Workload;
-use crate::ca::coverage::Standing;
-use crate::ca::inject;
+use crate::injection;
+use crate::injection::coverage::Standing;
 use crate::velero::image;
 use crate::velero::pod::{Container, Pod as View};
 use crate::velero::pod_status::Observed;
@@ -96,7 +96,7 @@ fn standing(
     let observed = is_pod.then(|| Observed::deserialize(&object.data).ok());
     let status = observed.flatten().unwrap_or_default().status;
     let standing = Standing::of(namespace, &view, &status)?;
-    let first = inject::injected(&view).next().map(Container::name);
+    let first = injection::injected(&view).next().map(Container::name);
     let containers = spec.get("containers").and_then(Value::as_array);
     let image = containers
         .into_iter()

@@ -5,8 +5,8 @@ mod reviews;
 
 use proptest::prelude::*;
 use serde_json::Value;
-use velero_trust::ca::inject;
 use velero_trust::decision::{Bundle, Fact, Facts, Lookup, Outcome, Report};
+use velero_trust::injection;
 use velero_trust::velero::pod::Pod;
 
 use self::arbitrary::pod;

@@ -1,9 +1,9 @@
 //! Which Pods of a Velero namespace run without the bundle as it is now.
 
 use super::{Line, Of};
-use crate::ca::coverage::State;
 use crate::cli::doctor::seen::{Seen, Velero};
 use crate::cli::live::Live;
+use crate::injection::coverage::State;
 
 pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
     let namespace = &velero.namespace;

@@ -2,8 +2,8 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ca::coverage;
 use crate::cli::live::UnderWay;
+use crate::injection::coverage;
 use crate::kubernetes::workloads::{Kind, Template};
 use crate::names;
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::ca::complaint::Complaint;
-use crate::ca::coverage::State;
 use crate::cli::status::model::{Bundle, BundleState, Covered, Location, Namespace, Pods};
 use crate::cli::status::problems;
+use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
 /// 2026-11-22T12:00:00Z

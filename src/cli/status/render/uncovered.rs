@@ -1,8 +1,8 @@
 //! The Pods and templates of which there is something to tell, as a table.
 
 use super::super::model::Namespace;
-use crate::ca::coverage::State;
 use crate::cli::table::Table;
+use crate::injection::coverage::State;
 
 /// The table without a row.
 pub(super) fn table() -> Table {

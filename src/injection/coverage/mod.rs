@@ -9,8 +9,8 @@ pub use tally::Tally;
 
 use std::fmt;
 
-use super::inject;
 use crate::decision::{self, Fact, Facts, Finding, Lookup, Outcome, Report};
+use crate::injection;
 use crate::names::AWS_CA_BUNDLE;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
@@ -110,15 +110,15 @@ impl Standing {
     /// or is finished.
     pub fn of(namespace: &str, pod: &Pod<'_>, status: &Status<'_>) -> Option<Self> {
         let kind = pod_kind::kind(pod);
-        let asks = inject::is_asked_for(pod);
-        let ours = (kind.is_some() || asks) && !inject::is_out_of_reach(namespace, pod);
+        let asks = injection::is_asked_for(pod);
+        let ours = (kind.is_some() || asks) && !injection::is_out_of_reach(namespace, pod);
         if !ours || status.is_finished() {
             return None;
         }
-        let mut free = injection(namespace, pod, false);
-        let held = injection(namespace, pod, true);
+        let mut free = remaining(namespace, pod, false);
+        let held = remaining(namespace, pod, true);
         free.findings
-            .retain(|finding| inject::keeps_what_is_set(finding.rule));
+            .retain(|finding| injection::keeps_what_is_set(finding.rule));
         let lacks = match (free.patch.as_slice(), held.patch.as_slice()) {
             ([], _) => Lacks::Nothing,
             (_, []) => Lacks::AwsBundle,
@@ -126,7 +126,7 @@ impl Standing {
         };
         Some(Self {
             kind,
-            opted_out: inject::is_opted_out(pod),
+            opted_out: injection::is_opted_out(pod),
             conflicts: free.findings,
             lacks,
             began: Began::of(pod, status),
@@ -188,7 +188,7 @@ impl Began {
             // No SSL_CERT_DIR there; the AWS SDK reads its file again and again.
             return Self::default();
         }
-        let injected = inject::injected(pod);
+        let injected = injection::injected(pod);
         let processes = injected.filter_map(|container| status.process_began(container.name()));
         Self {
             pod: status.began(),
@@ -211,13 +211,13 @@ impl Began {
     }
 }
 
-/// What the injection would do to `pod` now.
-fn injection(namespace: &str, pod: &Pod<'_>, held: bool) -> Report {
+/// What the injection would still do to `pod`.
+fn remaining(namespace: &str, pod: &Pod<'_>, held: bool) -> Report {
     let mut facts = Facts::default();
     let bundle = Fact::Bundle(decision::Bundle { held });
     let lookup = Lookup::Bundle(namespace.to_owned());
     facts.insert(lookup, Outcome::Found(bundle));
-    inject::decide(namespace, pod, &facts)
+    injection::decide(namespace, pod, &facts)
 }
 
 #[cfg(test)]

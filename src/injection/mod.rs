@@ -4,6 +4,7 @@
 //! volume and maintenance Pods copy the template of the node agent or the server, never a running
 //! Pod, so each of them passes here too, and nothing that GitOps watches changes.
 
+pub mod coverage;
 mod patch;
 mod place;
 mod plan;
