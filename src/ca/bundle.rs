@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::certificate::{Certificate, Fingerprint};
 use super::pem;
-use super::sources::{self, Content, LARGEST};
+use super::references::{self, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, FieldPath, Report};
 use crate::velero::bsl::Bsl;
 
@@ -27,7 +27,7 @@ pub struct Bundle {
 
 /// What a BSL adds to the merged bundle of its namespace.
 #[derive(Clone, Debug, Default)]
-pub struct Contribution {
+pub struct ResolvedCa {
     /// The certificates of all its sources that parse, dates aside: Go looks at those itself.
     pub certificates: Vec<Certificate>,
     /// The sources that have something which is not in `certificates`, as far as it is known.
@@ -95,25 +95,25 @@ pub(super) fn block(certificate: &Certificate) -> String {
 
 /// What `bsl`, in `namespace`, adds to the merged bundle. What is broken in its sources is left
 /// out: it was refused at admission, or became so later, and must not take the rest with it.
-pub fn contribution(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> Contribution {
-    let mut contribution = Contribution::default();
-    for source in sources::of(namespace, bsl) {
-        let result = source.content(facts).map(|content| {
+pub fn resolve_ca(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> ResolvedCa {
+    let mut resolved = ResolvedCa::default();
+    for reference in references::ca_references(namespace, bsl) {
+        let result = reference.content(facts).map(|content| {
             let is_whole = match content {
-                Content::Bytes(bytes) if bytes.len() <= LARGEST => {
+                Content::Bytes(bytes) if bytes.len() <= MAX_BUNDLE_BYTES => {
                     let contents = pem::read(&bytes);
-                    contribution.certificates.extend(contents.certificates);
+                    resolved.certificates.extend(contents.certificates);
                     contents.faults.is_empty()
                 }
                 _ => false,
             };
             if !is_whole {
-                contribution.left_out.push(source.path.clone());
+                resolved.left_out.push(reference.path.clone());
             }
         });
-        contribution.report.take(result);
+        resolved.report.take(result);
     }
-    contribution
+    resolved
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
         )
         .unwrap();
         let mut facts = Facts::default();
-        let needs = contribution("velero", &bsl, &facts).report.needs;
+        let needs = resolve_ca("velero", &bsl, &facts).report.needs;
         assert_eq!(
             needs,
             ["a", "b"].map(|name| Lookup::Secret(Key::new("velero", name)))
@@ -185,10 +185,10 @@ mod tests {
             };
             facts.insert(need, Outcome::Found(Fact::Secret(secret.into())));
         }
-        let contribution = contribution("velero", &bsl, &facts);
-        assert_eq!(contribution.report, Report::default());
-        assert_eq!(contribution.certificates.len(), 4);
-        let left_out: Vec<_> = contribution
+        let resolve_ca = resolve_ca("velero", &bsl, &facts);
+        assert_eq!(resolve_ca.report, Report::default());
+        assert_eq!(resolve_ca.certificates.len(), 4);
+        let left_out: Vec<_> = resolve_ca
             .left_out
             .iter()
             .map(ToString::to_string)

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keeping::Hold;
+use super::merged_bundle::Hold;
 
 /// What was found when the endpoint of a location was looked at with the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]

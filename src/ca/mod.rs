@@ -1,17 +1,17 @@
 //! CA trust: what a CA bundle is, and where a BSL's CA comes from.
 
-pub mod base;
 mod base64;
 pub mod bundle;
 pub mod certificate;
-pub mod complaint;
+pub mod common_roots;
 pub mod endpoint;
+pub mod evaluation;
 pub mod hold;
-pub mod keeping;
+pub mod issue;
+pub mod merged_bundle;
 pub mod pem;
+pub mod references;
 pub mod rules;
-pub mod sources;
-pub mod survey;
 mod x509;
 
 pub use x509::Defect;

@@ -94,13 +94,13 @@ impl Live {
     }
 
     /// The state of a Pod or a template.
-    pub(super) fn state(&self, standing: &coverage::Standing) -> State {
-        standing.state(self.facts())
+    pub(super) fn state(&self, coverage: &coverage::PodCoverage) -> State {
+        coverage.state(self.facts())
     }
 
     /// How many Pods are in which state.
     pub(super) fn tally(&self) -> Tally {
-        let states = self.pods.values().map(|pod| self.state(&pod.standing));
+        let states = self.pods.values().map(|pod| self.state(&pod.coverage));
         states.collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
-use crate::ca::keeping::Moment;
+use crate::ca::merged_bundle::Moment;
 
 /// Where the steady clock begins.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::ca::complaint::Complaint;
+use crate::ca::issue::BundleIssue;
 
 /// The complaints of one namespace.
 #[derive(Debug)]
 pub(super) struct Complaints {
     namespace: String,
-    said: BTreeSet<Complaint>,
+    said: BTreeSet<BundleIssue>,
 }
 
 impl Complaints {
@@ -18,19 +18,19 @@ impl Complaints {
     }
 
     /// Those of the last time.
-    pub(super) const fn said(&self) -> &BTreeSet<Complaint> {
+    pub(super) const fn said(&self) -> &BTreeSet<BundleIssue> {
         &self.said
     }
 
     /// Logs those of `now` that were not there the last time.
-    pub(super) fn say(&mut self, now: BTreeSet<Complaint>) {
+    pub(super) fn say(&mut self, now: BTreeSet<BundleIssue>) {
         let namespace = &self.namespace;
         for reason in self.fresh(&now) {
             match reason {
-                Complaint::Foreign
-                | Complaint::Immutable
-                | Complaint::NoRoom { .. }
-                | Complaint::Forgotten { .. } => {
+                BundleIssue::Foreign
+                | BundleIssue::Immutable
+                | BundleIssue::NoRoom { .. }
+                | BundleIssue::Forgotten { .. } => {
                     tracing::error!(namespace, %reason, "bundle not as it should be");
                 }
                 _ => tracing::warn!(namespace, %reason, "bundle not as it should be"),
@@ -40,9 +40,9 @@ impl Complaints {
     }
 
     /// What was forgotten was not forgotten before, be it as many.
-    fn fresh<'c>(&self, now: &'c BTreeSet<Complaint>) -> impl Iterator<Item = &'c Complaint> {
+    fn fresh<'c>(&self, now: &'c BTreeSet<BundleIssue>) -> impl Iterator<Item = &'c BundleIssue> {
         now.iter().filter(|complaint| {
-            matches!(complaint, Complaint::Forgotten { .. }) || !self.said.contains(complaint)
+            matches!(complaint, BundleIssue::Forgotten { .. }) || !self.said.contains(complaint)
         })
     }
 }
@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn says_what_lasts_once_and_what_is_forgotten_every_time() {
         let name = "velero-trust-memory.velero".to_owned();
-        let forgotten = Complaint::Forgotten { name, count: 1 };
-        let now = BTreeSet::from([Complaint::Foreign, forgotten.clone()]);
+        let forgotten = BundleIssue::Forgotten { name, count: 1 };
+        let now = BTreeSet::from([BundleIssue::Foreign, forgotten.clone()]);
         let mut complaints = Complaints::new("velero".to_owned());
         assert_eq!(complaints.fresh(&now).count(), 2);
         complaints.say(now.clone());

@@ -16,7 +16,7 @@ use super::maker::{Made, Maker, Published, Verdicts};
 use super::news::{self, News, Stream};
 use super::pace::Pace;
 use super::teller::Teller;
-use crate::sources::cluster::Bases;
+use crate::sources::cluster::CommonRootsReceiver;
 
 /// How long changes are gathered before a bundle is made: a GitOps tool applies many at once.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ pub(super) struct Keeper {
     maker: Maker,
     secrets: Stream,
     bundle: watch::Receiver<Seen>,
-    base: Bases,
+    base: CommonRootsReceiver,
     verdicts: watch::Receiver<Option<Found>>,
     pace: Pace,
 }

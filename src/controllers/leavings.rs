@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 use super::Controllers;
 use super::clock::moment;
 use super::store::{self, Store};
-use crate::ca::keeping::{Memory, Shares};
-use crate::ca::survey::forgotten;
+use crate::ca::evaluation::forgotten;
+use crate::ca::merged_bundle::{Contributions, Memory};
 use crate::kubernetes::{report, trouble};
 use crate::names;
 
@@ -109,7 +109,7 @@ impl Leavings {
             }
         }
         let retention = i64::try_from(settings.retention.as_secs()).unwrap_or(i64::MAX);
-        memory.learn(&Shares::new(), moment(), retention);
+        memory.learn(&Contributions::new(), moment(), retention);
         if let Some(reason) = forgotten(memory, namespace) {
             tracing::error!(namespace, %reason, "memory of a gone namespace");
         }

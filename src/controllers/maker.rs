@@ -18,11 +18,11 @@ use super::locations::Locations;
 use super::store::Store;
 use super::survey::survey;
 use super::teller::Teller;
-use crate::ca::base::Base;
 use crate::ca::certificate::Certificate;
-use crate::ca::complaint::Complaint;
-use crate::ca::keeping::{Memory, Shares, keep};
-use crate::ca::survey::{Surveyed, forgotten, no_room, shares};
+use crate::ca::common_roots::CommonRoots;
+use crate::ca::evaluation::{EvaluatedLocation, contributions, forgotten, no_room};
+use crate::ca::issue::BundleIssue;
+use crate::ca::merged_bundle::{Contributions, Memory, merge_contributions};
 use crate::decision::Context;
 use crate::kubernetes::bundle::{self, State};
 
@@ -49,7 +49,7 @@ pub(super) struct Maker {
     /// When a certificate that somebody names next begins or ends to be valid, seconds since 1970.
     turn: Option<i64>,
     /// What was found of the locations the last time.
-    surveyed: BTreeMap<String, Surveyed>,
+    evaluated: BTreeMap<String, EvaluatedLocation>,
     complaints: Complaints,
     teller: Teller,
 }
@@ -80,7 +80,7 @@ impl Maker {
             store: Store::new(client.clone(), own, namespace),
             memory: Memory::default(),
             turn: None,
-            surveyed: BTreeMap::new(),
+            evaluated: BTreeMap::new(),
             complaints: Complaints::new(namespace.to_owned()),
             namespace: namespace.to_owned(),
             controllers,
@@ -109,15 +109,15 @@ impl Maker {
             }
             Ok(Err(None)) => (false, true),
             Err(_) => {
-                wrong.insert(Complaint::Late);
+                wrong.insert(BundleIssue::Late);
                 (false, false)
             }
         };
         drop(turn);
-        let again = raced || wrong.iter().any(Complaint::may_pass);
+        let again = raced || wrong.iter().any(BundleIssue::may_pass);
         self.complaints.say(wrong);
         self.teller.complain(self.complaints.said()).await;
-        self.teller.tell(&self.surveyed, &self.memory).await;
+        self.teller.tell(&self.evaluated, &self.memory).await;
         let turn = self.turn.map(|turn| turn.saturating_sub(now()));
         let turn = turn.and_then(|seconds| u64::try_from(seconds).ok());
         Made {
@@ -131,8 +131,8 @@ impl Maker {
     async fn publish(
         &mut self,
         locations: &Locations,
-        wrong: &mut BTreeSet<Complaint>,
-    ) -> Result<bool, Option<Complaint>> {
+        wrong: &mut BTreeSet<BundleIssue>,
+    ) -> Result<bool, Option<BundleIssue>> {
         self.remember(wrong).await?;
         let base = self.base().await;
         let moment = moment();
@@ -142,66 +142,77 @@ impl Maker {
             now,
         };
         let source = &*self.controllers.source;
-        let surveyed = survey(&self.namespace, locations, source, context).await;
-        let shares = shares(&surveyed, &base, wrong);
-        let named = shares.values().flat_map(|share| &share.certificates);
+        let evaluated = survey(&self.namespace, locations, source, context).await;
+        let contributions = contributions(&evaluated, &base, wrong);
+        let named = contributions.values().flat_map(|share| &share.certificates);
         // A certificate is still valid in its last second.
         let turns = named.flat_map(|one| [one.not_before, one.not_after.saturating_add(1)]);
         self.turn = turns.filter(|turn| *turn > now).min();
         let retention = self.controllers.settings.retention.as_secs();
         self.memory.learn(
-            &shares,
+            &contributions,
             moment,
             i64::try_from(retention).unwrap_or(i64::MAX),
         );
         wrong.extend(forgotten(&mut self.memory, &self.namespace));
-        holds::decide(&mut self.memory, self.verdicts.borrow().as_ref(), &surveyed);
+        holds::decide(
+            &mut self.memory,
+            self.verdicts.borrow().as_ref(),
+            &evaluated,
+        );
         let published = self
-            .publish_from(&base, &shares, &surveyed, now, wrong)
+            .publish_from(&base, &contributions, &evaluated, now, wrong)
             .await;
-        self.surveyed = surveyed;
+        self.evaluated = evaluated;
         published
     }
 
     /// Writes the bundle that follows from what was found, if it is another.
     async fn publish_from(
         &mut self,
-        base: &Base,
-        shares: &Shares,
-        surveyed: &BTreeMap<String, Surveyed>,
+        base: &CommonRoots,
+        contributions: &Contributions,
+        evaluated: &BTreeMap<String, EvaluatedLocation>,
         now: i64,
-        wrong: &mut BTreeSet<Complaint>,
-    ) -> Result<bool, Option<Complaint>> {
+        wrong: &mut BTreeSet<BundleIssue>,
+    ) -> Result<bool, Option<BundleIssue>> {
         let live = self.writer.read().await?;
         // A new installation beside the bundle of an old one must not take a CA out of it that it
         // only cannot read yet.
         if self.store.is_blank()
             && live.as_ref().is_some_and(bundle::is_as_published)
-            && lacks_unknown(&self.memory, surveyed)
+            && lacks_unknown(&self.memory, evaluated)
         {
-            return Err(Some(Complaint::LeftAlone));
+            return Err(Some(BundleIssue::LeftAlone));
         }
-        let kept = keep(shares, &self.memory, &base.public);
-        if kept.certificates.is_empty() {
-            return Err(Some(Complaint::NoRoots));
+        let merged = merge_contributions(contributions, &self.memory, &base.public);
+        if merged.certificates.is_empty() {
+            return Err(Some(BundleIssue::NoRoots));
         }
-        wrong.extend(no_room(&kept));
+        wrong.extend(no_room(&merged));
         if live.as_ref().is_some_and(bundle::is_immutable) {
-            wrong.insert(Complaint::Immutable);
+            wrong.insert(BundleIssue::Immutable);
         }
-        let text = &kept.bundle.text;
+        let text = &merged.bundle.text;
         let is_stuck = live
             .as_ref()
             .is_some_and(|live| bundle::is_stuck(live, text));
-        if !is_stuck && adds(&kept, &self.writer.published(), live.as_ref(), &self.memory) {
+        if !is_stuck
+            && adds(
+                &merged,
+                &self.writer.published(),
+                live.as_ref(),
+                &self.memory,
+            )
+        {
             self.memory.last_added = Some(now);
         }
         // First what must not be forgotten, then what can be made from it again.
         if let Err(complaint) = self.store.save(&self.memory).await {
             wrong.insert(complaint);
         }
-        let hold = holds::why(&self.memory, surveyed);
-        self.teller.count(&kept, hold.is_some());
+        let hold = holds::why(&self.memory, evaluated);
+        self.teller.count(&merged, hold.is_some());
         if is_stuck {
             // What is said of it would be of another content.
             return Ok(false);
@@ -210,11 +221,14 @@ impl Maker {
             last_added: self.memory.last_added,
             hold: hold.as_deref(),
         };
-        self.writer.write(&kept, state, live.as_ref()).await
+        self.writer.write(&merged, state, live.as_ref()).await
     }
 
     /// Reads the memory, once.
-    async fn remember(&mut self, wrong: &mut BTreeSet<Complaint>) -> Result<(), Option<Complaint>> {
+    async fn remember(
+        &mut self,
+        wrong: &mut BTreeSet<BundleIssue>,
+    ) -> Result<(), Option<BundleIssue>> {
         match self.store.load().await {
             Ok(Some(memory)) => self.memory = memory,
             Ok(None) => {}
@@ -226,7 +240,7 @@ impl Maker {
         Ok(())
     }
 
-    async fn base(&self) -> Arc<Base> {
+    async fn base(&self) -> Arc<CommonRoots> {
         let mut base = self.controllers.base.clone();
         match base.wait_for(Option::is_some).await {
             Ok(base) => base.clone().unwrap_or_default(),
@@ -238,6 +252,6 @@ impl Maker {
     /// held.
     pub(super) fn is_moved_by_verdicts(&self) -> bool {
         let found = self.verdicts.borrow();
-        holds::are_moved(&self.memory, found.as_ref(), &self.surveyed)
+        holds::are_moved(&self.memory, found.as_ref(), &self.evaluated)
     }
 }

@@ -39,7 +39,7 @@ use crate::ca::endpoint::Refused;
 use crate::decision::Policy;
 use crate::kubernetes::events::Events;
 use crate::sources::Source;
-use crate::sources::cluster::Bases;
+use crate::sources::cluster::CommonRootsReceiver;
 use crate::telemetry::Metrics;
 
 /// What the controllers need.
@@ -51,7 +51,7 @@ pub struct Controllers {
     /// Where facts come from.
     pub source: Arc<dyn Source>,
     /// What every bundle holds.
-    pub base: Bases,
+    pub base: CommonRootsReceiver,
     /// What the operator chose.
     pub policy: Arc<Policy>,
     /// What is counted.
@@ -116,7 +116,11 @@ mod tests {
 
     impl Controllers {
         /// Of a cluster that `client` answers for; nobody is looked at, nothing is retained.
-        pub(super) fn of_test(client: Client, source: Arc<dyn Source>, base: Bases) -> Self {
+        pub(super) fn of_test(
+            client: Client,
+            source: Arc<dyn Source>,
+            base: CommonRootsReceiver,
+        ) -> Self {
             Self {
                 source,
                 base,

@@ -98,7 +98,7 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
         }
         if namespaces.are_known() {
             let members = members(&namespaces, &bundles, &labelled);
-            tasks.keep(&members, &namespaces, &bundles);
+            tasks.merge_contributions(&members, &namespaces, &bundles);
         }
     }
 }
@@ -137,7 +137,7 @@ impl Tasks<'_> {
     }
 
     /// Starts the tasks of new `members`, and ends those of all that are none.
-    fn keep(
+    fn merge_contributions(
         &mut self,
         members: &BTreeSet<&str>,
         namespaces: &locations::Namespaces,

@@ -107,7 +107,7 @@ async fn run<F>(
                     Arc::make_mut(seen).retain(|target, _| all.contains(target));
                     seen.len() != before
                 });
-                schedule.keep(all, Instant::now());
+                schedule.set_wanted(all, Instant::now());
             }
             Some(Ok((target, looked))) = looks.join_next() => {
                 schedule.done(&target);

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 
-use crate::ca::complaint::Complaint;
-use crate::ca::keeping::{Memory, Unreadable};
+use crate::ca::issue::BundleIssue;
+use crate::ca::merged_bundle::{Memory, Unreadable};
 use crate::kubernetes::bundle::KEEP;
 use crate::kubernetes::trouble;
 use crate::names;
@@ -86,7 +86,7 @@ impl Store {
 
     /// What is remembered, where that was not read yet. When it [is loaded](Self::is_loaded) in
     /// spite of a complaint, it is empty.
-    pub(super) async fn load(&mut self) -> Result<Option<Memory>, Complaint> {
+    pub(super) async fn load(&mut self) -> Result<Option<Memory>, BundleIssue> {
         if self.saved.is_some() {
             return match &self.unreadable {
                 Some(why) => Err(self.complaint(why.to_string())),
@@ -133,7 +133,7 @@ impl Store {
 
     /// Remembers, where that is something new. What a newer version of us wrote stays: it may come
     /// back. When another replica wrote meanwhile, it is read again the next time.
-    pub(super) async fn save(&mut self, memory: &Memory) -> Result<(), Complaint> {
+    pub(super) async fn save(&mut self, memory: &Memory) -> Result<(), BundleIssue> {
         let text = memory.to_text();
         let is_newer = matches!(self.unreadable, Some(Unreadable::Version(_)));
         if is_newer || self.saved.as_ref() == Some(&text) {
@@ -168,8 +168,8 @@ impl Store {
         missing_is_well(self.maps.delete(&self.name, &params).await)
     }
 
-    fn complaint(&self, why: String) -> Complaint {
-        Complaint::Memory {
+    fn complaint(&self, why: String) -> BundleIssue {
+        BundleIssue::Memory {
             name: self.name.clone(),
             why,
         }

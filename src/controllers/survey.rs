@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::locations::Locations;
-use crate::ca::survey::{PASSES, Survey, Surveyed};
+use crate::ca::evaluation::{EvaluatedLocation, Evaluation, PASSES};
 use crate::decision::{Context, Facts};
 use crate::sources::{Limits, Source};
 
@@ -19,8 +19,8 @@ pub(super) async fn survey(
     locations: &Locations,
     source: &dyn Source,
     context: Context<'_>,
-) -> BTreeMap<String, Surveyed> {
-    let mut survey = Survey::new(namespace, locations, context.now);
+) -> BTreeMap<String, EvaluatedLocation> {
+    let mut survey = Evaluation::new(namespace, locations, context.now);
     let mut facts = Facts::default();
     for _ in 0..PASSES {
         let needs: Vec<_> = survey.pass(&facts).into_iter().collect();

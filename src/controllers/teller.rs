@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Controllers;
 use super::board::Board;
 use super::notices::{Notice, Notices};
-use crate::ca::complaint::Complaint;
-use crate::ca::keeping::{Hold, Kept, Memory};
-use crate::ca::survey::Surveyed;
+use crate::ca::evaluation::EvaluatedLocation;
+use crate::ca::issue::BundleIssue;
+use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
 use crate::names::BUNDLE;
 use crate::telemetry::BundleGauges;
 
@@ -40,17 +40,17 @@ impl Teller {
     }
 
     /// Tells what is wrong with the bundle.
-    pub(super) async fn complain(&mut self, complaints: &BTreeSet<Complaint>) {
+    pub(super) async fn complain(&mut self, complaints: &BTreeSet<BundleIssue>) {
         self.board.update(|report| {
             report.complaints = complaints.iter().map(ToString::to_string).collect();
         });
         let notices = complaints.iter().filter_map(|complaint| {
             let reason = match complaint {
-                Complaint::Foreign => "NotOurs",
-                Complaint::Immutable => "Immutable",
-                Complaint::NoRoom { .. } | Complaint::Forgotten { .. } => "NoRoom",
-                Complaint::NoRoots => "NoRoots",
-                Complaint::Unwritable(_) => "CannotWrite",
+                BundleIssue::Foreign => "NotOurs",
+                BundleIssue::Immutable => "Immutable",
+                BundleIssue::NoRoom { .. } | BundleIssue::Forgotten { .. } => "NoRoom",
+                BundleIssue::NoRoots => "NoRoots",
+                BundleIssue::Unwritable(_) => "CannotWrite",
                 _ => return None,
             };
             Some(Notice {
@@ -66,12 +66,16 @@ impl Teller {
     }
 
     /// Tells what the locations are like.
-    pub(super) async fn tell(&mut self, surveyed: &BTreeMap<String, Surveyed>, memory: &Memory) {
+    pub(super) async fn tell(
+        &mut self,
+        evaluated: &BTreeMap<String, EvaluatedLocation>,
+        memory: &Memory,
+    ) {
         self.board.update(|report| {
             report
                 .locations
-                .retain(|name, _| surveyed.contains_key(name));
-            for (name, location) in surveyed {
+                .retain(|name, _| evaluated.contains_key(name));
+            for (name, location) in evaluated {
                 let told = report.locations.entry(name.clone()).or_default();
                 told.tell(location);
                 told.held = held(memory, name).map(str::to_owned);
@@ -81,14 +85,14 @@ impl Teller {
             self.has_told = true;
             self.board.write_anyway();
         }
-        let found = surveyed.iter().flat_map(|(name, location)| {
+        let found = evaluated.iter().flat_map(|(name, location)| {
             let judged = &location.judged;
             let all = judged.denials.iter().chain(&judged.warnings);
             all.map(move |finding| (name.as_str(), finding.rule.id))
         });
         self.gauges.set_findings(found.collect());
         let mut notices = Vec::new();
-        for (name, location) in surveyed {
+        for (name, location) in evaluated {
             let notice = |reason, note| Notice {
                 about: (
                     "BackupStorageLocation".to_owned(),
@@ -113,11 +117,11 @@ impl Teller {
     }
 
     /// Counts what is in the bundle.
-    pub(super) fn count(&mut self, kept: &Kept, is_held: bool) {
-        let origins = kept.origins.iter();
+    pub(super) fn count(&mut self, merged: &MergedBundle, is_held: bool) {
+        let origins = merged.origins.iter();
         let origins = origins.map(|(origin, &count)| (origin.name(), count));
         self.gauges
-            .set_bundle(origins, kept.bundle.earliest_expiry, is_held);
+            .set_bundle(origins, merged.bundle.earliest_expiry, is_held);
     }
 }
 

@@ -8,14 +8,14 @@ pub mod coverage;
 mod patch;
 mod place;
 mod plan;
+mod request;
 mod rules;
-mod wish;
 
+pub use request::{is_asked_for, is_opted_out};
 pub use rules::{keeps_what_is_set, rules};
-pub use wish::{is_asked_for, is_opted_out};
 
 use self::plan::{Lack, List, Spot};
-use self::wish::Wish;
+use self::request::InjectionRequest;
 use crate::decision::{Facts, FieldPath, Finding, Report, Stop, Trouble};
 use crate::names::BUNDLE;
 use crate::velero::pod::{Container, Pod};
@@ -39,12 +39,12 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     if is_out_of_reach(namespace, pod) {
         return report;
     }
-    let wish = Wish::of(pod, &mut report.findings);
-    if wish == Wish::Keep {
+    let request = InjectionRequest::of(pod, &mut report.findings);
+    if request == InjectionRequest::Keep {
         return report;
     }
     let mut kept = Vec::new();
-    let lacks = lacks(pod, wish, &mut kept);
+    let lacks = lacks(pod, request, &mut kept);
     if lacks.is_empty() {
         report.findings.append(&mut kept);
         return report;
@@ -100,7 +100,7 @@ pub fn is_out_of_reach(namespace: &str, pod: &Pod<'_>) -> bool {
 }
 
 /// What the containers that are ours to inject lack.
-fn lacks(pod: &Pod<'_>, wish: Wish, findings: &mut Vec<Finding>) -> Vec<Lack> {
+fn lacks(pod: &Pod<'_>, request: InjectionRequest, findings: &mut Vec<Finding>) -> Vec<Lack> {
     type Detect = fn(&Pod<'_>, &Container<'_>) -> Option<pod_kind::PodKind>;
     let windows = pod.is_windows();
     let lists: [(List, &[Container<'_>], Detect); 2] = [
@@ -114,7 +114,7 @@ fn lacks(pod: &Pod<'_>, wish: Wish, findings: &mut Vec<Finding>) -> Vec<Lack> {
     let mut lacks = Vec::new();
     for (list, containers, detect) in lists {
         for (index, container) in containers.iter().enumerate() {
-            if wish == Wish::All || detect(pod, container).is_some() {
+            if request == InjectionRequest::All || detect(pod, container).is_some() {
                 let spot = Spot { list, index };
                 lacks.extend(plan::of(container, spot, windows, findings));
             }

@@ -13,7 +13,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         &VOLUME_TAKEN,
         &MOUNTED_OTHERWISE,
         &NO_BUNDLE,
-        &UNCLEAR_WISH,
+        &UNCLEAR_REQUEST,
         &HELD,
     ]
     .into_iter()
@@ -21,7 +21,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 
 /// Whether a rule says that something in the Pod stands in the way of the bundle and was kept.
 pub fn keeps_what_is_set(rule: &Rule) -> bool {
-    let others = [&NO_BUNDLE, &UNCLEAR_WISH, &HELD];
+    let others = [&NO_BUNDLE, &UNCLEAR_REQUEST, &HELD];
     rules().any(|known| known == rule) && !others.contains(&rule)
 }
 
@@ -110,7 +110,7 @@ pub(super) static HELD: Rule = Rule {
     fixed: false,
 };
 
-pub(super) static UNCLEAR_WISH: Rule = Rule {
+pub(super) static UNCLEAR_REQUEST: Rule = Rule {
     id: "VT208",
     title: "velero-trust.io/inject has a value without meaning",
     about: "\"false\", as label or annotation, keeps us out of a pod; \"true\", as label, asks for \

@@ -8,9 +8,9 @@ use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, Error};
 use serde_json::{Map, Value, json};
 
-use crate::ca::base::Base;
 use crate::ca::bundle::hash;
-use crate::ca::keeping::Kept;
+use crate::ca::common_roots::CommonRoots;
+use crate::ca::merged_bundle::MergedBundle;
 use crate::names;
 
 use super::location;
@@ -40,7 +40,7 @@ pub async fn ensure(
     client: &Client,
     namespace: &str,
     dry_run: bool,
-    base: &Base,
+    base: &CommonRoots,
 ) -> kube::Result<Ensured> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     if let Some(map) = maps.get_metadata_opt(names::BUNDLE).await? {
@@ -209,10 +209,10 @@ pub const KEEP: [(&str, &str); 4] = [
 
 /// The bundle ConfigMap of `namespace` as it should be. It is in Velero's backups, unlike all else
 /// of ours: a restored Velero Pod must find it.
-pub fn config_map(namespace: &str, kept: &Kept, state: State<'_>) -> ConfigMap {
-    let Kept {
+pub fn config_map(namespace: &str, merged: &MergedBundle, state: State<'_>) -> ConfigMap {
+    let MergedBundle {
         bundle, origins, ..
-    } = kept;
+    } = merged;
     let origins: Vec<_> = origins
         .iter()
         .map(|(origin, count)| format!("{}={count}", origin.name()))

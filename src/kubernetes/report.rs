@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ca::certificate;
 use crate::ca::endpoint::{Skipped, Unusable};
-use crate::ca::survey::Surveyed;
+use crate::ca::evaluation::EvaluatedLocation;
 use crate::decision;
 use crate::names;
 
@@ -108,11 +108,11 @@ impl Endpoint {
 
 impl Location {
     /// Tells what a survey found; the rest stays.
-    pub fn tell(&mut self, surveyed: &Surveyed) {
-        self.sources.clone_from(&surveyed.sources);
-        let certificates = surveyed.contribution.certificates.iter();
+    pub fn tell(&mut self, evaluated: &EvaluatedLocation) {
+        self.sources.clone_from(&evaluated.sources);
+        let certificates = evaluated.ca.certificates.iter();
         self.certificates = certificates.map(Certificate::from).collect();
-        let judged = &surveyed.judged;
+        let judged = &evaluated.judged;
         let denials = judged.denials.iter().map(|one| Finding::of(one, "deny"));
         let warnings = judged.warnings.iter().map(|one| Finding::of(one, "warn"));
         self.findings = denials.chain(warnings).collect();

@@ -31,7 +31,7 @@ impl Default for Timeouts {
             // The API server closes a connection after 90 s without use. Closing before it does
             // would race with a request that it is just writing, and it does not repeat a POST.
             idle: Duration::from_mins(3),
-            // Kept connections pin an API server to one replica; this lets it choose again.
+            // MergedBundle connections pin an API server to one replica; this lets it choose again.
             age: Duration::from_mins(5),
             // Age with its jitter, one idle time, one review and some slack: only a client that
             // does not read its answers lives to see it.

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::{Limits, Source};
-use crate::ca::base::Base;
-use crate::ca::complaint::NOT_OURS;
+use crate::ca::common_roots::CommonRoots;
+use crate::ca::issue::NOT_OURS;
 use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
 use crate::kubernetes::bundle::{self, Ensured};
 use crate::kubernetes::client::Identity;
@@ -31,16 +31,16 @@ const AT_ONCE: usize = 16;
 /// Answers look-ups from a cluster.
 pub struct Cluster {
     client: Client,
-    base: Bases,
+    base: CommonRootsReceiver,
     identity: Identity,
 }
 
 /// What every bundle holds, as it is now; none until it is known.
-pub type Bases = watch::Receiver<Option<Arc<Base>>>;
+pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
 
 impl Cluster {
     /// Answers from the cluster of `client`, which should be the one for admission.
-    pub fn new(client: Client, base: Bases) -> Self {
+    pub fn new(client: Client, base: CommonRootsReceiver) -> Self {
         Self {
             client,
             base,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::objects::{self, BadObjects, Objects};
 use super::roots::labelled;
-use crate::ca::keeping::Shares;
+use crate::ca::merged_bundle::Contributions;
 use crate::decision::Key;
 use crate::kubernetes::bundle::is_ours;
 use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
@@ -31,7 +31,7 @@ pub struct Inventory {
     /// The namespaces that are labelled as Velero's.
     labelled: BTreeSet<String>,
     /// What the labelled objects with extra CAs hold, by namespace.
-    extra: BTreeMap<String, Shares>,
+    extra: BTreeMap<String, Contributions>,
 }
 
 impl Inventory {
@@ -83,8 +83,8 @@ impl Inventory {
             }
             ("v1", "Secret") if extra => {
                 if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
-                    let shares = self.extra.entry(key.namespace).or_default();
-                    labelled::add(shares, "Secret", &key.name, secret.data);
+                    let contributions = self.extra.entry(key.namespace).or_default();
+                    labelled::add(contributions, "Secret", &key.name, secret.data);
                 }
                 true
             }
@@ -110,8 +110,13 @@ impl Inventory {
                 .insert(key.namespace.clone(), map.metadata.clone());
         }
         if extra {
-            let shares = self.extra.entry(key.namespace.clone()).or_default();
-            labelled::add(shares, "ConfigMap", &key.name, labelled::data_of_map(map));
+            let contributions = self.extra.entry(key.namespace.clone()).or_default();
+            labelled::add(
+                contributions,
+                "ConfigMap",
+                &key.name,
+                labelled::data_of_map(map),
+            );
         }
         Ok(())
     }
@@ -163,7 +168,7 @@ impl Inventory {
     }
 
     /// What the labelled objects of `namespace`, our own, add to every bundle.
-    pub fn extra(&self, namespace: &str) -> Shares {
+    pub fn extra(&self, namespace: &str) -> Contributions {
         self.extra.get(namespace).cloned().unwrap_or_default()
     }
 }

@@ -21,7 +21,7 @@ use velero_trust_testing::https;
 use velero_trust_testing::webhook::Webhook;
 
 use answer::Answer;
-use steps::{Kept, Step};
+use steps::{MergedBundle, Step};
 use views::View;
 
 fn main() -> Result<ExitCode> {
@@ -100,7 +100,12 @@ fn main() -> Result<ExitCode> {
 }
 
 /// Shows the bundle, and the Pods as they were made before velero-trust and as they are since.
-fn look(binary: &Path, folder: &Path, stored: &[(&Kept, Value)], tally: &mut Tally) -> Result<()> {
+fn look(
+    binary: &Path,
+    folder: &Path,
+    stored: &[(&MergedBundle, Value)],
+    tally: &mut Tally,
+) -> Result<()> {
     objects::without_bundle(folder)?;
     for (kept, _) in stored {
         objects::store(folder, kept.file, &kept.object)?;

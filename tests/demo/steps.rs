@@ -15,11 +15,11 @@ pub(super) struct Step {
     pub(super) body: String,
     pub(super) expected: Expected,
     /// What of it the cluster keeps for the views at the end.
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Option<MergedBundle>,
 }
 
 /// An object that the cluster keeps, before and after its admission.
-pub(super) struct Kept {
+pub(super) struct MergedBundle {
     pub(super) file: &'static str,
     pub(super) object: Value,
 }
@@ -82,7 +82,7 @@ fn locations() -> Vec<Step> {
             path: LOCATIONS,
             body: of_location(&location("good-ca"), false),
             expected: Expected::Allowed { warning: None },
-            kept: Some(Kept {
+            kept: Some(MergedBundle {
                 file: "location.json",
                 object: location("good-ca"),
             }),
@@ -105,7 +105,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &server, false),
             expected: Expected::Patched { additions: 4 },
-            kept: Some(Kept {
+            kept: Some(MergedBundle {
                 file: "server.json",
                 object: server,
             }),
@@ -115,7 +115,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &node_agent, false),
             expected: Expected::Patched { additions: 4 },
-            kept: Some(Kept {
+            kept: Some(MergedBundle {
                 file: "node-agent.json",
                 object: node_agent,
             }),

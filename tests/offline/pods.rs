@@ -19,7 +19,7 @@ fn inject(pod: &Value) -> Value {
     facts.insert(Lookup::Bundle(namespace.to_owned()), bundle);
     let text = pod.to_string();
     let view: Pod<'_> = serde_json::from_str(&text).unwrap();
-    let report = inject::decide(namespace, &view, &facts);
+    let report = injection::decide(namespace, &view, &facts);
     let mut after = pod.clone();
     json_patch::patch(&mut after, &report.patch).unwrap();
     after

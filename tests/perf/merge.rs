@@ -5,9 +5,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use velero_trust::ca::bundle::{contribution, mozilla};
+use velero_trust::ca::bundle::{mozilla, resolve_ca};
 use velero_trust::ca::certificate::Certificate;
-use velero_trust::ca::keeping::{Kept, Memory, Moment, Owner, Share, Shares, keep};
+use velero_trust::ca::merged_bundle::{
+    Contribution, Contributions, Memory, MergedBundle, Moment, Owner, merge_contributions,
+};
 use velero_trust::ca::rules::{self, Location};
 use velero_trust::decision::{Fact, Facts, Key, Lookup, Outcome, Secret};
 use velero_trust::kubernetes::bundle::{State, config_map, is_same};
@@ -48,7 +50,7 @@ pub(super) fn measure() -> Result<()> {
     }
     let texts: Vec<_> = (0..PRIVATE).map(text).collect();
 
-    let (shares, memory, kept) = make(&texts, &facts);
+    let (contributions, memory, kept) = make(&texts, &facts);
     let live = config_map(NAMESPACE, &kept, State::default());
     ensure!(
         kept.bundle.count == mozilla().len() + PRIVATE,
@@ -65,11 +67,13 @@ pub(super) fn measure() -> Result<()> {
     let survey = cpu(ROUNDS, || survey(&texts, &facts))?;
     let learn = cpu(ROUNDS, || {
         let mut memory = memory.clone();
-        memory.learn(&shares, MOMENT, 1);
+        memory.learn(&contributions, MOMENT, 1);
         memory
     })?;
     let remember = cpu(ROUNDS, || memory.to_text())?;
-    let keeping = cpu(ROUNDS, || keep(&shares, &memory, mozilla()))?;
+    let keeping = cpu(ROUNDS, || {
+        merge_contributions(&contributions, &memory, mozilla())
+    })?;
     let compare = cpu(ROUNDS, || {
         is_same(&live, &config_map(NAMESPACE, &kept, State::default()))
     })?;
@@ -101,23 +105,23 @@ fn text(number: usize) -> String {
 }
 
 /// What the publisher does for a namespace of which it knows nothing yet.
-fn make(texts: &[String], facts: &Facts) -> (Shares, Memory, Kept) {
-    let shares = survey(texts, facts);
+fn make(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle) {
+    let contributions = survey(texts, facts);
     let mut memory = Memory::default();
-    memory.learn(&shares, MOMENT, 1);
-    let kept = keep(&shares, &memory, mozilla());
-    (shares, memory, kept)
+    memory.learn(&contributions, MOMENT, 1);
+    let kept = merge_contributions(&contributions, &memory, mozilla());
+    (contributions, memory, kept)
 }
 
 /// As the publisher surveys: once to learn what is needed, once with it.
-fn survey(texts: &[String], facts: &Facts) -> Shares {
+fn survey(texts: &[String], facts: &Facts) -> Contributions {
     let bsls = texts.iter().map(|text| serde_json::from_str(text));
     let bsls: Vec<Bsl<'_>> = bsls.map(Result::unwrap_or_default).collect();
     black_box(pass(&bsls, &Facts::default()));
     pass(&bsls, facts)
 }
 
-fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Shares {
+fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Contributions {
     let each = bsls.iter().enumerate().map(|(number, bsl)| {
         let location = Location {
             namespace: NAMESPACE,
@@ -127,11 +131,11 @@ fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Shares {
             now: NOW,
         };
         black_box(rules::judge(&location, facts));
-        let share = Share {
-            certificates: contribution(NAMESPACE, bsl, facts).certificates,
+        let contribution = Contribution {
+            certificates: resolve_ca(NAMESPACE, bsl, facts).certificates,
             whole: true,
         };
-        (Owner::Location(format!("bsl-{number}")), share)
+        (Owner::Location(format!("bsl-{number}")), contribution)
     });
     each.collect()
 }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 use std::time::Duration;
-use velero_trust::ca::base::Base;
 use velero_trust::ca::bundle::mozilla;
+use velero_trust::ca::common_roots::CommonRoots;
 use velero_trust::kubernetes::bundle::{self, Ensured};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::{installer, velero, wait};
@@ -127,9 +127,9 @@ fn velero_comes() -> Result<()> {
 fn baseline() -> Result<()> {
     let servers = Servers::start()?;
     let kubectl = &servers.kubectl;
-    let base = Base {
+    let base = CommonRoots {
         public: mozilla().into(),
-        ..Base::default()
+        ..CommonRoots::default()
     };
     for (namespace, phase) in [("works", "Available"), ("fails", "Unavailable")] {
         kubectl.ok(&["create", "namespace", namespace])?;

@@ -69,10 +69,10 @@ pub(crate) fn agrees_with_go(judge: &Path, seed: u64) {
         accepted += usize::from(contents.faults.is_empty());
     }
     // The comparison says nothing if nearly all bundles are of one kind.
-    let share = accepted * 100 / BUNDLES;
+    let contribution = accepted * 100 / BUNDLES;
     assert!(
-        (10..=70).contains(&share),
-        "{share} % of the bundles were accepted"
+        (10..=70).contains(&contribution),
+        "{contribution} % of the bundles were accepted"
     );
 }
 

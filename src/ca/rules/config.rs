@@ -1,6 +1,6 @@
 //! The plugin's settings: those that undo a CA, and those that the plugin refuses.
 
-use super::memory::Memory;
+use super::baseline::Baseline;
 use super::tally::Tally;
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
@@ -116,11 +116,11 @@ const GCP: [&str; 5] = [
 ];
 
 /// What is to be said of `spec.config`.
-pub(super) fn check(bsl: &Bsl<'_>, memory: &mut Memory<'_>, report: &mut Report) {
+pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Report) {
     skip(bsl, report);
     keys(
         bsl,
-        &mut Tally::new(report, memory, FieldPath::of(&["spec", "config"])),
+        &mut Tally::new(report, baseline, FieldPath::of(&["spec", "config"])),
     );
     if bsl.config("secretRef").is_some() {
         report.find(Finding::new(

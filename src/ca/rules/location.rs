@@ -1,7 +1,7 @@
 //! The rest of a location: what makes its CA useless, old-fashioned, or gone.
 
 use super::Location;
-use crate::ca::sources::{self, Source};
+use crate::ca::references::{self, CaReference};
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
 
@@ -47,7 +47,7 @@ static REMOVED: Rule = Rule {
 };
 
 /// What is to be said of a location that has its CA from `sources`.
-pub(super) fn check(location: &Location<'_>, sources: &[Source<'_>], report: &mut Report) {
+pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], report: &mut Report) {
     let bsl = location.bsl;
     let namespace = location.namespace;
     let mut find = |rule, path, message: String, fix: String| {
@@ -57,7 +57,7 @@ pub(super) fn check(location: &Location<'_>, sources: &[Source<'_>], report: &mu
     let is_plain = url
         .get(..7)
         .is_some_and(|head| head.eq_ignore_ascii_case("http://"));
-    if is_plain && !sources.is_empty() {
+    if is_plain && !references.is_empty() {
         find(
             &PLAIN_HTTP,
             FieldPath::of(&["spec", "config", "s3Url"]),
@@ -65,19 +65,19 @@ pub(super) fn check(location: &Location<'_>, sources: &[Source<'_>], report: &mu
             "use https://".to_owned(),
         );
     }
-    if let Some(source) = sources.first().filter(|_| bsl.provider() == "gcp") {
+    if let Some(reference) = references.first().filter(|_| bsl.provider() == "gcp") {
         find(
             &IGNORES_CA,
-            source.path.clone(),
+            reference.path.clone(),
             "the gcp plugin ignores a CA on the BSL".to_owned(),
             "leave it if it is there for the merged bundle, which reaches gcp".to_owned(),
         );
     }
-    let has_inline = |bsl: &Bsl<'_>| sources::inline(bsl.spec.object_storage.as_ref()).is_some();
+    let has_inline = |bsl: &Bsl<'_>| references::inline(bsl.spec.object_storage.as_ref()).is_some();
     if has_inline(bsl) {
         find(
             &INLINE,
-            sources::ca_cert(),
+            references::ca_cert(),
             "inline caCert is deprecated since Velero 1.18".to_owned(),
             format!(
                 "`kubectl -n {namespace} create secret generic velero-ca --from-file=ca.crt=ca.pem`, \
@@ -85,10 +85,10 @@ pub(super) fn check(location: &Location<'_>, sources: &[Source<'_>], report: &mu
             ),
         );
     }
-    if location.old.is_some_and(has_inline) && sources.is_empty() {
+    if location.old.is_some_and(has_inline) && references.is_empty() {
         find(
             &REMOVED,
-            sources::ca_cert(),
+            references::ca_cert(),
             "this update removes the only CA".to_owned(),
             "`velero backup-location set` does so unless it is given `--cacert` again".to_owned(),
         );

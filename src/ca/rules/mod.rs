@@ -1,9 +1,9 @@
 //! The rules for BackupStorageLocations, one file a theme.
 
+mod baseline;
 mod certificate;
 mod config;
 mod location;
-mod memory;
 mod pem;
 mod place;
 mod reference;
@@ -12,11 +12,11 @@ mod tally;
 pub(in crate::ca) use certificate::day;
 pub(in crate::ca) use config::skips_verification;
 
-use super::sources::{self, Content, LARGEST, Source};
+use super::references::{self, CaReference, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, Report, Rule, Stop};
 use crate::names::PREFIX;
 use crate::velero::bsl::Bsl;
-use memory::{Known, Memory};
+use baseline::{Baseline, KnownFindings};
 use place::Place;
 use tally::Tally;
 
@@ -47,7 +47,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 
 /// Runs every check over a location.
 pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
-    pass(location, facts, &mut Memory::Unused)
+    pass(location, facts, &mut Baseline::Unused)
 }
 
 /// As [`judge`], but what was wrong with `old` too only warns: otherwise a bad object could not be
@@ -55,12 +55,12 @@ pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
 /// finding about what is in another place, or in another Secret, is new whatever was in that one,
 /// and about what is in that one there is no finding now either.
 pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) -> Report {
-    let mut known = Known::default();
-    let before = pass(old, facts, &mut Memory::Learning(&mut known));
+    let mut known = KnownFindings::default();
+    let before = pass(old, facts, &mut Baseline::Recording(&mut known));
     for finding in &before.findings {
         known.learn(finding);
     }
-    let mut report = pass(location, facts, &mut Memory::Learnt(&known));
+    let mut report = pass(location, facts, &mut Baseline::Recorded(&known));
     known.forgive_all(&mut report);
     for need in before.needs {
         report.take(Err(Stop::Need(need)));
@@ -68,16 +68,16 @@ pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) 
     report
 }
 
-fn pass(location: &Location<'_>, facts: &Facts, memory: &mut Memory<'_>) -> Report {
+fn pass(location: &Location<'_>, facts: &Facts, baseline: &mut Baseline<'_>) -> Report {
     let mut report = Report::default();
-    let sources = sources::of(location.namespace, location.bsl);
+    let references = references::ca_references(location.namespace, location.bsl);
     reference::both(location, &mut report);
-    for source in &sources {
-        let result = source_of(location, source, facts, memory, &mut report);
+    for reference in &references {
+        let result = check_reference(location, reference, facts, baseline, &mut report);
         report.take(result);
     }
-    location::check(location, &sources, &mut report);
-    config::check(location.bsl, memory, &mut report);
+    location::check(location, &references, &mut report);
+    config::check(location.bsl, baseline, &mut report);
     // Whatever keeps us from seeing the credential, it is not worth a refusal.
     match reference::credential(location, facts, &mut report) {
         Err(Stop::Unknown(..)) => {}
@@ -100,25 +100,27 @@ fn ours<'b>(bsl: &'b Bsl<'_>) -> impl Iterator<Item = (&'b str, &'b str)> {
         .filter(|(key, _)| key.starts_with(PREFIX))
 }
 
-fn source_of(
+fn check_reference(
     location: &Location<'_>,
-    source: &Source<'_>,
+    reference: &CaReference<'_>,
     facts: &Facts,
-    memory: &mut Memory<'_>,
+    baseline: &mut Baseline<'_>,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let place = Place::of(location, source);
-    match source.content(facts)? {
+    let place = Place::of(location, reference);
+    match reference.content(facts)? {
         Content::Unusable(why) => report.find(reference::unusable(&place, why)),
         Content::NoSecret => report.find(reference::no_secret(location, &place)),
         Content::NoKey => report.find(reference::no_key(location, &place)),
         Content::Sealed(sealed) => reference::sealed(&place, sealed, report),
-        Content::NotBase64 => pem::not_base64(&place, source, report),
+        Content::NotBase64 => pem::not_base64(&place, reference, report),
         Content::Bytes(bytes) if bytes.is_empty() => report.find(reference::empty(&place)),
-        Content::Bytes(bytes) if bytes.len() > LARGEST => pem::too_large(&place, &bytes, report),
+        Content::Bytes(bytes) if bytes.len() > MAX_BUNDLE_BYTES => {
+            pem::too_large(&place, &bytes, report)
+        }
         Content::Bytes(bytes) => {
             let contents = crate::ca::pem::read(&bytes);
-            let mut tally = Tally::new(report, memory, source.path.clone());
+            let mut tally = Tally::new(report, baseline, reference.path.clone());
             pem::check(&place, &contents, &mut tally);
             certificate::check(&place, &contents.certificates, location.now, &mut tally);
         }

@@ -3,7 +3,7 @@
 use super::place::Place;
 use super::tally::Tally;
 use crate::ca::pem::{self, Contents, Fault, Kind};
-use crate::ca::sources::{Origin, Source};
+use crate::ca::references::{CaReference, CaTarget};
 use crate::decision::{Code, Report, Rule, Severity};
 
 pub(super) static RULES: [&Rule; 7] = [
@@ -172,9 +172,9 @@ fn fix(place: &Place<'_>, kind: Kind) -> String {
 }
 
 /// What should be base64 and is not.
-pub(super) fn not_base64(place: &Place<'_>, source: &Source<'_>, report: &mut Report) {
-    let text = match source.origin {
-        Origin::Base64(text) => text,
+pub(super) fn not_base64(place: &Place<'_>, reference: &CaReference<'_>, report: &mut Report) {
+    let text = match reference.target {
+        CaTarget::Base64(text) => text,
         _ => "",
     };
     let message = if text.contains("-----BEGIN") {

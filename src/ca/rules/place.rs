@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Location;
-use crate::ca::sources::{Origin, Reference, Source};
+use crate::ca::references::{CaReference, CaTarget, SecretKeyRef};
 use crate::decision::{FieldPath, Finding, Rule};
 
 /// A source, and how to speak of it.
@@ -12,20 +12,20 @@ pub(super) struct Place<'s> {
     pub(super) path: &'s FieldPath,
     pub(super) namespace: &'s str,
     /// The key of the Secret that it names, if it names one.
-    pub(super) reference: Option<&'s Reference>,
+    pub(super) reference: Option<&'s SecretKeyRef>,
     is_base64: bool,
 }
 
 impl<'s> Place<'s> {
-    pub(super) fn of(location: &Location<'s>, source: &'s Source<'_>) -> Self {
+    pub(super) fn of(location: &Location<'s>, reference: &'s CaReference<'_>) -> Self {
         Self {
-            path: &source.path,
+            path: &reference.path,
             namespace: location.namespace,
-            reference: match &source.origin {
-                Origin::Secret(reference) => Some(reference),
+            reference: match &reference.target {
+                CaTarget::Secret(reference) => Some(reference),
                 _ => None,
             },
-            is_base64: matches!(source.origin, Origin::Base64(_)),
+            is_base64: matches!(reference.target, CaTarget::Base64(_)),
         }
     }
 
@@ -45,7 +45,7 @@ impl<'s> Place<'s> {
     pub(super) fn replace(&self) -> String {
         match self.reference {
             // A patch: `kubectl apply` would take other keys away, such as the credentials.
-            Some(Reference { secret, key }) => format!(
+            Some(SecretKeyRef { secret, key }) => format!(
                 "replace it: `kubectl -n {} patch secret {} -p \
                  \"{{\\\"data\\\":{{\\\"{key}\\\":\\\"$(base64 -w0 ca.pem)\\\"}}}}\"`",
                 secret.namespace, secret.name
@@ -58,7 +58,7 @@ impl<'s> Place<'s> {
     }
 
     /// The command that makes the Secret.
-    pub(super) fn create(&self, reference: &Reference) -> String {
+    pub(super) fn create(&self, reference: &SecretKeyRef) -> String {
         format!(
             "kubectl -n {} create secret generic {} --from-file={}=ca.pem",
             self.namespace, reference.secret.name, reference.key
@@ -70,7 +70,7 @@ impl<'s> Place<'s> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reference {
-            Some(Reference { secret, key }) => write!(f, "Secret {secret} key {key}"),
+            Some(SecretKeyRef { secret, key }) => write!(f, "Secret {secret} key {key}"),
             None => Ok(()),
         }
     }

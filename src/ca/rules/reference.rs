@@ -2,7 +2,7 @@
 
 use super::Location;
 use super::place::Place;
-use crate::ca::sources::{self, BadReference, Origin, Reference};
+use crate::ca::references::{self, CaTarget, InvalidReference, SecretKeyRef};
 use crate::decision::{
     Code, Facts, FieldPath, Finding, Key, Known, Report, Rule, Sealed, Severity, Stop,
 };
@@ -92,7 +92,7 @@ static NO_CREDENTIAL: Rule = Rule {
 pub(super) fn both(location: &Location<'_>, report: &mut Report) {
     let storage = location.bsl.spec.object_storage.as_ref();
     let has_reference = storage.is_some_and(|storage| storage.ca_cert_ref.is_some());
-    if has_reference && sources::inline(storage).is_some() {
+    if has_reference && references::inline(storage).is_some() {
         report.find(Finding::new(
             &BOTH,
             FieldPath::of(&["spec", "objectStorage"]),
@@ -104,10 +104,10 @@ pub(super) fn both(location: &Location<'_>, report: &mut Report) {
 }
 
 /// A reference that cannot be followed.
-pub(super) fn unusable(place: &Place<'_>, why: BadReference) -> Finding {
+pub(super) fn unusable(place: &Place<'_>, why: InvalidReference) -> Finding {
     let namespace = place.namespace;
     let (rule, fix) = match why {
-        BadReference::OtherNamespace => (
+        InvalidReference::OtherNamespace => (
             &OTHER_NAMESPACE,
             format!(
                 "create the Secret in {namespace}, where the BSL is, and name it without a namespace"
@@ -130,13 +130,13 @@ pub(super) fn no_secret(location: &Location<'_>, place: &Place<'_>) -> Finding {
         location,
         place,
         &NO_SECRET,
-        |Reference { secret, .. }| format!("Secret {secret} does not exist"),
+        |SecretKeyRef { secret, .. }| format!("Secret {secret} does not exist"),
     )
 }
 
 /// A key that is absent.
 pub(super) fn no_key(location: &Location<'_>, place: &Place<'_>) -> Finding {
-    absent(location, place, &NO_KEY, |Reference { secret, key }| {
+    absent(location, place, &NO_KEY, |SecretKeyRef { secret, key }| {
         format!("Secret {secret} has no key {key}")
     })
 }
@@ -145,7 +145,7 @@ fn absent(
     location: &Location<'_>,
     place: &Place<'_>,
     rule: &'static Rule,
-    message: impl Fn(&Reference) -> String,
+    message: impl Fn(&SecretKeyRef) -> String,
 ) -> Finding {
     let message = place.reference.map(message).unwrap_or_default();
     let fix = match place.reference {
@@ -166,7 +166,7 @@ fn absent(
 /// A Secret whose content cannot be read here. What is known of its keys only warns: whatever makes
 /// the Secret may add to them.
 pub(super) fn sealed(place: &Place<'_>, sealed: &Sealed, report: &mut Report) {
-    let Some(Reference { secret, key }) = place.reference else {
+    let Some(SecretKeyRef { secret, key }) = place.reference else {
         return;
     };
     let by = sealed.by;
@@ -183,7 +183,7 @@ pub(super) fn sealed(place: &Place<'_>, sealed: &Sealed, report: &mut Report) {
 /// A key without a byte in it.
 pub(super) fn empty(place: &Place<'_>) -> Finding {
     let message = match place.reference {
-        Some(Reference { secret, key }) => format!("key {key} of Secret {secret} is empty"),
+        Some(SecretKeyRef { secret, key }) => format!("key {key} of Secret {secret} is empty"),
         None => "the bundle is empty".to_owned(),
     };
     place.finding(&EMPTY, "", message, place.replace())
@@ -200,14 +200,14 @@ pub(super) fn credential(
     };
     let name = or_empty(credential.name.as_ref());
     let key = or_empty(credential.key.as_ref());
-    let message = match sources::reference(location.namespace, name, key) {
-        Origin::Secret(Reference { secret, key }) => match known(facts, &secret, &key)? {
+    let message = match references::reference(location.namespace, name, key) {
+        CaTarget::Secret(SecretKeyRef { secret, key }) => match known(facts, &secret, &key)? {
             None => format!("Secret {secret} does not exist"),
             Some(false) => format!("Secret {secret} has no key {key}"),
             Some(true) => return Ok(()),
         },
-        Origin::Unusable(why) => format!("the reference {why}"),
-        Origin::Base64(_) | Origin::Pem(_) => return Ok(()),
+        CaTarget::Unusable(why) => format!("the reference {why}"),
+        CaTarget::Base64(_) | CaTarget::Pem(_) => return Ok(()),
     };
     report.find(Finding::new(
         &NO_CREDENTIAL,

@@ -1,6 +1,6 @@
 //! A bound on what is said: a broken bundle may have thousands of faults.
 
-use super::memory::Memory;
+use super::baseline::Baseline;
 use crate::decision::{FieldPath, Finding, Report, Rule};
 
 /// Most findings of one rule in one place.
@@ -10,7 +10,7 @@ const MOST: usize = 20;
 /// are counted for themselves, so that they never hide what is new.
 pub(super) struct Tally<'r, 'k> {
     report: &'r mut Report,
-    memory: &'r mut Memory<'k>,
+    baseline: &'r mut Baseline<'k>,
     path: FieldPath,
     counts: Vec<Count>,
 }
@@ -25,27 +25,27 @@ impl<'r, 'k> Tally<'r, 'k> {
     /// A tally of what is found at or below `path`.
     pub(super) const fn new(
         report: &'r mut Report,
-        memory: &'r mut Memory<'k>,
+        baseline: &'r mut Baseline<'k>,
         path: FieldPath,
     ) -> Self {
         Self {
             report,
-            memory,
+            baseline,
             path,
             counts: Vec::new(),
         }
     }
 
-    /// Counts a finding of `rule`; without a memory it is made only if it is kept.
+    /// Counts a finding of `rule`; without a baseline it is made only if it is kept.
     pub(super) fn find(&mut self, rule: &'static Rule, make: impl FnOnce() -> Finding) {
-        match self.memory {
-            Memory::Unused => {
+        match self.baseline {
+            Baseline::Unused => {
                 if self.count(rule, false) <= MOST {
                     self.report.find(make());
                 }
             }
-            Memory::Learning(known) => known.learn(&make()),
-            Memory::Learnt(known) => {
+            Baseline::Recording(known) => known.learn(&make()),
+            Baseline::Recorded(known) => {
                 let (finding, is_known) = known.forgive(make());
                 if self.count(rule, is_known) <= MOST {
                     self.report.find(finding);

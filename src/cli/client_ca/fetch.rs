@@ -9,10 +9,10 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::ca::bundle::{contribution, merge};
-use crate::ca::complaint::NOT_OURS;
+use crate::ca::bundle::{merge, resolve_ca};
+use crate::ca::issue::NOT_OURS;
 use crate::ca::rules::{Location, judge};
-use crate::ca::{pem, sources};
+use crate::ca::{pem, references};
 use crate::cli::cluster;
 use crate::decision::{Facts, Lookup, Reason, Severity, Trouble};
 use crate::kubernetes::{bundle, location, trouble};
@@ -122,7 +122,7 @@ impl Place<'_> {
 
 /// What has to be looked up for the CA of `bsl`.
 fn needs(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
-    let needs = contribution(namespace, bsl, &Facts::default()).report.needs;
+    let needs = resolve_ca(namespace, bsl, &Facts::default()).report.needs;
     let needs: BTreeSet<_> = needs.into_iter().collect();
     needs.into_iter().collect()
 }
@@ -139,14 +139,14 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
 
 /// The CA of a location, by everything that it says of one.
 fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
-    if sources::of(location.namespace, location.bsl).is_empty() {
+    if references::ca_references(location.namespace, location.bsl).is_empty() {
         bail!(
             "{what} names no CA. If its store has a public certificate, velero needs none; if not, \
              name the CA by spec.objectStorage.caCertRef or by the annotation {}",
             names::CA_SECRET_ANNOTATION
         );
     }
-    let found = contribution(location.namespace, location.bsl, facts);
+    let found = resolve_ca(location.namespace, location.bsl, facts);
     if let Some((lookup, reason)) = found.report.unknowns.first() {
         return Err(refused(&lookup.to_string(), reason));
     }

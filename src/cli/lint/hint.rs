@@ -1,7 +1,7 @@
 //! What to write or to run about a finding, with the names filled in: more than the short fix that
 //! every finding has.
 
-use crate::ca::sources::{self, Origin, Reference};
+use crate::ca::references::{self, CaTarget, SecretKeyRef};
 use crate::decision::{Finding, Key};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::Located;
@@ -64,13 +64,13 @@ struct Hint<'h> {
     location: &'h Located,
     bsl: &'h Bsl<'h>,
     /// The key of the Secret that the finding is about, or else one that may be.
-    reference: Reference,
+    reference: SecretKeyRef,
 }
 
 impl Hint<'_> {
     /// A manifest of the Secret.
     fn secret(&self) -> String {
-        let Reference { secret, key } = &self.reference;
+        let SecretKeyRef { secret, key } = &self.reference;
         format!(
             "# a CA certificate is public and may stand in Git as it is\n\
              apiVersion: v1\n\
@@ -87,7 +87,7 @@ impl Hint<'_> {
 
     /// The command that writes a manifest of the Secret with what is in `file`.
     fn make(&self, file: &str) -> String {
-        let Reference { secret, key } = &self.reference;
+        let SecretKeyRef { secret, key } = &self.reference;
         let Key { namespace, name } = secret;
         format!(
             "kubectl create secret generic {name} --namespace={} --from-file={key}={file} \
@@ -98,7 +98,7 @@ impl Hint<'_> {
 
     /// How the location names the Secret.
     fn name_it(&self) -> String {
-        let Reference { secret, key } = &self.reference;
+        let SecretKeyRef { secret, key } = &self.reference;
         let name = &secret.name;
         if self.location.is_values() {
             return format!(
@@ -151,29 +151,29 @@ fn is_authority(text: &str) -> bool {
 }
 
 /// The key of a Secret that the finding is about, or, where it is about none, a good one.
-fn reference(own: &Key, bsl: &Bsl<'_>, finding: &Finding) -> Reference {
-    let followed = |origin: Origin<'_>| match origin {
-        Origin::Secret(reference) => Some(reference),
+fn reference(own: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
+    let followed = |target: CaTarget<'_>| match target {
+        CaTarget::Secret(reference) => Some(reference),
         _ => None,
     };
     if finding.rule.id == "VT038" {
         let credential = bsl.spec.credential.as_ref();
         let part = |of: fn(&_) -> &Option<_>| or_empty(credential.and_then(|it| of(it).as_ref()));
         let (name, key) = (part(|it| &it.name), part(|it| &it.key));
-        let origin = sources::reference(&own.namespace, name, key);
-        return followed(origin).unwrap_or_else(|| suggested(own, "cloud-credentials", "cloud"));
+        let target = references::reference(&own.namespace, name, key);
+        return followed(target).unwrap_or_else(|| suggested(own, "cloud-credentials", "cloud"));
     }
-    let mut sources = sources::of(&own.namespace, bsl);
+    let mut references = references::ca_references(&own.namespace, bsl);
     // Its own place first, then any other that has a name.
-    sources.sort_by_key(|source| source.path != finding.path);
-    let mut named = sources.into_iter().map(|source| followed(source.origin));
+    references.sort_by_key(|source| source.path != finding.path);
+    let mut named = references.into_iter().map(|source| followed(source.target));
     named
         .find_map(|reference| reference)
         .unwrap_or_else(|| suggested(own, "velero-ca", "ca.crt"))
 }
 
-fn suggested(own: &Key, name: &str, key: &str) -> Reference {
-    Reference {
+fn suggested(own: &Key, name: &str, key: &str) -> SecretKeyRef {
+    SecretKeyRef {
         secret: Key::new(own.namespace.as_str(), name),
         key: key.to_owned(),
     }

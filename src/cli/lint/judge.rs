@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::hint;
 use super::outcome::{Found, Outcome};
 use crate::admission::{Envelope, HANDLERS, Opened};
-use crate::ca::sources::{self, Origin, Reference};
+use crate::ca::references::{self, CaTarget, SecretKeyRef};
 use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
@@ -98,7 +98,7 @@ impl Judge<'_> {
 
     /// Where the Secret stands that a finding is about.
     fn secret(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
-        let Reference { secret, key } = reference(location, finding)?;
+        let SecretKeyRef { secret, key } = reference(location, finding)?;
         let beside = self.manifests.beside(&location.file);
         beside.place_of(&secret, &key)
     }
@@ -129,12 +129,15 @@ impl Judge<'_> {
 }
 
 /// The key of a Secret that the location names where the finding is.
-fn reference(location: &Located, finding: &Finding) -> Option<Reference> {
+fn reference(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
     let json = location.object.to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&json).ok()?;
-    let mut sources = sources::of(&location.key.namespace, &bsl).into_iter();
-    match sources.find(|source| source.path == finding.path)?.origin {
-        Origin::Secret(reference) => Some(reference),
+    let mut references = references::ca_references(&location.key.namespace, &bsl).into_iter();
+    match references
+        .find(|source| source.path == finding.path)?
+        .target
+    {
+        CaTarget::Secret(reference) => Some(reference),
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ impl UnderWay {
     /// Whether the Pod that comes instead of `pod` will not be restarted for the same reason: it
     /// is made from now on, and after the newest certificate.
     pub(in crate::cli) fn mends(&self, pod: &Running, bundle: Bundle) -> bool {
-        let state = pod.standing.state(bundle);
+        let state = pod.coverage.state(bundle);
         let is_old = pod.restarted_at.as_deref() != Some(&*self.restarted_at);
         let at: Option<Timestamp> = self.restarted_at.parse().ok();
         let at = at.map(Timestamp::as_second);

@@ -46,7 +46,7 @@ impl Plan {
         };
         let mut lacking = BTreeMap::<&Workload, Vec<(&str, &Running)>>::new();
         for (name, pod) in &live.pods {
-            let state = live.state(&pod.standing);
+            let state = live.state(&pod.coverage);
             if !matches!(state, State::Uninjected | State::Stale) {
                 continue;
             }
@@ -56,11 +56,11 @@ impl Plan {
             }
         }
         for (workload, template) in &live.templates {
-            let state = live.state(&template.standing);
+            let state = live.state(&template.coverage);
             if matches!(state, State::Conflicting | State::OptedOut) {
                 // Whatever its Pods lack, a new one would be no better.
                 lacking.remove(workload);
-                let why = template.standing.why(live.facts());
+                let why = template.coverage.why(live.facts());
                 plan.left.push(Left {
                     text: format!(
                         "{workload} needs a change of the template first, {state}: {why}"
@@ -138,7 +138,7 @@ fn under_way(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Opt
 fn why(live: &Live, pods: &[(&str, &Running)]) -> Vec<String> {
     let mut reasons = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
-        let why = pod.standing.why(live.facts());
+        let why = pod.coverage.why(live.facts());
         reasons.entry(why).or_default().push(name);
     }
     let reasons = reasons.into_iter();
@@ -155,7 +155,7 @@ fn names(pods: &[(&str, &Running)]) -> String {
 /// A Pod that no workload makes again.
 fn alone(name: &str, pod: &Running) -> Left {
     let spawned = matches!(
-        pod.standing.kind,
+        pod.coverage.kind,
         Some(
             PodKind::DataMoverBackup
                 | PodKind::DataMoverRestore

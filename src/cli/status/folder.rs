@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::items::{self, Named};
 use super::model::{Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
 use super::read;
-use crate::ca::base::Base;
-use crate::ca::complaint::Complaint;
+use crate::ca::common_roots::CommonRoots;
 use crate::ca::endpoint;
-use crate::ca::keeping::{Kept, Memory, Shares, keep};
-use crate::ca::survey::{PASSES, Survey, Surveyed, no_room, shares};
+use crate::ca::evaluation::{EvaluatedLocation, Evaluation, PASSES, contributions, no_room};
+use crate::ca::issue::BundleIssue;
+use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 use crate::cli::live::{self, Live};
 use crate::decision::{Facts, Policy};
 use crate::kubernetes::bundle::{State, config_map};
@@ -27,7 +27,7 @@ use crate::velero::bsl::Bsl;
 pub(super) struct Folder<'f> {
     pub(super) inventory: &'f Inventory,
     /// What every bundle holds.
-    pub(super) base: &'f Base,
+    pub(super) base: &'f CommonRoots,
     pub(super) policy: &'f Policy,
     pub(super) now: Timestamp,
     /// Whether the certificates of the bundles are wanted.
@@ -73,21 +73,21 @@ impl Folder<'_> {
 
     fn namespace(&self, live: &Live) -> Namespace {
         let locations = self.inventory.locations(&live.namespace);
-        let surveyed = self.survey(&live.namespace, &locations);
+        let evaluated = self.survey(&live.namespace, &locations);
         let mut wrong = BTreeSet::new();
-        let shares = shares(&surveyed, self.base, &mut wrong);
-        let kept = keep(&shares, &Memory::default(), &self.base.public);
-        wrong.extend(no_room(&kept));
-        if kept.certificates.is_empty() {
-            wrong.insert(Complaint::NoRoots);
+        let contributions = contributions(&evaluated, self.base, &mut wrong);
+        let merged = merge_contributions(&contributions, &Memory::default(), &self.base.public);
+        wrong.extend(no_room(&merged));
+        if merged.certificates.is_empty() {
+            wrong.insert(BundleIssue::NoRoots);
         }
-        let unknown = take_sealed(&mut wrong, &surveyed);
+        let unknown = take_sealed(&mut wrong, &evaluated);
         let locations = locations.iter().map(|(name, text)| {
-            let surveyed = surveyed.get(name);
-            location(&live.namespace, name, text, surveyed)
+            let evaluated = evaluated.get(name);
+            location(&live.namespace, name, text, evaluated)
         });
         Namespace {
-            bundle: self.bundle(live, &kept, &shares),
+            bundle: self.bundle(live, &merged, &contributions),
             locations: locations.collect(),
             complaints: wrong.iter().map(ToString::to_string).collect(),
             unknown,
@@ -99,8 +99,8 @@ impl Folder<'_> {
         &self,
         namespace: &str,
         locations: &BTreeMap<String, String>,
-    ) -> BTreeMap<String, Surveyed> {
-        let mut survey = Survey::new(namespace, locations, self.now.as_second());
+    ) -> BTreeMap<String, EvaluatedLocation> {
+        let mut survey = Evaluation::new(namespace, locations, self.now.as_second());
         let mut facts = Facts::default();
         for _ in 0..PASSES {
             let needs: Vec<_> = survey.pass(&facts).into_iter().collect();
@@ -113,20 +113,20 @@ impl Folder<'_> {
     }
 
     /// What the bundle would be; of the one that is there only what nothing else can tell.
-    fn bundle(&self, live: &Live, kept: &Kept, shares: &Shares) -> Bundle {
+    fn bundle(&self, live: &Live, merged: &MergedBundle, contributions: &Contributions) -> Bundle {
         let there = match &live.bundle {
             live::Bundle::Foreign => return read::bundle(&live.bundle),
             live::Bundle::Absent => None,
             live::Bundle::Published(published) => Some(published),
         };
-        if kept.certificates.is_empty() {
+        if merged.certificates.is_empty() {
             return Bundle::default();
         }
-        let map = config_map(&live.namespace, kept, State::default());
+        let map = config_map(&live.namespace, merged, State::default());
         let computed = Published::read(&map.metadata).unwrap_or_default();
         let items = self.certificates.then(|| {
             let public = &self.base.public;
-            items::of(&kept.certificates, &named(shares), public)
+            items::of(&merged.certificates, &named(contributions), public)
         });
         Bundle {
             state: BundleState::Computed,
@@ -151,14 +151,19 @@ fn outside(live: &Live) -> Namespace {
     }
 }
 
-fn location(namespace: &str, name: &str, text: &str, surveyed: Option<&Surveyed>) -> Location {
+fn location(
+    namespace: &str,
+    name: &str,
+    text: &str,
+    evaluated: Option<&EvaluatedLocation>,
+) -> Location {
     let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
     let whole: Value = serde_json::from_str(text).unwrap_or_default();
     let phase = whole.pointer("/status/phase").and_then(Value::as_str);
     let phase = phase.filter(|phase| !phase.is_empty());
     let mut report = report::Location::default();
-    if let Some(surveyed) = surveyed {
-        report.tell(surveyed);
+    if let Some(evaluated) = evaluated {
+        report.tell(evaluated);
     }
     let endpoints = endpoint::of(namespace, &bsl).into_iter();
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {
@@ -181,13 +186,13 @@ fn location(namespace: &str, name: &str, text: &str, surveyed: Option<&Surveyed>
 /// Takes out of `wrong` what is so only here: Secrets that something in the cluster makes or
 /// decrypts.
 fn take_sealed(
-    wrong: &mut BTreeSet<Complaint>,
-    surveyed: &BTreeMap<String, Surveyed>,
+    wrong: &mut BTreeSet<BundleIssue>,
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
 ) -> Vec<String> {
     let mut unknown = Vec::new();
-    for (name, surveyed) in surveyed {
-        for note in &surveyed.notes {
-            wrong.remove(&Complaint::LeftOut {
+    for (name, evaluated) in evaluated {
+        for note in &evaluated.notes {
+            wrong.remove(&BundleIssue::LeftOut {
                 location: name.clone(),
                 path: note.path.to_string(),
             });
@@ -198,10 +203,10 @@ fn take_sealed(
 }
 
 /// Who names what.
-fn named(shares: &Shares) -> Named {
+fn named(contributions: &Contributions) -> Named {
     let mut named = Named::new();
-    for (owner, share) in shares {
-        for certificate in &share.certificates {
+    for (owner, contribution) in contributions {
+        for certificate in &contribution.certificates {
             let from = named.entry(certificate.fingerprint().to_string());
             from.or_default().push(owner.to_string());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
-use crate::ca::complaint::{Complaint, STAYS};
+use crate::ca::issue::{BundleIssue, STAYS};
 use crate::injection::coverage::State;
 use crate::names::BUNDLE;
 
@@ -37,7 +37,7 @@ fn of_leader(leader: &Leader) -> Option<String> {
                 .to_owned(),
         ),
         LeaderState::Absent => Some(leader.message.clone().unwrap_or_else(|| {
-            "nobody leads velero-trust: no bundle is kept, nothing is audited".to_owned()
+            "nobody leads velero-trust: no bundle is merged, nothing is audited".to_owned()
         })),
         LeaderState::Unknown => {
             let why = leader.message.as_deref().unwrap_or_default();
@@ -62,7 +62,7 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
         BundleState::Absent => problems.extend(of_absent(&namespace.complaints)),
-        BundleState::Foreign => problems.push(Complaint::Foreign.to_string()),
+        BundleState::Foreign => problems.push(BundleIssue::Foreign.to_string()),
     }
     if let Some(why) = &namespace.bundle.held {
         problems.push(format!("held: {why}"));
@@ -103,7 +103,7 @@ fn of_location(
     let denials = report.findings.iter();
     let mut expired = false;
     for finding in denials.filter(|finding| finding.severity == "deny") {
-        let left_out = Complaint::LeftOut {
+        let left_out = BundleIssue::LeftOut {
             location: location.name.clone(),
             path: finding.path.clone(),
         };

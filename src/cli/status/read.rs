@@ -12,7 +12,7 @@ use crate::ca::certificate::Certificate;
 use crate::ca::pem;
 use crate::cli::cluster::cannot;
 use crate::cli::live::{self, Live};
-use crate::injection::coverage::{Standing, State};
+use crate::injection::coverage::{PodCoverage, State};
 use crate::kubernetes::published::Published;
 use crate::kubernetes::report::Report;
 use crate::kubernetes::{self, trouble};
@@ -128,12 +128,12 @@ fn held(lease: Lease, now: Timestamp) -> Leader {
 
 /// The version of the server; of a rollout between two, both.
 pub(super) fn version(live: &Live) -> Option<String> {
-    let is_server = |standing: &Standing| standing.kind == Some(PodKind::Server);
+    let is_server = |coverage: &PodCoverage| coverage.kind == Some(PodKind::Server);
     let templates = live.templates.values();
-    let templates = templates.map(|template| (&template.standing, &template.version));
-    let pods = live.pods.values().map(|pod| (&pod.standing, &pod.version));
-    let of = |from: &mut dyn Iterator<Item = (&Standing, &Option<String>)>| {
-        let versions = from.filter(|(standing, _)| is_server(standing));
+    let templates = templates.map(|template| (&template.coverage, &template.version));
+    let pods = live.pods.values().map(|pod| (&pod.coverage, &pod.version));
+    let of = |from: &mut dyn Iterator<Item = (&PodCoverage, &Option<String>)>| {
+        let versions = from.filter(|(coverage, _)| is_server(coverage));
         let mut versions: Vec<_> = versions
             .filter_map(|(_, version)| version.clone())
             .collect();
@@ -173,7 +173,7 @@ pub(super) fn pods(live: &Live) -> Pods {
     let tally = live.tally();
     let items = live.pods.iter().map(|(name, pod)| {
         let workload = pod.workload.as_ref().map(ToString::to_string);
-        covered(live, name.clone(), workload, &pod.standing)
+        covered(live, name.clone(), workload, &pod.coverage)
     });
     Pods {
         wanted: tally.wanted(),
@@ -186,21 +186,21 @@ pub(super) fn pods(live: &Live) -> Pods {
 /// The templates that keep the bundle out. That one lacks it is as it should be.
 pub(super) fn templates(live: &Live) -> Vec<Covered> {
     let keeping = live.templates.iter().filter(|(_, template)| {
-        let state = live.state(&template.standing);
+        let state = live.state(&template.coverage);
         matches!(state, State::Conflicting | State::OptedOut)
     });
     let covered = keeping
-        .map(|(workload, template)| covered(live, workload.to_string(), None, &template.standing));
+        .map(|(workload, template)| covered(live, workload.to_string(), None, &template.coverage));
     covered.collect()
 }
 
-fn covered(live: &Live, name: String, workload: Option<String>, standing: &Standing) -> Covered {
+fn covered(live: &Live, name: String, workload: Option<String>, coverage: &PodCoverage) -> Covered {
     Covered {
         name,
-        kind: standing.kind.map(PodKind::as_str),
+        kind: coverage.kind.map(PodKind::as_str),
         workload,
-        state: live.state(standing).as_str(),
-        why: standing.why(live.facts()),
+        state: live.state(coverage).as_str(),
+        why: coverage.why(live.facts()),
     }
 }
 

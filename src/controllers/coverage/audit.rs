@@ -59,7 +59,7 @@ impl Audit {
     pub(super) fn tally(&self) -> Option<Tally> {
         let bundle = self.bundle()?;
         let states = self.pods.known()?.values();
-        Some(states.map(|pod| pod.standing.state(bundle)).collect())
+        Some(states.map(|pod| pod.coverage.state(bundle)).collect())
     }
 
     /// The workloads that somebody should look after, opted out ones not among them: that was
@@ -70,7 +70,7 @@ impl Audit {
             return Troubles::new();
         };
         for (name, pod) in pods {
-            let state = pod.standing.state(bundle);
+            let state = pod.coverage.state(bundle);
             if let (State::Uninjected | State::Conflicting | State::Stale, Some(workload)) =
                 (state, &pod.workload)
             {
@@ -88,8 +88,8 @@ impl Audit {
         }
         // A template that conflicts while it has no Pods.
         for (workload, template) in self.templates() {
-            if template.standing.state(bundle) == State::Conflicting {
-                let note = template.standing.why(bundle);
+            if template.coverage.state(bundle) == State::Conflicting {
+                let note = template.coverage.why(bundle);
                 let trouble = Trouble {
                     uid: Some(template.uid.clone()),
                     note: format!("The template keeps the CA bundle out: {note}"),
@@ -151,7 +151,7 @@ fn note(
     if pods.len() > NAMED {
         named = format!("{named} and {} more", pods.len() - NAMED);
     }
-    let why = pods.first().map(|(_, pod)| pod.standing.why(bundle));
+    let why = pods.first().map(|(_, pod)| pod.coverage.why(bundle));
     let why = why.unwrap_or_default();
     let restart = format!("kubectl -n {namespace} rollout restart {workload}");
     match state {

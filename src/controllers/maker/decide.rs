@@ -5,24 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::ca::certificate::{Certificate, Fingerprint};
-use crate::ca::keeping::{Kept, Memory, Owner, Share};
+use crate::ca::evaluation::EvaluatedLocation;
+use crate::ca::merged_bundle::{Contribution, Memory, MergedBundle, Owner};
 use crate::ca::pem;
-use crate::ca::survey::Surveyed;
 use crate::kubernetes::bundle;
 
 /// Whether there is a location whose CA is not known now and never was.
-pub(super) fn lacks_unknown(memory: &Memory, surveyed: &BTreeMap<String, Surveyed>) -> bool {
-    let unknown = surveyed
+pub(super) fn lacks_unknown(
+    memory: &Memory,
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
+) -> bool {
+    let unknown = evaluated
         .iter()
-        .filter(|(_, location)| !location.contribution.report.unknowns.is_empty());
-    let shares = unknown.map(|(name, _)| (Owner::Location(name.clone()), Share::default()));
-    memory.lacks(&shares.collect())
+        .filter(|(_, location)| !location.ca.report.unknowns.is_empty());
+    let contributions =
+        unknown.map(|(name, _)| (Owner::Location(name.clone()), Contribution::default()));
+    memory.lacks(&contributions.collect())
 }
 
-/// Whether `kept` has a certificate that the bundle before had not: the one that this process
+/// Whether `merged` has a certificate that the bundle before had not: the one that this process
 /// published, or else the one that is there, unless somebody edited it.
 pub(super) fn adds(
-    kept: &Kept,
+    merged: &MergedBundle,
     published: &[Certificate],
     live: Option<&ConfigMap>,
     memory: &Memory,
@@ -32,7 +36,7 @@ pub(super) fn adds(
     let before: BTreeSet<Fingerprint> = if !published.is_empty() {
         published.iter().map(Certificate::fingerprint).collect()
     } else if let Some(live) = live {
-        if live == kept.bundle.text {
+        if live == merged.bundle.text {
             return false;
         }
         let live = pem::read(live.as_bytes()).certificates;
@@ -41,6 +45,6 @@ pub(super) fn adds(
         // Made for the first time, or again after it was gone.
         return memory.last_added.is_none();
     };
-    let mut now = kept.certificates.iter();
+    let mut now = merged.certificates.iter();
     now.any(|certificate| !before.contains(&certificate.fingerprint()))
 }

@@ -7,8 +7,8 @@ use kube::{Api, Client};
 
 use super::Published;
 use crate::ca::certificate::Certificate;
-use crate::ca::complaint::Complaint;
-use crate::ca::keeping::Kept;
+use crate::ca::issue::BundleIssue;
+use crate::ca::merged_bundle::MergedBundle;
 use crate::kubernetes::bundle::{self, State};
 use crate::kubernetes::trouble;
 use crate::names;
@@ -43,15 +43,16 @@ impl Writer {
     }
 
     /// What is there, where we may write.
-    pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, Complaint> {
+    pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, BundleIssue> {
         let live = self.maps.get_opt(names::BUNDLE).await;
-        let live = live.map_err(|error| Complaint::Unreadable(trouble::reason(&error).message))?;
+        let live =
+            live.map_err(|error| BundleIssue::Unreadable(trouble::reason(&error).message))?;
         self.version = live.as_ref().and_then(version);
         if live
             .as_ref()
             .is_some_and(|live| !bundle::is_ours(&live.metadata))
         {
-            return Err(Complaint::Foreign);
+            return Err(BundleIssue::Foreign);
         }
         Ok(live)
     }
@@ -60,30 +61,30 @@ impl Writer {
     /// failed because another writer was faster.
     pub(super) async fn write(
         &mut self,
-        kept: &Kept,
+        merged: &MergedBundle,
         state: State<'_>,
         live: Option<&ConfigMap>,
-    ) -> Result<bool, Option<Complaint>> {
-        let wanted = bundle::config_map(&self.namespace, kept, state);
+    ) -> Result<bool, Option<BundleIssue>> {
+        let wanted = bundle::config_map(&self.namespace, merged, state);
         let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
         if !is_same {
             let written = bundle::write(&self.maps, wanted, live).await;
             let written = written.map_err(|error| match error {
                 kube::Error::Api(status) if status.code == 409 => None,
-                error => Some(Complaint::Unwritable(trouble::reason(&error).message)),
+                error => Some(BundleIssue::Unwritable(trouble::reason(&error).message)),
             })?;
             self.version = version(&written);
             tracing::info!(
                 namespace = self.namespace,
-                certificates = kept.bundle.count,
-                hash = kept.bundle.hash,
+                certificates = merged.bundle.count,
+                hash = merged.bundle.hash,
                 "bundle published"
             );
         }
         self.published.send_if_modified(|published| {
-            let is_new = **published != *kept.certificates;
+            let is_new = **published != *merged.certificates;
             if is_new {
-                *published = kept.certificates.as_slice().into();
+                *published = merged.certificates.as_slice().into();
             }
             is_new
         });

@@ -74,7 +74,7 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
         }
     }
     let bundles = Bundles::watch(nowhere());
-    tasks.keep(&["velero"].into(), &namespaces, &bundles);
+    tasks.merge_contributions(&["velero"].into(), &namespaces, &bundles);
     let first = asked.recv().await.unwrap();
     assert!(
         matches!(&first[..], [Lookup::Secret(..)]),
@@ -83,7 +83,7 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
     let ended = tasks.set.join_next().await.unwrap();
     assert!(ended.is_err_and(|error| error.is_panic()));
 
-    tasks.keep(&["velero"].into(), &namespaces, &bundles);
+    tasks.merge_contributions(&["velero"].into(), &namespaces, &bundles);
     let again = timeout(Duration::from_secs(20), asked.recv()).await;
     assert_eq!(again.expect("they do not begin").unwrap(), first);
 }

@@ -74,7 +74,7 @@ impl<K: Ord + Clone> Schedule<K> {
     }
 
     /// From now on exactly `wanted` is looked at. New endpoints are due at once.
-    pub fn keep(&mut self, wanted: impl IntoIterator<Item = K>, now: Instant) {
+    pub fn set_wanted(&mut self, wanted: impl IntoIterator<Item = K>, now: Instant) {
         let wanted: BTreeSet<K> = wanted.into_iter().collect();
         let soonest = self.rates.soonest;
         // One that went is remembered for as long as it might come back too soon.

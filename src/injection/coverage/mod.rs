@@ -76,7 +76,7 @@ pub struct Bundle {
 /// What of a Pod, or of a template, decides on its state. It is the same until the Pod itself
 /// changes, however often its status is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct PodCoverage {
     /// What Velero's Pod it is; none for one that asks for the injection by label.
     pub kind: Option<PodKind>,
     /// A label or an annotation keeps us out of it.
@@ -105,7 +105,7 @@ struct Began {
     process: Option<i64>,
 }
 
-impl Standing {
+impl PodCoverage {
     /// How `pod` of `namespace` stands; none when it is neither Velero's nor asks for the bundle,
     /// or is finished.
     pub fn of(namespace: &str, pod: &Pod<'_>, status: &Status<'_>) -> Option<Self> {

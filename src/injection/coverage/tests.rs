@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Bundle, Standing, State};
+use super::{Bundle, PodCoverage, State};
 use crate::names;
 use crate::velero::pod::Pod;
 use crate::velero::pod_status::Observed;
@@ -58,15 +58,15 @@ fn push(list: &mut Value, value: Value) {
     list.as_array_mut().unwrap().push(value);
 }
 
-fn standing(pod: &Value) -> Option<Standing> {
+fn coverage(pod: &Value) -> Option<PodCoverage> {
     let text = pod.to_string();
     let view: Pod<'_> = serde_json::from_str(&text).unwrap();
     let observed: Observed<'_> = serde_json::from_str(&text).unwrap();
-    Standing::of("velero", &view, &observed.status)
+    PodCoverage::of("velero", &view, &observed.status)
 }
 
 fn state(pod: &Value, bundle: Bundle) -> State {
-    standing(pod).unwrap().state(bundle)
+    coverage(pod).unwrap().state(bundle)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn while_held_a_pod_lacks_aws_ca_bundle_rightly_and_afterwards_not() {
     let env = pod["spec"]["containers"][0]["env"].as_array_mut().unwrap();
     env.retain(|variable| variable["name"] != names::AWS_CA_BUNDLE);
     assert_eq!(state(&pod, HELD), State::Current);
-    assert!(standing(&pod).unwrap().why(HELD).starts_with("held"));
+    assert!(coverage(&pod).unwrap().why(HELD).starts_with("held"));
     assert_eq!(state(&pod, BUNDLE), State::Uninjected);
     // The rest is lacking whether held or not.
     assert_eq!(state(&server(), HELD), State::Uninjected);
@@ -104,7 +104,7 @@ fn what_the_template_sets_conflicts_whatever_else_is_lacking() {
     let own = variable(names::AWS_CA_BUNDLE, "/own/ca.crt");
     push(&mut pod["spec"]["containers"][0]["env"], own);
     assert_eq!(state(&pod, BUNDLE), State::Conflicting);
-    let why = standing(&pod).unwrap().why(BUNDLE);
+    let why = coverage(&pod).unwrap().why(BUNDLE);
     assert!(why.contains("[VT201]"), "{why}");
 
     let mut pod = injected();
@@ -171,27 +171,27 @@ fn nothing_is_stale_that_has_not_begun_or_reads_no_ssl_cert_dir() {
 fn counts_velero_and_who_asks_and_nobody_else() {
     let mut foreign = server();
     foreign["spec"]["containers"][0]["command"] = json!(["/bin/minio", "server"]);
-    assert_eq!(standing(&foreign), None);
+    assert_eq!(coverage(&foreign), None);
     foreign["metadata"]["labels"] = json!({names::INJECT: "true"});
-    let asks = standing(&foreign).unwrap();
+    let asks = coverage(&foreign).unwrap();
     assert_eq!((asks.kind, asks.state(BUNDLE)), (None, State::Uninjected));
 
     let mut mirror = server();
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
-    assert_eq!(standing(&mirror), None);
+    assert_eq!(coverage(&mirror), None);
     for phase in ["Succeeded", "Failed"] {
         let mut finished = server();
         finished["status"]["phase"] = phase.into();
-        assert_eq!(standing(&finished), None, "{phase}");
+        assert_eq!(coverage(&finished), None, "{phase}");
     }
 }
 
 #[test]
 fn a_status_that_says_nothing_new_is_no_other_standing() {
     let mut pod = injected();
-    let before = standing(&pod);
+    let before = coverage(&pod);
     pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
-    assert_eq!(standing(&pod), before);
+    assert_eq!(coverage(&pod), before);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_template_conflicts_or_opts_out_as_its_pods_will() {
     let template = |pod: &Value| {
         let text = pod.to_string();
         let view: Pod<'_> = serde_json::from_str(&text).unwrap();
-        Standing::of_template("velero", &view).unwrap()
+        PodCoverage::of_template("velero", &view).unwrap()
     };
     let plain = template(&server());
     assert!(plain.conflicts.is_empty() && !plain.opted_out);

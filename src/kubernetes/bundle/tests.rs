@@ -2,14 +2,14 @@ use super::*;
 
 #[test]
 fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
-    let kept = Base::default().bundle();
+    let merged = CommonRoots::default().bundle();
     let state = State {
         last_added: Some(1_700_000_000),
         hold: Some("why"),
     };
-    let map = config_map("velero", &kept, state);
+    let map = config_map("velero", &merged, state);
     let told = map.metadata.annotations.clone().unwrap();
-    let count = kept.certificates.len();
+    let count = merged.certificates.len();
     for (key, value) in [
         (names::bundle::COUNT, count.to_string()),
         (names::bundle::ORIGINS, format!("public={count}")),
@@ -24,14 +24,14 @@ fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
     let labels = map.metadata.labels.clone().unwrap();
     assert!(!labels.contains_key("velero.io/exclude-from-backup"));
 
-    let released = config_map("velero", &kept, State::default());
+    let released = config_map("velero", &merged, State::default());
     assert!(is_same(&map, &map) && !is_same(&map, &released));
     assert!(!is_same(&released, &map));
 }
 
 #[test]
 fn a_label_that_was_taken_off_and_what_was_put_beside_are_differences() {
-    let wanted = config_map("velero", &Base::default().bundle(), State::default());
+    let wanted = config_map("velero", &CommonRoots::default().bundle(), State::default());
     let mut live = wanted.clone();
     live.metadata.labels = None;
     assert!(!is_same(&live, &wanted));
@@ -53,9 +53,9 @@ fn a_hold_that_another_manager_wrote_is_taken_off() {
         hold: Some(NOT_SEEN),
         ..State::default()
     };
-    let kept = Base::default().bundle();
-    let live = config_map("velero", &kept, hold);
-    let wanted = config_map("velero", &kept, State::default());
+    let merged = CommonRoots::default().bundle();
+    let live = config_map("velero", &merged, hold);
+    let wanted = config_map("velero", &merged, State::default());
     let patch = without_strays(&live, &wanted).unwrap();
     let metadata = patch.get("metadata").unwrap();
     assert_eq!(

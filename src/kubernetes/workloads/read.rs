@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Workload;
 use crate::injection;
-use crate::injection::coverage::Standing;
+use crate::injection::coverage::PodCoverage;
 use crate::velero::image;
 use crate::velero::pod::{Container, Pod as View};
 use crate::velero::pod_status::Observed;
@@ -22,7 +22,7 @@ pub struct Running {
     /// What made it.
     pub workload: Option<Workload>,
     /// How it stands to the bundle.
-    pub standing: Standing,
+    pub coverage: PodCoverage,
     /// The version of Velero in it.
     pub version: Option<String>,
     /// Its [`RESTARTED_AT`]: of the restart that made it.
@@ -37,10 +37,10 @@ impl Running {
         }
         let (labels, annotations) = (&pod.metadata.labels, &pod.metadata.annotations);
         let metadata = json!({"labels": labels, "annotations": annotations});
-        let (standing, version) = standing(pod, &metadata, pod.data.get("spec"))?;
+        let (coverage, version) = coverage(pod, &metadata, pod.data.get("spec"))?;
         Some(Self {
             workload: Workload::of(pod),
-            standing,
+            coverage,
             version,
             restarted_at: pod.annotations().get(RESTARTED_AT).cloned(),
         })
@@ -53,7 +53,7 @@ pub struct Template {
     /// Of the workload.
     pub uid: String,
     /// How the template of its Pods stands to the bundle; a template is never injected.
-    pub standing: Standing,
+    pub coverage: PodCoverage,
     /// The version of Velero in it.
     pub version: Option<String>,
     /// The Deployment is paused: a restart would wait for somebody to resume it.
@@ -67,10 +67,10 @@ impl Template {
     pub fn read(workload: &DynamicObject) -> Option<Self> {
         let of = |pointer| workload.data.pointer(pointer);
         let metadata = of("/spec/template/metadata").unwrap_or(&Value::Null);
-        let (standing, version) = standing(workload, metadata, of("/spec/template/spec"))?;
+        let (coverage, version) = coverage(workload, metadata, of("/spec/template/spec"))?;
         Some(Self {
             uid: workload.uid().unwrap_or_default(),
-            standing,
+            coverage,
             version,
             paused: of("/spec/paused").is_some_and(|paused| paused == true),
             on_delete: of("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete"),
@@ -80,11 +80,11 @@ impl Template {
 
 /// How the Pod with this `metadata` and `spec` stands, and Velero's version in it. `object` is the
 /// Pod itself, or what holds its template.
-fn standing(
+fn coverage(
     object: &DynamicObject,
     metadata: &Value,
     spec: Option<&Value>,
-) -> Option<(Standing, Option<String>)> {
+) -> Option<(PodCoverage, Option<String>)> {
     let spec = spec.unwrap_or(&Value::Null);
     // What cannot be read is no Pod of ours: the API server would not have stored it.
     let view = View {
@@ -95,7 +95,7 @@ fn standing(
     let is_pod = object.data.pointer("/spec/template").is_none();
     let observed = is_pod.then(|| Observed::deserialize(&object.data).ok());
     let status = observed.flatten().unwrap_or_default().status;
-    let standing = Standing::of(namespace, &view, &status)?;
+    let coverage = PodCoverage::of(namespace, &view, &status)?;
     let first = injection::injected(&view).next().map(Container::name);
     let containers = spec.get("containers").and_then(Value::as_array);
     let image = containers
@@ -103,8 +103,8 @@ fn standing(
         .flatten()
         .find(|container| container.get("name").and_then(Value::as_str) == first)
         .and_then(|container| container.get("image")?.as_str());
-    let version = standing.kind.and(image).map(image::version);
-    Some((standing, version))
+    let version = coverage.kind.and(image).map(image::version);
+    Some((coverage, version))
 }
 
 #[cfg(test)]

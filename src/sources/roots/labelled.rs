@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::said;
-use crate::ca::keeping::{Owner, Share, Shares};
+use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
 use crate::ca::pem;
 use crate::kubernetes::trouble;
 use crate::names::EXTRA_CA_LABEL;
@@ -43,7 +43,7 @@ pub(super) fn data_of_secret(secret: Secret) -> Data {
 pub(super) async fn follow<K>(
     client: Client,
     namespace: &str,
-    sender: watch::Sender<Option<Shares>>,
+    sender: watch::Sender<Option<Contributions>>,
     data: fn(K) -> Data,
 ) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -53,7 +53,7 @@ pub(super) async fn follow<K>(
     let objects = Api::<K>::namespaced(client, namespace);
     let only = Config::default().labels(&format!("{EXTRA_CA_LABEL}=true"));
     let mut watch = watcher(objects, only).default_backoff().boxed();
-    let mut now = Shares::new();
+    let mut now = Contributions::new();
     let mut was_refused = false;
     while let Some(event) = watch.next().await {
         match event {
@@ -79,9 +79,9 @@ pub(super) async fn follow<K>(
                 }
                 was_refused = true;
                 // What was listed before stays.
-                sender.send_if_modified(|shares| {
-                    let is_first = shares.is_none();
-                    shares.get_or_insert_default();
+                sender.send_if_modified(|contributions| {
+                    let is_first = contributions.is_none();
+                    contributions.get_or_insert_default();
                     is_first
                 });
                 sleep(REFUSED).await;
@@ -97,7 +97,7 @@ fn prefix(kind: &str, name: &str) -> String {
 
 /// Adds what a labelled object holds, each key as an owner of its own.
 pub(in crate::sources) fn add(
-    shares: &mut Shares,
+    contributions: &mut Contributions,
     kind: &str,
     name: &str,
     data: impl IntoIterator<Item = (String, Vec<u8>)>,
@@ -114,15 +114,16 @@ pub(in crate::sources) fn add(
                 "extra CA left out as far as it is broken"
             );
         }
-        let share = Share {
+        let contribution = Contribution {
             whole: contents.faults.is_empty(),
             certificates: contents.certificates,
         };
-        shares.insert(Owner::Extra(name), share);
+        contributions.insert(Owner::Extra(name), contribution);
     }
 }
 
-pub(super) fn remove(shares: &mut Shares, kind: &str, name: &str) {
+pub(super) fn remove(contributions: &mut Contributions, kind: &str, name: &str) {
     let prefix = prefix(kind, name);
-    shares.retain(|owner, _| !matches!(owner, Owner::Extra(name) if name.starts_with(&prefix)));
+    contributions
+        .retain(|owner, _| !matches!(owner, Owner::Extra(name) if name.starts_with(&prefix)));
 }

@@ -13,10 +13,10 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::time::interval;
 
-use crate::ca::base::Base;
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
-use crate::ca::keeping::{Owner, Share, Shares};
+use crate::ca::common_roots::CommonRoots;
+use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
 use crate::ca::pem::{self, Fault};
 
 /// How often the files are read again: a kubelet swaps a link beside them.
@@ -70,31 +70,31 @@ pub enum BadRoots {
 
 impl Roots {
     /// What the files hold; an error when one of them is not whole.
-    pub fn read(&self) -> Result<Base, BadRoots> {
+    pub fn read(&self) -> Result<CommonRoots, BadRoots> {
         let public: Arc<[Certificate]> = match &self.public {
             PublicRoots::Mozilla => mozilla().into(),
             PublicRoots::None => Arc::default(),
             PublicRoots::File(path) => read(path)?.into(),
         };
-        let mut extra = Shares::new();
+        let mut extra = Contributions::new();
         for path in &self.extra {
-            let share = Share {
+            let contribution = Contribution {
                 certificates: read(path)?,
                 whole: true,
             };
-            extra.insert(owner(path), share);
+            extra.insert(owner(path), contribution);
         }
-        Ok(Base { public, extra })
+        Ok(CommonRoots { public, extra })
     }
 
     /// Keeps `sender` at what the files and the labelled objects of `namespace` hold; never
     /// returns. `first` is what the files held at the start. A file that breaks stays as it was.
     pub async fn follow(
         self,
-        first: Base,
+        first: CommonRoots,
         client: Client,
         namespace: String,
-        sender: watch::Sender<Option<Arc<Base>>>,
+        sender: watch::Sender<Option<Arc<CommonRoots>>>,
     ) {
         let (maps, mut seen_maps) = watch::channel(None);
         let (secrets, mut seen_secrets) = watch::channel(None);

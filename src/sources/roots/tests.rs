@@ -32,21 +32,27 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         "data": {"a": merge(&mozilla()[..1]).text, "b": "broken"},
     }))
     .unwrap();
-    let mut shares = Shares::new();
-    add(&mut shares, "ConfigMap", "corp", data_of_map(map));
-    let said: Vec<_> = shares
+    let mut contributions = Contributions::new();
+    add(&mut contributions, "ConfigMap", "corp", data_of_map(map));
+    let said: Vec<_> = contributions
         .iter()
-        .map(|(owner, share)| (owner.to_string(), share.certificates.len(), share.whole))
+        .map(|(owner, contribution)| {
+            (
+                owner.to_string(),
+                contribution.certificates.len(),
+                contribution.whole,
+            )
+        })
         .collect();
     let wanted = [
         ("ConfigMap corp key a".to_owned(), 1, true),
         ("ConfigMap corp key b".to_owned(), 0, false),
     ];
     assert_eq!(said, wanted);
-    remove(&mut shares, "ConfigMap", "cor");
-    assert_eq!(shares.len(), 2);
-    remove(&mut shares, "ConfigMap", "corp");
-    assert!(shares.is_empty());
+    remove(&mut contributions, "ConfigMap", "cor");
+    assert_eq!(contributions.len(), 2);
+    remove(&mut contributions, "ConfigMap", "corp");
+    assert!(contributions.is_empty());
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn facts() -> Facts {
 fn decide(pod: &Value) -> Report {
     let text = pod.to_string();
     let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
-    inject::decide("velero", &pod, &facts())
+    injection::decide("velero", &pod, &facts())
 }
 
 /// Whether all that is in `before` is in `after` at the same place. A list may have grown at its

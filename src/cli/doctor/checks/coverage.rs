@@ -38,8 +38,8 @@ pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
 
 /// Those in one of these states, each with the reason.
 fn pods(live: &Live, states: [State; 2]) -> Vec<String> {
-    let pods = live.pods.iter().map(|(name, pod)| (name, &pod.standing));
-    let pods = pods.filter(|(_, standing)| states.contains(&live.state(standing)));
-    pods.map(|(name, standing)| format!("{name}: {}", standing.why(live.facts())))
+    let pods = live.pods.iter().map(|(name, pod)| (name, &pod.coverage));
+    let pods = pods.filter(|(_, coverage)| states.contains(&live.state(coverage)));
+    pods.map(|(name, coverage)| format!("{name}: {}", coverage.why(live.facts())))
         .collect()
 }

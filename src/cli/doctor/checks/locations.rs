@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::velero::{HAS_CA_CERT_REF, server_version};
 use super::{Line, Of};
-use crate::ca::sources;
+use crate::ca::references;
 use crate::cli::doctor::seen::{Seen, Velero, text};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
@@ -72,14 +72,20 @@ fn cure(velero: &Velero, location: &Value, name: &str, old: bool) -> String {
 fn parse<T: Default>(
     namespace: &str,
     text: &str,
-    of: impl FnOnce(&[sources::Source<'_>]) -> T,
+    of: impl FnOnce(&[references::CaReference<'_>]) -> T,
 ) -> T {
     let bsl = serde_json::from_str::<Bsl<'_>>(text);
-    bsl.map_or_else(|_| T::default(), |bsl| of(&sources::of(namespace, &bsl)))
+    bsl.map_or_else(
+        |_| T::default(),
+        |bsl| of(&references::ca_references(namespace, &bsl)),
+    )
 }
 
 /// Whether a location of `velero` has a CA source of which `is` holds.
-pub(super) fn any_source(velero: &Velero, is: impl Fn(&sources::Source<'_>) -> bool) -> bool {
+pub(super) fn any_reference(
+    velero: &Velero,
+    is: impl Fn(&references::CaReference<'_>) -> bool,
+) -> bool {
     velero.locations.iter().any(|location| {
         parse(&velero.namespace, &location.to_string(), |sources| {
             sources.iter().any(&is)

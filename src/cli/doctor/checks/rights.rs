@@ -1,8 +1,8 @@
 //! What our ServiceAccount may do in a Velero namespace, by the API server's own judgement.
 
-use super::locations::any_source;
+use super::locations::any_reference;
 use super::{Line, Of};
-use crate::ca::sources::Origin;
+use crate::ca::references::CaTarget;
 use crate::cli::doctor::seen::{Look, Seen, Velero};
 use crate::names::{BUNDLE, SECRET_READER_ROLE};
 
@@ -34,7 +34,9 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
                 seen.namespace,
                 seen.account()
             );
-            if any_source(velero, |source| matches!(source.origin, Origin::Secret(_))) {
+            if any_reference(velero, |source| {
+                matches!(source.target, CaTarget::Secret(_))
+            }) {
                 secrets.fail(format!("{said}, and a BSL names one"), bind)
             } else {
                 secrets.warn(format!("{said}; no BSL names one yet"), bind)

@@ -6,7 +6,7 @@ use super::*;
 use crate::admission::HANDLERS;
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
-use crate::ca::complaint::Complaint;
+use crate::ca::issue::BundleIssue;
 use crate::cli::doctor::line::Level;
 use crate::cli::doctor::seen::{Webhook, Workload};
 use crate::cli::live::Live;
@@ -343,8 +343,8 @@ fn rights_and_bundle() {
 #[test]
 fn what_the_controllers_complain_of_is_no_good_bundle() {
     use Level::{Unknown, Warn};
-    let immutable = Complaint::Immutable.to_string();
-    let complain = |complaint: &Complaint| {
+    let immutable = BundleIssue::Immutable.to_string();
+    let complain = |complaint: &BundleIssue| {
         let complaints = Ok(vec![complaint.to_string()]);
         move |seen: &mut Seen| first(seen).complaints = complaints
     };
@@ -352,15 +352,15 @@ fn what_the_controllers_complain_of_is_no_good_bundle() {
         Warn,
         "bundle",
         &[&immutable, "velero-trust status --velero-namespace velero"],
-        complain(&Complaint::Immutable),
+        complain(&BundleIssue::Immutable),
     );
     let mut seen = healthy();
-    complain(&Complaint::Immutable)(&mut seen);
+    complain(&BundleIssue::Immutable)(&mut seen);
     let good = all(&seen).into_iter().filter(|line| line.check == "bundle");
     let levels: Vec<_> = good.map(|line| line.level).collect();
     assert_eq!(levels, [Warn], "nor is it ok");
     exactly(Level::Fail, "bundle", &["not made by"], |seen| {
-        complain(&Complaint::Foreign)(seen);
+        complain(&BundleIssue::Foreign)(seen);
         let map = first(seen).bundle.as_mut().unwrap().as_mut().unwrap();
         map.metadata.annotations = None;
     });

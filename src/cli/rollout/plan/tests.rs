@@ -121,7 +121,7 @@ fn a_restart_before_the_newest_certificate_mends_no_stale_pod() {
         last_added: Some(second),
         held: false,
     };
-    assert_eq!(stale.standing.state(added(60)), State::Stale);
+    assert_eq!(stale.coverage.state(added(60)), State::Stale);
     let restarted_at = "1970-01-01T00:01:00Z".to_owned();
     let under_way = UnderWay { restarted_at };
     assert!(under_way.mends(stale, added(60)));

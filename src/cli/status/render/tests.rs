@@ -1,5 +1,5 @@
 use super::*;
-use crate::ca::complaint::Complaint;
+use crate::ca::issue::BundleIssue;
 use crate::cli::status::model::{Bundle, BundleState, Covered, Location, Namespace, Pods};
 use crate::cli::status::problems;
 use crate::injection::coverage::State;
@@ -271,7 +271,7 @@ fn problems_after(change: impl FnOnce(&mut Namespace)) -> Vec<String> {
 
 #[test]
 fn one_fault_is_told_once_and_what_becomes_of_the_good() {
-    let left_out = |path: &str| Complaint::LeftOut {
+    let left_out = |path: &str| BundleIssue::LeftOut {
         location: "default".to_owned(),
         path: path.to_owned(),
     };
@@ -298,12 +298,12 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     assert_eq!(told.len(), 1, "{told:?}");
     let told = problems_after(|of| {
         of.bundle = Bundle::default();
-        of.complaints = vec![Complaint::NoRoots.to_string()];
+        of.complaints = vec![BundleIssue::NoRoots.to_string()];
     });
-    assert_eq!(told, [Complaint::NoRoots.to_string()]);
+    assert_eq!(told, [BundleIssue::NoRoots.to_string()]);
     let told = problems_after(|of| {
         of.bundle.state = BundleState::Foreign;
-        of.complaints = vec![Complaint::Foreign.to_string()];
+        of.complaints = vec![BundleIssue::Foreign.to_string()];
     });
-    assert_eq!(told, [Complaint::Foreign.to_string()]);
+    assert_eq!(told, [BundleIssue::Foreign.to_string()]);
 }

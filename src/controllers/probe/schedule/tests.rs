@@ -28,7 +28,7 @@ fn run<K: Ord + Clone>(
 fn once<K: Ord + Clone>(wanted: Vec<K>) -> impl FnMut(&mut Schedule<K>, u64, Instant) {
     move |schedule, second, now| {
         if second == 0 {
-            schedule.keep(wanted.clone(), now);
+            schedule.set_wanted(wanted.clone(), now);
         }
     }
 }
@@ -69,7 +69,7 @@ fn five_hundred_that_are_the_same_are_one() {
 fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
     let mut schedule = Schedule::new(Rates::default());
     let looks = run(&mut schedule, 300, |schedule, second, now| match second {
-        0 => schedule.keep(["a", "b"], now),
+        0 => schedule.set_wanted(["a", "b"], now),
         100 => schedule.hurry(&"a", now),
         200..250 => schedule.hurry(&"b", now),
         _ => {}
@@ -90,7 +90,7 @@ fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
 fn one_that_comes_and_goes_is_not_looked_at_more_often() {
     let mut schedule = Schedule::new(Rates::default());
     let looks = run(&mut schedule, 20, |schedule, second, now| {
-        schedule.keep((second % 2 == 0).then_some("a"), now);
+        schedule.set_wanted((second % 2 == 0).then_some("a"), now);
     });
     assert_eq!(
         looks.iter().map(|look| look.0).collect::<Vec<_>>(),
@@ -98,7 +98,7 @@ fn one_that_comes_and_goes_is_not_looked_at_more_often() {
     );
     let now = Instant::now() + Duration::from_hours(1);
     schedule.done(&"a");
-    schedule.keep([], now);
+    schedule.set_wanted([], now);
     assert!(schedule.endpoints.is_empty());
     assert_eq!(schedule.next(now), Next::Idle);
 }
@@ -107,7 +107,7 @@ fn one_that_comes_and_goes_is_not_looked_at_more_often() {
 fn a_change_during_a_look_is_not_lost() {
     let mut schedule = Schedule::new(Rates::default());
     let now = Instant::now();
-    schedule.keep(["a"], now);
+    schedule.set_wanted(["a"], now);
     assert_eq!(schedule.next(now), Next::Look("a"));
     schedule.hurry(&"a", now + Duration::from_secs(1));
     assert_eq!(schedule.next(now), Next::Idle);

@@ -1,6 +1,6 @@
 //! What keeps a bundle from being as it should be.
 
-use super::keeping::Origin;
+use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
 
 /// What to do about somebody else's ConfigMap of the bundle's name; Kubernetes renames nothing.
@@ -12,7 +12,7 @@ pub const STAYS: &str = "if it was good before, its CAs stay in the bundle";
 
 /// Something that keeps a bundle from being as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Complaint {
+pub enum BundleIssue {
     /// Its ConfigMap cannot be read.
     #[error("cannot read ConfigMap {BUNDLE}: {0}")]
     Unreadable(String),
@@ -97,7 +97,7 @@ const fn of(origin: Origin) -> &'static str {
     }
 }
 
-impl Complaint {
+impl BundleIssue {
     /// Whether it may be over without any news of it.
     pub const fn may_pass(&self) -> bool {
         match self {

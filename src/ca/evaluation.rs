@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::base::Base;
-use super::bundle::{Contribution, contribution};
-use super::complaint::Complaint;
-use super::keeping::{Kept, Memory, Owner, Share, Shares};
+use super::bundle::{ResolvedCa, resolve_ca};
+use super::common_roots::CommonRoots;
+use super::issue::BundleIssue;
+use super::merged_bundle::{Contribution, Contributions, Memory, MergedBundle, Owner};
+use super::references::{self, CaTarget};
 use super::rules::{self, Location};
-use super::sources::{self, Origin};
 use crate::decision::{Facts, Judged, Lookup, Note, Policy, Report};
 use crate::names::MEMORY;
 use crate::velero::bsl::Bsl;
@@ -20,9 +20,9 @@ pub const PASSES: usize = 3;
 
 /// What was found of one location.
 #[derive(Clone, Debug)]
-pub struct Surveyed {
+pub struct EvaluatedLocation {
     /// What it adds to the bundle.
-    pub contribution: Contribution,
+    pub ca: ResolvedCa,
     /// What the rules say of it; what could not be looked up is in its verdict.
     pub judged: Judged,
     /// What is said of it although no rule was broken.
@@ -37,14 +37,14 @@ pub struct Surveyed {
 
 /// The survey of one namespace.
 #[derive(Debug)]
-pub struct Survey<'l> {
+pub struct Evaluation<'l> {
     namespace: &'l str,
     now: i64,
     locations: Vec<(&'l String, &'l str, Bsl<'l>)>,
-    found: Vec<(Contribution, Report)>,
+    found: Vec<(ResolvedCa, Report)>,
 }
 
-impl<'l> Survey<'l> {
+impl<'l> Evaluation<'l> {
     /// Of the `locations` of `namespace`, JSON by name, at `now`, seconds since 1970.
     pub fn new(namespace: &'l str, locations: &'l BTreeMap<String, String>, now: i64) -> Self {
         let locations = locations.iter().map(|(name, text)| {
@@ -71,33 +71,34 @@ impl<'l> Survey<'l> {
                 now,
             };
             (
-                contribution(namespace, bsl, facts),
+                resolve_ca(namespace, bsl, facts),
                 rules::judge(&location, facts),
             )
         });
         self.found = found.collect();
-        let needs = self.found.iter().flat_map(|(contribution, report)| {
-            contribution.report.needs.iter().chain(&report.needs)
-        });
+        let needs = self
+            .found
+            .iter()
+            .flat_map(|(resolved, report)| resolved.report.needs.iter().chain(&report.needs));
         needs.cloned().collect()
     }
 
     /// What the last pass found, by the name of the location.
-    pub fn weigh(self, policy: &Policy) -> BTreeMap<String, Surveyed> {
+    pub fn weigh(self, policy: &Policy) -> BTreeMap<String, EvaluatedLocation> {
         let namespace = self.namespace;
         let of = self.found.into_iter().zip(self.locations);
-        of.map(|((contribution, report), (name, text, bsl))| {
+        of.map(|((resolved, report), (name, text, bsl))| {
             let whole: Value = serde_json::from_str(text).unwrap_or_default();
             let said = |pointer| whole.pointer(pointer).and_then(Value::as_str);
-            let surveyed = Surveyed {
-                contribution,
+            let evaluated = EvaluatedLocation {
+                ca: resolved,
                 judged: Judged::weigh(&report, policy),
                 notes: report.notes,
                 sources: describe(namespace, &bsl),
                 uid: said("/metadata/uid").unwrap_or_default().to_owned(),
                 is_available: said("/status/phase") == Some("Available"),
             };
-            (name.clone(), surveyed)
+            (name.clone(), evaluated)
         })
         .collect()
     }
@@ -105,57 +106,57 @@ impl<'l> Survey<'l> {
 
 /// Where the CA of a location comes from, for a person.
 fn describe(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
-    let sources = sources::of(namespace, bsl);
-    let described = sources.iter().map(|source| match &source.origin {
-        Origin::Secret(to) => format!("Secret {} key {}", to.secret.name, to.key),
-        Origin::Base64(_) | Origin::Pem(_) => source.path.to_string(),
-        Origin::Unusable(why) => format!("{} {why}", source.path),
+    let references = references::ca_references(namespace, bsl);
+    let described = references.iter().map(|reference| match &reference.target {
+        CaTarget::Secret(to) => format!("Secret {} key {}", to.secret.name, to.key),
+        CaTarget::Base64(_) | CaTarget::Pem(_) => reference.path.to_string(),
+        CaTarget::Unusable(why) => format!("{} {why}", reference.path),
     });
     described.collect()
 }
 
 /// What each owner adds to the bundle. What is not as it should be goes into `wrong`.
-pub fn shares(
-    surveyed: &BTreeMap<String, Surveyed>,
-    base: &Base,
-    wrong: &mut BTreeSet<Complaint>,
-) -> Shares {
-    let mut shares = base.extra.clone();
-    for (owner, share) in &shares {
-        if let (Owner::Extra(name), false) = (owner, share.whole) {
-            wrong.insert(Complaint::Extra(name.clone()));
+pub fn contributions(
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
+    base: &CommonRoots,
+    wrong: &mut BTreeSet<BundleIssue>,
+) -> Contributions {
+    let mut contributions = base.extra.clone();
+    for (owner, contribution) in &contributions {
+        if let (Owner::Extra(name), false) = (owner, contribution.whole) {
+            wrong.insert(BundleIssue::Extra(name.clone()));
         }
     }
-    for (location, surveyed) in surveyed {
-        let found = &surveyed.contribution;
+    for (location, evaluated) in evaluated {
+        let found = &evaluated.ca;
         let left_out = found.left_out.iter();
-        wrong.extend(left_out.map(|path| Complaint::LeftOut {
+        wrong.extend(left_out.map(|path| BundleIssue::LeftOut {
             location: location.clone(),
             path: path.to_string(),
         }));
         let unknowns = found.report.unknowns.iter();
-        wrong.extend(unknowns.map(|(_, reason)| Complaint::Unknown {
+        wrong.extend(unknowns.map(|(_, reason)| BundleIssue::Unknown {
             location: location.clone(),
             why: reason.message.clone(),
         }));
-        let share = Share {
+        let contribution = Contribution {
             whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
             certificates: found.certificates.clone(),
         };
-        shares.insert(Owner::Location(location.clone()), share);
+        contributions.insert(Owner::Location(location.clone()), contribution);
     }
-    shares
+    contributions
 }
 
 /// What had no room in a bundle.
-pub fn no_room(kept: &Kept) -> impl Iterator<Item = Complaint> {
-    let left_out = kept.left_out.iter();
-    left_out.map(|(&origin, &count)| Complaint::NoRoom { origin, count })
+pub fn no_room(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
+    let left_out = merged.left_out.iter();
+    left_out.map(|(&origin, &count)| BundleIssue::NoRoom { origin, count })
 }
 
 /// What had no room in the `memory` of `namespace`, once.
-pub fn forgotten(memory: &mut Memory, namespace: &str) -> Option<Complaint> {
+pub fn forgotten(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
     let name = format!("{MEMORY}{namespace}");
-    (count > 0).then_some(Complaint::Forgotten { name, count })
+    (count > 0).then_some(BundleIssue::Forgotten { name, count })
 }

@@ -4,30 +4,30 @@ use std::sync::Arc;
 
 use super::bundle::mozilla;
 use super::certificate::Certificate;
-use super::keeping::{Kept, Memory, Shares, keep};
+use super::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 
 /// What every bundle holds: the public roots, and the CAs that were given at installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base {
+pub struct CommonRoots {
     /// The public roots.
     pub public: Arc<[Certificate]>,
-    /// The CAs that were given at installation, each [`Owner::Extra`](super::keeping::Owner).
-    pub extra: Shares,
+    /// The CAs that were given at installation, each [`Owner::Extra`](super::merged_bundle::Owner).
+    pub extra: Contributions,
 }
 
-impl Base {
+impl CommonRoots {
     /// The bundle of a namespace of which nothing is known.
-    pub fn bundle(&self) -> Kept {
-        keep(&self.extra, &Memory::default(), &self.public)
+    pub fn bundle(&self) -> MergedBundle {
+        merge_contributions(&self.extra, &Memory::default(), &self.public)
     }
 }
 
 /// Mozilla's roots and nothing else.
-impl Default for Base {
+impl Default for CommonRoots {
     fn default() -> Self {
         Self {
             public: mozilla().into(),
-            extra: Shares::new(),
+            extra: Contributions::new(),
         }
     }
 }

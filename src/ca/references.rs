@@ -11,33 +11,33 @@ use crate::velero::naming::{is_key, is_name};
 use crate::velero::text::or_empty;
 
 /// Most bytes of one bundle: what a Secret or a ConfigMap can hold.
-pub const LARGEST: usize = 1 << 20;
+pub const MAX_BUNDLE_BYTES: usize = 1 << 20;
 
 /// A place that a BSL's CA comes from.
 #[derive(Clone, Debug)]
-pub struct Source<'b> {
+pub struct CaReference<'b> {
     /// Where on the BSL it is said.
     pub path: FieldPath,
     /// What is said there.
-    pub origin: Origin<'b>,
+    pub target: CaTarget<'b>,
 }
 
 /// What a BSL says of its CA in one place.
 #[derive(Clone, Debug)]
-pub enum Origin<'b> {
+pub enum CaTarget<'b> {
     /// The bundle's base64.
     Base64(&'b str),
     /// The bundle itself.
     Pem(&'b str),
     /// A reference that names no Secret of ours to look up.
-    Unusable(BadReference),
+    Unusable(InvalidReference),
     /// A key of a Secret.
-    Secret(Reference),
+    Secret(SecretKeyRef),
 }
 
 /// A key of a Secret in the BSL's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub struct SecretKeyRef {
     /// The Secret.
     pub secret: Key,
     /// The key in it.
@@ -46,7 +46,7 @@ pub struct Reference {
 
 /// Why a reference cannot be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadReference {
+pub enum InvalidReference {
     /// Another form than `<name>/<key>`.
     #[error("is not of the form `<secret>/<key>`")]
     Form,
@@ -81,11 +81,11 @@ pub enum Content<'f> {
     /// The Secret is there, and what is in it cannot be read where we look.
     Sealed(&'f Sealed),
     /// The reference cannot be followed.
-    Unusable(BadReference),
+    Unusable(InvalidReference),
 }
 
 /// All places in which `bsl`, in `namespace`, says something of its CA.
-pub fn of<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<Source<'b>> {
+pub fn ca_references<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<CaReference<'b>> {
     let storage = bsl.spec.object_storage.as_ref();
     let by_ref = storage.and_then(|storage| storage.ca_cert_ref.as_ref());
     let text = |text| pair(namespace, text);
@@ -96,19 +96,19 @@ pub fn of<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<Source<'b>> {
             .map(|value| (FieldPath::annotation(CA_SECRET_ANNOTATION), text(value))),
         bsl.config("secretRef")
             .map(|value| (FieldPath::of(&["spec", "config", "secretRef"]), text(value))),
-        inline(storage).map(|base64| (ca_cert(), Origin::Base64(base64))),
+        inline(storage).map(|base64| (ca_cert(), CaTarget::Base64(base64))),
         bsl.config("caCert")
             .filter(|pem| !pem.is_empty())
             .map(|pem| {
                 (
                     FieldPath::of(&["spec", "config", "caCert"]),
-                    Origin::Pem(pem),
+                    CaTarget::Pem(pem),
                 )
             }),
     ]
     .into_iter()
     .flatten()
-    .map(|(path, origin)| Source { path, origin })
+    .map(|(path, target)| CaReference { path, target })
     .collect()
 }
 
@@ -128,17 +128,17 @@ pub fn inline<'b>(storage: Option<&'b ObjectStorage<'_>>) -> Option<&'b str> {
     Some(base64).filter(|base64| !base64.is_empty())
 }
 
-impl Source<'_> {
+impl CaReference<'_> {
     /// What stands there.
     pub fn content<'f>(&'f self, facts: &'f Facts) -> Result<Content<'f>, Stop> {
-        Ok(match &self.origin {
-            Origin::Unusable(why) => Content::Unusable(*why),
-            Origin::Pem(pem) => Content::Bytes(Cow::Borrowed(pem.as_bytes())),
-            Origin::Base64(text) => base64::decode(text.as_bytes())
+        Ok(match &self.target {
+            CaTarget::Unusable(why) => Content::Unusable(*why),
+            CaTarget::Pem(pem) => Content::Bytes(Cow::Borrowed(pem.as_bytes())),
+            CaTarget::Base64(text) => base64::decode(text.as_bytes())
                 .map_or(Content::NotBase64, |bytes| {
                     Content::Bytes(Cow::Owned(bytes))
                 }),
-            Origin::Secret(Reference { secret, key }) => match facts.sealed(secret) {
+            CaTarget::Secret(SecretKeyRef { secret, key }) => match facts.sealed(secret) {
                 Some(sealed) => Content::Sealed(sealed),
                 None => match facts.secret(secret)? {
                     None => Content::NoSecret,
@@ -151,60 +151,64 @@ impl Source<'_> {
     }
 }
 
-fn selected<'b>(namespace: &str, selector: &SecretKeySelector<'_>) -> Origin<'b> {
+fn selected<'b>(namespace: &str, selector: &SecretKeySelector<'_>) -> CaTarget<'b> {
     let name = or_empty(selector.name.as_ref());
     if let Some((first, _)) = name.split_once('/') {
-        return Origin::Unusable(if first == namespace {
-            BadReference::Name
+        return CaTarget::Unusable(if first == namespace {
+            InvalidReference::Name
         } else {
-            BadReference::OtherNamespace
+            InvalidReference::OtherNamespace
         });
     }
     reference(namespace, name, or_empty(selector.key.as_ref()))
 }
 
-fn pair<'b>(namespace: &str, text: &str) -> Origin<'b> {
+fn pair<'b>(namespace: &str, text: &str) -> CaTarget<'b> {
     let parts: Vec<_> = text.splitn(4, '/').collect();
     match parts.as_slice() {
         [name, key] => reference(namespace, name, key),
-        [first, _, _] if *first != namespace => Origin::Unusable(BadReference::OtherNamespace),
-        [""] => Origin::Unusable(BadReference::NoName),
-        _ => Origin::Unusable(BadReference::Form),
+        [first, _, _] if *first != namespace => {
+            CaTarget::Unusable(InvalidReference::OtherNamespace)
+        }
+        [""] => CaTarget::Unusable(InvalidReference::NoName),
+        _ => CaTarget::Unusable(InvalidReference::Form),
     }
 }
 
 /// The reference to `key` of the Secret `name`, if there can be such ones: a look-up of a name
 /// that the API server refuses would tell us nothing.
-pub fn reference<'b>(namespace: &str, name: &str, key: &str) -> Origin<'b> {
+pub fn reference<'b>(namespace: &str, name: &str, key: &str) -> CaTarget<'b> {
     let bad = if name.is_empty() {
-        BadReference::NoName
+        InvalidReference::NoName
     } else if key.is_empty() {
-        BadReference::NoKey
+        InvalidReference::NoKey
     } else if !is_name(name) {
-        BadReference::Name
+        InvalidReference::Name
     } else if !is_key(key) {
-        BadReference::Key
+        InvalidReference::Key
     } else {
-        return Origin::Secret(Reference {
+        return CaTarget::Secret(SecretKeyRef {
             secret: Key::new(namespace, name),
             key: key.to_owned(),
         });
     };
-    Origin::Unusable(bad)
+    CaTarget::Unusable(bad)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn origins(bsl: &str) -> Vec<String> {
+    fn targets(bsl: &str) -> Vec<String> {
         let bsl: Bsl<'_> = serde_json::from_str(bsl).unwrap();
-        of("velero", &bsl)
+        ca_references("velero", &bsl)
             .iter()
-            .map(|source| match &source.origin {
-                Origin::Secret(to) => format!("{} -> {} {}", source.path, to.secret, to.key),
-                Origin::Unusable(why) => format!("{} {why}", source.path),
-                Origin::Base64(text) | Origin::Pem(text) => format!("{} = {text}", source.path),
+            .map(|reference| match &reference.target {
+                CaTarget::Secret(to) => format!("{} -> {} {}", reference.path, to.secret, to.key),
+                CaTarget::Unusable(why) => format!("{} {why}", reference.path),
+                CaTarget::Base64(text) | CaTarget::Pem(text) => {
+                    format!("{} = {text}", reference.path)
+                }
             })
             .collect()
     }
@@ -215,7 +219,7 @@ mod tests {
             "config":{"secretRef":"c/d","caCert":"pem"},
             "objectStorage":{"caCert":"YQ==","caCertRef":{"name":"e","key":"f"}}}}"#;
         assert_eq!(
-            origins(bsl),
+            targets(bsl),
             [
                 "spec.objectStorage.caCertRef -> velero/e f",
                 "metadata.annotations[velero-trust.io/ca-secret] -> velero/a b.crt",
@@ -226,25 +230,28 @@ mod tests {
         );
         let empty =
             r#"{"spec":{"config":{"caCert":""},"objectStorage":{"caCert":"","caCertRef":null}}}"#;
-        assert_eq!(origins(empty), [""; 0]);
+        assert_eq!(targets(empty), [""; 0]);
     }
 
     #[test]
     fn says_why_a_reference_cannot_be_followed() {
         let why = |text: &str| match pair("velero", text) {
-            Origin::Unusable(why) => Some(why),
+            CaTarget::Unusable(why) => Some(why),
             _ => None,
         };
         assert_eq!(why("ca/ca.crt"), None);
-        assert_eq!(why(""), Some(BadReference::NoName));
-        assert_eq!(why("/ca.crt"), Some(BadReference::NoName));
-        assert_eq!(why("ca/"), Some(BadReference::NoKey));
-        assert_eq!(why("ca"), Some(BadReference::Form));
-        assert_eq!(why("other/ca/ca.crt"), Some(BadReference::OtherNamespace));
-        assert_eq!(why("velero/ca/ca.crt"), Some(BadReference::Form));
-        assert_eq!(why("a/b/c/d"), Some(BadReference::Form));
-        assert_eq!(why("Ca/ca.crt"), Some(BadReference::Name));
-        assert_eq!(why("ca./ca.crt"), Some(BadReference::Name));
-        assert_eq!(why("ca/ca crt"), Some(BadReference::Key));
+        assert_eq!(why(""), Some(InvalidReference::NoName));
+        assert_eq!(why("/ca.crt"), Some(InvalidReference::NoName));
+        assert_eq!(why("ca/"), Some(InvalidReference::NoKey));
+        assert_eq!(why("ca"), Some(InvalidReference::Form));
+        assert_eq!(
+            why("other/ca/ca.crt"),
+            Some(InvalidReference::OtherNamespace)
+        );
+        assert_eq!(why("velero/ca/ca.crt"), Some(InvalidReference::Form));
+        assert_eq!(why("a/b/c/d"), Some(InvalidReference::Form));
+        assert_eq!(why("Ca/ca.crt"), Some(InvalidReference::Name));
+        assert_eq!(why("ca./ca.crt"), Some(InvalidReference::Name));
+        assert_eq!(why("ca/ca crt"), Some(InvalidReference::Key));
     }
 }

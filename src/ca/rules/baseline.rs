@@ -6,20 +6,20 @@ use crate::ca::certificate::Fingerprint;
 use crate::decision::{Finding, Report};
 
 /// How a pass over a location deals with what was wrong before.
-pub(super) enum Memory<'k> {
+pub(super) enum Baseline<'k> {
     /// There is no before.
     Unused,
     /// This pass is over the location as it was.
-    Learning(&'k mut Known),
+    Recording(&'k mut KnownFindings),
     /// This pass is over the location as it will be.
-    Learnt(&'k Known),
+    Recorded(&'k KnownFindings),
 }
 
 /// Digests of findings: there may be tens of thousands in one bundle.
 #[derive(Default)]
-pub(super) struct Known(HashSet<Fingerprint>);
+pub(super) struct KnownFindings(HashSet<Fingerprint>);
 
-impl Known {
+impl KnownFindings {
     /// Remembers a finding.
     pub(super) fn learn(&mut self, finding: &Finding) {
         self.0.insert(identity(finding));

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::cost;
-use super::{LARGEST_CONFIG_MAP, Owner, Shares};
+use super::stored::cost;
+use super::{Contributions, LARGEST_CONFIG_MAP, Owner};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
 /// What is remembered of the CAs of a namespace. It is kept in a ConfigMap of our own namespace:
@@ -101,13 +101,13 @@ pub enum Hold {
 impl Memory {
     /// Remembers what is whole, and retains what is named no more for `retention` seconds from
     /// `now`. While this memory is learning its time never goes back.
-    pub fn learn(&mut self, shares: &Shares, now: Moment, retention: i64) {
+    pub fn learn(&mut self, contributions: &Contributions, now: Moment, retention: i64) {
         let retention = retention.clamp(0, FOR_EVER);
         self.latest = self.latest.max(now.wall);
         let before = std::mem::take(&mut self.known);
-        for (owner, share) in shares {
-            let mut known = share.certificates.clone();
-            if !share.whole {
+        for (owner, contribution) in contributions {
+            let mut known = contribution.certificates.clone();
+            if !contribution.whole {
                 // The rest of it may be lost at the next look, by an error or an edit.
                 let remembered = before.get(owner).into_iter().flatten();
                 for certificate in remembered {
@@ -116,13 +116,13 @@ impl Memory {
                     }
                 }
             }
-            if share.whole || !known.is_empty() {
+            if contribution.whole || !known.is_empty() {
                 self.known.insert(owner.clone(), known);
             }
         }
-        let named: BTreeSet<Fingerprint> = shares
+        let named: BTreeSet<Fingerprint> = contributions
             .values()
-            .flat_map(|share| &share.certificates)
+            .flat_map(|contribution| &contribution.certificates)
             .chain(self.known.values().flatten())
             .map(Certificate::fingerprint)
             .collect();
@@ -164,8 +164,10 @@ impl Memory {
     }
 
     /// Whether there is an owner that is not whole and of which nothing is remembered.
-    pub fn lacks(&self, shares: &Shares) -> bool {
-        let mut open = shares.iter().filter(|(_, share)| !share.whole);
+    pub fn lacks(&self, contributions: &Contributions) -> bool {
+        let mut open = contributions
+            .iter()
+            .filter(|(_, contribution)| !contribution.whole);
         open.any(|(owner, _)| !self.known.contains_key(owner))
     }
 

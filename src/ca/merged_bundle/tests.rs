@@ -1,6 +1,6 @@
 use super::*;
 use crate::ca::bundle::mozilla;
-use crate::ca::survey::{forgotten, no_room};
+use crate::ca::evaluation::{forgotten, no_room};
 
 const WEEK: i64 = 7 * 24 * 3600;
 
@@ -12,9 +12,9 @@ fn at(seconds: i64) -> Moment {
     }
 }
 
-fn share(certificates: &[Certificate], whole: bool) -> Share {
+fn contribution(certificates: &[Certificate], whole: bool) -> Contribution {
     let certificates = certificates.to_vec();
-    Share {
+    Contribution {
         certificates,
         whole,
     }
@@ -24,8 +24,9 @@ fn location(name: &str) -> Owner {
     Owner::Location(name.to_owned())
 }
 
-fn shares<const N: usize>(of: [(&str, Share); N]) -> Shares {
-    of.map(|(name, share)| (location(name), share)).into()
+fn contributions<const N: usize>(of: [(&str, Contribution); N]) -> Contributions {
+    of.map(|(name, contribution)| (location(name), contribution))
+        .into()
 }
 
 /// Certificates that are no public roots.
@@ -39,41 +40,44 @@ fn own() -> Vec<Certificate> {
 }
 
 /// Which of `of` are in the bundle.
-fn holds(kept: &Kept, of: &[Certificate]) -> Vec<bool> {
-    let text = &kept.bundle.text;
+fn holds(merged: &MergedBundle, of: &[Certificate]) -> Vec<bool> {
+    let text = &merged.bundle.text;
     of.iter().map(|one| text.contains(&block(one))).collect()
 }
 
-fn learnt<const N: usize>(of: [(&str, Share); N]) -> Memory {
+fn learnt<const N: usize>(of: [(&str, Contribution); N]) -> Memory {
     let mut memory = Memory::default();
-    memory.learn(&shares(of), at(0), WEEK);
+    memory.learn(&contributions(of), at(0), WEEK);
     memory
 }
 
 #[test]
 fn what_is_whole_is_all_there_is() {
     let own = own();
-    let now = shares([("a", share(&own[..1], true)), ("b", share(&[], true))]);
-    let kept = keep(&now, &Memory::default(), mozilla());
-    assert_eq!(holds(&kept, &own), [true, false, false]);
+    let now = contributions([
+        ("a", contribution(&own[..1], true)),
+        ("b", contribution(&[], true)),
+    ]);
+    let merged = merge_contributions(&now, &Memory::default(), mozilla());
+    assert_eq!(holds(&merged, &own), [true, false, false]);
     let origins = [(Origin::Location, 1), (Origin::Public, mozilla().len())];
-    assert_eq!(kept.origins, origins.into());
-    assert_eq!(kept.bundle.count, 1 + mozilla().len());
+    assert_eq!(merged.origins, origins.into());
+    assert_eq!(merged.bundle.count, 1 + mozilla().len());
 }
 
 #[test]
 fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
     let own = own();
-    let now = shares([("a", share(&own[..1], false))]);
-    let mut memory = learnt([("a", share(&own[1..2], true))]);
+    let now = contributions([("a", contribution(&own[..1], false))]);
+    let mut memory = learnt([("a", contribution(&own[1..2], true))]);
     assert!(!memory.lacks(&now));
     for _ in 0..100 {
         memory.learn(&now, at(WEEK * 2), WEEK);
-        let kept = keep(&now, &memory, &[]);
-        assert_eq!(holds(&kept, &own), [true, true, false]);
+        let merged = merge_contributions(&now, &memory, &[]);
+        assert_eq!(holds(&merged, &own), [true, true, false]);
     }
     // Its name alone is not what it was.
-    memory.learn(&Shares::new(), at(0), WEEK);
+    memory.learn(&Contributions::new(), at(0), WEEK);
     assert!(memory.lacks(&now));
 }
 
@@ -81,11 +85,14 @@ fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
 fn the_good_part_of_what_is_not_whole_is_remembered_too() {
     let own = own();
     // A good CA in front of a broken block; then the API server does not answer.
-    let mut memory = learnt([("a", share(&own[..1], false))]);
-    let now = shares([("a", share(&[], false))]);
+    let mut memory = learnt([("a", contribution(&own[..1], false))]);
+    let now = contributions([("a", contribution(&[], false))]);
     for _ in 0..3 {
         memory.learn(&now, at(WEEK * 2), WEEK);
-        assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true, false, false]);
+        assert_eq!(
+            holds(&merge_contributions(&now, &memory, &[]), &own),
+            [true, false, false]
+        );
     }
 }
 
@@ -104,23 +111,27 @@ fn large(count: usize) -> Vec<Certificate> {
 fn a_memory_retains_as_much_as_a_bundle_holds() {
     let many = large(900);
     let (old, new) = many.split_at(300);
-    let mut memory = learnt([("a", share(old, true))]);
-    memory.learn(&shares([("a", share(new, true))]), at(1), WEEK);
-    let none = shares([("a", share(&[], true))]);
+    let mut memory = learnt([("a", contribution(old, true))]);
+    memory.learn(
+        &contributions([("a", contribution(new, true))]),
+        at(1),
+        WEEK,
+    );
+    let none = contributions([("a", contribution(&[], true))]);
     memory.learn(&none, at(2), WEEK);
 
     let text = memory.to_text().len();
     assert!(text <= LARGEST_CONFIG_MAP, "{text} bytes");
     // Public roots leave first.
-    let kept = keep(&none, &memory, mozilla());
-    let pem = kept.bundle.text.len();
+    let merged = merge_contributions(&none, &memory, mozilla());
+    let pem = merged.bundle.text.len();
     assert!(pem > LARGEST_CONFIG_MAP * 9 / 10, "{pem} bytes");
     let retained = memory.retained().count();
-    assert_eq!(kept.origins[&Origin::Retained], retained);
-    assert!(kept.left_out[&Origin::Public] > 0);
-    assert_eq!(kept.left_out.len(), 1);
+    assert_eq!(merged.origins[&Origin::Retained], retained);
+    assert!(merged.left_out[&Origin::Public] > 0);
+    assert_eq!(merged.left_out.len(), 1);
     // The oldest were forgotten, which is told once.
-    assert!(holds(&kept, new).iter().all(|held| *held));
+    assert!(holds(&merged, new).iter().all(|held| *held));
     assert_eq!(memory.take_forgotten(), many.len() - retained);
     memory.learn(&none, at(3), WEEK);
     assert_eq!(memory.take_forgotten(), 0);
@@ -130,8 +141,8 @@ fn a_memory_retains_as_much_as_a_bundle_holds() {
 fn what_is_retained_makes_no_memory_too_large_to_be_written() {
     let many = large(900);
     let (named, gone) = many.split_at(450);
-    let mut memory = learnt([("a", share(gone, true))]);
-    let now = shares([("a", share(named, true))]);
+    let mut memory = learnt([("a", contribution(gone, true))]);
+    let now = contributions([("a", contribution(named, true))]);
     memory.learn(&now, at(1), WEEK);
     let text = memory.to_text().len();
     let most = LARGEST_CONFIG_MAP - memory::FOR_HOLDS;
@@ -151,9 +162,13 @@ fn what_is_retained_makes_no_memory_too_large_to_be_written() {
 #[test]
 fn what_is_forgotten_is_told_once_however_late() {
     let many = large(900);
-    let mut memory = learnt([("a", share(&many[..600], true))]);
-    memory.learn(&shares([("a", share(&many[600..], true))]), at(1), WEEK);
-    let none = shares([("a", share(&[], true))]);
+    let mut memory = learnt([("a", contribution(&many[..600], true))]);
+    memory.learn(
+        &contributions([("a", contribution(&many[600..], true))]),
+        at(1),
+        WEEK,
+    );
+    let none = contributions([("a", contribution(&[], true))]);
     for second in 2..5 {
         memory.learn(&none, at(second), WEEK);
     }
@@ -171,14 +186,14 @@ fn what_is_forgotten_is_told_once_however_late() {
 fn what_is_retained_and_has_no_room_is_told_as_long_as_it_has_none() {
     let many = large(900);
     let (gone, named) = many.split_at(100);
-    let mut memory = learnt([("a", share(gone, true))]);
-    let mut none = shares([("a", share(&[], true))]);
+    let mut memory = learnt([("a", contribution(gone, true))]);
+    let mut none = contributions([("a", contribution(&[], true))]);
     memory.learn(&none, at(1), WEEK);
-    assert_eq!(keep(&none, &memory, &[]).left_out, [].into());
-    none.insert(location("b"), share(named, true));
+    assert_eq!(merge_contributions(&none, &memory, &[]).left_out, [].into());
+    none.insert(location("b"), contribution(named, true));
     for _ in 0..3 {
-        let kept = keep(&none, &memory, &[]);
-        let told: Vec<_> = no_room(&kept).map(|told| told.to_string()).collect();
+        let merged = merge_contributions(&none, &memory, &[]);
+        let told: Vec<_> = no_room(&merged).map(|told| told.to_string()).collect();
         let expected = "no room in ConfigMap velero-trust-ca: 100 certificates are left out, that \
                         nobody names any more";
         assert!(told.contains(&expected.to_owned()), "{told:?}");
@@ -188,8 +203,8 @@ fn what_is_retained_and_has_no_room_is_told_as_long_as_it_has_none() {
 #[test]
 fn a_retention_without_end_can_be_written_down() {
     let own = own();
-    let mut memory = learnt([("a", share(&own[..1], true))]);
-    memory.learn(&Shares::new(), at(1_700_000_000), i64::MAX);
+    let mut memory = learnt([("a", contribution(&own[..1], true))]);
+    memory.learn(&Contributions::new(), at(1_700_000_000), i64::MAX);
     let text = memory.to_text();
     assert_eq!(Memory::from_text(&text).unwrap().to_text(), text);
 }
@@ -197,37 +212,52 @@ fn a_retention_without_end_can_be_written_down() {
 #[test]
 fn a_ca_that_is_named_no_more_stays_for_the_retention() {
     let own = own();
-    let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&own[2..], true))]);
+    let mut memory = learnt([
+        ("a", contribution(&own[..2], true)),
+        ("b", contribution(&own[2..], true)),
+    ]);
     // One leaves a location, the other location goes as a whole.
-    let now = shares([("a", share(&own[1..2], true))]);
+    let now = contributions([("a", contribution(&own[1..2], true))]);
     memory.learn(&now, at(100), WEEK);
-    let kept = keep(&now, &memory, &[]);
-    assert_eq!(holds(&kept, &own), [true; 3]);
+    let merged = merge_contributions(&now, &memory, &[]);
+    assert_eq!(holds(&merged, &own), [true; 3]);
     let origins = [(Origin::Location, 1), (Origin::Retained, 2)];
-    assert_eq!(kept.origins, origins.into());
+    assert_eq!(merged.origins, origins.into());
     // To learn the same again does not prolong it.
     memory.learn(&now, at(100 + WEEK - 1), WEEK);
-    assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true; 3]);
+    assert_eq!(
+        holds(&merge_contributions(&now, &memory, &[]), &own),
+        [true; 3]
+    );
     for late in [0, 200] {
         memory.learn(&now, at(100 + WEEK + late), WEEK);
-        assert_eq!(holds(&keep(&now, &memory, &[]), &own), [true; 3]);
+        assert_eq!(
+            holds(&merge_contributions(&now, &memory, &[]), &own),
+            [true; 3]
+        );
     }
     memory.learn(&now, at(100 + WEEK + 300), WEEK);
-    assert_eq!(holds(&keep(&now, &memory, &[]), &own), [false, true, false]);
+    assert_eq!(
+        holds(&merge_contributions(&now, &memory, &[]), &own),
+        [false, true, false]
+    );
 }
 
 #[test]
 fn a_ca_that_is_named_again_is_retained_no_more() {
     let own = own();
-    let with = shares([("a", share(&own[..1], true))]);
-    let without = shares([("a", share(&[], true))]);
+    let with = contributions([("a", contribution(&own[..1], true))]);
+    let without = contributions([("a", contribution(&[], true))]);
     let mut memory = Memory::default();
     memory.learn(&with, at(0), WEEK);
     memory.learn(&without, at(1), WEEK);
     memory.learn(&with, at(2), WEEK);
     assert_eq!(memory.retained().count(), 0);
     // Named by another, even one that is not whole, it is not retained either.
-    let moved = shares([("a", share(&[], true)), ("b", share(&own[..1], false))]);
+    let moved = contributions([
+        ("a", contribution(&[], true)),
+        ("b", contribution(&own[..1], false)),
+    ]);
     memory.learn(&moved, at(3), WEEK);
     assert_eq!(memory.retained().count(), 0);
 }
@@ -235,16 +265,16 @@ fn a_ca_that_is_named_again_is_retained_no_more() {
 #[test]
 fn without_retention_it_goes_at_once() {
     let own = own();
-    let mut memory = learnt([("a", share(&own[..1], true))]);
-    memory.learn(&shares([("a", share(&[], true))]), at(5), 0);
+    let mut memory = learnt([("a", contribution(&own[..1], true))]);
+    memory.learn(&contributions([("a", contribution(&[], true))]), at(5), 0);
     assert_eq!(memory.retained().count(), 0);
 }
 
 #[test]
 fn a_shorter_retention_counts_for_what_has_left_already() {
     let own = own();
-    let mut memory = learnt([("a", share(&own[..1], true))]);
-    let now = shares([("a", share(&[], true))]);
+    let mut memory = learnt([("a", contribution(&own[..1], true))]);
+    let now = contributions([("a", contribution(&[], true))]);
     memory.learn(&now, at(10), WEEK);
     memory.learn(&now, at(20), 60);
     assert_eq!(memory.retained().count(), 1);
@@ -256,7 +286,7 @@ fn a_shorter_retention_counts_for_what_has_left_already() {
         assert_eq!(memory.retained().count(), retained, "{second}");
     }
 
-    let mut memory = learnt([("a", share(&own[..1], true))]);
+    let mut memory = learnt([("a", contribution(&own[..1], true))]);
     memory.learn(&now, at(0), WEEK);
     // Whatever the clock says.
     memory.learn(&now, at(-1), 0);
@@ -266,12 +296,12 @@ fn a_shorter_retention_counts_for_what_has_left_already() {
 #[test]
 fn a_clock_that_goes_back_ends_no_retention_early() {
     let own = own();
-    let none = shares([("a", share(&[], true))]);
+    let none = contributions([("a", contribution(&[], true))]);
     let day = 24 * 3600;
     let start = 100 * WEEK;
     let left = |at_leaving: i64, later: &[i64]| {
         let mut memory = Memory::default();
-        let with = shares([("a", share(&own[..1], true))]);
+        let with = contributions([("a", contribution(&own[..1], true))]);
         memory.learn(&with, at(start), WEEK);
         let wall = at_leaving;
         let steady = start.unsigned_abs();
@@ -305,8 +335,8 @@ fn a_clock_that_goes_back_ends_no_retention_early() {
 #[test]
 fn a_clock_that_is_ahead_for_a_moment_takes_nothing_away() {
     let own = own();
-    let none = shares([("a", share(&[], true))]);
-    let mut memory = learnt([("a", share(&own[..1], true))]);
+    let none = contributions([("a", contribution(&[], true))]);
+    let mut memory = learnt([("a", contribution(&own[..1], true))]);
     memory.learn(&none, at(0), WEEK);
     // Several looks within a few minutes, then it is right again; and once more.
     for wrong in [1000, 50_000] {
@@ -328,9 +358,9 @@ fn a_clock_that_is_ahead_for_a_moment_takes_nothing_away() {
 #[test]
 fn a_clock_that_was_ahead_prolongs_no_retention_for_ever() {
     let own = own();
-    let none = shares([("a", share(&[], true))]);
+    let none = contributions([("a", contribution(&[], true))]);
     let ahead = |steady: u64, wall: i64| Moment { wall, steady };
-    let with = shares([("a", share(&own[..1], true))]);
+    let with = contributions([("a", contribution(&own[..1], true))]);
     let mut memory = Memory::default();
     memory.learn(&with, ahead(0, 1000 * WEEK), WEEK);
     // It is right again when the CA leaves, and ever after.
@@ -344,14 +374,14 @@ fn a_clock_that_was_ahead_prolongs_no_retention_for_ever() {
 #[test]
 fn a_memory_of_before_since_was_kept_is_read() {
     let own = own();
-    let mut memory = learnt([("a", share(&own[..1], true))]);
-    memory.learn(&Shares::new(), at(1_700_000_000), WEEK);
+    let mut memory = learnt([("a", contribution(&own[..1], true))]);
+    memory.learn(&Contributions::new(), at(1_700_000_000), WEEK);
     let text = memory.to_text();
     let old = text.replace(r#""since":"2023-11-14T22:13:20Z","#, "");
     assert_ne!(old, text);
     let mut memory = Memory::from_text(&old).unwrap();
     for (second, retained) in [(WEEK - 1, 1), (WEEK, 1), (WEEK + 240, 0)] {
-        memory.learn(&Shares::new(), at(1_700_000_000 + second), WEEK);
+        memory.learn(&Contributions::new(), at(1_700_000_000 + second), WEEK);
         assert_eq!(memory.retained().count(), retained, "{second}");
     }
 }
@@ -359,46 +389,58 @@ fn a_memory_of_before_since_was_kept_is_read() {
 #[test]
 fn what_was_given_at_installation_is_counted_apart() {
     let own = own();
-    let mut now = shares([("a", share(&own[..1], true))]);
-    now.insert(Owner::Extra("file ca.pem".into()), share(&own[..2], true));
-    let kept = keep(&now, &Memory::default(), &[]);
+    let mut now = contributions([("a", contribution(&own[..1], true))]);
+    now.insert(
+        Owner::Extra("file ca.pem".into()),
+        contribution(&own[..2], true),
+    );
+    let merged = merge_contributions(&now, &Memory::default(), &[]);
     let origins = [(Origin::Location, 1), (Origin::Extra, 1)];
-    assert_eq!(kept.origins, origins.into());
+    assert_eq!(merged.origins, origins.into());
 }
 
 #[test]
 fn public_roots_go_before_any_that_somebody_named() {
     let own = own();
     let public = &mozilla()[..3];
-    let mut memory = learnt([("gone", share(&own[2..], true))]);
-    let mut now = shares([("a", share(&own[..1], true))]);
-    now.insert(Owner::Extra("x".into()), share(&own[1..2], true));
+    let mut memory = learnt([("gone", contribution(&own[2..], true))]);
+    let mut now = contributions([("a", contribution(&own[..1], true))]);
+    now.insert(Owner::Extra("x".into()), contribution(&own[1..2], true));
     memory.learn(&now, at(0), WEEK);
     let all = || certificates(&now, &memory, public);
     let size = |of: &[Certificate]| merge(of).text.len();
 
-    let kept = fit(all(), usize::MAX);
-    assert_eq!((kept.bundle.count, kept.left_out.len()), (6, 0));
-    let kept = fit(all(), size(&own) + size(&public[..1]));
-    assert!(kept.bundle.text.len() <= size(&own) + size(&public[..1]));
-    assert_eq!(holds(&kept, &own), [true; 3]);
-    assert_eq!(kept.left_out.keys().collect::<Vec<_>>(), [&Origin::Public]);
-    let kept = fit(all(), size(&own[..1]));
-    assert_eq!(holds(&kept, &own), [true, false, false]);
+    let merged = fit(all(), usize::MAX);
+    assert_eq!((merged.bundle.count, merged.left_out.len()), (6, 0));
+    let merged = fit(all(), size(&own) + size(&public[..1]));
+    assert!(merged.bundle.text.len() <= size(&own) + size(&public[..1]));
+    assert_eq!(holds(&merged, &own), [true; 3]);
+    assert_eq!(
+        merged.left_out.keys().collect::<Vec<_>>(),
+        [&Origin::Public]
+    );
+    let merged = fit(all(), size(&own[..1]));
+    assert_eq!(holds(&merged, &own), [true, false, false]);
     let left_out = [
         (Origin::Extra, 1),
         (Origin::Retained, 1),
         (Origin::Public, 3),
     ];
-    assert_eq!(kept.left_out, left_out.into());
+    assert_eq!(merged.left_out, left_out.into());
 }
 
 #[test]
 fn a_memory_reads_back_as_it_was_written() {
     let own = own();
-    let mut memory = learnt([("a", share(&own[..2], true)), ("b", share(&[], true))]);
-    let mut now = shares([("a", share(&own[..1], true))]);
-    now.insert(Owner::Extra("Secret x".into()), share(&own[2..], true));
+    let mut memory = learnt([
+        ("a", contribution(&own[..2], true)),
+        ("b", contribution(&[], true)),
+    ]);
+    let mut now = contributions([("a", contribution(&own[..1], true))]);
+    now.insert(
+        Owner::Extra("Secret x".into()),
+        contribution(&own[2..], true),
+    );
     memory.learn(&now, at(1_700_000_000), WEEK);
     memory.last_added = Some(1_700_000_000);
     memory.holds = [
@@ -419,7 +461,9 @@ fn a_memory_holds_each_certificate_once() {
     let names: Vec<_> = (0..500)
         .map(|number| format!("location-{number}"))
         .collect();
-    let of = names.iter().map(|name| (location(name), share(&own, true)));
+    let of = names
+        .iter()
+        .map(|name| (location(name), contribution(&own, true)));
     let mut memory = Memory::default();
     memory.learn(&of.collect(), at(0), WEEK);
     let text = memory.to_text();

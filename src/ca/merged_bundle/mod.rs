@@ -4,7 +4,7 @@
 //! a CA that is named no more stays for the retention, so that a rotation has an overlap.
 
 mod memory;
-mod record;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +13,7 @@ use super::bundle::{Bundle, block, merge};
 use super::certificate::{Certificate, Fingerprint};
 
 pub use memory::{Hold, Memory, Moment};
-pub use record::Unreadable;
+pub use stored::Unreadable;
 
 /// Most bytes in a ConfigMap; the API server refuses more.
 pub const LARGEST_CONFIG_MAP: usize = 1 << 20;
@@ -38,7 +38,7 @@ impl fmt::Display for Owner {
 
 /// What an owner adds, as far as it is known now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Share {
+pub struct Contribution {
     /// Its certificates.
     pub certificates: Vec<Certificate>,
     /// They are all that it names: nothing is left out, nothing is unknown.
@@ -46,7 +46,7 @@ pub struct Share {
 }
 
 /// What each owner adds.
-pub type Shares = BTreeMap<Owner, Share>;
+pub type Contributions = BTreeMap<Owner, Contribution>;
 
 /// Why a certificate is in a bundle. What comes first is left out last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ impl Origin {
 
 /// A bundle, and what had no room in it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct MergedBundle {
     /// The bundle.
     pub bundle: Bundle,
     /// Its certificates.
@@ -92,28 +92,35 @@ pub struct Kept {
 /// When that is more than a ConfigMap can hold, public roots go first: a CA that somebody named is
 /// needed, and most public roots are not. Then what is retained, then what was given at
 /// installation. Never in silence: all that is left out is counted.
-pub fn keep(shares: &Shares, memory: &Memory, public: &[Certificate]) -> Kept {
-    fit(certificates(shares, memory, public), LARGEST_CONFIG_MAP)
+pub fn merge_contributions(
+    contributions: &Contributions,
+    memory: &Memory,
+    public: &[Certificate],
+) -> MergedBundle {
+    fit(
+        certificates(contributions, memory, public),
+        LARGEST_CONFIG_MAP,
+    )
 }
 
 /// All certificates that belong into the bundle, those first that are dropped last.
 fn certificates<'c>(
-    shares: &'c Shares,
+    contributions: &'c Contributions,
     memory: &'c Memory,
     public: &'c [Certificate],
 ) -> Vec<(Origin, &'c Certificate)> {
     let mut all = Vec::new();
-    for (owner, share) in shares {
+    for (owner, contribution) in contributions {
         let origin = match owner {
             Owner::Location(_) => Origin::Location,
             Owner::Extra(_) => Origin::Extra,
         };
-        let remembered = if share.whole {
+        let remembered = if contribution.whole {
             &[][..]
         } else {
             memory.of(owner)
         };
-        let of = share.certificates.iter().chain(remembered);
+        let of = contribution.certificates.iter().chain(remembered);
         all.extend(of.map(|certificate| (origin, certificate)));
     }
     all.extend(memory.retained().map(|one| (Origin::Retained, one)));
@@ -122,7 +129,7 @@ fn certificates<'c>(
 }
 
 /// Takes certificates in their order as long as there is room.
-fn fit(all: Vec<(Origin, &Certificate)>, room: usize) -> Kept {
+fn fit(all: Vec<(Origin, &Certificate)>, room: usize) -> MergedBundle {
     let mut taken = BTreeMap::<Fingerprint, &Certificate>::new();
     let mut missing = BTreeSet::new();
     let mut origins = BTreeMap::new();
@@ -143,7 +150,7 @@ fn fit(all: Vec<(Origin, &Certificate)>, room: usize) -> Kept {
         }
     }
     let taken: Vec<_> = taken.into_values().cloned().collect();
-    Kept {
+    MergedBundle {
         bundle: merge(&taken),
         certificates: taken,
         origins,

@@ -8,17 +8,17 @@ use crate::velero::pod_kind;
 
 /// What the labels and annotations of a Pod ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum InjectionRequest {
     /// Nothing: Velero's containers get the bundle, if there are any.
     Velero,
     /// Every container and init container, whosever the Pod is. Only a label can ask for it: the
     /// API server's selectors see no annotations.
     All,
-    /// None, by label or annotation; it wins over the other wish.
+    /// None, by label or annotation; it wins over the other request.
     Keep,
 }
 
-impl Wish {
+impl InjectionRequest {
     /// What `pod` asks for. A value without meaning counts as not set, and is a finding.
     pub(super) fn of(pod: &Pod<'_>, findings: &mut Vec<Finding>) -> Self {
         let label = pod.metadata.label(INJECT);
@@ -63,5 +63,5 @@ const SHOWN: usize = 12;
 fn unclear(path: FieldPath, value: &str, fix: &str) -> Finding {
     let shown: String = value.chars().take(SHOWN).collect();
     let message = format!("{shown:?} means nothing");
-    Finding::new(&rules::UNCLEAR_WISH, path, "", message, fix)
+    Finding::new(&rules::UNCLEAR_REQUEST, path, "", message, fix)
 }
