@@ -10,7 +10,7 @@ use super::request::{API_VERSION, Request};
 use super::subject::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
 use super::wording::{audit, lines, rule_ids, warnings};
-use crate::decision::{Code, Judged, Lookup, Reason, Report, Trouble, Verdict};
+use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
 
 /// An answer: an HTTP response, and what is said of it in the log and the metrics.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,7 +141,7 @@ impl Answer {
         Self::reviewed(response, Decision::Deny, rules, why)
     }
 
-    fn retry(unknowns: &[(Lookup, Reason)], rules: Vec<&'static str>) -> Self {
+    fn retry(unknowns: &[(Lookup, LookupError)], rules: Vec<&'static str>) -> Self {
         let why = unknowns
             .iter()
             .map(|(lookup, reason)| format!("cannot read {lookup}: {}", reason.message))
@@ -152,7 +152,7 @@ impl Answer {
         // at once, and the message with the command that grants it is seen.
         let hopeless = unknowns
             .iter()
-            .all(|(_, reason)| reason.trouble == Trouble::Forbidden);
+            .all(|(_, reason)| reason.kind == LookupErrorKind::Forbidden);
         let retry_after = Some(u32::from(!hopeless));
         Self {
             retry_after,

@@ -71,7 +71,7 @@ impl Subject for Review<'_> {
             return Report::default();
         }
         let report = rules::judge(&new, facts);
-        if Judged::weigh(&report, policy).verdict == Verdict::Deny {
+        if Judged::apply_policy(&report, policy).verdict == Verdict::Deny {
             // Most changes are good, and what was before need not be looked up for them.
             rules::judge_change(&new, &self.location(old, None, now), facts)
         } else {

@@ -84,7 +84,7 @@ impl<'l> Evaluation<'l> {
     }
 
     /// What the last pass found, by the name of the location.
-    pub fn weigh(self, policy: &Policy) -> BTreeMap<String, EvaluatedLocation> {
+    pub fn apply_policy(self, policy: &Policy) -> BTreeMap<String, EvaluatedLocation> {
         let namespace = self.namespace;
         let of = self.found.into_iter().zip(self.locations);
         of.map(|((resolved, report), (name, text, bsl))| {
@@ -92,7 +92,7 @@ impl<'l> Evaluation<'l> {
             let said = |pointer| whole.pointer(pointer).and_then(Value::as_str);
             let evaluated = EvaluatedLocation {
                 ca: resolved,
-                judged: Judged::weigh(&report, policy),
+                judged: Judged::apply_policy(&report, policy),
                 notes: report.notes,
                 sources: describe(namespace, &bsl),
                 uid: said("/metadata/uid").unwrap_or_default().to_owned(),

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{Client, Error};
 
 use crate::kubernetes::client::Clients;
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 
 /// Longest wait for the first answer; the client itself would wait for ever.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         ),
         // It answers. What it refuses is said where it is needed.
         Ok(Ok(_) | Err(Error::Api(_))) => return Ok(client),
-        Ok(Err(error)) => trouble::cause(&error),
+        Ok(Err(error)) => error::root_cause(&error),
         Err(_) => format!("no answer within {} s", LONGEST.as_secs()),
     };
     bail!(
@@ -67,6 +67,9 @@ pub(super) fn cannot(verb: &str, what: &str, error: &Error) -> anyhow::Error {
         Error::Api(status) if status.code == 404 => {
             anyhow!("cannot {verb} {what}: there is no such thing; is Velero installed?")
         }
-        error => anyhow!("cannot {verb} {what}: {}", trouble::reason(error).message),
+        error => anyhow!(
+            "cannot {verb} {what}: {}",
+            error::lookup_error(error).message
+        ),
     }
 }

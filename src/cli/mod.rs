@@ -34,7 +34,7 @@ mod exit {
     /// There are findings that deny.
     pub(super) const FINDINGS: u8 = 1;
     /// The command could not do its work.
-    pub(super) const TROUBLE: u8 = 2;
+    pub(super) const ERROR: u8 = 2;
     /// Nobody reads what is printed; what a shell tells of a program that SIGPIPE ended.
     pub(super) const CLOSED: u8 = 141;
 }
@@ -92,7 +92,7 @@ pub fn run() -> ExitCode {
         Err(error) if out::is_closed(&error) => ExitCode::from(exit::CLOSED),
         Err(error) => {
             complain(&error);
-            ExitCode::from(exit::TROUBLE)
+            ExitCode::from(exit::ERROR)
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{Controllers, store};
+use crate::kubernetes::error;
 use crate::kubernetes::report::{self, Location, Report};
-use crate::kubernetes::trouble;
 use crate::names;
 
 /// How long changes are gathered before the report is written.
@@ -76,7 +76,7 @@ pub(super) async fn publish(controllers: &Controllers, namespace: &str, board: &
             let data = BTreeMap::from([(names::REPORT_KEY.to_owned(), text)]);
             let why = match timeout(LONGEST, store::apply(&maps, &name, data, None)).await {
                 Ok(Ok(_)) => break,
-                Ok(Err(error)) => trouble::reason(&error).message,
+                Ok(Err(error)) => error::lookup_error(&error).message,
                 Err(_) => "the API server did not answer in time".to_owned(),
             };
             if why != said {

@@ -11,8 +11,8 @@ use kube::{Api, Client};
 
 use super::news::{self, Everywhere};
 use crate::injection::coverage;
+use crate::kubernetes::error;
 use crate::kubernetes::published::Published;
-use crate::kubernetes::trouble;
 use crate::names;
 
 /// What is seen of the bundle of one namespace.
@@ -93,7 +93,7 @@ impl Bundles {
                 Some(Err(error)) => {
                     tracing::debug!(%error, "cannot watch the bundles");
                     // What else goes wrong is over when the watch has a new list.
-                    if trouble::is_refused(&error) && std::mem::take(&mut self.is_known) {
+                    if error::is_forbidden(&error) && std::mem::take(&mut self.is_known) {
                         return;
                     }
                 }

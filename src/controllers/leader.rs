@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Controllers, namespaces};
+use crate::kubernetes::error;
 use crate::kubernetes::lease::{self, Renewed};
-use crate::kubernetes::trouble;
 use crate::names;
 
 /// Seconds for which nobody else leads after the leader was last heard of; as long as Kubernetes'
@@ -73,7 +73,7 @@ async fn lead(controllers: &Arc<Controllers>, anew: Duration) -> Result<(), Stri
         .with_grace(GRACE);
     // Its field manager is another each time: of two that take the Lease at once one has a conflict.
     let lease = lease.build().await.map_err(|error| match error {
-        LeaseManagerError::KubeError(error) => trouble::reason(&error).message,
+        LeaseManagerError::KubeError(error) => error::lookup_error(&error).message,
         error => error.to_string(),
     })?;
     // To drop `leads` gives the lease back.

@@ -15,7 +15,7 @@ use super::clock::moment;
 use super::store::{self, Store};
 use crate::ca::evaluation::forgotten;
 use crate::ca::merged_bundle::{Contributions, Memory};
-use crate::kubernetes::{report, trouble};
+use crate::kubernetes::{error, report};
 use crate::names;
 
 /// How often it is looked for them.
@@ -55,7 +55,7 @@ impl Leavings {
         self.due = Instant::now() + EVERY;
         let why = match timeout(LONGEST, self.remove_all(members)).await {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => trouble::reason(&error).message,
+            Ok(Err(error)) => error::lookup_error(&error).message,
             Err(_) => "the API server did not answer in time".to_owned(),
         };
         tracing::warn!(why, "cannot remove what gone namespaces left");
@@ -127,6 +127,6 @@ impl Leavings {
 
 /// One that cannot be removed keeps no other from it.
 fn stays(namespace: &str, error: &kube::Error) {
-    let why = trouble::reason(error).message;
+    let why = error::lookup_error(error).message;
     tracing::warn!(namespace, why, "cannot remove what a gone namespace left");
 }

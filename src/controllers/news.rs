@@ -14,7 +14,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 use crate::names;
 
 /// How often to look where watching is refused.
@@ -76,7 +76,7 @@ where
                     Err(error) => {
                         let kind = K::kind(&());
                         tracing::debug!(%namespace, %kind, %error, "cannot watch");
-                        if !trouble::is_refused(&error) {
+                        if !error::is_forbidden(&error) {
                             return None;
                         }
                         tokio::time::sleep(POLL).await;

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::{Memory, Unreadable};
 use crate::kubernetes::bundle::KEEP;
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 use crate::names;
 
 /// Key of the memory in its ConfigMap.
@@ -97,7 +97,7 @@ impl Store {
             .maps
             .get_opt(&self.name)
             .await
-            .map_err(|error| self.complaint(trouble::reason(&error).message))?;
+            .map_err(|error| self.complaint(error::lookup_error(&error).message))?;
         self.version = map
             .as_ref()
             .and_then(|map| map.metadata.resource_version.clone());
@@ -146,7 +146,7 @@ impl Store {
                 if matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
                     self.saved = None;
                 }
-                return Err(self.complaint(trouble::reason(&error).message));
+                return Err(self.complaint(error::lookup_error(&error).message));
             }
         }
         self.saved = Some(text);

@@ -33,5 +33,5 @@ pub(super) async fn survey(
         };
         facts.extend(source.resolve(&needs, limits).await);
     }
-    survey.weigh(context.policy)
+    survey.apply_policy(context.policy)
 }

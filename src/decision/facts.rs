@@ -79,7 +79,7 @@ pub enum Outcome {
     /// It is not there; said only after a live read.
     Absent,
     /// We cannot know now.
-    Unavailable(Reason),
+    Unavailable(LookupError),
 }
 
 /// A fact that was found.
@@ -150,16 +150,16 @@ pub struct Bundle {
 
 /// Why a look-up was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
+pub struct LookupError {
     /// What kind of trouble.
-    pub trouble: Trouble,
+    pub kind: LookupErrorKind,
     /// For the person who reads it: what happened and, if there is something to do, what.
     pub message: String,
 }
 
 /// Kinds of trouble with a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum LookupErrorKind {
     /// We have no right to read it; stays so until somebody grants it.
     Forbidden,
     /// No answer in time.
@@ -178,7 +178,7 @@ pub enum Stop {
     /// The fact was not looked up yet.
     Need(Lookup),
     /// The fact was looked up in vain.
-    Unknown(Lookup, Reason),
+    Unknown(Lookup, LookupError),
 }
 
 /// A fact, its absence (`Ok(None)`), or why we have neither.
@@ -255,8 +255,8 @@ impl Facts {
                 let message = format!("the answer to {lookup} is of another kind");
                 Stop::Unknown(
                     lookup,
-                    Reason {
-                        trouble: Trouble::Unreadable,
+                    LookupError {
+                        kind: LookupErrorKind::Unreadable,
                         message,
                     },
                 )

@@ -8,7 +8,8 @@ mod rule;
 mod verdict;
 
 pub use facts::{
-    Backup, Bundle, Fact, Facts, Key, Known, Lookup, Outcome, Reason, Sealed, Secret, Stop, Trouble,
+    Backup, Bundle, Fact, Facts, Key, Known, Lookup, LookupError, LookupErrorKind, Outcome, Sealed,
+    Secret, Stop,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use policy::{Context, Policy, PolicyError, RestoresMode};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use json_patch::PatchOperation;
 
-use super::facts::{Lookup, Reason, Stop};
+use super::facts::{Lookup, LookupError, Stop};
 use super::finding::{FieldPath, Finding};
 
 /// All that the checks of an object brought in one pass.
@@ -15,7 +15,7 @@ pub struct Report {
     /// The facts to look up before the pass is repeated.
     pub needs: Vec<Lookup>,
     /// The facts that were looked up in vain.
-    pub unknowns: Vec<(Lookup, Reason)>,
+    pub unknowns: Vec<(Lookup, LookupError)>,
     /// What a mutating decision changes, add-only.
     pub patch: Vec<PatchOperation>,
     /// What is said to the person who asked although no rule was broken.

@@ -1,6 +1,6 @@
 //! A verdict: what becomes of the request.
 
-use super::facts::{Lookup, Reason};
+use super::facts::{Lookup, LookupError};
 use super::finding::Finding;
 use super::policy::Policy;
 use super::report::Report;
@@ -14,7 +14,7 @@ pub enum Verdict {
     /// It is refused; there is at least one finding that denies.
     Deny,
     /// We could not know: an HTTP 503, never a denial.
-    Retry(Vec<(Lookup, Reason)>),
+    Retry(Vec<(Lookup, LookupError)>),
 }
 
 /// A verdict and the findings behind it.
@@ -30,7 +30,7 @@ pub struct Judged {
 
 impl Judged {
     /// Weighs the findings and unknowns of a finished pass under `policy`.
-    pub fn weigh(report: &Report, policy: &Policy) -> Self {
+    pub fn apply_policy(report: &Report, policy: &Policy) -> Self {
         let of = |severity| {
             report
                 .findings

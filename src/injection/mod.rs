@@ -16,7 +16,7 @@ pub use rules::{keeps_what_is_set, rules};
 
 use self::plan::{Lack, List, Spot};
 use self::request::InjectionRequest;
-use crate::decision::{Facts, FieldPath, Finding, Report, Stop, Trouble};
+use crate::decision::{Facts, FieldPath, Finding, LookupErrorKind, Report, Stop};
 use crate::names::BUNDLE;
 use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
@@ -71,7 +71,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
         Ok(Some(_)) => report.patch = patch::of(&lacks, volume),
         Ok(None) => report.find(no_bundle(namespace, "is not there", LATER)),
         Err(need @ Stop::Need(_)) => report.take(Err(need)),
-        Err(Stop::Unknown(_, reason)) if reason.trouble == Trouble::Foreign => {
+        Err(Stop::Unknown(_, reason)) if reason.kind == LookupErrorKind::Foreign => {
             report.find(no_bundle(namespace, "is not velero-trust's", GIVE_WAY));
         }
         Err(Stop::Unknown(_, reason)) => {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::decide;
 use crate::decision::{
-    Bundle, Fact, Facts, Judged, Lookup, Outcome, Policy, Reason, Report, Severity, Trouble,
-    Verdict,
+    Bundle, Fact, Facts, Judged, Lookup, LookupError, LookupErrorKind, Outcome, Policy, Report,
+    Severity, Verdict,
 };
 use crate::velero::pod::Pod;
 
@@ -132,8 +132,8 @@ fn needs_the_bundle_only_for_a_pod_that_gets_something() {
 
 #[test]
 fn a_bundle_that_cannot_be_had_is_a_warning_never_a_denial_or_a_retry() {
-    let down = Reason {
-        trouble: Trouble::Timeout,
+    let down = LookupError {
+        kind: LookupErrorKind::Timeout,
         message: "no answer in 2 s".into(),
     };
     let mut strict = Policy::default();
@@ -142,7 +142,10 @@ fn a_bundle_that_cannot_be_had_is_a_warning_never_a_denial_or_a_retry() {
         .unwrap();
     for outcome in [Outcome::Absent, Outcome::Unavailable(down)] {
         let report = report(&server(&json!({})), &with(outcome));
-        assert_eq!(Judged::weigh(&report, &strict).verdict, Verdict::Allow);
+        assert_eq!(
+            Judged::apply_policy(&report, &strict).verdict,
+            Verdict::Allow
+        );
         assert_eq!(ids(&report), ["VT207"]);
         assert_eq!((report.patch, report.needs), (vec![], vec![]));
         assert_eq!(report.unknowns, []);
@@ -152,8 +155,8 @@ fn a_bundle_that_cannot_be_had_is_a_warning_never_a_denial_or_a_retry() {
 
 #[test]
 fn a_bundle_that_is_not_ours_is_called_so() {
-    let foreign = Reason {
-        trouble: Trouble::Foreign,
+    let foreign = LookupError {
+        kind: LookupErrorKind::Foreign,
         message: "not ours".into(),
     };
     let report = report(&server(&json!({})), &with(Outcome::Unavailable(foreign)));

@@ -6,7 +6,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use std::time::Duration;
 use tokio::time::timeout;
 
-use super::trouble;
+use super::error;
 use crate::names;
 
 /// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
@@ -56,7 +56,7 @@ impl Events {
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         let why = match timeout(LONGEST, recorder.publish(&event, about)).await {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => trouble::reason(&error).message,
+            Ok(Err(error)) => error::lookup_error(&error).message,
             Err(_) => "the API server did not answer in time".to_owned(),
         };
         tracing::warn!(reason, why, "cannot write an Event");

@@ -168,7 +168,7 @@ mod tests {
     async fn an_api_server_that_says_nothing_is_not_waited_for() {
         let (leases, renewed) = lease(None);
         let error = write(&leases).await.unwrap_err();
-        let why = crate::kubernetes::trouble::reason(&error).message;
+        let why = crate::kubernetes::error::lookup_error(&error).message;
         assert!(why.contains("no answer in time"), "{why}");
         assert_eq!(*renewed.borrow(), None);
     }

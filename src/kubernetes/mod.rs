@@ -3,10 +3,10 @@
 pub mod bundle;
 pub mod client;
 mod connection;
+pub mod error;
 pub mod events;
 pub mod lease;
 pub mod location;
 pub mod published;
 pub mod report;
-pub mod trouble;
 pub mod workloads;

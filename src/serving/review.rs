@@ -13,7 +13,7 @@ use crate::admission::{
     Answer, BadReview, Decision, Envelope, Handler, Opened, Request, Subject, failure,
 };
 use crate::decision::{Context, Judged, Policy, Report};
-use crate::sources::{Limits, Source, settle};
+use crate::sources::{Limits, Source, evaluate};
 use crate::telemetry::{Metrics, printable};
 
 /// Most characters of a name of the request in the log; Kubernetes' own names have at most 253.
@@ -50,10 +50,10 @@ impl Reviewer {
         let decide = async {
             match handler.open(&request) {
                 Opened::Subject(subject) => {
-                    self.settle(handler, &request, subject.as_ref(), budget)
+                    self.evaluate(handler, &request, subject.as_ref(), budget)
                         .await
                 }
-                Opened::Unreadable(report) => self.weigh(handler, &request, &report),
+                Opened::Unreadable(report) => self.apply_policy(handler, &request, &report),
                 Opened::Foreign(answer) => {
                     self.metrics.foreign_reviews.inc();
                     answer
@@ -71,7 +71,7 @@ impl Reviewer {
         answer
     }
 
-    async fn settle(
+    async fn evaluate(
         &self,
         handler: &Handler,
         request: &Request<'_>,
@@ -86,10 +86,10 @@ impl Reviewer {
             policy: &self.policy,
             now: now(),
         };
-        let settled = settle(subject, self.source.as_ref(), limits, context);
-        match timeout_at(budget.answer, settled).await {
-            Ok(Ok(report)) => self.weigh(handler, request, &report),
-            Ok(Err(unsettled)) => failure(500, unsettled.to_string()),
+        let evaluated = evaluate(subject, self.source.as_ref(), limits, context);
+        match timeout_at(budget.answer, evaluated).await {
+            Ok(Ok(report)) => self.apply_policy(handler, request, &report),
+            Ok(Err(unmet)) => failure(500, unmet.to_string()),
             Err(_) => failure(
                 503,
                 "what the decision needs was not found in the time that the API server gives",
@@ -97,8 +97,8 @@ impl Reviewer {
         }
     }
 
-    fn weigh(&self, handler: &Handler, request: &Request<'_>, report: &Report) -> Answer {
-        let judged = Judged::weigh(report, &self.policy);
+    fn apply_policy(&self, handler: &Handler, request: &Request<'_>, report: &Report) -> Answer {
+        let judged = Judged::apply_policy(report, &self.policy);
         Answer::of(request, handler.mode, &judged, report)
     }
 }

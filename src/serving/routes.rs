@@ -19,37 +19,37 @@ use crate::admission::{Answer, HANDLERS, Handler, failure};
 /// A router with one path for each handler; everything else is refused as the API server can
 /// read it.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
-    let desk = Arc::new(Desk {
+    let service = Arc::new(AdmissionService {
         reader: Reader::new(caps.body, caps.bodies),
         reviewer,
         body: timeouts.body,
     });
     let routes = HANDLERS.into_iter().fold(Router::new(), |router, handler| {
-        let desk = Arc::clone(&desk);
+        let service = Arc::clone(&service);
         let serve = move |request| {
-            let desk = Arc::clone(&desk);
-            async move { desk.serve(handler, request).await }
+            let service = Arc::clone(&service);
+            async move { service.serve(handler, request).await }
         };
         router.route(handler.path, post(serve))
     });
-    let unknown = Arc::clone(&desk);
+    let unknown = Arc::clone(&service);
     routes
         .fallback(move || async move {
             unknown.respond(failure(404, "no webhook has this path"), false)
         })
         .method_not_allowed_fallback(move || async move {
-            desk.respond(failure(405, "a review comes with POST"), false)
+            service.respond(failure(405, "a review comes with POST"), false)
         })
 }
 
 /// Where requests arrive.
-struct Desk {
+struct AdmissionService {
     reader: Reader,
     reviewer: Reviewer,
     body: std::time::Duration,
 }
 
-impl Desk {
+impl AdmissionService {
     async fn serve(&self, handler: &'static Handler, request: Request) -> Response {
         let began = Instant::now();
         let budget = Budget::of(request.uri().query(), began);

@@ -13,10 +13,12 @@ use tokio::time::timeout_at;
 use super::{Limits, Source};
 use crate::ca::common_roots::CommonRoots;
 use crate::ca::issue::NOT_OURS;
-use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, Reason, Secret, Trouble};
+use crate::decision::{
+    Backup, Bundle, Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome, Secret,
+};
 use crate::kubernetes::bundle::{self, Ensured};
 use crate::kubernetes::client::Identity;
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 use crate::names::SECRET_READER_ROLE;
 use crate::velero::backup::{self, SCHEDULE_LABEL};
 
@@ -81,8 +83,8 @@ impl Cluster {
     async fn answer_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
         let answer = timeout_at(limits.deadline, self.answer(lookup, limits.dry_run)).await;
         let outcome = answer.unwrap_or_else(|_| {
-            Outcome::Unavailable(Reason {
-                trouble: Trouble::Timeout,
+            Outcome::Unavailable(LookupError {
+                kind: LookupErrorKind::Timeout,
                 message: "the API server did not answer in time".to_owned(),
             })
         });
@@ -137,18 +139,18 @@ impl Cluster {
         Ok(Some(Fact::Backups(Arc::new(backups))))
     }
 
-    async fn explain(&self, lookup: &Lookup, error: &kube::Error) -> Reason {
-        let mut reason = trouble::reason(error);
-        if let (Trouble::Forbidden, Lookup::Secret(key)) = (reason.trouble, lookup) {
+    async fn explain(&self, lookup: &Lookup, error: &kube::Error) -> LookupError {
+        let mut error = error::lookup_error(error);
+        if let (LookupErrorKind::Forbidden, Lookup::Secret(key)) = (error.kind, lookup) {
             let subject = self.identity.subject(&self.client).await;
-            reason.message = format!(
+            error.message = format!(
                 "velero-trust may not read Secrets in namespace {0}; grant it with `kubectl -n {0} \
                  create rolebinding {SECRET_READER_ROLE} --clusterrole={SECRET_READER_ROLE} \
                  {subject}`",
                 key.namespace
             );
         }
-        reason
+        error
     }
 }
 
@@ -170,9 +172,9 @@ impl Source for Cluster {
     }
 }
 
-fn foreign() -> Reason {
-    Reason {
-        trouble: Trouble::Foreign,
+fn foreign() -> LookupError {
+    LookupError {
+        kind: LookupErrorKind::Foreign,
         message: format!(
             "a ConfigMap of that name is there that is not velero-trust's; {NOT_OURS}"
         ),

@@ -35,7 +35,7 @@ pub struct Manifests {
     /// What to know of single files.
     pub notes: Vec<Remark>,
     /// What could not be read.
-    pub troubles: Vec<Remark>,
+    pub errors: Vec<Remark>,
     /// How many files were read.
     pub files: usize,
     /// How many documents are of kinds that lint does not look at.
@@ -96,7 +96,7 @@ impl Manifests {
         match input::limited(stdin) {
             Ok(text) if text.trim().is_empty() => {
                 let message = "is empty: did the command before it fail?";
-                self.troubles.push(remark(name, None, message));
+                self.errors.push(remark(name, None, message));
             }
             Ok(text) => self.add(name, &text, namespace, true),
             Err(error) => self.unread(&Unread {
@@ -125,7 +125,7 @@ impl Manifests {
                     if error.is_template || !is_ours {
                         self.notes.push(remark);
                     } else {
-                        self.troubles.push(remark);
+                        self.errors.push(remark);
                     }
                 }
             }
@@ -167,10 +167,10 @@ impl Manifests {
             Err(wrong) => {
                 let line = Some(document.line_of(&wrong.at));
                 let Some(key) = wrong.secret else {
-                    return self.troubles.push(remark(file, line, wrong.message));
+                    return self.errors.push(remark(file, line, wrong.message));
                 };
                 let message = format!("Secret {key}: {}", wrong.message);
-                self.troubles.push(remark(file, line, message));
+                self.errors.push(remark(file, line, message));
                 self.secret(key, file, document, None);
             }
         }
@@ -229,7 +229,7 @@ impl Manifests {
 
     fn unread(&mut self, Unread { path, error }: &Unread) {
         let message = format!("cannot be read: {error}");
-        self.troubles.push(remark(path, None, message));
+        self.errors.push(remark(path, None, message));
     }
 
     /// The objects as `file` sees them.

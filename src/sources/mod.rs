@@ -40,15 +40,15 @@ pub struct Limits {
 /// A decision that went on asking for facts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the decision still needs {0} after {ROUNDS} passes")]
-pub struct Unsettled(Lookup);
+pub struct NeedsUnmet(Lookup);
 
 /// Passes over `subject`, looking up what it needs, until it needs nothing more.
-pub async fn settle(
+pub async fn evaluate(
     subject: &dyn Subject,
     source: &dyn Source,
     limits: Limits,
     context: Context<'_>,
-) -> Result<Report, Unsettled> {
+) -> Result<Report, NeedsUnmet> {
     let mut facts = Facts::default();
     let mut report = subject.decide(&facts, context);
     for _ in 1..ROUNDS {
@@ -60,6 +60,6 @@ pub async fn settle(
     }
     match report.needs.first() {
         None => Ok(report),
-        Some(need) => Err(Unsettled(need.clone())),
+        Some(need) => Err(NeedsUnmet(need.clone())),
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use velero_trust::admission::{Answer, Envelope, HANDLERS, Handler, Opened, all_rules};
 use velero_trust::decision::{Context, Judged, Policy, RestoresMode};
-use velero_trust::sources::{Limits, settle};
+use velero_trust::sources::{Limits, evaluate};
 
 use crate::case_files::{Case, Request, Said, Want, all};
 use crate::facts::CaseFacts;
@@ -92,14 +92,14 @@ impl Case {
         let facts = CaseFacts::new(&self.objects, self.request.unreadable.clone());
         let report = match handler.open(&request) {
             Opened::Subject(subject) => {
-                let report = settle(subject.as_ref(), &facts, limits, context);
+                let report = evaluate(subject.as_ref(), &facts, limits, context);
                 let runtime = tokio::runtime::Builder::new_current_thread().build();
                 runtime.unwrap().block_on(report).unwrap()
             }
             Opened::Unreadable(report) => report,
             Opened::Foreign(answer) => return answer,
         };
-        let judged = Judged::weigh(&report, &policy);
+        let judged = Judged::apply_policy(&report, &policy);
         Answer::of(&request, handler.mode, &judged, &report)
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
-use velero_trust::decision::{Facts, Lookup, Outcome, Reason, Trouble};
+use velero_trust::decision::{Facts, Lookup, LookupError, LookupErrorKind, Outcome};
 use velero_trust::sources::objects::Objects;
 use velero_trust::sources::{Limits, Source};
 
@@ -31,8 +31,8 @@ impl Source for CaseFacts {
         let mut facts = Facts::default();
         for want in wants {
             let outcome = if self.unreadable.contains(&want.to_string()) {
-                Outcome::Unavailable(Reason {
-                    trouble: Trouble::Forbidden,
+                Outcome::Unavailable(LookupError {
+                    kind: LookupErrorKind::Forbidden,
                     message: "nobody may read it".to_owned(),
                 })
             } else {

@@ -116,7 +116,7 @@ fn check_reference(
         Content::NotBase64 => pem::not_base64(&place, reference, report),
         Content::Bytes(bytes) if bytes.is_empty() => report.find(reference::empty(&place)),
         Content::Bytes(bytes) if bytes.len() > MAX_BUNDLE_BYTES => {
-            pem::too_large(&place, &bytes, report)
+            pem::too_large(&place, &bytes, report);
         }
         Content::Bytes(bytes) => {
             let contents = crate::ca::pem::read(&bytes);

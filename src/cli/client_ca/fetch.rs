@@ -14,8 +14,8 @@ use crate::ca::issue::NOT_OURS;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, references};
 use crate::cli::cluster;
-use crate::decision::{Facts, Lookup, Reason, Severity, Trouble};
-use crate::kubernetes::{bundle, location, trouble};
+use crate::decision::{Facts, Lookup, LookupError, LookupErrorKind, Severity};
+use crate::kubernetes::{bundle, error, location};
 use crate::names;
 use crate::sources::cluster::Cluster;
 use crate::sources::{Limits, Source as _};
@@ -66,7 +66,7 @@ impl Place<'_> {
         let name = format!("ConfigMap {namespace}/{}", names::BUNDLE);
         let maps = Api::<ConfigMap>::namespaced(client, namespace);
         let map = maps.get_opt(names::BUNDLE).await;
-        let map = map.map_err(|error| refused(&name, &trouble::reason(&error)))?;
+        let map = map.map_err(|error| refused(&name, &error::lookup_error(&error)))?;
         let map = map.with_context(|| {
             format!(
                 "there is no {name}: velero-trust publishes it where a BackupStorageLocation is; \
@@ -98,7 +98,7 @@ impl Place<'_> {
         let found = location::in_namespace(&client, namespace)
             .get_opt(name)
             .await;
-        let found = found.map_err(|error| refused(&what, &trouble::reason(&error)))?;
+        let found = found.map_err(|error| refused(&what, &error::lookup_error(&error)))?;
         let found = found.with_context(|| {
             format!(
                 "there is no {what}; `kubectl get backupstoragelocations -A` shows those there are"
@@ -166,13 +166,13 @@ fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
 }
 
 /// Why something cannot be read, in terms of the person's own rights.
-fn refused(what: &str, reason: &Reason) -> anyhow::Error {
-    match reason.trouble {
-        Trouble::Forbidden if what.starts_with("Secret") => anyhow::anyhow!(
+fn refused(what: &str, reason: &LookupError) -> anyhow::Error {
+    match reason.kind {
+        LookupErrorKind::Forbidden if what.starts_with("Secret") => anyhow::anyhow!(
             "you have no right to read {what}; ask for `get` on it, or leave --bsl out: the bundle \
              of the namespace is a ConfigMap"
         ),
-        Trouble::Forbidden => anyhow::anyhow!(
+        LookupErrorKind::Forbidden => anyhow::anyhow!(
             "you have no right to read {what}; ask for `get` on it ({})",
             reason.message
         ),

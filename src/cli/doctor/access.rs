@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::seen::Look;
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 use crate::names;
 
 /// Verbs on a resource.
@@ -108,7 +108,7 @@ impl Account {
             Ok((!allowed).then(|| format!("{verb} {resource}")))
         });
         let answers = try_join_all(asked).await;
-        let answers = answers.map_err(|error: kube::Error| trouble::reason(&error).message)?;
+        let answers = answers.map_err(|error: kube::Error| error::lookup_error(&error).message)?;
         Ok(answers.into_iter().flatten().collect())
     }
 

@@ -19,7 +19,7 @@ use super::access::{Account, BUNDLE, SECRETS};
 use super::seen::{self, Look, Seen, Velero, Webhook, Workload};
 use crate::cli::install;
 use crate::cli::live::{self, Live};
-use crate::kubernetes::{location, trouble};
+use crate::kubernetes::{error, location};
 use crate::names;
 
 /// Looks at everything.
@@ -53,7 +53,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<S
 }
 
 fn why(error: &Error) -> String {
-    trouble::reason(error).message
+    error::lookup_error(error).message
 }
 
 fn look<T>(result: kube::Result<T>) -> Look<T> {

@@ -12,7 +12,7 @@ use crate::ca::references::{self, CaTarget, SecretKeyRef};
 use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
-use crate::sources::{Limits, settle};
+use crate::sources::{Limits, evaluate};
 use crate::telemetry::printable;
 use crate::velero::bsl::Bsl;
 
@@ -35,7 +35,7 @@ impl Judge<'_> {
             Ok(report) => report,
             Err(error) => {
                 let path = FieldPath::of(&["metadata", "namespace"]);
-                outcome.troubles.push(Remark {
+                outcome.errors.push(Remark {
                     file: location.file.clone(),
                     line: Some(location.line_of(&path)),
                     message: format!(
@@ -46,7 +46,7 @@ impl Judge<'_> {
                 return;
             }
         };
-        let judged = Judged::weigh(&report, self.policy);
+        let judged = Judged::apply_policy(&report, self.policy);
         let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
         let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
         for (severity, finding) in denials.chain(warnings) {
@@ -90,7 +90,9 @@ impl Judge<'_> {
         };
         let source = self.manifests.beside(&location.file);
         Ok(match handler.open(&request) {
-            Opened::Subject(subject) => settle(subject.as_ref(), &source, limits, context).await?,
+            Opened::Subject(subject) => {
+                evaluate(subject.as_ref(), &source, limits, context).await?
+            }
             Opened::Unreadable(report) => report,
             Opened::Foreign(_) => anyhow::bail!("{} does not take a CREATE", handler.path),
         })

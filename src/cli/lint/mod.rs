@@ -75,7 +75,7 @@ impl Lint {
         };
         let mut outcome = Outcome {
             locations: manifests.locations.len(),
-            troubles: manifests.troubles.clone(),
+            errors: manifests.errors.clone(),
             notes: manifests.notes.clone(),
             left_out: manifests.left_out,
             templates: manifests.templates,
@@ -86,14 +86,14 @@ impl Lint {
             runtime.block_on(judge.location(location, &mut outcome));
         }
         self.output.write(&outcome, &mut Out::of_print())?;
-        for trouble in &outcome.troubles {
-            complain(trouble);
+        for error in &outcome.errors {
+            complain(error);
         }
         if outcome.locations == 0 {
             nothing(manifests.files);
         }
-        Ok(if !outcome.troubles.is_empty() {
-            exit::TROUBLE
+        Ok(if !outcome.errors.is_empty() {
+            exit::ERROR
         } else if outcome.denials() > 0 {
             exit::FINDINGS
         } else {
@@ -103,8 +103,8 @@ impl Lint {
 }
 
 /// Says what could not be read, whatever the format of the findings is.
-fn complain(trouble: &Remark) {
-    say(&format!("velero-trust: {}", output::remark("", trouble)));
+fn complain(error: &Remark) {
+    say(&format!("velero-trust: {}", output::remark("", error)));
 }
 
 /// An empty answer is easily taken for a good one.

@@ -15,7 +15,7 @@ pub(super) struct Outcome {
     /// What to know beside them.
     pub(super) notes: Vec<Remark>,
     /// What could not be read.
-    pub(super) troubles: Vec<Remark>,
+    pub(super) errors: Vec<Remark>,
     /// How many documents are of kinds that lint does not look at.
     pub(super) left_out: usize,
     /// How many documents are templates.

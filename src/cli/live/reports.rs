@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
+use crate::kubernetes::error;
 use crate::kubernetes::report::{self, Report};
-use crate::kubernetes::trouble;
 use crate::names;
 
 /// The report of the controllers, or why there is none.
@@ -18,7 +18,7 @@ pub(in crate::cli) async fn report(
     let map = match maps.get_opt(&name).await {
         Ok(Some(map)) => map,
         Ok(None) => return Err(format!("ConfigMap {ours}/{name} is not there")),
-        Err(error) => return Err(trouble::reason(&error).message),
+        Err(error) => return Err(error::lookup_error(&error).message),
     };
     let text = map
         .data

@@ -109,7 +109,7 @@ impl Folder<'_> {
             }
             facts.extend(self.inventory.objects.facts(&needs));
         }
-        survey.weigh(self.policy)
+        survey.apply_policy(self.policy)
     }
 
     /// What the bundle would be; of the one that is there only what nothing else can tell.

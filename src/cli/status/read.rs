@@ -15,7 +15,7 @@ use crate::cli::live::{self, Live};
 use crate::injection::coverage::{PodCoverage, State};
 use crate::kubernetes::published::Published;
 use crate::kubernetes::report::Report;
-use crate::kubernetes::{self, trouble};
+use crate::kubernetes::{self, error};
 use crate::names;
 use crate::velero::pod_kind::PodKind;
 
@@ -87,7 +87,7 @@ pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leade
         Ok(lease) => of_lease(lease, ours, now),
         Err(error) => Leader {
             state: LeaderState::Unknown,
-            message: Some(trouble::reason(&error).message),
+            message: Some(error::lookup_error(&error).message),
             ..Leader::default()
         },
     }

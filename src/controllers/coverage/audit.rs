@@ -22,7 +22,7 @@ pub(super) struct Audit {
 
 /// A workload whose Pods are not as they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct CoverageIssue {
     /// Of the workload; none while it is not known.
     pub(super) uid: Option<String>,
     /// For a person: what is wrong and what to do.
@@ -30,7 +30,7 @@ pub(super) struct Trouble {
 }
 
 /// Workloads in trouble, and the state that their Pods are in.
-pub(super) type Troubles = BTreeMap<(Workload, State), Trouble>;
+pub(super) type CoverageIssues = BTreeMap<(Workload, State), CoverageIssue>;
 
 impl Audit {
     /// Takes what was heard; tells whether it matters.
@@ -64,10 +64,10 @@ impl Audit {
 
     /// The workloads that somebody should look after, opted out ones not among them: that was
     /// somebody's wish.
-    pub(super) fn troubles(&self, namespace: &str) -> Troubles {
+    pub(super) fn issues(&self, namespace: &str) -> CoverageIssues {
         let mut names = BTreeMap::<(Workload, State), Vec<(&str, &Running)>>::new();
         let Some((bundle, pods)) = self.bundle().zip(self.pods.known()) else {
-            return Troubles::new();
+            return CoverageIssues::new();
         };
         for (name, pod) in pods {
             let state = pod.coverage.state(bundle);
@@ -78,28 +78,28 @@ impl Audit {
                 names.entry(key).or_default().push((name, pod));
             }
         }
-        let mut troubles = Troubles::new();
+        let mut issues = CoverageIssues::new();
         for ((workload, state), pods) in names {
             let note = note(namespace, &workload, state, &pods, bundle);
             let uid = self
                 .template(&workload)
                 .map(|template| template.uid.clone());
-            troubles.insert((workload, state), Trouble { uid, note });
+            issues.insert((workload, state), CoverageIssue { uid, note });
         }
         // A template that conflicts while it has no Pods.
         for (workload, template) in self.templates() {
             if template.coverage.state(bundle) == State::Conflicting {
                 let note = template.coverage.why(bundle);
-                let trouble = Trouble {
+                let issue = CoverageIssue {
                     uid: Some(template.uid.clone()),
                     note: format!("The template keeps the CA bundle out: {note}"),
                 };
-                troubles
+                issues
                     .entry((workload, State::Conflicting))
-                    .or_insert(trouble);
+                    .or_insert(issue);
             }
         }
-        troubles
+        issues
     }
 
     /// The uid of a workload that is there.

@@ -14,7 +14,7 @@ use kube::Client;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::audit::{Audit, Troubles};
+use self::audit::{Audit, CoverageIssues};
 use self::said::Said;
 use super::bundles::Seen;
 use crate::injection::coverage::State;
@@ -39,11 +39,11 @@ pub(super) async fn run(
     let mut audit = Audit::default();
     let mut said = Said::default();
     loop {
-        let troubles = audit.troubles(&namespace);
+        let issues = audit.issues(&namespace);
         show(&mut gauges, &audit);
-        speak(&audit, &troubles, &mut said, &namespace, &events).await;
+        speak(&audit, &issues, &mut said, &namespace, &events).await;
 
-        let again = said.next(&troubles);
+        let again = said.next(&issues);
         let mut changed = false;
         while !changed {
             tokio::select! {
@@ -75,21 +75,21 @@ pub(super) async fn run(
 /// Says what is due, as Events and in the log.
 async fn speak(
     audit: &Audit,
-    troubles: &Troubles,
+    issues: &CoverageIssues,
     said: &mut Said,
     namespace: &str,
     events: &Events,
 ) {
-    let due = said.due(troubles, Instant::now());
-    for key in due.troubles {
-        let Some(trouble) = troubles.get(&key) else {
+    let due = said.due(issues, Instant::now());
+    for key in due.issues {
+        let Some(issue) = issues.get(&key) else {
             continue;
         };
         let (workload, state) = &key;
-        tracing::warn!(%namespace, %workload, %state, "{}", trouble.note);
-        if let Some(uid) = &trouble.uid {
+        tracing::warn!(%namespace, %workload, %state, "{}", issue.note);
+        if let Some(uid) = &issue.uid {
             let about = workload.reference(namespace, uid);
-            events.warning(&about, reason(*state), &trouble.note).await;
+            events.warning(&about, reason(*state), &issue.note).await;
         }
     }
     for workload in due.over {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::audit::Troubles;
+use super::audit::CoverageIssues;
 use crate::injection::coverage::State;
 use crate::kubernetes::workloads::Workload;
 
@@ -17,37 +17,34 @@ const AGAIN: Duration = Duration::from_hours(1);
 pub(super) struct Said {
     at: BTreeMap<(Workload, State), Instant>,
     /// The workloads in trouble when we last looked.
-    in_trouble: BTreeSet<Workload>,
+    with_issues: BTreeSet<Workload>,
 }
 
 /// What is to be said.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Troubles that are new, or last.
-    pub(super) troubles: Vec<(Workload, State)>,
+    /// CoverageIssues that are new, or last.
+    pub(super) issues: Vec<(Workload, State)>,
     /// Workloads whose troubles are over.
     pub(super) over: Vec<Workload>,
 }
 
 impl Said {
     /// What to say of `troubles` now, each of them once an hour at the most.
-    pub(super) fn due(&mut self, troubles: &Troubles, now: Instant) -> Due {
+    pub(super) fn due(&mut self, issues: &CoverageIssues, now: Instant) -> Due {
         self.at.retain(|_, said| now - *said < AGAIN);
-        let new = troubles.keys().filter(|key| !self.at.contains_key(key));
+        let new = issues.keys().filter(|key| !self.at.contains_key(key));
         let new: Vec<_> = new.cloned().collect();
         self.at.extend(new.iter().cloned().map(|key| (key, now)));
-        let in_trouble = troubles.keys().map(|(workload, _)| workload.clone());
-        let before = std::mem::replace(&mut self.in_trouble, in_trouble.collect());
-        let over = before.difference(&self.in_trouble).cloned().collect();
-        Due {
-            troubles: new,
-            over,
-        }
+        let with_issues = issues.keys().map(|(workload, _)| workload.clone());
+        let before = std::mem::replace(&mut self.with_issues, with_issues.collect());
+        let over = before.difference(&self.with_issues).cloned().collect();
+        Due { issues: new, over }
     }
 
     /// When something that lasts is to be said again.
-    pub(super) fn next(&self, troubles: &Troubles) -> Option<Instant> {
-        let said = troubles.keys().filter_map(|key| self.at.get(key));
+    pub(super) fn next(&self, issues: &CoverageIssues) -> Option<Instant> {
+        let said = issues.keys().filter_map(|key| self.at.get(key));
         said.min().map(|said| *said + AGAIN)
     }
 }
@@ -55,7 +52,7 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::coverage::audit::Trouble;
+    use crate::controllers::coverage::audit::CoverageIssue;
     use crate::kubernetes::workloads::Kind;
 
     fn velero() -> Workload {
@@ -65,30 +62,30 @@ mod tests {
         }
     }
 
-    fn troubles(states: &[State]) -> Troubles {
-        let trouble = Trouble {
+    fn issues(states: &[State]) -> CoverageIssues {
+        let issue = CoverageIssue {
             uid: None,
             note: String::new(),
         };
         let keys = states.iter().map(|state| (velero(), *state));
-        keys.map(|key| (key, trouble.clone())).collect()
+        keys.map(|key| (key, issue.clone())).collect()
     }
 
     #[test]
     fn says_a_trouble_once_and_again_after_an_hour() {
         let mut said = Said::default();
         let start = Instant::now();
-        let stale = troubles(&[State::Stale]);
-        let mut at = |troubles: &Troubles, minute| {
-            let due = said.due(troubles, start + Duration::from_mins(minute));
-            (due.troubles.len(), due.over.len())
+        let stale = issues(&[State::Stale]);
+        let mut at = |issues: &CoverageIssues, minute| {
+            let due = said.due(issues, start + Duration::from_mins(minute));
+            (due.issues.len(), due.over.len())
         };
         assert_eq!(at(&stale, 0), (1, 0));
         assert_eq!(at(&stale, 1), (0, 0));
         // Another state is another trouble; one that comes back is not a new one.
-        assert_eq!(at(&troubles(&[State::Stale, State::Uninjected]), 2), (1, 0));
-        assert_eq!(at(&troubles(&[]), 3), (0, 1));
-        assert_eq!(at(&troubles(&[]), 4), (0, 0));
+        assert_eq!(at(&issues(&[State::Stale, State::Uninjected]), 2), (1, 0));
+        assert_eq!(at(&issues(&[]), 3), (0, 1));
+        assert_eq!(at(&issues(&[]), 4), (0, 0));
         assert_eq!(at(&stale, 5), (0, 0));
         assert_eq!(at(&stale, 61), (1, 0));
     }
@@ -97,9 +94,9 @@ mod tests {
     fn knows_when_to_speak_again() {
         let mut said = Said::default();
         let start = Instant::now();
-        let stale = troubles(&[State::Stale]);
+        let stale = issues(&[State::Stale]);
         said.due(&stale, start);
         assert_eq!(said.next(&stale), Some(start + AGAIN));
-        assert_eq!(said.next(&troubles(&[])), None);
+        assert_eq!(said.next(&issues(&[])), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::ca::certificate::Certificate;
 use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::MergedBundle;
 use crate::kubernetes::bundle::{self, State};
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 use crate::names;
 
 /// Writes the bundle of one namespace.
@@ -46,7 +46,7 @@ impl Writer {
     pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, BundleIssue> {
         let live = self.maps.get_opt(names::BUNDLE).await;
         let live =
-            live.map_err(|error| BundleIssue::Unreadable(trouble::reason(&error).message))?;
+            live.map_err(|error| BundleIssue::Unreadable(error::lookup_error(&error).message))?;
         self.version = live.as_ref().and_then(version);
         if live
             .as_ref()
@@ -71,7 +71,7 @@ impl Writer {
             let written = bundle::write(&self.maps, wanted, live).await;
             let written = written.map_err(|error| match error {
                 kube::Error::Api(status) if status.code == 409 => None,
-                error => Some(BundleIssue::Unwritable(trouble::reason(&error).message)),
+                error => Some(BundleIssue::Unwritable(error::lookup_error(&error).message)),
             })?;
             self.version = version(&written);
             tracing::info!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{Manifests, Stored};
-use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, Outcome, Reason, Trouble};
+use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, LookupError, LookupErrorKind, Outcome};
 use crate::sources::{Limits, Source};
 
 /// Manifests as one of their files sees them: of several Secrets of one name, such as those of
@@ -33,8 +33,8 @@ impl<'m> Beside<'m> {
         let nearest = self.nearest(key);
         nearest.map_or(Outcome::Absent, |stored| match &stored.fact {
             Some(fact) => Outcome::Found(fact.clone()),
-            None => Outcome::Unavailable(Reason {
-                trouble: Trouble::Unreadable,
+            None => Outcome::Unavailable(LookupError {
+                kind: LookupErrorKind::Unreadable,
                 message: "it stands beside it and is broken".to_owned(),
             }),
         })

@@ -66,7 +66,7 @@ fn what_is_not_of_interest_stops_nothing() {
         ["broken.json", "templates/bsl.yaml", "kustomization.yaml"]
     );
     assert_eq!((manifests.templates, manifests.left_out), (1, 1));
-    assert_eq!(manifests.troubles, []);
+    assert_eq!(manifests.errors, []);
 }
 
 #[test]

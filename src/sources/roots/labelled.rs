@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::said;
 use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
 use crate::ca::pem;
-use crate::kubernetes::trouble;
+use crate::kubernetes::error;
 use crate::names::EXTRA_CA_LABEL;
 
 /// How often we try again to watch what we may not.
@@ -73,7 +73,7 @@ pub(super) async fn follow<K>(
                 remove(&mut now, &kind, &object.name_any());
                 sender.send_replace(Some(now.clone()));
             }
-            Err(error) if trouble::is_refused(&error) => {
+            Err(error) if error::is_forbidden(&error) => {
                 if !was_refused {
                     tracing::warn!(%kind, namespace, "may not watch objects labelled {EXTRA_CA_LABEL}");
                 }

@@ -104,7 +104,7 @@ impl Roots {
             labelled::follow(client, &namespace, secrets, labelled::data_of_secret);
         let gather = async {
             let mut files = first;
-            let mut trouble = String::new();
+            let mut kind = String::new();
             let mut poll = interval(POLL);
             loop {
                 let objects = [
@@ -128,13 +128,13 @@ impl Roots {
                     _ = poll.tick() => match self.read() {
                         Ok(read) => {
                             files = read;
-                            trouble.clear();
+                            kind.clear();
                         }
                         Err(error) => {
                             let error = error.to_string();
-                            if error != trouble {
+                            if error != kind {
                                 tracing::error!(%error, "roots stay as they were");
-                                trouble = error;
+                                kind = error;
                             }
                         }
                     },

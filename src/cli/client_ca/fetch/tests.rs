@@ -72,8 +72,8 @@ fn good_certificates_beside_a_broken_block_are_given_with_a_warning() {
 
 #[test]
 fn a_secret_that_may_not_be_read_points_to_the_bundle() {
-    let reason = Reason {
-        trouble: Trouble::Forbidden,
+    let reason = LookupError {
+        kind: LookupErrorKind::Forbidden,
         message: "grant it to velero-trust".to_owned(),
     };
     let said = of(&named(), &Outcome::Unavailable(reason)).unwrap_err();

@@ -30,7 +30,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
         let (title, text) = (property(finding.rule.id), data(&text));
         writeln!(out, "::{command} {place},title={title}::{text}")?;
     }
-    for (command, remarks) in [("notice", &outcome.notes), ("error", &outcome.troubles)] {
+    for (command, remarks) in [("notice", &outcome.notes), ("error", &outcome.errors)] {
         for Remark {
             file,
             line,

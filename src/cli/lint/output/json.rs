@@ -17,7 +17,7 @@ struct Json<'a> {
     summary: Summary,
     findings: Vec<FindingJson<'a>>,
     notes: Vec<RemarkJson<'a>>,
-    troubles: Vec<RemarkJson<'a>>,
+    errors: Vec<RemarkJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ struct Summary {
     denials: usize,
     warnings: usize,
     notes: usize,
-    troubles: usize,
+    errors: usize,
     documents_left_out: usize,
     templates_left_out: usize,
 }
@@ -71,13 +71,13 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             denials: outcome.denials(),
             warnings: outcome.warnings(),
             notes: outcome.notes.len(),
-            troubles: outcome.troubles.len(),
+            errors: outcome.errors.len(),
             documents_left_out: outcome.left_out,
             templates_left_out: outcome.templates,
         },
         findings: outcome.found.iter().map(finding).collect(),
         notes: outcome.notes.iter().map(remark).collect(),
-        troubles: outcome.troubles.iter().map(remark).collect(),
+        errors: outcome.errors.iter().map(remark).collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &json)?;
     writeln!(out)

@@ -210,7 +210,7 @@ fn invocation(outcome: &Outcome) -> Invocation {
         message: text(message.as_str()),
         locations: vec![location(file, *line)],
     };
-    let troubles = outcome.troubles.iter().map(|it| notification("error", it));
+    let errors = outcome.errors.iter().map(|it| notification("error", it));
     let notes = outcome.notes.iter().map(|it| notification("note", it));
     let counted = outcome.counted().into_iter().map(|note| Notification {
         level: "note",
@@ -218,8 +218,8 @@ fn invocation(outcome: &Outcome) -> Invocation {
         locations: Vec::new(),
     });
     Invocation {
-        execution_successful: outcome.troubles.is_empty(),
-        tool_execution_notifications: troubles.chain(notes).chain(counted).collect(),
+        execution_successful: outcome.errors.is_empty(),
+        tool_execution_notifications: errors.chain(notes).chain(counted).collect(),
     }
 }
 

@@ -61,11 +61,11 @@ fn says_nothing_before_it_knows_pods_and_bundle() {
     audit.take(Heard::Pods(Event::InitApply(pod("a", &json!([]), "Ready"))));
     audit.take(Heard::Pods(Event::InitDone));
     assert_eq!(audit.tally(), None);
-    assert!(audit.troubles("velero").is_empty());
+    assert!(audit.issues("velero").is_empty());
     // A list without a bundle is knowledge: there is none.
     audit.take(Heard::Bundle(Seen::Absent));
     assert_eq!(audit.tally().unwrap().of(State::Uninjected), 1);
-    assert_eq!(audit.troubles("velero").len(), 1);
+    assert_eq!(audit.issues("velero").len(), 1);
     assert!(audit.take(Heard::Refused(What::Pods)));
     assert_eq!(audit.tally(), None);
 }
@@ -87,18 +87,14 @@ fn a_status_or_a_pod_of_others_is_no_change() {
 fn names_the_pods_and_the_command_and_counts_the_rest() {
     let pods = ["a", "b", "c", "d", "e"].map(|name| pod(name, &json!([]), "Ready"));
     let audit = listed(pods.into(), &json!([]));
-    let troubles = audit.troubles("velero");
-    let ((workload, state), trouble) = troubles.first_key_value().unwrap();
+    let issues = audit.issues("velero");
+    let ((workload, state), issue) = issues.first_key_value().unwrap();
     assert_eq!(
-        (
-            workload.to_string().as_str(),
-            *state,
-            trouble.uid.as_deref()
-        ),
+        (workload.to_string().as_str(), *state, issue.uid.as_deref()),
         ("deployment/velero", State::Uninjected, Some("d"))
     );
     assert_eq!(
-        trouble.note,
+        issue.note,
         "Pods without the CA bundle: a, b, c and 2 more; made before velero-trust was there, or \
          while it was down: kubectl -n velero rollout restart deployment/velero"
     );
@@ -108,11 +104,11 @@ fn names_the_pods_and_the_command_and_counts_the_rest() {
 fn a_template_that_conflicts_is_a_trouble_even_without_pods() {
     let own = json!([{"name": "AWS_CA_BUNDLE", "value": "/own"}]);
     let audit = listed(Vec::new(), &own);
-    let troubles = audit.troubles("velero");
-    let ((_, state), trouble) = troubles.first_key_value().unwrap();
+    let issues = audit.issues("velero");
+    let ((_, state), issue) = issues.first_key_value().unwrap();
     assert_eq!(*state, State::Conflicting);
-    assert!(trouble.note.contains("[VT201]"), "{}", trouble.note);
+    assert!(issue.note.contains("[VT201]"), "{}", issue.note);
     // With Pods it is the same trouble, not a second one.
     let audit = listed(vec![pod("a", &own, "Ready")], &own);
-    assert_eq!(audit.troubles("velero").len(), 1);
+    assert_eq!(audit.issues("velero").len(), 1);
 }

@@ -3,35 +3,37 @@
 use kube::Error;
 use kube::runtime::watcher;
 
-use crate::decision::{Reason, Trouble};
+use crate::decision::{LookupError, LookupErrorKind};
 
 /// What `error` means for a look-up.
 ///
 /// The text of an error that comes from decoding is never shown: it may quote what was read.
-pub fn reason(error: &Error) -> Reason {
-    let (trouble, message) = match error {
-        Error::Api(status) if status.code == 403 => (Trouble::Forbidden, status.message.clone()),
+pub fn lookup_error(error: &Error) -> LookupError {
+    let (kind, message) = match error {
+        Error::Api(status) if status.code == 403 => {
+            (LookupErrorKind::Forbidden, status.message.clone())
+        }
         Error::Api(status) => {
             let message = format!(
                 "the API server answered {}: {}",
                 status.code, status.message
             );
-            (Trouble::Unreachable, message)
+            (LookupErrorKind::Unreachable, message)
         }
         Error::SerdeError(_) | Error::FromUtf8(_) => (
-            Trouble::Unreadable,
+            LookupErrorKind::Unreadable,
             "what the API server answered cannot be understood".to_owned(),
         ),
         other => (
-            Trouble::Unreachable,
-            format!("the API server cannot be reached: {}", cause(other)),
+            LookupErrorKind::Unreachable,
+            format!("the API server cannot be reached: {}", root_cause(other)),
         ),
     };
-    Reason { trouble, message }
+    LookupError { kind, message }
 }
 
 /// The innermost cause: it says what happened, the layers around it only where.
-pub fn cause(error: &dyn std::error::Error) -> String {
+pub fn root_cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -40,7 +42,7 @@ pub fn cause(error: &dyn std::error::Error) -> String {
 }
 
 /// Whether we have no right to watch.
-pub fn is_refused(error: &watcher::Error) -> bool {
+pub fn is_forbidden(error: &watcher::Error) -> bool {
     let code = match error {
         watcher::Error::InitialListFailed(Error::Api(status))
         | watcher::Error::WatchStartFailed(Error::Api(status))
