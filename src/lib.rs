@@ -18,6 +18,8 @@ pub mod integrity;
 
 pub mod admission;
 
+pub mod clock;
+
 pub mod telemetry;
 
 pub mod kubernetes;

@@ -16,7 +16,7 @@ use crate::names::MEMORY;
 use crate::velero::bsl::Bsl;
 
 /// Most passes over the locations: what a look-up brought may lead to another.
-pub const PASSES: usize = 3;
+pub const MAX_PASSES: usize = 3;
 
 /// What was found of one location.
 #[derive(Clone, Debug)]
@@ -148,14 +148,14 @@ pub fn contributions(
     contributions
 }
 
-/// What had no room in a bundle.
-pub fn no_room(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
+/// Returns the certificates that had no room in a bundle, as issues.
+pub fn left_out(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
     let left_out = merged.left_out.iter();
     left_out.map(|(&origin, &count)| BundleIssue::NoRoom { origin, count })
 }
 
-/// What had no room in the `memory` of `namespace`, once.
-pub fn forgotten(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
+/// Returns what had no room in the `memory` of `namespace`, as an issue; each only once.
+pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
     let name = format!("{MEMORY}{namespace}");
     (count > 0).then_some(BundleIssue::Forgotten { name, count })

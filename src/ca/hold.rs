@@ -19,9 +19,9 @@ pub enum Verdict {
     Unknown(String),
 }
 
-/// A location as it is now.
+/// What is known of a location now.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'l> {
+pub struct LocationState<'l> {
     /// Its name.
     pub name: &'l str,
     /// Velero says that it works.
@@ -36,7 +36,10 @@ pub struct Seen<'l> {
 /// What is added while another location holds the namespace is judged at first sight for as long
 /// as that lasts: its Pods have no `AWS_CA_BUNDLE`, so that it may begin to work without us, and
 /// the end of the other's hold must not end that.
-pub fn decide(before: &BTreeMap<String, Hold>, all: &[Seen<'_>]) -> BTreeMap<String, Hold> {
+pub fn decide(
+    before: &BTreeMap<String, Hold>,
+    all: &[LocationState<'_>],
+) -> BTreeMap<String, Hold> {
     let decided = all.iter().map(|seen| {
         let next = next(before.get(seen.name), seen.is_available, seen.verdicts);
         (seen.name.to_owned(), next)
@@ -44,7 +47,7 @@ pub fn decide(before: &BTreeMap<String, Hold>, all: &[Seen<'_>]) -> BTreeMap<Str
     let mut decided: BTreeMap<_, _> = decided.collect();
     if decided.values().any(|hold| *hold != Hold::Released) {
         let is_verified =
-            |seen: &Seen<'_>| seen.verdicts.iter().all(|one| *one == Verdict::Trusted);
+            |seen: &LocationState<'_>| seen.verdicts.iter().all(|one| *one == Verdict::Trusted);
         let open = all.iter().filter(|seen| !before.contains_key(seen.name));
         for seen in open.filter(|seen| !is_verified(seen)) {
             if decided.get(seen.name) == Some(&Hold::Released) {
@@ -135,11 +138,13 @@ mod tests {
         before: &BTreeMap<String, Hold>,
         all: &[(&str, bool, Verdict)],
     ) -> BTreeMap<String, Hold> {
-        let seen = all.iter().map(|(name, is_available, verdict)| Seen {
-            name,
-            is_available: *is_available,
-            verdicts: std::slice::from_ref(verdict),
-        });
+        let seen = all
+            .iter()
+            .map(|(name, is_available, verdict)| LocationState {
+                name,
+                is_available: *is_available,
+                verdicts: std::slice::from_ref(verdict),
+            });
         decide(before, &seen.collect::<Vec<_>>())
     }
 

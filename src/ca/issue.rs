@@ -99,7 +99,7 @@ const fn of(origin: Origin) -> &'static str {
 
 impl BundleIssue {
     /// Whether it may be over without any news of it.
-    pub const fn may_pass(&self) -> bool {
+    pub const fn is_transient(&self) -> bool {
         match self {
             Self::Unreadable(_)
             | Self::Unwritable(_)

@@ -127,7 +127,7 @@ mod tests {
                 .unwrap()
                 .ca
         };
-        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let now = crate::clock::now();
         let (new, shown, before) = (ca(2), ca(2), ca(1));
         let old = format!("{shown}{before}");
         let texts = || [new.as_str(), &shown, &old].into_iter();

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
 use super::install::{self, Install};
-use super::out::Out;
-use super::places::OwnNamespace;
+use super::namespace_args::OwnNamespace;
+use super::stdout::Stdout;
 use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
@@ -88,7 +88,7 @@ impl Certs {
                 namespace: &self.own.namespace,
                 wait,
             };
-            install::run(&install, issued, &mut Out::of_work()).await
+            install::run(&install, issued, &mut Stdout::of_work()).await
         })
     }
 
@@ -100,7 +100,7 @@ impl Certs {
             ("tls.crt", &issued.certificate),
             ("tls.key", &issued.key),
         ];
-        let mut out = Out::of_work();
+        let mut out = Stdout::of_work();
         for (name, text) in files {
             let path = self.dir.join(name);
             file::write(&path, text.as_bytes(), 0o600)

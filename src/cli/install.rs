@@ -11,9 +11,9 @@ use kube::runtime::conditions::is_deployment_completed;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde_json::json;
-use time::OffsetDateTime;
 
 use super::activation::Plan;
+use crate::clock;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
@@ -57,11 +57,10 @@ pub(super) async fn run(
     }
     // Servers may show the certificate that is in the Secret now for minutes to come.
     let shown = shown_ca(client, namespace).await?;
-    let now = OffsetDateTime::now_utc().unix_timestamp();
     let plans = configurations
         .iter()
         .map(|(resource, configuration)| {
-            let plan = Plan::new(configuration, &[&issued.ca, &shown], now);
+            let plan = Plan::new(configuration, &[&issued.ca, &shown], clock::now());
             plan.map(|plan| (resource, plan))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;

@@ -9,7 +9,6 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::telemetry::printable;
 
 mod activation;
-mod base;
 mod certs;
 mod client_ca;
 mod cluster;
@@ -17,14 +16,15 @@ mod doctor;
 mod file;
 mod install;
 mod lint;
-mod live;
-mod out;
+mod namespace_args;
 mod parse;
-mod places;
 mod policy;
 mod rollout;
+mod root_args;
 mod serve;
+mod snapshot;
 mod status;
+mod stdout;
 mod table;
 
 /// Exit codes, as ripgrep and many linters have them.
@@ -63,8 +63,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
-    /// Show what Velero's Pods trust, and what needs a person
-    Status(status::Show),
+    /// Status what Velero's Pods trust, and what needs a person
+    Status(status::Status),
     /// Print, or do, the restarts after which every Pod of Velero carries the bundle
     Rollout(rollout::Rollout),
 }
@@ -73,8 +73,8 @@ enum Command {
 pub fn run() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if let (Command::Status(show), Some((name, given))) = (&cli.command, matches.subcommand())
-        && let Some(wrong) = show.misused(given)
+    if let (Command::Status(status), Some((name, given))) = (&cli.command, matches.subcommand())
+        && let Some(wrong) = status.misused(given)
     {
         refuse(name, &wrong);
     }
@@ -84,12 +84,12 @@ pub fn run() -> ExitCode {
         Command::ClientCa(client_ca) => client_ca.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Lint(lint) => lint.run(),
-        Command::Status(show) => show.run(),
+        Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(error) if out::is_closed(&error) => ExitCode::from(exit::CLOSED),
+        Err(error) if stdout::is_closed(&error) => ExitCode::from(exit::CLOSED),
         Err(error) => {
             complain(&error);
             ExitCode::from(exit::ERROR)

@@ -17,7 +17,7 @@ use crate::names;
 
 /// What is seen of the bundle of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum ObservedBundle {
     /// Nothing: there was no list yet, or there may be none.
     #[default]
     Unknown,
@@ -32,7 +32,7 @@ pub(super) enum Seen {
     },
 }
 
-impl Seen {
+impl ObservedBundle {
     fn of(metadata: &ObjectMeta) -> Self {
         Self::There {
             version: metadata.resource_version.clone(),
@@ -45,9 +45,9 @@ impl Seen {
 pub(super) struct Bundles {
     watch: Everywhere,
     is_known: bool,
-    now: BTreeMap<String, Seen>,
+    now: BTreeMap<String, ObservedBundle>,
     /// While a list comes in: what it has named so far.
-    listing: BTreeMap<String, Seen>,
+    listing: BTreeMap<String, ObservedBundle>,
 }
 
 impl Bundles {
@@ -75,7 +75,8 @@ impl Bundles {
                 None => std::future::pending().await,
                 Some(Ok(Event::Init)) => self.listing.clear(),
                 Some(Ok(Event::InitApply(map))) => {
-                    self.listing.insert(namespace(&map), Seen::of(&map));
+                    self.listing
+                        .insert(namespace(&map), ObservedBundle::of(&map));
                 }
                 Some(Ok(Event::InitDone)) => {
                     self.now = std::mem::take(&mut self.listing);
@@ -83,7 +84,7 @@ impl Bundles {
                     return;
                 }
                 Some(Ok(Event::Apply(map))) => {
-                    self.now.insert(namespace(&map), Seen::of(&map));
+                    self.now.insert(namespace(&map), ObservedBundle::of(&map));
                     return;
                 }
                 Some(Ok(Event::Delete(map))) => {
@@ -107,17 +108,21 @@ impl Bundles {
     }
 
     /// What is seen of the bundle of `namespace`.
-    pub(super) fn of(&self, namespace: &str) -> Seen {
+    pub(super) fn of(&self, namespace: &str) -> ObservedBundle {
         if self.is_known {
-            self.now.get(namespace).cloned().unwrap_or(Seen::Absent)
+            self.now
+                .get(namespace)
+                .cloned()
+                .unwrap_or(ObservedBundle::Absent)
         } else {
-            Seen::Unknown
+            ObservedBundle::Unknown
         }
     }
 
     /// The namespaces that were last seen with a bundle of ours.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        let is_ours = |seen: &Seen| matches!(seen, Seen::There { ours: Some(_), .. });
+        let is_ours =
+            |seen: &ObservedBundle| matches!(seen, ObservedBundle::There { ours: Some(_), .. });
         let ours = self.now.iter().filter(move |(_, seen)| is_ours(seen));
         ours.map(|(name, _)| name)
     }
@@ -142,8 +147,8 @@ mod tests {
         }
     }
 
-    fn there(version: &str) -> Seen {
-        Seen::There {
+    fn there(version: &str) -> ObservedBundle {
+        ObservedBundle::There {
             version: Some(version.to_owned()),
             ours: Some(coverage::Bundle::default()),
         }
@@ -169,20 +174,20 @@ mod tests {
             ])
             .boxed(),
         );
-        assert_eq!(bundles.of("a"), Seen::Unknown);
+        assert_eq!(bundles.of("a"), ObservedBundle::Unknown);
         bundles.changed().await;
         assert_eq!(bundles.of("a"), there("1"));
-        assert_eq!(bundles.of("b"), Seen::Absent);
+        assert_eq!(bundles.of("b"), ObservedBundle::Absent);
         bundles.changed().await;
         assert_eq!(bundles.of("b"), there("2"));
         assert!(bundles.names().eq(["a", "b"]));
         bundles.changed().await;
-        assert_eq!(bundles.of("a"), Seen::Absent);
+        assert_eq!(bundles.of("a"), ObservedBundle::Absent);
         // Refused: nothing is known of any, and yet they are members as before.
         bundles.changed().await;
-        assert_eq!(bundles.of("b"), Seen::Unknown);
+        assert_eq!(bundles.of("b"), ObservedBundle::Unknown);
         assert!(bundles.names().eq(["b"]));
         bundles.changed().await;
-        assert_eq!(bundles.of("b"), Seen::Absent);
+        assert_eq!(bundles.of("b"), ObservedBundle::Absent);
     }
 }

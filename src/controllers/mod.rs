@@ -1,39 +1,30 @@
-//! What runs beside admission and never in its way.
+//! Controllers: what runs beside admission and never in its way.
 //!
-//! Every replica can run them, and one at a time does ([`leader`]). For each Velero namespace
-//! ([`namespaces`]) the [`keeper`] makes the bundle from what the [`survey`] of its locations
-//! finds; what is found out is gathered on a [`board`] for `velero-trust status`. The [`coverage`]
-//! audit looks at its Pods.
+//! Every replica can run them; the [`leader`] does. For each Velero namespace ([`namespaces`]) it
+//! runs one task with four reconcilers: [`bundle`] publishes the merged CA bundle, [`endpoints`]
+//! probes the stores, [`coverage`] audits the Pods, [`status`] writes the report that
+//! `velero-trust status` reads. A reconciler never imports another: they share [`channels`], the
+//! [`report_handle`] and the [`event_deduper`].
 
-mod board;
+mod bundle;
 mod bundles;
-mod clock;
-mod complaints;
+mod channels;
 mod coverage;
 mod endpoints;
-mod holds;
-mod keeper;
+mod event_deduper;
+mod garbage_collector;
 pub mod leader;
-mod leavings;
 mod locations;
-mod maker;
 mod namespaces;
 mod news;
-mod notices;
-mod pace;
-pub mod probe;
-mod prober;
-mod store;
-mod survey;
-mod teller;
+mod report_handle;
+mod status;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 
 use crate::ca::endpoint::Refused;
 use crate::decision::Policy;
@@ -42,63 +33,42 @@ use crate::sources::Source;
 use crate::sources::cluster::CommonRootsReceiver;
 use crate::telemetry::Metrics;
 
-/// What the controllers need.
+pub use bundle::BuildPermits;
+pub use endpoints::probe;
+
+/// What the controllers depend on.
 pub struct Controllers {
     /// The client for controllers.
     pub client: Client,
     /// The client for the Lease.
     pub lease: Client,
-    /// Where facts come from.
+    /// Answers look-ups.
     pub source: Arc<dyn Source>,
-    /// What every bundle holds.
-    pub base: CommonRootsReceiver,
-    /// What the operator chose.
+    /// The certificates in every bundle.
+    pub common_roots: CommonRootsReceiver,
+    /// The severity of each rule.
     pub policy: Arc<Policy>,
-    /// What is counted.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
-    /// How Events are written.
+    /// Writes Events.
     pub events: Events,
-    /// Who has one makes a bundle.
-    pub turns: Turns,
-    /// The rest that can be chosen.
+    /// Bounds how many bundles are built at the same time.
+    pub permits: BuildPermits,
+    /// The options.
     pub settings: Settings,
 }
 
-/// Bundles made at a time: each holds several copies of one, and a connection for each Secret.
-const AT_ONCE: usize = 4;
-
-/// Longest wait for a turn. Who waited for so long goes on without one: a namespace whose requests
-/// hang must not keep the others waiting.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
-
-/// Turns at making bundles, which all namespaces share.
-#[derive(Debug)]
-pub struct Turns(Semaphore);
-
-impl Turns {
-    /// Waits for a turn, which ends when it is dropped; not for ever.
-    async fn next(&self) -> Option<SemaphorePermit<'_>> {
-        timeout(LONGEST_WAIT, self.0.acquire()).await.ok()?.ok()
-    }
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Semaphore::new(AT_ONCE))
-    }
-}
-
-/// What can be chosen of the controllers.
+/// The options of the controllers.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Our own namespace.
     pub namespace: String,
-    /// Who we are among the replicas.
+    /// The identity of this replica in the Lease.
     pub identity: String,
-    /// How long a CA stays in the bundle when nobody names it any more.
+    /// How long a CA stays in the bundle after nothing names it any more.
     pub retention: Duration,
-    /// The addresses that are never dialled when endpoints are looked at; none when nothing is
-    /// looked at, and so no namespace is held.
+    /// The addresses that are never dialled; `None` if endpoints are not probed, so that no
+    /// namespace is held.
     pub probe: Option<Refused>,
 }
 
@@ -115,19 +85,19 @@ mod tests {
     use super::*;
 
     impl Controllers {
-        /// Of a cluster that `client` answers for; nobody is looked at, nothing is retained.
-        pub(super) fn of_test(
+        /// Controllers of the cluster behind `client`, without probes and without retention.
+        pub(super) fn for_test(
             client: Client,
             source: Arc<dyn Source>,
-            base: CommonRootsReceiver,
+            common_roots: CommonRootsReceiver,
         ) -> Self {
             Self {
                 source,
-                base,
+                common_roots,
                 policy: Arc::new(Policy::default()),
                 metrics: Arc::new(Metrics::default()),
                 events: Events::new(client.clone(), "us"),
-                turns: Turns::default(),
+                permits: BuildPermits::default(),
                 lease: client.clone(),
                 client,
                 settings: Settings {
@@ -138,17 +108,5 @@ mod tests {
                 },
             }
         }
-    }
-
-    #[tokio::test]
-    async fn who_finds_all_turns_taken_goes_on_without_one() {
-        let turns = Turns::default();
-        let mut taken = Vec::new();
-        for _ in 0..AT_ONCE {
-            taken.push(turns.next().await.unwrap());
-        }
-        assert!(turns.next().await.is_none());
-        drop(taken);
-        assert!(turns.next().await.is_some());
     }
 }

@@ -7,6 +7,8 @@ pub mod error;
 pub mod events;
 pub mod lease;
 pub mod location;
+pub mod memory_store;
+pub mod owned_config_map;
 pub mod published;
 pub mod report;
 pub mod workloads;

@@ -15,15 +15,15 @@ use crate::names;
 /// What is known of one Velero namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct NamespaceReport {
     /// The Velero namespace.
     pub namespace: String,
     /// Its BSLs, by name.
     #[serde(default)]
     pub locations: BTreeMap<String, Location>,
     /// What keeps the bundle from being as it should be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub complaints: Vec<String>,
+    #[serde(default, rename = "complaints", skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<String>,
 }
 
 /// What is known of a BSL.
@@ -107,8 +107,8 @@ impl Endpoint {
 }
 
 impl Location {
-    /// Tells what a survey found; the rest stays.
-    pub fn tell(&mut self, evaluated: &EvaluatedLocation) {
+    /// Sets what an evaluation found; the rest stays.
+    pub fn set_evaluated(&mut self, evaluated: &EvaluatedLocation) {
         self.sources.clone_from(&evaluated.sources);
         let certificates = evaluated.ca.certificates.iter();
         self.certificates = certificates.map(Certificate::from).collect();

@@ -8,10 +8,10 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::Budget;
-use super::certificates::now;
 use crate::admission::{
     Answer, BadReview, Decision, Envelope, Handler, Opened, Request, Subject, failure,
 };
+use crate::clock::now;
 use crate::decision::{Context, Judged, Policy, Report};
 use crate::sources::{Limits, Source, evaluate};
 use crate::telemetry::{Metrics, printable};

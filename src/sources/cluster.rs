@@ -28,12 +28,12 @@ const PAGE: u32 = 100;
 
 /// Look-ups at a time. Each is a connection of its own while it waits, and hundreds of locations
 /// may name hundreds of Secrets.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_LOOKUPS: usize = 16;
 
 /// Answers look-ups from a cluster.
 pub struct Cluster {
     client: Client,
-    base: CommonRootsReceiver,
+    common_roots: CommonRootsReceiver,
     identity: Identity,
 }
 
@@ -42,10 +42,10 @@ pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
 
 impl Cluster {
     /// Answers from the cluster of `client`, which should be the one for admission.
-    pub fn new(client: Client, base: CommonRootsReceiver) -> Self {
+    pub fn new(client: Client, common_roots: CommonRootsReceiver) -> Self {
         Self {
             client,
-            base,
+            common_roots,
             identity: Identity::default(),
         }
     }
@@ -59,13 +59,13 @@ impl Cluster {
                 schedule,
             } => self.backups(namespace, schedule).await,
             Lookup::Bundle(namespace) => {
-                let mut base = self.base.clone();
+                let mut common_roots = self.common_roots.clone();
                 // Bounded by the deadline of the look-up.
-                let base = match base.wait_for(Option::is_some).await {
-                    Ok(base) => base.clone().unwrap_or_default(),
+                let common_roots = match common_roots.wait_for(Option::is_some).await {
+                    Ok(common_roots) => common_roots.clone().unwrap_or_default(),
                     Err(_) => Arc::default(),
                 };
-                match bundle::ensure(&self.client, namespace, dry_run, &base).await {
+                match bundle::ensure(&self.client, namespace, dry_run, &common_roots).await {
                     Ok(Ensured::There { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
                     Ok(Ensured::NoRoots) => Ok(None),
                     Ok(Ensured::Foreign) => return Outcome::Unavailable(foreign()),
@@ -161,7 +161,7 @@ impl Source for Cluster {
                 .iter()
                 .map(|want| self.answer_in_time(want, limits))
                 .collect();
-            let answers = stream::iter(answers).buffer_unordered(AT_ONCE);
+            let answers = stream::iter(answers).buffer_unordered(MAX_CONCURRENT_LOOKUPS);
             let mut facts = Facts::default();
             for (want, outcome) in answers.collect::<Vec<_>>().await {
                 facts.insert(want, outcome);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate, each using only those before it.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "names",
     "decision",
     "velero",
@@ -12,6 +12,7 @@ const LAYERS: [&str; 13] = [
     "injection",
     "integrity",
     "admission",
+    "clock",
     "telemetry",
     "kubernetes",
     "sources",

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ca::bundle::mozilla;
-use crate::ca::evaluation::{forgotten, no_room};
+use crate::ca::evaluation::{dropped_certificates, left_out};
 
 const WEEK: i64 = 7 * 24 * 3600;
 
@@ -173,13 +173,13 @@ fn what_is_forgotten_is_told_once_however_late() {
         memory.learn(&none, at(second), WEEK);
     }
     let count = many.len() - memory.retained().count();
-    let told = forgotten(&mut memory, "velero").map(|told| told.to_string());
+    let told = dropped_certificates(&mut memory, "velero").map(|told| told.to_string());
     let expected = format!(
         "no room in ConfigMap velero-trust-memory.velero, which remembers CAs: {count} \
          certificates that nobody names any more are forgotten before their retention is over"
     );
     assert_eq!(told, Some(expected));
-    assert_eq!(forgotten(&mut memory, "velero"), None);
+    assert_eq!(dropped_certificates(&mut memory, "velero"), None);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn what_is_retained_and_has_no_room_is_told_as_long_as_it_has_none() {
     none.insert(location("b"), contribution(named, true));
     for _ in 0..3 {
         let merged = merge_contributions(&none, &memory, &[]);
-        let told: Vec<_> = no_room(&merged).map(|told| told.to_string()).collect();
+        let told: Vec<_> = left_out(&merged).map(|told| told.to_string()).collect();
         let expected = "no room in ConfigMap velero-trust-ca: 100 certificates are left out, that \
                         nobody names any more";
         assert!(told.contains(&expected.to_owned()), "{told:?}");

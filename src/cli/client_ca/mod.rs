@@ -14,7 +14,7 @@ use clap::Args;
 
 use self::fetch::{Ca, Place};
 use self::velero::Velero;
-use super::out::Out;
+use super::stdout::Stdout;
 use super::{exit, file, install_crypto_provider, parse, runtime, warn};
 
 /// Writes the CA certificates that `velero --cacert FILE` needs to fetch logs and backups from the
@@ -68,7 +68,7 @@ impl ClientCa {
         for warning in &ca.warnings {
             warn(warning);
         }
-        let mut out = Out::of_work();
+        let mut out = Stdout::of_work();
         match (&velero, &self.out) {
             (Some((velero, path)), _) => {
                 write(path, &ca)?;
@@ -83,7 +83,7 @@ impl ClientCa {
                 write(path, &ca)?;
                 writeln!(out, "wrote {}, certificates: {}", path.display(), ca.count)?;
             }
-            (None, None) => Out::of_print().write_all(ca.pem.as_bytes())?,
+            (None, None) => Stdout::of_print().write_all(ca.pem.as_bytes())?,
         }
         Ok(exit::CLEAN)
     }

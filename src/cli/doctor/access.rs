@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use super::seen::Look;
+use super::cluster_snapshot::Read;
 use crate::kubernetes::error;
 use crate::names;
 
@@ -86,7 +86,7 @@ impl Account {
         client: &Client,
         namespace: Option<&str>,
         right: Right,
-    ) -> Look<Vec<String>> {
+    ) -> Read<Vec<String>> {
         let Right {
             group,
             resource,
@@ -113,7 +113,7 @@ impl Account {
     }
 
     /// [`Account::lacks`] of all that it should be able to do outside Velero's namespaces.
-    pub(super) async fn lacks_of_its_own(&self, client: &Client) -> Look<Vec<String>> {
+    pub(super) async fn lacks_of_its_own(&self, client: &Client) -> Read<Vec<String>> {
         let home = AT_HOME.map(|right| (Some(&*self.namespace), right));
         let all = EVERYWHERE
             .map(|right| (None, right))

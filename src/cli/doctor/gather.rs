@@ -13,12 +13,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::Value;
-use time::OffsetDateTime;
 
 use super::access::{Account, BUNDLE, SECRETS};
-use super::seen::{self, Look, Seen, Velero, Webhook, Workload};
+use super::cluster_snapshot::{self, ClusterSnapshot, Read, Velero, Webhook, Workload};
 use crate::cli::install;
-use crate::cli::live::{self, Live};
+use crate::cli::snapshot::{self, NamespaceSnapshot};
+use crate::clock;
 use crate::kubernetes::{error, location};
 use crate::names;
 
@@ -26,7 +26,7 @@ use crate::names;
 ///
 /// # Errors
 /// When the cluster cannot be reached, or does not know the person.
-pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<Seen> {
+pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<ClusterSnapshot> {
     let kubernetes = match install::kubernetes_version(client).await {
         Err(Error::Api(status)) if status.code == 403 => Err(status.message.clone()),
         Err(error) => bail!("cannot look at the cluster: {}", why(&error)),
@@ -36,11 +36,12 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<S
     let deployment = look(deployments.get_opt(names::APP).await);
     let ours = Account {
         namespace: namespace.to_owned(),
-        name: seen::account(deployment.as_ref().ok().and_then(Option::as_ref)).to_owned(),
+        name: cluster_snapshot::account(deployment.as_ref().ok().and_then(Option::as_ref))
+            .to_owned(),
     };
     let (labelled, velero) = velero(client, &ours).await;
-    Ok(Seen {
-        now: OffsetDateTime::now_utc().unix_timestamp(),
+    Ok(ClusterSnapshot {
+        now: clock::now(),
         namespace: namespace.to_owned(),
         kubernetes,
         deployment,
@@ -56,11 +57,11 @@ fn why(error: &Error) -> String {
     error::lookup_error(error).message
 }
 
-fn look<T>(result: kube::Result<T>) -> Look<T> {
+fn look<T>(result: kube::Result<T>) -> Read<T> {
     result.map_err(|error| why(&error))
 }
 
-async fn webhooks(client: &Client) -> Look<Vec<Webhook>> {
+async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
     let configurations = install::configurations(client).await;
     let configurations = configurations.map_err(|error| match error.downcast_ref() {
         Some(cause) => why(cause),
@@ -78,7 +79,7 @@ async fn webhooks(client: &Client) -> Look<Vec<Webhook>> {
 }
 
 fn webhook(configuration: String, object: &Value) -> Webhook {
-    let text = |pointer| seen::text(object, pointer);
+    let text = |pointer| cluster_snapshot::text(object, pointer);
     let url = text("/clientConfig/url");
     let host = match url.parse::<Uri>() {
         Ok(url) if url.host().is_some() => url.host().unwrap_or_default().to_owned(),
@@ -106,7 +107,7 @@ fn webhook(configuration: String, object: &Value) -> Webhook {
 }
 
 /// The certificate that is served. The key beside it is dropped unread.
-async fn certificate(client: &Client, namespace: &str) -> Look<Option<String>> {
+async fn certificate(client: &Client, namespace: &str) -> Read<Option<String>> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = look(secrets.get_opt(install::TLS_SECRET).await)?;
     let data = secret.and_then(|secret| secret.data);
@@ -115,7 +116,7 @@ async fn certificate(client: &Client, namespace: &str) -> Look<Option<String>> {
 }
 
 /// The Velero namespaces, and why those with our label may be missing.
-async fn velero(client: &Client, ours: &Account) -> (Look<()>, Look<Vec<Velero>>) {
+async fn velero(client: &Client, ours: &Account) -> (Read<()>, Read<Vec<Velero>>) {
     let label = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
     let namespaces = Api::<Namespace>::all(client.clone());
     let labelled = look(namespaces.list(&ListParams::default().labels(&label)).await);
@@ -147,22 +148,22 @@ async fn one(
     locations: Vec<DynamicObject>,
 ) -> Velero {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
-    let (lacks_on_secrets, lacks_on_bundle, bundle, report, workloads, live) = tokio::join!(
+    let (lacks_on_secrets, lacks_on_bundle, bundle, report, workloads, snapshot) = tokio::join!(
         ours.lacks(client, Some(&namespace), SECRETS),
         ours.lacks(client, Some(&namespace), BUNDLE),
         maps.get_opt(names::BUNDLE),
-        live::report(client, &ours.namespace, &namespace),
+        snapshot::report(client, &ours.namespace, &namespace),
         workloads(client, &namespace),
-        Live::read(client, &namespace),
+        NamespaceSnapshot::read(client, &namespace),
     );
     let locations = locations.into_iter().map(serde_json::to_value);
     Velero {
         lacks_on_secrets,
         lacks_on_bundle,
         bundle: look(bundle),
-        complaints: report.map(|report| report.complaints),
+        issues: report.map(|report| report.issues),
         workloads: look(workloads),
-        live: live.map_err(|error| format!("{error:#}")),
+        snapshot: snapshot.map_err(|error| format!("{error:#}")),
         locations: locations.filter_map(Result::ok).collect(),
         namespace,
     }

@@ -4,17 +4,17 @@
 
 mod access;
 mod checks;
+mod cluster_snapshot;
+mod diagnostic;
 mod gather;
-mod line;
-mod seen;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 
-use self::line::{Level, count, write_json, write_text};
-use super::out::Out;
-use super::places::OwnNamespace;
+use self::diagnostic::{Level, count, write_json, write_text};
+use super::namespace_args::OwnNamespace;
+use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime};
 
 /// Longest time for all look-ups together; the client itself would wait for ever.
@@ -51,24 +51,24 @@ enum Output {
 impl Doctor {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
-        let seen = runtime()?.block_on(async {
+        let cluster = runtime()?.block_on(async {
             let client = cluster::connect().await?;
-            let seen = gather::gather(&client, &self.own.namespace);
-            match tokio::time::timeout(LONGEST, seen).await {
-                Ok(seen) => seen,
+            let cluster = gather::gather(&client, &self.own.namespace);
+            match tokio::time::timeout(LONGEST, cluster).await {
+                Ok(cluster) => cluster,
                 Err(_) => bail!(
                     "the API server did not answer everything within {} s",
                     LONGEST.as_secs()
                 ),
             }
         })?;
-        let lines = checks::all(&seen);
-        let mut out = Out::of_print();
+        let diagnostics = checks::all(&cluster);
+        let mut out = Stdout::of_print();
         match self.output {
-            Output::Text => write_text(&lines, &mut out)?,
-            Output::Json => write_json(&lines, &mut out)?,
+            Output::Text => write_text(&diagnostics, &mut out)?,
+            Output::Json => write_json(&diagnostics, &mut out)?,
         }
-        Ok(if count(&lines, Level::Fail) == 0 {
+        Ok(if count(&diagnostics, Level::Fail) == 0 {
             exit::CLEAN
         } else {
             exit::FINDINGS

@@ -1,13 +1,13 @@
 //! `velero-trust lint`: the rules for BackupStorageLocations over manifests.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use clap::Args;
 
-use super::out::Out;
 use super::policy::PolicyOptions;
+use super::stdout::Stdout;
 use super::{exit, parse, runtime, say};
+use crate::clock;
 use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
 
@@ -64,13 +64,10 @@ impl Lint {
         let policy = self.policy.policy(RestoresMode::Off)?;
         let namespace = self.namespace.as_deref();
         let manifests = Manifests::read(&self.paths, std::io::stdin().lock(), namespace);
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)?
-            .as_secs();
         let judge = judge::Judge {
             manifests: &manifests,
             policy: &policy,
-            now: i64::try_from(now)?,
+            now: clock::now(),
             hints: self.fix_hint,
         };
         let mut outcome = Outcome {
@@ -85,7 +82,7 @@ impl Lint {
         for location in &manifests.locations {
             runtime.block_on(judge.location(location, &mut outcome));
         }
-        self.output.write(&outcome, &mut Out::of_print())?;
+        self.output.write(&outcome, &mut Stdout::of_print())?;
         for error in &outcome.errors {
             complain(error);
         }

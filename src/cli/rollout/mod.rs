@@ -13,10 +13,10 @@ use kube::Client;
 
 use self::plan::Plan;
 use self::text::command;
-use super::live::Live;
-use super::out::Out;
-use super::places::{OwnNamespace, VeleroNamespaces};
-use super::{cluster, exit, install_crypto_provider, live, runtime};
+use super::namespace_args::{OwnNamespace, VeleroNamespaces};
+use super::snapshot::NamespaceSnapshot;
+use super::stdout::Stdout;
+use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
 
 /// Prints the restarts that give every Pod of Velero the CA bundle, as kubectl commands with their
 /// reasons: of Pods that were made without it, and of those that began before the newest
@@ -59,27 +59,29 @@ impl Rollout {
         let client = cluster::connect().await?;
         let mut code = exit::CLEAN;
         let mut out = if self.apply {
-            Out::of_work()
+            Stdout::of_work()
         } else {
-            Out::of_print()
+            Stdout::of_print()
         };
         let namespaces =
-            live::namespaces(&client, &self.own.namespace, &self.of.velero_namespace).await?;
+            snapshot::namespaces(&client, &self.own.namespace, &self.of.velero_namespace).await?;
         if namespaces.is_empty() {
             anyhow::bail!(
                 "no namespace holds a BackupStorageLocation; name one with --velero-namespace"
             );
         }
         for namespace in namespaces {
-            let live = Live::read(&client, &namespace).await?;
+            let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
             // One that was found, not named, may be labelled before Velero is there.
             let is_named = !self.of.velero_namespace.is_empty();
-            if is_named && live.is_bare() && live::locations(&client, &namespace).await?.is_empty()
+            if is_named
+                && snapshot.is_bare()
+                && snapshot::locations(&client, &namespace).await?.is_empty()
             {
-                return Err(live::nothing_in(&namespace));
+                return Err(snapshot::nothing_in(&namespace));
             }
-            let at_work = live::at_work(&client, &namespace).await?;
-            let plan = Plan::of(&live, at_work);
+            let at_work = snapshot::at_work(&client, &namespace).await?;
+            let plan = Plan::of(&snapshot, at_work);
             out.write_all(plan.text().as_bytes())?;
             let restarted = self.apply && self.restart(&client, &plan, &mut out).await?;
             if plan.needs_a_person(restarted) {
@@ -90,7 +92,12 @@ impl Rollout {
     }
 
     /// Does the restarts; false when it refused to.
-    async fn restart(&self, client: &Client, plan: &Plan, out: &mut Out) -> anyhow::Result<bool> {
+    async fn restart(
+        &self,
+        client: &Client,
+        plan: &Plan,
+        out: &mut Stdout,
+    ) -> anyhow::Result<bool> {
         let Plan {
             namespace,
             restarts,

@@ -10,7 +10,7 @@ use kube::runtime::wait::await_condition;
 use serde_json::json;
 
 use crate::cli::cluster::cannot;
-use crate::cli::live::is_through;
+use crate::cli::snapshot::is_through;
 use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
 /// Who restarted it, in the managed fields.

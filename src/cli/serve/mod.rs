@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::Args;
 
 use self::probe::Probe;
-use super::base::BaseOptions;
 use super::policy::{PolicyOptions, Restores};
+use super::root_args::RootArgs;
 use super::{exit, install_crypto_provider, parse, runtime};
 use crate::telemetry::{self, Format};
 
@@ -68,7 +68,7 @@ pub(super) struct Serve {
     policy: PolicyOptions,
 
     #[command(flatten)]
-    base: BaseOptions,
+    common_roots: RootArgs,
 
     /// How long a CA stays in a bundle when nothing names it any more, such as `7d` or `12h`
     #[arg(

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Serve;
-use crate::cli::out::Out;
-use crate::controllers::{Controllers, Settings, Turns, leader};
+use crate::cli::stdout::Stdout;
+use crate::controllers::{BuildPermits, Controllers, Settings, leader};
 use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
@@ -55,7 +55,7 @@ impl Serve {
             admission.local_addr()?,
             ops.local_addr()?
         );
-        Out::of_work().write_all(addresses.as_bytes())?;
+        Stdout::of_work().write_all(addresses.as_bytes())?;
 
         crate::serving::run(Server {
             admission,
@@ -89,7 +89,7 @@ impl Serve {
             }
             return Ok(Arc::new(files));
         }
-        let roots = self.base.roots();
+        let roots = self.common_roots.roots();
         let first = roots.read()?;
         let Clients {
             admission,
@@ -98,8 +98,8 @@ impl Serve {
         } = Clients::connect().await?;
         let own = self.namespace.as_deref();
         let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();
-        let (sender, base) = watch::channel(None);
-        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission, base.clone()));
+        let (sender, common_roots) = watch::channel(None);
+        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission, common_roots.clone()));
         tasks.push(Task::new(
             "roots",
             roots.follow(first, client.clone(), own.clone(), sender),
@@ -107,11 +107,11 @@ impl Serve {
         let identity = identity();
         let controllers = Controllers {
             source: Arc::clone(&source),
-            base,
+            common_roots,
             policy: Arc::clone(policy),
             metrics: Arc::clone(metrics),
             events: Events::new(client.clone(), &identity),
-            turns: Turns::default(),
+            permits: BuildPermits::default(),
             client,
             lease: Clients::lease().await?,
             settings: Settings {

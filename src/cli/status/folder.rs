@@ -7,14 +7,16 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::items::{self, Named};
-use super::model::{Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
+use super::model::{
+    Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport,
+};
 use super::read;
 use crate::ca::common_roots::CommonRoots;
 use crate::ca::endpoint;
-use crate::ca::evaluation::{EvaluatedLocation, Evaluation, PASSES, contributions, no_room};
+use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, contributions, left_out};
 use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
-use crate::cli::live::{self, Live};
+use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::decision::{Facts, Policy};
 use crate::kubernetes::bundle::{State, config_map};
 use crate::kubernetes::published::Published;
@@ -36,19 +38,19 @@ pub(super) struct Folder<'f> {
 
 impl Folder<'_> {
     /// The status of the namespaces that were `asked` for; else of all that are Velero's.
-    pub(super) fn status(&self, asked: &[String]) -> Status {
+    pub(super) fn status(&self, asked: &[String]) -> StatusReport {
         let members = self.inventory.namespaces();
         let asked: BTreeSet<_> = asked.iter().cloned().collect();
         let shown = if asked.is_empty() { &members } else { &asked };
         let namespaces = shown.iter().map(|name| {
-            let live = self.live(name);
+            let snapshot = self.snapshot(name);
             if members.contains(name) {
-                self.namespace(&live)
+                self.namespace(&snapshot)
             } else {
-                outside(&live)
+                outside(&snapshot)
             }
         });
-        Status {
+        StatusReport {
             source: Source::Objects,
             leader: Leader {
                 state: LeaderState::Unknown,
@@ -56,42 +58,42 @@ impl Folder<'_> {
                 ..Leader::default()
             },
             namespaces: namespaces.collect(),
-            ..Status::default()
+            ..StatusReport::default()
         }
     }
 
-    fn live(&self, namespace: &str) -> Live {
+    fn snapshot(&self, namespace: &str) -> NamespaceSnapshot {
         let bundle = self.inventory.bundle(namespace);
-        Live {
+        NamespaceSnapshot {
             namespace: namespace.to_owned(),
-            bundle: bundle.map_or(live::Bundle::Absent, live::Bundle::of),
+            bundle: bundle.map_or(snapshot::Bundle::Absent, snapshot::Bundle::of),
             pods: self.inventory.pods(namespace),
             templates: self.inventory.templates(namespace),
-            ..Live::default()
+            ..NamespaceSnapshot::default()
         }
     }
 
-    fn namespace(&self, live: &Live) -> Namespace {
-        let locations = self.inventory.locations(&live.namespace);
-        let evaluated = self.survey(&live.namespace, &locations);
+    fn namespace(&self, snapshot: &NamespaceSnapshot) -> Namespace {
+        let locations = self.inventory.locations(&snapshot.namespace);
+        let evaluated = self.survey(&snapshot.namespace, &locations);
         let mut wrong = BTreeSet::new();
         let contributions = contributions(&evaluated, self.base, &mut wrong);
         let merged = merge_contributions(&contributions, &Memory::default(), &self.base.public);
-        wrong.extend(no_room(&merged));
+        wrong.extend(left_out(&merged));
         if merged.certificates.is_empty() {
             wrong.insert(BundleIssue::NoRoots);
         }
         let unknown = take_sealed(&mut wrong, &evaluated);
         let locations = locations.iter().map(|(name, text)| {
             let evaluated = evaluated.get(name);
-            location(&live.namespace, name, text, evaluated)
+            location(&snapshot.namespace, name, text, evaluated)
         });
         Namespace {
-            bundle: self.bundle(live, &merged, &contributions),
+            bundle: self.bundle(snapshot, &merged, &contributions),
             locations: locations.collect(),
-            complaints: wrong.iter().map(ToString::to_string).collect(),
+            issues: wrong.iter().map(ToString::to_string).collect(),
             unknown,
-            ..outside(live)
+            ..outside(snapshot)
         }
     }
 
@@ -102,7 +104,7 @@ impl Folder<'_> {
     ) -> BTreeMap<String, EvaluatedLocation> {
         let mut survey = Evaluation::new(namespace, locations, self.now.as_second());
         let mut facts = Facts::default();
-        for _ in 0..PASSES {
+        for _ in 0..MAX_PASSES {
             let needs: Vec<_> = survey.pass(&facts).into_iter().collect();
             if needs.is_empty() {
                 break;
@@ -113,16 +115,21 @@ impl Folder<'_> {
     }
 
     /// What the bundle would be; of the one that is there only what nothing else can tell.
-    fn bundle(&self, live: &Live, merged: &MergedBundle, contributions: &Contributions) -> Bundle {
-        let there = match &live.bundle {
-            live::Bundle::Foreign => return read::bundle(&live.bundle),
-            live::Bundle::Absent => None,
-            live::Bundle::Published(published) => Some(published),
+    fn bundle(
+        &self,
+        snapshot: &NamespaceSnapshot,
+        merged: &MergedBundle,
+        contributions: &Contributions,
+    ) -> Bundle {
+        let there = match &snapshot.bundle {
+            snapshot::Bundle::Foreign => return read::bundle(&snapshot.bundle),
+            snapshot::Bundle::Absent => None,
+            snapshot::Bundle::Published(published) => Some(published),
         };
         if merged.certificates.is_empty() {
             return Bundle::default();
         }
-        let map = config_map(&live.namespace, merged, State::default());
+        let map = config_map(&snapshot.namespace, merged, State::default());
         let computed = Published::read(&map.metadata).unwrap_or_default();
         let items = self.certificates.then(|| {
             let public = &self.base.public;
@@ -140,13 +147,13 @@ impl Folder<'_> {
 }
 
 /// What can be said of any namespace.
-fn outside(live: &Live) -> Namespace {
+fn outside(snapshot: &NamespaceSnapshot) -> Namespace {
     Namespace {
-        name: live.namespace.clone(),
-        velero: read::version(live),
-        bundle: read::bundle(&live.bundle),
-        pods: read::pods(live),
-        templates: read::templates(live),
+        name: snapshot.namespace.clone(),
+        velero: read::version(snapshot),
+        bundle: read::bundle(&snapshot.bundle),
+        pods: read::pods(snapshot),
+        templates: read::templates(snapshot),
         ..Namespace::default()
     }
 }
@@ -163,7 +170,7 @@ fn location(
     let phase = phase.filter(|phase| !phase.is_empty());
     let mut report = report::Location::default();
     if let Some(evaluated) = evaluated {
-        report.tell(evaluated);
+        report.set_evaluated(evaluated);
     }
     let endpoints = endpoint::of(namespace, &bsl).into_iter();
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {

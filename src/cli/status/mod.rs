@@ -15,12 +15,12 @@ use clap::{ArgMatches, Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
 use self::folder::Folder;
-use self::model::Status;
-use super::base::BaseOptions;
-use super::out::Out;
-use super::places::{OwnNamespace, VeleroNamespaces};
+use self::model::StatusReport;
+use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
-use super::{cluster, exit, install_crypto_provider, live, runtime};
+use super::root_args::RootArgs;
+use super::stdout::Stdout;
+use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
 use crate::decision::RestoresMode;
 use crate::sources::inventory::Inventory;
 
@@ -30,14 +30,14 @@ use crate::sources::inventory::Inventory;
 /// comes from the report that the controllers write. With --objects everything is computed from a
 /// folder of YAML files, as the controllers would do it. Ends with 1 when something needs a person.
 #[derive(Args, Debug)]
-pub(super) struct Show {
+pub(super) struct Status {
     #[command(flatten)]
     of: VeleroNamespaces,
 
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// Show the certificates in each bundle too, and who names them
+    /// Status the certificates in each bundle too, and who names them
     #[arg(long, env = "VELERO_TRUST_CERTIFICATES")]
     certificates: bool,
 
@@ -56,7 +56,7 @@ pub(super) struct Show {
     policy: PolicyOptions,
 
     #[command(flatten)]
-    base: BaseOptions,
+    base: RootArgs,
 
     /// How to print it
     #[arg(
@@ -84,7 +84,7 @@ const OF_OBJECTS: [(&str, &str); 3] = [
     ("rules", "--rule"),
 ];
 
-impl Show {
+impl Status {
     /// Which of the options that were typed is of no use. Of a variable nothing is said: it is the
     /// server's, and this may be its Pod.
     pub(super) fn misused(&self, given: &ArgMatches) -> Option<String> {
@@ -107,7 +107,7 @@ impl Show {
             self.compute(now)?
         };
         problems::judge(&mut status, now);
-        let mut out = Out::of_print();
+        let mut out = Stdout::of_print();
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
             Output::Json => {
@@ -122,14 +122,14 @@ impl Show {
         })
     }
 
-    async fn read(&self, now: Timestamp) -> anyhow::Result<Status> {
+    async fn read(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
         let client = cluster::connect().await?;
         let ours = &self.own.namespace;
-        let mut status = Status {
+        let mut status = StatusReport {
             leader: read::leader(&client, ours, now).await,
-            ..Status::default()
+            ..StatusReport::default()
         };
-        for namespace in live::namespaces(&client, ours, &self.of.velero_namespace).await? {
+        for namespace in snapshot::namespaces(&client, ours, &self.of.velero_namespace).await? {
             let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
@@ -137,7 +137,7 @@ impl Show {
         Ok(status)
     }
 
-    fn compute(&self, now: Timestamp) -> anyhow::Result<Status> {
+    fn compute(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
         let inventory = Inventory::read(&self.objects)?;
         let mut base = self.base.roots().read()?;
         base.extra.extend(inventory.extra(&self.own.namespace));
@@ -154,10 +154,12 @@ impl Show {
     }
 
     /// What was asked for by name is Velero's: a typo is no status.
-    fn require(&self, status: &Status) -> anyhow::Result<()> {
+    fn require(&self, status: &StatusReport) -> anyhow::Result<()> {
         let mut shown = status.namespaces.iter();
         match shown.find(|namespace| problems::is_bare(namespace)) {
-            Some(bare) if !self.of.velero_namespace.is_empty() => Err(live::nothing_in(&bare.name)),
+            Some(bare) if !self.of.velero_namespace.is_empty() => {
+                Err(snapshot::nothing_in(&bare.name))
+            }
             _ => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use crate::kubernetes::report;
 /// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Status {
+pub(super) struct StatusReport {
     /// Nothing needs a person.
     pub(super) clean: bool,
     /// Where all of it was read.
@@ -65,7 +65,8 @@ pub(super) struct Namespace {
     /// Why the report of the controllers is not known; what depends on it is null then.
     pub(super) no_report: Option<String>,
     /// What keeps the bundle from being as it should be.
-    pub(super) complaints: Vec<String>,
+    #[serde(rename = "complaints")]
+    pub(super) issues: Vec<String>,
     pub(super) pods: Pods,
     /// Deployments and DaemonSets whose template keeps the bundle out.
     pub(super) templates: Vec<Covered>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, Status};
+use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport};
 use crate::ca::issue::{BundleIssue, STAYS};
 use crate::injection::coverage::State;
 use crate::names::BUNDLE;
@@ -13,7 +13,7 @@ use crate::names::BUNDLE;
 const ALL_EXPIRED: &str = "VT017";
 
 /// Fills in what needs a person.
-pub(super) fn judge(status: &mut Status, now: Timestamp) {
+pub(super) fn judge(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
         status.problems.extend(of_leader(&status.leader));
     }
@@ -61,7 +61,7 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     let mut problems = Vec::new();
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
-        BundleState::Absent => problems.extend(of_absent(&namespace.complaints)),
+        BundleState::Absent => problems.extend(of_absent(&namespace.issues)),
         BundleState::Foreign => problems.push(BundleIssue::Foreign.to_string()),
     }
     if let Some(why) = &namespace.bundle.held {
@@ -70,32 +70,28 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if let Some(why) = &namespace.no_report {
         problems.push(format!("no report of the controllers: {why}"));
     }
-    let mut complaints: BTreeSet<_> = namespace.complaints.iter().cloned().collect();
+    let mut issues: BTreeSet<_> = namespace.issues.iter().cloned().collect();
     for problem in &problems {
-        complaints.remove(problem);
+        issues.remove(problem);
     }
     let mut of_locations = Vec::new();
     for location in &namespace.locations {
-        of_locations.extend(of_location(location, now, &mut complaints));
+        of_locations.extend(of_location(location, now, &mut issues));
     }
-    problems.extend(complaints);
+    problems.extend(issues);
     problems.extend(of_locations);
     problems.extend(of_pods(namespace));
     problems
 }
 
 /// A complaint that says why is enough.
-fn of_absent(complaints: &[String]) -> Option<String> {
-    let told = complaints.iter().any(|said| said.contains(BUNDLE));
+fn of_absent(issues: &[String]) -> Option<String> {
+    let told = issues.iter().any(|said| said.contains(BUNDLE));
     (!told).then(|| format!("ConfigMap {BUNDLE} is not there"))
 }
 
 /// Takes out of `complaints` what a finding says better.
-fn of_location(
-    location: &Location,
-    now: Timestamp,
-    complaints: &mut BTreeSet<String>,
-) -> Vec<String> {
+fn of_location(location: &Location, now: Timestamp, issues: &mut BTreeSet<String>) -> Vec<String> {
     let mut problems = Vec::new();
     let Some(report) = &location.report else {
         return problems;
@@ -107,7 +103,7 @@ fn of_location(
             location: location.name.clone(),
             path: finding.path.clone(),
         };
-        let stays = if complaints.remove(&left_out.to_string()) {
+        let stays = if issues.remove(&left_out.to_string()) {
             format!("; {STAYS}")
         } else {
             String::new()

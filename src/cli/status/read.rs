@@ -11,10 +11,10 @@ use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
 use crate::cli::cluster::cannot;
-use crate::cli::live::{self, Live};
+use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::injection::coverage::{PodCoverage, State};
 use crate::kubernetes::published::Published;
-use crate::kubernetes::report::Report;
+use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::{self, error};
 use crate::names;
 use crate::velero::pod_kind::PodKind;
@@ -30,13 +30,13 @@ pub(super) async fn namespace(
     namespace: &str,
     with_certificates: bool,
 ) -> anyhow::Result<Namespace> {
-    let live = Live::read(client, namespace).await?;
-    let report = live::report(client, ours, namespace).await;
+    let snapshot = NamespaceSnapshot::read(client, namespace).await?;
+    let report = snapshot::report(client, ours, namespace).await;
     let (mut report, no_report) = match report {
         Ok(report) => (report, None),
-        Err(why) => (Report::default(), Some(why)),
+        Err(why) => (NamespaceReport::default(), Some(why)),
     };
-    let mut bundle = bundle(&live.bundle);
+    let mut bundle = bundle(&snapshot.bundle);
     if with_certificates && bundle.state == BundleState::Published {
         let certificates = certificates(client, namespace).await?;
         bundle.items = Some(items::of(
@@ -45,23 +45,23 @@ pub(super) async fn namespace(
             mozilla(),
         ));
     }
-    let locations = live::locations(client, namespace).await?;
+    let locations = snapshot::locations(client, namespace).await?;
     let locations = locations.iter().map(|location| Location {
         name: location.name_any(),
-        phase: Some(live::phase(location))
+        phase: Some(snapshot::phase(location))
             .filter(|phase| !phase.is_empty())
             .map(str::to_owned),
         report: report.locations.remove(&location.name_any()),
     });
     Ok(Namespace {
         name: namespace.to_owned(),
-        velero: version(&live),
+        velero: version(&snapshot),
         bundle,
         locations: locations.collect(),
         no_report,
-        complaints: report.complaints,
-        pods: pods(&live),
-        templates: templates(&live),
+        issues: report.issues,
+        pods: pods(&snapshot),
+        templates: templates(&snapshot),
         ..Namespace::default()
     })
 }
@@ -127,11 +127,14 @@ fn held(lease: Lease, now: Timestamp) -> Leader {
 }
 
 /// The version of the server; of a rollout between two, both.
-pub(super) fn version(live: &Live) -> Option<String> {
+pub(super) fn version(snapshot: &NamespaceSnapshot) -> Option<String> {
     let is_server = |coverage: &PodCoverage| coverage.kind == Some(PodKind::Server);
-    let templates = live.templates.values();
+    let templates = snapshot.templates.values();
     let templates = templates.map(|template| (&template.coverage, &template.version));
-    let pods = live.pods.values().map(|pod| (&pod.coverage, &pod.version));
+    let pods = snapshot
+        .pods
+        .values()
+        .map(|pod| (&pod.coverage, &pod.version));
     let of = |from: &mut dyn Iterator<Item = (&PodCoverage, &Option<String>)>| {
         let versions = from.filter(|(coverage, _)| is_server(coverage));
         let mut versions: Vec<_> = versions
@@ -144,14 +147,14 @@ pub(super) fn version(live: &Live) -> Option<String> {
     of(&mut templates.into_iter()).or_else(|| of(&mut pods.into_iter()))
 }
 
-pub(super) fn bundle(live: &live::Bundle) -> Bundle {
-    match live {
-        live::Bundle::Absent => Bundle::default(),
-        live::Bundle::Foreign => Bundle {
+pub(super) fn bundle(snapshot: &snapshot::Bundle) -> Bundle {
+    match snapshot {
+        snapshot::Bundle::Absent => Bundle::default(),
+        snapshot::Bundle::Foreign => Bundle {
             state: BundleState::Foreign,
             ..Bundle::default()
         },
-        live::Bundle::Published(published) => of(published),
+        snapshot::Bundle::Published(published) => of(published),
     }
 }
 
@@ -169,11 +172,11 @@ pub(super) fn of(published: &Published) -> Bundle {
     }
 }
 
-pub(super) fn pods(live: &Live) -> Pods {
-    let tally = live.tally();
-    let items = live.pods.iter().map(|(name, pod)| {
+pub(super) fn pods(snapshot: &NamespaceSnapshot) -> Pods {
+    let tally = snapshot.tally();
+    let items = snapshot.pods.iter().map(|(name, pod)| {
         let workload = pod.workload.as_ref().map(ToString::to_string);
-        covered(live, name.clone(), workload, &pod.coverage)
+        covered(snapshot, name.clone(), workload, &pod.coverage)
     });
     Pods {
         wanted: tally.wanted(),
@@ -184,23 +187,29 @@ pub(super) fn pods(live: &Live) -> Pods {
 }
 
 /// The templates that keep the bundle out. That one lacks it is as it should be.
-pub(super) fn templates(live: &Live) -> Vec<Covered> {
-    let keeping = live.templates.iter().filter(|(_, template)| {
-        let state = live.state(&template.coverage);
+pub(super) fn templates(snapshot: &NamespaceSnapshot) -> Vec<Covered> {
+    let keeping = snapshot.templates.iter().filter(|(_, template)| {
+        let state = snapshot.state(&template.coverage);
         matches!(state, State::Conflicting | State::OptedOut)
     });
-    let covered = keeping
-        .map(|(workload, template)| covered(live, workload.to_string(), None, &template.coverage));
+    let covered = keeping.map(|(workload, template)| {
+        covered(snapshot, workload.to_string(), None, &template.coverage)
+    });
     covered.collect()
 }
 
-fn covered(live: &Live, name: String, workload: Option<String>, coverage: &PodCoverage) -> Covered {
+fn covered(
+    snapshot: &NamespaceSnapshot,
+    name: String,
+    workload: Option<String>,
+    coverage: &PodCoverage,
+) -> Covered {
     Covered {
         name,
         kind: coverage.kind.map(PodKind::as_str),
         workload,
-        state: live.state(coverage).as_str(),
-        why: coverage.why(live.facts()),
+        state: snapshot.state(coverage).as_str(),
+        why: coverage.why(snapshot.facts()),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::audit::{Audit, CoverageIssues};
 use self::said::Said;
-use super::bundles::Seen;
+use crate::controllers::bundles::ObservedBundle;
 use crate::injection::coverage::State;
 use crate::kubernetes::events::Events;
 use crate::telemetry::{Metrics, PodGauges};
@@ -30,7 +30,7 @@ const DEBOUNCE: Duration = Duration::from_secs(1);
 pub(super) async fn run(
     client: Client,
     namespace: String,
-    bundle: Receiver<Seen>,
+    bundle: Receiver<ObservedBundle>,
     metrics: Arc<Metrics>,
     events: Events,
 ) {

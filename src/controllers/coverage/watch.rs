@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
-use crate::controllers::bundles::Seen;
+use crate::controllers::bundles::ObservedBundle;
 use crate::kubernetes::workloads::{self, Kind};
 
 /// How often to try where watching is refused.
@@ -40,7 +40,7 @@ impl What {
 pub(super) enum Heard {
     Pods(Event<DynamicObject>),
     Workloads(Kind, Event<DynamicObject>),
-    Bundle(Seen),
+    Bundle(ObservedBundle),
     /// It may not even be listed; what was known of it may be out of date.
     Refused(What),
 }
@@ -49,7 +49,7 @@ pub(super) enum Heard {
 pub(super) fn all(
     client: &Client,
     namespace: &str,
-    bundle: Receiver<Seen>,
+    bundle: Receiver<ObservedBundle>,
 ) -> SelectAll<BoxStream<'static, Heard>> {
     let pods = workloads::pods(client.clone(), namespace);
     let mut streams = vec![
@@ -66,7 +66,7 @@ pub(super) fn all(
 }
 
 /// What is seen of the bundle: now, and whenever that changes.
-fn seen(mut bundle: Receiver<Seen>) -> BoxStream<'static, Heard> {
+fn seen(mut bundle: Receiver<ObservedBundle>) -> BoxStream<'static, Heard> {
     bundle.mark_changed();
     stream::unfold(bundle, |mut bundle| async move {
         bundle.changed().await.ok()?;

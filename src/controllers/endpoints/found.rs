@@ -41,7 +41,11 @@ pub(super) fn state(found: &Found) -> &'static str {
 }
 
 /// As the report tells it.
-pub(super) fn tell(namespace: &str, endpoint: &Endpoint, found: &Found) -> report::Endpoint {
+pub(super) fn report_endpoint(
+    namespace: &str,
+    endpoint: &Endpoint,
+    found: &Found,
+) -> report::Endpoint {
     let mut told = report::Endpoint {
         url: endpoint.url.clone(),
         state: state(found).to_owned(),

@@ -1,7 +1,9 @@
-//! What the endpoints of a namespace's BSLs are like, judged with exactly its bundle.
+//! Judges the endpoints of a namespace's BSLs with exactly the bundle of the namespace.
 
-mod bsl;
 mod found;
+mod location;
+pub mod probe;
+pub(super) mod prober;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,49 +12,48 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use self::found::{Found, UNTRUSTED, report_endpoint, state, verdict};
+use self::location::{LocationEndpoints, read, targets};
+use self::prober::{ProbeResults, Prober};
 use super::Controllers;
-use super::board::Board;
-use super::clock::now;
+use super::channels::{PublishedCertificates, VerdictsSender};
+use super::event_deduper::EventDeduper;
 use super::locations::Locations;
-use super::maker::{Published, Verdicts};
-use super::notices::Notices;
-use super::prober::{Prober, Seen};
+use super::report_handle::ReportHandle;
 use crate::ca::certificate::Certificate;
 use crate::ca::endpoint::judge::judge;
 use crate::ca::endpoint::{Endpoint, Target};
 use crate::ca::hold::Verdict;
+use crate::clock::now;
 use crate::kubernetes::report;
 use crate::telemetry::EndpointGauges;
 
-use bsl::{Named, read, targets};
-use found::{Found, UNTRUSTED, state, tell, verdict};
-
-/// After so long all is judged again.
-const AGAIN: Duration = Duration::from_mins(5);
+/// Interval between judgements without any event: what is presented stays, and its time passes.
+const RESYNC_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Judges the endpoints of one namespace.
-pub(super) struct Endpoints {
+pub(super) struct EndpointsReconciler {
     controllers: Arc<Controllers>,
     namespace: String,
-    board: Board,
+    report: ReportHandle,
     prober: Prober,
-    notices: Notices,
+    events: EventDeduper,
     gauges: EndpointGauges,
 }
 
-impl Endpoints {
+impl EndpointsReconciler {
     pub(super) fn new(
         controllers: Arc<Controllers>,
         namespace: &str,
-        board: Board,
+        report: ReportHandle,
         prober: Prober,
     ) -> Self {
         Self {
             gauges: EndpointGauges::new(Arc::clone(&controllers.metrics), namespace),
             namespace: namespace.to_owned(),
-            board,
+            report,
             prober,
-            notices: Notices::default(),
+            events: EventDeduper::default(),
             controllers,
         }
     }
@@ -61,8 +62,8 @@ impl Endpoints {
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
-        published: &Published,
-        verdicts: &Verdicts,
+        published: &PublishedCertificates,
+        verdicts: &VerdictsSender,
     ) {
         let mut published = published.subscribe();
         let mut seen = self.prober.seen();
@@ -82,8 +83,7 @@ impl Endpoints {
                 tokio::select! {
                     Ok(()) = locations.changed() => break,
                     Ok(()) = published.changed() => break,
-                    // What is presented stays, and its time passes.
-                    () = sleep(AGAIN) => break,
+                    () = sleep(RESYNC_INTERVAL) => break,
                     Ok(()) = seen.changed() => {
                         let now = seen.borrow_and_update();
                         if targets.iter().any(|target| now.get(target) != all.get(target)) {
@@ -97,10 +97,10 @@ impl Endpoints {
 
     async fn judge(
         &mut self,
-        bsls: &[Named],
+        bsls: &[LocationEndpoints],
         roots: &[Certificate],
-        seen: &Seen,
-        verdicts: &Verdicts,
+        seen: &ProbeResults,
+        verdicts: &VerdictsSender,
     ) {
         let now = now();
         // Many BSLs of one store are judged once.
@@ -119,17 +119,17 @@ impl Endpoints {
                 });
         }
         let found = |endpoint: &Endpoint| judged.get(&endpoint.target).unwrap_or(&Found::NotYet);
-        self.board.update(|report| {
+        self.report.update(|report| {
             for bsl in bsls {
                 let told = bsl.endpoints.iter();
-                let told = told.map(|one| tell(&self.namespace, one, found(one)));
+                let told = told.map(|one| report_endpoint(&self.namespace, one, found(one)));
                 let told = told.chain(bsl.skipped.iter().filter_map(report::Endpoint::skipped));
                 let location = report.locations.entry(bsl.name.clone()).or_default();
                 location.endpoints = told.collect();
             }
         });
         let mut states = Vec::new();
-        let mut notices = Vec::new();
+        let mut events = Vec::new();
         for bsl in bsls {
             for endpoint in &bsl.endpoints {
                 let found = found(endpoint);
@@ -137,13 +137,13 @@ impl Endpoints {
                 states.push((bsl.name.clone(), endpoint.url.clone(), state));
                 let is_soon = matches!(found, Found::Seen(seen) if seen.soon.is_some());
                 if endpoint.verified_by_velero && (state == UNTRUSTED || is_soon) {
-                    notices.push(bsl.notice(&tell(&self.namespace, endpoint, found)));
+                    events.push(bsl.event(&report_endpoint(&self.namespace, endpoint, found)));
                 }
             }
         }
         self.gauges.set(states);
-        self.notices
-            .say(&self.controllers.events, &self.namespace, notices)
+        self.events
+            .emit_events(&self.controllers.events, &self.namespace, events)
             .await;
         let decided = bsls.iter().filter_map(|bsl| {
             let store = bsl.endpoints.iter().filter(|one| bsl.breaks_without(one));
@@ -160,7 +160,7 @@ impl Endpoints {
 }
 
 /// The endpoints of a namespace stay wanted for as long as somebody judges them.
-impl Drop for Endpoints {
+impl Drop for EndpointsReconciler {
     fn drop(&mut self) {
         self.prober.want(&self.namespace, Vec::new());
     }

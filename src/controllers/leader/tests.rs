@@ -39,8 +39,8 @@ fn lease(is_there: &Arc<AtomicBool>) -> (Client, Asked) {
 }
 
 fn controllers(client: Client) -> Controllers {
-    let base = watch::channel(None).1;
-    Controllers::of_test(client, Arc::new(Objects::default()), base)
+    let common_roots = watch::channel(None).1;
+    Controllers::for_test(client, Arc::new(Objects::default()), common_roots)
 }
 
 /// The first request of `method`.

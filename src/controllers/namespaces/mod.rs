@@ -9,21 +9,21 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
-use super::board::{self, Board};
-use super::bundles::{Bundles, Seen};
-use super::endpoints::Endpoints;
-use super::keeper::Keeper;
-use super::leavings::Leavings;
+use super::bundle::BundleReconciler;
+use super::bundles::{Bundles, ObservedBundle};
+use super::endpoints::EndpointsReconciler;
+use super::endpoints::prober::Prober;
+use super::garbage_collector::GarbageCollector;
 use super::locations::{self, Change, Locations};
 use super::news::{self, Members};
-use super::prober::Prober;
-use super::{Controllers, coverage};
+use super::report_handle::ReportHandle;
+use super::{Controllers, coverage, status};
 
-/// Never a Velero namespace, whatever is in it.
-const NEVER: &str = "kube-system";
+/// Never a Velero namespace, whatever it holds.
+const EXCLUDED_NAMESPACE: &str = "kube-system";
 
-/// How long the tasks of a namespace wait when those before them panicked.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Pause before the tasks of a namespace restart after a panic.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The tasks of the Velero namespaces.
 struct Tasks<'c> {
@@ -32,15 +32,15 @@ struct Tasks<'c> {
     prober: Option<Prober>,
     /// Those that have tasks.
     running: BTreeMap<String, Running>,
-    /// Whose turn it is: one that is back begins when what it left behind was removed.
-    turns: BTreeMap<String, Arc<Mutex<()>>>,
+    /// One lock for each namespace: one that comes back starts after its last tasks have cleaned up.
+    locks: BTreeMap<String, Arc<Mutex<()>>>,
     set: JoinSet<()>,
 }
 
 /// What tells the tasks of a namespace what there is.
 struct Running {
     locations: watch::Sender<Locations>,
-    bundle: watch::Sender<Seen>,
+    bundle: watch::Sender<ObservedBundle>,
 }
 
 /// Keeps the tasks of every Velero namespace running: of each that holds a BSL or a bundle of ours,
@@ -61,10 +61,10 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
         controllers,
         prober,
         running: BTreeMap::new(),
-        turns: BTreeMap::new(),
+        locks: BTreeMap::new(),
         set,
     };
-    let mut leavings = Leavings::new(Arc::clone(controllers));
+    let mut garbage_collector = GarbageCollector::new(Arc::clone(controllers));
     loop {
         // Nothing is removed because it is not known.
         let all_known = namespaces.are_known() && bundles.are_known() && labelled.are_known();
@@ -83,9 +83,9 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
             },
             () = bundles.changed() => tasks.show(&bundles),
             () = labelled.changed() => {}
-            () = sleep_until(leavings.due()), if all_known => {
+            () = sleep_until(garbage_collector.due()), if all_known => {
                 let members = members(&namespaces, &bundles, &labelled);
-                leavings.remove(&members).await;
+                garbage_collector.collect(&members).await;
                 continue;
             }
             Some(ended) = tasks.set.join_next() => {
@@ -112,7 +112,7 @@ fn members<'m>(
     let all = namespaces.names().chain(bundles.names());
     let all = all.chain(labelled.names());
     all.map(String::as_str)
-        .filter(|name| *name != NEVER)
+        .filter(|name| *name != EXCLUDED_NAMESPACE)
         .collect()
 }
 
@@ -147,19 +147,19 @@ impl Tasks<'_> {
         // stays for the pods that mount it.
         self.running
             .retain(|name, _| members.contains(name.as_str()));
-        self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        self.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         for name in members {
             let pause = match self.running.get(*name) {
                 None => Duration::ZERO,
                 // Its keeper panicked, and another takes its place.
-                Some(running) if running.locations.is_closed() => AGAIN,
+                Some(running) if running.locations.is_closed() => RESTART_PAUSE,
                 Some(_) => continue,
             };
             self.start(name, namespaces.of(name), bundles.of(name), pause);
         }
     }
 
-    fn start(&mut self, name: &str, locations: Locations, bundle: Seen, pause: Duration) {
+    fn start(&mut self, name: &str, locations: Locations, bundle: ObservedBundle, pause: Duration) {
         let (locations, heard) = watch::channel(locations);
         let (bundle, seen) = watch::channel(bundle);
         let running = Running { locations, bundle };
@@ -167,14 +167,14 @@ impl Tasks<'_> {
         let controllers = Arc::clone(self.controllers);
         let prober = self.prober.clone();
         let name = name.to_owned();
-        let turn = Arc::clone(self.turns.entry(name.clone()).or_default());
+        let lock = Arc::clone(self.locks.entry(name.clone()).or_default());
         self.set.spawn(async move {
             sleep(pause).await;
-            let _turn = turn.lock().await;
+            let _guard = lock.lock().await;
             if heard.has_changed().is_err() {
                 return;
             }
-            let board = Board::new(&name);
+            let report = ReportHandle::new(&name);
             let audit = coverage::run(
                 controllers.client.clone(),
                 name.clone(),
@@ -184,31 +184,36 @@ impl Tasks<'_> {
             );
             let published = Arc::new(watch::Sender::new(Arc::from([])));
             let verdicts = watch::Sender::new(prober.is_some().then(BTreeMap::new));
-            let keeper = Keeper::new(
+            let bundle = BundleReconciler::new(
                 Arc::clone(&controllers),
                 &name,
                 seen,
-                board.clone(),
+                report.clone(),
                 &verdicts,
                 Arc::clone(&published),
             );
             let endpoints = async {
                 match prober {
                     Some(prober) => {
-                        Endpoints::new(Arc::clone(&controllers), &name, board.clone(), prober)
-                            .run(heard.clone(), &published, &verdicts)
-                            .await;
+                        EndpointsReconciler::new(
+                            Arc::clone(&controllers),
+                            &name,
+                            report.clone(),
+                            prober,
+                        )
+                        .run(heard.clone(), &published, &verdicts)
+                        .await;
                     }
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = keeper.run(heard.clone()) => {}
+                () = bundle.run(heard.clone()) => {}
                 () = endpoints => {}
-                () = board::publish(&controllers, &name, &board) => {}
+                () = status::write_report(&controllers, &name, &report) => {}
                 () = audit => {}
             }
-            board::withdraw(&controllers, &name).await;
+            status::delete_report(&controllers, &name).await;
         });
     }
 }

@@ -51,13 +51,13 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
         asked: sender,
         has_panicked: AtomicBool::new(false),
     });
-    let (_base, base) = watch::channel(Some(Arc::default()));
-    let controllers = Arc::new(Controllers::of_test(nowhere(), source, base));
+    let (_base, common_roots) = watch::channel(Some(Arc::default()));
+    let controllers = Arc::new(Controllers::for_test(nowhere(), source, common_roots));
     let mut tasks = Tasks {
         controllers: &controllers,
         prober: None,
         running: BTreeMap::new(),
-        turns: BTreeMap::new(),
+        locks: BTreeMap::new(),
         set: JoinSet::new(),
     };
     let bsl: DynamicObject = serde_json::from_value(json!({

@@ -6,8 +6,9 @@ use std::{fs, io};
 
 use aws_lc_rs::digest::{self, SHA256};
 
+use super::Publisher;
 use super::pair::{Pair, PairError, Validated};
-use super::{Publisher, now};
+use crate::clock::now;
 
 /// A kubelet keeps the files of a volume in a folder of their own, this link points to it, and
 /// each file is a link through it. An update makes a new folder and moves the link.

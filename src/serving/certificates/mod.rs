@@ -6,7 +6,6 @@ pub mod issue;
 mod pair;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use tokio::sync::watch;
@@ -44,13 +43,4 @@ impl Publisher {
     pub fn failed(&self) {
         self.metrics.tls_reload_failures.inc();
     }
-}
-
-/// The moment, seconds since 1970.
-pub(super) fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or_default()
 }

@@ -112,12 +112,12 @@ impl Roots {
                     seen_secrets.borrow_and_update().clone(),
                 ];
                 if let [Some(maps), Some(secrets)] = objects {
-                    let mut base = files.clone();
-                    base.extra.extend(maps);
-                    base.extra.extend(secrets);
+                    let mut common_roots = files.clone();
+                    common_roots.extra.extend(maps);
+                    common_roots.extra.extend(secrets);
                     sender.send_if_modified(|now| {
-                        let is_new = now.as_deref() != Some(&base);
-                        *now = Some(Arc::new(base));
+                        let is_new = now.as_deref() != Some(&common_roots);
+                        *now = Some(Arc::new(common_roots));
                         is_new
                     });
                 }

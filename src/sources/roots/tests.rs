@@ -21,8 +21,14 @@ fn a_file_that_is_no_bundle_is_refused_at_the_start() {
         public: PublicRoots::None,
         extra: vec![file],
     };
-    let base = extra.read().unwrap();
-    assert_eq!((base.public.len(), base.bundle().bundle.count), (0, 2));
+    let common_roots = extra.read().unwrap();
+    assert_eq!(
+        (
+            common_roots.public.len(),
+            common_roots.bundle().bundle.count
+        ),
+        (0, 2)
+    );
 }
 
 #[test]

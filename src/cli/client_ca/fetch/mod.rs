@@ -1,7 +1,7 @@
 //! The certificates for a person's own machine, out of the cluster.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -14,6 +14,7 @@ use crate::ca::issue::NOT_OURS;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, references};
 use crate::cli::cluster;
+use crate::clock;
 use crate::decision::{Facts, Lookup, LookupError, LookupErrorKind, Severity};
 use crate::kubernetes::{bundle, error, location};
 use crate::names;
@@ -108,13 +109,12 @@ impl Place<'_> {
         let bsl: Bsl<'_> =
             serde_json::from_str(&text).with_context(|| format!("{what} cannot be understood"))?;
         let facts = look_up(client, needs(namespace, &bsl)).await;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let location = Location {
             namespace,
             dry_run: false,
             bsl: &bsl,
             old: None,
-            now: i64::try_from(now.as_secs())?,
+            now: clock::now(),
         };
         of_location(&location, &what, &facts)
     }

@@ -4,28 +4,28 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::{Line, Of, SOON, days};
+use super::{CheckSubject, Diagnostic, SOON, days};
 use crate::ca::bundle::{hash, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
-use crate::cli::doctor::line::Level;
-use crate::cli::doctor::seen::{Seen, Velero};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
+use crate::cli::doctor::diagnostic::Level;
 use crate::kubernetes::bundle::{is_ours, text};
 use crate::names;
 
-pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
+pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     let about = format!("ConfigMap {}/{}", velero.namespace, names::BUNDLE);
-    let of = |check| Of::new(check, about.clone());
+    let of = |check| CheckSubject::new(check, about.clone());
     let log = format!(
         "kubectl -n {} logs deployment/{}",
-        seen.namespace,
+        cluster.namespace,
         names::APP
     );
     let map = match &velero.bundle {
         Err(why) => return vec![of("bundle").unknown(why)],
         Ok(None) => {
             let absent = of("bundle").fail("it is not there", log);
-            return [vec![absent], complaints(velero, &about)].concat();
+            return [vec![absent], issues(velero, &about)].concat();
         }
         Ok(Some(map)) => map,
     };
@@ -39,23 +39,26 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
     }
     let bundle = text(map).unwrap_or_default();
     let certificates = pem::read(bundle.as_bytes()).certificates;
-    let complaints = complaints(velero, &about);
-    let mut lines = Vec::new();
+    let issues = issues(velero, &about);
+    let mut diagnostics = Vec::new();
     if certificates.is_empty() {
-        lines.push(of("bundle").fail(
+        diagnostics.push(of("bundle").fail(
             "it holds no certificate: AWS stores cannot be reached",
             &log,
         ));
     } else if annotation(map, names::bundle::HASH) != Some(&*hash(bundle)) {
         let edited = "somebody edited it, and velero-trust did not put it right";
-        lines.push(of("bundle").fail(edited, &log));
-    } else if complaints.iter().all(|line| line.level != Level::Warn) {
-        lines.push(of("bundle").ok(format!("it holds {} certificates", certificates.len())));
+        diagnostics.push(of("bundle").fail(edited, &log));
+    } else if issues
+        .iter()
+        .all(|diagnostic| diagnostic.level != Level::Warn)
+    {
+        diagnostics.push(of("bundle").ok(format!("it holds {} certificates", certificates.len())));
     }
-    lines.extend(complaints);
-    lines.extend(expiry(seen.now, &certificates, of("expiry")));
+    diagnostics.extend(issues);
+    diagnostics.extend(expiry(cluster.now, &certificates, of("expiry")));
     if let Some(why) = annotation(map, names::bundle::HOLD) {
-        lines.push(of("hold").warn(
+        diagnostics.push(of("hold").warn(
             format!("the namespace is held, its Pods get no AWS_CA_BUNDLE: {why}"),
             format!(
                 "kubectl -n {} annotate backupstoragelocation NAME {}=SECRET/KEY",
@@ -64,26 +67,26 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
             ),
         ));
     }
-    lines
+    diagnostics
 }
 
 /// What the controllers say keeps the bundle from being as it should be, as `status` shows it.
-fn complaints(velero: &Velero, about: &str) -> Vec<Line> {
-    let complaints = match &velero.complaints {
-        Err(why) => return vec![Of::new("report", about).unknown(why)],
-        Ok(complaints) => complaints.iter(),
+fn issues(velero: &Velero, about: &str) -> Vec<Diagnostic> {
+    let issues = match &velero.issues {
+        Err(why) => return vec![CheckSubject::new("report", about).unknown(why)],
+        Ok(issues) => issues.iter(),
     };
     let status = format!(
         "velero-trust status --velero-namespace {} tells more",
         velero.namespace
     );
-    complaints
-        .map(|complaint| Of::new("bundle", about).warn(complaint, &status))
+    issues
+        .map(|issue| CheckSubject::new("bundle", about).warn(issue, &status))
         .collect()
 }
 
-/// Of public roots nobody here can renew any; none of them counts.
-fn expiry(now: i64, certificates: &[Certificate], of: Of) -> Option<Line> {
+/// CheckSubject public roots nobody here can renew any; none of them counts.
+fn expiry(now: i64, certificates: &[Certificate], of: CheckSubject) -> Option<Diagnostic> {
     let public: BTreeSet<_> = mozilla().iter().map(Certificate::fingerprint).collect();
     let named = certificates
         .iter()

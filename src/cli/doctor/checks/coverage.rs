@@ -1,18 +1,18 @@
 //! Which Pods of a Velero namespace run without the bundle as it is now.
 
-use super::{Line, Of};
-use crate::cli::doctor::seen::{Seen, Velero};
-use crate::cli::live::Live;
+use super::{CheckSubject, Diagnostic};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
+use crate::cli::snapshot::NamespaceSnapshot;
 use crate::injection::coverage::State;
 
-pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
-    let of = Of::new("coverage", format!("Pods in namespace {namespace}"));
-    let live = match &velero.live {
+    let of = CheckSubject::new("coverage", format!("Pods in namespace {namespace}"));
+    let snapshot = match &velero.snapshot {
         Err(why) => return vec![of.unknown(why)],
-        Ok(live) => live,
+        Ok(snapshot) => snapshot,
     };
-    let wanted = live.tally().wanted();
+    let wanted = snapshot.tally().wanted();
     let groups = [
         (
             [State::Uninjected, State::Stale],
@@ -22,24 +22,27 @@ pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
     ];
     // It prints the restarts, and what else is to be changed.
     let mend = format!("velero-trust rollout --velero-namespace {namespace}");
-    let mut lines = Vec::new();
+    let mut diagnostics = Vec::new();
     for (states, what) in groups {
-        let pods = pods(live, states);
+        let pods = pods(snapshot, states);
         if let Some(first) = pods.first() {
-            let seen = format!("{} of {wanted} {what}, such as {first}", pods.len());
-            lines.push(of.clone().warn(seen, &mend));
+            let cluster = format!("{} of {wanted} {what}, such as {first}", pods.len());
+            diagnostics.push(of.clone().warn(cluster, &mend));
         }
     }
-    if lines.is_empty() && wanted > 0 {
-        lines.push(of.ok(format!("{wanted} of {wanted} carry the bundle")));
+    if diagnostics.is_empty() && wanted > 0 {
+        diagnostics.push(of.ok(format!("{wanted} of {wanted} carry the bundle")));
     }
-    lines
+    diagnostics
 }
 
 /// Those in one of these states, each with the reason.
-fn pods(live: &Live, states: [State; 2]) -> Vec<String> {
-    let pods = live.pods.iter().map(|(name, pod)| (name, &pod.coverage));
-    let pods = pods.filter(|(_, coverage)| states.contains(&live.state(coverage)));
-    pods.map(|(name, coverage)| format!("{name}: {}", coverage.why(live.facts())))
+fn pods(snapshot: &NamespaceSnapshot, states: [State; 2]) -> Vec<String> {
+    let pods = snapshot
+        .pods
+        .iter()
+        .map(|(name, pod)| (name, &pod.coverage));
+    let pods = pods.filter(|(_, coverage)| states.contains(&snapshot.state(coverage)));
+    pods.map(|(name, coverage)| format!("{name}: {}", coverage.why(snapshot.facts())))
         .collect()
 }

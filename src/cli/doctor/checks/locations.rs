@@ -3,25 +3,25 @@
 use serde_json::Value;
 
 use super::velero::{HAS_CA_CERT_REF, server_version};
-use super::{Line, Of};
+use super::{CheckSubject, Diagnostic};
 use crate::ca::references;
-use crate::cli::doctor::seen::{Seen, Velero, text};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, text};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
 
 /// Most characters of Velero's message that are repeated.
 const SHOWN: usize = 200;
 
-pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     let old = server_version(velero).is_some_and(|version| version < HAS_CA_CERT_REF);
     let one = |location| one(velero, location, old);
     velero.locations.iter().map(one).collect()
 }
 
-fn one(velero: &Velero, location: &Value, old: bool) -> Line {
+fn one(velero: &Velero, location: &Value, old: bool) -> Diagnostic {
     let namespace = &velero.namespace;
     let name = text(location, "/metadata/name");
-    let of = Of::new(
+    let of = CheckSubject::new(
         "location",
         format!("BackupStorageLocation {namespace}/{name}"),
     );

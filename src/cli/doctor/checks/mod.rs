@@ -10,14 +10,14 @@ mod velero;
 mod version;
 mod webhooks;
 
-use super::line::{Line, Of};
-use super::seen::{Seen, Velero};
+use super::cluster_snapshot::{ClusterSnapshot, Velero};
+use super::diagnostic::{CheckSubject, Diagnostic};
 
 /// A certificate that expires within 30 days is worth a warning, as in the rules for BSLs (VT022).
 const SOON: i64 = 30 * 24 * 60 * 60;
 
 /// Checks of the installation.
-const OURS: [fn(&Seen) -> Vec<Line>; 4] = [
+const OURS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 4] = [
     server::check,
     webhooks::check,
     webhooks::certificate,
@@ -25,7 +25,7 @@ const OURS: [fn(&Seen) -> Vec<Line>; 4] = [
 ];
 
 /// Checks of each Velero namespace.
-const VELERO: [fn(&Seen, &Velero) -> Vec<Line>; 6] = [
+const VELERO: [fn(&ClusterSnapshot, &Velero) -> Vec<Diagnostic>; 6] = [
     rights::check,
     bundle::check,
     velero::check,
@@ -35,19 +35,19 @@ const VELERO: [fn(&Seen, &Velero) -> Vec<Line>; 6] = [
 ];
 
 /// What every check says of `seen`.
-pub(super) fn all(seen: &Seen) -> Vec<Line> {
-    let mut lines: Vec<_> = OURS.iter().flat_map(|check| check(seen)).collect();
-    lines.extend(namespaces(seen));
-    for velero in seen.velero.iter().flatten() {
-        lines.extend(VELERO.iter().flat_map(|check| check(seen, velero)));
+pub(super) fn all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let mut diagnostics: Vec<_> = OURS.iter().flat_map(|check| check(cluster)).collect();
+    diagnostics.extend(namespaces(cluster));
+    for velero in cluster.velero.iter().flatten() {
+        diagnostics.extend(VELERO.iter().flat_map(|check| check(cluster, velero)));
     }
-    lines
+    diagnostics
 }
 
 /// Whether there are Velero namespaces, and whether all of them could be found.
-fn namespaces(seen: &Seen) -> Vec<Line> {
-    let of = || Of::new("namespaces", "Velero namespaces");
-    let mut lines = vec![match &seen.velero {
+fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let of = || CheckSubject::new("namespaces", "Velero namespaces");
+    let mut diagnostics = vec![match &cluster.velero {
         Err(why) => of().unknown(why),
         Ok(all) if all.is_empty() => of().warn(
             "there is no BackupStorageLocation, so no bundle is published",
@@ -58,25 +58,25 @@ fn namespaces(seen: &Seen) -> Vec<Line> {
             of().ok(names.join(", "))
         }
     }];
-    let mut all = seen.velero.iter().flatten();
-    if all.any(|velero| velero.namespace == seen.namespace) {
-        lines.push(of().warn(
+    let mut all = cluster.velero.iter().flatten();
+    if all.any(|velero| velero.namespace == cluster.namespace) {
+        diagnostics.push(of().warn(
             format!(
                 "{} is velero-trust's own and Velero's: whoever may write a ConfigMap or Secret \
                  there can add CAs to the bundle of every namespace",
-                seen.namespace
+                cluster.namespace
             ),
             "install velero-trust in a namespace of its own",
         ));
     }
-    if let Err(why) = &seen.labelled {
+    if let Err(why) = &cluster.labelled {
         let about = format!(
             "namespaces labelled {}",
             crate::names::VELERO_NAMESPACE_LABEL
         );
-        lines.push(Of::new("namespaces", about).unknown(why));
+        diagnostics.push(CheckSubject::new("namespaces", about).unknown(why));
     }
-    lines
+    diagnostics
 }
 
 /// `n days`, or how long ago, from `now` to `then`, both seconds since 1970.

@@ -6,8 +6,8 @@ use axum::http::Uri;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::velero::of_velero;
-use super::{Line, Of};
-use crate::cli::doctor::seen::{Seen, Velero, Workload, text};
+use super::{CheckSubject, Diagnostic};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload, text};
 
 /// The variables of the containers of `template`, each with its value where it is a plain one.
 pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
@@ -27,20 +27,20 @@ pub(super) fn is_proxy(name: &str) -> bool {
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].contains(&name)
 }
 
-pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
-    let mut lines = Vec::new();
+pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     for (_, workload) in of_velero(velero) {
-        lines.extend(through(velero, workload));
+        diagnostics.extend(through(velero, workload));
     }
-    if lines.is_empty() && of_velero(velero).next().is_some() {
-        let of = Of::new("proxy", format!("Velero in namespace {}", velero.namespace));
-        lines.push(of.ok("no s3Url is reached by way of a proxy"));
+    if diagnostics.is_empty() && of_velero(velero).next().is_some() {
+        let of = CheckSubject::new("proxy", format!("Velero in namespace {}", velero.namespace));
+        diagnostics.push(of.ok("no s3Url is reached by way of a proxy"));
     }
-    lines
+    diagnostics
 }
 
 /// What `workload` reaches by way of a proxy.
-fn through(velero: &Velero, workload: &Workload) -> Option<Line> {
+fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
     let namespace = &velero.namespace;
     let variables = variables(&workload.template);
     // As Go does: the name in capitals first, and an empty one is none.
@@ -53,7 +53,7 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Line> {
         of.next()
     };
     let about = format!("{} in namespace {namespace}", workload.slug());
-    let of = Of::new("proxy", about);
+    let of = CheckSubject::new("proxy", about);
     let exempt = match value(["NO_PROXY", "no_proxy"]) {
         Some(None) => return Some(of.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
         exempt => exempt.flatten().unwrap_or_default(),

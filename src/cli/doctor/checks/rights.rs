@@ -1,16 +1,16 @@
 //! What our ServiceAccount may do in a Velero namespace, by the API server's own judgement.
 
 use super::locations::any_reference;
-use super::{Line, Of};
+use super::{CheckSubject, Diagnostic};
 use crate::ca::references::CaTarget;
-use crate::cli::doctor::seen::{Look, Seen, Velero};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Read, Velero};
 use crate::names::{BUNDLE, SECRET_READER_ROLE};
 
 /// What it may do whatever Velero's namespaces are.
-pub(super) fn ours(seen: &Seen) -> Vec<Line> {
-    let about = format!("ServiceAccount {}/{}", seen.namespace, seen.account());
-    let of = Of::new("rights", about);
-    vec![match lacking(&seen.lacks) {
+pub(super) fn ours(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let about = format!("ServiceAccount {}/{}", cluster.namespace, cluster.account());
+    let of = CheckSubject::new("rights", about);
+    vec![match lacking(&cluster.lacks) {
         Err(why) => of.unknown(why),
         Ok(None) => of.ok("it has those of the manifests"),
         Ok(Some(lacking)) => of.fail(
@@ -20,9 +20,9 @@ pub(super) fn ours(seen: &Seen) -> Vec<Line> {
     }]
 }
 
-pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
+pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
-    let secrets = Of::new("rights", format!("Secrets in namespace {namespace}"));
+    let secrets = CheckSubject::new("rights", format!("Secrets in namespace {namespace}"));
     let secrets = match lacking(&velero.lacks_on_secrets) {
         Err(why) => secrets.unknown(why),
         Ok(None) => secrets.ok("velero-trust may read them"),
@@ -31,8 +31,8 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
             let bind = format!(
                 "kubectl -n {namespace} create rolebinding {SECRET_READER_ROLE} \
                  --clusterrole={SECRET_READER_ROLE} --serviceaccount={}:{}",
-                seen.namespace,
-                seen.account()
+                cluster.namespace,
+                cluster.account()
             );
             if any_reference(velero, |source| {
                 matches!(source.target, CaTarget::Secret(_))
@@ -43,7 +43,7 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
             }
         }
     };
-    let bundle = Of::new("rights", format!("ConfigMap {namespace}/{BUNDLE}"));
+    let bundle = CheckSubject::new("rights", format!("ConfigMap {namespace}/{BUNDLE}"));
     let bundle = match lacking(&velero.lacks_on_bundle) {
         Err(why) => bundle.unknown(why),
         Ok(None) => bundle.ok("velero-trust may publish it"),
@@ -55,7 +55,7 @@ pub(super) fn check(seen: &Seen, velero: &Velero) -> Vec<Line> {
     vec![secrets, bundle]
 }
 
-fn lacking(lacks: &Look<Vec<String>>) -> Result<Option<String>, &str> {
+fn lacking(lacks: &Read<Vec<String>>) -> Result<Option<String>, &str> {
     let lacks = lacks.as_ref().map_err(String::as_str)?;
     Ok((!lacks.is_empty()).then(|| lacks.join(", ")))
 }

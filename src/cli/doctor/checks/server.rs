@@ -3,46 +3,46 @@
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::version::tag;
-use super::{Line, Of, proxy};
-use crate::cli::doctor::seen::Seen;
+use super::{CheckSubject, Diagnostic, proxy};
+use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::cli::install::OLDEST;
 use crate::names;
 
 const MANIFESTS: &str = "kubectl apply -k manifests";
 
-pub(super) fn check(seen: &Seen) -> Vec<Line> {
-    let kubernetes = kubernetes(seen);
-    let about = format!("Deployment {}/{}", seen.namespace, names::APP);
-    let of = |check| Of::new(check, about.clone());
-    let mut lines = Vec::new();
-    match &seen.deployment {
-        Err(why) => lines.extend([kubernetes, of("server").unknown(why)]),
+pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let kubernetes = kubernetes(cluster);
+    let about = format!("Deployment {}/{}", cluster.namespace, names::APP);
+    let of = |check| CheckSubject::new(check, about.clone());
+    let mut diagnostics = Vec::new();
+    match &cluster.deployment {
+        Err(why) => diagnostics.extend([kubernetes, of("server").unknown(why)]),
         // First: nothing else that is said of a wrong namespace is of use.
-        Ok(None) => lines.extend([
+        Ok(None) => diagnostics.extend([
             of("server").fail(
                 format!(
                     "it is not there: is {0} installed in namespace {1}? --namespace is {0}'s own \
                      namespace",
                     names::APP,
-                    seen.namespace
+                    cluster.namespace
                 ),
                 format!("{MANIFESTS}, or name its namespace with --namespace"),
             ),
             kubernetes,
         ]),
         Ok(Some(deployment)) => {
-            lines.push(kubernetes);
-            lines.push(replicas(seen, deployment, of("server")));
-            lines.push(image(seen, deployment, of("image")));
-            lines.extend(proxies(seen, deployment, of("proxy")));
+            diagnostics.push(kubernetes);
+            diagnostics.push(replicas(cluster, deployment, of("server")));
+            diagnostics.push(image(cluster, deployment, of("image")));
+            diagnostics.extend(proxies(cluster, deployment, of("proxy")));
         }
     }
-    lines
+    diagnostics
 }
 
-fn kubernetes(seen: &Seen) -> Line {
-    let of = Of::new("kubernetes", "API server");
-    match &seen.kubernetes {
+fn kubernetes(cluster: &ClusterSnapshot) -> Diagnostic {
+    let of = CheckSubject::new("kubernetes", "API server");
+    match &cluster.kubernetes {
         Err(why) => of.unknown(why),
         Ok((major, minor)) if (*major, *minor) < OLDEST => of.fail(
             format!("version {major}.{minor} drops `matchConditions` without a word"),
@@ -52,14 +52,14 @@ fn kubernetes(seen: &Seen) -> Line {
     }
 }
 
-fn replicas(seen: &Seen, deployment: &Deployment, of: Of) -> Line {
+fn replicas(cluster: &ClusterSnapshot, deployment: &Deployment, of: CheckSubject) -> Diagnostic {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
     let wanted = wanted.unwrap_or(1);
     let status = deployment.status.as_ref();
     let available = status.and_then(|status| status.available_replicas);
     let available = available.unwrap_or_default();
     let said = format!("{available} of {wanted} replicas are available");
-    let kubectl = format!("kubectl -n {}", seen.namespace);
+    let kubectl = format!("kubectl -n {}", cluster.namespace);
     let look = format!(
         "{kubectl} describe pods -l app.kubernetes.io/name={}",
         names::APP
@@ -82,7 +82,7 @@ fn replicas(seen: &Seen, deployment: &Deployment, of: Of) -> Line {
     }
 }
 
-fn image(seen: &Seen, deployment: &Deployment, of: Of) -> Line {
+fn image(cluster: &ClusterSnapshot, deployment: &Deployment, of: CheckSubject) -> Diagnostic {
     let ours = env!("CARGO_PKG_VERSION");
     let spec = deployment.spec.as_ref();
     let spec = spec.and_then(|spec| spec.template.spec.as_ref());
@@ -100,7 +100,7 @@ fn image(seen: &Seen, deployment: &Deployment, of: Of) -> Line {
             format!("{image}, and this command is {ours}"),
             format!(
                 "use the command of that version, or update the Deployment of namespace {}",
-                seen.namespace
+                cluster.namespace
             ),
         ),
     }
@@ -108,7 +108,11 @@ fn image(seen: &Seen, deployment: &Deployment, of: Of) -> Line {
 
 /// A proxy is of no use to us: the API server is inside, and the client of a Pod takes no notice of
 /// these variables.
-fn proxies(seen: &Seen, deployment: &Deployment, of: Of) -> Option<Line> {
+fn proxies(
+    cluster: &ClusterSnapshot,
+    deployment: &Deployment,
+    of: CheckSubject,
+) -> Option<Diagnostic> {
     let template = &deployment.spec.as_ref()?.template;
     let set: Vec<_> = proxy::variables(template)
         .into_iter()
@@ -121,7 +125,7 @@ fn proxies(seen: &Seen, deployment: &Deployment, of: Of) -> Option<Line> {
             format!("{} set; velero-trust uses no proxy", set.join(" and ")),
             format!(
                 "kubectl -n {} set env deployment/{} {unset}-",
-                seen.namespace,
+                cluster.namespace,
                 names::APP
             ),
         )

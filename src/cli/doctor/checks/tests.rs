@@ -7,9 +7,9 @@ use crate::admission::HANDLERS;
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::ca::issue::BundleIssue;
-use crate::cli::doctor::line::Level;
-use crate::cli::doctor::seen::{Webhook, Workload};
-use crate::cli::live::Live;
+use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
+use crate::cli::doctor::diagnostic::Level;
+use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::workloads::Running;
 
 /// In the life of everything that [`Authority`] makes.
@@ -17,7 +17,7 @@ const NOW: i64 = 1_790_000_000;
 const DAY: i64 = 24 * 60 * 60;
 
 /// An installation to which nobody forgot anything.
-fn healthy() -> Seen {
+fn healthy() -> ClusterSnapshot {
     let authority = Authority::new("serving").unwrap();
     let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
         configuration: "ValidatingWebhookConfiguration velero-trust".to_owned(),
@@ -27,7 +27,7 @@ fn healthy() -> Seen {
         has_rules: true,
         ca: authority.pem().into_bytes(),
     };
-    Seen {
+    ClusterSnapshot {
         now: NOW,
         namespace: "velero-trust".to_owned(),
         kubernetes: Ok((1, 34)),
@@ -81,9 +81,9 @@ fn velero() -> Velero {
         lacks_on_secrets: Ok(vec![]),
         lacks_on_bundle: Ok(vec![]),
         bundle: Ok(Some(bundle(VALID))),
-        complaints: Ok(vec![]),
+        issues: Ok(vec![]),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
-        live: Ok(Live::default()),
+        snapshot: Ok(NamespaceSnapshot::default()),
         locations: vec![json!({
             "metadata": {"name": "default"},
             "spec": {
@@ -109,22 +109,24 @@ fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
 }
 
 /// Everything that is not ok once `harm` was done to a healthy installation.
-fn after(harm: impl FnOnce(&mut Seen)) -> Vec<(Level, &'static str, String)> {
-    let mut seen = healthy();
-    harm(&mut seen);
-    let lines = all(&seen).into_iter();
-    let bad = lines.filter(|line| line.level != Level::Ok);
-    bad.map(|line| {
-        let said = [Some(line.seen), line.mend].into_iter().flatten();
+fn after(harm: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, String)> {
+    let mut cluster = healthy();
+    harm(&mut cluster);
+    let diagnostics = all(&cluster).into_iter();
+    let bad = diagnostics.filter(|diagnostic| diagnostic.level != Level::Ok);
+    bad.map(|diagnostic| {
+        let said = [Some(diagnostic.message), diagnostic.mend]
+            .into_iter()
+            .flatten();
         let said: Vec<_> = said.collect();
-        (line.level, line.check, said.join(" -> "))
+        (diagnostic.level, diagnostic.check, said.join(" -> "))
     })
     .collect()
 }
 
 /// Exactly one line, of this level and check, that says all of `words`.
 #[track_caller]
-fn exactly(level: Level, check: &str, words: &[&str], harm: impl FnOnce(&mut Seen)) {
+fn exactly(level: Level, check: &str, words: &[&str], harm: impl FnOnce(&mut ClusterSnapshot)) {
     let bad = after(harm);
     let [(is, of, said)] = &bad[..] else {
         panic!("{bad:?}");
@@ -135,21 +137,21 @@ fn exactly(level: Level, check: &str, words: &[&str], harm: impl FnOnce(&mut See
     }
 }
 
-fn first(seen: &mut Seen) -> &mut Velero {
-    &mut seen.velero.as_mut().unwrap()[0]
+fn first(cluster: &mut ClusterSnapshot) -> &mut Velero {
+    &mut cluster.velero.as_mut().unwrap()[0]
 }
 
-fn server(seen: &mut Seen) -> &mut k8s_openapi::api::core::v1::PodTemplateSpec {
-    &mut first(seen).workloads.as_mut().unwrap()[0].template
+fn server(cluster: &mut ClusterSnapshot) -> &mut k8s_openapi::api::core::v1::PodTemplateSpec {
+    &mut first(cluster).workloads.as_mut().unwrap()[0].template
 }
 
-fn variables(seen: &mut Seen, env: Value) {
-    let spec = server(seen).spec.as_mut().unwrap();
+fn variables(cluster: &mut ClusterSnapshot, env: Value) {
+    let spec = server(cluster).spec.as_mut().unwrap();
     spec.containers[0].env = serde_json::from_value(env).unwrap();
 }
 
-fn image(seen: &mut Seen, image: &str) {
-    let spec = server(seen).spec.as_mut().unwrap();
+fn image(cluster: &mut ClusterSnapshot, image: &str) {
+    let spec = server(cluster).spec.as_mut().unwrap();
     spec.containers[0].image = Some(image.to_owned());
 }
 
@@ -162,44 +164,49 @@ fn nothing_is_said_of_a_healthy_installation() {
 #[test]
 fn the_cluster_and_our_deployment() {
     use Level::{Fail, Unknown, Warn};
-    exactly(Fail, "kubernetes", &["1.29", "1.30"], |seen| {
-        seen.kubernetes = Ok((1, 29));
+    exactly(Fail, "kubernetes", &["1.29", "1.30"], |cluster| {
+        cluster.kubernetes = Ok((1, 29));
     });
-    exactly(Fail, "server", &["kubectl apply -k manifests"], |seen| {
-        seen.deployment = Ok(None);
+    exactly(Fail, "server", &["kubectl apply -k manifests"], |cluster| {
+        cluster.deployment = Ok(None);
     });
-    let available = |seen: &mut Seen, wanted, available| {
-        let deployment = seen.deployment.as_mut().unwrap().as_mut().unwrap();
+    let available = |cluster: &mut ClusterSnapshot, wanted, available| {
+        let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
         deployment.spec.as_mut().unwrap().replicas = Some(wanted);
         deployment.status.as_mut().unwrap().available_replicas = available;
     };
-    exactly(Fail, "server", &["0 of 2", "describe pods"], |seen| {
-        available(seen, 2, None);
+    exactly(Fail, "server", &["0 of 2", "describe pods"], |cluster| {
+        available(cluster, 2, None);
     });
-    exactly(Warn, "server", &["1 of 2"], |seen| {
-        available(seen, 2, Some(1));
+    exactly(Warn, "server", &["1 of 2"], |cluster| {
+        available(cluster, 2, Some(1));
     });
-    exactly(Fail, "server", &["scale deployment/velero-trust"], |seen| {
-        available(seen, 0, None);
-    });
-    let container = |seen: &mut Seen, image: &str, env: Value| {
-        let deployment = seen.deployment.as_mut().unwrap().as_mut().unwrap();
+    exactly(
+        Fail,
+        "server",
+        &["scale deployment/velero-trust"],
+        |cluster| {
+            available(cluster, 0, None);
+        },
+    );
+    let container = |cluster: &mut ClusterSnapshot, image: &str, env: Value| {
+        let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
         let spec = &mut deployment.spec.as_mut().unwrap().template.spec;
         let container = &mut spec.as_mut().unwrap().containers[0];
         container.image = Some(image.to_owned());
         container.env = serde_json::from_value(env).unwrap();
     };
-    exactly(Warn, "image", &["velero-trust:0.0.1"], |seen| {
-        container(seen, "velero-trust:0.0.1", json!([]));
+    exactly(Warn, "image", &["velero-trust:0.0.1"], |cluster| {
+        container(cluster, "velero-trust:0.0.1", json!([]));
     });
-    exactly(Unknown, "image", &["no tag"], |seen| {
-        container(seen, "velero-trust@sha256:00", json!([]));
+    exactly(Unknown, "image", &["no tag"], |cluster| {
+        container(cluster, "velero-trust@sha256:00", json!([]));
     });
     let ours = concat!("velero-trust:v", env!("CARGO_PKG_VERSION"));
     let unset = "set env deployment/velero-trust HTTPS_PROXY-";
-    exactly(Warn, "proxy", &[unset], |seen| {
+    exactly(Warn, "proxy", &[unset], |cluster| {
         container(
-            seen,
+            cluster,
             ours,
             json!([{"name": "HTTPS_PROXY", "value": "http://p"}]),
         );
@@ -209,15 +216,20 @@ fn the_cluster_and_our_deployment() {
 /// `--namespace velero` is a habit of kubectl.
 #[test]
 fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed() {
-    let mut seen = healthy();
-    seen.namespace = "velero".to_owned();
-    seen.deployment = Ok(None);
-    seen.certificate = Ok(None);
-    let lines = all(&seen);
+    let mut cluster = healthy();
+    cluster.namespace = "velero".to_owned();
+    cluster.deployment = Ok(None);
+    cluster.certificate = Ok(None);
+    let diagnostics = all(&cluster);
     let said = "it is not there: is velero-trust installed in namespace velero? --namespace is \
                 velero-trust's own namespace";
-    assert_eq!((lines[0].level, &*lines[0].seen), (Level::Fail, said));
-    let advised = lines.iter().filter_map(|line| line.mend.as_deref());
+    assert_eq!(
+        (diagnostics[0].level, &*diagnostics[0].message),
+        (Level::Fail, said)
+    );
+    let advised = diagnostics
+        .iter()
+        .filter_map(|diagnostic| diagnostic.mend.as_deref());
     let installs: Vec<_> = advised.filter(|mend| mend.contains("--install")).collect();
     assert_eq!(installs, [""; 0]);
 }
@@ -226,45 +238,50 @@ fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed()
 fn the_webhooks_and_their_certificate() {
     use Level::{Fail, Warn};
     let install = "velero-trust certs --install --namespace velero-trust";
-    exactly(Fail, "webhooks", &["no webhook", install], |seen| {
-        seen.webhooks.as_mut().unwrap().pop();
+    exactly(Fail, "webhooks", &["no webhook", install], |cluster| {
+        cluster.webhooks.as_mut().unwrap().pop();
     });
-    exactly(Fail, "webhooks", &["no rules", install], |seen| {
-        seen.webhooks.as_mut().unwrap()[0].has_rules = false;
+    exactly(Fail, "webhooks", &["no rules", install], |cluster| {
+        cluster.webhooks.as_mut().unwrap()[0].has_rules = false;
     });
-    exactly(Fail, "webhooks", &["no caBundle"], |seen| {
-        seen.webhooks.as_mut().unwrap()[0].ca.clear();
+    exactly(Fail, "webhooks", &["no caBundle"], |cluster| {
+        cluster.webhooks.as_mut().unwrap()[0].ca.clear();
     });
     let other = Authority::new("other").unwrap();
     exactly(
         Fail,
         "certificate",
         &["hook-1", "does not verify"],
-        |seen| {
-            seen.webhooks.as_mut().unwrap()[1].ca = other.pem().into_bytes();
+        |cluster| {
+            cluster.webhooks.as_mut().unwrap()[1].ca = other.pem().into_bytes();
         },
     );
-    exactly(Fail, "certificate", &["does not verify"], |seen| {
-        seen.webhooks.as_mut().unwrap()[1].host = "velero-trust.guards.svc".to_owned();
+    exactly(Fail, "certificate", &["does not verify"], |cluster| {
+        cluster.webhooks.as_mut().unwrap()[1].host = "velero-trust.guards.svc".to_owned();
     });
-    exactly(Fail, "certificate", &["no certificate"], |seen| {
-        seen.certificate = Ok(None);
+    exactly(Fail, "certificate", &["no certificate"], |cluster| {
+        cluster.certificate = Ok(None);
     });
-    let end = |seen: &Seen| {
-        let text = seen.certificate.as_ref().unwrap().as_ref().unwrap();
+    let end = |cluster: &ClusterSnapshot| {
+        let text = cluster.certificate.as_ref().unwrap().as_ref().unwrap();
         crate::ca::pem::read(text.as_bytes()).certificates[0].not_after
     };
-    let at = |seen: &mut Seen, left: i64| {
-        seen.now = end(seen) - left;
+    let at = |cluster: &mut ClusterSnapshot, left: i64| {
+        cluster.now = end(cluster) - left;
         // Only the certificate is looked at here.
-        seen.velero = Ok(vec![velero()]);
-        first(seen).bundle = Ok(Some(bundle((2020, 2300))));
+        cluster.velero = Ok(vec![velero()]);
+        first(cluster).bundle = Ok(Some(bundle((2020, 2300))));
     };
-    exactly(Warn, "expiry", &["expires in 29 days", install], |seen| {
-        at(seen, 30 * DAY - 1);
-    });
-    exactly(Fail, "expiry", &["expired 1 days ago"], |seen| {
-        at(seen, -DAY);
+    exactly(
+        Warn,
+        "expiry",
+        &["expires in 29 days", install],
+        |cluster| {
+            at(cluster, 30 * DAY - 1);
+        },
+    );
+    exactly(Fail, "expiry", &["expired 1 days ago"], |cluster| {
+        at(cluster, -DAY);
     });
 }
 
@@ -277,34 +294,41 @@ fn rights_and_bundle() {
         Fail,
         "rights",
         &["get secrets, list secrets", bind],
-        |seen| {
-            first(seen).lacks_on_secrets =
+        |cluster| {
+            first(cluster).lacks_on_secrets =
                 Ok(vec!["get secrets".to_owned(), "list secrets".to_owned()]);
         },
     );
-    exactly(Warn, "rights", &["no BSL names one", bind], |seen| {
-        first(seen).lacks_on_secrets = Ok(vec!["get secrets".to_owned()]);
-        first(seen).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+    exactly(Warn, "rights", &["no BSL names one", bind], |cluster| {
+        first(cluster).lacks_on_secrets = Ok(vec!["get secrets".to_owned()]);
+        first(cluster).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
     });
-    exactly(Unknown, "rights", &["may not ask"], |seen| {
-        first(seen).lacks_on_secrets = Err("you may not ask".to_owned());
-    });
-    exactly(Fail, "rights", &["patch configmaps", "apply -k"], |seen| {
-        first(seen).lacks_on_bundle = Ok(vec!["patch configmaps".to_owned()]);
+    exactly(Unknown, "rights", &["may not ask"], |cluster| {
+        first(cluster).lacks_on_secrets = Err("you may not ask".to_owned());
     });
     exactly(
         Fail,
         "rights",
-        &["it may not patch leases", "apply -k"],
-        |seen| {
-            seen.lacks = Ok(vec!["patch leases".to_owned()]);
+        &["patch configmaps", "apply -k"],
+        |cluster| {
+            first(cluster).lacks_on_bundle = Ok(vec!["patch configmaps".to_owned()]);
         },
     );
-    exactly(Fail, "bundle", &["not there"], |seen| {
-        first(seen).bundle = Ok(None);
+    exactly(
+        Fail,
+        "rights",
+        &["it may not patch leases", "apply -k"],
+        |cluster| {
+            cluster.lacks = Ok(vec!["patch leases".to_owned()]);
+        },
+    );
+    exactly(Fail, "bundle", &["not there"], |cluster| {
+        first(cluster).bundle = Ok(None);
     });
     let map = |harm: fn(&mut ConfigMap)| {
-        move |seen: &mut Seen| harm(first(seen).bundle.as_mut().unwrap().as_mut().unwrap())
+        move |cluster: &mut ClusterSnapshot| {
+            harm(first(cluster).bundle.as_mut().unwrap().as_mut().unwrap())
+        }
     };
     exactly(
         Fail,
@@ -335,8 +359,8 @@ fn rights_and_bundle() {
             annotations.insert("velero-trust.io/hold".to_owned(), why);
         }),
     );
-    exactly(Warn, "expiry", &["store", "expired"], |seen| {
-        first(seen).bundle = Ok(Some(bundle(EXPIRED)));
+    exactly(Warn, "expiry", &["store", "expired"], |cluster| {
+        first(cluster).bundle = Ok(Some(bundle(EXPIRED)));
     });
 }
 
@@ -344,9 +368,9 @@ fn rights_and_bundle() {
 fn what_the_controllers_complain_of_is_no_good_bundle() {
     use Level::{Unknown, Warn};
     let immutable = BundleIssue::Immutable.to_string();
-    let complain = |complaint: &BundleIssue| {
-        let complaints = Ok(vec![complaint.to_string()]);
-        move |seen: &mut Seen| first(seen).complaints = complaints
+    let complain = |issue: &BundleIssue| {
+        let issues = Ok(vec![issue.to_string()]);
+        move |cluster: &mut ClusterSnapshot| first(cluster).issues = issues
     };
     exactly(
         Warn,
@@ -354,49 +378,51 @@ fn what_the_controllers_complain_of_is_no_good_bundle() {
         &[&immutable, "velero-trust status --velero-namespace velero"],
         complain(&BundleIssue::Immutable),
     );
-    let mut seen = healthy();
-    complain(&BundleIssue::Immutable)(&mut seen);
-    let good = all(&seen).into_iter().filter(|line| line.check == "bundle");
-    let levels: Vec<_> = good.map(|line| line.level).collect();
+    let mut cluster = healthy();
+    complain(&BundleIssue::Immutable)(&mut cluster);
+    let good = all(&cluster)
+        .into_iter()
+        .filter(|diagnostic| diagnostic.check == "bundle");
+    let levels: Vec<_> = good.map(|diagnostic| diagnostic.level).collect();
     assert_eq!(levels, [Warn], "nor is it ok");
-    exactly(Level::Fail, "bundle", &["not made by"], |seen| {
-        complain(&BundleIssue::Foreign)(seen);
-        let map = first(seen).bundle.as_mut().unwrap().as_mut().unwrap();
+    exactly(Level::Fail, "bundle", &["not made by"], |cluster| {
+        complain(&BundleIssue::Foreign)(cluster);
+        let map = first(cluster).bundle.as_mut().unwrap().as_mut().unwrap();
         map.metadata.annotations = None;
     });
-    exactly(Unknown, "report", &["is not there"], |seen| {
-        first(seen).complaints = Err("ConfigMap r is not there".to_owned());
+    exactly(Unknown, "report", &["is not there"], |cluster| {
+        first(cluster).issues = Err("ConfigMap r is not there".to_owned());
     });
 }
 
 #[test]
 fn velero_its_plugins_and_its_locations() {
     use Level::{Fail, Unknown, Warn};
-    exactly(Warn, "velero", &["1.9"], |seen| {
-        image(seen, "velero/velero:v1.9.7");
+    exactly(Warn, "velero", &["1.9"], |cluster| {
+        image(cluster, "velero/velero:v1.9.7");
     });
-    exactly(Unknown, "velero", &["velero@sha256:00"], |seen| {
-        image(seen, "velero@sha256:00");
+    exactly(Unknown, "velero", &["velero@sha256:00"], |cluster| {
+        image(cluster, "velero@sha256:00");
     });
-    exactly(Warn, "plugin", &["v1.8.2"], |seen| {
-        let spec = server(seen).spec.as_mut().unwrap();
+    exactly(Warn, "plugin", &["v1.8.2"], |cluster| {
+        let spec = server(cluster).spec.as_mut().unwrap();
         let plugin = &mut spec.init_containers.as_mut().unwrap()[0];
         plugin.image = Some("velero/velero-plugin-for-aws:v1.8.2".to_owned());
     });
     let patch =
         r#"{"spec":{"template":{"metadata":{"annotations":{"velero-trust.io/inject":null}}}}}"#;
-    exactly(Warn, "injection", &[patch], |seen| {
+    exactly(Warn, "injection", &[patch], |cluster| {
         let out = [("velero-trust.io/inject".to_owned(), "false".to_owned())];
-        server(seen).metadata.as_mut().unwrap().annotations = Some(out.into());
+        server(cluster).metadata.as_mut().unwrap().annotations = Some(out.into());
     });
-    exactly(Warn, "velero", &["no Deployment"], |seen| {
-        first(seen).workloads = Ok(vec![]);
+    exactly(Warn, "velero", &["no Deployment"], |cluster| {
+        first(cluster).workloads = Ok(vec![]);
     });
 
     let set = "kubectl -n velero set env deployment/velero NO_PROXY=.svc,s3.corp";
-    exactly(Warn, "proxy", &[set], |seen| {
+    exactly(Warn, "proxy", &[set], |cluster| {
         variables(
-            seen,
+            cluster,
             json!([
                 {"name": "https_proxy", "value": "http://proxy"},
                 {"name": "NO_PROXY", "value": ".svc"},
@@ -409,67 +435,71 @@ fn velero_its_plugins_and_its_locations() {
         json!([{"name": "HTTPS_PROXY", "value": ""}]),
     ];
     for env in fine {
-        assert_eq!(after(|seen| variables(seen, env)), []);
+        assert_eq!(after(|cluster| variables(cluster, env)), []);
     }
 
-    let status = |seen: &mut Seen, status: Value| first(seen).locations[0]["status"] = status;
+    let status = |cluster: &mut ClusterSnapshot, status: Value| {
+        first(cluster).locations[0]["status"] = status
+    };
     let message = "x509: certificate signed by unknown authority";
-    exactly(Fail, "location", &[message, "rollout restart"], |seen| {
-        status(seen, json!({"phase": "Unavailable", "message": message}));
+    exactly(Fail, "location", &[message, "rollout restart"], |cluster| {
+        status(cluster, json!({"phase": "Unavailable", "message": message}));
     });
-    let bad = after(|seen| {
-        status(seen, json!({"phase": "Unavailable", "message": message}));
-        first(seen).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
-        image(seen, "velero/velero:v1.17.0");
+    let bad = after(|cluster| {
+        status(cluster, json!({"phase": "Unavailable", "message": message}));
+        first(cluster).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+        image(cluster, "velero/velero:v1.17.0");
     });
     let cure = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \
                 (this Velero has no caCertRef)";
     assert!(bad.len() == 1 && bad[0].2.contains(cure), "{bad:?}");
-    exactly(Warn, "location", &["NoSuchBucket"], |seen| {
+    exactly(Warn, "location", &["NoSuchBucket"], |cluster| {
         status(
-            seen,
+            cluster,
             json!({"phase": "Unavailable", "message": "NoSuchBucket"}),
         );
     });
-    exactly(Unknown, "location", &[], |seen| status(seen, json!({})));
+    exactly(Unknown, "location", &[], |cluster| {
+        status(cluster, json!({}))
+    });
 }
 
 #[test]
 fn our_own_namespace_is_better_not_veleros() {
-    exactly(Level::Warn, "namespaces", &["add CAs"], |seen| {
-        let all = seen.velero.as_ref().unwrap();
+    exactly(Level::Warn, "namespaces", &["add CAs"], |cluster| {
+        let all = cluster.velero.as_ref().unwrap();
         let namespace = all[0].namespace.clone();
-        seen.namespace = namespace;
+        cluster.namespace = namespace;
     });
 }
 
 #[test]
 fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
     let no = || "no right".to_owned();
-    let bad = after(|seen| {
-        seen.kubernetes = Err(no());
-        seen.deployment = Err(no());
-        seen.webhooks = Err(no());
-        seen.certificate = Err(no());
-        seen.lacks = Err(no());
-        seen.labelled = Err(no());
-        first(seen).bundle = Err(no());
-        first(seen).workloads = Err(no());
+    let bad = after(|cluster| {
+        cluster.kubernetes = Err(no());
+        cluster.deployment = Err(no());
+        cluster.webhooks = Err(no());
+        cluster.certificate = Err(no());
+        cluster.lacks = Err(no());
+        cluster.labelled = Err(no());
+        first(cluster).bundle = Err(no());
+        first(cluster).workloads = Err(no());
     });
     assert!(
         bad.iter().all(|(level, ..)| *level == Level::Unknown),
         "{bad:?}"
     );
     assert_eq!(bad.len(), 8, "{bad:?}");
-    exactly(Level::Unknown, "namespaces", &["no right"], |seen| {
-        seen.velero = Err(no());
+    exactly(Level::Unknown, "namespaces", &["no right"], |cluster| {
+        cluster.velero = Err(no());
     });
     exactly(
         Level::Warn,
         "namespaces",
         &["no BackupStorageLocation"],
-        |seen| {
-            seen.velero = Ok(vec![]);
+        |cluster| {
+            cluster.velero = Ok(vec![]);
         },
     );
 }
@@ -492,12 +522,12 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
         Running::read(&serde_json::from_value(pod).unwrap()).unwrap()
     };
     let bad = |pod: Running| {
-        after(|seen| {
-            for velero in seen.velero.as_mut().unwrap() {
+        after(|cluster| {
+            for velero in cluster.velero.as_mut().unwrap() {
                 let pods = [("velero-1".to_owned(), pod.clone())].into();
-                velero.live = Ok(Live {
+                velero.snapshot = Ok(NamespaceSnapshot {
                     pods,
-                    ..Live::default()
+                    ..NamespaceSnapshot::default()
                 });
             }
         })

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 
 use super::version::{name, tag, version};
-use super::{Line, Of};
-use crate::cli::doctor::seen::{Seen, Velero, Workload};
+use super::{CheckSubject, Diagnostic};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
 use crate::names::INJECT;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
@@ -18,9 +18,9 @@ pub(super) const HAS_CA_CERT_REF: (u32, u32) = (1, 18);
 /// The last AWS plugin on version 1 of the SDK, which trusts *only* a BSL's `caCert` where one is.
 const LAST_ON_OLD_SDK: (u32, u32) = (1, 8);
 
-pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
-    let of = Of::new("velero", format!("namespace {namespace}"));
+    let of = CheckSubject::new("velero", format!("namespace {namespace}"));
     let workloads: Vec<_> = match &velero.workloads {
         Err(why) => return vec![of.unknown(why)],
         Ok(_) => of_velero(velero).collect(),
@@ -29,15 +29,15 @@ pub(super) fn check(_: &Seen, velero: &Velero) -> Vec<Line> {
         let mend = format!("velero install --namespace {namespace}");
         return vec![of.warn("no Deployment or DaemonSet here runs Velero", mend)];
     }
-    let mut lines = Vec::new();
+    let mut diagnostics = Vec::new();
     for (kind, workload) in workloads {
         if kind == PodKind::Server {
-            lines.push(server(namespace, workload));
-            lines.extend(plugins(namespace, workload));
+            diagnostics.push(server(namespace, workload));
+            diagnostics.extend(plugins(namespace, workload));
         }
-        lines.extend(opted_out(namespace, workload));
+        diagnostics.extend(opted_out(namespace, workload));
     }
-    lines
+    diagnostics
 }
 
 /// The workloads of `velero` that run it.
@@ -73,8 +73,8 @@ fn about(namespace: &str, workload: &Workload) -> String {
     format!("{kind} {namespace}/{}", workload.name)
 }
 
-fn server(namespace: &str, workload: &Workload) -> Line {
-    let of = Of::new("velero", about(namespace, workload));
+fn server(namespace: &str, workload: &Workload) -> Diagnostic {
+    let of = CheckSubject::new("velero", about(namespace, workload));
     let image = containers(&workload.template).next().map_or("", image);
     match version(image) {
         None => of.unknown(format!(
@@ -97,13 +97,13 @@ fn server(namespace: &str, workload: &Workload) -> Line {
     }
 }
 
-fn plugins(namespace: &str, workload: &Workload) -> Vec<Line> {
+fn plugins(namespace: &str, workload: &Workload) -> Vec<Diagnostic> {
     let spec = workload.template.spec.iter();
     let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten());
     let of_aws = containers.filter(|it| name(image(it)) == "velero-plugin-for-aws");
     of_aws
         .map(|container| {
-            let of = Of::new("plugin", about(namespace, workload));
+            let of = CheckSubject::new("plugin", about(namespace, workload));
             let image = image(container);
             match version(image) {
                 None => of.unknown(format!("{image} does not tell its version")),
@@ -122,7 +122,7 @@ fn plugins(namespace: &str, workload: &Workload) -> Vec<Line> {
 }
 
 /// The Pods of a template that says so get nothing of ours.
-fn opted_out(namespace: &str, workload: &Workload) -> Option<Line> {
+fn opted_out(namespace: &str, workload: &Workload) -> Option<Diagnostic> {
     let metadata = workload.template.metadata.as_ref()?;
     let out = |map: Option<&std::collections::BTreeMap<String, String>>| {
         map.and_then(|map| map.get(INJECT))
@@ -137,7 +137,7 @@ fn opted_out(namespace: &str, workload: &Workload) -> Option<Line> {
     } else {
         ("annotation", "annotations")
     };
-    let of = Of::new("injection", about(namespace, workload));
+    let of = CheckSubject::new("injection", about(namespace, workload));
     Some(of.warn(
         format!("its template has the {what} {INJECT}: \"false\", so its Pods get no bundle"),
         format!(

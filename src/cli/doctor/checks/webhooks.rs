@@ -9,27 +9,29 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{Line, Of, SOON, days};
+use super::{CheckSubject, Diagnostic, SOON, days};
 use crate::admission::HANDLERS;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
-use crate::cli::doctor::seen::{Seen, Webhook};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::install::TLS_SECRET;
 
 /// The webhooks are all there, and are active.
-pub(super) fn check(seen: &Seen) -> Vec<Line> {
-    let webhooks = match &seen.webhooks {
-        Err(why) => return vec![Of::new("webhooks", "webhook configurations").unknown(why)],
+pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let webhooks = match &cluster.webhooks {
+        Err(why) => {
+            return vec![CheckSubject::new("webhooks", "webhook configurations").unknown(why)];
+        }
         Ok(webhooks) => webhooks,
     };
-    let activate = activate(seen);
-    let mut lines = Vec::new();
+    let activate = activate(cluster);
+    let mut diagnostics = Vec::new();
     for handler in HANDLERS {
         let asks = |webhook: &Webhook| webhook.path.ends_with(handler.path);
         if !webhooks.iter().any(asks) {
-            lines.push(Of::new("webhooks", handler.path).fail(
+            diagnostics.push(CheckSubject::new("webhooks", handler.path).fail(
                 "no webhook configuration asks it",
-                if seen.is_absent() {
+                if cluster.is_absent() {
                     activate.clone()
                 } else {
                     format!("kubectl apply -k manifests && {activate}")
@@ -39,46 +41,46 @@ pub(super) fn check(seen: &Seen) -> Vec<Line> {
     }
     for webhook in webhooks {
         let about = format!("{}, {}", webhook.configuration, webhook.name);
-        let of = Of::new("webhooks", about);
-        lines.push(match (webhook.has_rules, webhook.ca.is_empty()) {
+        let of = CheckSubject::new("webhooks", about);
+        diagnostics.push(match (webhook.has_rules, webhook.ca.is_empty()) {
             (true, false) => of.ok("is active"),
             (false, _) => of.fail("has no rules, so it is sent nothing", &activate),
             (true, true) => of.fail("has no caBundle, so every call to it fails", &activate),
         });
     }
-    lines
+    diagnostics
 }
 
 /// The certificate is one that the API server accepts, and will for a while.
-pub(super) fn certificate(seen: &Seen) -> Vec<Line> {
-    let about = format!("Secret {}/{TLS_SECRET}", seen.namespace);
-    let of = |check| Of::new(check, about.clone());
-    let text = match &seen.certificate {
+pub(super) fn certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let about = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
+    let of = |check| CheckSubject::new(check, about.clone());
+    let text = match &cluster.certificate {
         Err(why) => return vec![of("certificate").unknown(why)],
         Ok(text) => text.as_deref().unwrap_or_default(),
     };
     let chain = pem::read(text.as_bytes()).certificates;
     let Some(leaf) = chain.first() else {
         let nothing = "there is no certificate in its tls.crt";
-        return vec![of("certificate").fail(nothing, activate(seen))];
+        return vec![of("certificate").fail(nothing, activate(cluster))];
     };
     vec![
-        trusted(seen, &chain, of("certificate")),
-        lasting(seen, leaf, of("expiry")),
+        trusted(cluster, &chain, of("certificate")),
+        lasting(cluster, leaf, of("expiry")),
     ]
 }
 
 /// Whether every webhook that has a caBundle would accept the certificate.
-fn trusted(seen: &Seen, chain: &[Certificate], of: Of) -> Line {
-    let webhooks = match &seen.webhooks {
+fn trusted(cluster: &ClusterSnapshot, chain: &[Certificate], of: CheckSubject) -> Diagnostic {
+    let webhooks = match &cluster.webhooks {
         Err(why) => return of.unknown(why),
         Ok(webhooks) => webhooks.iter().filter(|webhook| !webhook.ca.is_empty()),
     };
     let mut count = 0;
     for webhook in webhooks {
-        if let Err(why) = verify(chain, webhook, seen.now) {
+        if let Err(why) = verify(chain, webhook, cluster.now) {
             let said = format!("the caBundle of {} does not verify it: {why}", webhook.name);
-            return of.fail(said, activate(seen));
+            return of.fail(said, activate(cluster));
         }
         count += 1;
     }
@@ -105,15 +107,15 @@ fn verify(chain: &[Certificate], webhook: &Webhook, now: i64) -> Result<(), Stri
     judged.map(drop).map_err(|error| error.to_string())
 }
 
-fn lasting(seen: &Seen, leaf: &Certificate, of: Of) -> Line {
-    let said = days(seen.now, leaf.not_after);
-    if leaf.not_after < seen.now {
+fn lasting(cluster: &ClusterSnapshot, leaf: &Certificate, of: CheckSubject) -> Diagnostic {
+    let said = days(cluster.now, leaf.not_after);
+    if leaf.not_after < cluster.now {
         of.fail(
             format!("{said}; every call to the webhook fails"),
-            activate(seen),
+            activate(cluster),
         )
-    } else if leaf.not_after < seen.now + SOON {
-        of.warn(said, activate(seen))
+    } else if leaf.not_after < cluster.now + SOON {
+        of.warn(said, activate(cluster))
     } else {
         of.ok(said)
     }
@@ -121,12 +123,12 @@ fn lasting(seen: &Seen, leaf: &Certificate, of: Of) -> Line {
 
 /// The command that makes a certificate and makes the webhooks active. Not for a namespace where
 /// velero-trust is not: the certificate would be written there.
-fn activate(seen: &Seen) -> String {
-    if seen.is_absent() {
+fn activate(cluster: &ClusterSnapshot) -> String {
+    if cluster.is_absent() {
         return "install velero-trust, or name its namespace with --namespace, first".to_owned();
     }
     format!(
         "velero-trust certs --install --namespace {}",
-        seen.namespace
+        cluster.namespace
     )
 }

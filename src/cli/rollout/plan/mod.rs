@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::live::Live;
+use crate::cli::snapshot::NamespaceSnapshot;
 use crate::injection::coverage::State;
 use crate::kubernetes::workloads::{Running, Workload};
 use crate::velero::pod_kind::PodKind;
@@ -38,15 +38,15 @@ pub(super) struct Left {
 
 impl Plan {
     /// What `live` needs, while Velero is `at_work` on this.
-    pub(super) fn of(live: &Live, at_work: Vec<String>) -> Self {
+    pub(super) fn of(snapshot: &NamespaceSnapshot, at_work: Vec<String>) -> Self {
         let mut plan = Self {
-            namespace: live.namespace.clone(),
+            namespace: snapshot.namespace.clone(),
             at_work,
             ..Self::default()
         };
         let mut lacking = BTreeMap::<&Workload, Vec<(&str, &Running)>>::new();
-        for (name, pod) in &live.pods {
-            let state = live.state(&pod.coverage);
+        for (name, pod) in &snapshot.pods {
+            let state = snapshot.state(&pod.coverage);
             if !matches!(state, State::Uninjected | State::Stale) {
                 continue;
             }
@@ -55,12 +55,12 @@ impl Plan {
                 None => plan.left.push(alone(name, pod)),
             }
         }
-        for (workload, template) in &live.templates {
-            let state = live.state(&template.coverage);
+        for (workload, template) in &snapshot.templates {
+            let state = snapshot.state(&template.coverage);
             if matches!(state, State::Conflicting | State::OptedOut) {
                 // Whatever its Pods lack, a new one would be no better.
                 lacking.remove(workload);
-                let why = template.coverage.why(live.facts());
+                let why = template.coverage.why(snapshot.facts());
                 plan.left.push(Left {
                     text: format!(
                         "{workload} needs a change of the template first, {state}: {why}"
@@ -70,12 +70,12 @@ impl Plan {
             }
         }
         for (workload, pods) in lacking {
-            if let Some(text) = stuck(live, workload, &pods) {
+            if let Some(text) = stuck(snapshot, workload, &pods) {
                 plan.left.push(Left {
                     text,
                     needs_a_person: true,
                 });
-            } else if let Some(text) = under_way(live, workload, &pods) {
+            } else if let Some(text) = under_way(snapshot, workload, &pods) {
                 plan.under_way.push(workload.clone());
                 plan.left.push(Left {
                     text,
@@ -84,7 +84,7 @@ impl Plan {
             } else {
                 plan.restarts.push(Restart {
                     workload: workload.clone(),
-                    why: why(live, &pods),
+                    why: why(snapshot, &pods),
                 });
             }
         }
@@ -100,8 +100,12 @@ impl Plan {
 }
 
 /// Why a restart of `workload` would do nothing.
-fn stuck(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Option<String> {
-    let Some(template) = live.templates.get(workload) else {
+fn stuck(
+    snapshot: &NamespaceSnapshot,
+    workload: &Workload,
+    pods: &[(&str, &Running)],
+) -> Option<String> {
+    let Some(template) = snapshot.templates.get(workload) else {
         return Some(format!("{workload}, which made {}, is gone", names(pods)));
     };
     if template.paused {
@@ -119,9 +123,13 @@ fn stuck(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Option<
 }
 
 /// Why another restart of `workload` would only begin it again.
-fn under_way(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Option<String> {
-    let under_way = live.under_way.get(workload)?;
-    let facts = live.facts();
+fn under_way(
+    snapshot: &NamespaceSnapshot,
+    workload: &Workload,
+    pods: &[(&str, &Running)],
+) -> Option<String> {
+    let under_way = snapshot.under_way.get(workload)?;
+    let facts = snapshot.facts();
     let mended = pods.iter().all(|(_, pod)| under_way.mends(pod, facts));
     mended.then(|| {
         format!(
@@ -129,16 +137,16 @@ fn under_way(live: &Live, workload: &Workload, pods: &[(&str, &Running)]) -> Opt
              rollout status {workload}` waits for it",
             under_way.restarted_at,
             names(pods),
-            live.namespace
+            snapshot.namespace
         )
     })
 }
 
 /// Why its Pods need a restart, a line for each reason.
-fn why(live: &Live, pods: &[(&str, &Running)]) -> Vec<String> {
+fn why(snapshot: &NamespaceSnapshot, pods: &[(&str, &Running)]) -> Vec<String> {
     let mut reasons = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
-        let why = pod.coverage.why(live.facts());
+        let why = pod.coverage.why(snapshot.facts());
         reasons.entry(why).or_default().push(name);
     }
     let reasons = reasons.into_iter();

@@ -2,7 +2,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cli::live::UnderWay;
+use crate::cli::snapshot::UnderWay;
 use crate::injection::coverage;
 use crate::kubernetes::workloads::{Kind, Template};
 use crate::names;
@@ -18,41 +18,41 @@ fn spec(command: &[&str], env: &Value) -> Value {
     json!({"containers": [{"name": "c", "command": command, "env": env}]})
 }
 
-fn pod(live: &mut Live, name: &str, owner: &str, command: &[&str]) {
+fn pod(snapshot: &mut NamespaceSnapshot, name: &str, owner: &str, command: &[&str]) {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "uid": "u",
         "controller": !owner.is_empty()}]);
     let rest = json!({"metadata": {"ownerReferences": owner}, "spec": spec(command, &json!([]))});
     let running = Running::read(&object("Pod", name, &rest)).unwrap();
-    live.pods.insert(name.to_owned(), running);
+    snapshot.pods.insert(name.to_owned(), running);
 }
 
-fn template(live: &mut Live, name: &str, env: &Value, rest: &Value) {
+fn template(snapshot: &mut NamespaceSnapshot, name: &str, env: &Value, rest: &Value) {
     let mut of = json!({"spec": {"template": {"spec": spec(AGENT, env)}}});
     json_patch::merge(&mut of, rest);
     let kind = Kind::DaemonSet;
     let name = name.to_owned();
     let template = Template::read(&object("DaemonSet", &name, &of)).unwrap();
-    live.templates.insert(Workload { kind, name }, template);
+    snapshot.templates.insert(Workload { kind, name }, template);
 }
 
 const AGENT: &[&str] = &["/velero", "node-agent", "server"];
 const MOVER: &[&str] = &["/velero", "data-mover", "backup"];
 
-fn live() -> Live {
-    Live {
+fn snapshot() -> NamespaceSnapshot {
+    NamespaceSnapshot {
         namespace: "velero".to_owned(),
-        ..Live::default()
+        ..NamespaceSnapshot::default()
     }
 }
 
 #[test]
 fn restarts_what_a_restart_mends_and_says_why() {
-    let mut live = live();
+    let mut snapshot = snapshot();
     for name in ["agent-1", "agent-2"] {
-        pod(&mut live, name, "agent", AGENT);
+        pod(&mut snapshot, name, "agent", AGENT);
     }
-    template(&mut live, "agent", &json!([]), &json!({}));
-    let plan = Plan::of(&live, vec!["Backup nightly (InProgress)".to_owned()]);
+    template(&mut snapshot, "agent", &json!([]), &json!({}));
+    let plan = Plan::of(&snapshot, vec!["Backup nightly (InProgress)".to_owned()]);
     let want = "\
 # WARNING: Backup nightly (InProgress) in velero is at work; a restart may make it fail
 # agent-1, agent-2: made before velero-trust was there, or while it was down
@@ -64,7 +64,7 @@ kubectl -n velero rollout restart daemonset/agent
 }
 
 /// A Pod of `agent` that began at second 10 of 1970, as the restart `restarted_at` made it.
-fn began(live: &mut Live, name: &str, restarted_at: Option<&str>, injected: bool) {
+fn began(snapshot: &mut NamespaceSnapshot, name: &str, restarted_at: Option<&str>, injected: bool) {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "u",
         "controller": true}]);
     let mut rest = json!({
@@ -85,20 +85,21 @@ fn began(live: &mut Live, name: &str, restarted_at: Option<&str>, injected: bool
             json!([{"name": names::BUNDLE, "mountPath": names::MOUNT_PATH}]);
     }
     let running = Running::read(&object("Pod", name, &rest)).unwrap();
-    live.pods.insert(name.to_owned(), running);
+    snapshot.pods.insert(name.to_owned(), running);
 }
 
 #[test]
 fn restarts_nothing_whose_restart_is_under_way() {
     let at = "1970-01-01T00:01:00Z";
-    let mut live = live();
-    began(&mut live, "agent-1", None, false);
-    template(&mut live, "agent", &json!([]), &json!({}));
-    let workload = live.templates.keys().next().unwrap().clone();
+    let mut snapshot = snapshot();
+    began(&mut snapshot, "agent-1", None, false);
+    template(&mut snapshot, "agent", &json!([]), &json!({}));
+    let workload = snapshot.templates.keys().next().unwrap().clone();
     let restarted_at = at.to_owned();
-    live.under_way
+    snapshot
+        .under_way
         .insert(workload.clone(), UnderWay { restarted_at });
-    let plan = Plan::of(&live, Vec::new());
+    let plan = Plan::of(&snapshot, Vec::new());
     let want = "# velero: rollout under way: daemonset/agent, restarted at 1970-01-01T00:01:00Z, \
                 still replaces agent-1; `kubectl -n velero rollout status daemonset/agent` waits \
                 for it\n";
@@ -106,17 +107,17 @@ fn restarts_nothing_whose_restart_is_under_way() {
     assert_eq!(plan.under_way, [workload]);
     assert!(!plan.needs_a_person(false));
     // One that this restart made lacks it all the same, as when velero-trust was down.
-    began(&mut live, "agent-2", Some(at), false);
-    let plan = Plan::of(&live, Vec::new());
+    began(&mut snapshot, "agent-2", Some(at), false);
+    let plan = Plan::of(&snapshot, Vec::new());
     assert_eq!(plan.restarts.len(), 1, "{plan:?}");
     assert!(plan.under_way.is_empty() && plan.left.is_empty());
 }
 
 #[test]
 fn a_restart_before_the_newest_certificate_mends_no_stale_pod() {
-    let mut live = live();
-    began(&mut live, "agent-1", None, true);
-    let stale = &live.pods["agent-1"];
+    let mut snapshot = snapshot();
+    began(&mut snapshot, "agent-1", None, true);
+    let stale = &snapshot.pods["agent-1"];
     let added = |second| coverage::Bundle {
         last_added: Some(second),
         held: false,
@@ -157,10 +158,10 @@ fn never_restarts_for_nothing() {
             true,
         ),
     ] {
-        let mut live = live();
-        pod(&mut live, "pod", name, AGENT);
-        template(&mut live, name, env, rest);
-        let plan = Plan::of(&live, Vec::new());
+        let mut snapshot = snapshot();
+        pod(&mut snapshot, "pod", name, AGENT);
+        template(&mut snapshot, name, env, rest);
+        let plan = Plan::of(&snapshot, Vec::new());
         assert!(plan.restarts.is_empty(), "{name}: {plan:?}");
         assert!(plan.text().contains(says), "{name}: {}", plan.text());
         assert_eq!(plan.needs_a_person(false), needs, "{name}");
@@ -169,13 +170,13 @@ fn never_restarts_for_nothing() {
 
 #[test]
 fn leaves_alone_what_ends_by_itself_and_what_nothing_makes_again() {
-    let mut live = live();
-    pod(&mut live, "mover", "", MOVER);
-    let plan = Plan::of(&live, Vec::new());
+    let mut snapshot = snapshot();
+    pod(&mut snapshot, "mover", "", MOVER);
+    let plan = Plan::of(&snapshot, Vec::new());
     assert!(!plan.needs_a_person(false), "{plan:?}");
-    pod(&mut live, "by-hand", "", AGENT);
-    pod(&mut live, "orphan", "gone", AGENT);
-    let plan = Plan::of(&live, vec!["Backup b (InProgress)".to_owned()]);
+    pod(&mut snapshot, "by-hand", "", AGENT);
+    pod(&mut snapshot, "orphan", "gone", AGENT);
+    let plan = Plan::of(&snapshot, vec!["Backup b (InProgress)".to_owned()]);
     let want = "\
 # velero: by-hand was made by nothing that can be restarted; make it again
 # velero: mover was made by Velero for one task and ends by itself
@@ -183,7 +184,7 @@ fn leaves_alone_what_ends_by_itself_and_what_nothing_makes_again() {
 ";
     assert_eq!(plan.text(), want);
     assert_eq!(
-        Plan::of(&self::live(), Vec::new()).text(),
+        Plan::of(&self::snapshot(), Vec::new()).text(),
         "# velero: nothing to restart\n"
     );
 }

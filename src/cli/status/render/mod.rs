@@ -7,14 +7,14 @@ mod uncovered;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{Leader, LeaderState, Source, Status};
+use super::model::{Leader, LeaderState, Source, StatusReport};
 use crate::cli::table::{Table, clean};
 
 /// Digits of a hash that tell one bundle from another.
 const SHORT: usize = 12;
 
 /// The status for a person, as it is at `now`.
-pub(super) fn text(status: &Status, now: Timestamp) -> String {
+pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
     let mut parts = vec![format!("LEADER   {}\n", leader(&status.leader, now))];
     let mut namespaces = namespaces::table();
     let mut locations = locations::table();
@@ -61,7 +61,7 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
 }
 
 /// What could not be known and is no fault.
-fn unknown(status: &Status) -> Option<String> {
+fn unknown(status: &StatusReport) -> Option<String> {
     let mut text = "NOT KNOWN\n".to_owned();
     let none = text.len();
     for namespace in &status.namespaces {
@@ -73,7 +73,7 @@ fn unknown(status: &Status) -> Option<String> {
     (text.len() > none).then_some(text)
 }
 
-fn problems(status: &Status) -> String {
+fn problems(status: &StatusReport) -> String {
     if status.clean {
         return "Nothing needs a person.\n".to_owned();
     }

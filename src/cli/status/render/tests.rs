@@ -123,7 +123,7 @@ fn troubled() -> Vec<Namespace> {
         phase: None,
         report: Some(report),
     });
-    bad.complaints = vec!["cannot write ConfigMap velero-trust-ca: full".to_owned()];
+    bad.issues = vec!["cannot write ConfigMap velero-trust-ca: full".to_owned()];
     bad.bundle.held = Some("default does not verify".to_owned());
     bad.bundle.earliest_expiry = Some(at("2026-11-01T00:00:00Z"));
     bad.pods = Pods {
@@ -172,11 +172,11 @@ fn troubled() -> Vec<Namespace> {
     vec![blind, bad, empty]
 }
 
-fn judged(leader: Leader, namespaces: Vec<Namespace>) -> Status {
-    let mut status = Status {
+fn judged(leader: Leader, namespaces: Vec<Namespace>) -> StatusReport {
+    let mut status = StatusReport {
         leader,
         namespaces,
-        ..Status::default()
+        ..StatusReport::default()
     };
     problems::judge(&mut status, now());
     status
@@ -217,7 +217,7 @@ fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
     let troubles: [(&str, Change); 7] = [
         ("held", |of| of.bundle.held = Some("why".to_owned())),
         ("no report", |of| of.no_report = Some("why".to_owned())),
-        ("complaint", |of| of.complaints.push("why".to_owned())),
+        ("complaint", |of| of.issues.push("why".to_owned())),
         ("foreign", |of| of.bundle.state = BundleState::Foreign),
         ("uncovered", |of| {
             of.pods.items.push(pod("p", State::Stale, "x"));
@@ -277,7 +277,7 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     };
     let path = "spec.objectStorage.caCertRef";
     let told = problems_after(|of| {
-        of.complaints = vec![left_out(path).to_string()];
+        of.issues = vec![left_out(path).to_string()];
         report(of).findings = vec![finding("VT001", "deny")];
     });
     let says = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
@@ -285,7 +285,7 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     assert_eq!(told, [says]);
     // Nothing else says it.
     let told = problems_after(|of| {
-        of.complaints = vec![left_out("spec.config.caCert").to_string()];
+        of.issues = vec![left_out("spec.config.caCert").to_string()];
         report(of).findings = vec![finding("VT001", "deny")];
     });
     assert_eq!(told.len(), 2, "{told:?}");
@@ -298,12 +298,12 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     assert_eq!(told.len(), 1, "{told:?}");
     let told = problems_after(|of| {
         of.bundle = Bundle::default();
-        of.complaints = vec![BundleIssue::NoRoots.to_string()];
+        of.issues = vec![BundleIssue::NoRoots.to_string()];
     });
     assert_eq!(told, [BundleIssue::NoRoots.to_string()]);
     let told = problems_after(|of| {
         of.bundle.state = BundleState::Foreign;
-        of.complaints = vec![BundleIssue::Foreign.to_string()];
+        of.issues = vec![BundleIssue::Foreign.to_string()];
     });
     assert_eq!(told, [BundleIssue::Foreign.to_string()]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::projection::Projection;
 use super::watch::{Heard, What};
-use crate::controllers::bundles::Seen;
+use crate::controllers::bundles::ObservedBundle;
 use crate::injection::coverage::{Bundle, State, Tally};
 use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
 
@@ -17,7 +17,7 @@ pub(super) struct Audit {
     pods: Projection<Running>,
     deployments: Projection<Template>,
     daemon_sets: Projection<Template>,
-    bundle: Seen,
+    bundle: ObservedBundle,
 }
 
 /// A workload whose Pods are not as they should be.
@@ -110,9 +110,9 @@ impl Audit {
     /// What the bundle says; nothing where there is none.
     fn bundle(&self) -> Option<Bundle> {
         match &self.bundle {
-            Seen::Unknown => None,
-            Seen::Absent => Some(Bundle::default()),
-            Seen::There { ours, .. } => Some(ours.unwrap_or_default()),
+            ObservedBundle::Unknown => None,
+            ObservedBundle::Absent => Some(Bundle::default()),
+            ObservedBundle::There { ours, .. } => Some(ours.unwrap_or_default()),
         }
     }
 

@@ -32,7 +32,7 @@ fn deployment(env: &Value) -> DynamicObject {
 }
 
 fn bundle(held: bool) -> Heard {
-    Heard::Bundle(Seen::There {
+    Heard::Bundle(ObservedBundle::There {
         version: None,
         ours: Some(Bundle {
             held,
@@ -63,7 +63,7 @@ fn says_nothing_before_it_knows_pods_and_bundle() {
     assert_eq!(audit.tally(), None);
     assert!(audit.issues("velero").is_empty());
     // A list without a bundle is knowledge: there is none.
-    audit.take(Heard::Bundle(Seen::Absent));
+    audit.take(Heard::Bundle(ObservedBundle::Absent));
     assert_eq!(audit.tally().unwrap().of(State::Uninjected), 1);
     assert_eq!(audit.issues("velero").len(), 1);
     assert!(audit.take(Heard::Refused(What::Pods)));

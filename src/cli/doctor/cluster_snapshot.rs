@@ -4,34 +4,34 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use serde_json::Value;
 
-use crate::cli::live::Live;
+use crate::cli::snapshot::NamespaceSnapshot;
 use crate::names;
 
 /// Something that was looked at, or why it could not be.
-pub(super) type Look<T> = Result<T, String>;
+pub(super) type Read<T> = Result<T, String>;
 
 /// What was seen of a cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct ClusterSnapshot {
     /// The moment, seconds since 1970.
     pub(super) now: i64,
     /// Our namespace.
     pub(super) namespace: String,
     /// The version of Kubernetes.
-    pub(super) kubernetes: Look<(u32, u32)>,
+    pub(super) kubernetes: Read<(u32, u32)>,
     /// Our Deployment.
-    pub(super) deployment: Look<Option<Deployment>>,
+    pub(super) deployment: Read<Option<Deployment>>,
     /// The webhooks of our configurations.
-    pub(super) webhooks: Look<Vec<Webhook>>,
+    pub(super) webhooks: Read<Vec<Webhook>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.
-    pub(super) certificate: Look<Option<String>>,
+    pub(super) certificate: Read<Option<String>>,
     /// What our ServiceAccount may not do although the manifests say so, Velero's namespaces aside,
     /// each as `verb resource`.
-    pub(super) lacks: Look<Vec<String>>,
+    pub(super) lacks: Read<Vec<String>>,
     /// Why namespaces with our label, which hold no BSL, are not among the Velero namespaces.
-    pub(super) labelled: Look<()>,
+    pub(super) labelled: Read<()>,
     /// The Velero namespaces: those that hold a BSL, or that have our label.
-    pub(super) velero: Look<Vec<Velero>>,
+    pub(super) velero: Read<Vec<Velero>>,
 }
 
 /// A webhook of one of our configurations.
@@ -57,17 +57,17 @@ pub(super) struct Velero {
     /// Its name.
     pub(super) namespace: String,
     /// What it may not do with Secrets here.
-    pub(super) lacks_on_secrets: Look<Vec<String>>,
+    pub(super) lacks_on_secrets: Read<Vec<String>>,
     /// What it may not do with the bundle.
-    pub(super) lacks_on_bundle: Look<Vec<String>>,
+    pub(super) lacks_on_bundle: Read<Vec<String>>,
     /// What is there under the bundle's name.
-    pub(super) bundle: Look<Option<ConfigMap>>,
+    pub(super) bundle: Read<Option<ConfigMap>>,
     /// What the controllers complain of, as their report has it.
-    pub(super) complaints: Look<Vec<String>>,
+    pub(super) issues: Read<Vec<String>>,
     /// Deployments and DaemonSets, Velero's and others.
-    pub(super) workloads: Look<Vec<Workload>>,
+    pub(super) workloads: Read<Vec<Workload>>,
     /// Its Pods and templates, as `status` reads them.
-    pub(super) live: Look<Live>,
+    pub(super) snapshot: Read<NamespaceSnapshot>,
     /// Its BSLs.
     pub(super) locations: Vec<Value>,
 }
@@ -83,7 +83,7 @@ pub(super) struct Workload {
     pub(super) template: PodTemplateSpec,
 }
 
-impl Seen {
+impl ClusterSnapshot {
     /// Our ServiceAccount: the Deployment says which; the manifests' when there is none.
     pub(super) fn account(&self) -> &str {
         let deployment = self.deployment.as_ref().ok().and_then(Option::as_ref);

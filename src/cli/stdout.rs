@@ -4,7 +4,7 @@ use std::io::{self, Error, ErrorKind, Write};
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Out {
+pub(super) struct Stdout {
     goes_on: bool,
 }
 
@@ -13,7 +13,7 @@ pub(super) struct Out {
 #[error("nobody reads the output any more")]
 struct Closed;
 
-impl Out {
+impl Stdout {
     /// Of a command that only prints: it ends when nobody reads, and [`is_closed`] tells why.
     pub(super) const fn of_print() -> Self {
         Self { goes_on: false }
@@ -35,7 +35,7 @@ impl Out {
     }
 }
 
-impl Write for Out {
+impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.heed(io::stdout().write(bytes), bytes.len())
     }

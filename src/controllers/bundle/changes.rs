@@ -1,4 +1,4 @@
-//! What a new bundle is beside what was there and what is remembered.
+//! Compares a new bundle with the stored one and with the memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::ca::pem;
 use crate::kubernetes::bundle;
 
 /// Whether there is a location whose CA is not known now and never was.
-pub(super) fn lacks_unknown(
+pub(super) fn has_unknown_location(
     memory: &Memory,
     evaluated: &BTreeMap<String, EvaluatedLocation>,
 ) -> bool {
@@ -23,9 +23,9 @@ pub(super) fn lacks_unknown(
     memory.lacks(&contributions.collect())
 }
 
-/// Whether `merged` has a certificate that the bundle before had not: the one that this process
-/// published, or else the one that is there, unless somebody edited it.
-pub(super) fn adds(
+/// Whether `merged` has a certificate that the bundle did not have before. That is the bundle that
+/// this process published, or else the stored one unless somebody edited it.
+pub(super) fn adds_certificate(
     merged: &MergedBundle,
     published: &[Certificate],
     live: Option<&ConfigMap>,
@@ -42,7 +42,7 @@ pub(super) fn adds(
         let live = pem::read(live.as_bytes()).certificates;
         live.iter().map(Certificate::fingerprint).collect()
     } else {
-        // Made for the first time, or again after it was gone.
+        // There was no bundle yet, or it was deleted.
         return memory.last_added.is_none();
     };
     let mut now = merged.certificates.iter();

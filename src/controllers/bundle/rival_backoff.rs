@@ -13,12 +13,12 @@ const PEACE: Duration = Duration::from_mins(2);
 /// At first a bundle is restored at once; who changes it again and again is answered ever more
 /// slowly, be it another hand or a velero-trust of another version during a rollout.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct RivalBackoff {
     pause: Duration,
     last: Option<Instant>,
 }
 
-impl Pace {
+impl RivalBackoff {
     /// How long to wait before the bundle is restored.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         match self.last {
@@ -40,17 +40,17 @@ mod tests {
 
     #[test]
     fn restores_at_once_and_slows_down_when_somebody_insists() {
-        let mut pace = Pace::default();
+        let mut rivals = RivalBackoff::default();
         let mut now = Instant::now();
-        assert_eq!(pace.pause(now), Duration::ZERO);
+        assert_eq!(rivals.pause(now), Duration::ZERO);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            pace.restored(now);
-            pauses.push(pace.pause(now));
-            now += pace.pause(now);
+            rivals.restored(now);
+            pauses.push(rivals.pause(now));
+            now += rivals.pause(now);
         }
         assert_eq!(pauses[..3], [200, 400, 800].map(Duration::from_millis));
         assert_eq!(pauses.last(), Some(&PAUSE.1));
-        assert_eq!(pace.pause(now + PEACE), Duration::ZERO);
+        assert_eq!(rivals.pause(now + PEACE), Duration::ZERO);
     }
 }

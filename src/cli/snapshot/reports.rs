@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
 use crate::kubernetes::error;
-use crate::kubernetes::report::{self, Report};
+use crate::kubernetes::report::{self, NamespaceReport};
 use crate::names;
 
 /// The report of the controllers, or why there is none.
@@ -12,7 +12,7 @@ pub(in crate::cli) async fn report(
     client: &Client,
     ours: &str,
     namespace: &str,
-) -> Result<Report, String> {
+) -> Result<NamespaceReport, String> {
     let name = report::name(namespace);
     let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
     let map = match maps.get_opt(&name).await {

@@ -25,7 +25,7 @@ use crate::names;
 
 /// A Velero namespace as it is now.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Live {
+pub(super) struct NamespaceSnapshot {
     pub(super) namespace: String,
     pub(super) bundle: Bundle,
     /// The Pods that the injection is for, by name.
@@ -46,7 +46,7 @@ pub(super) enum Bundle {
     Published(Published),
 }
 
-impl Live {
+impl NamespaceSnapshot {
     /// Reads the namespace.
     pub(super) async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
         let pods = workloads::pods(client.clone(), namespace);

@@ -1,29 +1,44 @@
-//! Reads and writes the bundle's ConfigMap, and tells the rest of the process what is in it.
+//! Reads and writes the ConfigMap of the bundle, and tells the other reconcilers its content.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
-use super::Published;
 use crate::ca::certificate::Certificate;
 use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::MergedBundle;
+use crate::controllers::channels::PublishedCertificates;
 use crate::kubernetes::bundle::{self, State};
 use crate::kubernetes::error;
 use crate::names;
 
 /// Writes the bundle of one namespace.
-pub(super) struct Writer {
+pub(super) struct BundleWriter {
     maps: Api<ConfigMap>,
     namespace: String,
-    published: Arc<Published>,
-    /// The ConfigMap's version when it was last read or written.
+    published: Arc<PublishedCertificates>,
+    /// The resourceVersion of the ConfigMap that was last read or written.
     version: Option<String>,
 }
 
-impl Writer {
-    pub(super) fn new(client: Client, namespace: &str, published: Arc<Published>) -> Self {
+/// Why the bundle was not published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PublishError {
+    /// Another writer was faster.
+    #[error("the ConfigMap changed after it was read")]
+    Conflict,
+    /// Anything else, which is reported.
+    #[error(transparent)]
+    Issue(#[from] BundleIssue),
+}
+
+impl BundleWriter {
+    pub(super) fn new(
+        client: Client,
+        namespace: &str,
+        published: Arc<PublishedCertificates>,
+    ) -> Self {
         Self {
             maps: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
@@ -32,17 +47,17 @@ impl Writer {
         }
     }
 
-    /// Whether this version of the ConfigMap was read or written.
-    pub(super) fn knows(&self, version: Option<&str>) -> bool {
+    /// Whether this version of the ConfigMap was read or written here.
+    pub(super) fn has_seen(&self, version: Option<&str>) -> bool {
         version.is_some() && version == self.version.as_deref()
     }
 
-    /// The certificates that this process published; none before it did.
+    /// Returns the certificates that this process published; none before it did.
     pub(super) fn published(&self) -> Arc<[Certificate]> {
         Arc::clone(&self.published.borrow())
     }
 
-    /// What is there, where we may write.
+    /// Reads the ConfigMap. Fails if it is not ours to write.
     pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, BundleIssue> {
         let live = self.maps.get_opt(names::BUNDLE).await;
         let live =
@@ -57,21 +72,20 @@ impl Writer {
         Ok(live)
     }
 
-    /// Whether it wrote: not where `live`, what is there, is the same. Without a complaint it
-    /// failed because another writer was faster.
+    /// Writes the bundle over `live`, unless both are equal. Returns whether it wrote.
     pub(super) async fn write(
         &mut self,
         merged: &MergedBundle,
         state: State<'_>,
         live: Option<&ConfigMap>,
-    ) -> Result<bool, Option<BundleIssue>> {
+    ) -> Result<bool, PublishError> {
         let wanted = bundle::config_map(&self.namespace, merged, state);
         let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
         if !is_same {
             let written = bundle::write(&self.maps, wanted, live).await;
             let written = written.map_err(|error| match error {
-                kube::Error::Api(status) if status.code == 409 => None,
-                error => Some(BundleIssue::Unwritable(error::lookup_error(&error).message)),
+                kube::Error::Api(status) if status.code == 409 => PublishError::Conflict,
+                error => BundleIssue::Unwritable(error::lookup_error(&error).message).into(),
             })?;
             self.version = version(&written);
             tracing::info!(

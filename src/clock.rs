@@ -1,23 +1,23 @@
-//! The time of day.
+//! The system clocks. Decisions take the time as an argument; only their callers read it here.
 
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
 use crate::ca::merged_bundle::Moment;
 
-/// Where the steady clock begins.
+/// The zero of [`Moment::steady`].
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// This moment, by the time of day and by a clock that never jumps.
-pub(super) fn moment() -> Moment {
+/// Returns the current time by the wall clock and by a clock that never jumps.
+pub fn moment() -> Moment {
     Moment {
         wall: now(),
         steady: START.elapsed().as_secs(),
     }
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
+/// Returns the current time in seconds since 1970; 0 if the clock is set before that.
+pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }

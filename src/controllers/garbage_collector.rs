@@ -1,5 +1,5 @@
-//! What is left in our own namespace of those that are Velero's no more: also of those that ended
-//! while nobody led. Their reports go at once, their memories with the last CA that they retain.
+//! Deletes what namespaces that are no longer Velero's left in our own namespace, including those
+//! that went while nobody led. Their reports go at once, their memories with the last retained CA.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout};
 
 use super::Controllers;
-use super::clock::moment;
-use super::store::{self, Store};
-use crate::ca::evaluation::forgotten;
+use crate::ca::evaluation::dropped_certificates;
 use crate::ca::merged_bundle::{Contributions, Memory};
-use crate::kubernetes::{error, report};
+use crate::clock::moment;
+use crate::kubernetes::memory_store::MemoryStore;
+use crate::kubernetes::{error, owned_config_map, report};
 use crate::names;
 
-/// How often it is looked for them.
-const EVERY: Duration = Duration::from_mins(15);
+/// Interval between collections.
+const COLLECTION_INTERVAL: Duration = Duration::from_mins(15);
 
-/// Longest time for one look, during which no other namespace begins or ends.
-const LONGEST: Duration = Duration::from_secs(10);
+/// Longest time for one collection, during which no namespace starts or stops.
+const COLLECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Removes what is left.
-pub(super) struct Leavings {
+/// Deletes what gone namespaces left.
+pub(super) struct GarbageCollector {
     controllers: Arc<Controllers>,
     maps: Api<ConfigMap>,
-    /// The memories that wait for the end of a retention, by the namespace.
-    memories: BTreeMap<String, (Store, Memory)>,
+    /// The memories that wait for the end of a retention, by namespace.
+    memories: BTreeMap<String, (MemoryStore, Memory)>,
     due: Instant,
 }
 
-impl Leavings {
+impl GarbageCollector {
     pub(super) fn new(controllers: Arc<Controllers>) -> Self {
         let own = &controllers.settings.namespace;
         Self {
@@ -44,16 +44,16 @@ impl Leavings {
         }
     }
 
-    /// When to look the next time.
+    /// Returns the time of the next collection.
     pub(super) const fn due(&self) -> Instant {
         self.due
     }
 
-    /// Removes what is left of all but `members`, which must be all that there are. They must not
+    /// Deletes what is left of all namespaces but `members`, which must be complete and must not
     /// change meanwhile.
-    pub(super) async fn remove(&mut self, members: &BTreeSet<&str>) {
-        self.due = Instant::now() + EVERY;
-        let why = match timeout(LONGEST, self.remove_all(members)).await {
+    pub(super) async fn collect(&mut self, members: &BTreeSet<&str>) {
+        self.due = Instant::now() + COLLECTION_INTERVAL;
+        let why = match timeout(COLLECTION_TIMEOUT, self.collect_all(members)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error::lookup_error(&error).message,
             Err(_) => "the API server did not answer in time".to_owned(),
@@ -61,8 +61,8 @@ impl Leavings {
         tracing::warn!(why, "cannot remove what gone namespaces left");
     }
 
-    async fn remove_all(&mut self, members: &BTreeSet<&str>) -> kube::Result<()> {
-        let ours = ListParams::default().labels(store::OURS);
+    async fn collect_all(&mut self, members: &BTreeSet<&str>) -> kube::Result<()> {
+        let ours = ListParams::default().labels(owned_config_map::SELECTOR);
         let maps = self.maps.list_metadata(&ours).await?;
         let maps: Vec<_> = maps.iter().map(ResourceExt::name_any).collect();
         let gone = |prefix| {
@@ -71,33 +71,33 @@ impl Leavings {
         };
         for namespace in gone(names::REPORT) {
             let name = report::name(namespace);
-            let removed = self.maps.delete(&name, &DeleteParams::default()).await;
-            match store::missing_is_well(removed) {
+            let params = DeleteParams::default();
+            match owned_config_map::delete(&self.maps, &name, &params).await {
                 Ok(()) => tracing::info!(namespace, "report of a gone namespace removed"),
-                Err(error) => stays(namespace, &error),
+                Err(error) => log_failure(namespace, &error),
             }
         }
         let gone: BTreeSet<_> = gone(names::MEMORY).collect();
         self.memories
             .retain(|namespace, _| gone.contains(namespace.as_str()));
         for namespace in gone {
-            if let Err(error) = self.age(namespace).await {
-                stays(namespace, &error);
+            if let Err(error) = self.age_memory(namespace).await {
+                log_failure(namespace, &error);
             }
         }
         Ok(())
     }
 
-    /// Nobody names what the memory of `namespace` knows; removes it when nothing is retained any
-    /// more. One that cannot be understood stays.
-    async fn age(&mut self, namespace: &str) -> kube::Result<()> {
+    /// Ages the memory of `namespace`, whose CAs nothing names any more, and deletes it when it
+    /// retains none. A memory that cannot be parsed stays.
+    async fn age_memory(&mut self, namespace: &str) -> kube::Result<()> {
         let settings = &self.controllers.settings;
         let (store, memory) = self
             .memories
             .entry(namespace.to_owned())
             .or_insert_with(|| {
                 let client = self.controllers.client.clone();
-                let store = Store::new(client, &settings.namespace, namespace);
+                let store = MemoryStore::new(client, &settings.namespace, namespace);
                 (store, Memory::default())
             });
         match store.load().await {
@@ -110,7 +110,7 @@ impl Leavings {
         }
         let retention = i64::try_from(settings.retention.as_secs()).unwrap_or(i64::MAX);
         memory.learn(&Contributions::new(), moment(), retention);
-        if let Some(reason) = forgotten(memory, namespace) {
+        if let Some(reason) = dropped_certificates(memory, namespace) {
             tracing::error!(namespace, %reason, "memory of a gone namespace");
         }
         if !memory.is_spent() {
@@ -119,14 +119,14 @@ impl Leavings {
             }
             return Ok(());
         }
-        store.remove().await?;
+        store.delete().await?;
         tracing::info!(namespace, "memory of a gone namespace removed");
         Ok(())
     }
 }
 
-/// One that cannot be removed keeps no other from it.
-fn stays(namespace: &str, error: &kube::Error) {
+/// Logs that something could not be deleted; the others are deleted all the same.
+fn log_failure(namespace: &str, error: &kube::Error) {
     let why = error::lookup_error(error).message;
     tracing::warn!(namespace, why, "cannot remove what a gone namespace left");
 }

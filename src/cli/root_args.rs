@@ -7,7 +7,7 @@ use clap::Args;
 use crate::sources::roots::{PublicRoots, Roots};
 
 #[derive(Args, Clone, Debug)]
-pub(super) struct BaseOptions {
+pub(super) struct RootArgs {
     /// The public roots in every bundle: `mozilla` (compiled in), `none`, or a PEM file
     #[arg(
         long,
@@ -31,7 +31,7 @@ pub(super) struct BaseOptions {
     extra_ca: Vec<PathBuf>,
 }
 
-impl BaseOptions {
+impl RootArgs {
     /// Where the roots are.
     pub(super) fn roots(&self) -> Roots {
         Roots {

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::ca::endpoint::{self, Endpoint, Skipped, Target};
+use crate::controllers::event_deduper::PendingEvent;
 use crate::controllers::locations::Locations;
-use crate::controllers::notices::Notice;
 use crate::kubernetes::report;
 use crate::velero::bsl::Bsl;
 
 /// A BSL, as far as its endpoints go.
-pub(super) struct Named {
+pub(super) struct LocationEndpoints {
     pub(super) name: String,
     uid: String,
     /// Its plugin takes `AWS_CA_BUNDLE`.
@@ -21,7 +21,7 @@ pub(super) struct Named {
     pub(super) skipped: Vec<Skipped>,
 }
 
-impl Named {
+impl LocationEndpoints {
     /// Whether `AWS_CA_BUNDLE` decides on this endpoint: the store's, and not what the `velero`
     /// command downloads from.
     pub(super) fn breaks_without(&self, endpoint: &Endpoint) -> bool {
@@ -29,8 +29,8 @@ impl Named {
         self.is_aws && endpoint.verified_by_velero && !is_public
     }
 
-    pub(super) fn notice(&self, told: &report::Endpoint) -> Notice {
-        Notice {
+    pub(super) fn event(&self, told: &report::Endpoint) -> PendingEvent {
+        PendingEvent {
             about: (
                 "BackupStorageLocation".to_owned(),
                 self.name.clone(),
@@ -43,7 +43,7 @@ impl Named {
 }
 
 /// The BSLs of `namespace`.
-pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
+pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoints> {
     let bsls = locations.iter().map(|(name, text)| {
         let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
         let whole: Value = serde_json::from_str(text).unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
                 Err(setting) => skipped.push(setting),
             }
         }
-        Named {
+        LocationEndpoints {
             name: name.clone(),
             uid: uid.unwrap_or_default().to_owned(),
             is_aws: !["azure", "gcp"].contains(&bsl.provider()),
@@ -67,7 +67,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
 }
 
 /// What is dialled for them.
-pub(super) fn targets(bsls: &[Named]) -> BTreeSet<Target> {
+pub(super) fn targets(bsls: &[LocationEndpoints]) -> BTreeSet<Target> {
     let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
     all.map(|endpoint| endpoint.target.clone()).collect()
 }

@@ -19,16 +19,16 @@ use crate::ca::endpoint::{Refused, Target};
 const IDLE: Duration = Duration::from_mins(10);
 
 /// What an endpoint presented when it was last looked at, DER with the server's own first.
-pub(super) type Looked = Result<Arc<[Vec<u8>]>, Failure>;
+pub(in crate::controllers) type Looked = Result<Arc<[Vec<u8>]>, Failure>;
 
 /// What was seen of each endpoint so far.
-pub(super) type Seen = BTreeMap<Target, Looked>;
+pub(in crate::controllers) type ProbeResults = BTreeMap<Target, Looked>;
 
 /// Where a namespace asks for endpoints, and learns what was seen.
 #[derive(Clone)]
-pub(super) struct Prober {
+pub(in crate::controllers) struct Prober {
     wants: mpsc::UnboundedSender<Wants>,
-    seen: watch::Receiver<Arc<Seen>>,
+    seen: watch::Receiver<Arc<ProbeResults>>,
 }
 
 /// What one namespace wants to be looked at, from now on.
@@ -39,7 +39,7 @@ struct Wants {
 
 impl Prober {
     /// A prober and its work, which ends when nobody can ask it any more.
-    pub(super) fn new(refused: Refused) -> (Self, impl Future<Output = ()>) {
+    pub(in crate::controllers) fn new(refused: Refused) -> (Self, impl Future<Output = ()>) {
         let (wants, asked) = mpsc::unbounded_channel();
         let (sender, seen) = watch::channel(Arc::default());
         let refused = Arc::new(refused);
@@ -51,7 +51,7 @@ impl Prober {
     }
 
     /// From now on `namespace` wants exactly these to be looked at.
-    pub(super) fn want(&self, namespace: &str, targets: Vec<Target>) {
+    pub(in crate::controllers) fn want(&self, namespace: &str, targets: Vec<Target>) {
         // Without anybody at the other end there is nothing to be had.
         let _ = self.wants.send(Wants {
             namespace: namespace.to_owned(),
@@ -60,14 +60,14 @@ impl Prober {
     }
 
     /// What was seen, now and whenever it changes.
-    pub(super) fn seen(&self) -> watch::Receiver<Arc<Seen>> {
+    pub(in crate::controllers) fn seen(&self) -> watch::Receiver<Arc<ProbeResults>> {
         self.seen.clone()
     }
 }
 
 async fn run<F>(
     mut asked: mpsc::UnboundedReceiver<Wants>,
-    seen: watch::Sender<Arc<Seen>>,
+    seen: watch::Sender<Arc<ProbeResults>>,
     look: impl Fn(Target) -> F,
 ) where
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
@@ -151,7 +151,7 @@ mod tests {
         };
         let all = ["panics", "well"].map(target);
         prober.want("velero", all.to_vec());
-        let both = |seen: &Arc<Seen>| seen.len() == 2;
+        let both = |seen: &Arc<ProbeResults>| seen.len() == 2;
         let waited = timeout(Duration::from_secs(20), seen.wait_for(both)).await;
         let seen = waited.expect("a look was not told of").unwrap().clone();
         let [panicked, well] = all.each_ref().map(|target| seen.get(target).unwrap());
@@ -161,7 +161,7 @@ mod tests {
         // What came of the panic does not fill the schedule.
         prober.want("velero", vec![target("later")]);
         let mut seen = prober.seen();
-        let later = |seen: &Arc<Seen>| seen.contains_key(&target("later"));
+        let later = |seen: &Arc<ProbeResults>| seen.contains_key(&target("later"));
         seen.wait_for(later).await.unwrap();
         assert!(!work.is_finished());
     }

@@ -38,14 +38,15 @@ impl fmt::Display for Level {
 
 /// What one check says of one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Line {
+pub(super) struct Diagnostic {
     pub(super) level: Level,
     /// The check, a stable name.
     pub(super) check: &'static str,
     /// What was checked, as a person would name it.
     pub(super) about: String,
     /// What was seen.
-    pub(super) seen: String,
+    #[serde(rename = "seen")]
+    pub(super) message: String,
     /// What mends it, a command where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) mend: Option<String>,
@@ -53,12 +54,12 @@ pub(super) struct Line {
 
 /// One check of one thing, before it is known how it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Of {
+pub(super) struct CheckSubject {
     check: &'static str,
     about: String,
 }
 
-impl Of {
+impl CheckSubject {
     pub(super) fn new(check: &'static str, about: impl Into<String>) -> Self {
         Self {
             check,
@@ -66,67 +67,75 @@ impl Of {
         }
     }
 
-    pub(super) fn ok(self, seen: impl Into<String>) -> Line {
-        self.line(Level::Ok, seen, None)
+    pub(super) fn ok(self, message: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Ok, message, None)
     }
 
-    pub(super) fn warn(self, seen: impl Into<String>, mend: impl Into<String>) -> Line {
-        self.line(Level::Warn, seen, Some(mend.into()))
+    pub(super) fn warn(self, message: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Warn, message, Some(mend.into()))
     }
 
-    pub(super) fn fail(self, seen: impl Into<String>, mend: impl Into<String>) -> Line {
-        self.line(Level::Fail, seen, Some(mend.into()))
+    pub(super) fn fail(self, message: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Fail, message, Some(mend.into()))
     }
 
-    pub(super) fn unknown(self, why: impl Into<String>) -> Line {
-        self.line(Level::Unknown, why, None)
+    pub(super) fn unknown(self, why: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Unknown, why, None)
     }
 
-    fn line(self, level: Level, seen: impl Into<String>, mend: Option<String>) -> Line {
-        Line {
+    fn diagnostic(
+        self,
+        level: Level,
+        message: impl Into<String>,
+        mend: Option<String>,
+    ) -> Diagnostic {
+        Diagnostic {
             level,
             check: self.check,
             about: self.about,
-            seen: seen.into(),
+            message: message.into(),
             mend,
         }
     }
 }
 
 /// How many lines are of `level`.
-pub(super) fn count(lines: &[Line], level: Level) -> usize {
-    lines.iter().filter(|line| line.level == level).count()
+pub(super) fn count(diagnostics: &[Diagnostic], level: Level) -> usize {
+    diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.level == level)
+        .count()
 }
 
 /// Writes the lines for people: what mends something stands below it.
-pub(super) fn write_text(lines: &[Line], out: &mut dyn Write) -> std::io::Result<()> {
-    for line in lines {
-        let Line {
+pub(super) fn write_text(diagnostics: &[Diagnostic], out: &mut dyn Write) -> std::io::Result<()> {
+    for diagnostic in diagnostics {
+        let Diagnostic {
             level,
             check,
             about,
-            seen,
+            message,
             mend,
-        } = line;
-        writeln!(out, "{level:<8}{check}: {about}: {seen}")?;
+        } = diagnostic;
+        writeln!(out, "{level:<8}{check}: {about}: {message}")?;
         if let Some(mend) = mend {
             writeln!(out, "        -> {mend}")?;
         }
     }
-    let counts = Level::ALL.map(|level| format!("{level}: {}", count(lines, level)));
+    let counts = Level::ALL.map(|level| format!("{level}: {}", count(diagnostics, level)));
     writeln!(out, "{}", counts.join(", "))
 }
 
 /// Writes them for programs.
-pub(super) fn write_json(lines: &[Line], out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn write_json(diagnostics: &[Diagnostic], out: &mut dyn Write) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Document<'a> {
-        checks: &'a [Line],
+        checks: &'a [Diagnostic],
         summary: serde_json::Map<String, serde_json::Value>,
     }
-    let summary = Level::ALL.map(|level| (level.to_string(), count(lines, level).into()));
+    let summary = Level::ALL.map(|level| (level.to_string(), count(diagnostics, level).into()));
     let document = Document {
-        checks: lines,
+        checks: diagnostics,
         summary: summary.into_iter().collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &document).map_err(std::io::Error::from)?;
@@ -139,12 +148,12 @@ mod tests {
 
     #[test]
     fn both_outputs_say_level_thing_and_cure() {
-        let lines = [
-            Of::new("a", "Thing x").ok("is well"),
-            Of::new("b", "Thing y").fail("is ill", "kubectl cure y"),
+        let diagnostics = [
+            CheckSubject::new("a", "Thing x").ok("is well"),
+            CheckSubject::new("b", "Thing y").fail("is ill", "kubectl cure y"),
         ];
         let mut text = Vec::new();
-        write_text(&lines, &mut text).unwrap();
+        write_text(&diagnostics, &mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "ok      a: Thing x: is well\n\
@@ -152,7 +161,7 @@ mod tests {
              ok: 1, warn: 0, fail: 1, unknown: 0\n"
         );
         let mut json = Vec::new();
-        write_json(&lines, &mut json).unwrap();
+        write_json(&diagnostics, &mut json).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["checks"][1]["mend"], "kubectl cure y");
         assert_eq!(json["checks"][0].get("mend"), None);

@@ -78,7 +78,7 @@ impl ResolvesServerCert for Telltale {
     }
 }
 
-struct Store {
+struct MemoryStore {
     port: u16,
     asked: mpsc::UnboundedReceiver<(Option<String>, Vec<String>)>,
     /// How the handshake ended for the server.
@@ -91,7 +91,7 @@ async fn store(
     key_pem: &str,
     version: &'static SupportedProtocolVersion,
     clients: Option<&Authority>,
-) -> Store {
+) -> MemoryStore {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
@@ -122,7 +122,7 @@ async fn store(
             Err(error) => error.to_string(),
         }
     });
-    Store { port, asked, end }
+    MemoryStore { port, asked, end }
 }
 
 fn chain(identity: &Identity, authority: &Authority) -> Vec<Vec<u8>> {

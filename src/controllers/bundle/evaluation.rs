@@ -1,0 +1,37 @@
+//! Evaluates the locations of a namespace, with their Secrets read live.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES};
+use crate::controllers::locations::Locations;
+use crate::decision::{Context, Facts};
+use crate::sources::{Limits, Source};
+
+/// Longest wait for the Secrets of a namespace.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Evaluates the `locations` of `namespace`.
+pub(super) async fn evaluate_locations(
+    namespace: &str,
+    locations: &Locations,
+    source: &dyn Source,
+    context: Context<'_>,
+) -> BTreeMap<String, EvaluatedLocation> {
+    let mut evaluation = Evaluation::new(namespace, locations, context.now);
+    let mut facts = Facts::default();
+    for _ in 0..MAX_PASSES {
+        let needs: Vec<_> = evaluation.pass(&facts).into_iter().collect();
+        if needs.is_empty() {
+            break;
+        }
+        let limits = Limits {
+            deadline: Instant::now() + LOOKUP_TIMEOUT,
+            dry_run: false,
+        };
+        facts.extend(source.resolve(&needs, limits).await);
+    }
+    evaluation.apply_policy(context.policy)
+}

@@ -1,0 +1,69 @@
+//! Why a namespace is held: by which of its locations.
+
+use std::collections::BTreeMap;
+
+use crate::ca::evaluation::EvaluatedLocation;
+use crate::ca::hold::{self, LocationState, Verdict};
+use crate::ca::merged_bundle::{Hold, Memory};
+use crate::controllers::channels::EndpointVerdicts;
+
+/// Most deleted locations whose hold is remembered.
+const MAX_DELETED: usize = 100;
+
+/// Updates the holds in `memory`. Without `verdicts` endpoints are not probed, and no namespace is
+/// held.
+pub(super) fn update(
+    memory: &mut Memory,
+    verdicts: Option<&EndpointVerdicts>,
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
+) {
+    memory.holds = decide(memory, verdicts, evaluated);
+}
+
+/// Whether [`update`] would change a hold.
+pub(super) fn would_change(
+    memory: &Memory,
+    verdicts: Option<&EndpointVerdicts>,
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
+) -> bool {
+    memory.holds != decide(memory, verdicts, evaluated)
+}
+
+/// Returns why the namespace is held, by one of its locations.
+pub(super) fn reason(
+    memory: &Memory,
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
+) -> Option<String> {
+    let holds = memory.holds.iter();
+    let mut holds = holds.filter(|(name, _)| evaluated.contains_key(*name));
+    holds.find_map(|(name, hold)| match hold {
+        Hold::Held(why) => Some(format!("BackupStorageLocation {name}: {why}")),
+        Hold::Released => None,
+    })
+}
+
+fn decide(
+    memory: &Memory,
+    verdicts: Option<&EndpointVerdicts>,
+    evaluated: &BTreeMap<String, EvaluatedLocation>,
+) -> BTreeMap<String, Hold> {
+    // Helm deletes and recreates a location at an upgrade: its hold stays.
+    let mut holds = memory.holds.clone();
+    holds.retain(|name, hold| !evaluated.contains_key(name) && *hold != Hold::Released);
+    while holds.len() > MAX_DELETED {
+        holds.pop_first();
+    }
+    let not_yet = [Verdict::Unknown(
+        "its endpoint was not looked at yet".to_owned(),
+    )];
+    let states = evaluated.iter().map(|(name, location)| LocationState {
+        name,
+        is_available: location.is_available,
+        verdicts: match verdicts {
+            None => &[],
+            Some(verdicts) => verdicts.get(name).map_or(&not_yet[..], Vec::as_slice),
+        },
+    });
+    holds.extend(hold::decide(&memory.holds, &states.collect::<Vec<_>>()));
+    holds
+}

@@ -1,0 +1,64 @@
+//! Logs the issues of a bundle when they begin, not at every attempt.
+
+use std::collections::BTreeSet;
+
+use crate::ca::issue::BundleIssue;
+
+/// The issues of one namespace.
+#[derive(Debug)]
+pub(super) struct IssueLog {
+    namespace: String,
+    logged: BTreeSet<BundleIssue>,
+}
+
+impl IssueLog {
+    pub(super) fn new(namespace: String) -> Self {
+        let logged = BTreeSet::new();
+        Self { namespace, logged }
+    }
+
+    /// Returns the issues of the last reconciliation.
+    pub(super) const fn current(&self) -> &BTreeSet<BundleIssue> {
+        &self.logged
+    }
+
+    /// Logs the issues in `now` that were not present before.
+    pub(super) fn log_changes(&mut self, now: BTreeSet<BundleIssue>) {
+        let namespace = &self.namespace;
+        for issue in self.fresh(&now) {
+            match issue {
+                BundleIssue::Foreign
+                | BundleIssue::Immutable
+                | BundleIssue::NoRoom { .. }
+                | BundleIssue::Forgotten { .. } => {
+                    tracing::error!(namespace, reason = %issue, "bundle not as it should be");
+                }
+                _ => tracing::warn!(namespace, reason = %issue, "bundle not as it should be"),
+            }
+        }
+        self.logged = now;
+    }
+
+    /// `Forgotten` is always new: it counts certificates that were dropped just now.
+    fn fresh<'c>(&self, now: &'c BTreeSet<BundleIssue>) -> impl Iterator<Item = &'c BundleIssue> {
+        now.iter().filter(|issue| {
+            matches!(issue, BundleIssue::Forgotten { .. }) || !self.logged.contains(issue)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_what_lasts_once_and_what_is_forgotten_every_time() {
+        let name = "velero-trust-memory.velero".to_owned();
+        let forgotten = BundleIssue::Forgotten { name, count: 1 };
+        let now = BTreeSet::from([BundleIssue::Foreign, forgotten.clone()]);
+        let mut issues = IssueLog::new("velero".to_owned());
+        assert_eq!(issues.fresh(&now).count(), 2);
+        issues.log_changes(now.clone());
+        assert_eq!(issues.fresh(&now).collect::<Vec<_>>(), [&forgotten]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Reports on the bundle and the locations of a namespace: in its report, as Events and as metrics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::ca::evaluation::EvaluatedLocation;
+use crate::ca::issue::BundleIssue;
+use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
+use crate::controllers::Controllers;
+use crate::controllers::event_deduper::{EventDeduper, PendingEvent};
+use crate::controllers::report_handle::ReportHandle;
+use crate::names::BUNDLE;
+use crate::telemetry::BundleGauges;
+
+/// Warnings that come with time and not with a change: nobody saw them at admission.
+const WITH_TIME: [&str; 3] = ["VT020", "VT021", "VT022"];
+
+/// Reports on one namespace.
+pub(super) struct StatusReporter {
+    controllers: Arc<Controllers>,
+    namespace: String,
+    report: ReportHandle,
+    location_events: EventDeduper,
+    bundle_events: EventDeduper,
+    gauges: BundleGauges,
+    has_reported: bool,
+}
+
+impl StatusReporter {
+    pub(super) fn new(
+        controllers: Arc<Controllers>,
+        namespace: &str,
+        report: ReportHandle,
+    ) -> Self {
+        Self {
+            gauges: BundleGauges::new(Arc::clone(&controllers.metrics), namespace),
+            namespace: namespace.to_owned(),
+            report,
+            location_events: EventDeduper::default(),
+            bundle_events: EventDeduper::default(),
+            has_reported: false,
+            controllers,
+        }
+    }
+
+    /// Reports the `issues` of the bundle.
+    pub(super) async fn report_issues(&mut self, issues: &BTreeSet<BundleIssue>) {
+        self.report.update(|report| {
+            report.issues = issues.iter().map(ToString::to_string).collect();
+        });
+        let pending = issues.iter().filter_map(|issue| {
+            Some(PendingEvent {
+                about: ("ConfigMap".to_owned(), BUNDLE.to_owned(), String::new()),
+                reason: event_reason(issue)?,
+                note: issue.to_string(),
+            })
+        });
+        let pending = pending.collect();
+        self.bundle_events
+            .emit_events(&self.controllers.events, &self.namespace, pending)
+            .await;
+    }
+
+    /// Reports what was found about the locations.
+    pub(super) async fn report_locations(
+        &mut self,
+        evaluated: &BTreeMap<String, EvaluatedLocation>,
+        memory: &Memory,
+    ) {
+        self.report.update(|report| {
+            report
+                .locations
+                .retain(|name, _| evaluated.contains_key(name));
+            for (name, location) in evaluated {
+                let reported = report.locations.entry(name.clone()).or_default();
+                reported.set_evaluated(location);
+                reported.held = hold_reason(memory, name).map(str::to_owned);
+            }
+        });
+        if !self.has_reported {
+            self.has_reported = true;
+            self.report.mark_changed();
+        }
+        let findings = evaluated.iter().flat_map(|(name, location)| {
+            let judged = &location.judged;
+            let all = judged.denials.iter().chain(&judged.warnings);
+            all.map(move |finding| (name.as_str(), finding.rule.id))
+        });
+        self.gauges.set_findings(findings.collect());
+        let pending = evaluated
+            .iter()
+            .flat_map(|(name, location)| location_events(name, location, memory));
+        let pending = pending.collect();
+        self.location_events
+            .emit_events(&self.controllers.events, &self.namespace, pending)
+            .await;
+    }
+
+    /// Sets the gauges of the bundle.
+    pub(super) fn set_bundle_gauges(&mut self, merged: &MergedBundle, is_held: bool) {
+        let origins = merged.origins.iter();
+        let origins = origins.map(|(origin, &count)| (origin.name(), count));
+        self.gauges
+            .set_bundle(origins, merged.bundle.earliest_expiry, is_held);
+    }
+}
+
+/// The reason of the Event on the ConfigMap; `None` for an issue that needs no Event.
+const fn event_reason(issue: &BundleIssue) -> Option<&'static str> {
+    Some(match issue {
+        BundleIssue::Foreign => "NotOurs",
+        BundleIssue::Immutable => "Immutable",
+        BundleIssue::NoRoom { .. } | BundleIssue::Forgotten { .. } => "NoRoom",
+        BundleIssue::NoRoots => "NoRoots",
+        BundleIssue::Unwritable(_) => "CannotWrite",
+        _ => return None,
+    })
+}
+
+/// The Events on the location `name`.
+fn location_events(name: &str, location: &EvaluatedLocation, memory: &Memory) -> Vec<PendingEvent> {
+    let event = |reason, note| PendingEvent {
+        about: (
+            "BackupStorageLocation".to_owned(),
+            name.to_owned(),
+            location.uid.clone(),
+        ),
+        reason,
+        note,
+    };
+    let judged = &location.judged;
+    let with_time = judged.warnings.iter();
+    let with_time = with_time.filter(|finding| WITH_TIME.contains(&finding.rule.id));
+    let findings = judged.denials.iter().chain(with_time);
+    let mut events: Vec<_> = findings
+        .map(|finding| event("CaNotGood", finding.to_string()))
+        .collect();
+    events.extend(hold_reason(memory, name).map(|why| event("Held", hold_note(why))));
+    events
+}
+
+fn hold_reason<'m>(memory: &'m Memory, location: &str) -> Option<&'m str> {
+    match memory.holds.get(location)? {
+        Hold::Held(why) => Some(why),
+        Hold::Released => None,
+    }
+}
+
+/// The note of the Event on a location that holds its namespace.
+fn hold_note(why: &str) -> String {
+    format!(
+        "Pods of this namespace get no AWS_CA_BUNDLE: the location works now, and the merged bundle \
+         alone may not be enough for it: {why}. Name its CA on the BackupStorageLocation \
+         (objectStorage.caCertRef, or the annotation velero-trust.io/ca-secret)"
+    )
+}

@@ -1,0 +1,19 @@
+//! What the reconcilers of one Velero namespace tell each other. None of them imports another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::ca::certificate::Certificate;
+use crate::ca::hold::Verdict;
+
+/// The certificates of the published bundle; empty until it is published.
+pub(super) type PublishedCertificates = watch::Sender<Arc<[Certificate]>>;
+
+/// The verdicts on the endpoints of each location, by its name. A location without an entry was not
+/// probed yet.
+pub(super) type EndpointVerdicts = BTreeMap<String, Vec<Verdict>>;
+
+/// The current verdicts; `None` if endpoints are not probed at all.
+pub(super) type VerdictsSender = watch::Sender<Option<EndpointVerdicts>>;
