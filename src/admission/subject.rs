@@ -24,7 +24,7 @@ pub enum Mode {
 pub struct Unreadable(pub String);
 
 /// Most characters of such a reason.
-const LONGEST: usize = 200;
+const MAX_REASON_CHARS: usize = 200;
 
 /// What `error` says, in one line that is not too long and quotes no text: a text in a wrong place
 /// may be a private key.
@@ -36,7 +36,7 @@ pub(super) fn brief(error: &serde_json::Error) -> String {
     });
     let said = quoting.unwrap_or(said);
     let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.take(LONGEST).collect()
+    clean.take(MAX_REASON_CHARS).collect()
 }
 
 impl From<serde_json::Error> for Unreadable {
@@ -63,7 +63,7 @@ mod tests {
         let error = serde_json::from_str::<std::collections::BTreeMap<u8, u8>>(&json);
         let Unreadable(said) = error.unwrap_err().into();
         assert!(
-            said.chars().count() <= LONGEST && !said.contains('\n'),
+            said.chars().count() <= MAX_REASON_CHARS && !said.contains('\n'),
             "{said}"
         );
     }

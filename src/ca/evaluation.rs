@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::bundle::{ResolvedCa, resolve_ca};
+use super::bundle_issue::BundleIssue;
 use super::common_roots::CommonRoots;
-use super::issue::BundleIssue;
 use super::merged_bundle::{Contribution, Contributions, Memory, MergedBundle, Owner};
 use super::references::{self, CaTarget};
 use super::rules::{self, Location};

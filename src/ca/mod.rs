@@ -2,12 +2,12 @@
 
 mod base64;
 pub mod bundle;
+pub mod bundle_issue;
 pub mod certificate;
 pub mod common_roots;
 pub mod endpoint;
 pub mod evaluation;
 pub mod hold;
-pub mod issue;
 pub mod merged_bundle;
 pub mod pem;
 pub mod references;

@@ -10,7 +10,7 @@ use crate::kubernetes::client::Clients;
 use crate::kubernetes::error;
 
 /// Longest wait for the first answer; the client itself would wait for ever.
-const LONGEST: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What kube gives as the reason of a refusal that is no `Status` (`handle_api_errors`).
 const NO_STATUS: &str = "Failed to parse error data";
@@ -25,7 +25,7 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         server,
         ..
     } = Clients::connect().await?;
-    let why = match tokio::time::timeout(LONGEST, client.apiserver_version()).await {
+    let why = match tokio::time::timeout(CONNECT_TIMEOUT, client.apiserver_version()).await {
         Ok(answer) if is_of_another(&answer) => bail!(
             "what answers at {server} is no Kubernetes API server; does KUBECONFIG name the right \
              cluster?"
@@ -37,7 +37,7 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         // It answers. What it refuses is said where it is needed.
         Ok(Ok(_) | Err(Error::Api(_))) => return Ok(client),
         Ok(Err(error)) => error::root_cause(&error),
-        Err(_) => format!("no answer within {} s", LONGEST.as_secs()),
+        Err(_) => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
     };
     bail!(
         "the API server {server} cannot be reached: {why}; is it running, and does KUBECONFIG name \

@@ -106,7 +106,7 @@ fn refuse(command: &str, wrong: &str) -> ! {
 }
 
 /// Most characters of what is said on standard error at a time.
-const LONGEST: usize = 4000;
+const MAX_MESSAGE_CHARS: usize = 4000;
 
 fn complain(error: &anyhow::Error) {
     say(&format!("velero-trust: {error:#}"));
@@ -119,7 +119,7 @@ fn warn(text: &str) {
 
 /// Says it in one line: names come from files and clusters. Nobody may be there to hear it.
 fn say(text: &str) {
-    let line = printable(text, LONGEST);
+    let line = printable(text, MAX_MESSAGE_CHARS);
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

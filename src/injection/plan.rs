@@ -95,12 +95,12 @@ pub(super) fn of(
     windows: bool,
     findings: &mut Vec<Finding>,
 ) -> Option<Lack> {
-    let look = Look {
+    let scan = ContainerScan {
         container,
         spot,
         windows,
     };
-    let mount = match look.mount() {
+    let mount = match scan.mount() {
         Ok(mounted) => !mounted,
         Err(finding) => {
             // A variable that points into somebody else's /certs would break what works.
@@ -108,7 +108,7 @@ pub(super) fn of(
             return None;
         }
     };
-    let variables = look.variables(findings);
+    let variables = scan.variables(findings);
     let lack = Lack {
         spot,
         mount,
@@ -119,13 +119,13 @@ pub(super) fn of(
     (!lack.is_empty()).then_some(lack)
 }
 
-struct Look<'b> {
+struct ContainerScan<'b> {
     container: &'b Container<'b>,
     spot: Spot,
     windows: bool,
 }
 
-impl Look<'_> {
+impl ContainerScan<'_> {
     /// Whether the bundle is mounted at its place, or what is in the way.
     fn mount(&self) -> Result<bool, Finding> {
         let devices = self.container.volume_devices.iter().enumerate();

@@ -13,7 +13,7 @@ use crate::names;
 const LONGEST_NOTE: usize = 1024;
 
 /// Longest time for one; nothing waits for an Event.
-const LONGEST: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Writes Events. Not to say a thing twice is left to those who say it.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Events {
         // A recorder that is kept takes two Events with one reason for the same, whatever they say,
         // and shows the first one's note only.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        let why = match timeout(LONGEST, recorder.publish(&event, about)).await {
+        let why = match timeout(REQUEST_TIMEOUT, recorder.publish(&event, about)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error::lookup_error(&error).message,
             Err(_) => "the API server did not answer in time".to_owned(),

@@ -19,7 +19,7 @@ use tower::{BoxError, service_fn};
 
 /// Longest time for one request: there must be time for another before the Lease is over. The
 /// connection of one that was given up is not used again.
-const LONGEST: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// When the request was sent that last renewed the Lease.
 pub type Renewed = watch::Receiver<Option<Instant>>;
@@ -43,7 +43,7 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
                 let (head, body) = client.send(request).await?.into_parts();
                 Ok::<_, BoxError>((head, body.collect_bytes().await?))
             };
-            let answer = timeout(LONGEST, answer).await;
+            let answer = timeout(REQUEST_TIMEOUT, answer).await;
             let (head, body) = answer.map_err(|_| "no answer in time")??;
             if is_write && head.status.is_success() && is_of(&body, &identity) {
                 sender.send_replace(Some(sent));
@@ -62,11 +62,11 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
 }
 
 /// Who renewed the Lease and when, by its own clock, and when that was first seen, by ours.
-type Seen = Option<(Option<String>, Timestamp, Instant)>;
+type ObservedRenewal = Option<(Option<String>, Timestamp, Instant)>;
 
 /// The Lease that was read, if another than `identity` renewed it in what is our future: as if it
 /// had done so when that was first `seen`. It cannot have been later.
-fn not_ahead(lease: &[u8], identity: &str, seen: &mut Seen) -> Option<Vec<u8>> {
+fn not_ahead(lease: &[u8], identity: &str, seen: &mut ObservedRenewal) -> Option<Vec<u8>> {
     let mut lease: Lease = serde_json::from_slice(lease).ok()?;
     let spec = lease.spec.as_mut()?;
     let at = spec.renew_time.as_ref()?.0;
@@ -140,7 +140,7 @@ mod tests {
             let spec = json!({"holderIdentity": holder, "renewTime": renewed});
             json!({"metadata": {"name": "l"}, "spec": spec}).to_string()
         };
-        let read = |text: String, seen: &mut Seen| {
+        let read = |text: String, seen: &mut ObservedRenewal| {
             let lease = not_ahead(text.as_bytes(), "us", seen)?;
             let lease: Lease = serde_json::from_slice(&lease).unwrap();
             Some(lease.spec.unwrap().renew_time.unwrap().0)

@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
 
 use super::{error, owned_config_map};
-use crate::ca::issue::BundleIssue;
+use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::merged_bundle::{Memory, Unreadable};
 use crate::names;
 

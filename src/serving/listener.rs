@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates::Served;
+use super::certificates::CertificateReceiver;
 use super::connection::Protocol;
 use super::drain::{Deadline, Phase};
 use super::settings::Drain;
@@ -23,7 +23,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(super) struct Listener {
     pub(super) tcp: TcpListener,
     /// None speaks without TLS.
-    pub(super) tls: Option<Served>,
+    pub(super) tls: Option<CertificateReceiver>,
     pub(super) protocol: Protocol,
     pub(super) gauges: Gauges,
 }

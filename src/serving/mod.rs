@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::decision::Policy;
 use crate::sources::Source;
 use crate::telemetry::Metrics;
-use certificates::Served;
+use certificates::CertificateReceiver;
 use connection::Protocol;
 use drain::{Phase, Stopping};
 use listener::{Gauges, Listener};
@@ -43,7 +43,7 @@ pub struct Server {
     /// The port of health, readiness and metrics; plain HTTP.
     pub ops: TcpListener,
     /// Where certificates come from.
-    pub tls: Served,
+    pub tls: CertificateReceiver,
     /// Where facts come from.
     pub source: Arc<dyn Source>,
     /// What the operator chose.

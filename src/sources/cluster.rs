@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::{Limits, Source};
+use crate::ca::bundle_issue::NOT_OURS;
 use crate::ca::common_roots::CommonRoots;
-use crate::ca::issue::NOT_OURS;
 use crate::decision::{
     Backup, Bundle, Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome, Secret,
 };

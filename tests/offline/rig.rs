@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use velero_trust::decision::{Backup, Fact, Facts, Lookup, Outcome, Policy};
-use velero_trust::serving::certificates::{self, Pair, Publisher, Validated};
+use velero_trust::serving::certificates::{self, CertificateSender, Pair, Validated};
 use velero_trust::serving::drain::{self, Stop};
 use velero_trust::serving::{Caps, Condition, Drain, ServeError, Server, Task, Timeouts, run};
 use velero_trust::sources::{Limits, Source};
@@ -55,7 +55,7 @@ pub(crate) struct Rig {
     pub(crate) authority: Authority,
     pub(crate) roots: Arc<RootCertStore>,
     pub(crate) first: Issued,
-    pub(crate) publisher: Option<Publisher>,
+    pub(crate) sender: Option<CertificateSender>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: Stop,
     server: JoinHandle<Result<(), ServeError>>,
@@ -66,7 +66,7 @@ impl Rig {
         let authority = Authority::new();
         let first = authority.issue();
         let metrics = Arc::new(Metrics::default());
-        let (publisher, tls) = certificates::channel(&validated(&first), Arc::clone(&metrics));
+        let (sender, tls) = certificates::channel(&validated(&first), Arc::clone(&metrics));
         let admission = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, ops_address) = (admission.local_addr().unwrap(), ops.local_addr().unwrap());
@@ -91,7 +91,7 @@ impl Rig {
             roots: authority.roots(),
             authority,
             first,
-            publisher: Some(publisher),
+            sender: Some(sender),
             metrics,
             stop,
             server: tokio::spawn(run(server)),

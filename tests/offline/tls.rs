@@ -83,7 +83,7 @@ async fn a_swap_under_load_reaches_new_connections_and_costs_no_request() {
         .collect();
     for _ in 0..20 {
         let next = rig.authority.issue();
-        rig.publisher.as_ref().unwrap().publish(&validated(&next));
+        rig.sender.as_ref().unwrap().publish(&validated(&next));
         assert_eq!(rig.client().await.certificate, Some(next.der));
     }
     done.store(true, Ordering::Relaxed);
@@ -97,8 +97,8 @@ async fn a_swap_under_load_reaches_new_connections_and_costs_no_request() {
 fn follow(rig: &mut Rig, folder: &Path) -> Following {
     let files = Files::new(folder.join("tls.crt"), folder.join("tls.key"));
     let first = files.load().unwrap();
-    let publisher = rig.publisher.take().unwrap();
-    Following(tokio::spawn(files.follow(first, publisher, POLL)))
+    let sender = rig.sender.take().unwrap();
+    Following(tokio::spawn(files.follow(first, sender, POLL)))
 }
 
 struct Following(JoinHandle<()>);
@@ -193,7 +193,7 @@ async fn the_expiry_of_the_served_certificate_is_a_metric() {
     let longer = rig
         .authority
         .issue_with(|params| valid(params, -3600, 172_800));
-    rig.publisher.as_ref().unwrap().publish(&validated(&longer));
+    rig.sender.as_ref().unwrap().publish(&validated(&longer));
     let gained = rig.metrics.certificate_expiry.get() - first;
     assert!((86_300..86_500).contains(&gained), "{gained}");
 }

@@ -18,7 +18,7 @@ use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime};
 
 /// Longest time for all look-ups together; the client itself would wait for ever.
-const LONGEST: Duration = Duration::from_mins(1);
+const GATHER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Checks an installation: versions, the Deployment, the webhook configurations and their
 /// certificate, rights, bundles, proxy variables and BackupStorageLocations. Changes nothing, and
@@ -54,11 +54,11 @@ impl Doctor {
         let cluster = runtime()?.block_on(async {
             let client = cluster::connect().await?;
             let cluster = gather::gather(&client, &self.own.namespace);
-            match tokio::time::timeout(LONGEST, cluster).await {
+            match tokio::time::timeout(GATHER_TIMEOUT, cluster).await {
                 Ok(cluster) => cluster,
                 Err(_) => bail!(
                     "the API server did not answer everything within {} s",
-                    LONGEST.as_secs()
+                    GATHER_TIMEOUT.as_secs()
                 ),
             }
         })?;

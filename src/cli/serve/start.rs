@@ -40,10 +40,10 @@ impl Serve {
 
         let files = CertificateFiles::new(&self.tls_cert, &self.tls_key);
         let first = files.load()?;
-        let (publisher, tls) = certificates::channel(&first, Arc::clone(&metrics));
+        let (sender, tls) = certificates::channel(&first, Arc::clone(&metrics));
         let mut tasks = vec![Task::new(
             "certificate files",
-            files.follow(first, publisher, CERTIFICATE_POLL),
+            files.follow(first, sender, CERTIFICATE_POLL),
         )];
         let source = self.source(&mut tasks, &policy, &metrics).await?;
 

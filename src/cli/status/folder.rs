@@ -11,10 +11,10 @@ use super::model::{
     Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport,
 };
 use super::read;
+use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::common_roots::CommonRoots;
 use crate::ca::endpoint;
 use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, contributions, left_out};
-use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::decision::{Facts, Policy};

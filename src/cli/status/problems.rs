@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport};
-use crate::ca::issue::{BundleIssue, STAYS};
+use crate::ca::bundle_issue::{BundleIssue, STAYS};
 use crate::injection::coverage::State;
 use crate::names::BUNDLE;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ca::issue::BundleIssue;
+use crate::ca::bundle_issue::BundleIssue;
 
 /// The issues of one namespace.
 #[derive(Debug)]

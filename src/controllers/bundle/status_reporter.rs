@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::evaluation::EvaluatedLocation;
-use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
 use crate::controllers::Controllers;
 use crate::controllers::event_deduper::{EventDeduper, PendingEvent};

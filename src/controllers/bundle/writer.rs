@@ -5,8 +5,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
+use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
-use crate::ca::issue::BundleIssue;
 use crate::ca::merged_bundle::MergedBundle;
 use crate::controllers::channels::PublishedCertificates;
 use crate::kubernetes::bundle::{self, State};

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use aws_lc_rs::digest::{self, SHA256};
 
-use super::Publisher;
+use super::CertificateSender;
 use super::pair::{Pair, PairError, Validated};
 use crate::clock::now;
 
@@ -54,10 +54,10 @@ impl Files {
     /// Reads the files again every `pause` (10 s is a good one) and publishes what changed, for
     /// ever. A pair that may not be served is told and counted, and the last good one stays;
     /// so is the expiry of the served one, which is still better than none.
-    pub async fn follow(self, first: Validated, publisher: Publisher, pause: Duration) {
+    pub async fn follow(self, first: Validated, sender: CertificateSender, pause: Duration) {
         let mut follower = Follower {
             files: self,
-            publisher,
+            sender,
             served: first,
             digest: None,
             told: None,
@@ -132,7 +132,7 @@ impl Contents {
 
 struct Follower {
     files: Files,
-    publisher: Publisher,
+    sender: CertificateSender,
     served: Validated,
     /// Of the files whose pair is served; none before the first poll.
     digest: Option<[Vec<u8>; 2]>,
@@ -154,7 +154,7 @@ impl Follower {
         };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(Some((next, digest)))) => {
-                self.publisher.publish(&next);
+                self.sender.publish(&next);
                 self.served = next;
                 self.digest = Some(digest);
                 self.told = None;
@@ -166,11 +166,11 @@ impl Follower {
             }
             Ok(Ok(None)) => self.told = None,
             Ok(Err(error)) => {
-                self.publisher.failed();
+                self.sender.failed();
                 self.tell(chain(&error));
             }
             Err(panic) => {
-                self.publisher.failed();
+                self.sender.failed();
                 self.tell(panic.to_string());
             }
         }

@@ -16,23 +16,26 @@ pub use files::{FileError, Files};
 pub use pair::{Pair, PairError, Validated};
 
 /// What the listener takes its certificate from: each new connection uses the last one published.
-pub type Served = watch::Receiver<Arc<ServerConfig>>;
+pub type CertificateReceiver = watch::Receiver<Arc<ServerConfig>>;
 
 /// Hands certificates to the listener.
 #[derive(Debug)]
-pub struct Publisher {
+pub struct CertificateSender {
     sender: watch::Sender<Arc<ServerConfig>>,
     metrics: Arc<Metrics>,
 }
 
 /// A channel that begins with `first`: a listener never is without a certificate.
-pub fn channel(first: &Validated, metrics: Arc<Metrics>) -> (Publisher, Served) {
+pub fn channel(
+    first: &Validated,
+    metrics: Arc<Metrics>,
+) -> (CertificateSender, CertificateReceiver) {
     let (sender, served) = watch::channel(first.config());
     metrics.certificate_expiry.set(first.not_after());
-    (Publisher { sender, metrics }, served)
+    (CertificateSender { sender, metrics }, served)
 }
 
-impl Publisher {
+impl CertificateSender {
     /// From now on new connections get `next`; those that are open keep what they have.
     pub fn publish(&self, next: &Validated) {
         self.metrics.certificate_expiry.set(next.not_after());

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ca::bundle::{merge, resolve_ca};
-use crate::ca::issue::NOT_OURS;
+use crate::ca::bundle_issue::NOT_OURS;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, references};
 use crate::cli::cluster;
@@ -23,7 +23,7 @@ use crate::sources::{Limits, Source as _};
 use crate::velero::bsl::Bsl;
 
 /// Longest wait for the cluster; the client itself would retry for minutes.
-const LONGEST: Duration = Duration::from_secs(30);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the certificates come from.
 pub(super) struct Place<'a> {
@@ -53,11 +53,11 @@ impl Place<'_> {
                 Some(bsl) => self.location(client, bsl).await,
             }
         };
-        match tokio::time::timeout(LONGEST, found).await {
+        match tokio::time::timeout(LOOKUP_TIMEOUT, found).await {
             Ok(found) => found,
             Err(_) => bail!(
                 "the API server did not answer within {} s",
-                LONGEST.as_secs()
+                LOOKUP_TIMEOUT.as_secs()
             ),
         }
     }
@@ -129,7 +129,7 @@ fn needs(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
 
 async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
     let limits = Limits {
-        deadline: Instant::now() + LONGEST,
+        deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: true,
     };
     // No bundle is looked up here, so what would be in one does not matter.

@@ -5,8 +5,8 @@ use velero_trust_testing::pki::{Authority, EXPIRED, VALID};
 use super::*;
 use crate::admission::HANDLERS;
 use crate::ca::bundle::{merge, mozilla};
+use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
-use crate::ca::issue::BundleIssue;
 use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::snapshot::NamespaceSnapshot;
@@ -327,7 +327,7 @@ fn rights_and_bundle() {
     });
     let map = |harm: fn(&mut ConfigMap)| {
         move |cluster: &mut ClusterSnapshot| {
-            harm(first(cluster).bundle.as_mut().unwrap().as_mut().unwrap())
+            harm(first(cluster).bundle.as_mut().unwrap().as_mut().unwrap());
         }
     };
     exactly(
@@ -439,7 +439,7 @@ fn velero_its_plugins_and_its_locations() {
     }
 
     let status = |cluster: &mut ClusterSnapshot, status: Value| {
-        first(cluster).locations[0]["status"] = status
+        first(cluster).locations[0]["status"] = status;
     };
     let message = "x509: certificate signed by unknown authority";
     exactly(Fail, "location", &[message, "rollout restart"], |cluster| {
@@ -460,7 +460,7 @@ fn velero_its_plugins_and_its_locations() {
         );
     });
     exactly(Unknown, "location", &[], |cluster| {
-        status(cluster, json!({}))
+        status(cluster, json!({}));
     });
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ca::issue::BundleIssue;
+use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::status::model::{Bundle, BundleState, Covered, Location, Namespace, Pods};
 use crate::cli::status::problems;
 use crate::injection::coverage::State;
