@@ -1,18 +1,18 @@
-# What a person runs. `make demo` needs Rust; the rest needs Rust and Go.
+# Commands for development. `make demo` needs Rust; the other targets need Rust and Go.
 .DEFAULT_GOAL := help
 .PHONY: help demo test check rig cluster bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: ## See the webhook do its whole job over TLS, without a cluster
+demo: ## Show everything the webhook does, over TLS, without a cluster
 	@cargo build --quiet --bin velero-trust --example demo
 	@cargo run --quiet --example demo
 
-test: check rig ## Run every test, on the real servers too
+test: check rig ## Run every test, including those on the real servers
 	cargo test --workspace
 
-check: ## Formatting and lints
+check: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 
@@ -23,11 +23,11 @@ cluster: rig ## Run a real API server, Velero and MinIO with velero-trust on loo
 	cargo build --quiet --workspace
 	$${CARGO_TARGET_DIR:-target}/debug/cluster
 
-bench: ## Measure CPU, memory, size and start (release build)
+bench: ## Measure CPU, memory, binary size and startup (release build)
 	cargo bench --bench perf
 
-docs: ## Render the generated parts of the documentation again
+docs: ## Regenerate the generated parts of the documentation
 	UPDATE_DOCS=1 cargo test --quiet --test offline docs
 
-clean: ## Remove everything that was built
+clean: ## Remove all build output
 	cargo clean
