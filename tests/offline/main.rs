@@ -48,6 +48,8 @@ mod readme;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod tls;
