@@ -1,6 +1,12 @@
-# Commands for development. `make demo` needs Rust; the other targets need Rust and Go.
+# Commands for development. All targets need Rust; `test`, `rig` and `cluster` need Go as well.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check rig cluster bench docs clean
+.PHONY: help demo test check advisories rig cluster bench docs clean
+
+# Built once, in about a minute. Building it for release would take three times as long, to check a
+# second faster.
+deny_version := 0.20.2
+deny_root := $(or $(CARGO_TARGET_DIR),target)/tools/cargo-deny-$(deny_version)
+deny := $(deny_root)/bin/cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,9 +18,25 @@ demo: ## Show everything the webhook does, over TLS, without a cluster
 test: check rig ## Run every test, including those on the real servers
 	cargo test --workspace
 
-check: ## Check formatting and lints
+check: $(deny) ## Check formatting, lints and rustdoc, and the licences, sources and advisories of dependencies
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --workspace --no-deps --document-private-items
+	$(deny) --locked --workspace check -D warnings licenses bans sources
+	@$(MAKE) --no-print-directory advisories
+
+# Says so and goes on where the database cannot be fetched, so that `make test` also works there.
+advisories: $(deny) ## Check dependencies for known vulnerabilities (RustSec, by git)
+	@if $(deny) --locked fetch db; then \
+		$(deny) --locked --workspace check -D warnings advisories; \
+	else \
+		echo "advisories NOT checked: the RustSec database cannot be fetched" >&2; \
+	fi
+
+$(deny):
+	@echo "building cargo-deny $(deny_version) (once)" >&2
+	@CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --debug --locked \
+		--version $(deny_version) --root $(deny_root) cargo-deny
 
 rig: ## Build the real servers into target/rig (once, about 15 minutes)
 	tests/rig/build
