@@ -16,13 +16,15 @@ use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
 
-/// Makes a CA and a serving certificate signed by it. By default they are written to a folder, for
-/// local work, and the caBundle is printed. With --install they go into the current cluster: the
-/// Secret first; when the webhook's Deployment is available, the caBundle and the rules of the
-/// webhook configurations, which match nothing before.
+/// Create a CA and a serving certificate, for local development or for a cluster
+///
+/// By default, the files are written to a folder for local development, and the `caBundle` is
+/// printed. With `--install`, the certificate is installed into the current cluster: first the
+/// Secret and, once the webhook's Deployment is available, the `caBundle` and the rules of the
+/// webhook configurations, which match no request before that.
 #[derive(Args, Debug)]
 pub(super) struct Certs {
-    /// Folder to write ca.crt, tls.crt and tls.key to
+    /// Folder to write `ca.crt`, `tls.crt` and `tls.key` to
     #[arg(
         long,
         value_name = "DIR",
@@ -31,7 +33,7 @@ pub(super) struct Certs {
     )]
     dir: PathBuf,
 
-    /// Another DNS name or IP address that the certificate is for; can be given again
+    /// Additional DNS name or IP address for the serving certificate; can be repeated
     #[arg(
         long = "name",
         value_name = "NAME",
@@ -41,18 +43,18 @@ pub(super) struct Certs {
     )]
     names: Vec<String>,
 
-    /// Days for which the certificates are valid [default: 7, with --install 365]
+    /// Number of days that the certificates are valid [default: 7, or 365 with `--install`]
     #[arg(long, env = "VELERO_TRUST_DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     days: Option<u16>,
 
-    /// Install them into the current cluster instead, and make the webhook active
+    /// Install the certificate into the current cluster instead of a folder, and activate the webhook
     #[arg(long, env = "VELERO_TRUST_INSTALL")]
     install: bool,
 
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// Seconds to wait for the Deployment to be available before the rules become active
+    /// With `--install`: seconds to wait for the Deployment to become available
     #[arg(
         long,
         value_name = "SECONDS",

@@ -39,33 +39,32 @@ mod exit {
     pub(super) const CLOSED: u8 = 141;
 }
 
-/// Admission webhook for Velero: CA trust for backup storage locations, checksums before a restore
+const AFTER_HELP: &str = "\
+Every option can also be set by an environment variable, which the help of each command shows.
+An option on the command line takes precedence.
+
+Exit codes:
+  0  Success
+  1  Findings, or problems that need attention
+  2  Invalid usage, or the command failed";
+
+/// Admission webhook for Velero: CA trust for backup storage locations, checksums before restores
 #[derive(Debug, Parser)]
-#[command(name = "velero-trust", version, max_term_width = 100)]
-#[command(
-    after_help = "Every option can be set by the environment variable shown beside it.\n\
-                        Exit codes: 0 clean, 1 findings, 2 usage or trouble."
-)]
+#[command(name = "velero-trust", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+// The help of a command is the doc comment of its arguments. One on a variant would replace it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the webhook
     Serve(Box<serve::Serve>),
-    /// Make a CA and a serving certificate, for local work or for a cluster
     Certs(certs::Certs),
-    /// Write the CA that the velero command needs on your own machine
     ClientCa(client_ca::ClientCa),
-    /// Check an installation for what is easily forgotten
     Doctor(doctor::Doctor),
-    /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
-    /// Status what Velero's Pods trust, and what needs a person
     Status(status::Status),
-    /// Print, or do, the restarts after which every Pod of Velero carries the bundle
     Rollout(rollout::Rollout),
 }
 
@@ -162,6 +161,23 @@ mod tests {
                     "--{long} of {}",
                     command.get_name()
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_summary_of_one_style() {
+        let styled = |help: Option<String>, what: &str| {
+            let help = help.unwrap_or_default();
+            assert!(help.starts_with(char::is_uppercase), "{what}: {help}");
+            assert!(!help.ends_with('.'), "{what}: {help}");
+        };
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            styled(command.get_about().map(ToString::to_string), name);
+            for option in command.get_arguments() {
+                let help = option.get_help().map(ToString::to_string);
+                styled(help, &format!("{} of {name}", option.get_id()));
             }
         }
     }

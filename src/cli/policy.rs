@@ -6,14 +6,14 @@ use crate::admission::all_rules;
 use crate::decision::{Policy, PolicyError, RestoresMode};
 
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Policy")]
 pub(super) struct PolicyOptions {
-    /// Change a rule's severity, such as `VT034=off`: `deny`, `warn` or `off`; can be given again
+    /// Set the severity of a rule to `deny`, `warn` or `off`, such as `VT034=off`; can be repeated
     #[arg(
         long = "rule",
         value_name = "ID=SEVERITY",
         env = "VELERO_TRUST_RULE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        help_heading = "Policy"
     )]
     rules: Vec<String>,
 }
@@ -33,11 +33,11 @@ impl PolicyOptions {
 /// What happens to a Restore whose backup has no checksum.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Restores {
-    /// It is refused
+    /// Deny it
     Enforce,
-    /// It is admitted with a warning
+    /// Admit it with a warning
     Warn,
-    /// Nobody looks
+    /// Admit it without a check
     Off,
 }
 

@@ -17,16 +17,18 @@ use self::velero::Velero;
 use super::stdout::Stdout;
 use super::{exit, file, install_crypto_provider, parse, runtime, warn};
 
-/// Writes the CA certificates that `velero --cacert FILE` needs to fetch logs and backups from the
-/// object store: the namespace's merged bundle, or with --bsl the CA of one
-/// BackupStorageLocation. It reads with the rights of your kubeconfig.
+/// Write the CA certificates that the velero CLI needs on your machine
+///
+/// `velero --cacert FILE` needs them to fetch logs and backups from the object store. By default,
+/// the merged bundle of the namespace is written; with `--bsl`, the CA of one BackupStorageLocation.
+/// The cluster is read with the permissions of your kubeconfig.
 #[derive(Args, Debug)]
 pub(super) struct ClientCa {
-    /// Only the CA of this BackupStorageLocation; needs the right to read the Secret it names
+    /// Write only the CA of this BackupStorageLocation; requires read access to the Secret it names
     #[arg(long, value_name = "NAME", value_parser = parse::object, env = "VELERO_TRUST_BSL")]
     bsl: Option<String>,
 
-    /// The namespace of Velero
+    /// Namespace that Velero is installed in
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -36,16 +38,17 @@ pub(super) struct ClientCa {
     )]
     velero_namespace: String,
 
-    /// File to write instead of standard output
+    /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE", env = "VELERO_TRUST_OUT")]
     out: Option<PathBuf>,
 
-    /// Make the velero command use it from now on; the file is then, without --out,
-    /// ~/.config/velero/velero-trust-ca.crt
+    /// Configure the velero CLI to use the certificates
+    ///
+    /// Without `--out`, they are written to `~/.config/velero/velero-trust-ca.crt`.
     #[arg(long, env = "VELERO_TRUST_CONFIGURE")]
     configure: bool,
 
-    /// The velero command that --configure runs
+    /// Name or path of the velero CLI that `--configure` runs
     #[arg(
         long,
         value_name = "PROGRAM",

@@ -19,39 +19,49 @@ mod output;
 use outcome::Outcome;
 use output::Format;
 
-const HELP: &str = "\
-Every BackupStorageLocation is judged as the webhook would judge it on creation, with the Secrets
-that stand beside it: as a manifest, as an element of `configuration.backupStorageLocation` in the
-values of Velero's Helm chart, or in what other programs print:
+const AFTER_HELP: &str = "\
+Examples:
+  # Check all manifests and Helm values under the current folder
+  velero-trust lint .
+
+  # Check what another program prints
   kustomize build DIR | velero-trust lint -
   helm template NAME CHART | velero-trust lint -
-What is neither is left out.
 
-Exit codes: 0 nothing denies, 1 findings that deny, 2 something could not be read.";
+Exit codes:
+  0  No finding denies
+  1  At least one finding denies
+  2  Invalid usage, or some input cannot be read";
 
-/// The rules for BackupStorageLocations over manifests, with the Secrets that stand beside them.
+/// Check manifests of BackupStorageLocations before they reach a cluster
+///
+/// Every BackupStorageLocation is checked as the webhook would check it on creation, together with
+/// the Secrets in the input. It can be a manifest, or an element of
+/// `configuration.backupStorageLocation` in the values of Velero's Helm chart. Documents of other
+/// kinds are skipped. No cluster is contacted.
 #[derive(Args, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Lint {
-    /// Files and folders with YAML or JSON manifests; `-` is the standard input
+    /// Files or folders with YAML or JSON manifests; `-` reads standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// How findings are written
+    /// Output format
     #[arg(
         long,
         short,
+        value_name = "FORMAT",
         value_enum,
         default_value_t = Format::Text,
         env = "VELERO_TRUST_LINT_OUTPUT"
     )]
     output: Format,
 
-    /// Add to each finding what to write or to run: manifests and commands with the names filled in
+    /// Print how to fix each finding: manifests and commands, with the names filled in
     #[arg(long, env = "VELERO_TRUST_LINT_FIX_HINT")]
     fix_hint: bool,
 
-    /// Namespace of what names none; without it `default`, and `velero` for values of a Helm chart
+    /// Namespace of objects that do not set one [default: `default`, or `velero` for Helm values]
     #[arg(long, short, value_parser = parse::namespace, env = "VELERO_TRUST_LINT_NAMESPACE")]
     namespace: Option<String>,
 

@@ -18,11 +18,20 @@ use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
 
-/// Prints the restarts that give every Pod of Velero the CA bundle, as kubectl commands with their
-/// reasons: of Pods that were made without it, and of those that began before the newest
-/// certificate was added. What a restart does not mend is listed as a comment. Nothing is restarted
-/// without --apply. Ends with 1 while something is left to do.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  Nothing is left to do
+  1  Something is left to do
+  2  Invalid usage, or the command failed";
+
+/// Print or perform the restarts that give every Pod of Velero the CA bundle
+///
+/// The restarts are printed as kubectl commands with their reasons. A workload is restarted if it
+/// has Pods that were created without the bundle, or that started before the newest certificate was
+/// added. Problems that a restart does not fix are printed as comments. Nothing is restarted without
+/// `--apply`.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Rollout {
     #[command(flatten)]
     of: VeleroNamespaces,
@@ -30,15 +39,16 @@ pub(super) struct Rollout {
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// Do the restarts that are printed
+    /// Perform the restarts that are printed
     #[arg(long, env = "VELERO_TRUST_APPLY")]
     apply: bool,
 
-    /// With --apply: restart them even while a Backup or a Restore is at work, which may make it fail
+    /// With `--apply`: restart even while a Backup or Restore is in progress, which may make it fail
     #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING")]
     even_while_running: bool,
 
-    /// With --apply: wait until the new Pods are available, so many seconds at the most [default: 300]
+    /// With `--apply`: wait for the new Pods of each workload to become available, for up to SECONDS
+    /// (300 if `--wait` has no value)
     #[arg(
         long,
         value_name = "SECONDS",

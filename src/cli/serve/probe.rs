@@ -7,9 +7,9 @@ use crate::ca::endpoint::Refused;
 /// Which endpoints are looked at.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Probe {
-    /// All but those on addresses of the machine itself and of metadata services
+    /// All, except loopback addresses, metadata services and the API server
     On,
-    /// On addresses of the machine itself too; for a cluster on one machine
+    /// Like `on`, but including loopback addresses; for a server outside of a cluster
     Loopback,
     /// None
     Off,

@@ -16,7 +16,7 @@ mod uri;
 /// A format.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {
-    /// A line per finding, for people and editors
+    /// One line per finding, for people and editors
     Text,
     /// One JSON object, for scripts
     Json,
