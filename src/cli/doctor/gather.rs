@@ -152,7 +152,7 @@ async fn one(
         ours.lacks(client, Some(&namespace), SECRETS),
         ours.lacks(client, Some(&namespace), BUNDLE),
         maps.get_opt(names::BUNDLE),
-        snapshot::report(client, &ours.namespace, &namespace),
+        snapshot::read_report(client, &ours.namespace, &namespace),
         workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );

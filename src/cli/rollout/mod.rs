@@ -11,8 +11,8 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
-use self::plan::Plan;
-use self::text::command;
+use self::plan::{Plan, Restart};
+use self::text::restart_command;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
@@ -34,7 +34,7 @@ Exit codes:
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Rollout {
     #[command(flatten)]
-    of: VeleroNamespaces,
+    namespaces: VeleroNamespaces,
 
     #[command(flatten)]
     own: OwnNamespace,
@@ -73,8 +73,12 @@ impl Rollout {
         } else {
             Stdout::of_print()
         };
-        let namespaces =
-            snapshot::namespaces(&client, &self.own.namespace, &self.of.velero_namespace).await?;
+        let namespaces = snapshot::find_namespaces(
+            &client,
+            &self.own.namespace,
+            &self.namespaces.velero_namespace,
+        )
+        .await?;
         if namespaces.is_empty() {
             anyhow::bail!(
                 "no namespace holds a BackupStorageLocation; name one with --velero-namespace"
@@ -83,18 +87,20 @@ impl Rollout {
         for namespace in namespaces {
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
             // One that was found, not named, may be labelled before Velero is there.
-            let is_named = !self.of.velero_namespace.is_empty();
+            let is_named = !self.namespaces.velero_namespace.is_empty();
             if is_named
-                && snapshot.is_bare()
-                && snapshot::locations(&client, &namespace).await?.is_empty()
+                && snapshot.is_empty()
+                && snapshot::list_locations(&client, &namespace)
+                    .await?
+                    .is_empty()
             {
-                return Err(snapshot::nothing_in(&namespace));
+                return Err(snapshot::nothing_found(&namespace));
             }
-            let at_work = snapshot::at_work(&client, &namespace).await?;
-            let plan = Plan::of(&snapshot, at_work);
+            let in_progress = snapshot::list_in_progress(&client, &namespace).await?;
+            let plan = Plan::of(&snapshot, in_progress);
             out.write_all(plan.text().as_bytes())?;
             let restarted = self.apply && self.restart(&client, &plan, &mut out).await?;
-            if plan.needs_a_person(restarted) {
+            if plan.needs_attention(restarted) {
                 code = exit::FINDINGS;
             }
         }
@@ -111,10 +117,10 @@ impl Rollout {
         let Plan {
             namespace,
             restarts,
-            under_way,
+            ongoing,
             ..
         } = plan;
-        if !restarts.is_empty() && !plan.at_work.is_empty() && !self.even_while_running {
+        if !restarts.is_empty() && !plan.in_progress.is_empty() && !self.even_while_running {
             let refused = format!(
                 "# {namespace}: refused, nothing was restarted; wait until it is done, or say \
                  --even-while-running\n"
@@ -122,16 +128,16 @@ impl Rollout {
             out.write_all(refused.as_bytes())?;
             return Ok(false);
         }
-        for of in restarts {
-            restart::restart(client, namespace, &of.workload, Timestamp::now()).await?;
-            let done = format!("# done: {}\n", command(namespace, &of.workload));
+        for Restart { workload, .. } in restarts {
+            restart::restart(client, namespace, workload, Timestamp::now()).await?;
+            let done = format!("# done: {}\n", restart_command(namespace, workload));
             out.write_all(done.as_bytes())?;
         }
         if let Some(seconds) = self.wait {
-            let restarted = restarts.iter().map(|of| &of.workload);
-            for workload in restarted.chain(under_way) {
-                let longest = Duration::from_secs(seconds);
-                restart::finish(client, namespace, workload, longest).await?;
+            let restarted = restarts.iter().map(|restart| &restart.workload);
+            for workload in restarted.chain(ongoing) {
+                let timeout = Duration::from_secs(seconds);
+                restart::wait_until_complete(client, namespace, workload, timeout).await?;
             }
         }
         Ok(true)

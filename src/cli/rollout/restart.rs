@@ -10,7 +10,7 @@ use kube::runtime::wait::await_condition;
 use serde_json::json;
 
 use crate::cli::cluster::cannot;
-use crate::cli::snapshot::is_through;
+use crate::cli::snapshot::is_complete;
 use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
 /// Who restarted it, in the managed fields.
@@ -40,25 +40,26 @@ pub(super) async fn restart(
 }
 
 /// Waits until all Pods of `workload` are new and available.
-pub(super) async fn finish(
+pub(super) async fn wait_until_complete(
     client: &Client,
     namespace: &str,
     workload: &Workload,
-    longest: Duration,
+    timeout: Duration,
 ) -> anyhow::Result<()> {
     let workloads = workload.kind.api(client.clone(), namespace);
     let kind = workload.kind;
-    let through =
-        move |object: Option<&DynamicObject>| object.is_some_and(|object| is_through(kind, object));
+    let through = move |object: Option<&DynamicObject>| {
+        object.is_some_and(|object| is_complete(kind, object))
+    };
     let wait = await_condition(workloads, &workload.name, through);
-    match tokio::time::timeout(longest, wait).await {
+    match tokio::time::timeout(timeout, wait).await {
         Ok(done) => done
             .map(drop)
             .with_context(|| format!("cannot watch {workload}")),
         Err(_) => bail!(
             "{workload} is not through after {} s; see `kubectl -n {namespace} rollout status \
              {workload}`",
-            longest.as_secs()
+            timeout.as_secs()
         ),
     }
 }

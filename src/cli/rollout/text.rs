@@ -9,24 +9,25 @@ impl Plan {
     pub(super) fn text(&self) -> String {
         let Self {
             namespace,
-            at_work,
+            in_progress,
             restarts,
-            left,
+            remaining,
             ..
         } = self;
         let mut lines = Vec::new();
         if !restarts.is_empty() {
-            lines.extend(at_work.iter().map(|what| {
+            lines.extend(in_progress.iter().map(|what| {
                 format!("# WARNING: {what} in {namespace} is at work; a restart may make it fail")
             }));
         }
-        for Restart { workload, why } in restarts {
-            lines.extend(why.iter().map(|why| format!("# {why}")));
-            lines.push(command(namespace, workload));
+        for Restart { workload, reasons } in restarts {
+            lines.extend(reasons.iter().map(|reason| format!("# {reason}")));
+            lines.push(restart_command(namespace, workload));
         }
         lines.extend(
-            left.iter()
-                .map(|left| format!("# {namespace}: {}", left.text)),
+            remaining
+                .iter()
+                .map(|remaining| format!("# {namespace}: {}", remaining.text)),
         );
         if lines.is_empty() {
             lines.push(format!("# {namespace}: nothing to restart"));
@@ -37,6 +38,6 @@ impl Plan {
 }
 
 /// What a person types.
-pub(super) fn command(namespace: &str, workload: &Workload) -> String {
+pub(super) fn restart_command(namespace: &str, workload: &Workload) -> String {
     format!("kubectl -n {namespace} rollout restart {workload}")
 }

@@ -5,9 +5,9 @@ mod namespaces;
 mod reports;
 mod rollouts;
 
-pub(super) use namespaces::{namespaces, nothing_in};
-pub(super) use reports::report;
-pub(super) use rollouts::{UnderWay, is_through};
+pub(super) use namespaces::{find_namespaces, nothing_found};
+pub(super) use reports::read_report;
+pub(super) use rollouts::{OngoingRollout, is_complete};
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) struct NamespaceSnapshot {
     /// The workloads whose Pods the injection is for.
     pub(super) templates: BTreeMap<Workload, Template>,
     /// The restarts that are not through yet.
-    pub(super) under_way: BTreeMap<Workload, UnderWay>,
+    pub(super) ongoing: BTreeMap<Workload, OngoingRollout>,
 }
 
 /// What stands at the bundle's name.
@@ -56,16 +56,16 @@ impl NamespaceSnapshot {
             .filter_map(|pod| Some((pod.name_any(), Running::read(pod)?)));
         let pods = pods.collect();
         let mut templates = BTreeMap::new();
-        let mut under_way = BTreeMap::new();
+        let mut ongoing = BTreeMap::new();
         for kind in Kind::ALL {
-            let of_kind = kind.api(client.clone(), namespace);
+            let api = kind.api(client.clone(), namespace);
             let what = format!("{}s in {namespace}", kind.as_str());
-            for object in list(&of_kind, &what).await? {
+            for object in list(&api, &what).await? {
                 let name = object.name_any();
                 let workload = Workload { kind, name };
                 if let Some(template) = Template::read(&object) {
-                    let rollout = UnderWay::read(kind, &object);
-                    under_way.extend(rollout.map(|rollout| (workload.clone(), rollout)));
+                    let rollout = OngoingRollout::read(kind, &object);
+                    ongoing.extend(rollout.map(|rollout| (workload.clone(), rollout)));
                     templates.insert(workload, template);
                 }
             }
@@ -75,7 +75,7 @@ impl NamespaceSnapshot {
             bundle: Bundle::read(client, namespace).await?,
             pods,
             templates,
-            under_way,
+            ongoing,
         })
     }
 
@@ -88,7 +88,7 @@ impl NamespaceSnapshot {
     }
 
     /// Nothing of Velero runs here, and no bundle of ours is there.
-    pub(super) fn is_bare(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let published = matches!(self.bundle, Bundle::Published(_));
         self.pods.is_empty() && self.templates.is_empty() && !published
     }
@@ -125,15 +125,15 @@ impl Bundle {
 }
 
 /// The BSLs of `namespace`.
-pub(super) async fn locations(
+pub(super) async fn list_locations(
     client: &Client,
     namespace: &str,
 ) -> anyhow::Result<Vec<DynamicObject>> {
-    velero(client, namespace, "BackupStorageLocation").await
+    list_velero(client, namespace, "BackupStorageLocation").await
 }
 
 /// The phases in which Velero works on a Backup or a Restore.
-const AT_WORK: [&str; 5] = [
+const IN_PROGRESS_PHASES: [&str; 5] = [
     "InProgress",
     "WaitingForPluginOperations",
     "WaitingForPluginOperationsPartiallyFailed",
@@ -143,12 +143,15 @@ const AT_WORK: [&str; 5] = [
 
 /// The Backups and Restores of `namespace` that Velero works on, such as `Backup nightly
 /// (InProgress)`. A restart makes those that are InProgress fail.
-pub(super) async fn at_work(client: &Client, namespace: &str) -> anyhow::Result<Vec<String>> {
+pub(super) async fn list_in_progress(
+    client: &Client,
+    namespace: &str,
+) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     for kind in ["Backup", "Restore"] {
-        for object in velero(client, namespace, kind).await? {
+        for object in list_velero(client, namespace, kind).await? {
             let phase = phase(&object);
-            if AT_WORK.contains(&phase) {
+            if IN_PROGRESS_PHASES.contains(&phase) {
                 found.push(format!("{kind} {} ({phase})", object.name_any()));
             }
         }
@@ -162,7 +165,7 @@ pub(super) fn phase(object: &DynamicObject) -> &str {
     phase.and_then(|phase| phase.as_str()).unwrap_or_default()
 }
 
-async fn velero(
+async fn list_velero(
     client: &Client,
     namespace: &str,
     kind: &str,

@@ -11,35 +11,35 @@ use crate::cli::cluster::cannot;
 use crate::kubernetes::{location, report};
 use crate::names;
 
-/// The Velero namespaces: those that were `asked` for; else all that hold a BSL, carry our label or
-/// are reported on in `ours`.
+/// The Velero namespaces: those that were `requested` for; else all that hold a BSL, carry our label or
+/// are reported on in `own_namespace`.
 ///
 /// # Errors
-/// When one that was asked for is not there.
-pub(in crate::cli) async fn namespaces(
+/// When one that was requested for is not there.
+pub(in crate::cli) async fn find_namespaces(
     client: &Client,
-    ours: &str,
-    asked: &[String],
+    own_namespace: &str,
+    requested: &[String],
 ) -> anyhow::Result<Vec<String>> {
-    if asked.is_empty() {
-        return found(client, ours).await;
+    if requested.is_empty() {
+        return discover(client, own_namespace).await;
     }
-    let asked: BTreeSet<_> = asked.iter().cloned().collect();
-    for namespace in &asked {
-        require(client, namespace).await?;
+    let requested: BTreeSet<_> = requested.iter().cloned().collect();
+    for namespace in &requested {
+        require_exists(client, namespace).await?;
     }
-    Ok(asked.into_iter().collect())
+    Ok(requested.into_iter().collect())
 }
 
-/// Why nothing can be said of `namespace`, which was asked for.
-pub(in crate::cli) fn nothing_in(namespace: &str) -> anyhow::Error {
+/// Why nothing can be said of `namespace`, which was requested for.
+pub(in crate::cli) fn nothing_found(namespace: &str) -> anyhow::Error {
     anyhow!(
         "namespace {namespace} holds nothing of Velero: no BackupStorageLocation, no Pod, no \
          Deployment and no DaemonSet; is that its name?"
     )
 }
 
-async fn require(client: &Client, namespace: &str) -> anyhow::Result<()> {
+async fn require_exists(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let namespaces = Api::<Namespace>::all(client.clone());
     match namespaces.get_metadata_opt(namespace).await {
         Ok(Some(_)) => Ok(()),
@@ -53,7 +53,7 @@ async fn require(client: &Client, namespace: &str) -> anyhow::Result<()> {
     }
 }
 
-async fn found(client: &Client, ours: &str) -> anyhow::Result<Vec<String>> {
+async fn discover(client: &Client, own_namespace: &str) -> anyhow::Result<Vec<String>> {
     let mut found = BTreeSet::new();
     let locations = location::everywhere(client.clone());
     match locations.list_metadata(&ListParams::default()).await {
@@ -75,7 +75,7 @@ async fn found(client: &Client, ours: &str) -> anyhow::Result<Vec<String>> {
     if let Ok(list) = namespaces.list_metadata(&labelled).await {
         found.extend(list.items.iter().map(PartialObjectMeta::name_any));
     }
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
     if let Ok(list) = maps.list_metadata(&ListParams::default()).await {
         let names = list.items.iter().map(PartialObjectMeta::name_any);
         found.extend(names.filter_map(|name| report::namespace_of(&name).map(str::to_owned)));

@@ -140,7 +140,8 @@ impl Status {
             leader: read::leader(&client, ours, now).await,
             ..StatusReport::default()
         };
-        for namespace in snapshot::namespaces(&client, ours, &self.of.velero_namespace).await? {
+        for namespace in snapshot::find_namespaces(&client, ours, &self.of.velero_namespace).await?
+        {
             let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
@@ -169,7 +170,7 @@ impl Status {
         let mut shown = status.namespaces.iter();
         match shown.find(|namespace| problems::is_bare(namespace)) {
             Some(bare) if !self.of.velero_namespace.is_empty() => {
-                Err(snapshot::nothing_in(&bare.name))
+                Err(snapshot::nothing_found(&bare.name))
             }
             _ => Ok(()),
         }

@@ -31,7 +31,7 @@ pub(super) async fn namespace(
     with_certificates: bool,
 ) -> anyhow::Result<Namespace> {
     let snapshot = NamespaceSnapshot::read(client, namespace).await?;
-    let report = snapshot::report(client, ours, namespace).await;
+    let report = snapshot::read_report(client, ours, namespace).await;
     let (mut report, no_report) = match report {
         Ok(report) => (report, None),
         Err(why) => (NamespaceReport::default(), Some(why)),
@@ -45,7 +45,7 @@ pub(super) async fn namespace(
             mozilla(),
         ));
     }
-    let locations = snapshot::locations(client, namespace).await?;
+    let locations = snapshot::list_locations(client, namespace).await?;
     let locations = locations.iter().map(|location| Location {
         name: location.name_any(),
         phase: Some(snapshot::phase(location))
