@@ -12,15 +12,15 @@ use crate::ca::pem;
 use crate::names;
 
 /// What is to be set in one configuration, and nothing else of it.
-pub(super) struct Plan {
+pub(super) struct ActivationPatch {
     /// The configuration.
     pub(super) name: String,
     /// It sends requests already.
-    pub(super) is_active_already: bool,
+    pub(super) is_active: bool,
     webhooks: Vec<Value>,
 }
 
-impl Plan {
+impl ActivationPatch {
     /// The rules of every webhook in `configuration`, and a caBundle of `cas` and of those before
     /// that are not expired at `now`, seconds since 1970.
     pub(super) fn new(
@@ -32,12 +32,12 @@ impl Plan {
         let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
         let webhooks: Vec<_> = webhooks.into_iter().flatten().collect();
         Ok(Self {
-            is_active_already: webhooks
+            is_active: webhooks
                 .iter()
                 .any(|webhook| webhook.get("rules").is_some()),
             webhooks: webhooks
                 .into_iter()
-                .map(|webhook| active(webhook, cas, now))
+                .map(|webhook| webhook_patch(webhook, cas, now))
                 .collect::<anyhow::Result<_>>()
                 .with_context(|| format!("webhook configuration {name}"))?,
             name,
@@ -67,7 +67,7 @@ impl Plan {
 }
 
 /// The part of a webhook that makes it active: what it is sent, and whom it trusts.
-fn active(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
+fn webhook_patch(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
     let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
     let name = text("/name").unwrap_or_default();
     let path = text("/clientConfig/service/path")
@@ -144,7 +144,7 @@ mod tests {
             "webhooks": [{"name": "new", "clientConfig": {"service": {"path": "/validate/new"}}}],
         }))
         .unwrap();
-        let error = Plan::new(&configuration, &[], 0).err().unwrap();
+        let error = ActivationPatch::new(&configuration, &[], 0).err().unwrap();
         let said = format!("{error:#}");
         assert!(
             said.contains("of-tomorrow") && said.contains("`/validate/new`"),

@@ -68,11 +68,11 @@ impl Certs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         let days = self.days.unwrap_or(if self.install { 365 } else { 7 });
-        let life = Duration::from_hours(u64::from(days) * 24);
+        let validity = Duration::from_hours(u64::from(days) * 24);
         let mut names = service_names(names::APP, &self.own.namespace);
         names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
         names.extend(self.names.iter().cloned());
-        let issued = issue(&names, life).context("cannot make the certificates")?;
+        let issued = issue(&names, validity).context("cannot make the certificates")?;
         if self.install {
             self.install(&issued)?;
         } else {
@@ -90,19 +90,19 @@ impl Certs {
                 namespace: &self.own.namespace,
                 wait,
             };
-            install::run(&install, issued, &mut Stdout::of_work()).await
+            install::run(&install, issued, &mut Stdout::ignore_when_closed()).await
         })
     }
 
     fn write(&self, issued: &Issued) -> anyhow::Result<()> {
-        let cannot = || format!("cannot write to {}", self.dir.display());
-        std::fs::create_dir_all(&self.dir).with_context(cannot)?;
+        std::fs::create_dir_all(&self.dir)
+            .with_context(|| format!("cannot write to {}", self.dir.display()))?;
         let files = [
             ("ca.crt", &issued.ca),
             ("tls.crt", &issued.certificate),
             ("tls.key", &issued.key),
         ];
-        let mut out = Stdout::of_work();
+        let mut out = Stdout::ignore_when_closed();
         for (name, text) in files {
             let path = self.dir.join(name);
             file::write(&path, text.as_bytes(), 0o600)

@@ -13,7 +13,7 @@ use crate::kubernetes::error;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What kube gives as the reason of a refusal that is no `Status` (`handle_api_errors`).
-const NO_STATUS: &str = "Failed to parse error data";
+const NO_STATUS_REASON: &str = "Failed to parse error data";
 
 /// A client to the cluster of the kubeconfig, which answers.
 ///
@@ -26,7 +26,7 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         ..
     } = Clients::connect().await?;
     let why = match tokio::time::timeout(CONNECT_TIMEOUT, client.apiserver_version()).await {
-        Ok(answer) if is_of_another(&answer) => bail!(
+        Ok(answer) if is_not_kubernetes(&answer) => bail!(
             "what answers at {server} is no Kubernetes API server; does KUBECONFIG name the right \
              cluster?"
         ),
@@ -48,10 +48,10 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
 /// Whether no API server gives this answer to the question for its version. What it says in plain
 /// text (`429 Too Many Requests`, and what a proxy before it says while it is down) counts as its
 /// own.
-fn is_of_another(answer: &kube::Result<Info>) -> bool {
+fn is_not_kubernetes(answer: &kube::Result<Info>) -> bool {
     match answer {
         Ok(info) => info.git_version.is_empty(),
-        Err(Error::Api(status)) if status.reason == NO_STATUS => {
+        Err(Error::Api(status)) if status.reason == NO_STATUS_REASON => {
             status.code < 500 && status.code != 429
         }
         // Of JSON that is something else.
@@ -62,7 +62,7 @@ fn is_of_another(answer: &kube::Result<Info>) -> bool {
 }
 
 /// An error for the person who asked.
-pub(super) fn cannot(verb: &str, what: &str, error: &Error) -> anyhow::Error {
+pub(super) fn api_error(verb: &str, what: &str, error: &Error) -> anyhow::Error {
     match error {
         Error::Api(status) if status.code == 404 => {
             anyhow!("cannot {verb} {what}: there is no such thing; is Velero installed?")

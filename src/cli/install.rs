@@ -12,7 +12,7 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::activation::Plan;
+use super::activation::ActivationPatch;
 use crate::clock;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
@@ -21,7 +21,7 @@ use crate::serving::certificates::issue::Issued;
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
 
 /// The oldest Kubernetes whose `matchConditions` are there for good.
-pub(super) const OLDEST: (u32, u32) = (1, 30);
+pub(super) const OLDEST_KUBERNETES: (u32, u32) = (1, 30);
 
 /// Where to install.
 pub(super) struct Install<'a> {
@@ -47,7 +47,7 @@ pub(super) async fn run(
         wait,
     } = install;
     require_match_conditions(client).await?;
-    let configurations = configurations(client).await?;
+    let configurations = list_webhook_configurations(client).await?;
     if configurations.is_empty() {
         bail!(
             "the cluster has no webhook configuration labelled app.kubernetes.io/name={}; apply \
@@ -56,29 +56,30 @@ pub(super) async fn run(
         );
     }
     // Servers may show the certificate that is in the Secret now for minutes to come.
-    let shown = shown_ca(client, namespace).await?;
-    let plans = configurations
+    let current_ca = current_ca(client, namespace).await?;
+    let patches = configurations
         .iter()
         .map(|(resource, configuration)| {
-            let plan = Plan::new(configuration, &[&issued.ca, &shown], clock::now());
-            plan.map(|plan| (resource, plan))
+            let patch =
+                ActivationPatch::new(configuration, &[&issued.ca, &current_ca], clock::now());
+            patch.map(|patch| (resource, patch))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    for (resource, plan) in plans.iter().filter(|(_, plan)| plan.is_active_already) {
-        plan.apply(client, resource).await?;
+    for (resource, patch) in patches.iter().filter(|(_, patch)| patch.is_active) {
+        patch.apply(client, resource).await?;
         writeln!(
             out,
             "{} {} trusts the new CA as well",
-            resource.kind, plan.name
+            resource.kind, patch.name
         )?;
     }
     write_secret(client, namespace, issued).await?;
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let answers = await_condition(deployments, names::APP, answers());
-    match tokio::time::timeout(*wait, answers).await {
+    let available = await_condition(deployments, names::APP, is_available());
+    match tokio::time::timeout(*wait, available).await {
         Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
         Err(_) => bail!(
             "Deployment {namespace}/{} is not available after {} s, so nothing was made active \
@@ -89,9 +90,9 @@ pub(super) async fn run(
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
 
-    for (resource, plan) in &plans {
-        plan.apply(client, resource).await?;
-        writeln!(out, "{} {} is active", resource.kind, plan.name)?;
+    for (resource, patch) in &patches {
+        patch.apply(client, resource).await?;
+        writeln!(out, "{} {} is active", resource.kind, patch.name)?;
     }
     Ok(())
 }
@@ -99,17 +100,17 @@ pub(super) async fn run(
 /// Older API servers drop `matchConditions` without a word, and would send us Velero's own status
 /// writes: then we could fail backups while we are down.
 async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
-    let found = kubernetes_version(client)
+    let version = kubernetes_version(client)
         .await
         .context("cannot ask for the version")?;
-    if found < OLDEST {
+    if version < OLDEST_KUBERNETES {
         bail!(
             "the cluster is Kubernetes {}.{}, and velero-trust needs {}.{} for `matchConditions`; \
              nothing was made active",
-            found.0,
-            found.1,
-            OLDEST.0,
-            OLDEST.1
+            version.0,
+            version.1,
+            OLDEST_KUBERNETES.0,
+            OLDEST_KUBERNETES.1
         );
     }
     Ok(())
@@ -126,7 +127,7 @@ pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u3
 }
 
 /// The CA of the certificate that is in the cluster; empty when there is none.
-async fn shown_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
+async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = secrets.get_opt(TLS_SECRET).await;
     let secret = secret.with_context(|| format!("cannot read Secret {namespace}/{TLS_SECRET}"))?;
@@ -139,7 +140,7 @@ async fn shown_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
 
 /// The Deployment is rolled out, and one of its Pods is there to answer. A rollout that was
 /// completed once stays so when all its Pods fail later.
-fn answers() -> impl Condition<Deployment> {
+fn is_available() -> impl Condition<Deployment> {
     is_deployment_completed().and(|deployment: Option<&Deployment>| {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         status.and_then(|status| status.available_replicas) > Some(0)
@@ -147,7 +148,7 @@ fn answers() -> impl Condition<Deployment> {
 }
 
 /// The webhook configurations of velero-trust. Found by label: kustomize may rename them.
-pub(super) async fn configurations(
+pub(super) async fn list_webhook_configurations(
     client: &Client,
 ) -> anyhow::Result<Vec<(ApiResource, DynamicObject)>> {
     let params = ListParams::default().labels(&format!("app.kubernetes.io/name={}", names::APP));

@@ -73,11 +73,11 @@ pub fn run() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let (Command::Status(status), Some((name, given))) = (&cli.command, matches.subcommand())
-        && let Some(wrong) = status.misused(given)
+        && let Some(message) = status.misused(given)
     {
-        refuse(name, &wrong);
+        exit_with_usage_error(name, &message);
     }
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Certs(certs) => certs.run(),
         Command::ClientCa(client_ca) => client_ca.run(),
@@ -86,38 +86,38 @@ pub fn run() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
     };
-    match done {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) if stdout::is_closed(&error) => ExitCode::from(exit::CLOSED),
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::from(exit::ERROR)
         }
     }
 }
 
-/// Ends with `wrong` and the usage of `command`, as clap does.
-fn refuse(command: &str, wrong: &str) -> ! {
+/// Ends with `message` and the usage of `command`, as clap does.
+fn exit_with_usage_error(command: &str, message: &str) -> ! {
     let mut cli = Cli::command();
     cli.build();
     let mut command = cli.find_subcommand(command).cloned().unwrap_or(cli);
-    command.error(ErrorKind::ArgumentConflict, wrong).exit()
+    command.error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 /// Most characters of what is said on standard error at a time.
 const MAX_MESSAGE_CHARS: usize = 4000;
 
-fn complain(error: &anyhow::Error) {
-    say(&format!("velero-trust: {error:#}"));
+fn print_error(error: &anyhow::Error) {
+    eprint_line(&format!("velero-trust: {error:#}"));
 }
 
 /// Says on standard error what is no reason to end.
-fn warn(text: &str) {
-    say(&format!("velero-trust: warning: {text}"));
+fn print_warning(text: &str) {
+    eprint_line(&format!("velero-trust: warning: {text}"));
 }
 
 /// Says it in one line: names come from files and clusters. Nobody may be there to hear it.
-fn say(text: &str) {
+fn eprint_line(text: &str) {
     let line = printable(text, MAX_MESSAGE_CHARS);
     let _ = writeln!(std::io::stderr(), "{line}");
 }

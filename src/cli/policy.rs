@@ -25,7 +25,7 @@ impl PolicyOptions {
         let mut policy = Policy::new(restores);
         self.rules
             .iter()
-            .try_for_each(|said| policy.set(said, rules.iter()))?;
+            .try_for_each(|rule| policy.set(rule, rules.iter()))?;
         Ok(policy)
     }
 }

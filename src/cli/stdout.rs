@@ -5,7 +5,7 @@ use std::io::{self, Error, ErrorKind, Write};
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stdout {
-    goes_on: bool,
+    ignore_closed: bool,
 }
 
 /// Nobody reads it any more.
@@ -15,20 +15,24 @@ struct Closed;
 
 impl Stdout {
     /// Of a command that only prints: it ends when nobody reads, and [`is_closed`] tells why.
-    pub(super) const fn of_print() -> Self {
-        Self { goes_on: false }
+    pub(super) const fn fail_when_closed() -> Self {
+        Self {
+            ignore_closed: false,
+        }
     }
 
     /// Of a command that does something else, which is not left half done because nobody reads.
-    pub(super) const fn of_work() -> Self {
-        Self { goes_on: true }
+    pub(super) const fn ignore_when_closed() -> Self {
+        Self {
+            ignore_closed: true,
+        }
     }
 
-    fn heed<T>(self, result: io::Result<T>, done: T) -> io::Result<T> {
+    fn handle_closed<T>(self, result: io::Result<T>, done: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 let closed = Error::new(ErrorKind::BrokenPipe, Closed);
-                self.goes_on.then_some(done).ok_or(closed)
+                self.ignore_closed.then_some(done).ok_or(closed)
             }
             other => other,
         }
@@ -37,11 +41,11 @@ impl Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.heed(io::stdout().write(bytes), bytes.len())
+        self.handle_closed(io::stdout().write(bytes), bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.heed(io::stdout().flush(), ())
+        self.handle_closed(io::stdout().flush(), ())
     }
 }
 

@@ -15,7 +15,7 @@ use clap::Args;
 use self::fetch::{Ca, Place};
 use self::velero::Velero;
 use super::stdout::Stdout;
-use super::{exit, file, install_crypto_provider, parse, runtime, warn};
+use super::{exit, file, install_crypto_provider, parse, print_warning, runtime};
 
 /// Write the CA certificates that the velero CLI needs on your machine
 ///
@@ -69,9 +69,9 @@ impl ClientCa {
         };
         let ca = runtime()?.block_on(place.fetch())?;
         for warning in &ca.warnings {
-            warn(warning);
+            print_warning(warning);
         }
-        let mut out = Stdout::of_work();
+        let mut out = Stdout::ignore_when_closed();
         match (&velero, &self.out) {
             (Some((velero, path)), _) => {
                 write(path, &ca)?;
@@ -86,7 +86,7 @@ impl ClientCa {
                 write(path, &ca)?;
                 writeln!(out, "wrote {}, certificates: {}", path.display(), ca.count)?;
             }
-            (None, None) => Stdout::of_print().write_all(ca.pem.as_bytes())?,
+            (None, None) => Stdout::fail_when_closed().write_all(ca.pem.as_bytes())?,
         }
         Ok(exit::CLEAN)
     }

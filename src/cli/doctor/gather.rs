@@ -62,7 +62,7 @@ fn look<T>(result: kube::Result<T>) -> Read<T> {
 }
 
 async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
-    let configurations = install::configurations(client).await;
+    let configurations = install::list_webhook_configurations(client).await;
     let configurations = configurations.map_err(|error| match error.downcast_ref() {
         Some(cause) => why(cause),
         None => format!("{error:#}"),

@@ -72,7 +72,7 @@ impl Doctor {
             }
         })?;
         let diagnostics = checks::all(&cluster);
-        let mut out = Stdout::of_print();
+        let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Text => write_text(&diagnostics, &mut out)?,
             Output::Json => write_json(&diagnostics, &mut out)?,

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::policy::PolicyOptions;
 use super::stdout::Stdout;
-use super::{exit, parse, runtime, say};
+use super::{eprint_line, exit, parse, runtime};
 use crate::clock;
 use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
@@ -92,12 +92,13 @@ impl Lint {
         for location in &manifests.locations {
             runtime.block_on(judge.location(location, &mut outcome));
         }
-        self.output.write(&outcome, &mut Stdout::of_print())?;
+        self.output
+            .write(&outcome, &mut Stdout::fail_when_closed())?;
         for error in &outcome.errors {
-            complain(error);
+            print_read_error(error);
         }
         if outcome.locations == 0 {
-            nothing(manifests.files);
+            print_nothing_checked(manifests.files);
         }
         Ok(if !outcome.errors.is_empty() {
             exit::ERROR
@@ -110,13 +111,13 @@ impl Lint {
 }
 
 /// Says what could not be read, whatever the format of the findings is.
-fn complain(error: &Remark) {
-    say(&format!("velero-trust: {}", output::remark("", error)));
+fn print_read_error(error: &Remark) {
+    eprint_line(&format!("velero-trust: {}", output::remark("", error)));
 }
 
 /// An empty answer is easily taken for a good one.
-fn nothing(files: usize) {
-    say(&format!(
+fn print_nothing_checked(files: usize) {
+    eprint_line(&format!(
         "velero-trust: nothing was checked: no BackupStorageLocation in the files that were read \
          ({files})"
     ));

@@ -69,9 +69,9 @@ impl Rollout {
         let client = cluster::connect().await?;
         let mut code = exit::CLEAN;
         let mut out = if self.apply {
-            Stdout::of_work()
+            Stdout::ignore_when_closed()
         } else {
-            Stdout::of_print()
+            Stdout::fail_when_closed()
         };
         let namespaces = snapshot::find_namespaces(
             &client,

@@ -9,7 +9,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
 
-use crate::cli::cluster::cannot;
+use crate::cli::cluster::api_error;
 use crate::cli::snapshot::is_complete;
 use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
@@ -35,7 +35,7 @@ pub(super) async fn restart(
     workloads
         .patch(&workload.name, &params, &Patch::Strategic(patch))
         .await
-        .map_err(|error| cannot("restart", &format!("{workload} in {namespace}"), &error))?;
+        .map_err(|error| api_error("restart", &format!("{workload} in {namespace}"), &error))?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Probe {
 
 impl Probe {
     /// The addresses that are not dialled; none when nothing is looked at.
-    pub(super) fn refused(self) -> Option<Refused> {
+    pub(super) fn refused_addresses(self) -> Option<Refused> {
         let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
         let refused = Refused::in_cluster(api_server.and_then(|address| address.parse().ok()));
         match self {

@@ -55,7 +55,7 @@ impl Serve {
             admission.local_addr()?,
             ops.local_addr()?
         );
-        Stdout::of_work().write_all(addresses.as_bytes())?;
+        Stdout::ignore_when_closed().write_all(addresses.as_bytes())?;
 
         crate::serving::run(Server {
             admission,
@@ -118,7 +118,7 @@ impl Serve {
                 namespace: own,
                 identity,
                 retention: self.retention,
-                probe: self.probe.refused(),
+                probe: self.probe.refused_addresses(),
             },
         };
         tasks.push(Task::new("controllers", leader::run(controllers)));

@@ -17,7 +17,7 @@ use kube::api::{
 };
 use kube::{Api, Client, ResourceExt as _};
 
-use super::cluster::cannot;
+use super::cluster::api_error;
 use crate::injection::coverage::{self, State, Tally};
 use crate::kubernetes::published::Published;
 use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
@@ -113,7 +113,7 @@ impl Bundle {
             .await
             .map_err(|error| {
                 let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-                cannot("read", &what, &error)
+                api_error("read", &what, &error)
             })?;
         Ok(map.map_or(Self::Absent, |map| Self::of(&map.metadata)))
     }
@@ -177,5 +177,5 @@ async fn list_velero(
 
 async fn list(api: &Api<DynamicObject>, what: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let list = api.list(&ListParams::default()).await;
-    Ok(list.map_err(|error| cannot("list", what, &error))?.items)
+    Ok(list.map_err(|error| api_error("list", what, &error))?.items)
 }

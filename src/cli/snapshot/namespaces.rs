@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Error, ResourceExt as _};
 
-use crate::cli::cluster::cannot;
+use crate::cli::cluster::api_error;
 use crate::kubernetes::{location, report};
 use crate::names;
 
@@ -49,7 +49,7 @@ async fn require_exists(client: &Client, namespace: &str) -> anyhow::Result<()> 
         ),
         // Who may not read it may be right all the same.
         Err(Error::Api(status)) if status.code == 403 => Ok(()),
-        Err(error) => Err(cannot("read", &format!("namespace {namespace}"), &error)),
+        Err(error) => Err(api_error("read", &format!("namespace {namespace}"), &error)),
     }
 }
 
@@ -60,7 +60,7 @@ async fn discover(client: &Client, own_namespace: &str) -> anyhow::Result<Vec<St
         Ok(list) => found.extend(list.items.iter().filter_map(PartialObjectMeta::namespace)),
         Err(error) => {
             let is_refused = matches!(&error, Error::Api(status) if status.code == 403);
-            let error = cannot("list", "BackupStorageLocations", &error);
+            let error = api_error("list", "BackupStorageLocations", &error);
             return Err(if is_refused {
                 error.context("name the namespace of Velero with --velero-namespace")
             } else {

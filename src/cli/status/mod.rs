@@ -118,7 +118,7 @@ impl Status {
             self.compute(now)?
         };
         problems::judge(&mut status, now);
-        let mut out = Stdout::of_print();
+        let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
             Output::Json => {

@@ -10,7 +10,7 @@ use super::model::{Bundle, BundleState, Covered, Leader, LeaderState, Location, 
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
-use crate::cli::cluster::cannot;
+use crate::cli::cluster::api_error;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::injection::coverage::{PodCoverage, State};
 use crate::kubernetes::published::Published;
@@ -71,7 +71,7 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
         let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-        cannot("read", &what, &error)
+        api_error("read", &what, &error)
     })?;
     let text = map
         .as_ref()
