@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use self::fetch::{Ca, Place};
-use self::velero::Velero;
+use self::fetch::{Ca, CaSource};
+use self::velero::VeleroCli;
 use super::stdout::Stdout;
 use super::{exit, file, install_crypto_provider, parse, print_warning, runtime};
 
@@ -63,11 +63,11 @@ impl ClientCa {
         install_crypto_provider();
         // Whatever could fail later and is in our hands is tried before anything is written.
         let velero = self.velero()?;
-        let place = Place {
+        let source = CaSource {
             namespace: &self.velero_namespace,
             bsl: self.bsl.as_deref(),
         };
-        let ca = runtime()?.block_on(place.fetch())?;
+        let ca = runtime()?.block_on(source.fetch())?;
         for warning in &ca.warnings {
             print_warning(warning);
         }
@@ -92,17 +92,17 @@ impl ClientCa {
     }
 
     /// With --configure, the velero command, which runs, and the file that it will be told of.
-    fn velero(&self) -> anyhow::Result<Option<(Velero, PathBuf)>> {
+    fn velero(&self) -> anyhow::Result<Option<(VeleroCli, PathBuf)>> {
         if !self.configure {
             return Ok(None);
         }
         let path = match &self.out {
             Some(path) => path.clone(),
-            None => beside_the_configuration()?,
+            None => default_path()?,
         };
         let path = std::path::absolute(path).context("the name of the file is no path")?;
-        let velero = Velero::find(&self.velero)?;
-        if !velero::can_store(&path) {
+        let velero = VeleroCli::find(&self.velero)?;
+        if !velero::is_storable(&path) {
             bail!(
                 "velero cannot store the path {}: it has a `=` or is not UTF-8; give another with \
                  --out",
@@ -115,7 +115,7 @@ impl ClientCa {
 
 /// A place that lasts: the folder of Velero's own client configuration, which is below HOME
 /// whatever XDG_CONFIG_HOME says (`pkg/client/config.go`).
-fn beside_the_configuration() -> anyhow::Result<PathBuf> {
+fn default_path() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let home = home.context("HOME is not set; say with --out where the file should be")?;
     Ok(Path::new(&home).join(".config/velero/velero-trust-ca.crt"))
@@ -126,14 +126,14 @@ fn write(path: &Path, ca: &Ca) -> anyhow::Result<()> {
         .parent()
         .filter(|folder| folder.ends_with(".config/velero"))
     {
-        create_as_velero_does(folder)
+        create_config_folder(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     file::write(path, ca.pem.as_bytes(), 0o644)
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn create_as_velero_does(folder: &Path) -> std::io::Result<()> {
+fn create_config_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
 
     let mut builder = std::fs::DirBuilder::new();

@@ -12,7 +12,7 @@ use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
 
 mod hint;
-mod judge;
+mod linter;
 mod outcome;
 mod output;
 
@@ -74,7 +74,7 @@ impl Lint {
         let policy = self.policy.policy(RestoresMode::Off)?;
         let namespace = self.namespace.as_deref();
         let manifests = Manifests::read(&self.paths, std::io::stdin().lock(), namespace);
-        let judge = judge::Judge {
+        let linter = linter::Linter {
             manifests: &manifests,
             policy: &policy,
             now: clock::now(),
@@ -84,13 +84,13 @@ impl Lint {
             locations: manifests.locations.len(),
             errors: manifests.errors.clone(),
             notes: manifests.notes.clone(),
-            left_out: manifests.left_out,
+            skipped: manifests.left_out,
             templates: manifests.templates,
             ..Outcome::default()
         };
         let runtime = runtime()?;
         for location in &manifests.locations {
-            runtime.block_on(judge.location(location, &mut outcome));
+            runtime.block_on(linter.check(location, &mut outcome));
         }
         self.output
             .write(&outcome, &mut Stdout::fail_when_closed())?;
@@ -112,7 +112,10 @@ impl Lint {
 
 /// Says what could not be read, whatever the format of the findings is.
 fn print_read_error(error: &Remark) {
-    eprint_line(&format!("velero-trust: {}", output::remark("", error)));
+    eprint_line(&format!(
+        "velero-trust: {}",
+        output::format_remark("", error)
+    ));
 }
 
 /// An empty answer is easily taken for a good one.

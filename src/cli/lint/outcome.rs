@@ -11,20 +11,20 @@ pub(super) struct Outcome {
     /// How many BackupStorageLocations were judged.
     pub(super) locations: usize,
     /// The findings, in the order of the files.
-    pub(super) found: Vec<Found>,
+    pub(super) findings: Vec<LocatedFinding>,
     /// What to know beside them.
     pub(super) notes: Vec<Remark>,
     /// What could not be read.
     pub(super) errors: Vec<Remark>,
     /// How many documents are of kinds that lint does not look at.
-    pub(super) left_out: usize,
+    pub(super) skipped: usize,
     /// How many documents are templates.
     pub(super) templates: usize,
 }
 
 /// A finding and where it is.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct LocatedFinding {
     /// The file.
     pub(super) file: PathBuf,
     /// The line, from 1.
@@ -55,14 +55,14 @@ impl Outcome {
     }
 
     fn count(&self, severity: Severity) -> usize {
-        let of = |found: &&Found| found.severity == severity;
-        self.found.iter().filter(of).count()
+        let has_severity = |found: &&LocatedFinding| found.severity == severity;
+        self.findings.iter().filter(has_severity).count()
     }
 
     /// What is said of documents that are only counted.
-    pub(super) fn counted(&self) -> Vec<String> {
+    pub(super) fn skipped_notes(&self) -> Vec<String> {
         let counts = [
-            (self.left_out, "documents of other kinds that were left out"),
+            (self.skipped, "documents of other kinds that were left out"),
             (
                 self.templates,
                 "templates that were left out (lint what `helm template` prints)",

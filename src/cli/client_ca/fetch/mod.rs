@@ -26,7 +26,7 @@ use crate::velero::bsl::Bsl;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the certificates come from.
-pub(super) struct Place<'a> {
+pub(super) struct CaSource<'a> {
     /// The namespace of Velero.
     pub(super) namespace: &'a str,
     /// The location whose CA it is; without one, the namespace's bundle.
@@ -44,13 +44,13 @@ pub(super) struct Ca {
     pub(super) warnings: Vec<String>,
 }
 
-impl Place<'_> {
+impl CaSource<'_> {
     pub(super) async fn fetch(&self) -> anyhow::Result<Ca> {
         let client = cluster::connect().await?;
         let found = async {
             match self.bsl {
-                None => self.bundle(client).await,
-                Some(bsl) => self.location(client, bsl).await,
+                None => self.bundle_ca(client).await,
+                Some(bsl) => self.bsl_ca(client, bsl).await,
             }
         };
         match tokio::time::timeout(LOOKUP_TIMEOUT, found).await {
@@ -62,12 +62,12 @@ impl Place<'_> {
         }
     }
 
-    async fn bundle(&self, client: Client) -> anyhow::Result<Ca> {
+    async fn bundle_ca(&self, client: Client) -> anyhow::Result<Ca> {
         let namespace = self.namespace;
         let name = format!("ConfigMap {namespace}/{}", names::BUNDLE);
         let maps = Api::<ConfigMap>::namespaced(client, namespace);
         let map = maps.get_opt(names::BUNDLE).await;
-        let map = map.map_err(|error| refused(&name, &error::lookup_error(&error)))?;
+        let map = map.map_err(|error| read_error(&name, &error::lookup_error(&error)))?;
         let map = map.with_context(|| {
             format!(
                 "there is no {name}: velero-trust publishes it where a BackupStorageLocation is; \
@@ -93,13 +93,13 @@ impl Place<'_> {
         })
     }
 
-    async fn location(&self, client: Client, name: &str) -> anyhow::Result<Ca> {
+    async fn bsl_ca(&self, client: Client, name: &str) -> anyhow::Result<Ca> {
         let namespace = self.namespace;
         let what = format!("BackupStorageLocation {namespace}/{name}");
         let found = location::in_namespace(&client, namespace)
             .get_opt(name)
             .await;
-        let found = found.map_err(|error| refused(&what, &error::lookup_error(&error)))?;
+        let found = found.map_err(|error| read_error(&what, &error::lookup_error(&error)))?;
         let found = found.with_context(|| {
             format!(
                 "there is no {what}; `kubectl get backupstoragelocations -A` shows those there are"
@@ -108,7 +108,7 @@ impl Place<'_> {
         let text = serde_json::to_string(&found)?;
         let bsl: Bsl<'_> =
             serde_json::from_str(&text).with_context(|| format!("{what} cannot be understood"))?;
-        let facts = look_up(client, needs(namespace, &bsl)).await;
+        let facts = look_up(client, required_lookups(namespace, &bsl)).await;
         let location = Location {
             namespace,
             dry_run: false,
@@ -116,12 +116,12 @@ impl Place<'_> {
             old: None,
             now: clock::now(),
         };
-        of_location(&location, &what, &facts)
+        location_ca(&location, &what, &facts)
     }
 }
 
 /// What has to be looked up for the CA of `bsl`.
-fn needs(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
+fn required_lookups(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
     let needs = resolve_ca(namespace, bsl, &Facts::default()).report.needs;
     let needs: BTreeSet<_> = needs.into_iter().collect();
     needs.into_iter().collect()
@@ -138,7 +138,7 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
 }
 
 /// The CA of a location, by everything that it says of one.
-fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
+fn location_ca(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
     if references::ca_references(location.namespace, location.bsl).is_empty() {
         bail!(
             "{what} names no CA. If its store has a public certificate, velero needs none; if not, \
@@ -148,12 +148,14 @@ fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
     }
     let found = resolve_ca(location.namespace, location.bsl, facts);
     if let Some((lookup, reason)) = found.report.unknowns.first() {
-        return Err(refused(&lookup.to_string(), reason));
+        return Err(read_error(&lookup.to_string(), reason));
     }
     // The webhook's own words. Its rules say more than what is left out, and warn of more.
     let findings = judge(location, facts).findings.into_iter();
-    let wrong = findings.filter(|finding| finding.rule.severity == Severity::Deny);
-    let warnings: Vec<_> = wrong.map(|finding| format!("{what}: {finding}")).collect();
+    let denials = findings.filter(|finding| finding.rule.severity == Severity::Deny);
+    let warnings: Vec<_> = denials
+        .map(|finding| format!("{what}: {finding}"))
+        .collect();
     let bundle = merge(&found.certificates);
     if bundle.count == 0 {
         bail!("{}", warnings.join("; "));
@@ -166,7 +168,7 @@ fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
 }
 
 /// Why something cannot be read, in terms of the person's own rights.
-fn refused(what: &str, reason: &LookupError) -> anyhow::Error {
+fn read_error(what: &str, reason: &LookupError) -> anyhow::Error {
     match reason.kind {
         LookupErrorKind::Forbidden if what.starts_with("Secret") => anyhow::anyhow!(
             "you have no right to read {what}; ask for `get` on it, or leave --bsl out: the bundle \

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::super::outcome::{Found, Outcome};
+use super::super::outcome::{LocatedFinding, Outcome};
 use super::message;
 use crate::decision::Severity;
 use crate::sources::manifests::Remark;
 
 pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-    for found in &outcome.found {
-        let Found {
+    for found in &outcome.findings {
+        let LocatedFinding {
             file,
             line,
             severity,
@@ -41,7 +41,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "::{command} {place},title=velero-trust::{text}")?;
         }
     }
-    for note in outcome.counted() {
+    for note in outcome.skipped_notes() {
         writeln!(out, "::notice title=velero-trust::{}", data(&note))?;
     }
     if outcome.locations == 0 {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::super::outcome::{Found, Outcome};
+use super::super::outcome::{LocatedFinding, Outcome};
 use crate::sources::manifests::Remark;
 
 const VERSION: u32 = 1;
@@ -72,10 +72,10 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             warnings: outcome.warnings(),
             notes: outcome.notes.len(),
             errors: outcome.errors.len(),
-            documents_left_out: outcome.left_out,
+            documents_left_out: outcome.skipped,
             templates_left_out: outcome.templates,
         },
-        findings: outcome.found.iter().map(finding).collect(),
+        findings: outcome.findings.iter().map(finding).collect(),
         notes: outcome.notes.iter().map(remark).collect(),
         errors: outcome.errors.iter().map(remark).collect(),
     };
@@ -83,7 +83,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn finding(found: &Found) -> FindingJson<'_> {
+fn finding(found: &LocatedFinding) -> FindingJson<'_> {
     let finding = &found.finding;
     FindingJson {
         file: found.file.display().to_string(),

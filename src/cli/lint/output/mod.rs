@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-use super::outcome::{Found, Outcome};
+use super::outcome::{LocatedFinding, Outcome};
 use crate::sources::manifests::Remark;
 
 mod github;
@@ -40,7 +40,7 @@ impl Format {
 }
 
 /// `file:line: kind: what there is to say`, where `kind` may be empty.
-pub(super) fn remark(kind: &str, remark: &Remark) -> String {
+pub(super) fn format_remark(kind: &str, remark: &Remark) -> String {
     let Remark {
         file,
         line,
@@ -51,8 +51,8 @@ pub(super) fn remark(kind: &str, remark: &Remark) -> String {
 }
 
 /// What a finding says beside file, line and severity.
-fn message(found: &Found) -> String {
-    let Found {
+fn message(found: &LocatedFinding) -> String {
+    let LocatedFinding {
         key,
         path,
         finding,

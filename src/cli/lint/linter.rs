@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::hint;
-use super::outcome::{Found, Outcome};
+use super::outcome::{LocatedFinding, Outcome};
 use crate::admission::{Envelope, HANDLERS, Opened};
 use crate::ca::references::{self, CaTarget, SecretKeyRef};
 use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
@@ -18,7 +18,7 @@ use crate::velero::bsl::Bsl;
 
 /// What is the same for all locations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Judge<'a> {
+pub(super) struct Linter<'a> {
     pub(super) manifests: &'a Manifests,
     pub(super) policy: &'a Policy,
     /// Seconds since 1970.
@@ -27,11 +27,11 @@ pub(super) struct Judge<'a> {
     pub(super) hints: bool,
 }
 
-impl Judge<'_> {
+impl Linter<'_> {
     /// Adds to `outcome` what the webhook would say if the location were created now. One that no
     /// API server would ever send, such as one of a namespace `${NAME}`, is trouble and stops none.
-    pub(super) async fn location(&self, location: &Located, outcome: &mut Outcome) {
-        let report = match self.report(location).await {
+    pub(super) async fn check(&self, location: &Located, outcome: &mut Outcome) {
+        let report = match self.review(location).await {
             Ok(report) => report,
             Err(error) => {
                 let path = FieldPath::of(&["metadata", "namespace"]);
@@ -50,15 +50,15 @@ impl Judge<'_> {
         let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
         let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
         for (severity, finding) in denials.chain(warnings) {
-            let found = self.found(location, severity, finding);
-            outcome.found.push(found);
+            let found = self.locate(location, severity, finding);
+            outcome.findings.push(found);
         }
         for note in report.notes {
-            outcome.notes.push(remark(location, &note));
+            outcome.notes.push(note_remark(location, &note));
         }
     }
 
-    async fn report(&self, location: &Located) -> anyhow::Result<Report> {
+    async fn review(&self, location: &Located) -> anyhow::Result<Report> {
         // The same bytes as the API server would send, so that nothing is judged in another way.
         let review = serde_json::json!({
             "apiVersion": "admission.k8s.io/v1",
@@ -99,26 +99,31 @@ impl Judge<'_> {
     }
 
     /// Where the Secret stands that a finding is about.
-    fn secret(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
-        let SecretKeyRef { secret, key } = reference(location, finding)?;
+    fn secret_location(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
+        let SecretKeyRef { secret, key } = referenced_key(location, finding)?;
         let beside = self.manifests.beside(&location.file);
         beside.place_of(&secret, &key)
     }
 
-    fn found(&self, location: &Located, severity: Severity, mut finding: Finding) -> Found {
+    fn locate(
+        &self,
+        location: &Located,
+        severity: Severity,
+        mut finding: Finding,
+    ) -> LocatedFinding {
         let path = location.path_of(&finding.path);
         if location.is_values() {
             // A person who edits values does not see the object that the rules speak of.
-            let own = finding.path.to_string();
-            finding.fix = finding.fix.replace(&own, &path.to_string());
+            let object_path = finding.path.to_string();
+            finding.fix = finding.fix.replace(&object_path, &path.to_string());
             if finding.fix.contains("caCertRef") {
                 let fix = finding.fix;
                 finding.fix =
                     format!("{fix} (the chart has annotations for it: {CA_SECRET_ANNOTATION})");
             }
         }
-        Found {
-            secret: self.secret(location, &finding),
+        LocatedFinding {
+            secret: self.secret_location(location, &finding),
             file: location.file.clone(),
             line: location.line_of(&finding.path),
             key: location.key.clone(),
@@ -131,7 +136,7 @@ impl Judge<'_> {
 }
 
 /// The key of a Secret that the location names where the finding is.
-fn reference(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
+fn referenced_key(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
     let json = location.object.to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&json).ok()?;
     let mut references = references::ca_references(&location.key.namespace, &bsl).into_iter();
@@ -144,7 +149,7 @@ fn reference(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
     }
 }
 
-fn remark(location: &Located, Note { path, message }: &Note) -> Remark {
+fn note_remark(location: &Located, Note { path, message }: &Note) -> Remark {
     let shown = location.path_of(path);
     Remark {
         file: location.file.clone(),
