@@ -72,7 +72,7 @@ impl Certs {
         let mut names = service_names(names::APP, &self.own.namespace);
         names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
         names.extend(self.names.iter().cloned());
-        let issued = issue(&names, validity).context("cannot make the certificates")?;
+        let issued = issue(&names, validity).context("cannot create the certificates")?;
         if self.install {
             self.install(&issued)?;
         } else {

@@ -31,7 +31,8 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
              cluster?"
         ),
         Ok(Err(Error::Api(status))) if status.code == 401 => bail!(
-            "the API server {server} does not know you ({}); log in to it again, or set KUBECONFIG",
+            "the API server {server} does not accept your credentials ({}); log in again, or set \
+             KUBECONFIG",
             status.message
         ),
         // It answers. What it refuses is said where it is needed.
@@ -65,7 +66,7 @@ fn is_not_kubernetes(answer: &kube::Result<Info>) -> bool {
 pub(super) fn api_error(verb: &str, what: &str, error: &Error) -> anyhow::Error {
     match error {
         Error::Api(status) if status.code == 404 => {
-            anyhow!("cannot {verb} {what}: there is no such thing; is Velero installed?")
+            anyhow!("cannot {verb} {what}: it does not exist; is Velero installed?")
         }
         error => anyhow!(
             "cannot {verb} {what}: {}",

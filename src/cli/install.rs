@@ -102,7 +102,7 @@ pub(super) async fn run(
 async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
     let version = kubernetes_version(client)
         .await
-        .context("cannot ask for the version")?;
+        .context("cannot read the version of the API server")?;
     if version < OLDEST_KUBERNETES {
         bail!(
             "the cluster is Kubernetes {}.{}, and velero-trust needs {}.{} for `matchConditions`; \

@@ -31,12 +31,12 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 
 /// A time such as `7d` or `12h 30m`; a day is 24 hours.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let message = |error: jiff::Error| format!("{error}; say something like `7d` or `12h`");
+    let message = |error: jiff::Error| format!("{error}; use a value such as `7d` or `12h`");
     let span: jiff::Span = text.parse().map_err(message)?;
     let duration = span
         .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
         .map_err(message)?;
-    Duration::try_from(duration).map_err(|_| "a time cannot be negative".to_owned())
+    Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
 fn require(text: &str, is_valid: bool, message: &str) -> Result<String, String> {

@@ -10,7 +10,7 @@ pub(super) struct Stdout {
 
 /// Nobody reads it any more.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output any more")]
+#[error("standard output is closed")]
 struct Closed;
 
 impl Stdout {

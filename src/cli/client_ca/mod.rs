@@ -79,7 +79,7 @@ impl ClientCa {
                 velero.use_ca(path)?;
                 writeln!(
                     out,
-                    "velero uses it from now on; after a rotation of the CA run this again"
+                    "velero uses it from now on; run this command again when the CA is rotated"
                 )?;
             }
             (None, Some(path)) => {
@@ -100,12 +100,12 @@ impl ClientCa {
             Some(path) => path.clone(),
             None => default_path()?,
         };
-        let path = std::path::absolute(path).context("the name of the file is no path")?;
+        let path = std::path::absolute(path).context("the file name is not a valid path")?;
         let velero = VeleroCli::find(&self.velero)?;
         if !velero::is_storable(&path) {
             bail!(
-                "velero cannot store the path {}: it has a `=` or is not UTF-8; give another with \
-                 --out",
+                "velero cannot store the path {}: it contains `=` or is not UTF-8; set another \
+                 path with --out",
                 path.display()
             );
         }
@@ -117,7 +117,7 @@ impl ClientCa {
 /// whatever XDG_CONFIG_HOME says (`pkg/client/config.go`).
 fn default_path() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.context("HOME is not set; say with --out where the file should be")?;
+    let home = home.context("HOME is not set; set the path of the file with --out")?;
     Ok(Path::new(&home).join(".config/velero/velero-trust-ca.crt"))
 }
 
@@ -127,7 +127,7 @@ fn write(path: &Path, ca: &Ca) -> anyhow::Result<()> {
         .filter(|folder| folder.ends_with(".config/velero"))
     {
         create_config_folder(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     }
     file::write(path, ca.pem.as_bytes(), 0o644)
         .with_context(|| format!("cannot write {}", path.display()))

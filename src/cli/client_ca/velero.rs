@@ -37,7 +37,8 @@ impl VeleroCli {
             .with_context(hint)?;
         let stored = self.configured_ca().with_context(hint)?;
         if stored != path.display().to_string() {
-            return Err(anyhow::anyhow!("it says that its cacert is {stored}")).with_context(hint);
+            return Err(anyhow::anyhow!("velero reports its cacert as {stored}"))
+                .with_context(hint);
         }
         Ok(())
     }
@@ -47,7 +48,7 @@ impl VeleroCli {
         let said = self.run(&["client", "config", "get", "cacert"])?;
         let value = said.trim_end().strip_prefix("cacert: ");
         Ok(value
-            .context("it does not answer as velero does")?
+            .context("the output is not that of velero")?
             .to_owned())
     }
 

@@ -35,7 +35,7 @@ pub(in crate::cli) async fn find_namespaces(
 pub(in crate::cli) fn nothing_found(namespace: &str) -> anyhow::Error {
     anyhow!(
         "namespace {namespace} holds nothing of Velero: no BackupStorageLocation, no Pod, no \
-         Deployment and no DaemonSet; is that its name?"
+         Deployment and no DaemonSet; is the name correct?"
     )
 }
 

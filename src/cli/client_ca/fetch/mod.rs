@@ -102,7 +102,7 @@ impl CaSource<'_> {
         let found = found.map_err(|error| read_error(&what, &error::lookup_error(&error)))?;
         let found = found.with_context(|| {
             format!(
-                "there is no {what}; `kubectl get backupstoragelocations -A` shows those there are"
+                "there is no {what}; `kubectl get backupstoragelocations -A` lists the existing ones"
             )
         })?;
         let text = serde_json::to_string(&found)?;
