@@ -1,4 +1,4 @@
-//! What makes a webhook configuration active: its rules, and the CAs that it trusts.
+//! Activation of a webhook configuration: sets its rules and the CAs that it trusts.
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -11,18 +11,19 @@ use crate::admission::HANDLERS;
 use crate::ca::pem;
 use crate::names;
 
-/// What is to be set in one configuration, and nothing else of it.
+/// A server-side apply patch that activates one webhook configuration. It has no other fields.
 pub(super) struct ActivationPatch {
-    /// The configuration.
+    /// Name of the configuration.
     pub(super) name: String,
-    /// It sends requests already.
+    /// Whether the configuration sends requests already.
     pub(super) is_active: bool,
     webhooks: Vec<Value>,
 }
 
 impl ActivationPatch {
-    /// The rules of every webhook in `configuration`, and a caBundle of `cas` and of those before
-    /// that are not expired at `now`, seconds since 1970.
+    /// Creates the patch. It sets the rules of every webhook in `configuration`, and a `caBundle`
+    /// with `cas` and with the CAs of the current `caBundle`, without those that are expired at
+    /// `now` (seconds since 1970).
     pub(super) fn new(
         configuration: &DynamicObject,
         cas: &[&str],
@@ -44,7 +45,7 @@ impl ActivationPatch {
         })
     }
 
-    /// Sets it.
+    /// Applies the patch.
     pub(super) async fn apply(
         &self,
         client: &Client,
@@ -66,7 +67,7 @@ impl ActivationPatch {
     }
 }
 
-/// The part of a webhook that makes it active: what it is sent, and whom it trusts.
+/// Returns the fields that activate a webhook: the requests it is sent, and the CAs it trusts.
 fn webhook_patch(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
     let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
     let name = text("/name").unwrap_or_default();
@@ -97,7 +98,7 @@ fn webhook_patch(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Valu
     }))
 }
 
-/// The certificates of all `texts` in their order, each once, without those that are expired.
+/// Returns the certificates of all `texts` in order, without duplicates and expired ones.
 fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
     const END: &str = "-----END CERTIFICATE-----\n";
 

@@ -1,4 +1,4 @@
-//! `velero-trust certs`: a CA and a serving certificate.
+//! `velero-trust certs`: creates a CA and a serving certificate.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -47,7 +47,8 @@ pub(super) struct Certs {
     #[arg(long, env = "VELERO_TRUST_DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     days: Option<u16>,
 
-    /// Install the certificate into the current cluster instead of a folder, and activate the webhook
+    /// Install the certificate into the current cluster instead of a folder, and activate the
+    /// webhook
     #[arg(long, env = "VELERO_TRUST_INSTALL")]
     install: bool,
 

@@ -1,4 +1,4 @@
-//! Installing the serving certificate into a cluster, and making the webhook active.
+//! Installs the serving certificate into a cluster and activates the webhook.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,25 +17,25 @@ use crate::clock;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
-/// Name of the Secret with the serving certificate, as the Deployment mounts it.
+/// Name of the Secret with the serving certificate, which the Deployment mounts.
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
 
-/// The oldest Kubernetes whose `matchConditions` are there for good.
+/// The oldest Kubernetes version in which `matchConditions` are stable.
 pub(super) const OLDEST_KUBERNETES: (u32, u32) = (1, 30);
 
-/// Where to install.
+/// Where to install the certificate.
 pub(super) struct Install<'a> {
     /// The cluster.
     pub(super) client: Client,
     /// The namespace of velero-trust.
     pub(super) namespace: &'a str,
-    /// Longest wait for the Deployment.
+    /// Time limit for the Deployment to become available.
     pub(super) wait: Duration,
 }
 
-/// Installs `issued`, telling each step to `out`. The order keeps every moment safe, wherever it
-/// ends: while nobody answers, the configurations match nothing, and before a server shows a
-/// certificate, the API server trusts its CA.
+/// Installs `issued`, and writes each step to `out`. The order of the steps is safe even if one of
+/// them fails: the configurations match nothing while no server responds, and the API server trusts
+/// a CA before a server presents a certificate of it.
 pub(super) async fn run(
     install: &Install<'_>,
     issued: &Issued,
@@ -55,7 +55,7 @@ pub(super) async fn run(
             names::APP
         );
     }
-    // Servers may show the certificate that is in the Secret now for minutes to come.
+    // Servers may still present the certificate that is in the Secret now for some minutes.
     let current_ca = current_ca(client, namespace).await?;
     let patches = configurations
         .iter()
@@ -97,8 +97,8 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Older API servers drop `matchConditions` without a word, and would send us Velero's own status
-/// writes: then we could fail backups while we are down.
+/// Fails if the API server is too old. Older API servers silently drop `matchConditions` and would
+/// send Velero's own status writes to the webhook, which could then fail backups while it is down.
 async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
     let version = kubernetes_version(client)
         .await
@@ -116,7 +116,7 @@ async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Major and minor version of the API server.
+/// Returns the major and minor version of the API server.
 pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u32)> {
     let version = client.apiserver_version().await?;
     let number = |text: &str| {
@@ -126,7 +126,7 @@ pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u3
     Ok((number(&version.major), number(&version.minor)))
 }
 
-/// The CA of the certificate that is in the cluster; empty when there is none.
+/// Returns the CA of the certificate that is installed in the cluster, or an empty string.
 async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = secrets.get_opt(TLS_SECRET).await;
@@ -138,8 +138,8 @@ async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> 
     Ok(ca.unwrap_or_default())
 }
 
-/// The Deployment is rolled out, and one of its Pods is there to answer. A rollout that was
-/// completed once stays so when all its Pods fail later.
+/// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
+/// alone is not enough: it stays complete when all Pods fail later.
 fn is_available() -> impl Condition<Deployment> {
     is_deployment_completed().and(|deployment: Option<&Deployment>| {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
@@ -147,7 +147,7 @@ fn is_available() -> impl Condition<Deployment> {
     })
 }
 
-/// The webhook configurations of velero-trust. Found by label: kustomize may rename them.
+/// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
 pub(super) async fn list_webhook_configurations(
     client: &Client,
 ) -> anyhow::Result<Vec<(ApiResource, DynamicObject)>> {

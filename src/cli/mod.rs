@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand.
+//! The command line. Each subcommand has its own file or folder.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -27,15 +27,16 @@ mod status;
 mod stdout;
 mod table;
 
-/// Exit codes, as ripgrep and many linters have them.
+/// Exit codes, the same as those of ripgrep and many linters.
 mod exit {
-    /// Nothing is wrong.
+    /// Success: no findings.
     pub(super) const CLEAN: u8 = 0;
-    /// There are findings that deny.
+    /// Findings that deny, or problems that need attention.
     pub(super) const FINDINGS: u8 = 1;
-    /// The command could not do its work.
+    /// The command failed.
     pub(super) const ERROR: u8 = 2;
-    /// Nobody reads what is printed; what a shell tells of a program that SIGPIPE ended.
+    /// Standard output is closed. It is the code that a shell reports for a process ended by
+    /// SIGPIPE.
     pub(super) const CLOSED: u8 = 141;
 }
 
@@ -68,7 +69,7 @@ enum Command {
     Rollout(rollout::Rollout),
 }
 
-/// Runs the command that the arguments of the process ask for.
+/// Runs the command given by the arguments of the process, and returns its exit code.
 pub fn run() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -96,7 +97,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Ends with `message` and the usage of `command`, as clap does.
+/// Prints `message` and the usage of `command`, as clap does, and exits.
 fn exit_with_usage_error(command: &str, message: &str) -> ! {
     let mut cli = Cli::command();
     cli.build();
@@ -104,36 +105,37 @@ fn exit_with_usage_error(command: &str, message: &str) -> ! {
     command.error(ErrorKind::ArgumentConflict, message).exit()
 }
 
-/// Most characters of what is said on standard error at a time.
+/// Longest message that is printed to standard error, in characters.
 const MAX_MESSAGE_CHARS: usize = 4000;
 
 fn print_error(error: &anyhow::Error) {
     eprint_line(&format!("velero-trust: {error:#}"));
 }
 
-/// Says on standard error what is no reason to end.
+/// Prints a warning to standard error.
 fn print_warning(text: &str) {
     eprint_line(&format!("velero-trust: warning: {text}"));
 }
 
-/// Says it in one line: names come from files and clusters. Nobody may be there to hear it.
+/// Prints `text` to standard error as one printable line, since it may contain names from files and
+/// clusters. Ignores write errors: standard error may be closed.
 fn eprint_line(text: &str) {
     let line = printable(text, MAX_MESSAGE_CHARS);
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A runtime for commands that talk to a cluster or to files.
+/// Creates the runtime for commands that access a cluster or files.
 ///
-/// One worker whatever the node has: a review takes tens of microseconds, and handing connections
-/// to and fro between two workers made each a fifth dearer.
+/// It has one worker on any node: a review takes tens of microseconds, and moving connections
+/// between two workers made each review a fifth more expensive.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     Ok(builder.worker_threads(1).enable_all().build()?)
 }
 
-/// Installs the one crypto provider of the process.
+/// Installs the crypto provider of the process.
 fn install_crypto_provider() {
-    // Fails only when one is installed already, which serves as well.
+    // It fails only if a provider is installed already, which is fine as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
@@ -146,7 +148,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// A person who learned a short option once is right everywhere.
+    /// A short option has the same meaning in every command.
     #[test]
     fn a_short_option_is_the_same_in_every_command() {
         let known = [("namespace", 'n'), ("output", 'o')];

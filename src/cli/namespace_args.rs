@@ -1,4 +1,4 @@
-//! The options that say in which namespaces, which several commands have.
+//! Namespace options, shared by several commands.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! The options that set the policy, shared by `serve` and `lint`.
+//! Policy options, shared by `serve`, `lint` and `status`.
 
 use clap::{Args, ValueEnum};
 
@@ -19,7 +19,7 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
-    /// The policy that was asked for.
+    /// Returns the policy that the options describe.
     pub(super) fn policy(&self, restores: RestoresMode) -> Result<Policy, PolicyError> {
         let rules = all_rules();
         let mut policy = Policy::new(restores);
@@ -30,7 +30,7 @@ impl PolicyOptions {
     }
 }
 
-/// What happens to a Restore whose backup has no checksum.
+/// How a Restore whose backup has no checksum is handled.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Restores {
     /// Deny it

@@ -1,4 +1,4 @@
-//! The options that say what every bundle holds, shared by `serve` and `status`.
+//! Options for the root CAs in every bundle, shared by `serve` and `status`.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,8 @@ pub(super) struct RootArgs {
     /// PEM file with CAs to add to every bundle; can be repeated
     ///
     /// The server reads the file again when it changes. CAs from ConfigMaps and Secrets labelled
-    /// `velero-trust.io/ca=true` in the namespace of velero-trust are added to every bundle as well.
+    /// `velero-trust.io/ca=true` in the namespace of velero-trust are added to every bundle as
+    /// well.
     #[arg(
         long,
         value_name = "FILE",
@@ -33,7 +34,7 @@ pub(super) struct RootArgs {
 }
 
 impl RootArgs {
-    /// Where the roots are.
+    /// Returns where to read the roots from.
     pub(super) fn roots(&self) -> Roots {
         Roots {
             public: self.public_roots.clone(),

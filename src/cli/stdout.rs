@@ -1,4 +1,4 @@
-//! Standard output, which its reader may close early, as `head` does.
+//! Standard output. Its reader may close it early, as `head` does.
 
 use std::io::{self, Error, ErrorKind, Write};
 
@@ -8,20 +8,22 @@ pub(super) struct Stdout {
     ignore_closed: bool,
 }
 
-/// Nobody reads it any more.
+/// Standard output is closed.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 struct Closed;
 
 impl Stdout {
-    /// Of a command that only prints: it ends when nobody reads, and [`is_closed`] tells why.
+    /// Returns standard output for a command that only prints. When it is closed, writes fail with
+    /// an error that [`is_closed`] detects, so that the command ends.
     pub(super) const fn fail_when_closed() -> Self {
         Self {
             ignore_closed: false,
         }
     }
 
-    /// Of a command that does something else, which is not left half done because nobody reads.
+    /// Returns standard output for a command that does more than print. Writes succeed when it is
+    /// closed, so that the command does not stop halfway.
     pub(super) const fn ignore_when_closed() -> Self {
         Self {
             ignore_closed: true,
@@ -49,8 +51,8 @@ impl Write for Stdout {
     }
 }
 
-/// Whether a command ended because nobody reads what it prints. A connection to a cluster that
-/// breaks is not that.
+/// Returns whether a command failed because standard output is closed. A broken connection to a
+/// cluster does not count.
 pub(super) fn is_closed(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|it| it.downcast_ref::<Error>());
     causes.any(|error| {

@@ -1,7 +1,7 @@
-//! `velero-trust client-ca`: what `velero --cacert` needs on a person's own machine.
+//! `velero-trust client-ca`: writes the CA file that `velero --cacert` needs on a user's machine.
 //!
-//! `velero backup logs`, `describe --details` and `download` fetch from the object store
-//! themselves, by a signed URL, and no webhook can help a laptop.
+//! `velero backup logs`, `describe --details` and `download` fetch from the object store directly,
+//! with a signed URL. A webhook cannot inject a CA into a process on a laptop.
 
 mod fetch;
 mod velero;
@@ -20,8 +20,8 @@ use super::{exit, file, install_crypto_provider, parse, print_warning, runtime};
 /// Write the CA certificates that the velero CLI needs on your machine
 ///
 /// `velero --cacert FILE` needs them to fetch logs and backups from the object store. By default,
-/// the merged bundle of the namespace is written; with `--bsl`, the CA of one BackupStorageLocation.
-/// The cluster is read with the permissions of your kubeconfig.
+/// the merged bundle of the namespace is written; with `--bsl`, the CA of one
+/// BackupStorageLocation. The cluster is read with the permissions of your kubeconfig.
 #[derive(Args, Debug)]
 pub(super) struct ClientCa {
     /// Write only the CA of this BackupStorageLocation; requires read access to the Secret it names
@@ -61,7 +61,7 @@ pub(super) struct ClientCa {
 impl ClientCa {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
-        // Whatever could fail later and is in our hands is tried before anything is written.
+        // Everything that can be checked up front is checked before anything is written.
         let velero = self.velero()?;
         let source = CaSource {
             namespace: &self.velero_namespace,
@@ -91,7 +91,11 @@ impl ClientCa {
         Ok(exit::CLEAN)
     }
 
-    /// With --configure, the velero command, which runs, and the file that it will be told of.
+    /// Returns the velero CLI and the path of the file to configure it with, or `None` without
+    /// `--configure`.
+    ///
+    /// # Errors
+    /// If the CLI does not run, or if it cannot store the path.
     fn velero(&self) -> anyhow::Result<Option<(VeleroCli, PathBuf)>> {
         if !self.configure {
             return Ok(None);
@@ -113,8 +117,8 @@ impl ClientCa {
     }
 }
 
-/// A place that lasts: the folder of Velero's own client configuration, which is below HOME
-/// whatever XDG_CONFIG_HOME says (`pkg/client/config.go`).
+/// Returns the default path of the file. It is in the folder of Velero's own client configuration,
+/// which is permanent and under HOME regardless of XDG_CONFIG_HOME (`pkg/client/config.go`).
 fn default_path() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let home = home.context("HOME is not set; set the path of the file with --out")?;
@@ -133,6 +137,7 @@ fn write(path: &Path, ca: &Ca) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Creates the folder of Velero's client configuration with the permissions that Velero gives it.
 fn create_config_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
 

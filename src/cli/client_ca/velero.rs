@@ -1,16 +1,16 @@
-//! The velero command on this machine, which owns its client configuration.
+//! The velero CLI on this machine. It owns its client configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail};
 
-/// A velero command that runs.
+/// A velero CLI that is known to run.
 pub(super) struct VeleroCli(PathBuf);
 
 impl VeleroCli {
-    /// The velero command `program`, by PATH when it is a bare name. It is asked for its
-    /// configuration, which needs no cluster, changes nothing, and fails when the file is broken.
+    /// Finds the velero CLI `program`, in PATH if it is a bare name. To check it, its configuration
+    /// is read, which needs no cluster, changes nothing, and fails if the file is invalid.
     pub(super) fn find(program: &Path) -> anyhow::Result<Self> {
         let velero = Self(program.to_owned());
         velero.configured_ca().with_context(|| {
@@ -23,8 +23,8 @@ impl VeleroCli {
         Ok(velero)
     }
 
-    /// Makes it use the certificates at `path`. It says itself what it has stored then: a value
-    /// that it does not understand is only a warning to it, with exit code 0.
+    /// Configures it to use the certificates at `path`. The stored value is read back, because the
+    /// CLI only warns about a value that it does not understand and exits with 0.
     pub(super) fn use_ca(&self, path: &Path) -> anyhow::Result<()> {
         let setting = format!("cacert={}", path.display());
         let hint = || {
@@ -43,7 +43,7 @@ impl VeleroCli {
         Ok(())
     }
 
-    /// The `cacert` of its configuration.
+    /// Returns the `cacert` in its configuration.
     fn configured_ca(&self) -> anyhow::Result<String> {
         let said = self.run(&["client", "config", "get", "cacert"])?;
         let value = said.trim_end().strip_prefix("cacert: ");
@@ -68,7 +68,7 @@ impl VeleroCli {
     }
 }
 
-/// Whether Velero's `KEY=VALUE` can hold `path`: it splits at every `=`.
+/// Returns whether `path` can be set as `KEY=VALUE`. Velero splits the argument at every `=`.
 pub(super) fn is_storable(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.contains('='))
 }

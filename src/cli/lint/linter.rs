@@ -1,4 +1,4 @@
-//! One BackupStorageLocation, judged as the webhook would judge it.
+//! Checks a BackupStorageLocation as the webhook would check it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,20 +16,21 @@ use crate::sources::{Limits, evaluate};
 use crate::telemetry::printable;
 use crate::velero::bsl::Bsl;
 
-/// What is the same for all locations.
+/// The inputs that are the same for all locations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linter<'a> {
     pub(super) manifests: &'a Manifests,
     pub(super) policy: &'a Policy,
-    /// Seconds since 1970.
+    /// The current time, in seconds since 1970.
     pub(super) now: i64,
-    /// Whether hints were asked for.
+    /// Whether hints were requested.
     pub(super) hints: bool,
 }
 
 impl Linter<'_> {
-    /// Adds to `outcome` what the webhook would say if the location were created now. One that no
-    /// API server would ever send, such as one of a namespace `${NAME}`, is trouble and stops none.
+    /// Adds to `outcome` the findings of the webhook if `location` were created now. A location
+    /// that no API server would ever send, such as one in namespace `${NAME}`, is reported as an
+    /// error and does not stop the others.
     pub(super) async fn check(&self, location: &Located, outcome: &mut Outcome) {
         let report = match self.review(location).await {
             Ok(report) => report,
@@ -59,7 +60,7 @@ impl Linter<'_> {
     }
 
     async fn review(&self, location: &Located) -> anyhow::Result<Report> {
-        // The same bytes as the API server would send, so that nothing is judged in another way.
+        // The bytes that the API server would send, so that lint cannot differ from the webhook.
         let review = serde_json::json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
@@ -98,7 +99,7 @@ impl Linter<'_> {
         })
     }
 
-    /// Where the Secret stands that a finding is about.
+    /// Returns the file and line of the Secret that a finding is about.
     fn secret_location(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
         let SecretKeyRef { secret, key } = referenced_key(location, finding)?;
         let beside = self.manifests.beside(&location.file);
@@ -113,7 +114,7 @@ impl Linter<'_> {
     ) -> LocatedFinding {
         let path = location.path_of(&finding.path);
         if location.is_values() {
-            // A person who edits values does not see the object that the rules speak of.
+            // Somebody who edits Helm values does not see the object that the rules refer to.
             let object_path = finding.path.to_string();
             finding.fix = finding.fix.replace(&object_path, &path.to_string());
             if finding.fix.contains("caCertRef") {
@@ -135,7 +136,7 @@ impl Linter<'_> {
     }
 }
 
-/// The key of a Secret that the location names where the finding is.
+/// Returns the Secret key that the location references at the path of the finding.
 fn referenced_key(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
     let json = location.object.to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&json).ok()?;

@@ -1,4 +1,4 @@
-//! `velero-trust lint`: the rules for BackupStorageLocations over manifests.
+//! `velero-trust lint`: checks manifests of BackupStorageLocations.
 
 use std::path::PathBuf;
 
@@ -110,7 +110,7 @@ impl Lint {
     }
 }
 
-/// Says what could not be read, whatever the format of the findings is.
+/// Prints what cannot be read to standard error, regardless of the output format.
 fn print_read_error(error: &Remark) {
     eprint_line(&format!(
         "velero-trust: {}",
@@ -118,7 +118,7 @@ fn print_read_error(error: &Remark) {
     ));
 }
 
-/// An empty answer is easily taken for a good one.
+/// Prints that nothing was checked. Empty output could be mistaken for a success.
 fn print_nothing_checked(files: usize) {
     eprint_line(&format!(
         "velero-trust: nothing was checked: no BackupStorageLocation in the files that were read \

@@ -1,4 +1,5 @@
-//! `velero-trust rollout`: the restarts after which every Pod of Velero carries the bundle.
+//! `velero-trust rollout`: prints or performs the restarts that give every Pod of Velero the
+//! bundle.
 
 mod plan;
 mod restart;
@@ -28,8 +29,8 @@ Exit codes:
 ///
 /// The restarts are printed as kubectl commands with their reasons. A workload is restarted if it
 /// has Pods that were created without the bundle, or that started before the newest certificate was
-/// added. Problems that a restart does not fix are printed as comments. Nothing is restarted without
-/// `--apply`.
+/// added. Problems that a restart does not fix are printed as comments. Nothing is restarted
+/// without `--apply`.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Rollout {
@@ -43,12 +44,13 @@ pub(super) struct Rollout {
     #[arg(long, env = "VELERO_TRUST_APPLY")]
     apply: bool,
 
-    /// With `--apply`: restart even while a Backup or Restore is in progress, which may make it fail
+    /// With `--apply`: restart even while a Backup or Restore is in progress, which may make it
+    /// fail
     #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING")]
     even_while_running: bool,
 
-    /// With `--apply`: wait for the new Pods of each workload to become available, for up to SECONDS
-    /// (300 if `--wait` has no value)
+    /// With `--apply`: wait for the new Pods of each workload to become available, for up to
+    /// SECONDS (300 if `--wait` has no value)
     #[arg(
         long,
         value_name = "SECONDS",
@@ -86,7 +88,8 @@ impl Rollout {
         }
         for namespace in namespaces {
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
-            // One that was found, not named, may be labelled before Velero is there.
+            // A namespace that was discovered, not named, may be labelled before Velero is
+            // installed.
             let is_named = !self.namespaces.velero_namespace.is_empty();
             if is_named
                 && snapshot.is_empty()
@@ -107,7 +110,7 @@ impl Rollout {
         Ok(code)
     }
 
-    /// Does the restarts; false when it refused to.
+    /// Performs the restarts. Returns `false` if it refuses to, because Velero is busy.
     async fn restart(
         &self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! Restarting a workload, and waiting until it is through.
+//! Restarts a workload and waits for its rollout.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::cli::cluster::api_error;
 use crate::cli::snapshot::is_complete;
 use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
-/// Who restarted it, in the managed fields.
+/// The field manager of a restart.
 const FIELD_MANAGER: &str = "velero-trust-rollout";
 
-/// Restarts `workload` as kubectl does: another template makes other Pods.
+/// Restarts `workload` as kubectl does: a changed template makes its controller replace the Pods.
 pub(super) async fn restart(
     client: &Client,
     namespace: &str,
     workload: &Workload,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    // In whole seconds, as kubectl writes it.
+    // kubectl writes whole seconds.
     let now = Timestamp::from_second(now.as_second())?;
     let annotations = json!({RESTARTED_AT: now.to_string()});
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
@@ -40,6 +40,9 @@ pub(super) async fn restart(
 }
 
 /// Waits until all Pods of `workload` are new and available.
+///
+/// # Errors
+/// If that takes longer than `timeout`, or if the workload cannot be watched.
 pub(super) async fn wait_until_complete(
     client: &Client,
     namespace: &str,

@@ -1,11 +1,11 @@
-//! A plan as a script for a shell.
+//! Renders a plan as a shell script.
 
 use super::plan::{Plan, Restart};
 use crate::cli::table::clean;
 use crate::kubernetes::workloads::Workload;
 
 impl Plan {
-    /// As commands for a shell, with everything else as comments.
+    /// Returns the restarts as shell commands, and everything else as comments.
     pub(super) fn text(&self) -> String {
         let Self {
             namespace,
@@ -37,7 +37,7 @@ impl Plan {
     }
 }
 
-/// What a person types.
+/// Returns the command that restarts `workload`.
 pub(super) fn restart_command(namespace: &str, workload: &Workload) -> String {
     format!("kubectl -n {namespace} rollout restart {workload}")
 }

@@ -1,4 +1,4 @@
-//! `velero-trust serve`: the webhook, and its options.
+//! `velero-trust serve`: runs the webhook and the controllers.
 
 mod probe;
 mod start;
@@ -19,8 +19,8 @@ use crate::telemetry::{self, Format};
 ///
 /// The webhook is served over TLS. Objects are looked up in the cluster (in-cluster configuration
 /// or KUBECONFIG) or, with `--objects`, in a folder of YAML files. The controllers need a cluster
-/// and do not run with `--objects`. The addresses that the server listens on are printed to standard
-/// output, and logs are written to standard error.
+/// and do not run with `--objects`. The addresses that the server listens on are printed to
+/// standard output, and logs are written to standard error.
 #[derive(Args, Debug)]
 pub(super) struct Serve {
     /// Address and port of the webhook (HTTPS); port 0 selects a free port
@@ -85,7 +85,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     common_roots: RootArgs,
 
-    /// How long a CA stays in a bundle after the last reference to it is gone, such as `7d` or `12h`
+    /// How long a CA stays in a bundle after the last reference to it is gone, such as `7d` or
+    /// `12h`
     #[arg(
         long,
         value_name = "DURATION",

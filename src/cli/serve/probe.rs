@@ -1,10 +1,10 @@
-//! Which endpoints are looked at.
+//! The `--probe` option.
 
 use clap::ValueEnum;
 
 use crate::ca::endpoint::Refused;
 
-/// Which endpoints are looked at.
+/// Which endpoints are probed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Probe {
     /// All, except loopback addresses, metadata services and the API server
@@ -16,7 +16,7 @@ pub(super) enum Probe {
 }
 
 impl Probe {
-    /// The addresses that are not dialled; none when nothing is looked at.
+    /// Returns the addresses that are never dialled, or `None` if no endpoint is probed.
     pub(super) fn refused_addresses(self) -> Option<Refused> {
         let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
         let refused = Refused::in_cluster(api_server.and_then(|address| address.parse().ok()));

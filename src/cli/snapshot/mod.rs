@@ -1,5 +1,5 @@
-//! What `status` and `rollout` read of a Velero namespace, with the rights of the person who asks.
-//! Never a Secret.
+//! The state of a Velero namespace, for `status`, `rollout` and `doctor`. It is read with the
+//! permissions of the user's kubeconfig. Secrets are never read.
 
 mod namespaces;
 mod reports;
@@ -23,25 +23,25 @@ use crate::kubernetes::published::Published;
 use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
 use crate::names;
 
-/// A Velero namespace as it is now.
+/// The current state of a Velero namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamespaceSnapshot {
     pub(super) namespace: String,
     pub(super) bundle: Bundle,
-    /// The Pods that the injection is for, by name.
+    /// The Pods that the injection applies to, by name.
     pub(super) pods: BTreeMap<String, Running>,
-    /// The workloads whose Pods the injection is for.
+    /// The Pod templates of the workloads that the injection applies to.
     pub(super) templates: BTreeMap<Workload, Template>,
-    /// The restarts that are not through yet.
+    /// The restarts that are not complete yet.
     pub(super) ongoing: BTreeMap<Workload, OngoingRollout>,
 }
 
-/// What stands at the bundle's name.
+/// The ConfigMap with the name of the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Bundle {
     #[default]
     Absent,
-    /// A ConfigMap that we did not make.
+    /// A ConfigMap that velero-trust did not create.
     Foreign,
     Published(Published),
 }
@@ -79,7 +79,7 @@ impl NamespaceSnapshot {
         })
     }
 
-    /// What the bundle says to the Pods.
+    /// Returns the facts about the bundle that the state of a Pod depends on.
     pub(super) fn facts(&self) -> coverage::Bundle {
         match &self.bundle {
             Bundle::Published(published) => published.facts(),
@@ -87,18 +87,18 @@ impl NamespaceSnapshot {
         }
     }
 
-    /// Nothing of Velero runs here, and no bundle of ours is there.
+    /// Returns whether nothing of Velero runs in the namespace and it has no published bundle.
     pub(super) fn is_empty(&self) -> bool {
         let published = matches!(self.bundle, Bundle::Published(_));
         self.pods.is_empty() && self.templates.is_empty() && !published
     }
 
-    /// The state of a Pod or a template.
+    /// Returns the state of a Pod or a template.
     pub(super) fn state(&self, coverage: &coverage::PodCoverage) -> State {
         coverage.state(self.facts())
     }
 
-    /// How many Pods are in which state.
+    /// Counts the Pods by state.
     pub(super) fn tally(&self) -> Tally {
         let states = self.pods.values().map(|pod| self.state(&pod.coverage));
         states.collect()
@@ -118,13 +118,13 @@ impl Bundle {
         Ok(map.map_or(Self::Absent, |map| Self::of(&map.metadata)))
     }
 
-    /// Of a ConfigMap of its name.
+    /// Classifies the ConfigMap with the name of the bundle by its metadata.
     pub(super) fn of(metadata: &ObjectMeta) -> Self {
         Published::read(metadata).map_or(Self::Foreign, Self::Published)
     }
 }
 
-/// The BSLs of `namespace`.
+/// Lists the BSLs of `namespace`.
 pub(super) async fn list_locations(
     client: &Client,
     namespace: &str,
@@ -132,7 +132,7 @@ pub(super) async fn list_locations(
     list_velero(client, namespace, "BackupStorageLocation").await
 }
 
-/// The phases in which Velero works on a Backup or a Restore.
+/// The phases in which Velero is processing a Backup or a Restore.
 const IN_PROGRESS_PHASES: [&str; 5] = [
     "InProgress",
     "WaitingForPluginOperations",
@@ -141,8 +141,8 @@ const IN_PROGRESS_PHASES: [&str; 5] = [
     "FinalizingPartiallyFailed",
 ];
 
-/// The Backups and Restores of `namespace` that Velero works on, such as `Backup nightly
-/// (InProgress)`. A restart makes those that are InProgress fail.
+/// Lists the Backups and Restores in `namespace` that Velero is processing, such as `Backup nightly
+/// (InProgress)`. A restart of Velero makes those in phase `InProgress` fail.
 pub(super) async fn list_in_progress(
     client: &Client,
     namespace: &str,
@@ -159,7 +159,7 @@ pub(super) async fn list_in_progress(
     Ok(found)
 }
 
-/// `status.phase`, or the empty string.
+/// Returns `status.phase`, or an empty string.
 pub(super) fn phase(object: &DynamicObject) -> &str {
     let phase = object.data.pointer("/status/phase");
     phase.and_then(|phase| phase.as_str()).unwrap_or_default()

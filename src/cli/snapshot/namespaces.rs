@@ -1,4 +1,4 @@
-//! Which namespaces are shown.
+//! Selection of the Velero namespaces.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use crate::cli::cluster::api_error;
 use crate::kubernetes::{location, report};
 use crate::names;
 
-/// The Velero namespaces: those that were `requested` for; else all that hold a BSL, carry our label or
-/// are reported on in `own_namespace`.
+/// Returns the `requested` namespaces or, if there are none, all namespaces that have a BSL, carry
+/// the label of a Velero namespace, or have a report in `own_namespace`.
 ///
 /// # Errors
-/// When one that was requested for is not there.
+/// If a requested namespace does not exist, or if the BSLs cannot be listed.
 pub(in crate::cli) async fn find_namespaces(
     client: &Client,
     own_namespace: &str,
@@ -31,7 +31,7 @@ pub(in crate::cli) async fn find_namespaces(
     Ok(requested.into_iter().collect())
 }
 
-/// Why nothing can be said of `namespace`, which was requested for.
+/// Returns the error for a requested namespace that has nothing of Velero.
 pub(in crate::cli) fn nothing_found(namespace: &str) -> anyhow::Error {
     anyhow!(
         "namespace {namespace} holds nothing of Velero: no BackupStorageLocation, no Pod, no \
@@ -47,7 +47,7 @@ async fn require_exists(client: &Client, namespace: &str) -> anyhow::Result<()> 
             "there is no namespace {namespace}; `kubectl get backupstoragelocations -A` shows where \
              Velero is"
         ),
-        // Who may not read it may be right all the same.
+        // The namespace may well exist, but the user may not read it.
         Err(Error::Api(status)) if status.code == 403 => Ok(()),
         Err(error) => Err(api_error("read", &format!("namespace {namespace}"), &error)),
     }
@@ -71,7 +71,7 @@ async fn discover(client: &Client, own_namespace: &str) -> anyhow::Result<Vec<St
     let labelled = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
     let labelled = ListParams::default().labels(&labelled);
     let namespaces = Api::<Namespace>::all(client.clone());
-    // Both only add to what the BSLs say; who may not read them is not stopped.
+    // The labels and the reports only add namespaces. A user who may not read them can go on.
     if let Ok(list) = namespaces.list_metadata(&labelled).await {
         found.extend(list.items.iter().map(PartialObjectMeta::name_any));
     }

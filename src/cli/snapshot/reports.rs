@@ -1,4 +1,4 @@
-//! What the controllers say of a Velero namespace.
+//! The report of the controllers on a Velero namespace.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
@@ -7,7 +7,7 @@ use crate::kubernetes::error;
 use crate::kubernetes::report::{self, NamespaceReport};
 use crate::names;
 
-/// The report of the controllers, or why there is none.
+/// Reads the report of the controllers on `namespace`, or returns why there is none.
 pub(in crate::cli) async fn read_report(
     client: &Client,
     own_namespace: &str,

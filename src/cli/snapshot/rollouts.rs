@@ -1,4 +1,4 @@
-//! Rollouts that are under way.
+//! Ongoing rollouts.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
@@ -7,15 +7,16 @@ use serde_json::Value;
 use crate::injection::coverage::{Bundle, State};
 use crate::kubernetes::workloads::{Kind, RESTARTED_AT, Running};
 
-/// What a restart began, and what still replaces Pods.
+/// A rollout that was started by a restart and is still replacing Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct OngoingRollout {
-    /// The workload's [`RESTARTED_AT`].
+    /// The value of the annotation [`RESTARTED_AT`] of the workload.
     pub(in crate::cli) restarted_at: String,
 }
 
 impl OngoingRollout {
-    /// That of a workload; none when it is through, goes on no more, or nobody restarted it.
+    /// Reads the ongoing rollout of a workload. Returns `None` if it is complete, if it exceeded
+    /// its deadline, or if the workload was never restarted.
     pub(in crate::cli) fn read(kind: Kind, workload: &DynamicObject) -> Option<Self> {
         let annotations = workload
             .data
@@ -25,8 +26,9 @@ impl OngoingRollout {
         is_ongoing.then_some(Self { restarted_at })
     }
 
-    /// Whether the Pod that comes instead of `pod` will not be restarted for the same reason: it
-    /// is made from now on, and after the newest certificate.
+    /// Returns whether this rollout replaces `pod` with one that does not need a restart for the
+    /// same reason. It does if this restart did not create `pod` itself and, for a stale Pod, if
+    /// the restart is not older than the newest certificate.
     pub(in crate::cli) fn resolves(&self, pod: &Running, bundle: Bundle) -> bool {
         let state = pod.coverage.state(bundle);
         let is_old = pod.restarted_at.as_deref() != Some(&*self.restarted_at);
@@ -36,7 +38,7 @@ impl OngoingRollout {
     }
 }
 
-/// As `kubectl rollout status` sees it.
+/// Returns whether a rollout is complete, by the rules of `kubectl rollout status`.
 pub(in crate::cli) fn is_complete(kind: Kind, object: &DynamicObject) -> bool {
     let number = |pointer: &str| {
         let number = object.data.pointer(pointer);
@@ -60,7 +62,8 @@ pub(in crate::cli) fn is_complete(kind: Kind, object: &DynamicObject) -> bool {
     }
 }
 
-/// Its deadline is over, by which `kubectl rollout status` gives up.
+/// Returns whether the rollout exceeded its progress deadline, after which `kubectl rollout status`
+/// gives up.
 fn deadline_exceeded(workload: &DynamicObject) -> bool {
     let is_seen = is_observed(workload);
     let conditions = workload.data.pointer("/status/conditions");
@@ -73,7 +76,7 @@ fn deadline_exceeded(workload: &DynamicObject) -> bool {
     is_seen && conditions.any(exceeded)
 }
 
-/// Whether the status is of the spec as it is now.
+/// Returns whether the status belongs to the current generation of the spec.
 fn is_observed(workload: &DynamicObject) -> bool {
     let seen = workload.data.pointer("/status/observedGeneration");
     let seen = seen.and_then(Value::as_i64).unwrap_or_default();

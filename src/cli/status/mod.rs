@@ -35,8 +35,8 @@ Exit codes:
 /// Shows, for each Velero namespace, Velero's version, the CA bundle, each BackupStorageLocation
 /// with its CA and its problems, and which Pods carry the bundle. The cluster is read with the
 /// permissions of your kubeconfig. Secrets are never read: what depends on them comes from the
-/// report that the controllers write. With `--objects`, everything is computed from a folder of YAML
-/// files, as the controllers would compute it.
+/// report that the controllers write. With `--objects`, everything is computed from a folder of
+/// YAML files, as the controllers would compute it.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Status {
@@ -50,7 +50,8 @@ pub(super) struct Status {
     #[arg(long, env = "VELERO_TRUST_CERTIFICATES")]
     certificates: bool,
 
-    /// Compute the status from the YAML files under this folder instead of a cluster; can be repeated
+    /// Compute the status from the YAML files under this folder instead of a cluster; can be
+    /// repeated
     ///
     /// Values that only a cluster or a network can provide are `unknown`. The policy and bundle
     /// options can be used with `--objects` only. Set them to the values that the server runs with.

@@ -1,4 +1,4 @@
-//! The certificates for a person's own machine, out of the cluster.
+//! Fetches the CA certificates for a user's machine from the cluster.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,29 +22,30 @@ use crate::sources::cluster::Cluster;
 use crate::sources::{Limits, Source as _};
 use crate::velero::bsl::Bsl;
 
-/// Longest wait for the cluster; the client itself would retry for minutes.
+/// Time limit for all requests. The client itself would retry for minutes.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the certificates come from.
+/// Where to read the certificates from.
 pub(super) struct CaSource<'a> {
     /// The namespace of Velero.
     pub(super) namespace: &'a str,
-    /// The location whose CA it is; without one, the namespace's bundle.
+    /// The BSL to read the CA of. Without it, the bundle of the namespace is read.
     pub(super) bsl: Option<&'a str>,
 }
 
-/// What `velero --cacert` is to be given.
+/// The certificates for `velero --cacert`.
 #[derive(Debug)]
 pub(super) struct Ca {
-    /// The certificates.
+    /// The certificates, as PEM.
     pub(super) pem: String,
-    /// How many they are, at least one.
+    /// Number of certificates, at least one.
     pub(super) count: usize,
-    /// What a person should know although there are certificates.
+    /// Problems to report although there are certificates.
     pub(super) warnings: Vec<String>,
 }
 
 impl CaSource<'_> {
+    /// Reads the certificates.
     pub(super) async fn fetch(&self) -> anyhow::Result<Ca> {
         let client = cluster::connect().await?;
         let found = async {
@@ -120,7 +121,7 @@ impl CaSource<'_> {
     }
 }
 
-/// What has to be looked up for the CA of `bsl`.
+/// Returns the look-ups that are needed to resolve the CA of `bsl`, without duplicates.
 fn required_lookups(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
     let needs = resolve_ca(namespace, bsl, &Facts::default()).report.needs;
     let needs: BTreeSet<_> = needs.into_iter().collect();
@@ -132,12 +133,12 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
         deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: true,
     };
-    // No bundle is looked up here, so what would be in one does not matter.
+    // No bundle is looked up here, so the roots in it do not matter.
     let (_, base) = watch::channel(None);
     Cluster::new(client, base).resolve(&needs, limits).await
 }
 
-/// The CA of a location, by everything that it says of one.
+/// Returns the CA of a location, resolved from all its references.
 fn location_ca(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
     if references::ca_references(location.namespace, location.bsl).is_empty() {
         bail!(
@@ -150,7 +151,8 @@ fn location_ca(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
     if let Some((lookup, reason)) = found.report.unknowns.first() {
         return Err(read_error(&lookup.to_string(), reason));
     }
-    // The webhook's own words. Its rules say more than what is left out, and warn of more.
+    // Report the findings of the webhook's rules. They say more than the report of the resolution,
+    // which only names what it left out, and they cover more problems.
     let findings = judge(location, facts).findings.into_iter();
     let denials = findings.filter(|finding| finding.rule.severity == Severity::Deny);
     let warnings: Vec<_> = denials
@@ -167,7 +169,7 @@ fn location_ca(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
     })
 }
 
-/// Why something cannot be read, in terms of the person's own rights.
+/// Returns the error for an object that cannot be read, in terms of the user's permissions.
 fn read_error(what: &str, reason: &LookupError) -> anyhow::Error {
     match reason.kind {
         LookupErrorKind::Forbidden if what.starts_with("Secret") => anyhow::anyhow!(

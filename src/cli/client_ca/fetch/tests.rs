@@ -3,7 +3,7 @@ use crate::ca::bundle::mozilla;
 use crate::decision::{Fact, Outcome, Secret};
 use serde_json::{Value, json};
 
-/// What is made of a location whose Secrets are all `outcome`.
+/// Returns the CA of a location for which every look-up of a Secret has this `outcome`.
 fn ca_of(bsl: &Value, outcome: &Outcome) -> Result<Ca, String> {
     let text = bsl.to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&text).map_err(|error| error.to_string())?;

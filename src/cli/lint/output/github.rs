@@ -1,4 +1,4 @@
-//! Workflow commands, of which GitHub makes annotations on the changed lines.
+//! Workflow commands, which GitHub turns into annotations on the changed lines.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -60,8 +60,8 @@ fn place(file: &Path, line: Option<u64>) -> String {
     )
 }
 
-/// A text as what a command says; as in GitHub's own toolkit (`actions/toolkit`, `command.ts`). The
-/// log of a job is a terminal: what else moves a cursor or colours is a space.
+/// Escapes text for the message of a command, as GitHub's own toolkit does (`actions/toolkit`,
+/// `command.ts`). Other control characters become spaces, because the log of a job is a terminal.
 fn data(text: &str) -> String {
     let mut data = String::new();
     for c in text.chars() {
@@ -76,7 +76,7 @@ fn data(text: &str) -> String {
     data
 }
 
-/// A text as a property of a command.
+/// Escapes text for a property of a command.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,5 +1,5 @@
-//! One JSON object, whose shape `docs/lint.md` describes. Fields may be added; a change of what is
-//! there raises [`VERSION`].
+//! Writes one JSON object. `docs/lint.md` describes its schema. Fields may be added. Any change to
+//! an existing field increments [`VERSION`].
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! SARIF 2.1.0 (OASIS), with what GitHub's code scanning asks of it.
+//! Writes SARIF 2.1.0 (OASIS) with the properties that GitHub code scanning requires.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -147,7 +147,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// The rules that can speak here.
+/// Returns the rules that lint can report, sorted by ID.
 fn rules() -> Vec<&'static Rule> {
     let mut rules: Vec<_> = std::iter::once(&UNREADABLE)
         .chain(crate::ca::rules::all())

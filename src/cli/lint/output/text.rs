@@ -1,4 +1,4 @@
-//! Text, a line per finding.
+//! Writes text with one line per finding.
 
 use std::io::{self, Write};
 

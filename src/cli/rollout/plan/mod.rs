@@ -1,4 +1,4 @@
-//! What to restart in a Velero namespace, and what a restart would not mend.
+//! Plans the restarts in a Velero namespace, and finds what a restart does not fix.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,37 @@ use crate::injection::coverage::State;
 use crate::kubernetes::workloads::{Running, Workload};
 use crate::velero::pod_kind::PodKind;
 
-/// What is to be done in one namespace.
+/// The restarts and the remaining problems in one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) namespace: String,
-    /// Backups and Restores that a restart would disturb.
+    /// Backups and Restores that a restart would interrupt.
     pub(super) in_progress: Vec<String>,
-    /// The restarts.
+    /// The restarts to perform.
     pub(super) restarts: Vec<Restart>,
-    /// The workloads whose last restart is under way, and mends all their Pods.
+    /// The workloads with an ongoing restart that fixes all their Pods.
     pub(super) ongoing: Vec<Workload>,
-    /// What a restart does not mend.
+    /// What a restart does not fix.
     pub(super) remaining: Vec<Remaining>,
 }
 
-/// A restart that would mend something.
+/// A restart that fixes at least one Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Restart {
     pub(super) workload: Workload,
     pub(super) reasons: Vec<String>,
 }
 
-/// Something that a restart does not mend.
+/// Something that a restart does not fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remaining {
     pub(super) text: String,
-    /// It does not pass by itself, and nobody wished it.
+    /// Whether somebody has to act: it neither resolves by itself nor was it configured on purpose.
     pub(super) needs_attention: bool,
 }
 
 impl Plan {
-    /// What `live` needs, while Velero is `in_progress` on this.
+    /// Plans the restarts for `snapshot`, where `in_progress` lists what Velero is processing.
     pub(super) fn of(snapshot: &NamespaceSnapshot, in_progress: Vec<String>) -> Self {
         let mut plan = Self {
             namespace: snapshot.namespace.clone(),
@@ -58,7 +58,7 @@ impl Plan {
         for (workload, template) in &snapshot.templates {
             let state = snapshot.state(&template.coverage);
             if matches!(state, State::Conflicting | State::OptedOut) {
-                // Whatever its Pods lack, a new one would be no better.
+                // A new Pod would lack the same.
                 affected.remove(workload);
                 let why = template.coverage.why(snapshot.facts());
                 plan.remaining.push(Remaining {
@@ -91,15 +91,14 @@ impl Plan {
         plan
     }
 
-    /// Whether there is anything left for a person, when `restarted` tells that the restarts were
-    /// done.
+    /// Returns whether somebody has to act, given whether the restarts were performed.
     pub(super) fn needs_attention(&self, restarted: bool) -> bool {
         let remaining = self.remaining.iter().any(|it| it.needs_attention);
         remaining || !restarted && !self.restarts.is_empty()
     }
 }
 
-/// Why a restart of `workload` would do nothing.
+/// Returns why a restart of `workload` would have no effect, if so.
 fn blocked(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
@@ -122,7 +121,7 @@ fn blocked(
     })
 }
 
-/// Why another restart of `workload` would only begin it again.
+/// Returns why another restart of `workload` is not needed, if an ongoing one fixes all `pods`.
 fn already_restarting(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
@@ -142,7 +141,7 @@ fn already_restarting(
     })
 }
 
-/// Why its Pods need a restart, a line for each reason.
+/// Returns why `pods` need a restart, with one line per reason.
 fn reasons(snapshot: &NamespaceSnapshot, pods: &[(&str, &Running)]) -> Vec<String> {
     let mut by_reason = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
@@ -160,7 +159,7 @@ fn names(pods: &[(&str, &Running)]) -> String {
     names.join(", ")
 }
 
-/// A Pod that no workload makes again.
+/// Describes a Pod that no workload recreates.
 fn standalone_pod(name: &str, pod: &Running) -> Remaining {
     let is_temporary = matches!(
         pod.coverage.kind,

@@ -63,7 +63,7 @@ kubectl -n velero rollout restart daemonset/agent
     assert!(!plan.needs_attention(true));
 }
 
-/// A Pod of `agent` that began at second 10 of 1970, as the restart `restarted_at` made it.
+/// Adds a Pod of `agent` that started at second 10 of 1970, created by the restart `restarted_at`.
 fn began(snapshot: &mut NamespaceSnapshot, name: &str, restarted_at: Option<&str>, injected: bool) {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "u",
         "controller": true}]);
@@ -106,7 +106,7 @@ fn restarts_nothing_whose_restart_is_under_way() {
     assert_eq!(plan.text(), want);
     assert_eq!(plan.ongoing, [workload]);
     assert!(!plan.needs_attention(false));
-    // One that this restart made lacks it all the same, as when velero-trust was down.
+    // A Pod that this restart created lacks the bundle too, as if velero-trust had been down.
     began(&mut snapshot, "agent-2", Some(at), false);
     let plan = Plan::of(&snapshot, Vec::new());
     assert_eq!(plan.restarts.len(), 1, "{plan:?}");
