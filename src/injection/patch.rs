@@ -8,32 +8,41 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation};
 use serde_json::{Value, json};
 
-use super::plan::{Lack, Variable};
+use super::plan::{Additions, Variable};
 use crate::names::{BUNDLE, MOUNT_PATH};
 
-/// The patch that adds what `lacks` name, and the volume where `volumes` says that it is needed.
-pub(super) fn of(lacks: &[Lack], volume: Volume) -> Vec<PatchOperation> {
-    let mut patch = Vec::with_capacity(1 + 3 * lacks.len());
+/// The patch that adds what `containers` name, and the volume where `volume` says that it is needed.
+pub(super) fn build(containers: &[Additions], volume: VolumeChange) -> Vec<PatchOperation> {
+    let mut patch = Vec::with_capacity(1 + 3 * containers.len());
     match volume {
-        Volume::Present => {}
-        Volume::Append => patch.push(append(&["spec", "volumes"], bundle_volume())),
-        Volume::First => patch.push(make(&["spec", "volumes"], vec![bundle_volume()])),
+        VolumeChange::AlreadyPresent => {}
+        VolumeChange::Append => patch.push(append(&["spec", "volumes"], bundle_volume())),
+        VolumeChange::CreateList => {
+            patch.push(create_list(&["spec", "volumes"], vec![bundle_volume()]));
+        }
     }
-    for lack in lacks {
-        let index = lack.spot.index.to_string();
-        let list = |field| ["spec", lack.spot.list.field(), index.as_str(), field];
-        let variables = lack.variables.iter().map(variable);
+    for additions in containers {
+        let index = additions.position.index.to_string();
+        let list = |field| {
+            [
+                "spec",
+                additions.position.list.field(),
+                index.as_str(),
+                field,
+            ]
+        };
+        let variables = additions.variables.iter().map(variable);
         let env = list("env");
-        if lack.has_variables {
+        if additions.has_variables {
             patch.extend(variables.map(|value| append(&env, value)));
-        } else if !lack.variables.is_empty() {
-            patch.push(make(&env, variables.collect()));
+        } else if !additions.variables.is_empty() {
+            patch.push(create_list(&env, variables.collect()));
         }
         let mounts = list("volumeMounts");
-        match (lack.mount, lack.has_mounts) {
+        match (additions.mount, additions.has_mounts) {
             (false, _) => {}
             (true, true) => patch.push(append(&mounts, mount())),
-            (true, false) => patch.push(make(&mounts, vec![mount()])),
+            (true, false) => patch.push(create_list(&mounts, vec![mount()])),
         }
     }
     patch
@@ -41,20 +50,20 @@ pub(super) fn of(lacks: &[Lack], volume: Volume) -> Vec<PatchOperation> {
 
 /// How the bundle's volume gets into the Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Volume {
+pub(super) enum VolumeChange {
     /// It is there.
-    Present,
+    AlreadyPresent,
     /// It is added to the list.
     Append,
     /// The list is made for it.
-    First,
+    CreateList,
 }
 
 fn append(list: &[&str], value: Value) -> PatchOperation {
     add(list.iter().copied().chain(["-"]), value)
 }
 
-fn make(list: &[&str], values: Vec<Value>) -> PatchOperation {
+fn create_list(list: &[&str], values: Vec<Value>) -> PatchOperation {
     add(list.iter().copied(), Value::Array(values))
 }
 

@@ -15,7 +15,7 @@ pub(super) enum InjectionRequest {
     /// API server's selectors see no annotations.
     All,
     /// None, by label or annotation; it wins over the other request.
-    Keep,
+    OptOut,
 }
 
 impl InjectionRequest {
@@ -24,7 +24,7 @@ impl InjectionRequest {
         let label = pod.metadata.label(INJECT);
         let annotation = pod.metadata.annotation(INJECT);
         if is_opted_out(pod) {
-            return Self::Keep;
+            return Self::OptOut;
         }
         if let Some(value) = label.filter(|value| *value != "true") {
             let path = FieldPath::of(&["metadata", "labels"]).key(INJECT);

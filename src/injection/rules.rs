@@ -20,7 +20,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// Whether a rule says that something in the Pod stands in the way of the bundle and was kept.
-pub fn keeps_what_is_set(rule: &Rule) -> bool {
+pub fn is_conflict(rule: &Rule) -> bool {
     let others = [&NO_BUNDLE, &UNCLEAR_REQUEST, &HELD];
     rules().any(|known| known == rule) && !others.contains(&rule)
 }

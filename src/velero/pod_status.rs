@@ -69,20 +69,20 @@ impl Status<'_> {
     }
 
     /// When the Pod began, in seconds since 1970.
-    pub fn began(&self) -> Option<i64> {
+    pub fn started_at(&self) -> Option<i64> {
         seconds(self.start_time.as_ref()?)
     }
 
     /// When the process of the container `name` began, in seconds since 1970; none while it does
     /// not run. Where no kubelet has said anything of it, it is as old as its Pod.
-    pub fn process_began(&self, name: &str) -> Option<i64> {
+    pub fn process_started_at(&self, name: &str) -> Option<i64> {
         let mut all = self
             .container_statuses
             .iter()
             .chain(&self.init_container_statuses);
         match all.find(|status| or_empty(status.name.as_ref()) == name) {
             Some(status) => seconds(status.state.running.as_ref()?.started_at.as_ref()?),
-            None => self.began(),
+            None => self.started_at(),
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     fn began(status: &str) -> Option<i64> {
         let pod = format!(r#"{{"status": {status}}}"#);
         let observed: Observed<'_> = serde_json::from_str(&pod).unwrap();
-        observed.status.process_began("velero")
+        observed.status.process_started_at("velero")
     }
 
     #[test]

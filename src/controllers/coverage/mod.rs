@@ -118,7 +118,7 @@ const fn reason(state: State) -> &'static str {
 /// Shows how many Pods are in which state; nothing while that is not known.
 fn show(gauges: &mut PodGauges, audit: &Audit) {
     match audit.tally() {
-        Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.of(state)))),
+        Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.count(state)))),
         None => gauges.clear(),
     }
 }

@@ -83,22 +83,22 @@ pub struct PodCoverage {
     pub opted_out: bool,
     /// What stands in the way of the injection.
     pub conflicts: Vec<Finding>,
-    lacks: Lacks,
-    began: Began,
+    missing: Missing,
+    started: StartTimes,
 }
 
 /// What the injection would still add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lacks {
+enum Missing {
     Nothing,
     /// Only `AWS_CA_BUNDLE`, as is right in a namespace that is held.
-    AwsBundle,
+    AwsCaBundle,
     More,
 }
 
 /// When what reads `SSL_CERT_DIR` began, in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Began {
+struct StartTimes {
     /// The Pod.
     pod: Option<i64>,
     /// The eldest of its processes that are injected.
@@ -111,25 +111,25 @@ impl PodCoverage {
     pub fn of(namespace: &str, pod: &Pod<'_>, status: &Status<'_>) -> Option<Self> {
         let kind = pod_kind::kind(pod);
         let asks = injection::is_asked_for(pod);
-        let ours = (kind.is_some() || asks) && !injection::is_out_of_reach(namespace, pod);
+        let ours = (kind.is_some() || asks) && !injection::is_excluded(namespace, pod);
         if !ours || status.is_finished() {
             return None;
         }
         let mut free = remaining(namespace, pod, false);
         let held = remaining(namespace, pod, true);
         free.findings
-            .retain(|finding| injection::keeps_what_is_set(finding.rule));
-        let lacks = match (free.patch.as_slice(), held.patch.as_slice()) {
-            ([], _) => Lacks::Nothing,
-            (_, []) => Lacks::AwsBundle,
-            _ => Lacks::More,
+            .retain(|finding| injection::is_conflict(finding.rule));
+        let missing = match (free.patch.as_slice(), held.patch.as_slice()) {
+            ([], _) => Missing::Nothing,
+            (_, []) => Missing::AwsCaBundle,
+            _ => Missing::More,
         };
         Some(Self {
             kind,
             opted_out: injection::is_opted_out(pod),
             conflicts: free.findings,
-            lacks,
-            began: Began::of(pod, status),
+            missing,
+            started: StartTimes::of(pod, status),
         })
     }
 
@@ -146,10 +146,10 @@ impl PodCoverage {
             // Whatever else it lacks: a new template makes the Pod anew as well.
             State::Conflicting
         } else {
-            match self.lacks {
-                Lacks::More => State::Uninjected,
-                Lacks::AwsBundle if !bundle.held => State::Uninjected,
-                _ if self.began.is_before(bundle.last_added) => State::Stale,
+            match self.missing {
+                Missing::More => State::Uninjected,
+                Missing::AwsCaBundle if !bundle.held => State::Uninjected,
+                _ if self.started.is_before(bundle.last_added) => State::Stale,
                 _ => State::Current,
             }
         }
@@ -157,12 +157,12 @@ impl PodCoverage {
 
     /// Why it is in that state, for a person; empty when there is nothing to say.
     pub fn why(&self, bundle: Bundle) -> String {
-        match (self.state(bundle), self.lacks) {
-            (State::Current, Lacks::AwsBundle) => {
+        match (self.state(bundle), self.missing) {
+            (State::Current, Missing::AwsCaBundle) => {
                 format!("held: without {AWS_CA_BUNDLE}, which is right")
             }
             (State::Current, _) => String::new(),
-            (State::Uninjected, Lacks::AwsBundle) => {
+            (State::Uninjected, Missing::AwsCaBundle) => {
                 format!("made while the namespace was held, so without {AWS_CA_BUNDLE}")
             }
             (State::Uninjected, _) => {
@@ -182,16 +182,17 @@ impl PodCoverage {
     }
 }
 
-impl Began {
+impl StartTimes {
     fn of(pod: &Pod<'_>, status: &Status<'_>) -> Self {
         if pod.is_windows() {
             // No SSL_CERT_DIR there; the AWS SDK reads its file again and again.
             return Self::default();
         }
         let injected = injection::injected(pod);
-        let processes = injected.filter_map(|container| status.process_began(container.name()));
+        let processes =
+            injected.filter_map(|container| status.process_started_at(container.name()));
         Self {
-            pod: status.began(),
+            pod: status.started_at(),
             process: processes.min(),
         }
     }

@@ -10,13 +10,13 @@ pub struct Tally(BTreeMap<State, usize>);
 
 impl Tally {
     /// How many are in `state`.
-    pub fn of(&self, state: State) -> usize {
+    pub fn count(&self, state: State) -> usize {
         self.0.get(&state).copied().unwrap_or_default()
     }
 
     /// Those that should carry the bundle: all but those that a person opted out.
     pub fn wanted(&self) -> usize {
-        self.0.values().sum::<usize>() - self.of(State::OptedOut)
+        self.0.values().sum::<usize>() - self.count(State::OptedOut)
     }
 }
 

@@ -64,7 +64,7 @@ fn says_nothing_before_it_knows_pods_and_bundle() {
     assert!(audit.issues("velero").is_empty());
     // A list without a bundle is knowledge: there is none.
     audit.take(Heard::Bundle(ObservedBundle::Absent));
-    assert_eq!(audit.tally().unwrap().of(State::Uninjected), 1);
+    assert_eq!(audit.tally().unwrap().count(State::Uninjected), 1);
     assert_eq!(audit.issues("velero").len(), 1);
     assert!(audit.take(Heard::Refused(What::Pods)));
     assert_eq!(audit.tally(), None);
