@@ -46,11 +46,11 @@ pub const VELERO_NAMESPACE_LABEL: &str = "velero-trust.io/velero";
 
 /// Prefix of the ConfigMaps in our own namespace, one a Velero namespace, in which the publisher
 /// remembers certificates; the rest of the name is the namespace.
-pub const MEMORY: &str = "velero-trust-memory.";
+pub const MEMORY_PREFIX: &str = "velero-trust-memory.";
 
 /// Prefix of the ConfigMaps in our own namespace, one a Velero namespace, in which the controllers
 /// report what `velero-trust status` shows; the rest of the name is the namespace.
-pub const REPORT: &str = "velero-trust-report.";
+pub const REPORT_PREFIX: &str = "velero-trust-report.";
 
 /// Key of the report in its ConfigMap.
 pub const REPORT_KEY: &str = "report.json";

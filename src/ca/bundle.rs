@@ -57,7 +57,10 @@ pub fn merge<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Bun
         .map(|certificate| (certificate.fingerprint(), certificate))
         .collect();
     // In one piece of the right size: a text that grows by doubling holds twice what it needs.
-    let blocks: Vec<_> = sorted.values().map(|one| block(one)).collect();
+    let blocks: Vec<_> = sorted
+        .values()
+        .map(|certificate| pem_block(certificate))
+        .collect();
     let text = blocks.concat();
     Bundle {
         hash: hash(&text),
@@ -76,7 +79,7 @@ pub fn hash(text: &str) -> String {
 }
 
 /// What a bundle says of one certificate.
-pub(super) fn block(certificate: &Certificate) -> String {
+pub(super) fn pem_block(certificate: &Certificate) -> String {
     // A comment for people. Two dashes become something else, so that no subject can look like
     // the begin or the end of a block.
     let subject = certificate.subject().replace("--", "__");
@@ -185,14 +188,10 @@ mod tests {
             };
             facts.insert(need, Outcome::Found(Fact::Secret(secret.into())));
         }
-        let resolve_ca = resolve_ca("velero", &bsl, &facts);
-        assert_eq!(resolve_ca.report, Report::default());
-        assert_eq!(resolve_ca.certificates.len(), 4);
-        let left_out: Vec<_> = resolve_ca
-            .left_out
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let resolved = resolve_ca("velero", &bsl, &facts);
+        assert_eq!(resolved.report, Report::default());
+        assert_eq!(resolved.certificates.len(), 4);
+        let left_out: Vec<_> = resolved.left_out.iter().map(ToString::to_string).collect();
         assert_eq!(
             left_out,
             ["metadata.annotations[velero-trust.io/ca-secret]"]

@@ -40,18 +40,23 @@ pub fn decide(
     before: &BTreeMap<String, Hold>,
     all: &[LocationState<'_>],
 ) -> BTreeMap<String, Hold> {
-    let decided = all.iter().map(|seen| {
-        let next = next(before.get(seen.name), seen.is_available, seen.verdicts);
-        (seen.name.to_owned(), next)
+    let decided = all.iter().map(|location| {
+        let before = before.get(location.name);
+        let next = next_hold(before, location.is_available, location.verdicts);
+        (location.name.to_owned(), next)
     });
     let mut decided: BTreeMap<_, _> = decided.collect();
     if decided.values().any(|hold| *hold != Hold::Released) {
-        let is_verified =
-            |seen: &LocationState<'_>| seen.verdicts.iter().all(|one| *one == Verdict::Trusted);
-        let open = all.iter().filter(|seen| !before.contains_key(seen.name));
-        for seen in open.filter(|seen| !is_verified(seen)) {
-            if decided.get(seen.name) == Some(&Hold::Released) {
-                decided.remove(seen.name);
+        let is_verified = |location: &LocationState<'_>| {
+            let mut verdicts = location.verdicts.iter();
+            verdicts.all(|verdict| *verdict == Verdict::Trusted)
+        };
+        let new = all
+            .iter()
+            .filter(|location| !before.contains_key(location.name));
+        for location in new.filter(|location| !is_verified(location)) {
+            if decided.get(location.name) == Some(&Hold::Released) {
+                decided.remove(location.name);
             }
         }
     }
@@ -68,7 +73,7 @@ pub fn decide(
 /// What begins to work later does so with what its Pods were given. A hold ends only when the
 /// bundle verifies the endpoint: while a store is down Velero calls the location unavailable, and
 /// that does not mean that the bundle would do.
-fn next(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Hold {
+fn next_hold(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Hold {
     let untrusted = verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Untrusted(why) => Some(why),
         _ => None,
@@ -105,32 +110,38 @@ mod tests {
     #[test]
     fn what_works_without_us_is_held_until_the_bundle_verifies_it() {
         // At first sight.
-        assert_eq!(next(None, true, &[untrusted()]), held("u"));
-        assert_eq!(next(None, true, &[unknown()]), held("?"));
-        assert_eq!(next(None, true, &[Trusted, untrusted()]), held("u"));
+        assert_eq!(next_hold(None, true, &[untrusted()]), held("u"));
+        assert_eq!(next_hold(None, true, &[unknown()]), held("?"));
+        assert_eq!(next_hold(None, true, &[Trusted, untrusted()]), held("u"));
         // It stays so while the store is down, and when the probe can tell nothing.
         let hold = held("old");
-        assert_eq!(next(Some(&hold), false, &[untrusted()]), held("u"));
-        assert_eq!(next(Some(&hold), false, &[unknown()]), held("?"));
-        assert_eq!(next(Some(&hold), true, &[unknown()]), held("?"));
+        assert_eq!(next_hold(Some(&hold), false, &[untrusted()]), held("u"));
+        assert_eq!(next_hold(Some(&hold), false, &[unknown()]), held("?"));
+        assert_eq!(next_hold(Some(&hold), true, &[unknown()]), held("?"));
         // The CA was named; or the endpoint is one no more.
-        assert_eq!(next(Some(&hold), true, &[Trusted]), Hold::Released);
-        assert_eq!(next(Some(&hold), false, &[]), Hold::Released);
+        assert_eq!(next_hold(Some(&hold), true, &[Trusted]), Hold::Released);
+        assert_eq!(next_hold(Some(&hold), false, &[]), Hold::Released);
     }
 
     #[test]
     fn what_does_not_work_without_us_is_not_held() {
-        assert_eq!(next(None, false, &[untrusted()]), Hold::Released);
-        assert_eq!(next(None, false, &[unknown()]), Hold::Released);
-        assert_eq!(next(None, true, &[Trusted]), Hold::Released);
+        assert_eq!(next_hold(None, false, &[untrusted()]), Hold::Released);
+        assert_eq!(next_hold(None, false, &[unknown()]), Hold::Released);
+        assert_eq!(next_hold(None, true, &[Trusted]), Hold::Released);
     }
 
     #[test]
     fn what_was_released_is_held_again_only_when_it_is_certain() {
         let released = Hold::Released;
-        assert_eq!(next(Some(&released), true, &[unknown()]), Hold::Released);
-        assert_eq!(next(Some(&released), true, &[untrusted()]), held("u"));
-        assert_eq!(next(Some(&released), false, &[untrusted()]), Hold::Released);
+        assert_eq!(
+            next_hold(Some(&released), true, &[unknown()]),
+            Hold::Released
+        );
+        assert_eq!(next_hold(Some(&released), true, &[untrusted()]), held("u"));
+        assert_eq!(
+            next_hold(Some(&released), false, &[untrusted()]),
+            Hold::Released
+        );
     }
 
     /// One round over locations of which each is said by name, availability and verdict.

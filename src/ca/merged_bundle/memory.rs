@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::stored::cost;
-use super::{Contributions, LARGEST_CONFIG_MAP, Owner};
+use super::stored::max_stored_bytes;
+use super::{Contributions, MAX_CONFIG_MAP_BYTES, Owner};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
 /// What is remembered of the CAs of a namespace. It is kept in a ConfigMap of our own namespace:
@@ -13,7 +13,7 @@ pub struct Memory {
     /// The certificates of each owner when they were last readable and good.
     pub(super) known: BTreeMap<Owner, Vec<Certificate>>,
     /// Those that are named no more.
-    pub(super) left: BTreeMap<Fingerprint, Left>,
+    pub(super) retained: BTreeMap<Fingerprint, RetainedCertificate>,
     /// When a certificate was last added to the bundle, seconds since 1970.
     pub last_added: Option<i64>,
     /// What is known of each location for the hold.
@@ -21,19 +21,19 @@ pub struct Memory {
     /// How many certificates had no room in here, and were not told of yet; not for another process.
     pub(super) forgotten: usize,
     /// The latest time that was told so far, seconds since 1970; not for another process.
-    pub(super) latest: i64,
+    pub(super) latest_wall: i64,
 }
 
 /// A hundred years in seconds: a retention that is longer could not be written down.
-const FOR_EVER: i64 = 100 * 366 * 86_400;
+const MAX_RETENTION_SECONDS: i64 = 100 * 366 * 86_400;
 
 /// Bytes of the ConfigMap that are kept free for holds that are decided after it was learnt: a
 /// hundred locations at once. What is not enough is counted the next time.
-pub(super) const FOR_HOLDS: usize = 32 << 10;
+pub(super) const RESERVED_HOLD_BYTES: usize = 32 << 10;
 
 /// For so long a retention has to be found over before it is, seconds. A clock that is ahead for a
 /// shorter time takes nothing away.
-const FOUND_OVER: u64 = 240;
+const EXPIRY_CONFIRMATION_SECONDS: u64 = 240;
 
 /// A moment, by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,46 +46,48 @@ pub struct Moment {
 
 /// A certificate that nobody names any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct RetainedCertificate {
     pub(super) certificate: Certificate,
     /// Since when nobody names it, seconds since 1970.
     pub(super) since: i64,
     /// Until when it stays, seconds since 1970.
     pub(super) until: i64,
     /// When it was first found here, by the steady clock; not for another process.
-    pub(super) found: Option<u64>,
+    pub(super) first_seen: Option<u64>,
     /// When its end was first found to be over, by the steady clock; not for another process.
-    pub(super) over: Option<u64>,
+    pub(super) expired_since: Option<u64>,
 }
 
-impl Left {
+impl RetainedCertificate {
     fn new(certificate: Certificate, since: i64, retention: i64) -> Self {
         Self {
             certificate,
             since,
             until: since.saturating_add(retention),
-            found: None,
-            over: None,
+            first_seen: None,
+            expired_since: None,
         }
     }
 
     /// Whether it stays. The operator may have shortened its `retention` since it left; no clock
     /// shortens it.
-    fn stays(&mut self, now: Moment, retention: i64) -> bool {
+    fn refresh(&mut self, now: Moment, retention: i64) -> bool {
         self.until = self.until.min(self.since.saturating_add(retention));
         // The clock was ahead when it left, or is behind now: it would stay for as long again.
-        let found = *self.found.get_or_insert(now.steady);
-        let longest = retention.unsigned_abs().saturating_add(FOUND_OVER);
-        if now.steady.saturating_sub(found) > longest {
+        let first_seen = *self.first_seen.get_or_insert(now.steady);
+        let longest = retention
+            .unsigned_abs()
+            .saturating_add(EXPIRY_CONFIRMATION_SECONDS);
+        if now.steady.saturating_sub(first_seen) > longest {
             return false;
         }
         if retention > 0 && self.until > now.wall {
-            self.over = None;
+            self.expired_since = None;
             return true;
         }
-        let found = *self.over.get_or_insert(now.steady);
-        let wait = FOUND_OVER.min(retention.unsigned_abs());
-        now.steady.saturating_sub(found) < wait
+        let expired_since = *self.expired_since.get_or_insert(now.steady);
+        let wait = EXPIRY_CONFIRMATION_SECONDS.min(retention.unsigned_abs());
+        now.steady.saturating_sub(expired_since) < wait
     }
 }
 
@@ -102,8 +104,8 @@ impl Memory {
     /// Remembers what is whole, and retains what is named no more for `retention` seconds from
     /// `now`. While this memory is learning its time never goes back.
     pub fn learn(&mut self, contributions: &Contributions, now: Moment, retention: i64) {
-        let retention = retention.clamp(0, FOR_EVER);
-        self.latest = self.latest.max(now.wall);
+        let retention = retention.clamp(0, MAX_RETENTION_SECONDS);
+        self.latest_wall = self.latest_wall.max(now.wall);
         let before = std::mem::take(&mut self.known);
         for (owner, contribution) in contributions {
             let mut known = contribution.certificates.clone();
@@ -127,30 +129,33 @@ impl Memory {
             .map(Certificate::fingerprint)
             .collect();
         for certificate in before.into_values().flatten() {
-            let left = self.left.entry(certificate.fingerprint());
-            left.or_insert_with(|| Left::new(certificate, self.latest, retention));
+            let entry = self.retained.entry(certificate.fingerprint());
+            entry.or_insert_with(|| {
+                RetainedCertificate::new(certificate, self.latest_wall, retention)
+            });
         }
-        self.left
-            .retain(|fingerprint, left| !named.contains(fingerprint) && left.stays(now, retention));
-        self.forget_the_oldest();
+        self.retained.retain(|fingerprint, entry| {
+            !named.contains(fingerprint) && entry.refresh(now, retention)
+        });
+        self.forget_oldest();
     }
 
     /// Whoever may write a Secret that is named could have us retain without end, and a memory that
     /// cannot be written is lost at a restart, with all that is named in it. So what is retained has
     /// the room that all else leaves; it is about the room that a bundle has for it.
-    fn forget_the_oldest(&mut self) {
-        if self.left.is_empty() {
+    fn forget_oldest(&mut self) {
+        if self.retained.is_empty() {
             return;
         }
-        let mut newest: Vec<_> = std::mem::take(&mut self.left).into_iter().collect();
-        newest.sort_by_key(|(_, left)| std::cmp::Reverse(left.until));
-        let taken = self.to_text().len().saturating_add(FOR_HOLDS);
-        let mut room = Some(LARGEST_CONFIG_MAP.saturating_sub(taken));
-        for (fingerprint, left) in newest {
+        let mut newest: Vec<_> = std::mem::take(&mut self.retained).into_iter().collect();
+        newest.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.until));
+        let taken = self.to_text().len().saturating_add(RESERVED_HOLD_BYTES);
+        let mut room = Some(MAX_CONFIG_MAP_BYTES.saturating_sub(taken));
+        for (fingerprint, entry) in newest {
             // After the first that has no room none has: an older one must not outlive it.
-            room = room.and_then(|room| room.checked_sub(cost(&left.certificate)));
+            room = room.and_then(|room| room.checked_sub(max_stored_bytes(&entry.certificate)));
             if room.is_some() {
-                self.left.insert(fingerprint, left);
+                self.retained.insert(fingerprint, entry);
             } else {
                 self.forgotten = self.forgotten.saturating_add(1);
             }
@@ -165,22 +170,22 @@ impl Memory {
 
     /// Whether there is an owner that is not whole and of which nothing is remembered.
     pub fn lacks(&self, contributions: &Contributions) -> bool {
-        let mut open = contributions
+        let mut incomplete = contributions
             .iter()
             .filter(|(_, contribution)| !contribution.whole);
-        open.any(|(owner, _)| !self.known.contains_key(owner))
+        incomplete.any(|(owner, _)| !self.known.contains_key(owner))
     }
 
-    /// Whether there is no certificate in it.
-    pub fn is_spent(&self) -> bool {
-        self.left.is_empty() && self.known.values().all(Vec::is_empty)
+    /// Whether there is a certificate in it.
+    pub fn has_certificates(&self) -> bool {
+        !self.retained.is_empty() || self.known.values().any(|known| !known.is_empty())
     }
 
-    pub(super) fn of(&self, owner: &Owner) -> &[Certificate] {
+    pub(super) fn certificates_of(&self, owner: &Owner) -> &[Certificate] {
         self.known.get(owner).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn retained(&self) -> impl Iterator<Item = &Certificate> {
-        self.left.values().map(|left| &left.certificate)
+        self.retained.values().map(|entry| &entry.certificate)
     }
 }

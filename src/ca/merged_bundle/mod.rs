@@ -9,14 +9,14 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::bundle::{Bundle, block, merge};
+use super::bundle::{Bundle, merge, pem_block};
 use super::certificate::{Certificate, Fingerprint};
 
 pub use memory::{Hold, Memory, Moment};
 pub use stored::Unreadable;
 
 /// Most bytes in a ConfigMap; the API server refuses more.
-pub const LARGEST_CONFIG_MAP: usize = 1 << 20;
+pub const MAX_CONFIG_MAP_BYTES: usize = 1 << 20;
 
 /// Who names CAs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,14 +97,14 @@ pub fn merge_contributions(
     memory: &Memory,
     public: &[Certificate],
 ) -> MergedBundle {
-    fit(
-        certificates(contributions, memory, public),
-        LARGEST_CONFIG_MAP,
+    merge_within(
+        candidates(contributions, memory, public),
+        MAX_CONFIG_MAP_BYTES,
     )
 }
 
 /// All certificates that belong into the bundle, those first that are dropped last.
-fn certificates<'c>(
+fn candidates<'c>(
     contributions: &'c Contributions,
     memory: &'c Memory,
     public: &'c [Certificate],
@@ -118,30 +118,34 @@ fn certificates<'c>(
         let remembered = if contribution.whole {
             &[][..]
         } else {
-            memory.of(owner)
+            memory.certificates_of(owner)
         };
-        let of = contribution.certificates.iter().chain(remembered);
-        all.extend(of.map(|certificate| (origin, certificate)));
+        let owned = contribution.certificates.iter().chain(remembered);
+        all.extend(owned.map(|certificate| (origin, certificate)));
     }
-    all.extend(memory.retained().map(|one| (Origin::Retained, one)));
-    all.extend(public.iter().map(|one| (Origin::Public, one)));
+    all.extend(
+        memory
+            .retained()
+            .map(|certificate| (Origin::Retained, certificate)),
+    );
+    all.extend(public.iter().map(|root| (Origin::Public, root)));
     all
 }
 
 /// Takes certificates in their order as long as there is room.
-fn fit(all: Vec<(Origin, &Certificate)>, room: usize) -> MergedBundle {
+fn merge_within(all: Vec<(Origin, &Certificate)>, max_bytes: usize) -> MergedBundle {
     let mut taken = BTreeMap::<Fingerprint, &Certificate>::new();
     let mut missing = BTreeSet::new();
     let mut origins = BTreeMap::new();
     let mut left_out = BTreeMap::new();
-    let mut left = room;
+    let mut room = max_bytes;
     for (origin, certificate) in all {
         let fingerprint = certificate.fingerprint();
         if taken.contains_key(&fingerprint) || missing.contains(&fingerprint) {
             continue;
         }
-        if let Some(less) = left.checked_sub(block(certificate).len()) {
-            left = less;
+        if let Some(rest) = room.checked_sub(pem_block(certificate).len()) {
+            room = rest;
             taken.insert(fingerprint, certificate);
             *origins.entry(origin).or_default() += 1;
         } else {

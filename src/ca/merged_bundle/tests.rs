@@ -42,7 +42,9 @@ fn own() -> Vec<Certificate> {
 /// Which of `of` are in the bundle.
 fn holds(merged: &MergedBundle, of: &[Certificate]) -> Vec<bool> {
     let text = &merged.bundle.text;
-    of.iter().map(|one| text.contains(&block(one))).collect()
+    of.iter()
+        .map(|one| text.contains(&pem_block(one)))
+        .collect()
 }
 
 fn learnt<const N: usize>(of: [(&str, Contribution); N]) -> Memory {
@@ -121,11 +123,11 @@ fn a_memory_retains_as_much_as_a_bundle_holds() {
     memory.learn(&none, at(2), WEEK);
 
     let text = memory.to_text().len();
-    assert!(text <= LARGEST_CONFIG_MAP, "{text} bytes");
+    assert!(text <= MAX_CONFIG_MAP_BYTES, "{text} bytes");
     // Public roots leave first.
     let merged = merge_contributions(&none, &memory, mozilla());
     let pem = merged.bundle.text.len();
-    assert!(pem > LARGEST_CONFIG_MAP * 9 / 10, "{pem} bytes");
+    assert!(pem > MAX_CONFIG_MAP_BYTES * 9 / 10, "{pem} bytes");
     let retained = memory.retained().count();
     assert_eq!(merged.origins[&Origin::Retained], retained);
     assert!(merged.left_out[&Origin::Public] > 0);
@@ -145,7 +147,7 @@ fn what_is_retained_makes_no_memory_too_large_to_be_written() {
     let now = contributions([("a", contribution(named, true))]);
     memory.learn(&now, at(1), WEEK);
     let text = memory.to_text().len();
-    let most = LARGEST_CONFIG_MAP - memory::FOR_HOLDS;
+    let most = MAX_CONFIG_MAP_BYTES - memory::RESERVED_HOLD_BYTES;
     assert!(text <= most, "{text} bytes");
     assert!(text > most * 99 / 100, "{text} bytes");
     assert_eq!(
@@ -156,7 +158,7 @@ fn what_is_retained_makes_no_memory_too_large_to_be_written() {
     memory.holds = (0..100)
         .map(|number| (format!("location-{number}"), Hold::Held("x".repeat(250))))
         .collect();
-    assert!(memory.to_text().len() <= LARGEST_CONFIG_MAP);
+    assert!(memory.to_text().len() <= MAX_CONFIG_MAP_BYTES);
 }
 
 #[test]
@@ -407,19 +409,19 @@ fn public_roots_go_before_any_that_somebody_named() {
     let mut now = contributions([("a", contribution(&own[..1], true))]);
     now.insert(Owner::Extra("x".into()), contribution(&own[1..2], true));
     memory.learn(&now, at(0), WEEK);
-    let all = || certificates(&now, &memory, public);
+    let all = || candidates(&now, &memory, public);
     let size = |of: &[Certificate]| merge(of).text.len();
 
-    let merged = fit(all(), usize::MAX);
+    let merged = merge_within(all(), usize::MAX);
     assert_eq!((merged.bundle.count, merged.left_out.len()), (6, 0));
-    let merged = fit(all(), size(&own) + size(&public[..1]));
+    let merged = merge_within(all(), size(&own) + size(&public[..1]));
     assert!(merged.bundle.text.len() <= size(&own) + size(&public[..1]));
     assert_eq!(holds(&merged, &own), [true; 3]);
     assert_eq!(
         merged.left_out.keys().collect::<Vec<_>>(),
         [&Origin::Public]
     );
-    let merged = fit(all(), size(&own[..1]));
+    let merged = merge_within(all(), size(&own[..1]));
     assert_eq!(holds(&merged, &own), [true, false, false]);
     let left_out = [
         (Origin::Extra, 1),

@@ -26,7 +26,7 @@ pub struct Contents {
 /// Reads a bundle.
 pub fn read(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    scan::blocks(bytes, &mut |found| match found {
+    scan::for_each_block(bytes, &mut |found| match found {
         Ok(block) => match decode(&block) {
             Ok(certificate) => contents.certificates.push(certificate),
             Err(kind) => contents.faults.push(block.fault(kind)),
@@ -34,14 +34,14 @@ pub fn read(bytes: &[u8]) -> Contents {
         Err(fault) => contents.faults.push(fault),
     });
     if contents.certificates.is_empty() && contents.faults.is_empty() {
-        contents.faults = shape::without_blocks(bytes);
+        contents.faults = shape::faults_without_blocks(bytes);
     }
     contents
 }
 
 /// Whether there is a trace of a private key, whatever else is there.
 pub fn has_private_key(bytes: &[u8]) -> bool {
-    scan::lines(bytes).any(|line| scan::is_private(line.text))
+    scan::lines(bytes).any(|line| scan::names_private_key(line.text))
 }
 
 fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {

@@ -68,7 +68,7 @@ impl Block<'_> {
 }
 
 /// A block whose end was not seen yet.
-struct Open<'a> {
+struct OpenBlock<'a> {
     number: usize,
     line: usize,
     begin: usize,
@@ -79,7 +79,7 @@ struct Open<'a> {
 }
 
 /// Tells `found` of every block of `bytes`, and of every fault.
-pub(super) fn blocks<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>, Fault>)) {
+pub(super) fn for_each_block<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>, Fault>)) {
     let mut scan = Scan {
         bytes,
         found,
@@ -96,13 +96,13 @@ pub(super) fn blocks<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>
             scan.end(line, at);
         }
     }
-    scan.cut(bytes.len());
+    scan.truncate(bytes.len());
 }
 
 struct Scan<'a, 'f> {
     bytes: &'a [u8],
     found: &'f mut dyn FnMut(Result<Block<'a>, Fault>),
-    open: Option<Open<'a>>,
+    open: Option<OpenBlock<'a>>,
     count: usize,
 }
 
@@ -115,7 +115,7 @@ impl<'a> Scan<'a, '_> {
         // Go drops both of two glued blocks; one fault says it, at the second. A key is always said.
         match &self.open {
             Some(open) if is_glued && open.fault != Some(Kind::PrivateKey) => self.open = None,
-            _ => self.cut(line.start),
+            _ => self.truncate(line.start),
         }
         let after = marked.get(BEGIN.len()..).unwrap_or(&[]);
         let is_alone = find(after, BEGIN).is_none() && find(after, END).is_none();
@@ -142,8 +142,8 @@ impl<'a> Scan<'a, '_> {
             Some(Kind::BrokenBegin)
         };
         self.count += 1;
-        let is_key = is_private(marked);
-        let open = Open {
+        let is_key = names_private_key(marked);
+        let open = OpenBlock {
             number: self.count,
             line: line.number,
             begin: line.start,
@@ -163,19 +163,19 @@ impl<'a> Scan<'a, '_> {
         }
         self.open = Some(open);
         if find(rest, END).is_some() {
-            self.cut(line.next);
+            self.truncate(line.next);
         }
     }
 
     /// A line with an END and no BEGIN.
     fn end(&mut self, line: Line<'a>, at: usize) {
         let Some(open) = self.open.take() else {
-            let kind = if is_private(line.text) {
+            let kind = if names_private_key(line.text) {
                 Kind::PrivateKey
             } else {
                 Kind::OrphanEnd
             };
-            return self.fault(kind, None, line.number, line.start..line.next);
+            return self.report(kind, None, line.number, line.start..line.next);
         };
         let whole = open.begin..line.next;
         let before = line.text.get(..at).unwrap_or(&[]);
@@ -190,7 +190,7 @@ impl<'a> Scan<'a, '_> {
             .is_some_and(|line| line.text.contains(&b':'));
         let fault = if let Some(kind) = open.fault {
             kind
-        } else if is_private(line.text) {
+        } else if names_private_key(line.text) {
             Kind::PrivateKey
         } else if let Some(kind) = other_kind(open.label) {
             kind
@@ -203,21 +203,27 @@ impl<'a> Scan<'a, '_> {
         } else if has_headers {
             Kind::Headers
         } else {
-            let Open { number, line, .. } = open;
+            let OpenBlock { number, line, .. } = open;
             return (self.found)(Ok(Block { number, line, body }));
         };
-        self.fault(fault, Some(open.number), open.line, whole);
+        self.report(fault, Some(open.number), open.line, whole);
     }
 
     /// The open block, if there is one, ends at `end` without an END line.
-    fn cut(&mut self, end: usize) {
+    fn truncate(&mut self, end: usize) {
         if let Some(open) = self.open.take() {
             let kind = open.fault.unwrap_or(Kind::Truncated);
-            self.fault(kind, Some(open.number), open.line, open.begin..end);
+            self.report(kind, Some(open.number), open.line, open.begin..end);
         }
     }
 
-    fn fault(&mut self, kind: Kind, block: Option<usize>, line: usize, at: std::ops::Range<usize>) {
+    fn report(
+        &mut self,
+        kind: Kind,
+        block: Option<usize>,
+        line: usize,
+        at: std::ops::Range<usize>,
+    ) {
         let bytes = self.bytes.get(at).unwrap_or(&[]);
         (self.found)(Err(Fault {
             kind,
@@ -245,7 +251,7 @@ fn other_kind(label: &[u8]) -> Option<Kind> {
 }
 
 /// Whether a line says that a private key begins or ends.
-pub(super) fn is_private(text: &[u8]) -> bool {
+pub(super) fn names_private_key(text: &[u8]) -> bool {
     find(text, DASHES).is_some() && find(text, b"PRIVATE KEY").is_some()
 }
 
