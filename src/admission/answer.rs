@@ -6,10 +6,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::messages::{audit_annotations, rule_ids, summary, warnings};
 use super::request::{API_VERSION, Request};
 use super::subject::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
-use super::wording::{audit, lines, rule_ids, warnings};
 use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
 
 /// An answer: an HTTP response, and what is said of it in the log and the metrics.
@@ -108,9 +108,9 @@ impl Answer {
             Decision::Warn
         };
         if !rules.is_empty() {
-            response.audit_annotations = audit(decision.as_str(), &rules);
+            response.audit_annotations = audit_annotations(decision.as_str(), &rules);
         }
-        let why = lines(&judged.warnings, "; ");
+        let why = summary(&judged.warnings, "; ");
         Self::reviewed(response, decision, rules, why)
     }
 
@@ -125,11 +125,11 @@ impl Answer {
         let mut response = Response::allowed(request.uid);
         response.allowed = false;
         response.warnings = warnings(&judged.warnings, &[]);
-        response.audit_annotations = audit(Decision::Deny.as_str(), &rules);
+        response.audit_annotations = audit_annotations(Decision::Deny.as_str(), &rules);
         response.status = Some(Status {
             code: code.http(),
             reason: code.reason(),
-            message: lines(denials, "\n"),
+            message: summary(denials, "\n"),
             details: Details {
                 name: request.name,
                 group: request.group,
@@ -137,7 +137,7 @@ impl Answer {
                 causes: denials.iter().map(Cause::of).collect(),
             },
         });
-        let why = lines(denials, "; ");
+        let why = summary(denials, "; ");
         Self::reviewed(response, Decision::Deny, rules, why)
     }
 

@@ -3,13 +3,13 @@
 mod answer;
 mod handler;
 mod locations;
+mod messages;
 mod pods;
 mod request;
 mod restores;
 mod subject;
 mod table;
 mod wire;
-mod wording;
 
 pub use answer::{Answer, Decision, failure};
 pub use handler::{Handler, Opened, UNREADABLE};

@@ -96,12 +96,12 @@ pub struct Envelope<'a> {
     #[serde(borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
-    request: Option<Wire<'a>>,
+    request: Option<WireRequest<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Wire<'a> {
+struct WireRequest<'a> {
     #[serde(borrow)]
     uid: Option<Text<'a>>,
     #[serde(borrow)]

@@ -244,14 +244,14 @@ impl Facts {
         })
     }
 
-    fn get<'a, T>(&'a self, lookup: Lookup, of: impl Fn(&'a Fact) -> Option<T>) -> Known<T> {
+    fn get<'a, T>(&'a self, lookup: Lookup, extract: impl Fn(&'a Fact) -> Option<T>) -> Known<T> {
         match self.0.get(&lookup) {
             None => Err(Stop::Need(lookup)),
             Some(Outcome::Absent) => Ok(None),
             Some(Outcome::Unavailable(reason)) => Err(Stop::Unknown(lookup, reason.clone())),
             // A source that answers a look-up with a fact of another kind has a bug; asking
             // again would loop, and "absent" would be a lie.
-            Some(Outcome::Found(fact)) => of(fact).map(Some).ok_or_else(|| {
+            Some(Outcome::Found(fact)) => extract(fact).map(Some).ok_or_else(|| {
                 let message = format!("the answer to {lookup} is of another kind");
                 Stop::Unknown(
                     lookup,

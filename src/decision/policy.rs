@@ -60,18 +60,18 @@ impl Policy {
         }
     }
 
-    /// Changes a rule's severity, said as `VT017=warn`; `rules` are all there are.
+    /// Changes a rule's severity, given as `VT017=warn`; `rules` are all there are.
     pub fn set<'a>(
         &mut self,
-        said: &str,
+        setting: &str,
         mut rules: impl Iterator<Item = &'a &'static Rule>,
     ) -> Result<(), PolicyError> {
-        let (id, severity) = said
+        let (id, severity) = setting
             .split_once('=')
-            .ok_or_else(|| PolicyError::Malformed(said.to_owned()))?;
+            .ok_or_else(|| PolicyError::Malformed(setting.to_owned()))?;
         let severity = severity
             .parse()
-            .map_err(|()| PolicyError::Malformed(said.to_owned()))?;
+            .map_err(|()| PolicyError::Malformed(setting.to_owned()))?;
         let rule = rules
             .find(|rule| rule.id.eq_ignore_ascii_case(id))
             .ok_or_else(|| PolicyError::NoRule(id.to_owned()))?;
@@ -148,12 +148,12 @@ mod tests {
     #[test]
     fn a_wrong_setting_says_what_is_wrong_with_it() {
         let mut policy = Policy::default();
-        let mut said = |s: &str| policy.set(s, RULES.iter()).unwrap_err();
-        assert_eq!(said("VT999=warn"), PolicyError::Fixed("VT999".into()));
-        assert_eq!(said("VT123=warn"), PolicyError::NoRule("VT123".into()));
-        assert_eq!(said("VT998"), PolicyError::Malformed("VT998".into()));
+        let mut error = |s: &str| policy.set(s, RULES.iter()).unwrap_err();
+        assert_eq!(error("VT999=warn"), PolicyError::Fixed("VT999".into()));
+        assert_eq!(error("VT123=warn"), PolicyError::NoRule("VT123".into()));
+        assert_eq!(error("VT998"), PolicyError::Malformed("VT998".into()));
         assert_eq!(
-            said("VT998=loud"),
+            error("VT998=loud"),
             PolicyError::Malformed("VT998=loud".into())
         );
     }

@@ -31,7 +31,7 @@ pub struct Judged {
 impl Judged {
     /// Weighs the findings and unknowns of a finished pass under `policy`.
     pub fn apply_policy(report: &Report, policy: &Policy) -> Self {
-        let of = |severity| {
+        let with_severity = |severity| {
             report
                 .findings
                 .iter()
@@ -39,7 +39,7 @@ impl Judged {
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        let (denials, warnings) = (of(Severity::Deny), of(Severity::Warn));
+        let (denials, warnings) = (with_severity(Severity::Deny), with_severity(Severity::Warn));
         let verdict = if !denials.is_empty() {
             Verdict::Deny
         } else if !report.unknowns.is_empty() {

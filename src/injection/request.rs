@@ -53,15 +53,15 @@ pub fn is_asked_for(pod: &Pod<'_>) -> bool {
 
 /// Whether label or annotation keep us out of `pod`.
 pub fn is_opted_out(pod: &Pod<'_>) -> bool {
-    let said = [pod.metadata.label(INJECT), pod.metadata.annotation(INJECT)];
-    said.contains(&Some("false"))
+    let values = [pod.metadata.label(INJECT), pod.metadata.annotation(INJECT)];
+    values.contains(&Some("false"))
 }
 
 /// An annotation may be 256 KiB long; nobody needs to read that again.
-const SHOWN: usize = 12;
+const MAX_VALUE_CHARS: usize = 12;
 
 fn unclear(path: FieldPath, value: &str, fix: &str) -> Finding {
-    let shown: String = value.chars().take(SHOWN).collect();
+    let shown: String = value.chars().take(MAX_VALUE_CHARS).collect();
     let message = format!("{shown:?} means nothing");
     Finding::new(&rules::UNCLEAR_REQUEST, path, "", message, fix)
 }

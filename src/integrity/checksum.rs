@@ -6,7 +6,7 @@ pub struct Checksum<'a>(&'a str);
 
 /// What is wrong with a text that should be a checksum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum ChecksumError {
     /// Nothing is there.
     #[error("is empty")]
     Empty,
@@ -29,25 +29,25 @@ pub enum Malformed {
 
 impl<'a> Checksum<'a> {
     /// Reads `text`.
-    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+    pub fn parse(text: &'a str) -> Result<Self, ChecksumError> {
         if text.trim().is_empty() {
-            return Err(Malformed::Empty);
+            return Err(ChecksumError::Empty);
         }
-        let (algorithm, digits) = text.split_once(':').ok_or(Malformed::NoAlgorithm)?;
+        let (algorithm, digits) = text.split_once(':').ok_or(ChecksumError::NoAlgorithm)?;
         if algorithm != "sha256" {
             // A person's text goes into our message: keep it short and in one line.
-            return Err(Malformed::Algorithm(
+            return Err(ChecksumError::Algorithm(
                 algorithm.escape_debug().take(16).collect(),
             ));
         }
         if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(Malformed::Digit);
+            return Err(ChecksumError::Digit);
         }
         if digits.len() != 64 {
-            return Err(Malformed::Length(digits.len()));
+            return Err(ChecksumError::Length(digits.len()));
         }
         if digits.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(Malformed::UpperCase);
+            return Err(ChecksumError::UpperCase);
         }
         Ok(Self(digits))
     }
@@ -67,26 +67,26 @@ mod tests {
         let digits = "0123456789abcdef".repeat(4);
         let of = |text: &str| Checksum::parse(text).map(|checksum| checksum.hex().to_owned());
         assert_eq!(of(&format!("sha256:{digits}")), Ok(digits.clone()));
-        assert_eq!(of(""), Err(Malformed::Empty));
-        assert_eq!(of(" "), Err(Malformed::Empty));
-        assert_eq!(of(&digits), Err(Malformed::NoAlgorithm));
+        assert_eq!(of(""), Err(ChecksumError::Empty));
+        assert_eq!(of(" "), Err(ChecksumError::Empty));
+        assert_eq!(of(&digits), Err(ChecksumError::NoAlgorithm));
         assert_eq!(
             of(&format!("md5:{digits}")),
-            Err(Malformed::Algorithm("md5".into()))
+            Err(ChecksumError::Algorithm("md5".into()))
         );
         assert_eq!(
             of(&format!("sha256:{}", &digits[1..])),
-            Err(Malformed::Length(63))
+            Err(ChecksumError::Length(63))
         );
-        assert_eq!(of("sha256:"), Err(Malformed::Length(0)));
+        assert_eq!(of("sha256:"), Err(ChecksumError::Length(0)));
         assert_eq!(
             of(&format!("sha256:{}", digits.to_uppercase())),
-            Err(Malformed::UpperCase)
+            Err(ChecksumError::UpperCase)
         );
-        assert_eq!(of(&format!("sha256:{digits} ")), Err(Malformed::Digit));
+        assert_eq!(of(&format!("sha256:{digits} ")), Err(ChecksumError::Digit));
         assert_eq!(
             of(&format!("sha256:{}g", &digits[1..])),
-            Err(Malformed::Digit)
+            Err(ChecksumError::Digit)
         );
     }
 }

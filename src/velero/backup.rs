@@ -13,7 +13,7 @@ pub const SCHEDULE_LABEL: &str = "velero.io/schedule-name";
 /// Velero's counts as not set.
 pub fn read(object: &Value) -> (Backup, Option<String>) {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-    let of = |map: &str, key| {
+    let entry = |map: &str, key| {
         object
             .pointer(map)
             .and_then(|map| map.get(key))
@@ -25,9 +25,9 @@ pub fn read(object: &Value) -> (Backup, Option<String>) {
         name: text("/metadata/name").unwrap_or_default().to_owned(),
         phase: text("/status/phase").unwrap_or_default().to_owned(),
         started,
-        checksum: of("/metadata/annotations", CHECKSUM_ANNOTATION),
+        checksum: entry("/metadata/annotations", CHECKSUM_ANNOTATION),
     };
-    (backup, of("/metadata/labels", SCHEDULE_LABEL))
+    (backup, entry("/metadata/labels", SCHEDULE_LABEL))
 }
 
 #[cfg(test)]

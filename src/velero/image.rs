@@ -10,13 +10,13 @@ pub fn version(image: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or(name);
     match (last.split_once(':'), digest) {
         (Some((_, tag)), _) => tag.to_owned(),
-        (None, Some(digest)) => digest.chars().take(SHORT).collect(),
+        (None, Some(digest)) => digest.chars().take(SHORT_DIGEST_CHARS).collect(),
         (None, None) => "untagged".to_owned(),
     }
 }
 
 /// `sha256:` and twelve digits, as `docker images --digests` users know it.
-const SHORT: usize = 19;
+const SHORT_DIGEST_CHARS: usize = 19;
 
 #[cfg(test)]
 mod tests {

@@ -150,7 +150,7 @@ fn by_verb<'b>(words: impl Iterator<Item = &'b str>) -> Option<PodKind> {
 }
 
 /// Labels that Velero puts on the Pods that it spawns.
-const SPAWNED: [&str; 5] = [
+const SPAWNED_POD_LABELS: [&str; 5] = [
     "velero.io/data-upload",
     "velero.io/data-download",
     "velero.io/pod-volume-backup",
@@ -176,7 +176,9 @@ fn by_label(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
         }
         "restic" if label("name", "restic") && family() => PodKind::Restic,
         _ => {
-            let spawned = SPAWNED.iter().any(|key| pod.metadata.label(key).is_some());
+            let spawned = SPAWNED_POD_LABELS
+                .iter()
+                .any(|key| pod.metadata.label(key).is_some());
             // Without a verb of theirs they would do nothing.
             return by_verb(words(container))
                 .filter(|kind| spawned && !matches!(kind, PodKind::Server));
@@ -188,7 +190,7 @@ fn by_label(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
     if verbs.peek().is_none() {
         return Some(kind);
     }
-    by_verb(verbs).filter(|said| *said == kind)
+    by_verb(verbs).filter(|by_verb| *by_verb == kind)
 }
 
 #[cfg(test)]

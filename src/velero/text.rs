@@ -33,13 +33,17 @@ impl PartialEq<&str> for Text<'_> {
 }
 
 /// Longest text of a user that a message repeats.
-const SHOWN: usize = 60;
+const MAX_SHOWN_CHARS: usize = 60;
 
 /// A user's text as it may stand in a message: short, in one line.
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.escape_debug().take(SHOWN + 1).collect();
-    if shown.chars().count() > SHOWN {
-        shown = shown.chars().take(SHOWN - 1).chain(['…']).collect();
+    let mut shown: String = text.escape_debug().take(MAX_SHOWN_CHARS + 1).collect();
+    if shown.chars().count() > MAX_SHOWN_CHARS {
+        shown = shown
+            .chars()
+            .take(MAX_SHOWN_CHARS - 1)
+            .chain(['…'])
+            .collect();
     }
     shown
 }

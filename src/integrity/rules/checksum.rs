@@ -60,10 +60,10 @@ pub(super) fn check(
     if let Some(Err(why)) = on_restore.map(Checksum::parse) {
         let message = format!("the annotation {why}");
         let fix = "write `sha256:` and the 64 hexadecimal digits of `sha256sum` over the tarball";
-        report.find(Finding::new(&MALFORMED, expected(), "", message, fix));
+        report.find(Finding::new(&MALFORMED, expected_path(), "", message, fix));
     }
     for backup in backups {
-        one(namespace, restore, backup, report);
+        check_backup(namespace, restore, backup, report);
     }
     if let (Some(taken), true) = (backups.first(), report.findings.is_empty()) {
         let message = format!(
@@ -77,11 +77,11 @@ pub(super) fn check(
 }
 
 /// The path to the checksum that a Restore expects.
-fn expected() -> FieldPath {
+fn expected_path() -> FieldPath {
     FieldPath::annotation(BACKUP_CHECKSUM_ANNOTATION)
 }
 
-fn one(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Report) {
+fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Report) {
     let on_backup = backup.checksum.as_deref();
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
     let named = format!("Backup {namespace}/{}", backup.name);
@@ -117,7 +117,7 @@ fn one(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Rep
                     let on_restore = on_restore.hex();
                     find(
                         &DISAGREE,
-                        expected(),
+                        expected_path(),
                         format!(
                             "this Restore expects sha256:{on_restore}, and {named} has {on_backup}"
                         ),

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use crate::decision::{Finding, Judged, Note};
 
 /// Longest warning, in characters; the API server advises 120 and may cut above 256.
-const WARNING_LENGTH: usize = 120;
+const MAX_WARNING_CHARS: usize = 120;
 
 /// Most warnings in one answer; all warnings of one API request share 4,096 characters.
-const WARNINGS: usize = 8;
+const MAX_WARNINGS: usize = 8;
 
 /// Most findings in the message of a denial; `details.causes` always has all of them.
-const MESSAGE_FINDINGS: usize = 5;
+const MAX_MESSAGE_FINDINGS: usize = 5;
 
 /// The ids of the rules that spoke, sorted, each once.
 pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
@@ -27,14 +27,17 @@ pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
 }
 
 /// The first findings, and how many more there are.
-pub(super) fn lines(findings: &[Finding], separator: &str) -> String {
+pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
     let mut lines: Vec<_> = findings
         .iter()
-        .take(MESSAGE_FINDINGS)
+        .take(MAX_MESSAGE_FINDINGS)
         .map(ToString::to_string)
         .collect();
-    if findings.len() > MESSAGE_FINDINGS {
-        lines.push(format!("and {} more", findings.len() - MESSAGE_FINDINGS));
+    if findings.len() > MAX_MESSAGE_FINDINGS {
+        lines.push(format!(
+            "and {} more",
+            findings.len() - MAX_MESSAGE_FINDINGS
+        ));
     }
     lines.join(separator)
 }
@@ -56,9 +59,9 @@ pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
         .chain(notes.iter().map(Note::to_string))
         .map(|line| fit(&line))
         .collect();
-    if all.len() > WARNINGS {
-        let more = all.len() - (WARNINGS - 1);
-        all.truncate(WARNINGS - 1);
+    if all.len() > MAX_WARNINGS {
+        let more = all.len() - (MAX_WARNINGS - 1);
+        all.truncate(MAX_WARNINGS - 1);
         all.push(format!("and {more} more warnings from velero-trust"));
     }
     all
@@ -67,15 +70,15 @@ pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
 /// One line that the API server will not drop: it drops a warning with a control character.
 fn fit(line: &str) -> String {
     let clean = line.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if line.chars().count() <= WARNING_LENGTH {
+    if line.chars().count() <= MAX_WARNING_CHARS {
         clean.collect()
     } else {
-        clean.take(WARNING_LENGTH - 1).chain(['…']).collect()
+        clean.take(MAX_WARNING_CHARS - 1).chain(['…']).collect()
     }
 }
 
 /// Audit annotations have fixed keys: a key that is no qualified name is dropped by the API server.
-pub(super) fn audit(
+pub(super) fn audit_annotations(
     decision: &'static str,
     rules: &[&'static str],
 ) -> BTreeMap<&'static str, String> {
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_message_has_5_findings_and_counts_the_rest() {
-        let said = lines(&vec![finding("x"); 7], "\n");
+        let said = summary(&vec![finding("x"); 7], "\n");
         assert_eq!(said.lines().count(), 6);
         assert!(said.ends_with("\nand 2 more"), "{said}");
     }
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn audit_keys_are_qualified_names() {
         // The API server drops a key that is none, behind `<webhook's name>/`.
-        for key in audit("deny", &["VT999"]).keys() {
+        for key in audit_annotations("deny", &["VT999"]).keys() {
             assert!(key.len() <= 63 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }
     }
