@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decision::{Finding, Judged, Note};
+use crate::velero::text::single_line;
 
 /// Longest warning, in characters; the API server advises 120 and may cut above 256.
 const MAX_WARNING_CHARS: usize = 120;
@@ -57,7 +58,8 @@ pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
     });
     let mut all: Vec<_> = findings
         .chain(notes.iter().map(Note::to_string))
-        .map(|line| fit(&line))
+        // The API server drops a warning with a control character.
+        .map(|line| single_line(&line, MAX_WARNING_CHARS).into_owned())
         .collect();
     if all.len() > MAX_WARNINGS {
         let more = all.len() - (MAX_WARNINGS - 1);
@@ -65,16 +67,6 @@ pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
         all.push(format!("and {more} more warnings from velero-trust"));
     }
     all
-}
-
-/// One line that the API server will not drop: it drops a warning with a control character.
-fn fit(line: &str) -> String {
-    let clean = line.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if line.chars().count() <= MAX_WARNING_CHARS {
-        clean.collect()
-    } else {
-        clean.take(MAX_WARNING_CHARS - 1).chain(['…']).collect()
-    }
 }
 
 /// Audit annotations have fixed keys: a key that is no qualified name is dropped by the API server.

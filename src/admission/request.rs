@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::subject::brief;
+use super::subject::describe;
 use crate::velero::naming::is_name;
 use crate::velero::text::{Text, or_empty, shown};
 
@@ -154,7 +154,7 @@ impl<'a> Envelope<'a> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(BadReview::Empty);
         }
-        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(brief(&error)))
+        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(describe(&error)))
     }
 
     /// The request in it.

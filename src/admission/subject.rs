@@ -1,6 +1,7 @@
 //! What a review is about, read and ready to be decided.
 
 use crate::decision::{Context, Facts, Report};
+use crate::velero::text::single_line;
 
 /// An object under review. `decide` is called again whenever facts that it needed were looked up;
 /// the first pass has no facts and so is the plan.
@@ -28,20 +29,19 @@ const MAX_REASON_CHARS: usize = 200;
 
 /// What `error` says, in one line that is not too long and quotes no text: a text in a wrong place
 /// may be a private key.
-pub(super) fn brief(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    let quoting = said.split_once(" string \"").and_then(|(before, rest)| {
+pub(super) fn describe(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let without_quote = message.split_once(" string \"").and_then(|(before, rest)| {
         let (_, after) = rest.rsplit_once("\", expected")?;
         Some(format!("{before} string, expected{after}"))
     });
-    let said = quoting.unwrap_or(said);
-    let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.take(MAX_REASON_CHARS).collect()
+    let message = without_quote.unwrap_or(message);
+    single_line(&message, MAX_REASON_CHARS).into_owned()
 }
 
 impl From<serde_json::Error> for Unreadable {
     fn from(error: serde_json::Error) -> Self {
-        Self(brief(&error))
+        Self(describe(&error))
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::telemetry::printable;
+use crate::velero::text::single_line;
 
 mod activation;
 mod certs;
@@ -119,7 +119,7 @@ fn warn(text: &str) {
 
 /// Says it in one line: names come from files and clusters. Nobody may be there to hear it.
 fn say(text: &str) {
-    let line = printable(text, MAX_MESSAGE_CHARS);
+    let line = single_line(text, MAX_MESSAGE_CHARS);
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

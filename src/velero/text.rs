@@ -48,6 +48,34 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
+/// Returns `text` in one line of at most `max_chars` characters, safe to show in a message, in a log
+/// or on a terminal.
+///
+/// Control characters, which could forge a line or drive a terminal, become spaces, and so do the
+/// format characters that change the direction of text or break lines. Text that is cut ends in `…`.
+pub fn single_line(text: &str, max_chars: usize) -> Cow<'_, str> {
+    let fits = text.len() <= max_chars || text.chars().nth(max_chars).is_none();
+    if fits && !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let clean = text
+        .chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c });
+    Cow::Owned(if fits {
+        clean.collect()
+    } else {
+        let kept = max_chars.saturating_sub(1);
+        clean.take(kept).chain(['…']).collect()
+    })
+}
+
+/// Whether `c` is a control character, or a format character that changes the direction of text or
+/// breaks a line.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Seconds since 1970 of a Kubernetes timestamp.
 pub fn seconds(text: &str) -> Option<i64> {
     Some(
@@ -60,4 +88,17 @@ pub fn seconds(text: &str) -> Option<i64> {
 /// The text, or the empty string where there is none.
 pub fn or_empty<'b>(text: Option<&'b Text<'_>>) -> &'b str {
     text.map_or("", |text| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_forge_a_line_or_fill_the_log() {
+        assert_eq!(single_line("a\nb\x1b[2J\u{202e}c", 20), "a b [2J c");
+        assert_eq!(single_line("größer", 6), "größer");
+        assert_eq!(single_line("größer", 5), "größ…");
+        assert!(matches!(single_line("plain", 5), Cow::Borrowed("plain")));
+    }
 }

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::outcome::{Found, Outcome};
 use crate::sources::manifests::Remark;
+use crate::velero::text::single_line;
 
 mod github;
 mod json;
@@ -47,7 +48,10 @@ pub(super) fn remark(kind: &str, remark: &Remark) -> String {
         message,
     } = remark;
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-    one_line(&format!("{}{line}: {kind}{message}", file.display()))
+    // A file name may contain a line break, and a line of its own may be a command to the program that
+    // reads the output.
+    let text = format!("{}{line}: {kind}{message}", file.display());
+    single_line(&text, usize::MAX).into_owned()
 }
 
 /// What a finding says beside file, line and severity.
@@ -65,11 +69,4 @@ fn message(found: &Found) -> String {
         .map(|(file, line)| format!(" (the Secret: {}:{line})", file.display()))
         .unwrap_or_default();
     format!("BackupStorageLocation {key}: {path}: {message}{secret}; {fix}")
-}
-
-/// A text without line breaks and whatever else moves a cursor: names of files may have them, and a
-/// line of its own may be a command to who reads the output.
-fn one_line(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.collect()
 }

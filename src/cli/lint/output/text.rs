@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::super::outcome::{Found, Outcome};
-use super::{message, one_line, remark};
+use super::{message, remark};
+use crate::velero::text::single_line;
 
 pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     for found in &outcome.found {
@@ -21,7 +22,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             message(found),
             finding.rule.id
         );
-        writeln!(out, "{}", one_line(&said))?;
+        writeln!(out, "{}", single_line(&said, usize::MAX))?;
         for line in hint.iter().flat_map(|hint| hint.lines()) {
             writeln!(out, "{}", format!("    {line}").trim_end())?;
         }
