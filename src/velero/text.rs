@@ -1,11 +1,11 @@
-//! Text borrowed from the bytes of a review.
+//! Text from objects and requests: borrowed, and made safe to show.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
 use serde::Deserialize;
 
-/// A string that is borrowed where JSON holds no escapes.
+/// A string that is borrowed if the JSON contains no escapes.
 ///
 /// A plain `Option<Cow<str>>` never borrows, even with `#[serde(borrow)]`; this newtype does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -32,10 +32,11 @@ impl PartialEq<&str> for Text<'_> {
     }
 }
 
-/// Longest text of a user that a message repeats.
+/// Maximum length of a user's text that a message repeats, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
 
-/// A user's text as it may stand in a message: short, in one line.
+/// Returns a user's text as a message may quote it: escaped, in one line and at most 60 characters
+/// long.
 pub fn shown(text: &str) -> String {
     let mut shown: String = text.escape_debug().take(MAX_SHOWN_CHARS + 1).collect();
     if shown.chars().count() > MAX_SHOWN_CHARS {
@@ -76,7 +77,7 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Seconds since 1970 of a Kubernetes timestamp.
+/// Parses a Kubernetes timestamp. Returns it in seconds since 1970.
 pub fn seconds(text: &str) -> Option<i64> {
     Some(
         text.parse::<k8s_openapi::jiff::Timestamp>()
@@ -85,7 +86,7 @@ pub fn seconds(text: &str) -> Option<i64> {
     )
 }
 
-/// The text, or the empty string where there is none.
+/// Returns the text, or the empty string for `None`.
 pub fn or_empty<'b>(text: Option<&'b Text<'_>>) -> &'b str {
     text.map_or("", |text| text)
 }
