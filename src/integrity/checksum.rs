@@ -1,41 +1,41 @@
-//! The text form of a checksum: `sha256:` and 64 hexadecimal digits in lower case.
+//! The textual form of a checksum: `sha256:` and 64 lower-case hexadecimal digits.
 
 /// A well-formed checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksum<'a>(&'a str);
 
-/// What is wrong with a text that should be a checksum.
+/// An error in the textual form of a checksum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChecksumError {
-    /// Nothing is there.
+    /// An empty text.
     #[error("is empty")]
     Empty,
-    /// Another algorithm, or none.
+    /// An algorithm other than SHA-256, or an empty one.
     #[error("is of algorithm `{0}`, and only `sha256` is taken")]
     Algorithm(String),
     /// No algorithm before the digits.
     #[error("names no algorithm")]
     NoAlgorithm,
-    /// Not 64 digits.
+    /// A number of digits other than 64.
     #[error("has {0} hexadecimal digits instead of 64")]
     Length(usize),
-    /// A digit in upper case.
+    /// An upper-case digit.
     #[error("has digits in upper case; write them in lower case")]
     UpperCase,
-    /// Something that is no hexadecimal digit.
+    /// A character that is not a hexadecimal digit.
     #[error("has a character that is no hexadecimal digit")]
     Digit,
 }
 
 impl<'a> Checksum<'a> {
-    /// Reads `text`.
+    /// Parses `text`.
     pub fn parse(text: &'a str) -> Result<Self, ChecksumError> {
         if text.trim().is_empty() {
             return Err(ChecksumError::Empty);
         }
         let (algorithm, digits) = text.split_once(':').ok_or(ChecksumError::NoAlgorithm)?;
         if algorithm != "sha256" {
-            // A person's text goes into our message: keep it short and in one line.
+            // The user's text becomes part of our message: keep it short and in one line.
             return Err(ChecksumError::Algorithm(
                 algorithm.escape_debug().take(16).collect(),
             ));
@@ -52,7 +52,7 @@ impl<'a> Checksum<'a> {
         Ok(Self(digits))
     }
 
-    /// The digits.
+    /// Returns the digits.
     pub const fn hex(self) -> &'a str {
         self.0
     }

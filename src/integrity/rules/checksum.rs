@@ -1,4 +1,4 @@
-//! A Restore needs a checksum of its backup.
+//! Rules about the checksum that a Restore needs for its backup.
 
 use super::named;
 use crate::decision::{Backup, Code, FieldPath, Finding, Report, Rule, Severity};
@@ -49,7 +49,7 @@ static NOT_VERIFIED: Rule = Rule {
     fixed: false,
 };
 
-/// Every one of `backups` that `restore` could take has to have a checksum.
+/// Checks the checksums of `backups`. Velero may restore any of them, so each needs a checksum.
 pub(super) fn check(
     namespace: &str,
     restore: &Restore<'_>,
@@ -76,7 +76,7 @@ pub(super) fn check(
     }
 }
 
-/// The path to the checksum that a Restore expects.
+/// Returns the path to the checksum that a Restore expects.
 fn expected_path() -> FieldPath {
     FieldPath::annotation(BACKUP_CHECKSUM_ANNOTATION)
 }
@@ -111,7 +111,7 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
                 format!("set it with `{command} --overwrite`"),
             ),
             Ok(checksum) => {
-                // One that is malformed was said already.
+                // A malformed checksum on the Restore was reported by the caller.
                 let on_restore = on_restore.and_then(|text| Checksum::parse(text).ok());
                 if let Some(on_restore) = on_restore.filter(|expected| *expected != checksum) {
                     let on_restore = on_restore.hex();
