@@ -1,8 +1,8 @@
-//! The injection of the merged CA bundle into a Pod.
+//! The injection of the merged CA bundle into Pods.
 //!
-//! It happens on Pods, at their creation, and not on the templates: Velero's data movers, pod
-//! volume and maintenance Pods copy the template of the node agent or the server, never a running
-//! Pod, so each of them passes here too, and nothing that GitOps watches changes.
+//! The injection changes Pods when they are created, not their templates. Velero's data mover, pod
+//! volume and maintenance Pods copy the template of the node agent or the server, never a running Pod,
+//! so each of them is injected by the same webhook. No object that GitOps tools watch is changed.
 
 pub mod coverage;
 mod patch;
@@ -22,18 +22,18 @@ use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
 use crate::velero::text::or_empty;
 
-/// The annotation by which the kubelet marks what it runs without the API server; such a Pod must
-/// stay as it is.
+/// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A mirror
+/// Pod must not be changed.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// What mends a bundle that is not there.
+/// Fix for a missing bundle.
 const RECREATE_LATER: &str = "make the pod again later";
 
-/// What is added to `pod` in `namespace`: an add-only patch, and warnings where something that
-/// the user set is kept. Added twice it is added once.
+/// Decides what to add to `pod` in `namespace`. Returns a patch that only adds, and a warning wherever
+/// a setting of the user is kept. The patch is idempotent.
 ///
-/// A bundle that cannot be had is a warning too, neither a denial nor a retry: nothing that
-/// happens to us may keep Velero from starting.
+/// An unavailable bundle is a warning, too, neither a denial nor a retry: no failure of velero-trust
+/// may keep Velero from starting.
 pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     let mut report = Report::default();
     if is_excluded(namespace, pod) {
@@ -52,7 +52,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     let volume = match volume_change(pod) {
         Ok(volume) => volume,
         Err(finding) => {
-            // What the containers keep is of no interest here: none of them gets anything.
+            // No container gets anything, so the settings that containers keep are not reported.
             report.find(finding);
             return report;
         }
@@ -86,7 +86,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     report
 }
 
-/// The containers that the injection is for, init containers last.
+/// Returns the containers of `pod` that the injection applies to, init containers last.
 pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>> {
     let all = is_asked_for(pod);
     let regular = pod.spec.containers.iter();
@@ -98,12 +98,12 @@ pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>>
     regular.chain(init)
 }
 
-/// Whether `pod` is nothing to us, whatever it runs.
+/// Whether the injection ignores `pod`, whatever it runs.
 pub fn is_excluded(namespace: &str, pod: &Pod<'_>) -> bool {
     namespace == "kube-system" || pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
 }
 
-/// What the containers that are ours to inject lack.
+/// Plans the additions to each container that the injection applies to.
 fn plan_additions(
     pod: &Pod<'_>,
     request: InjectionRequest,
@@ -135,7 +135,7 @@ fn plan_additions(
     additions
 }
 
-/// How our volume gets into the Pod, or that its name is taken by something else.
+/// Returns how to add our volume to `pod`, or a finding if another volume has its name.
 fn volume_change(pod: &Pod<'_>) -> Result<patch::VolumeChange, Finding> {
     let Some(volumes) = &pod.spec.volumes else {
         return Ok(patch::VolumeChange::CreateList);
@@ -154,7 +154,7 @@ fn volume_change(pod: &Pod<'_>) -> Result<patch::VolumeChange, Finding> {
     }
 }
 
-/// Short, since an API server cuts a warning at 120 characters.
+/// Fix for a ConfigMap of somebody else. Short, because an API server cuts a warning at 120 characters.
 const DELETE_IT: &str = "delete it (keep a copy)";
 
 fn no_bundle_finding(namespace: &str, what: &str, fix: &str) -> Finding {
@@ -165,7 +165,7 @@ fn no_bundle_finding(namespace: &str, what: &str, fix: &str) -> Finding {
         format!("ConfigMap {BUNDLE} {what}; no CA bundle is added"),
         fix,
     )
-    // Whatever severity the operator gave the rule: our trouble is no reason to stop Velero.
+    // Whatever severity the operator gave the rule: a failure of ours is no reason to stop Velero.
     .softened()
 }
 

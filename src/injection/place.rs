@@ -1,21 +1,21 @@
-//! Where a path of a container lies, seen from the mount of the bundle.
+//! The position of a path in a container relative to the mount of the bundle.
 
 use crate::names::MOUNT_PATH;
 
-/// Where a path lies.
+/// The position of a path relative to [`MOUNT_PATH`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Not near [`MOUNT_PATH`].
+    /// Neither at nor below [`MOUNT_PATH`].
     Elsewhere,
     /// At [`MOUNT_PATH`].
     Here,
-    /// Below [`MOUNT_PATH`]: a read-only mount there would keep the kubelet from making it.
+    /// Below [`MOUNT_PATH`], where the kubelet could not create it: the bundle's mount is read-only.
     Below,
 }
 
 impl Place {
-    /// Where `path` lies, however it is written: the kubelet roots a relative path and cleans it, and
-    /// on Windows takes either slash, a drive and any case.
+    /// Returns the position of `path`, however it is written: the kubelet makes a relative path
+    /// absolute and cleans it, and on Windows accepts both slashes, a drive and any case.
     pub(super) fn of(path: &str, windows: bool) -> Self {
         let path = match path.split_once(':') {
             Some((drive, rest)) if windows && drive.len() == 1 => rest,

@@ -1,4 +1,4 @@
-//! What each container lacks, and what in it has to be kept.
+//! The additions to each container, and the settings of the user that are kept.
 
 use super::place::Place;
 use super::rules;
@@ -10,7 +10,7 @@ use crate::names::{
 use crate::velero::pod::{Container, EnvVar, KeyToPath, Volume};
 use crate::velero::text::or_empty;
 
-/// Which list of containers.
+/// One of the lists of containers in `spec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContainerList {
     /// `spec.containers`
@@ -20,7 +20,7 @@ pub(super) enum ContainerList {
 }
 
 impl ContainerList {
-    /// The field in `spec`.
+    /// Returns the name of the field in `spec`.
     pub(super) const fn field(self) -> &'static str {
         match self {
             Self::Regular => "containers",
@@ -29,7 +29,7 @@ impl ContainerList {
     }
 }
 
-/// Where a container is.
+/// The position of a container in the Pod.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ContainerPosition {
     pub(super) list: ContainerList,
@@ -42,18 +42,18 @@ impl ContainerPosition {
     }
 }
 
-/// A variable that we set, with its value.
+/// An environment variable to set: its name and value.
 pub(super) type Variable = (&'static str, &'static str);
 
-/// What a container lacks.
+/// The additions to one container.
 #[derive(Clone, Debug)]
 pub(super) struct Additions {
     pub(super) position: ContainerPosition,
-    /// The mount of the bundle.
+    /// Whether to mount the bundle.
     pub(super) mount: bool,
-    /// Variables.
+    /// The variables to set.
     pub(super) variables: Vec<Variable>,
-    /// Whether the container has a list of mounts, and one of variables, to add to.
+    /// Whether the container has a list of mounts and a list of variables to append to.
     pub(super) has_mounts: bool,
     pub(super) has_variables: bool,
 }
@@ -65,7 +65,8 @@ impl Additions {
     }
 }
 
-/// What is missing while the namespace is held, and whether something is withheld.
+/// Removes `AWS_CA_BUNDLE` from the additions, as a held namespace requires. Returns the remaining
+/// additions, and whether the variable was removed from any of them.
 pub(super) fn without_bundle_variable(mut containers: Vec<Additions>) -> (Vec<Additions>, bool) {
     let mut withheld = false;
     for additions in &mut containers {
@@ -79,7 +80,7 @@ pub(super) fn without_bundle_variable(mut containers: Vec<Additions>) -> (Vec<Ad
     (containers, withheld)
 }
 
-/// Whether the volume of our name is what we would add.
+/// Whether a volume with our name is equivalent to the one that the injection adds.
 pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
     volume.config_map.as_ref().is_some_and(|source| {
         let whole = source.items.is_empty();
@@ -90,7 +91,8 @@ pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
     })
 }
 
-/// Looks over one container; what it keeps of the user's goes to `findings`.
+/// Plans the additions to one container. Returns `None` if it needs none. Adds a finding to `findings`
+/// for each setting of the user that is kept.
 pub(super) fn additions(
     container: &Container<'_>,
     position: ContainerPosition,
@@ -105,7 +107,7 @@ pub(super) fn additions(
     let mount = match scan.mount() {
         Ok(mounted) => !mounted,
         Err(finding) => {
-            // A variable that points into somebody else's /certs would break what works.
+            // A variable that points into somebody else's /certs would break a working container.
             findings.push(finding);
             return None;
         }
@@ -128,7 +130,7 @@ struct ContainerScan<'b> {
 }
 
 impl ContainerScan<'_> {
-    /// Whether the bundle is mounted at its place, or what is in the way.
+    /// Whether the bundle is mounted at [`MOUNT_PATH`]; a finding if something is in the way.
     fn mount(&self) -> Result<bool, Finding> {
         let devices = self.container.volume_devices.iter().enumerate();
         for (index, device) in devices {
@@ -172,8 +174,8 @@ impl ContainerScan<'_> {
         )
     }
 
-    /// The variables that are missing. What comes from `envFrom` is not known here, and a variable
-    /// in `env` would override it.
+    /// Returns the variables to set. The content of `envFrom` is not known here, and a variable in
+    /// `env` would override it.
     fn variables(&self, findings: &mut Vec<Finding>) -> Vec<Variable> {
         let mut missing = Vec::new();
         let mut from_elsewhere = false;
@@ -205,14 +207,14 @@ impl ContainerScan<'_> {
             (SSL_CERT_DIR, SSL_CERT_DIR_VALUE),
         ];
         if self.windows {
-            // On Windows Go either ignores SSL_CERT_* or lets them replace the system's store.
+            // On Windows, Go either ignores SSL_CERT_* or replaces the system's roots by them.
             BOTH.split_at(1).0
         } else {
             &BOTH
         }
     }
 
-    /// The variable as it stands; of several with one name the last counts.
+    /// Returns the variable `name` and its index. The last of several with the same name counts.
     fn current(&self, name: &str) -> Option<(usize, &EnvVar<'_>)> {
         let env = self.container.env.as_deref().unwrap_or_default();
         let mut all = env.iter().enumerate().rev();
@@ -250,7 +252,7 @@ impl ContainerScan<'_> {
     }
 }
 
-/// Whether a variable that is set does what ours would do.
+/// Whether an existing variable has the same effect as `value`.
 fn is_equivalent(name: &str, value: &str, set: &EnvVar<'_>) -> bool {
     let set = or_empty(set.value.as_ref());
     set == value
