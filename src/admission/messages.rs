@@ -1,20 +1,20 @@
-//! What findings are called in messages, warnings and audit annotations.
+//! Messages, warnings and audit annotations made of findings.
 
 use std::collections::BTreeMap;
 
 use crate::decision::{Finding, Judged, Note};
 use crate::velero::text::single_line;
 
-/// Longest warning, in characters; the API server advises 120 and may cut above 256.
+/// Maximum length of a warning, in characters. The API server recommends 120 and may cut above 256.
 const MAX_WARNING_CHARS: usize = 120;
 
-/// Most warnings in one answer; all warnings of one API request share 4,096 characters.
+/// Maximum number of warnings in one answer. All warnings of one API request share 4,096 characters.
 const MAX_WARNINGS: usize = 8;
 
-/// Most findings in the message of a denial; `details.causes` always has all of them.
+/// Maximum number of findings in the message of a denial. `details.causes` always has all of them.
 const MAX_MESSAGE_FINDINGS: usize = 5;
 
-/// The ids of the rules that spoke, sorted, each once.
+/// Returns the ids of the rules with findings, sorted, each once.
 pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
     let mut ids: Vec<_> = judged
         .denials
@@ -27,7 +27,7 @@ pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
     ids
 }
 
-/// The first findings, and how many more there are.
+/// Returns the first findings, joined by `separator`, and the number of the remaining ones.
 pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
     let mut lines: Vec<_> = findings
         .iter()
@@ -43,9 +43,9 @@ pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
     lines.join(separator)
 }
 
-/// Warnings as the API server passes them on.
+/// Returns the findings and the notes as warnings that the API server passes on to the user.
 pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
-    // The id stands first, so that a cut never takes it away.
+    // The id comes first, so that it is never cut off.
     let findings = findings.iter().map(|finding| {
         let Finding {
             rule,
@@ -69,7 +69,8 @@ pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
     all
 }
 
-/// Audit annotations have fixed keys: a key that is no qualified name is dropped by the API server.
+/// Returns the audit annotations. Their keys are fixed: the API server drops a key that is not a
+/// qualified name.
 pub(super) fn audit_annotations(
     decision: &'static str,
     rules: &[&'static str],
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn audit_keys_are_qualified_names() {
-        // The API server drops a key that is none, behind `<webhook's name>/`.
+        // The API server prepends `<webhook name>/` and drops a key that is not a qualified name.
         for key in audit_annotations("deny", &["VT999"]).keys() {
             assert!(key.len() <= 63 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }

@@ -1,4 +1,4 @@
-//! The admission protocol: bytes of an AdmissionReview in, bytes of an answer out.
+//! The admission protocol, from the bytes of an AdmissionReview to the bytes of its answer.
 
 mod answer;
 mod handler;
