@@ -1,5 +1,5 @@
-//! The one list of places that a BSL's CA comes from. The rules, the publisher and the messages
-//! all go by it.
+//! The list of fields of a BSL that can provide its CA. The rules, the publisher and the messages
+//! all use this list.
 
 use std::borrow::Cow;
 
@@ -10,26 +10,26 @@ use crate::velero::bsl::{Bsl, ObjectStorage, SecretKeySelector};
 use crate::velero::naming::{is_key, is_name};
 use crate::velero::text::or_empty;
 
-/// Most bytes of one bundle: what a Secret or a ConfigMap can hold.
+/// Maximum size of one bundle, in bytes: the limit of a Secret or a ConfigMap.
 pub const MAX_BUNDLE_BYTES: usize = 1 << 20;
 
-/// A place that a BSL's CA comes from.
+/// A field of a BSL that provides a CA.
 #[derive(Clone, Debug)]
 pub struct CaReference<'b> {
-    /// Where on the BSL it is said.
+    /// The path of the field.
     pub path: FieldPath,
-    /// What is said there.
+    /// The value of the field.
     pub target: CaTarget<'b>,
 }
 
-/// What a BSL says of its CA in one place.
+/// The value of a field that provides a CA.
 #[derive(Clone, Debug)]
 pub enum CaTarget<'b> {
-    /// The bundle's base64.
+    /// An inline bundle in base64.
     Base64(&'b str),
-    /// The bundle itself.
+    /// An inline bundle.
     Pem(&'b str),
-    /// A reference that names no Secret of ours to look up.
+    /// A reference that cannot be followed.
     Invalid(InvalidReference),
     /// A key of a Secret.
     Secret(SecretKeyRef),
@@ -40,20 +40,20 @@ pub enum CaTarget<'b> {
 pub struct SecretKeyRef {
     /// The Secret.
     pub secret: Key,
-    /// The key in it.
+    /// The key in the Secret.
     pub key: String,
 }
 
-/// Why a reference cannot be followed.
+/// The reason why a reference cannot be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// Another form than `<name>/<key>`.
+    /// A form other than `<name>/<key>`.
     #[error("is not of the form `<secret>/<key>`")]
     Form,
-    /// What no key of a Secret can be called.
+    /// An invalid key of a Secret.
     #[error("names a key that no Secret can have")]
     Key,
-    /// What no Secret can be called.
+    /// An invalid name of a Secret.
     #[error("names a Secret that cannot exist")]
     Name,
     /// No key.
@@ -62,29 +62,29 @@ pub enum InvalidReference {
     /// No name.
     #[error("names no Secret")]
     NoName,
-    /// A namespace, and not the BSL's own.
+    /// A namespace other than the BSL's own.
     #[error("points into another namespace")]
     OtherNamespace,
 }
 
-/// What stands in a place.
+/// The content behind a CA reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content<'f> {
     /// The bytes of a bundle.
     Bytes(Cow<'f, [u8]>),
-    /// There is no such key in the Secret.
+    /// The Secret does not have the key.
     NoKey,
-    /// There is no such Secret.
+    /// The Secret does not exist.
     NoSecret,
-    /// It should be base64 and is not.
+    /// The value should be base64 and is not.
     NotBase64,
-    /// The Secret is there, and what is in it cannot be read where we look.
+    /// The Secret exists, but its data cannot be read from this source.
     Sealed(&'f Sealed),
     /// The reference cannot be followed.
     InvalidReference(InvalidReference),
 }
 
-/// All places in which `bsl`, in `namespace`, says something of its CA.
+/// Returns all CA references that are set in `bsl`, in `namespace`.
 pub fn ca_references<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<CaReference<'b>> {
     let storage = bsl.spec.object_storage.as_ref();
     let by_ref = storage.and_then(|storage| storage.ca_cert_ref.as_ref());
@@ -112,24 +112,24 @@ pub fn ca_references<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<CaReference<'
     .collect()
 }
 
-/// The path of the reference to a Secret.
+/// Returns the path of `caCertRef`.
 pub fn ca_cert_ref_path() -> FieldPath {
     FieldPath::of(&["spec", "objectStorage", "caCertRef"])
 }
 
-/// The path of the bundle in the BSL itself.
+/// Returns the path of `caCert`.
 pub fn ca_cert_path() -> FieldPath {
     FieldPath::of(&["spec", "objectStorage", "caCert"])
 }
 
-/// The base64 in `caCert`; an empty one is none, as it is for Velero.
+/// Returns the base64 in `caCert`. An empty value counts as not set, as for Velero.
 pub fn inline_ca_cert<'b>(storage: Option<&'b ObjectStorage<'_>>) -> Option<&'b str> {
     let base64 = or_empty(storage?.ca_cert.as_ref());
     Some(base64).filter(|base64| !base64.is_empty())
 }
 
 impl CaReference<'_> {
-    /// What stands there.
+    /// Returns the content of the reference, or the look-up that it needs.
     pub fn content<'f>(&'f self, facts: &'f Facts) -> Result<Content<'f>, Stop> {
         Ok(match &self.target {
             CaTarget::Invalid(why) => Content::InvalidReference(*why),
@@ -173,8 +173,8 @@ fn parse_pair<'b>(namespace: &str, text: &str) -> CaTarget<'b> {
     }
 }
 
-/// The reference to `key` of the Secret `name`, if there can be such ones: a look-up of a name
-/// that the API server refuses would tell us nothing.
+/// Returns the target for `key` of the Secret `name`, if both are valid names. Looking up a name
+/// that the API server refuses would reveal nothing.
 pub fn secret_target<'b>(namespace: &str, name: &str, key: &str) -> CaTarget<'b> {
     let error = if name.is_empty() {
         InvalidReference::NoName

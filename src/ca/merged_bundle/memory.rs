@@ -1,4 +1,4 @@
-//! What is remembered of the CAs of a namespace.
+//! The memory of a namespace's CAs, and how it learns and forgets them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,55 +6,57 @@ use super::stored::max_stored_bytes;
 use super::{Contributions, MAX_CONFIG_MAP_BYTES, Owner};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
-/// What is remembered of the CAs of a namespace. It is kept in a ConfigMap of our own namespace:
-/// a restart forgets nothing, and who writes in Velero's namespace plants nothing.
+/// The remembered CAs of a namespace. The memory is stored in a ConfigMap in velero-trust's own
+/// namespace: it survives a restart, and write access to Velero's namespace is not enough to plant
+/// a CA in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The certificates of each owner when they were last readable and good.
     pub(super) known: BTreeMap<Owner, Vec<Certificate>>,
-    /// Those that are named no more.
+    /// The certificates that are no longer named.
     pub(super) retained: BTreeMap<Fingerprint, RetainedCertificate>,
-    /// When a certificate was last added to the bundle, seconds since 1970.
+    /// Time when a certificate was last added to the bundle, seconds since 1970.
     pub last_added: Option<i64>,
-    /// What is known of each location for the hold.
+    /// The hold of each location.
     pub holds: BTreeMap<String, Hold>,
-    /// How many certificates had no room in here, and were not told of yet; not for another process.
+    /// Number of certificates that had no room in the memory and are not reported yet. Not stored.
     pub(super) forgotten: usize,
-    /// The latest time that was told so far, seconds since 1970; not for another process.
+    /// The latest time of day seen so far, seconds since 1970. Not stored.
     pub(super) latest_wall: i64,
 }
 
-/// A hundred years in seconds: a retention that is longer could not be written down.
+/// Maximum retention, in seconds: a hundred years. The end of a longer one could not be written as
+/// a timestamp.
 const MAX_RETENTION_SECONDS: i64 = 100 * 366 * 86_400;
 
-/// Bytes of the ConfigMap that are kept free for holds that are decided after it was learnt: a
-/// hundred locations at once. What is not enough is counted the next time.
+/// Bytes of the ConfigMap that are kept free for holds that are decided after [`Memory::learn`]:
+/// enough for a hundred new ones at once. If there are more, the next call counts them.
 pub(super) const RESERVED_HOLD_BYTES: usize = 32 << 10;
 
-/// For so long a retention has to be found over before it is, seconds. A clock that is ahead for a
-/// shorter time takes nothing away.
+/// How long a retention must be seen as expired before the certificate is dropped, in seconds. A
+/// clock that is ahead for a shorter time has no effect.
 const EXPIRY_CONFIRMATION_SECONDS: u64 = 240;
 
-/// A moment, by two clocks.
+/// A moment, measured by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The time of day, seconds since 1970. It may jump, back and forth.
+    /// The time of day, seconds since 1970. It may jump forward and backward.
     pub wall: i64,
-    /// Seconds since some time before. They never jump.
+    /// Seconds since an arbitrary start. They never jump.
     pub steady: u64,
 }
 
-/// A certificate that nobody names any more.
+/// A certificate that is no longer named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RetainedCertificate {
     pub(super) certificate: Certificate,
-    /// Since when nobody names it, seconds since 1970.
+    /// Time when it was no longer named, seconds since 1970.
     pub(super) since: i64,
-    /// Until when it stays, seconds since 1970.
+    /// End of its retention, seconds since 1970.
     pub(super) until: i64,
-    /// When it was first found here, by the steady clock; not for another process.
+    /// Time when this process first saw it retained, by the steady clock. Not stored.
     pub(super) first_seen: Option<u64>,
-    /// When its end was first found to be over, by the steady clock; not for another process.
+    /// Time when its retention was first seen as expired, by the steady clock. Not stored.
     pub(super) expired_since: Option<u64>,
 }
 
@@ -69,11 +71,12 @@ impl RetainedCertificate {
         }
     }
 
-    /// Whether it stays. The operator may have shortened its `retention` since it left; no clock
-    /// shortens it.
+    /// Updates the end of the retention, and returns whether the certificate is still retained. The
+    /// operator may have shortened the `retention` in the meantime; no clock can shorten it.
     fn refresh(&mut self, now: Moment, retention: i64) -> bool {
         self.until = self.until.min(self.since.saturating_add(retention));
-        // The clock was ahead when it left, or is behind now: it would stay for as long again.
+        // The clock was ahead when the certificate was removed, or is behind now. Without this
+        // limit the certificate would stay longer by the same amount.
         let first_seen = *self.first_seen.get_or_insert(now.steady);
         let longest = retention
             .unsigned_abs()
@@ -91,18 +94,18 @@ impl RetainedCertificate {
     }
 }
 
-/// Whether a namespace is held because of a location.
+/// Whether a location holds its namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// It is not: the bundle was seen to verify its endpoints.
+    /// The location does not hold its namespace.
     Released,
-    /// It is, and why.
+    /// The location holds its namespace, for this reason.
     Held(String),
 }
 
 impl Memory {
-    /// Remembers what is whole, and retains what is named no more for `retention` seconds from
-    /// `now`. While this memory is learning its time never goes back.
+    /// Remembers the certificates of `contributions`, and retains those that are no longer named
+    /// for `retention` seconds from `now`. The time that the memory uses never goes back.
     pub fn learn(&mut self, contributions: &Contributions, now: Moment, retention: i64) {
         let retention = retention.clamp(0, MAX_RETENTION_SECONDS);
         self.latest_wall = self.latest_wall.max(now.wall);
@@ -110,7 +113,8 @@ impl Memory {
         for (owner, contribution) in contributions {
             let mut known = contribution.certificates.clone();
             if !contribution.whole {
-                // The rest of it may be lost at the next look, by an error or an edit.
+                // The part that is good now may be unreadable the next time, after an error or an
+                // edit.
                 let remembered = before.get(owner).into_iter().flatten();
                 for certificate in remembered {
                     if !known.contains(certificate) {
@@ -140,9 +144,12 @@ impl Memory {
         self.forget_oldest();
     }
 
-    /// Whoever may write a Secret that is named could have us retain without end, and a memory that
-    /// cannot be written is lost at a restart, with all that is named in it. So what is retained has
-    /// the room that all else leaves; it is about the room that a bundle has for it.
+    /// Drops the oldest retained certificates if the memory would not fit into its ConfigMap.
+    ///
+    /// Whoever may write a named Secret could make the memory grow without limit. A memory that
+    /// cannot be written is lost at a restart, with all certificates that are still named. So
+    /// retained certificates only get the room that everything else leaves, about as much as a
+    /// bundle has for them.
     fn forget_oldest(&mut self) {
         if self.retained.is_empty() {
             return;
@@ -152,7 +159,8 @@ impl Memory {
         let taken = self.to_text().len().saturating_add(RESERVED_HOLD_BYTES);
         let mut room = Some(MAX_CONFIG_MAP_BYTES.saturating_sub(taken));
         for (fingerprint, entry) in newest {
-            // After the first that has no room none has: an older one must not outlive it.
+            // After the first without room all others are dropped: an older one must not outlive
+            // it.
             room = room.and_then(|room| room.checked_sub(max_stored_bytes(&entry.certificate)));
             if room.is_some() {
                 self.retained.insert(fingerprint, entry);
@@ -162,13 +170,13 @@ impl Memory {
         }
     }
 
-    /// How many certificates were forgotten before their retention was over since this was asked
-    /// the last time.
+    /// Returns the number of certificates that were dropped before the end of their retention since
+    /// the last call.
     pub const fn take_forgotten(&mut self) -> usize {
         std::mem::replace(&mut self.forgotten, 0)
     }
 
-    /// Whether there is an owner that is not whole and of which nothing is remembered.
+    /// Whether the contribution of some owner is not whole and nothing is remembered of that owner.
     pub fn lacks(&self, contributions: &Contributions) -> bool {
         let mut incomplete = contributions
             .iter()
@@ -176,7 +184,7 @@ impl Memory {
         incomplete.any(|(owner, _)| !self.known.contains_key(owner))
     }
 
-    /// Whether there is a certificate in it.
+    /// Whether the memory contains any certificate.
     pub fn has_certificates(&self) -> bool {
         !self.retained.is_empty() || self.known.values().any(|known| !known.is_empty())
     }

@@ -1,4 +1,4 @@
-//! The memory as text, for its ConfigMap.
+//! The JSON form of the memory, stored in its ConfigMap.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,26 @@ use super::Owner;
 use super::memory::{Hold, Memory, RetainedCertificate};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
-/// The form that is written and read.
+/// The version of the format that is written and read.
 const VERSION: u32 = 1;
 
-/// Bytes of a [`StoredRetained`] as JSON, and of what stands around its certificate: at most.
+/// Maximum size in bytes of a [`StoredRetained`] as JSON and of the quotes and comma around its
+/// certificate.
 const MAX_RETAINED_ENTRY_BYTES: usize = 96;
 
-/// Bytes that a memory is longer at most when it retains this certificate too.
+/// Returns the maximum number of bytes by which a memory grows when it retains `certificate`.
 pub(super) fn max_stored_bytes(certificate: &Certificate) -> usize {
     let base64 = certificate.der().len().div_ceil(3).saturating_mul(4);
     base64.saturating_add(MAX_RETAINED_ENTRY_BYTES)
 }
 
-/// A memory that cannot be read.
+/// The reason why a stored memory cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Not what we wrote.
+    /// Not in the format that velero-trust writes.
     #[error("it is not what velero-trust wrote: {0}")]
     Malformed(String),
-    /// From another version of us.
+    /// Written in another version of the format.
     #[error("it has version {0}, and only version {VERSION} is known")]
     Version(u32),
 }
@@ -38,11 +39,11 @@ pub enum Unreadable {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StoredMemory {
     version: u32,
-    /// When a certificate was last added, RFC 3339.
+    /// Time when a certificate was last added, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_added: Option<String>,
-    /// Base64 of the DER, each once: hundreds of locations may name the same. All else refers to
-    /// them by their place here.
+    /// The certificates in base64 of their DER, each once: hundreds of locations may name the same.
+    /// All other fields refer to them by index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -51,7 +52,7 @@ struct StoredMemory {
     extra: BTreeMap<String, Vec<usize>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retained: Vec<StoredRetained>,
-    /// Why the namespace is held because of a location; empty when it was released.
+    /// The reason why each location holds the namespace; empty if it was released.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     holds: BTreeMap<String, String>,
 }
@@ -60,7 +61,7 @@ struct StoredMemory {
 #[serde(deny_unknown_fields)]
 struct StoredRetained {
     certificate: usize,
-    /// RFC 3339; not in what was written before it was kept.
+    /// RFC 3339. Older versions did not write it.
     since: Option<String>,
     until: String,
 }
@@ -71,7 +72,7 @@ struct Versioned {
 }
 
 impl Memory {
-    /// The memory as JSON. Equal memories have equal texts.
+    /// Returns the memory as JSON. Equal memories give equal texts.
     pub fn to_text(&self) -> String {
         let known = self.known.values().flatten();
         let retained = self.retained.values().map(|entry| &entry.certificate);
@@ -123,11 +124,11 @@ impl Memory {
                 .collect(),
             certificates: all.into_values().collect(),
         };
-        // Maps with string keys, strings and numbers: there is nothing that could fail.
+        // Maps with string keys, strings and numbers always serialize.
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// Reads what [`Self::to_text`] wrote.
+    /// Reads the output of [`Self::to_text`].
     pub fn from_text(text: &str) -> Result<Self, Unreadable> {
         let malformed = |error: serde_json::Error| Unreadable::Malformed(error.to_string());
         let Versioned { version } = serde_json::from_str(text).map_err(malformed)?;
@@ -160,7 +161,7 @@ impl Memory {
         } in stored.retained
         {
             let until = seconds(&until)?;
-            // Without it only `until` counts.
+            // Without `since` only `until` counts.
             let since = since.as_deref().map_or(Ok(until), seconds)?;
             let entry = RetainedCertificate {
                 certificate: at(certificate)?,
