@@ -1,14 +1,14 @@
 //! The names that velero-trust defines or sets: labels, annotations, objects, files, environment
 //! variables and paths.
 //!
-//! Labels and annotations always have the prefix `velero-trust.io`, never `velero.io`, which belongs
-//! to Velero.
+//! Labels and annotations always have the prefix `velero-trust.io`, never `velero.io`, which
+//! belongs to Velero.
 
 /// Prefix of every label and annotation that velero-trust defines.
 pub const PREFIX: &str = "velero-trust.io/";
 
-/// Annotation on a BSL that names its CA as `<secret>/<key>`, for Velero before 1.18: its BSL has no
-/// `caCertRef` (the API server drops the unknown field before admission sees it).
+/// Annotation on a BSL that names its CA as `<secret>/<key>`, for Velero before 1.18: its BSL has
+/// no `caCertRef` (the API server drops the unknown field before admission sees it).
 pub const CA_SECRET_ANNOTATION: &str = "velero-trust.io/ca-secret";
 
 /// Annotation on a Backup with the checksum of its tarball, `sha256:<64 hex>`.
@@ -17,8 +17,8 @@ pub const CHECKSUM_ANNOTATION: &str = "velero-trust.io/checksum";
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 
-/// Label or annotation on a Pod. `"false"` excludes the Pod from the injection. `"true"`, as a label,
-/// requests the injection for a Pod that is not Velero's.
+/// Label or annotation on a Pod. `"false"` excludes the Pod from the injection. `"true"`, as a
+/// label, requests the injection for a Pod that is not Velero's.
 pub const INJECT: &str = "velero-trust.io/inject";
 
 /// Annotations on the bundle's ConfigMap.
@@ -31,16 +31,17 @@ pub mod bundle {
     pub const ORIGINS: &str = "velero-trust.io/origins";
     /// Time when the first certificate expires, RFC 3339.
     pub const EARLIEST_EXPIRY: &str = "velero-trust.io/earliest-expiry";
-    /// Time when a certificate was last added, RFC 3339. A process reads `SSL_CERT_DIR` only once, so
-    /// a process that started earlier does not trust that certificate through it.
+    /// Time when a certificate was last added, RFC 3339. A process reads `SSL_CERT_DIR` only once,
+    /// so a process that started earlier does not trust that certificate through it.
     pub const LAST_ADDED: &str = "velero-trust.io/last-added";
-    /// Reason why the namespace is held; absent while it is not. The Pods of a held namespace get no
-    /// `AWS_CA_BUNDLE`, because a location that works today would not verify with the bundle alone.
+    /// Reason why the namespace is held; absent while it is not. The Pods of a held namespace get
+    /// no `AWS_CA_BUNDLE`, because a location that works today would not verify with the bundle
+    /// alone.
     pub const HOLD: &str = "velero-trust.io/hold";
 }
 
-/// Label on a ConfigMap or Secret in velero-trust's own namespace. `"true"` adds its certificates to
-/// every bundle.
+/// Label on a ConfigMap or Secret in velero-trust's own namespace. `"true"` adds its certificates
+/// to every bundle.
 pub const EXTRA_CA_LABEL: &str = "velero-trust.io/ca";
 
 /// Label on a namespace. `"true"` makes it a Velero namespace even if it holds no BSL yet.
@@ -51,8 +52,8 @@ pub const VELERO_NAMESPACE_LABEL: &str = "velero-trust.io/velero";
 pub const MEMORY_PREFIX: &str = "velero-trust-memory.";
 
 /// Name prefix of the ConfigMaps in which the controllers report what `velero-trust status` shows.
-/// They are in velero-trust's own namespace, one for each Velero namespace, whose name is the rest of
-/// the name.
+/// They are in velero-trust's own namespace, one for each Velero namespace, whose name is the rest
+/// of the name.
 pub const REPORT_PREFIX: &str = "velero-trust-report.";
 
 /// Key of the report in its ConfigMap.
@@ -78,18 +79,19 @@ pub const AWS_CA_BUNDLE_VALUE: &str = "/certs/ca-bundle.crt";
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
 /// Value of [`SSL_CERT_DIR`] in an injected container: [`MOUNT_PATH`], then the directories that Go
-/// reads when the variable is unset (`crypto/x509/root_linux.go`), so that everything that was trusted
-/// before stays trusted.
+/// reads when the variable is unset (`crypto/x509/root_linux.go`), so that everything that was
+/// trusted before stays trusted.
 pub const SSL_CERT_DIR_VALUE: &str = "/certs:/etc/ssl/certs:/etc/pki/tls/certs";
 
 /// Field manager of the publisher, which owns the bundle.
 pub const FIELD_MANAGER: &str = "velero-trust";
 
-/// Field manager of the webhook when it creates a bundle before the publisher did. The webhook never
-/// forces a conflict, so the publisher always wins.
+/// Field manager of the webhook when it creates a bundle before the publisher did. The webhook
+/// never forces a conflict, so the publisher always wins.
 pub const BOOTSTRAP_FIELD_MANAGER: &str = "velero-trust-bootstrap";
 
-/// ClusterRole that lets velero-trust read Secrets, bound by a RoleBinding in each Velero namespace.
+/// ClusterRole that lets velero-trust read Secrets, bound by a RoleBinding in each Velero
+/// namespace.
 pub const SECRET_READER_ROLE: &str = "velero-trust-secret-reader";
 
 /// Default name of velero-trust's own namespace, ServiceAccount, Deployment and Service.

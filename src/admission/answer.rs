@@ -1,7 +1,7 @@
 //! The answer to a review, as bytes.
 //!
-//! kube's own response type is not used: it serializes the patch as an array of numbers although the
-//! documented form is base64, and its denials have neither a code nor causes.
+//! kube's own response type is not used: it serializes the patch as an array of numbers although
+//! the documented form is base64, and its denials have neither a code nor causes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -147,9 +147,9 @@ impl Answer {
             .map(|(lookup, reason)| format!("cannot read {lookup}: {}", reason.message))
             .collect::<Vec<_>>()
             .join("; ");
-        // If the API server waits between its retries, they end in a timeout that hides our message. A
-        // missing right is not granted within seconds, so the retries may fail immediately, and the user
-        // sees the message with the command that grants the right.
+        // If the API server waits between its retries, they end in a timeout that hides our
+        // message. A missing right is not granted within seconds, so the retries may fail
+        // immediately, and the user sees the message with the command that grants the right.
         let hopeless = unknowns
             .iter()
             .all(|(_, reason)| reason.kind == LookupErrorKind::Forbidden);
@@ -186,9 +186,9 @@ impl Answer {
     }
 }
 
-/// Returns the HTTP error `code`. Its body is a `metav1.Status`: the API server shows the message of a
-/// Status to the user even for codes for which it drops a plain-text body. A 5xx has `Retry-After`,
-/// without which the API server does not retry.
+/// Returns the HTTP error `code`. Its body is a `metav1.Status`: the API server shows the message
+/// of a Status to the user even for codes for which it drops a plain-text body. A 5xx has
+/// `Retry-After`, without which the API server does not retry.
 pub fn failure(code: u16, message: impl Into<String>) -> Answer {
     let retry_after = (code >= 500).then_some(1);
     let message = message.into();

@@ -8,7 +8,8 @@ use crate::velero::text::single_line;
 /// Maximum length of a warning, in characters. The API server recommends 120 and may cut above 256.
 const MAX_WARNING_CHARS: usize = 120;
 
-/// Maximum number of warnings in one answer. All warnings of one API request share 4,096 characters.
+/// Maximum number of warnings in one answer. All warnings of one API request share 4,096
+/// characters.
 const MAX_WARNINGS: usize = 8;
 
 /// Maximum number of findings in the message of a denial. `details.causes` always has all of them.

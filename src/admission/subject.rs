@@ -3,8 +3,8 @@
 use crate::decision::{Context, Facts, Report};
 use crate::velero::text::single_line;
 
-/// An object under review. `decide` is called again after the facts that it needed were looked up. The
-/// first pass has no facts and so finds out which look-ups are needed.
+/// An object under review. `decide` is called again after the facts that it needed were looked up.
+/// The first pass has no facts and so finds out which look-ups are needed.
 pub trait Subject: Send + Sync {
     /// Runs one pass over the object with the facts known so far.
     fn decide(&self, facts: &Facts, context: Context<'_>) -> Report;
@@ -27,8 +27,8 @@ pub struct Unreadable(pub String);
 /// Maximum length of an [`Unreadable`] reason, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Returns the message of `error`, in one short line and without quoted text: text in the wrong place
-/// may be a private key.
+/// Returns the message of `error`, in one short line and without quoted text: text in the wrong
+/// place may be a private key.
 pub(super) fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let without_quote = message.split_once(" string \"").and_then(|(before, rest)| {

@@ -1,5 +1,5 @@
-//! The table of handlers. The routes, the metrics and the rules of an installation are derived from it,
-//! and a test checks the manifests against it.
+//! The table of handlers. The routes, the metrics and the rules of an installation are derived from
+//! it, and a test checks the manifests against it.
 
 use super::handler::{Handler, UNREADABLE};
 use super::{locations, pods, restores};

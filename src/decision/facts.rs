@@ -1,7 +1,7 @@
 //! Facts: what a decision needs to know beyond the object itself.
 //!
-//! A check asks for a fact. If the fact was not looked up yet, the check stops with [`Stop::Need`]. The
-//! caller then resolves all needs of a pass together and makes the decision again.
+//! A check asks for a fact. If the fact was not looked up yet, the check stops with [`Stop::Need`].
+//! The caller then resolves all needs of a pass together and makes the decision again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -47,8 +47,8 @@ pub enum Lookup {
         /// The name of the Schedule.
         schedule: String,
     },
-    /// The merged CA bundle of a namespace. Looking it up in a cluster creates one if there is none, so
-    /// *found* means that a Pod may mount it.
+    /// The merged CA bundle of a namespace. Looking it up in a cluster creates one if there is
+    /// none, so *found* means that a Pod may mount it.
     Bundle(String),
 }
 
@@ -87,7 +87,8 @@ pub enum Outcome {
 pub enum Fact {
     /// Answer to [`Lookup::Secret`].
     Secret(Arc<Secret>),
-    /// Answer to [`Lookup::Secret`] if the Secret exists but its data cannot be read from this source.
+    /// Answer to [`Lookup::Secret`] if the Secret exists but its data cannot be read from this
+    /// source.
     Sealed(Arc<Sealed>),
     /// Answer to [`Lookup::Backup`].
     Backup(Arc<Backup>),
@@ -200,8 +201,8 @@ impl Facts {
         self.0.extend(more.0);
     }
 
-    /// Returns what stands for the Secret `key`, if it is sealed. Call this before [`Facts::secret`],
-    /// which has no answer for a sealed Secret.
+    /// Returns what stands for the Secret `key`, if it is sealed. Call this before
+    /// [`Facts::secret`], which has no answer for a sealed Secret.
     pub fn sealed(&self, key: &Key) -> Option<&Sealed> {
         match self.0.get(&Lookup::Secret(key.clone())) {
             Some(Outcome::Found(Fact::Sealed(sealed))) => Some(sealed),

@@ -13,7 +13,8 @@ pub struct Finding {
     /// The field that breaks it.
     pub path: FieldPath,
     /// What the finding is about beyond the path, such as `Secret velero/ca key ca.crt` or
-    /// `certificate 2`. Part of the finding's identity when the old and the new object are compared.
+    /// `certificate 2`. Part of the finding's identity when the old and the new object are
+    /// compared.
     pub subject: String,
     /// What is wrong. Never contains the content of a Secret.
     pub message: String,

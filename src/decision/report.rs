@@ -54,7 +54,8 @@ impl Report {
         self.notes.push(Note { path, message });
     }
 
-    /// Records the result of a check: a check that stopped adds a need or an unknown, each only once.
+    /// Records the result of a check: a check that stopped adds a need or an unknown, each only
+    /// once.
     pub fn take(&mut self, result: Result<(), Stop>) {
         match result {
             Ok(()) => {}

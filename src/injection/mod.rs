@@ -1,8 +1,9 @@
 //! The injection of the merged CA bundle into Pods.
 //!
 //! The injection changes Pods when they are created, not their templates. Velero's data mover, pod
-//! volume and maintenance Pods copy the template of the node agent or the server, never a running Pod,
-//! so each of them is injected by the same webhook. No object that GitOps tools watch is changed.
+//! volume and maintenance Pods copy the template of the node agent or the server, never a running
+//! Pod, so each of them is injected by the same webhook. No object that GitOps tools watch is
+//! changed.
 
 pub mod coverage;
 mod patch;
@@ -22,18 +23,18 @@ use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
 use crate::velero::text::or_empty;
 
-/// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A mirror
-/// Pod must not be changed.
+/// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A
+/// mirror Pod must not be changed.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Fix for a missing bundle.
 const RECREATE_LATER: &str = "make the pod again later";
 
-/// Decides what to add to `pod` in `namespace`. Returns a patch that only adds, and a warning wherever
-/// a setting of the user is kept. The patch is idempotent.
+/// Decides what to add to `pod` in `namespace`. Returns a patch that only adds, and a warning
+/// wherever a setting of the user is kept. The patch is idempotent.
 ///
-/// An unavailable bundle is a warning, too, neither a denial nor a retry: no failure of velero-trust
-/// may keep Velero from starting.
+/// An unavailable bundle is a warning, too, neither a denial nor a retry: no failure of
+/// velero-trust may keep Velero from starting.
 pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     let mut report = Report::default();
     if is_excluded(namespace, pod) {
@@ -154,7 +155,8 @@ fn volume_change(pod: &Pod<'_>) -> Result<patch::VolumeChange, Finding> {
     }
 }
 
-/// Fix for a ConfigMap of somebody else. Short, because an API server cuts a warning at 120 characters.
+/// Fix for a ConfigMap of somebody else. Short, because an API server cuts a warning at 120
+/// characters.
 const DELETE_IT: &str = "delete it (keep a copy)";
 
 fn no_bundle_finding(namespace: &str, what: &str, fix: &str) -> Finding {

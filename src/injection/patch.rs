@@ -1,8 +1,8 @@
 //! The JSON patch of the injection. It only adds, to existing lists or to lists that it creates.
 //!
 //! The patch contains no `test` operation, which would turn a conflict with another webhook into a
-//! refusal that ignores the failure policy. It never replaces an existing list, because another webhook
-//! may have added to that list in the meantime.
+//! refusal that ignores the failure policy. It never replaces an existing list, because another
+//! webhook may have added to that list in the meantime.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation};
@@ -87,10 +87,10 @@ fn mount() -> Value {
 /// Returns the volume with the bundle's ConfigMap.
 ///
 /// The ConfigMap is required, not `optional`. When the ConfigMap is deleted, the kubelet empties an
-/// optional volume under the running container but leaves a required volume unchanged. A new Pod then
-/// waits for the ConfigMap, with an event that names it, instead of running with an AWS_CA_BUNDLE that
-/// is no file, which would break every AWS location. The webhook has made sure that the ConfigMap
-/// exists.
+/// optional volume under the running container but leaves a required volume unchanged. A new Pod
+/// then waits for the ConfigMap, with an event that names it, instead of running with an
+/// AWS_CA_BUNDLE that is no file, which would break every AWS location. The webhook has made sure
+/// that the ConfigMap exists.
 ///
 /// The file is world-readable, because Velero's server and its node agents run as different users.
 fn bundle_volume() -> Value {

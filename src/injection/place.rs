@@ -9,7 +9,8 @@ pub(super) enum Place {
     Elsewhere,
     /// At [`MOUNT_PATH`].
     Here,
-    /// Below [`MOUNT_PATH`], where the kubelet could not create it: the bundle's mount is read-only.
+    /// Below [`MOUNT_PATH`], where the kubelet could not create it: the bundle's mount is
+    /// read-only.
     Below,
 }
 

@@ -91,8 +91,8 @@ pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
     })
 }
 
-/// Plans the additions to one container. Returns `None` if it needs none. Adds a finding to `findings`
-/// for each setting of the user that is kept.
+/// Plans the additions to one container. Returns `None` if it needs none. Adds a finding to
+/// `findings` for each setting of the user that is kept.
 pub(super) fn additions(
     container: &Container<'_>,
     position: ContainerPosition,

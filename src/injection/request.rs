@@ -11,8 +11,8 @@ use crate::velero::pod_kind;
 pub(super) enum InjectionRequest {
     /// No request: only containers that run Velero get the bundle.
     Velero,
-    /// All containers and init containers get the bundle, even if the Pod is not Velero's. Only a label
-    /// can request this: the API server's selectors do not see annotations.
+    /// All containers and init containers get the bundle, even if the Pod is not Velero's. Only a
+    /// label can request this: the API server's selectors do not see annotations.
     All,
     /// No container gets the bundle, by label or annotation. Takes precedence over `All`.
     OptOut,
@@ -57,7 +57,8 @@ pub fn is_opted_out(pod: &Pod<'_>) -> bool {
     values.contains(&Some("false"))
 }
 
-/// Maximum length of a value that a message repeats, in characters: an annotation may be 256 KiB long.
+/// Maximum length of a value that a message repeats, in characters: an annotation may be 256 KiB
+/// long.
 const MAX_VALUE_CHARS: usize = 12;
 
 fn unclear(path: FieldPath, value: &str, fix: &str) -> Finding {

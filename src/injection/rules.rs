@@ -1,6 +1,6 @@
 //! The rules of the injection. Every rule warns, none denies: a Pod that velero-trust does not
-//! understand is left unchanged, because a backup that fails for lack of a CA is better than one that
-//! velero-trust stops.
+//! understand is left unchanged, because a backup that fails for lack of a CA is better than one
+//! that velero-trust stops.
 
 use crate::decision::{Code, Rule, Severity};
 

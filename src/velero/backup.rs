@@ -9,8 +9,8 @@ use crate::names::CHECKSUM_ANNOTATION;
 /// Label on a Backup with the name of the Schedule that created it.
 pub const SCHEDULE_LABEL: &str = "velero.io/schedule-name";
 
-/// Reads a Backup. Returns it together with the name of its Schedule. A field whose type differs from
-/// Velero's schema counts as not set.
+/// Reads a Backup. Returns it together with the name of its Schedule. A field whose type differs
+/// from Velero's schema counts as not set.
 pub fn read(object: &Value) -> (Backup, Option<String>) {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let entry = |map: &str, key| {

@@ -1,7 +1,7 @@
 //! The version of Velero that the reference to an image names.
 
-/// Returns the tag of `image`, such as `v1.18.2`; without a tag, the shortened digest; without either,
-/// `untagged`.
+/// Returns the tag of `image`, such as `v1.18.2`; without a tag, the shortened digest; without
+/// either, `untagged`.
 pub fn version(image: &str) -> String {
     let (name, digest) = match image.split_once('@') {
         Some((name, digest)) => (name, Some(digest)),

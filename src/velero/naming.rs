@@ -1,7 +1,7 @@
 //! Which names Kubernetes allows.
 //!
-//! Names are checked before a look-up: looking up a name that the API server refuses reveals nothing,
-//! and a name that contains `/` or `?` would look up something else.
+//! Names are checked before a look-up: looking up a name that the API server refuses reveals
+//! nothing, and a name that contains `/` or `?` would look up something else.
 
 /// Whether `name` is valid for an object: a DNS subdomain.
 pub fn is_name(name: &str) -> bool {

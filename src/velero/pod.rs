@@ -18,8 +18,8 @@ pub struct Pod<'a> {
     pub spec: PodSpec<'a>,
 }
 
-/// The fields of `spec` that velero-trust reads. Ephemeral containers are not read: a Pod cannot have
-/// any when it is created.
+/// The fields of `spec` that velero-trust reads. Ephemeral containers are not read: a Pod cannot
+/// have any when it is created.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec<'a> {
@@ -79,8 +79,8 @@ pub struct EnvVar<'a> {
     pub value: Option<Text<'a>>,
 }
 
-/// All keys of a ConfigMap or a Secret as environment variables. The Pod does not tell which keys these
-/// are.
+/// All keys of a ConfigMap or a Secret as environment variables. The Pod does not tell which keys
+/// these are.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct EnvFrom<'a> {
@@ -171,9 +171,10 @@ pub struct NodeSelector<'a> {
 }
 
 impl Pod<'_> {
-    /// Whether the Pod runs on Windows. `spec.os` decides if it is set: since 1.16 Velero sets it on the
-    /// Pods that it creates and on its templates. Otherwise the node selector decides, which needs no
-    /// feature of the API server. Otherwise the name of Velero's Windows DaemonSet decides.
+    /// Whether the Pod runs on Windows. `spec.os` decides if it is set: since 1.16 Velero sets it
+    /// on the Pods that it creates and on its templates. Otherwise the node selector decides, which
+    /// needs no feature of the API server. Otherwise the name of Velero's Windows DaemonSet
+    /// decides.
     pub fn is_windows(&self) -> bool {
         let os = or_empty(self.spec.os.name.as_ref());
         let node = or_empty(self.spec.node_selector.os.as_ref());

@@ -1,9 +1,9 @@
 //! Detection of Velero's Pods: which Pods run Velero, as what, and in which containers.
 //!
-//! The command decides. Every way to install Velero, and Velero itself for the Pods that it creates,
-//! runs `/velero` and a verb (`pkg/install`, `pkg/exposer`, `pkg/repository/maintenance`). Labels alone
-//! prove nothing: a MinIO, a UI or a clean-up Job next to Velero often carries some of Velero's labels.
-//! Labels count only for a container that leaves its command to the image.
+//! The command decides. Every way to install Velero, and Velero itself for the Pods that it
+//! creates, runs `/velero` and a verb (`pkg/install`, `pkg/exposer`, `pkg/repository/maintenance`).
+//! Labels alone prove nothing: a MinIO, a UI or a clean-up Job next to Velero often carries some of
+//! Velero's labels. Labels count only for a container that leaves its command to the image.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -80,8 +80,8 @@ pub fn of_container(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind>
     verb.map(|kind| on_windows(kind, pod))
 }
 
-/// Returns what an init container of `pod` runs, or `None` if that is not Velero. Plugins, which only
-/// copy a binary, and `restore-wait`, which Velero adds to restored Pods, are not Velero.
+/// Returns what an init container of `pod` runs, or `None` if that is not Velero. Plugins, which
+/// only copy a binary, and `restore-wait`, which Velero adds to restored Pods, are not Velero.
 pub fn of_init_container(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
     by_command(container).map(|kind| on_windows(kind, pod))
 }
@@ -94,12 +94,12 @@ fn on_windows(kind: PodKind, pod: &Pod<'_>) -> PodKind {
     }
 }
 
-/// Detects the kind by the program and the verb among the words of the command and the arguments. The
-/// program need not come first: a shell, an init such as tini, or a tool that fetches secrets may start
-/// it.
+/// Detects the kind by the program and the verb among the words of the command and the arguments.
+/// The program need not come first: a shell, an init such as tini, or a tool that fetches secrets
+/// may start it.
 ///
-/// The `matchConditions` of the Pod webhook express the same rule as a regular expression. Tests run
-/// both over the same fixtures.
+/// The `matchConditions` of the Pod webhook express the same rule as a regular expression. Tests
+/// run both over the same fixtures.
 fn by_command(container: &Container<'_>) -> Option<PodKind> {
     let mut words = words(container).enumerate().peekable();
     while let Some((position, word)) = words.next() {
@@ -120,8 +120,8 @@ fn words<'b>(container: &'b Container<'_>) -> impl Iterator<Item = &'b str> + Cl
         .flat_map(|text| text.split_ascii_whitespace())
 }
 
-/// Whether `word` is Velero's binary. A word that is not the first must be the absolute path in Velero's
-/// own image: `velero` is also a common name of a namespace and appears in many arguments.
+/// Whether `word` is Velero's binary. A word that is not the first must be the absolute path in
+/// Velero's own image: `velero` is also a common name of a namespace and appears in many arguments.
 fn is_program(word: &str, first: bool) -> bool {
     let name = word.strip_suffix(".exe").unwrap_or(word);
     name == "/velero" || first && (name == "velero" || name.ends_with("/velero"))

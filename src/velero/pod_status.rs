@@ -74,7 +74,8 @@ impl Status<'_> {
     }
 
     /// Returns the time when the process of the container `name` started, in seconds since 1970, or
-    /// `None` while it does not run. Without a status for the container, returns the Pod's start time.
+    /// `None` while it does not run. Without a status for the container, returns the Pod's start
+    /// time.
     pub fn process_started_at(&self, name: &str) -> Option<i64> {
         let mut all = self
             .container_statuses

@@ -30,10 +30,10 @@ pub struct RestoreSpec<'a> {
     pub schedule_name: Option<Text<'a>>,
 }
 
-/// Returns the Backups from which Velero picks one for a Restore by schedule: the most recently started
-/// ones whose phase is exactly `Completed` (`pkg/controller/restore_controller.go`,
-/// `mostRecentCompletedBackup`). Velero's sort is not stable, so it may pick any of several that started
-/// in the same second. A Backup that never started counts as the oldest.
+/// Returns the Backups from which Velero picks one for a Restore by schedule: the most recently
+/// started ones whose phase is exactly `Completed` (`pkg/controller/restore_controller.go`,
+/// `mostRecentCompletedBackup`). Velero's sort is not stable, so it may pick any of several that
+/// started in the same second. A Backup that never started counts as the oldest.
 pub fn newest_completed(backups: &[Backup]) -> Vec<&Backup> {
     let completed = || backups.iter().filter(|backup| backup.phase == "Completed");
     let newest = completed().map(|backup| backup.started).max();

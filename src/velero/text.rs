@@ -49,11 +49,12 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// Returns `text` in one line of at most `max_chars` characters, safe to show in a message, in a log
-/// or on a terminal.
+/// Returns `text` in one line of at most `max_chars` characters, safe to show in a message, in a
+/// log or on a terminal.
 ///
 /// Control characters, which could forge a line or drive a terminal, become spaces, and so do the
-/// format characters that change the direction of text or break lines. Text that is cut ends in `…`.
+/// format characters that change the direction of text or break lines. Text that is cut ends in
+/// `…`.
 pub fn single_line(text: &str, max_chars: usize) -> Cow<'_, str> {
     let fits = text.len() <= max_chars || text.chars().nth(max_chars).is_none();
     if fits && !text.chars().any(is_unprintable) {

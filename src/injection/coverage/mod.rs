@@ -1,7 +1,7 @@
 //! The coverage of Velero's running Pods: which carry the injection, which do not, and why.
 //!
-//! The audit runs the injection itself over the live Pod: a Pod lacks exactly what the injection would
-//! still add. So the audit can never disagree with the webhook.
+//! The audit runs the injection itself over the live Pod: a Pod lacks exactly what the injection
+//! would still add. So the audit can never disagree with the webhook.
 
 mod tally;
 
@@ -25,15 +25,16 @@ const KUBELET_DELAY: i64 = 120;
 pub enum State {
     /// The Pod is injected, and its processes have read the current bundle.
     Current,
-    /// The Pod was created before velero-trust was installed or while it was down. A new Pod from the
-    /// same template is injected.
+    /// The Pod was created before velero-trust was installed or while it was down. A new Pod from
+    /// the same template is injected.
     Uninjected,
-    /// The template sets something that the injection would set, so a new Pod is not injected either.
+    /// The template sets something that the injection would set, so a new Pod is not injected
+    /// either.
     Conflicting,
     /// A label or an annotation excludes the Pod.
     OptedOut,
-    /// The Pod is injected, but its processes started before the newest certificate was added, and Go
-    /// reads `SSL_CERT_DIR` only once per process.
+    /// The Pod is injected, but its processes started before the newest certificate was added, and
+    /// Go reads `SSL_CERT_DIR` only once per process.
     Stale,
 }
 
@@ -107,8 +108,8 @@ struct StartTimes {
 }
 
 impl PodCoverage {
-    /// Returns the coverage of `pod` in `namespace`. Returns `None` for a Pod that is not Velero's and
-    /// does not request the bundle, and for a Pod that has terminated.
+    /// Returns the coverage of `pod` in `namespace`. Returns `None` for a Pod that is not Velero's
+    /// and does not request the bundle, and for a Pod that has terminated.
     pub fn of(namespace: &str, pod: &Pod<'_>, status: &Status<'_>) -> Option<Self> {
         let kind = pod_kind::kind(pod);
         let asks = injection::is_asked_for(pod);

@@ -45,8 +45,8 @@ static NO_COMPLETED: Rule = Rule {
     fixed: false,
 };
 
-/// Returns the Backups from which Velero would pick one: the named Backup, or the newest Backups of a
-/// schedule. If there are none, a finding in `report` says why.
+/// Returns the Backups from which Velero would pick one: the named Backup, or the newest Backups of
+/// a schedule. If there are none, a finding in `report` says why.
 pub(super) fn backups<'a>(
     namespace: &str,
     restore: &Restore<'_>,
