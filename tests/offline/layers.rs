@@ -1,9 +1,9 @@
-//! Imports point one way, from the edges to the pure core, and the core is pure.
+//! Imports point only down, from the edges to the core, and the core is pure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of the crate, each using only those before it.
+/// The modules of the crate. Each may use only those before it.
 const LAYERS: [&str; 14] = [
     "names",
     "decision",
@@ -24,14 +24,14 @@ const LAYERS: [&str; 14] = [
 /// The last pure layer.
 const LAST_PURE: &str = "admission";
 
-/// Siblings that never import each other although one stands before the other.
+/// Modules that must not import each other although one comes before the other.
 const STRANGERS: [(&str, &str); 3] = [
     ("injection", "ca"),
     ("integrity", "ca"),
     ("integrity", "injection"),
 ];
 
-/// What no pure layer may name: I/O, clocks, the environment, the log.
+/// Names that no pure layer may use: I/O, clocks, the environment, the log.
 const IMPURE: [&str; 16] = [
     "tokio",
     "kube::",
@@ -66,14 +66,14 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without comments and without its tests.
+/// Returns the code of a file without comments and tests.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]").next().unwrap();
     let lines = code.lines().map(|line| line.split("//").next().unwrap());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What is wrong with the imports of a file in `module`.
+/// Returns the violations in a file of `module`.
 fn offences(module: &str, code: &str) -> Vec<String> {
     let own = layer(module).unwrap();
     let mut offences = Vec::new();
