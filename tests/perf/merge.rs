@@ -1,4 +1,4 @@
-//! What it costs to make the bundle of one namespace, all that is not waiting.
+//! The cost of building the bundle of one namespace, without I/O.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -19,13 +19,13 @@ use velero_trust_testing::pki::Authority;
 use super::figures;
 use super::usage::Usage;
 
-/// Private CAs, each of a location of its own.
+/// Number of private CAs, each of its own location.
 const PRIVATE: usize = 200;
 
-/// Rounds over which the kernel's ticks are spread.
+/// Number of rounds, to average over the kernel's ticks.
 const ROUNDS: u32 = 200;
 
-/// A day on which all certificates are valid, seconds since 1970.
+/// A time at which all certificates are valid, seconds since 1970.
 const NOW: i64 = 1_790_000_000;
 
 const MOMENT: Moment = Moment {
@@ -104,7 +104,7 @@ fn text(number: usize) -> String {
     )
 }
 
-/// What the publisher does for a namespace of which it knows nothing yet.
+/// Builds the bundle as the publisher does for a namespace about which it knows nothing yet.
 fn make(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle) {
     let contributions = survey(texts, facts);
     let mut memory = Memory::default();
@@ -113,7 +113,8 @@ fn make(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle
     (contributions, memory, kept)
 }
 
-/// As the publisher surveys: once to learn what is needed, once with it.
+/// Evaluates the locations as the publisher does: once to find the needed look-ups, once with the
+/// facts.
 fn survey(texts: &[String], facts: &Facts) -> Contributions {
     let bsls = texts.iter().map(|text| serde_json::from_str(text));
     let bsls: Vec<Bsl<'_>> = bsls.map(Result::unwrap_or_default).collect();
@@ -140,7 +141,7 @@ fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Contributions {
     each.collect()
 }
 
-/// CPU time of one of `rounds` calls.
+/// Returns the average CPU time of one of `rounds` calls.
 fn cpu<T>(rounds: u32, call: impl Fn() -> T) -> Result<Duration> {
     let before = Usage::of(std::process::id())?;
     for _ in 0..rounds {
