@@ -50,32 +50,32 @@ pub(super) fn measure() -> Result<()> {
     }
     let texts: Vec<_> = (0..PRIVATE).map(text).collect();
 
-    let (contributions, memory, kept) = make(&texts, &facts);
-    let live = config_map(NAMESPACE, &kept, State::default());
+    let (contributions, memory, merged) = build(&texts, &facts);
+    let live = config_map(NAMESPACE, &merged, State::default());
     ensure!(
-        kept.bundle.count == mozilla().len() + PRIVATE,
+        merged.bundle.count == mozilla().len() + PRIVATE,
         "certificates are missing"
     );
     let before = memory.to_text();
 
     let whole = cpu(ROUNDS, || {
-        let (_, memory, kept) = make(&texts, &facts);
+        let (_, memory, merged) = build(&texts, &facts);
         let is_new = memory.to_text() != before;
-        let wanted = config_map(NAMESPACE, &kept, State::default());
+        let wanted = config_map(NAMESPACE, &merged, State::default());
         (is_new, is_same(&live, &wanted))
     })?;
-    let survey = cpu(ROUNDS, || survey(&texts, &facts))?;
+    let evaluation = cpu(ROUNDS, || evaluate(&texts, &facts))?;
     let learn = cpu(ROUNDS, || {
         let mut memory = memory.clone();
         memory.learn(&contributions, MOMENT, 1);
         memory
     })?;
     let remember = cpu(ROUNDS, || memory.to_text())?;
-    let keeping = cpu(ROUNDS, || {
+    let merging = cpu(ROUNDS, || {
         merge_contributions(&contributions, &memory, mozilla())
     })?;
     let compare = cpu(ROUNDS, || {
-        is_same(&live, &config_map(NAMESPACE, &kept, State::default()))
+        is_same(&live, &config_map(NAMESPACE, &merged, State::default()))
     })?;
 
     let title = format!(
@@ -87,10 +87,10 @@ pub(super) fn measure() -> Result<()> {
         figures::row(name, time.as_secs_f64() * 1e3, "ms", limit);
     };
     row("all of it", whole, Some(20.0));
-    row("  the locations judged, their CAs read", survey, None);
+    row("  the locations judged, their CAs read", evaluation, None);
     row("  what is named learnt", learn, None);
     row("  the memory as text", remember, None);
-    row("  the bundle merged", keeping, None);
+    row("  the bundle merged", merging, None);
     row("  the ConfigMap made and compared", compare, None);
     row("once in a process: the public roots read", roots, None);
     Ok(())
@@ -105,17 +105,17 @@ fn text(number: usize) -> String {
 }
 
 /// Builds the bundle as the publisher does for a namespace about which it knows nothing yet.
-fn make(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle) {
-    let contributions = survey(texts, facts);
+fn build(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle) {
+    let contributions = evaluate(texts, facts);
     let mut memory = Memory::default();
     memory.learn(&contributions, MOMENT, 1);
-    let kept = merge_contributions(&contributions, &memory, mozilla());
-    (contributions, memory, kept)
+    let merged = merge_contributions(&contributions, &memory, mozilla());
+    (contributions, memory, merged)
 }
 
 /// Evaluates the locations as the publisher does: once to find the needed look-ups, once with the
 /// facts.
-fn survey(texts: &[String], facts: &Facts) -> Contributions {
+fn evaluate(texts: &[String], facts: &Facts) -> Contributions {
     let bsls = texts.iter().map(|text| serde_json::from_str(text));
     let bsls: Vec<Bsl<'_>> = bsls.map(Result::unwrap_or_default).collect();
     black_box(pass(&bsls, &Facts::default()));
