@@ -35,7 +35,7 @@ use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::ca::endpoint::Refused;
+use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::Policy;
 use crate::kubernetes::events::Events;
 use crate::sources::Source;
@@ -99,7 +99,7 @@ pub struct Settings {
     pub retention: Duration,
     /// The addresses that are never dialled when endpoints are looked at; none when nothing is
     /// looked at, and so no namespace is held.
-    pub probe: Option<Refused>,
+    pub probe: Option<DeniedAddresses>,
 }
 
 impl fmt::Debug for Controllers {

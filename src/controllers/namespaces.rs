@@ -52,8 +52,8 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
     let mut labelled = Members::new(news::labelled_namespaces(client.clone()));
     let mut namespaces = locations::Namespaces::default();
     let mut set = JoinSet::new();
-    let prober = controllers.settings.probe.clone().map(|refused| {
-        let (prober, work) = Prober::new(refused);
+    let prober = controllers.settings.probe.clone().map(|denied| {
+        let (prober, work) = Prober::new(denied);
         set.spawn(work);
         prober
     });

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use std::time::{Duration, SystemTime};
 use velero_trust::ca::certificate::Certificate;
 use velero_trust::ca::endpoint::judge::judge;
-use velero_trust::ca::endpoint::{self, Refused, Target};
+use velero_trust::ca::endpoint::{self, DeniedAddresses, Target};
 use velero_trust::controllers::probe::{Limits, look};
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::minio::Minio;
@@ -70,11 +70,11 @@ fn presented(target: &Target) -> Result<Vec<Vec<u8>>> {
         deadline: PATIENCE,
         ..Limits::default()
     };
-    let refused = Refused::default().allowing_loopback();
+    let denied = DeniedAddresses::default().allowing_loopback();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let found = runtime.block_on(look(target, &refused, limits));
+    let found = runtime.block_on(look(target, &denied, limits));
     found.context("MinIO does not show its certificates")
 }
 

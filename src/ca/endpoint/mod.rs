@@ -3,20 +3,20 @@
 //! Everything here is pure; the handshake itself is made by `controllers::probe`.
 
 mod algorithms;
+pub mod denied_addresses;
 mod extensions;
 mod fix;
 pub mod judge;
 mod names;
 mod path;
 mod problem;
-pub mod refused;
 mod url;
 mod words;
 
 use core::net::IpAddr;
 
+pub use denied_addresses::{DenialReason, DeniedAddresses};
 pub use problem::{Observation, Problem, Seen, Soon, Why};
-pub use refused::{Reason, Refused};
 pub use url::Unusable;
 
 use super::rules::skips_verification;

@@ -118,7 +118,7 @@ impl Serve {
                 namespace: own,
                 identity,
                 retention: self.retention,
-                probe: self.probe.refused(),
+                probe: self.probe.denied_addresses(),
             },
         };
         tasks.push(Task::new("controllers", leader::run(controllers)));

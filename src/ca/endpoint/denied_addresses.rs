@@ -6,16 +6,16 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
-/// Which addresses are refused.
+/// Which addresses are denied.
 #[derive(Clone, Debug, Default)]
-pub struct Refused {
+pub struct DeniedAddresses {
     api_server: BTreeSet<IpAddr>,
     allow_loopback: bool,
 }
 
-/// Why an address is refused, to follow "which is".
+/// Why an address is denied, to follow "which is".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum DenialReason {
     /// `KUBERNETES_SERVICE_HOST`.
     #[error("the cluster's API server")]
     ApiServer,
@@ -27,10 +27,10 @@ pub enum Reason {
     Loopback,
     /// A metadata service elsewhere.
     #[error("a cloud's metadata service")]
-    Metadata,
+    MetadataService,
     /// Not the address of one machine.
     #[error("not the address of one machine")]
-    NotOne,
+    NotUnicast,
 }
 
 /// Metadata services outside the link-local range: Alibaba Cloud, Azure's WireServer, Oracle
@@ -44,8 +44,8 @@ const METADATA_V4: [Ipv4Addr; 3] = [
 /// Google Cloud's, over IPv6.
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
 
-impl Refused {
-    /// What is refused in a cluster whose API server has these addresses.
+impl DeniedAddresses {
+    /// What is denied in a cluster whose API server has these addresses.
     pub fn in_cluster(api_server: impl IntoIterator<Item = IpAddr>) -> Self {
         Self {
             api_server: api_server
@@ -64,46 +64,48 @@ impl Refused {
         self
     }
 
-    /// Why `address` is refused; none when it may be dialled.
-    pub fn reason(&self, address: IpAddr) -> Option<Reason> {
+    /// Why `address` is denied; none when it may be dialled.
+    pub fn denial_reason(&self, address: IpAddr) -> Option<DenialReason> {
         let address = address.to_canonical();
         if self.api_server.contains(&address) {
-            return Some(Reason::ApiServer);
+            return Some(DenialReason::ApiServer);
         }
         let reason = match address {
-            IpAddr::V4(address) => v4(address),
-            IpAddr::V6(address) => v6(address).or_else(|| self.reason(embedded(address)?.into())),
+            IpAddr::V4(address) => deny_v4(address),
+            IpAddr::V6(address) => {
+                deny_v6(address).or_else(|| self.denial_reason(embedded_v4(address)?.into()))
+            }
         };
-        reason.filter(|reason| !(self.allow_loopback && *reason == Reason::Loopback))
+        reason.filter(|reason| !(self.allow_loopback && *reason == DenialReason::Loopback))
     }
 }
 
-fn v4(address: Ipv4Addr) -> Option<Reason> {
+fn deny_v4(address: Ipv4Addr) -> Option<DenialReason> {
     if METADATA_V4.contains(&address) {
-        Some(Reason::Metadata)
+        Some(DenialReason::MetadataService)
     } else if address.is_link_local() {
-        Some(Reason::LinkLocal)
+        Some(DenialReason::LinkLocal)
     } else if address.is_loopback() {
-        Some(Reason::Loopback)
+        Some(DenialReason::Loopback)
     } else if address.octets().starts_with(&[0]) || address.is_multicast() || address.is_broadcast()
     {
         // Linux connects 0.0.0.0 to itself.
-        Some(Reason::NotOne)
+        Some(DenialReason::NotUnicast)
     } else {
         None
     }
 }
 
-fn v6(address: Ipv6Addr) -> Option<Reason> {
+fn deny_v6(address: Ipv6Addr) -> Option<DenialReason> {
     // All that AWS has in its own network: fd00:ec2::/32.
     if address == METADATA_V6 || address.segments().starts_with(&[0xfd00, 0x0ec2]) {
-        Some(Reason::Metadata)
+        Some(DenialReason::MetadataService)
     } else if address.is_unicast_link_local() {
-        Some(Reason::LinkLocal)
+        Some(DenialReason::LinkLocal)
     } else if address.is_loopback() {
-        Some(Reason::Loopback)
+        Some(DenialReason::Loopback)
     } else if address.is_unspecified() || address.is_multicast() {
-        Some(Reason::NotOne)
+        Some(DenialReason::NotUnicast)
     } else {
         None
     }
@@ -111,7 +113,7 @@ fn v6(address: Ipv6Addr) -> Option<Reason> {
 
 /// The IPv4 address that a gateway would make of `address`: NAT64 (RFC 6052), 6to4 (RFC 3056), or
 /// the old IPv4-compatible form.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let ([0x64, 0xff9b, 0, 0, 0, 0, high, low]
     | [0, 0, 0, 0, 0, 0, high, low]
     | [0x2002, high, low, ..]) = address.segments()
@@ -125,47 +127,47 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    fn reason(refused: &Refused, address: &str) -> Option<Reason> {
-        refused.reason(address.parse().unwrap())
+    fn denial(denied: &DeniedAddresses, address: &str) -> Option<DenialReason> {
+        denied.denial_reason(address.parse().unwrap())
     }
 
     #[test]
-    fn refuses_metadata_services_and_the_api_server_in_every_form() {
-        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+    fn denies_metadata_services_and_the_api_server_in_every_form() {
+        let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
         for (address, expected) in [
-            ("169.254.169.254", Reason::LinkLocal),
-            ("169.254.170.23", Reason::LinkLocal),
-            ("::ffff:169.254.169.254", Reason::LinkLocal),
-            ("64:ff9b::169.254.169.254", Reason::LinkLocal),
-            ("2002:a9fe:a9fe::1", Reason::LinkLocal),
-            ("::169.254.169.254", Reason::LinkLocal),
-            ("fe80::a9fe:a9fe", Reason::LinkLocal),
-            ("fd00:ec2::254", Reason::Metadata),
-            ("fd00:ec2::23", Reason::Metadata),
-            ("fd20:ce::254", Reason::Metadata),
-            ("100.100.100.200", Reason::Metadata),
-            ("168.63.129.16", Reason::Metadata),
-            ("192.0.0.192", Reason::Metadata),
-            ("10.96.0.1", Reason::ApiServer),
-            ("::ffff:10.96.0.1", Reason::ApiServer),
-            ("64:ff9b::10.96.0.1", Reason::ApiServer),
-            ("127.0.0.1", Reason::Loopback),
-            ("127.1.2.3", Reason::Loopback),
-            ("::1", Reason::Loopback),
-            ("::ffff:127.0.0.1", Reason::Loopback),
-            ("0.0.0.0", Reason::NotOne),
-            ("::", Reason::NotOne),
-            ("224.0.0.1", Reason::NotOne),
-            ("ff02::1", Reason::NotOne),
-            ("255.255.255.255", Reason::NotOne),
+            ("169.254.169.254", DenialReason::LinkLocal),
+            ("169.254.170.23", DenialReason::LinkLocal),
+            ("::ffff:169.254.169.254", DenialReason::LinkLocal),
+            ("64:ff9b::169.254.169.254", DenialReason::LinkLocal),
+            ("2002:a9fe:a9fe::1", DenialReason::LinkLocal),
+            ("::169.254.169.254", DenialReason::LinkLocal),
+            ("fe80::a9fe:a9fe", DenialReason::LinkLocal),
+            ("fd00:ec2::254", DenialReason::MetadataService),
+            ("fd00:ec2::23", DenialReason::MetadataService),
+            ("fd20:ce::254", DenialReason::MetadataService),
+            ("100.100.100.200", DenialReason::MetadataService),
+            ("168.63.129.16", DenialReason::MetadataService),
+            ("192.0.0.192", DenialReason::MetadataService),
+            ("10.96.0.1", DenialReason::ApiServer),
+            ("::ffff:10.96.0.1", DenialReason::ApiServer),
+            ("64:ff9b::10.96.0.1", DenialReason::ApiServer),
+            ("127.0.0.1", DenialReason::Loopback),
+            ("127.1.2.3", DenialReason::Loopback),
+            ("::1", DenialReason::Loopback),
+            ("::ffff:127.0.0.1", DenialReason::Loopback),
+            ("0.0.0.0", DenialReason::NotUnicast),
+            ("::", DenialReason::NotUnicast),
+            ("224.0.0.1", DenialReason::NotUnicast),
+            ("ff02::1", DenialReason::NotUnicast),
+            ("255.255.255.255", DenialReason::NotUnicast),
         ] {
-            assert_eq!(reason(&refused, address), Some(expected), "{address}");
+            assert_eq!(denial(&denied, address), Some(expected), "{address}");
         }
     }
 
     #[test]
     fn private_networks_are_where_stores_are() {
-        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+        let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
         for address in [
             "10.0.0.1",
             "172.16.0.1",
@@ -176,16 +178,19 @@ mod tests {
             "2001:db8::1",
             "::ffff:10.0.0.1",
         ] {
-            assert_eq!(reason(&refused, address), None, "{address}");
+            assert_eq!(denial(&denied, address), None, "{address}");
         }
     }
 
     #[test]
     fn loopback_is_allowed_where_it_is_asked_for_and_nothing_else() {
-        let refused = Refused::default().allowing_loopback();
+        let denied = DeniedAddresses::default().allowing_loopback();
         for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(reason(&refused, address), None, "{address}");
+            assert_eq!(denial(&denied, address), None, "{address}");
         }
-        assert_eq!(reason(&refused, "169.254.169.254"), Some(Reason::LinkLocal));
+        assert_eq!(
+            denial(&denied, "169.254.169.254"),
+            Some(DenialReason::LinkLocal)
+        );
     }
 }
