@@ -135,7 +135,7 @@ impl Endpoints {
                 let found = found(endpoint);
                 let state = state(found);
                 states.push((bsl.name.clone(), endpoint.url.clone(), state));
-                let is_soon = matches!(found, Found::Seen(seen) if seen.soon.is_some());
+                let is_soon = matches!(found, Found::Seen(seen) if seen.expires_soon.is_some());
                 if endpoint.verified_by_velero && (state == UNTRUSTED || is_soon) {
                     notices.push(bsl.notice(&tell(&self.namespace, endpoint, found)));
                 }

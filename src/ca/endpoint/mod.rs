@@ -4,6 +4,7 @@
 
 mod algorithms;
 pub mod denied_addresses;
+mod display;
 mod extensions;
 mod fix;
 pub mod judge;
@@ -11,12 +12,11 @@ mod names;
 mod path;
 mod problem;
 mod url;
-mod words;
 
 use core::net::IpAddr;
 
 pub use denied_addresses::{DenialReason, DeniedAddresses};
-pub use problem::{Observation, Problem, Seen, Soon, Why};
+pub use problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 pub use url::Unusable;
 
 use super::rules::skips_verification;

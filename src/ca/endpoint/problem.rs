@@ -1,4 +1,4 @@
-//! What was found at an endpoint, and what it means for the hold; `words` tells it.
+//! What was found at an endpoint, and what it means for the hold; `display` says it.
 
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::hold::Verdict;
@@ -7,16 +7,16 @@ use crate::ca::hold::Verdict;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The certificates as presented, the server's own first. Those that do not parse are left out.
-    pub chain: Vec<Seen>,
+    pub chain: Vec<PresentedCertificate>,
     /// All that is wrong; empty when the endpoint is trusted.
     pub problems: Vec<Problem>,
     /// Whether the server's certificate soon expires.
-    pub soon: Option<Soon>,
+    pub expires_soon: Option<ExpiresSoon>,
 }
 
 /// A presented certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct PresentedCertificate {
     /// Its subject, at most 80 harmless characters.
     pub subject: String,
     /// Its issuer, with the same limits.
@@ -31,11 +31,11 @@ pub struct Seen {
 
 /// The server's certificate expires soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Soon {
+pub struct ExpiresSoon {
     /// When, seconds since 1970.
-    pub on: i64,
+    pub not_after: i64,
     /// How many days are left.
-    pub days: i64,
+    pub days_left: i64,
     /// Whether it is at most 14 days, not 30 (or, if that is less, a sixth of its life, not a
     /// quarter: short-lived certificates are renewed late, and every day).
     pub is_urgent: bool,
@@ -47,7 +47,7 @@ pub enum Problem {
     /// The server's certificate is over.
     Expired {
         /// Since when, seconds since 1970.
-        on: i64,
+        not_after: i64,
     },
     /// The server's certificate does not name the host.
     NameMismatch {
@@ -61,12 +61,12 @@ pub enum Problem {
     /// The server's certificate is not valid yet.
     NotYetValid {
         /// From when, seconds since 1970.
-        from: i64,
+        not_before: i64,
     },
     /// We cannot tell whether Go would trust it; no reason for an alarm.
     Undecided {
         /// What stopped us.
-        why: String,
+        reason: String,
     },
     /// A certificate does not parse, and Go programs give up at that.
     Unreadable {
@@ -82,37 +82,37 @@ pub enum Problem {
         /// The subjects that were presented, the server's own first.
         chain: Vec<String>,
         /// What is the matter with it.
-        why: Why,
+        reason: UntrustedReason,
     },
 }
 
 /// Why the CA does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum UntrustedReason {
     /// The certificate of that name in the bundle is no CA.
     NotCa,
     /// The CA of that name in the bundle has another key.
-    OtherKey,
+    DifferentKey,
     /// A CA is not valid today.
     OutOfDate {
         /// Its subject.
         ca: String,
         /// Whether it is in the bundle; otherwise the server presents it.
-        is_ours: bool,
+        is_in_bundle: bool,
         /// From when it is valid, seconds since 1970.
-        from: i64,
+        not_before: i64,
         /// Until when it is valid, seconds since 1970.
-        until: i64,
+        not_after: i64,
     },
     /// Something in a certificate forbids it.
-    Refused(&'static str),
+    Forbidden(&'static str),
     /// The bundle has no such CA.
-    Unknown {
+    UnknownIssuer {
         /// Whether the issuer itself was presented, and so is no intermediate that is missing.
         is_presented: bool,
     },
     /// A signature that nobody should trust, and Go does not.
-    Weak {
+    WeakSignature {
         /// Whose.
         subject: String,
         /// Its digest.
@@ -157,7 +157,7 @@ impl Observation {
     }
 }
 
-impl From<&Certificate> for Seen {
+impl From<&Certificate> for PresentedCertificate {
     fn from(certificate: &Certificate) -> Self {
         Self {
             subject: certificate.subject(),

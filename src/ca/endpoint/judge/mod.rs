@@ -5,11 +5,11 @@
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::display::few;
 use super::extensions;
 use super::names::Names;
 use super::path::{self, Missing};
-use super::problem::{Observation, Problem, Seen, Soon, Why};
-use super::words::few;
+use super::problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 use crate::ca::certificate::Certificate;
 
 /// Seconds of a day.
@@ -36,17 +36,17 @@ pub fn judge<P: AsRef<[u8]>>(
         }
     }
     let mut observation = Observation {
-        chain: chain.iter().map(Seen::from).collect(),
+        chain: chain.iter().map(PresentedCertificate::from).collect(),
         problems,
-        soon: None,
+        expires_soon: None,
     };
     // Go stops at the first that it cannot read, so the others would be told in vain.
     if !observation.problems.is_empty() {
         return observation;
     }
     let Some(leaf) = chain.first() else {
-        let why = "the server presented no certificate".to_owned();
-        observation.problems.push(Problem::Undecided { why });
+        let reason = "the server presented no certificate".to_owned();
+        observation.problems.push(Problem::Undecided { reason });
         return observation;
     };
     let problems = &mut observation.problems;
@@ -57,32 +57,34 @@ pub fn judge<P: AsRef<[u8]>>(
             problems.extend(trust(&chain, &parsed, roots, now));
         }
         Err(error) => problems.push(Problem::Undecided {
-            why: error.to_string(),
+            reason: error.to_string(),
         }),
     }
-    observation.soon = soon(leaf, now);
+    observation.expires_soon = check_expiry(leaf, now);
     observation
 }
 
 fn dates(leaf: &Certificate, now: i64) -> Option<Problem> {
     if leaf.not_after < now {
-        Some(Problem::Expired { on: leaf.not_after })
+        Some(Problem::Expired {
+            not_after: leaf.not_after,
+        })
     } else if now < leaf.not_before {
         Some(Problem::NotYetValid {
-            from: leaf.not_before,
+            not_before: leaf.not_before,
         })
     } else {
         None
     }
 }
 
-fn soon(leaf: &Certificate, now: i64) -> Option<Soon> {
+fn check_expiry(leaf: &Certificate, now: i64) -> Option<ExpiresSoon> {
     let left = leaf.not_after - now;
     let life = leaf.not_after.saturating_sub(leaf.not_before);
     let is_within = |days: i64, part: i64| left <= (days * DAY).min(life / part);
-    (left >= 0 && is_within(30, 4)).then(|| Soon {
-        on: leaf.not_after,
-        days: left / DAY,
+    (left >= 0 && is_within(30, 4)).then(|| ExpiresSoon {
+        not_after: leaf.not_after,
+        days_left: left / DAY,
         is_urgent: is_within(14, 6),
     })
 }
@@ -125,9 +127,9 @@ fn trust(
     Some(Problem::Untrusted {
         issuer: top.issuer(),
         chain: chain.iter().map(Certificate::subject).collect(),
-        why: match missing {
-            Missing::Perhaps(why) => return Some(Problem::Undecided { why }),
-            Missing::Refused(why) => Why::Refused(why),
+        reason: match missing {
+            Missing::Perhaps(reason) => return Some(Problem::Undecided { reason }),
+            Missing::Refused(reason) => UntrustedReason::Forbidden(reason),
             Missing::Unknown => unknown(&climbed, top, roots, now),
         },
     })
@@ -150,25 +152,30 @@ fn climb(chain: &[Certificate]) -> Vec<&Certificate> {
 }
 
 /// Why no certificate of the bundle vouches for what was presented.
-fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], now: i64) -> Why {
+fn unknown(
+    climbed: &[&Certificate],
+    top: &Certificate,
+    roots: &[Certificate],
+    now: i64,
+) -> UntrustedReason {
     let weak = climbed
         .iter()
         .filter(|one| !one.is_self_issued())
         .find_map(|one| Some((one, one.weak_digest?)));
     if let Some((one, digest)) = weak {
-        return Why::Weak {
+        return UntrustedReason::WeakSignature {
             subject: one.subject(),
             digest,
         };
     }
     if climbed.iter().skip(1).any(|ca| !ca.is_ca) {
-        return Why::Refused("a certificate on the way to its CA is no CA itself");
+        return UntrustedReason::Forbidden("a certificate on the way to its CA is no CA itself");
     }
-    let out_of_date = |ca: &Certificate, is_ours| Why::OutOfDate {
+    let out_of_date = |ca: &Certificate, is_in_bundle| UntrustedReason::OutOfDate {
         ca: ca.subject(),
-        is_ours,
-        from: ca.not_before,
-        until: ca.not_after,
+        is_in_bundle,
+        not_before: ca.not_before,
+        not_after: ca.not_after,
     };
     let is_valid = |ca: &Certificate| ca.not_before <= now && now <= ca.not_after;
     let mut named: Vec<_> = roots
@@ -178,8 +185,8 @@ fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], n
     // Of several of one name the best is the one that is nearly right.
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
-        Some(root) if !root.is_ca => Why::NotCa,
-        Some(root) if !extensions::is_sound(root) => Why::Refused(
+        Some(root) if !root.is_ca => UntrustedReason::NotCa,
+        Some(root) if !extensions::is_sound(root) => UntrustedReason::Forbidden(
             "the bundle's CA of that name has a critical extension that Velero does not know",
         ),
         Some(root) if !is_valid(root) => out_of_date(root, true),
@@ -187,8 +194,8 @@ fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], n
             .iter()
             .skip(1)
             .find(|ca| !is_valid(ca))
-            .map_or(Why::OtherKey, |ca| out_of_date(ca, false)),
-        None => Why::Unknown {
+            .map_or(UntrustedReason::DifferentKey, |ca| out_of_date(ca, false)),
+        None => UntrustedReason::UnknownIssuer {
             is_presented: top.is_self_issued(),
         },
     }

@@ -422,7 +422,7 @@ fn the_end_of_the_servers_certificate_is_announced() {
         params.not_before = date_time_ymd(from.0, from.1, from.2);
         params.not_after = date_time_ymd(to.0, to.1, to.2);
         let roots = [Certificate::parse(der(&root)).unwrap()];
-        let soon = judge(&[leaf(&params, &root)], HOST, &roots, NOW).soon;
+        let soon = judge(&[leaf(&params, &root)], HOST, &roots, NOW).expires_soon;
         soon.map(|soon| (soon.to_string(), soon.is_urgent))
     };
     assert_eq!(soon((2026, 1, 1), (2026, 8, 2)), None);

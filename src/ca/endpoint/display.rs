@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::problem::{Problem, Soon, Why};
+use super::problem::{ExpiresSoon, Problem, UntrustedReason};
 use crate::ca::rules::day;
 use crate::velero::text::shown;
 
@@ -13,7 +13,9 @@ const LISTED: usize = 5;
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Expired { on } => write!(f, "the server's certificate expired on {}", day(*on)),
+            Self::Expired { not_after } => {
+                write!(f, "the server's certificate expired on {}", day(*not_after))
+            }
             Self::NameMismatch { host, names, .. } if names.is_empty() => write!(
                 f,
                 "the server's certificate does not name `{}`: it has no subjectAltName, and a common name counts for nothing",
@@ -25,64 +27,75 @@ impl fmt::Display for Problem {
                 shown(host),
                 listed(names, ", ", *more)
             ),
-            Self::NotYetValid { from } => write!(
+            Self::NotYetValid { not_before } => write!(
                 f,
                 "the server's certificate is not valid before {}",
-                day(*from)
+                day(*not_before)
             ),
-            Self::Undecided { why } => {
-                write!(f, "cannot tell whether the CA matches the endpoint: {why}")
+            Self::Undecided { reason } => {
+                write!(
+                    f,
+                    "cannot tell whether the CA matches the endpoint: {reason}"
+                )
             }
             Self::Unreadable { number, defect } => write!(
                 f,
                 "presented certificate {number} does not parse ({defect}), and Velero gives up at that"
             ),
-            Self::Untrusted { issuer, chain, why } => write!(
+            Self::Untrusted {
+                issuer,
+                chain,
+                reason,
+            } => write!(
                 f,
-                "CA does not match the endpoint: issuer {issuer}, presented chain {}; {why}",
+                "CA does not match the endpoint: issuer {issuer}, presented chain {}; {reason}",
                 listed(chain, " <- ", chain.len().saturating_sub(LISTED))
             ),
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for UntrustedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotCa => f.write_str("the bundle's certificate of that name is no CA"),
-            Self::OtherKey => f.write_str("the bundle's CA of that name has another key"),
+            Self::DifferentKey => f.write_str("the bundle's CA of that name has another key"),
             Self::OutOfDate {
                 ca,
-                is_ours,
-                from,
-                until,
+                is_in_bundle,
+                not_before,
+                not_after,
             } => write!(
                 f,
                 "{ca}, {}, is valid from {} to {} only",
-                if *is_ours {
+                if *is_in_bundle {
                     "in the bundle"
                 } else {
                     "which the server presents"
                 },
-                day(*from),
-                day(*until)
+                day(*not_before),
+                day(*not_after)
             ),
-            Self::Refused(why) => f.write_str(why),
-            Self::Unknown { .. } => f.write_str("the bundle has no CA of that name"),
-            Self::Weak { subject, digest } => {
+            Self::Forbidden(reason) => f.write_str(reason),
+            Self::UnknownIssuer { .. } => f.write_str("the bundle has no CA of that name"),
+            Self::WeakSignature { subject, digest } => {
                 write!(f, "{subject} is signed with {digest}, which Velero refuses")
             }
         }
     }
 }
 
-impl fmt::Display for Soon {
+impl fmt::Display for ExpiresSoon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { on, days, .. } = self;
+        let Self {
+            not_after,
+            days_left,
+            ..
+        } = self;
         write!(
             f,
-            "the server's certificate expires on {}, in {days} days",
-            day(*on)
+            "the server's certificate expires on {}, in {days_left} days",
+            day(*not_after)
         )
     }
 }
