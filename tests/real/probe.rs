@@ -24,7 +24,10 @@ fn sees() -> Result<()> {
     let minio = Minio::start(&["backups"])?;
     let location = minio.location("velero", "default", "backups").to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&location)?;
-    let endpoints: Vec<_> = endpoint::of("velero", &bsl).into_iter().flatten().collect();
+    let endpoints: Vec<_> = endpoint::read_endpoints("velero", &bsl)
+        .into_iter()
+        .flatten()
+        .collect();
     let [found] = endpoints.as_slice() else {
         anyhow::bail!("not one endpoint: {endpoints:?}");
     };

@@ -17,7 +17,7 @@ use core::net::IpAddr;
 
 pub use denied_addresses::{DenialReason, DeniedAddresses};
 pub use problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
-pub use url::Unusable;
+pub use url::EndpointSettingError;
 
 use super::rules::skips_verification;
 use crate::decision::FieldPath;
@@ -53,11 +53,11 @@ pub struct Endpoint {
 
 /// A setting that names no endpoint to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedSetting {
     /// Where on the BSL it is.
     pub from: FieldPath,
     /// Why not.
-    pub why: Unusable,
+    pub reason: EndpointSettingError,
 }
 
 /// The endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint of its
@@ -65,16 +65,16 @@ pub struct Skipped {
 ///
 /// With `s3ForcePathStyle` off the SDK puts the bucket before the host; the certificate's issuer is
 /// the same there, so the host itself is what is looked at.
-pub fn of(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Skipped>> {
+pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, SkippedSetting>> {
     let is_verified = !skips_verification(bsl);
     let setting = |key| bsl.config(key).filter(|value| !value.is_empty());
     let endpoint = |key: &'static str, url: &str, verified_by_velero| {
         let from = FieldPath::of(&["spec", "config", key]);
-        match url::read(url) {
-            Err(why) => Err(Skipped { from, why }),
+        match url::parse_https_url(url) {
+            Err(reason) => Err(SkippedSetting { from, reason }),
             Ok((host, port)) => Ok(Endpoint {
-                url: shown(&host, port),
-                target: target(namespace, host, port),
+                url: format_url(&host, port),
+                target: build_target(namespace, host, port),
                 from,
                 verified_by_velero,
             }),
@@ -82,11 +82,11 @@ pub fn of(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Skipped>> {
     };
     let regional = || {
         let region = setting("region").filter(|_| bsl.provider() == "aws")?;
-        Some(match url::of_region(region) {
+        Some(match url::build_s3_url(region) {
             Some(url) => endpoint("region", &url, is_verified),
-            None => Err(Skipped {
+            None => Err(SkippedSetting {
                 from: FieldPath::of(&["spec", "config", "region"]),
-                why: Unusable::Region,
+                reason: EndpointSettingError::InvalidRegion,
             }),
         })
     };
@@ -99,7 +99,7 @@ pub fn of(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Skipped>> {
 
 /// In a Pod of Velero the cluster's DNS takes a single word for a Service of Velero's namespace,
 /// and in our Pod for one of ours.
-fn target(namespace: &str, host: String, port: u16) -> Target {
+fn build_target(namespace: &str, host: String, port: u16) -> Target {
     let is_word = !host.contains(['.', ':']) && host != "localhost";
     let lookup = if is_word {
         format!("{host}.{namespace}.svc")
@@ -109,7 +109,7 @@ fn target(namespace: &str, host: String, port: u16) -> Target {
     Target { host, lookup, port }
 }
 
-fn shown(host: &str, port: u16) -> String {
+fn format_url(host: &str, port: u16) -> String {
     let bracketed = match host.parse() {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         _ => host.to_owned(),
@@ -127,7 +127,7 @@ mod tests {
     fn endpoints(spec: &str) -> Vec<String> {
         let text = format!(r#"{{"spec":{spec}}}"#);
         let bsl: Bsl<'_> = serde_json::from_str(&text).unwrap();
-        of("velero", &bsl)
+        read_endpoints("velero", &bsl)
             .into_iter()
             .map(|found| match found {
                 Ok(Endpoint {
@@ -141,7 +141,7 @@ mod tests {
                     target.port,
                     if verified_by_velero { "yes" } else { "no" }
                 ),
-                Err(Skipped { from, why }) => format!("{from}: {why}"),
+                Err(SkippedSetting { from, reason }) => format!("{from}: {reason}"),
             })
             .collect()
     }
@@ -200,7 +200,9 @@ mod tests {
                     r#"{{"spec":{{"config":{{"s3Url":"https://minio.storage:9000/{number}"}}}}}}"#
                 );
                 let bsl: Bsl<'_> = serde_json::from_str(&text).unwrap();
-                let endpoint = of(&format!("velero-{number}"), &bsl).remove(0).unwrap();
+                let endpoint = read_endpoints(&format!("velero-{number}"), &bsl)
+                    .remove(0)
+                    .unwrap();
                 endpoint.target
             })
             .collect();

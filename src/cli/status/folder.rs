@@ -160,7 +160,7 @@ fn location(namespace: &str, name: &str, text: &str, surveyed: Option<&Surveyed>
     if let Some(surveyed) = surveyed {
         report.tell(surveyed);
     }
-    let endpoints = endpoint::of(namespace, &bsl).into_iter();
+    let endpoints = endpoint::read_endpoints(namespace, &bsl).into_iter();
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {
         Ok(endpoint) => Some(report::Endpoint {
             url: endpoint.url,

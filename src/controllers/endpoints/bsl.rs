@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::ca::endpoint::{self, Endpoint, Skipped, Target};
+use crate::ca::endpoint::{self, Endpoint, SkippedSetting, Target};
 use crate::controllers::locations::Locations;
 use crate::controllers::notices::Notice;
 use crate::kubernetes::report;
@@ -18,7 +18,7 @@ pub(super) struct Named {
     is_aws: bool,
     pub(super) endpoints: Vec<Endpoint>,
     /// The settings that name none.
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedSetting>,
 }
 
 impl Named {
@@ -49,7 +49,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<Named> {
         let whole: Value = serde_json::from_str(text).unwrap_or_default();
         let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
-        for one in endpoint::of(namespace, &bsl) {
+        for one in endpoint::read_endpoints(namespace, &bsl) {
             match one {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(setting) => skipped.push(setting),
