@@ -96,11 +96,11 @@ pub struct Endpoint {
 impl Endpoint {
     /// A setting that should name an endpoint and does not; none where it names one without TLS.
     /// What it says instead is not shown: it may hold a password.
-    pub fn skipped(setting: &SkippedSetting) -> Option<Self> {
-        (setting.reason != EndpointSettingError::PlainHttp).then(|| Self {
-            url: setting.from.to_string(),
+    pub fn skipped(skipped: &SkippedSetting) -> Option<Self> {
+        (skipped.reason != EndpointSettingError::PlainHttp).then(|| Self {
+            url: skipped.setting.path().to_string(),
             state: "unknown".to_owned(),
-            message: setting.reason.to_string(),
+            message: skipped.reason.to_string(),
             ..Self::default()
         })
     }

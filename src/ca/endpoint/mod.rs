@@ -11,16 +11,16 @@ pub mod judge;
 mod names;
 mod path;
 mod problem;
+mod setting;
 mod url;
 
 use core::net::IpAddr;
 
 pub use denied_addresses::{DenialReason, DeniedAddresses};
 pub use problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
-pub use url::EndpointSettingError;
+pub use setting::{EndpointSetting, EndpointSettingError, SkippedSetting};
 
 use super::rules::skips_verification;
-use crate::decision::FieldPath;
 use crate::velero::bsl::Bsl;
 
 /// What is dialled: equal targets are one and the same handshake, however many BSLs name them.
@@ -44,20 +44,11 @@ pub struct Endpoint {
     /// `https://host:port`, for messages; never with the userinfo, path or query that the BSL may
     /// have there.
     pub url: String,
-    /// Where on the BSL it is said.
-    pub from: FieldPath,
+    /// Which setting of the BSL names it.
+    pub setting: EndpointSetting,
     /// Whether Velero verifies the certificate; false under `insecureSkipTLSVerify`. A `publicUrl`
     /// is always verified: it is for the `velero` command, which does not read that key.
     pub verified_by_velero: bool,
-}
-
-/// A setting that names no endpoint to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SkippedSetting {
-    /// Where on the BSL it is.
-    pub from: FieldPath,
-    /// Why not.
-    pub reason: EndpointSettingError,
 }
 
 /// The endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint of its
@@ -67,33 +58,34 @@ pub struct SkippedSetting {
 /// the same there, so the host itself is what is looked at.
 pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, SkippedSetting>> {
     let is_verified = !skips_verification(bsl);
-    let setting = |key| bsl.config(key).filter(|value| !value.is_empty());
-    let endpoint = |key: &'static str, url: &str, verified_by_velero| {
-        let from = FieldPath::of(&["spec", "config", key]);
-        match url::parse_https_url(url) {
-            Err(reason) => Err(SkippedSetting { from, reason }),
-            Ok((host, port)) => Ok(Endpoint {
-                url: format_url(&host, port),
-                target: build_target(namespace, host, port),
-                from,
-                verified_by_velero,
-            }),
-        }
+    let value =
+        |setting: EndpointSetting| bsl.config(setting.key()).filter(|value| !value.is_empty());
+    let endpoint = |setting, url: &str, verified_by_velero| {
+        let (host, port) =
+            url::parse_https_url(url).map_err(|reason| SkippedSetting { setting, reason })?;
+        Ok(Endpoint {
+            url: format_url(&host, port),
+            target: build_target(namespace, host, port),
+            setting,
+            verified_by_velero,
+        })
     };
     let regional = || {
-        let region = setting("region").filter(|_| bsl.provider() == "aws")?;
+        let setting = EndpointSetting::Region;
+        let region = value(setting).filter(|_| bsl.provider() == "aws")?;
         Some(match url::build_s3_url(region) {
-            Some(url) => endpoint("region", &url, is_verified),
+            Some(url) => endpoint(setting, &url, is_verified),
             None => Err(SkippedSetting {
-                from: FieldPath::of(&["spec", "config", "region"]),
+                setting,
                 reason: EndpointSettingError::InvalidRegion,
             }),
         })
     };
-    let store = setting("s3Url")
-        .map(|url| endpoint("s3Url", url, is_verified))
+    let store = value(EndpointSetting::S3Url)
+        .map(|url| endpoint(EndpointSetting::S3Url, url, is_verified))
         .or_else(regional);
-    let public = setting("publicUrl").map(|url| endpoint("publicUrl", url, true));
+    let public = value(EndpointSetting::PublicUrl)
+        .map(|url| endpoint(EndpointSetting::PublicUrl, url, true));
     store.into_iter().chain(public).collect()
 }
 
@@ -133,15 +125,16 @@ mod tests {
                 Ok(Endpoint {
                     target,
                     url,
-                    from,
+                    setting,
                     verified_by_velero,
                 }) => format!(
-                    "{from}: {url} -> {}:{} {}",
+                    "{}: {url} -> {}:{} {}",
+                    setting.path(),
                     target.lookup,
                     target.port,
                     if verified_by_velero { "yes" } else { "no" }
                 ),
-                Err(SkippedSetting { from, reason }) => format!("{from}: {reason}"),
+                Err(SkippedSetting { setting, reason }) => format!("{}: {reason}", setting.path()),
             })
             .collect()
     }

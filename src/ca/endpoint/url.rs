@@ -4,27 +4,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
 
-/// Why a setting names no endpoint to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointSettingError {
-    /// Nothing is encrypted.
-    #[error("the URL is http://, which is not encrypted")]
-    PlainHttp,
-    /// No URL, or one of another scheme.
-    #[error("it is no https:// URL")]
-    NotHttps,
-    /// The host is none that could be dialled.
-    #[error(
-        "the URL's host is no DNS name and no IP address; write an international name in its ASCII form (xn--…)"
-    )]
-    InvalidHost,
-    /// The port is none.
-    #[error("the URL's port is not between 1 and 65535")]
-    InvalidPort,
-    /// The region is none.
-    #[error("the region is none that AWS could have")]
-    InvalidRegion,
-}
+use super::setting::EndpointSettingError;
 
 /// Where AWS keeps S3, by the beginning of the region's name (its SDK's `partitions.json`).
 const PARTITIONS: [(&str, &str); 7] = [

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::ca::endpoint::{self, Endpoint, SkippedSetting, Target};
+use crate::ca::endpoint::{self, Endpoint, EndpointSetting, SkippedSetting, Target};
 use crate::controllers::locations::Locations;
 use crate::controllers::notices::Notice;
 use crate::kubernetes::report;
@@ -25,7 +25,7 @@ impl Named {
     /// Whether `AWS_CA_BUNDLE` decides on this endpoint: the store's, and not what the `velero`
     /// command downloads from.
     pub(super) fn breaks_without(&self, endpoint: &Endpoint) -> bool {
-        let is_public = endpoint.from.to_string().ends_with("publicUrl");
+        let is_public = endpoint.setting == EndpointSetting::PublicUrl;
         self.is_aws && endpoint.verified_by_velero && !is_public
     }
 
