@@ -12,12 +12,12 @@ use webpki::aws_lc_rs as algorithms;
 
 /// RSA signatures with keys from 1024 bits on, which Go takes.
 #[derive(Debug)]
-struct Rsa {
+struct LegacyRsa {
     parameters: &'static RsaParameters,
     id: AlgorithmIdentifier,
 }
 
-impl SignatureVerificationAlgorithm for Rsa {
+impl SignatureVerificationAlgorithm for LegacyRsa {
     fn verify_signature(
         &self,
         public_key: &[u8],
@@ -40,11 +40,11 @@ impl SignatureVerificationAlgorithm for Rsa {
 
 /// All of them.
 pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 19] = [
-    &Rsa {
+    &LegacyRsa {
         parameters: &RSA_SHA256,
         id: alg_id::RSA_PKCS1_SHA256,
     },
-    &Rsa {
+    &LegacyRsa {
         parameters: &RSA_SHA512,
         id: alg_id::RSA_PKCS1_SHA512,
     },

@@ -7,7 +7,7 @@ use crate::ca::rules::day;
 use crate::velero::text::shown;
 
 /// Most certificates of a chain, and names of a certificate, that a message tells.
-const LISTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// What is wrong.
 impl fmt::Display for Problem {
@@ -25,7 +25,7 @@ impl fmt::Display for Problem {
                 f,
                 "the server's certificate does not name `{}`, only {}",
                 shown(host),
-                listed(names, ", ", *more)
+                join_listed(names, ", ", *more)
             ),
             Self::NotYetValid { not_before } => write!(
                 f,
@@ -49,7 +49,7 @@ impl fmt::Display for Problem {
             } => write!(
                 f,
                 "CA does not match the endpoint: issuer {issuer}, presented chain {}; {reason}",
-                listed(chain, " <- ", chain.len().saturating_sub(LISTED))
+                join_listed(chain, " <- ", chain.len().saturating_sub(MAX_LISTED))
             ),
         }
     }
@@ -101,8 +101,8 @@ impl fmt::Display for ExpiresSoon {
 }
 
 /// The first of `texts`, and how many more there are.
-fn listed(texts: &[String], between: &str, more: usize) -> String {
-    let list: Vec<_> = texts.iter().take(LISTED).map(String::as_str).collect();
+fn join_listed(texts: &[String], between: &str, more: usize) -> String {
+    let list: Vec<_> = texts.iter().take(MAX_LISTED).map(String::as_str).collect();
     let list = list.join(between);
     if more == 0 {
         list
@@ -112,11 +112,11 @@ fn listed(texts: &[String], between: &str, more: usize) -> String {
 }
 
 /// The first of many names, as a message may repeat them, and how many more there are.
-pub(super) fn few(names: impl Iterator<Item = String>) -> (Vec<String>, usize) {
+pub(super) fn take_listed(names: impl Iterator<Item = String>) -> (Vec<String>, usize) {
     let mut names = names;
     let first = names
         .by_ref()
-        .take(LISTED)
+        .take(MAX_LISTED)
         .map(|name| shown(&name))
         .collect();
     (first, names.count())

@@ -9,9 +9,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::ca::certificate::Certificate;
 
 /// Go's `ExtKeyUsageServerAuth`: no usage named, this one, or any.
-pub(super) struct Server;
+pub(super) struct ServerAuth;
 
-impl ExtendedKeyUsageValidator for Server {
+impl ExtendedKeyUsageValidator for ServerAuth {
     fn validate(&self, usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
         let server = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
         let any = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]);
@@ -23,11 +23,15 @@ impl ExtendedKeyUsageValidator for Server {
                 return Ok(());
             }
         }
-        if is_empty { Ok(()) } else { Err(wrong_usage()) }
+        if is_empty {
+            Ok(())
+        } else {
+            Err(usage_not_found())
+        }
     }
 }
 
-fn wrong_usage() -> Error {
+fn usage_not_found() -> Error {
     Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
         required: KeyUsage::server_auth(),
         present: Vec::new(),
@@ -35,7 +39,7 @@ fn wrong_usage() -> Error {
 }
 
 /// Whether the extendedKeyUsage of a certificate lets it serve TLS, or vouch for what does.
-pub(super) fn is_for_servers(certificate: &X509Certificate<'_>) -> bool {
+pub(super) fn allows_server_auth(certificate: &X509Certificate<'_>) -> bool {
     certificate
         .extended_key_usage()
         .ok()
@@ -56,13 +60,13 @@ pub(super) fn has_unknown_critical(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// Whether Go lets `ca` vouch for others, whatever it vouches for.
-pub(super) fn is_sound(ca: &Certificate) -> bool {
+pub(super) fn may_issue(ca: &Certificate) -> bool {
     let parsed = X509Certificate::from_der(ca.der());
     ca.is_ca && parsed.is_ok_and(|(_, parsed)| !has_unknown_critical(&parsed))
 }
 
 /// Whether the extensions of `root` let it end a path with so many intermediates.
-pub(super) fn vouches(root: &[u8], intermediates: usize) -> Result<(), Error> {
+pub(super) fn check_anchor_extensions(root: &[u8], intermediates: usize) -> Result<(), Error> {
     // What this parser does not read, webpki has read.
     let Ok((_, root)) = X509Certificate::from_der(root) else {
         return Ok(());
@@ -75,9 +79,9 @@ pub(super) fn vouches(root: &[u8], intermediates: usize) -> Result<(), Error> {
         .and_then(|longest| usize::try_from(longest).ok());
     if longest.is_some_and(|longest| intermediates > longest) {
         Err(Error::PathLenConstraintViolated)
-    } else if is_for_servers(&root) {
+    } else if allows_server_auth(&root) {
         Ok(())
     } else {
-        Err(wrong_usage())
+        Err(usage_not_found())
     }
 }

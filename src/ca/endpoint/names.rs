@@ -10,12 +10,12 @@ use x509_parser::prelude::{GeneralName, X509Certificate};
 /// The names in a certificate's subjectAltName. Go reads no other: a common name counts for
 /// nothing.
 #[derive(Debug, Default)]
-pub(super) struct Names<'a> {
+pub(super) struct HostNames<'a> {
     dns: Vec<&'a str>,
     addresses: Vec<IpAddr>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> HostNames<'a> {
     pub(super) fn of(certificate: &'a X509Certificate<'_>) -> Self {
         let mut names = Self::default();
         let Ok(Some(alternatives)) = certificate.subject_alternative_name() else {
@@ -24,7 +24,7 @@ impl<'a> Names<'a> {
         for name in &alternatives.value.general_names {
             match name {
                 GeneralName::DNSName(name) => names.dns.push(name),
-                GeneralName::IPAddress(octets) => names.addresses.extend(address(octets)),
+                GeneralName::IPAddress(octets) => names.addresses.extend(parse_address(octets)),
                 _ => {}
             }
         }
@@ -32,15 +32,15 @@ impl<'a> Names<'a> {
     }
 
     /// Whether `host`, a DNS name or an IP address without brackets, is one of them.
-    pub(super) fn include(&self, host: &str) -> bool {
+    pub(super) fn contain(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.addresses.contains(&address.to_canonical());
         }
         let name = host.strip_suffix('.').unwrap_or(host);
-        let is_sound = is_host(name, false);
+        let is_valid = is_valid_host(name, false);
         self.dns.iter().any(|pattern| {
-            if is_sound && is_host(pattern, true) {
-                is_match(pattern, name)
+            if is_valid && is_valid_host(pattern, true) {
+                matches_pattern(pattern, name)
             } else {
                 !matches!(host, "" | ".") && pattern.eq_ignore_ascii_case(host)
             }
@@ -48,13 +48,13 @@ impl<'a> Names<'a> {
     }
 
     /// All of them, DNS names first.
-    pub(super) fn all(&self) -> impl Iterator<Item = String> {
+    pub(super) fn to_strings(&self) -> impl Iterator<Item = String> {
         let dns = self.dns.iter().map(|name| (*name).to_owned());
         dns.chain(self.addresses.iter().map(ToString::to_string))
     }
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+fn parse_address(octets: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(octets).map(|octets| Ipv4Addr::from(octets).into());
     let v6 = || <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).into());
     v4.or_else(|_| v6())
@@ -63,7 +63,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 }
 
 /// Go's `validHostname`, for a host without the dot at its end.
-fn is_host(host: &str, is_pattern: bool) -> bool {
+fn is_valid_host(host: &str, is_pattern: bool) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
@@ -79,7 +79,7 @@ fn is_host(host: &str, is_pattern: bool) -> bool {
 }
 
 /// Go's `matchHostnames`: a `*` stands for one whole label, the first.
-fn is_match(pattern: &str, host: &str) -> bool {
+fn matches_pattern(pattern: &str, host: &str) -> bool {
     let mut labels = host.split('.');
     let mut first = true;
     let fits = pattern.split('.').all(|expected| {
@@ -116,27 +116,27 @@ mod tests {
             ("", "", false),
             ("10.0.0.1", "10.0.0.1", false),
         ] {
-            let names = Names {
+            let names = HostNames {
                 dns: vec![pattern],
                 addresses: Vec::new(),
             };
-            assert_eq!(names.include(host), expected, "{pattern} {host}");
+            assert_eq!(names.contain(host), expected, "{pattern} {host}");
         }
     }
 
     #[test]
     fn an_address_matches_addresses_only() {
-        let names = Names {
+        let names = HostNames {
             dns: Vec::new(),
             addresses: [&[10, 0, 0, 1][..], &Ipv6Addr::LOCALHOST.octets(), &[1]]
                 .into_iter()
-                .filter_map(address)
+                .filter_map(parse_address)
                 .collect(),
         };
         for host in ["10.0.0.1", "::1", "0:0::1", "::ffff:10.0.0.1"] {
-            assert!(names.include(host), "{host}");
+            assert!(names.contain(host), "{host}");
         }
-        assert!(!names.include("10.0.0.2"));
-        assert_eq!(names.all().collect::<Vec<_>>(), ["10.0.0.1", "::1"]);
+        assert!(!names.contain("10.0.0.2"));
+        assert_eq!(names.to_strings().collect::<Vec<_>>(), ["10.0.0.1", "::1"]);
     }
 }

@@ -20,56 +20,56 @@ use webpki::{EndEntityCert, Error, VerifiedPath, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::algorithms::ALGORITHMS;
-use super::extensions::{Server, is_sound, vouches};
+use super::extensions::{ServerAuth, check_anchor_extensions, may_issue};
 use crate::ca::certificate::Certificate;
 
 /// Most characters of another library's error that are shown.
-const LONGEST: usize = 60;
+const MAX_ERROR_CHARS: usize = 60;
 
 /// Why there is no way, or none that we can see.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum PathError {
     /// No certificate of the bundle vouches for what was presented.
-    Unknown,
+    UnknownIssuer,
     /// One does, and is not allowed to.
-    Refused(&'static str),
+    Forbidden(&'static str),
     /// We cannot tell what Go would say.
-    Perhaps(String),
+    Undecided(String),
 }
 
 /// Looks for a way from the first of `presented` through the others to one of `roots`, on `now`.
-pub(super) fn find(
+pub(super) fn find_path(
     presented: &[Certificate],
     roots: &[Certificate],
     now: i64,
-) -> Result<(), Missing> {
+) -> Result<(), PathError> {
     let Some((leaf, others)) = presented.split_first() else {
-        return Err(Missing::Unknown);
+        return Err(PathError::UnknownIssuer);
     };
     if roots.contains(leaf) {
         return Ok(());
     }
     let roots: Vec<_> = roots
         .iter()
-        .filter(|root| presented.iter().any(|one| names(one, root)))
-        .filter(|root| root.not_before <= now && now <= root.not_after && is_sound(root))
+        .filter(|root| presented.iter().any(|one| names_as_issuer(one, root)))
+        .filter(|root| root.not_before <= now && now <= root.not_after && may_issue(root))
         .map(|root| (root, CertificateDer::from(root.der())))
         .collect();
     if roots.is_empty() {
-        return Err(Missing::Unknown);
+        return Err(PathError::UnknownIssuer);
     }
     let mut anchors = Vec::with_capacity(roots.len());
     for (_, der) in &roots {
-        anchors.push(anchor_from_trusted_cert(der).map_err(|error| perhaps(&error))?);
+        anchors.push(anchor_from_trusted_cert(der).map_err(|error| to_undecided(&error))?);
     }
     // webpki looks at their extensions, but not at keyUsage.
     let others: Vec<_> = others
         .iter()
-        .filter(|other| is_sound(other))
+        .filter(|other| may_issue(other))
         .map(|other| CertificateDer::from(other.der()))
         .collect();
     let der = CertificateDer::from(leaf.der());
-    let end = EndEntityCert::try_from(&der).map_err(|error| perhaps(&error))?;
+    let end = EndEntityCert::try_from(&der).map_err(|error| to_undecided(&error))?;
     // No certificate is valid before 1970.
     let seconds = u64::try_from(now).unwrap_or_default();
     let found = end.verify_for_usage(
@@ -77,33 +77,33 @@ pub(super) fn find(
         &anchors,
         &others,
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-        Server,
+        ServerAuth,
         None,
-        Some(&|path| may_end(path, &roots)),
+        Some(&|path| check_anchor(path, &roots)),
     );
     match found {
         Ok(_) => Ok(()),
         Err(Error::CaUsedAsEndEntity)
             if roots.iter().any(|(root, der)| {
-                names(leaf, root)
-                    && oddity(root).is_none()
-                    && vouches(der, 0).is_ok()
-                    && signs(der, leaf.der())
+                names_as_issuer(leaf, root)
+                    && find_unsupported(root).is_none()
+                    && check_anchor_extensions(der, 0).is_ok()
+                    && has_signed(der, leaf.der())
             }) =>
         {
             Ok(())
         }
-        Err(error) => Err(missing(&error, presented, &roots)),
+        Err(error) => Err(classify_error(&error, presented, &roots)),
     }
 }
 
 /// Whether `certificate` says that it was issued by `issuer`.
-pub(super) fn names(certificate: &Certificate, issuer: &Certificate) -> bool {
+pub(super) fn names_as_issuer(certificate: &Certificate, issuer: &Certificate) -> bool {
     certificate.issuer_der() == issuer.subject_der()
 }
 
 /// Whether Go lets the anchor of `path` end a path of its length.
-fn may_end(
+fn check_anchor(
     path: &VerifiedPath<'_>,
     roots: &[(&Certificate, CertificateDer<'_>)],
 ) -> Result<(), Error> {
@@ -118,7 +118,7 @@ fn may_end(
         if !is_same {
             continue;
         }
-        refusal = vouches(der, path.intermediate_certificates().count());
+        refusal = check_anchor_extensions(der, path.intermediate_certificates().count());
         if refusal.is_ok() {
             break;
         }
@@ -127,7 +127,7 @@ fn may_end(
 }
 
 /// Whether the key of `issuer` signed `certificate`, by any algorithm that Go takes.
-fn signs(issuer: &CertificateDer<'_>, certificate: &[u8]) -> bool {
+fn has_signed(issuer: &CertificateDer<'_>, certificate: &[u8]) -> bool {
     let Ok(issuer) = EndEntityCert::try_from(issuer) else {
         return false;
     };
@@ -142,12 +142,12 @@ fn signs(issuer: &CertificateDer<'_>, certificate: &[u8]) -> bool {
     })
 }
 
-fn missing(
+fn classify_error(
     error: &Error,
     presented: &[Certificate],
     roots: &[(&Certificate, CertificateDer<'_>)],
-) -> Missing {
-    Missing::Refused(match error {
+) -> PathError {
+    PathError::Forbidden(match error {
         // It tells one error of several paths, and the one that counts may be another.
         Error::UnknownIssuer
         | Error::InvalidSignatureForPublicKey
@@ -155,13 +155,15 @@ fn missing(
         | Error::CertNotValidYet { .. } => {
             let mut involved = roots.iter().map(|(root, _)| *root).chain(presented);
             return involved
-                .find_map(oddity)
-                .map_or(Missing::Unknown, |why| Missing::Perhaps(why.to_owned()));
+                .find_map(find_unsupported)
+                .map_or(PathError::UnknownIssuer, |why| {
+                    PathError::Undecided(why.to_owned())
+                });
         }
         Error::UnsupportedSignatureAlgorithmContext(_)
             if presented.iter().any(|one| one.weak_digest.is_some()) =>
         {
-            return Missing::Unknown;
+            return PathError::UnknownIssuer;
         }
         Error::NameConstraintViolation => "a CA on the way may not vouch for this name",
         Error::PathLenConstraintViolated => {
@@ -170,12 +172,12 @@ fn missing(
         Error::RequiredEkuNotFoundContext(_) => {
             "a certificate on the way is not for servers (extendedKeyUsage lacks serverAuth)"
         }
-        error => return perhaps(error),
+        error => return to_undecided(error),
     })
 }
 
 /// What there is in a certificate that webpki and Go may see differently.
-fn oddity(certificate: &Certificate) -> Option<&'static str> {
+fn find_unsupported(certificate: &Certificate) -> Option<&'static str> {
     let is_odd_key = certificate
         .rsa_bits
         .is_some_and(|bits| bits >= 1024 && !(2048..=8192).contains(&bits));
@@ -187,8 +189,8 @@ fn oddity(certificate: &Certificate) -> Option<&'static str> {
     is_constrained.then_some("a CA on the way has name constraints")
 }
 
-fn perhaps(error: &Error) -> Missing {
-    Missing::Perhaps(match error {
+fn to_undecided(error: &Error) -> PathError {
+    PathError::Undecided(match error {
         Error::CaUsedAsEndEntity => {
             "the server's certificate is itself a CA (basicConstraints CA:TRUE)".to_owned()
         }
@@ -198,7 +200,7 @@ fn perhaps(error: &Error) -> Missing {
         }
         error => format!("our check stopped at {error:?}")
             .chars()
-            .take(LONGEST)
+            .take(MAX_ERROR_CHARS)
             .collect(),
     })
 }

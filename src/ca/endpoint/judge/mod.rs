@@ -5,15 +5,15 @@
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::display::few;
+use super::display::take_listed;
 use super::extensions;
-use super::names::Names;
-use super::path::{self, Missing};
+use super::names::HostNames;
+use super::path::{PathError, find_path, names_as_issuer};
 use super::problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 use crate::ca::certificate::Certificate;
 
 /// Seconds of a day.
-const DAY: i64 = 86_400;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Judges what a server presented, DER with its own certificate first, for `host` (a DNS name or
 /// an IP address without brackets), with exactly `roots` as the bundle, at `now` in seconds since
@@ -50,11 +50,11 @@ pub fn judge<P: AsRef<[u8]>>(
         return observation;
     };
     let problems = &mut observation.problems;
-    problems.extend(dates(leaf, now));
+    problems.extend(check_dates(leaf, now));
     match X509Certificate::from_der(leaf.der()) {
         Ok((_, parsed)) => {
-            problems.extend(name(&parsed, host));
-            problems.extend(trust(&chain, &parsed, roots, now));
+            problems.extend(check_name(&parsed, host));
+            problems.extend(check_trust(&chain, &parsed, roots, now));
         }
         Err(error) => problems.push(Problem::Undecided {
             reason: error.to_string(),
@@ -64,7 +64,7 @@ pub fn judge<P: AsRef<[u8]>>(
     observation
 }
 
-fn dates(leaf: &Certificate, now: i64) -> Option<Problem> {
+fn check_dates(leaf: &Certificate, now: i64) -> Option<Problem> {
     if leaf.not_after < now {
         Some(Problem::Expired {
             not_after: leaf.not_after,
@@ -81,20 +81,20 @@ fn dates(leaf: &Certificate, now: i64) -> Option<Problem> {
 fn check_expiry(leaf: &Certificate, now: i64) -> Option<ExpiresSoon> {
     let left = leaf.not_after - now;
     let life = leaf.not_after.saturating_sub(leaf.not_before);
-    let is_within = |days: i64, part: i64| left <= (days * DAY).min(life / part);
+    let is_within = |days: i64, part: i64| left <= (days * SECONDS_PER_DAY).min(life / part);
     (left >= 0 && is_within(30, 4)).then(|| ExpiresSoon {
         not_after: leaf.not_after,
-        days_left: left / DAY,
+        days_left: left / SECONDS_PER_DAY,
         is_urgent: is_within(14, 6),
     })
 }
 
-fn name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
-    let names = Names::of(leaf);
-    if names.include(host) {
+fn check_name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
+    let names = HostNames::of(leaf);
+    if names.contain(host) {
         return None;
     }
-    let (first, more) = few(names.all());
+    let (first, more) = take_listed(names.to_strings());
     Some(Problem::NameMismatch {
         host: host.to_owned(),
         names: first,
@@ -102,63 +102,63 @@ fn name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
     })
 }
 
-fn trust(
+fn check_trust(
     chain: &[Certificate],
     parsed: &X509Certificate<'_>,
     roots: &[Certificate],
     now: i64,
 ) -> Option<Problem> {
     let leaf = chain.first()?;
-    let refused = if extensions::has_unknown_critical(parsed) {
+    let forbidden = if extensions::has_unknown_critical(parsed) {
         Some("the server's certificate has a critical extension that Velero does not know")
-    } else if extensions::is_for_servers(parsed) {
+    } else if extensions::allows_server_auth(parsed) {
         None
     } else {
         Some("the server's certificate is not for servers (extendedKeyUsage lacks serverAuth)")
     };
     // A certificate that is over is told as such; its CA is judged by its last day.
     let day = now.clamp(leaf.not_before, leaf.not_after.max(leaf.not_before));
-    let missing = match refused {
-        Some(why) => Missing::Refused(why),
-        None => path::find(chain, roots, day).err()?,
+    let error = match forbidden {
+        Some(why) => PathError::Forbidden(why),
+        None => find_path(chain, roots, day).err()?,
     };
-    let climbed = climb(chain);
-    let top = climbed.last().copied().unwrap_or(leaf);
+    let path = follow_issuers(chain);
+    let top = path.last().copied().unwrap_or(leaf);
     Some(Problem::Untrusted {
         issuer: top.issuer(),
         chain: chain.iter().map(Certificate::subject).collect(),
-        reason: match missing {
-            Missing::Perhaps(reason) => return Some(Problem::Undecided { reason }),
-            Missing::Refused(reason) => UntrustedReason::Forbidden(reason),
-            Missing::Unknown => unknown(&climbed, top, roots, now),
+        reason: match error {
+            PathError::Undecided(reason) => return Some(Problem::Undecided { reason }),
+            PathError::Forbidden(reason) => UntrustedReason::Forbidden(reason),
+            PathError::UnknownIssuer => explain_unknown_issuer(&path, top, roots, now),
         },
     })
 }
 
 /// The way up through what was presented, by names: the server's certificate, its issuer's, and
 /// so on.
-fn climb(chain: &[Certificate]) -> Vec<&Certificate> {
-    let mut climbed: Vec<_> = chain.first().into_iter().collect();
-    while let Some(top) = climbed.last() {
+fn follow_issuers(chain: &[Certificate]) -> Vec<&Certificate> {
+    let mut path: Vec<_> = chain.first().into_iter().collect();
+    while let Some(top) = path.last() {
         let issuer = chain
             .iter()
-            .find(|issuer| path::names(top, issuer) && !climbed.contains(issuer));
+            .find(|issuer| names_as_issuer(top, issuer) && !path.contains(issuer));
         match issuer {
-            Some(issuer) => climbed.push(issuer),
+            Some(issuer) => path.push(issuer),
             None => break,
         }
     }
-    climbed
+    path
 }
 
 /// Why no certificate of the bundle vouches for what was presented.
-fn unknown(
-    climbed: &[&Certificate],
+fn explain_unknown_issuer(
+    path: &[&Certificate],
     top: &Certificate,
     roots: &[Certificate],
     now: i64,
 ) -> UntrustedReason {
-    let weak = climbed
+    let weak = path
         .iter()
         .filter(|one| !one.is_self_issued())
         .find_map(|one| Some((one, one.weak_digest?)));
@@ -168,7 +168,7 @@ fn unknown(
             digest,
         };
     }
-    if climbed.iter().skip(1).any(|ca| !ca.is_ca) {
+    if path.iter().skip(1).any(|ca| !ca.is_ca) {
         return UntrustedReason::Forbidden("a certificate on the way to its CA is no CA itself");
     }
     let out_of_date = |ca: &Certificate, is_in_bundle| UntrustedReason::OutOfDate {
@@ -180,17 +180,17 @@ fn unknown(
     let is_valid = |ca: &Certificate| ca.not_before <= now && now <= ca.not_after;
     let mut named: Vec<_> = roots
         .iter()
-        .filter(|root| climbed.iter().any(|one| path::names(one, root)))
+        .filter(|root| path.iter().any(|one| names_as_issuer(one, root)))
         .collect();
     // Of several of one name the best is the one that is nearly right.
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
         Some(root) if !root.is_ca => UntrustedReason::NotCa,
-        Some(root) if !extensions::is_sound(root) => UntrustedReason::Forbidden(
+        Some(root) if !extensions::may_issue(root) => UntrustedReason::Forbidden(
             "the bundle's CA of that name has a critical extension that Velero does not know",
         ),
         Some(root) if !is_valid(root) => out_of_date(root, true),
-        Some(_) => climbed
+        Some(_) => path
             .iter()
             .skip(1)
             .find(|ca| !is_valid(ca))
