@@ -63,7 +63,7 @@ impl Certificate {
             not_before: parsed.not_before,
             not_after: parsed.not_after,
             is_ca: parsed.is_ca,
-            weak_digest: weak_digest(parsed.signature),
+            weak_digest: detect_weak_digest(parsed.signature),
             rsa_bits: match parsed.key {
                 Key::Rsa(bits) => Some(bits),
                 Key::Other => None,
@@ -84,12 +84,12 @@ impl Certificate {
 
     /// Its subject as a person reads it: at most 80 characters, none of them a control character.
     pub fn subject(&self) -> String {
-        x509::show(&self.subject)
+        x509::display_name(&self.subject)
     }
 
     /// Its issuer as a person reads it, with the same limits.
     pub fn issuer(&self) -> String {
-        x509::show(&self.issuer)
+        x509::display_name(&self.issuer)
     }
 
     /// Its subject's DER, which the certificates it issued name as their issuer.
@@ -129,7 +129,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// The name of the digest in a signature algorithm, if it is one that nobody should trust.
-fn weak_digest(algorithm: &[u8]) -> Option<&'static str> {
+fn detect_weak_digest(algorithm: &[u8]) -> Option<&'static str> {
     match algorithm {
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2] => Some("MD2"),
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4] => Some("MD5"),

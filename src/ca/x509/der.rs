@@ -154,12 +154,12 @@ impl<'a> Der<'a> {
     /// A BIT STRING: how many bits of its last octet are unused, and its octets.
     pub(super) fn bits(&mut self) -> Option<(u8, &'a [u8])> {
         let (&unused, octets) = self.take(tag::BIT_STRING)?.0.split_first()?;
-        let is_sound = match octets.last() {
+        let is_valid = match octets.last() {
             _ if unused > 7 => false,
             None => unused == 0,
             Some(last) => last & ((1 << unused) - 1) == 0,
         };
-        is_sound.then_some((unused, octets))
+        is_valid.then_some((unused, octets))
     }
 }
 

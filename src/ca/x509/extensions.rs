@@ -21,7 +21,7 @@ pub(super) struct Uses {
 const AUTHORITY_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
 
 /// Reads the list of extensions.
-pub(super) fn read(tagged: Der<'_>) -> Result<Uses, Defect> {
+pub(super) fn read_extensions(tagged: Der<'_>) -> Result<Uses, Defect> {
     let malformed = Defect("its extensions are malformed");
     let mut tagged = tagged;
     let mut list = tagged.take(tag::SEQUENCE).ok_or(malformed)?;
@@ -36,12 +36,17 @@ pub(super) fn read(tagged: Der<'_>) -> Result<Uses, Defect> {
         if !seen.insert(oid) {
             return Err(Defect("it has the same extension twice"));
         }
-        one(oid, is_critical, value, &mut uses)?;
+        read_extension(oid, is_critical, value, &mut uses)?;
     }
     Ok(uses)
 }
 
-fn one(oid: &[u8], is_critical: bool, mut value: Der<'_>, uses: &mut Uses) -> Result<(), Defect> {
+fn read_extension(
+    oid: &[u8],
+    is_critical: bool,
+    mut value: Der<'_>,
+    uses: &mut Uses,
+) -> Result<(), Defect> {
     let (read, defect) = match oid {
         [0x55, 0x1d, 14] => (
             (!is_critical)
@@ -50,40 +55,50 @@ fn one(oid: &[u8], is_critical: bool, mut value: Der<'_>, uses: &mut Uses) -> Re
                 .map(drop),
             "its subject key identifier is malformed",
         ),
-        [0x55, 0x1d, 15] => (key_usage(value, uses), "its key usage is malformed"),
+        [0x55, 0x1d, 15] => (read_key_usage(value, uses), "its key usage is malformed"),
         [0x55, 0x1d, 17] => (
-            alternative_names(value),
+            check_alternative_names(value),
             "its alternative names are malformed",
         ),
         [0x55, 0x1d, 19] => (
-            basic_constraints(value, uses),
+            read_basic_constraints(value, uses),
             "its basic constraints are malformed",
         ),
         [0x55, 0x1d, 30] => (
-            name_constraints(value),
+            check_name_constraints(value),
             "its name constraints are malformed",
         ),
         [0x55, 0x1d, 31] => (
-            distribution_points(value),
+            check_distribution_points(value),
             "its CRL distribution points are malformed",
         ),
-        [0x55, 0x1d, 32] => (policies(value), "its policies are malformed"),
-        [0x55, 0x1d, 33] => (mappings(value), "its policy mappings are malformed"),
+        [0x55, 0x1d, 32] => (check_policies(value), "its policies are malformed"),
+        [0x55, 0x1d, 33] => (
+            check_policy_mappings(value),
+            "its policy mappings are malformed",
+        ),
         [0x55, 0x1d, 35] => (
-            (!is_critical).then(|| authority_key(value)).flatten(),
+            (!is_critical)
+                .then(|| check_authority_key_id(value))
+                .flatten(),
             "its authority key identifier is malformed",
         ),
         [0x55, 0x1d, 36] => (
-            policy_constraints(value),
+            check_policy_constraints(value),
             "its policy constraints are malformed",
         ),
-        [0x55, 0x1d, 37] => (extended_usage(value), "its extended key usage is malformed"),
+        [0x55, 0x1d, 37] => (
+            read_extended_key_usage(value),
+            "its extended key usage is malformed",
+        ),
         [0x55, 0x1d, 54] => (
             value.integer().filter(|number| number.len() <= 8).map(drop),
             "its inhibitAnyPolicy is malformed",
         ),
         AUTHORITY_INFO => (
-            (!is_critical).then(|| authority_info(value)).flatten(),
+            (!is_critical)
+                .then(|| check_authority_info(value))
+                .flatten(),
             "its authority information is malformed",
         ),
         _ => return Ok(()),
@@ -91,7 +106,7 @@ fn one(oid: &[u8], is_critical: bool, mut value: Der<'_>, uses: &mut Uses) -> Re
     read.ok_or(Defect(defect))
 }
 
-fn key_usage(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
+fn read_key_usage(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
     let (_, bits) = value.bits()?;
     let bit = |octet: usize, mask: u8| bits.get(octet).is_some_and(|octet| octet & mask != 0);
     let any = bit(0, 0xff) || bit(1, 0x80);
@@ -100,7 +115,7 @@ fn key_usage(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
     Some(())
 }
 
-fn basic_constraints(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
+fn read_basic_constraints(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
     let mut sequence = value.take(tag::SEQUENCE)?;
     uses.ca = Some(sequence.is_next(tag::BOOLEAN) && sequence.boolean()?);
     if sequence.is_next(tag::INTEGER) {
@@ -112,22 +127,22 @@ fn basic_constraints(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
     Some(())
 }
 
-fn alternative_names(mut value: Der<'_>) -> Option<()> {
+fn check_alternative_names(mut value: Der<'_>) -> Option<()> {
     let mut names = value.take(tag::SEQUENCE)?;
     while !names.is_empty() {
         let name = names.element()?;
-        let is_sound = match name.tag {
+        let is_valid = match name.tag {
             0x81 | 0x82 => name.content.is_ascii(),
-            0x86 => std::str::from_utf8(name.content).is_ok_and(uri::is_taken),
+            0x86 => std::str::from_utf8(name.content).is_ok_and(uri::is_uri),
             0x87 => matches!(name.content.len(), 4 | 16),
             _ => true,
         };
-        is_sound.then_some(())?;
+        is_valid.then_some(())?;
     }
     Some(())
 }
 
-fn name_constraints(mut value: Der<'_>) -> Option<()> {
+fn check_name_constraints(mut value: Der<'_>) -> Option<()> {
     let mut sequence = value.take(tag::SEQUENCE)?;
     let permitted = sequence.optional(tag::constructed(0))?;
     let excluded = sequence.optional(tag::constructed(1))?;
@@ -138,19 +153,19 @@ fn name_constraints(mut value: Der<'_>) -> Option<()> {
     for mut subtrees in [permitted, excluded].into_iter().flatten() {
         while !subtrees.is_empty() {
             let base = subtrees.take(tag::SEQUENCE)?.element()?;
-            let is_sound = match base.tag {
+            let is_valid = match base.tag {
                 0x81..=0x82 | 0x86 => std::str::from_utf8(base.content)
-                    .is_ok_and(|text| text.is_ascii() && constraint(base.tag, text)),
+                    .is_ok_and(|text| text.is_ascii() && is_constraint(base.tag, text)),
                 0x87 => is_network(base.content),
                 _ => true,
             };
-            is_sound.then_some(())?;
+            is_valid.then_some(())?;
         }
     }
     Some(())
 }
 
-fn constraint(tag: u8, text: &str) -> bool {
+fn is_constraint(tag: u8, text: &str) -> bool {
     match tag {
         0x81 if text.contains('@') => uri::is_mailbox(text),
         0x86 if text.parse::<IpAddr>().is_ok() => false,
@@ -174,7 +189,7 @@ fn is_network(octets: &[u8]) -> bool {
     })
 }
 
-fn distribution_points(mut value: Der<'_>) -> Option<()> {
+fn check_distribution_points(mut value: Der<'_>) -> Option<()> {
     let mut points = value.take(tag::SEQUENCE)?;
     while !points.is_empty() {
         let mut point = points.take(tag::SEQUENCE)?;
@@ -189,7 +204,7 @@ fn distribution_points(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn policies(mut value: Der<'_>) -> Option<()> {
+fn check_policies(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     let mut seen = HashSet::new();
     while !list.is_empty() {
@@ -205,7 +220,7 @@ fn policies(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn mappings(mut value: Der<'_>) -> Option<()> {
+fn check_policy_mappings(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     while !list.is_empty() {
         let mut pair = list.take(tag::SEQUENCE)?;
@@ -215,12 +230,12 @@ fn mappings(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn authority_key(mut value: Der<'_>) -> Option<()> {
+fn check_authority_key_id(mut value: Der<'_>) -> Option<()> {
     let mut sequence = value.take(tag::SEQUENCE)?;
     sequence.optional(tag::context(0)).map(drop)
 }
 
-fn policy_constraints(mut value: Der<'_>) -> Option<()> {
+fn check_policy_constraints(mut value: Der<'_>) -> Option<()> {
     let mut sequence = value.take(tag::SEQUENCE)?;
     for number in 0..=1 {
         if let Some(octets) = sequence.optional(tag::context(number))? {
@@ -237,7 +252,7 @@ fn policy_constraints(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn extended_usage(mut value: Der<'_>) -> Option<()> {
+fn read_extended_key_usage(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     while !list.is_empty() {
         list.oid()?;
@@ -245,7 +260,7 @@ fn extended_usage(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn authority_info(mut value: Der<'_>) -> Option<()> {
+fn check_authority_info(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     while !list.is_empty() {
         let mut access = list.take(tag::SEQUENCE)?;
@@ -273,7 +288,7 @@ mod tests {
     fn a_key_usage_without_any_bit_restricts_nothing() {
         let usage = |bytes: &[u8]| {
             let mut uses = Uses::default();
-            key_usage(Der(bytes), &mut uses).map(|()| uses.cert_sign)
+            read_key_usage(Der(bytes), &mut uses).map(|()| uses.cert_sign)
         };
         assert_eq!(usage(&[3, 2, 1, 6]), Some(Some(true)));
         assert_eq!(usage(&[3, 2, 7, 0x80]), Some(Some(false)));

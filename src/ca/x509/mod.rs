@@ -41,8 +41,8 @@ pub(super) struct Parsed<'a> {
 }
 
 /// The subject as a person reads it, at most 80 harmless characters.
-pub(super) fn show(name: &[u8]) -> String {
-    names::show(name)
+pub(super) fn display_name(name: &[u8]) -> String {
+    names::display_name(name)
 }
 
 /// Reads a certificate.
@@ -54,7 +54,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Defect> {
         return Err(Defect("bytes follow the certificate"));
     }
     let mut tbs = certificate.take(tag::SEQUENCE).ok_or(malformed)?;
-    let version = version(&mut tbs).ok_or(Defect("its version is not 1, 2 or 3"))?;
+    let version = read_version(&mut tbs).ok_or(Defect("its version is not 1, 2 or 3"))?;
     let serial = tbs
         .integer()
         .ok_or(Defect("its serial number is malformed"))?;
@@ -66,13 +66,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Defect> {
     if inner.0 != outer.0 {
         return Err(Defect("it names two different signature algorithms"));
     }
-    let signature = algorithm(inner).ok_or(Defect("its signature algorithm is malformed"))?;
+    let signature = read_algorithm(inner).ok_or(Defect("its signature algorithm is malformed"))?;
 
-    let issuer = name(&mut tbs)?;
+    let issuer = read_name(&mut tbs)?;
     let validity = tbs.take(tag::SEQUENCE).ok_or(malformed)?;
-    let (not_before, not_after) = times::validity(validity)?;
-    let subject = name(&mut tbs)?;
-    let key = keys::read(tbs.take(tag::SEQUENCE).ok_or(malformed)?)?;
+    let (not_before, not_after) = times::read_validity(validity)?;
+    let subject = read_name(&mut tbs)?;
+    let key = keys::read_key(tbs.take(tag::SEQUENCE).ok_or(malformed)?)?;
 
     let mut uses = extensions::Uses::default();
     if version >= 2 {
@@ -84,7 +84,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Defect> {
     if version == 3 {
         let tagged = tbs.optional(tag::constructed(3));
         if let Some(tagged) = tagged.ok_or(Defect("its extensions are malformed"))? {
-            uses = extensions::read(tagged)?;
+            uses = extensions::read_extensions(tagged)?;
         }
     }
     certificate
@@ -104,7 +104,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Defect> {
     })
 }
 
-fn version(tbs: &mut Der<'_>) -> Option<u8> {
+fn read_version(tbs: &mut Der<'_>) -> Option<u8> {
     let Some(mut tagged) = tbs.optional(tag::constructed(0))? else {
         return Some(1);
     };
@@ -114,7 +114,7 @@ fn version(tbs: &mut Der<'_>) -> Option<u8> {
     }
 }
 
-fn algorithm(mut identifier: Der<'_>) -> Option<&[u8]> {
+fn read_algorithm(mut identifier: Der<'_>) -> Option<&[u8]> {
     let oid = identifier.oid()?;
     if !identifier.is_empty() {
         identifier.element()?;
@@ -122,12 +122,12 @@ fn algorithm(mut identifier: Der<'_>) -> Option<&[u8]> {
     Some(oid)
 }
 
-fn name<'a>(tbs: &mut Der<'a>) -> Result<&'a [u8], Defect> {
+fn read_name<'a>(tbs: &mut Der<'a>) -> Result<&'a [u8], Defect> {
     let malformed = Defect("a name in it is malformed");
     let element = tbs
         .element()
         .filter(|element| element.tag == tag::SEQUENCE)
         .ok_or(malformed)?;
-    names::check(element.whole)?;
+    names::check_name(element.whole)?;
     Ok(element.whole)
 }

@@ -3,12 +3,12 @@
 use core::net::Ipv6Addr;
 
 /// Whether Go reads `text` as the URI of an alternative name (`net/url.Parse`, then the host).
-pub(super) fn is_taken(text: &str) -> bool {
+pub(super) fn is_uri(text: &str) -> bool {
     if !text.is_ascii() || text.bytes().any(|byte| byte.is_ascii_control()) {
         return false;
     }
     let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
-    if !has_sound_escapes(fragment) {
+    if !has_valid_escapes(fragment) {
         return false;
     }
     let Some((scheme, rest)) = split_scheme(text) else {
@@ -18,15 +18,15 @@ pub(super) fn is_taken(text: &str) -> bool {
     if !rest.starts_with('/') {
         // `mailto:a` is opaque; without a scheme it is a path, whose first part has no colon.
         return !scheme.is_empty()
-            || has_sound_escapes(rest) && !rest.split('/').next().unwrap_or("").contains(':');
+            || has_valid_escapes(rest) && !rest.split('/').next().unwrap_or("").contains(':');
     }
     let is_rooted = scheme.is_empty() && rest.starts_with("///");
     match rest.strip_prefix("//") {
         Some(rest) if !is_rooted => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            is_authority(authority) && has_sound_escapes(path)
+            is_authority(authority) && has_valid_escapes(path)
         }
-        _ => has_sound_escapes(rest),
+        _ => has_valid_escapes(rest),
     }
 }
 
@@ -52,7 +52,7 @@ fn is_authority(authority: &str) -> bool {
         Some((user, host)) => {
             let is_user =
                 |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
-            if !user.bytes().all(is_user) || !has_sound_escapes(user) {
+            if !user.bytes().all(is_user) || !has_valid_escapes(user) {
                 return false;
             }
             host
@@ -76,7 +76,7 @@ fn is_optional_port(port: &str) -> bool {
             .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn has_sound_escapes(text: &str) -> bool {
+fn has_valid_escapes(text: &str) -> bool {
     text.split('%').skip(1).all(|after| {
         after
             .as_bytes()
@@ -132,7 +132,7 @@ mod tests {
             "http://user:x@host/",
             "//host/a",
         ] {
-            assert!(is_taken(uri), "{uri}");
+            assert!(is_uri(uri), "{uri}");
         }
         for uri in [
             ":a",
@@ -148,7 +148,7 @@ mod tests {
             "https://[::1",
             "a#%1",
         ] {
-            assert!(!is_taken(uri), "{uri}");
+            assert!(!is_uri(uri), "{uri}");
         }
     }
 

@@ -85,13 +85,13 @@ impl Validated {
     /// Judges `pair` at the moment `now`, seconds since 1970.
     pub fn new(pair: Pair<'_>, now: i64) -> Result<Self, PairError> {
         let name = || pair.certificate_name.to_owned();
-        let chain = chain(pair)?;
+        let chain = read_chain(pair)?;
         let not_after = chain
             .first()
             .ok_or_else(|| PairError::Certificate(name(), "it holds no certificate".to_owned()))
-            .and_then(|leaf| judge(leaf, pair.certificate_name, now))?;
+            .and_then(|leaf| check_leaf(leaf, pair.certificate_name, now))?;
         let key = PrivateKeyDer::from_pem_slice(pair.key)
-            .map_err(|_| PairError::Key(pair.key_name.to_owned(), no_key(pair.key)))?;
+            .map_err(|_| PairError::Key(pair.key_name.to_owned(), explain_missing_key(pair.key)))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let key = provider
             .key_provider
@@ -136,7 +136,7 @@ impl Validated {
     }
 }
 
-fn chain(pair: Pair<'_>) -> Result<Vec<CertificateDer<'static>>, PairError> {
+fn read_chain(pair: Pair<'_>) -> Result<Vec<CertificateDer<'static>>, PairError> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pair.certificate)
         .collect::<Result<_, _>>()
         .map_err(|_| "a PEM block is broken")
@@ -144,7 +144,7 @@ fn chain(pair: Pair<'_>) -> Result<Vec<CertificateDer<'static>>, PairError> {
     if !chain.is_empty() {
         return Ok(chain);
     }
-    let why = if has(pair.certificate, "PRIVATE KEY-----") {
+    let why = if contains(pair.certificate, "PRIVATE KEY-----") {
         "it holds a private key and no certificate; are the two files swapped?"
     } else if pair.certificate.is_empty() {
         "it is empty"
@@ -157,26 +157,26 @@ fn chain(pair: Pair<'_>) -> Result<Vec<CertificateDer<'static>>, PairError> {
     ))
 }
 
-fn no_key(pem: &[u8]) -> &'static str {
+fn explain_missing_key(pem: &[u8]) -> &'static str {
     if pem.is_empty() {
         "it is empty"
-    } else if has(pem, "ENCRYPTED") {
+    } else if contains(pem, "ENCRYPTED") {
         "it is encrypted"
-    } else if has(pem, "BEGIN CERTIFICATE-----") {
+    } else if contains(pem, "BEGIN CERTIFICATE-----") {
         "it holds a certificate and no key; are the two files swapped?"
     } else {
         "it holds no PEM block with a private key"
     }
 }
 
-fn has(text: &[u8], part: &str) -> bool {
+fn contains(text: &[u8], part: &str) -> bool {
     text.windows(part.len())
         .any(|window| window == part.as_bytes())
 }
 
 /// What the API server will demand of the first certificate, which is the one that names us.
 /// Brings the moment at which it expires.
-fn judge(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, PairError> {
+fn check_leaf(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, PairError> {
     let broken = |why: String| PairError::Certificate(name.to_owned(), why);
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| broken(error.to_string()))?;
     let validity = leaf.validity();
