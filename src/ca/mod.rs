@@ -14,6 +14,6 @@ pub mod pem;
 pub mod rules;
 pub mod sources;
 pub mod survey;
-mod x509;
+pub mod x509;
 
 pub use x509::Defect;

@@ -53,3 +53,5 @@ mod tls;
 mod trouble;
 #[cfg(test)]
 mod unreachable;
+#[cfg(test)]
+mod x509;

@@ -89,12 +89,17 @@ impl<'a> Der<'a> {
         })
     }
 
-    /// The content of the next element, which has `tag`.
-    pub(super) fn take(&mut self, tag: u8) -> Option<Self> {
+    /// The next element, which has `tag`.
+    pub(super) fn take_element(&mut self, tag: u8) -> Option<Element<'a>> {
         let mut ahead = *self;
         let element = ahead.element().filter(|element| element.tag == tag)?;
         *self = ahead;
-        Some(Self(element.content))
+        Some(element)
+    }
+
+    /// The content of the next element, which has `tag`.
+    pub(super) fn take(&mut self, tag: u8) -> Option<Self> {
+        self.take_element(tag).map(|element| Self(element.content))
     }
 
     /// The content of the next element if it has `tag`; `Some(None)` when it has another.
@@ -119,6 +124,15 @@ impl<'a> Der<'a> {
             [0xff, second, ..] if second & 0x80 != 0 => None,
             _ => Some(octets),
         }
+    }
+
+    /// An INTEGER from 0 to 2^63 - 1.
+    pub(super) fn small_unsigned(&mut self) -> Option<u64> {
+        let octets = self.integer().filter(|octets| !is_negative(octets))?;
+        let mut padded = [0; 8];
+        let start = padded.len().checked_sub(octets.len())?;
+        padded.get_mut(start..)?.copy_from_slice(octets);
+        Some(u64::from_be_bytes(padded))
     }
 
     /// A BOOLEAN.

@@ -10,9 +10,9 @@ use super::der::{Der, is_positive, tag};
 
 /// What a key is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ca) enum Key {
+pub enum Key {
     /// RSA, with the length of its modulus in bits.
-    Rsa(usize),
+    Rsa(u32),
     /// Anything else.
     Other,
 }
@@ -82,7 +82,8 @@ fn read_rsa(parameters: &[u8], bits: &[u8]) -> Option<Key> {
     }
     let digits = modulus.strip_prefix(&[0]).unwrap_or(modulus);
     let leading = digits.first().map_or(0, |first| first.leading_zeros());
-    Some(Key::Rsa(digits.len() * 8 - usize::try_from(leading).ok()?))
+    let octets = u32::try_from(digits.len()).ok()?;
+    Some(Key::Rsa(octets.checked_mul(8)? - leading))
 }
 
 fn read_ec(parameters: &[u8], point: &[u8]) -> Result<Key, Defect> {

@@ -13,7 +13,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Defect> {
 
 /// A name as a person reads it: `CN=…,O=…`, in the order of the bytes, at most 80 characters and
 /// without control characters.
-pub(super) fn display_name(name: &[u8]) -> String {
+pub(in crate::ca) fn display_name(name: &[u8]) -> String {
     let mut text = String::new();
     // A name that cannot be read was refused before; what was shown until then is enough.
     let _ = walk_attributes(name, |oid, tag, value| {
