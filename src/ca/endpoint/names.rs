@@ -3,9 +3,9 @@
 //! webpki refuses wildcards that Go takes, `*.storage` among them, which is a fine name for a
 //! cluster's Services.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
-use x509_parser::prelude::{GeneralName, X509Certificate};
+use crate::ca::x509::{Extensions, GeneralName};
 
 /// The names in a certificate's subjectAltName. Go reads no other: a common name counts for
 /// nothing.
@@ -16,16 +16,13 @@ pub(super) struct HostNames<'a> {
 }
 
 impl<'a> HostNames<'a> {
-    pub(super) fn of(certificate: &'a X509Certificate<'_>) -> Self {
+    pub(super) fn of(extensions: &Extensions<'a>) -> Self {
         let mut names = Self::default();
-        let Ok(Some(alternatives)) = certificate.subject_alternative_name() else {
-            return names;
-        };
-        for name in &alternatives.value.general_names {
+        for name in extensions.subject_alt_names.iter().flatten() {
             match name {
-                GeneralName::DNSName(name) => names.dns.push(name),
-                GeneralName::IPAddress(octets) => names.addresses.extend(parse_address(octets)),
-                _ => {}
+                GeneralName::DnsName(name) => names.dns.push(name),
+                GeneralName::IpAddress(address) => names.addresses.push(address.to_canonical()),
+                GeneralName::EmailAddress(_) | GeneralName::Uri(_) => {}
             }
         }
         names
@@ -52,14 +49,6 @@ impl<'a> HostNames<'a> {
         let dns = self.dns.iter().map(|name| (*name).to_owned());
         dns.chain(self.addresses.iter().map(ToString::to_string))
     }
-}
-
-fn parse_address(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).map(|octets| Ipv4Addr::from(octets).into());
-    let v6 = || <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).into());
-    v4.or_else(|_| v6())
-        .ok()
-        .map(|address: IpAddr| address.to_canonical())
 }
 
 /// Go's `validHostname`, for a host without the dot at its end.
@@ -126,13 +115,11 @@ mod tests {
 
     #[test]
     fn an_address_matches_addresses_only() {
-        let names = HostNames {
-            dns: Vec::new(),
-            addresses: [&[10, 0, 0, 1][..], &Ipv6Addr::LOCALHOST.octets(), &[1]]
-                .into_iter()
-                .filter_map(parse_address)
-                .collect(),
-        };
+        let addresses = ["::ffff:10.0.0.1", "::1"].map(|address| address.parse().unwrap());
+        let names = HostNames::of(&Extensions {
+            subject_alt_names: Some(addresses.map(GeneralName::IpAddress).to_vec()),
+            ..Extensions::default()
+        });
         for host in ["10.0.0.1", "::1", "0:0::1", "::ffff:10.0.0.1"] {
             assert!(names.contain(host), "{host}");
         }

@@ -17,11 +17,11 @@ use core::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, Error, VerifiedPath, anchor_from_trusted_cert};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::algorithms::ALGORITHMS;
 use super::extensions::{ServerAuth, check_anchor_extensions, may_issue};
 use crate::ca::certificate::Certificate;
+use crate::ca::x509::ParsedCertificate;
 
 /// Most characters of another library's error that are shown.
 const MAX_ERROR_CHARS: usize = 60;
@@ -37,8 +37,10 @@ pub(super) enum PathError {
     Undecided(String),
 }
 
-/// Looks for a way from the first of `presented` through the others to one of `roots`, on `now`.
+/// Looks for a way from the first of `presented`, which is `parsed` too, through the others to one
+/// of `roots`, on `now`.
 pub(super) fn find_path(
+    parsed: &ParsedCertificate<'_>,
     presented: &[Certificate],
     roots: &[Certificate],
     now: i64,
@@ -87,8 +89,8 @@ pub(super) fn find_path(
             if roots.iter().any(|(root, der)| {
                 names_as_issuer(leaf, root)
                     && find_unsupported(root).is_none()
-                    && check_anchor_extensions(der, 0).is_ok()
-                    && has_signed(der, leaf.der())
+                    && check_anchor_extensions(root, 0).is_ok()
+                    && has_signed(der, parsed)
             }) =>
         {
             Ok(())
@@ -110,15 +112,15 @@ fn check_anchor(
     let anchor = path.anchor();
     // Certificates that share a name and a key: one that may is enough, as it is for Go.
     let mut refusal = Ok(());
-    for (_, der) in roots {
-        let is_same = anchor_from_trusted_cert(der).is_ok_and(|root| {
-            root.subject == anchor.subject
-                && root.subject_public_key_info == anchor.subject_public_key_info
+    for (root, der) in roots {
+        let is_same = anchor_from_trusted_cert(der).is_ok_and(|same| {
+            same.subject == anchor.subject
+                && same.subject_public_key_info == anchor.subject_public_key_info
         });
         if !is_same {
             continue;
         }
-        refusal = check_anchor_extensions(der, path.intermediate_certificates().count());
+        refusal = check_anchor_extensions(root, path.intermediate_certificates().count());
         if refusal.is_ok() {
             break;
         }
@@ -127,17 +129,13 @@ fn check_anchor(
 }
 
 /// Whether the key of `issuer` signed `certificate`, by any algorithm that Go takes.
-fn has_signed(issuer: &CertificateDer<'_>, certificate: &[u8]) -> bool {
+fn has_signed(issuer: &CertificateDer<'_>, certificate: &ParsedCertificate<'_>) -> bool {
     let Ok(issuer) = EndEntityCert::try_from(issuer) else {
         return false;
     };
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return false;
-    };
-    let signed = certificate.tbs_certificate.as_ref();
     ALGORITHMS.iter().any(|algorithm| {
         issuer
-            .verify_signature(*algorithm, signed, &certificate.signature_value.data)
+            .verify_signature(*algorithm, certificate.tbs, certificate.signature)
             .is_ok()
     })
 }
@@ -184,9 +182,10 @@ fn find_unsupported(certificate: &Certificate) -> Option<&'static str> {
     if is_odd_key {
         return Some("a certificate has an RSA key of an unusual length");
     }
-    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-    let is_constrained = !matches!(parsed.name_constraints(), Ok(None));
-    is_constrained.then_some("a CA on the way has name constraints")
+    certificate
+        .path_constraints
+        .has_name_constraints
+        .then_some("a CA on the way has name constraints")
 }
 
 fn to_undecided(error: &Error) -> PathError {

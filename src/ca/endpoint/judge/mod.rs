@@ -3,14 +3,13 @@
 //! Velero, its plugins, kopia and restic are Go programs, so Go's `crypto/tls` and `crypto/x509`
 //! are the measure; [`super::path`] tells where the library that we build on differs.
 
-use x509_parser::prelude::{FromDer as _, X509Certificate};
-
 use super::display::take_listed;
-use super::extensions;
+use super::extensions::may_issue;
 use super::names::HostNames;
 use super::path::{PathError, find_path, names_as_issuer};
 use super::problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 use crate::ca::certificate::Certificate;
+use crate::ca::x509::ParsedCertificate;
 
 /// Seconds of a day.
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -24,17 +23,18 @@ pub fn judge<P: AsRef<[u8]>>(
     roots: &[Certificate],
     now: i64,
 ) -> Observation {
-    let mut chain = Vec::with_capacity(presented.len());
+    let mut parsed = Vec::with_capacity(presented.len());
     let mut problems = Vec::new();
     for (at, der) in presented.iter().enumerate() {
-        match Certificate::parse(der.as_ref()) {
-            Ok(certificate) => chain.push(certificate),
+        match ParsedCertificate::parse(der.as_ref()) {
+            Ok(certificate) => parsed.push(certificate),
             Err(defect) => problems.push(Problem::Unreadable {
                 number: at + 1,
                 defect: defect.to_string(),
             }),
         }
     }
+    let chain: Vec<_> = parsed.iter().map(Certificate::from).collect();
     let mut observation = Observation {
         chain: chain.iter().map(PresentedCertificate::from).collect(),
         problems,
@@ -44,22 +44,15 @@ pub fn judge<P: AsRef<[u8]>>(
     if !observation.problems.is_empty() {
         return observation;
     }
-    let Some(leaf) = chain.first() else {
+    let (Some(leaf), Some(parsed)) = (chain.first(), parsed.first()) else {
         let reason = "the server presented no certificate".to_owned();
         observation.problems.push(Problem::Undecided { reason });
         return observation;
     };
     let problems = &mut observation.problems;
     problems.extend(check_dates(leaf, now));
-    match X509Certificate::from_der(leaf.der()) {
-        Ok((_, parsed)) => {
-            problems.extend(check_name(&parsed, host));
-            problems.extend(check_trust(&chain, &parsed, roots, now));
-        }
-        Err(error) => problems.push(Problem::Undecided {
-            reason: error.to_string(),
-        }),
-    }
+    problems.extend(check_name(parsed, host));
+    problems.extend(check_trust(parsed, &chain, roots, now));
     observation.expires_soon = check_expiry(leaf, now);
     observation
 }
@@ -89,8 +82,8 @@ fn check_expiry(leaf: &Certificate, now: i64) -> Option<ExpiresSoon> {
     })
 }
 
-fn check_name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
-    let names = HostNames::of(leaf);
+fn check_name(leaf: &ParsedCertificate<'_>, host: &str) -> Option<Problem> {
+    let names = HostNames::of(&leaf.extensions);
     if names.contain(host) {
         return None;
     }
@@ -103,15 +96,15 @@ fn check_name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
 }
 
 fn check_trust(
+    parsed: &ParsedCertificate<'_>,
     chain: &[Certificate],
-    parsed: &X509Certificate<'_>,
     roots: &[Certificate],
     now: i64,
 ) -> Option<Problem> {
     let leaf = chain.first()?;
-    let forbidden = if extensions::has_unknown_critical(parsed) {
+    let forbidden = if leaf.path_constraints.has_unknown_critical {
         Some("the server's certificate has a critical extension that Velero does not know")
-    } else if extensions::allows_server_auth(parsed) {
+    } else if leaf.path_constraints.allows_server_auth {
         None
     } else {
         Some("the server's certificate is not for servers (extendedKeyUsage lacks serverAuth)")
@@ -120,7 +113,7 @@ fn check_trust(
     let day = now.clamp(leaf.not_before, leaf.not_after.max(leaf.not_before));
     let error = match forbidden {
         Some(why) => PathError::Forbidden(why),
-        None => find_path(chain, roots, day).err()?,
+        None => find_path(parsed, chain, roots, day).err()?,
     };
     let path = follow_issuers(chain);
     let top = path.last().copied().unwrap_or(leaf);
@@ -186,7 +179,7 @@ fn explain_unknown_issuer(
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
         Some(root) if !root.is_ca => UntrustedReason::NotCa,
-        Some(root) if !extensions::may_issue(root) => UntrustedReason::Forbidden(
+        Some(root) if !may_issue(root) => UntrustedReason::Forbidden(
             "the bundle's CA of that name has a critical extension that Velero does not know",
         ),
         Some(root) if !is_valid(root) => out_of_date(root, true),
