@@ -8,7 +8,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use time::OffsetDateTime;
+
+use crate::ca::x509::{GeneralName, ParsedCertificate};
 
 /// The only protocol we speak: the API server uses no other with a webhook behind a Service.
 const ALPN: &[u8] = b"http/1.1";
@@ -174,38 +176,62 @@ fn contains(text: &[u8], part: &str) -> bool {
         .any(|window| window == part.as_bytes())
 }
 
-/// What the API server will demand of the first certificate, which is the one that names us.
-/// Brings the moment at which it expires.
+/// Checks what the API server will demand of the first certificate, the one that names us.
+/// Returns when it expires, seconds since 1970.
 fn check_leaf(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, PairError> {
-    let broken = |why: String| PairError::Certificate(name.to_owned(), why);
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| broken(error.to_string()))?;
-    let validity = leaf.validity();
-    if validity.not_after.timestamp() < now {
-        let when = validity.not_after.to_string();
+    // The API server is a Go program too.
+    let leaf = ParsedCertificate::parse(leaf)
+        .map_err(|defect| PairError::Certificate(name.to_owned(), defect.to_string()))?;
+    if leaf.not_after < now {
+        let when = format_time(leaf.not_after);
         return Err(PairError::Expired(name.to_owned(), when));
     }
-    if validity.not_before.timestamp() > now {
-        let when = validity.not_before.to_string();
+    if leaf.not_before > now {
+        let when = format_time(leaf.not_before);
         return Err(PairError::NotYet(name.to_owned(), when));
     }
-    let names = leaf
-        .subject_alternative_name()
-        .map_err(|error| broken(error.to_string()))?;
-    let has_host = names.is_some_and(|names| {
-        names
-            .value
-            .general_names
-            .iter()
-            .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
-    });
+    let mut names = leaf.extensions.subject_alt_names.iter().flatten();
+    let has_host =
+        names.any(|name| matches!(name, GeneralName::DnsName(_) | GeneralName::IpAddress(_)));
     if !has_host {
         return Err(PairError::NoName(name.to_owned()));
     }
-    let usage = leaf
-        .extended_key_usage()
-        .map_err(|error| broken(error.to_string()))?;
-    if usage.is_some_and(|usage| !usage.value.any && !usage.value.server_auth) {
+    if !leaf.extensions.allows_server_auth() {
         return Err(PairError::NotForServers(name.to_owned()));
     }
-    Ok(validity.not_after.timestamp())
+    Ok(leaf.not_after)
+}
+
+/// Formats seconds since 1970 as `Jul 28 12:00:00 2026 +00:00`.
+fn format_time(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
+        |_| "at an impossible time".to_owned(),
+        |time| {
+            let (hour, minute, second) = time.to_hms();
+            let (month, day, year) = (time.month().to_string(), time.day(), time.year());
+            format!("{month:.3} {day:>2} {hour:02}:{minute:02}:{second:02} {year} +00:00")
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::time::ASN1Time;
+
+    #[test]
+    fn a_time_is_formatted_as_another_parser_does() {
+        for seconds in [
+            0,
+            1_785_240_000,
+            1_788_000_000,
+            -631_152_000,
+            253_402_300_799,
+        ] {
+            let theirs = ASN1Time::from_timestamp(seconds).unwrap();
+            assert_eq!(format_time(seconds), theirs.to_string());
+        }
+        assert_eq!(format_time(1_785_240_000), "Jul 28 12:00:00 2026 +00:00");
+        assert_eq!(format_time(i64::MAX), "at an impossible time");
+    }
 }
