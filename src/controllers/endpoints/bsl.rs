@@ -71,3 +71,30 @@ pub(super) fn targets(bsls: &[Named]) -> BTreeSet<Target> {
     let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
     all.map(|endpoint| endpoint.target.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_public_url_breaks_nothing_without_the_bundle() {
+        let text = r#"{"spec":{"provider":"aws","config":{
+            "s3Url":"https://publicUrl:9000","publicUrl":"https://store.example"}}}"#;
+        let locations = BTreeMap::from([("default".to_owned(), text.to_owned())]);
+        let bsls = read("velero", &Arc::new(locations));
+        let breaks = bsls[0]
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.url.as_str(), bsls[0].breaks_without(endpoint)));
+        assert_eq!(
+            breaks.collect::<Vec<_>>(),
+            [
+                ("https://publicurl:9000", true),
+                ("https://store.example", false)
+            ]
+        );
+    }
+}
