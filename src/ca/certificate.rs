@@ -1,4 +1,4 @@
-//! One certificate, and what the rules ask of it.
+//! A certificate, reduced to what the rules check.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::x509::{self, Defect, Extensions, Key, ParsedCertificate};
 
-/// A certificate that parses, as Go understands that.
+/// A certificate that Go can parse.
 #[derive(Clone)]
 pub struct Certificate {
     der: Arc<[u8]>,
     fingerprint: Fingerprint,
     subject: Arc<[u8]>,
     issuer: Arc<[u8]>,
-    /// From when it is valid, seconds since 1970.
+    /// The start of its validity, seconds since 1970.
     pub not_before: i64,
-    /// Until when it is valid, seconds since 1970.
+    /// The end of its validity, seconds since 1970.
     pub not_after: i64,
-    /// Whether basicConstraints and keyUsage let it vouch for other certificates.
+    /// Whether basicConstraints and keyUsage allow it to issue certificates.
     pub is_ca: bool,
-    /// The digest of its signature, if it is one that is broken.
+    /// The digest of its signature, if that is a broken one.
     pub weak_digest: Option<&'static str>,
     /// The length of its RSA modulus in bits, if its key is an RSA key.
     pub rsa_bits: Option<u32>,
-    /// What its extensions say of the paths it may be on.
+    /// How its extensions constrain the paths that may contain it.
     pub path_constraints: PathConstraints,
 }
 
-/// What the extensions of a certificate say of the paths from a server's certificate to a root on
-/// which it may be.
+/// How the extensions of a certificate constrain the paths, from a server's certificate to a root,
+/// that may contain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathConstraints {
     /// The maximum number of intermediates below it, if it limits them (pathLenConstraint).
@@ -48,7 +48,7 @@ impl PathConstraints {
             .basic_constraints
             .and_then(|constraints| constraints.path_len);
         Self {
-            // No chain is longer than a u32 counts, so a higher limit is none.
+            // No chain has more than 2^32 certificates, so a higher limit has no effect.
             max_intermediates: path_len.and_then(|path_len| u32::try_from(path_len).ok()),
             allows_server_auth: extensions.allows_server_auth(),
             has_unknown_critical: extensions.has_unknown_critical,
@@ -57,7 +57,7 @@ impl PathConstraints {
     }
 }
 
-/// SHA-256 of a certificate's DER: what makes it the same certificate.
+/// SHA-256 of a certificate's DER, which identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -71,7 +71,7 @@ impl Fingerprint {
     }
 }
 
-/// The 64 hexadecimal digits; with an even precision, as in `{:.16}`, only so many.
+/// Writes 64 hexadecimal digits, or fewer with an even precision such as `{:.16}`.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(64);
@@ -90,7 +90,7 @@ impl Certificate {
         Ok(Self::of(&parsed, Arc::clone(&der)))
     }
 
-    /// Keeps of `parsed`, which was read from `der`, what the rules ask for.
+    /// Keeps what the rules check of `parsed`, which was read from `der`.
     fn of(parsed: &ParsedCertificate<'_>, der: Arc<[u8]>) -> Self {
         Self {
             fingerprint: Fingerprint::of(&der),
@@ -109,50 +109,50 @@ impl Certificate {
         }
     }
 
-    /// Its bytes.
+    /// Returns its DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// What makes it the same certificate as another.
+    /// Returns its fingerprint.
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Its subject as a person reads it: at most 80 characters, none of them a control character.
+    /// Returns its subject for display: at most 80 characters, without control characters.
     pub fn subject(&self) -> String {
         x509::display_name(&self.subject)
     }
 
-    /// Its issuer as a person reads it, with the same limits.
+    /// Returns its issuer for display, with the same limits.
     pub fn issuer(&self) -> String {
         x509::display_name(&self.issuer)
     }
 
-    /// Its subject's DER, which the certificates it issued name as their issuer.
+    /// Returns the DER of its subject, which the certificates that it issued name as their issuer.
     pub fn subject_der(&self) -> &[u8] {
         &self.subject
     }
 
-    /// Its issuer's DER.
+    /// Returns the DER of its issuer.
     pub fn issuer_der(&self) -> &[u8] {
         &self.issuer
     }
 
-    /// Whether it names itself as its issuer, as roots do.
+    /// Returns whether it names itself as its issuer, as roots do.
     pub fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }
 }
 
-/// Copies what the rules ask for out of a certificate that is parsed already.
+/// Copies what the rules check from a certificate that is already parsed.
 impl From<&ParsedCertificate<'_>> for Certificate {
     fn from(parsed: &ParsedCertificate<'_>) -> Self {
         Self::of(parsed, parsed.der.into())
     }
 }
 
-/// Certificates are the same when their bytes are.
+/// Certificates are equal if their bytes are.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
@@ -172,7 +172,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The name of the digest in a signature algorithm, if it is one that nobody should trust.
+/// Returns the name of a signature algorithm's digest, if that is a broken one.
 fn detect_weak_digest(algorithm: &[u8]) -> Option<&'static str> {
     match algorithm {
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2] => Some("MD2"),

@@ -1,51 +1,52 @@
 //! The addresses that are never dialled, whatever a BSL says.
 //!
-//! A BSL's author chooses the host. What runs there learns nothing but a ClientHello, and private
-//! networks are where stores are; but nobody's store is a metadata service or the API server.
+//! The author of a BSL chooses the host. A server there receives only a ClientHello. Private
+//! networks are allowed, because stores run there. Metadata services and the API server are not:
+//! they are never a store.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
-/// Which addresses are denied.
+/// The set of addresses that are never dialled.
 #[derive(Clone, Debug, Default)]
 pub struct DeniedAddresses {
     api_server: BTreeSet<IpAddr>,
     allow_loopback: bool,
 }
 
-/// Why an address is denied, to follow "which is".
+/// Why an address is denied. Messages put it after "which is".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DenialReason {
-    /// `KUBERNETES_SERVICE_HOST`.
+    /// The address in `KUBERNETES_SERVICE_HOST`.
     #[error("the cluster's API server")]
     ApiServer,
     /// 169.254.0.0/16 and fe80::/10, where most clouds have their metadata service.
     #[error("link-local, where clouds have their metadata services")]
     LinkLocal,
-    /// Ourselves.
+    /// A loopback address.
     #[error("this machine itself")]
     Loopback,
-    /// A metadata service elsewhere.
+    /// A metadata service at another address.
     #[error("a cloud's metadata service")]
     MetadataService,
-    /// Not the address of one machine.
+    /// An unspecified, multicast or broadcast address.
     #[error("not the address of one machine")]
     NotUnicast,
 }
 
-/// Metadata services outside the link-local range: Alibaba Cloud, Azure's WireServer, Oracle
-/// Cloud's first one.
+/// Metadata services outside the link-local range: Alibaba Cloud, Azure's WireServer, and the
+/// first one of Oracle Cloud.
 const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
-/// Google Cloud's, over IPv6.
+/// The metadata service of Google Cloud over IPv6.
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
 
 impl DeniedAddresses {
-    /// What is denied in a cluster whose API server has these addresses.
+    /// Returns the denied addresses for a cluster with the given addresses of its API server.
     pub fn in_cluster(api_server: impl IntoIterator<Item = IpAddr>) -> Self {
         Self {
             api_server: api_server
@@ -56,15 +57,15 @@ impl DeniedAddresses {
         }
     }
 
-    /// The same without the loopback addresses: for a process outside of a cluster whose store
-    /// runs beside it, as in tests. Never in a Pod, where they are the Pod itself.
+    /// Allows loopback addresses. This is for a process outside a cluster with a store on the same
+    /// machine, as in tests. Never use it in a Pod, where they are the Pod itself.
     #[must_use]
     pub const fn allowing_loopback(mut self) -> Self {
         self.allow_loopback = true;
         self
     }
 
-    /// Why `address` is denied; none when it may be dialled.
+    /// Returns why `address` is denied; none if it may be dialled.
     pub fn denial_reason(&self, address: IpAddr) -> Option<DenialReason> {
         let address = address.to_canonical();
         if self.api_server.contains(&address) {
@@ -89,7 +90,7 @@ fn deny_v4(address: Ipv4Addr) -> Option<DenialReason> {
         Some(DenialReason::Loopback)
     } else if address.octets().starts_with(&[0]) || address.is_multicast() || address.is_broadcast()
     {
-        // Linux connects 0.0.0.0 to itself.
+        // Linux connects to itself at 0.0.0.0.
         Some(DenialReason::NotUnicast)
     } else {
         None
@@ -97,7 +98,7 @@ fn deny_v4(address: Ipv4Addr) -> Option<DenialReason> {
 }
 
 fn deny_v6(address: Ipv6Addr) -> Option<DenialReason> {
-    // All that AWS has in its own network: fd00:ec2::/32.
+    // fd00:ec2::/32 is AWS's range for its local services.
     if address == METADATA_V6 || address.segments().starts_with(&[0xfd00, 0x0ec2]) {
         Some(DenialReason::MetadataService)
     } else if address.is_unicast_link_local() {
@@ -111,8 +112,8 @@ fn deny_v6(address: Ipv6Addr) -> Option<DenialReason> {
     }
 }
 
-/// The IPv4 address that a gateway would make of `address`: NAT64 (RFC 6052), 6to4 (RFC 3056), or
-/// the old IPv4-compatible form.
+/// Returns the IPv4 address to which a gateway would translate `address`: NAT64 (RFC 6052), 6to4
+/// (RFC 3056), or the old IPv4-compatible form.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let ([0x64, 0xff9b, 0, 0, 0, 0, high, low]
     | [0, 0, 0, 0, 0, 0, high, low]

@@ -1,4 +1,4 @@
-//! What was found at an endpoint, in words; `fix` tells what to do about it.
+//! Messages about what was found at an endpoint. `fix` says what to do about it.
 
 use core::fmt;
 
@@ -6,10 +6,10 @@ use super::problem::{ExpiresSoon, Problem, UntrustedReason};
 use crate::ca::rules::day;
 use crate::velero::text::shown;
 
-/// Most certificates of a chain, and names of a certificate, that a message tells.
+/// Maximum number of certificates of a chain, and of names of a certificate, in a message.
 const MAX_LISTED: usize = 5;
 
-/// What is wrong.
+/// Says what is wrong.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,7 +100,7 @@ impl fmt::Display for ExpiresSoon {
     }
 }
 
-/// The first of `texts`, and how many more there are.
+/// Joins the first of `texts` and adds the number of the others.
 fn join_listed(texts: &[String], between: &str, more: usize) -> String {
     let list: Vec<_> = texts.iter().take(MAX_LISTED).map(String::as_str).collect();
     let list = list.join(between);
@@ -111,7 +111,7 @@ fn join_listed(texts: &[String], between: &str, more: usize) -> String {
     }
 }
 
-/// The first of many names, as a message may repeat them, and how many more there are.
+/// Returns the first of `names`, made safe for a message, and the number of the others.
 pub(super) fn take_listed(names: impl Iterator<Item = String>) -> (Vec<String>, usize) {
     let mut names = names;
     let first = names

@@ -1,4 +1,4 @@
-//! What the extensions of a certificate let it be used for, as Go reads them.
+//! Checks what the extensions of a certificate allow, as Go does.
 
 use webpki::{
     Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
@@ -8,7 +8,7 @@ use webpki::{
 use crate::ca::certificate::Certificate;
 use crate::ca::x509::ExtendedKeyUsage;
 
-/// Go's `ExtKeyUsageServerAuth`: no usage named, this one, or any.
+/// Go's check for `ExtKeyUsageServerAuth`: accepts no purpose at all, serverAuth and any.
 pub(super) struct ServerAuth;
 
 impl ExtendedKeyUsageValidator for ServerAuth {
@@ -43,7 +43,8 @@ pub(super) const fn may_issue(ca: &Certificate) -> bool {
     ca.is_ca && !ca.path_constraints.has_unknown_critical
 }
 
-/// Checks that the extensions of `root` let it end a path with so many intermediates.
+/// Checks that the extensions of `root` allow it to anchor a path with this number of
+/// intermediates.
 pub(super) fn check_anchor_extensions(
     root: &Certificate,
     intermediates: usize,

@@ -1,11 +1,11 @@
-//! What to do about what was found at an endpoint.
+//! What to do about a problem at an endpoint.
 
 use super::problem::{Problem, UntrustedReason};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::text::shown;
 
 impl Problem {
-    /// What to do about it, for a BSL in `namespace`.
+    /// Returns what to do about it, for a BSL in `namespace`.
     pub fn fix(&self, namespace: &str) -> String {
         match self {
             Self::Expired { .. } => "renew it at the server".to_owned(),

@@ -1,6 +1,6 @@
-//! The TLS endpoints of a BSL, and whether a bundle fits what they present.
+//! The TLS endpoints of a BSL, and whether a bundle verifies what they present.
 //!
-//! Everything here is pure; the handshake itself is made by `controllers::probe`.
+//! Everything here is pure; `controllers::probe` makes the handshakes.
 
 mod algorithms;
 pub mod denied_addresses;
@@ -23,14 +23,14 @@ pub use setting::{EndpointSetting, EndpointSettingError, SkippedSetting};
 use super::rules::skips_verification;
 use crate::velero::bsl::Bsl;
 
-/// What is dialled: equal targets are one and the same handshake, however many BSLs name them.
+/// What to dial. Equal targets need a single handshake, however many BSLs name them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
-    /// The host as the URL has it, in lower case: a DNS name, maybe with a dot at its end, or an
-    /// IP address without brackets. The certificate has to name it, and SNI says it.
+    /// The host of the URL, in lower case: a DNS name, possibly with a trailing dot, or an IP
+    /// address without brackets. The certificate must name it, and SNI contains it.
     pub host: String,
-    /// What is looked up in DNS for it. It differs from `host` where that is a single word, which
-    /// means another Service in each namespace.
+    /// The name to resolve. It differs from `host` if that is a single label, which stands for a
+    /// different Service in each namespace.
     pub lookup: String,
     /// The port.
     pub port: u16,
@@ -39,23 +39,23 @@ pub struct Target {
 /// A TLS endpoint that a BSL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What is dialled.
+    /// What to dial.
     pub target: Target,
-    /// `https://host:port`, for messages; never with the userinfo, path or query that the BSL may
-    /// have there.
+    /// `https://host:port`, for messages, without the userinfo, path and query that the BSL may
+    /// contain.
     pub url: String,
-    /// Which setting of the BSL names it.
+    /// The setting of the BSL that names it.
     pub setting: EndpointSetting,
-    /// Whether Velero verifies the certificate; false under `insecureSkipTLSVerify`. A `publicUrl`
-    /// is always verified: it is for the `velero` command, which does not read that key.
+    /// Whether Velero verifies the certificate: false with `insecureSkipTLSVerify`. A `publicUrl`
+    /// is always verified, because the `velero` command uses it and does not read that key.
     pub verified_by_velero: bool,
 }
 
-/// The endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint of its
-/// region when the aws plugin has no `s3Url`.
+/// Returns the endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint
+/// of its region if the aws plugin has no `s3Url`.
 ///
-/// With `s3ForcePathStyle` off the SDK puts the bucket before the host; the certificate's issuer is
-/// the same there, so the host itself is what is looked at.
+/// Without `s3ForcePathStyle`, the SDK puts the bucket before the host. The issuer of the
+/// certificate is the same there, so the host itself is probed.
 pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, SkippedSetting>> {
     let is_verified = !skips_verification(bsl);
     let value =
@@ -89,8 +89,8 @@ pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Sk
     store.into_iter().chain(public).collect()
 }
 
-/// In a Pod of Velero the cluster's DNS takes a single word for a Service of Velero's namespace,
-/// and in our Pod for one of ours.
+/// Builds the target for `host`. The cluster's DNS resolves a single label to a Service of the
+/// Pod's own namespace, so our Pod must look up a name that includes Velero's namespace.
 fn build_target(namespace: &str, host: String, port: u16) -> Target {
     let is_word = !host.contains(['.', ':']) && host != "localhost";
     let lookup = if is_word {
@@ -160,7 +160,7 @@ mod tests {
                 r#"{"provider":"aws","config":{"region":"a.example/"}}"#,
                 &["spec.config.region: the region is none that AWS could have"],
             ),
-            // Another provider's region is not ours to interpret.
+            // The meaning of another provider's region is unknown.
             (r#"{"provider":"gcp","config":{"region":"eu"}}"#, &[]),
             (
                 r#"{"provider":"aws","config":{"region":"minio","s3Url":"https://minio:9000/x","publicUrl":"https://S3.example.com/"}}"#,

@@ -1,14 +1,13 @@
-//! Whether a certificate names a host, as Go's `x509.Certificate.VerifyHostname` decides it.
+//! Matches a host against a certificate's names, as Go's `x509.Certificate.VerifyHostname` does.
 //!
-//! webpki refuses wildcards that Go takes, `*.storage` among them, which is a fine name for a
-//! cluster's Services.
+//! webpki rejects wildcards that Go accepts, such as `*.storage`, which is a useful name for the
+//! Services of a cluster.
 
 use core::net::IpAddr;
 
 use crate::ca::x509::{Extensions, GeneralName};
 
-/// The names in a certificate's subjectAltName. Go reads no other: a common name counts for
-/// nothing.
+/// The names in a certificate's subjectAltName. Go reads no others, and ignores the common name.
 #[derive(Debug, Default)]
 pub(super) struct HostNames<'a> {
     dns: Vec<&'a str>,
@@ -28,7 +27,7 @@ impl<'a> HostNames<'a> {
         names
     }
 
-    /// Whether `host`, a DNS name or an IP address without brackets, is one of them.
+    /// Returns whether `host`, a DNS name or an IP address without brackets, matches one of them.
     pub(super) fn contain(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.addresses.contains(&address.to_canonical());
@@ -44,14 +43,14 @@ impl<'a> HostNames<'a> {
         })
     }
 
-    /// All of them, DNS names first.
+    /// Returns all of them, DNS names first.
     pub(super) fn to_strings(&self) -> impl Iterator<Item = String> {
         let dns = self.dns.iter().map(|name| (*name).to_owned());
         dns.chain(self.addresses.iter().map(ToString::to_string))
     }
 }
 
-/// Go's `validHostname`, for a host without the dot at its end.
+/// Go's `validHostname`, for a host without its trailing dot.
 fn is_valid_host(host: &str, is_pattern: bool) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
@@ -67,7 +66,7 @@ fn is_valid_host(host: &str, is_pattern: bool) -> bool {
             .all(|(at, label)| is_pattern && at == 0 && label == "*" || is_label(label))
 }
 
-/// Go's `matchHostnames`: a `*` stands for one whole label, the first.
+/// Go's `matchHostnames`: a `*` matches exactly one label, the first.
 fn matches_pattern(pattern: &str, host: &str) -> bool {
     let mut labels = host.split('.');
     let mut first = true;

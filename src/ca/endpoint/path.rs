@@ -1,17 +1,17 @@
-//! The way from a server's certificate to a certificate of the bundle, as Go finds it.
+//! The path from a server's certificate to a certificate of the bundle, as Go finds it.
 //!
-//! webpki builds it. What it does otherwise than Go's `crypto/x509`, and what is done about it:
+//! webpki builds it. These are its differences from Go's `crypto/x509`, and how they are handled:
 //!
-//! - It never looks at an anchor's dates and extensions, nor at any keyUsage; Go does. Those that
-//!   Go would not take are left out, or refused when a path has led to them.
-//! - It takes no RSA keys below 2048 bits; Go takes 1024. Our crypto library checks these with
-//!   SHA-256 and SHA-512; with another digest we cannot tell.
+//! - It ignores the dates and extensions of an anchor, and every keyUsage; Go checks them. Anchors
+//!   that Go would not accept are left out, or rejected when a path has led to them.
+//! - It accepts no RSA keys below 2048 bits; Go accepts 1024. Our crypto library verifies these
+//!   with SHA-256 and SHA-512. With other digests the result is undecided.
 //! - It does not know `anyExtendedKeyUsage`.
-//! - It refuses a CA as a server's certificate, which `openssl req -x509` makes unless it is told
-//!   otherwise. Where that certificate is itself in the bundle, Go looks no further, and neither do
-//!   we. Where a CA of the bundle signed it, we look at the signature; with an intermediate between
-//!   them we cannot tell.
-//! - It knows fewer curves, and reads some certificates more strictly: again, we cannot tell.
+//! - It rejects a CA as a server's certificate, which is what `openssl req -x509` creates by
+//!   default. If that certificate is itself in the bundle, Go stops there, and so do we. If a CA
+//!   of the bundle signed it, we verify the signature. With an intermediate between them the
+//!   result is undecided.
+//! - It knows fewer curves, and parses some certificates more strictly. The result is undecided.
 
 use core::time::Duration;
 
@@ -23,22 +23,22 @@ use super::extensions::{ServerAuth, check_anchor_extensions, may_issue};
 use crate::ca::certificate::Certificate;
 use crate::ca::x509::ParsedCertificate;
 
-/// Most characters of another library's error that are shown.
+/// Maximum length of webpki's error in a message, in characters.
 const MAX_ERROR_CHARS: usize = 60;
 
-/// Why there is no way, or none that we can see.
+/// Why no path was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PathError {
-    /// No certificate of the bundle vouches for what was presented.
+    /// No certificate of the bundle issued what was presented.
     UnknownIssuer,
-    /// One does, and is not allowed to.
+    /// There is a path, and something in a certificate forbids it.
     Forbidden(&'static str),
-    /// We cannot tell what Go would say.
+    /// It is unknown what Go would decide.
     Undecided(String),
 }
 
-/// Looks for a way from the first of `presented`, which is `parsed` too, through the others to one
-/// of `roots`, on `now`.
+/// Looks for a path from the first of `presented` through the others to one of `roots`, valid at
+/// `now`, in seconds since 1970. `parsed` is that first certificate.
 pub(super) fn find_path(
     parsed: &ParsedCertificate<'_>,
     presented: &[Certificate],
@@ -64,7 +64,7 @@ pub(super) fn find_path(
     for (_, der) in &roots {
         anchors.push(anchor_from_trusted_cert(der).map_err(|error| to_undecided(&error))?);
     }
-    // webpki looks at their extensions, but not at keyUsage.
+    // webpki checks their extensions except keyUsage.
     let others: Vec<_> = others
         .iter()
         .filter(|other| may_issue(other))
@@ -99,18 +99,18 @@ pub(super) fn find_path(
     }
 }
 
-/// Whether `certificate` says that it was issued by `issuer`.
+/// Returns whether `certificate` names `issuer` as its issuer.
 pub(super) fn names_as_issuer(certificate: &Certificate, issuer: &Certificate) -> bool {
     certificate.issuer_der() == issuer.subject_der()
 }
 
-/// Whether Go lets the anchor of `path` end a path of its length.
+/// Checks that Go accepts the anchor of `path` for a path of that length.
 fn check_anchor(
     path: &VerifiedPath<'_>,
     roots: &[(&Certificate, CertificateDer<'_>)],
 ) -> Result<(), Error> {
     let anchor = path.anchor();
-    // Certificates that share a name and a key: one that may is enough, as it is for Go.
+    // Several roots may share a name and a key. As for Go, one acceptable root is enough.
     let mut refusal = Ok(());
     for (root, der) in roots {
         let is_same = anchor_from_trusted_cert(der).is_ok_and(|same| {
@@ -128,7 +128,7 @@ fn check_anchor(
     refusal
 }
 
-/// Whether the key of `issuer` signed `certificate`, by any algorithm that Go takes.
+/// Returns whether the key of `issuer` signed `certificate`, with any algorithm that Go accepts.
 fn has_signed(issuer: &CertificateDer<'_>, certificate: &ParsedCertificate<'_>) -> bool {
     let Ok(issuer) = EndEntityCert::try_from(issuer) else {
         return false;
@@ -146,7 +146,7 @@ fn classify_error(
     roots: &[(&Certificate, CertificateDer<'_>)],
 ) -> PathError {
     PathError::Forbidden(match error {
-        // It tells one error of several paths, and the one that counts may be another.
+        // webpki reports the error of one path only; another path may be the relevant one.
         Error::UnknownIssuer
         | Error::InvalidSignatureForPublicKey
         | Error::CertExpired { .. }
@@ -174,7 +174,7 @@ fn classify_error(
     })
 }
 
-/// What there is in a certificate that webpki and Go may see differently.
+/// Returns what in a certificate webpki and Go may treat differently.
 fn find_unsupported(certificate: &Certificate) -> Option<&'static str> {
     let is_odd_key = certificate
         .rsa_bits

@@ -38,24 +38,24 @@ pub struct SkippedSetting {
     pub reason: EndpointSettingError,
 }
 
-/// Why a setting names no endpoint to look at.
+/// Why a setting gives no endpoint to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointSettingError {
-    /// Nothing is encrypted.
+    /// The URL uses plain HTTP.
     #[error("the URL is http://, which is not encrypted")]
     PlainHttp,
-    /// No URL, or one of another scheme.
+    /// It is not a URL, or it has another scheme.
     #[error("it is no https:// URL")]
     NotHttps,
-    /// The host is none that could be dialled.
+    /// The host is neither a DNS name nor an IP address.
     #[error(
         "the URL's host is no DNS name and no IP address; write an international name in its ASCII form (xn--…)"
     )]
     InvalidHost,
-    /// The port is none.
+    /// The port is not a valid port number.
     #[error("the URL's port is not between 1 and 65535")]
     InvalidPort,
-    /// The region is none.
+    /// The region is not a valid AWS region name.
     #[error("the region is none that AWS could have")]
     InvalidRegion,
 }

@@ -1,4 +1,4 @@
-//! The host and the port of a URL on a BSL.
+//! Parses the URLs of a BSL.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use http::Uri;
 
 use super::setting::EndpointSettingError;
 
-/// Where AWS keeps S3, by the beginning of the region's name (its SDK's `partitions.json`).
+/// The domains of S3 by prefix of the region's name, from `partitions.json` of the AWS SDK.
 const PARTITIONS: [(&str, &str); 7] = [
     ("cn-", "amazonaws.com.cn"),
     ("eu-isoe-", "cloud.adc-e.uk"),
@@ -17,7 +17,7 @@ const PARTITIONS: [(&str, &str); 7] = [
     ("", "amazonaws.com"),
 ];
 
-/// The URL that the AWS SDK uses for S3 in `region`.
+/// Returns the URL that the AWS SDK uses for S3 in `region`; none if that is no region name.
 pub(super) fn build_s3_url(region: &str) -> Option<String> {
     let is_region = region.len() <= 40
         && region
@@ -32,10 +32,10 @@ pub(super) fn build_s3_url(region: &str) -> Option<String> {
     Some(format!("https://s3.{region}.{domain}"))
 }
 
-/// The host, in lower case and without brackets, and the port of an https URL. Userinfo, path and
-/// query are passed over.
+/// Returns the host, in lower case and without brackets, and the port of an https URL. Ignores
+/// userinfo, path and query.
 pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSettingError> {
-    // What follows the host is nothing to us, and `Uri` is stricter with it than Go.
+    // Parse nothing after the host: it is not needed, and `Uri` is stricter about it than Go.
     let (scheme, rest) = text
         .split_once("://")
         .ok_or(EndpointSettingError::NotHttps)?;
@@ -117,7 +117,7 @@ mod tests {
                 "https://[::ffff:169.254.169.254]",
                 Ok(("::ffff:169.254.169.254", 443)),
             ),
-            // getaddrinfo may take these for addresses; what it returns is looked at again.
+            // getaddrinfo may parse these as addresses. Its results are checked again.
             ("https://0x7f.1", Ok(("0x7f.1", 443))),
             (
                 "https://under_score.example",

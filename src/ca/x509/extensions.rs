@@ -1,5 +1,5 @@
-//! The extensions of a certificate: Go refuses the whole certificate when one that it knows is
-//! malformed.
+//! The extensions of a certificate. Go rejects the whole certificate if an extension that it knows
+//! is malformed.
 
 use std::collections::HashSet;
 
@@ -59,8 +59,8 @@ pub(super) fn read_extensions(mut tagged: Der<'_>) -> Result<Extensions<'_>, Def
     Ok(extensions)
 }
 
-/// Whether Go knows an extension that may be critical (`crypto/x509`, `processExtensions`): those
-/// of id-ce from 15 to 54 here.
+/// Returns whether Go knows this extension (`crypto/x509`, `processExtensions`). These of id-ce are
+/// all that it accepts as critical.
 const fn is_known(oid: &[u8]) -> bool {
     matches!(
         oid,
@@ -160,7 +160,7 @@ fn check_policies(mut value: Der<'_>) -> Option<()> {
     let mut seen = HashSet::new();
     while !list.is_empty() {
         let oid = list.take(tag::SEQUENCE)?.take(tag::OID)?.0;
-        // Here Go takes parts of any size.
+        // Go accepts parts of any size here.
         let starts = std::iter::once(&0).chain(oid);
         let is_short = starts
             .zip(oid)

@@ -87,7 +87,7 @@ fn is_constraint(tag: u8, text: &str) -> bool {
     }
 }
 
-/// An address and a mask of ones followed by zeros.
+/// Returns whether the octets are an address and a mask of ones followed by zeros.
 fn is_network(octets: &[u8]) -> bool {
     let mask = match octets.len() {
         8 => octets.get(4..),

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 use super::Defect;
 use super::der::{Der, is_positive, tag};
 
-/// What a key is made of.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// RSA, with the length of its modulus in bits.
@@ -17,7 +17,7 @@ pub enum Key {
     Other,
 }
 
-/// DER of NULL, which RSA keys carry as their parameters.
+/// DER of NULL, the parameters of RSA keys.
 const NULL: [u8; 2] = [5, 0];
 
 mod oid {
@@ -32,7 +32,7 @@ mod oid {
     pub(super) const X25519: &[u8] = &[0x2b, 0x65, 0x6e];
 }
 
-/// Reads a SubjectPublicKeyInfo's content. A key of a kind that Go does not know is taken as it is.
+/// Reads the content of a SubjectPublicKeyInfo. Like Go, accepts unknown kinds of keys unchecked.
 pub(super) fn read_key(mut spki: Der<'_>) -> Result<Key, Defect> {
     let malformed = Defect("its public key is malformed");
     let mut algorithm = spki.take(tag::SEQUENCE).ok_or(malformed)?;
@@ -55,7 +55,7 @@ pub(super) fn read_key(mut spki: Der<'_>) -> Result<Key, Defect> {
     }
 }
 
-/// The octets of a bit string moved so that the unused bits come first.
+/// Shifts the octets of a BIT STRING so that the unused bits come first.
 fn right_align(unused: u8, octets: &[u8]) -> Vec<u8> {
     let mut carry = 0_u8;
     let shift = |octet: &u8| {
@@ -90,7 +90,7 @@ fn read_ec(parameters: &[u8], point: &[u8]) -> Result<Key, Defect> {
     let curve = Der(parameters)
         .oid()
         .ok_or(Defect("its elliptic curve is malformed"))?;
-    // P-224 is in no public CA, and our crypto library has no part that would check its points.
+    // No public CA uses P-224, and our crypto library cannot check its points.
     let (size, algorithm): (_, Option<&'static dyn VerificationAlgorithm>) = match curve {
         oid::P224 => (57, None),
         oid::P256 => (65, Some(&ECDSA_P256_SHA256_ASN1)),

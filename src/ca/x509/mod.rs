@@ -25,8 +25,8 @@ pub use usage::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 use der::{Der, Element, is_negative, tag};
 
-/// Why bytes are no certificate, to follow "the certificate does not parse:". It never contains
-/// any of the bytes.
+/// Why bytes are not a certificate. Messages put it after "the certificate does not parse:". It
+/// never contains any of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Defect(&'static str);

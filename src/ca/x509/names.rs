@@ -3,19 +3,19 @@
 use super::Defect;
 use super::der::{Der, tag};
 
-/// Longest text of a name that is shown; a name is an attacker's text.
+/// Maximum length of a displayed name, in characters. An attacker may have chosen the name.
 const MAX_DISPLAY_CHARS: usize = 80;
 
-/// Checks that `name`, an RDNSequence with its tag and length, is one that Go reads.
+/// Checks that Go accepts `name`, an RDNSequence with its tag and length.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Defect> {
     walk_attributes(name, |_, _, _| {}).ok_or(Defect("a name in it is malformed"))
 }
 
-/// A name as a person reads it: `CN=…,O=…`, in the order of the bytes, at most 80 characters and
+/// Returns a name for display: `CN=…,O=…`, in the order of the bytes, at most 80 characters and
 /// without control characters.
 pub(in crate::ca) fn display_name(name: &[u8]) -> String {
     let mut text = String::new();
-    // A name that cannot be read was refused before; what was shown until then is enough.
+    // Malformed names were rejected earlier. If there is one, what precedes the fault is enough.
     let _ = walk_attributes(name, |oid, tag, value| {
         if text.len() > 4 * MAX_DISPLAY_CHARS {
             return;
@@ -55,7 +55,7 @@ pub(in crate::ca) fn display_name(name: &[u8]) -> String {
     clean
 }
 
-/// Whether `c` may stand in a message: no control character, and none that turns or hides text.
+/// Returns whether `c` is safe in a message: it neither controls, reorders nor hides text.
 fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -76,7 +76,7 @@ fn walk_attributes(name: &[u8], mut attribute: impl FnMut(&[u8], u8, &[u8])) -> 
     Some(())
 }
 
-/// The characters of a string of `tag`; none when Go takes no such string.
+/// Decodes a string of type `tag`; none if Go rejects it.
 fn decode_string(tag: u8, value: &[u8]) -> Option<Vec<char>> {
     let ascii = |is_allowed: fn(u8) -> bool| {
         value
@@ -88,10 +88,10 @@ fn decode_string(tag: u8, value: &[u8]) -> Option<Vec<char>> {
         12 => Some(std::str::from_utf8(value).ok()?.chars().collect()),
         18 => ascii(|byte| byte.is_ascii_digit() || byte == b' '),
         19 => ascii(|byte| byte.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(&byte)),
-        // T.61, which everybody reads as Latin-1.
+        // T.61, which is commonly read as Latin-1.
         20 => Some(value.iter().copied().map(char::from).collect()),
         22 => {
-            // Go looks at runes: a byte that is no UTF-8 is one too, far above ASCII.
+            // Go checks runes. A byte that is not UTF-8 decodes to a rune far above ASCII.
             ascii(|byte| byte.is_ascii())
         }
         30 => decode_ucs2(value),
@@ -118,7 +118,7 @@ fn decode_ucs2(value: &[u8]) -> Option<Vec<char>> {
     Some(characters)
 }
 
-/// The usual abbreviation of an attribute; others are not shown.
+/// Returns the usual abbreviation of an attribute; none if it is not displayed.
 fn abbreviate_attribute(oid: &[u8]) -> Option<&'static str> {
     match oid {
         [0x55, 0x04, kind] => match kind {

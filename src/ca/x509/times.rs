@@ -1,11 +1,11 @@
-//! The two times of a certificate's validity.
+//! The validity of a certificate.
 
 use super::Defect;
 use super::der::{Der, tag};
 
 const MALFORMED: Defect = Defect("its validity is malformed");
 
-/// The validity's two ends, seconds since 1970.
+/// Reads the start and the end of the validity, seconds since 1970.
 pub(super) fn read_validity(mut der: Der<'_>) -> Result<(i64, i64), Defect> {
     Ok((read_time(&mut der)?, read_time(&mut der)?))
 }
@@ -23,15 +23,15 @@ fn read_time(der: &mut Der<'_>) -> Result<i64, Defect> {
     .ok_or(MALFORMED)
 }
 
-/// `YYMMDDhhmm[ss]` and a zone; Go still takes times without seconds.
+/// Parses `YYMMDDhhmm[ss]` and a zone. Go still accepts times without seconds.
 fn parse_utc_time(text: &[u8]) -> Option<i64> {
     let (year, rest) = take_two_digits(text)?;
-    // The profile's own reading of two digits (RFC 5280, 4.1.2.5.1).
+    // RFC 5280, 4.1.2.5.1, defines the century of two digits.
     let year = if year >= 50 { 1900 + year } else { 2000 + year };
     parse_date_time(year, rest, true)
 }
 
-/// `YYYYMMDDhhmmss` and a zone.
+/// Parses `YYYYMMDDhhmmss` and a zone.
 fn parse_generalized_time(text: &[u8]) -> Option<i64> {
     let (century, rest) = take_two_digits(text)?;
     let (year, rest) = take_two_digits(rest)?;
@@ -56,7 +56,7 @@ fn parse_date_time(year: i64, text: &[u8], may_lack_seconds: bool) -> Option<i64
     Some(seconds - parse_zone(rest)?)
 }
 
-/// How many seconds a zone is ahead of UTC. UTC itself is written `Z` and in no other way.
+/// Parses a zone and returns its offset from UTC in seconds. UTC itself must be written as `Z`.
 fn parse_zone(text: &[u8]) -> Option<i64> {
     let (sign, rest) = match text {
         b"Z" => return Some(0),
@@ -95,13 +95,13 @@ const fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar.
+/// Returns the days from 1970-01-01 to a date of the Gregorian calendar.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Leap days before this year, counted from year 0, in which there is one.
+    // Leap days before this year, from year 0, which is a leap year.
     let before = year - 1;
     let leap_days = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) + 1;
     let whole_months: i64 = (1..month).map(|month| days_in(year, month)).sum();
-    // 719,528 days lie between 0000-01-01 and 1970-01-01.
+    // There are 719,528 days from 0000-01-01 to 1970-01-01.
     year * 365 + leap_days - 719_528 + whole_months + day - 1
 }
 

@@ -1,8 +1,9 @@
-//! The texts in extensions that Go looks into: URIs, domains and mailboxes.
+//! The texts in extensions that Go parses: URIs, domains and mailboxes.
 
 use core::net::Ipv6Addr;
 
-/// Whether Go reads `text` as the URI of an alternative name (`net/url.Parse`, then the host).
+/// Returns whether Go accepts `text` as the URI of an alternative name (`net/url.Parse`, then its
+/// host).
 pub(super) fn is_uri(text: &str) -> bool {
     if !text.is_ascii() || text.bytes().any(|byte| byte.is_ascii_control()) {
         return false;
@@ -16,7 +17,7 @@ pub(super) fn is_uri(text: &str) -> bool {
     };
     let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
     if !rest.starts_with('/') {
-        // `mailto:a` is opaque; without a scheme it is a path, whose first part has no colon.
+        // `mailto:a` is opaque. Without a scheme it is a path without a colon in its first part.
         return !scheme.is_empty()
             || has_valid_escapes(rest) && !rest.split('/').next().unwrap_or("").contains(':');
     }
@@ -30,7 +31,7 @@ pub(super) fn is_uri(text: &str) -> bool {
     }
 }
 
-/// The scheme, empty when there is none, and what follows; nothing when a colon stands first.
+/// Splits off the scheme, which is empty if there is none. Returns none if a colon comes first.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let end = text
         .bytes()
@@ -85,7 +86,7 @@ fn has_valid_escapes(text: &str) -> bool {
     })
 }
 
-/// Whether Go takes `text` as a domain; a constraint may begin with a dot.
+/// Returns whether Go accepts `text` as a domain. A constraint may begin with a dot.
 pub(super) fn is_domain(text: &str, is_constraint: bool) -> bool {
     if text.is_empty() {
         return true;
@@ -102,7 +103,7 @@ pub(super) fn is_domain(text: &str, is_constraint: bool) -> bool {
         .all(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Whether `text` is a plain mailbox. Go also takes quoted ones, which no CA constrains.
+/// Returns whether `text` is a plain mailbox. Go also accepts quoted ones, which no CA constrains.
 pub(super) fn is_mailbox(text: &str) -> bool {
     let is_atom = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
     text.split_once('@').is_some_and(|(local, domain)| {

@@ -1,4 +1,4 @@
-//! A certificate and its key, judged before they are served.
+//! A certificate and its key, validated before they are served.
 
 use std::sync::Arc;
 
@@ -12,79 +12,79 @@ use time::OffsetDateTime;
 
 use crate::ca::x509::{GeneralName, ParsedCertificate};
 
-/// The only protocol we speak: the API server uses no other with a webhook behind a Service.
+/// The only supported protocol: the API server uses no other for a webhook behind a Service.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A certificate with its chain, and its key, both as PEM text. It has no `Debug`, which would
-/// show the key.
+/// A certificate with its chain, and its key, both PEM. It does not implement `Debug`, which would
+/// reveal the key.
 #[derive(Clone, Copy)]
 pub struct Pair<'a> {
-    /// What a person calls the certificate: a file, or a Secret and its key.
+    /// The name of the certificate in messages: a file, or a Secret and its key.
     pub certificate_name: &'a str,
-    /// The certificate first, then those that lead to its CA.
+    /// The certificate, followed by its chain up to its CA.
     pub certificate: &'a [u8],
-    /// What a person calls the key.
+    /// The name of the private key in messages.
     pub key_name: &'a str,
     /// The private key.
     pub key: &'a [u8],
 }
 
-/// A pair that may be served.
+/// A pair that can be served.
 #[derive(Clone, Debug)]
 pub struct Validated {
     config: Arc<ServerConfig>,
     not_after: i64,
 }
 
-/// Why a pair may not be served. The sentences name the file and say what to do; none of them
-/// quotes it.
+/// Why a pair cannot be served. The messages name the file and say what to do. They never quote
+/// its contents.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PairError {
-    /// The text is no PEM, or a block of it is broken.
+    /// The text holds no certificate, or the certificate does not parse.
     #[error(
         "the certificate `{0}` cannot be parsed ({1}); give a PEM file with the certificate first and its chain after it"
     )]
     Certificate(String, String),
-    /// The certificate is too old.
+    /// The certificate has expired.
     #[error(
         "the certificate `{0}` expired {1}; renew it, or make a new pair with `velero-trust certs`"
     )]
     Expired(String, String),
-    /// The text of the key holds no usable key.
+    /// The text holds no usable private key.
     #[error(
         "the private key `{0}` cannot be used ({1}); give an unencrypted PEM file with an ECDSA, RSA (2048 bits or more) or Ed25519 key"
     )]
     Key(String, &'static str),
-    /// The key is another certificate's.
+    /// The key belongs to another certificate.
     #[error(
         "the private key `{key}` does not belong to the certificate `{certificate}`; give the two that were made together"
     )]
     Mismatch {
-        /// What the certificate is called.
+        /// The name of the certificate.
         certificate: String,
-        /// What the key is called.
+        /// The name of the key.
         key: String,
     },
-    /// The API server looks at nothing else.
+    /// The certificate names no host. The API server ignores the common name.
     #[error(
         "the certificate `{0}` names no host (subjectAltName with a DNS name or an IP address), so the API server would refuse it; make one with the name of the Service in it"
     )]
     NoName(String),
-    /// It says that it is for something else.
+    /// The extendedKeyUsage does not include servers.
     #[error(
         "the certificate `{0}` is not for servers (extendedKeyUsage lacks serverAuth), so the API server would refuse it; make one for servers"
     )]
     NotForServers(String),
-    /// The certificate is too young.
+    /// The certificate is not valid yet.
     #[error("the certificate `{0}` is not valid before {1}; check this machine's clock, or wait")]
     NotYet(String, String),
-    /// TLS would not take it.
+    /// rustls rejects the certificate.
     #[error("TLS cannot be set up with the certificate `{0}`: {1}")]
     Tls(String, Error),
 }
 
 impl Validated {
-    /// Judges `pair` at the moment `now`, seconds since 1970.
+    /// Validates `pair` at `now`, in seconds since 1970.
     pub fn new(pair: Pair<'_>, now: i64) -> Result<Self, PairError> {
         let name = || pair.certificate_name.to_owned();
         let chain = read_chain(pair)?;
@@ -101,7 +101,7 @@ impl Validated {
             .map_err(|_| PairError::Key(pair.key_name.to_owned(), "its kind is not known"))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
-            // "Unknown" is said for keys that cannot tell their public half.
+            // "Unknown" means that the key cannot derive its public half.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(Error::InconsistentKeys(_)) => {
                 return Err(PairError::Mismatch {
@@ -117,8 +117,8 @@ impl Validated {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // The API server resumes no session, so tickets would be made for nobody; and a session
-        // of an old certificate must not outlive it.
+        // The API server does not resume sessions, so nobody would use tickets. Also, a session
+        // must not outlive its certificate.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
@@ -127,12 +127,12 @@ impl Validated {
         })
     }
 
-    /// What a listener serves it with.
+    /// Returns the configuration for a listener.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// When the certificate expires, seconds since 1970.
+    /// Returns when the certificate expires, seconds since 1970.
     pub const fn not_after(&self) -> i64 {
         self.not_after
     }
@@ -176,8 +176,8 @@ fn contains(text: &[u8], part: &str) -> bool {
         .any(|window| window == part.as_bytes())
 }
 
-/// Checks what the API server will demand of the first certificate, the one that names us.
-/// Returns when it expires, seconds since 1970.
+/// Checks what the API server requires of the first certificate, the one for our host. Returns
+/// when it expires, seconds since 1970.
 fn check_leaf(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, PairError> {
     // The API server is a Go program too.
     let leaf = ParsedCertificate::parse(leaf)

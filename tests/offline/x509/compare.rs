@@ -1,4 +1,4 @@
-//! Compares what our reader and x509-parser say of a certificate.
+//! Compares what our reader and x509-parser read.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use x509_parser::extensions::{
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-/// What the two readers say of the values in a certificate's extensions.
+/// The values in a certificate's extensions.
 #[derive(Debug, Default, PartialEq)]
 struct Values {
     is_ca: Option<bool>,
@@ -38,7 +38,7 @@ fn our_values(extensions: &Extensions<'_>) -> Values {
     }
 }
 
-/// The values that x509-parser found, and the extensions that it could not parse.
+/// Returns the values that x509-parser found, and the extensions that it could not parse.
 fn their_values(certificate: &X509Certificate<'_>) -> (Values, Vec<Vec<u8>>) {
     let mut values = Values::default();
     let mut unparsed = Vec::new();
@@ -88,7 +88,7 @@ fn their_purposes(usage: &TheirUsage<'_>) -> BTreeSet<Vec<u8>> {
     named.chain(other).collect()
 }
 
-/// The name as ours is shown; none when it is of a kind that Go ignores.
+/// Formats a name as ours; none if Go ignores its kind.
 fn their_name(name: &TheirName<'_>) -> Option<String> {
     let address = |octets: &[u8]| {
         let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
@@ -105,7 +105,7 @@ fn their_name(name: &TheirName<'_>) -> Option<String> {
     Some(format!("{name:?}"))
 }
 
-/// Compares what the two readers say of a certificate that both of them read.
+/// Compares the values of a certificate that both readers accept.
 pub(super) fn assert_same(ours: &ParsedCertificate<'_>, theirs: &X509Certificate<'_>, about: &str) {
     let validity = theirs.validity();
     assert_eq!(u32::from(ours.version), theirs.version().0 + 1, "{about}");
@@ -151,7 +151,7 @@ pub(super) fn assert_same(ours: &ParsedCertificate<'_>, theirs: &X509Certificate
     assert_eq!(our_values, their_values, "{about}");
 }
 
-/// Compares what the two readers say of `der`, which both of them have to read in full.
+/// Compares the values of `der`, which both readers must parse completely.
 pub(super) fn assert_both_read(der: &[u8], about: &str) {
     let ours = ParsedCertificate::parse(der).unwrap_or_else(|defect| panic!("{about}: {defect}"));
     let (rest, theirs) = X509Certificate::from_der(der).unwrap();

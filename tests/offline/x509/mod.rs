@@ -1,4 +1,4 @@
-//! A second opinion on certificates: where x509-parser reads one too, it reads the same values.
+//! A second opinion on certificates: if x509-parser accepts one too, it reads the same values.
 
 mod compare;
 mod variants;
@@ -36,7 +36,7 @@ fn pem_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The certificates in the files of the tests, each with its file.
+/// Returns the certificates in the PEM files of all tests, each with the name of its file.
 fn fixtures() -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -55,7 +55,7 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn agrees_with_another_parser_on_every_fixture() {
     for (name, der) in fixtures() {
-        // Its subject is no UTF-8, which Go refuses and x509-parser does not look at.
+        // Its subject is not UTF-8. Go rejects that, and x509-parser does not check it.
         if name.contains("latin1.pem") {
             assert!(ParsedCertificate::parse(&der).is_err());
             continue;
@@ -71,7 +71,7 @@ fn agrees_with_another_parser_on_every_kind_of_extension() {
     }
 }
 
-/// Finds the places of the tags in `der`, which begins at `start` of the whole.
+/// Finds the offsets of the tags in `der`, which begins at offset `start` of the certificate.
 fn find_tags(der: &[u8], start: usize, found: &mut BTreeSet<usize>) {
     let mut rest = der;
     while let Ok((after, element)) = Any::from_der(rest) {
@@ -101,8 +101,8 @@ fn agrees_with_another_parser_on_what_both_of_them_read() {
             let mut others: BTreeSet<_> = (0..8).map(|bit| byte ^ 1 << bit).collect();
             others.extend([0, 1, 5, 0x30, 0x7f, 0x80, 0xff, byte.wrapping_add(1)]);
             others.remove(&byte);
-            // x509-parser does not look at the class and the form of some tags, and takes an
-            // ENUMERATED as an INTEGER. Go does neither.
+            // x509-parser ignores the class and the form of some tags, and accepts an ENUMERATED as
+            // an INTEGER. Go does neither.
             if tags.contains(&at) {
                 others.retain(|other| (byte ^ other) & 0x1f != 0 && (byte, *other) != (2, 10));
             }
@@ -122,6 +122,6 @@ fn agrees_with_another_parser_on_what_both_of_them_read() {
             }
         }
     }
-    // Many mutants are certificates, or the comparison would say nothing.
+    // Without many mutants that both accept, the comparison would show nothing.
     assert!(both > mutants / 4, "{both} of {mutants}");
 }

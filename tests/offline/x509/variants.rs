@@ -1,4 +1,4 @@
-//! Certificates to read, made with rcgen.
+//! Certificates made with rcgen.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, DnValue, ExtendedKeyUsagePurpose,
@@ -19,7 +19,7 @@ pub(super) fn self_signed(params: &CertificateParams) -> Vec<u8> {
     params.self_signed(&key).unwrap().der().to_vec()
 }
 
-/// Certificates that differ in one thing each, and one with everything.
+/// Returns certificates that differ in one property each, and some with everything.
 pub(super) fn variants() -> Vec<(String, Vec<u8>)> {
     let mut variants = Vec::new();
     let mut add = |name: String, params: &CertificateParams| {

@@ -1,7 +1,7 @@
-//! What a Go program with a bundle says of what a server presents.
+//! Decides whether a Go program with a bundle trusts what a server presents.
 //!
-//! Velero, its plugins, kopia and restic are Go programs, so Go's `crypto/tls` and `crypto/x509`
-//! are the measure; [`super::path`] tells where the library that we build on differs.
+//! Velero, its plugins, kopia and restic are Go programs, so this follows Go's `crypto/tls` and
+//! `crypto/x509`. `path` lists the differences of the library that verifies paths here.
 
 use super::display::take_listed;
 use super::extensions::may_issue;
@@ -11,12 +11,11 @@ use super::problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, Un
 use crate::ca::certificate::Certificate;
 use crate::ca::x509::ParsedCertificate;
 
-/// Seconds of a day.
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Judges what a server presented, DER with its own certificate first, for `host` (a DNS name or
 /// an IP address without brackets), with exactly `roots` as the bundle, at `now` in seconds since
-/// 1970. What is wrong is told all at once.
+/// 1970. Returns all problems at once.
 pub fn judge<P: AsRef<[u8]>>(
     presented: &[P],
     host: &str,
@@ -40,7 +39,7 @@ pub fn judge<P: AsRef<[u8]>>(
         problems,
         expires_soon: None,
     };
-    // Go stops at the first that it cannot read, so the others would be told in vain.
+    // Go stops at the first certificate that does not parse, so no other check matters.
     if !observation.problems.is_empty() {
         return observation;
     }
@@ -109,7 +108,7 @@ fn check_trust(
     } else {
         Some("the server's certificate is not for servers (extendedKeyUsage lacks serverAuth)")
     };
-    // A certificate that is over is told as such; its CA is judged by its last day.
+    // An expired certificate has a problem of its own. Its CA is judged on its last day.
     let day = now.clamp(leaf.not_before, leaf.not_after.max(leaf.not_before));
     let error = match forbidden {
         Some(why) => PathError::Forbidden(why),
@@ -128,7 +127,7 @@ fn check_trust(
     })
 }
 
-/// The way up through what was presented, by names: the server's certificate, its issuer's, and
+/// Follows the issuers' names through `chain`: returns the server's certificate, its issuer's, and
 /// so on.
 fn follow_issuers(chain: &[Certificate]) -> Vec<&Certificate> {
     let mut path: Vec<_> = chain.first().into_iter().collect();
@@ -144,7 +143,7 @@ fn follow_issuers(chain: &[Certificate]) -> Vec<&Certificate> {
     path
 }
 
-/// Why no certificate of the bundle vouches for what was presented.
+/// Returns why no certificate of the bundle issued what was presented.
 fn explain_unknown_issuer(
     path: &[&Certificate],
     top: &Certificate,
@@ -175,7 +174,7 @@ fn explain_unknown_issuer(
         .iter()
         .filter(|root| path.iter().any(|one| names_as_issuer(one, root)))
         .collect();
-    // Of several of one name the best is the one that is nearly right.
+    // Of several roots with one name, report on the one that is closest to acceptable.
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
         Some(root) if !root.is_ca => UntrustedReason::NotCa,
