@@ -172,7 +172,7 @@ fn location(
     if let Some(evaluated) = evaluated {
         report.set_evaluated(evaluated);
     }
-    let endpoints = endpoint::of(namespace, &bsl).into_iter();
+    let endpoints = endpoint::read_endpoints(namespace, &bsl).into_iter();
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {
         Ok(endpoint) => Some(report::Endpoint {
             url: endpoint.url,

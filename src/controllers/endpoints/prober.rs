@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::probe::schedule::{Next, Rates, Schedule};
 use super::probe::{self, Failure, Limits};
-use crate::ca::endpoint::{Refused, Target};
+use crate::ca::endpoint::{DeniedAddresses, Target};
 
 /// After so long without anything to do it looks around; any other event comes earlier.
 const IDLE: Duration = Duration::from_mins(10);
@@ -39,13 +39,13 @@ struct Wants {
 
 impl Prober {
     /// A prober and its work, which ends when nobody can ask it any more.
-    pub(in crate::controllers) fn new(refused: Refused) -> (Self, impl Future<Output = ()>) {
+    pub(in crate::controllers) fn new(denied: DeniedAddresses) -> (Self, impl Future<Output = ()>) {
         let (wants, asked) = mpsc::unbounded_channel();
         let (sender, seen) = watch::channel(Arc::default());
-        let refused = Arc::new(refused);
+        let denied = Arc::new(denied);
         let look = move |target: Target| {
-            let refused = Arc::clone(&refused);
-            async move { probe::look(&target, &refused, Limits::default()).await }
+            let denied = Arc::clone(&denied);
+            async move { probe::look(&target, &denied, Limits::default()).await }
         };
         (Self { wants, seen }, run(asked, sender, look))
     }

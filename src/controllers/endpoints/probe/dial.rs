@@ -6,7 +6,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Failure, Stage};
-use crate::ca::endpoint::{Refused, Target};
+use crate::ca::endpoint::{DeniedAddresses, Target};
 
 /// How many addresses of a host are tried.
 const TRIED: usize = 4;
@@ -14,7 +14,7 @@ const TRIED: usize = 4;
 /// The addresses of `target`, all of which may be dialled.
 pub(super) async fn resolve(
     target: &Target,
-    refused: &Refused,
+    denied: &DeniedAddresses,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let host = &target.lookup;
     let addresses = match host.parse::<IpAddr>() {
@@ -27,7 +27,7 @@ pub(super) async fn resolve(
     if addresses.is_empty() {
         return Err(unresolvable(host, "it has no address"));
     }
-    allowed(host, addresses, refused)
+    allowed(host, addresses, denied)
 }
 
 fn unresolvable(host: &str, why: &str) -> Failure {
@@ -41,13 +41,13 @@ fn unresolvable(host: &str, why: &str) -> Failure {
 fn allowed(
     host: &str,
     addresses: Vec<SocketAddr>,
-    refused: &Refused,
+    denied: &DeniedAddresses,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let bad = addresses
         .iter()
-        .find_map(|address| Some((address.ip(), refused.reason(address.ip())?)));
+        .find_map(|address| Some((address.ip(), denied.denial_reason(address.ip())?)));
     match bad {
-        Some((address, reason)) => Err(Failure::RefusedAddress {
+        Some((address, reason)) => Err(Failure::DeniedAddress {
             host: host.to_owned(),
             address,
             reason,
@@ -90,7 +90,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::ca::endpoint::Reason;
+    use crate::ca::endpoint::DenialReason;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -115,16 +115,16 @@ mod tests {
 
     #[test]
     fn one_bad_address_spoils_the_name() {
-        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+        let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
         let good = addresses(&["10.0.0.1:443", "[2001:db8::1]:443"]);
-        assert_eq!(allowed("a", good.clone(), &refused), Ok(good));
+        assert_eq!(allowed("a", good.clone(), &denied), Ok(good));
         let trick = addresses(&["10.0.0.1:443", "169.254.169.254:443"]);
         assert_eq!(
-            allowed("a.example", trick, &refused).unwrap_err(),
-            Failure::RefusedAddress {
+            allowed("a.example", trick, &denied).unwrap_err(),
+            Failure::DeniedAddress {
                 host: "a.example".to_owned(),
                 address: "169.254.169.254".parse().unwrap(),
-                reason: Reason::LinkLocal,
+                reason: DenialReason::LinkLocal,
             }
         );
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::ca::endpoint::Reason;
+use crate::ca::endpoint::DenialReason;
 
 /// Why an endpoint could not be looked at. It says nothing of whether it is trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,13 +26,13 @@ pub enum Failure {
     NotTls,
     /// The name leads where nobody's store is.
     #[error("{host} has the address {address}, which is {reason}, and is not dialled")]
-    RefusedAddress {
+    DeniedAddress {
         /// The name that was looked up.
         host: String,
         /// The address.
         address: IpAddr,
         /// What it is.
-        reason: Reason,
+        reason: DenialReason,
     },
     /// More than any chain of certificates needs.
     #[error("the server sends more than a chain of certificates can need")]

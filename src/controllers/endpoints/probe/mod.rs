@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::ca::endpoint::{Refused, Target};
+use crate::ca::endpoint::{DeniedAddresses, Target};
 
 pub use failure::{Failure, Stage};
 
@@ -40,16 +40,16 @@ impl Default for Limits {
 /// Reads the certificates that `target` presents, DER with the server's own first. A failure means
 /// that nothing can be said of the endpoint, never that it is not trusted.
 ///
-/// Every address of the host has to be one that is not refused, and one of those that were looked
+/// Every address of the host has to be one that is not denied, and one of those that were looked
 /// at is dialled: the name is resolved once.
 pub async fn look(
     target: &Target,
-    refused: &Refused,
+    denied: &DeniedAddresses,
     limits: Limits,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limits.deadline;
     let late = |stage| move |_| Failure::Late(stage);
-    let addresses = timeout_at(deadline, dial::resolve(target, refused))
+    let addresses = timeout_at(deadline, dial::resolve(target, denied))
         .await
         .map_err(late(Stage::Resolving))??;
     let stream = dial::connect(&addresses, deadline).await?;
