@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::budget::Budget;
 use crate::admission::{
@@ -21,6 +22,20 @@ const LOGGED_NAME: usize = 253;
 
 /// Most characters of the reasons in the log.
 const LOGGED_WHY: usize = 1000;
+
+/// Returns the span of a review: each line logged inside it says which review it belongs to. A level
+/// is part of a span's identity, so each level has its own.
+macro_rules! review_span {
+    ($level:ident, $request:expr) => {
+        tracing::$level!(
+            "review",
+            uid = %printable($request.uid, LOGGED_NAME),
+            kind = %printable($request.kind, LOGGED_NAME),
+            namespace = %printable($request.namespace, LOGGED_NAME),
+            name = %printable($request.name, LOGGED_NAME),
+        )
+    };
+}
 
 /// What reviews need.
 #[derive(Clone)]
@@ -60,14 +75,22 @@ impl Reviewer {
                 }
             }
         };
-        let answer = caught(decide).await;
+        // At `info`, like the event of a review: without that event the span costs nothing.
+        let span = review_span!(info_span, request);
+        let answer = caught(decide).instrument(span.clone()).await;
         self.metrics.review(
             handler.path,
             request.operation.as_str(),
             answer.decision.as_str(),
             &answer.rules,
         );
-        log(&request, &answer, began);
+        // A failure is logged below `info` too, and there as well it says which review it is of.
+        let span = if span.is_disabled() && answer.http >= 500 {
+            review_span!(error_span, request)
+        } else {
+            span
+        };
+        span.in_scope(|| log(&request, &answer, began));
         answer
     }
 
@@ -119,15 +142,12 @@ pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
         .unwrap_or_else(|_| failure(500, "the review failed; the log says where"))
 }
 
-/// One event for one review. A level is part of an event's identity, so each level has its own.
+/// Logs one event for one review, inside its span. A level is part of an event's identity, so each
+/// level has its own.
 fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {
             tracing::$level!(
-                uid = %printable(request.uid, LOGGED_NAME),
-                kind = %printable(request.kind, LOGGED_NAME),
-                namespace = %printable(request.namespace, LOGGED_NAME),
-                name = %printable(request.name, LOGGED_NAME),
                 operation = request.operation.as_str(),
                 user = %printable(request.username, LOGGED_NAME),
                 dry_run = request.dry_run,

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, stderr};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::json_lines::JsonLines;
 
 /// A target that quotes whole answers of the API server when it cannot read them: they may be
 /// Secrets. No filter can ask for it; what went wrong is told by whoever made the request.
@@ -68,17 +72,21 @@ pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
     let silenced = filter_fn(|event| event.target() != QUOTES_ANSWERS);
     match format {
         Format::Json => {
-            let log = log.json().flatten_event(true).finish();
+            let log = log.fmt_fields(JsonFields::new());
+            let log = log.event_format(JsonLines::default()).finish();
             log.with(silenced).try_init()
         }
         Format::Text => log.finish().with(silenced).try_init(),
     }
     .map_err(LogError::Started)?;
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panic");
-    }));
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Logs a panic, inside the spans that it happens in.
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panic");
 }
 
 /// `text` as it may stand in a log: no control characters, which could forge a line or drive a
