@@ -8,6 +8,7 @@ pub mod inventory;
 pub mod manifests;
 mod object;
 pub mod objects;
+mod passes;
 pub mod roots;
 mod sealed;
 pub mod yaml;
@@ -18,8 +19,11 @@ use tokio::time::Instant;
 use crate::admission::Subject;
 use crate::decision::{Context, Facts, Lookup, Report};
 
-/// Most passes over one object. The first has no facts; no decision chains more than two look-ups.
-const ROUNDS: usize = 4;
+pub use passes::Passes;
+
+/// Maximum number of passes over one object. The first has no facts; no decision chains more than two
+/// look-ups.
+const MAX_PASSES: usize = 4;
 
 /// Answers look-ups.
 pub trait Source: Send + Sync {
@@ -39,7 +43,7 @@ pub struct Limits {
 
 /// A decision that went on asking for facts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the decision still needs {0} after {ROUNDS} passes")]
+#[error("the decision still needs {0} after {MAX_PASSES} passes")]
 pub struct NeedsUnmet(Lookup);
 
 /// Passes over `subject`, looking up what it needs, until it needs nothing more.
@@ -49,14 +53,13 @@ pub async fn evaluate(
     limits: Limits,
     context: Context<'_>,
 ) -> Result<Report, NeedsUnmet> {
-    let mut facts = Facts::default();
-    let mut report = subject.decide(&facts, context);
-    for _ in 1..ROUNDS {
-        if report.needs.is_empty() {
-            break;
-        }
-        facts.extend(source.resolve(&report.needs, limits).await);
-        report = subject.decide(&facts, context);
+    let mut report = Report::default();
+    let mut passes = Passes::new(MAX_PASSES);
+    while let Some(needs) = passes.next(|facts| {
+        report = subject.decide(facts, context);
+        report.needs.clone()
+    }) {
+        passes.add(source.resolve(&needs, limits).await);
     }
     match report.needs.first() {
         None => Ok(report),
