@@ -2,12 +2,15 @@
 
 mod gauges;
 mod json_lines;
+mod log_once;
 mod logging;
 mod metrics;
 mod pods;
+mod series;
 
 pub use gauges::{BundleGauges, EndpointGauges};
 pub use json_lines::JsonLines;
+pub use log_once::LogOnce;
 pub use logging::{Format, LogError, log_panic, printable, start};
 pub use metrics::Metrics;
 pub use pods::PodGauges;

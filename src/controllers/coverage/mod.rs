@@ -35,7 +35,7 @@ pub(super) async fn run(
     events: Events,
 ) {
     let mut heard = watch::all(&client, &namespace, bundle);
-    let mut gauges = PodGauges::new(metrics, &namespace);
+    let mut gauges = PodGauges::new(&metrics, &namespace);
     let mut audit = Audit::default();
     let mut said = Said::default();
     loop {

@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use super::CertificateSender;
 use super::pair::{Pair, PairError, Validated};
 use crate::clock::now;
+use crate::telemetry::LogOnce;
 
 /// A kubelet keeps the files of a volume in a folder of their own, this link points to it, and
 /// each file is a link through it. An update makes a new folder and moves the link.
@@ -60,7 +61,7 @@ impl Files {
             sender,
             served: first,
             digest: None,
-            told: None,
+            failure: LogOnce::default(),
         };
         loop {
             follower.poll().await;
@@ -136,8 +137,7 @@ struct Follower {
     served: Validated,
     /// Of the files whose pair is served; none before the first poll.
     digest: Option<[Vec<u8>; 2]>,
-    /// What the log was told last, so that it is told once.
-    told: Option<String>,
+    failure: LogOnce,
 }
 
 impl Follower {
@@ -157,32 +157,28 @@ impl Follower {
                 self.sender.publish(&next);
                 self.served = next;
                 self.digest = Some(digest);
-                self.told = None;
+                self.failure.clear();
                 let certificate = self.files.certificate.display();
                 tracing::info!(%certificate, "the serving certificate was loaded");
             }
             Ok(Ok(None)) if self.served.not_after() < now() => {
-                self.tell("the serving certificate has expired; it is still served".to_owned());
+                self.log_failure("the serving certificate has expired; it is still served");
             }
-            Ok(Ok(None)) => self.told = None,
+            Ok(Ok(None)) => self.failure.clear(),
             Ok(Err(error)) => {
                 self.sender.failed();
-                self.tell(chain(&error));
+                self.log_failure(&chain(&error));
             }
             Err(panic) => {
                 self.sender.failed();
-                self.tell(panic.to_string());
+                self.log_failure(&panic.to_string());
             }
         }
     }
 
-    fn tell(&mut self, what: String) {
-        if self.told.as_ref() != Some(&what) {
-            tracing::error!(
-                error = what,
-                "no new serving certificate; the last good one stays"
-            );
-            self.told = Some(what);
+    fn log_failure(&mut self, error: &str) {
+        if self.failure.is_new(error) {
+            tracing::error!(error, "no new serving certificate; the last good one stays");
         }
     }
 }
