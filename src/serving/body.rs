@@ -13,16 +13,16 @@ use crate::telemetry::printable;
 
 /// Room made at once for a body that announces its length; more only as bytes arrive, so that
 /// an announcement alone takes no memory.
-const FIRST_ROOM: usize = 64 << 10;
+const INITIAL_CAPACITY: usize = 64 << 10;
 
 /// Most characters of a header that are quoted back.
-const QUOTED: usize = 100;
+const MAX_QUOTED_CHARS: usize = 100;
 
 /// The bytes of a body, with their share of the common budget.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Why there is no body.
@@ -57,12 +57,12 @@ impl BodyError {
 
 /// Reads bodies.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
+pub(super) struct BodyReader {
     cap: usize,
     budget: Arc<Semaphore>,
 }
 
-impl Reader {
+impl BodyReader {
     /// Bodies of up to `cap` bytes, of which at most `all` are held at any time.
     pub(super) fn new(cap: usize, all: usize) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Reader {
         &self,
         request: Request<Body>,
         deadline: Instant,
-    ) -> Result<Whole, BodyError> {
+    ) -> Result<RequestBody, BodyError> {
         let (head, body) = request.into_parts();
         let mut stream = body.into_data_stream();
         let result = match self.check(&head.headers) {
@@ -101,7 +101,7 @@ impl Reader {
         let text = |name| {
             let value = headers.get(name)?;
             let value = String::from_utf8_lossy(value.as_bytes());
-            Some(printable(&value, QUOTED).into_owned())
+            Some(printable(&value, MAX_QUOTED_CHARS).into_owned())
         };
         if let Some(encoding) = text(CONTENT_ENCODING)
             && !encoding.trim().eq_ignore_ascii_case("identity")
@@ -123,8 +123,12 @@ impl Reader {
         }
     }
 
-    async fn fill(&self, stream: &mut BodyDataStream, length: usize) -> Result<Whole, BodyError> {
-        let mut bytes = Vec::with_capacity(length.min(FIRST_ROOM));
+    async fn fill(
+        &self,
+        stream: &mut BodyDataStream,
+        length: usize,
+    ) -> Result<RequestBody, BodyError> {
+        let mut bytes = Vec::with_capacity(length.min(INITIAL_CAPACITY));
         let mut share: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| BodyError::Broken(error.to_string()))?;
@@ -138,9 +142,9 @@ impl Reader {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Whole {
+        Ok(RequestBody {
             bytes,
-            _share: share,
+            _permit: share,
         })
     }
 

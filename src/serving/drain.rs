@@ -105,7 +105,7 @@ impl Deadline {
     }
 
     /// Remembers that a connection came or went.
-    pub(super) fn disturb(&mut self) {
+    pub(super) fn restart_quiet_period(&mut self) {
         self.quiet_since = Instant::now();
     }
 
@@ -142,7 +142,7 @@ mod tests {
         assert!(deadline.end(0) < begun + drain.limit);
         let first = deadline.end(0);
         std::thread::sleep(Duration::from_millis(2));
-        deadline.disturb();
+        deadline.restart_quiet_period();
         assert!(deadline.end(0) > first);
     }
 

@@ -17,7 +17,7 @@ use super::settings::Drain;
 
 /// Pause after a failed accept. It fails when the process is out of file descriptors or memory,
 /// and would fail again at once.
-const BACKOFF: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// One port.
 pub(super) struct Listener {
@@ -62,14 +62,14 @@ impl Listener {
                 () = stopping.reached(Phase::Draining), if deadline.is_none() => Event::Stop,
                 // Who has come already is served, even at the last moment.
                 accepted = accept(&self.tcp, resume) => Event::Accepted(accepted),
-                () = until(end) => Event::Drained,
+                () = sleep_until_some(end) => Event::Drained,
             };
             match event {
                 Event::Accepted(Ok(stream)) => self.admit(stream, &mut connections),
-                Event::Accepted(Err(error)) if is_the_clients(&error) => {}
+                Event::Accepted(Err(error)) if is_client_error(&error) => {}
                 Event::Accepted(Err(error)) => {
                     tracing::error!(%error, "no connection can be accepted");
-                    resume = Instant::now() + BACKOFF;
+                    resume = Instant::now() + ACCEPT_BACKOFF;
                 }
                 Event::Ended(Ok(())) => {}
                 Event::Ended(Err(error)) => tracing::error!(%error, "connection failed"),
@@ -89,7 +89,7 @@ impl Listener {
                 if deadline.is_over() {
                     break;
                 }
-                deadline.disturb();
+                deadline.restart_quiet_period();
             }
         }
         match connections.len() {
@@ -138,7 +138,7 @@ async fn accept(tcp: &TcpListener, resume: Instant) -> io::Result<TcpStream> {
     tcp.accept().await.map(|(stream, _)| stream)
 }
 
-async fn until(moment: Option<Instant>) {
+async fn sleep_until_some(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
@@ -146,7 +146,7 @@ async fn until(moment: Option<Instant>) {
 }
 
 /// Errors of a connection that went away before it was accepted; they say nothing about us.
-fn is_the_clients(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -52,7 +52,10 @@ pub(super) fn router(
             "/readyz",
             get(move || async move { readiness(&stopping, &conditions) }),
         )
-        .route("/metrics", get(move || async move { exposed(&metrics) }))
+        .route(
+            "/metrics",
+            get(move || async move { metrics_response(&metrics) }),
+        )
 }
 
 fn readiness(stopping: &Stopping, conditions: &[Condition]) -> Response {
@@ -70,7 +73,7 @@ fn readiness(stopping: &Stopping, conditions: &[Condition]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-fn exposed(metrics: &Metrics) -> Response {
+fn metrics_response(metrics: &Metrics) -> Response {
     match metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -18,10 +18,10 @@ use crate::sources::{Limits, Source, evaluate};
 use crate::telemetry::{Metrics, printable};
 
 /// Most characters of a name of the request in the log; Kubernetes' own names have at most 253.
-const LOGGED_NAME: usize = 253;
+const MAX_LOGGED_NAME_CHARS: usize = 253;
 
 /// Most characters of the reasons in the log.
-const LOGGED_WHY: usize = 1000;
+const MAX_LOGGED_REASON_CHARS: usize = 1000;
 
 /// Returns the span of a review: each line logged inside it says which review it belongs to. A level
 /// is part of a span's identity, so each level has its own.
@@ -29,10 +29,10 @@ macro_rules! review_span {
     ($level:ident, $request:expr) => {
         tracing::$level!(
             "review",
-            uid = %printable($request.uid, LOGGED_NAME),
-            kind = %printable($request.kind, LOGGED_NAME),
-            namespace = %printable($request.namespace, LOGGED_NAME),
-            name = %printable($request.name, LOGGED_NAME),
+            uid = %printable($request.uid, MAX_LOGGED_NAME_CHARS),
+            kind = %printable($request.kind, MAX_LOGGED_NAME_CHARS),
+            namespace = %printable($request.namespace, MAX_LOGGED_NAME_CHARS),
+            name = %printable($request.name, MAX_LOGGED_NAME_CHARS),
         )
     };
 }
@@ -77,8 +77,8 @@ impl Reviewer {
         };
         // At `info`, like the event of a review: without that event the span costs nothing.
         let span = review_span!(info_span, request);
-        let answer = caught(decide).instrument(span.clone()).await;
-        self.metrics.review(
+        let answer = catch_panic(decide).instrument(span.clone()).await;
+        self.metrics.count_review(
             handler.path,
             request.operation.as_str(),
             answer.decision.as_str(),
@@ -90,7 +90,7 @@ impl Reviewer {
         } else {
             span
         };
-        span.in_scope(|| log(&request, &answer, began));
+        span.in_scope(|| log_answer(&request, &answer, began));
         answer
     }
 
@@ -128,14 +128,14 @@ impl Reviewer {
 
 fn refuse(bad: &BadReview) -> Answer {
     let why = bad.to_string();
-    tracing::info!(why = %printable(&why, LOGGED_WHY), "request refused");
+    tracing::info!(why = %printable(&why, MAX_LOGGED_REASON_CHARS), "request refused");
     failure(400, why)
 }
 
 /// The answer of `work`, or an internal error when it panics: one bad review must cost neither
 /// its connection nor the process. Nothing that is shared is left half-written by that: reviews
 /// write only to metrics.
-pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
+pub(super) async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await
@@ -144,16 +144,16 @@ pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
 
 /// Logs one event for one review, inside its span. A level is part of an event's identity, so each
 /// level has its own.
-fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
+fn log_answer(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {
             tracing::$level!(
                 operation = request.operation.as_str(),
-                user = %printable(request.username, LOGGED_NAME),
+                user = %printable(request.username, MAX_LOGGED_NAME_CHARS),
                 dry_run = request.dry_run,
                 decision = answer.decision.as_str(),
                 rules = %answer.rules.join(","),
-                why = %printable(&answer.why, LOGGED_WHY),
+                why = %printable(&answer.why, MAX_LOGGED_REASON_CHARS),
                 milliseconds = began.elapsed().as_secs_f64() * 1e3,
                 $message
             )

@@ -10,9 +10,9 @@ use axum::response::Response;
 use axum::routing::post;
 use tokio::time::Instant;
 
-use super::body::{BodyError, Reader};
+use super::body::{BodyError, BodyReader};
 use super::budget::Budget;
-use super::review::{Reviewer, caught};
+use super::review::{Reviewer, catch_panic};
 use super::settings::{Caps, Timeouts};
 use crate::admission::{Answer, HANDLERS, Handler, failure};
 
@@ -20,7 +20,7 @@ use crate::admission::{Answer, HANDLERS, Handler, failure};
 /// read it.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
     let service = Arc::new(AdmissionService {
-        reader: Reader::new(caps.body, caps.bodies),
+        reader: BodyReader::new(caps.body, caps.bodies),
         reviewer,
         body: timeouts.body,
     });
@@ -44,7 +44,7 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
 
 /// Where requests arrive.
 struct AdmissionService {
-    reader: Reader,
+    reader: BodyReader,
     reviewer: Reviewer,
     body: std::time::Duration,
 }
@@ -57,18 +57,20 @@ impl AdmissionService {
         let (answer, unread) = match self.reader.read(request, deadline).await {
             Ok(body) => {
                 let review = self.reviewer.answer(handler, &body.bytes, budget, began);
-                (caught(review).await, false)
+                (catch_panic(review).await, false)
             }
-            Err(error) => (refusal(&error), true),
+            Err(error) => (refuse(&error), true),
         };
-        self.reviewer.metrics.took(handler.path, began.elapsed());
+        self.reviewer
+            .metrics
+            .observe_duration(handler.path, began.elapsed());
         self.respond(answer, unread)
     }
 
     /// The response that an answer becomes. With `close`, its connection ends with it.
     fn respond(&self, answer: Answer, close: bool) -> Response {
         if answer.http != 200 {
-            self.reviewer.metrics.error(answer.http);
+            self.reviewer.metrics.count_error(answer.http);
         }
         let mut response = Response::new(Body::from(answer.body));
         *response.status_mut() = http::StatusCode::from_u16(answer.http)
@@ -85,7 +87,7 @@ impl AdmissionService {
     }
 }
 
-fn refusal(error: &BodyError) -> Answer {
+fn refuse(error: &BodyError) -> Answer {
     tracing::info!(why = %error, "request refused");
     failure(error.code(), error.to_string())
 }

@@ -24,7 +24,7 @@ use crate::velero::backup::{self, SCHEDULE_LABEL};
 
 /// Backups read at a time, each tens of KiB: an hourly schedule has 720 of them with Velero's default
 /// life of 30 days.
-const PAGE: u32 = 100;
+const PAGE_SIZE: u32 = 100;
 
 /// Look-ups at a time. Each is a connection of its own while it waits, and hundreds of locations
 /// may name hundreds of Secrets.
@@ -50,7 +50,7 @@ impl Cluster {
         }
     }
 
-    async fn answer(&self, lookup: &Lookup, dry_run: bool) -> Outcome {
+    async fn look_up(&self, lookup: &Lookup, dry_run: bool) -> Outcome {
         let answer = match lookup {
             Lookup::Secret(key) => self.secret(key).await,
             Lookup::Backup(key) => self.backup(key).await,
@@ -68,7 +68,7 @@ impl Cluster {
                 match bundle::ensure(&self.client, namespace, dry_run, &common_roots).await {
                     Ok(Ensured::There { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
                     Ok(Ensured::NoRoots) => Ok(None),
-                    Ok(Ensured::Foreign) => return Outcome::Unavailable(foreign()),
+                    Ok(Ensured::Foreign) => return Outcome::Unavailable(foreign_error()),
                     Err(error) => Err(error),
                 }
             }
@@ -80,8 +80,8 @@ impl Cluster {
         }
     }
 
-    async fn answer_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
-        let answer = timeout_at(limits.deadline, self.answer(lookup, limits.dry_run)).await;
+    async fn look_up_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
+        let answer = timeout_at(limits.deadline, self.look_up(lookup, limits.dry_run)).await;
         let outcome = answer.unwrap_or_else(|_| {
             Outcome::Unavailable(LookupError {
                 kind: LookupErrorKind::Timeout,
@@ -104,33 +104,33 @@ impl Cluster {
         }))
     }
 
-    fn all_backups(&self, namespace: &str) -> Api<DynamicObject> {
+    fn backup_api(&self, namespace: &str) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
         let resource = ApiResource::from_gvk(&kind);
         Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 
     async fn backup(&self, key: &Key) -> kube::Result<Option<Fact>> {
-        let found = self.all_backups(&key.namespace).get_opt(&key.name).await?;
+        let found = self.backup_api(&key.namespace).get_opt(&key.name).await?;
         Ok(found
             .as_ref()
-            .map(|object| Fact::Backup(Arc::new(read(object)))))
+            .map(|object| Fact::Backup(Arc::new(read_backup(object)))))
     }
 
     async fn backups(&self, namespace: &str, schedule: &str) -> kube::Result<Option<Fact>> {
         // As Velero itself asks (`restore_controller.go`): by the label, whatever its length.
         let mut params = ListParams::default()
             .labels(&format!("{SCHEDULE_LABEL}={schedule}"))
-            .limit(PAGE);
+            .limit(PAGE_SIZE);
         let mut backups = Vec::new();
         loop {
-            let page = match self.all_backups(namespace).list(&params).await {
+            let page = match self.backup_api(namespace).list(&params).await {
                 Ok(page) => page,
                 // No label has such a value; or Velero's CRDs are not there.
                 Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => break,
                 Err(error) => return Err(error),
             };
-            backups.extend(page.items.iter().map(read));
+            backups.extend(page.items.iter().map(read_backup));
             match page.metadata.continue_ {
                 Some(next) if !next.is_empty() => params = params.continue_token(&next),
                 _ => break,
@@ -159,7 +159,7 @@ impl Source for Cluster {
         async move {
             let answers: Vec<_> = wants
                 .iter()
-                .map(|want| self.answer_in_time(want, limits))
+                .map(|want| self.look_up_in_time(want, limits))
                 .collect();
             let answers = stream::iter(answers).buffer_unordered(MAX_CONCURRENT_LOOKUPS);
             let mut facts = Facts::default();
@@ -172,7 +172,7 @@ impl Source for Cluster {
     }
 }
 
-fn foreign() -> LookupError {
+fn foreign_error() -> LookupError {
     LookupError {
         kind: LookupErrorKind::Foreign,
         message: format!(
@@ -181,7 +181,7 @@ fn foreign() -> LookupError {
     }
 }
 
-fn read(object: &DynamicObject) -> Backup {
+fn read_backup(object: &DynamicObject) -> Backup {
     serde_json::to_value(object)
         .map(|value| backup::read(&value).0)
         .unwrap_or_default()

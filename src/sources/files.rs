@@ -16,13 +16,13 @@ pub struct Files {
     paths: Vec<PathBuf>,
     /// How long the files are taken to be as they were: asking the file system costs more than a
     /// whole review.
-    pause: Duration,
-    last: Mutex<Last>,
+    interval: Duration,
+    last: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Last {
-    looked: Instant,
+struct State {
+    checked: Instant,
     objects: Arc<Objects>,
     seen: Stamp,
 }
@@ -31,29 +31,29 @@ struct Last {
 type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 impl Files {
-    /// Reads the files below `paths`, and looks for changes when `pause` has passed.
-    pub fn open(paths: Vec<PathBuf>, pause: Duration) -> Result<Self, BadObjects> {
-        let looked = Instant::now();
+    /// Reads the files below `paths`, and looks for changes when `interval` has passed.
+    pub fn open(paths: Vec<PathBuf>, interval: Duration) -> Result<Self, BadObjects> {
+        let checked = Instant::now();
         let seen = stamp(&paths)?;
         let objects = Arc::new(Objects::read(&paths)?);
         Ok(Self {
             paths,
-            last: Mutex::new(Last {
-                looked,
+            last: Mutex::new(State {
+                checked,
                 objects,
                 seen,
             }),
-            pause,
+            interval,
         })
     }
 
     /// The objects as the files have them now. While the files are broken, as they were before.
     pub fn objects(&self) -> Arc<Objects> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.looked.elapsed() < self.pause {
+        if last.checked.elapsed() < self.interval {
             return Arc::clone(&last.objects);
         }
-        last.looked = Instant::now();
+        last.checked = Instant::now();
         match stamp(&self.paths) {
             Ok(seen) if seen == last.seen => {}
             Ok(seen) => {

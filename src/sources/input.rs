@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of one file: far more than any manifest, and less than what a pipe without end gives.
-const LARGEST: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A file or folder that could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {error}", path.display())]
-pub struct Unread {
+pub struct ReadError {
     /// The file or folder.
     pub path: PathBuf,
     /// Why.
@@ -19,12 +19,12 @@ pub struct Unread {
 
 /// The YAML and JSON files at or below `paths`, sorted, hidden ones left out. What is named itself
 /// is taken whatever it is called. A file of a folder that several paths lead to is there once.
-pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
+pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
     let mut seen = BTreeSet::new();
-    let mut files = all(paths);
+    let mut files = list_all(paths);
     files.retain(|file| {
         let path = match file {
-            Ok(path) | Err(Unread { path, .. }) => path,
+            Ok(path) | Err(ReadError { path, .. }) => path,
         };
         seen.insert(identity(path))
     });
@@ -42,45 +42,48 @@ pub fn identity(path: &Path) -> (PathBuf, PathBuf) {
     (folder, whole(path))
 }
 
-fn all(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
-    paths.iter().flat_map(|path| at_or_below(path)).collect()
+fn list_all(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
+    paths
+        .iter()
+        .flat_map(|path| list_at_or_below(path))
+        .collect()
 }
 
 /// The text of a file.
-pub fn text(path: &Path) -> Result<String, Unread> {
-    let read = std::fs::File::open(path).and_then(limited);
-    read.map_err(|error| unread(path, error))
+pub fn read_text(path: &Path) -> Result<String, ReadError> {
+    let read = std::fs::File::open(path).and_then(read_limited);
+    read.map_err(|error| read_error(path, error))
 }
 
 /// All text of a stream.
-pub fn limited(stream: impl Read) -> io::Result<String> {
+pub fn read_limited(stream: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    let read = stream.take(LARGEST + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).is_ok_and(|read| read > LARGEST) {
-        let message = format!("it has more than {} MiB", LARGEST >> 20);
+    let read = stream.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
+        let message = format!("it has more than {} MiB", MAX_FILE_BYTES >> 20);
         return Err(io::Error::other(message));
     }
     Ok(text)
 }
 
-fn unread(path: &Path, error: io::Error) -> Unread {
+fn read_error(path: &Path, error: io::Error) -> ReadError {
     let path = path.to_owned();
-    Unread { path, error }
+    ReadError { path, error }
 }
 
-fn at_or_below(path: &Path) -> Vec<Result<PathBuf, Unread>> {
+fn list_at_or_below(path: &Path) -> Vec<Result<PathBuf, ReadError>> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match entries(path) {
-            Ok(entries) => all(&entries),
-            Err(error) => vec![Err(unread(path, error))],
+        Ok(metadata) if metadata.is_dir() => match list_folder(path) {
+            Ok(entries) => list_all(&entries),
+            Err(error) => vec![Err(read_error(path, error))],
         },
         Ok(_) => vec![Ok(path.to_owned())],
-        Err(error) => vec![Err(unread(path, error))],
+        Err(error) => vec![Err(read_error(path, error))],
     }
 }
 
 /// What is in `folder` and worth a look, sorted.
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?.path();

@@ -38,7 +38,7 @@ impl Inventory {
     /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
     pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
         let mut inventory = Self::default();
-        objects::each(paths, |file, document| {
+        objects::for_each_document(paths, |file, document| {
             inventory.objects.add_document(file, document)?;
             inventory.take(document.to_json())
         })?;

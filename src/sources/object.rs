@@ -14,7 +14,7 @@ use crate::velero::naming::is_key;
 pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Longest key of a Secret that a message repeats: less than a line of PEM.
-const LONGEST_NAME: usize = 40;
+const MAX_SHOWN_KEY_BYTES: usize = 40;
 
 /// What a document is.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) enum Object {
 
 /// What is wrong with a document, without its content.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct InvalidObject {
     pub(super) message: String,
     /// Where.
     pub(super) at: FieldPath,
@@ -45,14 +45,14 @@ pub(super) struct Wrong {
     pub(super) secret: Option<Key>,
 }
 
-impl From<Wrong> for String {
-    fn from(wrong: Wrong) -> Self {
+impl From<InvalidObject> for String {
+    fn from(wrong: InvalidObject) -> Self {
         wrong.message
     }
 }
 
 /// Reads a document as an object, in `namespace` if it names none.
-pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
+pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObject> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let (Some(api), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
         return Ok(Object::None);
@@ -60,7 +60,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
     let namespace = text("/metadata/namespace").unwrap_or(namespace);
     let name = text("/metadata/name").unwrap_or_default();
     let key = Key::new(namespace, name);
-    let read: fn(Key, &Value) -> Result<Object, Wrong> = match (api, kind) {
+    let read: fn(Key, &Value) -> Result<Object, InvalidObject> = match (api, kind) {
         ("v1", "ConfigMap") => |key, object| {
             let annotations = object.pointer("/metadata/annotations");
             let held = annotations.is_some_and(|all| all.get(names::bundle::HOLD).is_some());
@@ -68,9 +68,9 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
         },
         ("v1", "Secret") => |key, object| match sealed::secret(object) {
             Some(sealed) => Ok(Object::Sealed(vec![(key, sealed)])),
-            None => match secret(object) {
+            None => match secret_data(object) {
                 Ok(secret) => Ok(Object::Secret(key, secret)),
-                Err((at, message)) => Err(Wrong {
+                Err((at, message)) => Err(InvalidObject {
                     message,
                     at,
                     secret: Some(key),
@@ -83,7 +83,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
         },
         ("velero.io/v1", "BackupStorageLocation") => |key, _| Ok(Object::Location(key)),
         _ => {
-            let sealed = sealed::made_by(api, kind, &key, object);
+            let sealed = sealed::secrets_made_by(api, kind, &key, object);
             return Ok(sealed.map_or_else(
                 || Object::Foreign(api.to_owned(), kind.to_owned()),
                 Object::Sealed,
@@ -91,7 +91,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
         }
     };
     if name.is_empty() {
-        return Err(Wrong {
+        return Err(InvalidObject {
             message: format!("the {kind} has no metadata.name"),
             at: FieldPath::of(&[]),
             secret: None,
@@ -101,10 +101,10 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
 }
 
 /// The data of a Secret: `data` in base64, and `stringData` which wins, as in the API server.
-fn secret(object: &Value) -> Result<Secret, (FieldPath, String)> {
+fn secret_data(object: &Value) -> Result<Secret, (FieldPath, String)> {
     let wrong = |map: &'static str, key: &str, what: &str| {
         let at = FieldPath::of(&[map]).key(key);
-        (at, format!("{} is not {what}", field(map, key)))
+        (at, format!("{} is not {what}", shown_field(map, key)))
     };
     let mut secret = Secret::default();
     for (key, value) in sealed::pairs(object, "data") {
@@ -127,8 +127,8 @@ fn secret(object: &Value) -> Result<Secret, (FieldPath, String)> {
 
 /// The name of a value in a Secret; not of one that is no name, and may be a line of a private key
 /// that is badly indented.
-fn field(map: &str, key: &str) -> String {
-    if key.len() <= LONGEST_NAME && is_key(key) {
+fn shown_field(map: &str, key: &str) -> String {
+    if key.len() <= MAX_SHOWN_KEY_BYTES && is_key(key) {
         format!("{map}.{key}")
     } else {
         format!("a value in {map}")

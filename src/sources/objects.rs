@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::input::{self, Unread};
+use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome};
@@ -26,7 +26,7 @@ pub struct Objects {
 pub enum BadObjects {
     /// A file or folder could not be read.
     #[error(transparent)]
-    Io(#[from] Unread),
+    Io(#[from] ReadError),
     /// A file is not YAML.
     #[error("{}: {error}", file.display())]
     NotYaml {
@@ -53,13 +53,13 @@ impl Objects {
     /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
     pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
         let mut objects = Self::default();
-        each(paths, |file, document| objects.add_document(file, document))?;
+        for_each_document(paths, |file, document| objects.add_document(file, document))?;
         Ok(objects)
     }
 
     /// Adds the objects in `text`, the content of `file`.
     pub fn add(&mut self, file: &Path, text: &str) -> Result<(), BadObjects> {
-        each_in(file, text, &mut |file, document| {
+        for_each_document_in(file, text, &mut |file, document| {
             self.add_document(file, document)
         })
     }
@@ -153,18 +153,18 @@ impl Objects {
 }
 
 /// Lets `take` have every object in the files at or below `paths`. Its error says what is wrong.
-pub(super) fn each(
+pub(super) fn for_each_document(
     paths: &[PathBuf],
     mut take: impl FnMut(&Path, &Document) -> Result<(), String>,
 ) -> Result<(), BadObjects> {
     for file in input::files(paths) {
         let file = file?;
-        each_in(&file, &input::text(&file)?, &mut take)?;
+        for_each_document_in(&file, &input::read_text(&file)?, &mut take)?;
     }
     Ok(())
 }
 
-fn each_in(
+fn for_each_document_in(
     file: &Path,
     text: &str,
     take: &mut impl FnMut(&Path, &Document) -> Result<(), String>,

@@ -27,7 +27,7 @@ pub(super) fn secret(object: &Value) -> Option<Sealed> {
 }
 
 /// The Secrets that `object` makes, when it is one that makes Secrets; `own` is its name.
-pub(super) fn made_by(
+pub(super) fn secrets_made_by(
     api: &str,
     kind: &str,
     own: &Key,
@@ -36,24 +36,27 @@ pub(super) fn made_by(
     let spec = object.get("spec").unwrap_or(&Value::Null);
     let (group, _) = api.split_once('/')?;
     match (group, kind) {
-        ("bitnami.com", "SealedSecret") => {
-            one(own, Some(&own.name), "a SealedSecret", sealed(spec))
-        }
+        ("bitnami.com", "SealedSecret") => one_secret(
+            own,
+            Some(&own.name),
+            "a SealedSecret",
+            sealed_secret_keys(spec),
+        ),
         ("external-secrets.io", "ExternalSecret") => {
             let name = spec.pointer("/target/name").and_then(Value::as_str);
-            let keys = external(spec);
-            one(own, name.or(Some(&own.name)), "an ExternalSecret", keys)
+            let keys = external_secret_keys(spec);
+            one_secret(own, name.or(Some(&own.name)), "an ExternalSecret", keys)
         }
         ("cert-manager.io", "Certificate") => {
             // Which keys there will be depends on the issuer.
             let name = spec.get("secretName").and_then(Value::as_str);
-            one(own, name, "made by a Certificate", None)
+            one_secret(own, name, "made by a Certificate", None)
         }
         ("secrets-store.csi.x-k8s.io", "SecretProviderClass") => {
             let objects = items(spec.get("secretObjects")).filter_map(|object| {
                 let name = object.get("secretName").and_then(Value::as_str);
                 let keys = texts(object.get("data"), "key").collect();
-                one(own, name, "made by a SecretProviderClass", Some(keys))
+                one_secret(own, name, "made by a SecretProviderClass", Some(keys))
             });
             Some(objects.flatten().collect())
         }
@@ -61,7 +64,7 @@ pub(super) fn made_by(
     }
 }
 
-fn one(
+fn one_secret(
     own: &Key,
     name: Option<&str>,
     by: &'static str,
@@ -72,7 +75,7 @@ fn one(
 }
 
 /// The keys of what a SealedSecret holds. The form before 2018, `spec.data`, hides them.
-fn sealed(spec: &Value) -> Option<BTreeSet<String>> {
+fn sealed_secret_keys(spec: &Value) -> Option<BTreeSet<String>> {
     let encrypted = spec.get("encryptedData")?.as_object()?;
     let templated = spec
         .pointer("/template/data")
@@ -89,7 +92,7 @@ fn sealed(spec: &Value) -> Option<BTreeSet<String>> {
 }
 
 /// The keys that an ExternalSecret makes, unless something elsewhere adds to them.
-fn external(spec: &Value) -> Option<BTreeSet<String>> {
+fn external_secret_keys(spec: &Value) -> Option<BTreeSet<String>> {
     let from_elsewhere = ["/dataFrom", "/target/template/templateFrom"]
         .iter()
         .any(|pointer| items(spec.pointer(pointer)).next().is_some());
@@ -146,7 +149,7 @@ mod tests {
     }
 
     fn made(api: &str, kind: &str, spec: &Value) -> Vec<(Key, Sealed)> {
-        made_by(api, kind, &Key::new("ns", "own"), &json!({ "spec": spec })).unwrap()
+        secrets_made_by(api, kind, &Key::new("ns", "own"), &json!({ "spec": spec })).unwrap()
     }
 
     #[test]
@@ -214,7 +217,7 @@ mod tests {
         );
         assert_eq!(class[0].0, Key::new("ns", "t"));
         assert_eq!(keys(&class[0].1), Some(vec!["a"]));
-        let foreign = made_by("apps/v1", "Deployment", &Key::new("ns", "own"), &json!({}));
+        let foreign = secrets_made_by("apps/v1", "Deployment", &Key::new("ns", "own"), &json!({}));
         assert_eq!(foreign, None);
     }
 }

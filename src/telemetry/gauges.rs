@@ -13,33 +13,33 @@ use super::series::{Series, gauge_value};
 /// The gauges of all namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    certificates: Family<Certificates, Gauge>,
-    expiry: Family<Namespace, Gauge>,
-    held: Family<Namespace, Gauge>,
-    findings: Family<Found, Gauge>,
-    endpoints: Family<Endpoint, Gauge>,
+    certificates: Family<CertificateLabels, Gauge>,
+    expiry: Family<NamespaceLabels, Gauge>,
+    held: Family<NamespaceLabels, Gauge>,
+    findings: Family<FindingLabels, Gauge>,
+    endpoints: Family<EndpointLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Namespace {
+struct NamespaceLabels {
     namespace: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Certificates {
+struct CertificateLabels {
     namespace: String,
     origin: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Found {
+struct FindingLabels {
     namespace: String,
     location: String,
     rule: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Endpoint {
+struct EndpointLabels {
     namespace: String,
     location: String,
     url: String,
@@ -80,10 +80,10 @@ impl Families {
 #[derive(Debug)]
 pub struct BundleGauges {
     namespace: String,
-    certificates: Series<Certificates>,
-    expiry: Series<Namespace>,
-    held: Series<Namespace>,
-    findings: Series<Found>,
+    certificates: Series<CertificateLabels>,
+    expiry: Series<NamespaceLabels>,
+    held: Series<NamespaceLabels>,
+    findings: Series<FindingLabels>,
 }
 
 impl BundleGauges {
@@ -110,10 +110,10 @@ impl BundleGauges {
         let namespace = || self.namespace.clone();
         let certificates = origins.map(|(origin, count)| {
             let namespace = namespace();
-            (Certificates { namespace, origin }, gauge_value(count))
+            (CertificateLabels { namespace, origin }, gauge_value(count))
         });
         self.certificates.replace(certificates);
-        let namespace = Namespace {
+        let namespace = NamespaceLabels {
             namespace: namespace(),
         };
         self.expiry
@@ -123,7 +123,7 @@ impl BundleGauges {
 
     /// Sets the rules that have findings now, with the location of each.
     pub fn set_findings(&mut self, now: BTreeSet<(&str, &'static str)>) {
-        let findings = now.into_iter().map(|(location, rule)| Found {
+        let findings = now.into_iter().map(|(location, rule)| FindingLabels {
             namespace: self.namespace.clone(),
             location: location.to_owned(),
             rule,
@@ -136,7 +136,7 @@ impl BundleGauges {
 #[derive(Debug)]
 pub struct EndpointGauges {
     namespace: String,
-    endpoints: Series<Endpoint>,
+    endpoints: Series<EndpointLabels>,
 }
 
 impl EndpointGauges {
@@ -150,12 +150,14 @@ impl EndpointGauges {
 
     /// Sets the endpoints that exist now, each by its location, URL and state.
     pub fn set(&mut self, now: impl IntoIterator<Item = (String, String, &'static str)>) {
-        let endpoints = now.into_iter().map(|(location, url, state)| Endpoint {
-            namespace: self.namespace.clone(),
-            location,
-            url,
-            state,
-        });
+        let endpoints = now
+            .into_iter()
+            .map(|(location, url, state)| EndpointLabels {
+                namespace: self.namespace.clone(),
+                location,
+                url,
+                state,
+            });
         self.endpoints
             .replace(endpoints.map(|endpoint| (endpoint, 1)));
     }

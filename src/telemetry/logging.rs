@@ -15,7 +15,7 @@ use super::json_lines::JsonLines;
 
 /// A target that quotes whole answers of the API server when it cannot read them: they may be
 /// Secrets. No filter can ask for it; what went wrong is told by whoever made the request.
-const QUOTES_ANSWERS: &str = "kube_client::client";
+const UNREDACTED_TARGET: &str = "kube_client::client";
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
         .log_internal_errors(false)
         .with_env_filter(parsed)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    let silenced = filter_fn(|event| event.target() != QUOTES_ANSWERS);
+    let silenced = filter_fn(|event| event.target() != UNREDACTED_TARGET);
     match format {
         Format::Json => {
             let log = log.fmt_fields(JsonFields::new());
@@ -90,9 +90,9 @@ pub fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 /// `text` as it may stand in a log: no control characters, which could forge a line or drive a
-/// terminal, and at most `most` characters.
-pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
-    let fits = text.len() <= most || text.chars().nth(most).is_none();
+/// terminal, and at most `max` characters.
+pub fn printable(text: &str, max: usize) -> Cow<'_, str> {
+    let fits = text.len() <= max || text.chars().nth(max).is_none();
     if fits && !text.chars().any(is_unprintable) {
         return Cow::Borrowed(text);
     }
@@ -102,7 +102,7 @@ pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(if fits {
         clean.collect()
     } else {
-        clean.take(most.saturating_sub(1)).chain(['…']).collect()
+        clean.take(max.saturating_sub(1)).chain(['…']).collect()
     })
 }
 

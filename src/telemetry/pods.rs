@@ -10,10 +10,10 @@ use super::series::{Series, gauge_value};
 
 /// The Pods of all namespaces.
 #[derive(Debug, Default)]
-pub(super) struct Pods(Family<Labels, Gauge>);
+pub(super) struct Pods(Family<PodLabels, Gauge>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
+struct PodLabels {
     namespace: String,
     state: &'static str,
 }
@@ -32,7 +32,7 @@ impl Pods {
 #[derive(Debug)]
 pub struct PodGauges {
     namespace: String,
-    pods: Series<Labels>,
+    pods: Series<PodLabels>,
 }
 
 impl PodGauges {
@@ -48,7 +48,7 @@ impl PodGauges {
     pub fn set(&mut self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
         let counts = counts.into_iter().map(|(state, count)| {
             let namespace = self.namespace.clone();
-            (Labels { namespace, state }, gauge_value(count))
+            (PodLabels { namespace, state }, gauge_value(count))
         });
         self.pods.replace(counts);
     }

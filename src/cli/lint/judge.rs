@@ -88,7 +88,7 @@ impl Judge<'_> {
             deadline: Instant::now() + Duration::from_secs(10),
             dry_run: false,
         };
-        let source = self.manifests.beside(&location.file);
+        let source = self.manifests.seen_from(&location.file);
         Ok(match handler.open(&request) {
             Opened::Subject(subject) => {
                 evaluate(subject.as_ref(), &source, limits, context).await?
@@ -101,8 +101,8 @@ impl Judge<'_> {
     /// Where the Secret stands that a finding is about.
     fn secret(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
         let SecretKeyRef { secret, key } = reference(location, finding)?;
-        let beside = self.manifests.beside(&location.file);
-        beside.place_of(&secret, &key)
+        let view = self.manifests.seen_from(&location.file);
+        view.locate(&secret, &key)
     }
 
     fn found(&self, location: &Located, severity: Severity, mut finding: Finding) -> Found {

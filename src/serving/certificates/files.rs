@@ -167,7 +167,7 @@ impl Follower {
             Ok(Ok(None)) => self.failure.clear(),
             Ok(Err(error)) => {
                 self.sender.failed();
-                self.log_failure(&chain(&error));
+                self.log_failure(&error_chain(&error));
             }
             Err(panic) => {
                 self.sender.failed();
@@ -184,7 +184,7 @@ impl Follower {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &FileError) -> String {
+fn error_chain(error: &FileError) -> String {
     match error {
         FileError::Pair(pair) => pair.to_string(),
         FileError::Unreadable { source, .. } => format!("{error}: {source}"),

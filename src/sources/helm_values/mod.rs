@@ -45,21 +45,21 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
             text("/spec/targetNamespace").or_else(|| text("/metadata/namespace")),
         ),
         Some("Application") => (
-            application(document),
+            application_values(document),
             text("/spec/destination/namespace").filter(|namespace| !namespace.is_empty()),
         ),
         Some(_) => return values,
     };
     let namespace = own.or(namespace).unwrap_or(DEFAULT_NAMESPACE);
     for root in roots {
-        let Some(Value::Object(map)) = at(document, &root) else {
+        let Some(Value::Object(map)) = value_at(document, &root) else {
             continue;
         };
-        values.chart(root.clone(), map, namespace);
+        values.read_chart(root.clone(), map, namespace);
         for (name, inner) in map {
             // The chart of the chart's chart has the name or alias that its author gave it.
             if let Value::Object(inner) = inner {
-                values.chart(root.clone().field(name.clone()), inner, namespace);
+                values.read_chart(root.clone().field(name.clone()), inner, namespace);
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
 
 impl Values {
     /// Reads `map`, the values of one chart.
-    fn chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: &str) {
+    fn read_chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: &str) {
         let configuration = map.get("configuration");
         let Some(list) = configuration.and_then(|map| map.get("backupStorageLocation")) else {
             return;
@@ -80,30 +80,30 @@ impl Values {
             Value::Object(_) => {
                 let note = "this is no list, so charts since 5.0 make no BackupStorageLocation \
                             of it; it was not judged";
-                self.note(path, note);
+                self.add_note(path, note);
                 return;
             }
             _ => return,
         };
         if map.get("backupsEnabled") == Some(&Value::Bool(false)) {
             let note = "the chart makes no BackupStorageLocation while this is false";
-            self.note(enabled, note);
+            self.add_note(enabled, note);
             return;
         }
         for (index, entry) in list.iter().enumerate() {
             if let Value::Object(entry) = entry {
-                self.entry(path.clone().index(index), entry, namespace);
+                self.add_entry(path.clone().index(index), entry, namespace);
             }
         }
     }
 
-    fn entry(&mut self, path: FieldPath, entry: &Map<String, Value>, namespace: &str) {
+    fn add_entry(&mut self, path: FieldPath, entry: &Map<String, Value>, namespace: &str) {
         self.any = true;
         for name in ["caCertRef", "objectStorage"] {
             if entry.contains_key(name) {
                 let note = "the chart knows no such value and drops it; name the CA in \
                             annotations: `velero-trust.io/ca-secret: <secret>/<key>`";
-                self.note(path.clone().field(name), note);
+                self.add_note(path.clone().field(name), note);
             }
         }
         let name = entry.get("name").and_then(Value::as_str);
@@ -115,7 +115,7 @@ impl Values {
         });
     }
 
-    fn note(&mut self, path: FieldPath, note: &str) {
+    fn add_note(&mut self, path: FieldPath, note: &str) {
         self.any = true;
         self.notes.push((path, note.to_owned()));
     }
@@ -184,7 +184,7 @@ fn quoted(map: Option<&Value>) -> Map<String, Value> {
 }
 
 /// Where an Application has values: of its one source, or of each of its sources.
-fn application(document: &Value) -> Vec<FieldPath> {
+fn application_values(document: &Value) -> Vec<FieldPath> {
     let spec = FieldPath::of(&["spec"]);
     let sources = document.pointer("/spec/sources").and_then(Value::as_array);
     let many =
@@ -195,7 +195,7 @@ fn application(document: &Value) -> Vec<FieldPath> {
         .collect()
 }
 
-fn at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
+fn value_at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
     use crate::decision::Segment;
     path.segments()
         .iter()

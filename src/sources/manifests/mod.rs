@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::helm_values;
-use super::input::{self, Unread};
+use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::{Fact, Key};
 
-mod beside;
+mod file_view;
 mod located;
 
-pub use beside::Beside;
+pub use file_view::FileView;
 pub use located::Located;
 
 /// The path that stands for the standard input.
@@ -25,7 +25,7 @@ pub const STDIN: &str = "-";
 const STDIN_NAME: &str = "stdin";
 
 /// Words of what lint is about; a file with none of them need not be readable.
-const OF_INTEREST: [&str; 3] = ["BackupStorageLocation", "backupStorageLocation", "Secret"];
+const RELEVANT_WORDS: [&str; 3] = ["BackupStorageLocation", "backupStorageLocation", "Secret"];
 
 /// All that was read.
 #[derive(Clone, Debug, Default)]
@@ -79,13 +79,13 @@ impl Manifests {
         }
         let named: BTreeSet<_> = paths.iter().map(|path| input::identity(path)).collect();
         for file in input::files(&paths) {
-            let text = file.and_then(|file| Ok((input::text(&file)?, file)));
+            let text = file.and_then(|file| Ok((input::read_text(&file)?, file)));
             match text {
                 Ok((text, file)) => {
                     let is_named = named.contains(&input::identity(&file));
                     manifests.add(&file, &text, namespace, is_named);
                 }
-                Err(unread) => manifests.unread(&unread),
+                Err(error) => manifests.add_read_error(&error),
             }
         }
         manifests
@@ -93,13 +93,13 @@ impl Manifests {
 
     fn read_stdin(&mut self, stdin: impl Read, namespace: Option<&str>) {
         let name = Path::new(STDIN_NAME);
-        match input::limited(stdin) {
+        match input::read_limited(stdin) {
             Ok(text) if text.trim().is_empty() => {
                 let message = "is empty: did the command before it fail?";
                 self.errors.push(remark(name, None, message));
             }
             Ok(text) => self.add(name, &text, namespace, true),
-            Err(error) => self.unread(&Unread {
+            Err(error) => self.add_read_error(&ReadError {
                 path: name.to_owned(),
                 error,
             }),
@@ -109,7 +109,7 @@ impl Manifests {
     /// Adds what is in `text`, the content of `file`, which somebody named if `is_named`.
     fn add(&mut self, file: &Path, text: &str, namespace: Option<&str>, is_named: bool) {
         self.files += 1;
-        let is_ours = is_named || OF_INTEREST.iter().any(|word| text.contains(word));
+        let is_ours = is_named || RELEVANT_WORDS.iter().any(|word| text.contains(word));
         for document in documents(text) {
             match document {
                 Ok(document) => {
@@ -138,16 +138,16 @@ impl Manifests {
         let own = namespace.unwrap_or(DEFAULT_NAMESPACE);
         match object::read(&json, own) {
             Ok(Object::Secret(key, secret)) => {
-                self.secret(key, file, document, Some(Fact::Secret(Arc::new(secret))));
+                self.add_secret(key, file, document, Some(Fact::Secret(Arc::new(secret))));
             }
             Ok(Object::Sealed(sealed)) => {
                 for (key, sealed) in sealed {
                     let fact = Fact::Sealed(Arc::new(sealed));
-                    self.secret(key, file, document.clone(), Some(fact));
+                    self.add_secret(key, file, document.clone(), Some(fact));
                 }
             }
             Ok(Object::Location(key)) => {
-                self.location(Located::manifest(file, key, document));
+                self.add_location(Located::manifest(file, key, document));
             }
             Ok(Object::None | Object::Foreign(..)) => {
                 let values = helm_values::read(&json, namespace);
@@ -160,7 +160,7 @@ impl Manifests {
                     self.notes.push(remark(file, Some(line), message));
                 }
                 for entry in values.entries {
-                    self.location(Located::values(file, entry, document.clone()));
+                    self.add_location(Located::values(file, entry, document.clone()));
                 }
             }
             Ok(Object::Backup(..) | Object::ConfigMap(..)) => {}
@@ -171,12 +171,12 @@ impl Manifests {
                 };
                 let message = format!("Secret {key}: {}", wrong.message);
                 self.errors.push(remark(file, line, message));
-                self.secret(key, file, document, None);
+                self.add_secret(key, file, document, None);
             }
         }
     }
 
-    fn secret(&mut self, key: Key, file: &Path, document: Document, fact: Option<Fact>) {
+    fn add_secret(&mut self, key: Key, file: &Path, document: Document, fact: Option<Fact>) {
         self.secrets.entry(key).or_default().push(Stored {
             file: file.to_owned(),
             document: Arc::new(document),
@@ -184,7 +184,7 @@ impl Manifests {
         });
     }
 
-    fn location(&mut self, location: Located) {
+    fn add_location(&mut self, location: Located) {
         let twice = self
             .locations
             .iter()
@@ -227,15 +227,15 @@ impl Manifests {
         }
     }
 
-    fn unread(&mut self, Unread { path, error }: &Unread) {
+    fn add_read_error(&mut self, ReadError { path, error }: &ReadError) {
         let message = format!("cannot be read: {error}");
         self.errors.push(remark(path, None, message));
     }
 
     /// The objects as `file` sees them.
-    pub const fn beside<'m>(&'m self, file: &'m Path) -> Beside<'m> {
+    pub const fn seen_from<'m>(&'m self, file: &'m Path) -> FileView<'m> {
         let manifests = self;
-        Beside { manifests, file }
+        FileView { manifests, file }
     }
 }
 

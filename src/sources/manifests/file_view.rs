@@ -11,14 +11,14 @@ use crate::sources::{Limits, Source};
 /// Manifests as one of their files sees them: of several Secrets of one name, such as those of
 /// several overlays, the nearest is its.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'m> {
+pub struct FileView<'m> {
     pub(super) manifests: &'m Manifests,
     pub(super) file: &'m Path,
 }
 
-impl<'m> Beside<'m> {
+impl<'m> FileView<'m> {
     /// The file and the line with `key` of a Secret, or, where it is not said, of the Secret.
-    pub fn place_of(self, secret: &Key, key: &str) -> Option<(PathBuf, u64)> {
+    pub fn locate(self, secret: &Key, key: &str) -> Option<(PathBuf, u64)> {
         let Stored { file, document, .. } = self.nearest(secret)?;
         let line = |map| document.line_of(&FieldPath::of(&[map]).key(key));
         // The line of what is not there is that of what would hold it.
@@ -68,7 +68,7 @@ impl<'m> Beside<'m> {
     }
 }
 
-impl Source for Beside<'_> {
+impl Source for FileView<'_> {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
         let mut facts = Facts::default();
         for want in wants {
