@@ -1,4 +1,5 @@
-//! The body of a request: read within a deadline, a cap, and a budget that all requests share.
+//! Reads request bodies within a deadline, a size limit, and a memory budget that all requests
+//! share.
 
 use std::sync::Arc;
 
@@ -11,21 +12,21 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::telemetry::printable;
 
-/// Room made at once for a body that announces its length; more only as bytes arrive, so that
-/// an announcement alone takes no memory.
+/// Capacity reserved up front for a body that announces its length. The buffer grows only as bytes
+/// arrive, so that an announcement alone takes no memory.
 const INITIAL_CAPACITY: usize = 64 << 10;
 
-/// Most characters of a header that are quoted back.
+/// Maximum number of characters of a header that an error quotes.
 const MAX_QUOTED_CHARS: usize = 100;
 
-/// The bytes of a body, with their share of the common budget.
+/// The bytes of a body, and the part of the shared budget that they occupy.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Why there is no body.
+/// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the body broke off: {0}")]
@@ -43,7 +44,7 @@ pub(super) enum BodyError {
 }
 
 impl BodyError {
-    /// The HTTP status code.
+    /// Returns the HTTP status code of the error.
     pub(super) const fn code(&self) -> u16 {
         match self {
             Self::Broken(_) => 400,
@@ -55,7 +56,7 @@ impl BodyError {
     }
 }
 
-/// Reads bodies.
+/// Reads request bodies.
 #[derive(Clone, Debug)]
 pub(super) struct BodyReader {
     cap: usize,
@@ -63,7 +64,7 @@ pub(super) struct BodyReader {
 }
 
 impl BodyReader {
-    /// Bodies of up to `cap` bytes, of which at most `all` are held at any time.
+    /// Creates a reader for bodies of up to `cap` bytes each, and `all` bytes in total at any time.
     pub(super) fn new(cap: usize, all: usize) -> Self {
         Self {
             cap,
@@ -71,9 +72,9 @@ impl BodyReader {
         }
     }
 
-    /// Reads the body of `request` until `deadline`. A body that is refused is still taken off
-    /// the wire until then, and thrown away: closing a connection on which a client is still
-    /// writing would take our answer from it.
+    /// Reads the body of `request` until `deadline`. A rejected body is still drained and discarded
+    /// until then: a client that is still writing would lose our answer if the connection were
+    /// closed.
     pub(super) async fn read(
         &self,
         request: Request<Body>,
@@ -88,15 +89,16 @@ impl BodyReader {
             },
             Err(error) => Err(error),
         };
-        let goes_on = !matches!(result, Ok(_) | Err(BodyError::Broken(_)));
-        // Who asked whether to send the body at all is told no, and sends none.
-        if goes_on && !head.headers.contains_key(EXPECT) {
+        let is_unread = !matches!(result, Ok(_) | Err(BodyError::Broken(_)));
+        // A client that sent `Expect: 100-continue` is refused before it sends the body.
+        if is_unread && !head.headers.contains_key(EXPECT) {
             tokio::spawn(timeout_at(deadline, discard(stream)));
         }
         result
     }
 
-    /// What the head says about the body. Brings the announced length, 0 for none.
+    /// Checks what the headers say about the body. Returns the announced length, or 0 if there is
+    /// none.
     fn check(&self, headers: &HeaderMap) -> Result<usize, BodyError> {
         let text = |name| {
             let value = headers.get(name)?;
@@ -113,7 +115,7 @@ impl BodyReader {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(BodyError::WrongType(media));
         }
-        // hyper has refused a length that is no number, and several that differ.
+        // hyper has already rejected a length that is not a number, and several that differ.
         let length = text(CONTENT_LENGTH)
             .and_then(|length| length.trim().parse::<u64>().ok())
             .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How long a review may take.
+//! The time limits of a review.
 
 use std::time::Duration;
 
@@ -7,21 +7,23 @@ use tokio::time::Instant;
 /// The API server's own default for `timeoutSeconds`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most that the API server lets anyone configure.
+/// The maximum `timeoutSeconds` that the API server accepts.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The moments by which a review has to be done.
+/// The deadlines of a review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// By then a source has answered, found or not: four fifths of the API server's timeout.
+    /// When a source must have answered, whether it found something or not: four fifths of the API
+    /// server's timeout.
     pub(super) source: Instant,
-    /// By then we answer, whatever a source does: nine tenths, so that the answer arrives.
+    /// When we answer, whatever a source does: nine tenths of the timeout, so that the answer
+    /// arrives.
     pub(super) answer: Instant,
 }
 
 impl Budget {
-    /// The budget of a request that began at `began` with this URL query: the API server says
-    /// there how long it will wait, as `timeout=5s`.
+    /// Returns the budget of a request that began at `began`. The API server puts its timeout into
+    /// the URL query, as `timeout=5s`.
     pub(super) fn of(query: Option<&str>, began: Instant) -> Self {
         let timeout = query
             .unwrap_or_default()
@@ -38,7 +40,7 @@ impl Budget {
     }
 }
 
-/// Reads a duration as Go prints it: `5s`, `1m30s`, `1.5s`, `500ms`.
+/// Parses a duration in Go's format: `5s`, `1m30s`, `1.5s`, `500ms`.
 fn go_duration(mut text: &str) -> Option<Duration> {
     let mut total = 0.0;
     while !text.is_empty() {

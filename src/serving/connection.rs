@@ -1,4 +1,4 @@
-//! The life of one connection, after its handshake if it has one.
+//! Serves one connection, after its TLS handshake if it has one.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::drain::{Phase, Stopping};
 use super::settings::{Caps, Timeouts};
 
-/// Most bytes of a request's head, and of the buffer that a body passes through.
+/// Maximum size in bytes of a request's head, and of the buffer for a body.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// What all connections of a listener share.
@@ -40,8 +40,8 @@ struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Limits that end a fifth sooner or later than the settings say, so that connections that
-    /// began together do not come back together.
+    /// Creates limits that are up to a fifth below or above the settings, so that connections that
+    /// began together do not reconnect together.
     fn new(timeouts: &Timeouts, caps: &Caps) -> Self {
         let random = RandomState::new().build_hasher().finish();
         // 80 to 120.
@@ -61,9 +61,9 @@ impl ConnectionLimits {
 impl Protocol {
     /// Serves `io` until it ends.
     ///
-    /// hyper has one timer for the head of a request, and it also runs while the connection is
-    /// idle. It is set to the idle time; the much shorter time for the first request is kept
-    /// here.
+    /// hyper has a single timer for the head of a request, which also runs while the connection is
+    /// idle. It is set to the idle timeout; the much shorter timeout for the first request is
+    /// enforced here.
     pub(super) async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
         let began = Instant::now();
         let Self {
@@ -105,7 +105,7 @@ impl Protocol {
     }
 }
 
-/// Waits for the end of `connection`, at most until `deadline`; false when it goes on.
+/// Drives `connection` until `deadline`. Returns whether it ended.
 async fn ends_by<E: std::error::Error>(
     connection: impl Future<Output = Result<(), E>>,
     deadline: Instant,
@@ -120,16 +120,16 @@ async fn ends_by<E: std::error::Error>(
     }
 }
 
-/// Asks the client to use another connection from now on. It then closes this one, or sees that
-/// we do; a close without a word could cross with its next request, which would be lost.
+/// Asks the client to use another connection from now on. The client then closes this one, or sees
+/// us close it. A close without notice could cross with its next request, which would be lost.
 fn close_after(response: &mut Response) {
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-/// As [`close_after`], and lets the client try again at once: on its new connection it finds another
-/// replica.
+/// Does the same as [`close_after`], and lets the client retry at once: its new connection reaches
+/// another replica.
 fn close_and_retry(response: &mut Response) {
     close_after(response);
     if let Some(after) = response.headers_mut().get_mut(RETRY_AFTER) {

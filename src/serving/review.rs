@@ -1,4 +1,4 @@
-//! One review, from the bytes of a body to the answer.
+//! Answers one review, from the bytes of its body.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -17,14 +17,15 @@ use crate::decision::{Context, Judged, Policy, Report};
 use crate::sources::{Limits, Source, evaluate};
 use crate::telemetry::{Metrics, printable};
 
-/// Most characters of a name of the request in the log; Kubernetes' own names have at most 253.
+/// Maximum number of characters of a request's name in the log; Kubernetes' own names have at most
+/// 253.
 const MAX_LOGGED_NAME_CHARS: usize = 253;
 
-/// Most characters of the reasons in the log.
+/// Maximum number of characters of the reasons in the log.
 const MAX_LOGGED_REASON_CHARS: usize = 1000;
 
-/// Returns the span of a review: each line logged inside it says which review it belongs to. A level
-/// is part of a span's identity, so each level has its own.
+/// Creates the span of a review, so that each line logged inside it names the review. A level is
+/// part of a span's identity, so each level has its own.
 macro_rules! review_span {
     ($level:ident, $request:expr) => {
         tracing::$level!(
@@ -37,7 +38,7 @@ macro_rules! review_span {
     };
 }
 
-/// What reviews need.
+/// Answers reviews.
 #[derive(Clone)]
 pub(super) struct Reviewer {
     pub(super) source: Arc<dyn Source>,
@@ -46,7 +47,7 @@ pub(super) struct Reviewer {
 }
 
 impl Reviewer {
-    /// Answers the review in `body`, which came to `handler` at `began`.
+    /// Answers the review in `body`, which `handler` received at `began`.
     pub(super) async fn answer(
         &self,
         handler: &'static Handler,
@@ -75,7 +76,8 @@ impl Reviewer {
                 }
             }
         };
-        // At `info`, like the event of a review: without that event the span costs nothing.
+        // At `info`, like the final event of a review: where that is filtered out, the span costs
+        // nothing.
         let span = review_span!(info_span, request);
         let answer = catch_panic(decide).instrument(span.clone()).await;
         self.metrics.count_review(
@@ -84,7 +86,8 @@ impl Reviewer {
             answer.decision.as_str(),
             &answer.rules,
         );
-        // A failure is logged below `info` too, and there as well it says which review it is of.
+        // A failure is logged above `info`, so it names the review even where the span is filtered
+        // out.
         let span = if span.is_disabled() && answer.http >= 500 {
             review_span!(error_span, request)
         } else {
@@ -132,9 +135,9 @@ fn refuse(bad: &BadReview) -> Answer {
     failure(400, why)
 }
 
-/// The answer of `work`, or an internal error when it panics: one bad review must cost neither
-/// its connection nor the process. Nothing that is shared is left half-written by that: reviews
-/// write only to metrics.
+/// Returns the answer of `work`, or an internal error if it panics: one bad review must break
+/// neither its connection nor the process. A panic leaves no shared state half-written, because
+/// reviews write only to metrics.
 pub(super) async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
     AssertUnwindSafe(work)
         .catch_unwind()
@@ -142,8 +145,8 @@ pub(super) async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
         .unwrap_or_else(|_| failure(500, "the review failed; the log says where"))
 }
 
-/// Logs one event for one review, inside its span. A level is part of an event's identity, so each
-/// level has its own.
+/// Logs the final event of a review, inside its span. A level is part of an event's identity, so
+/// each level has its own.
 fn log_answer(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {

@@ -1,4 +1,4 @@
-//! The paths of the webhook, and the rules of HTTP before a review begins.
+//! The paths of the webhook, and the HTTP checks that precede a review.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use super::review::{Reviewer, catch_panic};
 use super::settings::{Caps, Timeouts};
 use crate::admission::{Answer, HANDLERS, Handler, failure};
 
-/// A router with one path for each handler; everything else is refused as the API server can
-/// read it.
+/// Returns a router with one path per handler. Any other request is refused in a form that the API
+/// server can read.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
     let service = Arc::new(AdmissionService {
         reader: BodyReader::new(caps.body, caps.bodies),
@@ -42,7 +42,7 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
         })
 }
 
-/// Where requests arrive.
+/// Receives requests, and answers each with an AdmissionReview or an HTTP error.
 struct AdmissionService {
     reader: BodyReader,
     reviewer: Reviewer,
@@ -67,7 +67,7 @@ impl AdmissionService {
         self.respond(answer, unread)
     }
 
-    /// The response that an answer becomes. With `close`, its connection ends with it.
+    /// Turns an answer into a response. With `close`, the connection ends after it.
     fn respond(&self, answer: Answer, close: bool) -> Response {
         if answer.http != 200 {
             self.reviewer.metrics.count_error(answer.http);

@@ -1,4 +1,5 @@
-//! A cluster, read live: what is said to be absent was just now asked for.
+//! Looks up facts in a cluster by live reads: an object is reported absent only after the API
+//! server was just asked for it.
 
 use std::sync::Arc;
 
@@ -22,12 +23,12 @@ use crate::kubernetes::error;
 use crate::names::SECRET_READER_ROLE;
 use crate::velero::backup::{self, SCHEDULE_LABEL};
 
-/// Backups read at a time, each tens of KiB: an hourly schedule has 720 of them with Velero's default
-/// life of 30 days.
+/// Number of Backups in one page of a list. Each is tens of KiB, and an hourly schedule has 720 of
+/// them with Velero's default TTL of 30 days.
 const PAGE_SIZE: u32 = 100;
 
-/// Look-ups at a time. Each is a connection of its own while it waits, and hundreds of locations
-/// may name hundreds of Secrets.
+/// Maximum number of concurrent look-ups. Each occupies a connection while it waits, and hundreds
+/// of locations may name hundreds of Secrets.
 const MAX_CONCURRENT_LOOKUPS: usize = 16;
 
 /// Answers look-ups from a cluster.
@@ -37,11 +38,11 @@ pub struct Cluster {
     identity: Identity,
 }
 
-/// What every bundle holds, as it is now; none until it is known.
+/// The current contents that all bundles share; none until they are known.
 pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
 
 impl Cluster {
-    /// Answers from the cluster of `client`, which should be the one for admission.
+    /// Creates a source for the cluster of `client`, which should be the client for admission.
     pub fn new(client: Client, common_roots: CommonRootsReceiver) -> Self {
         Self {
             client,
@@ -118,7 +119,7 @@ impl Cluster {
     }
 
     async fn backups(&self, namespace: &str, schedule: &str) -> kube::Result<Option<Fact>> {
-        // As Velero itself asks (`restore_controller.go`): by the label, whatever its length.
+        // Velero itself selects by the label, whatever its length (`restore_controller.go`).
         let mut params = ListParams::default()
             .labels(&format!("{SCHEDULE_LABEL}={schedule}"))
             .limit(PAGE_SIZE);
@@ -126,7 +127,7 @@ impl Cluster {
         loop {
             let page = match self.backup_api(namespace).list(&params).await {
                 Ok(page) => page,
-                // No label has such a value; or Velero's CRDs are not there.
+                // The value is no valid label value, or Velero's CRDs are not installed.
                 Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => break,
                 Err(error) => return Err(error),
             };
@@ -176,7 +177,7 @@ fn foreign_error() -> LookupError {
     LookupError {
         kind: LookupErrorKind::Foreign,
         message: format!(
-            "a ConfigMap of that name is there that is not velero-trust's; {NOT_OURS}"
+            "a ConfigMap with that name exists that is not velero-trust's; {NOT_OURS}"
         ),
     }
 }

@@ -1,24 +1,26 @@
-//! The files that a person names: which they are, and their text.
+//! Lists and reads the files that a user names.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of one file: far more than any manifest, and less than what a pipe without end gives.
+/// Maximum size of one file in bytes: far larger than any manifest, and a limit for pipes that
+/// never end.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// A file or folder that could not be read.
+/// An error of reading a file or folder.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {error}", path.display())]
 pub struct ReadError {
     /// The file or folder.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub error: io::Error,
 }
 
-/// The YAML and JSON files at or below `paths`, sorted, hidden ones left out. What is named itself
-/// is taken whatever it is called. A file of a folder that several paths lead to is there once.
+/// Returns the YAML and JSON files at or below `paths`, sorted and without hidden ones. A path
+/// given directly is included whatever its name. A file that several paths lead to through the same
+/// folder is included once.
 pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
     let mut seen = BTreeSet::new();
     let mut files = list_all(paths);
@@ -31,8 +33,9 @@ pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
     files
 }
 
-/// What is the same for all paths that lead to one file in one folder. A link to it in another
-/// folder is another: overlays share files so, and each has its own Secrets beside them.
+/// Returns an identity shared by all paths that lead to one file in one folder. A link to that file
+/// in another folder has another identity: overlays share files that way, and each overlay has its
+/// own Secrets next to them.
 pub fn identity(path: &Path) -> (PathBuf, PathBuf) {
     let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = match path.parent() {
@@ -49,13 +52,13 @@ fn list_all(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
         .collect()
 }
 
-/// The text of a file.
+/// Returns the text of a file.
 pub fn read_text(path: &Path) -> Result<String, ReadError> {
     let read = std::fs::File::open(path).and_then(read_limited);
     read.map_err(|error| read_error(path, error))
 }
 
-/// All text of a stream.
+/// Returns all text of a stream, up to the maximum size of a file.
 pub fn read_limited(stream: impl Read) -> io::Result<String> {
     let mut text = String::new();
     let read = stream.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
@@ -82,7 +85,7 @@ fn list_at_or_below(path: &Path) -> Vec<Result<PathBuf, ReadError>> {
     }
 }
 
-/// What is in `folder` and worth a look, sorted.
+/// Returns the entries of `folder` to read or descend into, sorted.
 fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -93,8 +96,8 @@ fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let yaml = entry
             .extension()
             .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-        // A link to a folder may lead in a circle; what is no file, such as a pipe, may never
-        // end. Links to files are how kubelet lays out volumes.
+        // Links to folders may form a cycle, and special files such as pipes may never end. Links
+        // to files are how kubelet lays out volumes.
         let is_link = std::fs::symlink_metadata(&entry)?.is_symlink();
         if !hidden && (yaml && entry.is_file() || entry.is_dir() && !is_link) {
             entries.push(entry);

@@ -1,4 +1,4 @@
-//! Where facts come from: a cluster, or a folder of files.
+//! Sources of facts: a cluster, or a folder of files.
 
 pub mod cluster;
 pub mod files;
@@ -27,26 +27,27 @@ const MAX_PASSES: usize = 4;
 
 /// Answers look-ups.
 pub trait Source: Send + Sync {
-    /// Looks up all `wants` together. Each is answered by `deadline`, if need be with
+    /// Looks up all `wants` together. Each is answered by the deadline, if need be with
     /// [`Outcome::Unavailable`](crate::decision::Outcome::Unavailable).
     fn resolve<'a>(&'a self, wants: &'a [Lookup], limits: Limits) -> BoxFuture<'a, Facts>;
 }
 
-/// What a look-up has to keep to.
+/// The limits of a look-up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The moment by which it is answered.
+    /// When the look-up must be answered.
     pub deadline: Instant,
-    /// Nothing may be stored.
+    /// Whether nothing may be stored.
     pub dry_run: bool,
 }
 
-/// A decision that went on asking for facts.
+/// A decision that still needs facts after the last pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the decision still needs {0} after {MAX_PASSES} passes")]
 pub struct NeedsUnmet(Lookup);
 
-/// Passes over `subject`, looking up what it needs, until it needs nothing more.
+/// Decides about `subject` in passes, and looks up what it needs in between, until it needs nothing
+/// more.
 pub async fn evaluate(
     subject: &dyn Subject,
     source: &dyn Source,

@@ -1,4 +1,4 @@
-//! What is measured of each Velero namespace; it goes when the namespace does.
+//! The gauges of each Velero namespace, removed with the namespace.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ impl Families {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "bundle_certificates",
-            "Certificates in the merged bundle of a namespace, by where they come from",
+            "Certificates in the merged bundle of a namespace, by origin",
             self.certificates.clone(),
         );
         registry.register(
@@ -65,12 +65,12 @@ impl Families {
         );
         registry.register(
             "location_findings",
-            "Rules that speak of a BackupStorageLocation now, after its admission",
+            "Rules with findings about a BackupStorageLocation after its admission",
             self.findings.clone(),
         );
         registry.register(
             "endpoint",
-            "Endpoints of BackupStorageLocations: whether the merged bundle verifies what they present",
+            "Endpoints of BackupStorageLocations, by whether the merged bundle verifies their certificates",
             self.endpoints.clone(),
         );
     }
@@ -99,8 +99,8 @@ impl BundleGauges {
         }
     }
 
-    /// Sets what is in the bundle: the number of certificates by origin, the first expiry in seconds
-    /// since 1970, and whether the namespace is held.
+    /// Sets the gauges of the bundle: the number of certificates by origin, the first expiry in
+    /// seconds since 1970, and whether the namespace is held.
     pub fn set_bundle(
         &mut self,
         origins: impl Iterator<Item = (&'static str, usize)>,
@@ -148,7 +148,7 @@ impl EndpointGauges {
         }
     }
 
-    /// Sets the endpoints that exist now, each by its location, URL and state.
+    /// Sets the current endpoints, each by its location, URL and state.
     pub fn set(&mut self, now: impl IntoIterator<Item = (String, String, &'static str)>) {
         let endpoints = now
             .into_iter()

@@ -8,15 +8,16 @@ use tracing_subscriber::fmt::format::{self, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Formats an event as one line with one JSON object. The fields of the event and of all spans around
-/// it are at the top level, so that one filter such as `uid` finds every line of a review. Where names
-/// are equal, the event wins, then the innermost span.
+/// Formats an event as one line with one JSON object. The fields of the event and of all spans
+/// around it are at the top level, so that a filter by one field, such as `uid`, finds every line
+/// of a review. Of fields with the same name, the event wins, then the innermost span.
 #[derive(Debug)]
 pub struct JsonLines(Format<format::Json>);
 
 impl Default for JsonLines {
     fn default() -> Self {
-        // Spans are left to us: it would nest them, and overwrite a field `name`.
+        // Spans are added here: the built-in formatter nests them, and overwrites their field
+        // `name`.
         let json = format::format().json().flatten_event(true);
         Self(json.with_current_span(false).with_span_list(false))
     }

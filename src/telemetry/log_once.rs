@@ -1,7 +1,7 @@
-//! A condition that lasts is logged once.
+//! Logs a lasting condition once.
 
-/// The last message about a condition that may last, such as a failure that is retried: the message
-/// is logged once, and again only after it changed.
+/// The last message about a condition that may last, such as a failure that is retried. The message
+/// is logged once, and again only after it has changed.
 #[derive(Debug, Default)]
 pub struct LogOnce(Option<String>);
 
@@ -16,7 +16,7 @@ impl LogOnce {
         is_new
     }
 
-    /// Forgets the last message: the condition is over, and any message is new again.
+    /// Forgets the last message, because the condition is over: any message is new again.
     pub fn clear(&mut self) {
         self.0 = None;
     }

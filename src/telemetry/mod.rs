@@ -1,4 +1,4 @@
-//! What the process tells about itself: a log on standard error, and metrics.
+//! Telemetry of the process: the log on standard error, and the metrics.
 
 mod gauges;
 mod json_lines;

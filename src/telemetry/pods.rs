@@ -1,4 +1,5 @@
-//! How many Pods of each Velero namespace carry the bundle; it goes when the namespace does.
+//! The number of Pods in each Velero namespace by state of their CA bundle, removed with the
+//! namespace.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -8,7 +9,7 @@ use prometheus_client::registry::Registry;
 use super::Metrics;
 use super::series::{Series, gauge_value};
 
-/// The Pods of all namespaces.
+/// The gauges of all namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Pods(Family<PodLabels, Gauge>);
 
@@ -22,7 +23,7 @@ impl Pods {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "pods",
-            "Pods of Velero in a namespace, by how they stand to the CA bundle",
+            "Pods of Velero in a namespace, by state of their CA bundle",
             self.0.clone(),
         );
     }
@@ -53,7 +54,7 @@ impl PodGauges {
         self.pods.replace(counts);
     }
 
-    /// Removes the gauges while the numbers are not known.
+    /// Removes the gauges while the numbers are unknown.
     pub fn clear(&mut self) {
         self.pods.replace([]);
     }

@@ -1,4 +1,4 @@
-//! Gauges with labels that exist only while somebody sets them.
+//! Gauges with labels that exist only as long as their owner.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -7,8 +7,8 @@ use std::hash::Hash;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-/// Series of a family of gauges that have one owner, such as all of one namespace. They are removed
-/// from the family when the owner is dropped.
+/// Series of a family of gauges that have one owner, such as all series of one namespace. They are
+/// removed from the family when the owner is dropped.
 #[derive(Debug)]
 pub(super) struct Series<L: Clone + Debug + Eq + Hash> {
     family: Family<L, Gauge>,
@@ -24,7 +24,7 @@ impl<L: Clone + Debug + Eq + Hash> Series<L> {
         }
     }
 
-    /// Sets these series, and removes all others of this owner.
+    /// Sets these series, and removes all other series of this owner.
     pub(super) fn replace(&mut self, series: impl IntoIterator<Item = (L, i64)>) {
         let mut before = std::mem::take(&mut self.labels);
         for (labels, value) in series {
@@ -44,7 +44,7 @@ impl<L: Clone + Debug + Eq + Hash> Drop for Series<L> {
     }
 }
 
-/// Returns a count as the value of a gauge.
+/// Converts a count to the value of a gauge.
 pub(super) fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Certificates from two files, read again when they change.
+//! A serving certificate from two files, which are read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,35 +11,36 @@ use super::pair::{Pair, PairError, Validated};
 use crate::clock::now;
 use crate::telemetry::LogOnce;
 
-/// A kubelet keeps the files of a volume in a folder of their own, this link points to it, and
-/// each file is a link through it. An update makes a new folder and moves the link.
+/// The symlink through which a kubelet updates the files of a volume. It points to a folder with
+/// the current files, and each file is a symlink through it. An update creates a new folder and
+/// swaps the link.
 const KUBELET_LINK: &str = "..data";
 
-/// A certificate and its key in two files.
+/// The files of a certificate and its private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// Why files gave no pair that may be served.
+/// Why the files yield no pair that may be served.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// They were read, and are not good.
+    /// The files were read, but the pair is not usable.
     #[error(transparent)]
     Pair(#[from] PairError),
-    /// One cannot be read.
+    /// A file cannot be read.
     #[error("the file `{path}` cannot be read; check the path and who may read it", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl Files {
-    /// The pair in these two files.
+    /// Creates a pair of files. Nothing is read yet.
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self {
             certificate: certificate.into(),
@@ -47,14 +48,14 @@ impl Files {
         }
     }
 
-    /// Reads the files as they are now and judges them.
+    /// Reads the files and validates the pair.
     pub fn load(&self) -> Result<Validated, FileError> {
         self.validate(&self.read()?)
     }
 
-    /// Reads the files again every `pause` (10 s is a good one) and publishes what changed, for
-    /// ever. A pair that may not be served is told and counted, and the last good one stays;
-    /// so is the expiry of the served one, which is still better than none.
+    /// Reads the files every `pause` (10 s is reasonable) and publishes each change; never returns.
+    /// A pair that may not be served is logged and counted, and the last good one stays. An expired
+    /// certificate is logged too, and still served, which is better than none.
     pub async fn follow(self, first: Validated, sender: CertificateSender, pause: Duration) {
         let mut follower = Follower {
             files: self,
@@ -65,8 +66,8 @@ impl Files {
         };
         loop {
             follower.poll().await;
-            // The wall clock is asked anew each time: a timer set for an expiry would stand
-            // still while the machine is suspended.
+            // The wall clock is read on every poll: a timer set for the expiry would stand still
+            // while the machine is suspended.
             tokio::time::sleep(pause).await;
         }
     }
@@ -78,8 +79,8 @@ impl Files {
         Ok(Contents { certificate, key })
     }
 
-    /// The files behind a kubelet's link, looked up once for both, so that an update between the
-    /// two reads cannot mix an old certificate with a new key.
+    /// Resolves a kubelet's link once for both files, so that an update between the two reads
+    /// cannot mix an old certificate with a new key.
     fn resolve(&self) -> (PathBuf, PathBuf) {
         let given = || (self.certificate.clone(), self.key.clone());
         let folder = self.certificate.parent();
@@ -125,7 +126,7 @@ struct Contents {
 }
 
 impl Contents {
-    /// What the contents are recognised by; the key itself is not kept.
+    /// Returns what identifies the contents without keeping the key itself.
     fn digest(&self) -> [Vec<u8>; 2] {
         [&self.certificate, &self.key].map(|part| digest::digest(&SHA256, part).as_ref().to_vec())
     }
@@ -135,7 +136,7 @@ struct Follower {
     files: Files,
     sender: CertificateSender,
     served: Validated,
-    /// Of the files whose pair is served; none before the first poll.
+    /// Digest of the files whose pair is served; none before the first poll.
     digest: Option<[Vec<u8>; 2]>,
     failure: LogOnce,
 }
@@ -183,7 +184,7 @@ impl Follower {
     }
 }
 
-/// An error and its causes in one line.
+/// Returns an error and its causes in one line.
 fn error_chain(error: &FileError) -> String {
     match error {
         FileError::Pair(pair) => pair.to_string(),

@@ -1,40 +1,40 @@
-//! BackupStorageLocations that Velero's Helm chart would make of its values.
+//! Renders the BackupStorageLocations that Velero's Helm chart would create from its values.
 //!
-//! The chart's `templates/backupstoragelocation.yaml`, since its version 5: one BSL for each element
-//! of the list `configuration.backupStorageLocation`.
+//! The chart's `templates/backupstoragelocation.yaml`, since version 5 of the chart, creates one
+//! BSL for each element of the list `configuration.backupStorageLocation`.
 
 use serde_json::{Map, Value, json};
 
 use crate::decision::{FieldPath, Key};
 use crate::velero::text::shown;
 
-/// The namespace of a release of which nothing says where it goes; the chart's documentation has it.
+/// The namespace of a release if nothing names another one, as in the chart's documentation.
 const DEFAULT_NAMESPACE: &str = "velero";
 
-/// A BackupStorageLocation that the chart would make.
+/// A BackupStorageLocation that the chart would create.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
-    /// Where its values stand in the document.
+    /// The path of its values in the document.
     pub(super) path: FieldPath,
-    /// Its name.
+    /// Its namespace and name.
     pub(super) key: Key,
-    /// The object.
+    /// The rendered object.
     pub(super) object: Value,
 }
 
-/// What values say.
+/// The values for Velero's chart in a document.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Values {
     /// The BackupStorageLocations.
     pub(super) entries: Vec<Entry>,
-    /// What the chart does otherwise than one may think, and where.
+    /// What the chart does differently than one may expect, and where.
     pub(super) notes: Vec<(FieldPath, String)>,
-    /// Whether there is anything for the chart at all.
+    /// Whether the document has any values for the chart.
     pub(super) any: bool,
 }
 
-/// Reads the values for Velero's chart in a document: a values file, also that of a chart around
-/// it, or what a HelmRelease of Flux or an Application of Argo CD holds.
+/// Reads the values for Velero's chart in a document. That is a values file, also of a chart that
+/// has Velero's as a dependency, or a HelmRelease of Flux, or an Application of Argo CD.
 pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
     let mut values = Values::default();
     let text = |pointer| document.pointer(pointer).and_then(Value::as_str);
@@ -57,7 +57,7 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
         };
         values.read_chart(root.clone(), map, namespace);
         for (name, inner) in map {
-            // The chart of the chart's chart has the name or alias that its author gave it.
+            // A dependency goes by the name or alias that the parent chart gives it.
             if let Value::Object(inner) = inner {
                 values.read_chart(root.clone().field(name.clone()), inner, namespace);
             }
@@ -121,8 +121,8 @@ impl Values {
     }
 }
 
-/// The object that the chart makes of an element. What the chart would write as it stands keeps a
-/// wrong type, so that it is seen.
+/// Renders the object of one element. A value that the chart would copy keeps its type even if that
+/// is wrong, so that the rules see it.
 fn object(name: &str, namespace: &str, entry: &Map<String, Value>) -> Value {
     let copied = |fields: &[&str]| -> Map<String, Value> {
         let set = fields
@@ -157,7 +157,7 @@ fn object(name: &str, namespace: &str, entry: &Map<String, Value>) -> Value {
     })
 }
 
-/// Whether `with` of a template passes over the value.
+/// Returns whether a template's `with` skips the value.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -169,7 +169,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The pairs of a map whose values the chart makes texts with `quote`.
+/// Returns the pairs of a map whose values the chart converts to strings with `quote`.
 fn quoted(map: Option<&Value>) -> Map<String, Value> {
     let pairs = map.and_then(Value::as_object).into_iter().flatten();
     let quoted = pairs.filter_map(|(key, value)| {
@@ -183,7 +183,8 @@ fn quoted(map: Option<&Value>) -> Map<String, Value> {
     quoted.collect()
 }
 
-/// Where an Application has values: of its one source, or of each of its sources.
+/// Returns the paths at which an Application may have values: in its single source, and in each of
+/// its sources.
 fn application_values(document: &Value) -> Vec<FieldPath> {
     let spec = FieldPath::of(&["spec"]);
     let sources = document.pointer("/spec/sources").and_then(Value::as_array);

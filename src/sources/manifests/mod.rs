@@ -1,5 +1,5 @@
-//! Manifests as they stand in a repository, for lint: many files that are each somebody's, with the
-//! same object in several of them, and with much that is no manifest.
+//! Manifests as they are kept in a repository, for lint: many independent files, the same object in
+//! several of them, and many files that are not manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -18,56 +18,56 @@ mod located;
 pub use file_view::FileView;
 pub use located::Located;
 
-/// The path that stands for the standard input.
+/// The path that stands for standard input.
 pub const STDIN: &str = "-";
 
-/// What findings in the standard input are said to be in.
+/// The file name in findings about standard input.
 const STDIN_NAME: &str = "stdin";
 
-/// Words of what lint is about; a file with none of them need not be readable.
+/// Words that lint is about. A file that contains none of them need not be valid YAML.
 const RELEVANT_WORDS: [&str; 3] = ["BackupStorageLocation", "backupStorageLocation", "Secret"];
 
-/// All that was read.
+/// Everything that was read.
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
     /// The BackupStorageLocations.
     pub locations: Vec<Located>,
-    /// What to know of single files.
+    /// Notes about single files.
     pub notes: Vec<Remark>,
     /// What could not be read.
     pub errors: Vec<Remark>,
-    /// How many files were read.
+    /// Number of files that were read.
     pub files: usize,
-    /// How many documents are of kinds that lint does not look at.
+    /// Number of documents of kinds that lint ignores.
     pub left_out: usize,
-    /// How many documents are templates without a BackupStorageLocation in them.
+    /// Number of documents that are templates and mention no BackupStorageLocation.
     pub templates: usize,
     secrets: BTreeMap<Key, Vec<Stored>>,
 }
 
-/// A Secret and where it stands.
+/// A Secret and its position.
 #[derive(Clone, Debug)]
 struct Stored {
     file: PathBuf,
     document: Arc<Document>,
-    /// None of one that is broken, which was said.
+    /// None if the Secret is malformed, which was already reported.
     fact: Option<Fact>,
 }
 
-/// Something about a place in a file.
+/// A remark about a position in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1, if it is about one.
+    /// The line, counted from 1, if the remark is about one.
     pub line: Option<u64>,
-    /// What there is to say. Never a Secret's content.
+    /// The text. Never a Secret's content.
     pub message: String,
 }
 
 impl Manifests {
-    /// Reads the files at or below `paths`, of which [`STDIN`] is `stdin`. Objects that name no
-    /// namespace are in `namespace`. What cannot be read stops nothing.
+    /// Reads the files at or below `paths`, and `stdin` for [`STDIN`]. An object without a
+    /// namespace gets `namespace`. Unreadable files do not stop the others.
     pub fn read(paths: &[PathBuf], stdin: impl Read, namespace: Option<&str>) -> Self {
         let mut manifests = Self::default();
         let (stdins, paths): (Vec<_>, Vec<_>) = paths
@@ -106,7 +106,8 @@ impl Manifests {
         }
     }
 
-    /// Adds what is in `text`, the content of `file`, which somebody named if `is_named`.
+    /// Adds the objects in `text`, the content of `file`. `is_named` says that a user named the
+    /// file.
     fn add(&mut self, file: &Path, text: &str, namespace: Option<&str>, is_named: bool) {
         self.files += 1;
         let is_ours = is_named || RELEVANT_WORDS.iter().any(|word| text.contains(word));
@@ -164,12 +165,12 @@ impl Manifests {
                 }
             }
             Ok(Object::Backup(..) | Object::ConfigMap(..)) => {}
-            Err(wrong) => {
-                let line = Some(document.line_of(&wrong.at));
-                let Some(key) = wrong.secret else {
-                    return self.errors.push(remark(file, line, wrong.message));
+            Err(invalid) => {
+                let line = Some(document.line_of(&invalid.at));
+                let Some(key) = invalid.secret else {
+                    return self.errors.push(remark(file, line, invalid.message));
                 };
-                let message = format!("Secret {key}: {}", wrong.message);
+                let message = format!("Secret {key}: {}", invalid.message);
                 self.errors.push(remark(file, line, message));
                 self.add_secret(key, file, document, None);
             }
@@ -185,11 +186,11 @@ impl Manifests {
     }
 
     fn add_location(&mut self, location: Located) {
-        let twice = self
+        let duplicate = self
             .locations
             .iter()
             .find(|other| other.key == location.key && other.file == location.file);
-        if let Some(first) = twice {
+        if let Some(first) = duplicate {
             let message = format!(
                 "BackupStorageLocation {} stands in line {} too; a cluster keeps the last one",
                 location.key,
@@ -232,7 +233,7 @@ impl Manifests {
         self.errors.push(remark(path, None, message));
     }
 
-    /// The objects as `file` sees them.
+    /// Returns the objects from the viewpoint of `file`.
     pub const fn seen_from<'m>(&'m self, file: &'m Path) -> FileView<'m> {
         let manifests = self;
         FileView { manifests, file }
