@@ -62,12 +62,12 @@ impl Files {
                 match Objects::read(&self.paths) {
                     Ok(objects) => last.objects = Arc::new(objects),
                     Err(error) => {
-                        tracing::error!(%error, "the objects cannot be read again; the last good ones stay");
+                        tracing::error!(%error, "the last good objects stay");
                     }
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "the objects cannot be read again; the last good ones stay");
+                tracing::error!(%error, "the last good objects stay");
             }
         }
         Arc::clone(&last.objects)
