@@ -15,6 +15,54 @@ const REPEAT_INTERVAL: Duration = Duration::from_mins(55);
 /// Most Events that are emitted at a time.
 const MAX_EVENTS: usize = 20;
 
+/// Remembers when each Event of a namespace was last emitted. `K` is what makes two Events the same.
+#[derive(Debug)]
+pub(super) struct EventDeduper<K>(BTreeMap<K, Instant>);
+
+impl<K> Default for EventDeduper<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone> EventDeduper<K> {
+    /// Returns which of the `current` Events are due, at most [`MAX_EVENTS`], and counts them as
+    /// emitted. An Event whose reason is over stays remembered: the reason may come back at any
+    /// moment.
+    pub(super) fn take_due(
+        &mut self,
+        current: impl IntoIterator<Item = K>,
+        now: Instant,
+    ) -> Vec<K> {
+        self.0
+            .retain(|_, last| now.saturating_duration_since(*last) < REPEAT_INTERVAL);
+        let mut due = Vec::new();
+        for event in current {
+            if due.len() < MAX_EVENTS && !self.0.contains_key(&event) {
+                self.0.insert(event.clone(), now);
+                due.push(event);
+            }
+        }
+        due
+    }
+
+    /// Returns the time until the next of the `current` Events is due.
+    pub(super) fn next_due<'k>(
+        &self,
+        current: impl IntoIterator<Item = &'k K>,
+        now: Instant,
+    ) -> Option<Duration>
+    where
+        K: 'k,
+    {
+        let due = current.into_iter().map(|event| match self.0.get(event) {
+            None => Duration::ZERO,
+            Some(last) => (*last + REPEAT_INTERVAL).saturating_duration_since(now),
+        });
+        due.min()
+    }
+}
+
 /// An Event to emit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PendingEvent {
@@ -26,34 +74,15 @@ pub(super) struct PendingEvent {
     pub(super) note: String,
 }
 
-/// The Events of one namespace, and when each was last emitted.
-#[derive(Debug, Default)]
-pub(super) struct EventDeduper(BTreeMap<PendingEvent, Instant>);
-
-impl EventDeduper {
-    /// Returns the Events of `now` that are due, at most [`MAX_EVENTS`]; the others wait for the next
-    /// call. An Event whose reason is over stays remembered: the reason may come back at any moment.
-    fn due(&mut self, now: Vec<PendingEvent>, at: Instant) -> Vec<PendingEvent> {
-        self.0
-            .retain(|_, last| at.saturating_duration_since(*last) < REPEAT_INTERVAL);
-        let mut due = Vec::new();
-        for event in now {
-            if due.len() < MAX_EVENTS && !self.0.contains_key(&event) {
-                self.0.insert(event.clone(), at);
-                due.push(event);
-            }
-        }
-        due
-    }
-
-    /// Emits each Event of `now` that was not emitted lately.
+impl EventDeduper<PendingEvent> {
+    /// Emits each of the `current` Events that was not emitted lately, as a warning.
     pub(super) async fn emit_events(
         &mut self,
         recorder: &Events,
         namespace: &str,
-        now: Vec<PendingEvent>,
+        current: Vec<PendingEvent>,
     ) {
-        for event in self.due(now, Instant::now()) {
+        for event in self.take_due(current, Instant::now()) {
             let (kind, name, uid) = event.about;
             let api = match kind.as_str() {
                 "BackupStorageLocation" => "velero.io/v1",
@@ -78,26 +107,41 @@ mod tests {
 
     #[test]
     fn emits_an_event_once_and_again_after_an_hour() {
-        let event = |note: &str| PendingEvent {
-            about: ("ConfigMap".to_owned(), "a".to_owned(), String::new()),
-            reason: "Reason",
-            note: note.to_owned(),
-        };
         let start = Instant::now();
         let mut events = EventDeduper::default();
-        let both = vec![event("a"), event("b"), event("a")];
-        assert_eq!(events.due(both.clone(), start).len(), 2);
-        assert_eq!(events.due(both, start).len(), 0);
+        assert_eq!(events.take_due(["a", "b", "a"], start), ["a", "b"]);
+        assert_eq!(events.take_due(["a", "b"], start), [""; 0]);
         // What comes and goes is emitted once.
-        assert_eq!(events.due(vec![event("a")], start).len(), 0);
-        let now = events.due(vec![event("a"), event("b"), event("c")], start);
-        assert_eq!(now, [event("c")]);
+        assert_eq!(events.take_due(["a"], start), [""; 0]);
+        assert_eq!(events.take_due(["a", "b", "c"], start), ["c"]);
         let later = start + REPEAT_INTERVAL;
-        assert_eq!(events.due(vec![event("a")], later).len(), 1);
-        assert_eq!(events.due(vec![event("a")], later).len(), 0);
-        let many = (0..50).map(|number| event(&number.to_string()));
-        let many: Vec<_> = many.collect();
-        assert_eq!(events.due(many.clone(), later).len(), MAX_EVENTS);
-        assert_eq!(events.due(many, later)[0], event("20"));
+        assert_eq!(events.take_due(["a"], later), ["a"]);
+        assert_eq!(events.take_due(["a"], later), [""; 0]);
+    }
+
+    #[test]
+    fn emits_a_few_at_a_time() {
+        let start = Instant::now();
+        let mut events = EventDeduper::default();
+        let first = events.take_due(0..50, start);
+        assert_eq!(first.len(), MAX_EVENTS);
+        assert_eq!(events.next_due(&[49], start), Some(Duration::ZERO));
+        assert_eq!(events.take_due(0..50, start)[0], 20);
+    }
+
+    #[test]
+    fn knows_when_the_next_event_is_due() {
+        let start = Instant::now();
+        let mut events = EventDeduper::default();
+        events.take_due(["a"], start);
+        let minute = Duration::from_mins(1);
+        events.take_due(["b"], start + minute);
+        let next = events.next_due(&["a", "b"], start + minute);
+        assert_eq!(next.map(|next| next + minute), Some(REPEAT_INTERVAL));
+        assert_eq!(
+            events.next_due(&["b"], start + minute),
+            Some(REPEAT_INTERVAL)
+        );
+        assert_eq!(events.next_due(&[], start), None);
     }
 }

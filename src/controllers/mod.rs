@@ -7,7 +7,6 @@
 //! [`report_handle`] and the [`event_deduper`].
 
 mod bundle;
-mod bundles;
 mod channels;
 mod coverage;
 mod endpoints;
@@ -16,7 +15,7 @@ mod garbage_collector;
 pub mod leader;
 mod locations;
 mod namespaces;
-mod news;
+mod observed_bundle;
 mod report_handle;
 mod status;
 

@@ -11,4 +11,6 @@ pub mod memory_store;
 pub mod owned_config_map;
 pub mod published;
 pub mod report;
+pub mod watch;
+pub mod worker;
 pub mod workloads;

@@ -22,6 +22,8 @@ mod descriptors;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod golden;
@@ -45,6 +47,8 @@ mod props;
 mod readme;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

@@ -13,49 +13,59 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Config;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use self::publisher::{BundlePublisher, Outcome};
 use self::rival_backoff::RivalBackoff;
 use self::status_reporter::StatusReporter;
 use super::Controllers;
-use super::bundles::ObservedBundle;
 use super::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
 use super::locations::Locations;
-use super::news::{self, News, Stream};
+use super::observed_bundle::ObservedBundle;
 use super::report_handle::ReportHandle;
+use crate::kubernetes::watch::{Change, Watch};
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::sources::cluster::CommonRootsReceiver;
 
 pub use permits::BuildPermits;
 
-/// How long changes are gathered before a bundle is built: a GitOps tool applies many at once.
-const DEBOUNCE: Duration = Duration::from_millis(200);
+const TIMING: Timing = Timing {
+    // A GitOps tool applies many changes at once.
+    debounce: Duration::from_millis(200),
+    min_backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_mins(1),
+    resync: Some(Duration::from_mins(5)),
+};
 
-/// First and longest pause before a bundle that is incomplete or was not written is built again.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-
-/// Interval between builds without any event: a watch may have gone silent.
-const RESYNC_INTERVAL: Duration = Duration::from_mins(5);
+/// Interval between builds while Secrets or the bundle cannot be watched.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Reconciles the bundle of one namespace.
 pub(super) struct BundleReconciler {
     publisher: BundlePublisher,
-    secrets: Stream,
+    /// The resourceVersions of the Secrets; only metadata is watched.
+    secrets: Watch<Option<String>>,
     bundle: watch::Receiver<ObservedBundle>,
     common_roots: CommonRootsReceiver,
     verdicts: watch::Receiver<Option<EndpointVerdicts>>,
     rivals: RivalBackoff,
+    /// What triggered the next build.
+    trigger: Trigger,
 }
 
 /// Why a bundle is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trigger {
-    /// A location or a Secret changed, or a timer fired.
+    /// An input of the bundle changed, or a timer fired.
     Inputs,
     /// Another writer changed the bundle itself.
-    Bundle,
+    Rival,
 }
 
 impl BundleReconciler {
@@ -68,115 +78,108 @@ impl BundleReconciler {
         published: Arc<PublishedCertificates>,
     ) -> Self {
         let client = controllers.client.clone();
+        let secrets = Api::<PartialObjectMeta<Secret>>::namespaced(client, namespace);
+        let subject = format!("Secrets in namespace {namespace}");
         let reporter = StatusReporter::new(Arc::clone(&controllers), namespace, report);
         Self {
-            secrets: news::of_secrets(client, namespace),
+            secrets: Watch::new(secrets, Config::default(), subject, |secret| {
+                Some(secret.metadata.resource_version)
+            }),
             bundle,
             common_roots: controllers.common_roots.clone(),
             verdicts: verdicts.subscribe(),
             publisher: BundlePublisher::new(controllers, namespace, reporter, verdicts, published),
             rivals: RivalBackoff::default(),
+            trigger: Trigger::Inputs,
         }
     }
 
-    /// Makes the bundle now and whenever something changes; ends when the sender of `locations`
-    /// is gone.
+    /// Publishes the bundle now and after every change; ends when a sender of its inputs is dropped.
     pub(super) async fn run(mut self, mut locations: watch::Receiver<Locations>) {
-        let mut pause = BACKOFF.0;
-        let mut trigger = Trigger::Inputs;
-        loop {
-            let now = locations.borrow_and_update().clone();
-            self.common_roots.mark_unchanged();
-            self.bundle.mark_unchanged();
-            self.verdicts.mark_unchanged();
-            let Outcome {
-                written,
-                requeue,
-                next_change,
-            } = self.publisher.publish(&now).await;
-            if written && trigger == Trigger::Bundle {
-                self.rivals.restored(Instant::now());
-            }
-            let longest = match *self.bundle.borrow() {
-                ObservedBundle::Unknown => news::POLL,
-                _ => RESYNC_INTERVAL,
-            };
-            let quiet = next_change.unwrap_or(longest).min(longest);
-            let wait = if requeue { pause.min(quiet) } else { quiet };
-            pause = if requeue {
-                (pause * 2).min(BACKOFF.1)
-            } else {
-                BACKOFF.0
-            };
-            match self.wait(&mut locations, &now, wait).await {
-                Some(heard) => trigger = heard,
-                None => return,
-            }
-            sleep(DEBOUNCE).await;
-            // Its namespace may be no Velero namespace any more, and its bundle deleted for good.
-            let is_over = locations.has_changed().is_err();
-            if is_over || !news::drain(&mut self.secrets) {
-                return;
-            }
-        }
-    }
-
-    /// Waits until there is a reason to make the bundle, at most for `longest`; `None` when there
-    /// will be none any more.
-    async fn wait(
-        &mut self,
-        locations: &mut watch::Receiver<Locations>,
-        now: &Locations,
-        longest: Duration,
-    ) -> Option<Trigger> {
-        let again = sleep(longest);
-        tokio::pin!(again);
-        let mut trigger = Trigger::Inputs;
+        let mut worker = Worker::new(TIMING);
+        worker.run_now(());
         loop {
             tokio::select! {
-                changed = locations.changed() => {
-                    changed.ok()?;
-                    return Some(Trigger::Inputs);
-                }
-                changed = self.common_roots.changed() => {
-                    changed.ok()?;
-                    return Some(Trigger::Inputs);
-                }
-                changed = self.verdicts.changed() => {
-                    changed.ok()?;
-                    if self.publisher.verdicts_change_holds() {
-                        return Some(Trigger::Inputs);
-                    }
-                }
-                heard = self.secrets.next() => match heard? {
-                    News::Changed { name, .. } if !mentions(now, &name) => {}
-                    _ => return Some(Trigger::Inputs),
+                // In this order: when the namespace is no longer Velero's, and its bundle was
+                // deleted for good, nothing is published any more.
+                biased;
+                changed = locations.changed() => match changed {
+                    Ok(()) => self.trigger(&mut worker),
+                    Err(_) => return,
                 },
-                changed = self.bundle.changed() => {
-                    changed.ok()?;
-                    if self.was_changed_by_rival() {
-                        trigger = Trigger::Bundle;
-                        let soon = Instant::now();
-                        let soon = soon + self.rivals.pause(soon);
-                        let earlier = again.deadline().min(soon);
-                        again.as_mut().reset(earlier);
+                changed = self.common_roots.changed() => match changed {
+                    Ok(()) => self.trigger(&mut worker),
+                    Err(_) => return,
+                },
+                changed = self.verdicts.changed() => match changed {
+                    Ok(()) if self.publisher.verdicts_change_holds() => self.trigger(&mut worker),
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                change = self.secrets.changed() => {
+                    if concerns(&locations.borrow(), &change) {
+                        self.trigger(&mut worker);
                     }
                 }
-                () = &mut again => return Some(trigger),
+                changed = self.bundle.changed() => match changed {
+                    Ok(()) if self.was_changed_by_rival() => {
+                        self.trigger = Trigger::Rival;
+                        worker.trigger_after((), self.rivals.pause(Instant::now()));
+                    }
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                () = worker.next() => {
+                    let now = locations.borrow_and_update().clone();
+                    let requeue = self.reconcile(&now).await;
+                    worker.done((), requeue);
+                }
             }
         }
     }
 
-    /// Whether somebody else changed the bundle, or may have.
+    fn trigger(&mut self, worker: &mut Worker<()>) {
+        self.trigger = Trigger::Inputs;
+        worker.trigger(());
+    }
+
+    async fn reconcile(&mut self, locations: &Locations) -> Requeue {
+        self.common_roots.mark_unchanged();
+        self.bundle.mark_unchanged();
+        self.verdicts.mark_unchanged();
+        // The Secrets are read live below: what changed until now is no trigger any more.
+        while self.secrets.changed().now_or_never().is_some() {}
+        let trigger = std::mem::replace(&mut self.trigger, Trigger::Inputs);
+        let Outcome {
+            written,
+            requeue,
+            next_change,
+        } = self.publisher.publish(locations).await;
+        if written && trigger == Trigger::Rival {
+            self.rivals.restored(Instant::now());
+        }
+        let is_watched =
+            self.secrets.current().is_some() && *self.bundle.borrow() != ObservedBundle::Unknown;
+        let poll = (!is_watched).then_some(POLL_INTERVAL);
+        Requeue {
+            retry: requeue,
+            within: [next_change, poll].into_iter().flatten().min(),
+        }
+    }
+
+    /// Whether another writer changed the bundle, or may have.
     fn was_changed_by_rival(&mut self) -> bool {
         match &*self.bundle.borrow_and_update() {
-            ObservedBundle::There { version, .. } => !self.publisher.has_seen(version.as_deref()),
+            ObservedBundle::Present(bundle) => !self.publisher.has_seen(bundle.version.as_deref()),
             ObservedBundle::Unknown | ObservedBundle::Absent => true,
         }
     }
 }
 
-/// Whether any of the locations could mean the Secret `name`; a false alarm costs one look.
-fn mentions(locations: &Locations, name: &str) -> bool {
-    locations.values().any(|text| text.contains(name))
+/// Whether a change of Secrets may concern one of the locations. A false alarm costs one build.
+fn concerns(locations: &Locations, change: &Change) -> bool {
+    match change {
+        Change::Entry(secret) => locations.values().any(|bsl| bsl.contains(&secret.name)),
+        Change::List(_) | Change::Refused => true,
+    }
 }

@@ -20,8 +20,8 @@ pub(super) struct StatusReporter {
     controllers: Arc<Controllers>,
     namespace: String,
     report: ReportHandle,
-    location_events: EventDeduper,
-    bundle_events: EventDeduper,
+    location_events: EventDeduper<PendingEvent>,
+    bundle_events: EventDeduper<PendingEvent>,
     gauges: BundleGauges,
     has_reported: bool,
 }

@@ -1,106 +1,158 @@
-//! The audit of one Velero namespace: which of its Pods carry the injection, told by metric and by
-//! Events on the workloads that make them.
+//! Audits the Pods of one Velero namespace: which of them carry the injection, shown by a metric and
+//! by Events on the workloads that make them.
 
 mod audit;
-mod projection;
-mod said;
-mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use kube::Client;
+use kube::api::DynamicObject;
+use kube::runtime::watcher::Config;
 use tokio::sync::watch::Receiver;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use self::audit::{Audit, CoverageIssues};
-use self::said::Said;
-use crate::controllers::bundles::ObservedBundle;
+use super::Controllers;
+use super::event_deduper::EventDeduper;
+use super::observed_bundle::ObservedBundle;
 use crate::injection::coverage::State;
 use crate::kubernetes::events::Events;
-use crate::telemetry::{Metrics, PodGauges};
+use crate::kubernetes::watch::Watch;
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
+use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
+use crate::telemetry::PodGauges;
 
-/// How long changes are gathered: a rollout makes and removes many Pods at once.
-const DEBOUNCE: Duration = Duration::from_secs(1);
+const TIMING: Timing = Timing {
+    // A rollout makes and removes many Pods at once.
+    debounce: Duration::from_secs(1),
+    min_backoff: Duration::ZERO,
+    max_backoff: Duration::ZERO,
+    resync: None,
+};
 
-/// Audits the Velero namespace `namespace`. Ends only when its task is cancelled, and then takes
-/// the namespace's series out of the metrics. One replica of velero-trust should run it: each that
-/// does writes its own Events.
-pub(super) async fn run(
-    client: Client,
+/// Audits one namespace. Only the leader should run it: each replica that does emits its own Events.
+pub(super) struct CoverageReconciler {
     namespace: String,
-    bundle: Receiver<ObservedBundle>,
-    metrics: Arc<Metrics>,
-    events: Events,
-) {
-    let mut heard = watch::all(&client, &namespace, bundle);
-    let mut gauges = PodGauges::new(&metrics, &namespace);
-    let mut audit = Audit::default();
-    let mut said = Said::default();
-    loop {
-        let issues = audit.issues(&namespace);
-        show(&mut gauges, &audit);
-        speak(&audit, &issues, &mut said, &namespace, &events).await;
+    recorder: Events,
+    gauges: PodGauges,
+    pods: Watch<Running>,
+    deployments: Watch<Template>,
+    daemon_sets: Watch<Template>,
+    events: EventDeduper<(Workload, State)>,
+    /// The workloads that had an issue when they were last audited.
+    with_issues: BTreeSet<Workload>,
+}
 
-        let again = said.next(&issues);
-        let mut changed = false;
-        while !changed {
+impl CoverageReconciler {
+    pub(super) fn new(controllers: &Arc<Controllers>, namespace: &str) -> Self {
+        let client = &controllers.client;
+        let templates = |kind: Kind| {
+            let objects = kind.api(client.clone(), namespace);
+            let subject = format!("{}s in namespace {namespace}", kind.as_str());
+            Watch::new(
+                objects,
+                Config::default(),
+                subject,
+                |object: DynamicObject| Template::read(&object),
+            )
+        };
+        let pods = workloads::pods(client.clone(), namespace);
+        let subject = format!("Pods in namespace {namespace}");
+        Self {
+            pods: Watch::new(pods, Config::default(), subject, |pod: DynamicObject| {
+                Running::read(&pod)
+            }),
+            deployments: templates(Kind::Deployment),
+            daemon_sets: templates(Kind::DaemonSet),
+            gauges: PodGauges::new(&controllers.metrics, namespace),
+            namespace: namespace.to_owned(),
+            recorder: controllers.events.clone(),
+            events: EventDeduper::default(),
+            with_issues: BTreeSet::new(),
+        }
+    }
+
+    /// Audits now and after every change; ends when the sender of `bundle` is dropped. When this is
+    /// dropped the series of the namespace leave the metrics.
+    pub(super) async fn run(mut self, mut bundle: Receiver<ObservedBundle>) {
+        let mut worker = Worker::new(TIMING);
+        worker.run_now(());
+        loop {
             tokio::select! {
-                heard = heard.next() => match heard {
-                    Some(heard) => changed = audit.take(heard),
-                    None => return,
+                _ = self.pods.changed() => worker.trigger(()),
+                _ = self.deployments.changed() => worker.trigger(()),
+                _ = self.daemon_sets.changed() => worker.trigger(()),
+                changed = bundle.changed() => match changed {
+                    Ok(()) => worker.trigger(()),
+                    Err(_) => return,
                 },
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
-                    changed = true;
+                () = worker.next() => {
+                    let observed = bundle.borrow_and_update().clone();
+                    let within = self.reconcile(&observed).await;
+                    worker.done((), Requeue { retry: false, within });
                 }
             }
         }
-        let soon = sleep(DEBOUNCE);
-        tokio::pin!(soon);
-        loop {
-            tokio::select! {
-                heard = heard.next() => match heard {
-                    Some(heard) => {
-                        audit.take(heard);
-                    }
-                    None => return,
-                },
-                () = &mut soon => break,
-            }
-        }
+    }
+
+    /// Returns the time until an Event has to be emitted again.
+    async fn reconcile(&mut self, bundle: &ObservedBundle) -> Option<Duration> {
+        let audit = Audit {
+            bundle: audit::facts(bundle),
+            pods: self.pods.current(),
+            deployments: self.deployments.current(),
+            daemon_sets: self.daemon_sets.current(),
+        };
+        set_gauges(&mut self.gauges, &audit);
+        // What is not known is no news, neither good nor bad.
+        let issues = audit.issues(&self.namespace)?;
+        let due = self.events.take_due(issues.keys().cloned(), Instant::now());
+        let with_issues = issues.keys().map(|(workload, _)| workload.clone());
+        let before = std::mem::replace(&mut self.with_issues, with_issues.collect());
+        let resolved: Vec<_> = before.difference(&self.with_issues).collect();
+        emit_events(
+            &self.recorder,
+            &self.namespace,
+            &audit,
+            &issues,
+            &due,
+            &resolved,
+        )
+        .await;
+        self.events.next_due(issues.keys(), Instant::now())
     }
 }
 
-/// Says what is due, as Events and in the log.
-async fn speak(
-    audit: &Audit,
-    issues: &CoverageIssues,
-    said: &mut Said,
+/// Emits and logs the issues that are due, and which workloads have none any more.
+async fn emit_events(
+    recorder: &Events,
     namespace: &str,
-    events: &Events,
+    audit: &Audit<'_>,
+    issues: &CoverageIssues,
+    due: &[(Workload, State)],
+    resolved: &[&Workload],
 ) {
-    let due = said.due(issues, Instant::now());
-    for key in due.issues {
-        let Some(issue) = issues.get(&key) else {
+    for key in due {
+        let Some(issue) = issues.get(key) else {
             continue;
         };
-        let (workload, state) = &key;
+        let (workload, state) = key;
         tracing::warn!(%namespace, %workload, %state, "{}", issue.note);
         if let Some(uid) = &issue.uid {
             let about = workload.reference(namespace, uid);
-            events.warning(&about, reason(*state), &issue.note).await;
+            recorder.warning(&about, reason(*state), &issue.note).await;
         }
     }
-    for workload in due.over {
-        // What is not there any more needs no good news.
-        let Some(uid) = audit.uid(&workload) else {
+    for workload in resolved {
+        // A workload that was deleted needs no Event.
+        let Some(uid) = audit.uid(workload) else {
             continue;
         };
         tracing::info!(%namespace, %workload, "its Pods carry the CA bundle");
         let about = workload.reference(namespace, uid);
         let note = "All of its Pods carry the CA bundle";
-        events.normal(&about, "CABundleCurrent", note).await;
+        recorder.normal(&about, "CABundleCurrent", note).await;
     }
 }
 
@@ -115,8 +167,8 @@ const fn reason(state: State) -> &'static str {
     }
 }
 
-/// Shows how many Pods are in which state; nothing while that is not known.
-fn show(gauges: &mut PodGauges, audit: &Audit) {
+/// Sets how many Pods are in which state; no series while that is not known.
+fn set_gauges(gauges: &mut PodGauges, audit: &Audit<'_>) {
     match audit.tally() {
         Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.of(state)))),
         None => gauges.clear(),

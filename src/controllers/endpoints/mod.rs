@@ -5,19 +5,18 @@ mod location;
 pub mod probe;
 pub(super) mod prober;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use self::found::{Found, UNTRUSTED, report_endpoint, state, verdict};
 use self::location::{LocationEndpoints, read, targets};
 use self::prober::{ProbeResults, Prober};
 use super::Controllers;
 use super::channels::{PublishedCertificates, VerdictsSender};
-use super::event_deduper::EventDeduper;
+use super::event_deduper::{EventDeduper, PendingEvent};
 use super::locations::Locations;
 use super::report_handle::ReportHandle;
 use crate::ca::certificate::Certificate;
@@ -26,10 +25,16 @@ use crate::ca::endpoint::{Endpoint, Target};
 use crate::ca::hold::Verdict;
 use crate::clock::now;
 use crate::kubernetes::report;
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::telemetry::EndpointGauges;
 
-/// Interval between judgements without any event: what is presented stays, and its time passes.
-const RESYNC_INTERVAL: Duration = Duration::from_mins(5);
+const TIMING: Timing = Timing {
+    debounce: Duration::ZERO,
+    min_backoff: Duration::ZERO,
+    max_backoff: Duration::ZERO,
+    // Certificates expire although nothing else changes.
+    resync: Some(Duration::from_mins(5)),
+};
 
 /// Judges the endpoints of one namespace.
 pub(super) struct EndpointsReconciler {
@@ -37,7 +42,7 @@ pub(super) struct EndpointsReconciler {
     namespace: String,
     report: ReportHandle,
     prober: Prober,
-    events: EventDeduper,
+    events: EventDeduper<PendingEvent>,
     gauges: EndpointGauges,
 }
 
@@ -58,7 +63,8 @@ impl EndpointsReconciler {
         }
     }
 
-    /// Judges now and whenever a location, the bundle or what was seen changes; never returns.
+    /// Judges now and after every change of a location, the bundle or what a server presents; ends
+    /// when a sender of its inputs is dropped.
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
@@ -66,30 +72,42 @@ impl EndpointsReconciler {
         verdicts: &VerdictsSender,
     ) {
         let mut published = published.subscribe();
-        let mut seen = self.prober.seen();
+        let mut results = self.prober.results();
+        let mut worker = Worker::new(TIMING);
+        worker.run_now(());
+        let mut targets = BTreeSet::new();
+        let mut judged = Arc::<ProbeResults>::default();
         loop {
-            let bsls = locations.borrow_and_update().clone();
-            let roots = Arc::clone(&published.borrow_and_update());
-            let all = Arc::clone(&seen.borrow_and_update());
-            let bsls = read(&self.namespace, &bsls);
-            let targets = targets(&bsls);
-            self.prober
-                .want(&self.namespace, targets.iter().cloned().collect());
-            // Before the first bundle there is nothing to judge with.
-            if !roots.is_empty() {
-                self.judge(&bsls, &roots, &all, verdicts).await;
-            }
-            loop {
-                tokio::select! {
-                    Ok(()) = locations.changed() => break,
-                    Ok(()) = published.changed() => break,
-                    () = sleep(RESYNC_INTERVAL) => break,
-                    Ok(()) = seen.changed() => {
-                        let now = seen.borrow_and_update();
-                        if targets.iter().any(|target| now.get(target) != all.get(target)) {
-                            break;
-                        }
+            tokio::select! {
+                changed = locations.changed() => match changed {
+                    Ok(()) => worker.trigger(()),
+                    Err(_) => return,
+                },
+                changed = published.changed() => match changed {
+                    Ok(()) => worker.trigger(()),
+                    Err(_) => return,
+                },
+                changed = results.changed() => {
+                    let new = match changed {
+                        Ok(()) => results.borrow_and_update(),
+                        Err(_) => return,
+                    };
+                    if targets.iter().any(|target| new.get(target) != judged.get(target)) {
+                        worker.trigger(());
                     }
+                }
+                () = worker.next() => {
+                    let bsls = read(&self.namespace, &locations.borrow_and_update().clone());
+                    let roots = Arc::clone(&published.borrow_and_update());
+                    judged = Arc::clone(&results.borrow_and_update());
+                    targets = self::targets(&bsls);
+                    self.prober
+                        .set_wanted(&self.namespace, targets.iter().cloned().collect());
+                    // Before the first bundle there is nothing to judge with.
+                    if !roots.is_empty() {
+                        self.judge(&bsls, &roots, &judged, verdicts).await;
+                    }
+                    worker.done((), Requeue::default());
                 }
             }
         }
@@ -159,9 +177,9 @@ impl EndpointsReconciler {
     }
 }
 
-/// The endpoints of a namespace stay wanted for as long as somebody judges them.
+/// The endpoints of a namespace are probed as long as they are judged.
 impl Drop for EndpointsReconciler {
     fn drop(&mut self) {
-        self.prober.want(&self.namespace, Vec::new());
+        self.prober.set_wanted(&self.namespace, Vec::new());
     }
 }

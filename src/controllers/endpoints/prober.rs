@@ -51,7 +51,7 @@ impl Prober {
     }
 
     /// From now on `namespace` wants exactly these to be looked at.
-    pub(in crate::controllers) fn want(&self, namespace: &str, targets: Vec<Target>) {
+    pub(in crate::controllers) fn set_wanted(&self, namespace: &str, targets: Vec<Target>) {
         // Without anybody at the other end there is nothing to be had.
         let _ = self.wants.send(Wants {
             namespace: namespace.to_owned(),
@@ -60,7 +60,7 @@ impl Prober {
     }
 
     /// What was seen, now and whenever it changes.
-    pub(in crate::controllers) fn seen(&self) -> watch::Receiver<Arc<ProbeResults>> {
+    pub(in crate::controllers) fn results(&self) -> watch::Receiver<Arc<ProbeResults>> {
         self.seen.clone()
     }
 }
@@ -150,7 +150,7 @@ mod tests {
             seen: seen.clone(),
         };
         let all = ["panics", "well"].map(target);
-        prober.want("velero", all.to_vec());
+        prober.set_wanted("velero", all.to_vec());
         let both = |seen: &Arc<ProbeResults>| seen.len() == 2;
         let waited = timeout(Duration::from_secs(20), seen.wait_for(both)).await;
         let seen = waited.expect("a look was not told of").unwrap().clone();
@@ -159,8 +159,8 @@ mod tests {
         let why = panicked.as_ref().unwrap_err().to_string();
         assert!(why.contains("velero-trust panicked"), "{why}");
         // What came of the panic does not fill the schedule.
-        prober.want("velero", vec![target("later")]);
-        let mut seen = prober.seen();
+        prober.set_wanted("velero", vec![target("later")]);
+        let mut seen = prober.results();
         let later = |seen: &Arc<ProbeResults>| seen.contains_key(&target("later"));
         seen.wait_for(later).await.unwrap();
         assert!(!work.is_finished());

@@ -1,26 +1,27 @@
-//! Which namespaces are Velero's, and the tasks of each.
+//! Runs the reconcilers of each Velero namespace.
+
+mod membership;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
+use tracing::Instrument as _;
 
+use self::membership::Membership;
 use super::bundle::BundleReconciler;
-use super::bundles::{Bundles, ObservedBundle};
+use super::coverage::CoverageReconciler;
 use super::endpoints::EndpointsReconciler;
 use super::endpoints::prober::Prober;
 use super::garbage_collector::GarbageCollector;
-use super::locations::{self, Change, Locations};
-use super::news::{self, Members};
+use super::locations::{Locations, locations_in};
+use super::observed_bundle::{ObservedBundle, observe};
 use super::report_handle::ReportHandle;
-use super::{Controllers, coverage, status};
-
-/// Never a Velero namespace, whatever it holds.
-const EXCLUDED_NAMESPACE: &str = "kube-system";
+use super::{Controllers, status};
+use crate::kubernetes::watch::Change;
 
 /// Pause before the tasks of a namespace restart after a panic.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -28,29 +29,25 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The tasks of the Velero namespaces.
 struct Tasks<'c> {
     controllers: &'c Arc<Controllers>,
-    /// Who looks at endpoints, if anybody does.
+    /// Probes the endpoints of all namespaces; `None` if endpoints are not probed.
     prober: Option<Prober>,
-    /// Those that have tasks.
-    running: BTreeMap<String, Running>,
-    /// One lock for each namespace: one that comes back starts after its last tasks have cleaned up.
+    /// The namespaces that have a task.
+    running: BTreeMap<String, Inputs>,
+    /// One lock for each namespace: one that comes back starts after its last task has cleaned up.
     locks: BTreeMap<String, Arc<Mutex<()>>>,
     set: JoinSet<()>,
 }
 
-/// What tells the tasks of a namespace what there is.
-struct Running {
+/// What the task of a namespace is told. It ends when the senders are dropped.
+struct Inputs {
     locations: watch::Sender<Locations>,
     bundle: watch::Sender<ObservedBundle>,
 }
 
-/// Keeps the tasks of every Velero namespace running: of each that holds a BSL or a bundle of ours,
-/// or is labelled as one. Ends only when it is cancelled, and its tasks with it.
+/// Keeps a task running for every Velero namespace. Ends only when it is cancelled, and the tasks
+/// with it.
 pub(super) async fn run(controllers: &Arc<Controllers>) {
-    let client = &controllers.client;
-    let mut bsls = locations::watch(client.clone());
-    let mut bundles = Bundles::watch(client.clone());
-    let mut labelled = Members::new(news::labelled_namespaces(client.clone()));
-    let mut namespaces = locations::Namespaces::default();
+    let mut membership = Membership::watch(&controllers.client);
     let mut set = JoinSet::new();
     let prober = controllers.settings.probe.clone().map(|refused| {
         let (prober, work) = Prober::new(refused);
@@ -66,156 +63,139 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
     };
     let mut garbage_collector = GarbageCollector::new(Arc::clone(controllers));
     loop {
-        // Nothing is removed because it is not known.
-        let all_known = namespaces.are_known() && bundles.are_known() && labelled.are_known();
+        let may_collect = membership.is_complete();
         tokio::select! {
-            Some(event) = bsls.next() => match event {
-                Ok(event) => {
-                    for change in namespaces.take(event) {
-                        tasks.tell(change);
-                    }
-                }
-                Err(error) => {
-                    // Among others: Velero is not installed yet. The watch tries again by itself.
-                    tracing::warn!(%error, "cannot watch BackupStorageLocations");
-                    continue;
-                }
-            },
-            () = bundles.changed() => tasks.show(&bundles),
-            () = labelled.changed() => {}
-            () = sleep_until(garbage_collector.due()), if all_known => {
-                let members = members(&namespaces, &bundles, &labelled);
-                garbage_collector.collect(&members).await;
+            change = membership.locations.changed() => {
+                tasks.send_locations(&change, &membership);
+            }
+            _ = membership.bundles.changed() => tasks.send_bundles(&membership),
+            _ = membership.labelled.changed() => {}
+            () = sleep_until(garbage_collector.due()), if may_collect => {
+                garbage_collector.collect(&membership.members()).await;
                 continue;
             }
             Some(ended) = tasks.set.join_next() => {
                 if let Err(error) = ended
                     && !error.is_cancelled()
                 {
-                    tracing::error!(%error, "a task of a namespace ended");
+                    tracing::error!(%error, "the task of a namespace ended");
                 }
             }
         }
-        if namespaces.are_known() {
-            let members = members(&namespaces, &bundles, &labelled);
-            tasks.merge_contributions(&members, &namespaces, &bundles);
+        if membership.has_locations() {
+            tasks.sync(&membership);
         }
     }
-}
-
-/// The Velero namespaces.
-fn members<'m>(
-    namespaces: &'m locations::Namespaces,
-    bundles: &'m Bundles,
-    labelled: &'m Members,
-) -> BTreeSet<&'m str> {
-    let all = namespaces.names().chain(bundles.names());
-    let all = all.chain(labelled.names());
-    all.map(String::as_str)
-        .filter(|name| *name != EXCLUDED_NAMESPACE)
-        .collect()
 }
 
 impl Tasks<'_> {
-    /// Tells the tasks of a namespace what its locations are, if it has tasks.
-    fn tell(&self, change: Change) {
-        if let Some(running) = self.running.get(&change.namespace) {
-            running.locations.send_replace(change.locations);
+    /// Tells the tasks of the namespaces in `change` their new locations.
+    fn send_locations(&self, change: &Change, membership: &Membership) {
+        let keys = match change {
+            Change::Entry(key) => std::slice::from_ref(key).iter().collect(),
+            Change::List(keys) => keys.iter().collect(),
+            Change::Refused => Vec::new(),
+        };
+        let namespaces: BTreeSet<_> = keys.into_iter().map(|key| &key.namespace).collect();
+        for namespace in namespaces {
+            if let Some(inputs) = self.running.get(namespace) {
+                let locations = locations_in(&membership.locations, namespace);
+                inputs.locations.send_replace(locations);
+            }
         }
     }
 
-    /// Tells the tasks of each namespace what is seen of its bundle.
-    fn show(&self, bundles: &Bundles) {
-        for (name, running) in &self.running {
-            let new = bundles.of(name);
-            running.bundle.send_if_modified(|seen| {
-                let is_other = *seen != new;
-                *seen = new;
+    /// Tells the task of each namespace what is observed of its bundle.
+    fn send_bundles(&self, membership: &Membership) {
+        for (name, inputs) in &self.running {
+            let new = observe(&membership.bundles, name);
+            inputs.bundle.send_if_modified(|bundle| {
+                let is_other = *bundle != new;
+                *bundle = new;
                 is_other
             });
         }
     }
 
-    /// Starts the tasks of new `members`, and ends those of all that are none.
-    fn merge_contributions(
-        &mut self,
-        members: &BTreeSet<&str>,
-        namespaces: &locations::Namespaces,
-        bundles: &Bundles,
-    ) {
-        // The tasks of a namespace end when nothing can be told to its keeper any more; its bundle
-        // stays for the pods that mount it.
+    /// Starts the tasks of new members, and ends those of namespaces that are none any more.
+    fn sync(&mut self, membership: &Membership) {
+        let members = membership.members();
+        // Without its senders a task ends. The bundle stays for the Pods that mount it.
         self.running
             .retain(|name, _| members.contains(name.as_str()));
         self.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         for name in members {
-            let pause = match self.running.get(*name) {
+            let pause = match self.running.get(name) {
                 None => Duration::ZERO,
-                // Its keeper panicked, and another takes its place.
-                Some(running) if running.locations.is_closed() => RESTART_PAUSE,
+                // Its task panicked.
+                Some(inputs) if inputs.locations.is_closed() => RESTART_PAUSE,
                 Some(_) => continue,
             };
-            self.start(name, namespaces.of(name), bundles.of(name), pause);
+            let locations = locations_in(&membership.locations, name);
+            let bundle = observe(&membership.bundles, name);
+            self.start(name, locations, bundle, pause);
         }
     }
 
     fn start(&mut self, name: &str, locations: Locations, bundle: ObservedBundle, pause: Duration) {
-        let (locations, heard) = watch::channel(locations);
-        let (bundle, seen) = watch::channel(bundle);
-        let running = Running { locations, bundle };
-        self.running.insert(name.to_owned(), running);
+        let (locations_sender, locations) = watch::channel(locations);
+        let (bundle_sender, bundle) = watch::channel(bundle);
+        let inputs = Inputs {
+            locations: locations_sender,
+            bundle: bundle_sender,
+        };
+        self.running.insert(name.to_owned(), inputs);
         let controllers = Arc::clone(self.controllers);
         let prober = self.prober.clone();
+        let lock = Arc::clone(self.locks.entry(name.to_owned()).or_default());
+        let span = tracing::info_span!("reconcile", namespace = name);
         let name = name.to_owned();
-        let lock = Arc::clone(self.locks.entry(name.clone()).or_default());
-        self.set.spawn(async move {
+        let task = async move {
             sleep(pause).await;
             let _guard = lock.lock().await;
-            if heard.has_changed().is_err() {
-                return;
+            if locations.has_changed().is_ok() {
+                Box::pin(reconcile(&controllers, &name, locations, bundle, prober)).await;
             }
-            let report = ReportHandle::new(&name);
-            let audit = coverage::run(
-                controllers.client.clone(),
-                name.clone(),
-                seen.clone(),
-                Arc::clone(&controllers.metrics),
-                controllers.events.clone(),
-            );
-            let published = Arc::new(watch::Sender::new(Arc::from([])));
-            let verdicts = watch::Sender::new(prober.is_some().then(BTreeMap::new));
-            let bundle = BundleReconciler::new(
-                Arc::clone(&controllers),
-                &name,
-                seen,
-                report.clone(),
-                &verdicts,
-                Arc::clone(&published),
-            );
-            let endpoints = async {
-                match prober {
-                    Some(prober) => {
-                        EndpointsReconciler::new(
-                            Arc::clone(&controllers),
-                            &name,
-                            report.clone(),
-                            prober,
-                        )
-                        .run(heard.clone(), &published, &verdicts)
-                        .await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = bundle.run(heard.clone()) => {}
-                () = endpoints => {}
-                () = status::write_report(&controllers, &name, &report) => {}
-                () = audit => {}
-            }
-            status::delete_report(&controllers, &name).await;
-        });
+        };
+        self.set.spawn(task.instrument(span));
     }
+}
+
+/// Runs the reconcilers of a namespace until the senders of its inputs are dropped.
+async fn reconcile(
+    controllers: &Arc<Controllers>,
+    name: &str,
+    locations: watch::Receiver<Locations>,
+    bundle: watch::Receiver<ObservedBundle>,
+    prober: Option<Prober>,
+) {
+    let report = ReportHandle::new(name);
+    let published = Arc::new(watch::Sender::new(Arc::from([])));
+    let verdicts = watch::Sender::new(prober.is_some().then(BTreeMap::new));
+    let coverage = CoverageReconciler::new(controllers, name);
+    let merged = BundleReconciler::new(
+        Arc::clone(controllers),
+        name,
+        bundle.clone(),
+        report.clone(),
+        &verdicts,
+        Arc::clone(&published),
+    );
+    let endpoints = async {
+        let Some(prober) = prober else {
+            return std::future::pending().await;
+        };
+        EndpointsReconciler::new(Arc::clone(controllers), name, report.clone(), prober)
+            .run(locations.clone(), &published, &verdicts)
+            .await;
+    };
+    tokio::select! {
+        () = merged.run(locations.clone()) => {}
+        () = endpoints => {}
+        () = status::write_report(controllers, name, &report) => {}
+        () = coverage.run(bundle) => {}
+    }
+    status::delete_report(controllers, name).await;
 }
 
 #[cfg(test)]

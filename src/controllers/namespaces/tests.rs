@@ -4,9 +4,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kube::Client;
-use kube::api::DynamicObject;
 use kube::client::Body;
-use kube::runtime::watcher::Event;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -16,7 +14,7 @@ use super::*;
 use crate::decision::{Facts, Lookup};
 use crate::sources::{Limits, Source};
 
-/// Tells what it is asked, and panics at the first question.
+/// Tells what it is asked, and panics at the first look-up.
 struct Shaky {
     asked: mpsc::UnboundedSender<Vec<Lookup>>,
     has_panicked: AtomicBool,
@@ -33,13 +31,38 @@ impl Source for Shaky {
     }
 }
 
-/// A cluster in which nothing is.
-fn nowhere() -> Client {
-    let answer = |_: http::Request<Body>| async {
-        let status =
-            json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"});
-        let response = http::Response::builder().status(404);
-        Ok::<_, BoxError>(response.body(Body::from(status.to_string().into_bytes()))?)
+/// A cluster with one BSL and nothing else.
+fn cluster() -> Client {
+    let answer = |request: http::Request<Body>| async move {
+        let path = request.uri().path();
+        let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
+        let is_list_of_all = path.matches('/').count() < 5;
+        let (code, answer) = if is_watch {
+            return std::future::pending().await;
+        } else if path.ends_with("/backupstoragelocations") {
+            let bsl = json!({
+                "apiVersion": "velero.io/v1",
+                "kind": "BackupStorageLocation",
+                "metadata": {"name": "default", "namespace": "velero"},
+                "spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
+            });
+            (
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": [bsl]}),
+            )
+        } else if is_list_of_all {
+            (
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+            )
+        } else {
+            let status = json!({
+                "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound",
+            });
+            (404, status)
+        };
+        let response = http::Response::builder().status(code);
+        Ok::<_, BoxError>(response.body(Body::from(answer.to_string().into_bytes()))?)
     };
     Client::new(service_fn(answer), "default")
 }
@@ -51,39 +74,19 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
         asked: sender,
         has_panicked: AtomicBool::new(false),
     });
-    let (_base, common_roots) = watch::channel(Some(Arc::default()));
-    let controllers = Arc::new(Controllers::for_test(nowhere(), source, common_roots));
-    let mut tasks = Tasks {
-        controllers: &controllers,
-        prober: None,
-        running: BTreeMap::new(),
-        locks: BTreeMap::new(),
-        set: JoinSet::new(),
+    let (_sender, common_roots) = watch::channel(Some(Arc::default()));
+    let controllers = Arc::new(Controllers::for_test(cluster(), source, common_roots));
+    let running = tokio::spawn(async move { run(&controllers).await });
+    let mut next = async || {
+        let asked = timeout(Duration::from_secs(20), asked.recv()).await;
+        asked.expect("no task of the namespace runs").unwrap()
     };
-    let bsl: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "velero.io/v1",
-        "kind": "BackupStorageLocation",
-        "metadata": {"name": "default", "namespace": "velero"},
-        "spec": {"provider": "aws", "objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
-    }))
-    .unwrap();
-    let mut namespaces = locations::Namespaces::default();
-    for event in [Event::Init, Event::InitApply(bsl), Event::InitDone] {
-        for change in namespaces.take(event) {
-            tasks.tell(change);
-        }
-    }
-    let bundles = Bundles::watch(nowhere());
-    tasks.merge_contributions(&["velero"].into(), &namespaces, &bundles);
-    let first = asked.recv().await.unwrap();
+    let first = next().await;
     assert!(
-        matches!(&first[..], [Lookup::Secret(..)]),
+        matches!(&first[..], [Lookup::Secret(key)] if key.namespace == "velero"),
         "it asked for {first:?}"
     );
-    let ended = tasks.set.join_next().await.unwrap();
-    assert!(ended.is_err_and(|error| error.is_panic()));
-
-    tasks.merge_contributions(&["velero"].into(), &namespaces, &bundles);
-    let again = timeout(Duration::from_secs(20), asked.recv()).await;
-    assert_eq!(again.expect("they do not begin").unwrap(), first);
+    // That panicked.
+    assert_eq!(next().await, first);
+    running.abort();
 }

@@ -6,19 +6,21 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::DeleteParams;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::report_handle::ReportHandle;
 use crate::controllers::Controllers;
 use crate::kubernetes::report::{self, Location, NamespaceReport};
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::kubernetes::{error, owned_config_map};
 use crate::names;
 
-/// How long changes are gathered before the report is written.
-const DEBOUNCE: Duration = Duration::from_millis(500);
-
-/// Pause before a failed write is retried.
-const RETRY_INTERVAL: Duration = Duration::from_secs(15);
+const TIMING: Timing = Timing {
+    debounce: Duration::from_millis(500),
+    min_backoff: Duration::from_secs(15),
+    max_backoff: Duration::from_secs(15),
+    resync: None,
+};
 
 /// Most bytes of a report; a ConfigMap holds 1 MiB.
 const MAX_REPORT_BYTES: usize = 900 << 10;
@@ -29,7 +31,7 @@ const MAX_LIST_ENTRIES: usize = 3;
 /// Longest time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Writes the report into a ConfigMap of our own namespace whenever it changed; never returns.
+/// Writes the report into a ConfigMap of our own namespace after every change; never returns.
 pub(super) async fn write_report(
     controllers: &Controllers,
     namespace: &str,
@@ -39,31 +41,39 @@ pub(super) async fn write_report(
     let maps =
         Api::<ConfigMap>::namespaced(controllers.client.clone(), &controllers.settings.namespace);
     let mut changes = handle.subscribe();
-    let mut said = String::new();
+    let mut last_error = String::new();
+    let mut worker = Worker::new(TIMING);
     loop {
-        // The sender is in `handle`.
-        let _ = changes.changed().await;
-        sleep(DEBOUNCE).await;
-        loop {
-            let report = changes.borrow_and_update().clone();
-            let text = text(report);
-            let data = BTreeMap::from([(names::REPORT_KEY.to_owned(), text)]);
-            let written = owned_config_map::apply(&maps, &name, data, None);
-            let why = match timeout(REQUEST_TIMEOUT, written).await {
-                Ok(Ok(_)) => break,
-                Ok(Err(error)) => error::lookup_error(&error).message,
-                Err(_) => "the API server did not answer in time".to_owned(),
-            };
-            if why != said {
-                tracing::warn!(namespace, why, "cannot write ConfigMap {name}");
-                said = why;
+        tokio::select! {
+            // The sender is in `handle`.
+            Ok(()) = changes.changed() => worker.trigger(()),
+            () = worker.next() => {
+                let text = text(changes.borrow_and_update().clone());
+                let written = write(&maps, &name, text).await;
+                let retry = written.is_err();
+                if let Err(why) = written
+                    && why != last_error
+                {
+                    tracing::warn!(namespace, why, "cannot write ConfigMap {name}");
+                    last_error = why;
+                }
+                worker.done((), Requeue { retry, within: None });
             }
-            sleep(RETRY_INTERVAL).await;
         }
     }
 }
 
-/// The report as JSON. What a ConfigMap could not hold is left out, and that is said.
+async fn write(maps: &Api<ConfigMap>, name: &str, text: String) -> Result<(), String> {
+    let data = BTreeMap::from([(names::REPORT_KEY.to_owned(), text)]);
+    let written = owned_config_map::apply(maps, name, data, None);
+    match timeout(REQUEST_TIMEOUT, written).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error::lookup_error(&error).message),
+        Err(_) => Err("the API server did not answer in time".to_owned()),
+    }
+}
+
+/// Returns the report as JSON. What a ConfigMap cannot hold is left out, and the report says so.
 fn text(mut report: NamespaceReport) -> String {
     let whole = serde_json::to_string(&report).unwrap_or_default();
     if whole.len() <= MAX_REPORT_BYTES {

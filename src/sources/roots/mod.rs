@@ -3,6 +3,7 @@
 
 pub(super) mod labelled;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use crate::ca::certificate::Certificate;
 use crate::ca::common_roots::CommonRoots;
 use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
 use crate::ca::pem::{self, Fault};
+use crate::kubernetes::watch::Watch;
 
 /// How often the files are read again: a kubelet swaps a link beside them.
-const POLL: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Which roots are public.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Roots {
         Ok(CommonRoots { public, extra })
     }
 
-    /// Keeps `sender` at what the files and the labelled objects of `namespace` hold; never
+    /// Keeps `sender` up to date with the files and the labelled objects of `namespace`; never
     /// returns. `first` is what the files held at the start. A file that breaks stays as it was.
     pub async fn follow(
         self,
@@ -96,52 +98,48 @@ impl Roots {
         namespace: String,
         sender: watch::Sender<Option<Arc<CommonRoots>>>,
     ) {
-        let (maps, mut seen_maps) = watch::channel(None);
-        let (secrets, mut seen_secrets) = watch::channel(None);
-        let labelled_maps =
-            labelled::follow(client.clone(), &namespace, maps, labelled::data_of_map);
-        let labelled_secrets =
-            labelled::follow(client, &namespace, secrets, labelled::data_of_secret);
-        let gather = async {
-            let mut files = first;
-            let mut kind = String::new();
-            let mut poll = interval(POLL);
-            loop {
-                let objects = [
-                    seen_maps.borrow_and_update().clone(),
-                    seen_secrets.borrow_and_update().clone(),
-                ];
-                if let [Some(maps), Some(secrets)] = objects {
-                    let mut common_roots = files.clone();
-                    common_roots.extra.extend(maps);
-                    common_roots.extra.extend(secrets);
-                    sender.send_if_modified(|now| {
-                        let is_new = now.as_deref() != Some(&common_roots);
-                        *now = Some(Arc::new(common_roots));
-                        is_new
-                    });
-                }
-                // Their senders live as long as this loop.
-                tokio::select! {
-                    _ = seen_maps.changed() => {}
-                    _ = seen_secrets.changed() => {}
-                    _ = poll.tick() => match self.read() {
-                        Ok(read) => {
-                            files = read;
-                            kind.clear();
+        let mut maps = labelled::watch(client.clone(), &namespace, labelled::data_of_map);
+        let mut secrets = labelled::watch(client, &namespace, labelled::data_of_secret);
+        // Without the permission to list them, the bundle does not wait for these objects.
+        let mut are_maps_settled = false;
+        let mut are_secrets_settled = false;
+        let mut files = first;
+        let mut last_error = String::new();
+        let mut poll = interval(POLL_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = maps.changed() => are_maps_settled = true,
+                _ = secrets.changed() => are_secrets_settled = true,
+                _ = poll.tick() => match self.read() {
+                    Ok(read) => {
+                        files = read;
+                        last_error.clear();
+                    }
+                    Err(error) => {
+                        let error = error.to_string();
+                        if error != last_error {
+                            tracing::error!(%error, "roots stay as they were");
+                            last_error = error;
                         }
-                        Err(error) => {
-                            let error = error.to_string();
-                            if error != kind {
-                                tracing::error!(%error, "roots stay as they were");
-                                kind = error;
-                            }
-                        }
-                    },
-                }
+                    }
+                },
             }
-        };
-        tokio::join!(gather, labelled_maps, labelled_secrets);
+            if are_maps_settled && are_secrets_settled {
+                let mut roots = files.clone();
+                let labelled = [&maps, &secrets].into_iter().filter_map(Watch::last_known);
+                roots.extra.extend(
+                    labelled
+                        .flat_map(BTreeMap::values)
+                        .flatten()
+                        .map(|(owner, contribution)| (owner.clone(), contribution.clone())),
+                );
+                sender.send_if_modified(|now| {
+                    let is_new = now.as_deref() != Some(&roots);
+                    *now = Some(Arc::new(roots));
+                    is_new
+                });
+            }
+        }
     }
 }
 
@@ -153,13 +151,13 @@ fn read(path: &Path) -> Result<Vec<Certificate>, BadRoots> {
     let bytes = fs::read(path).map_err(|error| BadRoots::Unreadable(path.to_owned(), error))?;
     let contents = pem::read(&bytes);
     match contents.faults.first() {
-        Some(fault) => Err(BadRoots::Bad(path.to_owned(), said(fault))),
+        Some(fault) => Err(BadRoots::Bad(path.to_owned(), describe_fault(fault))),
         None => Ok(contents.certificates),
     }
 }
 
-/// What is wrong, with the line.
-fn said(fault: &Fault) -> String {
+/// Returns what is wrong, with the line.
+fn describe_fault(fault: &Fault) -> String {
     format!("line {}: {}", fault.line, fault.kind)
 }
 

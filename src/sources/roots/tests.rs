@@ -1,4 +1,4 @@
-use super::labelled::{add, data_of_map, remove};
+use super::labelled::{add, data_of_map};
 use super::*;
 use crate::ca::bundle::merge;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -55,10 +55,6 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         ("ConfigMap corp key b".to_owned(), 0, false),
     ];
     assert_eq!(said, wanted);
-    remove(&mut contributions, "ConfigMap", "cor");
-    assert_eq!(contributions.len(), 2);
-    remove(&mut contributions, "ConfigMap", "corp");
-    assert!(contributions.is_empty());
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The formats in which lint writes.
+//! The output formats of lint.
 
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-use super::outcome::{Found, Outcome};
+use super::outcome::{LocatedFinding, Outcome};
 use crate::sources::manifests::Remark;
 
 mod github;
@@ -13,10 +13,10 @@ mod sarif;
 mod text;
 mod uri;
 
-/// A format.
+/// An output format.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {
-    /// A line per finding, for people and editors
+    /// One line per finding, for people and editors
     Text,
     /// One JSON object, for scripts
     Json,
@@ -39,8 +39,9 @@ impl Format {
     }
 }
 
-/// `file:line: kind: what there is to say`, where `kind` may be empty.
-pub(super) fn remark(kind: &str, remark: &Remark) -> String {
+/// Returns a remark as `file:line: kind: message` on one line. `kind` includes its colon and may be
+/// empty.
+pub(super) fn format_remark(kind: &str, remark: &Remark) -> String {
     let Remark {
         file,
         line,
@@ -50,9 +51,9 @@ pub(super) fn remark(kind: &str, remark: &Remark) -> String {
     one_line(&format!("{}{line}: {kind}{message}", file.display()))
 }
 
-/// What a finding says beside file, line and severity.
-fn message(found: &Found) -> String {
-    let Found {
+/// Returns the message of a finding without file, line and severity.
+fn message(found: &LocatedFinding) -> String {
+    let LocatedFinding {
         key,
         path,
         finding,
@@ -67,8 +68,8 @@ fn message(found: &Found) -> String {
     format!("BackupStorageLocation {key}: {path}: {message}{secret}; {fix}")
 }
 
-/// A text without line breaks and whatever else moves a cursor: names of files may have them, and a
-/// line of its own may be a command to who reads the output.
+/// Replaces line breaks and other control characters with spaces. File names may contain them, and
+/// a program that reads the output could take a line of its own as a command.
 fn one_line(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     clean.collect()

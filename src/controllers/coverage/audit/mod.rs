@@ -2,80 +2,65 @@
 
 use std::collections::BTreeMap;
 
-use super::projection::Projection;
-use super::watch::{Heard, What};
-use crate::controllers::bundles::ObservedBundle;
+use crate::controllers::observed_bundle::ObservedBundle;
+use crate::decision::Key;
 use crate::injection::coverage::{Bundle, State, Tally};
 use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
 
-/// Names of Pods that an Event lists; the rest is a number.
-const NAMED: usize = 3;
+/// Most names of Pods that an Event lists; the rest is a number.
+const MAX_NAMES: usize = 3;
 
-/// What is known of one Velero namespace.
-#[derive(Debug, Default)]
-pub(super) struct Audit {
-    pods: Projection<Running>,
-    deployments: Projection<Template>,
-    daemon_sets: Projection<Template>,
-    bundle: ObservedBundle,
+/// What is known of one Velero namespace now; `None` for what is not known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Audit<'a> {
+    /// What the bundle says. Without a bundle the Pods are audited against an empty one.
+    pub(super) bundle: Option<Bundle>,
+    pub(super) pods: Option<&'a BTreeMap<Key, Running>>,
+    pub(super) deployments: Option<&'a BTreeMap<Key, Template>>,
+    pub(super) daemon_sets: Option<&'a BTreeMap<Key, Template>>,
 }
 
-/// A workload whose Pods are not as they should be.
+/// What is wrong with the Pods of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CoverageIssue {
-    /// Of the workload; none while it is not known.
+    /// The uid of the workload; `None` while the workload is not known.
     pub(super) uid: Option<String>,
     /// For a person: what is wrong and what to do.
     pub(super) note: String,
 }
 
-/// Workloads in trouble, and the state that their Pods are in.
+/// The issues of a namespace, by workload and the state of its Pods.
 pub(super) type CoverageIssues = BTreeMap<(Workload, State), CoverageIssue>;
 
-impl Audit {
-    /// Takes what was heard; tells whether it matters.
-    pub(super) fn take(&mut self, heard: Heard) -> bool {
-        match heard {
-            Heard::Pods(event) => self.pods.take(event, Running::read),
-            Heard::Workloads(kind, event) => self.workloads(kind).take(event, Template::read),
-            Heard::Bundle(seen) => {
-                let before = self.bundle();
-                self.bundle = seen;
-                self.bundle() != before
-            }
-            Heard::Refused(What::Pods) => self.pods.forget(),
-            Heard::Refused(What::Workloads(kind)) => self.workloads(kind).forget(),
-        }
+/// Returns what an observed bundle says; `None` while it is not known.
+pub(super) fn facts(bundle: &ObservedBundle) -> Option<Bundle> {
+    match bundle {
+        ObservedBundle::Unknown => None,
+        ObservedBundle::Absent => Some(Bundle::default()),
+        ObservedBundle::Present(metadata) => Some(metadata.ours.unwrap_or_default()),
     }
+}
 
-    fn workloads(&mut self, kind: Kind) -> &mut Projection<Template> {
-        match kind {
-            Kind::Deployment => &mut self.deployments,
-            Kind::DaemonSet => &mut self.daemon_sets,
-        }
-    }
-
-    /// How many Pods are in which state; none while the Pods or the bundle are not known.
+impl<'a> Audit<'a> {
+    /// Returns how many Pods are in which state; `None` while Pods or bundle are not known.
     pub(super) fn tally(&self) -> Option<Tally> {
-        let bundle = self.bundle()?;
-        let states = self.pods.known()?.values();
+        let bundle = self.bundle?;
+        let states = self.pods?.values();
         Some(states.map(|pod| pod.coverage.state(bundle)).collect())
     }
 
-    /// The workloads that somebody should look after, opted out ones not among them: that was
-    /// somebody's wish.
-    pub(super) fn issues(&self, namespace: &str) -> CoverageIssues {
+    /// Returns the workloads that need attention; `None` while Pods or bundle are not known. Those
+    /// that opted out need none: somebody wants that.
+    pub(super) fn issues(&self, namespace: &str) -> Option<CoverageIssues> {
         let mut names = BTreeMap::<(Workload, State), Vec<(&str, &Running)>>::new();
-        let Some((bundle, pods)) = self.bundle().zip(self.pods.known()) else {
-            return CoverageIssues::new();
-        };
-        for (name, pod) in pods {
+        let (bundle, pods) = self.bundle.zip(self.pods)?;
+        for (key, pod) in pods {
             let state = pod.coverage.state(bundle);
             if let (State::Uninjected | State::Conflicting | State::Stale, Some(workload)) =
                 (state, &pod.workload)
             {
-                let key = (workload.clone(), state);
-                names.entry(key).or_default().push((name, pod));
+                let pods = names.entry((workload.clone(), state)).or_default();
+                pods.push((&key.name, pod));
             }
         }
         let mut issues = CoverageIssues::new();
@@ -99,40 +84,30 @@ impl Audit {
                     .or_insert(issue);
             }
         }
-        issues
+        Some(issues)
     }
 
-    /// The uid of a workload that is there.
-    pub(super) fn uid(&self, workload: &Workload) -> Option<&str> {
+    /// Returns the uid of a workload; `None` if it does not exist.
+    pub(super) fn uid(&self, workload: &Workload) -> Option<&'a str> {
         Some(&self.template(workload)?.uid)
     }
 
-    /// What the bundle says; nothing where there is none.
-    fn bundle(&self) -> Option<Bundle> {
-        match &self.bundle {
-            ObservedBundle::Unknown => None,
-            ObservedBundle::Absent => Some(Bundle::default()),
-            ObservedBundle::There { ours, .. } => Some(ours.unwrap_or_default()),
-        }
+    fn template(&self, workload: &Workload) -> Option<&'a Template> {
+        let mut templates = self.templates();
+        templates
+            .find(|(of, _)| of == workload)
+            .map(|(_, template)| template)
     }
 
-    fn template(&self, workload: &Workload) -> Option<&Template> {
-        let of = match workload.kind {
-            Kind::Deployment => &self.deployments,
-            Kind::DaemonSet => &self.daemon_sets,
-        };
-        of.known()?.get(&workload.name)
-    }
-
-    fn templates(&self) -> impl Iterator<Item = (Workload, &Template)> {
+    fn templates(&self) -> impl Iterator<Item = (Workload, &'a Template)> + use<'a> {
         let of = [
-            (Kind::Deployment, &self.deployments),
-            (Kind::DaemonSet, &self.daemon_sets),
+            (Kind::Deployment, self.deployments),
+            (Kind::DaemonSet, self.daemon_sets),
         ];
         of.into_iter().flat_map(|(kind, templates)| {
-            let known = templates.known().into_iter().flatten();
-            known.map(move |(name, template)| {
-                let name = name.clone();
+            let known = templates.into_iter().flatten();
+            known.map(move |(key, template)| {
+                let name = key.name.clone();
                 (Workload { kind, name }, template)
             })
         })
@@ -146,10 +121,10 @@ fn note(
     pods: &[(&str, &Running)],
     bundle: Bundle,
 ) -> String {
-    let named: Vec<_> = pods.iter().take(NAMED).map(|(name, _)| *name).collect();
+    let named: Vec<_> = pods.iter().take(MAX_NAMES).map(|(name, _)| *name).collect();
     let mut named = named.join(", ");
-    if pods.len() > NAMED {
-        named = format!("{named} and {} more", pods.len() - NAMED);
+    if pods.len() > MAX_NAMES {
+        named = format!("{named} and {} more", pods.len() - MAX_NAMES);
     }
     let why = pods.first().map(|(_, pod)| pod.coverage.why(bundle));
     let why = why.unwrap_or_default();

@@ -1,8 +1,8 @@
 use kube::api::DynamicObject;
-use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controllers::observed_bundle::BundleMetadata;
 
 fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
@@ -31,63 +31,83 @@ fn deployment(env: &Value) -> DynamicObject {
     }))
 }
 
-fn bundle(held: bool) -> Heard {
-    Heard::Bundle(ObservedBundle::There {
-        version: None,
-        ours: Some(Bundle {
-            held,
-            ..Bundle::default()
-        }),
-    })
+/// What complete lists of Pods and Deployments say.
+struct Listed {
+    pods: BTreeMap<Key, Running>,
+    deployments: BTreeMap<Key, Template>,
 }
 
-/// An audit that has heard every list.
-fn listed(pods: Vec<DynamicObject>, template: &Value) -> Audit {
-    let mut audit = Audit::default();
-    for pod in pods {
-        audit.take(Heard::Pods(Event::InitApply(pod)));
+impl Listed {
+    fn new(pods: &[DynamicObject], template: &Value) -> Self {
+        let pods = pods.iter().filter_map(|pod| {
+            let name = pod.metadata.name.as_deref().unwrap();
+            Some((Key::new("velero", name), Running::read(pod)?))
+        });
+        let template = Template::read(&deployment(template)).unwrap();
+        Self {
+            pods: pods.collect(),
+            deployments: [(Key::new("velero", "velero"), template)].into(),
+        }
     }
-    audit.take(Heard::Pods(Event::InitDone));
-    let deployments = |event| Heard::Workloads(Kind::Deployment, event);
-    audit.take(deployments(Event::InitApply(deployment(template))));
-    audit.take(deployments(Event::InitDone));
-    audit.take(bundle(false));
-    audit
+
+    /// With a bundle of ours that holds nothing.
+    fn audit(&self) -> Audit<'_> {
+        Audit {
+            bundle: Some(Bundle::default()),
+            pods: Some(&self.pods),
+            deployments: Some(&self.deployments),
+            daemon_sets: None,
+        }
+    }
 }
 
 #[test]
 fn says_nothing_before_it_knows_pods_and_bundle() {
-    let mut audit = Audit::default();
-    audit.take(Heard::Pods(Event::InitApply(pod("a", &json!([]), "Ready"))));
-    audit.take(Heard::Pods(Event::InitDone));
-    assert_eq!(audit.tally(), None);
-    assert!(audit.issues("velero").is_empty());
-    // A list without a bundle is knowledge: there is none.
-    audit.take(Heard::Bundle(ObservedBundle::Absent));
-    assert_eq!(audit.tally().unwrap().of(State::Uninjected), 1);
-    assert_eq!(audit.issues("velero").len(), 1);
-    assert!(audit.take(Heard::Refused(What::Pods)));
-    assert_eq!(audit.tally(), None);
+    let listed = Listed::new(&[pod("a", &json!([]), "Ready")], &json!([]));
+    for unknown in [
+        Audit {
+            bundle: None,
+            ..listed.audit()
+        },
+        Audit {
+            pods: None,
+            ..listed.audit()
+        },
+    ] {
+        assert_eq!(unknown.tally(), None);
+        assert_eq!(unknown.issues("velero"), None);
+    }
+    assert_eq!(listed.audit().tally().unwrap().of(State::Uninjected), 1);
+    assert_eq!(listed.audit().issues("velero").unwrap().len(), 1);
 }
 
 #[test]
-fn a_status_or_a_pod_of_others_is_no_change() {
-    let mut audit = listed(vec![pod("a", &json!([]), "Ready")], &json!([]));
-    let apply = |pod| Heard::Pods(Event::Apply(pod));
-    assert!(!audit.take(apply(pod("a", &json!([]), "PodScheduled"))));
-    let mut foreign = pod("b", &json!([]), "Ready");
-    foreign.data["spec"]["containers"][0]["command"] = json!(["/bin/true"]);
-    assert!(!audit.take(apply(foreign)));
-    assert!(audit.take(apply(pod("c", &json!([]), "Ready"))));
-    assert!(!audit.take(bundle(false)));
-    assert!(audit.take(bundle(true)));
+fn a_list_without_a_bundle_is_known_and_no_list_is_not() {
+    assert_eq!(facts(&ObservedBundle::Unknown), None);
+    assert_eq!(facts(&ObservedBundle::Absent), Some(Bundle::default()));
+    let held = Bundle {
+        held: true,
+        ..Bundle::default()
+    };
+    let observed = |ours| {
+        let version = None;
+        ObservedBundle::Present(BundleMetadata { version, ours })
+    };
+    assert_eq!(facts(&observed(Some(held))), Some(held));
+    assert_eq!(facts(&observed(None)), Some(Bundle::default()));
+}
+
+#[test]
+fn a_status_is_no_change() {
+    let read = |condition| Running::read(&pod("a", &json!([]), condition));
+    assert_eq!(read("Ready"), read("PodScheduled"));
 }
 
 #[test]
 fn names_the_pods_and_the_command_and_counts_the_rest() {
     let pods = ["a", "b", "c", "d", "e"].map(|name| pod(name, &json!([]), "Ready"));
-    let audit = listed(pods.into(), &json!([]));
-    let issues = audit.issues("velero");
+    let listed = Listed::new(&pods, &json!([]));
+    let issues = listed.audit().issues("velero").unwrap();
     let ((workload, state), issue) = issues.first_key_value().unwrap();
     assert_eq!(
         (workload.to_string().as_str(), *state, issue.uid.as_deref()),
@@ -101,14 +121,14 @@ fn names_the_pods_and_the_command_and_counts_the_rest() {
 }
 
 #[test]
-fn a_template_that_conflicts_is_a_trouble_even_without_pods() {
+fn a_template_that_conflicts_is_an_issue_even_without_pods() {
     let own = json!([{"name": "AWS_CA_BUNDLE", "value": "/own"}]);
-    let audit = listed(Vec::new(), &own);
-    let issues = audit.issues("velero");
+    let listed = Listed::new(&[], &own);
+    let issues = listed.audit().issues("velero").unwrap();
     let ((_, state), issue) = issues.first_key_value().unwrap();
     assert_eq!(*state, State::Conflicting);
     assert!(issue.note.contains("[VT201]"), "{}", issue.note);
-    // With Pods it is the same trouble, not a second one.
-    let audit = listed(vec![pod("a", &own, "Ready")], &own);
-    assert_eq!(audit.issues("velero").len(), 1);
+    // With Pods it is the same issue, not a second one.
+    let listed = Listed::new(&[pod("a", &own, "Ready")], &own);
+    assert_eq!(listed.audit().issues("velero").unwrap().len(), 1);
 }

@@ -1,0 +1,61 @@
+//! The bundle ConfigMaps of the whole cluster: one watch that all namespaces share, because each
+//! watch holds a connection.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Config;
+use kube::{Api, Client};
+
+use crate::decision::Key;
+use crate::injection::coverage;
+use crate::kubernetes::published::Published;
+use crate::kubernetes::watch::Watch;
+use crate::names;
+
+/// The bundle of one namespace, as the watch shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum ObservedBundle {
+    /// Not known: there was no list yet, or a list is refused.
+    #[default]
+    Unknown,
+    /// No ConfigMap has its name.
+    Absent,
+    /// There is a ConfigMap of its name.
+    Present(BundleMetadata),
+}
+
+/// What the metadata of a ConfigMap with the bundle's name say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BundleMetadata {
+    /// The resourceVersion.
+    pub(super) version: Option<String>,
+    /// What the annotations say; `None` if the ConfigMap is not ours.
+    pub(super) ours: Option<coverage::Bundle>,
+}
+
+/// A watch of the bundles of all namespaces.
+pub(super) type BundleWatch = Watch<BundleMetadata>;
+
+/// Watches the bundles of all namespaces.
+pub(super) fn watch_bundles(client: Client) -> BundleWatch {
+    // The permission to watch is for this one name, and applies only with this selector.
+    let config = Config::default().fields(&format!("metadata.name={}", names::BUNDLE));
+    let maps = Api::<PartialObjectMeta<ConfigMap>>::all(client);
+    Watch::new(maps, config, "the bundle ConfigMaps", |map| {
+        Some(BundleMetadata {
+            ours: Published::read(&map.metadata).map(|published| published.facts()),
+            version: map.metadata.resource_version,
+        })
+    })
+}
+
+/// Returns what the watch shows for the bundle of `namespace`.
+pub(super) fn observe(bundles: &BundleWatch, namespace: &str) -> ObservedBundle {
+    let Some(bundles) = bundles.current() else {
+        return ObservedBundle::Unknown;
+    };
+    match bundles.get(&Key::new(namespace, names::BUNDLE)) {
+        None => ObservedBundle::Absent,
+        Some(metadata) => ObservedBundle::Present(metadata.clone()),
+    }
+}

@@ -1,0 +1,196 @@
+//! Watches: the one way in which controllers follow objects.
+//!
+//! A [`Watch`] keeps a projection of the objects: a compact value for each, which is either known or
+//! not known. An entry changes only when its value does. Every watch has the same policy for
+//! failures: it keeps what was known, logs the failure once, and tries again with a backoff of at
+//! most [`MAX_BACKOFF`]. A connection that went silent is one of these failures: kube gives it up
+//! a little after the time for which the API server lets a watch run.
+
+mod projection;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use futures::stream::{BoxStream, StreamExt as _};
+use kube::runtime::watcher::{Config, DefaultBackoff, Error, Event, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
+
+use self::projection::{Projected, Projection};
+use super::error::is_forbidden;
+use crate::decision::Key;
+
+/// Longest pause before a watch that failed is tried again.
+pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// A failure is logged if the watch did not fail for this time. A watch that keeps failing does so
+/// more often: it is retried after [`MAX_BACKOFF`], and a request gives up after half a minute.
+const QUIET_PERIOD: Duration = Duration::from_mins(5);
+
+type Events<V> = BoxStream<'static, Result<Event<Projected<V>>, Error>>;
+
+/// A watch of some objects, each reduced to a value `V`. It makes progress while
+/// [`changed`](Self::changed) is awaited; it has no task of its own.
+pub struct Watch<V> {
+    /// What is watched, for the log.
+    subject: String,
+    /// Starts the watch with a new list.
+    start: Box<dyn Fn() -> Events<V> + Send + Sync>,
+    events: Events<V>,
+    projection: Projection<V>,
+    /// The last list was refused, so that the entries may be out of date.
+    is_refused: bool,
+    backoff: DefaultBackoff,
+    last_failure: Option<Instant>,
+    pause: Option<Pause>,
+}
+
+/// A pause after a failure.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Instant,
+    /// Start with a new list after it.
+    restart: bool,
+}
+
+/// What changed in a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This entry was added, changed or removed.
+    Entry(Key),
+    /// A list is complete. These entries differ from before; none if the list is the first one and
+    /// empty, or the first one after a refused list.
+    List(BTreeSet<Key>),
+    /// The API server refuses even to list the objects. The entries stay as they were last known.
+    Refused,
+}
+
+impl<V: PartialEq + Send + 'static> Watch<V> {
+    /// Watches the objects of `api` that `config` selects. `subject` names them in the log. An
+    /// object for which `project` returns `None` counts as absent.
+    pub fn new<K>(
+        api: Api<K>,
+        config: Config,
+        subject: impl Into<String>,
+        project: impl Fn(K) -> Option<V> + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let start = move || {
+            let project = project.clone();
+            let events = watcher(api.clone(), config.clone());
+            events
+                .map(move |event| event.map(|event| projected(event, &project)))
+                .boxed()
+        };
+        Self::from_events(subject, Box::new(start))
+    }
+
+    fn from_events(
+        subject: impl Into<String>,
+        start: Box<dyn Fn() -> Events<V> + Send + Sync>,
+    ) -> Self {
+        Self {
+            subject: subject.into(),
+            events: start(),
+            start,
+            projection: Projection::default(),
+            is_refused: false,
+            backoff: DefaultBackoff::default(),
+            last_failure: None,
+            pause: None,
+        }
+    }
+
+    /// Waits until something changes. Cancel safe: no change is lost if the future is dropped.
+    pub async fn changed(&mut self) -> Change {
+        loop {
+            if let Some(Pause { until, restart }) = self.pause {
+                sleep_until(until).await;
+                self.pause = None;
+                if restart {
+                    self.events = (self.start)();
+                }
+            }
+            let change = match self.events.next().await {
+                // A watcher never ends.
+                None => std::future::pending().await,
+                Some(Ok(event)) => self.apply(event),
+                Some(Err(error)) => self.fail(&error),
+            };
+            if let Some(change) = change {
+                return change;
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event<Projected<V>>) -> Option<Change> {
+        let is_listed = matches!(event, Event::InitDone);
+        let change = self.projection.apply(event);
+        if is_listed && std::mem::take(&mut self.is_refused) {
+            return Some(change.unwrap_or_else(|| Change::List(BTreeSet::new())));
+        }
+        change
+    }
+
+    fn fail(&mut self, error: &Error) -> Option<Change> {
+        let now = Instant::now();
+        let last = self.last_failure.replace(now);
+        if last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD) {
+            tracing::warn!(%error, "cannot watch {}; trying again", self.subject);
+        } else {
+            tracing::debug!(%error, "cannot watch {}", self.subject);
+        }
+        let pause = self.backoff.next().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
+        let is_forbidden = is_forbidden(error);
+        self.pause = Some(Pause {
+            until: now + pause,
+            // A list may be allowed where a watch is not, and then replaces it.
+            restart: is_forbidden,
+        });
+        let is_list = matches!(error, Error::InitialListFailed(_));
+        let is_new = is_forbidden && is_list && !std::mem::replace(&mut self.is_refused, true);
+        is_new.then_some(Change::Refused)
+    }
+
+    /// Returns the entries as they were last known; `None` until there was a complete list.
+    pub const fn last_known(&self) -> Option<&BTreeMap<Key, V>> {
+        self.projection.entries()
+    }
+
+    /// Returns the entries; `None` until there was a complete list, and while a list is refused.
+    pub fn current(&self) -> Option<&BTreeMap<Key, V>> {
+        self.last_known().filter(|_| !self.is_refused)
+    }
+}
+
+impl<V> Debug for Watch<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}
+
+fn projected<K: ResourceExt, V>(
+    event: Event<K>,
+    project: impl Fn(K) -> Option<V>,
+) -> Event<Projected<V>> {
+    let entry = |object: K| {
+        let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
+        (key, project(object))
+    };
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(entry(object)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(object) => Event::Apply(entry(object)),
+        Event::Delete(object) => Event::Delete(entry(object)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use std::sync::Mutex;
+
+use futures::{FutureExt as _, stream};
+use kube::core::Status;
+use tokio::time::timeout;
+
+use super::*;
+
+fn status(code: u16) -> Status {
+    Status {
+        code,
+        ..Status::default()
+    }
+}
+
+fn list_failed(code: u16) -> Error {
+    Error::InitialListFailed(kube::Error::Api(Box::new(status(code))))
+}
+
+fn key(name: &str) -> Key {
+    Key::new("velero", name)
+}
+
+fn entry(name: &str) -> Event<Projected<u8>> {
+    Event::InitApply((key(name), Some(1)))
+}
+
+/// A watch whose starts bring these events, one after the other; the last one goes on for ever.
+fn watch(starts: Vec<Vec<Result<Event<Projected<u8>>, Error>>>) -> Watch<u8> {
+    let starts = Mutex::new(starts.into_iter());
+    let start = move || {
+        let events = starts.lock().unwrap().next().unwrap_or_default();
+        stream::iter(events).chain(stream::pending()).boxed()
+    };
+    Watch::from_events("things", Box::new(start))
+}
+
+/// Ends the pause after a failure, which takes seconds.
+fn end_pause(watch: &mut Watch<u8>) {
+    let Pause { restart, .. } = watch.pause.take().expect("it does not pause");
+    if restart {
+        watch.events = (watch.start)();
+    }
+}
+
+async fn next(watch: &mut Watch<u8>) -> Change {
+    let change = timeout(Duration::from_secs(20), watch.changed()).await;
+    change.expect("nothing changes")
+}
+
+#[tokio::test]
+async fn a_refused_list_keeps_what_was_known_and_a_new_list_makes_it_current() {
+    let first = vec![
+        Ok(Event::Init),
+        Ok(entry("a")),
+        Ok(Event::InitDone),
+        Err(list_failed(403)),
+    ];
+    let second = vec![Err(list_failed(403))];
+    let third = vec![Ok(Event::Init), Ok(entry("a")), Ok(Event::InitDone)];
+    let mut watch = watch(vec![first, second, third]);
+    assert_eq!(watch.last_known(), None);
+    assert_eq!(next(&mut watch).await, Change::List([key("a")].into()));
+    assert_eq!(next(&mut watch).await, Change::Refused);
+    assert_eq!(watch.current(), None);
+    assert!(watch.last_known().unwrap().contains_key(&key("a")));
+    // It is refused again, which is no change, and then allowed.
+    end_pause(&mut watch);
+    assert_eq!(watch.changed().now_or_never(), None);
+    end_pause(&mut watch);
+    assert_eq!(next(&mut watch).await, Change::List(BTreeSet::new()));
+    assert!(watch.current().is_some());
+}
+
+#[tokio::test]
+async fn where_only_the_watch_is_refused_lists_replace_it() {
+    let refused = || {
+        Err(Error::WatchStartFailed(kube::Error::Api(Box::new(status(
+            403,
+        )))))
+    };
+    let first = vec![Ok(Event::Init), Ok(Event::InitDone), refused()];
+    let second = vec![
+        Ok(Event::Init),
+        Ok(entry("a")),
+        Ok(Event::InitDone),
+        refused(),
+    ];
+    let mut watch = watch(vec![first, second]);
+    assert_eq!(next(&mut watch).await, Change::List(BTreeSet::new()));
+    assert_eq!(watch.changed().now_or_never(), None);
+    end_pause(&mut watch);
+    assert_eq!(next(&mut watch).await, Change::List([key("a")].into()));
+    assert!(watch.current().is_some());
+}
+
+#[tokio::test]
+async fn another_failure_changes_nothing_and_pauses_ever_longer_but_not_too_long() {
+    let failures = (0..10).map(|_| Err(list_failed(500))).collect();
+    let mut watch = watch(vec![failures]);
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        let before = Instant::now();
+        assert_eq!(watch.changed().now_or_never(), None);
+        let pause = watch.pause.expect("it does not pause");
+        assert!(!pause.restart);
+        pauses.push(pause.until - before);
+        end_pause(&mut watch);
+    }
+    assert!(pauses[0] < Duration::from_secs(2), "{pauses:?}");
+    assert_eq!(pauses[9].as_secs(), MAX_BACKOFF.as_secs(), "{pauses:?}");
+    assert_eq!(watch.last_known(), None);
+}
