@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::telemetry::printable;
+use crate::velero::text::single_line;
 
 mod activation;
 mod certs;
@@ -120,7 +120,7 @@ fn print_warning(text: &str) {
 /// Prints `text` to standard error as one printable line, since it may contain names from files and
 /// clusters. Ignores write errors: standard error may be closed.
 fn eprint_line(text: &str) {
-    let line = printable(text, MAX_MESSAGE_CHARS);
+    let line = single_line(text, MAX_MESSAGE_CHARS);
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -69,7 +69,7 @@ impl GarbageCollector {
             let maps = maps.iter().filter_map(move |map| map.strip_prefix(prefix));
             maps.filter(|namespace| !members.contains(namespace))
         };
-        for namespace in gone(names::REPORT) {
+        for namespace in gone(names::REPORT_PREFIX) {
             let name = report::name(namespace);
             let params = DeleteParams::default();
             match owned_config_map::delete(&self.maps, &name, &params).await {
@@ -77,7 +77,7 @@ impl GarbageCollector {
                 Err(error) => log_failure(namespace, &error),
             }
         }
-        let gone: BTreeSet<_> = gone(names::MEMORY).collect();
+        let gone: BTreeSet<_> = gone(names::MEMORY_PREFIX).collect();
         self.memories
             .retain(|namespace, _| gone.contains(namespace.as_str()));
         for namespace in gone {
@@ -113,7 +113,7 @@ impl GarbageCollector {
         if let Some(reason) = dropped_certificates(memory, namespace) {
             tracing::error!(namespace, %reason, "memory of a gone namespace");
         }
-        if !memory.is_spent() {
+        if memory.has_certificates() {
             if let Err(why) = store.save(memory).await {
                 tracing::debug!(namespace, %why, "memory of a gone namespace");
             }

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::telemetry::printable;
+use crate::velero::text::single_line;
 
 /// Capacity reserved up front for a body that announces its length. The buffer grows only as bytes
 /// arrive, so that an announcement alone takes no memory.
@@ -103,7 +103,7 @@ impl BodyReader {
         let text = |name| {
             let value = headers.get(name)?;
             let value = String::from_utf8_lossy(value.as_bytes());
-            Some(printable(&value, MAX_QUOTED_CHARS).into_owned())
+            Some(single_line(&value, MAX_QUOTED_CHARS).into_owned())
         };
         if let Some(encoding) = text(CONTENT_ENCODING)
             && !encoding.trim().eq_ignore_ascii_case("identity")

@@ -15,7 +15,8 @@ use crate::admission::{
 use crate::clock::now;
 use crate::decision::{Context, Judged, Policy, Report};
 use crate::sources::{Limits, Source, evaluate};
-use crate::telemetry::{Metrics, printable};
+use crate::telemetry::Metrics;
+use crate::velero::text::single_line;
 
 /// Maximum number of characters of a request's name in the log; Kubernetes' own names have at most
 /// 253.
@@ -30,10 +31,10 @@ macro_rules! review_span {
     ($level:ident, $request:expr) => {
         tracing::$level!(
             "review",
-            uid = %printable($request.uid, MAX_LOGGED_NAME_CHARS),
-            kind = %printable($request.kind, MAX_LOGGED_NAME_CHARS),
-            namespace = %printable($request.namespace, MAX_LOGGED_NAME_CHARS),
-            name = %printable($request.name, MAX_LOGGED_NAME_CHARS),
+            uid = %single_line($request.uid, MAX_LOGGED_NAME_CHARS),
+            kind = %single_line($request.kind, MAX_LOGGED_NAME_CHARS),
+            namespace = %single_line($request.namespace, MAX_LOGGED_NAME_CHARS),
+            name = %single_line($request.name, MAX_LOGGED_NAME_CHARS),
         )
     };
 }
@@ -131,7 +132,7 @@ impl Reviewer {
 
 fn refuse(bad: &BadReview) -> Answer {
     let why = bad.to_string();
-    tracing::info!(why = %printable(&why, MAX_LOGGED_REASON_CHARS), "request refused");
+    tracing::info!(why = %single_line(&why, MAX_LOGGED_REASON_CHARS), "request refused");
     failure(400, why)
 }
 
@@ -152,11 +153,11 @@ fn log_answer(request: &Request<'_>, answer: &Answer, began: Instant) {
         ($level:ident, $message:literal) => {
             tracing::$level!(
                 operation = request.operation.as_str(),
-                user = %printable(request.username, MAX_LOGGED_NAME_CHARS),
+                user = %single_line(request.username, MAX_LOGGED_NAME_CHARS),
                 dry_run = request.dry_run,
                 decision = answer.decision.as_str(),
                 rules = %answer.rules.join(","),
-                why = %printable(&answer.why, MAX_LOGGED_REASON_CHARS),
+                why = %single_line(&answer.why, MAX_LOGGED_REASON_CHARS),
                 milliseconds = began.elapsed().as_secs_f64() * 1e3,
                 $message
             )

@@ -1,6 +1,5 @@
 //! The log: one line per event, on standard error.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal as _, stderr};
 use std::panic::PanicHookInfo;
 use std::str::FromStr;
@@ -89,41 +88,9 @@ pub fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panic");
 }
 
-/// Makes `text` safe for a log: without control characters, which could forge a line or drive a
-/// terminal, and at most `max` characters long.
-pub fn printable(text: &str, max: usize) -> Cow<'_, str> {
-    let fits = text.len() <= max || text.chars().nth(max).is_none();
-    if fits && !text.chars().any(is_unprintable) {
-        return Cow::Borrowed(text);
-    }
-    let clean = text
-        .chars()
-        .map(|c| if is_unprintable(c) { ' ' } else { c });
-    Cow::Owned(if fits {
-        clean.collect()
-    } else {
-        clean.take(max.saturating_sub(1)).chain(['…']).collect()
-    })
-}
-
-/// Returns whether `c` is a control character, or a format character that changes the direction of
-/// text or breaks lines.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_from_outside_cannot_forge_a_line_or_fill_the_log() {
-        assert_eq!(printable("a\nb\x1b[2J\u{202e}c", 20), "a b [2J c");
-        assert_eq!(printable("größer", 6), "größer");
-        assert_eq!(printable("größer", 5), "größ…");
-        assert!(matches!(printable("plain", 5), Cow::Borrowed("plain")));
-    }
 
     #[test]
     fn a_wrong_setting_says_what_would_be_right() {

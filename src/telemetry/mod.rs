@@ -11,6 +11,6 @@ mod series;
 pub use gauges::{BundleGauges, EndpointGauges};
 pub use json_lines::JsonLines;
 pub use log_once::LogOnce;
-pub use logging::{Format, LogError, log_panic, printable, start};
+pub use logging::{Format, LogError, log_panic, start};
 pub use metrics::Metrics;
 pub use pods::PodGauges;

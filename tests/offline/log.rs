@@ -1,4 +1,4 @@
-//! What the log says of a review, and what it keeps to itself.
+//! What the log records about a review, and what it must not contain.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,12 +40,12 @@ impl<'a> MakeWriter<'a> for Memory {
 }
 
 impl Memory {
-    /// Everything on this thread is logged here while the guard lives.
+    /// Starts recording all events of this thread until the guard is dropped.
     pub(crate) fn start() -> (Self, DefaultGuard) {
         Self::start_at(Level::INFO)
     }
 
-    /// The same for what is at least as grave as `level`.
+    /// Does the same for events of at least the severity `level`.
     fn start_at(level: Level) -> (Self, DefaultGuard) {
         let memory = Self::default();
         let log = tracing_subscriber::fmt()
@@ -109,7 +109,7 @@ async fn text_of_a_request_cannot_forge_the_log() {
     assert_eq!(log.events()[0]["user"], "jane 2026 ERROR  [31mfake");
 }
 
-/// Asserts that `event` says which review it belongs to.
+/// Asserts that `event` names the review with `uid`.
 fn assert_names_the_review(event: &Value, uid: &str) {
     for (field, value) in [
         ("uid", uid),
@@ -121,7 +121,7 @@ fn assert_names_the_review(event: &Value, uid: &str) {
     }
 }
 
-/// A source that logs a line and answers nothing, which fails the review.
+/// Returns a source that logs a line and answers nothing, which fails the review.
 fn talkative() -> Arc<dyn Source> {
     Arc::new(With(|| {
         tracing::info!(namespace = "elsewhere", "looking up");
@@ -164,7 +164,7 @@ async fn a_failure_says_which_review_it_is_of_at_every_level() {
     assert_names_the_review(&events[0], "one");
 }
 
-/// Logs panics as the server does, besides what is done with them already.
+/// Installs a panic hook that logs as the server does, in addition to the present one.
 fn log_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -49,7 +49,7 @@ fn refused() -> Result<()> {
     let replica = servers.replica(&[])?;
     holds(kubectl, NAMESPACE, &own).with_context(|| replica.log())?;
     for what in ["Pods", "Deployments", "DaemonSets"] {
-        let message = format!("cannot watch {what} for the audit");
+        let message = format!("cannot watch {what} in namespace {NAMESPACE}");
         wait::poll(&message, PATIENCE, || {
             let said = replica.events(&message);
             ensure!(said.len() == 1, "it is said {} times", said.len());

@@ -107,7 +107,7 @@ fn velero_comes() -> Result<()> {
     let replica = servers.replica(&[])?;
     wait::poll("it to miss them", PATIENCE, || {
         let told = replica.events("cannot watch BackupStorageLocations");
-        ensure!(told.len() >= 2, "{told:?}");
+        ensure!(!told.is_empty(), "{told:?}");
         Ok(())
     })
     .with_context(|| replica.log())?;

@@ -13,8 +13,8 @@ use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report,
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
 use crate::sources::{Limits, evaluate};
-use crate::telemetry::printable;
 use crate::velero::bsl::Bsl;
+use crate::velero::text::single_line;
 
 /// The inputs that are the same for all locations.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl Linter<'_> {
                     line: Some(location.line_of(&path)),
                     message: format!(
                         "BackupStorageLocation {}: it cannot be judged: {error:#}",
-                        printable(&location.key.to_string(), 120)
+                        single_line(&location.key.to_string(), 120)
                     ),
                 });
                 return;

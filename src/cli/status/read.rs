@@ -180,8 +180,8 @@ pub(super) fn pods(snapshot: &NamespaceSnapshot) -> Pods {
     });
     Pods {
         wanted: tally.wanted(),
-        current: tally.of(State::Current),
-        opted_out: tally.of(State::OptedOut),
+        current: tally.count(State::Current),
+        opted_out: tally.count(State::OptedOut),
         items: items.collect(),
     }
 }

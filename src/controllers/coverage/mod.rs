@@ -170,7 +170,7 @@ const fn reason(state: State) -> &'static str {
 /// Sets how many Pods are in which state; no series while that is not known.
 fn set_gauges(gauges: &mut PodGauges, audit: &Audit<'_>) {
     match audit.tally() {
-        Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.of(state)))),
+        Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.count(state)))),
         None => gauges.clear(),
     }
 }

@@ -17,7 +17,6 @@ struct Json<'a> {
     summary: Summary,
     findings: Vec<FindingJson<'a>>,
     notes: Vec<RemarkJson<'a>>,
-    #[serde(rename = "troubles")]
     errors: Vec<RemarkJson<'a>>,
 }
 
@@ -28,7 +27,6 @@ struct Summary {
     denials: usize,
     warnings: usize,
     notes: usize,
-    #[serde(rename = "troubles")]
     errors: usize,
     documents_left_out: usize,
     templates_left_out: usize,

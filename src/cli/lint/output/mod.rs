@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::outcome::{LocatedFinding, Outcome};
 use crate::sources::manifests::Remark;
+use crate::velero::text::single_line;
 
 mod github;
 mod json;
@@ -48,7 +49,10 @@ pub(super) fn format_remark(kind: &str, remark: &Remark) -> String {
         message,
     } = remark;
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-    one_line(&format!("{}{line}: {kind}{message}", file.display()))
+    // A file name may contain a line break, and a line of its own may be a command to the program that
+    // reads the output.
+    let text = format!("{}{line}: {kind}{message}", file.display());
+    single_line(&text, usize::MAX).into_owned()
 }
 
 /// Returns the message of a finding without file, line and severity.
@@ -66,11 +70,4 @@ fn message(found: &LocatedFinding) -> String {
         .map(|(file, line)| format!(" (the Secret: {}:{line})", file.display()))
         .unwrap_or_default();
     format!("BackupStorageLocation {key}: {path}: {message}{secret}; {fix}")
-}
-
-/// Replaces line breaks and other control characters with spaces. File names may contain them, and
-/// a program that reads the output could take a line of its own as a command.
-fn one_line(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.collect()
 }

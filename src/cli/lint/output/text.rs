@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::super::outcome::{LocatedFinding, Outcome};
-use super::{format_remark, message, one_line};
+use super::{format_remark, message};
+use crate::velero::text::single_line;
 
 pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     for found in &outcome.findings {
@@ -21,7 +22,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             message(found),
             finding.rule.id
         );
-        writeln!(out, "{}", one_line(&line_text))?;
+        writeln!(out, "{}", single_line(&line_text, usize::MAX))?;
         for line in hint.iter().flat_map(|hint| hint.lines()) {
             writeln!(out, "{}", format!("    {line}").trim_end())?;
         }
