@@ -54,7 +54,7 @@ impl EndpointsReconciler {
         prober: Prober,
     ) -> Self {
         Self {
-            gauges: EndpointGauges::new(Arc::clone(&controllers.metrics), namespace),
+            gauges: EndpointGauges::new(&controllers.metrics, namespace),
             namespace: namespace.to_owned(),
             report,
             prober,
