@@ -16,6 +16,10 @@ use super::json_lines::JsonLines;
 /// may be Secrets. No filter can enable it; the caller of the request logs what went wrong.
 const UNREDACTED_TARGET: &str = "kube_client::client";
 
+/// Filters out the warnings of kube's watcher about every attempt that is refused: our own watches
+/// log such a failure once. A filter that names this target wins.
+const QUIET_WATCHER: &str = "kube_runtime::watcher=error";
+
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -59,8 +63,8 @@ pub enum LogError {
 /// From now on a panic is logged as one event with its location but without its message: the
 /// message may quote the text being processed, which may be a Secret's.
 pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
-    let parsed =
-        EnvFilter::try_new(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))?;
+    let parsed = EnvFilter::try_new(format!("{QUIET_WATCHER},{filter}"))
+        .map_err(|error| LogError::Filter(filter.to_owned(), error))?;
     let log = tracing_subscriber::fmt()
         .with_writer(stderr)
         // A line that cannot be written, for example because the disk is full or a collector died,

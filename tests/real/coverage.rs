@@ -60,6 +60,9 @@ fn refused() -> Result<()> {
             Ok(())
         })?;
     }
+    // Nor does the library that retries them, every few seconds.
+    let attempts = replica.log();
+    ensure!(!attempts.contains("kube_runtime"), "{attempts}");
     let metrics = replica.metrics()?;
     ensure!(metrics.contains("velero_trust_held{"), "{metrics}");
     ensure!(!metrics.contains("velero_trust_pods{"), "{metrics}");
