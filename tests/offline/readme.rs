@@ -46,6 +46,35 @@ fn every_metric_is_documented() {
     }
 }
 
+#[test]
+fn every_path_on_the_map_of_the_code_exists() {
+    let page = std::fs::read_to_string("docs/code.md").unwrap();
+    let quoted = page.split('`').skip(1).step_by(2);
+    let is_path = |text: &&str| text.contains('/') || text.contains(".rs");
+    let paths: Vec<_> = quoted.filter(is_path).collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    let mut files = Vec::new();
+    walk(std::path::Path::new("src"), &mut files);
+    walk(std::path::Path::new("tests"), &mut files);
+    for path in paths {
+        let path = path.trim_end_matches('/');
+        let is_it = |file: &String| file == path || file.ends_with(&format!("/{path}"));
+        let exists = path == "src" || files.iter().any(is_it);
+        assert!(exists, "docs/code.md names {path}, which does not exist");
+    }
+}
+
+/// Lists every file and folder below `folder`.
+fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        found.push(path.to_str().unwrap().to_owned());
+        if path.is_dir() {
+            walk(&path, found);
+        }
+    }
+}
+
 /// Returns the names of the metrics that the code registers.
 fn metrics() -> Vec<String> {
     let mut names = Vec::new();
