@@ -8,7 +8,7 @@ use kube::{Api, Client};
 
 use crate::decision::Key;
 use crate::injection::coverage;
-use crate::kubernetes::published::Published;
+use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::watch::Watch;
 use crate::names;
 
@@ -43,7 +43,7 @@ pub(super) fn watch_bundles(client: Client) -> BundleWatch {
     let maps = Api::<PartialObjectMeta<ConfigMap>>::all(client);
     Watch::new(maps, config, "the bundle ConfigMaps", |map| {
         Some(BundleMetadata {
-            ours: Published::read(&map.metadata).map(|published| published.facts()),
+            ours: BundleAnnotations::read(&map.metadata).map(|published| published.for_coverage()),
             version: map.metadata.resource_version,
         })
     })

@@ -14,7 +14,7 @@ use super::roots::labelled;
 use crate::ca::merged_bundle::Contributions;
 use crate::decision::Key;
 use crate::kubernetes::bundle::is_ours;
-use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
+use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names::{BUNDLE, EXTRA_CA_LABEL, VELERO_NAMESPACE_LABEL};
 
 /// The objects of some files.
@@ -141,15 +141,15 @@ impl Inventory {
     }
 
     /// The Pods of `namespace` that the injection is for.
-    pub fn pods(&self, namespace: &str) -> BTreeMap<String, Running> {
+    pub fn pods(&self, namespace: &str) -> BTreeMap<String, RunningPod> {
         let of = self.pods.iter();
         let of = of.filter(|(key, _)| key.namespace == namespace);
-        of.filter_map(|(key, pod)| Some((key.name.clone(), Running::read(pod)?)))
+        of.filter_map(|(key, pod)| Some((key.name.clone(), RunningPod::read(pod)?)))
             .collect()
     }
 
     /// The workloads of `namespace` whose Pods the injection is for.
-    pub fn templates(&self, namespace: &str) -> BTreeMap<Workload, Template> {
+    pub fn templates(&self, namespace: &str) -> BTreeMap<Workload, WorkloadTemplate> {
         let of = self.workloads.iter();
         let of = of.filter(|((_, key), _)| key.namespace == namespace);
         of.filter_map(|((kind, key), object)| {
@@ -157,7 +157,7 @@ impl Inventory {
                 kind: *kind,
                 name: key.name.clone(),
             };
-            Some((workload, Template::read(object)?))
+            Some((workload, WorkloadTemplate::read(object)?))
         })
         .collect()
     }

@@ -19,8 +19,8 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::cluster::cannot;
 use crate::injection::coverage::{self, State, Tally};
-use crate::kubernetes::published::Published;
-use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
+use crate::kubernetes::bundle_annotations::BundleAnnotations;
+use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names;
 
 /// A Velero namespace as it is now.
@@ -29,9 +29,9 @@ pub(super) struct NamespaceSnapshot {
     pub(super) namespace: String,
     pub(super) bundle: Bundle,
     /// The Pods that the injection is for, by name.
-    pub(super) pods: BTreeMap<String, Running>,
+    pub(super) pods: BTreeMap<String, RunningPod>,
     /// The workloads whose Pods the injection is for.
-    pub(super) templates: BTreeMap<Workload, Template>,
+    pub(super) templates: BTreeMap<Workload, WorkloadTemplate>,
     /// The restarts that are not through yet.
     pub(super) under_way: BTreeMap<Workload, UnderWay>,
 }
@@ -43,7 +43,7 @@ pub(super) enum Bundle {
     Absent,
     /// A ConfigMap that we did not make.
     Foreign,
-    Published(Published),
+    Published(BundleAnnotations),
 }
 
 impl NamespaceSnapshot {
@@ -53,7 +53,7 @@ impl NamespaceSnapshot {
         let pods = list(&pods, &format!("Pods in {namespace}")).await?;
         let pods = pods
             .iter()
-            .filter_map(|pod| Some((pod.name_any(), Running::read(pod)?)));
+            .filter_map(|pod| Some((pod.name_any(), RunningPod::read(pod)?)));
         let pods = pods.collect();
         let mut templates = BTreeMap::new();
         let mut under_way = BTreeMap::new();
@@ -63,7 +63,7 @@ impl NamespaceSnapshot {
             for object in list(&of_kind, &what).await? {
                 let name = object.name_any();
                 let workload = Workload { kind, name };
-                if let Some(template) = Template::read(&object) {
+                if let Some(template) = WorkloadTemplate::read(&object) {
                     let rollout = UnderWay::read(kind, &object);
                     under_way.extend(rollout.map(|rollout| (workload.clone(), rollout)));
                     templates.insert(workload, template);
@@ -82,7 +82,7 @@ impl NamespaceSnapshot {
     /// What the bundle says to the Pods.
     pub(super) fn facts(&self) -> coverage::Bundle {
         match &self.bundle {
-            Bundle::Published(published) => published.facts(),
+            Bundle::Published(published) => published.for_coverage(),
             Bundle::Absent | Bundle::Foreign => coverage::Bundle::default(),
         }
     }
@@ -120,7 +120,7 @@ impl Bundle {
 
     /// Of a ConfigMap of its name.
     pub(super) fn of(metadata: &ObjectMeta) -> Self {
-        Published::read(metadata).map_or(Self::Foreign, Self::Published)
+        BundleAnnotations::read(metadata).map_or(Self::Foreign, Self::Published)
     }
 }
 

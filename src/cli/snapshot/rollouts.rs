@@ -5,7 +5,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use crate::injection::coverage::{Bundle, State};
-use crate::kubernetes::workloads::{Kind, RESTARTED_AT, Running};
+use crate::kubernetes::workloads::{Kind, RESTARTED_AT, RunningPod};
 
 /// What a restart began, and what still replaces Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl UnderWay {
 
     /// Whether the Pod that comes instead of `pod` will not be restarted for the same reason: it
     /// is made from now on, and after the newest certificate.
-    pub(in crate::cli) fn mends(&self, pod: &Running, bundle: Bundle) -> bool {
+    pub(in crate::cli) fn mends(&self, pod: &RunningPod, bundle: Bundle) -> bool {
         let state = pod.coverage.state(bundle);
         let is_old = pod.restarted_at.as_deref() != Some(&*self.restarted_at);
         let at: Option<Timestamp> = self.restarted_at.parse().ok();

@@ -22,7 +22,7 @@ use crate::controllers::Controllers;
 use crate::controllers::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
 use crate::controllers::locations::Locations;
 use crate::decision::Context;
-use crate::kubernetes::bundle::{self, State};
+use crate::kubernetes::bundle::{self, BundleStatus};
 use crate::kubernetes::memory_store::MemoryStore;
 
 /// Longest time for one bundle: the client for controllers has no timeout of its own.
@@ -190,11 +190,11 @@ impl BundlePublisher {
             issues.insert(BundleIssue::Immutable);
         }
         let text = &merged.bundle.text;
-        let is_stuck = live
+        let is_frozen = live
             .as_ref()
-            .is_some_and(|live| bundle::is_stuck(live, text));
+            .is_some_and(|live| bundle::is_frozen(live, text));
         let published = self.writer.published();
-        if !is_stuck && adds_certificate(&merged, &published, live.as_ref(), &self.memory) {
+        if !is_frozen && adds_certificate(&merged, &published, live.as_ref(), &self.memory) {
             self.memory.last_added = Some(now);
         }
         // The memory first: the bundle can be built from it again.
@@ -203,15 +203,15 @@ impl BundlePublisher {
         }
         let hold = holds::reason(&self.memory, evaluated);
         self.reporter.set_bundle_gauges(&merged, hold.is_some());
-        if is_stuck {
+        if is_frozen {
             // The annotations would describe another content.
             return Ok(false);
         }
-        let state = State {
+        let status = BundleStatus {
             last_added: self.memory.last_added,
             hold: hold.as_deref(),
         };
-        self.writer.write(&merged, state, live.as_ref()).await
+        self.writer.write(&merged, status, live.as_ref()).await
     }
 
     /// Loads the memory when this is called for the first time.

@@ -9,7 +9,7 @@ use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
 use crate::ca::merged_bundle::MergedBundle;
 use crate::controllers::channels::PublishedCertificates;
-use crate::kubernetes::bundle::{self, State};
+use crate::kubernetes::bundle::{self, BundleStatus};
 use crate::kubernetes::error;
 use crate::names;
 
@@ -76,10 +76,10 @@ impl BundleWriter {
     pub(super) async fn write(
         &mut self,
         merged: &MergedBundle,
-        state: State<'_>,
+        status: BundleStatus<'_>,
         live: Option<&ConfigMap>,
     ) -> Result<bool, PublishError> {
-        let wanted = bundle::config_map(&self.namespace, merged, state);
+        let wanted = bundle::config_map(&self.namespace, merged, status);
         let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
         if !is_same {
             let written = bundle::write(&self.maps, wanted, live).await;

@@ -20,7 +20,7 @@ use crate::injection::coverage::State;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
-use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
+use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::telemetry::PodGauges;
 
 const TIMING: Timing = Timing {
@@ -36,9 +36,9 @@ pub(super) struct CoverageReconciler {
     namespace: String,
     recorder: Events,
     gauges: PodGauges,
-    pods: Watch<Running>,
-    deployments: Watch<Template>,
-    daemon_sets: Watch<Template>,
+    pods: Watch<RunningPod>,
+    deployments: Watch<WorkloadTemplate>,
+    daemon_sets: Watch<WorkloadTemplate>,
     events: EventDeduper<(Workload, State)>,
     /// The workloads that had an issue when they were last audited.
     with_issues: BTreeSet<Workload>,
@@ -54,14 +54,14 @@ impl CoverageReconciler {
                 objects,
                 Config::default(),
                 subject,
-                |object: DynamicObject| Template::read(&object),
+                |object: DynamicObject| WorkloadTemplate::read(&object),
             )
         };
         let pods = workloads::pods(client.clone(), namespace);
         let subject = format!("Pods in namespace {namespace}");
         Self {
             pods: Watch::new(pods, Config::default(), subject, |pod: DynamicObject| {
-                Running::read(&pod)
+                RunningPod::read(&pod)
             }),
             deployments: templates(Kind::Deployment),
             daemon_sets: templates(Kind::DaemonSet),

@@ -17,20 +17,20 @@ use super::location;
 
 /// Whether a Pod may mount the bundle of its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ensured {
+pub enum EnsureOutcome {
     /// It is there.
-    There {
+    Exists {
         /// The namespace is held.
         held: bool,
     },
     /// A ConfigMap of its name is there, and it is not ours.
-    Foreign,
+    NotOwned,
     /// There is none, and there is no root to put into one: Velero cannot start with an empty file.
     NoRoots,
 }
 
 /// What the annotation says of a namespace that nobody has looked at.
-const NOT_SEEN: &str = "its BackupStorageLocations were not looked at yet";
+const NOT_EVALUATED: &str = "its BackupStorageLocations were not looked at yet";
 
 /// Makes sure that `namespace` has a bundle: where there is none, the baseline, which needs no
 /// Secret. It is held when a location works already, until the publisher has looked at it. Never
@@ -41,37 +41,37 @@ pub async fn ensure(
     namespace: &str,
     dry_run: bool,
     base: &CommonRoots,
-) -> kube::Result<Ensured> {
+) -> kube::Result<EnsureOutcome> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     if let Some(map) = maps.get_metadata_opt(names::BUNDLE).await? {
         return Ok(if is_ours(&map.metadata) {
             let held = annotation(&map.metadata, names::bundle::HOLD).is_some();
-            Ensured::There { held }
+            EnsureOutcome::Exists { held }
         } else {
-            Ensured::Foreign
+            EnsureOutcome::NotOwned
         });
     }
     let baseline = base.bundle();
     if baseline.certificates.is_empty() {
-        return Ok(Ensured::NoRoots);
+        return Ok(EnsureOutcome::NoRoots);
     }
     let held = has_available(client, namespace).await?;
     if dry_run {
-        return Ok(Ensured::There { held });
+        return Ok(EnsureOutcome::Exists { held });
     }
     let params = PatchParams::apply(names::BOOTSTRAP_FIELD_MANAGER);
-    let state = State {
+    let status = BundleStatus {
         last_added: None,
-        hold: held.then_some(NOT_SEEN),
+        hold: held.then_some(NOT_EVALUATED),
     };
-    let baseline = config_map(namespace, &baseline, state);
+    let baseline = config_map(namespace, &baseline, status);
     match maps
         .patch(names::BUNDLE, &params, &Patch::Apply(baseline))
         .await
     {
-        Ok(_) => Ok(Ensured::There { held }),
+        Ok(_) => Ok(EnsureOutcome::Exists { held }),
         // The publisher was faster.
-        Err(Error::Api(status)) if status.code == 409 => Ok(Ensured::There { held }),
+        Err(Error::Api(status)) if status.code == 409 => Ok(EnsureOutcome::Exists { held }),
         Err(error) => Err(error),
     }
 }
@@ -113,7 +113,7 @@ pub fn is_immutable(map: &ConfigMap) -> bool {
 }
 
 /// Whether it is, with another content than `wanted`.
-pub fn is_stuck(map: &ConfigMap, wanted: &str) -> bool {
+pub fn is_frozen(map: &ConfigMap, wanted: &str) -> bool {
     let files = map.data.as_ref().map_or(0, BTreeMap::len);
     let is_good = text(map) == Some(wanted) && files == 1 && map.binary_data.is_none();
     is_immutable(map) && !is_good
@@ -150,7 +150,7 @@ pub async fn write(
     let mut params = PatchParams::apply(names::FIELD_MANAGER);
     if let Some(live) = live {
         let mut version = live.metadata.resource_version.clone();
-        if let Some(patch) = without_strays(live, &wanted) {
+        if let Some(patch) = cleanup_patch(live, &wanted) {
             let cleaned = maps
                 .patch(
                     names::BUNDLE,
@@ -169,7 +169,7 @@ pub async fn write(
 
 /// A merge patch that removes what others put beside the bundle, and a hold that another manager
 /// wrote: to apply the bundle leaves both.
-fn without_strays(live: &ConfigMap, wanted: &ConfigMap) -> Option<Value> {
+fn cleanup_patch(live: &ConfigMap, wanted: &ConfigMap) -> Option<Value> {
     let keys = live.data.iter().flat_map(BTreeMap::keys);
     let strays = keys.filter(|key| *key != names::BUNDLE_KEY);
     let strays: Map<_, _> = strays.map(|key| (key.clone(), Value::Null)).collect();
@@ -192,7 +192,7 @@ fn annotation<'m>(metadata: &'m ObjectMeta, key: &str) -> Option<&'m str> {
 
 /// What a bundle's annotations tell beside what is in it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State<'s> {
+pub struct BundleStatus<'s> {
     /// When a certificate was last added, seconds since 1970.
     pub last_added: Option<i64>,
     /// Why the namespace is held.
@@ -200,7 +200,7 @@ pub struct State<'s> {
 }
 
 /// What keeps GitOps tools from removing what is not in Git: Argo CD, Flux, Helm.
-pub const KEEP: [(&str, &str); 4] = [
+pub const KEEP_ANNOTATIONS: [(&str, &str); 4] = [
     ("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
     ("argocd.argoproj.io/sync-options", "Prune=false"),
     ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
@@ -209,7 +209,7 @@ pub const KEEP: [(&str, &str); 4] = [
 
 /// The bundle ConfigMap of `namespace` as it should be. It is in Velero's backups, unlike all else
 /// of ours: a restored Velero Pod must find it.
-pub fn config_map(namespace: &str, merged: &MergedBundle, state: State<'_>) -> ConfigMap {
+pub fn config_map(namespace: &str, merged: &MergedBundle, status: BundleStatus<'_>) -> ConfigMap {
     let MergedBundle {
         bundle, origins, ..
     } = merged;
@@ -226,13 +226,13 @@ pub fn config_map(namespace: &str, merged: &MergedBundle, state: State<'_>) -> C
             names::bundle::EARLIEST_EXPIRY,
             bundle.earliest_expiry.and_then(time),
         ),
-        (names::bundle::LAST_ADDED, state.last_added.and_then(time)),
-        (names::bundle::HOLD, state.hold.map(str::to_owned)),
+        (names::bundle::LAST_ADDED, status.last_added.and_then(time)),
+        (names::bundle::HOLD, status.hold.map(str::to_owned)),
     ];
     let told = told
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)));
-    let keep = KEEP.map(|(key, value)| (key, value.to_owned()));
+    let keep = KEEP_ANNOTATIONS.map(|(key, value)| (key, value.to_owned()));
     let annotations = told.chain(keep);
     let labels = [("app.kubernetes.io/managed-by", names::APP)];
     ConfigMap {

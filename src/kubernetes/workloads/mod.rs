@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject};
 
-pub use read::{RESTARTED_AT, Running, Template};
+pub use read::{RESTARTED_AT, RunningPod, WorkloadTemplate};
 
 /// A kind of workload that can be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,7 +18,7 @@ pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A Pod that the injection is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningPod {
     /// What made it.
     pub workload: Option<Workload>,
     /// How it stands to the bundle.
@@ -29,7 +29,7 @@ pub struct Running {
     pub restarted_at: Option<String>,
 }
 
-impl Running {
+impl RunningPod {
     /// What matters of a Pod; none of one that is nothing to us, is finished or is being deleted.
     pub fn read(pod: &DynamicObject) -> Option<Self> {
         if pod.metadata.deletion_timestamp.is_some() {
@@ -49,7 +49,7 @@ impl Running {
 
 /// A Deployment or DaemonSet whose Pods the injection is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct WorkloadTemplate {
     /// Of the workload.
     pub uid: String,
     /// How the template of its Pods stands to the bundle; a template is never injected.
@@ -62,7 +62,7 @@ pub struct Template {
     pub on_delete: bool,
 }
 
-impl Template {
+impl WorkloadTemplate {
     /// What matters of a workload; none of one that is nothing to us.
     pub fn read(workload: &DynamicObject) -> Option<Self> {
         let of = |pointer| workload.data.pointer(pointer);
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn finds_the_workload_behind_a_pod() {
         let of = |kind: &str, name: &str| {
-            let running = Running::read(&pod(&owned(kind, name))).unwrap();
+            let running = RunningPod::read(&pod(&owned(kind, name))).unwrap();
             running.workload.map(|workload| workload.to_string())
         };
         let deployment = Some("deployment/velero-a".to_owned());
@@ -152,19 +152,19 @@ mod tests {
 
     #[test]
     fn takes_the_version_from_the_container_that_runs_velero() {
-        let running = Running::read(&pod(&json!({"name": "p", "namespace": "velero"}))).unwrap();
+        let running = RunningPod::read(&pod(&json!({"name": "p", "namespace": "velero"}))).unwrap();
         assert_eq!(running.version.as_deref(), Some("v1.18.2"));
     }
 
     #[test]
     fn leaves_out_what_is_going_or_gone() {
         let mut going = pod(&owned("DaemonSet", "node-agent"));
-        assert!(Running::read(&going).is_some());
+        assert!(RunningPod::read(&going).is_some());
         going.data["status"]["phase"] = "Succeeded".into();
-        assert!(Running::read(&going).is_none());
+        assert!(RunningPod::read(&going).is_none());
         let mut metadata = owned("DaemonSet", "node-agent");
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert!(Running::read(&pod(&metadata)).is_none());
+        assert!(RunningPod::read(&pod(&metadata)).is_none());
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
                 "spec": spec,
             });
             object["spec"]["template"] = json!({"spec": template["spec"]});
-            Template::read(&serde_json::from_value(object).unwrap()).unwrap()
+            WorkloadTemplate::read(&serde_json::from_value(object).unwrap()).unwrap()
         };
         let plain = workload(json!({}));
         assert_eq!((plain.uid.as_str(), plain.paused), ("u", false));

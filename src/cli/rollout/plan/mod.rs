@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::injection::coverage::State;
-use crate::kubernetes::workloads::{Running, Workload};
+use crate::kubernetes::workloads::{RunningPod, Workload};
 use crate::velero::pod_kind::PodKind;
 
 /// What is to be done in one namespace.
@@ -44,7 +44,7 @@ impl Plan {
             at_work,
             ..Self::default()
         };
-        let mut lacking = BTreeMap::<&Workload, Vec<(&str, &Running)>>::new();
+        let mut lacking = BTreeMap::<&Workload, Vec<(&str, &RunningPod)>>::new();
         for (name, pod) in &snapshot.pods {
             let state = snapshot.state(&pod.coverage);
             if !matches!(state, State::Uninjected | State::Stale) {
@@ -103,7 +103,7 @@ impl Plan {
 fn stuck(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
-    pods: &[(&str, &Running)],
+    pods: &[(&str, &RunningPod)],
 ) -> Option<String> {
     let Some(template) = snapshot.templates.get(workload) else {
         return Some(format!("{workload}, which made {}, is gone", names(pods)));
@@ -126,7 +126,7 @@ fn stuck(
 fn under_way(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
-    pods: &[(&str, &Running)],
+    pods: &[(&str, &RunningPod)],
 ) -> Option<String> {
     let under_way = snapshot.under_way.get(workload)?;
     let facts = snapshot.facts();
@@ -143,7 +143,7 @@ fn under_way(
 }
 
 /// Why its Pods need a restart, a line for each reason.
-fn why(snapshot: &NamespaceSnapshot, pods: &[(&str, &Running)]) -> Vec<String> {
+fn why(snapshot: &NamespaceSnapshot, pods: &[(&str, &RunningPod)]) -> Vec<String> {
     let mut reasons = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
         let why = pod.coverage.why(snapshot.facts());
@@ -155,13 +155,13 @@ fn why(snapshot: &NamespaceSnapshot, pods: &[(&str, &Running)]) -> Vec<String> {
         .collect()
 }
 
-fn names(pods: &[(&str, &Running)]) -> String {
+fn names(pods: &[(&str, &RunningPod)]) -> String {
     let names: Vec<_> = pods.iter().map(|(name, _)| *name).collect();
     names.join(", ")
 }
 
 /// A Pod that no workload makes again.
-fn alone(name: &str, pod: &Running) -> Left {
+fn alone(name: &str, pod: &RunningPod) -> Left {
     let spawned = matches!(
         pod.coverage.kind,
         Some(

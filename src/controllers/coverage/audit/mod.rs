@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::controllers::observed_bundle::ObservedBundle;
 use crate::decision::Key;
 use crate::injection::coverage::{Bundle, State, Tally};
-use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
+use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 
 /// Most names of Pods that an Event lists; the rest is a number.
 const MAX_NAMES: usize = 3;
@@ -15,9 +15,9 @@ const MAX_NAMES: usize = 3;
 pub(super) struct Audit<'a> {
     /// What the bundle says. Without a bundle the Pods are audited against an empty one.
     pub(super) bundle: Option<Bundle>,
-    pub(super) pods: Option<&'a BTreeMap<Key, Running>>,
-    pub(super) deployments: Option<&'a BTreeMap<Key, Template>>,
-    pub(super) daemon_sets: Option<&'a BTreeMap<Key, Template>>,
+    pub(super) pods: Option<&'a BTreeMap<Key, RunningPod>>,
+    pub(super) deployments: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
+    pub(super) daemon_sets: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
 }
 
 /// What is wrong with the Pods of a workload.
@@ -52,7 +52,7 @@ impl<'a> Audit<'a> {
     /// Returns the workloads that need attention; `None` while Pods or bundle are not known. Those
     /// that opted out need none: somebody wants that.
     pub(super) fn issues(&self, namespace: &str) -> Option<CoverageIssues> {
-        let mut names = BTreeMap::<(Workload, State), Vec<(&str, &Running)>>::new();
+        let mut names = BTreeMap::<(Workload, State), Vec<(&str, &RunningPod)>>::new();
         let (bundle, pods) = self.bundle.zip(self.pods)?;
         for (key, pod) in pods {
             let state = pod.coverage.state(bundle);
@@ -92,14 +92,14 @@ impl<'a> Audit<'a> {
         Some(&self.template(workload)?.uid)
     }
 
-    fn template(&self, workload: &Workload) -> Option<&'a Template> {
+    fn template(&self, workload: &Workload) -> Option<&'a WorkloadTemplate> {
         let mut templates = self.templates();
         templates
             .find(|(of, _)| of == workload)
             .map(|(_, template)| template)
     }
 
-    fn templates(&self) -> impl Iterator<Item = (Workload, &'a Template)> + use<'a> {
+    fn templates(&self) -> impl Iterator<Item = (Workload, &'a WorkloadTemplate)> + use<'a> {
         let of = [
             (Kind::Deployment, self.deployments),
             (Kind::DaemonSet, self.daemon_sets),
@@ -118,7 +118,7 @@ fn note(
     namespace: &str,
     workload: &Workload,
     state: State,
-    pods: &[(&str, &Running)],
+    pods: &[(&str, &RunningPod)],
     bundle: Bundle,
 ) -> String {
     let named: Vec<_> = pods.iter().take(MAX_NAMES).map(|(name, _)| *name).collect();

@@ -10,7 +10,7 @@ use crate::names;
 /// What the annotations of a bundle ConfigMap say. All of it is as it stands there: whoever may
 /// write the ConfigMap may have written this.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Published {
+pub struct BundleAnnotations {
     /// `sha256:<hex>` of the bundle's text.
     pub hash: String,
     /// How many certificates it holds.
@@ -25,7 +25,7 @@ pub struct Published {
     pub held: Option<String>,
 }
 
-impl Published {
+impl BundleAnnotations {
     /// Reads the annotations; none of a ConfigMap that is not ours.
     pub fn read(metadata: &ObjectMeta) -> Option<Self> {
         if !is_ours(metadata) {
@@ -44,7 +44,7 @@ impl Published {
     }
 
     /// What of it decides on the state of a Pod.
-    pub fn facts(&self) -> coverage::Bundle {
+    pub fn for_coverage(&self) -> coverage::Bundle {
         coverage::Bundle {
             last_added: self.last_added.map(Timestamp::as_second),
             held: self.held.is_some(),
@@ -67,10 +67,10 @@ mod tests {
             ),
             ..ObjectMeta::default()
         };
-        assert_eq!(Published::read(&metadata(&[])), None);
+        assert_eq!(BundleAnnotations::read(&metadata(&[])), None);
         let held = (names::bundle::HOLD, "default: not verified");
-        assert_eq!(Published::read(&metadata(&[held])), None);
-        let published = Published::read(&metadata(&[
+        assert_eq!(BundleAnnotations::read(&metadata(&[held])), None);
+        let published = BundleAnnotations::read(&metadata(&[
             (names::bundle::HASH, "sha256:aa"),
             (names::bundle::COUNT, "many"),
             (names::bundle::LAST_ADDED, "1970-01-01T00:01:00Z"),
@@ -81,7 +81,7 @@ mod tests {
             (published.certificates, published.origins.clone()),
             (None, None)
         );
-        let facts = published.facts();
+        let facts = published.for_coverage();
         assert_eq!((facts.last_added, facts.held), (Some(60), true));
     }
 }
