@@ -84,7 +84,7 @@ impl Inventory {
             ("v1", "Secret") if extra => {
                 if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
                     let contributions = self.extra.entry(key.namespace).or_default();
-                    labelled::add(contributions, "Secret", &key.name, secret.data);
+                    labelled::add_contributions(contributions, "Secret", &key.name, secret.data);
                 }
                 true
             }
@@ -111,11 +111,11 @@ impl Inventory {
         }
         if extra {
             let contributions = self.extra.entry(key.namespace.clone()).or_default();
-            labelled::add(
+            labelled::add_contributions(
                 contributions,
                 "ConfigMap",
                 &key.name,
-                labelled::data_of_map(map),
+                labelled::config_map_data(map),
             );
         }
         Ok(())

@@ -61,30 +61,30 @@ pub struct Roots {
 
 /// A file of roots that is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum BadRoots {
+pub enum RootsError {
     /// It cannot be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(PathBuf, io::Error),
     /// It is no CA bundle.
     #[error("{0} is no CA bundle: {1}")]
-    Bad(PathBuf, String),
+    Invalid(PathBuf, String),
 }
 
 impl Roots {
     /// What the files hold; an error when one of them is not whole.
-    pub fn read(&self) -> Result<CommonRoots, BadRoots> {
+    pub fn read(&self) -> Result<CommonRoots, RootsError> {
         let public: Arc<[Certificate]> = match &self.public {
             PublicRoots::Mozilla => mozilla().into(),
             PublicRoots::None => Arc::default(),
-            PublicRoots::File(path) => read(path)?.into(),
+            PublicRoots::File(path) => read_certificates(path)?.into(),
         };
         let mut extra = Contributions::new();
         for path in &self.extra {
             let contribution = Contribution {
-                certificates: read(path)?,
+                certificates: read_certificates(path)?,
                 whole: true,
             };
-            extra.insert(owner(path), contribution);
+            extra.insert(file_owner(path), contribution);
         }
         Ok(CommonRoots { public, extra })
     }
@@ -98,8 +98,8 @@ impl Roots {
         namespace: String,
         sender: watch::Sender<Option<Arc<CommonRoots>>>,
     ) {
-        let mut maps = labelled::watch(client.clone(), &namespace, labelled::data_of_map);
-        let mut secrets = labelled::watch(client, &namespace, labelled::data_of_secret);
+        let mut maps = labelled::watch(client.clone(), &namespace, labelled::config_map_data);
+        let mut secrets = labelled::watch(client, &namespace, labelled::secret_data);
         // Without the permission to list them, the bundle does not wait for these objects.
         let mut are_maps_settled = false;
         let mut are_secrets_settled = false;
@@ -143,15 +143,15 @@ impl Roots {
     }
 }
 
-fn owner(path: &Path) -> Owner {
+fn file_owner(path: &Path) -> Owner {
     Owner::Extra(format!("file {}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Vec<Certificate>, BadRoots> {
-    let bytes = fs::read(path).map_err(|error| BadRoots::Unreadable(path.to_owned(), error))?;
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, RootsError> {
+    let bytes = fs::read(path).map_err(|error| RootsError::Unreadable(path.to_owned(), error))?;
     let contents = pem::read(&bytes);
     match contents.faults.first() {
-        Some(fault) => Err(BadRoots::Bad(path.to_owned(), describe_fault(fault))),
+        Some(fault) => Err(RootsError::Invalid(path.to_owned(), describe_fault(fault))),
         None => Ok(contents.certificates),
     }
 }

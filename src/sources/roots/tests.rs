@@ -1,4 +1,4 @@
-use super::labelled::{add, data_of_map};
+use super::labelled::{add_contributions, config_map_data};
 use super::*;
 use crate::ca::bundle::merge;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -39,7 +39,12 @@ fn each_key_of_a_labelled_object_is_an_owner() {
     }))
     .unwrap();
     let mut contributions = Contributions::new();
-    add(&mut contributions, "ConfigMap", "corp", data_of_map(map));
+    add_contributions(
+        &mut contributions,
+        "ConfigMap",
+        "corp",
+        config_map_data(map),
+    );
     let said: Vec<_> = contributions
         .iter()
         .map(|(owner, contribution)| {
