@@ -22,19 +22,19 @@ use tower::{BoxError, service_fn};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// When the request was sent that last renewed the Lease.
-pub type Renewed = watch::Receiver<Option<Instant>>;
+pub type LastRenewal = watch::Receiver<Option<Instant>>;
 
 /// A client for one Lease, which asks by `client`, and when it last renewed it for `identity`.
 /// Must be called inside a runtime of Tokio.
-pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
+pub fn client(client: Client, identity: &str) -> (Client, LastRenewal) {
     let (sender, renewed) = watch::channel(None);
     let sender = Arc::new(sender);
     let identity: Arc<str> = identity.into();
     let namespace = client.default_namespace().to_owned();
-    let seen = Arc::new(Mutex::new(None));
+    let observed = Arc::new(Mutex::new(None));
     let service = service_fn(move |request: Request<Body>| {
         let (client, sender, identity) = (client.clone(), Arc::clone(&sender), identity.clone());
-        let seen = Arc::clone(&seen);
+        let observed = Arc::clone(&observed);
         async move {
             let sent = Instant::now();
             let is_write = request.method() == Method::PATCH;
@@ -45,13 +45,13 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
             };
             let answer = timeout(REQUEST_TIMEOUT, answer).await;
             let (head, body) = answer.map_err(|_| "no answer in time")??;
-            if is_write && head.status.is_success() && is_of(&body, &identity) {
+            if is_write && head.status.is_success() && is_held_by(&body, &identity) {
                 sender.send_replace(Some(sent));
             }
             let mut body = body.to_vec();
             if is_read && head.status.is_success() {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(lease) = not_ahead(&body, &identity, &mut seen) {
+                let mut observed = observed.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(lease) = clamp_renew_time(&body, &identity, &mut observed) {
                     body = lease;
                 }
             }
@@ -61,23 +61,27 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
     (Client::new(service, namespace), renewed)
 }
 
-/// Who renewed the Lease and when, by its own clock, and when that was first seen, by ours.
+/// Who renewed the Lease and when, by its own clock, and when that was first observed, by ours.
 type ObservedRenewal = Option<(Option<String>, Timestamp, Instant)>;
 
 /// The Lease that was read, if another than `identity` renewed it in what is our future: as if it
-/// had done so when that was first `seen`. It cannot have been later.
-fn not_ahead(lease: &[u8], identity: &str, seen: &mut ObservedRenewal) -> Option<Vec<u8>> {
+/// had done so when that was first `observed`. It cannot have been later.
+fn clamp_renew_time(
+    lease: &[u8],
+    identity: &str,
+    observed: &mut ObservedRenewal,
+) -> Option<Vec<u8>> {
     let mut lease: Lease = serde_json::from_slice(lease).ok()?;
     let spec = lease.spec.as_mut()?;
     let at = spec.renew_time.as_ref()?.0;
     if spec.holder_identity.as_deref() == Some(identity) {
         return None;
     }
-    let first = match seen {
+    let first = match observed {
         Some((holder, time, first)) if *holder == spec.holder_identity && *time == at => *first,
         _ => Instant::now(),
     };
-    *seen = Some((spec.holder_identity.clone(), at, first));
+    *observed = Some((spec.holder_identity.clone(), at, first));
     let latest = Timestamp::now().checked_sub(first.elapsed()).ok()?;
     if at <= latest {
         return None;
@@ -88,7 +92,7 @@ fn not_ahead(lease: &[u8], identity: &str, seen: &mut ObservedRenewal) -> Option
 
 /// Whether the Lease that was written is held by `identity`: not one that it has just given back,
 /// nor one that somebody else took meanwhile.
-fn is_of(lease: &[u8], identity: &str) -> bool {
+fn is_held_by(lease: &[u8], identity: &str) -> bool {
     let lease: Lease = serde_json::from_slice(lease).unwrap_or_default();
     let holder = lease.spec.and_then(|spec| spec.holder_identity);
     holder.as_deref() == Some(identity)
@@ -102,7 +106,7 @@ mod tests {
     use serde_json::json;
 
     /// The Lease as a server has it that gives every request `holder`, or no answer.
-    fn lease(holder: Option<&'static str>) -> (Api<Lease>, Renewed) {
+    fn lease(holder: Option<&'static str>) -> (Api<Lease>, LastRenewal) {
         let server = service_fn(move |_: Request<Body>| async move {
             let Some(holder) = holder else {
                 return std::future::pending().await;
@@ -140,26 +144,26 @@ mod tests {
             let spec = json!({"holderIdentity": holder, "renewTime": renewed});
             json!({"metadata": {"name": "l"}, "spec": spec}).to_string()
         };
-        let read = |text: String, seen: &mut ObservedRenewal| {
-            let lease = not_ahead(text.as_bytes(), "us", seen)?;
+        let read = |text: String, observed: &mut ObservedRenewal| {
+            let lease = clamp_renew_time(text.as_bytes(), "us", observed)?;
             let lease: Lease = serde_json::from_slice(&lease).unwrap();
             Some(lease.spec.unwrap().renew_time.unwrap().0)
         };
-        let seen = &mut None;
+        let observed = &mut None;
         let [ahead, later] = ["2999-01-01T00:00:00.000000Z", "2999-01-01T00:00:02.000000Z"];
         let began = Timestamp::now();
-        let first = read(text("another", ahead), seen).unwrap();
+        let first = read(text("another", ahead), observed).unwrap();
         assert!(began <= first && first <= Timestamp::now());
         // It was not renewed: time goes on.
-        seen.as_mut().unwrap().2 -= Duration::from_secs(7);
-        let again = read(text("another", ahead), seen).unwrap();
+        observed.as_mut().unwrap().2 -= Duration::from_secs(7);
+        let again = read(text("another", ahead), observed).unwrap();
         assert!(again < began, "{again}");
         // It was, and is somebody's who lives.
-        assert!(read(text("another", later), seen).unwrap() >= began);
-        assert!(read(text("third", later), seen).unwrap() >= began);
-        assert_eq!(read(text("us", ahead), seen), None);
+        assert!(read(text("another", later), observed).unwrap() >= began);
+        assert!(read(text("third", later), observed).unwrap() >= began);
+        assert_eq!(read(text("us", ahead), observed), None);
         assert_eq!(
-            read(text("another", "2020-01-01T00:00:00.000000Z"), seen),
+            read(text("another", "2020-01-01T00:00:00.000000Z"), observed),
             None
         );
     }
