@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::probe::schedule::{Next, Rates, Schedule};
+use super::probe::schedule::{Next, RateLimits, Schedule};
 use super::probe::{self, Failure, Limits};
 use crate::ca::endpoint::{Refused, Target};
 
@@ -72,13 +72,13 @@ async fn run<F>(
 ) where
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
 {
-    let mut schedule = Schedule::<Target>::new(Rates::default());
+    let mut schedule = Schedule::<Target>::new(RateLimits::default());
     let mut wanted = BTreeMap::<String, Vec<Target>>::new();
     let mut looks = JoinSet::new();
     loop {
         let now = Instant::now();
         let again = match schedule.next(now) {
-            Next::Look(target) => {
+            Next::Probe(target) => {
                 let looking = look(target.clone());
                 looks.spawn(async move {
                     // The schedule has to hear of the end of every look.
@@ -91,7 +91,7 @@ async fn run<F>(
                 });
                 continue;
             }
-            Next::At(at) => at,
+            Next::WaitUntil(at) => at,
             Next::Idle => now + IDLE,
         };
         tokio::select! {

@@ -16,9 +16,9 @@ fn run<K: Ord + Clone>(
             schedule.done(&endpoint);
         }
         each(schedule, second, now);
-        while let Next::Look(endpoint) = schedule.next(now) {
+        while let Next::Probe(endpoint) = schedule.next(now) {
             running.push_back((second + 2, endpoint.clone()));
-            assert!(running.len() <= schedule.rates.at_once);
+            assert!(running.len() <= schedule.limits.max_concurrent);
             looks.push((second, endpoint));
         }
     }
@@ -35,7 +35,7 @@ fn once<K: Ord + Clone>(wanted: Vec<K>) -> impl FnMut(&mut Schedule<K>, u64, Ins
 
 #[test]
 fn every_endpoint_has_its_turn_within_the_rates() {
-    let mut schedule = Schedule::new(Rates::default());
+    let mut schedule = Schedule::new(RateLimits::default());
     let looks = run(&mut schedule, 1800, once((0..300).collect()));
     for endpoint in 0..300 {
         let times: Vec<_> = looks
@@ -60,18 +60,18 @@ fn every_endpoint_has_its_turn_within_the_rates() {
 
 #[test]
 fn five_hundred_that_are_the_same_are_one() {
-    let mut schedule = Schedule::new(Rates::default());
+    let mut schedule = Schedule::new(RateLimits::default());
     let looks = run(&mut schedule, 600, once(vec!["minio"; 500]));
     assert_eq!(looks, [(0, "minio")]);
 }
 
 #[test]
 fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
-    let mut schedule = Schedule::new(Rates::default());
+    let mut schedule = Schedule::new(RateLimits::default());
     let looks = run(&mut schedule, 300, |schedule, second, now| match second {
         0 => schedule.set_wanted(["a", "b"], now),
-        100 => schedule.hurry(&"a", now),
-        200..250 => schedule.hurry(&"b", now),
+        100 => schedule.expedite(&"a", now),
+        200..250 => schedule.expedite(&"b", now),
         _ => {}
     });
     let of = |endpoint| {
@@ -88,7 +88,7 @@ fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
 
 #[test]
 fn one_that_comes_and_goes_is_not_looked_at_more_often() {
-    let mut schedule = Schedule::new(Rates::default());
+    let mut schedule = Schedule::new(RateLimits::default());
     let looks = run(&mut schedule, 20, |schedule, second, now| {
         schedule.set_wanted((second % 2 == 0).then_some("a"), now);
     });
@@ -105,14 +105,14 @@ fn one_that_comes_and_goes_is_not_looked_at_more_often() {
 
 #[test]
 fn a_change_during_a_look_is_not_lost() {
-    let mut schedule = Schedule::new(Rates::default());
+    let mut schedule = Schedule::new(RateLimits::default());
     let now = Instant::now();
     schedule.set_wanted(["a"], now);
-    assert_eq!(schedule.next(now), Next::Look("a"));
-    schedule.hurry(&"a", now + Duration::from_secs(1));
+    assert_eq!(schedule.next(now), Next::Probe("a"));
+    schedule.expedite(&"a", now + Duration::from_secs(1));
     assert_eq!(schedule.next(now), Next::Idle);
     schedule.done(&"a");
     let then = now + Duration::from_secs(5);
-    assert_eq!(schedule.next(now), Next::At(then));
-    assert_eq!(schedule.next(then), Next::Look("a"));
+    assert_eq!(schedule.next(now), Next::WaitUntil(then));
+    assert_eq!(schedule.next(then), Next::Probe("a"));
 }
