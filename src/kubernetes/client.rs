@@ -46,15 +46,15 @@ pub enum ConnectError {
 impl Clients {
     /// Clients to the cluster of the Pod that we run in, or of `KUBECONFIG`.
     pub async fn connect() -> Result<Self, ConnectError> {
-        let patient = Config::infer().await.map_err(ConnectError::NoConfig)?;
-        let mut brisk = patient.clone();
-        brisk.read_timeout = Some(READ_TIMEOUT);
-        brisk.connect_timeout = Some(CONNECT_TIMEOUT);
-        brisk.default_retry = false;
+        let for_controllers = Config::infer().await.map_err(ConnectError::NoConfig)?;
+        let mut for_admission = for_controllers.clone();
+        for_admission.read_timeout = Some(READ_TIMEOUT);
+        for_admission.connect_timeout = Some(CONNECT_TIMEOUT);
+        for_admission.default_retry = false;
         Ok(Self {
-            admission: client(brisk)?,
-            server: patient.cluster_url.clone(),
-            controllers: client(patient)?,
+            admission: client(for_admission)?,
+            server: for_controllers.cluster_url.clone(),
+            controllers: client(for_controllers)?,
         })
     }
 

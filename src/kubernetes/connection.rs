@@ -12,7 +12,7 @@ use tower::{BoxError, ServiceBuilder};
 
 /// Most bytes that a connection reads at once, and most in the head of an answer. hyper's own limit
 /// is 400 KiB, and a connection that once saw a long answer keeps that while its watch is silent.
-const LARGEST_READ: usize = 16 * 1024;
+const MAX_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The client of kube for `config`, without its buffers, and with an end to connections that are
 /// idle: kube gives the pool no timer, and it keeps whatever a burst of requests has opened.
@@ -28,7 +28,7 @@ pub(super) fn client(config: Config) -> kube::Result<Client> {
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let http = Builder::new(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .http1_max_buf_size(LARGEST_READ)
+        .http1_max_buf_size(MAX_BUFFER_BYTES)
         .build(connector);
     let retry = RetryLayer::new(RetryPolicy::server_retry());
     let service = ServiceBuilder::new()

@@ -10,7 +10,7 @@ use super::error;
 use crate::names;
 
 /// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
-const LONGEST_NOTE: usize = 1024;
+const MAX_NOTE_BYTES: usize = 1024;
 
 /// Longest time for one; nothing waits for an Event.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,7 +47,7 @@ impl Events {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(shortened(note).to_owned()),
+            note: Some(truncate_note(note).to_owned()),
             action: reason.to_owned(),
             secondary: None,
         };
@@ -63,8 +63,8 @@ impl Events {
     }
 }
 
-fn shortened(note: &str) -> &str {
-    let mut end = note.len().min(LONGEST_NOTE);
+fn truncate_note(note: &str) -> &str {
+    let mut end = note.len().min(MAX_NOTE_BYTES);
     while !note.is_char_boundary(end) {
         end -= 1;
     }
@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
-        assert_eq!(shortened("short"), "short");
+        assert_eq!(truncate_note("short"), "short");
         let long = "ä".repeat(1000);
-        assert_eq!(shortened(&long), "ä".repeat(512));
-        assert_eq!(shortened(&format!("x{long}")).len(), 1023);
+        assert_eq!(truncate_note(&long), "ä".repeat(512));
+        assert_eq!(truncate_note(&format!("x{long}")).len(), 1023);
     }
 }
