@@ -1,4 +1,4 @@
-//! Judges the endpoints of a namespace's BSLs with exactly the bundle of the namespace.
+//! Judges the endpoints of a namespace's BSLs by the bundle of the namespace alone.
 
 mod found;
 mod location;
@@ -63,8 +63,8 @@ impl EndpointsReconciler {
         }
     }
 
-    /// Judges now and after every change of a location, the bundle or what a server presents; ends
-    /// when a sender of its inputs is dropped.
+    /// Judges now and after every change of a location, of the bundle or of the certificates that a
+    /// server presents. Ends when a sender of its inputs is dropped.
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
@@ -103,7 +103,7 @@ impl EndpointsReconciler {
                     targets = self::targets(&bsls);
                     self.prober
                         .set_wanted(&self.namespace, targets.iter().cloned().collect());
-                    // Before the first bundle there is nothing to judge with.
+                    // Without a bundle the endpoints cannot be judged.
                     if !roots.is_empty() {
                         self.judge(&bsls, &roots, &judged, verdicts).await;
                     }
@@ -121,7 +121,7 @@ impl EndpointsReconciler {
         verdicts: &VerdictsSender,
     ) {
         let now = now();
-        // Many BSLs of one store are judged once.
+        // An endpoint that many BSLs name is judged once.
         let mut judged = BTreeMap::<&Target, Found>::new();
         for target in bsls.iter().flat_map(|bsl| &bsl.endpoints) {
             let target = &target.target;

@@ -1,4 +1,4 @@
-//! Which endpoint is looked at next, and when.
+//! Decides which endpoint is probed next, and when.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,21 +8,22 @@ use tokio::time::Instant;
 /// The time over which [`RateLimits::max_per_minute`] counts.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How often endpoints are looked at.
+/// How often endpoints are probed.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimits {
-    /// From one look at an endpoint to its next, when nothing changes.
+    /// Interval between two probes of an endpoint if nothing changes.
     pub interval: Duration,
-    /// The same, at the least, whatever changes.
+    /// Shortest interval between two probes of an endpoint, whatever changes.
     pub min_interval: Duration,
-    /// How many looks there are at a time.
+    /// Most probes that run at the same time.
     pub max_concurrent: usize,
-    /// How many looks begin in any minute.
+    /// Most probes that start within any minute.
     pub max_per_minute: usize,
 }
 
 impl Default for RateLimits {
-    /// Every 10 minutes, at the min_interval after 5 seconds; 4 at a time, 60 in a minute.
+    /// An interval of 10 minutes, at least 5 seconds; at most 4 probes at a time and 60 in a
+    /// minute.
     fn default() -> Self {
         Self {
             interval: Duration::from_mins(10),
@@ -33,25 +34,26 @@ impl Default for RateLimits {
     }
 }
 
-/// The schedule of all endpoints; `K` is what makes two of them the same.
+/// The schedule of all endpoints. Two endpoints with the same key `K` are one.
 ///
-/// With more endpoints than the limits allow each waits longer, and whose turn came first goes
-/// first: an endpoint that changes all the time cannot keep the others waiting.
+/// If there are more endpoints than the limits allow, each of them waits longer, and the one that
+/// was due first is probed first: an endpoint that changes all the time cannot delay the others.
 #[derive(Debug)]
 pub struct Schedule<K> {
     limits: RateLimits,
     endpoints: BTreeMap<K, Entry>,
+    /// When the probes of the last minute started, oldest first.
     started: VecDeque<Instant>,
 }
 
-/// What the schedule says.
+/// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next<K> {
-    /// Look at this endpoint now, then call [`Schedule::done`].
+    /// Probe this endpoint now, then call [`Schedule::done`].
     Probe(K),
-    /// Ask again at this time, or before it after any other call.
+    /// Call [`Schedule::next`] again at this time, and earlier after a call of another method.
     WaitUntil(Instant),
-    /// Ask again after any other call.
+    /// Call [`Schedule::next`] again after a call of another method.
     Idle,
 }
 
@@ -64,7 +66,7 @@ struct Entry {
 }
 
 impl<K: Ord + Clone> Schedule<K> {
-    /// A schedule without endpoints.
+    /// Creates a schedule without endpoints.
     pub const fn new(limits: RateLimits) -> Self {
         Self {
             limits,
@@ -73,11 +75,12 @@ impl<K: Ord + Clone> Schedule<K> {
         }
     }
 
-    /// From now on exactly `wanted` is looked at. New endpoints are due at once.
+    /// Sets the endpoints that are probed from now on. New endpoints are due immediately.
     pub fn set_wanted(&mut self, wanted: impl IntoIterator<Item = K>, now: Instant) {
         let wanted: BTreeSet<K> = wanted.into_iter().collect();
         let min_interval = self.limits.min_interval;
-        // One that went is remembered for as long as it might come back too soon.
+        // An endpoint that is no longer wanted is remembered while its return would have to wait
+        // for the shortest interval.
         self.endpoints.retain(|endpoint, entry| {
             let was_wanted = entry.is_wanted;
             entry.is_wanted = wanted.contains(endpoint);
@@ -96,14 +99,15 @@ impl<K: Ord + Clone> Schedule<K> {
         }
     }
 
-    /// Something has changed that `endpoint` depends on, its BSL or a bundle.
+    /// Probes `endpoint` as soon as its shortest interval allows. Call this after a change of
+    /// something that the endpoint depends on: its BSL or a bundle.
     pub fn expedite(&mut self, endpoint: &K, now: Instant) {
         if let Some(entry) = self.endpoints.get_mut(endpoint) {
             entry.expedite(self.limits.min_interval, now);
         }
     }
 
-    /// What is to be done now. An endpoint that is to be looked at counts as started.
+    /// Returns what to do now. A probe that is returned counts as started.
     pub fn next(&mut self, now: Instant) -> Next<K> {
         let running = self.endpoints.values().filter(|entry| entry.is_running);
         if running.count() >= self.limits.max_concurrent {
@@ -116,6 +120,7 @@ impl<K: Ord + Clone> Schedule<K> {
         {
             self.started.pop_front();
         }
+        // When one more probe may start within the limit for a minute.
         let free = match self.started.front() {
             Some(first) if self.started.len() >= self.limits.max_per_minute => *first + MINUTE,
             _ => now,
@@ -139,7 +144,7 @@ impl<K: Ord + Clone> Schedule<K> {
         Next::Probe(endpoint.clone())
     }
 
-    /// The look at `endpoint` has ended, well or badly.
+    /// Records that the probe of `endpoint` ended, whether or not it succeeded.
     pub fn done(&mut self, endpoint: &K) {
         if let Some(entry) = self.endpoints.get_mut(endpoint) {
             entry.is_running = false;
@@ -148,7 +153,7 @@ impl<K: Ord + Clone> Schedule<K> {
 }
 
 impl Entry {
-    /// When the endpoint may be looked at again.
+    /// Returns the earliest time at which the endpoint may be probed again.
     fn earliest(&self, min_interval: Duration, now: Instant) -> Instant {
         self.last.map_or(now, |last| now.max(last + min_interval))
     }
