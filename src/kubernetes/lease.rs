@@ -1,8 +1,8 @@
-//! The client for the Lease, by which a leader knows until when it may lead.
+//! The client for the Lease, which tells a leader when it last renewed the Lease.
 //!
-//! A Lease that cannot be renewed is over for all others when its time is. Its holder must know that
-//! earlier, also when the API server says nothing at all, or when its own clock jumps. And whose clock
-//! was ahead when it ended must not have the others wait until then.
+//! For the other replicas, a Lease that is not renewed expires after its duration. Its holder must
+//! stop leading earlier, even if the API server does not answer at all or its own clock jumps. A
+//! holder whose clock was ahead must not make the others wait until that time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,15 +17,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, service_fn};
 
-/// Longest time for one request: there must be time for another before the Lease is over. The
-/// connection of one that was given up is not used again.
+/// Longest time for one request, so that another one is possible before the Lease expires. The
+/// connection of a request that timed out is not used again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// When the request was sent that last renewed the Lease.
+/// When the last request that renewed the Lease was sent; `None` before the first one.
 pub type LastRenewal = watch::Receiver<Option<Instant>>;
 
-/// A client for one Lease, which asks by `client`, and when it last renewed it for `identity`.
-/// Must be called inside a runtime of Tokio.
+/// Returns a client for one Lease, which sends its requests through `client`, and the time at which
+/// it last renewed the Lease for `identity`. Must be called inside a Tokio runtime.
 pub fn client(client: Client, identity: &str) -> (Client, LastRenewal) {
     let (sender, renewed) = watch::channel(None);
     let sender = Arc::new(sender);
@@ -61,11 +61,13 @@ pub fn client(client: Client, identity: &str) -> (Client, LastRenewal) {
     (Client::new(service, namespace), renewed)
 }
 
-/// Who renewed the Lease and when, by its own clock, and when that was first observed, by ours.
+/// A renewal by another replica: its identity, the time by its clock, and the time by our clock at
+/// which the renewal was first observed.
 type ObservedRenewal = Option<(Option<String>, Timestamp, Instant)>;
 
-/// The Lease that was read, if another than `identity` renewed it in what is our future: as if it
-/// had done so when that was first `observed`. It cannot have been later.
+/// Corrects a Lease that another holder than `identity` renewed at a time that is in the future by
+/// our clock. The renewal cannot be later than it was first `observed`, so that this time replaces
+/// it. Returns `None` if the Lease needs no correction.
 fn clamp_renew_time(
     lease: &[u8],
     identity: &str,
@@ -90,8 +92,8 @@ fn clamp_renew_time(
     serde_json::to_vec(&lease).ok()
 }
 
-/// Whether the Lease that was written is held by `identity`: not one that it has just given back,
-/// nor one that somebody else took meanwhile.
+/// Returns whether `identity` holds the Lease that was written. It does not if it just released the
+/// Lease, or if another replica took it meanwhile.
 fn is_held_by(lease: &[u8], identity: &str) -> bool {
     let lease: Lease = serde_json::from_slice(lease).unwrap_or_default();
     let holder = lease.spec.and_then(|spec| spec.holder_identity);
@@ -105,7 +107,7 @@ mod tests {
     use kube::api::{Patch, PatchParams};
     use serde_json::json;
 
-    /// The Lease as a server has it that gives every request `holder`, or no answer.
+    /// The Lease of a server that answers every request with this `holder`, or never answers.
     fn lease(holder: Option<&'static str>) -> (Api<Lease>, LastRenewal) {
         let server = service_fn(move |_: Request<Body>| async move {
             let Some(holder) = holder else {
@@ -154,11 +156,11 @@ mod tests {
         let began = Timestamp::now();
         let first = read(text("another", ahead), observed).unwrap();
         assert!(began <= first && first <= Timestamp::now());
-        // It was not renewed: time goes on.
+        // The same renewal, observed 7 seconds ago.
         observed.as_mut().unwrap().2 -= Duration::from_secs(7);
         let again = read(text("another", ahead), observed).unwrap();
         assert!(again < began, "{again}");
-        // It was, and is somebody's who lives.
+        // A new renewal: its holder is alive.
         assert!(read(text("another", later), observed).unwrap() >= began);
         assert!(read(text("third", later), observed).unwrap() >= began);
         assert_eq!(read(text("us", ahead), observed), None);

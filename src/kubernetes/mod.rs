@@ -1,4 +1,4 @@
-//! Talking to the API server.
+//! Access to the API server: clients, watches, and the objects that velero-trust reads and writes.
 
 pub mod bundle;
 pub mod bundle_annotations;

@@ -8,7 +8,7 @@ fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
         hold: Some("why"),
     };
     let map = config_map("velero", &merged, status);
-    let told = map.metadata.annotations.clone().unwrap();
+    let annotations = map.metadata.annotations.clone().unwrap();
     let count = merged.certificates.len();
     for (key, value) in [
         (names::bundle::COUNT, count.to_string()),
@@ -18,9 +18,9 @@ fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
         ("argocd.argoproj.io/sync-options", "Prune=false".to_owned()),
         ("kustomize.toolkit.fluxcd.io/prune", "disabled".to_owned()),
     ] {
-        assert_eq!(told.get(key), Some(&value), "{key}");
+        assert_eq!(annotations.get(key), Some(&value), "{key}");
     }
-    // Unlike all else of ours: a restored Velero Pod must find it.
+    // Unlike the other objects of velero-trust: a restored Velero Pod must find it.
     let labels = map.metadata.labels.clone().unwrap();
     assert!(!labels.contains_key("velero.io/exclude-from-backup"));
 

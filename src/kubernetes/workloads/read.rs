@@ -1,4 +1,4 @@
-//! How a Pod, and the template of a workload's Pods, stand to the bundle.
+//! Reads how Pods, and the Pod templates of workloads, use the bundle.
 
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -12,25 +12,27 @@ use crate::velero::image;
 use crate::velero::pod::{Container, Pod as View};
 use crate::velero::pod_status::Observed;
 
-/// The annotation that `kubectl rollout restart` sets (`pkg/polymorphichelpers/objectrestarter.go`).
-/// kube's own `Api::restart` sets another, which no other tool knows.
+/// The annotation that `kubectl rollout restart` sets
+/// (`pkg/polymorphichelpers/objectrestarter.go`). kube's own `Api::restart` sets another, which no
+/// other tool knows.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// A Pod that the injection is for.
+/// A Pod that the injection applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningPod {
-    /// What made it.
+    /// The workload that created the Pod.
     pub workload: Option<Workload>,
-    /// How it stands to the bundle.
+    /// How the Pod uses the bundle.
     pub coverage: PodCoverage,
-    /// The version of Velero in it.
+    /// The version of Velero.
     pub version: Option<String>,
-    /// Its [`RESTARTED_AT`]: of the restart that made it.
+    /// The [`RESTARTED_AT`] annotation, which the restart that created the Pod set.
     pub restarted_at: Option<String>,
 }
 
 impl RunningPod {
-    /// What matters of a Pod; none of one that is nothing to us, is finished or is being deleted.
+    /// Reads a Pod. Returns `None` if the injection does not apply to it, or if it is finished or
+    /// being deleted.
     pub fn read(pod: &DynamicObject) -> Option<Self> {
         if pod.metadata.deletion_timestamp.is_some() {
             return None;
@@ -47,46 +49,46 @@ impl RunningPod {
     }
 }
 
-/// A Deployment or DaemonSet whose Pods the injection is for.
+/// The Pod template of a Deployment or DaemonSet whose Pods the injection applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadTemplate {
-    /// Of the workload.
+    /// The uid of the workload.
     pub uid: String,
-    /// How the template of its Pods stands to the bundle; a template is never injected.
+    /// How the template uses the bundle. A template itself is never injected.
     pub coverage: PodCoverage,
-    /// The version of Velero in it.
+    /// The version of Velero.
     pub version: Option<String>,
-    /// The Deployment is paused: a restart would wait for somebody to resume it.
+    /// Whether the Deployment is paused, so that a restart would wait until somebody resumes it.
     pub paused: bool,
-    /// The DaemonSet replaces no Pod by itself (`OnDelete`).
+    /// Whether the DaemonSet never replaces a Pod by itself (`OnDelete`).
     pub on_delete: bool,
 }
 
 impl WorkloadTemplate {
-    /// What matters of a workload; none of one that is nothing to us.
+    /// Reads a workload. Returns `None` if the injection does not apply to its Pods.
     pub fn read(workload: &DynamicObject) -> Option<Self> {
-        let of = |pointer| workload.data.pointer(pointer);
-        let metadata = of("/spec/template/metadata").unwrap_or(&Value::Null);
-        let (coverage, version) = coverage(workload, metadata, of("/spec/template/spec"))?;
+        let field = |pointer| workload.data.pointer(pointer);
+        let metadata = field("/spec/template/metadata").unwrap_or(&Value::Null);
+        let (coverage, version) = coverage(workload, metadata, field("/spec/template/spec"))?;
         Some(Self {
             uid: workload.uid().unwrap_or_default(),
             coverage,
             version,
-            paused: of("/spec/paused").is_some_and(|paused| paused == true),
-            on_delete: of("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete"),
+            paused: field("/spec/paused").is_some_and(|paused| paused == true),
+            on_delete: field("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete"),
         })
     }
 }
 
-/// How the Pod with this `metadata` and `spec` stands, and Velero's version in it. `object` is the
-/// Pod itself, or what holds its template.
+/// Returns how a Pod with this `metadata` and `spec` uses the bundle, and the version of Velero in
+/// it. `object` is the Pod itself or the workload with its template.
 fn coverage(
     object: &DynamicObject,
     metadata: &Value,
     spec: Option<&Value>,
 ) -> Option<(PodCoverage, Option<String>)> {
     let spec = spec.unwrap_or(&Value::Null);
-    // What cannot be read is no Pod of ours: the API server would not have stored it.
+    // A Pod that cannot be read is not Velero's: the API server would not have stored it.
     let view = View {
         metadata: Option::deserialize(metadata).ok()?.unwrap_or_default(),
         spec: Option::deserialize(spec).ok()?.unwrap_or_default(),
