@@ -1,4 +1,4 @@
-//! The CAs of labelled objects in our own namespace.
+//! Reads extra CAs from the labelled Secrets and ConfigMaps of our own namespace.
 
 use std::fmt::Debug;
 
@@ -14,7 +14,7 @@ use crate::ca::pem;
 use crate::kubernetes::watch::Watch;
 use crate::names::EXTRA_CA_LABEL;
 
-/// The content of a labelled object, by key.
+/// The content of a labelled object: keys and values.
 type Data = Vec<(String, Vec<u8>)>;
 
 pub(in crate::sources) fn config_map_data(map: ConfigMap) -> Data {
@@ -31,7 +31,7 @@ pub(super) fn secret_data(secret: Secret) -> Data {
     data.map(|(key, value)| (key, value.0)).collect()
 }
 
-/// Watches the labelled objects of one kind. Each key of an object contributes on its own.
+/// Watches the labelled objects of one kind. Each key of an object is a contribution of its own.
 pub(super) fn watch<K>(client: Client, namespace: &str, data: fn(K) -> Data) -> Watch<Contributions>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -49,7 +49,7 @@ where
     })
 }
 
-/// Adds the content of a labelled object, each key as an owner of its own.
+/// Adds the contributions of a labelled object. Each key has its own owner.
 pub(in crate::sources) fn add_contributions(
     contributions: &mut Contributions,
     kind: &str,

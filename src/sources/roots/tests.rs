@@ -45,7 +45,7 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         "corp",
         config_map_data(map),
     );
-    let said: Vec<_> = contributions
+    let found: Vec<_> = contributions
         .iter()
         .map(|(owner, contribution)| {
             (
@@ -59,7 +59,7 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         ("ConfigMap corp key a".to_owned(), 1, true),
         ("ConfigMap corp key b".to_owned(), 0, false),
     ];
-    assert_eq!(said, wanted);
+    assert_eq!(found, wanted);
 }
 
 #[test]
