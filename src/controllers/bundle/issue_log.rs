@@ -1,4 +1,4 @@
-//! Logs the issues of a bundle when they begin, not at every attempt.
+//! Logs each issue of a bundle when it first appears, not at every reconciliation.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,8 @@ impl IssueLog {
         self.logged = now;
     }
 
-    /// `Forgotten` is always new: it counts certificates that were dropped just now.
+    /// Returns the issues that are to be logged. `Forgotten` always is: it counts the certificates
+    /// that this reconciliation dropped.
     fn new_issues<'c>(
         &self,
         now: &'c BTreeSet<BundleIssue>,

@@ -1,19 +1,21 @@
-//! How fast a bundle is restored that somebody else changes.
+//! Limits how often a bundle that another writer changes is restored.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The second pause in a row, and the longest.
+/// Pause before the second restore in a row.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 
+/// Longest pause before a restore.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
-/// For so long no change of others means that nobody fights us.
+/// Time without a change by another writer after which the pauses start over.
 const RESET_AFTER: Duration = Duration::from_mins(2);
 
-/// At first a bundle is restored at once; who changes it again and again is answered ever more
-/// slowly, be it another hand or a velero-trust of another version during a rollout.
+/// The pauses before a bundle is restored. The first restore is immediate. Each further one waits
+/// longer, whether a person changes the bundle or a velero-trust of another version does during a
+/// rollout.
 #[derive(Debug, Default)]
 pub(super) struct RivalBackoff {
     pause: Duration,
@@ -21,7 +23,7 @@ pub(super) struct RivalBackoff {
 }
 
 impl RivalBackoff {
-    /// How long to wait before the bundle is restored.
+    /// Returns the pause before the bundle is restored.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         match self.last {
             Some(last) if now - last < RESET_AFTER => self.pause,
@@ -29,7 +31,7 @@ impl RivalBackoff {
         }
     }
 
-    /// The bundle was restored.
+    /// Records that the bundle was restored.
     pub(super) fn restored(&mut self, now: Instant) {
         self.pause = (self.pause(now) * 2).clamp(MIN_PAUSE, MAX_PAUSE);
         self.last = Some(now);

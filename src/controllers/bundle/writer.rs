@@ -1,4 +1,5 @@
-//! Reads and writes the ConfigMap of the bundle, and tells the other reconcilers its content.
+//! Reads and writes the ConfigMap of the bundle, and sends its certificates to the other
+//! reconcilers.
 
 use std::sync::Arc;
 
@@ -25,10 +26,10 @@ pub(super) struct BundleWriter {
 /// Why the bundle was not published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PublishError {
-    /// Another writer was faster.
+    /// Another writer changed the ConfigMap after it was read.
     #[error("the ConfigMap changed after it was read")]
     Conflict,
-    /// Anything else, which is reported.
+    /// Any other failure, which is reported.
     #[error(transparent)]
     Issue(#[from] BundleIssue),
 }
@@ -47,12 +48,12 @@ impl BundleWriter {
         }
     }
 
-    /// Whether this version of the ConfigMap was read or written here.
+    /// Returns whether this version of the ConfigMap was read or written here.
     pub(super) fn has_seen(&self, version: Option<&str>) -> bool {
         version.is_some() && version == self.version.as_deref()
     }
 
-    /// Returns the certificates that this process published; none before it did.
+    /// Returns the certificates that this process published last; none before the first time.
     pub(super) fn published(&self) -> Arc<[Certificate]> {
         Arc::clone(&self.published.borrow())
     }

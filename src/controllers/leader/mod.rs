@@ -1,8 +1,8 @@
-//! One replica runs the controllers.
+//! Leader election: one replica runs the controllers.
 //!
-//! Admission never waits for it. A leader that cannot renew its Lease leads no more before another
-//! may begin, as far as the clocks of their nodes agree. Should two replicas lead for a moment
-//! nevertheless, they write the same.
+//! Admission never waits for the leader. A leader that cannot renew its Lease stops before another
+//! replica may start to lead, as far as the clocks of their nodes agree. If two replicas lead for a
+//! moment nevertheless, they write the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,27 +16,29 @@ use crate::kubernetes::error;
 use crate::kubernetes::lease::{self, LastRenewal};
 use crate::names;
 
-/// Seconds for which nobody else leads after the leader was last heard of; as long as Kubernetes'
-/// own controllers have it.
+/// Seconds after the last renewal in which no other replica may lead. Kubernetes' own controllers
+/// use the same.
 const LEASE_DURATION_SECONDS: u64 = 15;
 
-/// Seconds before its end at which the leader renews its lease; early enough for a second attempt.
+/// Seconds before the Lease expires at which the leader renews it: early enough for a second
+/// attempt.
 const RENEW_GRACE_SECONDS: u64 = 10;
 
-/// After so long without a renewal the leader leads no more. kube-lease-manager alone would have it
-/// lead for as long as nobody answers, and would go by a clock that may jump.
+/// Time after the last renewal at which the leader stops. kube-lease-manager alone would let it
+/// lead for as long as the API server does not answer, and relies on a clock that may jump.
 const RENEW_DEADLINE: Duration = Duration::from_secs(LEASE_DURATION_SECONDS - 2);
 
-/// After so long without the lease everything about it is read anew. kube-lease-manager makes none
-/// when somebody deleted it, and sleeps too long when our own clock went back.
+/// Longest wait for the Lease before the election starts over. kube-lease-manager does not create
+/// the Lease again after somebody deleted it, and sleeps too long after our own clock was set back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long to wait until the lease is given back.
+/// Longest time to release the Lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long to wait before the lease is asked for again, at first and at the most.
+/// First pause after a failure to get the Lease.
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 
+/// Longest pause after failures to get the Lease.
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// Runs the controllers whenever this replica leads. Ends only when its task is cancelled.
@@ -63,8 +65,8 @@ pub async fn run(controllers: Controllers) {
     }
 }
 
-/// Leads for as long as it may, again and again; returns when the lease cannot be had, and why,
-/// cannot be kept, or was not to be had for as long as `acquire_timeout`.
+/// Waits for the Lease and leads while it holds it, again and again. Returns `Ok` if the Lease was
+/// lost or could not be acquired within `acquire_timeout`, and the reason if the election failed.
 async fn lead(controllers: &Arc<Controllers>, acquire_timeout: Duration) -> Result<(), String> {
     let settings = &controllers.settings;
     let (client, mut renewed) = lease::client(controllers.lease.clone(), &settings.identity);
@@ -73,24 +75,25 @@ async fn lead(controllers: &Arc<Controllers>, acquire_timeout: Duration) -> Resu
         .with_identity(&settings.identity)
         .with_duration(LEASE_DURATION_SECONDS)
         .with_grace(RENEW_GRACE_SECONDS);
-    // Its field manager is another each time: of two that take the Lease at once one has a conflict.
+    // Each manager has its own field manager, so that one of two replicas that take the Lease at
+    // the same time gets a conflict.
     let lease = lease.build().await.map_err(|error| match error {
         LeaseManagerError::KubeError(error) => error::lookup_error(&error).message,
         error => error.to_string(),
     })?;
-    // To drop `is_leader` gives the lease back.
+    // Dropping all receivers, this one and its clones, releases the Lease.
     let (mut is_leader, mut renew_task) = lease.watch().await;
     loop {
         match timeout(acquire_timeout, is_leader.wait_for(|is_leader| *is_leader)).await {
             Ok(Ok(_)) => {}
             _ => return Ok(()),
         }
-        // It may be our own of an earlier life, and nearly over.
-        let fresh = async { renewed.wait_for(|at| is_fresh(*at)).await.is_ok() };
-        match timeout(acquire_timeout, fresh).await {
+        // The Lease may be that of an earlier process with this identity, and expire soon.
+        let renewal = async { renewed.wait_for(|at| is_fresh(*at)).await.is_ok() };
+        match timeout(acquire_timeout, renewal).await {
             Ok(true) => {}
             Ok(false) => return Ok(()),
-            // Another may be answered sooner; who asks again later lets it have the lease.
+            // The API server may answer another replica: release the Lease, so that it can lead.
             Err(_) => {
                 drop(is_leader);
                 release(&mut renew_task).await;
@@ -121,14 +124,14 @@ async fn lead(controllers: &Arc<Controllers>, acquire_timeout: Duration) -> Resu
     }
 }
 
-/// Waits until the lease is given back, not for ever.
+/// Waits for the release of the Lease, for a bounded time.
 async fn release<T>(renew_task: &mut JoinHandle<T>) {
     if timeout(RELEASE_TIMEOUT, &mut *renew_task).await.is_err() {
         renew_task.abort();
     }
 }
 
-/// Ends when the lease was not renewed for as long as its leader may lead.
+/// Waits until the Lease was not renewed for [`RENEW_DEADLINE`].
 async fn renew_deadline_passed(renewed: &mut LastRenewal) {
     loop {
         let last = *renewed.borrow_and_update();

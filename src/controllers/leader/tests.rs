@@ -14,7 +14,7 @@ use crate::sources::objects::Objects;
 
 type Asked = mpsc::UnboundedReceiver<(Method, String)>;
 
-/// One Lease of nobody's, which can be gone; and what is asked of it.
+/// A server with one Lease that has no holder and may not exist, and the requests that it receives.
 fn lease(exists: &Arc<AtomicBool>) -> (Client, Asked) {
     let (sender, asked) = mpsc::unbounded_channel();
     let exists = Arc::clone(exists);
@@ -43,7 +43,7 @@ fn controllers(client: Client) -> Controllers {
     Controllers::for_test(client, Arc::new(Objects::default()), common_roots)
 }
 
-/// The first request of `method`.
+/// Returns the URI of the first request with `method`.
 async fn first(asked: &mut Asked, method: Method) -> String {
     let wanted = async {
         loop {
@@ -92,7 +92,7 @@ async fn no_two_take_the_lease_as_the_same_field_manager() {
 async fn who_is_not_answered_in_time_does_not_keep_the_lease_from_others() {
     let server = service_fn(|request: http::Request<Body>| async move {
         if request.method() != Method::GET {
-            // It was written all the same.
+            // The Lease is written, but the response never arrives.
             std::future::pending::<()>().await;
         }
         let spec = json!({

@@ -1,4 +1,4 @@
-//! What the watches of a namespace say together.
+//! Computes the state of a namespace's Pods and their issues from what its watches know.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::decision::Key;
 use crate::injection::coverage::{Bundle, State, Tally};
 use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 
-/// Most names of Pods that an Event lists; the rest is a number.
+/// Most Pods that an Event lists by name. It only counts the rest.
 const MAX_NAMES: usize = 3;
 
-/// What is known of one Velero namespace now; `None` for what is not known.
+/// What is known about one Velero namespace now; `None` for what is not known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Audit<'a> {
-    /// What the bundle says. Without a bundle the Pods are audited against an empty one.
+    /// The state of the bundle. Without a bundle the Pods are audited against an empty one.
     pub(super) bundle: Option<Bundle>,
     pub(super) pods: Option<&'a BTreeMap<Key, RunningPod>>,
     pub(super) deployments: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
@@ -32,7 +32,7 @@ pub(super) struct CoverageIssue {
 /// The issues of a namespace, by workload and the state of its Pods.
 pub(super) type CoverageIssues = BTreeMap<(Workload, State), CoverageIssue>;
 
-/// Returns what an observed bundle says; `None` while it is not known.
+/// Returns the state of an observed bundle; `None` while it is not known.
 pub(super) fn facts(bundle: &ObservedBundle) -> Option<Bundle> {
     match bundle {
         ObservedBundle::Unknown => None,
@@ -42,15 +42,15 @@ pub(super) fn facts(bundle: &ObservedBundle) -> Option<Bundle> {
 }
 
 impl<'a> Audit<'a> {
-    /// Returns how many Pods are in which state; `None` while Pods or bundle are not known.
+    /// Returns the number of Pods in each state; `None` while Pods or bundle are not known.
     pub(super) fn tally(&self) -> Option<Tally> {
         let bundle = self.bundle?;
         let states = self.pods?.values();
         Some(states.map(|pod| pod.coverage.state(bundle)).collect())
     }
 
-    /// Returns the workloads that need attention; `None` while Pods or bundle are not known. Those
-    /// that opted out need none: somebody wants that.
+    /// Returns the workloads that need attention; `None` while Pods or bundle are not known. A
+    /// workload that opted out needs none, because somebody wanted that.
     pub(super) fn issues(&self, namespace: &str) -> Option<CoverageIssues> {
         let mut names = BTreeMap::<(Workload, State), Vec<(&str, &RunningPod)>>::new();
         let (bundle, pods) = self.bundle.zip(self.pods)?;
@@ -71,7 +71,7 @@ impl<'a> Audit<'a> {
                 .map(|template| template.uid.clone());
             issues.insert((workload, state), CoverageIssue { uid, note });
         }
-        // A template that conflicts while it has no Pods.
+        // A template that conflicts is an issue even while it has no Pods.
         for (workload, template) in self.templates() {
             if template.coverage.state(bundle) == State::Conflicting {
                 let note = template.coverage.why(bundle);

@@ -31,7 +31,7 @@ fn deployment(env: &Value) -> DynamicObject {
     }))
 }
 
-/// What complete lists of Pods and Deployments say.
+/// The entries of complete lists of Pods and Deployments.
 struct Listed {
     pods: BTreeMap<Key, RunningPod>,
     deployments: BTreeMap<Key, WorkloadTemplate>,
@@ -50,7 +50,7 @@ impl Listed {
         }
     }
 
-    /// With a bundle of ours that holds nothing.
+    /// The audit against an empty bundle of velero-trust.
     fn audit(&self) -> Audit<'_> {
         Audit {
             bundle: Some(Bundle::default()),
