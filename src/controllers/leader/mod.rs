@@ -54,7 +54,11 @@ pub async fn run(controllers: Controllers) {
             }
             Err(why) => {
                 if why != last_error {
-                    tracing::error!(why, "cannot have Lease {}; no controllers run", names::APP);
+                    tracing::error!(
+                        why,
+                        "cannot acquire Lease {}; no controllers run",
+                        names::APP
+                    );
                     last_error = why;
                 }
                 pause = (pause * 2).min(MAX_BACKOFF);
@@ -97,7 +101,7 @@ async fn lead(controllers: &Arc<Controllers>, acquire_timeout: Duration) -> Resu
             Err(_) => {
                 drop(is_leader);
                 release(&mut renew_task).await;
-                return Err("nothing that is written to it is answered in time".to_owned());
+                return Err("writes to it are not answered in time".to_owned());
             }
         }
         tracing::info!(identity = settings.identity, "leading");
