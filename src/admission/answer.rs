@@ -1,38 +1,38 @@
 //! The answer to a review, as bytes.
 //!
-//! kube's own response type is not used: it writes the patch as an array of numbers where the
-//! documented form is base64, and its denials carry no code and no causes.
+//! kube's own response type is not used: it serializes the patch as an array of numbers although
+//! the documented form is base64, and its denials have neither a code nor causes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::messages::{audit_annotations, rule_ids, summary, warnings};
 use super::request::{API_VERSION, Request};
 use super::subject::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
-use super::wording::{audit, lines, rule_ids, warnings};
 use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
 
-/// An answer: an HTTP response, and what is said of it in the log and the metrics.
+/// An answer: an HTTP response, and what the log and the metrics record about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The HTTP status code.
     pub http: u16,
-    /// Seconds after which the API server may ask again; with it, it does.
+    /// Value of `Retry-After` in seconds. The API server retries only if the header is set.
     pub retry_after: Option<u32>,
-    /// The body, JSON.
+    /// The body, in JSON.
     pub body: Vec<u8>,
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// The ids of the rules that spoke, without repetition.
+    /// The ids of the rules with findings, each once.
     pub rules: Vec<&'static str>,
-    /// Why, for the log; empty when there is nothing to say. Never a Secret's content.
+    /// The reason, for the log; empty if there is none. Never contains the content of a Secret.
     pub why: String,
 }
 
-/// What was decided, as a metric label.
+/// A decision, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Admitted without a word.
+    /// Admitted without warnings.
     Allow,
     /// Refused.
     Deny,
@@ -40,14 +40,14 @@ pub enum Decision {
     Invalid,
     /// Admitted and changed.
     Patch,
-    /// We could not know.
+    /// A needed fact could not be looked up.
     Retry,
     /// Admitted with warnings.
     Warn,
 }
 
 impl Decision {
-    /// The metric label.
+    /// Returns the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -61,7 +61,7 @@ impl Decision {
 }
 
 impl Answer {
-    /// Allows the request without a word.
+    /// Returns an answer that allows the request without warnings.
     pub fn allow(request: &Request<'_>) -> Self {
         Self::reviewed(
             Response::allowed(request.uid),
@@ -71,7 +71,7 @@ impl Answer {
         )
     }
 
-    /// The answer that follows from what was judged.
+    /// Returns the answer for `judged`, with the patch and the notes of `report`.
     pub fn of(request: &Request<'_>, mode: Mode, judged: &Judged, report: &Report) -> Self {
         let rules = rule_ids(judged);
         match &judged.verdict {
@@ -108,15 +108,15 @@ impl Answer {
             Decision::Warn
         };
         if !rules.is_empty() {
-            response.audit_annotations = audit(decision.as_str(), &rules);
+            response.audit_annotations = audit_annotations(decision.as_str(), &rules);
         }
-        let why = lines(&judged.warnings, "; ");
+        let why = summary(&judged.warnings, "; ");
         Self::reviewed(response, decision, rules, why)
     }
 
     fn deny(request: &Request<'_>, judged: &Judged, rules: Vec<&'static str>) -> Self {
         let denials = &judged.denials;
-        // An object that is wrong is wrong even when it also is not allowed.
+        // An object that is both invalid and forbidden is reported as invalid.
         let code = denials
             .iter()
             .map(|finding| finding.rule.code)
@@ -125,11 +125,11 @@ impl Answer {
         let mut response = Response::allowed(request.uid);
         response.allowed = false;
         response.warnings = warnings(&judged.warnings, &[]);
-        response.audit_annotations = audit(Decision::Deny.as_str(), &rules);
+        response.audit_annotations = audit_annotations(Decision::Deny.as_str(), &rules);
         response.status = Some(Status {
             code: code.http(),
             reason: code.reason(),
-            message: lines(denials, "\n"),
+            message: summary(denials, "\n"),
             details: Details {
                 name: request.name,
                 group: request.group,
@@ -137,7 +137,7 @@ impl Answer {
                 causes: denials.iter().map(Cause::of).collect(),
             },
         });
-        let why = lines(denials, "; ");
+        let why = summary(denials, "; ");
         Self::reviewed(response, Decision::Deny, rules, why)
     }
 
@@ -147,9 +147,9 @@ impl Answer {
             .map(|(lookup, reason)| format!("cannot read {lookup}: {}", reason.message))
             .collect::<Vec<_>>()
             .join("; ");
-        // With a wait between them the API server's retries end in a timeout that hides our
-        // message. A right that is missing does not come within seconds: the retries may burn out
-        // at once, and the message with the command that grants it is seen.
+        // If the API server waits between its retries, they end in a timeout that hides our
+        // message. A missing right is not granted within seconds, so the retries may fail
+        // immediately, and the user sees the message with the command that grants the right.
         let hopeless = unknowns
             .iter()
             .all(|(_, reason)| reason.kind == LookupErrorKind::Forbidden);
@@ -186,9 +186,9 @@ impl Answer {
     }
 }
 
-/// An HTTP error of `code`: a `metav1.Status`, whose message the API server shows to the person
-/// even for codes whose plain-text body it would drop. A 5xx carries `Retry-After`, without which
-/// the API server does not ask again.
+/// Returns the HTTP error `code`. Its body is a `metav1.Status`: the API server shows the message
+/// of a Status to the user even for codes for which it drops a plain-text body. A 5xx has
+/// `Retry-After`, without which the API server does not retry.
 pub fn failure(code: u16, message: impl Into<String>) -> Answer {
     let retry_after = (code >= 500).then_some(1);
     let message = message.into();

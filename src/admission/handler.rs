@@ -1,4 +1,4 @@
-//! A handler: what is reviewed at one path, and how its object is read.
+//! A handler: the resource that is reviewed at one path, and the function that reads it.
 
 use super::answer::Answer;
 use super::request::{Operation, Request};
@@ -6,16 +6,16 @@ use super::subject::{Mode, Subject, Unreadable};
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
 use crate::velero::text::shown;
 
-/// One path of the webhook.
+/// The handler of one path of the webhook.
 #[derive(Debug)]
 pub struct Handler {
     /// The URL path.
     pub path: &'static str,
-    /// The API group of what is reviewed; empty for the core group.
+    /// The API group of the resource; empty for the core group.
     pub group: &'static str,
     /// The resource, in lower-case plural.
     pub resource: &'static str,
-    /// The operations that are reviewed; others are allowed.
+    /// The operations that are reviewed; all others are allowed.
     pub operations: &'static [Operation],
     /// Whether the answer may change the object.
     pub mode: Mode,
@@ -23,7 +23,7 @@ pub struct Handler {
     pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable>,
 }
 
-/// What is said of an object that is not what its kind promises.
+/// The rule for an object that does not match its kind's schema.
 pub static UNREADABLE: Rule = Rule {
     id: "VT000",
     title: "object cannot be read",
@@ -33,13 +33,13 @@ pub static UNREADABLE: Rule = Rule {
     fixed: true,
 };
 
-/// A request that was opened by its handler.
+/// The result of reading a request.
 pub enum Opened<'a> {
-    /// There is something to decide.
+    /// An object to decide on.
     Subject(Box<dyn Subject + 'a>),
-    /// The object cannot be read, and that is all there is to say.
+    /// An object that cannot be read; the report contains the only finding.
     Unreadable(Report),
-    /// It is of a kind or an operation that is not ours; it is allowed and counted.
+    /// A resource or an operation that the handler does not review; it is allowed and counted.
     Foreign(Answer),
 }
 

@@ -1,4 +1,4 @@
-//! Validation of BackupStorageLocations.
+//! The handler that validates BackupStorageLocations.
 
 use super::handler::Handler;
 use super::request::{Operation, Request};
@@ -19,7 +19,7 @@ pub(super) static HANDLER: Handler = Handler {
 
 fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable> {
     let new = serde_json::from_str(request.object.unwrap_or("{}"))?;
-    // A stored object that we cannot read must not stop anybody from making it better.
+    // A stored object that cannot be read must not stop anybody from fixing it.
     let old = request
         .old_object
         .and_then(|old| serde_json::from_str(old).ok());
@@ -66,13 +66,13 @@ impl Subject for Review<'_> {
         let Some(old) = &self.old else {
             return rules::judge(&new, facts);
         };
-        // Velero writes status, `default` and `accessMode` into the same object.
+        // Velero writes the status, `default` and `accessMode` into the same object.
         if rules::is_same_location(&self.new, old) {
             return Report::default();
         }
         let report = rules::judge(&new, facts);
         if Judged::apply_policy(&report, policy).verdict == Verdict::Deny {
-            // Most changes are good, and what was before need not be looked up for them.
+            // Only now, because most changes are valid and need no look-ups for the old object.
             rules::judge_change(&new, &self.location(old, None, now), facts)
         } else {
             report

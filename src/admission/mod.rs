@@ -1,15 +1,15 @@
-//! The admission protocol: bytes of an AdmissionReview in, bytes of an answer out.
+//! The admission protocol, from the bytes of an AdmissionReview to the bytes of its answer.
 
 mod answer;
 mod handler;
 mod locations;
+mod messages;
 mod pods;
 mod request;
 mod restores;
 mod subject;
 mod table;
 mod wire;
-mod wording;
 
 pub use answer::{Answer, Decision, failure};
 pub use handler::{Handler, Opened, UNREADABLE};

@@ -1,4 +1,4 @@
-//! Mutation of Velero's Pods.
+//! The handler that mutates Velero's Pods.
 
 use super::handler::Handler;
 use super::request::{Operation, Request};

@@ -1,19 +1,19 @@
-//! The bytes of an AdmissionReview, read.
+//! Parsing of an AdmissionReview.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::subject::brief;
+use super::subject::describe;
 use crate::velero::naming::is_name;
 use crate::velero::text::{Text, or_empty, shown};
 
-/// The only version of the review that we speak.
+/// The only supported version of the AdmissionReview.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 
-/// An AdmissionReview's request. The objects in it are not looked into yet.
+/// The request of an AdmissionReview. Its objects are not parsed yet.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// Identifies this review; the answer carries the same.
+    /// The id of this review. The answer must repeat it.
     pub uid: &'a str,
     /// The API group of the resource; empty for the core group.
     pub group: &'a str,
@@ -23,23 +23,23 @@ pub struct Request<'a> {
     pub subresource: &'a str,
     /// The kind.
     pub kind: &'a str,
-    /// The object's name; empty while it is not generated yet.
+    /// The object's name; empty if it is still to be generated.
     pub name: &'a str,
     /// The object's namespace.
     pub namespace: &'a str,
-    /// What is done with it.
+    /// The operation.
     pub operation: Operation,
-    /// Who does it.
+    /// The name of the user who sent the request to the API server.
     pub username: &'a str,
-    /// Nothing will be stored.
+    /// Whether the request is a dry run, so nothing will be stored.
     pub dry_run: bool,
-    /// The object as it would be stored; none on DELETE.
+    /// The new object, as JSON; `None` on DELETE.
     pub object: Option<&'a str>,
-    /// The object as it is stored; none on CREATE.
+    /// The stored object, as JSON; `None` on CREATE.
     pub old_object: Option<&'a str>,
 }
 
-/// What is done with the object.
+/// The operation on the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `CONNECT`
@@ -50,12 +50,12 @@ pub enum Operation {
     Delete,
     /// `UPDATE`
     Update,
-    /// One that this version does not know.
+    /// An operation that this version does not know.
     Unknown,
 }
 
 impl Operation {
-    /// The name that the API server has for it.
+    /// Returns the API server's name of the operation.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "CONNECT",
@@ -67,13 +67,13 @@ impl Operation {
     }
 }
 
-/// Why the bytes are no review that we can answer. Each is an HTTP 400.
+/// A review that cannot be answered. Each variant is an HTTP 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReview {
-    /// No bytes at all.
+    /// An empty body.
     #[error("the body is empty; an AdmissionReview of {API_VERSION} is expected")]
     Empty,
-    /// Not JSON, or not the shape of a review.
+    /// Not JSON, or not the structure of a review.
     #[error("the body is not an AdmissionReview: {0}")]
     Malformed(String),
     /// No `request`.
@@ -87,7 +87,7 @@ pub enum BadReview {
     Version(String),
 }
 
-/// The decoded envelope, which the [`Request`] borrows from.
+/// A decoded AdmissionReview, from which the [`Request`] borrows.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope<'a> {
@@ -96,12 +96,12 @@ pub struct Envelope<'a> {
     #[serde(borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
-    request: Option<Wire<'a>>,
+    request: Option<WireRequest<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Wire<'a> {
+struct WireRequest<'a> {
     #[serde(borrow)]
     uid: Option<Text<'a>>,
     #[serde(borrow)]
@@ -154,10 +154,10 @@ impl<'a> Envelope<'a> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(BadReview::Empty);
         }
-        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(brief(&error)))
+        serde_json::from_slice(body).map_err(|error| BadReview::Malformed(describe(&error)))
     }
 
-    /// The request in it.
+    /// Returns the request.
     pub fn request(&self) -> Result<Request<'_>, BadReview> {
         let version = or_empty(self.api_version.as_ref());
         if version.is_empty() {

@@ -1,4 +1,4 @@
-//! Validation of Restores.
+//! The handler that validates Restores.
 
 use super::handler::Handler;
 use super::request::{Operation, Request};

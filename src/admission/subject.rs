@@ -1,47 +1,47 @@
-//! What a review is about, read and ready to be decided.
+//! The subject of a review: an object that was read and can be decided on.
 
 use crate::decision::{Context, Facts, Report};
+use crate::velero::text::single_line;
 
-/// An object under review. `decide` is called again whenever facts that it needed were looked up;
-/// the first pass has no facts and so is the plan.
+/// An object under review. `decide` is called again after the facts that it needed were looked up.
+/// The first pass has no facts and so finds out which look-ups are needed.
 pub trait Subject: Send + Sync {
-    /// One pass over the object with the facts known so far.
+    /// Runs one pass over the object with the facts known so far.
     fn decide(&self, facts: &Facts, context: Context<'_>) -> Report;
 }
 
-/// Whether an answer may change the object.
+/// Whether a handler may change or refuse objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It may change it; an object that cannot be read is left alone.
+    /// The handler may change objects. An object that cannot be read is left unchanged.
     Mutate,
-    /// It may refuse it; an object that cannot be read is refused.
+    /// The handler may refuse objects. An object that cannot be read is refused.
     Validate,
 }
 
-/// Why an object could not be read as what it claims to be.
+/// The reason why an object could not be read as its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
-/// Most characters of such a reason.
+/// Maximum length of an [`Unreadable`] reason, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
-/// What `error` says, in one line that is not too long and quotes no text: a text in a wrong place
-/// may be a private key.
-pub(super) fn brief(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    let quoting = said.split_once(" string \"").and_then(|(before, rest)| {
+/// Returns the message of `error`, in one short line and without quoted text: text in the wrong
+/// place may be a private key.
+pub(super) fn describe(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let without_quote = message.split_once(" string \"").and_then(|(before, rest)| {
         let (_, after) = rest.rsplit_once("\", expected")?;
         Some(format!("{before} string, expected{after}"))
     });
-    let said = quoting.unwrap_or(said);
-    let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.take(MAX_REASON_CHARS).collect()
+    let message = without_quote.unwrap_or(message);
+    single_line(&message, MAX_REASON_CHARS).into_owned()
 }
 
 impl From<serde_json::Error> for Unreadable {
     fn from(error: serde_json::Error) -> Self {
-        Self(brief(&error))
+        Self(describe(&error))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The table of handlers. Routes, metrics, the rules of an installation and the check that the
-//! manifests agree are fed from it.
+//! The table of handlers. The routes, the metrics and the rules of an installation are derived from
+//! it, and a test checks the manifests against it.
 
 use super::handler::{Handler, UNREADABLE};
 use super::{locations, pods, restores};
@@ -8,7 +8,7 @@ use crate::decision::Rule;
 /// All handlers.
 pub static HANDLERS: [&Handler; 3] = [&locations::HANDLER, &restores::HANDLER, &pods::HANDLER];
 
-/// All rules, in the order of their ids.
+/// Returns all rules, sorted by id.
 pub fn all_rules() -> Vec<&'static Rule> {
     let mut rules: Vec<_> = [&UNREADABLE]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The answer as it goes over the wire (`k8s.io/api/admission/v1`, `metav1.Status`).
+//! The wire format of an answer (`k8s.io/api/admission/v1`, `metav1.Status`).
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ impl Cause {
     }
 }
 
-/// `metav1.Status` of an HTTP error.
+/// The `metav1.Status` of an HTTP error.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Failure {

@@ -1,5 +1,5 @@
-//! Base64 as Go's `base64.StdEncoding` reads it, which Velero and `encoding/pem` use: padded,
-//! with line ends anywhere, and with any bits after the last byte.
+//! Base64 as Go's `base64.StdEncoding` decodes it, which Velero and `encoding/pem` use: padded,
+//! with line breaks anywhere, and with any trailing bits after the last byte.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -12,7 +12,7 @@ const GO: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// The bytes that `text` stands for; none if it is not base64.
+/// Decodes `text`. Returns `None` if it is not base64.
 pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     if !text.iter().any(is_line_end) {

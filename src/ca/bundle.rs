@@ -1,4 +1,4 @@
-//! The merged bundle: one text with every certificate that a namespace's Velero is to trust.
+//! The CA bundle as text: one PEM text with all certificates that a namespace's Velero trusts.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,28 +12,29 @@ use super::references::{self, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, FieldPath, Report};
 use crate::velero::bsl::Bsl;
 
-/// A merged bundle.
+/// A CA bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// The PEM text. Equal sets of certificates have equal texts.
     pub text: String,
-    /// `sha256:<hex>` of the text.
+    /// Hash of the text, `sha256:<hex>`.
     pub hash: String,
-    /// How many certificates it holds.
+    /// Number of certificates.
     pub count: usize,
-    /// When the first of them expires, seconds since 1970; none when it is empty.
+    /// Time when the first certificate expires, seconds since 1970; `None` if the bundle is empty.
     pub earliest_expiry: Option<i64>,
 }
 
-/// What a BSL adds to the merged bundle of its namespace.
+/// The certificates that a BSL adds to the merged bundle of its namespace.
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedCa {
-    /// The certificates of all its sources that parse, dates aside: Go looks at those itself.
+    /// All certificates that parse, from all CA references of the BSL. Validity dates are ignored,
+    /// because Go checks them itself.
     pub certificates: Vec<Certificate>,
-    /// The sources that have something which is not in `certificates`, as far as it is known.
+    /// The CA references with something that is not in `certificates`, as far as known.
     pub left_out: Vec<FieldPath>,
-    /// What has to be looked up before the list is whole, or was looked up in vain. There are no
-    /// findings in it.
+    /// The look-ups that are needed to complete the list, and those that failed. Contains no
+    /// findings.
     pub report: Report,
 }
 
@@ -44,20 +45,24 @@ static MOZILLA: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The public roots that are compiled in: those that Mozilla trusts for TLS servers.
+/// Returns the public roots that are compiled in: those that Mozilla trusts for TLS servers.
 pub fn mozilla() -> &'static [Certificate] {
     &MOZILLA
 }
 
-/// Merges certificates: each once, sorted by the SHA-256 of its DER. Only what was parsed is
-/// written, never the bytes that came in.
+/// Merges certificates into a bundle: each once, sorted by the SHA-256 of its DER. The text is
+/// written from the parsed certificates, never copied from the input.
 pub fn merge<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Bundle {
     let sorted: BTreeMap<Fingerprint, &Certificate> = certificates
         .into_iter()
         .map(|certificate| (certificate.fingerprint(), certificate))
         .collect();
-    // In one piece of the right size: a text that grows by doubling holds twice what it needs.
-    let blocks: Vec<_> = sorted.values().map(|one| block(one)).collect();
+    // Allocated once with the exact size: a string that grows by doubling may take twice the
+    // memory.
+    let blocks: Vec<_> = sorted
+        .values()
+        .map(|certificate| pem_block(certificate))
+        .collect();
     let text = blocks.concat();
     Bundle {
         hash: hash(&text),
@@ -70,15 +75,14 @@ pub fn merge<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> Bun
     }
 }
 
-/// The hash of a bundle's text, as an annotation of its ConfigMap tells it.
+/// Returns the hash of a bundle's text, in the form of the annotation on its ConfigMap.
 pub fn hash(text: &str) -> String {
     format!("sha256:{}", Fingerprint::of(text.as_bytes()))
 }
 
-/// What a bundle says of one certificate.
-pub(super) fn block(certificate: &Certificate) -> String {
-    // A comment for people. Two dashes become something else, so that no subject can look like
-    // the begin or the end of a block.
+/// Returns the PEM block of `certificate`, preceded by a comment with its subject.
+pub(super) fn pem_block(certificate: &Certificate) -> String {
+    // Two dashes are replaced, so that no subject can look like the begin or the end of a block.
     let subject = certificate.subject().replace("--", "__");
     let mut text = format!("# {subject}\n-----BEGIN CERTIFICATE-----\n");
     let base64 = STANDARD.encode(certificate.der());
@@ -93,8 +97,9 @@ pub(super) fn block(certificate: &Certificate) -> String {
     text
 }
 
-/// What `bsl`, in `namespace`, adds to the merged bundle. What is broken in its sources is left
-/// out: it was refused at admission, or became so later, and must not take the rest with it.
+/// Returns what `bsl` in `namespace` adds to the merged bundle. Broken parts of its CA are left
+/// out: admission refused them, or they broke later, and they must not affect the other
+/// certificates.
 pub fn resolve_ca(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> ResolvedCa {
     let mut resolved = ResolvedCa::default();
     for reference in references::ca_references(namespace, bsl) {
@@ -185,14 +190,10 @@ mod tests {
             };
             facts.insert(need, Outcome::Found(Fact::Secret(secret.into())));
         }
-        let resolve_ca = resolve_ca("velero", &bsl, &facts);
-        assert_eq!(resolve_ca.report, Report::default());
-        assert_eq!(resolve_ca.certificates.len(), 4);
-        let left_out: Vec<_> = resolve_ca
-            .left_out
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let resolved = resolve_ca("velero", &bsl, &facts);
+        assert_eq!(resolved.report, Report::default());
+        assert_eq!(resolved.certificates.len(), 4);
+        let left_out: Vec<_> = resolved.left_out.iter().map(ToString::to_string).collect();
         assert_eq!(
             left_out,
             ["metadata.annotations[velero-trust.io/ca-secret]"]

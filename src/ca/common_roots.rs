@@ -1,4 +1,4 @@
-//! What every bundle holds, whatever the BSLs name.
+//! The certificates in every bundle, independent of the BSLs.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::bundle::mozilla;
 use super::certificate::Certificate;
 use super::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 
-/// What every bundle holds: the public roots, and the CAs that were given at installation.
+/// The certificates in every bundle: the public roots, and the CAs that were given at installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonRoots {
     /// The public roots.
@@ -16,13 +16,13 @@ pub struct CommonRoots {
 }
 
 impl CommonRoots {
-    /// The bundle of a namespace of which nothing is known.
+    /// Returns the bundle of a namespace about which nothing is known.
     pub fn bundle(&self) -> MergedBundle {
         merge_contributions(&self.extra, &Memory::default(), &self.public)
     }
 }
 
-/// Mozilla's roots and nothing else.
+/// Mozilla's roots, without extra CAs.
 impl Default for CommonRoots {
     fn default() -> Self {
         Self {

@@ -12,7 +12,7 @@ use super::merged_bundle::{Contribution, Contributions, Memory, MergedBundle, Ow
 use super::references::{self, CaTarget};
 use super::rules::{self, Location};
 use crate::decision::{Facts, Judged, Lookup, Note, Policy, Report};
-use crate::names::MEMORY;
+use crate::names::MEMORY_PREFIX;
 use crate::velero::bsl::Bsl;
 
 /// Most passes over the locations: what a look-up brought may lead to another.
@@ -110,7 +110,7 @@ fn describe(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
     let described = references.iter().map(|reference| match &reference.target {
         CaTarget::Secret(to) => format!("Secret {} key {}", to.secret.name, to.key),
         CaTarget::Base64(_) | CaTarget::Pem(_) => reference.path.to_string(),
-        CaTarget::Unusable(why) => format!("{} {why}", reference.path),
+        CaTarget::Invalid(why) => format!("{} {why}", reference.path),
     });
     described.collect()
 }
@@ -157,6 +157,6 @@ pub fn left_out(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
 /// Returns what had no room in the `memory` of `namespace`, as an issue; each only once.
 pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
-    let name = format!("{MEMORY}{namespace}");
+    let name = format!("{MEMORY_PREFIX}{namespace}");
     (count > 0).then_some(BundleIssue::Forgotten { name, count })
 }

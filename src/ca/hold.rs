@@ -1,74 +1,79 @@
-//! When a namespace is held: its Pods get no `AWS_CA_BUNDLE`.
+//! The decision whether a namespace is held, so that its Pods get no `AWS_CA_BUNDLE`.
 //!
-//! That variable replaces the roots of the system. Where Velero works because the CA of its store
-//! is in its image or in the trust store of its node, and nowhere else, the bundle alone would end
-//! that. What is trusted by `SSL_CERT_DIR` is added to the system's roots, so that it can stay.
+//! `AWS_CA_BUNDLE` replaces the system's roots. If Velero works only because the CA of its store is
+//! in its image or in the trust store of its node, the bundle alone would break it. `SSL_CERT_DIR`
+//! only adds to the system's roots, so it is set even while the namespace is held.
 
 use std::collections::BTreeMap;
 
 use super::merged_bundle::Hold;
 
-/// What was found when the endpoint of a location was looked at with the bundle.
+/// The result of checking the endpoint of a location against the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The bundle verifies it.
+    /// The bundle verifies the endpoint.
     Trusted,
-    /// The bundle does not verify it, and why.
+    /// The bundle does not verify the endpoint, for this reason.
     Untrusted(String),
-    /// It could not be seen, and why.
+    /// The endpoint could not be checked, for this reason.
     Unknown(String),
 }
 
-/// What is known of a location now.
+/// The current state of a location.
 #[derive(Clone, Copy, Debug)]
 pub struct LocationState<'l> {
-    /// Its name.
+    /// The location's name.
     pub name: &'l str,
-    /// Velero says that it works.
+    /// Whether Velero reports it available.
     pub is_available: bool,
-    /// Of each endpoint that Velero verifies with the AWS SDK.
+    /// One verdict per endpoint that Velero verifies with the AWS SDK.
     pub verdicts: &'l [Verdict],
 }
 
-/// What is known of all locations of a namespace, with what was known `before`. One of them is
-/// enough to hold the namespace.
+/// Decides the hold of every location of a namespace, given the holds `before`. One held location
+/// is enough to hold the namespace.
 ///
-/// What is added while another location holds the namespace is judged at first sight for as long
-/// as that lasts: its Pods have no `AWS_CA_BUNDLE`, so that it may begin to work without us, and
-/// the end of the other's hold must not end that.
+/// A location that is added while another one holds the namespace counts as new until that hold
+/// ends: the namespace's Pods have no `AWS_CA_BUNDLE`, so the location may start to work without
+/// the bundle, and the end of the other hold must not break it.
 pub fn decide(
     before: &BTreeMap<String, Hold>,
     all: &[LocationState<'_>],
 ) -> BTreeMap<String, Hold> {
-    let decided = all.iter().map(|seen| {
-        let next = next(before.get(seen.name), seen.is_available, seen.verdicts);
-        (seen.name.to_owned(), next)
+    let decided = all.iter().map(|location| {
+        let before = before.get(location.name);
+        let next = next_hold(before, location.is_available, location.verdicts);
+        (location.name.to_owned(), next)
     });
     let mut decided: BTreeMap<_, _> = decided.collect();
     if decided.values().any(|hold| *hold != Hold::Released) {
-        let is_verified =
-            |seen: &LocationState<'_>| seen.verdicts.iter().all(|one| *one == Verdict::Trusted);
-        let open = all.iter().filter(|seen| !before.contains_key(seen.name));
-        for seen in open.filter(|seen| !is_verified(seen)) {
-            if decided.get(seen.name) == Some(&Hold::Released) {
-                decided.remove(seen.name);
+        let is_verified = |location: &LocationState<'_>| {
+            let mut verdicts = location.verdicts.iter();
+            verdicts.all(|verdict| *verdict == Verdict::Trusted)
+        };
+        let new = all
+            .iter()
+            .filter(|location| !before.contains_key(location.name));
+        for location in new.filter(|location| !is_verified(location)) {
+            if decided.get(location.name) == Some(&Hold::Released) {
+                decided.remove(location.name);
             }
         }
     }
     decided
 }
 
-/// What is known of a location after its endpoints were looked at.
+/// Decides the hold of one location after its endpoints were checked.
 ///
-/// `before` is what was known; `None` when it is seen for the first time. `is_available`: Velero
-/// says that it works. `verdicts` has one entry for each endpoint that Velero verifies with the
-/// AWS SDK: without any, nothing can break.
+/// `before` is the previous hold, `None` for a new location. `is_available` tells whether Velero
+/// reports the location available. `verdicts` has one entry for each endpoint that Velero verifies
+/// with the AWS SDK; without any endpoint, nothing can break.
 ///
-/// What works at first sight worked without us, so that it is held even when nothing can be seen.
-/// What begins to work later does so with what its Pods were given. A hold ends only when the
-/// bundle verifies the endpoint: while a store is down Velero calls the location unavailable, and
-/// that does not mean that the bundle would do.
-fn next(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Hold {
+/// A location that is available when it is first seen works without the bundle, so it is held even
+/// if its endpoints cannot be checked. A location that becomes available later works with what its
+/// Pods were given. A hold ends only when the bundle verifies the endpoint: while a store is down,
+/// Velero reports the location unavailable, which does not mean that the bundle would verify it.
+fn next_hold(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Hold {
     let untrusted = verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Untrusted(why) => Some(why),
         _ => None,
@@ -105,35 +110,41 @@ mod tests {
     #[test]
     fn what_works_without_us_is_held_until_the_bundle_verifies_it() {
         // At first sight.
-        assert_eq!(next(None, true, &[untrusted()]), held("u"));
-        assert_eq!(next(None, true, &[unknown()]), held("?"));
-        assert_eq!(next(None, true, &[Trusted, untrusted()]), held("u"));
-        // It stays so while the store is down, and when the probe can tell nothing.
+        assert_eq!(next_hold(None, true, &[untrusted()]), held("u"));
+        assert_eq!(next_hold(None, true, &[unknown()]), held("?"));
+        assert_eq!(next_hold(None, true, &[Trusted, untrusted()]), held("u"));
+        // The hold lasts while the store is down and while the endpoint cannot be checked.
         let hold = held("old");
-        assert_eq!(next(Some(&hold), false, &[untrusted()]), held("u"));
-        assert_eq!(next(Some(&hold), false, &[unknown()]), held("?"));
-        assert_eq!(next(Some(&hold), true, &[unknown()]), held("?"));
-        // The CA was named; or the endpoint is one no more.
-        assert_eq!(next(Some(&hold), true, &[Trusted]), Hold::Released);
-        assert_eq!(next(Some(&hold), false, &[]), Hold::Released);
+        assert_eq!(next_hold(Some(&hold), false, &[untrusted()]), held("u"));
+        assert_eq!(next_hold(Some(&hold), false, &[unknown()]), held("?"));
+        assert_eq!(next_hold(Some(&hold), true, &[unknown()]), held("?"));
+        // The hold ends when the CA is named or the endpoint is removed.
+        assert_eq!(next_hold(Some(&hold), true, &[Trusted]), Hold::Released);
+        assert_eq!(next_hold(Some(&hold), false, &[]), Hold::Released);
     }
 
     #[test]
     fn what_does_not_work_without_us_is_not_held() {
-        assert_eq!(next(None, false, &[untrusted()]), Hold::Released);
-        assert_eq!(next(None, false, &[unknown()]), Hold::Released);
-        assert_eq!(next(None, true, &[Trusted]), Hold::Released);
+        assert_eq!(next_hold(None, false, &[untrusted()]), Hold::Released);
+        assert_eq!(next_hold(None, false, &[unknown()]), Hold::Released);
+        assert_eq!(next_hold(None, true, &[Trusted]), Hold::Released);
     }
 
     #[test]
     fn what_was_released_is_held_again_only_when_it_is_certain() {
         let released = Hold::Released;
-        assert_eq!(next(Some(&released), true, &[unknown()]), Hold::Released);
-        assert_eq!(next(Some(&released), true, &[untrusted()]), held("u"));
-        assert_eq!(next(Some(&released), false, &[untrusted()]), Hold::Released);
+        assert_eq!(
+            next_hold(Some(&released), true, &[unknown()]),
+            Hold::Released
+        );
+        assert_eq!(next_hold(Some(&released), true, &[untrusted()]), held("u"));
+        assert_eq!(
+            next_hold(Some(&released), false, &[untrusted()]),
+            Hold::Released
+        );
     }
 
-    /// One round over locations of which each is said by name, availability and verdict.
+    /// Decides the holds of locations, each given by name, availability and verdict.
     fn round(
         before: &BTreeMap<String, Hold>,
         all: &[(&str, bool, Verdict)],
@@ -156,12 +167,12 @@ mod tests {
     fn what_begins_to_work_in_a_held_namespace_works_without_us() {
         let first = round(&BTreeMap::new(), &[("a", true, untrusted())]);
         assert_eq!(first, holds([("a", held("u"))]));
-        // B is added, and nothing can be seen of its store.
+        // Location b is added, and its endpoint cannot be checked.
         let added = round(&first, &[("a", true, untrusted()), ("b", false, unknown())]);
         assert_eq!(added, holds([("a", held("u"))]));
         let works = round(&added, &[("a", true, untrusted()), ("b", true, unknown())]);
         assert_eq!(works, holds([("a", held("u")), ("b", held("?"))]));
-        // The CA of A is named: B holds on, until its own is.
+        // The CA of a is named. b stays held until its own CA is named.
         let named = round(&works, &[("a", true, Trusted), ("b", true, unknown())]);
         assert_eq!(named, holds([("a", Hold::Released), ("b", held("?"))]));
         let both = round(&named, &[("a", true, Trusted), ("b", true, Trusted)]);
@@ -174,7 +185,7 @@ mod tests {
         let b_is_good = [("a", true, untrusted()), ("b", true, Trusted)];
         let good = round(&first, &b_is_good);
         assert_eq!(good, holds([("a", held("u")), ("b", Hold::Released)]));
-        // Once it was verified, silence is no reason.
+        // After it was verified once, an endpoint that cannot be checked is no reason to hold it.
         let silent = [("a", true, untrusted()), ("b", true, unknown())];
         assert_eq!(round(&good, &silent), good);
 

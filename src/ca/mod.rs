@@ -1,4 +1,4 @@
-//! CA trust: what a CA bundle is, and where a BSL's CA comes from.
+//! CA trust: certificates and CA bundles, the CA references of BSLs, and the rules for BSLs.
 
 mod base64;
 pub mod bundle;

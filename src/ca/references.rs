@@ -1,5 +1,5 @@
-//! The one list of places that a BSL's CA comes from. The rules, the publisher and the messages
-//! all go by it.
+//! The list of fields of a BSL that can provide its CA. The rules, the publisher and the messages
+//! all use this list.
 
 use std::borrow::Cow;
 
@@ -10,27 +10,27 @@ use crate::velero::bsl::{Bsl, ObjectStorage, SecretKeySelector};
 use crate::velero::naming::{is_key, is_name};
 use crate::velero::text::or_empty;
 
-/// Most bytes of one bundle: what a Secret or a ConfigMap can hold.
+/// Maximum size of one bundle, in bytes: the limit of a Secret or a ConfigMap.
 pub const MAX_BUNDLE_BYTES: usize = 1 << 20;
 
-/// A place that a BSL's CA comes from.
+/// A field of a BSL that provides a CA.
 #[derive(Clone, Debug)]
 pub struct CaReference<'b> {
-    /// Where on the BSL it is said.
+    /// The path of the field.
     pub path: FieldPath,
-    /// What is said there.
+    /// The value of the field.
     pub target: CaTarget<'b>,
 }
 
-/// What a BSL says of its CA in one place.
+/// The value of a field that provides a CA.
 #[derive(Clone, Debug)]
 pub enum CaTarget<'b> {
-    /// The bundle's base64.
+    /// An inline bundle in base64.
     Base64(&'b str),
-    /// The bundle itself.
+    /// An inline bundle.
     Pem(&'b str),
-    /// A reference that names no Secret of ours to look up.
-    Unusable(InvalidReference),
+    /// A reference that cannot be followed.
+    Invalid(InvalidReference),
     /// A key of a Secret.
     Secret(SecretKeyRef),
 }
@@ -40,20 +40,20 @@ pub enum CaTarget<'b> {
 pub struct SecretKeyRef {
     /// The Secret.
     pub secret: Key,
-    /// The key in it.
+    /// The key in the Secret.
     pub key: String,
 }
 
-/// Why a reference cannot be followed.
+/// The reason why a reference cannot be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// Another form than `<name>/<key>`.
+    /// A form other than `<name>/<key>`.
     #[error("is not of the form `<secret>/<key>`")]
     Form,
-    /// What no key of a Secret can be called.
+    /// An invalid key of a Secret.
     #[error("names a key that no Secret can have")]
     Key,
-    /// What no Secret can be called.
+    /// An invalid name of a Secret.
     #[error("names a Secret that cannot exist")]
     Name,
     /// No key.
@@ -62,41 +62,41 @@ pub enum InvalidReference {
     /// No name.
     #[error("names no Secret")]
     NoName,
-    /// A namespace, and not the BSL's own.
+    /// A namespace other than the BSL's own.
     #[error("points into another namespace")]
     OtherNamespace,
 }
 
-/// What stands in a place.
+/// The content behind a CA reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content<'f> {
     /// The bytes of a bundle.
     Bytes(Cow<'f, [u8]>),
-    /// There is no such key in the Secret.
+    /// The Secret does not have the key.
     NoKey,
-    /// There is no such Secret.
+    /// The Secret does not exist.
     NoSecret,
-    /// It should be base64 and is not.
+    /// The value should be base64 and is not.
     NotBase64,
-    /// The Secret is there, and what is in it cannot be read where we look.
+    /// The Secret exists, but its data cannot be read from this source.
     Sealed(&'f Sealed),
     /// The reference cannot be followed.
-    Unusable(InvalidReference),
+    InvalidReference(InvalidReference),
 }
 
-/// All places in which `bsl`, in `namespace`, says something of its CA.
+/// Returns all CA references that are set in `bsl`, in `namespace`.
 pub fn ca_references<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<CaReference<'b>> {
     let storage = bsl.spec.object_storage.as_ref();
     let by_ref = storage.and_then(|storage| storage.ca_cert_ref.as_ref());
-    let text = |text| pair(namespace, text);
+    let text = |text| parse_pair(namespace, text);
     [
-        by_ref.map(|selector| (ca_cert_ref(), selected(namespace, selector))),
+        by_ref.map(|selector| (ca_cert_ref_path(), parse_selector(namespace, selector))),
         bsl.metadata
             .annotation(CA_SECRET_ANNOTATION)
             .map(|value| (FieldPath::annotation(CA_SECRET_ANNOTATION), text(value))),
         bsl.config("secretRef")
             .map(|value| (FieldPath::of(&["spec", "config", "secretRef"]), text(value))),
-        inline(storage).map(|base64| (ca_cert(), CaTarget::Base64(base64))),
+        inline_ca_cert(storage).map(|base64| (ca_cert_path(), CaTarget::Base64(base64))),
         bsl.config("caCert")
             .filter(|pem| !pem.is_empty())
             .map(|pem| {
@@ -112,27 +112,27 @@ pub fn ca_references<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<CaReference<'
     .collect()
 }
 
-/// The path of the reference to a Secret.
-pub fn ca_cert_ref() -> FieldPath {
+/// Returns the path of `caCertRef`.
+pub fn ca_cert_ref_path() -> FieldPath {
     FieldPath::of(&["spec", "objectStorage", "caCertRef"])
 }
 
-/// The path of the bundle in the BSL itself.
-pub fn ca_cert() -> FieldPath {
+/// Returns the path of `caCert`.
+pub fn ca_cert_path() -> FieldPath {
     FieldPath::of(&["spec", "objectStorage", "caCert"])
 }
 
-/// The base64 in `caCert`; an empty one is none, as it is for Velero.
-pub fn inline<'b>(storage: Option<&'b ObjectStorage<'_>>) -> Option<&'b str> {
+/// Returns the base64 in `caCert`. An empty value counts as not set, as for Velero.
+pub fn inline_ca_cert<'b>(storage: Option<&'b ObjectStorage<'_>>) -> Option<&'b str> {
     let base64 = or_empty(storage?.ca_cert.as_ref());
     Some(base64).filter(|base64| !base64.is_empty())
 }
 
 impl CaReference<'_> {
-    /// What stands there.
+    /// Returns the content of the reference, or the look-up that it needs.
     pub fn content<'f>(&'f self, facts: &'f Facts) -> Result<Content<'f>, Stop> {
         Ok(match &self.target {
-            CaTarget::Unusable(why) => Content::Unusable(*why),
+            CaTarget::Invalid(why) => Content::InvalidReference(*why),
             CaTarget::Pem(pem) => Content::Bytes(Cow::Borrowed(pem.as_bytes())),
             CaTarget::Base64(text) => base64::decode(text.as_bytes())
                 .map_or(Content::NotBase64, |bytes| {
@@ -151,34 +151,32 @@ impl CaReference<'_> {
     }
 }
 
-fn selected<'b>(namespace: &str, selector: &SecretKeySelector<'_>) -> CaTarget<'b> {
+fn parse_selector<'b>(namespace: &str, selector: &SecretKeySelector<'_>) -> CaTarget<'b> {
     let name = or_empty(selector.name.as_ref());
     if let Some((first, _)) = name.split_once('/') {
-        return CaTarget::Unusable(if first == namespace {
+        return CaTarget::Invalid(if first == namespace {
             InvalidReference::Name
         } else {
             InvalidReference::OtherNamespace
         });
     }
-    reference(namespace, name, or_empty(selector.key.as_ref()))
+    secret_target(namespace, name, or_empty(selector.key.as_ref()))
 }
 
-fn pair<'b>(namespace: &str, text: &str) -> CaTarget<'b> {
+fn parse_pair<'b>(namespace: &str, text: &str) -> CaTarget<'b> {
     let parts: Vec<_> = text.splitn(4, '/').collect();
     match parts.as_slice() {
-        [name, key] => reference(namespace, name, key),
-        [first, _, _] if *first != namespace => {
-            CaTarget::Unusable(InvalidReference::OtherNamespace)
-        }
-        [""] => CaTarget::Unusable(InvalidReference::NoName),
-        _ => CaTarget::Unusable(InvalidReference::Form),
+        [name, key] => secret_target(namespace, name, key),
+        [first, _, _] if *first != namespace => CaTarget::Invalid(InvalidReference::OtherNamespace),
+        [""] => CaTarget::Invalid(InvalidReference::NoName),
+        _ => CaTarget::Invalid(InvalidReference::Form),
     }
 }
 
-/// The reference to `key` of the Secret `name`, if there can be such ones: a look-up of a name
-/// that the API server refuses would tell us nothing.
-pub fn reference<'b>(namespace: &str, name: &str, key: &str) -> CaTarget<'b> {
-    let bad = if name.is_empty() {
+/// Returns the target for `key` of the Secret `name`, if both are valid names. Looking up a name
+/// that the API server refuses would reveal nothing.
+pub fn secret_target<'b>(namespace: &str, name: &str, key: &str) -> CaTarget<'b> {
+    let error = if name.is_empty() {
         InvalidReference::NoName
     } else if key.is_empty() {
         InvalidReference::NoKey
@@ -192,7 +190,7 @@ pub fn reference<'b>(namespace: &str, name: &str, key: &str) -> CaTarget<'b> {
             key: key.to_owned(),
         });
     };
-    CaTarget::Unusable(bad)
+    CaTarget::Invalid(error)
 }
 
 #[cfg(test)]
@@ -205,7 +203,7 @@ mod tests {
             .iter()
             .map(|reference| match &reference.target {
                 CaTarget::Secret(to) => format!("{} -> {} {}", reference.path, to.secret, to.key),
-                CaTarget::Unusable(why) => format!("{} {why}", reference.path),
+                CaTarget::Invalid(why) => format!("{} {why}", reference.path),
                 CaTarget::Base64(text) | CaTarget::Pem(text) => {
                     format!("{} = {text}", reference.path)
                 }
@@ -235,8 +233,8 @@ mod tests {
 
     #[test]
     fn says_why_a_reference_cannot_be_followed() {
-        let why = |text: &str| match pair("velero", text) {
-            CaTarget::Unusable(why) => Some(why),
+        let why = |text: &str| match parse_pair("velero", text) {
+            CaTarget::Invalid(why) => Some(why),
             _ => None,
         };
         assert_eq!(why("ca/ca.crt"), None);

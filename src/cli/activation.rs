@@ -1,4 +1,4 @@
-//! What makes a webhook configuration active: its rules, and the CAs that it trusts.
+//! Activation of a webhook configuration: sets its rules and the CAs that it trusts.
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -11,18 +11,19 @@ use crate::admission::HANDLERS;
 use crate::ca::pem;
 use crate::names;
 
-/// What is to be set in one configuration, and nothing else of it.
-pub(super) struct Plan {
-    /// The configuration.
+/// A server-side apply patch that activates one webhook configuration. It has no other fields.
+pub(super) struct ActivationPatch {
+    /// Name of the configuration.
     pub(super) name: String,
-    /// It sends requests already.
-    pub(super) is_active_already: bool,
+    /// Whether the configuration sends requests already.
+    pub(super) is_active: bool,
     webhooks: Vec<Value>,
 }
 
-impl Plan {
-    /// The rules of every webhook in `configuration`, and a caBundle of `cas` and of those before
-    /// that are not expired at `now`, seconds since 1970.
+impl ActivationPatch {
+    /// Creates the patch. It sets the rules of every webhook in `configuration`, and a `caBundle`
+    /// with `cas` and with the CAs of the current `caBundle`, without those that are expired at
+    /// `now` (seconds since 1970).
     pub(super) fn new(
         configuration: &DynamicObject,
         cas: &[&str],
@@ -32,19 +33,19 @@ impl Plan {
         let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
         let webhooks: Vec<_> = webhooks.into_iter().flatten().collect();
         Ok(Self {
-            is_active_already: webhooks
+            is_active: webhooks
                 .iter()
                 .any(|webhook| webhook.get("rules").is_some()),
             webhooks: webhooks
                 .into_iter()
-                .map(|webhook| active(webhook, cas, now))
+                .map(|webhook| webhook_patch(webhook, cas, now))
                 .collect::<anyhow::Result<_>>()
                 .with_context(|| format!("webhook configuration {name}"))?,
             name,
         })
     }
 
-    /// Sets it.
+    /// Applies the patch.
     pub(super) async fn apply(
         &self,
         client: &Client,
@@ -66,8 +67,8 @@ impl Plan {
     }
 }
 
-/// The part of a webhook that makes it active: what it is sent, and whom it trusts.
-fn active(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
+/// Returns the fields that activate a webhook: the requests it is sent, and the CAs it trusts.
+fn webhook_patch(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
     let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
     let name = text("/name").unwrap_or_default();
     let path = text("/clientConfig/service/path")
@@ -97,7 +98,7 @@ fn active(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
     }))
 }
 
-/// The certificates of all `texts` in their order, each once, without those that are expired.
+/// Returns the certificates of all `texts` in order, without duplicates and expired ones.
 fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
     const END: &str = "-----END CERTIFICATE-----\n";
 
@@ -144,7 +145,7 @@ mod tests {
             "webhooks": [{"name": "new", "clientConfig": {"service": {"path": "/validate/new"}}}],
         }))
         .unwrap();
-        let error = Plan::new(&configuration, &[], 0).err().unwrap();
+        let error = ActivationPatch::new(&configuration, &[], 0).err().unwrap();
         let said = format!("{error:#}");
         assert!(
             said.contains("of-tomorrow") && said.contains("`/validate/new`"),

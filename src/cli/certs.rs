@@ -1,4 +1,4 @@
-//! `velero-trust certs`: a CA and a serving certificate.
+//! `velero-trust certs`: creates a CA and a serving certificate.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,13 +16,15 @@ use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
 use crate::serving::certificates::issue::{Issued, issue, service_names};
 
-/// Makes a CA and a serving certificate signed by it. By default they are written to a folder, for
-/// local work, and the caBundle is printed. With --install they go into the current cluster: the
-/// Secret first; when the webhook's Deployment is available, the caBundle and the rules of the
-/// webhook configurations, which match nothing before.
+/// Create a CA and a serving certificate, for local development or for a cluster
+///
+/// By default, the files are written to a folder for local development, and the `caBundle` is
+/// printed. With `--install`, the certificate is installed into the current cluster: first the
+/// Secret and, once the webhook's Deployment is available, the `caBundle` and the rules of the
+/// webhook configurations, which match no request before that.
 #[derive(Args, Debug)]
 pub(super) struct Certs {
-    /// Folder to write ca.crt, tls.crt and tls.key to
+    /// Folder to write `ca.crt`, `tls.crt` and `tls.key` to
     #[arg(
         long,
         value_name = "DIR",
@@ -31,7 +33,7 @@ pub(super) struct Certs {
     )]
     dir: PathBuf,
 
-    /// Another DNS name or IP address that the certificate is for; can be given again
+    /// Additional DNS name or IP address for the serving certificate; can be repeated
     #[arg(
         long = "name",
         value_name = "NAME",
@@ -41,18 +43,19 @@ pub(super) struct Certs {
     )]
     names: Vec<String>,
 
-    /// Days for which the certificates are valid [default: 7, with --install 365]
+    /// Number of days that the certificates are valid [default: 7, or 365 with `--install`]
     #[arg(long, env = "VELERO_TRUST_DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     days: Option<u16>,
 
-    /// Install them into the current cluster instead, and make the webhook active
+    /// Install the certificate into the current cluster instead of a folder, and activate the
+    /// webhook
     #[arg(long, env = "VELERO_TRUST_INSTALL")]
     install: bool,
 
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// Seconds to wait for the Deployment to be available before the rules become active
+    /// With `--install`: seconds to wait for the Deployment to become available
     #[arg(
         long,
         value_name = "SECONDS",
@@ -66,11 +69,11 @@ impl Certs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         let days = self.days.unwrap_or(if self.install { 365 } else { 7 });
-        let life = Duration::from_hours(u64::from(days) * 24);
+        let validity = Duration::from_hours(u64::from(days) * 24);
         let mut names = service_names(names::APP, &self.own.namespace);
         names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
         names.extend(self.names.iter().cloned());
-        let issued = issue(&names, life).context("cannot make the certificates")?;
+        let issued = issue(&names, validity).context("cannot create the certificates")?;
         if self.install {
             self.install(&issued)?;
         } else {
@@ -88,19 +91,19 @@ impl Certs {
                 namespace: &self.own.namespace,
                 wait,
             };
-            install::run(&install, issued, &mut Stdout::of_work()).await
+            install::run(&install, issued, &mut Stdout::ignore_when_closed()).await
         })
     }
 
     fn write(&self, issued: &Issued) -> anyhow::Result<()> {
-        let cannot = || format!("cannot write to {}", self.dir.display());
-        std::fs::create_dir_all(&self.dir).with_context(cannot)?;
+        std::fs::create_dir_all(&self.dir)
+            .with_context(|| format!("cannot write to {}", self.dir.display()))?;
         let files = [
             ("ca.crt", &issued.ca),
             ("tls.crt", &issued.certificate),
             ("tls.key", &issued.key),
         ];
-        let mut out = Stdout::of_work();
+        let mut out = Stdout::ignore_when_closed();
         for (name, text) in files {
             let path = self.dir.join(name);
             file::write(&path, text.as_bytes(), 0o600)

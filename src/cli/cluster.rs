@@ -1,4 +1,4 @@
-//! The cluster of the person who types a command.
+//! The connection of a command to the cluster of the current kubeconfig.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use kube::{Client, Error};
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::error;
 
-/// Longest wait for the first answer; the client itself would wait for ever.
+/// Time limit for the first response. The client itself has none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What kube gives as the reason of a refusal that is no `Status` (`handle_api_errors`).
-const NO_STATUS: &str = "Failed to parse error data";
+/// Reason that kube gives for an error response that is not a `Status` (`handle_api_errors`).
+const NO_STATUS_REASON: &str = "Failed to parse error data";
 
-/// A client to the cluster of the kubeconfig, which answers.
+/// Connects to the cluster of the kubeconfig, and returns the client once the API server responds.
 ///
 /// # Errors
-/// When there is no kubeconfig, nobody answers, or the person is not known there.
+/// If there is no kubeconfig, if no API server responds, or if it rejects the credentials.
 pub(super) async fn connect() -> anyhow::Result<Client> {
     let Clients {
         controllers: client,
@@ -26,15 +26,16 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
         ..
     } = Clients::connect().await?;
     let why = match tokio::time::timeout(CONNECT_TIMEOUT, client.apiserver_version()).await {
-        Ok(answer) if is_of_another(&answer) => bail!(
+        Ok(answer) if is_not_kubernetes(&answer) => bail!(
             "what answers at {server} is no Kubernetes API server; does KUBECONFIG name the right \
              cluster?"
         ),
         Ok(Err(Error::Api(status))) if status.code == 401 => bail!(
-            "the API server {server} does not know you ({}); log in to it again, or set KUBECONFIG",
+            "the API server {server} does not accept your credentials ({}); log in again, or set \
+             KUBECONFIG",
             status.message
         ),
-        // It answers. What it refuses is said where it is needed.
+        // It responds. A request that it refuses is reported where its result is needed.
         Ok(Ok(_) | Err(Error::Api(_))) => return Ok(client),
         Ok(Err(error)) => error::root_cause(&error),
         Err(_) => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
@@ -45,27 +46,27 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
     )
 }
 
-/// Whether no API server gives this answer to the question for its version. What it says in plain
-/// text (`429 Too Many Requests`, and what a proxy before it says while it is down) counts as its
-/// own.
-fn is_of_another(answer: &kube::Result<Info>) -> bool {
+/// Returns whether this response to a version request cannot come from an API server. Plain text
+/// such as `429 Too Many Requests`, or the error page of a proxy in front of an API server that is
+/// down, counts as a response of an API server.
+fn is_not_kubernetes(answer: &kube::Result<Info>) -> bool {
     match answer {
         Ok(info) => info.git_version.is_empty(),
-        Err(Error::Api(status)) if status.reason == NO_STATUS => {
+        Err(Error::Api(status)) if status.reason == NO_STATUS_REASON => {
             status.code < 500 && status.code != 429
         }
-        // Of JSON that is something else.
+        // JSON of another kind.
         Err(Error::Api(status)) => status.code == 0,
         Err(Error::SerdeError(_) | Error::FromUtf8(_)) => true,
         Err(_) => false,
     }
 }
 
-/// An error for the person who asked.
-pub(super) fn cannot(verb: &str, what: &str, error: &Error) -> anyhow::Error {
+/// Returns the error to print for a failed API request, such as "cannot list Pods in velero".
+pub(super) fn api_error(verb: &str, what: &str, error: &Error) -> anyhow::Error {
     match error {
         Error::Api(status) if status.code == 404 => {
-            anyhow!("cannot {verb} {what}: there is no such thing; is Velero installed?")
+            anyhow!("cannot {verb} {what}: it does not exist; is Velero installed?")
         }
         error => anyhow!(
             "cannot {verb} {what}: {}",

@@ -1,4 +1,4 @@
-//! Writing a file whole or not at all: somebody may be reading it.
+//! Atomic writes of files, which other processes may be reading.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
@@ -6,8 +6,11 @@ use std::io::{Error, ErrorKind, Result, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Puts `bytes` into the file at `path`, with these permissions whatever the umask is. A link stays
-/// a link; what is neither a file nor absent, such as `/dev/stdout`, is refused.
+/// Writes `bytes` to the file at `path` atomically, with the permissions `mode` regardless of the
+/// umask. A symbolic link is followed and kept.
+///
+/// # Errors
+/// If `path` exists and is not a file, such as `/dev/stdout`, or if it cannot be written.
 pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let path = match fs::canonicalize(path) {
         Ok(path) if path.is_file() => path,
@@ -18,21 +21,22 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let name = path
         .file_name()
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "it names no file"))?;
-    // Beside it, because only there a rename is sure to be one step; no name of the person's.
+    // In the same folder, because only there a rename is certainly atomic. The name is one that no
+    // user gives a file.
     let mut part = OsString::from(".");
     part.push(name);
     part.push(format!(".velero-trust-{}", std::process::id()));
     let part = path.with_file_name(part);
     let written = write_new(&part, bytes, mode).and_then(|()| fs::rename(&part, &path));
     if written.is_err() {
-        // What matters is the first error.
+        // The first error is the one to report.
         let _ = fs::remove_file(&part);
     }
     written
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    // One left by a process of the same number.
+    // A process with the same ID may have left one.
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -1,4 +1,4 @@
-//! Installing the serving certificate into a cluster, and making the webhook active.
+//! Installs the serving certificate into a cluster and activates the webhook.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::activation::Plan;
+use super::activation::ActivationPatch;
 use crate::clock;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
-/// Name of the Secret with the serving certificate, as the Deployment mounts it.
+/// Name of the Secret with the serving certificate, which the Deployment mounts.
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
 
-/// The oldest Kubernetes whose `matchConditions` are there for good.
-pub(super) const OLDEST: (u32, u32) = (1, 30);
+/// The oldest Kubernetes version in which `matchConditions` are stable.
+pub(super) const OLDEST_KUBERNETES: (u32, u32) = (1, 30);
 
-/// Where to install.
+/// Where to install the certificate.
 pub(super) struct Install<'a> {
     /// The cluster.
     pub(super) client: Client,
     /// The namespace of velero-trust.
     pub(super) namespace: &'a str,
-    /// Longest wait for the Deployment.
+    /// Time limit for the Deployment to become available.
     pub(super) wait: Duration,
 }
 
-/// Installs `issued`, telling each step to `out`. The order keeps every moment safe, wherever it
-/// ends: while nobody answers, the configurations match nothing, and before a server shows a
-/// certificate, the API server trusts its CA.
+/// Installs `issued`, and writes each step to `out`. The order of the steps is safe even if one of
+/// them fails: the configurations match nothing while no server responds, and the API server trusts
+/// a CA before a server presents a certificate of it.
 pub(super) async fn run(
     install: &Install<'_>,
     issued: &Issued,
@@ -47,7 +47,7 @@ pub(super) async fn run(
         wait,
     } = install;
     require_match_conditions(client).await?;
-    let configurations = configurations(client).await?;
+    let configurations = list_webhook_configurations(client).await?;
     if configurations.is_empty() {
         bail!(
             "the cluster has no webhook configuration labelled app.kubernetes.io/name={}; apply \
@@ -55,30 +55,31 @@ pub(super) async fn run(
             names::APP
         );
     }
-    // Servers may show the certificate that is in the Secret now for minutes to come.
-    let shown = shown_ca(client, namespace).await?;
-    let plans = configurations
+    // Servers may still present the certificate that is in the Secret now for some minutes.
+    let current_ca = current_ca(client, namespace).await?;
+    let patches = configurations
         .iter()
         .map(|(resource, configuration)| {
-            let plan = Plan::new(configuration, &[&issued.ca, &shown], clock::now());
-            plan.map(|plan| (resource, plan))
+            let patch =
+                ActivationPatch::new(configuration, &[&issued.ca, &current_ca], clock::now());
+            patch.map(|patch| (resource, patch))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    for (resource, plan) in plans.iter().filter(|(_, plan)| plan.is_active_already) {
-        plan.apply(client, resource).await?;
+    for (resource, patch) in patches.iter().filter(|(_, patch)| patch.is_active) {
+        patch.apply(client, resource).await?;
         writeln!(
             out,
             "{} {} trusts the new CA as well",
-            resource.kind, plan.name
+            resource.kind, patch.name
         )?;
     }
     write_secret(client, namespace, issued).await?;
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let answers = await_condition(deployments, names::APP, answers());
-    match tokio::time::timeout(*wait, answers).await {
+    let available = await_condition(deployments, names::APP, is_available());
+    match tokio::time::timeout(*wait, available).await {
         Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
         Err(_) => bail!(
             "Deployment {namespace}/{} is not available after {} s, so nothing was made active \
@@ -89,33 +90,33 @@ pub(super) async fn run(
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
 
-    for (resource, plan) in &plans {
-        plan.apply(client, resource).await?;
-        writeln!(out, "{} {} is active", resource.kind, plan.name)?;
+    for (resource, patch) in &patches {
+        patch.apply(client, resource).await?;
+        writeln!(out, "{} {} is active", resource.kind, patch.name)?;
     }
     Ok(())
 }
 
-/// Older API servers drop `matchConditions` without a word, and would send us Velero's own status
-/// writes: then we could fail backups while we are down.
+/// Fails if the API server is too old. Older API servers silently drop `matchConditions` and would
+/// send Velero's own status writes to the webhook, which could then fail backups while it is down.
 async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
-    let found = kubernetes_version(client)
+    let version = kubernetes_version(client)
         .await
-        .context("cannot ask for the version")?;
-    if found < OLDEST {
+        .context("cannot read the version of the API server")?;
+    if version < OLDEST_KUBERNETES {
         bail!(
             "the cluster is Kubernetes {}.{}, and velero-trust needs {}.{} for `matchConditions`; \
              nothing was made active",
-            found.0,
-            found.1,
-            OLDEST.0,
-            OLDEST.1
+            version.0,
+            version.1,
+            OLDEST_KUBERNETES.0,
+            OLDEST_KUBERNETES.1
         );
     }
     Ok(())
 }
 
-/// Major and minor version of the API server.
+/// Returns the major and minor version of the API server.
 pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u32)> {
     let version = client.apiserver_version().await?;
     let number = |text: &str| {
@@ -125,8 +126,8 @@ pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u3
     Ok((number(&version.major), number(&version.minor)))
 }
 
-/// The CA of the certificate that is in the cluster; empty when there is none.
-async fn shown_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
+/// Returns the CA of the certificate that is installed in the cluster, or an empty string.
+async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = secrets.get_opt(TLS_SECRET).await;
     let secret = secret.with_context(|| format!("cannot read Secret {namespace}/{TLS_SECRET}"))?;
@@ -137,17 +138,17 @@ async fn shown_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
     Ok(ca.unwrap_or_default())
 }
 
-/// The Deployment is rolled out, and one of its Pods is there to answer. A rollout that was
-/// completed once stays so when all its Pods fail later.
-fn answers() -> impl Condition<Deployment> {
+/// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
+/// alone is not enough: it stays complete when all Pods fail later.
+fn is_available() -> impl Condition<Deployment> {
     is_deployment_completed().and(|deployment: Option<&Deployment>| {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         status.and_then(|status| status.available_replicas) > Some(0)
     })
 }
 
-/// The webhook configurations of velero-trust. Found by label: kustomize may rename them.
-pub(super) async fn configurations(
+/// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
+pub(super) async fn list_webhook_configurations(
     client: &Client,
 ) -> anyhow::Result<Vec<(ApiResource, DynamicObject)>> {
     let params = ListParams::default().labels(&format!("app.kubernetes.io/name={}", names::APP));

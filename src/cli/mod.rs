@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand.
+//! The command line. Each subcommand has its own file or folder.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::telemetry::printable;
+use crate::velero::text::single_line;
 
 mod activation;
 mod certs;
@@ -27,58 +27,58 @@ mod status;
 mod stdout;
 mod table;
 
-/// Exit codes, as ripgrep and many linters have them.
+/// Exit codes, the same as those of ripgrep and many linters.
 mod exit {
-    /// Nothing is wrong.
+    /// Success: no findings.
     pub(super) const CLEAN: u8 = 0;
-    /// There are findings that deny.
+    /// Findings that deny, or problems that need attention.
     pub(super) const FINDINGS: u8 = 1;
-    /// The command could not do its work.
+    /// The command failed.
     pub(super) const ERROR: u8 = 2;
-    /// Nobody reads what is printed; what a shell tells of a program that SIGPIPE ended.
+    /// Standard output is closed. It is the code that a shell reports for a process ended by
+    /// SIGPIPE.
     pub(super) const CLOSED: u8 = 141;
 }
 
-/// Admission webhook for Velero: CA trust for backup storage locations, checksums before a restore
+const AFTER_HELP: &str = "\
+Every option can also be set by an environment variable, which the help of each command shows.
+An option on the command line takes precedence.
+
+Exit codes:
+  0  Success
+  1  Findings, or problems that need attention
+  2  Invalid usage, or the command failed";
+
+/// Admission webhook for Velero: CA trust for backup storage locations, checksums before restores
 #[derive(Debug, Parser)]
-#[command(name = "velero-trust", version, max_term_width = 100)]
-#[command(
-    after_help = "Every option can be set by the environment variable shown beside it.\n\
-                        Exit codes: 0 clean, 1 findings, 2 usage or trouble."
-)]
+#[command(name = "velero-trust", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+// The help of a command is the doc comment of its arguments. One on a variant would replace it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the webhook
     Serve(Box<serve::Serve>),
-    /// Make a CA and a serving certificate, for local work or for a cluster
     Certs(certs::Certs),
-    /// Write the CA that the velero command needs on your own machine
     ClientCa(client_ca::ClientCa),
-    /// Check an installation for what is easily forgotten
     Doctor(doctor::Doctor),
-    /// Run the rules for BackupStorageLocations over manifests, before they reach a cluster
     Lint(lint::Lint),
-    /// Status what Velero's Pods trust, and what needs a person
     Status(status::Status),
-    /// Print, or do, the restarts after which every Pod of Velero carries the bundle
     Rollout(rollout::Rollout),
 }
 
-/// Runs the command that the arguments of the process ask for.
+/// Runs the command given by the arguments of the process, and returns its exit code.
 pub fn run() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let (Command::Status(status), Some((name, given))) = (&cli.command, matches.subcommand())
-        && let Some(wrong) = status.misused(given)
+        && let Some(message) = status.misused(given)
     {
-        refuse(name, &wrong);
+        exit_with_usage_error(name, &message);
     }
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Certs(certs) => certs.run(),
         Command::ClientCa(client_ca) => client_ca.run(),
@@ -87,54 +87,55 @@ pub fn run() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
     };
-    match done {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) if stdout::is_closed(&error) => ExitCode::from(exit::CLOSED),
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::from(exit::ERROR)
         }
     }
 }
 
-/// Ends with `wrong` and the usage of `command`, as clap does.
-fn refuse(command: &str, wrong: &str) -> ! {
+/// Prints `message` and the usage of `command`, as clap does, and exits.
+fn exit_with_usage_error(command: &str, message: &str) -> ! {
     let mut cli = Cli::command();
     cli.build();
     let mut command = cli.find_subcommand(command).cloned().unwrap_or(cli);
-    command.error(ErrorKind::ArgumentConflict, wrong).exit()
+    command.error(ErrorKind::ArgumentConflict, message).exit()
 }
 
-/// Most characters of what is said on standard error at a time.
+/// Longest message that is printed to standard error, in characters.
 const MAX_MESSAGE_CHARS: usize = 4000;
 
-fn complain(error: &anyhow::Error) {
-    say(&format!("velero-trust: {error:#}"));
+fn print_error(error: &anyhow::Error) {
+    eprint_line(&format!("velero-trust: {error:#}"));
 }
 
-/// Says on standard error what is no reason to end.
-fn warn(text: &str) {
-    say(&format!("velero-trust: warning: {text}"));
+/// Prints a warning to standard error.
+fn print_warning(text: &str) {
+    eprint_line(&format!("velero-trust: warning: {text}"));
 }
 
-/// Says it in one line: names come from files and clusters. Nobody may be there to hear it.
-fn say(text: &str) {
-    let line = printable(text, MAX_MESSAGE_CHARS);
+/// Prints `text` to standard error as one printable line, since it may contain names from files and
+/// clusters. Ignores write errors: standard error may be closed.
+fn eprint_line(text: &str) {
+    let line = single_line(text, MAX_MESSAGE_CHARS);
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A runtime for commands that talk to a cluster or to files.
+/// Creates the runtime for commands that access a cluster or files.
 ///
-/// One worker whatever the node has: a review takes tens of microseconds, and handing connections
-/// to and fro between two workers made each a fifth dearer.
+/// It has one worker on any node: a review takes tens of microseconds, and moving connections
+/// between two workers made each review a fifth more expensive.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     Ok(builder.worker_threads(1).enable_all().build()?)
 }
 
-/// Installs the one crypto provider of the process.
+/// Installs the crypto provider of the process.
 fn install_crypto_provider() {
-    // Fails only when one is installed already, which serves as well.
+    // It fails only if a provider is installed already, which is fine as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
@@ -147,7 +148,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// A person who learned a short option once is right everywhere.
+    /// A short option has the same meaning in every command.
     #[test]
     fn a_short_option_is_the_same_in_every_command() {
         let known = [("namespace", 'n'), ("output", 'o')];
@@ -162,6 +163,23 @@ mod tests {
                     "--{long} of {}",
                     command.get_name()
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_summary_of_one_style() {
+        let styled = |help: Option<String>, what: &str| {
+            let help = help.unwrap_or_default();
+            assert!(help.starts_with(char::is_uppercase), "{what}: {help}");
+            assert!(!help.ends_with('.'), "{what}: {help}");
+        };
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            styled(command.get_about().map(ToString::to_string), name);
+            for option in command.get_arguments() {
+                let help = option.get_help().map(ToString::to_string);
+                styled(help, &format!("{} of {name}", option.get_id()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The options that say in which namespaces, which several commands have.
+//! Namespace options, shared by several commands.
 
 use clap::Args;
 
@@ -7,7 +7,7 @@ use crate::names;
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct OwnNamespace {
-    /// The namespace of velero-trust
+    /// Namespace that velero-trust is installed in
     #[arg(
         long,
         short,
@@ -20,7 +20,7 @@ pub(super) struct OwnNamespace {
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct VeleroNamespaces {
-    /// A namespace of Velero; can be given again [default: all that hold a
+    /// Namespace that Velero is installed in; can be repeated [default: all namespaces with a
     /// BackupStorageLocation]
     #[arg(
         long,

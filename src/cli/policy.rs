@@ -1,4 +1,4 @@
-//! The options that set the policy, shared by `serve` and `lint`.
+//! Policy options, shared by `serve`, `lint` and `status`.
 
 use clap::{Args, ValueEnum};
 
@@ -6,38 +6,38 @@ use crate::admission::all_rules;
 use crate::decision::{Policy, PolicyError, RestoresMode};
 
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Policy")]
 pub(super) struct PolicyOptions {
-    /// Change a rule's severity, such as `VT034=off`: `deny`, `warn` or `off`; can be given again
+    /// Set the severity of a rule to `deny`, `warn` or `off`, such as `VT034=off`; can be repeated
     #[arg(
         long = "rule",
         value_name = "ID=SEVERITY",
         env = "VELERO_TRUST_RULE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        help_heading = "Policy"
     )]
     rules: Vec<String>,
 }
 
 impl PolicyOptions {
-    /// The policy that was asked for.
+    /// Returns the policy that the options describe.
     pub(super) fn policy(&self, restores: RestoresMode) -> Result<Policy, PolicyError> {
         let rules = all_rules();
         let mut policy = Policy::new(restores);
         self.rules
             .iter()
-            .try_for_each(|said| policy.set(said, rules.iter()))?;
+            .try_for_each(|rule| policy.set(rule, rules.iter()))?;
         Ok(policy)
     }
 }
 
-/// What happens to a Restore whose backup has no checksum.
+/// How a Restore whose backup has no checksum is handled.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Restores {
-    /// It is refused
+    /// Deny it
     Enforce,
-    /// It is admitted with a warning
+    /// Admit it with a warning
     Warn,
-    /// Nobody looks
+    /// Admit it without a check
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! The options that say what every bundle holds, shared by `serve` and `status`.
+//! Options for the root CAs in every bundle, shared by `serve` and `status`.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::sources::roots::{PublicRoots, Roots};
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct RootArgs {
-    /// The public roots in every bundle: `mozilla` (compiled in), `none`, or a PEM file
+    /// Public root CAs in every bundle: `mozilla` (compiled in), `none`, or the path of a PEM file
     #[arg(
         long,
         value_name = "ROOTS",
@@ -18,9 +18,11 @@ pub(super) struct RootArgs {
     )]
     public_roots: PublicRoots,
 
-    /// PEM file whose CAs are added to every bundle; can be given again, and is read again when it
-    /// changes. The same do ConfigMaps and Secrets of our own namespace that are labelled
-    /// velero-trust.io/ca=true
+    /// PEM file with CAs to add to every bundle; can be repeated
+    ///
+    /// The server reads the file again when it changes. CAs from ConfigMaps and Secrets labelled
+    /// `velero-trust.io/ca=true` in the namespace of velero-trust are added to every bundle as
+    /// well.
     #[arg(
         long,
         value_name = "FILE",
@@ -32,7 +34,7 @@ pub(super) struct RootArgs {
 }
 
 impl RootArgs {
-    /// Where the roots are.
+    /// Returns where to read the roots from.
     pub(super) fn roots(&self) -> Roots {
         Roots {
             public: self.public_roots.clone(),

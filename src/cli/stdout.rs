@@ -1,34 +1,40 @@
-//! Standard output, which its reader may close early, as `head` does.
+//! Standard output. Its reader may close it early, as `head` does.
 
 use std::io::{self, Error, ErrorKind, Write};
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stdout {
-    goes_on: bool,
+    ignore_closed: bool,
 }
 
-/// Nobody reads it any more.
+/// Standard output is closed.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output any more")]
+#[error("standard output is closed")]
 struct Closed;
 
 impl Stdout {
-    /// Of a command that only prints: it ends when nobody reads, and [`is_closed`] tells why.
-    pub(super) const fn of_print() -> Self {
-        Self { goes_on: false }
+    /// Returns standard output for a command that only prints. When it is closed, writes fail with
+    /// an error that [`is_closed`] detects, so that the command ends.
+    pub(super) const fn fail_when_closed() -> Self {
+        Self {
+            ignore_closed: false,
+        }
     }
 
-    /// Of a command that does something else, which is not left half done because nobody reads.
-    pub(super) const fn of_work() -> Self {
-        Self { goes_on: true }
+    /// Returns standard output for a command that does more than print. Writes succeed when it is
+    /// closed, so that the command does not stop halfway.
+    pub(super) const fn ignore_when_closed() -> Self {
+        Self {
+            ignore_closed: true,
+        }
     }
 
-    fn heed<T>(self, result: io::Result<T>, done: T) -> io::Result<T> {
+    fn handle_closed<T>(self, result: io::Result<T>, done: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 let closed = Error::new(ErrorKind::BrokenPipe, Closed);
-                self.goes_on.then_some(done).ok_or(closed)
+                self.ignore_closed.then_some(done).ok_or(closed)
             }
             other => other,
         }
@@ -37,16 +43,16 @@ impl Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.heed(io::stdout().write(bytes), bytes.len())
+        self.handle_closed(io::stdout().write(bytes), bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.heed(io::stdout().flush(), ())
+        self.handle_closed(io::stdout().flush(), ())
     }
 }
 
-/// Whether a command ended because nobody reads what it prints. A connection to a cluster that
-/// breaks is not that.
+/// Returns whether a command failed because standard output is closed. A broken connection to a
+/// cluster does not count.
 pub(super) fn is_closed(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|it| it.downcast_ref::<Error>());
     causes.any(|error| {

@@ -1,29 +1,29 @@
-//! Tables as kubectl prints them.
+//! Tables in the style of kubectl.
 
 use std::fmt::Write as _;
 
-/// Rows under a header; every column is as wide as its widest cell.
+/// Rows under a header. Every column is as wide as its widest cell.
 #[derive(Debug)]
 pub(super) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    /// A table with these columns.
+    /// Creates an empty table with these columns.
     pub(super) fn new(header: &[&str]) -> Self {
         Self(vec![header.iter().map(|&name| name.to_owned()).collect()])
     }
 
-    /// Adds a row; an empty cell is shown as `<none>`.
+    /// Adds a row. An empty cell is shown as `<none>`.
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.0
             .push(cells.into_iter().map(|cell| clean(&cell)).collect());
     }
 
-    /// Whether there is no row.
+    /// Returns whether the table has no rows.
     pub(super) fn is_empty(&self) -> bool {
         self.0.len() < 2
     }
 
-    /// The text, a line for each row.
+    /// Returns the table as text, with one line per row.
     pub(super) fn text(&self) -> String {
         let columns = self.0.first().map_or(0, Vec::len);
         let width = |column: usize| {
@@ -38,7 +38,7 @@ impl Table {
         for row in &self.0 {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(line, "{cell:width$}   ");
             }
             text.push_str(line.trim_end());
@@ -48,7 +48,8 @@ impl Table {
     }
 }
 
-/// Text of a cluster as it may stand on a terminal: in one line, and without what would steer it.
+/// Returns text from a cluster so that it is safe to print to a terminal: on one line and without
+/// control characters.
 pub(super) fn clean(text: &str) -> String {
     if text.is_empty() {
         return "<none>".to_owned();

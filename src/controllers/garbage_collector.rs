@@ -69,10 +69,10 @@ impl GarbageCollector {
         let owned = ListParams::default().labels(owned_config_map::SELECTOR);
         let maps = self.maps.list_metadata(&owned).await?;
         let maps: Vec<_> = maps.iter().map(ResourceExt::name_any).collect();
-        for namespace in former_namespaces(&maps, names::REPORT, members) {
+        for namespace in former_namespaces(&maps, names::REPORT_PREFIX, members) {
             self.delete_report(namespace).await;
         }
-        let with_memory = former_namespaces(&maps, names::MEMORY, members);
+        let with_memory = former_namespaces(&maps, names::MEMORY_PREFIX, members);
         self.memories
             .retain(|namespace, _| with_memory.contains(namespace.as_str()));
         for namespace in with_memory {
@@ -130,11 +130,13 @@ impl GarbageCollector {
         if let Some(issue) = dropped_certificates(memory, namespace) {
             tracing::error!(namespace, %issue, "memory of a former Velero namespace");
         }
-        if memory.is_spent() {
+        if memory.has_certificates() {
+            if let Err(issue) = store.save(memory).await {
+                tracing::debug!(namespace, %issue, "cannot save the memory of a former Velero namespace");
+            }
+        } else {
             store.delete().await?;
             tracing::info!(namespace, "deleted the memory of a former Velero namespace");
-        } else if let Err(issue) = store.save(memory).await {
-            tracing::debug!(namespace, %issue, "cannot save the memory of a former Velero namespace");
         }
         Ok(())
     }

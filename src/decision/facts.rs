@@ -1,23 +1,23 @@
-//! Facts: what a decision may need to know beyond the object itself.
+//! Facts: what a decision needs to know beyond the object itself.
 //!
-//! A check asks for a fact. One that was not looked up yet stops the check with
-//! [`Stop::Need`]; the edge resolves all needs of a round together and the decision is made again.
+//! A check asks for a fact. If the fact was not looked up yet, the check stops with [`Stop::Need`].
+//! The caller then resolves all needs of a pass together and makes the decision again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-/// A namespaced name.
+/// The namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace.
     pub namespace: String,
-    /// The name in it.
+    /// The name.
     pub name: String,
 }
 
 impl Key {
-    /// The key of `name` in `namespace`.
+    /// Returns the key of `name` in `namespace`.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -26,7 +26,7 @@ impl Key {
     }
 }
 
-/// `namespace/name`
+/// Writes `namespace/name`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -40,19 +40,19 @@ pub enum Lookup {
     Secret(Key),
     /// A Velero Backup.
     Backup(Key),
-    /// All Backups of a Velero Schedule; never absent, at the least an empty list.
+    /// All Backups of a Velero Schedule. Never absent: a Schedule without any gives an empty list.
     BackupsOfSchedule {
-        /// The namespace of Velero.
+        /// The Velero namespace.
         namespace: String,
         /// The name of the Schedule.
         schedule: String,
     },
-    /// The merged CA bundle of a namespace. The cluster makes one when there is none, so that
-    /// *found* means: a pod may mount it.
+    /// The merged CA bundle of a namespace. Looking it up in a cluster creates one if there is
+    /// none, so *found* means that a Pod may mount it.
     Bundle(String),
 }
 
-/// `Secret velero/ca`, as a person would name it.
+/// Writes the kind and the key, such as `Secret velero/ca`.
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,36 +71,37 @@ impl fmt::Display for Lookup {
     }
 }
 
-/// What a look-up brought.
+/// The result of a look-up.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It is there.
+    /// It exists.
     Found(Fact),
-    /// It is not there; said only after a live read.
+    /// It does not exist. Reported only after a live read.
     Absent,
-    /// We cannot know now.
+    /// It could not be looked up.
     Unavailable(LookupError),
 }
 
-/// A fact that was found.
+/// The value of a fact that was found.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    /// For [`Lookup::Secret`].
+    /// Answer to [`Lookup::Secret`].
     Secret(Arc<Secret>),
-    /// For [`Lookup::Secret`] too: there, and nothing to read where we look.
+    /// Answer to [`Lookup::Secret`] if the Secret exists but its data cannot be read from this
+    /// source.
     Sealed(Arc<Sealed>),
-    /// For [`Lookup::Backup`].
+    /// Answer to [`Lookup::Backup`].
     Backup(Arc<Backup>),
-    /// For [`Lookup::BackupsOfSchedule`].
+    /// Answer to [`Lookup::BackupsOfSchedule`].
     Backups(Arc<Vec<Backup>>),
-    /// For [`Lookup::Bundle`].
+    /// Answer to [`Lookup::Bundle`].
     Bundle(Bundle),
 }
 
-/// The data of a Secret. Its `Debug` shows keys and sizes, never contents.
+/// The data of a Secret. `Debug` shows keys and sizes, never the values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {
-    /// The decoded values by key.
+    /// Decoded values by key.
     pub data: BTreeMap<String, Vec<u8>>,
 }
 
@@ -112,95 +113,96 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A Secret that something else will make or decrypt in the cluster, such as an ExternalSecret.
+/// A Secret that another controller creates or decrypts in the cluster, such as an ExternalSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// What it is instead, as it reads behind `the Secret is`: `a SealedSecret`.
+    /// The kind of object that stands for the Secret, as it reads after `the Secret is`, such as
+    /// `a SealedSecret`.
     pub by: &'static str,
-    /// The keys that it will have, where that can be told.
+    /// The keys that the Secret will have; `None` if they are not known.
     pub keys: Option<BTreeSet<String>>,
 }
 
 impl Sealed {
-    /// Whether it is known that there will be no such key.
+    /// Whether the Secret is known not to have `key`.
     pub fn lacks(&self, key: &str) -> bool {
         self.keys.as_ref().is_some_and(|keys| !keys.contains(key))
     }
 }
 
-/// What matters of a Velero Backup.
+/// The fields of a Velero Backup that decisions use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backup {
-    /// Its name.
+    /// `metadata.name`.
     pub name: String,
-    /// `status.phase`; empty while Velero has not seen it.
+    /// `status.phase`; empty until Velero sets it.
     pub phase: String,
-    /// `status.startTimestamp`, seconds since 1970.
+    /// `status.startTimestamp` in seconds since 1970.
     pub started: Option<i64>,
-    /// The annotation [`crate::names::CHECKSUM_ANNOTATION`], as it stands.
+    /// Value of the annotation [`crate::names::CHECKSUM_ANNOTATION`], not validated.
     pub checksum: Option<String>,
 }
 
-/// That a namespace has a merged bundle.
+/// The merged bundle of a namespace, which exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bundle {
-    /// The namespace is held ([`crate::names::bundle::HOLD`]): no `AWS_CA_BUNDLE` is set.
+    /// Whether the namespace is held ([`crate::names::bundle::HOLD`]): `AWS_CA_BUNDLE` is not set.
     pub held: bool,
 }
 
-/// Why a look-up was not answered.
+/// The reason why a look-up failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupError {
-    /// What kind of trouble.
+    /// The kind of error.
     pub kind: LookupErrorKind,
-    /// For the person who reads it: what happened and, if there is something to do, what.
+    /// Message for users: what happened and, if they can do something about it, what.
     pub message: String,
 }
 
-/// Kinds of trouble with a look-up.
+/// The kinds of [`LookupError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupErrorKind {
-    /// We have no right to read it; stays so until somebody grants it.
+    /// velero-trust has no right to read the object, until somebody grants it.
     Forbidden,
-    /// No answer in time.
+    /// No answer within the time limit.
     Timeout,
-    /// The API server answered that it cannot answer (429, 5xx), or could not be reached.
+    /// The API server returned 429 or 5xx, or could not be reached.
     Unreachable,
-    /// What was read could not be understood.
+    /// The answer could not be parsed.
     Unreadable,
-    /// Something that is not ours has the name of what is ours.
+    /// An object with velero-trust's name belongs to somebody else.
     Foreign,
 }
 
-/// Why a check could not be finished.
+/// The reason why a check stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The fact was not looked up yet.
     Need(Lookup),
-    /// The fact was looked up in vain.
+    /// The look-up of the fact failed.
     Unknown(Lookup, LookupError),
 }
 
-/// A fact, its absence (`Ok(None)`), or why we have neither.
+/// A fact, its absence (`Ok(None)`), or the reason why neither is known.
 pub type Known<T> = Result<Option<T>, Stop>;
 
-/// All that was looked up so far for one decision.
+/// The outcomes of all look-ups so far for one decision.
 #[derive(Clone, Debug, Default)]
 pub struct Facts(HashMap<Lookup, Outcome>);
 
 impl Facts {
-    /// Remembers what a look-up brought.
+    /// Adds the outcome of a look-up.
     pub fn insert(&mut self, lookup: Lookup, outcome: Outcome) {
         self.0.insert(lookup, outcome);
     }
 
-    /// Remembers what several look-ups brought.
+    /// Adds all outcomes of `more`.
     pub fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
     }
 
-    /// What stands for the Secret `key`, if it is sealed; ask this before [`Facts::secret`], which
-    /// has no answer then.
+    /// Returns what stands for the Secret `key`, if it is sealed. Call this before
+    /// [`Facts::secret`], which has no answer for a sealed Secret.
     pub fn sealed(&self, key: &Key) -> Option<&Sealed> {
         match self.0.get(&Lookup::Secret(key.clone())) {
             Some(Outcome::Found(Fact::Sealed(sealed))) => Some(sealed),
@@ -208,7 +210,7 @@ impl Facts {
         }
     }
 
-    /// The Secret `key`.
+    /// Returns the Secret `key`.
     pub fn secret(&self, key: &Key) -> Known<&Secret> {
         self.get(Lookup::Secret(key.clone()), |fact| match fact {
             Fact::Secret(secret) => Some(secret.as_ref()),
@@ -216,7 +218,7 @@ impl Facts {
         })
     }
 
-    /// The Backup `key`.
+    /// Returns the Backup `key`.
     pub fn backup(&self, key: &Key) -> Known<&Backup> {
         self.get(Lookup::Backup(key.clone()), |fact| match fact {
             Fact::Backup(backup) => Some(backup.as_ref()),
@@ -224,7 +226,7 @@ impl Facts {
         })
     }
 
-    /// The Backups of a Schedule.
+    /// Returns the Backups of a Schedule.
     pub fn backups_of_schedule(&self, namespace: &str, schedule: &str) -> Known<&[Backup]> {
         let lookup = Lookup::BackupsOfSchedule {
             namespace: namespace.to_owned(),
@@ -236,7 +238,7 @@ impl Facts {
         })
     }
 
-    /// The merged bundle of `namespace`.
+    /// Returns the merged bundle of `namespace`.
     pub fn bundle(&self, namespace: &str) -> Known<&Bundle> {
         self.get(Lookup::Bundle(namespace.to_owned()), |fact| match fact {
             Fact::Bundle(bundle) => Some(bundle),
@@ -244,14 +246,14 @@ impl Facts {
         })
     }
 
-    fn get<'a, T>(&'a self, lookup: Lookup, of: impl Fn(&'a Fact) -> Option<T>) -> Known<T> {
+    fn get<'a, T>(&'a self, lookup: Lookup, extract: impl Fn(&'a Fact) -> Option<T>) -> Known<T> {
         match self.0.get(&lookup) {
             None => Err(Stop::Need(lookup)),
             Some(Outcome::Absent) => Ok(None),
             Some(Outcome::Unavailable(reason)) => Err(Stop::Unknown(lookup, reason.clone())),
-            // A source that answers a look-up with a fact of another kind has a bug; asking
-            // again would loop, and "absent" would be a lie.
-            Some(Outcome::Found(fact)) => of(fact).map(Some).ok_or_else(|| {
+            // A source that answers with a fact of another kind has a bug. Asking again would loop,
+            // and "absent" would be wrong.
+            Some(Outcome::Found(fact)) => extract(fact).map(Some).ok_or_else(|| {
                 let message = format!("the answer to {lookup} is of another kind");
                 Stop::Unknown(
                     lookup,

@@ -1,4 +1,4 @@
-//! A finding: one problem, where it is, and what to do about it.
+//! A finding: one problem in an object, its location and its fix.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,23 +8,24 @@ use super::rule::{Rule, Severity};
 /// One problem that a rule found in an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule that speaks.
+    /// The rule that was broken.
     pub rule: &'static Rule,
-    /// Where in the object.
+    /// The field that breaks it.
     pub path: FieldPath,
-    /// What it speaks of beyond the path, such as `Secret velero/ca key ca.crt` or `certificate 2`;
-    /// part of the finding's identity when the old and the new object are compared.
+    /// What the finding is about beyond the path, such as `Secret velero/ca key ca.crt` or
+    /// `certificate 2`. Part of the finding's identity when the old and the new object are
+    /// compared.
     pub subject: String,
-    /// What is wrong. Never a Secret's content.
+    /// What is wrong. Never contains the content of a Secret.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub fix: String,
-    /// The finding is never more severe than this, whatever the policy says.
+    /// Upper limit of the finding's severity, whatever the policy says.
     pub ceiling: Severity,
 }
 
 impl Finding {
-    /// A finding of `rule` at `path`.
+    /// Returns a finding of `rule` at `path`.
     pub fn new(
         rule: &'static Rule,
         path: FieldPath,
@@ -42,7 +43,7 @@ impl Finding {
         }
     }
 
-    /// The same finding, which from now on warns at the most.
+    /// Returns the same finding with its severity limited to [`Severity::Warn`].
     #[must_use]
     pub fn softened(mut self) -> Self {
         self.ceiling = self.ceiling.min(Severity::Warn);
@@ -50,7 +51,7 @@ impl Finding {
     }
 }
 
-/// `path: what is wrong; what to do [VT000]`
+/// Writes `path: message; fix [VT000]`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -64,7 +65,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The way to a field, as segments, so that lint can find its line.
+/// The path to a field, as segments, so that lint can find the field's line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldPath(Vec<Segment>);
 
@@ -75,12 +76,12 @@ pub enum Segment {
     Field(Cow<'static, str>),
     /// An element of a list, printed as `[3]`.
     Index(usize),
-    /// A key of a map that would not read well as a field, printed as `[key]`.
+    /// A key of a map that does not read well as a field, printed as `[key]`.
     Key(String),
 }
 
 impl FieldPath {
-    /// The path to fields nested in each other, outermost first.
+    /// Returns the path to nested `fields`, outermost first.
     pub fn of(fields: &[&'static str]) -> Self {
         Self(
             fields
@@ -90,40 +91,40 @@ impl FieldPath {
         )
     }
 
-    /// The path to an annotation.
+    /// Returns the path to the annotation `key`.
     pub fn annotation(key: impl Into<String>) -> Self {
         Self::of(&["metadata", "annotations"]).key(key)
     }
 
-    /// This path and a field below it.
+    /// Appends a field.
     #[must_use]
     pub fn field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.0.push(Segment::Field(name.into()));
         self
     }
 
-    /// This path and an element of the list there.
+    /// Appends an index into a list.
     #[must_use]
     pub fn index(mut self, index: usize) -> Self {
         self.0.push(Segment::Index(index));
         self
     }
 
-    /// This path and a key of the map there.
+    /// Appends a key of a map.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.0.push(Segment::Key(key.into()));
         self
     }
 
-    /// This path and further steps.
+    /// Appends `segments`.
     #[must_use]
     pub fn then(mut self, segments: &[Segment]) -> Self {
         self.0.extend_from_slice(segments);
         self
     }
 
-    /// The steps, outermost first.
+    /// Returns the segments, outermost first.
     pub fn segments(&self) -> &[Segment] {
         &self.0
     }

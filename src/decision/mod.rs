@@ -1,4 +1,4 @@
-//! The words that every decision is made of: rules, findings, facts, reports, verdicts.
+//! The types that every decision uses: rules, findings, facts, policies, reports and verdicts.
 
 mod facts;
 mod finding;

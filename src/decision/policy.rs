@@ -1,4 +1,4 @@
-//! What the operator chose, and the moment at which a decision is made.
+//! The operator's settings for decisions: the severities of rules and the mode for Restores.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -6,53 +6,53 @@ use std::str::FromStr;
 use super::finding::Finding;
 use super::rule::{Rule, Severity};
 
-/// What a decision may know beyond the object and the facts.
+/// The input of a decision beyond the object and the facts.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// What the operator chose.
+    /// The operator's settings.
     pub policy: &'a Policy,
-    /// The moment of the decision, seconds since 1970.
+    /// The time of the decision, seconds since 1970.
     pub now: i64,
 }
 
-/// What the operator chose.
+/// The operator's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     severities: BTreeMap<&'static str, Severity>,
-    /// What happens to a Restore whose backup nobody vouched for.
+    /// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
     pub restores: RestoresMode,
 }
 
-/// What happens to a Restore whose backup nobody vouched for.
+/// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RestoresMode {
-    /// It is refused.
+    /// Refuse it.
     #[default]
     Enforce,
-    /// It is admitted with a warning.
+    /// Admit it with a warning.
     Warn,
-    /// Nobody looks.
+    /// Do not check Restores.
     Off,
 }
 
-/// Why a policy could not be made.
+/// An invalid policy setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// A rule's severity that nobody may change.
+    /// A rule with a fixed severity.
     #[error(
         "the severity of rule `{0}` cannot be changed: a bundle with this fault is useless or leaks a key"
     )]
     Fixed(String),
-    /// Not of the form `VT017=warn`.
+    /// A setting that is not of the form `VT017=warn`.
     #[error("`{0}` is not of the form `VT017=warn`, with `deny`, `warn` or `off`")]
     Malformed(String),
-    /// No rule has this id.
+    /// The id of no known rule.
     #[error("there is no rule `{0}`; README lists them")]
     NoRule(String),
 }
 
 impl Policy {
-    /// The default severities, and what happens to Restores.
+    /// Returns a policy with the default severities and the mode `restores`.
     pub fn new(restores: RestoresMode) -> Self {
         Self {
             restores,
@@ -60,18 +60,18 @@ impl Policy {
         }
     }
 
-    /// Changes a rule's severity, said as `VT017=warn`; `rules` are all there are.
+    /// Changes the severity of a rule, given as `VT017=warn`. `rules` are all known rules.
     pub fn set<'a>(
         &mut self,
-        said: &str,
+        setting: &str,
         mut rules: impl Iterator<Item = &'a &'static Rule>,
     ) -> Result<(), PolicyError> {
-        let (id, severity) = said
+        let (id, severity) = setting
             .split_once('=')
-            .ok_or_else(|| PolicyError::Malformed(said.to_owned()))?;
+            .ok_or_else(|| PolicyError::Malformed(setting.to_owned()))?;
         let severity = severity
             .parse()
-            .map_err(|()| PolicyError::Malformed(said.to_owned()))?;
+            .map_err(|()| PolicyError::Malformed(setting.to_owned()))?;
         let rule = rules
             .find(|rule| rule.id.eq_ignore_ascii_case(id))
             .ok_or_else(|| PolicyError::NoRule(id.to_owned()))?;
@@ -82,7 +82,7 @@ impl Policy {
         Ok(())
     }
 
-    /// How severe `finding` is under this policy.
+    /// Returns the severity of `finding` under this policy.
     pub fn severity(&self, finding: &Finding) -> Severity {
         let rule = finding.rule;
         let severity = self
@@ -148,12 +148,12 @@ mod tests {
     #[test]
     fn a_wrong_setting_says_what_is_wrong_with_it() {
         let mut policy = Policy::default();
-        let mut said = |s: &str| policy.set(s, RULES.iter()).unwrap_err();
-        assert_eq!(said("VT999=warn"), PolicyError::Fixed("VT999".into()));
-        assert_eq!(said("VT123=warn"), PolicyError::NoRule("VT123".into()));
-        assert_eq!(said("VT998"), PolicyError::Malformed("VT998".into()));
+        let mut error = |s: &str| policy.set(s, RULES.iter()).unwrap_err();
+        assert_eq!(error("VT999=warn"), PolicyError::Fixed("VT999".into()));
+        assert_eq!(error("VT123=warn"), PolicyError::NoRule("VT123".into()));
+        assert_eq!(error("VT998"), PolicyError::Malformed("VT998".into()));
         assert_eq!(
-            said("VT998=loud"),
+            error("VT998=loud"),
             PolicyError::Malformed("VT998=loud".into())
         );
     }

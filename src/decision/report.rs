@@ -1,4 +1,4 @@
-//! A report: all that one pass over an object brought.
+//! A report: the results of one pass of all checks over an object.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use json_patch::PatchOperation;
 use super::facts::{Lookup, LookupError, Stop};
 use super::finding::{FieldPath, Finding};
 
-/// All that the checks of an object brought in one pass.
+/// The results of one pass of all checks over an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// The problems.
+    /// The problems found.
     pub findings: Vec<Finding>,
     /// The facts to look up before the pass is repeated.
     pub needs: Vec<Lookup>,
-    /// The facts that were looked up in vain.
+    /// The facts whose look-up failed.
     pub unknowns: Vec<(Lookup, LookupError)>,
-    /// What a mutating decision changes, add-only.
+    /// The changes of a mutating decision, additions only.
     pub patch: Vec<PatchOperation>,
-    /// What is said to the person who asked although no rule was broken.
+    /// Messages for the user although no rule was broken.
     pub notes: Vec<Note>,
 }
 
-/// Something to know that breaks no rule.
+/// A message for the user that is not about a broken rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
-    /// Where in the object; empty for all of it.
+    /// The field that the note is about; empty for the whole object.
     pub path: FieldPath,
-    /// What there is to know. Never a Secret's content.
+    /// The message. Never contains the content of a Secret.
     pub message: String,
 }
 
-/// `path: what there is to know`
+/// Writes `path: message`.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, message } = self;
@@ -54,7 +54,8 @@ impl Report {
         self.notes.push(Note { path, message });
     }
 
-    /// Takes the result of a check: one that stopped leaves a need or an unknown behind.
+    /// Records the result of a check: a check that stopped adds a need or an unknown, each only
+    /// once.
     pub fn take(&mut self, result: Result<(), Stop>) {
         match result {
             Ok(()) => {}

@@ -1,4 +1,4 @@
-//! A verdict: what becomes of the request.
+//! A verdict: whether a request is allowed, denied or has to be retried.
 
 use super::facts::{Lookup, LookupError};
 use super::finding::Finding;
@@ -6,21 +6,21 @@ use super::policy::Policy;
 use super::report::Report;
 use super::rule::Severity;
 
-/// What becomes of the request. Precedence: deny, then retry, then allow.
+/// The decision about a request. Precedence: deny, then retry, then allow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It is admitted; findings that warn come with it.
+    /// The request is admitted, possibly with warnings.
     Allow,
-    /// It is refused; there is at least one finding that denies.
+    /// The request is refused; at least one finding denies it.
     Deny,
-    /// We could not know: an HTTP 503, never a denial.
+    /// The decision lacks facts that could not be looked up: an HTTP 503, never a denial.
     Retry(Vec<(Lookup, LookupError)>),
 }
 
 /// A verdict and the findings behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
-    /// What becomes of the request.
+    /// The decision about the request.
     pub verdict: Verdict,
     /// The findings that deny.
     pub denials: Vec<Finding>,
@@ -29,9 +29,9 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Weighs the findings and unknowns of a finished pass under `policy`.
+    /// Applies `policy` to the findings and unknowns of a finished pass.
     pub fn apply_policy(report: &Report, policy: &Policy) -> Self {
-        let of = |severity| {
+        let with_severity = |severity| {
             report
                 .findings
                 .iter()
@@ -39,7 +39,7 @@ impl Judged {
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        let (denials, warnings) = (of(Severity::Deny), of(Severity::Warn));
+        let (denials, warnings) = (with_severity(Severity::Deny), with_severity(Severity::Warn));
         let verdict = if !denials.is_empty() {
             Verdict::Deny
         } else if !report.unknowns.is_empty() {

@@ -1,8 +1,9 @@
-//! The injection of the merged CA bundle into a Pod.
+//! The injection of the merged CA bundle into Pods.
 //!
-//! It happens on Pods, at their creation, and not on the templates: Velero's data movers, pod
+//! The injection changes Pods when they are created, not their templates. Velero's data mover, pod
 //! volume and maintenance Pods copy the template of the node agent or the server, never a running
-//! Pod, so each of them passes here too, and nothing that GitOps watches changes.
+//! Pod, so each of them is injected by the same webhook. No object that GitOps tools watch is
+//! changed.
 
 pub mod coverage;
 mod patch;
@@ -12,9 +13,9 @@ mod request;
 mod rules;
 
 pub use request::{is_asked_for, is_opted_out};
-pub use rules::{keeps_what_is_set, rules};
+pub use rules::{is_conflict, rules};
 
-use self::plan::{Lack, List, Spot};
+use self::plan::{Additions, ContainerList, ContainerPosition};
 use self::request::InjectionRequest;
 use crate::decision::{Facts, FieldPath, Finding, LookupErrorKind, Report, Stop};
 use crate::names::BUNDLE;
@@ -22,67 +23,71 @@ use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
 use crate::velero::text::or_empty;
 
-/// The annotation by which the kubelet marks what it runs without the API server; such a Pod must
-/// stay as it is.
+/// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A
+/// mirror Pod must not be changed.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// What mends a bundle that is not there.
-const LATER: &str = "make the pod again later";
+/// Fix for a missing bundle.
+const RECREATE_LATER: &str = "make the pod again later";
 
-/// What is added to `pod` in `namespace`: an add-only patch, and warnings where something that
-/// the user set is kept. Added twice it is added once.
+/// Decides what to add to `pod` in `namespace`. Returns a patch that only adds, and a warning
+/// wherever a setting of the user is kept. The patch is idempotent.
 ///
-/// A bundle that cannot be had is a warning too, neither a denial nor a retry: nothing that
-/// happens to us may keep Velero from starting.
+/// An unavailable bundle is a warning, too, neither a denial nor a retry: no failure of
+/// velero-trust may keep Velero from starting.
 pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     let mut report = Report::default();
-    if is_out_of_reach(namespace, pod) {
+    if is_excluded(namespace, pod) {
         return report;
     }
     let request = InjectionRequest::of(pod, &mut report.findings);
-    if request == InjectionRequest::Keep {
+    if request == InjectionRequest::OptOut {
         return report;
     }
     let mut kept = Vec::new();
-    let lacks = lacks(pod, request, &mut kept);
-    if lacks.is_empty() {
+    let additions = plan_additions(pod, request, &mut kept);
+    if additions.is_empty() {
         report.findings.append(&mut kept);
         return report;
     }
-    let volume = match volume(pod) {
+    let volume = match volume_change(pod) {
         Ok(volume) => volume,
-        Err(taken) => {
-            // What the containers keep is of no interest here: none of them gets anything.
-            report.find(taken);
+        Err(finding) => {
+            // No container gets anything, so the settings that containers keep are not reported.
+            report.find(finding);
             return report;
         }
     };
     report.findings.append(&mut kept);
     match facts.bundle(namespace) {
         Ok(Some(bundle)) if bundle.held => {
-            let (lacks, withheld) = plan::without_bundle_variable(lacks);
-            if !lacks.is_empty() {
-                report.patch = patch::of(&lacks, volume);
+            let (additions, withheld) = plan::without_bundle_variable(additions);
+            if !additions.is_empty() {
+                report.patch = patch::build(&additions, volume);
             }
             if withheld {
-                report.find(held(namespace));
+                report.find(held_finding(namespace));
             }
         }
-        Ok(Some(_)) => report.patch = patch::of(&lacks, volume),
-        Ok(None) => report.find(no_bundle(namespace, "is not there", LATER)),
+        Ok(Some(_)) => report.patch = patch::build(&additions, volume),
+        Ok(None) => report.find(no_bundle_finding(namespace, "is not there", RECREATE_LATER)),
         Err(need @ Stop::Need(_)) => report.take(Err(need)),
         Err(Stop::Unknown(_, reason)) if reason.kind == LookupErrorKind::Foreign => {
-            report.find(no_bundle(namespace, "is not velero-trust's", GIVE_WAY));
+            report.find(no_bundle_finding(
+                namespace,
+                "is not velero-trust's",
+                DELETE_IT,
+            ));
         }
         Err(Stop::Unknown(_, reason)) => {
             let what = format!("cannot be had ({})", reason.message);
-            report.find(no_bundle(namespace, &what, LATER));
+            report.find(no_bundle_finding(namespace, &what, RECREATE_LATER));
         }
     }
     report
 }
 
-/// The containers that the injection is for, init containers last.
+/// Returns the containers of `pod` that the injection applies to, init containers last.
 pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>> {
     let all = is_asked_for(pod);
     let regular = pod.spec.containers.iter();
@@ -94,44 +99,52 @@ pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>>
     regular.chain(init)
 }
 
-/// Whether `pod` is nothing to us, whatever it runs.
-pub fn is_out_of_reach(namespace: &str, pod: &Pod<'_>) -> bool {
+/// Whether the injection ignores `pod`, whatever it runs.
+pub fn is_excluded(namespace: &str, pod: &Pod<'_>) -> bool {
     namespace == "kube-system" || pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
 }
 
-/// What the containers that are ours to inject lack.
-fn lacks(pod: &Pod<'_>, request: InjectionRequest, findings: &mut Vec<Finding>) -> Vec<Lack> {
+/// Plans the additions to each container that the injection applies to.
+fn plan_additions(
+    pod: &Pod<'_>,
+    request: InjectionRequest,
+    findings: &mut Vec<Finding>,
+) -> Vec<Additions> {
     type Detect = fn(&Pod<'_>, &Container<'_>) -> Option<pod_kind::PodKind>;
     let windows = pod.is_windows();
-    let lists: [(List, &[Container<'_>], Detect); 2] = [
-        (List::Regular, &pod.spec.containers, pod_kind::of_container),
+    let lists: [(ContainerList, &[Container<'_>], Detect); 2] = [
         (
-            List::Init,
+            ContainerList::Regular,
+            &pod.spec.containers,
+            pod_kind::of_container,
+        ),
+        (
+            ContainerList::Init,
             &pod.spec.init_containers,
             pod_kind::of_init_container,
         ),
     ];
-    let mut lacks = Vec::new();
+    let mut additions = Vec::new();
     for (list, containers, detect) in lists {
         for (index, container) in containers.iter().enumerate() {
             if request == InjectionRequest::All || detect(pod, container).is_some() {
-                let spot = Spot { list, index };
-                lacks.extend(plan::of(container, spot, windows, findings));
+                let position = ContainerPosition { list, index };
+                additions.extend(plan::additions(container, position, windows, findings));
             }
         }
     }
-    lacks
+    additions
 }
 
-/// How our volume gets into the Pod, or that its name is taken by something else.
-fn volume(pod: &Pod<'_>) -> Result<patch::Volume, Finding> {
+/// Returns how to add our volume to `pod`, or a finding if another volume has its name.
+fn volume_change(pod: &Pod<'_>) -> Result<patch::VolumeChange, Finding> {
     let Some(volumes) = &pod.spec.volumes else {
-        return Ok(patch::Volume::First);
+        return Ok(patch::VolumeChange::CreateList);
     };
     let mut volumes = volumes.iter().enumerate();
     match volumes.find(|(_, volume)| or_empty(volume.name.as_ref()) == BUNDLE) {
-        None => Ok(patch::Volume::Append),
-        Some((_, volume)) if plan::is_ours(volume) => Ok(patch::Volume::Present),
+        None => Ok(patch::VolumeChange::Append),
+        Some((_, volume)) if plan::is_ours(volume) => Ok(patch::VolumeChange::AlreadyPresent),
         Some((index, _)) => Err(Finding::new(
             &rules::VOLUME_TAKEN,
             FieldPath::of(&["spec", "volumes"]).index(index),
@@ -142,10 +155,11 @@ fn volume(pod: &Pod<'_>) -> Result<patch::Volume, Finding> {
     }
 }
 
-/// Short, since an API server cuts a warning at 120 characters.
-const GIVE_WAY: &str = "delete it (keep a copy)";
+/// Fix for a ConfigMap of somebody else. Short, because an API server cuts a warning at 120
+/// characters.
+const DELETE_IT: &str = "delete it (keep a copy)";
 
-fn no_bundle(namespace: &str, what: &str, fix: &str) -> Finding {
+fn no_bundle_finding(namespace: &str, what: &str, fix: &str) -> Finding {
     Finding::new(
         &rules::NO_BUNDLE,
         FieldPath::of(&["spec", "volumes"]),
@@ -153,11 +167,11 @@ fn no_bundle(namespace: &str, what: &str, fix: &str) -> Finding {
         format!("ConfigMap {BUNDLE} {what}; no CA bundle is added"),
         fix,
     )
-    // Whatever severity the operator gave the rule: our trouble is no reason to stop Velero.
+    // Whatever severity the operator gave the rule: a failure of ours is no reason to stop Velero.
     .softened()
 }
 
-fn held(namespace: &str) -> Finding {
+fn held_finding(namespace: &str) -> Finding {
     Finding::new(
         &rules::HELD,
         FieldPath::of(&["spec", "containers"]),

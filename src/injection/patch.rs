@@ -1,60 +1,69 @@
-//! The patch: additions only, to lists that are there or are made.
+//! The JSON patch of the injection. It only adds, to existing lists or to lists that it creates.
 //!
-//! Never `test`, which turns a conflict with another webhook into a refusal that ignores the
-//! failure policy; never a whole list where there is one, because another webhook may have added
-//! to it since.
+//! The patch contains no `test` operation, which would turn a conflict with another webhook into a
+//! refusal that ignores the failure policy. It never replaces an existing list, because another
+//! webhook may have added to that list in the meantime.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation};
 use serde_json::{Value, json};
 
-use super::plan::{Lack, Variable};
+use super::plan::{Additions, Variable};
 use crate::names::{BUNDLE, MOUNT_PATH};
 
-/// The patch that adds what `lacks` name, and the volume where `volumes` says that it is needed.
-pub(super) fn of(lacks: &[Lack], volume: Volume) -> Vec<PatchOperation> {
-    let mut patch = Vec::with_capacity(1 + 3 * lacks.len());
+/// Builds the patch that makes the additions to `containers` and applies the change to the volumes.
+pub(super) fn build(containers: &[Additions], volume: VolumeChange) -> Vec<PatchOperation> {
+    let mut patch = Vec::with_capacity(1 + 3 * containers.len());
     match volume {
-        Volume::Present => {}
-        Volume::Append => patch.push(append(&["spec", "volumes"], bundle_volume())),
-        Volume::First => patch.push(make(&["spec", "volumes"], vec![bundle_volume()])),
+        VolumeChange::AlreadyPresent => {}
+        VolumeChange::Append => patch.push(append(&["spec", "volumes"], bundle_volume())),
+        VolumeChange::CreateList => {
+            patch.push(create_list(&["spec", "volumes"], vec![bundle_volume()]));
+        }
     }
-    for lack in lacks {
-        let index = lack.spot.index.to_string();
-        let list = |field| ["spec", lack.spot.list.field(), index.as_str(), field];
-        let variables = lack.variables.iter().map(variable);
+    for additions in containers {
+        let index = additions.position.index.to_string();
+        let list = |field| {
+            [
+                "spec",
+                additions.position.list.field(),
+                index.as_str(),
+                field,
+            ]
+        };
+        let variables = additions.variables.iter().map(variable);
         let env = list("env");
-        if lack.has_variables {
+        if additions.has_variables {
             patch.extend(variables.map(|value| append(&env, value)));
-        } else if !lack.variables.is_empty() {
-            patch.push(make(&env, variables.collect()));
+        } else if !additions.variables.is_empty() {
+            patch.push(create_list(&env, variables.collect()));
         }
         let mounts = list("volumeMounts");
-        match (lack.mount, lack.has_mounts) {
+        match (additions.mount, additions.has_mounts) {
             (false, _) => {}
             (true, true) => patch.push(append(&mounts, mount())),
-            (true, false) => patch.push(make(&mounts, vec![mount()])),
+            (true, false) => patch.push(create_list(&mounts, vec![mount()])),
         }
     }
     patch
 }
 
-/// How the bundle's volume gets into the Pod.
+/// The change to the Pod's volumes that adds the bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Volume {
-    /// It is there.
-    Present,
-    /// It is added to the list.
+pub(super) enum VolumeChange {
+    /// None: the Pod has the volume.
+    AlreadyPresent,
+    /// Append the volume to the list.
     Append,
-    /// The list is made for it.
-    First,
+    /// Create the list with the volume.
+    CreateList,
 }
 
 fn append(list: &[&str], value: Value) -> PatchOperation {
     add(list.iter().copied().chain(["-"]), value)
 }
 
-fn make(list: &[&str], values: Vec<Value>) -> PatchOperation {
+fn create_list(list: &[&str], values: Vec<Value>) -> PatchOperation {
     add(list.iter().copied(), Value::Array(values))
 }
 
@@ -69,17 +78,21 @@ fn variable((name, value): &Variable) -> Value {
     json!({"name": name, "value": value})
 }
 
-/// A directory, not a `subPath`, so that a new bundle reaches running containers.
+/// Returns the mount of the bundle: a directory without a `subPath`, so that a new bundle reaches
+/// running containers.
 fn mount() -> Value {
     json!({"name": BUNDLE, "mountPath": MOUNT_PATH, "readOnly": true})
 }
 
-/// The ConfigMap is required, not `optional`: when it is deleted, the kubelet empties an optional
-/// volume under the running container but leaves a required one as it is, and a new Pod waits for
-/// it with an event that names it instead of running with an AWS_CA_BUNDLE that is no file, which
-/// takes every AWS location down. The webhook has made sure that it is there.
+/// Returns the volume with the bundle's ConfigMap.
 ///
-/// World-readable, because Velero's server runs as another user than its node agents.
+/// The ConfigMap is required, not `optional`. When the ConfigMap is deleted, the kubelet empties an
+/// optional volume under the running container but leaves a required volume unchanged. A new Pod
+/// then waits for the ConfigMap, with an event that names it, instead of running with an
+/// AWS_CA_BUNDLE that is no file, which would break every AWS location. The webhook has made sure
+/// that the ConfigMap exists.
+///
+/// The file is world-readable, because Velero's server and its node agents run as different users.
 fn bundle_volume() -> Value {
     json!({"name": BUNDLE, "configMap": {"name": BUNDLE, "defaultMode": 0o444}})
 }

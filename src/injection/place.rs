@@ -1,41 +1,44 @@
-//! Where a path of a container lies, seen from the mount of the bundle.
+//! The position of a path in a container relative to the mount of the bundle.
 
 use crate::names::MOUNT_PATH;
 
-/// Where a path lies.
+/// The position of a path relative to [`MOUNT_PATH`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Not near [`MOUNT_PATH`].
+    /// Neither at nor below [`MOUNT_PATH`].
     Elsewhere,
     /// At [`MOUNT_PATH`].
     Here,
-    /// Below [`MOUNT_PATH`]: a read-only mount there would keep the kubelet from making it.
+    /// Below [`MOUNT_PATH`], where the kubelet could not create it: the bundle's mount is
+    /// read-only.
     Below,
 }
 
-/// Where `path` lies, however it is written: the kubelet roots a relative path and cleans it, and
-/// on Windows takes either slash, a drive and any case.
-pub(super) fn of(path: &str, windows: bool) -> Place {
-    let path = match path.split_once(':') {
-        Some((drive, rest)) if windows && drive.len() == 1 => rest,
-        _ => path,
-    };
-    let ours = MOUNT_PATH.trim_start_matches('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split(|c| c == '/' || windows && c == '\\') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
+impl Place {
+    /// Returns the position of `path`, however it is written: the kubelet makes a relative path
+    /// absolute and cleans it, and on Windows accepts both slashes, a drive and any case.
+    pub(super) fn of(path: &str, windows: bool) -> Self {
+        let path = match path.split_once(':') {
+            Some((drive, rest)) if windows && drive.len() == 1 => rest,
+            _ => path,
+        };
+        let ours = MOUNT_PATH.trim_start_matches('/');
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split(|c| c == '/' || windows && c == '\\') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                part => parts.push(part),
             }
-            part => parts.push(part),
         }
-    }
-    let here = |first: &str| first == ours || windows && first.eq_ignore_ascii_case(ours);
-    match parts.as_slice() {
-        [first] if here(first) => Place::Here,
-        [first, ..] if here(first) => Place::Below,
-        _ => Place::Elsewhere,
+        let here = |first: &str| first == ours || windows && first.eq_ignore_ascii_case(ours);
+        match parts.as_slice() {
+            [first] if here(first) => Self::Here,
+            [first, ..] if here(first) => Self::Below,
+            _ => Self::Elsewhere,
+        }
     }
 }
 
@@ -53,10 +56,10 @@ mod tests {
             "certs",
             "/a/../certs",
         ] {
-            assert_eq!(of(path, false), Place::Here, "{path}");
+            assert_eq!(Place::of(path, false), Place::Here, "{path}");
         }
         for path in ["/certs/a", "/certs//a/", "/certs/./a"] {
-            assert_eq!(of(path, false), Place::Below, "{path}");
+            assert_eq!(Place::of(path, false), Place::Below, "{path}");
         }
         for path in [
             "/",
@@ -68,16 +71,16 @@ mod tests {
             "/CERTS",
             "\\certs",
         ] {
-            assert_eq!(of(path, false), Place::Elsewhere, "{path}");
+            assert_eq!(Place::of(path, false), Place::Elsewhere, "{path}");
         }
     }
 
     #[test]
     fn takes_a_windows_path_as_windows_does() {
         for path in ["\\certs", "C:\\Certs\\", "c:/certs", "/certs"] {
-            assert_eq!(of(path, true), Place::Here, "{path}");
+            assert_eq!(Place::of(path, true), Place::Here, "{path}");
         }
-        assert_eq!(of("C:\\certs\\a", true), Place::Below);
-        assert_eq!(of("C:\\other", true), Place::Elsewhere);
+        assert_eq!(Place::of("C:\\certs\\a", true), Place::Below);
+        assert_eq!(Place::of("C:\\other", true), Place::Elsewhere);
     }
 }

@@ -1,6 +1,6 @@
-//! What each container lacks, and what in it has to be kept.
+//! The additions to each container, and the settings of the user that are kept.
 
-use super::place::{self, Place};
+use super::place::Place;
 use super::rules;
 use crate::decision::{FieldPath, Finding, Rule};
 use crate::names::{
@@ -10,17 +10,17 @@ use crate::names::{
 use crate::velero::pod::{Container, EnvVar, KeyToPath, Volume};
 use crate::velero::text::or_empty;
 
-/// Which list of containers.
+/// One of the lists of containers in `spec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum List {
+pub(super) enum ContainerList {
     /// `spec.containers`
     Regular,
     /// `spec.initContainers`
     Init,
 }
 
-impl List {
-    /// The field in `spec`.
+impl ContainerList {
+    /// Returns the name of the field in `spec`.
     pub(super) const fn field(self) -> &'static str {
         match self {
             Self::Regular => "containers",
@@ -29,55 +29,58 @@ impl List {
     }
 }
 
-/// Where a container is.
+/// The position of a container in the Pod.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
-    pub(super) list: List,
+pub(super) struct ContainerPosition {
+    pub(super) list: ContainerList,
     pub(super) index: usize,
 }
 
-impl Spot {
+impl ContainerPosition {
     fn path(self) -> FieldPath {
         FieldPath::of(&["spec", self.list.field()]).index(self.index)
     }
 }
 
-/// A variable that we set, with its value.
+/// An environment variable to set: its name and value.
 pub(super) type Variable = (&'static str, &'static str);
 
-/// What a container lacks.
+/// The additions to one container.
 #[derive(Clone, Debug)]
-pub(super) struct Lack {
-    pub(super) spot: Spot,
-    /// The mount of the bundle.
+pub(super) struct Additions {
+    pub(super) position: ContainerPosition,
+    /// Whether to mount the bundle.
     pub(super) mount: bool,
-    /// Variables.
+    /// The variables to set.
     pub(super) variables: Vec<Variable>,
-    /// Whether the container has a list of mounts, and one of variables, to add to.
+    /// Whether the container has a list of mounts and a list of variables to append to.
     pub(super) has_mounts: bool,
     pub(super) has_variables: bool,
 }
 
-impl Lack {
+impl Additions {
     /// Whether there is nothing to add.
     pub(super) fn is_empty(&self) -> bool {
         !self.mount && self.variables.is_empty()
     }
 }
 
-/// What is lacking while the namespace is held, and whether something is withheld.
-pub(super) fn without_bundle_variable(mut lacks: Vec<Lack>) -> (Vec<Lack>, bool) {
+/// Removes `AWS_CA_BUNDLE` from the additions, as a held namespace requires. Returns the remaining
+/// additions, and whether the variable was removed from any of them.
+pub(super) fn without_bundle_variable(mut containers: Vec<Additions>) -> (Vec<Additions>, bool) {
     let mut withheld = false;
-    for lack in &mut lacks {
-        let before = lack.variables.len();
-        lack.variables.retain(|(name, _)| *name != AWS_CA_BUNDLE);
-        withheld |= lack.variables.len() < before;
+    for additions in &mut containers {
+        let before = additions.variables.len();
+        additions
+            .variables
+            .retain(|(name, _)| *name != AWS_CA_BUNDLE);
+        withheld |= additions.variables.len() < before;
     }
-    lacks.retain(|lack| !lack.is_empty());
-    (lacks, withheld)
+    containers.retain(|additions| !additions.is_empty());
+    (containers, withheld)
 }
 
-/// Whether the volume of our name is what we would add.
+/// Whether a volume with our name is equivalent to the one that the injection adds.
 pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
     volume.config_map.as_ref().is_some_and(|source| {
         let whole = source.items.is_empty();
@@ -88,51 +91,52 @@ pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
     })
 }
 
-/// Looks over one container; what it keeps of the user's goes to `findings`.
-pub(super) fn of(
+/// Plans the additions to one container. Returns `None` if it needs none. Adds a finding to
+/// `findings` for each setting of the user that is kept.
+pub(super) fn additions(
     container: &Container<'_>,
-    spot: Spot,
+    position: ContainerPosition,
     windows: bool,
     findings: &mut Vec<Finding>,
-) -> Option<Lack> {
+) -> Option<Additions> {
     let scan = ContainerScan {
         container,
-        spot,
+        position,
         windows,
     };
     let mount = match scan.mount() {
         Ok(mounted) => !mounted,
         Err(finding) => {
-            // A variable that points into somebody else's /certs would break what works.
+            // A variable that points into somebody else's /certs would break a working container.
             findings.push(finding);
             return None;
         }
     };
     let variables = scan.variables(findings);
-    let lack = Lack {
-        spot,
+    let additions = Additions {
+        position,
         mount,
         variables,
         has_mounts: container.volume_mounts.is_some(),
         has_variables: container.env.is_some(),
     };
-    (!lack.is_empty()).then_some(lack)
+    (!additions.is_empty()).then_some(additions)
 }
 
 struct ContainerScan<'b> {
     container: &'b Container<'b>,
-    spot: Spot,
+    position: ContainerPosition,
     windows: bool,
 }
 
 impl ContainerScan<'_> {
-    /// Whether the bundle is mounted at its place, or what is in the way.
+    /// Whether the bundle is mounted at [`MOUNT_PATH`]; a finding if something is in the way.
     fn mount(&self) -> Result<bool, Finding> {
         let devices = self.container.volume_devices.iter().enumerate();
         for (index, device) in devices {
             let path = or_empty(device.device_path.as_ref());
-            if place::of(path, self.windows) != Place::Elsewhere {
-                return Err(self.taken("volumeDevices", index, path));
+            if Place::of(path, self.windows) != Place::Elsewhere {
+                return Err(self.path_taken("volumeDevices", index, path));
             }
         }
         let mut mounted = false;
@@ -142,59 +146,59 @@ impl ContainerScan<'_> {
             let ours = or_empty(mount.name.as_ref()) == BUNDLE;
             let part = mount.sub_path.as_ref().or(mount.sub_path_expr.as_ref());
             let whole = or_empty(part).is_empty();
-            match place::of(path, self.windows) {
+            match Place::of(path, self.windows) {
                 Place::Here if ours && whole => mounted = true,
                 _ if ours => {
                     return Err(self.finding(
                         &rules::MOUNTED_OTHERWISE,
-                        self.spot.path().field("volumeMounts").index(index),
+                        self.position.path().field("volumeMounts").index(index),
                         "the CA bundle is mounted another way; kept".to_owned(),
                         "remove this mount to use /certs",
                     ));
                 }
                 Place::Elsewhere => {}
                 Place::Here | Place::Below => {
-                    return Err(self.taken("volumeMounts", index, path));
+                    return Err(self.path_taken("volumeMounts", index, path));
                 }
             }
         }
         Ok(mounted)
     }
 
-    fn taken(&self, field: &'static str, index: usize, path: &str) -> Finding {
+    fn path_taken(&self, field: &'static str, index: usize, path: &str) -> Finding {
         self.finding(
             &rules::PATH_TAKEN,
-            self.spot.path().field(field).index(index),
+            self.position.path().field(field).index(index),
             format!("{path} is used; the CA bundle is not added"),
             format!("keep {MOUNT_PATH} free"),
         )
     }
 
-    /// The variables that are lacking. What comes from `envFrom` is not known here, and a variable
-    /// in `env` would override it.
+    /// Returns the variables to set. The content of `envFrom` is not known here, and a variable in
+    /// `env` would override it.
     fn variables(&self, findings: &mut Vec<Finding>) -> Vec<Variable> {
-        let mut lacking = Vec::new();
+        let mut missing = Vec::new();
         let mut from_elsewhere = false;
         for variable in self.wanted() {
             let (name, value) = *variable;
-            let set = self.set(name);
+            let set = self.current(name);
             match set {
-                Some((_, set)) if is_good(name, value, set) => {}
-                Some((index, _)) => findings.push(self.kept(name, index)),
+                Some((_, set)) if is_equivalent(name, value, set) => {}
+                Some((index, _)) => findings.push(self.variable_kept(name, index)),
                 None if self.may_come_from_elsewhere(name) => from_elsewhere = true,
-                None => lacking.push(*variable),
+                None => missing.push(*variable),
             }
         }
         if from_elsewhere {
             findings.push(self.finding(
                 &rules::VARIABLES_FROM_ELSEWHERE,
-                self.spot.path().field("envFrom"),
+                self.position.path().field("envFrom"),
                 "may set the CA variables; ours are not added".to_owned(),
                 "set them in env",
             ));
-            lacking.clear();
+            missing.clear();
         }
-        lacking
+        missing
     }
 
     fn wanted(&self) -> &'static [Variable] {
@@ -203,15 +207,15 @@ impl ContainerScan<'_> {
             (SSL_CERT_DIR, SSL_CERT_DIR_VALUE),
         ];
         if self.windows {
-            // On Windows Go either ignores SSL_CERT_* or lets them replace the system's store.
+            // On Windows, Go either ignores SSL_CERT_* or replaces the system's roots by them.
             BOTH.split_at(1).0
         } else {
             &BOTH
         }
     }
 
-    /// The variable as it stands; of several with one name the last counts.
-    fn set(&self, name: &str) -> Option<(usize, &EnvVar<'_>)> {
+    /// Returns the variable `name` and its index. The last of several with the same name counts.
+    fn current(&self, name: &str) -> Option<(usize, &EnvVar<'_>)> {
         let env = self.container.env.as_deref().unwrap_or_default();
         let mut all = env.iter().enumerate().rev();
         all.find(|(_, variable)| or_empty(variable.name.as_ref()) == name)
@@ -222,7 +226,7 @@ impl ContainerScan<'_> {
         sources.any(|source| name.starts_with(or_empty(source.prefix.as_ref())))
     }
 
-    fn kept(&self, name: &str, index: usize) -> Finding {
+    fn variable_kept(&self, name: &str, index: usize) -> Finding {
         let rule = if name == AWS_CA_BUNDLE {
             &rules::BUNDLE_VARIABLE
         } else {
@@ -230,7 +234,7 @@ impl ContainerScan<'_> {
         };
         self.finding(
             rule,
-            self.spot.path().field("env").index(index),
+            self.position.path().field("env").index(index),
             format!("{name} is set here; kept"),
             "remove it to use the CA bundle",
         )
@@ -248,12 +252,12 @@ impl ContainerScan<'_> {
     }
 }
 
-/// Whether a variable that is set does what ours would do.
-fn is_good(name: &str, value: &str, set: &EnvVar<'_>) -> bool {
+/// Whether an existing variable has the same effect as `value`.
+fn is_equivalent(name: &str, value: &str, set: &EnvVar<'_>) -> bool {
     let set = or_empty(set.value.as_ref());
     set == value
         || name == SSL_CERT_DIR
             && set
                 .split(':')
-                .any(|directory| place::of(directory, false) == Place::Here)
+                .any(|directory| Place::of(directory, false) == Place::Here)
 }

@@ -1,4 +1,4 @@
-//! What the labels and annotations of a Pod ask for.
+//! The labels and annotations that control the injection of a Pod.
 
 use super::rules;
 use crate::decision::{FieldPath, Finding};
@@ -6,25 +6,25 @@ use crate::names::INJECT;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind;
 
-/// What the labels and annotations of a Pod ask for.
+/// What the labels and annotations of a Pod request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InjectionRequest {
-    /// Nothing: Velero's containers get the bundle, if there are any.
+    /// No request: only containers that run Velero get the bundle.
     Velero,
-    /// Every container and init container, whosever the Pod is. Only a label can ask for it: the
-    /// API server's selectors see no annotations.
+    /// All containers and init containers get the bundle, even if the Pod is not Velero's. Only a
+    /// label can request this: the API server's selectors do not see annotations.
     All,
-    /// None, by label or annotation; it wins over the other request.
-    Keep,
+    /// No container gets the bundle, by label or annotation. Takes precedence over `All`.
+    OptOut,
 }
 
 impl InjectionRequest {
-    /// What `pod` asks for. A value without meaning counts as not set, and is a finding.
+    /// Reads the request of `pod`. An unknown value counts as not set and is a finding.
     pub(super) fn of(pod: &Pod<'_>, findings: &mut Vec<Finding>) -> Self {
         let label = pod.metadata.label(INJECT);
         let annotation = pod.metadata.annotation(INJECT);
         if is_opted_out(pod) {
-            return Self::Keep;
+            return Self::OptOut;
         }
         if let Some(value) = label.filter(|value| *value != "true") {
             let path = FieldPath::of(&["metadata", "labels"]).key(INJECT);
@@ -46,22 +46,23 @@ impl InjectionRequest {
     }
 }
 
-/// Whether the label asks for the injection.
+/// Whether the label requests the injection.
 pub fn is_asked_for(pod: &Pod<'_>) -> bool {
     pod.metadata.label(INJECT) == Some("true")
 }
 
-/// Whether label or annotation keep us out of `pod`.
+/// Whether a label or an annotation excludes `pod` from the injection.
 pub fn is_opted_out(pod: &Pod<'_>) -> bool {
-    let said = [pod.metadata.label(INJECT), pod.metadata.annotation(INJECT)];
-    said.contains(&Some("false"))
+    let values = [pod.metadata.label(INJECT), pod.metadata.annotation(INJECT)];
+    values.contains(&Some("false"))
 }
 
-/// An annotation may be 256 KiB long; nobody needs to read that again.
-const SHOWN: usize = 12;
+/// Maximum length of a value that a message repeats, in characters: an annotation may be 256 KiB
+/// long.
+const MAX_VALUE_CHARS: usize = 12;
 
 fn unclear(path: FieldPath, value: &str, fix: &str) -> Finding {
-    let shown: String = value.chars().take(SHOWN).collect();
+    let shown: String = value.chars().take(MAX_VALUE_CHARS).collect();
     let message = format!("{shown:?} means nothing");
     Finding::new(&rules::UNCLEAR_REQUEST, path, "", message, fix)
 }

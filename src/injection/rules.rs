@@ -1,9 +1,10 @@
-//! What the injection has to say: every rule warns, none denies. A pod that we do not understand
-//! is left as it is, because a backup that fails for want of a CA is better than one that we stop.
+//! The rules of the injection. Every rule warns, none denies: a Pod that velero-trust does not
+//! understand is left unchanged, because a backup that fails for lack of a CA is better than one
+//! that velero-trust stops.
 
 use crate::decision::{Code, Rule, Severity};
 
-/// All rules of the injection.
+/// Returns all rules of the injection.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     [
         &BUNDLE_VARIABLE,
@@ -19,8 +20,8 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     .into_iter()
 }
 
-/// Whether a rule says that something in the Pod stands in the way of the bundle and was kept.
-pub fn keeps_what_is_set(rule: &Rule) -> bool {
+/// Whether `rule` reports a setting of the Pod that conflicts with the injection and was kept.
+pub fn is_conflict(rule: &Rule) -> bool {
     let others = [&NO_BUNDLE, &UNCLEAR_REQUEST, &HELD];
     rules().any(|known| known == rule) && !others.contains(&rule)
 }

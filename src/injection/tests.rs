@@ -1,4 +1,4 @@
-//! The injection, one Pod at a time. The `json-patch` crate judges every patch.
+//! Tests of the injection, one Pod at a time. The `json-patch` crate applies every patch.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn ids(report: &Report) -> Vec<&'static str> {
     findings.map(|finding| finding.rule.id).collect()
 }
 
-/// The Pod after one pass, and the rules that spoke.
+/// Returns the patched Pod and the ids of the rules with findings.
 fn injected(pod: &Value) -> (Value, Vec<&'static str>) {
     let report = report(pod, &bundle());
     let mut after = pod.clone();
@@ -42,12 +42,12 @@ fn injected(pod: &Value) -> (Value, Vec<&'static str>) {
     (after, ids(&report))
 }
 
-/// That nothing at all happens to a Pod, and nothing is looked up for it.
+/// Asserts that a Pod is not changed, gets no warning and needs no look-up.
 fn assert_left_alone(pod: &Value) {
     assert_eq!(report(pod, &Facts::default()), Report::default(), "{pod}");
 }
 
-/// A Pod whose one container runs Velero's server, with `more` in it.
+/// Returns a Pod with one container, which runs Velero's server and has the fields in `more`.
 fn server(more: &Value) -> Value {
     let mut container = json!({"name": "velero", "command": ["/velero"], "args": ["server"]});
     let members = container.as_object_mut().unwrap();
@@ -208,7 +208,7 @@ fn sets_no_variable_that_env_from_may_set_already() {
     assert_eq!(after["spec"]["containers"][0]["env"], json!([aws(), ssl()]));
     assert_eq!(ids, [] as [&str; 0]);
 
-    // Half of the trust would be harder to understand than none of it.
+    // Setting only one of the variables would be harder to understand than setting none.
     let one = json!([{"prefix": "AWS_", "secretRef": {"name": "cloud"}}]);
     let (after, ids) = injected(&server(&json!({"envFrom": one})));
     assert_eq!(after["spec"]["containers"][0].get("env"), None);
@@ -408,7 +408,7 @@ fn a_held_namespace_gets_what_adds_and_not_what_replaces() {
     assert_eq!(container["volumeMounts"][0]["mountPath"], "/certs");
     assert_eq!(ids(&report), ["VT209"]);
 
-    // Where nothing else is lacking nothing is added, no volume either.
+    // If nothing else is missing, nothing is added, not even the volume.
     let mut whole = server(&json!({"env": [ssl()], "volumeMounts": [mount()]}));
     whole["spec"]["volumes"] = json!([]);
     let report = super::tests::report(&whole, &held());
@@ -434,7 +434,7 @@ fn every_warning_is_short_enough_to_be_shown_whole() {
         let absent = report(&pod, &with(Outcome::Absent));
         let held = report(&pod, &held());
         for finding in [absent, held].into_iter().flat_map(|of| of.findings) {
-            // The id stands before the line instead of after it.
+            // In a warning the id stands before the line instead of after it.
             let line = finding.to_string();
             assert!(line.chars().count() <= 119, "{line}");
             seen.push(finding.rule.id);

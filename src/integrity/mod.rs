@@ -1,4 +1,4 @@
-//! Backup integrity: checksums, and what a Restore needs before it may run.
+//! Backup integrity: checksums, and the rules for Restores.
 
 pub mod checksum;
 pub mod rules;

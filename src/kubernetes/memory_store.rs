@@ -32,7 +32,7 @@ impl MemoryStore {
     pub fn new(client: Client, own: &str, namespace: &str) -> Self {
         Self {
             maps: Api::namespaced(client, own),
-            name: format!("{}{namespace}", names::MEMORY),
+            name: format!("{}{namespace}", names::MEMORY_PREFIX),
             saved: None,
             version: None,
             was_loaded: false,

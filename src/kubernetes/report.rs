@@ -144,12 +144,12 @@ impl Finding {
 
 /// The name of the report's ConfigMap.
 pub fn name(namespace: &str) -> String {
-    format!("{}{namespace}", names::REPORT)
+    format!("{}{namespace}", names::REPORT_PREFIX)
 }
 
 /// The namespace that a ConfigMap reports on, if it is a report.
 pub fn namespace_of(name: &str) -> Option<&str> {
-    name.strip_prefix(names::REPORT)
+    name.strip_prefix(names::REPORT_PREFIX)
 }
 
 #[cfg(test)]

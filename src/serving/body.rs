@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::telemetry::printable;
+use crate::velero::text::single_line;
 
 /// Room made at once for a body that announces its length; more only as bytes arrive, so that
 /// an announcement alone takes no memory.
@@ -101,7 +101,7 @@ impl Reader {
         let text = |name| {
             let value = headers.get(name)?;
             let value = String::from_utf8_lossy(value.as_bytes());
-            Some(printable(&value, QUOTED).into_owned())
+            Some(single_line(&value, QUOTED).into_owned())
         };
         if let Some(encoding) = text(CONTENT_ENCODING)
             && !encoding.trim().eq_ignore_ascii_case("identity")

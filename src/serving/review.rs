@@ -14,7 +14,8 @@ use crate::admission::{
 use crate::clock::now;
 use crate::decision::{Context, Judged, Policy, Report};
 use crate::sources::{Limits, Source, evaluate};
-use crate::telemetry::{Metrics, printable};
+use crate::telemetry::Metrics;
+use crate::velero::text::single_line;
 
 /// Most characters of a name of the request in the log; Kubernetes' own names have at most 253.
 const LOGGED_NAME: usize = 253;
@@ -105,7 +106,7 @@ impl Reviewer {
 
 fn refuse(bad: &BadReview) -> Answer {
     let why = bad.to_string();
-    tracing::info!(why = %printable(&why, LOGGED_WHY), "request refused");
+    tracing::info!(why = %single_line(&why, LOGGED_WHY), "request refused");
     failure(400, why)
 }
 
@@ -124,16 +125,16 @@ fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {
             tracing::$level!(
-                uid = %printable(request.uid, LOGGED_NAME),
-                kind = %printable(request.kind, LOGGED_NAME),
-                namespace = %printable(request.namespace, LOGGED_NAME),
-                name = %printable(request.name, LOGGED_NAME),
+                uid = %single_line(request.uid, LOGGED_NAME),
+                kind = %single_line(request.kind, LOGGED_NAME),
+                namespace = %single_line(request.namespace, LOGGED_NAME),
+                name = %single_line(request.name, LOGGED_NAME),
                 operation = request.operation.as_str(),
-                user = %printable(request.username, LOGGED_NAME),
+                user = %single_line(request.username, LOGGED_NAME),
                 dry_run = request.dry_run,
                 decision = answer.decision.as_str(),
                 rules = %answer.rules.join(","),
-                why = %printable(&answer.why, LOGGED_WHY),
+                why = %single_line(&answer.why, LOGGED_WHY),
                 milliseconds = began.elapsed().as_secs_f64() * 1e3,
                 $message
             )

@@ -1,6 +1,5 @@
 //! The log: one line an event, on standard error.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal as _, stderr};
 use std::str::FromStr;
 
@@ -81,40 +80,9 @@ pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// `text` as it may stand in a log: no control characters, which could forge a line or drive a
-/// terminal, and at most `most` characters.
-pub fn printable(text: &str, most: usize) -> Cow<'_, str> {
-    let fits = text.len() <= most || text.chars().nth(most).is_none();
-    if fits && !text.chars().any(is_unprintable) {
-        return Cow::Borrowed(text);
-    }
-    let clean = text
-        .chars()
-        .map(|c| if is_unprintable(c) { ' ' } else { c });
-    Cow::Owned(if fits {
-        clean.collect()
-    } else {
-        clean.take(most.saturating_sub(1)).chain(['…']).collect()
-    })
-}
-
-/// Control characters, and the format characters that turn the direction of text or break lines.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_from_outside_cannot_forge_a_line_or_fill_the_log() {
-        assert_eq!(printable("a\nb\x1b[2J\u{202e}c", 20), "a b [2J c");
-        assert_eq!(printable("größer", 6), "größer");
-        assert_eq!(printable("größer", 5), "größ…");
-        assert!(matches!(printable("plain", 5), Cow::Borrowed("plain")));
-    }
 
     #[test]
     fn a_wrong_setting_says_what_would_be_right() {

@@ -6,6 +6,6 @@ mod metrics;
 mod pods;
 
 pub use gauges::{BundleGauges, EndpointGauges};
-pub use logging::{Format, LogError, printable, start};
+pub use logging::{Format, LogError, start};
 pub use metrics::Metrics;
 pub use pods::PodGauges;

@@ -6,14 +6,14 @@ use super::text::seconds;
 use crate::decision::Backup;
 use crate::names::CHECKSUM_ANNOTATION;
 
-/// Label on a Backup with the name of the Schedule that made it.
+/// Label on a Backup with the name of the Schedule that created it.
 pub const SCHEDULE_LABEL: &str = "velero.io/schedule-name";
 
-/// What matters of a Backup, and the Schedule that it belongs to. A field of another type than
-/// Velero's counts as not set.
+/// Reads a Backup. Returns it together with the name of its Schedule. A field whose type differs
+/// from Velero's schema counts as not set.
 pub fn read(object: &Value) -> (Backup, Option<String>) {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-    let of = |map: &str, key| {
+    let entry = |map: &str, key| {
         object
             .pointer(map)
             .and_then(|map| map.get(key))
@@ -25,9 +25,9 @@ pub fn read(object: &Value) -> (Backup, Option<String>) {
         name: text("/metadata/name").unwrap_or_default().to_owned(),
         phase: text("/status/phase").unwrap_or_default().to_owned(),
         started,
-        checksum: of("/metadata/annotations", CHECKSUM_ANNOTATION),
+        checksum: entry("/metadata/annotations", CHECKSUM_ANNOTATION),
     };
-    (backup, of("/metadata/labels", SCHEDULE_LABEL))
+    (backup, entry("/metadata/labels", SCHEDULE_LABEL))
 }
 
 #[cfg(test)]

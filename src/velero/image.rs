@@ -1,7 +1,7 @@
-//! The version of Velero that an image says it is.
+//! The version of Velero that the reference to an image names.
 
-/// The tag of an image, such as `v1.18.2`; without one, the digest, shortened; `untagged` where
-/// there is neither.
+/// Returns the tag of `image`, such as `v1.18.2`; without a tag, the shortened digest; without
+/// either, `untagged`.
 pub fn version(image: &str) -> String {
     let (name, digest) = match image.split_once('@') {
         Some((name, digest)) => (name, Some(digest)),
@@ -10,13 +10,14 @@ pub fn version(image: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or(name);
     match (last.split_once(':'), digest) {
         (Some((_, tag)), _) => tag.to_owned(),
-        (None, Some(digest)) => digest.chars().take(SHORT).collect(),
+        (None, Some(digest)) => digest.chars().take(SHORT_DIGEST_CHARS).collect(),
         (None, None) => "untagged".to_owned(),
     }
 }
 
-/// `sha256:` and twelve digits, as `docker images --digests` users know it.
-const SHORT: usize = 19;
+/// Length of a shortened digest: `sha256:` and twelve digits, as users of `docker images --digests`
+/// know it.
+const SHORT_DIGEST_CHARS: usize = 19;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,10 @@
-//! Leniency of the views: `null` is "not set".
+//! Lenient deserialization: `null` means "not set".
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads a value, and its default where there is a `null`. With `#[serde(default)]` for the field
-/// that is not there at all, an object written by hand and one written by Go read the same.
+/// Reads a value, or the type's default for `null`. Together with `#[serde(default)]`, which
+/// handles an absent field, this reads an object written by hand and one written by Go the same
+/// way.
 pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

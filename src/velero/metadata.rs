@@ -1,4 +1,4 @@
-//! The part of `metadata` that we read.
+//! A view of an object's `metadata`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::text::Text;
 
-/// The part of an object's `metadata` that we read.
+/// The fields of an object's `metadata` that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata<'a> {
@@ -19,12 +19,12 @@ pub struct Metadata<'a> {
 }
 
 impl Metadata<'_> {
-    /// The label `key`.
+    /// Returns the value of the label `key`.
     pub fn label(&self, key: &str) -> Option<&str> {
         get(self.labels.as_ref(), key)
     }
 
-    /// The annotation `key`.
+    /// Returns the value of the annotation `key`.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         get(self.annotations.as_ref(), key)
     }

@@ -1,6 +1,7 @@
 //! Lenient, borrowed views of Velero's objects and of the Pods that run it.
 //!
-//! They hold only the fields we read, ignore all others, and take `null` for "not set".
+//! They contain only the fields that velero-trust reads, ignore all others, and treat `null` as
+//! "not set".
 
 pub mod backup;
 pub mod bsl;

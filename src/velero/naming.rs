@@ -1,12 +1,14 @@
-//! What Kubernetes lets things be called. A look-up of a name that the API server refuses tells
-//! nothing, and a name with a `/` or a `?` in it would look up something else.
+//! Which names Kubernetes allows.
+//!
+//! Names are checked before a look-up: looking up a name that the API server refuses reveals
+//! nothing, and a name that contains `/` or `?` would look up something else.
 
-/// Whether an object can have this name: a DNS subdomain.
+/// Whether `name` is valid for an object: a DNS subdomain.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// Whether a namespace can have this name: a DNS label.
+/// Whether `name` is valid for a namespace: a DNS label.
 pub fn is_namespace(name: &str) -> bool {
     name.len() <= 63 && is_label(name)
 }
@@ -19,12 +21,12 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(is_inner)
 }
 
-/// Whether a Secret can have this key.
+/// Whether `key` is a valid key of a Secret.
 pub fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= 253 && key.bytes().all(is_word)
 }
 
-/// Whether a label can have this value, and be looked up by it.
+/// Whether `value` is a valid, non-empty label value, so that a label selector can match it.
 pub fn is_label_value(value: &str) -> bool {
     let ends = [value.bytes().next(), value.bytes().next_back()];
     value.len() <= 63

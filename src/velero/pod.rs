@@ -1,4 +1,4 @@
-//! A view of a Pod: what tells whether it is Velero's, and what the injection looks at.
+//! A view of a Pod: the fields that tell whether it is Velero's and that the injection needs.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use super::lenient::null_is_default;
 use super::metadata::Metadata;
 use super::text::{Text, or_empty};
 
-/// The part of a Pod that we read.
+/// The fields of a Pod that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Pod<'a> {
@@ -18,8 +18,8 @@ pub struct Pod<'a> {
     pub spec: PodSpec<'a>,
 }
 
-/// The part of `spec` that we read. Ephemeral containers are not read: they cannot be there when
-/// a Pod is created.
+/// The fields of `spec` that velero-trust reads. Ephemeral containers are not read: a Pod cannot
+/// have any when it is created.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec<'a> {
@@ -29,37 +29,37 @@ pub struct PodSpec<'a> {
     /// The init containers.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub init_containers: Vec<Container<'a>>,
-    /// The volumes; `None` where a patch has to make the list.
+    /// The volumes; `None` if a patch has to create the list.
     #[serde(borrow)]
     pub volumes: Option<Vec<Volume<'a>>>,
-    /// The operating system that the Pod is for.
+    /// The operating system of the Pod.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub os: Os<'a>,
-    /// The labels that its node must have.
+    /// The labels that the Pod's node must have.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub node_selector: NodeSelector<'a>,
 }
 
-/// The part of a container that we read.
+/// The fields of a container that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container<'a> {
-    /// Its name; Velero names those of its data movers by a uid.
+    /// The container's name. Velero names the containers of its data movers by a uid.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// What is run instead of the image's entry point.
+    /// The command that replaces the image's entry point.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub command: Vec<Text<'a>>,
     /// The arguments.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub args: Vec<Text<'a>>,
-    /// The variables; `None` where a patch has to make the list.
+    /// The environment variables; `None` if a patch has to create the list.
     #[serde(borrow)]
     pub env: Option<Vec<EnvVar<'a>>>,
-    /// Where more variables come from.
+    /// The sources of further environment variables.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub env_from: Vec<EnvFrom<'a>>,
-    /// The mounts; `None` where a patch has to make the list.
+    /// The volume mounts; `None` if a patch has to create the list.
     #[serde(borrow)]
     pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
     /// The raw block devices.
@@ -67,41 +67,42 @@ pub struct Container<'a> {
     pub volume_devices: Vec<VolumeDevice<'a>>,
 }
 
-/// A variable.
+/// An environment variable.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct EnvVar<'a> {
-    /// Its name.
+    /// The variable's name.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// Its value; none when it is empty or comes from elsewhere (`valueFrom`).
+    /// The variable's value; `None` if it is empty or comes from elsewhere (`valueFrom`).
     #[serde(borrow)]
     pub value: Option<Text<'a>>,
 }
 
-/// All keys of a ConfigMap or a Secret as variables. Which keys that are nobody can know here.
+/// All keys of a ConfigMap or a Secret as environment variables. The Pod does not tell which keys
+/// these are.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct EnvFrom<'a> {
-    /// What is put before each key.
+    /// The prefix of each variable's name.
     #[serde(borrow)]
     pub prefix: Option<Text<'a>>,
 }
 
-/// A mount.
+/// A volume mount.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeMount<'a> {
-    /// The volume.
+    /// The volume's name.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// Where it is mounted.
+    /// The path in the container.
     #[serde(borrow)]
     pub mount_path: Option<Text<'a>>,
-    /// The part of the volume that is mounted.
+    /// The path in the volume.
     #[serde(borrow)]
     pub sub_path: Option<Text<'a>>,
-    /// The same, with variables in it.
+    /// The path in the volume, with references to environment variables.
     #[serde(borrow)]
     pub sub_path_expr: Option<Text<'a>>,
 }
@@ -110,7 +111,7 @@ pub struct VolumeMount<'a> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeDevice<'a> {
-    /// Where it appears.
+    /// The path of the device in the container.
     #[serde(borrow)]
     pub device_path: Option<Text<'a>>,
 }
@@ -119,22 +120,22 @@ pub struct VolumeDevice<'a> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume<'a> {
-    /// Its name.
+    /// The volume's name.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// The ConfigMap in it, if that is what it holds.
+    /// The source, if it is a ConfigMap.
     #[serde(borrow)]
     pub config_map: Option<ConfigMapVolume<'a>>,
 }
 
-/// A volume that holds a ConfigMap.
+/// A ConfigMap as the source of a volume.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ConfigMapVolume<'a> {
-    /// The ConfigMap.
+    /// The ConfigMap's name.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// The keys that become files; all of them when there is none.
+    /// The keys that become files; all keys if empty.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub items: Vec<KeyToPath<'a>>,
 }
@@ -146,7 +147,7 @@ pub struct KeyToPath<'a> {
     /// The key.
     #[serde(borrow)]
     pub key: Option<Text<'a>>,
-    /// The file.
+    /// The path of the file in the volume.
     #[serde(borrow)]
     pub path: Option<Text<'a>>,
 }
@@ -170,9 +171,10 @@ pub struct NodeSelector<'a> {
 }
 
 impl Pod<'_> {
-    /// Whether it runs on Windows. `spec.os` decides where it is set (Velero sets it on what it
-    /// spawns since 1.16, and on its templates); then the node selector, which the API server
-    /// needs no feature for; then the name that Velero gives to its Windows DaemonSet.
+    /// Whether the Pod runs on Windows. `spec.os` decides if it is set: since 1.16 Velero sets it
+    /// on the Pods that it creates and on its templates. Otherwise the node selector decides, which
+    /// needs no feature of the API server. Otherwise the name of Velero's Windows DaemonSet
+    /// decides.
     pub fn is_windows(&self) -> bool {
         let os = or_empty(self.spec.os.name.as_ref());
         let node = or_empty(self.spec.node_selector.os.as_ref());
@@ -185,7 +187,7 @@ impl Pod<'_> {
 }
 
 impl Container<'_> {
-    /// Its name, or the empty string.
+    /// Returns the container's name, or the empty string.
     pub fn name(&self) -> &str {
         or_empty(self.name.as_ref())
     }

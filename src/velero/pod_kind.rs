@@ -1,16 +1,16 @@
-//! Which Pods are Velero's, what they are, and which of their containers run it.
+//! Detection of Velero's Pods: which Pods run Velero, as what, and in which containers.
 //!
-//! The command decides. Every form of installation, and Velero itself for the Pods it spawns,
-//! runs `/velero` and a verb (`pkg/install`, `pkg/exposer`, `pkg/repository/maintenance`). Labels
-//! alone prove nothing: a MinIO, a UI or a clean-up Job beside Velero often carries some of them.
-//! They count only where a container leaves its command to the image.
+//! The command decides. Every way to install Velero, and Velero itself for the Pods that it
+//! creates, runs `/velero` and a verb (`pkg/install`, `pkg/exposer`, `pkg/repository/maintenance`).
+//! Labels alone prove nothing: a MinIO, a UI or a clean-up Job next to Velero often carries some of
+//! Velero's labels. Labels count only for a container that leaves its command to the image.
 
 use std::fmt;
 use std::iter::Peekable;
 
 use super::pod::{Container, Pod};
 
-/// What a Pod of Velero is.
+/// The role of one of Velero's Pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PodKind {
     /// The server, of the Deployment `velero`.
@@ -34,7 +34,7 @@ pub enum PodKind {
 }
 
 impl PodKind {
-    /// Its name, as metrics and reports give it.
+    /// Returns the name used in metrics and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -56,7 +56,7 @@ impl fmt::Display for PodKind {
     }
 }
 
-/// What `pod` is; none when it is not Velero's.
+/// Returns the kind of `pod`, or `None` if it is not Velero's.
 pub fn kind(pod: &Pod<'_>) -> Option<PodKind> {
     let regular = pod.spec.containers.iter();
     regular
@@ -70,7 +70,7 @@ pub fn kind(pod: &Pod<'_>) -> Option<PodKind> {
         .next()
 }
 
-/// What a regular container of `pod` runs; none when that is not Velero.
+/// Returns what a regular container of `pod` runs, or `None` if that is not Velero.
 pub fn of_container(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
     let verb = if container.command.is_empty() {
         by_command(container).or_else(|| by_label(pod, container))
@@ -80,8 +80,8 @@ pub fn of_container(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind>
     verb.map(|kind| on_windows(kind, pod))
 }
 
-/// What an init container of `pod` runs; none when that is not Velero, as with the plugins, which
-/// only copy a binary, and with `restore-wait`, which Velero puts into restored Pods.
+/// Returns what an init container of `pod` runs, or `None` if that is not Velero. Plugins, which
+/// only copy a binary, and `restore-wait`, which Velero adds to restored Pods, are not Velero.
 pub fn of_init_container(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
     by_command(container).map(|kind| on_windows(kind, pod))
 }
@@ -94,11 +94,12 @@ fn on_windows(kind: PodKind, pod: &Pod<'_>) -> PodKind {
     }
 }
 
-/// By program and verb among the words of command and arguments. The program need not come
-/// first: a shell, an init such as tini, or a tool that fetches secrets may start it.
+/// Detects the kind by the program and the verb among the words of the command and the arguments.
+/// The program need not come first: a shell, an init such as tini, or a tool that fetches secrets
+/// may start it.
 ///
-/// The same rule as a regular expression is the pod webhook's `matchConditions`; both run over
-/// the same fixtures.
+/// The `matchConditions` of the Pod webhook express the same rule as a regular expression. Tests
+/// run both over the same fixtures.
 fn by_command(container: &Container<'_>) -> Option<PodKind> {
     let mut words = words(container).enumerate().peekable();
     while let Some((position, word)) = words.next() {
@@ -119,15 +120,15 @@ fn words<'b>(container: &'b Container<'_>) -> impl Iterator<Item = &'b str> + Cl
         .flat_map(|text| text.split_ascii_whitespace())
 }
 
-/// Anywhere but at the start only the absolute path of Velero's own image will do: `velero` is
-/// also the name of a namespace, which many arguments give.
+/// Whether `word` is Velero's binary. A word that is not the first must be the absolute path in
+/// Velero's own image: `velero` is also a common name of a namespace and appears in many arguments.
 fn is_program(word: &str, first: bool) -> bool {
     let name = word.strip_suffix(".exe").unwrap_or(word);
     name == "/velero" || first && (name == "velero" || name.ends_with("/velero"))
 }
 
-/// The kind that a verb of Velero stands for; flags before it are skipped. Other verbs are those
-/// of the client, such as `install` in the chart's Job for the CRDs.
+/// Returns the kind for a verb of Velero, skipping flags before it. All other verbs belong to the
+/// client, such as `install` in the chart's Job for the CRDs.
 fn by_verb<'b>(words: impl Iterator<Item = &'b str>) -> Option<PodKind> {
     let mut verbs = words.filter(|word| !word.starts_with('-'));
     match verbs.next()? {
@@ -149,8 +150,8 @@ fn by_verb<'b>(words: impl Iterator<Item = &'b str>) -> Option<PodKind> {
     }
 }
 
-/// Labels that Velero puts on the Pods that it spawns.
-const SPAWNED: [&str; 5] = [
+/// Labels that Velero sets on the Pods that it creates.
+const SPAWNED_POD_LABELS: [&str; 5] = [
     "velero.io/data-upload",
     "velero.io/data-download",
     "velero.io/pod-volume-backup",
@@ -158,11 +159,11 @@ const SPAWNED: [&str; 5] = [
     "velero.io/repo-name",
 ];
 
-/// By the labels of the Pod and the container's name, where the image's entry point is left to
-/// run. Arguments, when there are any, must not speak against it: MinIO too has a `server`.
+/// Detects the kind of a container without a command by the labels of the Pod and the name of the
+/// container. Arguments, if there are any, must agree: MinIO has a `server` verb, too.
 fn by_label(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
     let label = |key, value| pod.metadata.label(key) == Some(value);
-    // `velero install` and OADP; the chart.
+    // The labels of `velero install` and OADP, and of the Helm chart.
     let family = || {
         label("component", "velero")
             || label("role", "node-agent")
@@ -176,8 +177,10 @@ fn by_label(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
         }
         "restic" if label("name", "restic") && family() => PodKind::Restic,
         _ => {
-            let spawned = SPAWNED.iter().any(|key| pod.metadata.label(key).is_some());
-            // Without a verb of theirs they would do nothing.
+            let spawned = SPAWNED_POD_LABELS
+                .iter()
+                .any(|key| pod.metadata.label(key).is_some());
+            // Without such a verb the container would do nothing.
             return by_verb(words(container))
                 .filter(|kind| spawned && !matches!(kind, PodKind::Server));
         }
@@ -188,7 +191,7 @@ fn by_label(pod: &Pod<'_>, container: &Container<'_>) -> Option<PodKind> {
     if verbs.peek().is_none() {
         return Some(kind);
     }
-    by_verb(verbs).filter(|said| *said == kind)
+    by_verb(verbs).filter(|by_verb| *by_verb == kind)
 }
 
 #[cfg(test)]

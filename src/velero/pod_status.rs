@@ -1,11 +1,11 @@
-//! A view of a Pod's `status`: whether it runs, and since when.
+//! A view of a Pod's `status`: whether the Pod runs and since when.
 
 use serde::Deserialize;
 
 use super::lenient::null_is_default;
 use super::text::{Text, or_empty, seconds};
 
-/// The part of a Pod that only the cluster knows.
+/// The part of a Pod that only a cluster sets.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Observed<'a> {
@@ -14,75 +14,76 @@ pub struct Observed<'a> {
     pub status: Status<'a>,
 }
 
-/// The part of `status` that we read.
+/// The fields of `status` that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Status<'a> {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     #[serde(borrow)]
     pub phase: Option<Text<'a>>,
-    /// When a kubelet took the Pod.
+    /// Time when a kubelet accepted the Pod.
     #[serde(borrow)]
     pub start_time: Option<Text<'a>>,
-    /// The containers.
+    /// Statuses of the containers.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub container_statuses: Vec<ContainerStatus<'a>>,
-    /// The init containers.
+    /// Statuses of the init containers.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub init_container_statuses: Vec<ContainerStatus<'a>>,
 }
 
-/// The part of a container's status that we read.
+/// The fields of a container's status that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ContainerStatus<'a> {
-    /// Its name.
+    /// The container's name.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// What it does now.
+    /// The current state.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub state: ContainerState<'a>,
 }
 
-/// The part of a container's state that we read.
+/// The fields of a container's state that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ContainerState<'a> {
-    /// Set while it runs.
+    /// Set while the container runs.
     #[serde(borrow)]
     pub running: Option<Running<'a>>,
 }
 
-/// A container that runs.
+/// The state of a container that runs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Running<'a> {
-    /// Since when.
+    /// Time when the container last started.
     #[serde(borrow)]
     pub started_at: Option<Text<'a>>,
 }
 
 impl Status<'_> {
-    /// Whether the Pod is over.
+    /// Whether the Pod has terminated.
     pub fn is_finished(&self) -> bool {
         matches!(or_empty(self.phase.as_ref()), "Succeeded" | "Failed")
     }
 
-    /// When the Pod began, in seconds since 1970.
-    pub fn began(&self) -> Option<i64> {
+    /// Returns the time when the Pod started, in seconds since 1970.
+    pub fn started_at(&self) -> Option<i64> {
         seconds(self.start_time.as_ref()?)
     }
 
-    /// When the process of the container `name` began, in seconds since 1970; none while it does
-    /// not run. Where no kubelet has said anything of it, it is as old as its Pod.
-    pub fn process_began(&self, name: &str) -> Option<i64> {
+    /// Returns the time when the process of the container `name` started, in seconds since 1970, or
+    /// `None` while it does not run. Without a status for the container, returns the Pod's start
+    /// time.
+    pub fn process_started_at(&self, name: &str) -> Option<i64> {
         let mut all = self
             .container_statuses
             .iter()
             .chain(&self.init_container_statuses);
         match all.find(|status| or_empty(status.name.as_ref()) == name) {
             Some(status) => seconds(status.state.running.as_ref()?.started_at.as_ref()?),
-            None => self.began(),
+            None => self.started_at(),
         }
     }
 }
@@ -94,7 +95,7 @@ mod tests {
     fn began(status: &str) -> Option<i64> {
         let pod = format!(r#"{{"status": {status}}}"#);
         let observed: Observed<'_> = serde_json::from_str(&pod).unwrap();
-        observed.status.process_began("velero")
+        observed.status.process_started_at("velero")
     }
 
     #[test]
@@ -111,7 +112,7 @@ mod tests {
             of(r#"{"running": {"startedAt": "1970-01-01T00:02:00Z"}}"#),
             Some(120)
         );
-        // It reads everything anew when it starts.
+        // When it starts again, it reads everything again.
         assert_eq!(of(r#"{"waiting": {"reason": "CrashLoopBackOff"}}"#), None);
     }
 }

@@ -6,7 +6,7 @@ use super::metadata::Metadata;
 use super::text::Text;
 use crate::decision::Backup;
 
-/// The part of a Restore that we read.
+/// The fields of a Restore that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Restore<'a> {
@@ -18,7 +18,7 @@ pub struct Restore<'a> {
     pub spec: RestoreSpec<'a>,
 }
 
-/// The part of `spec` that we read.
+/// The fields of `spec` that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RestoreSpec<'a> {
@@ -30,10 +30,10 @@ pub struct RestoreSpec<'a> {
     pub schedule_name: Option<Text<'a>>,
 }
 
-/// The Backups of which Velero takes one for a Restore by schedule: of those whose phase is exactly
-/// `Completed`, all that started last (`pkg/controller/restore_controller.go`,
-/// `mostRecentCompletedBackup`). Its sort is not stable, so among those of the same second it may
-/// take any. One that never started counts as the oldest.
+/// Returns the Backups from which Velero picks one for a Restore by schedule: the most recently
+/// started ones whose phase is exactly `Completed` (`pkg/controller/restore_controller.go`,
+/// `mostRecentCompletedBackup`). Velero's sort is not stable, so it may pick any of several that
+/// started in the same second. A Backup that never started counts as the oldest.
 pub fn newest_completed(backups: &[Backup]) -> Vec<&Backup> {
     let completed = || backups.iter().filter(|backup| backup.phase == "Completed");
     let newest = completed().map(|backup| backup.started).max();

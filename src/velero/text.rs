@@ -1,11 +1,11 @@
-//! Text borrowed from the bytes of a review.
+//! Text from objects and requests: borrowed, and made safe to show.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
 use serde::Deserialize;
 
-/// A string that is borrowed where JSON holds no escapes.
+/// A string that is borrowed if the JSON contains no escapes.
 ///
 /// A plain `Option<Cow<str>>` never borrows, even with `#[serde(borrow)]`; this newtype does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -32,19 +32,53 @@ impl PartialEq<&str> for Text<'_> {
     }
 }
 
-/// Longest text of a user that a message repeats.
-const SHOWN: usize = 60;
+/// Maximum length of a user's text that a message repeats, in characters.
+const MAX_SHOWN_CHARS: usize = 60;
 
-/// A user's text as it may stand in a message: short, in one line.
+/// Returns a user's text as a message may quote it: escaped, in one line and at most 60 characters
+/// long.
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.escape_debug().take(SHOWN + 1).collect();
-    if shown.chars().count() > SHOWN {
-        shown = shown.chars().take(SHOWN - 1).chain(['…']).collect();
+    let mut shown: String = text.escape_debug().take(MAX_SHOWN_CHARS + 1).collect();
+    if shown.chars().count() > MAX_SHOWN_CHARS {
+        shown = shown
+            .chars()
+            .take(MAX_SHOWN_CHARS - 1)
+            .chain(['…'])
+            .collect();
     }
     shown
 }
 
-/// Seconds since 1970 of a Kubernetes timestamp.
+/// Returns `text` in one line of at most `max_chars` characters, safe to show in a message, in a
+/// log or on a terminal.
+///
+/// Control characters, which could forge a line or drive a terminal, become spaces, and so do the
+/// format characters that change the direction of text or break lines. Text that is cut ends in
+/// `…`.
+pub fn single_line(text: &str, max_chars: usize) -> Cow<'_, str> {
+    let fits = text.len() <= max_chars || text.chars().nth(max_chars).is_none();
+    if fits && !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let clean = text
+        .chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c });
+    Cow::Owned(if fits {
+        clean.collect()
+    } else {
+        let kept = max_chars.saturating_sub(1);
+        clean.take(kept).chain(['…']).collect()
+    })
+}
+
+/// Whether `c` is a control character, or a format character that changes the direction of text or
+/// breaks a line.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Parses a Kubernetes timestamp. Returns it in seconds since 1970.
 pub fn seconds(text: &str) -> Option<i64> {
     Some(
         text.parse::<k8s_openapi::jiff::Timestamp>()
@@ -53,7 +87,20 @@ pub fn seconds(text: &str) -> Option<i64> {
     )
 }
 
-/// The text, or the empty string where there is none.
+/// Returns the text, or the empty string for `None`.
 pub fn or_empty<'b>(text: Option<&'b Text<'_>>) -> &'b str {
     text.map_or("", |text| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_forge_a_line_or_fill_the_log() {
+        assert_eq!(single_line("a\nb\x1b[2J\u{202e}c", 20), "a b [2J c");
+        assert_eq!(single_line("größer", 6), "größer");
+        assert_eq!(single_line("größer", 5), "größ…");
+        assert!(matches!(single_line("plain", 5), Cow::Borrowed("plain")));
+    }
 }

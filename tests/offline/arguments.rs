@@ -1,10 +1,10 @@
-//! What is typed wrong: said in one sentence, with the exit code 2, before anything is asked.
+//! Invalid arguments are reported in one sentence, with exit code 2, before any request is sent.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Runs `velero-trust` with an empty environment but for `variables`: its exit code and standard
-/// error. Nothing may be printed.
+/// Runs `velero-trust` with only `variables` in its environment. Asserts that it exits with code 2
+/// and prints nothing on standard output, and returns its standard error.
 fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_velero-trust"));
     command
@@ -64,7 +64,8 @@ fn status_refuses_what_a_cluster_would_ignore() {
         assert!(said.starts_with(&says), "{option}: {said}");
         assert!(said.contains("Usage: velero-trust status"), "{said}");
     }
-    // The server's variables are there in its Pod, and stop nobody: there is no cluster here.
+    // The server's variables are set in its Pod and must not be refused there. The command only
+    // fails because there is no cluster.
     let said = refused(&["status"], &[("VELERO_TRUST_EXTRA_CA", "corp.pem")]);
     assert!(said.contains("no cluster to talk to"), "{said}");
 }

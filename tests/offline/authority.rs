@@ -1,4 +1,4 @@
-//! A CA of the test's own, and the pairs that it signs.
+//! A test CA, and the key pairs that it signs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-/// The name that all certificates are for.
+/// The DNS name in all certificates.
 pub(crate) const HOST: &str = "velero-trust.velero-trust.svc";
 
-/// Signs certificates.
+/// A CA that signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate and its key, PEM.
+/// A certificate and its key, in PEM.
 #[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) certificate: String,
@@ -36,12 +36,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// A pair for [`HOST`].
+    /// Issues a pair for [`HOST`].
     pub(crate) fn issue(&self) -> Issued {
         self.issue_with(|_| {})
     }
 
-    /// A pair, changed before it is signed.
+    /// Issues a pair, after `change` has modified its parameters.
     pub(crate) fn issue_with(&self, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -71,7 +71,7 @@ impl Issued {
     }
 }
 
-/// Valid from and to so many seconds from now.
+/// Sets the validity, in seconds from now.
 pub(crate) fn valid(params: &mut CertificateParams, from: i64, to: i64) {
     let at = |seconds: i64| {
         let distance = Duration::from_secs(seconds.unsigned_abs());

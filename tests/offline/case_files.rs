@@ -1,4 +1,4 @@
-//! The files of the golden cases, read. `tests/cases/README.md` says what is in them.
+//! Reads the files of the golden cases. `tests/cases/README.md` describes them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// One golden case.
 pub(crate) struct Case {
-    /// `VT001-secret-absent/create`
+    /// The name, such as `VT001-secret-absent/create`.
     pub(crate) name: String,
     pub(crate) request: Request,
     pub(crate) objects: String,
@@ -23,15 +23,15 @@ pub(crate) struct Request {
     pub(crate) dry_run: bool,
     #[serde(default = "now")]
     pub(crate) now: String,
-    /// As given to `--rule`.
+    /// Values of `--rule`.
     #[serde(default)]
     pub(crate) rules: Vec<String>,
-    /// As given to `--restores`.
+    /// Value of `--restores`.
     #[serde(default)]
     pub(crate) restores: Option<String>,
     #[serde(default)]
     pub(crate) unreadable: Vec<String>,
-    /// Makes `objects.yaml` larger than a file in a repository should be.
+    /// Text to repeat, for an `objects.yaml` that is larger than a file in a repository should be.
     pub(crate) repeat: Option<Repeat>,
     #[serde(default)]
     pub(crate) object: Value,
@@ -39,7 +39,7 @@ pub(crate) struct Request {
     pub(crate) old_object: Value,
 }
 
-/// Every `marker` stands for `text`, `times` over.
+/// Replaces every `marker` by `text`, repeated `times` times.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Repeat {
@@ -51,10 +51,10 @@ pub(crate) struct Repeat {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Want {
-    /// Absent when there is no answer to the review but an HTTP error.
+    /// `None` if the answer is an HTTP error.
     pub(crate) allowed: Option<bool>,
     pub(crate) code: Option<u16>,
-    /// Whether the answer has a patch; what is in it is the business of `tests/offline/pods.rs`.
+    /// Whether the answer has a patch. `tests/offline/pods.rs` tests its content.
     #[serde(default)]
     pub(crate) patched: bool,
     /// Fragments of the HTTP error's message.
@@ -83,7 +83,7 @@ fn now() -> String {
     "2026-07-28T12:00:00Z".to_owned()
 }
 
-/// All cases, by name.
+/// Returns all cases, sorted by name.
 pub(crate) fn all() -> Vec<Case> {
     let root = Path::new("tests/cases");
     let mut cases = Vec::new();
@@ -134,7 +134,7 @@ impl Case {
         }
     }
 
-    /// The rule that the case is about, if it is about one.
+    /// Returns the id of the rule that the case is about, if any.
     pub(crate) fn rule(&self) -> Option<&str> {
         self.name
             .split('-')

@@ -30,7 +30,7 @@ impl Case {
         HANDLERS.iter().find(of).unwrap()
     }
 
-    /// The review as the API server would send it.
+    /// Returns the review as the API server would send it.
     fn review(&self, handler: &Handler) -> Vec<u8> {
         let Request {
             operation,
@@ -74,7 +74,7 @@ impl Case {
         policy
     }
 
-    /// Bytes in, answer out: all that happens between two ends of a connection.
+    /// Runs everything between the bytes of the request and the answer.
     fn answer(&self) -> Answer {
         let handler = self.handler();
         let body = self.review(handler);
@@ -103,7 +103,7 @@ impl Case {
         Answer::of(&request, handler.mode, &judged, &report)
     }
 
-    /// What is wrong with the answer.
+    /// Returns what is wrong with the answer.
     fn complaints(&self) -> Vec<String> {
         let answer = self.answer();
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -168,7 +168,7 @@ impl Case {
         complaints
     }
 
-    /// A line of a bundle that the answer repeats, wherever the bundle stood.
+    /// Returns a line of any bundle in the case that the answer repeats.
     fn leaked(&self, answer: &Answer) -> Option<String> {
         let said = String::from_utf8_lossy(&answer.body);
         let inputs =

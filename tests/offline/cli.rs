@@ -1,4 +1,4 @@
-//! The command line as a person uses it: exit codes and what is printed.
+//! The command line as a user sees it: exit codes and output.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -93,7 +93,7 @@ fn lint_names_file_line_field_and_rule_and_ends_with_1() {
     );
     assert!(line.ends_with("[VT001]"), "{line}");
 
-    // An operator may know better; but not about what is useless or dangerous.
+    // An operator may relax a rule, but not one about a bundle that is useless or dangerous.
     let ran = run(folder.path(), &["lint", "--rule=VT001=warn", "bsl.yaml"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.starts_with("bsl.yaml:11: warn: "), "{}", ran.out);
@@ -138,7 +138,7 @@ fn lint_says_where_a_file_is_broken_and_ends_with_2() {
         "{}",
         ran.err
     );
-    // A template is no trouble, and no manifest either.
+    // A template is neither an error nor a manifest.
     let ran = lint("a: {{ .Values.a }}");
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("helm template"), "{}", ran.out);
@@ -189,7 +189,7 @@ fn certs_are_readable_by_their_owner_only_and_serve_takes_them() {
         let metadata = fs::metadata(folder.path().join("certs-dev").join(name)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
     }
-    // Made again over what is there.
+    // Existing files are overwritten.
     assert_eq!(run(folder.path(), &["certs", "--days=1"]).code, 0);
 }
 
@@ -248,7 +248,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
         line.trim_start_matches("listening on ")
     );
     let ca = fs::read_to_string(folder.path().join("certs-dev/ca.crt")).unwrap();
-    // Each is refused with a line in the log.
+    // Each request is refused with a line in the log.
     let answers = [(); 2].map(|()| https::send("POST", &url, &ca, &[], "{}"));
     server.kill().unwrap();
     server.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client that can also misbehave: it writes bytes and reads answers.
+//! A small HTTP/1.1 client that writes raw bytes, so it can also misbehave, and reads answers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use tokio_rustls::TlsConnector;
 
 use crate::authority::HOST;
 
-/// No test waits longer for anything; a generous bound, not a measurement.
+/// Maximum time that a test waits for anything: a generous bound, not a measurement.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// One connection.
+/// A connection.
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
     unread: Vec<u8>,
-    /// What the server presented; none without TLS.
+    /// The certificate that the server presented; `None` without TLS.
     pub(crate) certificate: Option<CertificateDer<'static>>,
-    /// What was agreed on by ALPN.
+    /// The protocol negotiated by ALPN.
     pub(crate) alpn: Option<Vec<u8>>,
 }
 
@@ -54,7 +54,7 @@ impl Answer {
         self.header("connection") == Some("close")
     }
 
-    /// Asserts that it is an error as the API server reads it.
+    /// Asserts that it is an error in the form that the API server reads.
     #[track_caller]
     pub(crate) fn assert_failure(&self, code: u16, message: &str) {
         assert_eq!(self.code, code, "{self:?}");
@@ -74,12 +74,12 @@ impl Client {
         Ok(Self::of(Box::new(stream)))
     }
 
-    /// Connects as the API server does.
+    /// Connects with TLS, as the API server does.
     pub(crate) async fn tls(address: SocketAddr, roots: &Arc<RootCertStore>) -> io::Result<Self> {
         Self::tls_with(address, roots, &[b"http/1.1"]).await
     }
 
-    /// Connects and offers these protocols.
+    /// Connects with TLS and offers these protocols by ALPN.
     pub(crate) async fn tls_with(
         address: SocketAddr,
         roots: &Arc<RootCertStore>,
@@ -130,7 +130,7 @@ impl Client {
             .await
     }
 
-    /// Sends a POST with these extra header lines.
+    /// Sends a POST with additional header lines.
     pub(crate) async fn post(
         &mut self,
         path: &str,
@@ -186,7 +186,7 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until the server has closed the connection, without another byte.
+    /// Waits until the server has closed the connection. Asserts that it sends no further byte.
     pub(crate) async fn assert_closed(&mut self) {
         let more = self.more().await;
         assert!(more.is_err(), "{:?}", String::from_utf8_lossy(&self.unread));

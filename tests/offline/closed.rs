@@ -1,11 +1,12 @@
-//! A reader of standard output that goes early, as `head` does.
+//! A reader that closes standard output early, as `head` does.
 
 use std::process::{Command, Stdio};
 
-/// What a shell tells of a program that SIGPIPE ended.
+/// Exit code that a shell reports for a program ended by SIGPIPE.
 const CLOSED: Option<i32> = Some(141);
 
-/// Runs it with a standard output that nobody reads: its exit code and standard error.
+/// Runs `velero-trust` with a standard output that nobody reads. Returns its exit code and standard
+/// error.
 fn run(arguments: &[&str], folder: &str) -> (Option<i32>, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

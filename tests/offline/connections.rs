@@ -1,4 +1,4 @@
-//! Connections that are slow, idle, old or too many; the second port; tasks that end.
+//! Connections that are slow, idle, old or too many, the operations port, and tasks that end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,8 @@ async fn an_idle_connection_outlives_the_time_for_the_first_request() {
     .await;
     let mut client = rig.client().await;
     assert_allowed(&client.review(RESTORES, &good("1")).await.unwrap(), "1");
-    // Longer than the time for a first request; nothing can be awaited for what must not happen.
+    // Longer than the limit for a first request. A fixed time, because nothing signals that the
+    // connection stays open.
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_allowed(&client.review(RESTORES, &good("2")).await.unwrap(), "2");
 }

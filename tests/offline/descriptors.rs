@@ -1,4 +1,4 @@
-//! A process that has no file descriptors left.
+//! A process without free file descriptors.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::net::TcpStream;
 use crate::log::Memory;
 use crate::rig::{Plan, Rig, until};
 
-/// Set in the process that the test starts of itself.
+/// Environment variable that marks the child process that the test starts.
 const LIMITED: &str = "VELERO_TRUST_TEST_LIMITED";
 
-/// The limit holds for a whole process, so the test proper runs in one of its own.
+/// The limit applies to a whole process, so the actual test runs in a child process.
 #[test]
 fn a_process_without_descriptors_pauses_and_recovers() {
     if std::env::var_os(LIMITED).is_some() {
-        // One thread: the log in memory is that of a thread.
+        // One thread, because the log in memory only records the current thread.
         let mut builder = tokio::runtime::Builder::new_current_thread();
         return builder
             .enable_all()
@@ -50,7 +50,7 @@ async fn run_out_of_descriptors() {
         assert!(clients.len() < 100, "the limit does not hold");
     }
     until(|| failures() >= 2).await;
-    // It pauses between the attempts: a hot loop would fail thousands of times.
+    // The server pauses between its attempts. A busy loop would fail thousands of times.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(failures() < 50, "{}", failures());
     drop(clients);

@@ -1,4 +1,4 @@
-//! The end of the process: asked for, and in good order.
+//! Graceful shutdown of the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,7 +25,7 @@ async fn a_drain_loses_no_request_of_clients_that_keep_their_connections() {
             tokio::spawn(async move {
                 let mut client = rig.client().await;
                 while !leave.load(Ordering::Relaxed) {
-                    // As the API server: a lost request is an error, and is not repeated.
+                    // Like the API server: a lost request is an error and is not repeated.
                     let answer = client.review(RESTORES, &good("u")).await.unwrap();
                     assert_allowed(&answer, "u");
                     answered.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +41,7 @@ async fn a_drain_loses_no_request_of_clients_that_keep_their_connections() {
     assert_eq!(parted.load(Ordering::Relaxed), 0);
     rig.stop.ask();
     until(|| parted.load(Ordering::Relaxed) > 100).await;
-    // The endpoints have caught up: nobody comes any more.
+    // The endpoints were updated, so no client connects any longer.
     leave.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();
@@ -70,8 +70,8 @@ async fn while_draining_it_is_unready_alive_and_answers() {
         .unwrap();
     assert_allowed(&answer, "2");
     assert!(answer.closes());
-    // Longer than the quiet time; what must not happen cannot be awaited: an idle connection is
-    // not closed by us.
+    // Longer than the quiet time. A fixed time, because nothing signals that the server does not
+    // close an idle connection.
     tokio::time::sleep(Duration::from_millis(150)).await;
     let answer = idle.review(RESTORES, &good("3")).await.unwrap();
     assert_allowed(&answer, "3");
@@ -122,7 +122,7 @@ async fn a_review_that_began_before_is_finished() {
     until(|| entered.load(Ordering::Relaxed)).await;
     rig.stop.ask();
     assert_eq!(rig.ops("/readyz").await.0, 503);
-    // Once for each pass that asks; the decision never settles, which is an answer too.
+    // Once for each pass that needs facts. The decision never gets them, and that is an answer too.
     let answer = loop {
         gate.notify_one();
         if review.is_finished() {

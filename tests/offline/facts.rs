@@ -1,4 +1,4 @@
-//! Where the golden cases get their facts: YAML, with some look-ups that are never answered.
+//! The source of facts for the golden cases: YAML, with some look-ups that always fail.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ pub(crate) struct CaseFacts {
 }
 
 impl CaseFacts {
-    /// The objects in `text`, except those whose look-up is called as one of `unreadable`, such as
-    /// `Secret velero/minio-ca`.
+    /// Reads the objects in `text`. The look-ups in `unreadable`, such as `Secret velero/minio-ca`,
+    /// always fail.
     pub(crate) fn new(text: &str, unreadable: Vec<String>) -> Self {
         let mut objects = Objects::default();
         objects.add(Path::new("objects.yaml"), text).unwrap();

@@ -1,11 +1,11 @@
-//! Files that hold what should be printed.
+//! Comparison of output with golden files.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// The files that hold something else.
+/// A comparison of outputs with golden files, which collects all differences.
 pub(crate) struct Golden {
-    /// The variable with which they are written instead.
+    /// Environment variable that updates the files instead of comparing them.
     update: &'static str,
     wrong: Vec<String>,
 }
@@ -18,7 +18,7 @@ impl Golden {
         }
     }
 
-    /// Compares `said` with what `file` holds, or writes it.
+    /// Compares `said` with the content of `file`, or writes `file`.
     pub(crate) fn is(&mut self, file: PathBuf, said: &str) {
         if std::env::var_os(self.update).is_some() {
             fs::write(file, said).unwrap();
@@ -28,7 +28,8 @@ impl Golden {
         }
     }
 
-    /// All were the same; otherwise the tests of this name write them.
+    /// Asserts that there was no difference. Otherwise the message names `tests` as the tests that
+    /// update the files.
     pub(crate) fn end(self, tests: &str) {
         assert!(
             self.wrong.is_empty(),

@@ -1,4 +1,4 @@
-//! What comes in over HTTP, good and bad, and what is answered.
+//! Valid and invalid HTTP requests and their answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,7 +144,7 @@ async fn a_body_that_announces_too_much_is_refused_before_it_comes() {
     assert!(answer.closes());
 }
 
-/// The worst kind of client reads nothing before it has written all.
+/// Sends 64 MiB and reads the answer only afterwards, like the most difficult kind of client.
 async fn writes_64_mib_then_reads(rig: &Rig, chunked: bool) {
     let piece = vec![b' '; 1 << 20];
     let (length, before, after) = if chunked {
@@ -167,7 +167,8 @@ async fn writes_64_mib_then_reads(rig: &Rig, chunked: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_64_mib_first_and_reads_then_still_gets_the_answer() {
-    // The time to take it off the wire is for production; this machine may be busy.
+    // The default time limit for a body is for production; the machine that runs the tests may be
+    // busy.
     let timeouts = Timeouts {
         body: PATIENCE,
         ..Timeouts::default()
@@ -197,11 +198,11 @@ async fn bodies_together_never_take_more_than_their_budget() {
     })
     .await;
     let head = format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 1000\r\n\r\n");
-    // The first holds most of the budget and does not finish.
+    // The first request holds most of the budget and does not finish.
     let mut first = rig.client().await;
     first.write(head.as_bytes()).await.unwrap();
     first.write(&[b' '; 999]).await.unwrap();
-    // Whether its bytes have been taken cannot be seen but by this.
+    // The only sign that the server has read its bytes is that a second request is refused.
     let refused = async {
         loop {
             let mut second = rig.client().await;
@@ -215,7 +216,7 @@ async fn bodies_together_never_take_more_than_their_budget() {
     let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
     refused.assert_failure(503, "ask again");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    // It is given back.
+    // The budget is released.
     first.write(b" ").await.unwrap();
     first.answer().await.unwrap().assert_failure(400, "empty");
     let answer = rig.client().await.post(RESTORES, JSON, &[b' '; 1000]).await;
@@ -295,7 +296,7 @@ async fn a_decision_that_never_settles_is_an_internal_error() {
     answer.assert_failure(500, "still needs Backup velero/b");
 }
 
-/// Resident memory of this process, bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = status.split(' ').nth(1).unwrap().parse().unwrap();
@@ -317,7 +318,7 @@ async fn a_flood_of_large_bodies_takes_no_more_memory_than_the_budget() {
     let head =
         format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 8388608\r\n\r\n");
     let piece = vec![b' '; 1 << 20];
-    // 320 MiB, none of them finished.
+    // 320 MiB are announced, and no request is finished.
     let mut clients = Vec::new();
     for _ in 0..40 {
         let mut client = rig.client().await;
@@ -327,7 +328,7 @@ async fn a_flood_of_large_bodies_takes_no_more_memory_than_the_budget() {
         }
         clients.push(client);
     }
-    // Nine fit; of two that compete for the last places both may be refused.
+    // Nine requests fit. Of two that compete for the last room, both may be refused.
     until(|| {
         let text = rig.metrics.text().unwrap();
         let count = text
@@ -337,7 +338,7 @@ async fn a_flood_of_large_bodies_takes_no_more_memory_than_the_budget() {
         count.is_some_and(|count| count.parse::<u32>().unwrap() >= 25)
     })
     .await;
-    // The budget is 64 MiB; other tests run beside this one, so the bound is generous.
+    // The budget is 64 MiB. Other tests run at the same time, so the bound is generous.
     let grown = resident().saturating_sub(before);
     assert!(grown < 160 << 20, "{grown} bytes");
 }

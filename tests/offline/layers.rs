@@ -1,9 +1,9 @@
-//! Imports point one way, from the edges to the pure core, and the core is pure.
+//! Imports point only down, from the edges to the core, and the core is pure.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The modules of the crate, each using only those before it.
+/// The modules of the crate. Each may use only those before it.
 const LAYERS: [&str; 14] = [
     "names",
     "decision",
@@ -24,17 +24,17 @@ const LAYERS: [&str; 14] = [
 /// The last pure layer.
 const LAST_PURE: &str = "admission";
 
-/// Siblings that never import each other although one stands before the other.
+/// Modules that must not import each other although one comes before the other.
 const STRANGERS: [(&str, &str); 3] = [
     ("injection", "ca"),
     ("integrity", "ca"),
     ("integrity", "injection"),
 ];
 
-/// The reconcilers: folders of `controllers` that never import each other.
+/// The reconcilers: folders of `controllers` that must not import each other.
 const RECONCILERS: [&str; 4] = ["bundle", "coverage", "endpoints", "status"];
 
-/// What no pure layer may name: I/O, clocks, the environment, the log.
+/// Names that no pure layer may use: I/O, clocks, the environment, the log.
 const IMPURE: [&str; 16] = [
     "tokio",
     "kube::",
@@ -54,7 +54,7 @@ const IMPURE: [&str; 16] = [
     "Instant",
 ];
 
-/// The other reconcilers that a file of `reconciler` imports.
+/// Returns the other reconcilers that a file of `reconciler` imports.
 fn imported_reconcilers(reconciler: &str, code: &str) -> Vec<String> {
     let mut imported = Vec::new();
     for other in RECONCILERS.iter().filter(|other| **other != reconciler) {
@@ -87,14 +87,14 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without comments and without its tests.
+/// Returns the code of a file without comments and tests.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]").next().unwrap();
     let lines = code.lines().map(|line| line.split("//").next().unwrap());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What is wrong with the imports of a file in `module`.
+/// Returns the violations in a file of `module`.
 fn offences(module: &str, code: &str) -> Vec<String> {
     let own = layer(module).unwrap();
     let mut offences = Vec::new();

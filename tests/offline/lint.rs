@@ -11,7 +11,7 @@ use velero_trust_testing::pki::Authority;
 
 use crate::golden::Golden;
 
-/// With this variable what is printed is written into the folders instead of compared.
+/// Environment variable that writes the output into the folders instead of comparing it.
 const UPDATE: &str = "UPDATE_LINT";
 
 const FORMATS: [&str; 4] = ["text", "json", "sarif", "github"];
@@ -35,7 +35,7 @@ pub(crate) fn lint(folder: &Path, arguments: &[&str], stdin: &str) -> Ran {
         .spawn()
         .unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    // Whoever does not read it closes it.
+    // A command that does not read standard input closes it, so the write may fail.
     let _ = pipe.write_all(stdin.as_bytes());
     drop(pipe);
     let output = child.wait_with_output().unwrap();
@@ -62,7 +62,7 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// The private key of `tests/cases`, of which no output may have a line.
+/// Returns the lines of the private key in `tests/cases`. No output may contain any of them.
 fn key_lines() -> Vec<String> {
     let key = fs::read_to_string("tests/cases/certificates/throw-away.key").unwrap();
     let lines = key.lines().filter(|line| !line.starts_with("-----"));
@@ -99,7 +99,7 @@ fn every_case_prints_what_stands_beside_it() {
     golden.end("every_case_prints");
 }
 
-/// A SARIF log without its rules, which are the same in each.
+/// Returns a SARIF log without its rules, which are the same in every log.
 fn short(sarif: &str) -> String {
     let sarif: Value = serde_json::from_str(sarif).unwrap();
     check(&sarif);
@@ -108,7 +108,7 @@ fn short(sarif: &str) -> String {
     format!("{short:#}\n")
 }
 
-/// What SARIF 2.1.0 and GitHub's code scanning require of what we write.
+/// Asserts what SARIF 2.1.0 and GitHub's code scanning require of our output.
 fn check(sarif: &Value) {
     let text = |value: &Value| {
         let text = value.as_str().unwrap_or_else(|| panic!("{value}"));
@@ -310,7 +310,7 @@ fn an_unknown_format_is_refused() {
     }
 }
 
-/// `pre-commit` itself is not needed to see that what it would run is what we understand.
+/// `pre-commit` itself is not needed to check that the command of the hook is valid.
 #[test]
 fn the_pre_commit_hook_runs_what_there_is() {
     let hooks = fs::read_to_string(".pre-commit-hooks.yaml").unwrap();

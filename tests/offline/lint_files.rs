@@ -1,4 +1,4 @@
-//! Which files `velero-trust lint` reads, and where it says that they are.
+//! Which files `velero-trust lint` reads, and the paths in its output.
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,8 @@ fn a_file_that_several_paths_lead_to_is_read_once() {
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
 }
 
-/// What stands in another folder is another's, though it is a link: the Secret beside it is its own.
+/// A link in another folder counts as a separate manifest, because the Secret next to it may
+/// differ.
 #[test]
 fn what_overlays_share_by_links_is_judged_in_each() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the log says of a review, and what it keeps to itself.
+//! What the log records about a review, and what it must not contain.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +34,7 @@ impl<'a> MakeWriter<'a> for Memory {
 }
 
 impl Memory {
-    /// Everything on this thread is logged here while the guard lives.
+    /// Starts recording all events of this thread until the guard is dropped.
     pub(crate) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let memory = Self::default();
         let log = tracing_subscriber::fmt()

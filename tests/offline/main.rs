@@ -1,6 +1,6 @@
-//! Everything that needs no Kubernetes: golden cases, HTTP and TLS on loopback, the CLI.
+//! All tests that need no Kubernetes: golden cases, HTTP and TLS on loopback, the CLI.
 
-// `cfg(test)` always holds here; it tells clippy that helpers, too, may panic.
+// `cfg(test)` is always set here. It tells clippy that helpers may panic, too.
 #[cfg(test)]
 mod arguments;
 #[cfg(test)]

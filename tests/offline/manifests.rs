@@ -1,4 +1,4 @@
-//! The manifests against the table of handlers: what the API server is told is what is served.
+//! The manifests match the table of handlers: the API server sends exactly what is served.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ fn of_kind(file: &str, kind: &str, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("{file} has no {kind} {name}"))
 }
 
-/// The webhooks of the manifests by their paths.
+/// Returns the webhooks of the manifests by path.
 fn webhooks(file: &str) -> BTreeMap<String, Value> {
     let configuration = read(file).remove(0);
     let webhooks = configuration["webhooks"].as_array().unwrap().iter();
@@ -44,7 +44,7 @@ fn every_handler_has_its_webhook_and_every_webhook_its_handler() {
             let resource = path.rsplit('/').next().unwrap();
             let name = format!("{resource}.{}", names::PREFIX.trim_end_matches('/'));
             assert_eq!(webhook["name"], name, "{path}");
-            // `certs --install` adds them when somebody answers.
+            // `certs --install` adds the rules and the CA once a server answers.
             assert!(webhook["rules"].is_null(), "{path} would be active at once");
             assert!(webhook["clientConfig"]["caBundle"].is_null(), "{path}");
         }
@@ -73,7 +73,8 @@ fn nothing_that_velero_does_for_a_backup_waits_for_us() {
             "{path}"
         );
     }
-    // Only the pod webhook leaves anything out, so that no namespace is a hole for a bad location.
+    // Only the Pod webhook has selectors, so that a broken location cannot be created in any
+    // namespace.
     for webhook in webhooks("validating.yaml").values() {
         assert!(webhook["namespaceSelector"].is_null(), "{webhook}");
         assert!(webhook["objectSelector"].is_null(), "{webhook}");
@@ -121,7 +122,8 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
         reader["rules"][0]["verbs"],
         serde_json::json!(["get", "list", "watch"])
     );
-    // It is bound by hand in Velero's namespaces: a binding of ours would be for all of them.
+    // The role is bound by hand in Velero's namespaces. A binding in the base would grant it
+    // everywhere.
     for object in read("rbac.yaml") {
         let bound = object["roleRef"]["name"] == names::SECRET_READER_ROLE;
         assert!(!bound, "{object}");

@@ -1,4 +1,4 @@
-//! Every Pod of `tests/pods`: what it is, and which of its containers get the bundle.
+//! Every Pod of `tests/pods`: its kind, and the containers that get the bundle.
 
 use serde_json::Value;
 use velero_trust::decision::{Bundle, Fact, Facts, Lookup, Outcome};
@@ -11,7 +11,7 @@ fn fixtures() -> Vec<Fixture> {
     read().unwrap()
 }
 
-/// The Pod after one pass.
+/// Returns the Pod after one pass.
 fn inject(pod: &Value) -> Value {
     let namespace = pod["metadata"]["namespace"].as_str().unwrap();
     let mut facts = Facts::default();
@@ -25,7 +25,7 @@ fn inject(pod: &Value) -> Value {
     after
 }
 
-/// The names of the containers that differ.
+/// Returns the names of the containers that differ.
 fn changed(before: &Value, after: &Value) -> Vec<String> {
     let mut names = Vec::new();
     for list in ["containers", "initContainers"] {

@@ -1,5 +1,5 @@
-//! The rule tables of README and `docs/rules.md`, which are made from the rules and the golden cases;
-//! and that every metric is documented.
+//! The rule tables of README and `docs/rules.md`, which are generated from the rules and the golden
+//! cases, and the documentation of the metrics.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::case_files;
 const BEGIN: &str = "<!-- rules:begin -->\n";
 const END: &str = "<!-- rules:end -->";
 
-/// With this variable, which `make docs` sets, the pages are written instead of compared.
+/// Environment variable, set by `make docs`, that writes the pages instead of comparing them.
 const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
@@ -35,7 +35,7 @@ fn docs_show_the_table_that_the_rules_and_the_cases_make() {
 fn every_metric_is_documented() {
     let page = std::fs::read_to_string("docs/operations.md").unwrap();
     let metrics = metrics();
-    // The text of the metrics would not do: one with labels is in it only when it has a series.
+    // The metrics endpoint is not enough: it shows a metric with labels only once it has a series.
     assert!(metrics.len() > 10, "{metrics:?}");
     for metric in metrics {
         let entry = format!("`velero_trust_{metric}");
@@ -46,7 +46,7 @@ fn every_metric_is_documented() {
     }
 }
 
-/// The names that the code registers.
+/// Returns the names of the metrics that the code registers.
 fn metrics() -> Vec<String> {
     let mut names = Vec::new();
     for file in std::fs::read_dir("src/telemetry").unwrap() {
@@ -60,7 +60,7 @@ fn metrics() -> Vec<String> {
     names
 }
 
-/// The rules in short.
+/// Returns the short table of the rules.
 fn summary() -> String {
     let mut table = String::from("\n| rule | what is wrong | by default |\n|---|---|---|\n");
     for rule in all_rules() {
@@ -75,7 +75,7 @@ fn summary() -> String {
     table
 }
 
-/// The rules with their reasons and cases.
+/// Returns the table of the rules with their reasons and cases.
 fn table() -> String {
     let mut table = String::from(
         "\n| rule | what is wrong | by default | why, and what to do | cases |\n|---|---|---|---|---|\n",

@@ -1,4 +1,4 @@
-//! A server on loopback, as `serve` would run it, with times that suit a test.
+//! A server on loopback, as `serve` runs it, with time limits that suit tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::client::{Client, PATIENCE};
 
 pub(crate) const RESTORES: &str = "/validate/restores";
 
-/// What a test may choose.
+/// The settings of a test's server.
 pub(crate) struct Plan {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) timeouts: Timeouts,
@@ -98,39 +98,39 @@ impl Rig {
         }
     }
 
-    /// A connection to the webhook.
+    /// Connects to the webhook.
     pub(crate) async fn client(&self) -> Client {
         Client::tls(self.address, &self.roots).await.unwrap()
     }
 
-    /// What the second port says at `path`.
+    /// Returns the status code and the body of `path` on the operations port.
     pub(crate) async fn ops(&self, path: &str) -> (u16, String) {
         let mut client = Client::plain(self.ops).await.unwrap();
         let answer = client.get(path).await.unwrap();
         (answer.code, answer.body)
     }
 
-    /// Asserts that the server still does its work.
+    /// Asserts that the server still answers reviews.
     pub(crate) async fn assert_well(&self) {
         let answer = self.client().await.review(RESTORES, &good("well")).await;
         assert_allowed(&answer.unwrap(), "well");
     }
 
-    /// Waits until a metric has a value.
+    /// Waits until the metrics contain `line`.
     pub(crate) async fn metric(&self, line: &str) {
         let found = until(|| self.metrics.text().unwrap().lines().any(|l| l == line));
         let found = timeout(PATIENCE / 2, found).await.is_ok();
         assert!(found, "no {line} in\n{}", self.metrics.text().unwrap());
     }
 
-    /// How the server ended.
+    /// Waits until the server has ended and returns its result.
     pub(crate) async fn ended(self) -> Result<(), ServeError> {
         let ended = timeout(PATIENCE, self.server).await;
         ended.expect("the server does not end").unwrap()
     }
 }
 
-/// Times that a test can wait for.
+/// Returns time limits that a test can wait for.
 pub(crate) fn short() -> Timeouts {
     Timeouts {
         handshake: Duration::from_millis(200),
@@ -163,7 +163,7 @@ pub(crate) fn validated(issued: &Issued) -> Validated {
     Validated::new(pair, i64::try_from(now.as_secs()).unwrap()).unwrap()
 }
 
-/// A review of a Restore of the Backup `backup`, with `uid`.
+/// Returns a review with `uid` of a Restore of the Backup `backup`.
 pub(crate) fn restore(uid: &str, backup: &str) -> String {
     serde_json::json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -180,7 +180,7 @@ pub(crate) fn restore(uid: &str, backup: &str) -> String {
     .to_string()
 }
 
-/// A review that is allowed.
+/// Returns a review that is allowed.
 pub(crate) fn good(uid: &str) -> String {
     restore(uid, "b")
 }
@@ -193,7 +193,7 @@ pub(crate) fn assert_allowed(answer: &crate::client::Answer, uid: &str) {
     assert_eq!(review["response"]["uid"], uid);
 }
 
-/// Every Backup is there and has a checksum, except one called `missing`.
+/// A source in which every Backup exists and has a checksum, except the Backup `missing`.
 pub(crate) struct Good;
 
 impl Source for Good {
@@ -217,7 +217,7 @@ impl Source for Good {
     }
 }
 
-/// Answers with whatever a test says.
+/// A source that answers with the result of a test's function.
 pub(crate) struct With<F>(pub(crate) F);
 
 impl<F: Fn() -> BoxFuture<'static, Facts> + Send + Sync> Source for With<F> {

@@ -1,4 +1,4 @@
-//! `docs/SECURITY.md` against the manifests: it lists every right, and none that is not granted.
+//! `docs/SECURITY.md` lists exactly the rights that the manifests grant.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use velero_trust::names;
 use velero_trust_testing::installer;
 
-/// A resource, the only name of it if there is one, the verbs, and where they are granted.
+/// A resource, its only name if restricted to one, the verbs, and where they are granted.
 type Right = (String, String, String, &'static str);
 
 const SCOPES: [&str; 3] = [

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::golden::Golden;
 
-/// With this variable what is printed is written into the folders instead of compared.
+/// Environment variable that writes the output into the folders instead of comparing it.
 const UPDATE: &str = "UPDATE_STATUS";
 
 struct Ran {
@@ -38,8 +38,8 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// The text without the time until or since something, such as `2026-12-21 (28d)` or `21d ago`, and
-/// without the spaces that go with it.
+/// Returns the text without the time until or since something, such as `2026-12-21 (28d)` or `21d
+/// ago`, and without the spaces that align it.
 fn timeless(text: &str) -> String {
     let is_span = |word: &&str| {
         let word = word.trim_start_matches('(').trim_end_matches(')');
@@ -85,7 +85,7 @@ fn status_of_a_namespace_that_files_do_not_hold_says_so() {
     };
     let json: Value = serde_json::from_str(&asked("velero").out).unwrap();
     assert_eq!(json["namespaces"][0]["name"], "velero");
-    // The public roots are in unless somebody says otherwise.
+    // The bundle contains the public roots by default.
     let certificates = json["namespaces"][0]["bundle"]["certificates"].as_u64();
     assert!(certificates.unwrap() > 100, "{json}");
     let typo = asked("vleero");

@@ -1,4 +1,4 @@
-//! Handshakes, good and bad, and certificates that change while they are served.
+//! Valid and invalid handshakes, and certificates that change while they are served.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ async fn a_handshake_that_is_none_or_stays_half_ends_and_hinders_nobody() {
     .await;
     let mut silent = Client::plain(rig.address).await.unwrap();
     let mut half = Client::plain(rig.address).await.unwrap();
-    // The first bytes of a ClientHello that announces 512.
+    // The first bytes of a ClientHello that announces 512 bytes.
     half.write(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
     rig.assert_well().await;
     silent.assert_closed().await;
@@ -93,7 +93,7 @@ async fn a_swap_under_load_reaches_new_connections_and_costs_no_request() {
     assert_allowed(&old.review(RESTORES, &good("u")).await.unwrap(), "u");
 }
 
-/// Follows the files in `folder`, and stops when dropped.
+/// Starts to follow the files in `folder`, until the returned value is dropped.
 fn follow(rig: &mut Rig, folder: &Path) -> Following {
     let files = Files::new(folder.join("tls.crt"), folder.join("tls.key"));
     let first = files.load().unwrap();
@@ -120,7 +120,7 @@ async fn sees(rig: &Rig, issued: &Issued) {
         .expect("the certificate is never served");
 }
 
-/// Waits until the follower has failed more often than now.
+/// Waits until the follower has failed again.
 async fn fails_again(rig: &Rig) {
     let before = rig.metrics.tls_reload_failures.get();
     crate::rig::until(|| rig.metrics.tls_reload_failures.get() > before + 1).await;
@@ -198,7 +198,7 @@ async fn the_expiry_of_the_served_certificate_is_a_metric() {
     assert!((86_300..86_500).contains(&gained), "{gained}");
 }
 
-/// What is said of files at the start. The sentence names the file and says what to do.
+/// Errors at the start name the file and the fix in one sentence.
 #[test]
 fn files_that_may_not_be_served_are_refused_with_a_sentence_that_names_them() {
     let authority = Authority::new();

@@ -1,5 +1,5 @@
-//! An API server that answers badly: each kind of trouble is a 503 with words of its own, in time,
-//! and never a denial. What a stopped or absent one does is shown on the real servers.
+//! An API server that fails: each kind of failure leads to a 503 with its own message, in time, and
+//! never to a denial. The tests on real servers cover an API server that is stopped or absent.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,16 +14,16 @@ use velero_trust_testing::https::{Response, send};
 use velero_trust_testing::scratch;
 use velero_trust_testing::webhook::Webhook;
 
-/// Whether to keep silent, or the whole HTTP response to every request.
+/// The whole HTTP response to every request; `None` to send no response.
 type Script = Arc<Mutex<Option<String>>>;
 
-/// An API server that says the same to everybody; `None` is silence.
+/// Starts an API server that gives every request the response in `script`. Returns its URL.
 fn double(script: &Script) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let script = Arc::clone(script);
     std::thread::spawn(move || {
-        // Held open: a connection that is closed is another trouble than one that is silent.
+        // Kept open, because a closed connection is a different failure than a silent one.
         let mut silent = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -36,13 +36,14 @@ fn double(script: &Script) -> String {
     format!("http://{address}")
 }
 
-/// One response, after the head of a request; then the end, so that every request connects anew.
+/// Sends one response after the head of a request. The connection then ends, so that every request
+/// connects again.
 fn answer(stream: &mut TcpStream, response: &str) {
     let head = BufReader::new(&*stream).lines();
     head.map_while(Result::ok)
         .take_while(|line| !line.is_empty())
         .for_each(drop);
-    // Whoever hung up meanwhile does not want it.
+    // The client may have closed the connection in the meantime.
     let _ = stream.write_all(response.as_bytes());
 }
 
@@ -62,7 +63,7 @@ fn status(code: u16, reason: &str) -> String {
     .to_string()
 }
 
-/// A location that names a Secret.
+/// Returns a review of a location that names a Secret.
 fn review() -> String {
     let reference = json!({"name": "ca", "key": "ca.crt"});
     json!({
@@ -82,7 +83,8 @@ fn review() -> String {
     .to_string()
 }
 
-/// velero-trust that asks the double, the CA of its certificate, and the folder of its files.
+/// Starts velero-trust with the test double as its API server. Returns it with the CA of its
+/// certificate and the folder of its files.
 fn serve(script: &Script) -> (Webhook, String, TempDir) {
     let folder = scratch::folder("double").unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
@@ -97,7 +99,7 @@ fn serve(script: &Script) -> (Webhook, String, TempDir) {
     let certs = Cli::new(binary.to_owned(), None).unwrap();
     certs.ok(&["certs", "--dir", &file("")]).unwrap();
     let (certificate, key, kubeconfig) = (file("tls.crt"), file("tls.key"), file("kubeconfig"));
-    // Whatever is asked of the log.
+    // The log must not contain the Secret at any level.
     let mut arguments = vec!["serve", "--log=trace", "--listen=127.0.0.1:0"];
     arguments.extend([
         "--ops-listen=127.0.0.1:0",
@@ -111,7 +113,8 @@ fn serve(script: &Script) -> (Webhook, String, TempDir) {
     (webhook, ca, folder)
 }
 
-/// What the API server does, in a word and in bytes; what we say of it, and our `Retry-After`.
+/// What the API server does, as a name and as a response; our message about it, and our
+/// `Retry-After`.
 type Row = (&'static str, Option<String>, &'static str, u8);
 
 fn rows() -> [Row; 7] {
@@ -197,7 +200,7 @@ fn an_api_server_in_trouble_is_a_503_in_words() {
     assert!(log.contains("review not decided"), "{log}");
     assert!(!log.contains("top secret"), "{log}");
 
-    // When it has recovered, so have we: the Secret is absent, and that is a denial.
+    // After the API server has recovered, the Secret is known to be absent, which is a denial.
     *script.lock().unwrap() = Some(response(404, "", &status(404, "NotFound")));
     let (answer, _) = ask();
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -1,4 +1,4 @@
-//! Commands for a cluster, without one that answers.
+//! Commands for a cluster when no API server answers.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,8 @@ const COMMANDS: [&[&str]; 5] = [
     &["certs", "--install"],
 ];
 
-/// Runs it with this kubeconfig: standard error.
+/// Runs `velero-trust` with this kubeconfig. Asserts that it exits with code 2, and returns its
+/// standard error.
 fn refused(arguments: &[&str], kubeconfig: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_velero-trust"));
@@ -35,7 +36,7 @@ fn refused(arguments: &[&str], kubeconfig: Option<&str>) -> String {
 
 #[test]
 fn a_server_that_is_down_is_named_with_the_cause() {
-    // The port of discard: nobody listens there.
+    // The port of the discard service, on which nothing listens.
     let access = Access {
         server: "https://127.0.0.1:9".to_owned(),
         ca_pem: Authority::new("nobody").unwrap().pem(),
@@ -66,7 +67,8 @@ fn without_a_kubeconfig_the_person_is_told_to_name_one() {
     assert!(said.contains("kubeconfig"), "{said}");
 }
 
-/// Answers every request with `status` and `body`, as long as the test runs: its URL.
+/// Starts a web server that answers every request with `status` and `body` for the rest of the
+/// test. Returns its URL.
 fn web_server(status: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! A small keep-alive client: HTTP/1.1 over TLS, as the API server speaks it.
+//! A small keep-alive client that uses HTTP/1.1 over TLS, like the API server.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,19 +10,19 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// Whom the client trusts.
+/// The CAs that the client trusts.
 pub(super) struct Trust(Arc<ClientConfig>);
 
-/// A connection on which requests follow each other.
+/// A connection for sequential requests.
 pub(super) struct Connection {
     stream: StreamOwned<ClientConnection, TcpStream>,
     request: Vec<u8>,
     answer: Vec<u8>,
 }
 
-/// What is of interest of an answer.
+/// The properties of an answer that the benchmark uses.
 pub(super) struct Answered {
-    /// The server wants no further request on this connection.
+    /// Whether the server accepts no further request on this connection.
     pub(super) is_last: bool,
 }
 
@@ -34,7 +34,7 @@ impl Trust {
         let mut config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // The API server keeps no sessions: each of its connections is a full handshake.
+        // The API server does not resume sessions: each of its connections needs a full handshake.
         config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(config)))
     }

@@ -1,4 +1,4 @@
-//! The floor: a TLS server with the same libraries that reads a body and answers with its first
+//! The baseline: a TLS server with the same libraries that reads a body and answers with its first
 //! bytes.
 
 use std::convert::Infallible;
@@ -16,13 +16,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// Variable that makes the benchmark an echo server, with the folder of its certificates.
+/// Environment variable that turns the benchmark into an echo server. Contains the folder of its
+/// certificates.
 pub(super) const FOLDER: &str = "VELERO_TRUST_BENCH_ECHO";
 
-/// Length of the answer, about that of a review's.
+/// Length of the answer in bytes, about that of the answer to a review.
 const ANSWER: usize = 400;
 
-/// The command that runs the echo server.
+/// Returns the command that runs the echo server.
 pub(super) fn command(folder: &Path) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.env(FOLDER, folder);

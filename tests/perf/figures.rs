@@ -1,9 +1,9 @@
-//! Rows of figures, each beside what it should be.
+//! Rows of figures, each next to its limit.
 
 use std::time::Duration;
 
-/// Prints the head of a table. The load of the machine stands beside the figures: other processes
-/// make them worse.
+/// Prints the header of a table with the load of the machine, because other processes make the
+/// figures worse.
 pub(super) fn head(title: &str) {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn row(name: &str, figure: f64, unit: &str, limit: Option<f64>) {
     }
 }
 
-/// The rows of several times, in ms: their median, and the longest.
+/// Prints the rows of several times, in ms: their median and their maximum.
 pub(super) fn times(name: &str, times: &[Duration], limit: Option<f64>) {
     let all: Vec<_> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
     let longest = all.iter().copied().fold(0.0, f64::max);

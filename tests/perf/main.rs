@@ -1,9 +1,9 @@
-//! `make bench`: what velero-trust costs and how soon it acts. `cargo bench --bench perf -- merge`
-//! measures one part alone; the parts are `webhook`, `merge` and `controllers`, the last on the real
-//! API server of `make rig`.
+//! `make bench` measures the cost and the reaction times of velero-trust. `cargo bench --bench perf
+//! -- merge` measures only one part; the parts are `webhook`, `merge` and `controllers`, the last
+//! on the real API server of `make rig`.
 //!
-//! CPU time is that of the server's process, by the kernel's own account, so that the client does
-//! not count. Nothing here fails for being slow.
+//! CPU time is that of the server's process, as the kernel accounts it, so the client does not
+//! count. No benchmark fails because it is slow.
 
 #![expect(
     clippy::print_stdout,
@@ -28,7 +28,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
-/// What can be measured alone.
+/// The parts that can be measured alone.
 const PARTS: [&str; 3] = ["webhook", "merge", "controllers"];
 
 fn main() -> Result<()> {
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A folder with certificates and objects.
+/// Creates a folder with certificates and objects.
 fn folder() -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     let authority = Authority::new("perf")?;

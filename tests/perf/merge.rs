@@ -1,4 +1,4 @@
-//! What it costs to make the bundle of one namespace, all that is not waiting.
+//! The cost of building the bundle of one namespace, without I/O.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -19,13 +19,13 @@ use velero_trust_testing::pki::Authority;
 use super::figures;
 use super::usage::Usage;
 
-/// Private CAs, each of a location of its own.
+/// Number of private CAs, each of its own location.
 const PRIVATE: usize = 200;
 
-/// Rounds over which the kernel's ticks are spread.
+/// Number of rounds, to average over the kernel's ticks.
 const ROUNDS: u32 = 200;
 
-/// A day on which all certificates are valid, seconds since 1970.
+/// A time at which all certificates are valid, seconds since 1970.
 const NOW: i64 = 1_790_000_000;
 
 const MOMENT: Moment = Moment {
@@ -50,34 +50,34 @@ pub(super) fn measure() -> Result<()> {
     }
     let texts: Vec<_> = (0..PRIVATE).map(text).collect();
 
-    let (contributions, memory, kept) = make(&texts, &facts);
-    let live = config_map(NAMESPACE, &kept, BundleStatus::default());
+    let (contributions, memory, merged) = build(&texts, &facts);
+    let live = config_map(NAMESPACE, &merged, BundleStatus::default());
     ensure!(
-        kept.bundle.count == mozilla().len() + PRIVATE,
+        merged.bundle.count == mozilla().len() + PRIVATE,
         "certificates are missing"
     );
     let before = memory.to_text();
 
     let whole = cpu(ROUNDS, || {
-        let (_, memory, kept) = make(&texts, &facts);
+        let (_, memory, merged) = build(&texts, &facts);
         let is_new = memory.to_text() != before;
-        let wanted = config_map(NAMESPACE, &kept, BundleStatus::default());
+        let wanted = config_map(NAMESPACE, &merged, BundleStatus::default());
         (is_new, is_same(&live, &wanted))
     })?;
-    let survey = cpu(ROUNDS, || survey(&texts, &facts))?;
+    let evaluation = cpu(ROUNDS, || evaluate(&texts, &facts))?;
     let learn = cpu(ROUNDS, || {
         let mut memory = memory.clone();
         memory.learn(&contributions, MOMENT, 1);
         memory
     })?;
     let remember = cpu(ROUNDS, || memory.to_text())?;
-    let keeping = cpu(ROUNDS, || {
+    let merging = cpu(ROUNDS, || {
         merge_contributions(&contributions, &memory, mozilla())
     })?;
     let compare = cpu(ROUNDS, || {
         is_same(
             &live,
-            &config_map(NAMESPACE, &kept, BundleStatus::default()),
+            &config_map(NAMESPACE, &merged, BundleStatus::default()),
         )
     })?;
 
@@ -90,10 +90,10 @@ pub(super) fn measure() -> Result<()> {
         figures::row(name, time.as_secs_f64() * 1e3, "ms", limit);
     };
     row("all of it", whole, Some(20.0));
-    row("  the locations judged, their CAs read", survey, None);
+    row("  the locations judged, their CAs read", evaluation, None);
     row("  what is named learnt", learn, None);
     row("  the memory as text", remember, None);
-    row("  the bundle merged", keeping, None);
+    row("  the bundle merged", merging, None);
     row("  the ConfigMap made and compared", compare, None);
     row("once in a process: the public roots read", roots, None);
     Ok(())
@@ -107,17 +107,18 @@ fn text(number: usize) -> String {
     )
 }
 
-/// What the publisher does for a namespace of which it knows nothing yet.
-fn make(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle) {
-    let contributions = survey(texts, facts);
+/// Builds the bundle as the publisher does for a namespace about which it knows nothing yet.
+fn build(texts: &[String], facts: &Facts) -> (Contributions, Memory, MergedBundle) {
+    let contributions = evaluate(texts, facts);
     let mut memory = Memory::default();
     memory.learn(&contributions, MOMENT, 1);
-    let kept = merge_contributions(&contributions, &memory, mozilla());
-    (contributions, memory, kept)
+    let merged = merge_contributions(&contributions, &memory, mozilla());
+    (contributions, memory, merged)
 }
 
-/// As the publisher surveys: once to learn what is needed, once with it.
-fn survey(texts: &[String], facts: &Facts) -> Contributions {
+/// Evaluates the locations as the publisher does: once to find the needed look-ups, once with the
+/// facts.
+fn evaluate(texts: &[String], facts: &Facts) -> Contributions {
     let bsls = texts.iter().map(|text| serde_json::from_str(text));
     let bsls: Vec<Bsl<'_>> = bsls.map(Result::unwrap_or_default).collect();
     black_box(pass(&bsls, &Facts::default()));
@@ -143,7 +144,7 @@ fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Contributions {
     each.collect()
 }
 
-/// CPU time of one of `rounds` calls.
+/// Returns the average CPU time of one of `rounds` calls.
 fn cpu<T>(rounds: u32, call: impl Fn() -> T) -> Result<Duration> {
     let before = Usage::of(std::process::id())?;
     for _ in 0..rounds {

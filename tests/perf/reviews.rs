@@ -1,4 +1,4 @@
-//! The reviews that are measured, and the objects that they need.
+//! The measured reviews, and the objects that they need.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub(super) const LOCATIONS: &str = "/validate/backupstoragelocations";
 pub(super) const PODS: &str = "/mutate/pods";
 
-/// The objects in memory: the Secret with a CA, one with several, and the bundle.
+/// Returns the objects in memory: a Secret with one CA, a Secret with several CAs, and the bundle.
 pub(super) fn objects(ca: &str, cas: &str) -> String {
     json!({
         "apiVersion": "v1",
@@ -30,7 +30,7 @@ pub(super) fn objects(ca: &str, cas: &str) -> String {
     .to_string()
 }
 
-/// A BSL with its CA in a Secret, as kubectl sends it.
+/// Returns a BSL with its CA in a Secret, as kubectl sends it.
 pub(super) fn location() -> String {
     bsl(
         &json!({"bucket": "backups", "caCertRef": {"name": "ca", "key": "ca.crt"}}),
@@ -38,7 +38,7 @@ pub(super) fn location() -> String {
     )
 }
 
-/// A BSL with several CAs in a Secret.
+/// Returns a BSL with several CAs in a Secret.
 pub(super) fn location_with_many() -> String {
     bsl(
         &json!({"bucket": "backups", "caCertRef": {"name": "ca", "key": "many.crt"}}),
@@ -46,7 +46,7 @@ pub(super) fn location_with_many() -> String {
     )
 }
 
-/// A BSL without a CA: nothing to look up, nothing to parse.
+/// Returns a BSL without a CA: nothing to look up and nothing to parse.
 pub(super) fn location_without_ca() -> String {
     bsl(
         &json!({"bucket": "backups", "prefix": "clusters/production"}),
@@ -54,7 +54,7 @@ pub(super) fn location_without_ca() -> String {
     )
 }
 
-/// A BSL of 3 MB, the largest object that the API server takes.
+/// Returns a BSL of 3 MB, the largest object that the API server accepts.
 pub(super) fn large() -> String {
     bsl(&json!({"bucket": "backups"}), &"x".repeat(3_000_000))
 }
@@ -86,11 +86,11 @@ fn bsl(storage: &Value, ballast: &str) -> String {
     )
 }
 
-/// A node agent's Pod as a controller sends it.
+/// Returns a node agent's Pod, as a controller sends it.
 pub(super) fn pod() -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/node-agent-install.yaml");
     let mut pod: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
-    // Real Pods carry managed fields; with them the review has the 6.6 KB of one that was seen.
+    // Real Pods have managed fields. With them the review has the 6.6 KB of a real one.
     let ballast = "f:metadata f:labels f:spec f:containers ".repeat(100);
     let room = 6_600_usize.saturating_sub(pod.to_string().len() + 900);
     pod["metadata"]["annotations"]["ballast"] = Value::from(&ballast[..room.min(ballast.len())]);

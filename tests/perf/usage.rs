@@ -1,28 +1,29 @@
-//! What a process has used, by the kernel's account.
+//! The resource usage of a process, as the kernel accounts it.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// What a process has used so far.
+/// The resource usage of a process so far.
 pub(super) struct Usage {
     /// User and system time.
     pub(super) cpu: Duration,
-    /// Resident memory now, KiB.
+    /// Current resident memory, in KiB.
     pub(super) resident: u64,
-    /// Resident memory at its peak, KiB.
+    /// Peak resident memory, in KiB.
     pub(super) peak: u64,
 }
 
-/// Length of the kernel's tick in `/proc/PID/stat`: 100 a second on every Linux.
+/// Length of the kernel's tick in `/proc/PID/stat`: 100 per second on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
 impl Usage {
-    /// What process `id` has used.
+    /// Returns the usage of the process `id`.
     pub(super) fn of(id: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // The name in brackets may hold blanks; utime and stime are the 12th and 13th after it.
+        // The name in parentheses may contain blanks; utime and stime are the 12th and 13th fields
+        // after it.
         let (_, rest) = stat.rsplit_once(')').context("stat")?;
         let ticks: u32 = rest
             .split_ascii_whitespace()

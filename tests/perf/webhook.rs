@@ -1,5 +1,5 @@
-//! What admission costs, beside a TLS echo server in the same run. Machines are noisy: the ratios
-//! count, the absolute figures are for the curious.
+//! The cost of admission, compared with a TLS echo server in the same run. Machines are noisy, so
+//! the ratios matter more than the absolute figures.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,13 +13,13 @@ use super::server::Server;
 use super::usage::Usage;
 use super::{echo, reviews};
 
-/// Requests of one measurement; at 20 µs each the kernel's 10 ms ticks are 1 % of it.
+/// Number of requests of one measurement. At 20 µs each, the kernel's 10 ms ticks are 1 % of it.
 const REQUESTS: u32 = 50_000;
 
-/// Repetitions, of which the median counts.
+/// Number of repetitions; the result is their median.
 const ROUNDS: usize = 5;
 
-/// Measures `binary`, whose certificates and objects are in `folder`.
+/// Measures `binary` with the certificates and the objects in `folder`.
 pub(super) fn measure(binary: &Path, folder: &Path) -> Result<()> {
     let trust = Trust::new(&std::fs::read_to_string(folder.join("ca.crt"))?)?;
 
@@ -83,7 +83,7 @@ pub(super) fn measure(binary: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Prints a row: the medians of both, and of the ratios pair by pair.
+/// Prints a row: the medians of both servers, and the median of the ratios of each pair.
 fn row(
     title: &str,
     ours: impl Fn() -> Result<Duration>,
@@ -101,7 +101,7 @@ fn row(
     Ok(())
 }
 
-/// CPU time of the server per request on one connection.
+/// Returns the CPU time of the server per request on one connection.
 fn keep_alive(
     trust: &Trust,
     server: &Server,
@@ -113,7 +113,7 @@ fn keep_alive(
     connection.post(path, body)?;
     let before = Usage::of(server.id())?;
     for _ in 0..requests {
-        // The server may ask to end the connection, as it does after a while.
+        // The server asks to close a connection after some time.
         if connection.post(path, body)?.is_last {
             connection = trust.connect(&server.address)?;
         }
@@ -121,7 +121,7 @@ fn keep_alive(
     Ok(Usage::of(server.id())?.cpu.saturating_sub(before.cpu) / requests)
 }
 
-/// CPU time of the server per connection with one request on it.
+/// Returns the CPU time of the server per connection with one request.
 fn handshakes(trust: &Trust, server: &Server, body: &[u8]) -> Result<Duration> {
     let requests = 2_000;
     let before = Usage::of(server.id())?;

@@ -1,4 +1,4 @@
-//! What becomes of a location after its admission, when its Secret or its store changes.
+//! Reports on a location after its admission, when its Secret or its store changes.
 
 use crate::bundle::{PATIENCE, holds, location, secret, squeezed};
 use crate::shared::{Shared, binary};
@@ -44,7 +44,7 @@ fn goes_and_comes(cluster: &Cluster, installation: &Installation) -> Result<()> 
     let bundle = holds(kubectl, &namespace, &ca).context("the last good CA")?;
     ensure!(squeezed(&bundle).contains(&squeezed(&ca)), "it is gone");
 
-    // It is back, with something in it that is none: another rule speaks.
+    // The Secret is back, but without a certificate: another rule applies.
     secret(kubectl, &namespace, "nonsense")?;
     told(kubectl, &namespace, &["VT010"])?;
     secret(kubectl, &namespace, &ca)?;
@@ -70,7 +70,7 @@ fn expires(cluster: &Cluster, _: &Installation) -> Result<()> {
     secret(kubectl, &namespace, &format!("{lasting}{short}"))?;
     location(kubectl, &namespace)?;
     holds(kubectl, &namespace, &short)?;
-    // Nothing changes but the time.
+    // Only time passes.
     told(kubectl, &namespace, &["VT020", "expired"])
 }
 
@@ -107,7 +107,7 @@ fn endpoint(cluster: &Cluster, _: &Installation) -> Result<()> {
     })
 }
 
-/// Waits until `kubectl describe` of the location says all of `words`.
+/// Waits until `kubectl describe` of the location shows all of `words`.
 fn told(kubectl: &Cli, namespace: &str, words: &[&str]) -> Result<()> {
     wait::poll("the Event on the location", 2 * PATIENCE, || {
         let described = kubectl.ok(&["describe", "bsl", "minio", "-n", namespace])?;
@@ -118,7 +118,7 @@ fn told(kubectl: &Cli, namespace: &str, words: &[&str]) -> Result<()> {
     })
 }
 
-/// Waits until `velero-trust status` says all of `words`.
+/// Waits until `velero-trust status` shows all of `words`.
 fn says(cluster: &Cluster, namespace: &str, words: &[&str]) -> Result<()> {
     wait::poll("the status", PATIENCE, || {
         let status = status(cluster, namespace)?;

@@ -1,4 +1,4 @@
-//! The bundle that is published into the namespaces of BackupStorageLocations.
+//! The bundle that is published to the namespaces of BackupStorageLocations.
 
 use crate::shared::Shared;
 use anyhow::{Context as _, Result, ensure};
@@ -43,7 +43,7 @@ fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
     secret(cluster.kubectl(), &namespace, &second)?;
     holds(cluster.kubectl(), &namespace, &second).context("after its Secret was changed")?;
 
-    // A Secret that becomes bad takes nothing away.
+    // A Secret that becomes invalid does not remove its CA from the bundle.
     secret(cluster.kubectl(), &namespace, "nonsense")?;
     let third = Authority::new("third")?.pem();
     let other = location_with(&namespace, "other", &third);
@@ -57,7 +57,8 @@ fn follows(cluster: &Cluster, _: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// Velero writes the status of every location once a minute.
+/// Velero writes the status of every location once a minute. This must not trigger a write of the
+/// bundle.
 fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()> {
     let namespace = cluster.namespace("status")?;
     installer::bind(cluster.kubectl(), &namespace)?;
@@ -89,7 +90,7 @@ fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()
             &status.to_string(),
         ])?;
     }
-    // A change that counts: the write that follows it is the first since.
+    // A relevant change: the write that follows must be the first one since then.
     secret(cluster.kubectl(), &namespace, &second)?;
     let next = cluster.block_on(async {
         let maps = Api::<ConfigMap>::namespaced(cluster.client(), &namespace);
@@ -112,7 +113,7 @@ fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()
         "it was written for a status"
     );
 
-    // An equal write leaves no trace in the ConfigMap, but in the log.
+    // A write without a change leaves no trace in the ConfigMap, but it does in the log.
     let hash = map.metadata.annotations.unwrap_or_default();
     let hash = hash.get("velero-trust.io/bundle-hash").context("no hash")?;
     let published = wait::poll("the log to tell of the bundle", PATIENCE, || {
@@ -132,7 +133,7 @@ fn not_for_a_status(cluster: &Cluster, installation: &Installation) -> Result<()
     Ok(())
 }
 
-/// Waits until the bundle of `namespace` holds a certificate; gives the bundle.
+/// Waits until the bundle of `namespace` holds a certificate, and returns the bundle.
 pub(crate) fn holds(kubectl: &Cli, namespace: &str, pem: &str) -> Result<String> {
     wait::poll("the bundle to hold the CA", PATIENCE, || {
         let map = kubectl.get(&["configmap", BUNDLE, "-n", namespace])?;
@@ -148,7 +149,7 @@ pub(crate) fn holds(kubectl: &Cli, namespace: &str, pem: &str) -> Result<String>
     })
 }
 
-/// PEM without its line ends, which may differ.
+/// Returns PEM without line breaks, which may differ.
 pub(crate) fn squeezed(pem: &str) -> String {
     pem.split_whitespace().collect()
 }
@@ -187,7 +188,7 @@ pub(crate) fn location_at(namespace: &str, name: &str) -> Value {
     })
 }
 
-/// A location with its CA in itself.
+/// Returns a location with an inline CA.
 pub(crate) fn location_with(namespace: &str, name: &str, pem: &str) -> Value {
     let mut location = location_at(namespace, name);
     location["spec"]["objectStorage"] = json!({"bucket": "b", "caCert": encoded(pem)});

@@ -1,7 +1,7 @@
-//! The velero command on a person's machine, whose downloads come from the object store itself.
+//! The velero CLI on a user's machine, which downloads from the object store directly.
 //!
-//! Since 1.17 that command takes the CA out of a location's spec by itself; so the location here
-//! names it by our annotation only, and red is red.
+//! Since 1.17, the CLI reads the CA from the spec of a location. The location here therefore names
+//! its CA by our annotation only, so that a failure is really expected without the file.
 
 use crate::bundle::{holds, squeezed};
 use crate::shared::{Shared, binary};
@@ -23,10 +23,10 @@ use velero_trust_testing::{rig, scratch, wait};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What Go says of a certificate whose CA it does not have.
+/// Go's error for a certificate whose CA is unknown.
 const UNKNOWN: &str = "x509: certificate signed by unknown authority";
 
-/// In the log of every backup.
+/// A line that is in the log of every backup.
 const LOGGED: &str = "Setting up backup temp file";
 
 pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
@@ -36,9 +36,9 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
     ]
 }
 
-/// A person with a home of their own, at a machine with velero and velero-trust.
+/// A user with their own home folder, on a machine with velero and velero-trust.
 struct Person {
-    /// Runs a program in an environment; nothing else is in it.
+    /// Runs a program with exactly the given environment.
     env: Cli,
     namespace: String,
     home: TempDir,
@@ -58,7 +58,7 @@ impl Person {
         let tools = velero.parent().context("it is in no folder")?;
         let environment = [
             format!("HOME={}", self.home.path().display()),
-            // Velero does not look at it.
+            // Velero ignores it.
             format!("XDG_CONFIG_HOME={}", self.home.path().join("xdg").display()),
             format!("PATH={}", tools.display()),
         ];
@@ -83,7 +83,8 @@ impl Person {
         self.run(&velero, &[arguments, &namespace[..]].concat())
     }
 
-    /// The two commands that fetch from the store, with `more` arguments, and what both print.
+    /// Runs the two commands that fetch from the store with the additional arguments `more`, and
+    /// returns their output.
     fn fetch(&self, more: &[&str]) -> Result<[(&'static str, Output); 2]> {
         let logs = [&["backup", "logs", "first"], more].concat();
         let details = [&["backup", "describe", "first", "--details"], more].concat();
@@ -99,7 +100,7 @@ impl Person {
             logs.code == Some(1) && logs.stderr.contains(UNKNOWN),
             "{logs:?}"
         );
-        // It describes what it can, and names the trouble among that.
+        // It describes what it can, and includes the error.
         ensure!(details.stdout.contains(UNKNOWN), "{details:?}");
         Ok(())
     }
@@ -121,7 +122,7 @@ impl Person {
 
 fn fetches(cluster: &Cluster, _: &Installation) -> Result<()> {
     let namespace = cluster.namespace("client")?;
-    // The server reads the files of the injection all its life.
+    // `_injected` stays alive with the server, which reads the injected files as long as it runs.
     let (server, _injected) = backed_up(cluster, &namespace)?;
     let person = Person::new(cluster.kubeconfig(), &namespace)?;
     person.cannot_fetch().with_context(|| server.tail())?;
@@ -167,7 +168,7 @@ fn fetches(cluster: &Cluster, _: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// A real Velero in `namespace`, with the environment of its mutated Pod, that made a backup.
+/// Starts a real Velero in `namespace` with the environment of its mutated Pod, and makes a backup.
 fn backed_up(cluster: &Cluster, namespace: &str) -> Result<(Velero, Injected)> {
     let kubectl = cluster.kubectl();
     let minio = cluster.minio()?;
@@ -216,7 +217,7 @@ fn backed_up(cluster: &Cluster, namespace: &str) -> Result<(Velero, Injected)> {
     Ok((server, injected))
 }
 
-/// `location`, which names its CA by our annotation only.
+/// Returns `location`, changed to name its CA by our annotation only.
 fn annotated(location: &Value) -> Value {
     let mut location = location.clone();
     let more = json!({
@@ -236,7 +237,7 @@ fn secret(namespace: &str, pem: &str) -> Value {
     })
 }
 
-/// Each trouble ends with 2, names what is wrong, and leaves the person's files as they are.
+/// Each failure exits with 2, names the problem, and leaves the user's files unchanged.
 fn says(cluster: &Cluster, _: &Installation) -> Result<()> {
     let namespace = cluster.namespace("client")?;
     let kubectl = cluster.kubectl();
@@ -283,7 +284,7 @@ fn says(cluster: &Cluster, _: &Installation) -> Result<()> {
     refused(&poor, &["--bsl=named"], &why)?;
     refused(&poor, &[], "you have no right to read ConfigMap")?;
 
-    // Nothing is written for a velero that is not there, or that is another program.
+    // Nothing is written if the velero CLI does not exist or is another program.
     for velero in ["--velero=no-such-velero", "--velero=/bin/true"] {
         refused(&person, &["--configure", velero], "so nothing was changed")?;
     }

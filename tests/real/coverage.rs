@@ -1,5 +1,5 @@
-//! The coverage audit, `velero-trust status` and `velero-trust rollout`, over the Pods that the real
-//! controllers make of what `velero install` writes.
+//! The coverage audit, `velero-trust status` and `velero-trust rollout`, for the Pods that the real
+//! controllers create from the output of `velero install`.
 
 use crate::bundle::{holds, location_with};
 use crate::fresh::NAMESPACE;
@@ -21,7 +21,7 @@ use velero_trust_testing::wait;
 
 const PATIENCE: Duration = wait::PATIENCE;
 
-/// Longer ago than any certificate was added.
+/// A time before any certificate was added.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -31,7 +31,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Without rights to Pods and workloads the rest works, and no number is shown that nobody counted.
+/// Without permission to read Pods and workloads, everything else works, and no metric shows a
+/// number that was not counted.
 fn refused() -> Result<()> {
     let servers = Servers::start()?;
     let kubectl = &servers.kubectl;
@@ -48,7 +49,7 @@ fn refused() -> Result<()> {
     let replica = servers.replica(&[])?;
     holds(kubectl, NAMESPACE, &own).with_context(|| replica.log())?;
     for what in ["Pods", "Deployments", "DaemonSets"] {
-        let message = format!("cannot watch {what} for the audit");
+        let message = format!("cannot watch {what} in namespace {NAMESPACE}");
         wait::poll(&message, PATIENCE, || {
             let said = replica.events(&message);
             ensure!(said.len() == 1, "it is said {} times", said.len());
@@ -82,7 +83,7 @@ fn story() -> Result<()> {
     stale(&trial).context("stale")?;
     conflicting(&trial).context("conflicting")?;
     opted_out(&trial).context("opted out")?;
-    // The namespace's series go with it.
+    // The metric series of a namespace are removed with it.
     let gone = ["delete", "namespace", VELERO_NAMESPACE, "--wait=false"];
     trial.cluster.kubectl().ok(&gone)?;
     trial.pods_are(&[]).context("when its namespace is gone")
@@ -109,8 +110,8 @@ impl Trialled {
         })
     }
 
-    /// Waits until the metric shows exactly these Pods; a state that is not named has none, and
-    /// without any there is no series.
+    /// Waits until the metric shows exactly these Pods. A state that is not named has none, and
+    /// with no state at all there is no series.
     fn pods_are(&self, wanted: &[(&str, usize)]) -> Result<()> {
         wait::poll(&format!("the metric to be {wanted:?}"), PATIENCE, || {
             let text = self.installation.webhook.metrics()?;
@@ -169,7 +170,7 @@ impl Trialled {
     }
 }
 
-/// A name that was typed wrong is no namespace in which all is well.
+/// A mistyped namespace is an error, not a namespace without problems.
 fn typo(trial: &Trialled) -> Result<()> {
     for command in ["rollout", "status"] {
         for (namespace, says) in [
@@ -251,7 +252,8 @@ fn restarted(trial: &Trialled) -> Result<()> {
     same_from_files(trial)
 }
 
-/// As behind `| head`: quietly, and with what a shell tells of a program that SIGPIPE ended.
+/// When the reader of the output is gone, as with `| head`, commands end silently, with the exit
+/// code that a shell reports for a program ended by SIGPIPE.
 fn nobody_reads(trial: &Trialled) -> Result<()> {
     let home = tempfile::tempdir()?;
     for command in ["status", "rollout", "doctor", "client-ca"] {
@@ -268,7 +270,7 @@ fn nobody_reads(trial: &Trialled) -> Result<()> {
     Ok(())
 }
 
-/// What the files say is what the controllers did.
+/// The status computed from files equals the one reported by the controllers.
 fn same_from_files(trial: &Trialled) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let kinds = "backupstoragelocations,secrets,pods,deployments,daemonsets,configmaps";
@@ -321,7 +323,7 @@ fn stale(trial: &Trialled) -> Result<()> {
     trial.pods_are(&[("current", 2)])
 }
 
-/// `rollout --apply --wait`, and what the kubelets do meanwhile.
+/// Runs `rollout --apply --wait`, and meanwhile plays the kubelets.
 fn roll_out(trial: &Trialled) -> Result<()> {
     thread::scope(|scope| {
         let rollout = scope.spawn(|| {
@@ -391,7 +393,7 @@ fn pods(kubectl: &Cli) -> Result<Vec<Value>> {
     }
 }
 
-/// What a kubelet reports of Pods that it starts, for those that it has not reported on.
+/// Reports the Pods that are not running yet as started, as a kubelet does.
 fn run_pods(kubectl: &Cli, started: &str) -> Result<()> {
     for pod in pods(kubectl)? {
         if pod["status"]["phase"] != "Running" {

@@ -1,5 +1,5 @@
-//! `velero-trust doctor` on a cluster to which one thing is done at a time, by a person who may
-//! read and nothing else. What it says mends a thing is done, and mends it.
+//! `velero-trust doctor` on a cluster in which one thing is broken at a time, run by a user with
+//! read access only. The fix that it suggests is applied and must work.
 
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
@@ -23,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// velero-trust of a person.
+/// velero-trust, run by one user.
 struct Doctor(Cli);
 
 impl Doctor {
@@ -36,7 +36,7 @@ impl Doctor {
         Ok(Self(Cli::new(binary().to_owned(), Some(&kubeconfig))?))
     }
 
-    /// What is not ok, and the exit code.
+    /// Returns the exit code and the checks that are not ok.
     fn bad(&self) -> Result<(Option<i32>, Vec<Value>)> {
         let output = self.0.run(&["doctor", "--output=json"])?;
         let all = checks(&output)?;
@@ -44,7 +44,7 @@ impl Doctor {
         Ok((output.code, bad.collect()))
     }
 
-    /// Waits until nothing is amiss.
+    /// Waits until all checks are ok.
     fn is_content(&self) -> Result<()> {
         wait::poll("the doctor to be content", PATIENCE, || {
             self.is_content_now()
@@ -57,8 +57,8 @@ impl Doctor {
         Ok(())
     }
 
-    /// Waits until exactly one thing is amiss, besides what the controllers complain of because of
-    /// that, and gives what mends it.
+    /// Waits until exactly one check is not ok, apart from the issues that the controllers report
+    /// as a consequence, and returns its fix.
     fn finds(&self, level: &str, check: &str, word: &str) -> Result<String> {
         wait::poll(&format!("exactly {level} {check}"), PATIENCE, || {
             let (code, bad) = self.bad()?;
@@ -81,7 +81,7 @@ fn checks(output: &Output) -> Result<Vec<Value>> {
     Ok(document["checks"].as_array().context("no checks")?.clone())
 }
 
-/// Runs what the doctor said, a command of kubectl.
+/// Runs the fix that doctor suggests, a kubectl command.
 fn mend(kubectl: &Cli, command: &str) -> Result<()> {
     let arguments: Vec<_> = command.split(' ').collect();
     let (program, arguments) = arguments.split_first().context("nothing was said")?;
@@ -105,7 +105,7 @@ fn finds() -> Result<()> {
     ensure!(certs.code == Some(0), "{certs:?}");
     installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
     location(kubectl)?;
-    // Velero was there before: nothing is wrong but that its Pods lack the bundle.
+    // Velero was installed first: the only problem is that its Pods lack the bundle.
     let said = doctor.finds("warn", "coverage", "made before velero-trust was there")?;
     let admin = Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?;
     let arguments: Vec<_> = said.split(' ').skip(1).collect();
@@ -114,7 +114,7 @@ fn finds() -> Result<()> {
         restarts.contains("rollout restart deployment/velero"),
         "{restarts}"
     );
-    // As a restart would; nobody here would tell the Deployment that a new Pod is ready.
+    // As a restart would. There is no kubelet here to report a new Pod as ready to the Deployment.
     let delete = ["delete", "pods", "--all", "--force", "-n", VELERO_NAMESPACE];
     kubectl.ok(&delete)?;
     doctor.is_content().with_context(|| webhook.log())?;
@@ -172,7 +172,7 @@ fn finds() -> Result<()> {
     kubectl.ok(&[&secret[..], &[&patch]].concat())?;
     doctor.finds("fail", "certificate", "does not verify it")?;
 
-    // Without rights there is nothing to be seen, and nothing fails.
+    // Without permissions, everything is unknown and nothing fails.
     let blind = Doctor::new(&cluster, "blind", folder.path())?;
     let (code, bad) = blind.bad()?;
     ensure!(code == Some(0) && bad.len() >= 4, "{code:?}: {bad:#?}");
@@ -183,7 +183,7 @@ fn finds() -> Result<()> {
     Ok(())
 }
 
-/// A person who may get and list everything, and ask who may do what.
+/// Creates a user who may get and list everything, and create access reviews.
 fn reader(cluster: &Cluster, folder: &Path) -> Result<Doctor> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -210,8 +210,9 @@ fn reader(cluster: &Cluster, folder: &Path) -> Result<Doctor> {
     Doctor::new(cluster, "reader", folder)
 }
 
-/// A location of which Velero, which does not run here, would say that it is available. Its store
-/// is not there, so that nothing of it may need to be verified: the namespace would be held.
+/// Creates a location with the status that Velero, which does not run here, would set for an
+/// available one. Its store does not exist, so its URL is plain HTTP: an endpoint that cannot be
+/// verified would hold the namespace.
 fn location(kubectl: &Cli) -> Result<()> {
     let ca = Authority::new("store")?.pem();
     let secret = json!({
@@ -239,7 +240,7 @@ fn location(kubectl: &Cli) -> Result<()> {
 fn nowhere() -> Result<()> {
     let folder = scratch::folder("doctor")?;
     let nobody = folder.path().join("kubeconfig");
-    // The port of discard: nobody listens there.
+    // The discard port, on which nothing listens.
     let access = velero_trust_testing::access::Access {
         server: "https://127.0.0.1:9".to_owned(),
         ca_pem: Authority::new("nobody")?.pem(),

@@ -1,5 +1,5 @@
-//! The harness itself: that the servers are the real ones and work together, and that nothing of
-//! them is seen or left outside.
+//! The harness itself: the servers are the real ones and work together, and they are neither
+//! reachable from outside nor left behind.
 
 use crate::shared::{Shared, alone};
 use crate::{holder, processes};
@@ -197,7 +197,7 @@ fn velero_reaches_minio(cluster: &Cluster) -> Result<()> {
 }
 
 fn servers_listen_on_loopback_only(cluster: &Cluster) -> Result<()> {
-    /// 127.0.0.1, the same as an IPv6 address, and ::1.
+    /// 127.0.0.1, the same address as IPv6, and ::1.
     const LOOPBACK: [&str; 3] = [
         "0100007F",
         "0000000000000000FFFF00000100007F",
@@ -211,7 +211,7 @@ fn servers_listen_on_loopback_only(cluster: &Cluster) -> Result<()> {
         .filter(|address| !LOOPBACK.iter().any(|ip| address.starts_with(ip)))
         .collect();
     ensure!(abroad.is_empty(), "servers listen on {abroad:?}");
-    // etcd twice, the API server, MinIO, Velero's metrics: it did look at something.
+    // etcd (two ports), the API server, MinIO and Velero's metrics: the check is not empty.
     ensure!(addresses.len() >= 5, "only {addresses:?} are listened on");
     Ok(())
 }

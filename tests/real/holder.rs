@@ -1,4 +1,4 @@
-//! This program as a harness to be killed: it starts servers and waits for its end.
+//! Runs this program as a harness that is to be killed: it starts servers and waits.
 
 use crate::processes;
 use anyhow::{Result, ensure};
@@ -8,10 +8,10 @@ use velero_trust_testing::etcd::Etcd;
 use velero_trust_testing::process::{Process, clean_command};
 use velero_trust_testing::{scratch, wait};
 
-/// The environment variable that asks for it.
+/// The environment variable that selects this mode.
 pub(crate) const ASKED: &str = "VELERO_TRUST_TESTING_HOLD";
 
-/// What it prints when its servers run, before the folder of its run.
+/// Printed before the folder of the run once the servers are running.
 const HOLDING: &str = "holding ";
 
 pub(crate) fn hold() -> ExitCode {
@@ -29,7 +29,7 @@ pub(crate) fn hold() -> ExitCode {
 fn start() -> Result<(Etcd, Process)> {
     let root = scratch::root()?;
     let etcd = Etcd::start()?;
-    // Velero starts plugins; so does this one.
+    // A process with a child, as Velero has its plugins.
     let mut parent = clean_command(Path::new("sh"), root);
     parent.args(["-c", "sleep 600 & wait"]);
     let parent = Process::start("parent", parent, root)?;
@@ -42,7 +42,7 @@ fn start() -> Result<(Etcd, Process)> {
     Ok((etcd, parent))
 }
 
-/// SIGKILL to the harness must end its servers, what those started, and its files.
+/// After SIGKILL to the harness, its servers, their children and its files must be gone.
 pub(crate) fn nothing_survives_a_killed_harness() -> Result<()> {
     let folder = scratch::folder("holder")?;
     let mut command = clean_command(&std::env::current_exe()?, folder.path());

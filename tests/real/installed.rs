@@ -1,4 +1,4 @@
-//! The installation itself, on clusters of its own: what is active when, and what stays.
+//! The installation itself, on its own clusters: when the webhooks become active, and what is kept.
 
 use crate::shared::{alone, binary};
 use crate::words::{is_admitted, is_refused};
@@ -12,7 +12,7 @@ use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::{self, Installer, rendered};
 use velero_trust_testing::{rig, wait};
 
-/// A namespace that is not the one of the manifests.
+/// A namespace other than that of the manifests.
 const ELSEWHERE: &str = "guards";
 
 const CONFIGURATIONS: [&str; 2] = [
@@ -20,7 +20,7 @@ const CONFIGURATIONS: [&str; 2] = [
     "mutatingwebhookconfiguration",
 ];
 
-/// For what comes at once, or after a moment in which the API server hears of it.
+/// Time limit for changes that take effect at once or as soon as the API server notices them.
 const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -37,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// One cluster, from nothing to the second certificate; in a namespace by kustomize.
+/// Goes from an empty cluster to the second certificate, in a namespace set by kustomize.
 fn active_only_when_answered() -> Result<()> {
     let cluster = Cluster::start()?;
     let installer = Installer::new(&cluster, binary(), ELSEWHERE)?;
@@ -89,10 +89,10 @@ fn active_only_when_answered() -> Result<()> {
         text(&ca.ca)?.ends_with(&text(&old.ca)?),
         "the CA before is gone"
     );
-    // The server still shows the certificate of before.
+    // The server still presents the previous certificate.
     is_refused(&bad_location(kubectl)?, &["[VT010]"]).context("after a second certificate")?;
 
-    // Pods that were ready once and are no more answer nobody.
+    // Pods that were ready and no longer are do not serve requests.
     installer.set_ready(false)?;
     let output = wait::poll("the Deployment to be unavailable", SOON, || {
         let output = installer.certs(Duration::from_secs(1))?;
@@ -104,14 +104,15 @@ fn active_only_when_answered() -> Result<()> {
         "{output:?}"
     );
 
-    // That run wrote a Secret before it failed, and servers will show what is in it.
+    // That run wrote a Secret before it failed, and servers will present its certificate.
     drop(webhook);
     let webhook = installer.serve(&[])?;
     installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
     Ok(())
 }
 
-/// A restored webhook configuration without its server would refuse every restore after it.
+/// No object of the installation is in a backup: a webhook configuration that is restored without
+/// its server would deny every later restore.
 fn never_in_a_backup() -> Result<()> {
     let kubectl = offline_kubectl()?;
     for namespace in [installer::NAMESPACE, ELSEWHERE] {
@@ -138,7 +139,7 @@ fn never_in_a_backup() -> Result<()> {
     Ok(())
 }
 
-/// `manifests/components/secret-reader`, used as docs/install.md says.
+/// Uses `manifests/components/secret-reader` as described in docs/install.md.
 fn component() -> Result<()> {
     let folder = velero_trust_testing::scratch::folder("component")?;
     let source = installer::manifests().join("components/secret-reader");
@@ -174,7 +175,7 @@ fn component() -> Result<()> {
     Ok(())
 }
 
-/// A webhook that is active.
+/// An active webhook.
 #[derive(Clone, Debug, PartialEq)]
 struct Active {
     name: Value,
@@ -182,7 +183,7 @@ struct Active {
     ca: Value,
 }
 
-/// The webhooks, all of which must be active.
+/// Returns the webhooks. Fails unless all of them are active.
 fn active(kubectl: &Cli) -> Result<Vec<Active>> {
     let mut all = Vec::new();
     for webhook in webhooks(kubectl)? {
@@ -205,7 +206,7 @@ fn nothing_is_active(kubectl: &Cli) -> Result<()> {
         let ca = &webhook["clientConfig"]["caBundle"];
         ensure!(ca.is_null(), "this one has a caBundle: {webhook}");
     }
-    // Neither refused nor asked about: nobody would answer.
+    // The location is admitted, and the webhook is not called: no server would respond.
     is_admitted(&bad_location(kubectl)?, &[])
 }
 
@@ -220,7 +221,7 @@ fn webhooks(kubectl: &Cli) -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// How many certificates the caBundles have; all must have the same.
+/// Returns the number of certificates in the caBundles, which must all be the same.
 fn certificates(active: &[Active]) -> Result<usize> {
     let first = &active.first().context("none is active")?.ca;
     ensure!(
@@ -235,7 +236,7 @@ fn text(encoded: &Value) -> Result<String> {
     Ok(String::from_utf8(bytes.0)?)
 }
 
-/// Tries a location whose CA is nonsense.
+/// Tries to create a location with an invalid CA.
 fn bad_location(kubectl: &Cli) -> Result<Output> {
     let location = json!({
         "apiVersion": "velero.io/v1",
@@ -249,7 +250,7 @@ fn bad_location(kubectl: &Cli) -> Result<Output> {
     )
 }
 
-/// kubectl for what needs no cluster.
+/// Returns a kubectl for commands that need no cluster.
 fn offline_kubectl() -> Result<Cli> {
     Cli::new(rig::binary("kubectl")?, None)
 }

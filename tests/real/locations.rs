@@ -1,4 +1,4 @@
-//! BackupStorageLocations on the real API server, with their Secrets beside them.
+//! BackupStorageLocations on the real API server, together with their Secrets.
 
 use crate::shared::Shared;
 use crate::words::{is_admitted, is_refused};
@@ -11,7 +11,7 @@ use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
-/// Where the reference to the Secret stands.
+/// The field with the reference to the Secret, as messages show it.
 const AT: &str = "spec.objectStorage.caCertRef: ";
 
 pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
@@ -94,7 +94,8 @@ fn never_show_a_private_key(cluster: &Cluster, installation: &Installation) -> R
     let output = location(cluster, &namespace, "with-key")?;
     is_refused(&output, &[AT, "private key", "take the key out", "[VT011]"])?;
 
-    // Nor when its frame is broken, so that it no longer looks like one at first sight.
+    // Nor is a private key accepted whose PEM markers are incomplete, so that it is harder to
+    // recognize.
     let unframed = lines().collect::<Vec<_>>().join(
         "
 ",
@@ -138,7 +139,7 @@ fn are_tried_first(cluster: &Cluster, _: &Installation) -> Result<()> {
     let absent = format!("Warning: [VT001] {AT}Secret {namespace}/ca does not exist yet");
     is_admitted(&output, &[&absent])?;
 
-    // A Secret that is there and bad will not get better by being stored.
+    // An existing but invalid Secret does not become valid later, so the dry run is denied.
     secret(cluster, &namespace, &json!({"ca.crt": "nonsense"}))?;
     let output = cluster.kubectl().run_with_input(&dry_run, &object)?;
     is_refused(&output, &["[VT010]"])
@@ -165,7 +166,7 @@ fn can_be_made_better(cluster: &Cluster, _: &Installation) -> Result<()> {
         let patch = patch.to_string();
         kubectl.run(&[&arguments[..], &["-n", &namespace, "--patch", &patch]].concat())
     };
-    // The Secret was bad before this change, so the change is not refused for it.
+    // The Secret was invalid before this change, so the change is not denied because of it.
     let output = patch(json!({"spec": {"config": {"region": "elsewhere"}}}))?;
     is_admitted(&output, &["Warning: [VT010]"]).context("an unrelated change")?;
     let output = patch(json!({"spec": {"objectStorage": {"caCertRef": {"key": "gone"}}}}))?;
@@ -194,7 +195,7 @@ fn name_the_command(cluster: &Cluster, _: &Installation) -> Result<()> {
     );
     is_refused(&output, &["may not read Secrets", &format!("`{command}`")])?;
 
-    // Whoever types what the message says is let through.
+    // After the command from the message, the location is admitted.
     let typed = command.split(' ').skip(1).collect::<Vec<_>>();
     kubectl.ok(&typed)?;
     wait::poll("the right to arrive", wait::PATIENCE, || {
@@ -224,7 +225,7 @@ fn bound_namespace(cluster: &Cluster) -> Result<String> {
     Ok(namespace)
 }
 
-/// The Secret `ca` with this content and no other.
+/// Replaces the Secret `ca`. It has exactly this content.
 fn secret(cluster: &Cluster, namespace: &str, content: &Value) -> Result<()> {
     let object = json!({
         "apiVersion": "v1",
@@ -232,7 +233,7 @@ fn secret(cluster: &Cluster, namespace: &str, content: &Value) -> Result<()> {
         "metadata": {"namespace": namespace, "name": "ca"},
         "stringData": content,
     });
-    // `apply` would leave the keys of the Secret before.
+    // `apply` would keep the keys of the previous Secret.
     let replace = ["replace", "--force", "-f", "-"];
     let output = cluster
         .kubectl()
@@ -241,7 +242,7 @@ fn secret(cluster: &Cluster, namespace: &str, content: &Value) -> Result<()> {
     Ok(())
 }
 
-/// A location that names the key `ca.crt` of the Secret `ca`.
+/// Creates a location that references the key `ca.crt` of the Secret `ca`.
 fn location_at(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "velero.io/v1",
@@ -255,7 +256,7 @@ fn location_at(namespace: &str, name: &str) -> Value {
     })
 }
 
-/// `kubectl create` of [`location_at`].
+/// Runs `kubectl create` for [`location_at`].
 fn location(cluster: &Cluster, namespace: &str, name: &str) -> Result<Output> {
     cluster
         .kubectl()

@@ -1,8 +1,8 @@
-//! Everything on the real servers. `cargo test --test real`, with a part of a trial's name to run
-//! only that.
+//! Trials on the real servers. Run them with `cargo test --test real`, and with a part of a trial's
+//! name to run only that trial.
 //!
-//! The trials share one cluster, started by the first that needs it; each works in namespaces of
-//! its own. What changes the whole cluster, or stops servers, starts an API server of its own.
+//! The trials share one cluster, which the first trial that needs it starts. Each trial uses its
+//! own namespaces. Trials that change the whole cluster or stop servers start their own API server.
 
 #![expect(
     clippy::print_stderr,
@@ -45,10 +45,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 use velero_trust_testing::rig;
 
-/// The machine is small and the servers are many.
+/// Few threads, because each trial may run several servers on a small machine.
 const THREADS: usize = 2;
 
-/// Needs no servers, only the judge, which is built with them.
+/// Needs no servers, only the judge program, which is built with them.
 fn pem() -> Trial {
     Trial::test("pem::our_verdict_on_mutated_bundles_is_gos", || {
         pem::agrees_with_go(&rig::binary("pem-judge")?, 1);
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 
     let shared = Shared::default();
     let trials = [
-        // The longest first, so that the last minute has work for both threads.
+        // The longest trials come first, so that both threads have work until the end.
         story::trials(),
         rotation::trials(),
         consumers::trials(&shared),

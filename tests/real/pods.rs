@@ -1,5 +1,5 @@
-//! Pods on the real API server: those that the controllers make, and one of every kind by hand.
-//! Which of them are sent to the webhook at all proves the `matchConditions` of the manifests.
+//! Pods on the real API server: those that the controllers create, and one of every kind created by
+//! hand. Which of them the webhook is called for proves the `matchConditions` of the manifests.
 
 use crate::shared::Shared;
 use crate::words::is_admitted;
@@ -12,7 +12,7 @@ use velero_trust_testing::installer::Installation;
 use velero_trust_testing::pods::{Fixture, fixtures};
 use velero_trust_testing::wait;
 
-/// What is injected.
+/// Name of the injected volume and of its ConfigMap.
 const BUNDLE: &str = "velero-trust-ca";
 pub(crate) const MOUNT: &str = "/certs";
 pub(crate) const VARIABLES: [(&str, &str); 2] = [
@@ -70,7 +70,7 @@ fn of_velero_install(cluster: &Cluster, _: &Installation) -> Result<()> {
         );
         has_volume(&pod)?;
     }
-    // What they mount is there, and is not empty: an empty one would cut Velero off.
+    // The ConfigMap that they mount exists and is not empty. An empty bundle would cut Velero off.
     let map = cluster
         .kubectl()
         .get(&["configmap", BUNDLE, "-n", &namespace])?;
@@ -95,7 +95,7 @@ fn of_every_kind(cluster: &Cluster, installation: &Installation) -> Result<()> {
         .map(|fixture| placed(fixture, &namespace))
         .collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
-    // Taken from the answer: the controllers remove Pods whose owner is not there.
+    // Read from the response, because the controllers remove Pods without an existing owner.
     let output = cluster
         .kubectl()
         .run_with_input(&["create", "-o", "json", "-f", "-"], &list)?;
@@ -148,13 +148,13 @@ fn tried_in_a_dry_run(cluster: &Cluster, installation: &Installation) -> Result<
     let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
     let output = cluster.kubectl().run_with_input(&arguments, &pod)?;
     is_admitted(&output, &[])?;
-    // It is shown what it would become …
+    // The response shows the mutated Pod ...
     has_volume(&serde_json::from_str(&output.stdout)?)?;
     ensure!(
         sent(installation, &namespace).len() == 1,
         "the webhook was not asked"
     );
-    // … and nothing is there.
+    // ... and no bundle is created.
     let map = cluster
         .kubectl()
         .run(&["get", "configmap", BUNDLE, "-n", &namespace])?;
@@ -186,7 +186,7 @@ fn of_kube_system(cluster: &Cluster, installation: &Installation) -> Result<()> 
     Ok(())
 }
 
-/// The Pod of one file, without the account that its namespace would have to have.
+/// Returns the Pod of one file without its service account, which does not exist in the namespace.
 pub(crate) fn one(name: &str, namespace: &str) -> Result<Value> {
     let fixtures = fixtures()?;
     let fixture = fixtures.iter().find(|fixture| fixture.name == name);
@@ -196,8 +196,8 @@ pub(crate) fn one(name: &str, namespace: &str) -> Result<Value> {
     Ok(pod)
 }
 
-/// The Pod of a file under a name of its own, in `namespace`, and without the volume that the API
-/// server adds to every Pod.
+/// Returns the Pod of a file with a unique name, in `namespace`, and without the service account
+/// volume that the API server adds to every Pod.
 fn placed(fixture: &Fixture, namespace: &str) -> Value {
     let mut pod = fixture.pod.clone();
     pod["metadata"]["namespace"] = namespace.into();
@@ -206,7 +206,7 @@ fn placed(fixture: &Fixture, namespace: &str) -> Value {
     pod
 }
 
-/// The names of the Pods in `namespace` that the webhook was asked about.
+/// Returns the names of the Pods in `namespace` that the webhook was called for.
 fn sent(installation: &Installation, namespace: &str) -> BTreeSet<String> {
     let reviews = installation.webhook.events("review admitted");
     let here = reviews
@@ -216,7 +216,8 @@ fn sent(installation: &Installation, namespace: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The containers that have another environment or other mounts than they were created with.
+/// Returns the names of the containers with an environment or mounts other than those they were
+/// created with.
 fn changed(before: &Value, after: &Value) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for (before, after) in containers(before).zip(containers(after)) {
@@ -259,7 +260,7 @@ fn has_volume(pod: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Containers, then init containers.
+/// Returns the containers, followed by the init containers.
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     let spec = &pod["spec"];
     elements(spec, "containers").chain(elements(spec, "initContainers"))

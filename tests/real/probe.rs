@@ -1,4 +1,4 @@
-//! What a real store presents, and what is said of it.
+//! What a real store presents, and how it is judged.
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
@@ -11,7 +11,7 @@ use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::minio::Minio;
 use velero_trust_testing::pki::Authority;
 
-/// Long enough on a machine that is busy with other trials.
+/// Time limit that is long enough on a machine that is busy with other trials.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -61,7 +61,7 @@ fn sees() -> Result<()> {
             "{target:?}: {texts:?}"
         );
     }
-    // It has served nothing but handshakes, and still serves.
+    // The store only got handshakes, and it still works.
     minio.check_live(&minio.authority.pem())
 }
 

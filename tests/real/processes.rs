@@ -1,4 +1,4 @@
-//! Which processes a harness started, and where they listen, by `/proc`.
+//! Finds the processes that a harness started, and the addresses they listen on, in `/proc`.
 
 use anyhow::Result;
 use std::collections::HashSet;
@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// The servers of the run whose folder is `root`, and what they started: all were given a home
-/// in it. Processes that end meanwhile are left out.
+/// Returns the servers of the run in folder `root`, and their children. All of them have a home in
+/// it. Processes that end meanwhile are skipped.
 pub(crate) fn of(root: &Path) -> Result<Vec<u32>> {
     let home = [b"HOME=".as_slice(), root.as_os_str().as_bytes()].concat();
     let mut found = Vec::new();
@@ -31,7 +31,8 @@ pub(crate) fn of(root: &Path) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The addresses on which these processes listen, in the hexadecimal form of `/proc/net/tcp`.
+/// Returns the addresses that these processes listen on, in the hexadecimal form of
+/// `/proc/net/tcp`.
 pub(crate) fn listening_addresses(processes: &[u32]) -> Vec<String> {
     let sockets: HashSet<String> = processes.iter().flat_map(|id| sockets_of(*id)).collect();
     let mut addresses = Vec::new();

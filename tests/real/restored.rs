@@ -1,4 +1,5 @@
-//! The bundle when others touch it: it is restored if it is ours, and left alone if not.
+//! Changes to the bundle by others: the ConfigMap is restored if it is ours, and left alone
+//! otherwise.
 
 use crate::bundle::{BUNDLE, PATIENCE, holds, location_with, squeezed};
 use crate::pods;
@@ -45,7 +46,7 @@ fn restored(cluster: &Cluster, installation: &Installation) -> Result<()> {
     };
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", &namespace])?;
     restored("deleted")?;
-    // Every file of the volume is read for certificates, so another one has no place there.
+    // Every file in the volume is read for certificates, so additional keys must be removed.
     for data in [
         json!({"data": {"ca-bundle.crt": "nothing"}}),
         json!({"data": {"other.crt": "more"}, "binaryData": {"third.crt": "AAAA"}}),
@@ -81,7 +82,7 @@ fn foreign(cluster: &Cluster, installation: &Installation) -> Result<()> {
         Ok(())
     })?;
 
-    // A pod cannot use it, and its owner is told why.
+    // A Pod cannot use it, and its owner gets a warning that says why.
     let pod = pods::one("server-install", &namespace)?.to_string();
     let output = kubectl.run_with_input(&["create", "-o", "json", "-f", "-"], &pod)?;
     is_admitted(
@@ -91,7 +92,7 @@ fn foreign(cluster: &Cluster, installation: &Installation) -> Result<()> {
     let pod: Value = serde_json::from_str(&output.stdout)?;
     ensure!(!pod.to_string().contains("/certs"), "it got a part: {pod}");
 
-    // Neither then nor when something changes: the second location is seen, and changes nothing.
+    // It is not overwritten later either: a second location is noticed but does not change it.
     let other = Authority::new("other")?.pem();
     kubectl.apply(&location_with(&namespace, "second", &other).to_string())?;
     patch(kubectl, &namespace, &json!({"data": {"more": "mine"}}))?;
@@ -111,7 +112,7 @@ fn foreign(cluster: &Cluster, installation: &Installation) -> Result<()> {
         "not one line: {told:?}"
     );
 
-    // It goes, and ours comes.
+    // When it is deleted, the bundle is created.
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", &namespace])?;
     let bundle = holds(kubectl, &namespace, &pem)?;
     ensure!(squeezed(&bundle).contains(&squeezed(&other)), "not both");

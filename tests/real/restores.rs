@@ -1,4 +1,5 @@
-//! Restores on the real API server: which are refused, in whose words, and which are let through.
+//! Restores on the real API server: which ones are denied, with which message, and which are
+//! admitted.
 
 use crate::shared::Shared;
 use crate::words::{is_admitted, is_refused};
@@ -9,10 +10,10 @@ use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::Installation;
 
-/// The checksum that good backups have here.
+/// The checksum of the good backups here.
 const GOOD: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// A well-formed one that is none of theirs.
+/// A well-formed checksum that no good backup has.
 const OTHER: &str = "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
 pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
@@ -30,7 +31,7 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
     ]
 }
 
-/// A Restore and what must be said of it.
+/// A Restore and the expected message.
 struct Row {
     name: &'static str,
     spec: Value,
@@ -138,7 +139,7 @@ fn refused_when_malformed(cluster: &Cluster, _: &Installation) -> Result<()> {
         let good = json!({"backupName": "good"});
         let output = restore(cluster, &namespace, name, &good, Some(checksum))?;
         is_refused(&output, &["[VT102]", at, why]).context(*name)?;
-        // The same value on the Backup is told of the Backup.
+        // The same value on the Backup is reported for the Backup.
         backup(cluster, &namespace, name, Some(checksum), None)?;
         let spec = json!({"backupName": name});
         let output = restore(cluster, &namespace, name, &spec, None)?;
@@ -171,8 +172,8 @@ fn let_through(cluster: &Cluster, _: &Installation) -> Result<()> {
 fn of_a_schedule(cluster: &Cluster, _: &Installation) -> Result<()> {
     let namespace = cluster.namespace("restores")?;
     let nightly = json!({"scheduleName": "nightly"});
-    // The newest completed one decides; newer ones that did not complete, and those of other
-    // schedules, do not.
+    // The newest completed Backup of the schedule decides. Newer ones that did not complete, and
+    // those of other schedules, do not count.
     let run = |day: u8, phase| {
         Some(Run {
             schedule: "nightly",
@@ -201,7 +202,7 @@ fn of_a_schedule(cluster: &Cluster, _: &Installation) -> Result<()> {
     });
     backup(cluster, &namespace, "weekly-4", None, other)?;
     let output = restore(cluster, &namespace, "first", &nightly, None)?;
-    // Of no other backup here a Restore is let through: none has a checksum.
+    // No Restore of another backup here is admitted, because none of them has a checksum.
     is_admitted(&output, &["[VT108] spec.scheduleName: "])?;
 
     backup(cluster, &namespace, "nightly-2", None, run(2, "Completed"))?;
@@ -216,15 +217,15 @@ fn of_a_schedule(cluster: &Cluster, _: &Installation) -> Result<()> {
     )
 }
 
-/// A run of a Schedule that made a Backup.
+/// A run of a Schedule that created a Backup.
 struct Run {
     schedule: &'static str,
     day: u8,
     phase: &'static str,
 }
 
-/// Makes a Backup as Velero leaves it. Velero's CRDs have no status subresource, so that its
-/// status can be written at once.
+/// Creates a Backup in the state in which Velero leaves it. Velero's CRDs have no status
+/// subresource, so the status can be written on creation.
 fn backup(
     cluster: &Cluster,
     namespace: &str,
@@ -258,7 +259,7 @@ fn backup(
     Ok(())
 }
 
-/// `kubectl create` of a Restore, which may expect a checksum.
+/// Runs `kubectl create` for a Restore, which may have an expected checksum.
 fn restore(
     cluster: &Cluster,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! An API server that asks no webhook, and replicas of velero-trust that work for it.
+//! An API server without webhook configurations, and replicas of velero-trust for it.
 
 use crate::bundle::BUNDLE;
 use crate::shared::binary;
@@ -17,14 +17,15 @@ use velero_trust_testing::proxy::Proxy;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{installer, scratch, velero};
 
-/// What a replica is called that leads at once, however often it starts: always the same.
+/// Name of a replica that must lead at once after every start. It never changes, so that the
+/// replica still holds the Lease.
 const REPLICA: &str = "replica";
 
-/// An API server that asks no webhook, so that broken locations can be made, and the rights of
-/// velero-trust in it.
+/// An API server without webhook configurations, so that broken locations can be created, and the
+/// credentials of velero-trust for it.
 pub(crate) struct Servers {
     pub(crate) kubectl: Cli,
-    /// The administrator's; to be used inside `runtime`.
+    /// The administrator's client. Use it inside `runtime` only.
     pub(crate) client: kube::Client,
     pub(crate) runtime: Runtime,
     access: Access,
@@ -39,7 +40,7 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Without Velero's CustomResourceDefinitions.
+    /// Starts the API server without Velero's CustomResourceDefinitions.
     pub(crate) fn without_velero() -> Result<Self> {
         let server = ApiServer::start()?;
         let kubectl = server.kubectl()?;
@@ -63,22 +64,22 @@ impl Servers {
         })
     }
 
-    /// A replica; it ends when it is dropped.
+    /// Starts a replica, which is stopped when it is dropped.
     pub(crate) fn replica(&self, more: &[&str]) -> Result<Webhook> {
         self.replica_called(REPLICA, &self.access, more)
     }
 
-    /// A replica that reaches the API server by a proxy.
+    /// Starts a replica that connects to the API server through a proxy.
     pub(crate) fn replica_behind(&self, proxy: &Proxy, more: &[&str]) -> Result<Webhook> {
         self.replica_called(REPLICA, proxy.access(), more)
     }
 
-    /// A replica beside others.
+    /// Starts a replica with another name, to run next to others.
     pub(crate) fn replica_beside(&self, name: &str) -> Result<Webhook> {
         self.replica_called(name, &self.access, &[])
     }
 
-    /// A proxy with the rights of velero-trust.
+    /// Starts a proxy that uses the credentials of velero-trust.
     pub(crate) fn proxy(&self) -> Result<Proxy> {
         Proxy::start(&self.access)
     }
@@ -103,13 +104,13 @@ impl Servers {
         Webhook::start(binary(), &[&arguments[..], more].concat(), &environment)
     }
 
-    /// A namespace whose Secrets velero-trust may read.
+    /// Creates a namespace whose Secrets velero-trust may read.
     pub(crate) fn namespace(&self, name: &str) -> Result<()> {
         self.kubectl.ok(&["create", "namespace", name])?;
         installer::bind(&self.kubectl, name)
     }
 
-    /// Changes the Secret `ca`, faster than a process that starts can.
+    /// Changes the Secret `ca`. This is faster than starting kubectl.
     pub(crate) fn change_secret(&self, namespace: &str, content: &str) -> Result<()> {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let data = json!({"data": {"ca.crt": ByteString(content.as_bytes().to_vec())}});
@@ -119,12 +120,12 @@ impl Servers {
         Ok(())
     }
 
-    /// The bundle's ConfigMap.
+    /// Returns the ConfigMap of the bundle.
     pub(crate) fn bundle(&self, namespace: &str) -> Result<Value> {
         Ok(serde_json::to_value(self.map(namespace, BUNDLE)?)?)
     }
 
-    /// What velero-trust reports of a Velero namespace.
+    /// Returns the report of velero-trust on a Velero namespace.
     pub(crate) fn report(&self, namespace: &str) -> Result<Value> {
         let name = format!("velero-trust-report.{namespace}");
         let map = self.map(installer::NAMESPACE, &name)?;

@@ -1,4 +1,4 @@
-//! The cluster that trials share, and velero-trust installed in it.
+//! The cluster that trials share, and the velero-trust that is installed in it.
 
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Failed, Trial};
@@ -9,16 +9,17 @@ use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::failure;
 use velero_trust_testing::installer::{self, Installation, Installer};
 
-/// The program under test.
+/// Returns the program under test.
 pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_velero-trust"))
 }
 
-/// The cluster, started when the first trial asks for it: `--list` and filters cost nothing.
+/// The shared cluster. The first trial that needs it starts it, so that `--list` and filters start
+/// nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Shared(Arc<Servers>);
 
-/// Dropped in this order: the webhook before the API server that it watches.
+/// The fields are dropped in this order: the webhook before the API server that it watches.
 #[derive(Default)]
 struct Servers {
     installation: OnceLock<Result<Installation, String>>,
@@ -26,7 +27,7 @@ struct Servers {
 }
 
 impl Shared {
-    /// A trial on the shared cluster, with or without velero-trust in it.
+    /// Returns a trial on the shared cluster, in which velero-trust may or may not be installed.
     pub(crate) fn trial(&self, name: &str, run: fn(&Cluster) -> Result<()>) -> Trial {
         let shared = self.clone();
         told(name, move || {
@@ -35,8 +36,8 @@ impl Shared {
         })
     }
 
-    /// A trial on the shared cluster with velero-trust installed and active. It must neither stop
-    /// nor reconfigure it: other trials use it at the same time.
+    /// Returns a trial on the shared cluster with velero-trust installed and active. The trial must
+    /// neither stop nor reconfigure it, because other trials use it at the same time.
     pub(crate) fn installed(
         &self,
         name: &str,
@@ -59,14 +60,14 @@ impl Shared {
     }
 }
 
-/// A trial that starts the servers it needs itself.
+/// Returns a trial that starts the servers it needs itself.
 pub(crate) fn alone(name: &str, run: fn() -> Result<()>) -> Trial {
     told(name, move || {
         run().map_err(|error| failure::tell(&error, &[]))
     })
 }
 
-/// A trial whose failure tells what the servers said that ended with it.
+/// Returns a trial whose failure message includes the logs of the servers that ended with it.
 pub(crate) fn told(name: &str, run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Trial {
     Trial::test(name, move || {
         failure::begin();
@@ -87,7 +88,7 @@ fn start() -> Result<Cluster, String> {
 
 fn install(cluster: &Cluster) -> Result<Installation, String> {
     let install = || {
-        // For the trials of the real Velero there, whose locations name Secrets.
+        // For the trials with the real Velero in this namespace, whose locations reference Secrets.
         let velero = format!(
             r#"{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{VELERO_NAMESPACE}"}}}}"#
         );

@@ -1,5 +1,5 @@
-//! Trouble with the API server that velero-trust asks: it answers the other one, which asked it,
-//! in time and in words.
+//! Failures of the API server that velero-trust reads from: velero-trust still responds, in time
+//! and with an explanation, to the API server that calls it.
 
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +14,7 @@ use velero_trust_testing::cli::Cli;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{https, scratch, velero, wait};
 
-/// What the API server gives the webhook of locations, as the manifests say.
+/// The timeout of the webhook for locations, as set in the manifests.
 const BUDGET: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -24,7 +24,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     )]
 }
 
-/// The caller and the API server that is asked are two, so that the second can be stopped.
+/// The API server that calls the webhook and the one that velero-trust reads from are two, so that
+/// the second one can be stopped.
 fn told_within_the_budget() -> Result<()> {
     let caller = ApiServer::start()?;
     let asked = ApiServer::start()?;
@@ -76,7 +77,7 @@ fn told_within_the_budget() -> Result<()> {
             .find(|line| line.contains("review not decided") && line.contains(words));
         ensure!(line.is_some(), "the log does not say `{words}`: {log}");
     }
-    // It lives, and what needs no fact is decided as ever.
+    // It keeps running, and requests that need no facts are decided as usual.
     let mut inline = location();
     inline["spec"]["objectStorage"] = json!({"bucket": "b", "caCert": "bm90aGluZw=="});
     let output = kubectl.create(&inline.to_string())?;
@@ -84,7 +85,8 @@ fn told_within_the_budget() -> Result<()> {
     Ok(())
 }
 
-/// A review that needs a Secret: 503 with words for the person, and never a denial.
+/// Sends a review that needs a Secret. The response must be 503 with a message for the user, never
+/// a denial.
 fn answers_503(webhook: &Webhook, ca: &str, words: &str, budget: Duration) -> Result<()> {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -125,8 +127,8 @@ fn answers_503(webhook: &Webhook, ca: &str, words: &str, budget: Duration) -> Re
     Ok(())
 }
 
-/// kubectl is not held up, nothing is stored, and the person hears which webhook it was. (Not why:
-/// the API server asks again until the time is over, and then tells of the time only.)
+/// kubectl is not blocked, nothing is stored, and the user learns which webhook failed. (They do
+/// not learn why: the API server retries until the timeout, and then reports only the timeout.)
 fn kubectl_ends(kubectl: &Cli, budget: Duration) -> Result<()> {
     let began = Instant::now();
     let output = kubectl.create(&location().to_string())?;
@@ -134,12 +136,12 @@ fn kubectl_ends(kubectl: &Cli, budget: Duration) -> Result<()> {
     ensure!(output.code == Some(1), "{output:?}");
     let name = r#"failed calling webhook "backupstoragelocations.velero-trust.io""#;
     ensure!(output.stderr.contains(name), "{output:?}");
-    // Its own start and the API server's work come on top.
+    // The start of kubectl and the work of the API server are added to the budget.
     ensure!(took < budget * 2, "it took {took:?}");
     Ok(())
 }
 
-/// Everything that is validated, sent to `webhook`.
+/// Returns a configuration that sends everything that is validated to `webhook`.
 fn configuration(webhook: &Webhook, ca: &str) -> Value {
     let validated = HANDLERS
         .iter()
@@ -170,7 +172,7 @@ fn configuration(webhook: &Webhook, ca: &str) -> Value {
     })
 }
 
-/// A location that names a Secret, which is nowhere.
+/// Returns a location that references a Secret that does not exist.
 fn location() -> Value {
     json!({
         "apiVersion": "velero.io/v1",

@@ -1,114 +1,120 @@
-//! What is remembered of the CAs of a namespace.
+//! The memory of a namespace's CAs, and how it learns and forgets them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::stored::cost;
-use super::{Contributions, LARGEST_CONFIG_MAP, Owner};
+use super::stored::max_stored_bytes;
+use super::{Contributions, MAX_CONFIG_MAP_BYTES, Owner};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
-/// What is remembered of the CAs of a namespace. It is kept in a ConfigMap of our own namespace:
-/// a restart forgets nothing, and who writes in Velero's namespace plants nothing.
+/// The remembered CAs of a namespace. The memory is stored in a ConfigMap in velero-trust's own
+/// namespace: it survives a restart, and write access to Velero's namespace is not enough to plant
+/// a CA in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The certificates of each owner when they were last readable and good.
     pub(super) known: BTreeMap<Owner, Vec<Certificate>>,
-    /// Those that are named no more.
-    pub(super) left: BTreeMap<Fingerprint, Left>,
-    /// When a certificate was last added to the bundle, seconds since 1970.
+    /// The certificates that are no longer named.
+    pub(super) retained: BTreeMap<Fingerprint, RetainedCertificate>,
+    /// Time when a certificate was last added to the bundle, seconds since 1970.
     pub last_added: Option<i64>,
-    /// What is known of each location for the hold.
+    /// The hold of each location.
     pub holds: BTreeMap<String, Hold>,
-    /// How many certificates had no room in here, and were not told of yet; not for another process.
+    /// Number of certificates that had no room in the memory and are not reported yet. Not stored.
     pub(super) forgotten: usize,
-    /// The latest time that was told so far, seconds since 1970; not for another process.
-    pub(super) latest: i64,
+    /// The latest time of day seen so far, seconds since 1970. Not stored.
+    pub(super) latest_wall: i64,
 }
 
-/// A hundred years in seconds: a retention that is longer could not be written down.
-const FOR_EVER: i64 = 100 * 366 * 86_400;
+/// Maximum retention, in seconds: a hundred years. The end of a longer one could not be written as
+/// a timestamp.
+const MAX_RETENTION_SECONDS: i64 = 100 * 366 * 86_400;
 
-/// Bytes of the ConfigMap that are kept free for holds that are decided after it was learnt: a
-/// hundred locations at once. What is not enough is counted the next time.
-pub(super) const FOR_HOLDS: usize = 32 << 10;
+/// Bytes of the ConfigMap that are kept free for holds that are decided after [`Memory::learn`]:
+/// enough for a hundred new ones at once. If there are more, the next call counts them.
+pub(super) const RESERVED_HOLD_BYTES: usize = 32 << 10;
 
-/// For so long a retention has to be found over before it is, seconds. A clock that is ahead for a
-/// shorter time takes nothing away.
-const FOUND_OVER: u64 = 240;
+/// How long a retention must be seen as expired before the certificate is dropped, in seconds. A
+/// clock that is ahead for a shorter time has no effect.
+const EXPIRY_CONFIRMATION_SECONDS: u64 = 240;
 
-/// A moment, by two clocks.
+/// A moment, measured by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The time of day, seconds since 1970. It may jump, back and forth.
+    /// The time of day, seconds since 1970. It may jump forward and backward.
     pub wall: i64,
-    /// Seconds since some time before. They never jump.
+    /// Seconds since an arbitrary start. They never jump.
     pub steady: u64,
 }
 
-/// A certificate that nobody names any more.
+/// A certificate that is no longer named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct RetainedCertificate {
     pub(super) certificate: Certificate,
-    /// Since when nobody names it, seconds since 1970.
+    /// Time when it was no longer named, seconds since 1970.
     pub(super) since: i64,
-    /// Until when it stays, seconds since 1970.
+    /// End of its retention, seconds since 1970.
     pub(super) until: i64,
-    /// When it was first found here, by the steady clock; not for another process.
-    pub(super) found: Option<u64>,
-    /// When its end was first found to be over, by the steady clock; not for another process.
-    pub(super) over: Option<u64>,
+    /// Time when this process first saw it retained, by the steady clock. Not stored.
+    pub(super) first_seen: Option<u64>,
+    /// Time when its retention was first seen as expired, by the steady clock. Not stored.
+    pub(super) expired_since: Option<u64>,
 }
 
-impl Left {
+impl RetainedCertificate {
     fn new(certificate: Certificate, since: i64, retention: i64) -> Self {
         Self {
             certificate,
             since,
             until: since.saturating_add(retention),
-            found: None,
-            over: None,
+            first_seen: None,
+            expired_since: None,
         }
     }
 
-    /// Whether it stays. The operator may have shortened its `retention` since it left; no clock
-    /// shortens it.
-    fn stays(&mut self, now: Moment, retention: i64) -> bool {
+    /// Updates the end of the retention, and returns whether the certificate is still retained. The
+    /// operator may have shortened the `retention` in the meantime; no clock can shorten it.
+    fn refresh(&mut self, now: Moment, retention: i64) -> bool {
         self.until = self.until.min(self.since.saturating_add(retention));
-        // The clock was ahead when it left, or is behind now: it would stay for as long again.
-        let found = *self.found.get_or_insert(now.steady);
-        let longest = retention.unsigned_abs().saturating_add(FOUND_OVER);
-        if now.steady.saturating_sub(found) > longest {
+        // The clock was ahead when the certificate was removed, or is behind now. Without this
+        // limit the certificate would stay longer by the same amount.
+        let first_seen = *self.first_seen.get_or_insert(now.steady);
+        let longest = retention
+            .unsigned_abs()
+            .saturating_add(EXPIRY_CONFIRMATION_SECONDS);
+        if now.steady.saturating_sub(first_seen) > longest {
             return false;
         }
         if retention > 0 && self.until > now.wall {
-            self.over = None;
+            self.expired_since = None;
             return true;
         }
-        let found = *self.over.get_or_insert(now.steady);
-        let wait = FOUND_OVER.min(retention.unsigned_abs());
-        now.steady.saturating_sub(found) < wait
+        let expired_since = *self.expired_since.get_or_insert(now.steady);
+        let wait = EXPIRY_CONFIRMATION_SECONDS.min(retention.unsigned_abs());
+        now.steady.saturating_sub(expired_since) < wait
     }
 }
 
-/// Whether a namespace is held because of a location.
+/// Whether a location holds its namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// It is not: the bundle was seen to verify its endpoints.
+    /// The location does not hold its namespace.
     Released,
-    /// It is, and why.
+    /// The location holds its namespace, for this reason.
     Held(String),
 }
 
 impl Memory {
-    /// Remembers what is whole, and retains what is named no more for `retention` seconds from
-    /// `now`. While this memory is learning its time never goes back.
+    /// Remembers the certificates of `contributions`, and retains those that are no longer named
+    /// for `retention` seconds from `now`. The time that the memory uses never goes back.
     pub fn learn(&mut self, contributions: &Contributions, now: Moment, retention: i64) {
-        let retention = retention.clamp(0, FOR_EVER);
-        self.latest = self.latest.max(now.wall);
+        let retention = retention.clamp(0, MAX_RETENTION_SECONDS);
+        self.latest_wall = self.latest_wall.max(now.wall);
         let before = std::mem::take(&mut self.known);
         for (owner, contribution) in contributions {
             let mut known = contribution.certificates.clone();
             if !contribution.whole {
-                // The rest of it may be lost at the next look, by an error or an edit.
+                // The part that is good now may be unreadable the next time, after an error or an
+                // edit.
                 let remembered = before.get(owner).into_iter().flatten();
                 for certificate in remembered {
                     if !known.contains(certificate) {
@@ -127,60 +133,67 @@ impl Memory {
             .map(Certificate::fingerprint)
             .collect();
         for certificate in before.into_values().flatten() {
-            let left = self.left.entry(certificate.fingerprint());
-            left.or_insert_with(|| Left::new(certificate, self.latest, retention));
+            let entry = self.retained.entry(certificate.fingerprint());
+            entry.or_insert_with(|| {
+                RetainedCertificate::new(certificate, self.latest_wall, retention)
+            });
         }
-        self.left
-            .retain(|fingerprint, left| !named.contains(fingerprint) && left.stays(now, retention));
-        self.forget_the_oldest();
+        self.retained.retain(|fingerprint, entry| {
+            !named.contains(fingerprint) && entry.refresh(now, retention)
+        });
+        self.forget_oldest();
     }
 
-    /// Whoever may write a Secret that is named could have us retain without end, and a memory that
-    /// cannot be written is lost at a restart, with all that is named in it. So what is retained has
-    /// the room that all else leaves; it is about the room that a bundle has for it.
-    fn forget_the_oldest(&mut self) {
-        if self.left.is_empty() {
+    /// Drops the oldest retained certificates if the memory would not fit into its ConfigMap.
+    ///
+    /// Whoever may write a named Secret could make the memory grow without limit. A memory that
+    /// cannot be written is lost at a restart, with all certificates that are still named. So
+    /// retained certificates only get the room that everything else leaves, about as much as a
+    /// bundle has for them.
+    fn forget_oldest(&mut self) {
+        if self.retained.is_empty() {
             return;
         }
-        let mut newest: Vec<_> = std::mem::take(&mut self.left).into_iter().collect();
-        newest.sort_by_key(|(_, left)| std::cmp::Reverse(left.until));
-        let taken = self.to_text().len().saturating_add(FOR_HOLDS);
-        let mut room = Some(LARGEST_CONFIG_MAP.saturating_sub(taken));
-        for (fingerprint, left) in newest {
-            // After the first that has no room none has: an older one must not outlive it.
-            room = room.and_then(|room| room.checked_sub(cost(&left.certificate)));
+        let mut newest: Vec<_> = std::mem::take(&mut self.retained).into_iter().collect();
+        newest.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.until));
+        let taken = self.to_text().len().saturating_add(RESERVED_HOLD_BYTES);
+        let mut room = Some(MAX_CONFIG_MAP_BYTES.saturating_sub(taken));
+        for (fingerprint, entry) in newest {
+            // After the first without room all others are dropped: an older one must not outlive
+            // it.
+            room = room.and_then(|room| room.checked_sub(max_stored_bytes(&entry.certificate)));
             if room.is_some() {
-                self.left.insert(fingerprint, left);
+                self.retained.insert(fingerprint, entry);
             } else {
                 self.forgotten = self.forgotten.saturating_add(1);
             }
         }
     }
 
-    /// How many certificates were forgotten before their retention was over since this was asked
-    /// the last time.
+    /// Returns the number of certificates that were dropped before the end of their retention since
+    /// the last call.
     pub const fn take_forgotten(&mut self) -> usize {
         std::mem::replace(&mut self.forgotten, 0)
     }
 
-    /// Whether there is an owner that is not whole and of which nothing is remembered.
+    /// Whether the contribution of some owner is not whole and nothing is remembered of that owner.
     pub fn lacks(&self, contributions: &Contributions) -> bool {
-        let mut open = contributions
+        let mut incomplete = contributions
             .iter()
             .filter(|(_, contribution)| !contribution.whole);
-        open.any(|(owner, _)| !self.known.contains_key(owner))
+        incomplete.any(|(owner, _)| !self.known.contains_key(owner))
     }
 
-    /// Whether there is no certificate in it.
-    pub fn is_spent(&self) -> bool {
-        self.left.is_empty() && self.known.values().all(Vec::is_empty)
+    /// Whether the memory contains any certificate.
+    pub fn has_certificates(&self) -> bool {
+        !self.retained.is_empty() || self.known.values().any(|known| !known.is_empty())
     }
 
-    pub(super) fn of(&self, owner: &Owner) -> &[Certificate] {
+    pub(super) fn certificates_of(&self, owner: &Owner) -> &[Certificate] {
         self.known.get(owner).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn retained(&self) -> impl Iterator<Item = &Certificate> {
-        self.left.values().map(|left| &left.certificate)
+        self.retained.values().map(|entry| &entry.certificate)
     }
 }

@@ -1,7 +1,7 @@
-//! What goes into a merged bundle, and what must never be lost from it.
+//! The content of a merged bundle.
 //!
-//! A location whose CA is broken or cannot be read now adds what it added when it was last good;
-//! a CA that is named no more stays for the retention, so that a rotation has an overlap.
+//! A location with a CA that is broken or cannot be read adds what it added when its CA was last
+//! good. A CA that is no longer named stays for the retention, so that a rotation has an overlap.
 
 mod memory;
 mod stored;
@@ -9,21 +9,21 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::bundle::{Bundle, block, merge};
+use super::bundle::{Bundle, merge, pem_block};
 use super::certificate::{Certificate, Fingerprint};
 
 pub use memory::{Hold, Memory, Moment};
 pub use stored::Unreadable;
 
-/// Most bytes in a ConfigMap; the API server refuses more.
-pub const LARGEST_CONFIG_MAP: usize = 1 << 20;
+/// Maximum size of a ConfigMap, in bytes. The API server refuses a larger one.
+pub const MAX_CONFIG_MAP_BYTES: usize = 1 << 20;
 
-/// Who names CAs.
+/// A source that names CAs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
     /// A location, by name.
     Location(String),
-    /// What was given at installation: a file, or an object of our own namespace.
+    /// A CA given at installation: a file, or an object in velero-trust's own namespace.
     Extra(String),
 }
 
@@ -36,33 +36,35 @@ impl fmt::Display for Owner {
     }
 }
 
-/// What an owner adds, as far as it is known now.
+/// The certificates that an owner adds, as far as they are currently known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contribution {
-    /// Its certificates.
+    /// The certificates.
     pub certificates: Vec<Certificate>,
-    /// They are all that it names: nothing is left out, nothing is unknown.
+    /// Whether these are all certificates that the owner names: none is left out and none is
+    /// unknown.
     pub whole: bool,
 }
 
-/// What each owner adds.
+/// The contribution of each owner.
 pub type Contributions = BTreeMap<Owner, Contribution>;
 
-/// Why a certificate is in a bundle. What comes first is left out last.
+/// The reason why a certificate is in a bundle. If there is no room, later variants are left out
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// A location names it, or named it when its CA was last good.
+    /// Named by a location, now or when its CA was last good.
     Location,
-    /// It was given at installation.
+    /// Given at installation.
     Extra,
-    /// It was named, and its retention is not over.
+    /// No longer named, but still within its retention.
     Retained,
-    /// It is a public root.
+    /// A public root.
     Public,
 }
 
 impl Origin {
-    /// Its name in annotations and metrics.
+    /// Returns the name used in annotations and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Location => "locations",
@@ -73,38 +75,39 @@ impl Origin {
     }
 }
 
-/// A bundle, and what had no room in it.
+/// A bundle, with counts of the certificates in it and of those that had no room.
 #[derive(Clone, Debug)]
 pub struct MergedBundle {
     /// The bundle.
     pub bundle: Bundle,
-    /// Its certificates.
+    /// The certificates in it.
     pub certificates: Vec<Certificate>,
-    /// How many of its certificates come from where; each is counted once.
+    /// Number of its certificates per origin; each certificate is counted once.
     pub origins: BTreeMap<Origin, usize>,
-    /// How many certificates were left out, from where.
+    /// Number of certificates that were left out, per origin.
     pub left_out: BTreeMap<Origin, usize>,
 }
 
-/// The bundle of a namespace: what its locations and the installation name, for those that are not
-/// whole what is remembered of them, what is retained, and the `public` roots.
+/// Merges the bundle of a namespace from the contributions of its locations and of the
+/// installation, the remembered certificates of contributions that are not whole, the retained
+/// certificates, and the `public` roots.
 ///
-/// When that is more than a ConfigMap can hold, public roots go first: a CA that somebody named is
-/// needed, and most public roots are not. Then what is retained, then what was given at
-/// installation. Never in silence: all that is left out is counted.
+/// If that is more than a ConfigMap can hold, public roots are left out first: a CA that somebody
+/// named is needed, and most public roots are not. Retained certificates follow, then those given
+/// at installation. All certificates that are left out are counted.
 pub fn merge_contributions(
     contributions: &Contributions,
     memory: &Memory,
     public: &[Certificate],
 ) -> MergedBundle {
-    fit(
-        certificates(contributions, memory, public),
-        LARGEST_CONFIG_MAP,
+    merge_within(
+        candidates(contributions, memory, public),
+        MAX_CONFIG_MAP_BYTES,
     )
 }
 
-/// All certificates that belong into the bundle, those first that are dropped last.
-fn certificates<'c>(
+/// Returns all certificates for the bundle, sorted so that the last ones are left out first.
+fn candidates<'c>(
     contributions: &'c Contributions,
     memory: &'c Memory,
     public: &'c [Certificate],
@@ -118,30 +121,34 @@ fn certificates<'c>(
         let remembered = if contribution.whole {
             &[][..]
         } else {
-            memory.of(owner)
+            memory.certificates_of(owner)
         };
-        let of = contribution.certificates.iter().chain(remembered);
-        all.extend(of.map(|certificate| (origin, certificate)));
+        let owned = contribution.certificates.iter().chain(remembered);
+        all.extend(owned.map(|certificate| (origin, certificate)));
     }
-    all.extend(memory.retained().map(|one| (Origin::Retained, one)));
-    all.extend(public.iter().map(|one| (Origin::Public, one)));
+    all.extend(
+        memory
+            .retained()
+            .map(|certificate| (Origin::Retained, certificate)),
+    );
+    all.extend(public.iter().map(|root| (Origin::Public, root)));
     all
 }
 
-/// Takes certificates in their order as long as there is room.
-fn fit(all: Vec<(Origin, &Certificate)>, room: usize) -> MergedBundle {
+/// Merges certificates in their order, leaving out those for which `max_bytes` have no room.
+fn merge_within(all: Vec<(Origin, &Certificate)>, max_bytes: usize) -> MergedBundle {
     let mut taken = BTreeMap::<Fingerprint, &Certificate>::new();
     let mut missing = BTreeSet::new();
     let mut origins = BTreeMap::new();
     let mut left_out = BTreeMap::new();
-    let mut left = room;
+    let mut room = max_bytes;
     for (origin, certificate) in all {
         let fingerprint = certificate.fingerprint();
         if taken.contains_key(&fingerprint) || missing.contains(&fingerprint) {
             continue;
         }
-        if let Some(less) = left.checked_sub(block(certificate).len()) {
-            left = less;
+        if let Some(rest) = room.checked_sub(pem_block(certificate).len()) {
+            room = rest;
             taken.insert(fingerprint, certificate);
             *origins.entry(origin).or_default() += 1;
         } else {

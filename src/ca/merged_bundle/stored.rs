@@ -1,4 +1,4 @@
-//! The memory as text, for its ConfigMap.
+//! The JSON form of the memory, stored in its ConfigMap.
 
 use std::collections::BTreeMap;
 
@@ -8,41 +8,42 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Owner;
-use super::memory::{Hold, Left, Memory};
+use super::memory::{Hold, Memory, RetainedCertificate};
 use crate::ca::certificate::{Certificate, Fingerprint};
 
-/// The form that is written and read.
+/// The version of the format that is written and read.
 const VERSION: u32 = 1;
 
-/// Bytes of a [`Retained`] as JSON, and of what stands around its certificate: at most.
-const OF_RETAINED: usize = 96;
+/// Maximum size in bytes of a [`StoredRetained`] as JSON and of the quotes and comma around its
+/// certificate.
+const MAX_RETAINED_ENTRY_BYTES: usize = 96;
 
-/// Bytes that a memory is longer at most when it retains this certificate too.
-pub(super) fn cost(certificate: &Certificate) -> usize {
+/// Returns the maximum number of bytes by which a memory grows when it retains `certificate`.
+pub(super) fn max_stored_bytes(certificate: &Certificate) -> usize {
     let base64 = certificate.der().len().div_ceil(3).saturating_mul(4);
-    base64.saturating_add(OF_RETAINED)
+    base64.saturating_add(MAX_RETAINED_ENTRY_BYTES)
 }
 
-/// A memory that cannot be read.
+/// The reason why a stored memory cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Not what we wrote.
+    /// Not in the format that velero-trust writes.
     #[error("it is not what velero-trust wrote: {0}")]
     Malformed(String),
-    /// From another version of us.
+    /// Written in another version of the format.
     #[error("it has version {0}, and only version {VERSION} is known")]
     Version(u32),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Record {
+struct StoredMemory {
     version: u32,
-    /// When a certificate was last added, RFC 3339.
+    /// Time when a certificate was last added, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_added: Option<String>,
-    /// Base64 of the DER, each once: hundreds of locations may name the same. All else refers to
-    /// them by their place here.
+    /// The certificates in base64 of their DER, each once: hundreds of locations may name the same.
+    /// All other fields refer to them by index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -50,17 +51,17 @@ struct Record {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     extra: BTreeMap<String, Vec<usize>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    retained: Vec<Retained>,
-    /// Why the namespace is held because of a location; empty when it was released.
+    retained: Vec<StoredRetained>,
+    /// The reason why each location holds the namespace; empty if it was released.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     holds: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Retained {
+struct StoredRetained {
     certificate: usize,
-    /// RFC 3339; not in what was written before it was kept.
+    /// RFC 3339. Older versions did not write it.
     since: Option<String>,
     until: String,
 }
@@ -71,17 +72,17 @@ struct Versioned {
 }
 
 impl Memory {
-    /// The memory as JSON. Equal memories have equal texts.
+    /// Returns the memory as JSON. Equal memories give equal texts.
     pub fn to_text(&self) -> String {
         let known = self.known.values().flatten();
-        let left = self.left.values().map(|left| &left.certificate);
+        let retained = self.retained.values().map(|entry| &entry.certificate);
         let all: BTreeMap<_, _> = known
-            .chain(left)
+            .chain(retained)
             .map(|certificate| (certificate.fingerprint(), encode(certificate)))
             .collect();
         let places: BTreeMap<_, _> = all.keys().zip(0..).collect();
         let place = |fingerprint: &Fingerprint| places.get(fingerprint).copied();
-        let of = |wanted: fn(&Owner) -> Option<&String>| {
+        let owned_by = |wanted: fn(&Owner) -> Option<&String>| {
             let owners = self.known.iter();
             let owners = owners.filter_map(|(owner, known)| Some((wanted(owner)?.clone(), known)));
             owners
@@ -91,21 +92,21 @@ impl Memory {
                 })
                 .collect()
         };
-        let retained = self.left.iter().filter_map(|(fingerprint, left)| {
-            Some(Retained {
+        let retained = self.retained.iter().filter_map(|(fingerprint, entry)| {
+            Some(StoredRetained {
                 certificate: place(fingerprint)?,
-                since: rfc3339(left.since),
-                until: rfc3339(left.until).unwrap_or_default(),
+                since: rfc3339(entry.since),
+                until: rfc3339(entry.until).unwrap_or_default(),
             })
         });
-        let record = Record {
+        let stored = StoredMemory {
             version: VERSION,
             last_added: self.last_added.and_then(rfc3339),
-            locations: of(|owner| match owner {
+            locations: owned_by(|owner| match owner {
                 Owner::Location(name) => Some(name),
                 Owner::Extra(_) => None,
             }),
-            extra: of(|owner| match owner {
+            extra: owned_by(|owner| match owner {
                 Owner::Extra(name) => Some(name),
                 Owner::Location(_) => None,
             }),
@@ -123,55 +124,57 @@ impl Memory {
                 .collect(),
             certificates: all.into_values().collect(),
         };
-        // Maps with string keys, strings and numbers: there is nothing that could fail.
-        serde_json::to_string(&record).unwrap_or_default()
+        // Maps with string keys, strings and numbers always serialize.
+        serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// Reads what [`Self::to_text`] wrote.
+    /// Reads the output of [`Self::to_text`].
     pub fn from_text(text: &str) -> Result<Self, Unreadable> {
         let malformed = |error: serde_json::Error| Unreadable::Malformed(error.to_string());
         let Versioned { version } = serde_json::from_str(text).map_err(malformed)?;
         if version != VERSION {
             return Err(Unreadable::Version(version));
         }
-        let record: Record = serde_json::from_str(text).map_err(malformed)?;
-        let all = record.certificates.iter().map(|text| decode(text));
+        let stored: StoredMemory = serde_json::from_str(text).map_err(malformed)?;
+        let all = stored.certificates.iter().map(|text| decode(text));
         let all = all.collect::<Result<Vec<_>, _>>()?;
         let at = |place: usize| {
             let found = all.get(place).cloned();
             found.ok_or_else(|| Unreadable::Malformed("a certificate is not there".to_owned()))
         };
         let mut memory = Self {
-            last_added: record.last_added.as_deref().map(seconds).transpose()?,
+            last_added: stored.last_added.as_deref().map(seconds).transpose()?,
             ..Self::default()
         };
-        let locations = record.locations.into_iter();
+        let locations = stored.locations.into_iter();
         let locations = locations.map(|(name, known)| (Owner::Location(name), known));
-        let extra = record.extra.into_iter();
+        let extra = stored.extra.into_iter();
         let extra = extra.map(|(name, known)| (Owner::Extra(name), known));
         for (owner, known) in locations.chain(extra) {
             let known = known.into_iter().map(at);
             memory.known.insert(owner, known.collect::<Result<_, _>>()?);
         }
-        for Retained {
+        for StoredRetained {
             certificate,
             since,
             until,
-        } in record.retained
+        } in stored.retained
         {
             let until = seconds(&until)?;
-            // Without it only `until` counts.
+            // Without `since` only `until` counts.
             let since = since.as_deref().map_or(Ok(until), seconds)?;
-            let left = Left {
+            let entry = RetainedCertificate {
                 certificate: at(certificate)?,
                 since,
                 until,
-                found: None,
-                over: None,
+                first_seen: None,
+                expired_since: None,
             };
-            memory.left.insert(left.certificate.fingerprint(), left);
+            memory
+                .retained
+                .insert(entry.certificate.fingerprint(), entry);
         }
-        for (name, why) in record.holds {
+        for (name, why) in stored.holds {
             let hold = if why.is_empty() {
                 Hold::Released
             } else {

@@ -4,7 +4,7 @@ use crate::ca::evaluation::{dropped_certificates, left_out};
 
 const WEEK: i64 = 7 * 24 * 3600;
 
-/// A moment at which both clocks agree.
+/// Returns a moment at which both clocks agree.
 fn at(seconds: i64) -> Moment {
     Moment {
         wall: seconds,
@@ -29,7 +29,7 @@ fn contributions<const N: usize>(of: [(&str, Contribution); N]) -> Contributions
         .into()
 }
 
-/// Certificates that are no public roots.
+/// Returns certificates that are not public roots.
 fn own() -> Vec<Certificate> {
     let make = |name: &str| {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
@@ -39,10 +39,12 @@ fn own() -> Vec<Certificate> {
     ["a.test", "b.test", "c.test"].map(make).to_vec()
 }
 
-/// Which of `of` are in the bundle.
+/// Returns which of `of` are in the bundle.
 fn holds(merged: &MergedBundle, of: &[Certificate]) -> Vec<bool> {
     let text = &merged.bundle.text;
-    of.iter().map(|one| text.contains(&block(one))).collect()
+    of.iter()
+        .map(|one| text.contains(&pem_block(one)))
+        .collect()
 }
 
 fn learnt<const N: usize>(of: [(&str, Contribution); N]) -> Memory {
@@ -76,7 +78,7 @@ fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
         let merged = merge_contributions(&now, &memory, &[]);
         assert_eq!(holds(&merged, &own), [true, true, false]);
     }
-    // Its name alone is not what it was.
+    // A location that was removed and added again under the same name has nothing remembered.
     memory.learn(&Contributions::new(), at(0), WEEK);
     assert!(memory.lacks(&now));
 }
@@ -84,7 +86,7 @@ fn a_location_that_is_not_whole_adds_what_is_remembered_of_it() {
 #[test]
 fn the_good_part_of_what_is_not_whole_is_remembered_too() {
     let own = own();
-    // A good CA in front of a broken block; then the API server does not answer.
+    // First a good CA in front of a broken block, then no answer from the API server.
     let mut memory = learnt([("a", contribution(&own[..1], false))]);
     let now = contributions([("a", contribution(&[], false))]);
     for _ in 0..3 {
@@ -96,7 +98,8 @@ fn the_good_part_of_what_is_not_whole_is_remembered_too() {
     }
 }
 
-/// Certificates as large as RSA ones of 2048 bits and more, about 1500 bytes of PEM.
+/// Returns certificates as large as those with RSA keys of 2048 bits or more, about 1500 bytes of
+/// PEM.
 fn large(count: usize) -> Vec<Certificate> {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let make = |number: usize| {
@@ -121,16 +124,16 @@ fn a_memory_retains_as_much_as_a_bundle_holds() {
     memory.learn(&none, at(2), WEEK);
 
     let text = memory.to_text().len();
-    assert!(text <= LARGEST_CONFIG_MAP, "{text} bytes");
-    // Public roots leave first.
+    assert!(text <= MAX_CONFIG_MAP_BYTES, "{text} bytes");
+    // Public roots are left out first.
     let merged = merge_contributions(&none, &memory, mozilla());
     let pem = merged.bundle.text.len();
-    assert!(pem > LARGEST_CONFIG_MAP * 9 / 10, "{pem} bytes");
+    assert!(pem > MAX_CONFIG_MAP_BYTES * 9 / 10, "{pem} bytes");
     let retained = memory.retained().count();
     assert_eq!(merged.origins[&Origin::Retained], retained);
     assert!(merged.left_out[&Origin::Public] > 0);
     assert_eq!(merged.left_out.len(), 1);
-    // The oldest were forgotten, which is told once.
+    // The oldest were forgotten, which is reported once.
     assert!(holds(&merged, new).iter().all(|held| *held));
     assert_eq!(memory.take_forgotten(), many.len() - retained);
     memory.learn(&none, at(3), WEEK);
@@ -145,18 +148,18 @@ fn what_is_retained_makes_no_memory_too_large_to_be_written() {
     let now = contributions([("a", contribution(named, true))]);
     memory.learn(&now, at(1), WEEK);
     let text = memory.to_text().len();
-    let most = LARGEST_CONFIG_MAP - memory::FOR_HOLDS;
+    let most = MAX_CONFIG_MAP_BYTES - memory::RESERVED_HOLD_BYTES;
     assert!(text <= most, "{text} bytes");
     assert!(text > most * 99 / 100, "{text} bytes");
     assert_eq!(
         memory.retained().count(),
         gone.len() - memory.take_forgotten()
     );
-    // Holds have a room of their own.
+    // Holds have reserved room.
     memory.holds = (0..100)
         .map(|number| (format!("location-{number}"), Hold::Held("x".repeat(250))))
         .collect();
-    assert!(memory.to_text().len() <= LARGEST_CONFIG_MAP);
+    assert!(memory.to_text().len() <= MAX_CONFIG_MAP_BYTES);
 }
 
 #[test]
@@ -216,14 +219,14 @@ fn a_ca_that_is_named_no_more_stays_for_the_retention() {
         ("a", contribution(&own[..2], true)),
         ("b", contribution(&own[2..], true)),
     ]);
-    // One leaves a location, the other location goes as a whole.
+    // One CA is removed from a location, and the other location is deleted.
     let now = contributions([("a", contribution(&own[1..2], true))]);
     memory.learn(&now, at(100), WEEK);
     let merged = merge_contributions(&now, &memory, &[]);
     assert_eq!(holds(&merged, &own), [true; 3]);
     let origins = [(Origin::Location, 1), (Origin::Retained, 2)];
     assert_eq!(merged.origins, origins.into());
-    // To learn the same again does not prolong it.
+    // Learning the same again does not prolong the retention.
     memory.learn(&now, at(100 + WEEK - 1), WEEK);
     assert_eq!(
         holds(&merge_contributions(&now, &memory, &[]), &own),
@@ -253,7 +256,7 @@ fn a_ca_that_is_named_again_is_retained_no_more() {
     memory.learn(&without, at(1), WEEK);
     memory.learn(&with, at(2), WEEK);
     assert_eq!(memory.retained().count(), 0);
-    // Named by another, even one that is not whole, it is not retained either.
+    // A CA that another location names is not retained either, even if that location is not whole.
     let moved = contributions([
         ("a", contribution(&[], true)),
         ("b", contribution(&own[..1], false)),
@@ -278,7 +281,7 @@ fn a_shorter_retention_counts_for_what_has_left_already() {
     memory.learn(&now, at(10), WEEK);
     memory.learn(&now, at(20), 60);
     assert_eq!(memory.retained().count(), 1);
-    // A longer one does not bring back the time that is over.
+    // A longer retention does not bring back time that has passed.
     memory.learn(&now, at(69), WEEK);
     assert_eq!(memory.retained().count(), 1);
     for (second, retained) in [(70, 1), (70 + 240, 0)] {
@@ -288,7 +291,7 @@ fn a_shorter_retention_counts_for_what_has_left_already() {
 
     let mut memory = learnt([("a", contribution(&own[..1], true))]);
     memory.learn(&now, at(0), WEEK);
-    // Whatever the clock says.
+    // This does not depend on the clock.
     memory.learn(&now, at(-1), 0);
     assert_eq!(memory.retained().count(), 0);
 }
@@ -323,7 +326,7 @@ fn a_clock_that_goes_back_ends_no_retention_early() {
         memory.learn(&none, at(start + WEEK + 2 * day), WEEK);
         (early, memory.retained().count())
     };
-    // A week behind when it leaves; when it has left; now and then.
+    // The clock is a week behind when the CA is removed, afterwards, and repeatedly.
     assert_eq!(left(start - WEEK, &[]), (1, 0));
     assert_eq!(left(start, &[start - WEEK]), (1, 0));
     assert_eq!(
@@ -338,7 +341,7 @@ fn a_clock_that_is_ahead_for_a_moment_takes_nothing_away() {
     let none = contributions([("a", contribution(&[], true))]);
     let mut memory = learnt([("a", contribution(&own[..1], true))]);
     memory.learn(&none, at(0), WEEK);
-    // Several looks within a few minutes, then it is right again; and once more.
+    // The clock is wrong for a few minutes, then right again; twice.
     for wrong in [1000, 50_000] {
         for second in 0..200 {
             let steady = wrong + second;
@@ -349,7 +352,7 @@ fn a_clock_that_is_ahead_for_a_moment_takes_nothing_away() {
         memory.learn(&none, at(i64::try_from(wrong).unwrap() + 300), WEEK);
         assert_eq!(memory.retained().count(), 1);
     }
-    // Over restarts.
+    // The same after a restart.
     let mut memory = Memory::from_text(&memory.to_text()).unwrap();
     memory.learn(&none, at(1000 * WEEK), WEEK);
     assert_eq!(memory.retained().count(), 1);
@@ -363,7 +366,7 @@ fn a_clock_that_was_ahead_prolongs_no_retention_for_ever() {
     let with = contributions([("a", contribution(&own[..1], true))]);
     let mut memory = Memory::default();
     memory.learn(&with, ahead(0, 1000 * WEEK), WEEK);
-    // It is right again when the CA leaves, and ever after.
+    // The clock is right again from the moment when the CA is removed.
     memory.learn(&none, at(10), WEEK);
     memory.learn(&none, at(10 + WEEK), WEEK);
     assert_eq!(memory.retained().count(), 1);
@@ -407,19 +410,19 @@ fn public_roots_go_before_any_that_somebody_named() {
     let mut now = contributions([("a", contribution(&own[..1], true))]);
     now.insert(Owner::Extra("x".into()), contribution(&own[1..2], true));
     memory.learn(&now, at(0), WEEK);
-    let all = || certificates(&now, &memory, public);
+    let all = || candidates(&now, &memory, public);
     let size = |of: &[Certificate]| merge(of).text.len();
 
-    let merged = fit(all(), usize::MAX);
+    let merged = merge_within(all(), usize::MAX);
     assert_eq!((merged.bundle.count, merged.left_out.len()), (6, 0));
-    let merged = fit(all(), size(&own) + size(&public[..1]));
+    let merged = merge_within(all(), size(&own) + size(&public[..1]));
     assert!(merged.bundle.text.len() <= size(&own) + size(&public[..1]));
     assert_eq!(holds(&merged, &own), [true; 3]);
     assert_eq!(
         merged.left_out.keys().collect::<Vec<_>>(),
         [&Origin::Public]
     );
-    let merged = fit(all(), size(&own[..1]));
+    let merged = merge_within(all(), size(&own[..1]));
     assert_eq!(holds(&merged, &own), [true, false, false]);
     let left_out = [
         (Origin::Extra, 1),

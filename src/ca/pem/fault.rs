@@ -1,74 +1,75 @@
-//! What can be wrong with a bundle.
+//! The faults of a CA bundle.
 
 use crate::ca::certificate::Fingerprint;
 use crate::ca::x509::Defect;
 
-/// Something that is wrong with a bundle.
+/// A fault of a CA bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What.
+    /// The kind of fault.
     pub kind: Kind,
-    /// The number of the block, from one; none when it is about the whole, or between blocks.
+    /// The number of the block, starting at one; `None` for a fault of the whole bundle or between
+    /// blocks.
     pub block: Option<usize>,
-    /// The line, from one.
+    /// The line, starting at one.
     pub line: usize,
-    /// Stays the same when the block moves to another place; none for a private key, of which not
-    /// even a digest leaves this module.
+    /// Digest of the block, which stays the same when the block moves; `None` for a private key, of
+    /// which not even a digest leaves this module.
     pub identity: Option<Fingerprint>,
 }
 
-/// The kinds of fault. Their texts follow "block 2 (line 30) …" or the like.
+/// The kinds of fault. Their texts follow a subject such as "block 2 (line 30)".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
-    /// Base64 of a certificate without the lines around it.
+    /// Base64 of a certificate without BEGIN and END lines.
     #[error("holds base64 without BEGIN and END lines")]
     Bare,
     /// Base64 of a whole PEM file.
     #[error("holds PEM that was encoded in base64 once more")]
     Base64OfPem,
-    /// A byte order mark before the first block, which Go then does not see.
+    /// A byte order mark before the first block, which hides the block from Go.
     #[error("has a byte order mark before its BEGIN line, so Go does not see it")]
     ByteOrderMark,
-    /// Line ends are single carriage returns.
+    /// Carriage returns without newlines as line ends.
     #[error("has carriage returns in place of newlines")]
     CarriageReturns,
-    /// A certificate in binary form.
+    /// A certificate in DER form.
     #[error("holds a certificate in DER form, not PEM")]
     Der,
     /// Nothing between the BEGIN and END lines.
     #[error("is empty")]
     EmptyBlock,
-    /// The END line does not repeat the label, or something follows on it.
+    /// An END line with another label, or with text after it.
     #[error("has an END line that does not match its BEGIN line")]
     EndMismatch,
-    /// END and BEGIN on one line: the bundle was joined without a newline.
+    /// END and BEGIN on one line, because the bundle was joined without a newline.
     #[error("is glued to the block before it: a newline is missing between END and BEGIN")]
     Glued,
-    /// PEM headers; Go skips such blocks.
+    /// A block with PEM headers, which Go skips.
     #[error("has PEM headers, and Go skips such blocks")]
     Headers,
     /// Blanks before BEGIN or END.
     #[error("is indented, so Go does not see it")]
     Indented,
-    /// A Java key store or a PKCS#12 file or the like.
+    /// A binary file such as a Java key store or a PKCS#12 file.
     #[error("holds a binary file that is no certificate")]
     Binary,
-    /// Newlines became the two characters `\n`.
+    /// The two characters `\n` in place of newlines.
     #[error("has `\\n` written out in place of newlines")]
     LiteralNewlines,
     /// A block with another label.
     #[error("is {0}, not a CERTIFICATE")]
     NotACertificate(&'static str),
-    /// The content is not base64.
+    /// Content that is not base64.
     #[error("has content that is not base64")]
     NotBase64,
-    /// The content is no certificate.
+    /// Content that is not a certificate.
     #[error("does not parse: {0}")]
     NotCertificate(Defect),
     /// No trace of a block.
     #[error("holds no certificate")]
     Nothing,
-    /// All in one line: newlines became blanks, or were lost.
+    /// All on one line: the newlines became blanks or were lost.
     #[error("is all in one line: its newlines were lost")]
     OneLine,
     /// An END line without a BEGIN line.
@@ -80,10 +81,10 @@ pub enum Kind {
     /// Text before BEGIN or END on the same line.
     #[error("has text before its BEGIN or END on the same line, so Go does not see it")]
     TextBefore,
-    /// No END line.
+    /// A block without an END line.
     #[error("is cut off: it has no END line")]
     Truncated,
-    /// A BEGIN line that is not whole.
+    /// An incomplete BEGIN line.
     #[error("has a BEGIN line that is not whole")]
     BrokenBegin,
     /// Text in UTF-16.

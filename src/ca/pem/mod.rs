@@ -1,9 +1,10 @@
-//! Certificates out of the text of a CA bundle, as strictly as silence is dangerous: Go leaves
-//! out every block that is not as it should be, and says nothing. So each `-----BEGIN` and each
-//! `-----END` has to belong to a CERTIFICATE block that parses, or it is a fault.
+//! A strict parser for the PEM text of a CA bundle.
 //!
-//! A fault names block and line, and never repeats anything that stands in the input: it could be
-//! a private key.
+//! The parser is strict because Go silently skips every malformed block. Each `-----BEGIN` and each
+//! `-----END` must belong to a CERTIFICATE block that parses, or it is a fault.
+//!
+//! A fault names the block and the line and never repeats any of the input, which could be a
+//! private key.
 
 mod fault;
 mod scan;
@@ -14,19 +15,19 @@ use super::certificate::Certificate;
 
 pub use fault::{Fault, Kind};
 
-/// What a bundle holds.
+/// The content of a bundle.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// The certificates that parse, in their order.
+    /// The certificates that parse, in order.
     pub certificates: Vec<Certificate>,
-    /// All that is wrong, in the order of the lines.
+    /// All faults, in the order of the lines.
     pub faults: Vec<Fault>,
 }
 
-/// Reads a bundle.
+/// Parses a bundle.
 pub fn read(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    scan::blocks(bytes, &mut |found| match found {
+    scan::for_each_block(bytes, &mut |found| match found {
         Ok(block) => match decode(&block) {
             Ok(certificate) => contents.certificates.push(certificate),
             Err(kind) => contents.faults.push(block.fault(kind)),
@@ -34,14 +35,14 @@ pub fn read(bytes: &[u8]) -> Contents {
         Err(fault) => contents.faults.push(fault),
     });
     if contents.certificates.is_empty() && contents.faults.is_empty() {
-        contents.faults = shape::without_blocks(bytes);
+        contents.faults = shape::faults_without_blocks(bytes);
     }
     contents
 }
 
-/// Whether there is a trace of a private key, whatever else is there.
+/// Whether `bytes` contain a trace of a private key, whatever else they contain.
 pub fn has_private_key(bytes: &[u8]) -> bool {
-    scan::lines(bytes).any(|line| scan::is_private(line.text))
+    scan::lines(bytes).any(|line| scan::names_private_key(line.text))
 }
 
 fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {

@@ -1,4 +1,4 @@
-//! The blocks of a PEM text.
+//! A scanner for the blocks of a PEM text.
 
 use super::fault::{Fault, Kind};
 use crate::ca::certificate::Fingerprint;
@@ -10,24 +10,24 @@ const DASHES: &[u8] = b"-----";
 /// A line of the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// Its number, from one.
+    /// The line's number, starting at one.
     pub(super) number: usize,
-    /// Where it begins.
+    /// Offset of the line.
     pub(super) start: usize,
-    /// What Go sees of it: without its newline and the blanks before that.
+    /// The text as Go sees it, without the newline and the blanks before it.
     pub(super) text: &'a [u8],
-    /// Where the next line begins.
+    /// Offset of the next line.
     pub(super) next: usize,
 }
 
-/// The lines of `bytes`.
+/// Returns the lines of `bytes`.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
     bytes
         .split_inclusive(|byte| *byte == b'\n')
         .enumerate()
         .map(move |(index, whole)| {
-            // A carriage return belongs to a newline, and to nothing else.
+            // A carriage return only counts as part of a line end if a newline follows.
             let text = match whole {
                 [text @ .., b'\r', b'\n'] | [text @ .., b'\n'] | text => text,
             };
@@ -47,12 +47,12 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
         })
 }
 
-/// A CERTIFICATE block whose BEGIN and END lines are as they should be.
+/// A CERTIFICATE block with well-formed BEGIN and END lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
     pub(super) number: usize,
     pub(super) line: usize,
-    /// What stands between the two lines.
+    /// The text between the two lines.
     pub(super) body: &'a [u8],
 }
 
@@ -67,19 +67,19 @@ impl Block<'_> {
     }
 }
 
-/// A block whose end was not seen yet.
-struct Open<'a> {
+/// A block before its END line is seen.
+struct OpenBlock<'a> {
     number: usize,
     line: usize,
     begin: usize,
     body: usize,
     label: &'a [u8],
-    /// What was wrong with its beginning.
+    /// The fault of its BEGIN line.
     fault: Option<Kind>,
 }
 
-/// Tells `found` of every block of `bytes`, and of every fault.
-pub(super) fn blocks<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>, Fault>)) {
+/// Calls `found` for every block and every fault of `bytes`.
+pub(super) fn for_each_block<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>, Fault>)) {
     let mut scan = Scan {
         bytes,
         found,
@@ -96,26 +96,27 @@ pub(super) fn blocks<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>
             scan.end(line, at);
         }
     }
-    scan.cut(bytes.len());
+    scan.truncate(bytes.len());
 }
 
 struct Scan<'a, 'f> {
     bytes: &'a [u8],
     found: &'f mut dyn FnMut(Result<Block<'a>, Fault>),
-    open: Option<Open<'a>>,
+    open: Option<OpenBlock<'a>>,
     count: usize,
 }
 
 impl<'a> Scan<'a, '_> {
-    /// A line with at least one BEGIN.
+    /// Handles a line with at least one BEGIN.
     fn begin(&mut self, line: Line<'a>) {
         let at = find(line.text, BEGIN).unwrap_or(0);
         let (before, marked) = line.text.split_at(at);
         let is_glued = find(before, END).is_some();
-        // Go drops both of two glued blocks; one fault says it, at the second. A key is always said.
+        // Go drops both of two glued blocks. One fault, at the second block, is enough to report
+        // that. A private key is always reported.
         match &self.open {
             Some(open) if is_glued && open.fault != Some(Kind::PrivateKey) => self.open = None,
-            _ => self.cut(line.start),
+            _ => self.truncate(line.start),
         }
         let after = marked.get(BEGIN.len()..).unwrap_or(&[]);
         let is_alone = find(after, BEGIN).is_none() && find(after, END).is_none();
@@ -142,8 +143,8 @@ impl<'a> Scan<'a, '_> {
             Some(Kind::BrokenBegin)
         };
         self.count += 1;
-        let is_key = is_private(marked);
-        let open = Open {
+        let is_key = names_private_key(marked);
+        let open = OpenBlock {
             number: self.count,
             line: line.number,
             begin: line.start,
@@ -155,7 +156,7 @@ impl<'a> Scan<'a, '_> {
                 fault
             },
         };
-        // Other blocks on the same line have the same fault, and are counted.
+        // Further blocks on the same line have the same fault and are only counted.
         let mut rest = after;
         while let Some(at) = find(rest, BEGIN) {
             self.count += 1;
@@ -163,19 +164,19 @@ impl<'a> Scan<'a, '_> {
         }
         self.open = Some(open);
         if find(rest, END).is_some() {
-            self.cut(line.next);
+            self.truncate(line.next);
         }
     }
 
-    /// A line with an END and no BEGIN.
+    /// Handles a line with an END and no BEGIN.
     fn end(&mut self, line: Line<'a>, at: usize) {
         let Some(open) = self.open.take() else {
-            let kind = if is_private(line.text) {
+            let kind = if names_private_key(line.text) {
                 Kind::PrivateKey
             } else {
                 Kind::OrphanEnd
             };
-            return self.fault(kind, None, line.number, line.start..line.next);
+            return self.report(kind, None, line.number, line.start..line.next);
         };
         let whole = open.begin..line.next;
         let before = line.text.get(..at).unwrap_or(&[]);
@@ -190,7 +191,7 @@ impl<'a> Scan<'a, '_> {
             .is_some_and(|line| line.text.contains(&b':'));
         let fault = if let Some(kind) = open.fault {
             kind
-        } else if is_private(line.text) {
+        } else if names_private_key(line.text) {
             Kind::PrivateKey
         } else if let Some(kind) = other_kind(open.label) {
             kind
@@ -203,21 +204,27 @@ impl<'a> Scan<'a, '_> {
         } else if has_headers {
             Kind::Headers
         } else {
-            let Open { number, line, .. } = open;
+            let OpenBlock { number, line, .. } = open;
             return (self.found)(Ok(Block { number, line, body }));
         };
-        self.fault(fault, Some(open.number), open.line, whole);
+        self.report(fault, Some(open.number), open.line, whole);
     }
 
-    /// The open block, if there is one, ends at `end` without an END line.
-    fn cut(&mut self, end: usize) {
+    /// Ends the open block, if there is one, at the offset `end`, without an END line.
+    fn truncate(&mut self, end: usize) {
         if let Some(open) = self.open.take() {
             let kind = open.fault.unwrap_or(Kind::Truncated);
-            self.fault(kind, Some(open.number), open.line, open.begin..end);
+            self.report(kind, Some(open.number), open.line, open.begin..end);
         }
     }
 
-    fn fault(&mut self, kind: Kind, block: Option<usize>, line: usize, at: std::ops::Range<usize>) {
+    fn report(
+        &mut self,
+        kind: Kind,
+        block: Option<usize>,
+        line: usize,
+        at: std::ops::Range<usize>,
+    ) {
         let bytes = self.bytes.get(at).unwrap_or(&[]);
         (self.found)(Err(Fault {
             kind,
@@ -228,7 +235,8 @@ impl<'a> Scan<'a, '_> {
     }
 }
 
-/// What a block with `label` is; nothing if it is a certificate. The label itself is not repeated.
+/// Returns the fault of a block with another label than CERTIFICATE. The label itself is not
+/// repeated.
 fn other_kind(label: &[u8]) -> Option<Kind> {
     let name = match label {
         b"CERTIFICATE" => return None,
@@ -244,8 +252,8 @@ fn other_kind(label: &[u8]) -> Option<Kind> {
     Some(Kind::NotACertificate(name))
 }
 
-/// Whether a line says that a private key begins or ends.
-pub(super) fn is_private(text: &[u8]) -> bool {
+/// Whether `text` looks like the BEGIN or END line of a private key.
+pub(super) fn names_private_key(text: &[u8]) -> bool {
     find(text, DASHES).is_some() && find(text, b"PRIVATE KEY").is_some()
 }
 
@@ -253,7 +261,7 @@ fn is_blank(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_whitespace)
 }
 
-/// Where `needle` begins in `text`.
+/// Returns the offset of `needle` in `text`.
 pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     let first = needle.first()?;
     let mut from = 0;

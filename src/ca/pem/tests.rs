@@ -1,4 +1,4 @@
-//! The inputs that people really store, and what is said of each.
+//! Tests with the inputs that people really store.
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::STANDARD as PLAIN;
@@ -20,7 +20,7 @@ fn certificate(name: &str) -> (String, String) {
     )
 }
 
-/// How many certificates, and the faults' kinds with their blocks and lines.
+/// Returns the number of certificates, and the kind, block and line of each fault.
 fn seen(bytes: impl AsRef<[u8]>) -> (usize, Vec<(Kind, Option<usize>, usize)>) {
     let contents = read(bytes.as_ref());
     let faults = contents

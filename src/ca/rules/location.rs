@@ -73,11 +73,12 @@ pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], rep
             "leave it if it is there for the merged bundle, which reaches gcp".to_owned(),
         );
     }
-    let has_inline = |bsl: &Bsl<'_>| references::inline(bsl.spec.object_storage.as_ref()).is_some();
+    let has_inline =
+        |bsl: &Bsl<'_>| references::inline_ca_cert(bsl.spec.object_storage.as_ref()).is_some();
     if has_inline(bsl) {
         find(
             &INLINE,
-            references::ca_cert(),
+            references::ca_cert_path(),
             "inline caCert is deprecated since Velero 1.18".to_owned(),
             format!(
                 "`kubectl -n {namespace} create secret generic velero-ca --from-file=ca.crt=ca.pem`, \
@@ -88,7 +89,7 @@ pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], rep
     if location.old.is_some_and(has_inline) && references.is_empty() {
         find(
             &REMOVED,
-            references::ca_cert(),
+            references::ca_cert_path(),
             "this update removes the only CA".to_owned(),
             "`velero backup-location set` does so unless it is given `--cacert` again".to_owned(),
         );

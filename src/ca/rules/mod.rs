@@ -109,7 +109,7 @@ fn check_reference(
 ) -> Result<(), Stop> {
     let place = Place::of(location, reference);
     match reference.content(facts)? {
-        Content::Unusable(why) => report.find(reference::unusable(&place, why)),
+        Content::InvalidReference(why) => report.find(reference::unusable(&place, why)),
         Content::NoSecret => report.find(reference::no_secret(location, &place)),
         Content::NoKey => report.find(reference::no_key(location, &place)),
         Content::Sealed(sealed) => reference::sealed(&place, sealed, report),

@@ -92,7 +92,7 @@ static NO_CREDENTIAL: Rule = Rule {
 pub(super) fn both(location: &Location<'_>, report: &mut Report) {
     let storage = location.bsl.spec.object_storage.as_ref();
     let has_reference = storage.is_some_and(|storage| storage.ca_cert_ref.is_some());
-    if has_reference && references::inline(storage).is_some() {
+    if has_reference && references::inline_ca_cert(storage).is_some() {
         report.find(Finding::new(
             &BOTH,
             FieldPath::of(&["spec", "objectStorage"]),
@@ -200,13 +200,13 @@ pub(super) fn credential(
     };
     let name = or_empty(credential.name.as_ref());
     let key = or_empty(credential.key.as_ref());
-    let message = match references::reference(location.namespace, name, key) {
+    let message = match references::secret_target(location.namespace, name, key) {
         CaTarget::Secret(SecretKeyRef { secret, key }) => match known(facts, &secret, &key)? {
             None => format!("Secret {secret} does not exist"),
             Some(false) => format!("Secret {secret} has no key {key}"),
             Some(true) => return Ok(()),
         },
-        CaTarget::Unusable(why) => format!("the reference {why}"),
+        CaTarget::Invalid(why) => format!("the reference {why}"),
         CaTarget::Base64(_) | CaTarget::Pem(_) => return Ok(()),
     };
     report.find(Finding::new(

@@ -1,7 +1,7 @@
-//! `velero-trust client-ca`: what `velero --cacert` needs on a person's own machine.
+//! `velero-trust client-ca`: writes the CA file that `velero --cacert` needs on a user's machine.
 //!
-//! `velero backup logs`, `describe --details` and `download` fetch from the object store
-//! themselves, by a signed URL, and no webhook can help a laptop.
+//! `velero backup logs`, `describe --details` and `download` fetch from the object store directly,
+//! with a signed URL. A webhook cannot inject a CA into a process on a laptop.
 
 mod fetch;
 mod velero;
@@ -12,21 +12,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use self::fetch::{Ca, Place};
-use self::velero::Velero;
+use self::fetch::{Ca, CaSource};
+use self::velero::VeleroCli;
 use super::stdout::Stdout;
-use super::{exit, file, install_crypto_provider, parse, runtime, warn};
+use super::{exit, file, install_crypto_provider, parse, print_warning, runtime};
 
-/// Writes the CA certificates that `velero --cacert FILE` needs to fetch logs and backups from the
-/// object store: the namespace's merged bundle, or with --bsl the CA of one
-/// BackupStorageLocation. It reads with the rights of your kubeconfig.
+/// Write the CA certificates that the velero CLI needs on your machine
+///
+/// `velero --cacert FILE` needs them to fetch logs and backups from the object store. By default,
+/// the merged bundle of the namespace is written; with `--bsl`, the CA of one
+/// BackupStorageLocation. The cluster is read with the permissions of your kubeconfig.
 #[derive(Args, Debug)]
 pub(super) struct ClientCa {
-    /// Only the CA of this BackupStorageLocation; needs the right to read the Secret it names
+    /// Write only the CA of this BackupStorageLocation; requires read access to the Secret it names
     #[arg(long, value_name = "NAME", value_parser = parse::object, env = "VELERO_TRUST_BSL")]
     bsl: Option<String>,
 
-    /// The namespace of Velero
+    /// Namespace that Velero is installed in
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -36,16 +38,17 @@ pub(super) struct ClientCa {
     )]
     velero_namespace: String,
 
-    /// File to write instead of standard output
+    /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE", env = "VELERO_TRUST_OUT")]
     out: Option<PathBuf>,
 
-    /// Make the velero command use it from now on; the file is then, without --out,
-    /// ~/.config/velero/velero-trust-ca.crt
+    /// Configure the velero CLI to use the certificates
+    ///
+    /// Without `--out`, they are written to `~/.config/velero/velero-trust-ca.crt`.
     #[arg(long, env = "VELERO_TRUST_CONFIGURE")]
     configure: bool,
 
-    /// The velero command that --configure runs
+    /// Name or path of the velero CLI that `--configure` runs
     #[arg(
         long,
         value_name = "PROGRAM",
@@ -58,17 +61,17 @@ pub(super) struct ClientCa {
 impl ClientCa {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
-        // Whatever could fail later and is in our hands is tried before anything is written.
+        // Everything that can be checked up front is checked before anything is written.
         let velero = self.velero()?;
-        let place = Place {
+        let source = CaSource {
             namespace: &self.velero_namespace,
             bsl: self.bsl.as_deref(),
         };
-        let ca = runtime()?.block_on(place.fetch())?;
+        let ca = runtime()?.block_on(source.fetch())?;
         for warning in &ca.warnings {
-            warn(warning);
+            print_warning(warning);
         }
-        let mut out = Stdout::of_work();
+        let mut out = Stdout::ignore_when_closed();
         match (&velero, &self.out) {
             (Some((velero, path)), _) => {
                 write(path, &ca)?;
@@ -76,33 +79,37 @@ impl ClientCa {
                 velero.use_ca(path)?;
                 writeln!(
                     out,
-                    "velero uses it from now on; after a rotation of the CA run this again"
+                    "velero uses it from now on; run this command again when the CA is rotated"
                 )?;
             }
             (None, Some(path)) => {
                 write(path, &ca)?;
                 writeln!(out, "wrote {}, certificates: {}", path.display(), ca.count)?;
             }
-            (None, None) => Stdout::of_print().write_all(ca.pem.as_bytes())?,
+            (None, None) => Stdout::fail_when_closed().write_all(ca.pem.as_bytes())?,
         }
         Ok(exit::CLEAN)
     }
 
-    /// With --configure, the velero command, which runs, and the file that it will be told of.
-    fn velero(&self) -> anyhow::Result<Option<(Velero, PathBuf)>> {
+    /// Returns the velero CLI and the path of the file to configure it with, or `None` without
+    /// `--configure`.
+    ///
+    /// # Errors
+    /// If the CLI does not run, or if it cannot store the path.
+    fn velero(&self) -> anyhow::Result<Option<(VeleroCli, PathBuf)>> {
         if !self.configure {
             return Ok(None);
         }
         let path = match &self.out {
             Some(path) => path.clone(),
-            None => beside_the_configuration()?,
+            None => default_path()?,
         };
-        let path = std::path::absolute(path).context("the name of the file is no path")?;
-        let velero = Velero::find(&self.velero)?;
-        if !velero::can_store(&path) {
+        let path = std::path::absolute(path).context("the file name is not a valid path")?;
+        let velero = VeleroCli::find(&self.velero)?;
+        if !velero::is_storable(&path) {
             bail!(
-                "velero cannot store the path {}: it has a `=` or is not UTF-8; give another with \
-                 --out",
+                "velero cannot store the path {}: it contains `=` or is not UTF-8; set another \
+                 path with --out",
                 path.display()
             );
         }
@@ -110,11 +117,11 @@ impl ClientCa {
     }
 }
 
-/// A place that lasts: the folder of Velero's own client configuration, which is below HOME
-/// whatever XDG_CONFIG_HOME says (`pkg/client/config.go`).
-fn beside_the_configuration() -> anyhow::Result<PathBuf> {
+/// Returns the default path of the file. It is in the folder of Velero's own client configuration,
+/// which is permanent and under HOME regardless of XDG_CONFIG_HOME (`pkg/client/config.go`).
+fn default_path() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.context("HOME is not set; say with --out where the file should be")?;
+    let home = home.context("HOME is not set; set the path of the file with --out")?;
     Ok(Path::new(&home).join(".config/velero/velero-trust-ca.crt"))
 }
 
@@ -123,14 +130,15 @@ fn write(path: &Path, ca: &Ca) -> anyhow::Result<()> {
         .parent()
         .filter(|folder| folder.ends_with(".config/velero"))
     {
-        create_as_velero_does(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        create_config_folder(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     }
     file::write(path, ca.pem.as_bytes(), 0o644)
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn create_as_velero_does(folder: &Path) -> std::io::Result<()> {
+/// Creates the folder of Velero's client configuration with the permissions that Velero gives it.
+fn create_config_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
 
     let mut builder = std::fs::DirBuilder::new();

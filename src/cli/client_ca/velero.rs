@@ -1,19 +1,19 @@
-//! The velero command on this machine, which owns its client configuration.
+//! The velero CLI on this machine. It owns its client configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail};
 
-/// A velero command that runs.
-pub(super) struct Velero(PathBuf);
+/// A velero CLI that is known to run.
+pub(super) struct VeleroCli(PathBuf);
 
-impl Velero {
-    /// The velero command `program`, by PATH when it is a bare name. It is asked for its
-    /// configuration, which needs no cluster, changes nothing, and fails when the file is broken.
+impl VeleroCli {
+    /// Finds the velero CLI `program`, in PATH if it is a bare name. To check it, its configuration
+    /// is read, which needs no cluster, changes nothing, and fails if the file is invalid.
     pub(super) fn find(program: &Path) -> anyhow::Result<Self> {
         let velero = Self(program.to_owned());
-        velero.configured().with_context(|| {
+        velero.configured_ca().with_context(|| {
             format!(
                 "the command `{}` cannot be used, so nothing was changed; name Velero's own with \
                  --velero, or leave --configure out",
@@ -23,32 +23,32 @@ impl Velero {
         Ok(velero)
     }
 
-    /// Makes it use the certificates at `path`. It says itself what it has stored then: a value
-    /// that it does not understand is only a warning to it, with exit code 0.
+    /// Configures it to use the certificates at `path`. The stored value is read back, because the
+    /// CLI only warns about a value that it does not understand and exits with 0.
     pub(super) fn use_ca(&self, path: &Path) -> anyhow::Result<()> {
         let setting = format!("cacert={}", path.display());
-        let by_hand = || {
+        let hint = || {
             format!(
                 "velero is not configured; the file is there, so try `{} client config set {setting}`",
                 self.0.display()
             )
         };
         self.run(&["client", "config", "set", &setting])
-            .with_context(by_hand)?;
-        let stored = self.configured().with_context(by_hand)?;
+            .with_context(hint)?;
+        let stored = self.configured_ca().with_context(hint)?;
         if stored != path.display().to_string() {
-            return Err(anyhow::anyhow!("it says that its cacert is {stored}"))
-                .with_context(by_hand);
+            return Err(anyhow::anyhow!("velero reports its cacert as {stored}"))
+                .with_context(hint);
         }
         Ok(())
     }
 
-    /// The `cacert` of its configuration.
-    fn configured(&self) -> anyhow::Result<String> {
+    /// Returns the `cacert` in its configuration.
+    fn configured_ca(&self) -> anyhow::Result<String> {
         let said = self.run(&["client", "config", "get", "cacert"])?;
         let value = said.trim_end().strip_prefix("cacert: ");
         Ok(value
-            .context("it does not answer as velero does")?
+            .context("the output is not that of velero")?
             .to_owned())
     }
 
@@ -68,7 +68,7 @@ impl Velero {
     }
 }
 
-/// Whether Velero's `KEY=VALUE` can hold `path`: it splits at every `=`.
-pub(super) fn can_store(path: &Path) -> bool {
+/// Returns whether `path` can be set as `KEY=VALUE`. Velero splits the argument at every `=`.
+pub(super) fn is_storable(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.contains('='))
 }

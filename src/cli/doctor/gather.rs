@@ -62,7 +62,7 @@ fn look<T>(result: kube::Result<T>) -> Read<T> {
 }
 
 async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
-    let configurations = install::configurations(client).await;
+    let configurations = install::list_webhook_configurations(client).await;
     let configurations = configurations.map_err(|error| match error.downcast_ref() {
         Some(cause) => why(cause),
         None => format!("{error:#}"),
@@ -152,7 +152,7 @@ async fn one(
         ours.lacks(client, Some(&namespace), SECRETS),
         ours.lacks(client, Some(&namespace), BUNDLE),
         maps.get_opt(names::BUNDLE),
-        snapshot::report(client, &ours.namespace, &namespace),
+        snapshot::read_report(client, &ours.namespace, &namespace),
         workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );

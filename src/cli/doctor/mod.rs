@@ -20,19 +20,28 @@ use super::{cluster, exit, install_crypto_provider, runtime};
 /// Longest time for all look-ups together; the client itself would wait for ever.
 const GATHER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Checks an installation: versions, the Deployment, the webhook configurations and their
-/// certificate, rights, bundles, proxy variables and BackupStorageLocations. Changes nothing, and
-/// reads with the rights of your kubeconfig. Ends with 0 when nothing fails, 1 when something does,
-/// 2 when the cluster cannot be reached.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  No check fails
+  1  At least one check fails
+  2  Invalid usage, or the cluster cannot be reached";
+
+/// Check an installation for common problems
+///
+/// Checks versions, the Deployment, the webhook configurations and their certificate, permissions,
+/// bundles, proxy variables and BackupStorageLocations. The cluster is read with the permissions of
+/// your kubeconfig, and nothing is changed.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Doctor {
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// How the checks are printed
+    /// Output format
     #[arg(
         long,
         short,
+        value_name = "FORMAT",
         value_enum,
         default_value = "text",
         env = "VELERO_TRUST_OUTPUT"
@@ -42,9 +51,9 @@ pub(super) struct Doctor {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// For people; what mends something stands below it
+    /// One line per check, followed by the fix where there is one
     Text,
-    /// For programs
+    /// One JSON object, for scripts
     Json,
 }
 
@@ -63,7 +72,7 @@ impl Doctor {
             }
         })?;
         let diagnostics = checks::all(&cluster);
-        let mut out = Stdout::of_print();
+        let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Text => write_text(&diagnostics, &mut out)?,
             Output::Json => write_json(&diagnostics, &mut out)?,

@@ -160,7 +160,7 @@ fn reference(own: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
         let credential = bsl.spec.credential.as_ref();
         let part = |of: fn(&_) -> &Option<_>| or_empty(credential.and_then(|it| of(it).as_ref()));
         let (name, key) = (part(|it| &it.name), part(|it| &it.key));
-        let target = references::reference(&own.namespace, name, key);
+        let target = references::secret_target(&own.namespace, name, key);
         return followed(target).unwrap_or_else(|| suggested(own, "cloud-credentials", "cloud"));
     }
     let mut references = references::ca_references(&own.namespace, bsl);

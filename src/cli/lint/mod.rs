@@ -1,4 +1,4 @@
-//! `velero-trust lint`: the rules for BackupStorageLocations over manifests.
+//! `velero-trust lint`: checks manifests of BackupStorageLocations.
 
 use std::path::PathBuf;
 
@@ -6,52 +6,62 @@ use clap::Args;
 
 use super::policy::PolicyOptions;
 use super::stdout::Stdout;
-use super::{exit, parse, runtime, say};
+use super::{eprint_line, exit, parse, runtime};
 use crate::clock;
 use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
 
 mod hint;
-mod judge;
+mod linter;
 mod outcome;
 mod output;
 
 use outcome::Outcome;
 use output::Format;
 
-const HELP: &str = "\
-Every BackupStorageLocation is judged as the webhook would judge it on creation, with the Secrets
-that stand beside it: as a manifest, as an element of `configuration.backupStorageLocation` in the
-values of Velero's Helm chart, or in what other programs print:
+const AFTER_HELP: &str = "\
+Examples:
+  # Check all manifests and Helm values under the current folder
+  velero-trust lint .
+
+  # Check what another program prints
   kustomize build DIR | velero-trust lint -
   helm template NAME CHART | velero-trust lint -
-What is neither is left out.
 
-Exit codes: 0 nothing denies, 1 findings that deny, 2 something could not be read.";
+Exit codes:
+  0  No finding denies
+  1  At least one finding denies
+  2  Invalid usage, or some input cannot be read";
 
-/// The rules for BackupStorageLocations over manifests, with the Secrets that stand beside them.
+/// Check manifests of BackupStorageLocations before they reach a cluster
+///
+/// Every BackupStorageLocation is checked as the webhook would check it on creation, together with
+/// the Secrets in the input. It can be a manifest, or an element of
+/// `configuration.backupStorageLocation` in the values of Velero's Helm chart. Documents of other
+/// kinds are skipped. No cluster is contacted.
 #[derive(Args, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Lint {
-    /// Files and folders with YAML or JSON manifests; `-` is the standard input
+    /// Files or folders with YAML or JSON manifests; `-` reads standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// How findings are written
+    /// Output format
     #[arg(
         long,
         short,
+        value_name = "FORMAT",
         value_enum,
         default_value_t = Format::Text,
         env = "VELERO_TRUST_LINT_OUTPUT"
     )]
     output: Format,
 
-    /// Add to each finding what to write or to run: manifests and commands with the names filled in
+    /// Print how to fix each finding: manifests and commands, with the names filled in
     #[arg(long, env = "VELERO_TRUST_LINT_FIX_HINT")]
     fix_hint: bool,
 
-    /// Namespace of what names none; without it `default`, and `velero` for values of a Helm chart
+    /// Namespace of objects that do not set one [default: `default`, or `velero` for Helm values]
     #[arg(long, short, value_parser = parse::namespace, env = "VELERO_TRUST_LINT_NAMESPACE")]
     namespace: Option<String>,
 
@@ -64,7 +74,7 @@ impl Lint {
         let policy = self.policy.policy(RestoresMode::Off)?;
         let namespace = self.namespace.as_deref();
         let manifests = Manifests::read(&self.paths, std::io::stdin().lock(), namespace);
-        let judge = judge::Judge {
+        let linter = linter::Linter {
             manifests: &manifests,
             policy: &policy,
             now: clock::now(),
@@ -74,20 +84,21 @@ impl Lint {
             locations: manifests.locations.len(),
             errors: manifests.errors.clone(),
             notes: manifests.notes.clone(),
-            left_out: manifests.left_out,
+            skipped: manifests.left_out,
             templates: manifests.templates,
             ..Outcome::default()
         };
         let runtime = runtime()?;
         for location in &manifests.locations {
-            runtime.block_on(judge.location(location, &mut outcome));
+            runtime.block_on(linter.check(location, &mut outcome));
         }
-        self.output.write(&outcome, &mut Stdout::of_print())?;
+        self.output
+            .write(&outcome, &mut Stdout::fail_when_closed())?;
         for error in &outcome.errors {
-            complain(error);
+            print_read_error(error);
         }
         if outcome.locations == 0 {
-            nothing(manifests.files);
+            print_nothing_checked(manifests.files);
         }
         Ok(if !outcome.errors.is_empty() {
             exit::ERROR
@@ -99,14 +110,17 @@ impl Lint {
     }
 }
 
-/// Says what could not be read, whatever the format of the findings is.
-fn complain(error: &Remark) {
-    say(&format!("velero-trust: {}", output::remark("", error)));
+/// Prints what cannot be read to standard error, regardless of the output format.
+fn print_read_error(error: &Remark) {
+    eprint_line(&format!(
+        "velero-trust: {}",
+        output::format_remark("", error)
+    ));
 }
 
-/// An empty answer is easily taken for a good one.
-fn nothing(files: usize) {
-    say(&format!(
+/// Prints that nothing was checked. Empty output could be mistaken for a success.
+fn print_nothing_checked(files: usize) {
+    eprint_line(&format!(
         "velero-trust: nothing was checked: no BackupStorageLocation in the files that were read \
          ({files})"
     ));

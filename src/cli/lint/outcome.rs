@@ -1,68 +1,68 @@
-//! All that lint has to say, before it is written in one format or another.
+//! The result of lint, independent of the output format.
 
 use std::path::PathBuf;
 
 use crate::decision::{FieldPath, Finding, Key, Severity};
 use crate::sources::manifests::Remark;
 
-/// All that lint has to say.
+/// The result of lint.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// How many BackupStorageLocations were judged.
+    /// Number of BackupStorageLocations that were checked.
     pub(super) locations: usize,
     /// The findings, in the order of the files.
-    pub(super) found: Vec<Found>,
-    /// What to know beside them.
+    pub(super) findings: Vec<LocatedFinding>,
+    /// Remarks that are not findings.
     pub(super) notes: Vec<Remark>,
-    /// What could not be read.
+    /// What could not be read or checked.
     pub(super) errors: Vec<Remark>,
-    /// How many documents are of kinds that lint does not look at.
-    pub(super) left_out: usize,
-    /// How many documents are templates.
+    /// Number of documents of kinds that lint does not check.
+    pub(super) skipped: usize,
+    /// Number of documents that are templates.
     pub(super) templates: usize,
 }
 
-/// A finding and where it is.
+/// A finding and its location.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct LocatedFinding {
     /// The file.
     pub(super) file: PathBuf,
     /// The line, from 1.
     pub(super) line: u64,
     /// The BackupStorageLocation.
     pub(super) key: Key,
-    /// What it does.
+    /// Whether it denies or warns.
     pub(super) severity: Severity,
-    /// Where in the document.
+    /// The field in the document.
     pub(super) path: FieldPath,
-    /// The rule, what is wrong and what to do.
+    /// The rule, the problem and the fix.
     pub(super) finding: Finding,
-    /// The file and the line of the Secret that it is about, if that was read too.
+    /// The file and line of the Secret that it is about, if that was in the input.
     pub(super) secret: Option<(PathBuf, u64)>,
-    /// What to write or to run, if it was asked for; several lines.
+    /// Manifests and commands that fix it, if requested. It may have several lines.
     pub(super) hint: Option<String>,
 }
 
 impl Outcome {
-    /// How many findings deny.
+    /// Returns the number of findings that deny.
     pub(super) fn denials(&self) -> usize {
         self.count(Severity::Deny)
     }
 
-    /// How many findings warn.
+    /// Returns the number of findings that warn.
     pub(super) fn warnings(&self) -> usize {
         self.count(Severity::Warn)
     }
 
     fn count(&self, severity: Severity) -> usize {
-        let of = |found: &&Found| found.severity == severity;
-        self.found.iter().filter(of).count()
+        let has_severity = |found: &&LocatedFinding| found.severity == severity;
+        self.findings.iter().filter(has_severity).count()
     }
 
-    /// What is said of documents that are only counted.
-    pub(super) fn counted(&self) -> Vec<String> {
+    /// Returns notes with the numbers of skipped documents.
+    pub(super) fn skipped_notes(&self) -> Vec<String> {
         let counts = [
-            (self.left_out, "documents of other kinds that were left out"),
+            (self.skipped, "documents of other kinds that were left out"),
             (
                 self.templates,
                 "templates that were left out (lint what `helm template` prints)",

@@ -1,4 +1,5 @@
-//! `velero-trust rollout`: the restarts after which every Pod of Velero carries the bundle.
+//! `velero-trust rollout`: prints or performs the restarts that give every Pod of Velero the
+//! bundle.
 
 mod plan;
 mod restart;
@@ -11,34 +12,45 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
-use self::plan::Plan;
-use self::text::command;
+use self::plan::{Plan, Restart};
+use self::text::restart_command;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
 
-/// Prints the restarts that give every Pod of Velero the CA bundle, as kubectl commands with their
-/// reasons: of Pods that were made without it, and of those that began before the newest
-/// certificate was added. What a restart does not mend is listed as a comment. Nothing is restarted
-/// without --apply. Ends with 1 while something is left to do.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  Nothing is left to do
+  1  Something is left to do
+  2  Invalid usage, or the command failed";
+
+/// Print or perform the restarts that give every Pod of Velero the CA bundle
+///
+/// The restarts are printed as kubectl commands with their reasons. A workload is restarted if it
+/// has Pods that were created without the bundle, or that started before the newest certificate was
+/// added. Problems that a restart does not fix are printed as comments. Nothing is restarted
+/// without `--apply`.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Rollout {
     #[command(flatten)]
-    of: VeleroNamespaces,
+    namespaces: VeleroNamespaces,
 
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// Do the restarts that are printed
+    /// Perform the restarts that are printed
     #[arg(long, env = "VELERO_TRUST_APPLY")]
     apply: bool,
 
-    /// With --apply: restart them even while a Backup or a Restore is at work, which may make it fail
+    /// With `--apply`: restart even while a Backup or Restore is in progress, which may make it
+    /// fail
     #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING")]
     even_while_running: bool,
 
-    /// With --apply: wait until the new Pods are available, so many seconds at the most [default: 300]
+    /// With `--apply`: wait for the new Pods of each workload to become available, for up to
+    /// SECONDS (300 if `--wait` has no value)
     #[arg(
         long,
         value_name = "SECONDS",
@@ -59,12 +71,16 @@ impl Rollout {
         let client = cluster::connect().await?;
         let mut code = exit::CLEAN;
         let mut out = if self.apply {
-            Stdout::of_work()
+            Stdout::ignore_when_closed()
         } else {
-            Stdout::of_print()
+            Stdout::fail_when_closed()
         };
-        let namespaces =
-            snapshot::namespaces(&client, &self.own.namespace, &self.of.velero_namespace).await?;
+        let namespaces = snapshot::find_namespaces(
+            &client,
+            &self.own.namespace,
+            &self.namespaces.velero_namespace,
+        )
+        .await?;
         if namespaces.is_empty() {
             anyhow::bail!(
                 "no namespace holds a BackupStorageLocation; name one with --velero-namespace"
@@ -72,26 +88,29 @@ impl Rollout {
         }
         for namespace in namespaces {
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
-            // One that was found, not named, may be labelled before Velero is there.
-            let is_named = !self.of.velero_namespace.is_empty();
+            // A namespace that was discovered, not named, may be labelled before Velero is
+            // installed.
+            let is_named = !self.namespaces.velero_namespace.is_empty();
             if is_named
-                && snapshot.is_bare()
-                && snapshot::locations(&client, &namespace).await?.is_empty()
+                && snapshot.is_empty()
+                && snapshot::list_locations(&client, &namespace)
+                    .await?
+                    .is_empty()
             {
-                return Err(snapshot::nothing_in(&namespace));
+                return Err(snapshot::nothing_found(&namespace));
             }
-            let at_work = snapshot::at_work(&client, &namespace).await?;
-            let plan = Plan::of(&snapshot, at_work);
+            let in_progress = snapshot::list_in_progress(&client, &namespace).await?;
+            let plan = Plan::of(&snapshot, in_progress);
             out.write_all(plan.text().as_bytes())?;
             let restarted = self.apply && self.restart(&client, &plan, &mut out).await?;
-            if plan.needs_a_person(restarted) {
+            if plan.needs_attention(restarted) {
                 code = exit::FINDINGS;
             }
         }
         Ok(code)
     }
 
-    /// Does the restarts; false when it refused to.
+    /// Performs the restarts. Returns `false` if it refuses to, because Velero is busy.
     async fn restart(
         &self,
         client: &Client,
@@ -101,10 +120,10 @@ impl Rollout {
         let Plan {
             namespace,
             restarts,
-            under_way,
+            ongoing,
             ..
         } = plan;
-        if !restarts.is_empty() && !plan.at_work.is_empty() && !self.even_while_running {
+        if !restarts.is_empty() && !plan.in_progress.is_empty() && !self.even_while_running {
             let refused = format!(
                 "# {namespace}: refused, nothing was restarted; wait until it is done, or say \
                  --even-while-running\n"
@@ -112,16 +131,16 @@ impl Rollout {
             out.write_all(refused.as_bytes())?;
             return Ok(false);
         }
-        for of in restarts {
-            restart::restart(client, namespace, &of.workload, Timestamp::now()).await?;
-            let done = format!("# done: {}\n", command(namespace, &of.workload));
+        for Restart { workload, .. } in restarts {
+            restart::restart(client, namespace, workload, Timestamp::now()).await?;
+            let done = format!("# done: {}\n", restart_command(namespace, workload));
             out.write_all(done.as_bytes())?;
         }
         if let Some(seconds) = self.wait {
-            let restarted = restarts.iter().map(|of| &of.workload);
-            for workload in restarted.chain(under_way) {
-                let longest = Duration::from_secs(seconds);
-                restart::finish(client, namespace, workload, longest).await?;
+            let restarted = restarts.iter().map(|restart| &restart.workload);
+            for workload in restarted.chain(ongoing) {
+                let timeout = Duration::from_secs(seconds);
+                restart::wait_until_complete(client, namespace, workload, timeout).await?;
             }
         }
         Ok(true)

@@ -1,4 +1,4 @@
-//! Restarting a workload, and waiting until it is through.
+//! Restarts a workload and waits for its rollout.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
 
-use crate::cli::cluster::cannot;
-use crate::cli::snapshot::is_through;
+use crate::cli::cluster::api_error;
+use crate::cli::snapshot::is_complete;
 use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
-/// Who restarted it, in the managed fields.
+/// The field manager of a restart.
 const FIELD_MANAGER: &str = "velero-trust-rollout";
 
-/// Restarts `workload` as kubectl does: another template makes other Pods.
+/// Restarts `workload` as kubectl does: a changed template makes its controller replace the Pods.
 pub(super) async fn restart(
     client: &Client,
     namespace: &str,
     workload: &Workload,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    // In whole seconds, as kubectl writes it.
+    // kubectl writes whole seconds.
     let now = Timestamp::from_second(now.as_second())?;
     let annotations = json!({RESTARTED_AT: now.to_string()});
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
@@ -35,30 +35,34 @@ pub(super) async fn restart(
     workloads
         .patch(&workload.name, &params, &Patch::Strategic(patch))
         .await
-        .map_err(|error| cannot("restart", &format!("{workload} in {namespace}"), &error))?;
+        .map_err(|error| api_error("restart", &format!("{workload} in {namespace}"), &error))?;
     Ok(())
 }
 
 /// Waits until all Pods of `workload` are new and available.
-pub(super) async fn finish(
+///
+/// # Errors
+/// If that takes longer than `timeout`, or if the workload cannot be watched.
+pub(super) async fn wait_until_complete(
     client: &Client,
     namespace: &str,
     workload: &Workload,
-    longest: Duration,
+    timeout: Duration,
 ) -> anyhow::Result<()> {
     let workloads = workload.kind.api(client.clone(), namespace);
     let kind = workload.kind;
-    let through =
-        move |object: Option<&DynamicObject>| object.is_some_and(|object| is_through(kind, object));
+    let through = move |object: Option<&DynamicObject>| {
+        object.is_some_and(|object| is_complete(kind, object))
+    };
     let wait = await_condition(workloads, &workload.name, through);
-    match tokio::time::timeout(longest, wait).await {
+    match tokio::time::timeout(timeout, wait).await {
         Ok(done) => done
             .map(drop)
             .with_context(|| format!("cannot watch {workload}")),
         Err(_) => bail!(
             "{workload} is not through after {} s; see `kubectl -n {namespace} rollout status \
              {workload}`",
-            longest.as_secs()
+            timeout.as_secs()
         ),
     }
 }

@@ -1,32 +1,33 @@
-//! A plan as a script for a shell.
+//! Renders a plan as a shell script.
 
 use super::plan::{Plan, Restart};
 use crate::cli::table::clean;
 use crate::kubernetes::workloads::Workload;
 
 impl Plan {
-    /// As commands for a shell, with everything else as comments.
+    /// Returns the restarts as shell commands, and everything else as comments.
     pub(super) fn text(&self) -> String {
         let Self {
             namespace,
-            at_work,
+            in_progress,
             restarts,
-            left,
+            remaining,
             ..
         } = self;
         let mut lines = Vec::new();
         if !restarts.is_empty() {
-            lines.extend(at_work.iter().map(|what| {
+            lines.extend(in_progress.iter().map(|what| {
                 format!("# WARNING: {what} in {namespace} is at work; a restart may make it fail")
             }));
         }
-        for Restart { workload, why } in restarts {
-            lines.extend(why.iter().map(|why| format!("# {why}")));
-            lines.push(command(namespace, workload));
+        for Restart { workload, reasons } in restarts {
+            lines.extend(reasons.iter().map(|reason| format!("# {reason}")));
+            lines.push(restart_command(namespace, workload));
         }
         lines.extend(
-            left.iter()
-                .map(|left| format!("# {namespace}: {}", left.text)),
+            remaining
+                .iter()
+                .map(|remaining| format!("# {namespace}: {}", remaining.text)),
         );
         if lines.is_empty() {
             lines.push(format!("# {namespace}: nothing to restart"));
@@ -36,7 +37,7 @@ impl Plan {
     }
 }
 
-/// What a person types.
-pub(super) fn command(namespace: &str, workload: &Workload) -> String {
+/// Returns the command that restarts `workload`.
+pub(super) fn restart_command(namespace: &str, workload: &Workload) -> String {
     format!("kubectl -n {namespace} rollout restart {workload}")
 }

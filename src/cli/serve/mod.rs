@@ -1,4 +1,4 @@
-//! `velero-trust serve`: the webhook, and its options.
+//! `velero-trust serve`: runs the webhook and the controllers.
 
 mod probe;
 mod start;
@@ -15,19 +15,33 @@ use super::root_args::RootArgs;
 use super::{exit, install_crypto_provider, parse, runtime};
 use crate::telemetry::{self, Format};
 
-/// Serves the webhook over TLS. Facts come from the cluster (in a Pod, or by KUBECONFIG), or from
-/// a folder of YAML files with --objects. Prints where it listens; the log goes to stderr.
+/// Run the admission webhook and, in a cluster, the controllers
+///
+/// The webhook is served over TLS. Objects are looked up in the cluster (in-cluster configuration
+/// or KUBECONFIG) or, with `--objects`, in a folder of YAML files. The controllers need a cluster
+/// and do not run with `--objects`. The addresses that the server listens on are printed to
+/// standard output, and logs are written to standard error.
 #[derive(Args, Debug)]
 pub(super) struct Serve {
-    /// Address of the webhook, HTTPS; port 0 takes a free one
-    #[arg(long, default_value = "[::]:10250", env = "VELERO_TRUST_LISTEN")]
+    /// Address and port of the webhook (HTTPS); port 0 selects a free port
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "[::]:10250",
+        env = "VELERO_TRUST_LISTEN"
+    )]
     listen: SocketAddr,
 
-    /// Address of health, readiness and metrics, plain HTTP
-    #[arg(long, default_value = "[::]:8080", env = "VELERO_TRUST_OPS_LISTEN")]
+    /// Address and port of the health, readiness and metrics endpoints (plain HTTP)
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "[::]:8080",
+        env = "VELERO_TRUST_OPS_LISTEN"
+    )]
     ops_listen: SocketAddr,
 
-    /// Serving certificate, PEM, leaf first; read again when it changes
+    /// PEM file with the serving certificate, leaf first; reloaded when it changes
     #[arg(
         long,
         value_name = "FILE",
@@ -36,7 +50,7 @@ pub(super) struct Serve {
     )]
     tls_cert: PathBuf,
 
-    /// Its private key, PEM
+    /// PEM file with the private key of the serving certificate
     #[arg(
         long,
         value_name = "FILE",
@@ -45,7 +59,7 @@ pub(super) struct Serve {
     )]
     tls_key: PathBuf,
 
-    /// Answer look-ups from the YAML files below this folder instead of a cluster; can be given again
+    /// Look up objects in the YAML files under this folder instead of a cluster; can be repeated
     #[arg(
         long,
         value_name = "DIR",
@@ -54,9 +68,10 @@ pub(super) struct Serve {
     )]
     objects: Vec<PathBuf>,
 
-    /// What happens to a Restore whose backup has no checksum
+    /// How to handle a Restore whose backup has no checksum
     #[arg(
         long,
+        value_name = "MODE",
         value_enum,
         default_value = "enforce",
         env = "VELERO_TRUST_RESTORES",
@@ -70,10 +85,11 @@ pub(super) struct Serve {
     #[command(flatten)]
     common_roots: RootArgs,
 
-    /// How long a CA stays in a bundle when nothing names it any more, such as `7d` or `12h`
+    /// How long a CA stays in a bundle after the last reference to it is gone, such as `7d` or
+    /// `12h`
     #[arg(
         long,
-        value_name = "TIME",
+        value_name = "DURATION",
         default_value = "7d",
         value_parser = parse::duration,
         env = "VELERO_TRUST_RETENTION",
@@ -81,10 +97,13 @@ pub(super) struct Serve {
     )]
     retention: Duration,
 
-    /// Whether the endpoints of BackupStorageLocations are looked at: a TLS handshake with each,
-    /// judged with the namespace's bundle. Without it no namespace can be held
+    /// Which endpoints of BackupStorageLocations to probe
+    ///
+    /// A probe is a TLS handshake with the endpoint. The certificate that the endpoint presents is
+    /// verified against the bundle of the namespace. With `off`, no namespace can be held.
     #[arg(
         long,
+        value_name = "MODE",
         value_enum,
         default_value = "on",
         env = "VELERO_TRUST_PROBE",
@@ -92,20 +111,21 @@ pub(super) struct Serve {
     )]
     probe: Probe,
 
-    /// Our own namespace, for the Lease and what has to be remembered; that of the Pod or of the
-    /// kubeconfig unless said
+    /// Namespace for the Lease and the stored state of velero-trust [default: the namespace of the
+    /// Pod or of the kubeconfig context]
     #[arg(
         long,
         short,
-        value_name = "NAME",
+        value_name = "NAMESPACE",
         value_parser = parse::namespace,
         env = "VELERO_TRUST_NAMESPACE"
     )]
     namespace: Option<String>,
 
-    /// Format of the log
+    /// Log format: `text` or `json`
     #[arg(
         long,
+        value_name = "FORMAT",
         value_enum,
         default_value = "text",
         env = "VELERO_TRUST_LOG_FORMAT",
@@ -113,9 +133,10 @@ pub(super) struct Serve {
     )]
     log_format: Format,
 
-    /// What is logged, such as `info` or `velero_trust=debug`
+    /// Log filter, such as `info` or `velero_trust=debug`
     #[arg(
         long,
+        value_name = "FILTER",
         default_value = "info",
         env = "VELERO_TRUST_LOG",
         help_heading = "Log"

@@ -1,23 +1,23 @@
-//! Which endpoints are looked at.
+//! The `--probe` option.
 
 use clap::ValueEnum;
 
 use crate::ca::endpoint::Refused;
 
-/// Which endpoints are looked at.
+/// Which endpoints are probed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Probe {
-    /// All but those on addresses of the machine itself and of metadata services
+    /// All, except loopback addresses, metadata services and the API server
     On,
-    /// On addresses of the machine itself too; for a cluster on one machine
+    /// Like `on`, but including loopback addresses; for a server outside of a cluster
     Loopback,
     /// None
     Off,
 }
 
 impl Probe {
-    /// The addresses that are not dialled; none when nothing is looked at.
-    pub(super) fn refused(self) -> Option<Refused> {
+    /// Returns the addresses that are never dialled, or `None` if no endpoint is probed.
+    pub(super) fn refused_addresses(self) -> Option<Refused> {
         let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
         let refused = Refused::in_cluster(api_server.and_then(|address| address.parse().ok()));
         match self {

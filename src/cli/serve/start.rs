@@ -1,4 +1,4 @@
-//! What runs in a server: the webhook, and in a cluster the controllers.
+//! The tasks of a server: the webhook and, in a cluster, the controllers.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
@@ -24,15 +24,16 @@ use crate::sources::cluster::Cluster;
 use crate::sources::files::Files;
 use crate::telemetry::Metrics;
 
-/// How often the certificate files are read again: cheap, and it sees what a watch on a Secret
-/// volume misses, where kubelet swaps a link beside the file.
+/// Interval at which the certificate files are read again. This is cheap, and it detects changes
+/// that a file watch misses in a Secret volume, where the kubelet swaps a symbolic link next to the
+/// file.
 const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
 
-/// How often the objects folder is looked at for changes, at the most.
+/// Shortest interval between two checks of the objects folder for changes.
 const OBJECTS_POLL: Duration = Duration::from_millis(500);
 
 impl Serve {
-    /// Serves until a signal ends it.
+    /// Runs the server until a signal stops it.
     pub(super) async fn serve(&self) -> anyhow::Result<()> {
         let stopping = drain::signals().context("cannot listen for signals")?;
         let policy = Arc::new(self.policy.policy(self.restores.into())?);
@@ -49,13 +50,13 @@ impl Serve {
 
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
-        // In one piece: who reads the first line knows the second.
+        // In one write: a reader of the first line also gets the second.
         let addresses = format!(
             "listening on https://{}\nops on http://{}\n",
             admission.local_addr()?,
             ops.local_addr()?
         );
-        Stdout::of_work().write_all(addresses.as_bytes())?;
+        Stdout::ignore_when_closed().write_all(addresses.as_bytes())?;
 
         crate::serving::run(Server {
             admission,
@@ -75,7 +76,7 @@ impl Serve {
         Ok(())
     }
 
-    /// Where facts come from; in a cluster, the tasks that keep the bundles as well.
+    /// Returns the source of facts. With a cluster, also adds the tasks that maintain the bundles.
     async fn source(
         &self,
         tasks: &mut Vec<Task>,
@@ -118,7 +119,7 @@ impl Serve {
                 namespace: own,
                 identity,
                 retention: self.retention,
-                probe: self.probe.refused(),
+                probe: self.probe.refused_addresses(),
             },
         };
         tasks.push(Task::new("controllers", leader::run(controllers)));
@@ -126,8 +127,8 @@ impl Serve {
     }
 }
 
-/// Who we are among the replicas: the name of the Pod, so that a container that starts again leads
-/// at once; elsewhere something that no other process has.
+/// Returns the identity of this replica: the name of the Pod, so that a restarted container leads
+/// again at once, or, outside of a Pod, a name that is unique to this process.
 fn identity() -> String {
     std::env::var("HOSTNAME").unwrap_or_else(|_| {
         let unique = RandomState::new().build_hasher().finish();
@@ -135,7 +136,8 @@ fn identity() -> String {
     })
 }
 
-/// Binds `address`. `[::]` takes IPv4 as well; where the host has no IPv6, `0.0.0.0` serves.
+/// Binds `address`. `[::]` accepts IPv4 as well. On a host without IPv6, it falls back to
+/// `0.0.0.0`.
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     let bound = match bound {

@@ -1,13 +1,13 @@
-//! What `status` and `rollout` read of a Velero namespace, with the rights of the person who asks.
-//! Never a Secret.
+//! The state of a Velero namespace, for `status`, `rollout` and `doctor`. It is read with the
+//! permissions of the user's kubeconfig. Secrets are never read.
 
 mod namespaces;
 mod reports;
 mod rollouts;
 
-pub(super) use namespaces::{namespaces, nothing_in};
-pub(super) use reports::report;
-pub(super) use rollouts::{UnderWay, is_through};
+pub(super) use namespaces::{find_namespaces, nothing_found};
+pub(super) use reports::read_report;
+pub(super) use rollouts::{OngoingRollout, is_complete};
 
 use std::collections::BTreeMap;
 
@@ -17,31 +17,31 @@ use kube::api::{
 };
 use kube::{Api, Client, ResourceExt as _};
 
-use super::cluster::cannot;
+use super::cluster::api_error;
 use crate::injection::coverage::{self, State, Tally};
 use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names;
 
-/// A Velero namespace as it is now.
+/// The current state of a Velero namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamespaceSnapshot {
     pub(super) namespace: String,
     pub(super) bundle: Bundle,
-    /// The Pods that the injection is for, by name.
+    /// The Pods that the injection applies to, by name.
     pub(super) pods: BTreeMap<String, RunningPod>,
-    /// The workloads whose Pods the injection is for.
+    /// The Pod templates of the workloads that the injection applies to.
     pub(super) templates: BTreeMap<Workload, WorkloadTemplate>,
-    /// The restarts that are not through yet.
-    pub(super) under_way: BTreeMap<Workload, UnderWay>,
+    /// The restarts that are not complete yet.
+    pub(super) ongoing: BTreeMap<Workload, OngoingRollout>,
 }
 
-/// What stands at the bundle's name.
+/// The ConfigMap with the name of the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Bundle {
     #[default]
     Absent,
-    /// A ConfigMap that we did not make.
+    /// A ConfigMap that velero-trust did not create.
     Foreign,
     Published(BundleAnnotations),
 }
@@ -56,16 +56,16 @@ impl NamespaceSnapshot {
             .filter_map(|pod| Some((pod.name_any(), RunningPod::read(pod)?)));
         let pods = pods.collect();
         let mut templates = BTreeMap::new();
-        let mut under_way = BTreeMap::new();
+        let mut ongoing = BTreeMap::new();
         for kind in Kind::ALL {
-            let of_kind = kind.api(client.clone(), namespace);
+            let api = kind.api(client.clone(), namespace);
             let what = format!("{}s in {namespace}", kind.as_str());
-            for object in list(&of_kind, &what).await? {
+            for object in list(&api, &what).await? {
                 let name = object.name_any();
                 let workload = Workload { kind, name };
                 if let Some(template) = WorkloadTemplate::read(&object) {
-                    let rollout = UnderWay::read(kind, &object);
-                    under_way.extend(rollout.map(|rollout| (workload.clone(), rollout)));
+                    let rollout = OngoingRollout::read(kind, &object);
+                    ongoing.extend(rollout.map(|rollout| (workload.clone(), rollout)));
                     templates.insert(workload, template);
                 }
             }
@@ -75,11 +75,11 @@ impl NamespaceSnapshot {
             bundle: Bundle::read(client, namespace).await?,
             pods,
             templates,
-            under_way,
+            ongoing,
         })
     }
 
-    /// What the bundle says to the Pods.
+    /// Returns the facts about the bundle that the state of a Pod depends on.
     pub(super) fn facts(&self) -> coverage::Bundle {
         match &self.bundle {
             Bundle::Published(published) => published.for_coverage(),
@@ -87,18 +87,18 @@ impl NamespaceSnapshot {
         }
     }
 
-    /// Nothing of Velero runs here, and no bundle of ours is there.
-    pub(super) fn is_bare(&self) -> bool {
+    /// Returns whether nothing of Velero runs in the namespace and it has no published bundle.
+    pub(super) fn is_empty(&self) -> bool {
         let published = matches!(self.bundle, Bundle::Published(_));
         self.pods.is_empty() && self.templates.is_empty() && !published
     }
 
-    /// The state of a Pod or a template.
+    /// Returns the state of a Pod or a template.
     pub(super) fn state(&self, coverage: &coverage::PodCoverage) -> State {
         coverage.state(self.facts())
     }
 
-    /// How many Pods are in which state.
+    /// Counts the Pods by state.
     pub(super) fn tally(&self) -> Tally {
         let states = self.pods.values().map(|pod| self.state(&pod.coverage));
         states.collect()
@@ -113,27 +113,27 @@ impl Bundle {
             .await
             .map_err(|error| {
                 let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-                cannot("read", &what, &error)
+                api_error("read", &what, &error)
             })?;
         Ok(map.map_or(Self::Absent, |map| Self::of(&map.metadata)))
     }
 
-    /// Of a ConfigMap of its name.
+    /// Classifies the ConfigMap with the name of the bundle by its metadata.
     pub(super) fn of(metadata: &ObjectMeta) -> Self {
         BundleAnnotations::read(metadata).map_or(Self::Foreign, Self::Published)
     }
 }
 
-/// The BSLs of `namespace`.
-pub(super) async fn locations(
+/// Lists the BSLs of `namespace`.
+pub(super) async fn list_locations(
     client: &Client,
     namespace: &str,
 ) -> anyhow::Result<Vec<DynamicObject>> {
-    velero(client, namespace, "BackupStorageLocation").await
+    list_velero(client, namespace, "BackupStorageLocation").await
 }
 
-/// The phases in which Velero works on a Backup or a Restore.
-const AT_WORK: [&str; 5] = [
+/// The phases in which Velero is processing a Backup or a Restore.
+const IN_PROGRESS_PHASES: [&str; 5] = [
     "InProgress",
     "WaitingForPluginOperations",
     "WaitingForPluginOperationsPartiallyFailed",
@@ -141,14 +141,17 @@ const AT_WORK: [&str; 5] = [
     "FinalizingPartiallyFailed",
 ];
 
-/// The Backups and Restores of `namespace` that Velero works on, such as `Backup nightly
-/// (InProgress)`. A restart makes those that are InProgress fail.
-pub(super) async fn at_work(client: &Client, namespace: &str) -> anyhow::Result<Vec<String>> {
+/// Lists the Backups and Restores in `namespace` that Velero is processing, such as `Backup nightly
+/// (InProgress)`. A restart of Velero makes those in phase `InProgress` fail.
+pub(super) async fn list_in_progress(
+    client: &Client,
+    namespace: &str,
+) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     for kind in ["Backup", "Restore"] {
-        for object in velero(client, namespace, kind).await? {
+        for object in list_velero(client, namespace, kind).await? {
             let phase = phase(&object);
-            if AT_WORK.contains(&phase) {
+            if IN_PROGRESS_PHASES.contains(&phase) {
                 found.push(format!("{kind} {} ({phase})", object.name_any()));
             }
         }
@@ -156,13 +159,13 @@ pub(super) async fn at_work(client: &Client, namespace: &str) -> anyhow::Result<
     Ok(found)
 }
 
-/// `status.phase`, or the empty string.
+/// Returns `status.phase`, or an empty string.
 pub(super) fn phase(object: &DynamicObject) -> &str {
     let phase = object.data.pointer("/status/phase");
     phase.and_then(|phase| phase.as_str()).unwrap_or_default()
 }
 
-async fn velero(
+async fn list_velero(
     client: &Client,
     namespace: &str,
     kind: &str,
@@ -174,5 +177,5 @@ async fn velero(
 
 async fn list(api: &Api<DynamicObject>, what: &str) -> anyhow::Result<Vec<DynamicObject>> {
     let list = api.list(&ListParams::default()).await;
-    Ok(list.map_err(|error| cannot("list", what, &error))?.items)
+    Ok(list.map_err(|error| api_error("list", what, &error))?.items)
 }

@@ -1,4 +1,4 @@
-//! Which namespaces are shown.
+//! Selection of the Velero namespaces.
 
 use std::collections::BTreeSet;
 
@@ -7,39 +7,39 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Error, ResourceExt as _};
 
-use crate::cli::cluster::cannot;
+use crate::cli::cluster::api_error;
 use crate::kubernetes::{location, report};
 use crate::names;
 
-/// The Velero namespaces: those that were `asked` for; else all that hold a BSL, carry our label or
-/// are reported on in `ours`.
+/// Returns the `requested` namespaces or, if there are none, all namespaces that have a BSL, carry
+/// the label of a Velero namespace, or have a report in `own_namespace`.
 ///
 /// # Errors
-/// When one that was asked for is not there.
-pub(in crate::cli) async fn namespaces(
+/// If a requested namespace does not exist, or if the BSLs cannot be listed.
+pub(in crate::cli) async fn find_namespaces(
     client: &Client,
-    ours: &str,
-    asked: &[String],
+    own_namespace: &str,
+    requested: &[String],
 ) -> anyhow::Result<Vec<String>> {
-    if asked.is_empty() {
-        return found(client, ours).await;
+    if requested.is_empty() {
+        return discover(client, own_namespace).await;
     }
-    let asked: BTreeSet<_> = asked.iter().cloned().collect();
-    for namespace in &asked {
-        require(client, namespace).await?;
+    let requested: BTreeSet<_> = requested.iter().cloned().collect();
+    for namespace in &requested {
+        require_exists(client, namespace).await?;
     }
-    Ok(asked.into_iter().collect())
+    Ok(requested.into_iter().collect())
 }
 
-/// Why nothing can be said of `namespace`, which was asked for.
-pub(in crate::cli) fn nothing_in(namespace: &str) -> anyhow::Error {
+/// Returns the error for a requested namespace that has nothing of Velero.
+pub(in crate::cli) fn nothing_found(namespace: &str) -> anyhow::Error {
     anyhow!(
         "namespace {namespace} holds nothing of Velero: no BackupStorageLocation, no Pod, no \
-         Deployment and no DaemonSet; is that its name?"
+         Deployment and no DaemonSet; is the name correct?"
     )
 }
 
-async fn require(client: &Client, namespace: &str) -> anyhow::Result<()> {
+async fn require_exists(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let namespaces = Api::<Namespace>::all(client.clone());
     match namespaces.get_metadata_opt(namespace).await {
         Ok(Some(_)) => Ok(()),
@@ -47,20 +47,20 @@ async fn require(client: &Client, namespace: &str) -> anyhow::Result<()> {
             "there is no namespace {namespace}; `kubectl get backupstoragelocations -A` shows where \
              Velero is"
         ),
-        // Who may not read it may be right all the same.
+        // The namespace may well exist, but the user may not read it.
         Err(Error::Api(status)) if status.code == 403 => Ok(()),
-        Err(error) => Err(cannot("read", &format!("namespace {namespace}"), &error)),
+        Err(error) => Err(api_error("read", &format!("namespace {namespace}"), &error)),
     }
 }
 
-async fn found(client: &Client, ours: &str) -> anyhow::Result<Vec<String>> {
+async fn discover(client: &Client, own_namespace: &str) -> anyhow::Result<Vec<String>> {
     let mut found = BTreeSet::new();
     let locations = location::everywhere(client.clone());
     match locations.list_metadata(&ListParams::default()).await {
         Ok(list) => found.extend(list.items.iter().filter_map(PartialObjectMeta::namespace)),
         Err(error) => {
             let is_refused = matches!(&error, Error::Api(status) if status.code == 403);
-            let error = cannot("list", "BackupStorageLocations", &error);
+            let error = api_error("list", "BackupStorageLocations", &error);
             return Err(if is_refused {
                 error.context("name the namespace of Velero with --velero-namespace")
             } else {
@@ -71,11 +71,11 @@ async fn found(client: &Client, ours: &str) -> anyhow::Result<Vec<String>> {
     let labelled = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
     let labelled = ListParams::default().labels(&labelled);
     let namespaces = Api::<Namespace>::all(client.clone());
-    // Both only add to what the BSLs say; who may not read them is not stopped.
+    // The labels and the reports only add namespaces. A user who may not read them can go on.
     if let Ok(list) = namespaces.list_metadata(&labelled).await {
         found.extend(list.items.iter().map(PartialObjectMeta::name_any));
     }
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
     if let Ok(list) = maps.list_metadata(&ListParams::default()).await {
         let names = list.items.iter().map(PartialObjectMeta::name_any);
         found.extend(names.filter_map(|name| report::namespace_of(&name).map(str::to_owned)));

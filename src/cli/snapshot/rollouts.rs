@@ -1,4 +1,4 @@
-//! Rollouts that are under way.
+//! Ongoing rollouts.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
@@ -7,27 +7,29 @@ use serde_json::Value;
 use crate::injection::coverage::{Bundle, State};
 use crate::kubernetes::workloads::{Kind, RESTARTED_AT, RunningPod};
 
-/// What a restart began, and what still replaces Pods.
+/// A rollout that was started by a restart and is still replacing Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct UnderWay {
-    /// The workload's [`RESTARTED_AT`].
+pub(in crate::cli) struct OngoingRollout {
+    /// The value of the annotation [`RESTARTED_AT`] of the workload.
     pub(in crate::cli) restarted_at: String,
 }
 
-impl UnderWay {
-    /// That of a workload; none when it is through, goes on no more, or nobody restarted it.
+impl OngoingRollout {
+    /// Reads the ongoing rollout of a workload. Returns `None` if it is complete, if it exceeded
+    /// its deadline, or if the workload was never restarted.
     pub(in crate::cli) fn read(kind: Kind, workload: &DynamicObject) -> Option<Self> {
         let annotations = workload
             .data
             .pointer("/spec/template/metadata/annotations")?;
         let restarted_at = annotations.get(RESTARTED_AT)?.as_str()?.to_owned();
-        let goes_on = !is_through(kind, workload) && !is_late(workload);
-        goes_on.then_some(Self { restarted_at })
+        let is_ongoing = !is_complete(kind, workload) && !deadline_exceeded(workload);
+        is_ongoing.then_some(Self { restarted_at })
     }
 
-    /// Whether the Pod that comes instead of `pod` will not be restarted for the same reason: it
-    /// is made from now on, and after the newest certificate.
-    pub(in crate::cli) fn mends(&self, pod: &RunningPod, bundle: Bundle) -> bool {
+    /// Returns whether this rollout replaces `pod` with one that does not need a restart for the
+    /// same reason. It does if this restart did not create `pod` itself and, for a stale Pod, if
+    /// the restart is not older than the newest certificate.
+    pub(in crate::cli) fn resolves(&self, pod: &RunningPod, bundle: Bundle) -> bool {
         let state = pod.coverage.state(bundle);
         let is_old = pod.restarted_at.as_deref() != Some(&*self.restarted_at);
         let at: Option<Timestamp> = self.restarted_at.parse().ok();
@@ -36,13 +38,13 @@ impl UnderWay {
     }
 }
 
-/// As `kubectl rollout status` sees it.
-pub(in crate::cli) fn is_through(kind: Kind, object: &DynamicObject) -> bool {
+/// Returns whether a rollout is complete, by the rules of `kubectl rollout status`.
+pub(in crate::cli) fn is_complete(kind: Kind, object: &DynamicObject) -> bool {
     let number = |pointer: &str| {
         let number = object.data.pointer(pointer);
         number.and_then(Value::as_i64).unwrap_or_default()
     };
-    if !generation_seen(object) {
+    if !is_observed(object) {
         return false;
     }
     match kind {
@@ -60,21 +62,22 @@ pub(in crate::cli) fn is_through(kind: Kind, object: &DynamicObject) -> bool {
     }
 }
 
-/// Its deadline is over, by which `kubectl rollout status` gives up.
-fn is_late(workload: &DynamicObject) -> bool {
-    let is_seen = generation_seen(workload);
+/// Returns whether the rollout exceeded its progress deadline, after which `kubectl rollout status`
+/// gives up.
+fn deadline_exceeded(workload: &DynamicObject) -> bool {
+    let is_seen = is_observed(workload);
     let conditions = workload.data.pointer("/status/conditions");
     let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
-    let late = |condition: &Value| {
+    let exceeded = |condition: &Value| {
         condition
             .get("reason")
             .is_some_and(|reason| reason == "ProgressDeadlineExceeded")
     };
-    is_seen && conditions.any(late)
+    is_seen && conditions.any(exceeded)
 }
 
-/// Whether the status is of the spec as it is now.
-fn generation_seen(workload: &DynamicObject) -> bool {
+/// Returns whether the status belongs to the current generation of the spec.
+fn is_observed(workload: &DynamicObject) -> bool {
     let seen = workload.data.pointer("/status/observedGeneration");
     let seen = seen.and_then(Value::as_i64).unwrap_or_default();
     seen >= workload.metadata.generation.unwrap_or_default()
@@ -90,7 +93,7 @@ mod tests {
         let through = |kind, status: Value| {
             let object = json!({"metadata": {"name": "w", "generation": 2},
                 "spec": {"replicas": 1}, "status": status});
-            is_through(kind, &serde_json::from_value(object).unwrap())
+            is_complete(kind, &serde_json::from_value(object).unwrap())
         };
         let deployment = |observed, replicas, updated, available| {
             through(
@@ -121,7 +124,7 @@ mod tests {
             let object = json!({"metadata": {"name": "w", "generation": 2},
                 "spec": {"replicas": 1, "template": {"metadata": {"annotations": annotations}}},
                 "status": status});
-            UnderWay::read(Kind::Deployment, &serde_json::from_value(object).unwrap())
+            OngoingRollout::read(Kind::Deployment, &serde_json::from_value(object).unwrap())
         };
         let restarted = || json!({RESTARTED_AT: "2026-01-01T00:00:00Z"});
         let slow = || json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1});

@@ -24,12 +24,21 @@ use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
 use crate::decision::RestoresMode;
 use crate::sources::inventory::Inventory;
 
-/// Shows, for each Velero namespace: Velero's version, the CA bundle, each
-/// BackupStorageLocation with its CA and what is wrong with it, and which Pods carry the bundle.
-/// Reads with the rights of the current kubeconfig, and never a Secret: what depends on Secrets
-/// comes from the report that the controllers write. With --objects everything is computed from a
-/// folder of YAML files, as the controllers would do it. Ends with 1 when something needs a person.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  Nothing needs attention
+  1  Something needs attention
+  2  Invalid usage, or the command failed";
+
+/// Show what Velero's Pods trust, and which problems need attention
+///
+/// Shows, for each Velero namespace, Velero's version, the CA bundle, each BackupStorageLocation
+/// with its CA and its problems, and which Pods carry the bundle. The cluster is read with the
+/// permissions of your kubeconfig. Secrets are never read: what depends on them comes from the
+/// report that the controllers write. With `--objects`, everything is computed from a folder of
+/// YAML files, as the controllers would compute it.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Status {
     #[command(flatten)]
     of: VeleroNamespaces,
@@ -37,13 +46,15 @@ pub(super) struct Status {
     #[command(flatten)]
     own: OwnNamespace,
 
-    /// Status the certificates in each bundle too, and who names them
+    /// Also show the certificates in each bundle, and what references them
     #[arg(long, env = "VELERO_TRUST_CERTIFICATES")]
     certificates: bool,
 
-    /// Compute it from the YAML files below this folder instead of asking a cluster; can be given
-    /// again. What only a cluster or a network knows is `unknown`. The options for policy and
-    /// bundle are for this alone, and say what the server is given
+    /// Compute the status from the YAML files under this folder instead of a cluster; can be
+    /// repeated
+    ///
+    /// Values that only a cluster or a network can provide are `unknown`. The policy and bundle
+    /// options can be used with `--objects` only. Set them to the values that the server runs with.
     #[arg(
         long,
         value_name = "DIR",
@@ -58,10 +69,11 @@ pub(super) struct Status {
     #[command(flatten)]
     base: RootArgs,
 
-    /// How to print it
+    /// Output format
     #[arg(
         long,
         short,
+        value_name = "FORMAT",
         value_enum,
         default_value = "table",
         env = "VELERO_TRUST_OUTPUT"
@@ -71,9 +83,9 @@ pub(super) struct Status {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// Tables for a person
+    /// Tables, for people
     Table,
-    /// JSON for a program; its shape stays
+    /// One JSON object with a stable schema, for scripts
     Json,
 }
 
@@ -107,7 +119,7 @@ impl Status {
             self.compute(now)?
         };
         problems::judge(&mut status, now);
-        let mut out = Stdout::of_print();
+        let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
             Output::Json => {
@@ -129,7 +141,8 @@ impl Status {
             leader: read::leader(&client, ours, now).await,
             ..StatusReport::default()
         };
-        for namespace in snapshot::namespaces(&client, ours, &self.of.velero_namespace).await? {
+        for namespace in snapshot::find_namespaces(&client, ours, &self.of.velero_namespace).await?
+        {
             let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
@@ -158,7 +171,7 @@ impl Status {
         let mut shown = status.namespaces.iter();
         match shown.find(|namespace| problems::is_bare(namespace)) {
             Some(bare) if !self.of.velero_namespace.is_empty() => {
-                Err(snapshot::nothing_in(&bare.name))
+                Err(snapshot::nothing_found(&bare.name))
             }
             _ => Ok(()),
         }

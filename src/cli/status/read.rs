@@ -10,7 +10,7 @@ use super::model::{Bundle, BundleState, Covered, Leader, LeaderState, Location, 
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
-use crate::cli::cluster::cannot;
+use crate::cli::cluster::api_error;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::injection::coverage::{PodCoverage, State};
 use crate::kubernetes::bundle_annotations::BundleAnnotations;
@@ -31,7 +31,7 @@ pub(super) async fn namespace(
     with_certificates: bool,
 ) -> anyhow::Result<Namespace> {
     let snapshot = NamespaceSnapshot::read(client, namespace).await?;
-    let report = snapshot::report(client, ours, namespace).await;
+    let report = snapshot::read_report(client, ours, namespace).await;
     let (mut report, no_report) = match report {
         Ok(report) => (report, None),
         Err(why) => (NamespaceReport::default(), Some(why)),
@@ -45,7 +45,7 @@ pub(super) async fn namespace(
             mozilla(),
         ));
     }
-    let locations = snapshot::locations(client, namespace).await?;
+    let locations = snapshot::list_locations(client, namespace).await?;
     let locations = locations.iter().map(|location| Location {
         name: location.name_any(),
         phase: Some(snapshot::phase(location))
@@ -71,7 +71,7 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
         let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-        cannot("read", &what, &error)
+        api_error("read", &what, &error)
     })?;
     let text = map
         .as_ref()
@@ -180,8 +180,8 @@ pub(super) fn pods(snapshot: &NamespaceSnapshot) -> Pods {
     });
     Pods {
         wanted: tally.wanted(),
-        current: tally.of(State::Current),
-        opted_out: tally.of(State::OptedOut),
+        current: tally.count(State::Current),
+        opted_out: tally.count(State::OptedOut),
         items: items.collect(),
     }
 }

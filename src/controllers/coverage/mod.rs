@@ -171,7 +171,7 @@ const fn reason(state: State) -> &'static str {
 /// Sets the number of Pods in each state. While it is not known, the metric has no series.
 fn set_gauges(gauges: &mut PodGauges, audit: &Audit<'_>) {
     match audit.tally() {
-        Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.of(state)))),
+        Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.count(state)))),
         None => gauges.clear(),
     }
 }

@@ -1,7 +1,7 @@
-//! Which running Pods of Velero carry the injection, and which do not, and why.
+//! The coverage of Velero's running Pods: which carry the injection, which do not, and why.
 //!
-//! The judge is the injection itself, run over the Pod as it lives: what it would still add is what
-//! the Pod lacks. So the audit can never disagree with the webhook.
+//! The audit runs the injection itself over the live Pod: a Pod lacks exactly what the injection
+//! would still add. So the audit can never disagree with the webhook.
 
 mod tally;
 
@@ -16,28 +16,30 @@ use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
 use crate::velero::pod_status::Status;
 
-/// Longest time until a kubelet has a new bundle in the volume of a Pod that runs: its sync period
-/// and the life of its cache, both a minute by default.
+/// Maximum time in seconds until a kubelet updates the bundle in the volume of a running Pod: the
+/// kubelet's sync period plus the lifetime of its cache, both one minute by default.
 const KUBELET_DELAY: i64 = 120;
 
-/// How a Pod stands to the CA bundle.
+/// The state of a Pod with regard to the CA bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// It carries the injection, and its processes have read what the bundle holds.
+    /// The Pod is injected, and its processes have read the current bundle.
     Current,
-    /// It was made before velero-trust, or while that was down; made again it is injected.
+    /// The Pod was created before velero-trust was installed or while it was down. A new Pod from
+    /// the same template is injected.
     Uninjected,
-    /// Its template sets what the injection would set, so that making it again changes nothing.
+    /// The template sets something that the injection would set, so a new Pod is not injected
+    /// either.
     Conflicting,
-    /// A label or an annotation keeps us out of it.
+    /// A label or an annotation excludes the Pod.
     OptedOut,
-    /// It carries the injection, but its processes began before the newest certificate was added,
-    /// and Go reads `SSL_CERT_DIR` once per process.
+    /// The Pod is injected, but its processes started before the newest certificate was added, and
+    /// Go reads `SSL_CERT_DIR` only once per process.
     Stale,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] = [
         Self::Current,
         Self::Uninjected,
@@ -46,7 +48,7 @@ impl State {
         Self::Stale,
     ];
 
-    /// Its name, as metrics and reports give it.
+    /// Returns the name used in metrics and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Current => "current",
@@ -64,105 +66,105 @@ impl fmt::Display for State {
     }
 }
 
-/// What the annotations of a namespace's bundle say to its Pods.
+/// The annotations of a namespace's bundle that affect the state of its Pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bundle {
-    /// When a certificate was last added, in seconds since 1970.
+    /// Time when a certificate was last added, in seconds since 1970.
     pub last_added: Option<i64>,
-    /// The namespace is held: its Pods get no `AWS_CA_BUNDLE`.
+    /// Whether the namespace is held: its Pods get no `AWS_CA_BUNDLE`.
     pub held: bool,
 }
 
-/// What of a Pod, or of a template, decides on its state. It is the same until the Pod itself
-/// changes, however often its status is written.
+/// The properties of a Pod or a template that determine its state. They stay equal while only
+/// unrelated parts of the Pod's status are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodCoverage {
-    /// What Velero's Pod it is; none for one that asks for the injection by label.
+    /// The kind of Velero's Pod; `None` for a Pod that requests the injection by label.
     pub kind: Option<PodKind>,
-    /// A label or an annotation keeps us out of it.
+    /// Whether a label or an annotation excludes the Pod.
     pub opted_out: bool,
-    /// What stands in the way of the injection.
+    /// Settings that conflict with the injection.
     pub conflicts: Vec<Finding>,
-    lacks: Lacks,
-    began: Began,
+    missing: Missing,
+    started: StartTimes,
 }
 
-/// What the injection would still add.
+/// The part of the injection that a Pod lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lacks {
+enum Missing {
     Nothing,
-    /// Only `AWS_CA_BUNDLE`, as is right in a namespace that is held.
-    AwsBundle,
+    /// Only `AWS_CA_BUNDLE`, which is correct in a held namespace.
+    AwsCaBundle,
     More,
 }
 
-/// When what reads `SSL_CERT_DIR` began, in seconds since 1970.
+/// The start times of what reads `SSL_CERT_DIR`, in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Began {
+struct StartTimes {
     /// The Pod.
     pod: Option<i64>,
-    /// The eldest of its processes that are injected.
+    /// The oldest process of the injected containers.
     process: Option<i64>,
 }
 
 impl PodCoverage {
-    /// How `pod` of `namespace` stands; none when it is neither Velero's nor asks for the bundle,
-    /// or is finished.
+    /// Returns the coverage of `pod` in `namespace`. Returns `None` for a Pod that is not Velero's
+    /// and does not request the bundle, and for a Pod that has terminated.
     pub fn of(namespace: &str, pod: &Pod<'_>, status: &Status<'_>) -> Option<Self> {
         let kind = pod_kind::kind(pod);
         let asks = injection::is_asked_for(pod);
-        let ours = (kind.is_some() || asks) && !injection::is_out_of_reach(namespace, pod);
+        let ours = (kind.is_some() || asks) && !injection::is_excluded(namespace, pod);
         if !ours || status.is_finished() {
             return None;
         }
         let mut free = remaining(namespace, pod, false);
         let held = remaining(namespace, pod, true);
         free.findings
-            .retain(|finding| injection::keeps_what_is_set(finding.rule));
-        let lacks = match (free.patch.as_slice(), held.patch.as_slice()) {
-            ([], _) => Lacks::Nothing,
-            (_, []) => Lacks::AwsBundle,
-            _ => Lacks::More,
+            .retain(|finding| injection::is_conflict(finding.rule));
+        let missing = match (free.patch.as_slice(), held.patch.as_slice()) {
+            ([], _) => Missing::Nothing,
+            (_, []) => Missing::AwsCaBundle,
+            _ => Missing::More,
         };
         Some(Self {
             kind,
             opted_out: injection::is_opted_out(pod),
             conflicts: free.findings,
-            lacks,
-            began: Began::of(pod, status),
+            missing,
+            started: StartTimes::of(pod, status),
         })
     }
 
-    /// How the template of Pods stands.
+    /// Returns the coverage of the Pods that `template` will create.
     pub fn of_template(namespace: &str, template: &Pod<'_>) -> Option<Self> {
         Self::of(namespace, template, &Status::default())
     }
 
-    /// The state while the bundle says this.
+    /// Returns the state for the given bundle.
     pub fn state(&self, bundle: Bundle) -> State {
         if self.opted_out {
             State::OptedOut
         } else if !self.conflicts.is_empty() {
-            // Whatever else it lacks: a new template makes the Pod anew as well.
+            // Whatever else is missing: a corrected template replaces the Pod as well.
             State::Conflicting
         } else {
-            match self.lacks {
-                Lacks::More => State::Uninjected,
-                Lacks::AwsBundle if !bundle.held => State::Uninjected,
-                _ if self.began.is_before(bundle.last_added) => State::Stale,
+            match self.missing {
+                Missing::More => State::Uninjected,
+                Missing::AwsCaBundle if !bundle.held => State::Uninjected,
+                _ if self.started.is_before(bundle.last_added) => State::Stale,
                 _ => State::Current,
             }
         }
     }
 
-    /// Why it is in that state, for a person; empty when there is nothing to say.
+    /// Returns the reason for the state, for users; empty if there is nothing to explain.
     pub fn why(&self, bundle: Bundle) -> String {
-        match (self.state(bundle), self.lacks) {
-            (State::Current, Lacks::AwsBundle) => {
+        match (self.state(bundle), self.missing) {
+            (State::Current, Missing::AwsCaBundle) => {
                 format!("held: without {AWS_CA_BUNDLE}, which is right")
             }
             (State::Current, _) => String::new(),
-            (State::Uninjected, Lacks::AwsBundle) => {
+            (State::Uninjected, Missing::AwsCaBundle) => {
                 format!("made while the namespace was held, so without {AWS_CA_BUNDLE}")
             }
             (State::Uninjected, _) => {
@@ -182,27 +184,28 @@ impl PodCoverage {
     }
 }
 
-impl Began {
+impl StartTimes {
     fn of(pod: &Pod<'_>, status: &Status<'_>) -> Self {
         if pod.is_windows() {
-            // No SSL_CERT_DIR there; the AWS SDK reads its file again and again.
+            // SSL_CERT_DIR is not set on Windows, and the AWS SDK reads its file repeatedly.
             return Self::default();
         }
         let injected = injection::injected(pod);
-        let processes = injected.filter_map(|container| status.process_began(container.name()));
+        let processes =
+            injected.filter_map(|container| status.process_started_at(container.name()));
         Self {
-            pod: status.began(),
+            pod: status.started_at(),
             process: processes.min(),
         }
     }
 
-    /// Whether a process may not have seen what was added then.
+    /// Whether a process may have started too early to read a certificate added at `added`.
     fn is_before(self, added: Option<i64>) -> bool {
         let (Some(added), Some(process)) = (added, self.process) else {
             return false;
         };
-        // A Pod that is older gets the new file a while later; a process that is restarted in it
-        // meanwhile still reads the old one.
+        // In an older Pod the file is updated with a delay. A process that restarts in the meantime
+        // still reads the old file.
         let delay = match self.pod {
             Some(pod) if pod < added => KUBELET_DELAY,
             _ => 0,
@@ -211,7 +214,7 @@ impl Began {
     }
 }
 
-/// What the injection would still do to `pod`.
+/// Returns the result of running the injection over `pod` again.
 fn remaining(namespace: &str, pod: &Pod<'_>, held: bool) -> Report {
     let mut facts = Facts::default();
     let bundle = Fact::Bundle(decision::Bundle { held });

@@ -1,22 +1,22 @@
-//! How many Pods are in which state.
+//! The number of Pods in each state.
 
 use std::collections::BTreeMap;
 
 use super::State;
 
-/// How many Pods of a namespace are in which state.
+/// The number of Pods of a namespace in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally(BTreeMap<State, usize>);
 
 impl Tally {
-    /// How many are in `state`.
-    pub fn of(&self, state: State) -> usize {
+    /// Returns the number of Pods in `state`.
+    pub fn count(&self, state: State) -> usize {
         self.0.get(&state).copied().unwrap_or_default()
     }
 
-    /// Those that should carry the bundle: all but those that a person opted out.
+    /// Returns the number of Pods that should carry the bundle: all but those that opted out.
     pub fn wanted(&self) -> usize {
-        self.0.values().sum::<usize>() - self.of(State::OptedOut)
+        self.0.values().sum::<usize>() - self.count(State::OptedOut)
     }
 }
 

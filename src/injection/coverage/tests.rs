@@ -5,7 +5,7 @@ use crate::names;
 use crate::velero::pod::Pod;
 use crate::velero::pod_status::Observed;
 
-/// When the newest certificate was added, seconds since 1970.
+/// Time when the newest certificate was added, seconds since 1970.
 const ADDED: i64 = 3600;
 
 const BUNDLE: Bundle = Bundle {
@@ -18,7 +18,7 @@ const HELD: Bundle = Bundle {
     ..BUNDLE
 };
 
-/// A server that nobody touched.
+/// Returns a Pod of Velero's server without the injection.
 fn server() -> Value {
     json!({
         "metadata": {"name": "velero-1"},
@@ -32,7 +32,7 @@ fn server() -> Value {
     })
 }
 
-/// The same with the injection, begun an hour after the newest certificate was added.
+/// Returns the same Pod with the injection, started an hour after the newest certificate was added.
 fn injected() -> Value {
     let mut pod = server();
     let container = &mut pod["spec"]["containers"][0];
@@ -89,9 +89,9 @@ fn while_held_a_pod_lacks_aws_ca_bundle_rightly_and_afterwards_not() {
     assert_eq!(state(&pod, HELD), State::Current);
     assert!(coverage(&pod).unwrap().why(HELD).starts_with("held"));
     assert_eq!(state(&pod, BUNDLE), State::Uninjected);
-    // The rest is lacking whether held or not.
+    // The other additions are missing whether the namespace is held or not.
     assert_eq!(state(&server(), HELD), State::Uninjected);
-    // One without any variable gets a whole list, with both in it.
+    // A container without any variable gets a new list with both variables.
     let mut bare = server();
     let container = bare["spec"]["containers"][0].as_object_mut().unwrap();
     container.remove("env");
@@ -111,7 +111,7 @@ fn what_the_template_sets_conflicts_whatever_else_is_lacking() {
     pod["spec"]["volumes"] = json!([{"name": names::BUNDLE, "emptyDir": {}}]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([]);
     assert_eq!(state(&pod, BUNDLE), State::Conflicting);
-    // What means nothing stands in nobody's way.
+    // An annotation with an unknown value is no conflict.
     let mut pod = injected();
     pod["metadata"]["annotations"] = json!({names::INJECT: "perhaps"});
     assert_eq!(state(&pod, BUNDLE), State::Current);
@@ -141,11 +141,11 @@ fn a_process_that_began_before_the_newest_certificate_is_stale() {
     };
     assert_eq!(begun("1970-01-01T00:59:59Z", None), State::Stale);
     assert_eq!(begun("1970-01-01T01:00:00Z", None), State::Current);
-    // The process counts, not the Pod; a sidecar does not.
+    // The start of the process counts, not that of the Pod or of a sidecar.
     let old = "1970-01-01T00:30:00Z";
     assert_eq!(begun(old, Some("1970-01-01T01:30:00Z")), State::Current);
     assert_eq!(begun(old, Some("1970-01-01T00:59:00Z")), State::Stale);
-    // Restarted before its kubelet had the new file.
+    // The process restarted before its kubelet updated the file.
     assert_eq!(begun(old, Some("1970-01-01T01:01:00Z")), State::Stale);
     let added_never = Bundle::default();
     assert_eq!(state(&injected(), added_never), State::Current);

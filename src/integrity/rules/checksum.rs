@@ -1,4 +1,4 @@
-//! A Restore needs a checksum of its backup.
+//! Rules about the checksum that a Restore needs for its backup.
 
 use super::named;
 use crate::decision::{Backup, Code, FieldPath, Finding, Report, Rule, Severity};
@@ -49,7 +49,7 @@ static NOT_VERIFIED: Rule = Rule {
     fixed: false,
 };
 
-/// Every one of `backups` that `restore` could take has to have a checksum.
+/// Checks the checksums of `backups`. Velero may restore any of them, so each needs a checksum.
 pub(super) fn check(
     namespace: &str,
     restore: &Restore<'_>,
@@ -60,10 +60,10 @@ pub(super) fn check(
     if let Some(Err(why)) = on_restore.map(Checksum::parse) {
         let message = format!("the annotation {why}");
         let fix = "write `sha256:` and the 64 hexadecimal digits of `sha256sum` over the tarball";
-        report.find(Finding::new(&MALFORMED, expected(), "", message, fix));
+        report.find(Finding::new(&MALFORMED, expected_path(), "", message, fix));
     }
     for backup in backups {
-        one(namespace, restore, backup, report);
+        check_backup(namespace, restore, backup, report);
     }
     if let (Some(taken), true) = (backups.first(), report.findings.is_empty()) {
         let message = format!(
@@ -76,12 +76,12 @@ pub(super) fn check(
     }
 }
 
-/// The path to the checksum that a Restore expects.
-fn expected() -> FieldPath {
+/// Returns the path to the checksum that a Restore expects.
+fn expected_path() -> FieldPath {
     FieldPath::annotation(BACKUP_CHECKSUM_ANNOTATION)
 }
 
-fn one(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Report) {
+fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Report) {
     let on_backup = backup.checksum.as_deref();
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
     let named = format!("Backup {namespace}/{}", backup.name);
@@ -111,13 +111,13 @@ fn one(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Rep
                 format!("set it with `{command} --overwrite`"),
             ),
             Ok(checksum) => {
-                // One that is malformed was said already.
+                // A malformed checksum on the Restore was reported by the caller.
                 let on_restore = on_restore.and_then(|text| Checksum::parse(text).ok());
                 if let Some(on_restore) = on_restore.filter(|expected| *expected != checksum) {
                     let on_restore = on_restore.hex();
                     find(
                         &DISAGREE,
-                        expected(),
+                        expected_path(),
                         format!(
                             "this Restore expects sha256:{on_restore}, and {named} has {on_backup}"
                         ),

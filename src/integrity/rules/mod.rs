@@ -1,4 +1,4 @@
-//! The rules for Restores, one file a theme.
+//! The rules for Restores, one file per theme.
 
 mod checksum;
 mod named;
@@ -6,12 +6,12 @@ mod named;
 use crate::decision::{Facts, FieldPath, Finding, Report, RestoresMode, Rule};
 use crate::velero::restore::Restore;
 
-/// All rules of this folder.
+/// Returns all rules for Restores.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     checksum::RULES.into_iter().chain(named::RULES)
 }
 
-/// Runs every check over a Restore that is about to be created in `namespace`.
+/// Runs every check over a Restore that is to be created in `namespace`.
 pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: RestoresMode) -> Report {
     let mut report = Report::default();
     if mode == RestoresMode::Off {
@@ -23,7 +23,7 @@ pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: Restor
     }
     if mode == RestoresMode::Warn {
         report.findings = report.findings.into_iter().map(Finding::softened).collect();
-        // Whoever only warns does not want to wait for what he cannot read either.
+        // An operator who only wants warnings does not want Restores to wait for a failed look-up.
         for (lookup, reason) in std::mem::take(&mut report.unknowns) {
             let why = reason.message;
             report.note(

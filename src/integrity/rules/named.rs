@@ -1,4 +1,4 @@
-//! Which Backups a Restore may take.
+//! Rules about the backup or the schedule that a Restore names.
 
 use crate::decision::{Backup, Code, Facts, FieldPath, Finding, Key, Report, Rule, Severity, Stop};
 use crate::velero::naming::{is_label_value, is_name};
@@ -45,8 +45,8 @@ static NO_COMPLETED: Rule = Rule {
     fixed: false,
 };
 
-/// The Backups of which Velero would take one: the one that is named, or a schedule's newest. None
-/// with a finding that says why.
+/// Returns the Backups from which Velero would pick one: the named Backup, or the newest Backups of
+/// a schedule. If there are none, a finding in `report` says why.
 pub(super) fn backups<'a>(
     namespace: &str,
     restore: &Restore<'_>,
@@ -111,7 +111,7 @@ pub(super) fn backups<'a>(
     }
 }
 
-/// The path to what says which backup is meant.
+/// Returns the path to the field that selects the backup.
 pub(super) fn path(restore: &Restore<'_>) -> FieldPath {
     let field = if or_empty(restore.spec.backup_name.as_ref()).is_empty() {
         "scheduleName"

@@ -140,7 +140,7 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
         let now = Instant::now();
         let last = self.last_failure.replace(now);
         if last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD) {
-            tracing::warn!(%error, "cannot watch {}; trying again", self.subject);
+            tracing::warn!(%error, "cannot watch {}", self.subject);
         } else {
             tracing::debug!(%error, "cannot watch {}", self.subject);
         }

@@ -1,8 +1,8 @@
-//! `manifests/examples`: every file does what its comment says, shown with the server and the
-//! commands that a user runs.
+//! Every file of `manifests/examples` does what its comment says, with the server and the commands
+//! that a user runs.
 //!
-//! The CAs are `ca.pem` and `other-ca.pem` of `tests/cases/certificates`, whose script `make` made
-//! them with OpenSSL, valid until 2126, and threw their keys away.
+//! The CAs are `ca.pem` and `other-ca.pem` of `tests/cases/certificates`. The script `make` there
+//! created them with OpenSSL, valid until 2126, and deleted their keys.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ use review::{create, pod, server};
 
 const FOLDER: &str = "manifests/examples";
 
-/// The files, each with the test that shows it at work.
+/// The files, each with its test.
 const FILES: [(&str, fn()); 8] = [
     ("extra-ca.yaml", extra_ca_is_in_every_bundle),
     (
@@ -44,7 +44,7 @@ const FILES: [(&str, fn()); 8] = [
     ),
 ];
 
-/// The bundle of the namespace `velero`, as far as a Pod needs it.
+/// Returns the bundle of the namespace `velero`, with what a Pod needs of it.
 const BUNDLE: &str = "apiVersion: v1\nkind: ConfigMap\n\
                       metadata: {name: velero-trust-ca, namespace: velero}\n";
 
@@ -57,7 +57,7 @@ fn documents(file: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&text(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The only document of `file`.
+/// Returns the only document of `file`.
 fn document(file: &str) -> Value {
     let [document] = &documents(file)[..] else {
         panic!("{file} has not exactly one document")
@@ -119,7 +119,7 @@ async fn locations_are_admitted_with_their_secrets() {
         let admitted = create(location, &secret.to_string()).await;
         assert_eq!(admitted["allowed"], true, "{file}: {admitted}");
         assert!(admitted["warnings"].is_null(), "{file}: {admitted}");
-        // It is this Secret that it names.
+        // The location names this Secret.
         let refused = create(location, "").await;
         assert_eq!(refused["allowed"], false, "{file}: {refused}");
         let message = refused["status"]["message"].as_str().unwrap();

@@ -49,7 +49,7 @@ pub(super) async fn create(object: &Value, cluster: &str) -> Value {
     answer.json()["response"].clone()
 }
 
-/// A Pod as the controllers make it from a template.
+/// Returns a Pod as the controllers create it from a template.
 pub(super) fn pod(template: &Value) -> Value {
     let mut pod = template.clone();
     pod["apiVersion"] = json!("v1");
@@ -59,7 +59,7 @@ pub(super) fn pod(template: &Value) -> Value {
     pod
 }
 
-/// The Pod of Velero's server as `velero install` makes it.
+/// Returns the Pod of Velero's server as `velero install` creates it.
 pub(super) fn server() -> Value {
     let text = fs::read_to_string("tests/pods/server-install.yaml").unwrap();
     serde_saphyr::from_str(&text).unwrap()

@@ -1,4 +1,5 @@
-//! Arbitrary Pods, with names that collide with ours, lists that are absent, empty or `null`.
+//! Strategies for arbitrary Pods, with names that collide with ours and lists that are absent,
+//! empty or `null`.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-/// A list, nothing, or `null`.
+/// Generates a list, no value, or `null`.
 fn list(elements: BoxedStrategy<Value>) -> BoxedStrategy<Option<Value>> {
     prop_oneof![
         1 => Just(None),
@@ -16,7 +17,7 @@ fn list(elements: BoxedStrategy<Value>) -> BoxedStrategy<Option<Value>> {
     .boxed()
 }
 
-/// Without two of one name, which no API server lets through.
+/// Returns the elements without duplicate names, which an API server refuses.
 fn distinct(mut elements: Vec<Value>) -> Value {
     let mut seen: Vec<Value> = Vec::new();
     elements.retain(|element| {
@@ -147,7 +148,8 @@ fn set<const N: usize>(object: &mut Map<String, Value>, fields: [(&str, Option<V
 }
 
 prop_compose! {
-    /// A Pod: often Velero's, often with something in our way.
+    /// Generates a Pod, often one of Velero's and often with something that conflicts with the
+    /// injection.
     pub(super) fn pod()(
         labels in option::of(select(vec![
             Value::Null,

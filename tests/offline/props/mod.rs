@@ -1,4 +1,4 @@
-//! What holds for any Pod and any bytes.
+//! Properties that hold for any Pod and any bytes.
 
 mod arbitrary;
 mod reviews;
@@ -24,7 +24,7 @@ fn decide(pod: &Value) -> Report {
     injection::decide("velero", &pod, &facts())
 }
 
-/// Whether all that is in `before` is in `after` at the same place. A list may have grown at its
+/// Whether everything in `before` is at the same place in `after`. A list may have grown at its
 /// end, and `null` may have become a list.
 fn is_kept(before: &Value, after: &Value) -> bool {
     match (before, after) {

@@ -1,4 +1,4 @@
-//! Whatever bytes come, reading them never panics.
+//! Reading a review never panics, whatever its bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use velero_trust::decision::{Context, Facts, Policy};
 use super::arbitrary::pod;
 use super::facts;
 
-/// Reads bytes as every handler would, up to a first decision.
+/// Reads bytes as every handler does, up to a first decision.
 fn review(body: &[u8]) {
     let Ok(envelope) = Envelope::decode(body) else {
         return;
@@ -55,7 +55,7 @@ fn reviews() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// One way to spoil a text.
+/// Generates one way to corrupt a text.
 fn spoil() -> BoxedStrategy<Spoil> {
     prop_oneof![
         (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Spoil::Byte(at, byte)),
@@ -71,11 +71,11 @@ fn spoil() -> BoxedStrategy<Spoil> {
 
 #[derive(Clone, Debug)]
 enum Spoil {
-    /// Another byte.
+    /// Replaces a byte.
     Byte(Index, u8),
-    /// A piece taken out.
+    /// Removes a range.
     Cut(Index, Index),
-    /// Another value after some colon, which often leaves valid JSON.
+    /// Replaces the value after a colon, which often leaves valid JSON.
     Value(Index, &'static str),
 }
 

@@ -1,4 +1,4 @@
-//! The bundles of all namespaces, as a kubelet would hear of them.
+//! The bundles of all namespaces, observed by a watch as a kubelet does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use velero_trust::names::BUNDLE;
 
 use super::objects::{NAMESPACES, namespace, namespaces};
 
-/// Longest wait for a bundle.
+/// Maximum wait for a bundle.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The text of each bundle, by namespace.
 type Texts = BTreeMap<String, String>;
 
-/// What is heard of the bundles.
+/// The observed bundles.
 pub(super) struct Bundles(watch::Receiver<Texts>);
 
 impl Bundles {
-    /// Watches for as long as the runtime runs.
+    /// Starts a watch that lasts as long as the runtime.
     pub(super) fn watch(client: &Client) -> Self {
         let only = Config::default().fields(&format!("metadata.name={BUNDLE}"));
         let watch = watcher(Api::<ConfigMap>::all(client.clone()), only);
@@ -37,7 +37,7 @@ impl Bundles {
         Self(receiver)
     }
 
-    /// Waits until the bundle of a namespace has `mark` in it.
+    /// Waits until the bundle of a namespace contains `mark`.
     pub(super) async fn has(&self, number: usize, mark: &str) -> Result<()> {
         let namespace = namespace(number);
         self.until(|texts| {
@@ -53,7 +53,7 @@ impl Bundles {
         self.until(|texts| !texts.is_empty()).await
     }
 
-    /// Waits until every namespace has one.
+    /// Waits until every namespace has a bundle.
     pub(super) async fn all(&self) -> Result<()> {
         self.until(|texts| texts.len() == NAMESPACES).await
     }
@@ -65,7 +65,7 @@ impl Bundles {
         Ok(())
     }
 
-    /// Removes all of them, which nobody should be there to restore.
+    /// Deletes all bundles. No replica may run, because it would restore them.
     pub(super) async fn remove(&self, client: &Client) -> Result<()> {
         for namespace in namespaces() {
             let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);

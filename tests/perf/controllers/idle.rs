@@ -1,4 +1,4 @@
-//! What the controllers cost while Velero writes nothing but times into the status of each location.
+//! The cost of the controllers while Velero only updates times in the status of each location.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use super::rig::Rig;
 use crate::figures::row;
 use crate::usage::Usage;
 
-/// What Velero writes once a minute into the status of each location.
+/// Fields that Velero writes once a minute into the status of each location.
 const FIELDS: [&str; 2] = ["lastValidationTime", "lastSyncedTime"];
 
-/// For so long it is left alone before, and measured.
+/// Time to settle before the measurement, and length of the measurement.
 const SETTLE: Duration = Duration::from_secs(15);
 const WINDOW: Duration = Duration::from_mins(2);
 
-/// Most CPU, percent of a core.
+/// Maximum CPU usage, in percent of a core.
 const CPU: f64 = 0.5;
 
 pub(super) fn measure(rig: &Rig<'_>, leader: &Webhook) -> Result<()> {
@@ -51,8 +51,8 @@ pub(super) fn measure(rig: &Rig<'_>, leader: &Webhook) -> Result<()> {
     Ok(())
 }
 
-/// Writes into the status of every location as often as Velero does, for `long`. Tells how many
-/// writes there were.
+/// Writes into the status of every location as often as Velero does, for `long`. Returns the number
+/// of writes.
 async fn velero(rig: &Rig<'_>, long: Duration) -> Result<usize> {
     let minute = NAMESPACES * LOCATIONS * FIELDS.len();
     let mut turns = interval(Duration::from_mins(1) / u32::try_from(minute)?);
@@ -77,8 +77,8 @@ async fn velero(rig: &Rig<'_>, long: Duration) -> Result<usize> {
     Ok(writes)
 }
 
-/// How often the API server was asked for a ConfigMap: whoever makes a bundle asks for the one that
-/// is there, and nobody else asks for any.
+/// Returns how often the API server was asked for a ConfigMap. Building a bundle reads the existing
+/// one, and nothing else reads any.
 async fn requests(rig: &Rig<'_>) -> Result<u64> {
     let request = Request::get("/metrics").body(Vec::new())?;
     let metrics = rig.client.request_text(request).await?;

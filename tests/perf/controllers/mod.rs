@@ -1,5 +1,5 @@
-//! The controllers on a real API server: how soon a CA is where Velero reads it, and what it costs
-//! while nothing happens.
+//! The controllers on a real API server: the time until a CA is where Velero reads it, and the cost
+//! while nothing changes.
 
 mod bundles;
 mod idle;
@@ -16,14 +16,14 @@ use self::rig::Rig;
 use super::figures;
 use super::usage::Usage;
 
-/// Locations of each namespace, at first and in the end.
+/// Number of locations per namespace, at first and at the end.
 const LOCATIONS: usize = 10;
 const MANY_LOCATIONS: usize = 25;
 
-/// Most resident memory, MiB.
+/// Maximum resident memory, in MiB.
 const MEMORY: f64 = 15.0;
 
-/// Measures `binary`, whose certificates are in `folder`.
+/// Measures `binary` with the certificates in `folder`.
 pub(super) fn measure(binary: &Path, folder: &Path) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let rig = Rig::start(&runtime, binary, folder)?;

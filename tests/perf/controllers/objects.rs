@@ -1,4 +1,4 @@
-//! The objects of the cluster.
+//! The objects in the cluster.
 
 use anyhow::Result;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use velero_trust::kubernetes::location;
 use velero_trust_testing::pki::Authority;
 
-/// Velero namespaces.
+/// Number of Velero namespaces.
 pub(super) const NAMESPACES: usize = 20;
 
-/// Objects made at a time.
+/// Number of objects that are created concurrently.
 const AT_ONCE: usize = 16;
 
-/// A location: the number of its namespace, and its own number in it.
+/// A location: the number of its namespace, and its number in the namespace.
 pub(super) type Place = (usize, usize);
 
-/// A certificate of a new authority.
+/// The certificate of a new CA.
 pub(super) struct Ca(pub(super) String);
 
 impl Ca {
@@ -26,7 +26,7 @@ impl Ca {
         Ok(Self(Authority::new("perf")?.pem()))
     }
 
-    /// What is in every PEM text that has this certificate and in no other: its last whole line.
+    /// Returns the last full line of the certificate, which identifies it in a PEM text.
     pub(super) fn mark(&self) -> &str {
         let mut lines = self.0.lines().rev();
         lines.find(|line| line.len() == 64).unwrap_or(&self.0)
@@ -45,7 +45,7 @@ fn name((_, number): Place) -> String {
     format!("location-{number:02}")
 }
 
-/// Makes the Velero namespaces.
+/// Creates the Velero namespaces.
 pub(super) async fn create_namespaces(client: &Client) -> Result<()> {
     let api = Api::<Namespace>::all(client.clone());
     for name in namespaces() {
@@ -56,7 +56,7 @@ pub(super) async fn create_namespaces(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Makes locations that Velero calls available, each with a CA of its own in a Secret of its name.
+/// Creates locations with the phase Available, each with its own CA in a Secret with the same name.
 pub(super) async fn create_locations(
     client: &Client,
     places: Vec<Place>,
@@ -89,7 +89,7 @@ pub(super) async fn create_locations(
     made.buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// Makes a Secret with a CA in the namespace of this number.
+/// Creates a Secret with a CA in the namespace with this number.
 pub(super) async fn create_secret(
     client: &Client,
     number: usize,
@@ -105,7 +105,7 @@ pub(super) async fn create_secret(
     Ok(())
 }
 
-/// Puts `ca` into the Secret that a location named at first.
+/// Writes `ca` into the Secret that a location named first.
 pub(super) async fn replace(client: &Client, place: Place, ca: &Ca) -> Result<()> {
     let secrets = Api::<Secret>::namespaced(client.clone(), &namespace(place.0));
     let patch = json!({"stringData": {"ca.crt": ca.0}});
@@ -116,7 +116,7 @@ pub(super) async fn replace(client: &Client, place: Place, ca: &Ca) -> Result<()
     Ok(())
 }
 
-/// Lets a location name another Secret.
+/// Changes a location to name another Secret.
 pub(super) async fn refer(client: &Client, place: Place, secret: &str) -> Result<()> {
     let storage = json!({"caCertRef": {"name": secret}});
     patch(client, place, &json!({"spec": {"objectStorage": storage}})).await

@@ -1,4 +1,4 @@
-//! How soon a CA is in the bundle.
+//! The time until a CA is in the bundle.
 
 use std::time::{Duration, Instant};
 
@@ -11,25 +11,26 @@ use super::rig::{Rig, wait_for_role};
 use crate::figures::{row, times};
 use crate::usage::Usage;
 
-/// Changes one after the other.
+/// Number of sequential changes.
 const CHANGES: usize = 30;
 
-/// Changes in all namespaces at once, leaders that die, and starts, each so many times.
+/// Number of rounds of starts and of changes in all namespaces at once, and number of killed
+/// leaders.
 const ROUNDS: usize = 5;
 const DEATHS: usize = 3;
 
-/// Longest time from a change to the bundle, ms.
+/// Maximum time from a change to the bundle, in ms.
 const SOON: Option<f64> = Some(1000.0);
 
-/// The name of the replica that leads; a container that starts again has the name of its Pod.
+/// Name of the leading replica. A restarted container keeps the name of its Pod.
 const LEADER: &str = "replica-0";
 
-/// Starts a replica again and again while no namespace has a bundle; gives the last.
+/// Repeatedly starts a replica while no namespace has a bundle. Returns the last replica.
 pub(super) fn starts(rig: &Rig<'_>) -> Result<Webhook> {
     let (mut first, mut all) = (Vec::new(), Vec::new());
     let mut last = None;
     for _ in 0..ROUNDS {
-        // Ends the one before.
+        // Stop the previous replica.
         drop(last.take());
         rig.runtime.block_on(rig.bundles.remove(&rig.client))?;
         let started = Instant::now();
@@ -58,7 +59,7 @@ pub(super) fn start(rig: &Rig<'_>) -> Result<Webhook> {
     Ok(replica)
 }
 
-/// Single changes, and changes in all namespaces at once.
+/// Measures single changes, and changes in all namespaces at once.
 pub(super) fn changes(rig: &Rig<'_>, leader: &Webhook) -> Result<()> {
     let single = (0..CHANGES).map(|number| rig.runtime.block_on(change(rig, number)));
     let single: Vec<_> = single.collect::<Result<_>>()?;
@@ -88,7 +89,8 @@ pub(super) fn changes(rig: &Rig<'_>, leader: &Webhook) -> Result<()> {
     Ok(())
 }
 
-/// The time from a change to the bundle: of a Secret, and every other time of a location.
+/// Returns the time from a change to the bundle. Alternates between changes of a Secret and of a
+/// location.
 async fn change(rig: &Rig<'_>, number: usize) -> Result<Duration> {
     let place = (number % NAMESPACES, 1 + number / NAMESPACES);
     if number.is_multiple_of(2) {
@@ -111,8 +113,8 @@ async fn secret_changed(rig: &Rig<'_>, namespace: usize, location: usize) -> Res
     Ok(written.elapsed())
 }
 
-/// Kills the leader again and again, each time with another replica beside it; how long no change
-/// reaches a bundle.
+/// Repeatedly kills the leader while another replica runs, and measures how long no change reaches
+/// a bundle.
 pub(super) fn take_overs(rig: &Rig<'_>, mut leader: Webhook) -> Result<()> {
     let mut took = Vec::new();
     for number in 0..DEATHS {

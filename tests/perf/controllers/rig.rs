@@ -1,4 +1,4 @@
-//! The API server, and velero-trust beside it with the rights that its manifests give.
+//! The API server, and replicas of velero-trust with the rights that its manifests grant.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,26 +18,27 @@ use super::objects::{self, NAMESPACES};
 use crate::echo;
 use crate::server::Server;
 
-/// Longest wait for a replica to say something.
+/// Maximum wait for a replica to reach a role.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Everything around the replicas.
+/// The environment of the replicas.
 pub(super) struct Rig<'r> {
     pub(super) runtime: &'r Runtime,
-    /// The administrator's.
+    /// Client with the rights of an administrator.
     pub(super) client: Client,
     pub(super) bundles: Bundles,
     binary: &'r Path,
     folder: PathBuf,
-    /// What the Deployment of the manifests sets.
+    /// Environment variables that the Deployment in the manifests sets.
     environment: Vec<(String, String)>,
-    /// The store of all locations, as far as TLS goes.
+    /// A TLS server that stands for the store of all locations.
     store: Server,
     _server: ApiServer,
 }
 
 impl<'r> Rig<'r> {
-    /// Everything but the locations. In `folder` are certificates, and the kubeconfig comes there.
+    /// Starts everything but the locations. Reads the certificates in `folder` and writes the
+    /// kubeconfig there.
     pub(super) fn start(runtime: &'r Runtime, binary: &'r Path, folder: &Path) -> Result<Self> {
         let server = ApiServer::start()?;
         let kubectl = server.kubectl()?;
@@ -76,7 +77,7 @@ impl<'r> Rig<'r> {
         })
     }
 
-    /// Adds the locations of these numbers to each namespace.
+    /// Adds the locations with these numbers to each namespace.
     pub(super) fn add_locations(&self, numbers: Range<usize>) -> Result<()> {
         let places = (0..NAMESPACES)
             .flat_map(|namespace| numbers.clone().map(move |number| (namespace, number)));
@@ -86,7 +87,7 @@ impl<'r> Rig<'r> {
             .block_on(objects::create_locations(&self.client, places, &store))
     }
 
-    /// Starts a replica of this name.
+    /// Starts a replica with this name.
     pub(super) fn replica(&self, name: &str) -> Result<Webhook> {
         let of = |file: &str| self.folder.join(file).display().to_string();
         let arguments = [
@@ -117,7 +118,7 @@ impl<'r> Rig<'r> {
     }
 }
 
-/// The variables that the Deployment among `objects` gives its container.
+/// Returns the environment variables of the container of the Deployment in `objects`.
 fn environment(objects: &[Value]) -> Result<Vec<(String, String)>> {
     let mut all = objects
         .iter()
@@ -133,7 +134,7 @@ struct Variable {
     value: String,
 }
 
-/// Waits until a replica leads, or until it is one that does not.
+/// Waits until a replica leads, or until it reports that it does not.
 pub(super) fn wait_for_role(replica: &Webhook, leads: bool) -> Result<()> {
     let line = format!("velero_trust_leader {}", u8::from(leads));
     wait::poll("the role of a replica", PATIENCE, || {

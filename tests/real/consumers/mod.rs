@@ -1,6 +1,6 @@
 //! Every program that talks to an object store for Velero, run as a process with exactly what the
-//! webhook put into the real Pod of its kind, against MinIO behind a CA that no system store has.
-//! Each is first seen to refuse MinIO without that.
+//! webhook injected into the real Pod of its kind, against MinIO behind a CA that is in no system
+//! store. Each must first fail to connect to MinIO without the injection.
 
 mod public;
 mod repositories;
@@ -21,10 +21,10 @@ use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::failure;
 use velero_trust_testing::wait;
 
-/// What Go says of a server whose CA it does not know.
+/// Go's error for a server whose CA is unknown.
 const UNKNOWN: &str = "x509: certificate signed by unknown authority";
 
-/// Longer than Velero's slowest loop, of one minute.
+/// Longer than Velero's slowest loop, which takes one minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
@@ -58,7 +58,7 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
     ]
 }
 
-/// A trial on the one scene, which the first of them makes.
+/// Returns a trial on the shared scene, which the first trial to run sets up.
 fn on_the_scene(
     shared: &Shared,
     scene: &Arc<OnceLock<Result<Scene, String>>>,
@@ -76,7 +76,7 @@ fn on_the_scene(
     })
 }
 
-/// Fails unless the program failed because it does not know the CA.
+/// Fails unless the program failed because the CA is unknown.
 fn ensure_untrusted(what: &str, output: &Output) -> Result<()> {
     ensure!(output.code != Some(0), "{what} passed: {output:?}");
     ensure!(
@@ -86,7 +86,7 @@ fn ensure_untrusted(what: &str, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a location is `phase`, and gives its status.
+/// Waits until the phase of a location is `phase`, and returns its status.
 fn location_is(cluster: &Cluster, namespace: &str, name: &str, phase: &str) -> Result<String> {
     wait::poll(&format!("{name} to be {phase}"), PATIENCE, || {
         let location = ["bsl", name, "-n", namespace];

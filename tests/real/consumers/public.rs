@@ -1,5 +1,5 @@
-//! Velero with a store behind a private CA and one behind a public one. AWS_CA_BUNDLE replaces the
-//! roots that the AWS SDK would use, so ours must hold both.
+//! Velero with one store behind a private CA and one behind a public CA. AWS_CA_BUNDLE replaces the
+//! roots that the AWS SDK would use, so the bundle must hold both.
 
 use super::UNKNOWN;
 use super::location_is;
@@ -20,8 +20,8 @@ const NAMES: [&str; 2] = ["private", "public"];
 pub(super) fn both_hosts() -> Result<()> {
     let cluster = Cluster::start()?;
     let kubectl = cluster.kubectl();
-    // It plays a server on the Internet: its CA is not in any store here, but among the roots that
-    // velero-trust is told are public.
+    // Stands in for a server on the Internet: its CA is not in any store here, but it is one of the
+    // roots that velero-trust is configured to use as public roots.
     let public = Minio::start(&[BUCKET])?;
     let folder = scratch::folder("roots")?;
     let roots = folder.path().join("roots.pem");

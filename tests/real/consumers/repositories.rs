@@ -1,4 +1,4 @@
-//! restic and kopia: a repository, a backup and a restore.
+//! restic and kopia: create a repository, back up and restore.
 
 use super::ensure_untrusted;
 use super::scene::{AWS_CA_BUNDLE, SSL_CERT_DIR, Scene, all, only};
@@ -12,14 +12,14 @@ use velero_trust_testing::minio::Minio;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::scratch;
 
-/// The commands of a program, by the variables of [`shell`].
+/// The commands of a program, which use the variables of [`shell`].
 struct Program {
     create: &'static str,
-    /// What comes before the others.
+    /// Runs before the others.
     connect: &'static str,
     backup: &'static str,
     restore: &'static str,
-    /// Makes a repository with a CA of its own, in the way Velero gives it one.
+    /// Creates a repository with its own CA, passed the way Velero passes it.
     create_with_own_ca: &'static str,
 }
 
@@ -50,7 +50,8 @@ pub(super) fn kopia(cluster: &Cluster, scene: &Scene) -> Result<()> {
     needs_our_roots(&KOPIA, minio, "kopia", &scene.node_agent)
 }
 
-/// Red without us and with AWS_CA_BUNDLE alone; a whole life with SSL_CERT_DIR alone, and with both.
+/// Expects a failure without the injection and with AWS_CA_BUNDLE alone, and a complete backup and
+/// restore with SSL_CERT_DIR alone and with both.
 fn needs_our_roots(
     program: &Program,
     minio: &Minio,
@@ -78,7 +79,7 @@ fn needs_our_roots(
         for command in [program.create, program.backup] {
             first.ok(command).with_context(|| what.to_string())?;
         }
-        // Without what the first one kept at home, as in another Pod.
+        // Without the files in the home folder of the first one, as in another Pod.
         let other = shell(green)?;
         let restore = format!("{} && {}", program.connect, program.restore);
         other.ok(&restore).with_context(|| what.to_string())?;
@@ -88,7 +89,8 @@ fn needs_our_roots(
     Ok(())
 }
 
-/// What a location's own CA does to both: with a wrong one, all that we inject does not help.
+/// Checks how both treat the CA of a location itself: with a wrong one, the injection does not
+/// help.
 pub(super) fn with_a_ca_of_their_own(cluster: &Cluster, scene: &Scene) -> Result<()> {
     let minio = cluster.minio()?;
     let folder = scratch::folder("own-ca")?;
@@ -112,7 +114,7 @@ pub(super) fn with_a_ca_of_their_own(cluster: &Cluster, scene: &Scene) -> Result
     Ok(())
 }
 
-/// A shell for the commands above.
+/// Returns a shell for the commands above.
 fn shell(minio: &Minio, bucket: &str, files: &Path, variables: &[(&str, &str)]) -> Result<Shell> {
     let files = files.display().to_string();
     let named = [

@@ -1,4 +1,5 @@
-//! Velero in a namespace of the shared cluster, made after us, and what its Pods were given.
+//! Velero in a namespace of the shared cluster, installed after velero-trust, and what was injected
+//! into its Pods.
 
 use crate::{bundle, pods};
 use anyhow::{Result, ensure};
@@ -11,10 +12,10 @@ use velero_trust_testing::{installer, wait};
 pub(super) const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 pub(super) const AWS_CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// Its CA is named by our annotation only.
+/// The location. Only our annotation names its CA.
 pub(super) const LOCATION: &str = "default";
 
-/// What the Pods that the controllers made have besides what their templates say.
+/// What was injected into the Pods that the controllers created.
 pub(super) struct Scene {
     pub(super) namespace: String,
     pub(super) server: Injected,
@@ -47,7 +48,7 @@ impl Scene {
     }
 }
 
-/// Of the Pod in `tests/pods`, as `velero install --use-restic` made it.
+/// Returns the DaemonSet of the Pod in `tests/pods`, as `velero install --use-restic` creates it.
 fn restic_daemon_set(namespace: &str) -> Result<Value> {
     let mut pod = pods::one("restic-install", namespace)?;
     let labels = json!({"component": "velero", "name": "restic"});
@@ -60,7 +61,8 @@ fn restic_daemon_set(namespace: &str) -> Result<Value> {
     }))
 }
 
-/// What the newest Pod of `owner` has of ours: both variables and the volume, or it fails.
+/// Returns what was injected into the newest Pod of `owner`. Fails unless it has both variables and
+/// the volume.
 pub(super) fn injected(
     kubectl: &Cli,
     namespace: &str,
@@ -80,7 +82,7 @@ pub(super) fn injected(
     Ok(injected)
 }
 
-/// The variables that were injected.
+/// Returns the injected variables.
 pub(super) fn all(injected: &Injected) -> Vec<(&str, &str)> {
     let variables = injected.environment.iter();
     variables
@@ -88,7 +90,7 @@ pub(super) fn all(injected: &Injected) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// One of them.
+/// Returns one of the injected variables.
 pub(super) fn only<'a>(name: &str, injected: &'a Injected) -> Vec<(&'a str, &'a str)> {
     let mut variables = all(injected);
     variables.retain(|(variable, _)| *variable == name);

@@ -1,5 +1,5 @@
-//! What Velero's server does itself and not by its plugin: it asks for the region of a bucket whose
-//! location names none, and makes kopia's repositories.
+//! What Velero's server does itself and not through its plugin: it looks up the region of a bucket
+//! whose location sets none, and creates kopia's repositories.
 
 use super::scene::{AWS_CA_BUNDLE, LOCATION, Scene, all, only};
 use super::{PATIENCE, UNKNOWN, location_is};
@@ -11,13 +11,13 @@ use velero_trust_testing::minio::REGION;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
-/// A location that names neither region nor address, and the repository in it.
+/// A location that sets neither region nor URL, and the repository in it.
 const NO_REGION: &str = "without-region";
 
-/// A location whose own CA is not MinIO's.
+/// A location with a CA that is not MinIO's.
 const OTHER_CA: &str = "other-ca";
 
-/// What operators set in Velero's Deployment for an endpoint that is not Amazon's.
+/// The variable that operators set in Velero's Deployment for an endpoint other than Amazon's.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
 
 pub(super) fn trusts_it(cluster: &Cluster, scene: &Scene) -> Result<()> {
@@ -38,7 +38,8 @@ pub(super) fn trusts_it(cluster: &Cluster, scene: &Scene) -> Result<()> {
         check(cluster, namespace).with_context(|| server.tail())
     };
     with(Vec::new(), |cluster, namespace| {
-        // The plugin reaches it, by the location's own CA, of which Velero's client knows nothing.
+        // The plugin reaches MinIO with the CA of the location, which Velero's own client does not
+        // use.
         location_is(cluster, namespace, NO_REGION, "Available")?;
         let reason = format!("failed to detect the region via bucket: {BUCKET}");
         repository(cluster, namespace, (NO_REGION, "restic"), |repository| {
@@ -59,14 +60,15 @@ pub(super) fn trusts_it(cluster: &Cluster, scene: &Scene) -> Result<()> {
             ensure!(repository["status"]["phase"] == "Ready", "{repository}");
             Ok(())
         })?;
-        // The plugin takes the location's CA and ours, kopia that of the location and no other.
+        // The plugin trusts the CA of the location and the bundle. kopia trusts only the CA of the
+        // location.
         location_is(cluster, namespace, OTHER_CA, "Available")?;
         no_kopia(cluster, namespace, OTHER_CA)
     })
     .context("with both")
 }
 
-/// The look-up asked MinIO: Amazon has no such region.
+/// Checks that the region was looked up in MinIO: Amazon has no such region.
 fn region_is_found(cluster: &Cluster, namespace: &str) -> Result<()> {
     let identifier = format!("s3:s3-{REGION}.amazonaws.com/{BUCKET}/restic/{namespace}");
     repository(cluster, namespace, (NO_REGION, "restic"), |repository| {
@@ -82,7 +84,7 @@ fn no_kopia(cluster: &Cluster, namespace: &str, location: &str) -> Result<()> {
     })
 }
 
-/// Fails unless a repository could not be made because the CA is unknown.
+/// Fails unless the repository could not be created because the CA is unknown.
 fn failed(repository: &Value, reason: &str) -> Result<()> {
     let message = &repository["status"]["message"];
     let message = message.as_str().context("it has no message")?;
@@ -93,8 +95,9 @@ fn failed(repository: &Value, reason: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a repository in a location, and deletes it when Velero did to it what `done` wants. For the
-/// look-up it is one of restic: there the region that was found stands in the object.
+/// Creates a repository in a location, and deletes it once `done` accepts what Velero made of it.
+/// For the region look-up it is a restic repository, whose object contains the region that was
+/// found.
 fn repository(
     cluster: &Cluster,
     namespace: &str,
@@ -118,7 +121,8 @@ fn repository(
     kubectl.apply(&object.to_string())?;
     let what = format!("Velero to look at the repository of {kind}");
     wait::poll(&what, PATIENCE, || done(&kubectl.get(&at)?))?;
-    // One that is found at a start is maintained: Velero would wait for a Job that no node runs.
+    // Velero maintains a repository that it finds when it starts, and would wait for a Job that no
+    // node runs.
     kubectl.ok(&[&["delete"], &at[..]].concat())?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A Go program that names no roots, for the providers of which no server runs here.
+//! A Go program that uses the system roots. It stands in for the providers whose servers do not run
+//! here.
 
 use super::ensure_untrusted;
 use super::scene::{AWS_CA_BUNDLE, SSL_CERT_DIR, Scene, all, only};

@@ -1,4 +1,4 @@
-//! Commands of the programs in the rig, in an environment of their own, as if in a container.
+//! Runs the programs of the rig in an isolated environment, like that of a container.
 
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::minio::{ACCESS_KEY, SECRET_KEY};
 use velero_trust_testing::rig;
 
-/// Some programs try for many minutes what cannot work. Ended after so many seconds, which must be
-/// more than what works takes: both write to disk and wait until it is there, and that lasts while
-/// a build beside them writes gigabytes.
+/// Time limit for a command, in seconds. Some programs retry for many minutes what cannot work. The
+/// limit must be longer than a successful command takes: restic and kopia sync their writes to
+/// disk, which is slow while a build on the same machine writes gigabytes.
 const LIMIT: &str = "300";
 
-/// A shell with a home of its own that finds the programs of the rig.
+/// A shell with its own home folder that finds the programs of the rig.
 pub(super) struct Shell(Cli);
 
 impl Shell {
-    /// With MinIO's credentials, a password for repositories, these variables, and nothing else of
-    /// this machine in its environment.
+    /// Creates a shell whose environment has MinIO's credentials, a password for repositories and
+    /// `variables`, but nothing of this machine.
     pub(super) fn new(variables: &[(&str, &str)]) -> Result<Self> {
         let rig = rig::binary("restic")?;
         let rig = rig.parent().context("restic is in no folder")?;
@@ -33,17 +33,17 @@ impl Shell {
         Ok(Self(cli))
     }
 
-    /// The folder that is its home.
+    /// Returns the home folder.
     pub(super) fn home(&self) -> &Path {
         self.0.home()
     }
 
-    /// Runs a command and gives whatever comes.
+    /// Runs a command and returns its output, whether it succeeds or not.
     pub(super) fn run(&self, command: &str) -> Result<Output> {
         self.0.run(&[LIMIT, "sh", "-c", command])
     }
 
-    /// Runs a command and gives its standard output; fails unless it succeeded.
+    /// Runs a command and returns its standard output. Fails unless the command succeeds.
     pub(super) fn ok(&self, command: &str) -> Result<String> {
         self.0.ok(&[LIMIT, "sh", "-c", command])
     }

@@ -1,4 +1,4 @@
-//! Two Velero namespaces, and CAs that are given to all.
+//! Two Velero namespaces, and CAs that are added to all bundles.
 
 use super::comes_from;
 use crate::bundle::{PATIENCE, location, secret, squeezed};
@@ -11,13 +11,13 @@ use velero_trust_testing::pki::Authority;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{installer, scratch, wait};
 
-/// Each has a Secret of the same name.
+/// Both namespaces have a Secret of the same name.
 const BOTH: [&str; 2] = ["apart-a", "apart-b"];
 
 const EXTRA: &str = "ConfigMap corp key ca.crt";
 
-/// What is in one never gets into the other: not by retention, not over a restart, not when all is
-/// deleted and made again. What is given at installation gets into both.
+/// The CAs of one namespace never get into the bundle of the other: not by retention, not after a
+/// restart, not when everything is deleted and recreated. CAs of the installation get into both.
 pub(super) fn apart() -> Result<()> {
     let servers = Servers::start()?;
     let folder = scratch::folder("extra")?;
@@ -48,7 +48,7 @@ pub(super) fn apart() -> Result<()> {
 
     let replica = servers.replica(&[&extra])?;
     give(&servers, installer::NAMESPACE, &labelled)?;
-    // A label in a Velero namespace gives nothing to anybody.
+    // A labelled ConfigMap in a Velero namespace is ignored.
     give(&servers, BOTH[0], &last_of_a)?;
     let b = [&of_b, &in_file, &labelled];
     bundles(&[&of_a, &next_of_a, &in_file, &labelled], &b).context("after a restart")?;
@@ -62,7 +62,7 @@ pub(super) fn apart() -> Result<()> {
     bundles(&a, &b).context("after all of that")?;
     drop(replica);
 
-    // Nobody names them, and nothing is retained.
+    // Nothing references the other CAs any longer, and nothing is retained.
     servers
         .kubectl
         .ok(&["delete", "configmap", "corp", "-n", installer::NAMESPACE])?;
@@ -70,7 +70,7 @@ pub(super) fn apart() -> Result<()> {
     bundles(&[&last_of_a], &[&of_b]).with_context(|| replica.log())
 }
 
-/// Deletes all of the first namespace, and makes it again with another CA.
+/// Deletes everything in the first namespace, and recreates it with another CA.
 fn all_of_a_again(servers: &Servers, ca: &str) -> Result<()> {
     let (kubectl, namespace) = (&servers.kubectl, BOTH[0]);
     for object in ["bsl/minio", "secret/ca", "configmap/velero-trust-ca"] {
@@ -78,7 +78,7 @@ fn all_of_a_again(servers: &Servers, ca: &str) -> Result<()> {
     }
     wait::poll("the namespace to be forgotten", PATIENCE, || {
         let report = servers.report(namespace);
-        // It is Velero's no more, or its bundle came back first.
+        // It is no longer a Velero namespace, or its bundle was recreated first.
         let location = report.map(|report| report["locations"]["minio"].clone());
         ensure!(location.unwrap_or_default().is_null(), "it is still there");
         Ok(())
@@ -87,7 +87,7 @@ fn all_of_a_again(servers: &Servers, ca: &str) -> Result<()> {
     location(kubectl, namespace)
 }
 
-/// A file of `--extra-ca` that grows, and then breaks.
+/// A file of `--extra-ca` gets another CA, and then becomes invalid.
 fn file_changes(servers: &Servers, replica: &Webhook, file: &Path, before: &String) -> Result<()> {
     let more = pem("more")?;
     fs::write(file, format!("{before}{more}"))?;
@@ -107,7 +107,7 @@ fn file_changes(servers: &Servers, replica: &Webhook, file: &Path, before: &Stri
     Ok(())
 }
 
-/// A labelled ConfigMap that changes, and breaks, and goes.
+/// A labelled ConfigMap changes, becomes invalid and is removed.
 fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
     let next = pem("changed")?;
     give(servers, installer::NAMESPACE, &next)?;
@@ -130,7 +130,7 @@ fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
         })?;
         has_exactly(servers, namespace, &[&next], &[])?;
     }
-    // The label goes: nobody gives it any more.
+    // When the label is removed, the ConfigMap is ignored.
     let unlabel = ["label", "configmap", "corp", "velero-trust.io/ca-"];
     let unlabel = [&unlabel[..], &["-n", installer::NAMESPACE]].concat();
     servers.kubectl.ok(&unlabel)?;
@@ -149,7 +149,7 @@ fn pem(name: &str) -> Result<String> {
     Ok(Authority::new(name)?.pem())
 }
 
-/// A ConfigMap that is labelled as a CA for everybody.
+/// Creates a ConfigMap that is labelled as a CA for all bundles.
 fn give(servers: &Servers, namespace: &str, content: &str) -> Result<()> {
     let map = json!({
         "apiVersion": "v1",
@@ -165,7 +165,7 @@ fn give(servers: &Servers, namespace: &str, content: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the bundle has `wanted`, and fails when it has another of `all`.
+/// Waits until the bundle has `wanted`. Fails if it has another one of `all`.
 fn has_exactly(
     servers: &Servers,
     namespace: &str,

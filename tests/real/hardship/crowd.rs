@@ -11,11 +11,11 @@ use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
 const LOCATIONS: usize = 500;
-/// The most Secrets that are read at once.
+/// Largest number of Secrets that are read concurrently.
 const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Each has a Secret and a CA of its own.
+/// Each location has its own Secret and CA.
 pub(super) fn crowd(steady: &Steady) -> Result<()> {
     let namespace = "crowd";
     let servers = &steady.servers;
@@ -59,12 +59,12 @@ pub(super) fn crowd(steady: &Steady) -> Result<()> {
         "made {made} times in {took:?}"
     );
 
-    // Each may be a connection of its own, and the API server serves others too. (Other trials ask
-    // a little at the same time.)
+    // Each request may use its own connection, and the API server has other clients too. (Other
+    // trials send a few requests at the same time.)
     let at_once = steady.proxy.most_at_once();
     ensure!(at_once <= 2 * AT_ONCE, "{at_once} requests at once");
 
-    // One of them changes.
+    // One of the Secrets changes.
     let changed = Authority::new("changed")?.pem();
     let patch = json!({"stringData": {"ca.crt": changed}}).to_string();
     let patch = [
@@ -89,7 +89,7 @@ fn secret(namespace: &str, name: &str, pem: &str) -> Value {
     })
 }
 
-/// Makes objects of one kind, many at a time.
+/// Creates objects of one kind, many concurrently.
 fn create(
     steady: &Steady,
     (group, kind): (&str, &str),

@@ -1,4 +1,4 @@
-//! Secrets that change too often, or mean too many.
+//! Secrets that change too often, or that several locations reference.
 
 use super::{DEBOUNCE, REPORT_DEBOUNCE, Steady, comes_from, times};
 use crate::bundle::{PATIENCE, holds, location, location_at, secret};
@@ -9,7 +9,7 @@ use velero_trust_testing::wait;
 
 const FLAPS: usize = 100;
 
-/// The bundle is not even touched, and the work is bounded by time and not by the changes.
+/// The bundle is not even written, and the work is bounded by time, not by the number of changes.
 pub(super) fn flapping(steady: &Steady) -> Result<()> {
     let namespace = "flapping";
     let servers = &steady.servers;
@@ -29,7 +29,7 @@ pub(super) fn flapping(steady: &Steady) -> Result<()> {
     let began = Instant::now();
     for flap in 0..FLAPS {
         servers.change_secret(namespace, "nonsense")?;
-        // Some of the bad ones are looked at for sure.
+        // Make sure that some of the invalid Secrets are read.
         if flap % 20 == 0 {
             steady.complains(namespace, &["is broken or not there"])?;
         }
@@ -60,7 +60,7 @@ pub(super) fn flapping(steady: &Steady) -> Result<()> {
     Ok(())
 }
 
-/// It counts once, and stays for as long as one of them is there.
+/// The CA counts once, and stays as long as one of the locations exists.
 pub(super) fn shared(steady: &Steady) -> Result<()> {
     let namespace = "one-secret";
     let servers = &steady.servers;

@@ -1,4 +1,4 @@
-//! Others who write the ConfigMap of our name.
+//! Other writers of the ConfigMap with the name of the bundle.
 
 use super::{Steady, times};
 use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
-/// Whatever a hand or a GitOps tool does to the bundle is undone soon, by one write each.
+/// Any change to the bundle by a user or a GitOps tool is soon undone, with one write each.
 pub(super) fn touched(steady: &Steady) -> Result<()> {
     let namespace = "touched";
     let servers = &steady.servers;
@@ -46,24 +46,24 @@ pub(super) fn touched(steady: &Steady) -> Result<()> {
             "touched: {what}: restored after {:.1?}, {wrote} writes",
             began.elapsed()
         );
-        // A stray file takes a second one.
+        // An additional key takes a second write.
         ensure!(wrote <= 2, "{wrote} writes");
     }
     Ok(())
 }
 
-/// What a bundle is, without what the API server adds.
+/// Returns the content of a bundle without what the API server adds.
 fn essence(map: &Value) -> Value {
     let metadata = &map["metadata"];
     let mut annotations = metadata["annotations"].clone();
     if let Some(annotations) = annotations.as_object_mut() {
-        // When it was made again, all in it was added again.
+        // When the bundle is recreated, all its certificates are newly added.
         annotations.remove("velero-trust.io/last-added");
     }
     json!({"annotations": annotations, "labels": metadata["labels"], "data": map["data"]})
 }
 
-/// Somebody made it immutable: that is said, with what to do, and done it is well again.
+/// Somebody makes the bundle immutable. This is reported with the fix, and the fix works.
 pub(super) fn immutable(steady: &Steady) -> Result<()> {
     let namespace = "immutable";
     let servers = &steady.servers;
@@ -94,13 +94,13 @@ pub(super) fn immutable(steady: &Steady) -> Result<()> {
         it.context("none")
     })?;
     ensure!(event["note"].to_string().contains("delete it"), "{event}");
-    // Not even what is said of it, which would be of another content.
+    // Not even the annotations, which would describe other content.
     let now = essence(&servers.bundle(namespace)?);
     ensure!(now == before, "{}", now["annotations"]);
     let more = steady.of_bundle("PATCH", namespace).split_off(wrote);
     ensure!(more.is_empty(), "it was tried: {more:?}");
 
-    // As the Event says.
+    // The fix that the Event suggests.
     kubectl.ok(&[&["delete"], &object[..]].concat())?;
     let bundle = holds(kubectl, namespace, &new)?;
     ensure!(
@@ -110,7 +110,8 @@ pub(super) fn immutable(steady: &Steady) -> Result<()> {
     steady.complains(namespace, &[])
 }
 
-/// It is never overwritten, however often it changes, and that is said once and in two places.
+/// A ConfigMap of others is never overwritten, however often it changes. This is reported once, in
+/// two places.
 pub(super) fn foreign(steady: &Steady) -> Result<()> {
     let namespace = "foreign";
     let servers = &steady.servers;
@@ -149,7 +150,7 @@ pub(super) fn foreign(steady: &Steady) -> Result<()> {
     let count = events()?.len();
     ensure!(count == 1, "{count} Events");
 
-    // As the Event says.
+    // The fix that the Event suggests.
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", namespace])?;
     holds(kubectl, namespace, &ca)?;
     steady.complains(namespace, &[])

@@ -1,4 +1,4 @@
-//! Namespaces that are Velero's no more.
+//! Namespaces that are no longer Velero namespaces.
 
 use super::memory::{name, remember, remembered};
 use super::{Steady, comes_from};
@@ -13,7 +13,8 @@ use velero_trust_testing::{installer, wait};
 
 const LOCATIONS: &str = "/apis/velero.io/v1/backupstoragelocations";
 
-/// It is back before we are done with it: what it is told of afterwards is not what ended.
+/// A namespace is a Velero namespace again before its clean-up is complete: its new report is not
+/// removed with the old one.
 pub(super) fn back(steady: &Steady) -> Result<()> {
     let namespace = "back";
     let servers = &steady.servers;
@@ -47,7 +48,8 @@ pub(super) fn back(steady: &Steady) -> Result<()> {
     })?;
     let wrote = steady.wrote("report", namespace);
     come()?;
-    // Whoever writes now does so in vain. Nobody should, and that cannot be awaited.
+    // A write now would be lost. There must be none, which can only be checked by waiting for some
+    // time.
     let early = wait::poll("a report", 6 * super::REPORT_DEBOUNCE, || {
         ensure!(steady.wrote("report", namespace) > wrote, "none");
         Ok(())
@@ -72,8 +74,8 @@ pub(super) fn back(steady: &Steady) -> Result<()> {
     })
 }
 
-/// Namespaces ended while nobody led. Their reports go at once, and their memories when nothing in
-/// them is retained any more.
+/// Namespaces that were removed while there was no leader. Their reports are deleted at once, and
+/// their stored state when it no longer retains anything.
 pub(super) fn leavings() -> Result<()> {
     let servers = Servers::start()?;
     let kubectl = &servers.kubectl;
@@ -96,7 +98,7 @@ pub(super) fn leavings() -> Result<()> {
     kubectl.ok(&["delete", "bsl", "minio", "-n", "gone"])?;
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", "gone"])?;
 
-    // As long as the locations are not known, nobody is gone.
+    // As long as the locations are unknown, no namespace counts as removed.
     let proxy = servers.proxy()?;
     proxy.refuse("GET", LOCATIONS, 500)?;
     let replica = servers.replica_behind(&proxy, &[])?;
@@ -120,7 +122,7 @@ pub(super) fn leavings() -> Result<()> {
     })
     .with_context(|| replica.log())?;
     servers.report("stays")?;
-    // It comes back as it was.
+    // The namespace comes back with its retained CA.
     let other = Authority::new("other")?.pem();
     kubectl.apply(&location_with("gone", "other", &other).to_string())?;
     comes_from(&servers, "gone", "locations=1 retained=1").with_context(|| replica.log())?;

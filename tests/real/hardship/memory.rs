@@ -1,4 +1,4 @@
-//! What is remembered in our own namespace: that it is strange, and that it outlives us.
+//! The stored state in the namespace of velero-trust: unexpected content, and restarts.
 
 use super::{Steady, comes_from};
 use crate::bundle::{PATIENCE, holds, location, location_with, secret, squeezed};
@@ -9,7 +9,8 @@ use velero_trust_testing::cli::Cli;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::{installer, wait};
 
-/// What we cannot read is replaced, what a newer version wrote is not; both work.
+/// Unreadable state is replaced. State of a newer version is not. The bundle is published in both
+/// cases.
 pub(super) fn strange(steady: &Steady) -> Result<()> {
     let servers = &steady.servers;
     let newer = r#"{"version":2,"more":[]}"#;
@@ -34,7 +35,7 @@ pub(super) fn strange(steady: &Steady) -> Result<()> {
 
     let only = "it has version 2, and only version 1 is known";
     steady.complains("newer", &[only])?;
-    // Not at the first attempt only.
+    // This holds for later attempts as well.
     steady.made_often("newer", 3)?;
     steady.complains("newer", &[only]).context("later")?;
     ensure!(
@@ -42,7 +43,7 @@ pub(super) fn strange(steady: &Steady) -> Result<()> {
         "it was overwritten"
     );
 
-    // The same without the right to read Secrets.
+    // The same without permission to read Secrets.
     servers.kubectl.ok(&["create", "namespace", "unbound"])?;
     secret(
         &servers.kubectl,
@@ -53,7 +54,7 @@ pub(super) fn strange(steady: &Steady) -> Result<()> {
     steady.complains("unbound", &["kubectl -n unbound create rolebinding"])
 }
 
-/// Somebody deletes it: at the next change it is there again, with all that it knew.
+/// Somebody deletes the stored state. The next change writes it again, with the same content.
 pub(super) fn deleted(steady: &Steady) -> Result<()> {
     let namespace = "deleted-memory";
     let servers = &steady.servers;
@@ -85,7 +86,7 @@ pub(super) fn deleted(steady: &Steady) -> Result<()> {
     steady.complains(namespace, &[])
 }
 
-/// A location that is deleted leaves its CA for the retention, whoever restarts.
+/// The CA of a deleted location is kept for the retention, even across restarts.
 pub(super) fn restarts() -> Result<()> {
     let servers = Servers::start()?;
     let (namespace, kubectl) = ("default", &servers.kubectl);
@@ -112,12 +113,12 @@ pub(super) fn restarts() -> Result<()> {
     comes_from(&servers, namespace, "locations=1 retained=1")?;
     drop(replica);
 
-    // An operator who wants it gone says so.
+    // An operator removes it with `--retention=0s`.
     let replica = servers.replica(&["--retention=0s"])?;
     comes_from(&servers, namespace, "locations=1").with_context(|| replica.log())?;
 
-    // The memory is garbage and the Secret cannot be read, both at once: the bundle knows more
-    // than we do.
+    // The stored state is invalid and, at the same time, the Secret cannot be read: the CA is known
+    // from the bundle only.
     secret(kubectl, namespace, &third)?;
     location(kubectl, namespace)?;
     holds(kubectl, namespace, &third).with_context(|| replica.log())?;

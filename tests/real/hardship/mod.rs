@@ -1,5 +1,5 @@
-//! Bad days of the controllers: nothing is lost, nothing is written that must not be, and nothing
-//! loops hot. All that one replica asks of the API server is counted.
+//! Failure scenarios of the controllers: nothing is lost, nothing is written that must not be, and
+//! there are no hot loops. All requests of one replica to the API server are counted.
 
 mod apart;
 mod crowd;
@@ -22,10 +22,10 @@ use velero_trust_testing::proxy::{Proxy, Seen};
 use velero_trust_testing::wait;
 use velero_trust_testing::webhook::Webhook;
 
-/// As long as changes are gathered before a bundle is made.
+/// Time for which changes are collected before a bundle is built.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// As long as changes are gathered before a report is written.
+/// Time for which changes are collected before a report is written.
 const REPORT_DEBOUNCE: Duration = Duration::from_millis(500);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -42,7 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::a_memory_that_is_deleted", memory::deleted),
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
-        // With a proxy of its own, which refuses for one trial at a time.
+        // With its own proxy, because a proxy can refuse requests for only one trial at a time.
         crate::shared::alone("hardship::a_namespace_that_leaves_and_is_back", || {
             gone::back(&Steady::start()?)
         }),
@@ -52,19 +52,20 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// An API server and one replica, behind a proxy that sees all. Dropped in this order.
+/// An API server and one replica behind a proxy that records all requests. The fields are dropped
+/// in this order.
 struct Steady {
     replica: Webhook,
     proxy: Proxy,
     servers: Servers,
 }
 
-/// Started when the first trial asks for it.
+/// Started by the first trial that needs it.
 #[derive(Clone, Default)]
 struct Shared(Arc<OnceLock<Result<Steady, String>>>);
 
 impl Shared {
-    /// A trial in a namespace of its own.
+    /// Returns a trial in its own namespace.
     fn trial(&self, name: &str, run: fn(&Steady) -> Result<()>) -> Trial {
         let shared = self.clone();
         crate::shared::told(name, move || {
@@ -86,19 +87,19 @@ impl Steady {
         })
     }
 
-    /// What was asked by `method` of the bundle in `namespace`.
+    /// Returns the requests with `method` for the bundle in `namespace`.
     fn of_bundle(&self, method: &str, namespace: &str) -> Vec<Seen> {
         let path = bundle_path(namespace);
         self.proxy
             .seen(|seen| seen.method == method && seen.path == path)
     }
 
-    /// How often a bundle was made: each time it is read once.
+    /// Returns how often a bundle was built. Each build reads it once.
     fn made(&self, namespace: &str) -> usize {
         self.of_bundle("GET", namespace).len()
     }
 
-    /// Waits until the bundle was made so often.
+    /// Waits until the bundle was built `wanted` times.
     fn made_often(&self, namespace: &str, wanted: usize) -> Result<()> {
         wait::poll("the bundle to be made", PATIENCE, || {
             let made = self.made(namespace);
@@ -107,15 +108,15 @@ impl Steady {
         })
     }
 
-    /// How often what velero-trust keeps of `namespace` in its own one was written: `memory` or
-    /// `report`.
+    /// Returns how often `what`, the `memory` or `report` of `namespace` in the namespace of
+    /// velero-trust, was written.
     fn wrote(&self, what: &str, namespace: &str) -> usize {
         let end = format!("/configmaps/velero-trust-{what}.{namespace}");
         let wrote = |seen: &Seen| seen.method == "PATCH" && seen.path.ends_with(&end);
         self.proxy.seen(wrote).len()
     }
 
-    /// Waits until the report has exactly these complaints, by a part of each.
+    /// Waits until the report has exactly these complaints. Each is given by a part of its text.
     fn complains(&self, namespace: &str, of: &[&str]) -> Result<()> {
         let what = format!("the report to complain of {of:?}");
         wait::poll(&what, PATIENCE, || {
@@ -133,7 +134,7 @@ fn bundle_path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/configmaps/velero-trust-ca")
 }
 
-/// Where the certificates of a bundle come from, without the public roots.
+/// Returns the origins of the certificates in a bundle, without the public roots.
 fn origins(map: &Value) -> String {
     let origins = map["metadata"]["annotations"]["velero-trust.io/origins"].as_str();
     let origins = origins.unwrap_or_default().split(' ');
@@ -141,7 +142,7 @@ fn origins(map: &Value) -> String {
     own.join(" ")
 }
 
-/// Waits until the certificates come from exactly there; gives the ConfigMap.
+/// Waits until the origins are exactly `wanted`, and returns the ConfigMap.
 fn comes_from(servers: &Servers, namespace: &str, wanted: &str) -> Result<Value> {
     wait::poll(&format!("origins {wanted}"), PATIENCE, || {
         let map = servers.bundle(namespace)?;
@@ -150,7 +151,7 @@ fn comes_from(servers: &Servers, namespace: &str, wanted: &str) -> Result<Value>
     })
 }
 
-/// How often something may happen in `time` that happens once in `every`.
+/// Returns how often something that happens once per `every` can happen in `time`.
 fn times(time: Duration, every: Duration) -> usize {
     let times = time.as_millis() / every.as_millis().max(1);
     usize::try_from(times).unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! An API server that refuses what we write or read.
+//! An API server that refuses writes or reads.
 
 use super::{Steady, bundle_path};
 use crate::bundle::{PATIENCE, holds, location, location_with, secret, squeezed};
@@ -7,10 +7,11 @@ use std::time::Duration;
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::wait;
 
-/// The shortest pause between two attempts, less than it is: the clock is read elsewhere.
+/// Shortest pause between two attempts. The value is a little lower than the real one, because the
+/// times are taken elsewhere.
 const PAUSE: Duration = Duration::from_millis(800);
 
-/// It is tried again, ever more slowly, and ends well without any other news.
+/// A refused write is retried with a growing backoff, and succeeds without any other change.
 pub(super) fn refused(steady: &Steady) -> Result<()> {
     let namespace = "refused";
     let servers = &steady.servers;
@@ -42,11 +43,11 @@ pub(super) fn refused(steady: &Steady) -> Result<()> {
             .refuse("PATCH", &bundle_path(namespace), status)?;
         servers.change_secret(namespace, &Authority::new("passing")?.pem())?;
         attempts("an attempt", |_| true)?;
-        // Between two attempts, as late news come: it brings the next one forward.
+        // A change between two attempts, which triggers the next attempt early.
         ca = Authority::new(&format!("while {status}"))?.pem();
         servers.change_secret(namespace, &ca)?;
-        // Some attempts are due to news, of which there is an end. A loop without pauses never has
-        // one that is long.
+        // Some attempts are triggered by changes, but the changes end. Only a loop without backoff
+        // would never have a long pause.
         let pauses = attempts("three attempts and a pause", |pauses| {
             pauses.len() >= 2 && pauses.last() >= Some(&PAUSE)
         })?;
@@ -55,7 +56,7 @@ pub(super) fn refused(steady: &Steady) -> Result<()> {
         holds(kubectl, namespace, &ca).with_context(|| format!("after {status}"))?;
     }
 
-    // A Secret that cannot be read takes nothing away, and keeps nothing from coming.
+    // A Secret that cannot be read neither removes its CA from the bundle nor blocks other CAs.
     let path = format!("/api/v1/namespaces/{namespace}/secrets/ca");
     steady.proxy.refuse("GET", &path, 500)?;
     let other = Authority::new("other")?.pem();

@@ -1,4 +1,4 @@
-//! Two replicas, of which one leads.
+//! Two replicas, one of which is the leader.
 
 use crate::bundle::{PATIENCE, holds, location_with};
 use crate::servers::Servers;
@@ -13,7 +13,7 @@ const NAMESPACE: &str = "default";
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/velero-trust/leases/velero-trust";
 
-/// The leader dies without a word; the other takes over and knows what the first one knew.
+/// The leader is killed. The other replica takes over with the state of the first one.
 pub(super) fn takeover() -> Result<()> {
     let servers = Servers::start()?;
     let kubectl = &servers.kubectl;
@@ -41,8 +41,8 @@ pub(super) fn takeover() -> Result<()> {
     Ok(())
 }
 
-/// Nothing answers the leader when it asks for the Lease, all else goes on: it ends before the other
-/// begins, and can lead again when that is gone.
+/// Requests of the leader for the Lease hang while everything else works: it stops leading before
+/// the other replica starts, and can lead again when that one is gone.
 pub(super) fn hung() -> Result<()> {
     let servers = Servers::start()?;
     let proxy = servers.proxy()?;
@@ -68,7 +68,7 @@ pub(super) fn hung() -> Result<()> {
     .with_context(|| first.log())
 }
 
-/// When it was logged for the first time.
+/// Returns when `message` was first logged.
 fn at(replica: &Webhook, message: &str) -> Result<Timestamp> {
     let events = replica.events(message);
     let event = events.first().with_context(|| format!("no `{message}`"))?;

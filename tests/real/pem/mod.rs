@@ -1,5 +1,5 @@
-//! Our reading of CA bundles, held against Go's own: Velero, its plugins, restic and kopia load
-//! bundles with `x509.CertPool.AppendCertsFromPEM`, which leaves out in silence what it dislikes.
+//! Compares our parser of CA bundles with Go's: Velero, its plugins, restic and kopia load bundles
+//! with `x509.CertPool.AppendCertsFromPEM`, which silently skips what it cannot use.
 
 mod mutate;
 
@@ -21,15 +21,16 @@ use velero_trust::ca::pem;
 
 use mutate::{Random, mutate_der, mutate_text};
 
-/// Bundles in one run: enough that each mutation meets each kind of certificate many times.
+/// Number of bundles in one run: enough that each mutation is applied to each kind of certificate
+/// many times.
 const BUNDLES: usize = 12_000;
 
-/// Mutated bundles get the same judgement from us and from Go, in both directions:
+/// Checks that our parser and Go agree on mutated bundles, in both directions:
 ///
-/// * one that we accept gives a pool with just as many certificates;
-/// * of one that we refuse, Go takes the certificates that we can read and drops all else.
+/// * from a bundle that we accept, Go loads the same number of certificates;
+/// * from a bundle that we reject, Go loads the certificates that we can read and drops the rest.
 ///
-/// `judge` is the program of `tests/rig/pem`; `seed` makes another run of the same kind.
+/// `judge` is the program in `tests/rig/pem`. Another `seed` gives another run of the same kind.
 pub(crate) fn agrees_with_go(judge: &Path, seed: u64) {
     let mut random = Random(seed);
     let pool = certificates();
@@ -60,7 +61,7 @@ pub(crate) fn agrees_with_go(judge: &Path, seed: u64) {
             "{}",
             explain()
         );
-        // Nothing at all is a fault, too.
+        // An empty result is a fault as well.
         assert!(
             !ours.is_empty() || !contents.faults.is_empty(),
             "{}",
@@ -68,7 +69,7 @@ pub(crate) fn agrees_with_go(judge: &Path, seed: u64) {
         );
         accepted += usize::from(contents.faults.is_empty());
     }
-    // The comparison says nothing if nearly all bundles are of one kind.
+    // The comparison is meaningless if nearly all bundles are accepted or nearly all are rejected.
     let contribution = accepted * 100 / BUNDLES;
     assert!(
         (10..=70).contains(&contribution),
@@ -76,7 +77,7 @@ pub(crate) fn agrees_with_go(judge: &Path, seed: u64) {
     );
 }
 
-/// What Go makes of each bundle: whether it took any, and how many.
+/// Returns, for each bundle, whether Go loaded any certificate, and how many.
 fn ask<'a>(judge: &Path, bundles: impl Iterator<Item = &'a [u8]>) -> Vec<(bool, usize)> {
     let mut child = Command::new(judge)
         .env_clear()
@@ -90,7 +91,7 @@ fn ask<'a>(judge: &Path, bundles: impl Iterator<Item = &'a [u8]>) -> Vec<(bool, 
         input.extend(bundle);
     }
     let mut stdin = child.stdin.take().unwrap();
-    // Written beside the reading: both pipes are smaller than what goes through them.
+    // Written by another thread, because the data does not fit into the buffers of the pipes.
     let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
@@ -107,7 +108,8 @@ fn ask<'a>(judge: &Path, bundles: impl Iterator<Item = &'a [u8]>) -> Vec<(bool, 
     text.lines().map(answer).collect()
 }
 
-/// A bundle of one to four certificates, most of them mutated, and how it was made.
+/// Returns a bundle of one to four certificates, most of them mutated, and a description of how it
+/// was built.
 fn bundle(pool: &[Vec<u8>], random: &mut Random) -> (String, Vec<u8>) {
     let mut recipe = String::new();
     let mut blocks = Vec::new();
@@ -143,7 +145,7 @@ fn to_pem(der: &[u8], label: &str) -> String {
     text
 }
 
-/// The public roots, and certificates with the extensions that roots do not have.
+/// Returns the public roots, and certificates with extensions that roots do not have.
 fn certificates() -> Vec<Vec<u8>> {
     let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
     let mut all: Vec<_> = roots.map(|root| root.to_vec()).collect();
@@ -156,7 +158,7 @@ fn certificates() -> Vec<Vec<u8>> {
     ];
     for algorithm in algorithms {
         let key = KeyPair::generate_for(algorithm).unwrap();
-        // As many of them as roots, or their mutations would be too rare.
+        // As many as there are roots. Otherwise, their mutations would be too rare.
         for copy in 0..12 {
             all.push(rich(copy).self_signed(&key).unwrap().der().to_vec());
             let mut bare = CertificateParams::new(vec!["minio.velero.svc".to_owned()]).unwrap();

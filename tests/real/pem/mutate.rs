@@ -1,6 +1,6 @@
-//! What happens to bundles in the hands of people and programs, and by chance.
+//! Mutations of bundles: mistakes of people and programs, and random changes.
 
-/// Changes a certificate's DER, and says how.
+/// Mutates the DER of a certificate, and describes the change.
 pub(super) fn mutate_der(der: &mut Vec<u8>, random: &mut Random) -> String {
     let at = random.below(der.len());
     match random.below(8) {
@@ -22,13 +22,13 @@ pub(super) fn mutate_der(der: &mut Vec<u8>, random: &mut Random) -> String {
             format!("bit {bit} of byte {at}")
         }
         4 => {
-            // Where the interesting bytes are: the end holds only the signature.
+            // The interesting bytes are at the start. The end is only the signature.
             let at = random.below(der.len().min(200));
             der[at] = random.byte();
             format!("byte {at} = {}", der[at])
         }
         5 => {
-            // Tags and lengths.
+            // Overwrites a byte that may be a tag or a length.
             let small: Vec<_> = (0..der.len()).filter(|at| der[*at] < 0x40).collect();
             let at = small[random.below(small.len())];
             der[at] = [
@@ -44,7 +44,7 @@ pub(super) fn mutate_der(der: &mut Vec<u8>, random: &mut Random) -> String {
     }
 }
 
-/// Changes a bundle's text, and says how.
+/// Mutates the text of a bundle, and describes the change.
 #[expect(clippy::too_many_lines, reason = "one arm for each kind of change")]
 pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
     let find = |text: &[u8], needle: &str, random: &mut Random| {
@@ -80,7 +80,7 @@ pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
             text.splice(at..at, piece);
         }
         6 => {
-            // Glued: the classic mistake of a merge.
+            // Two blocks joined without a line break: the classic mistake of a merge.
             if let Some(at) = find(text, "\n-----BEGIN", random) {
                 text.remove(at);
             }
@@ -165,7 +165,7 @@ pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
         }
         15 => {
             if let Some(at) = find(text, "\n-----END", random) {
-                // The last characters of the base64, where the padding is.
+                // The last characters of the base64 data, where the padding is.
                 let at = at.saturating_sub(random.below(4));
                 text.splice(
                     at..at,
@@ -203,7 +203,7 @@ pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
 }
 
 fn replace_all(text: &mut Vec<u8>, from: &str, to: &str) {
-    // Byte by byte, because the text need not be UTF-8 any more.
+    // Byte by byte, because the text may no longer be UTF-8.
     let mut replaced = Vec::with_capacity(text.len());
     let mut rest = text.as_slice();
     while !rest.is_empty() {
@@ -218,7 +218,7 @@ fn replace_all(text: &mut Vec<u8>, from: &str, to: &str) {
     *text = replaced;
 }
 
-/// SplitMix64: small, and the same everywhere.
+/// SplitMix64: small, and with the same output on every platform.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -230,7 +230,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `limit`.
+    /// Returns a number below `limit`.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
     }

@@ -1,4 +1,4 @@
-//! Backups one after the other, whatever else happens.
+//! Runs backups one after another while other things happen.
 
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::wait;
 
-/// Longest time for one backup, or for a few.
+/// Time limit for one backup or a few backups.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Phases after which a Backup changes no more.
+/// Final phases of a Backup.
 const OVER: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
 
 /// A backup that has ended.
@@ -27,7 +27,7 @@ pub(super) struct Ended {
     status: Value,
 }
 
-/// Backups into some locations, in turn.
+/// Backups to several locations, in turn.
 pub(super) struct Backups<'c> {
     cluster: &'c Cluster,
     locations: &'c [&'c str],
@@ -49,7 +49,7 @@ impl<'c> Backups<'c> {
         }
     }
 
-    /// Makes one backup and waits for its end, however it ends.
+    /// Creates one backup and waits until it ends, successfully or not.
     pub(super) fn one(&self, location: &str, patience: Duration) -> Result<Ended> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let name = format!("backup-{number:03}");
@@ -80,7 +80,7 @@ impl<'c> Backups<'c> {
         })
     }
 
-    /// Makes backups in turn for as long as `steps` takes; gives all that ended.
+    /// Creates backups in turn while `steps` runs, and returns all that ended.
     pub(super) fn run_while(&self, steps: impl FnOnce(&Self) -> Result<()>) -> Result<Vec<Ended>> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -102,9 +102,9 @@ impl<'c> Backups<'c> {
         })
     }
 
-    /// Waits until `count` more backups have begun and ended.
+    /// Waits until `count` more backups have started and ended.
     pub(super) fn wait_for(&self, count: usize) -> Result<()> {
-        // The one that runs now began before.
+        // The backup that is running now started before the call.
         let wanted = self.ended.load(Ordering::Relaxed) + count + 1;
         wait::poll("some more backups", PATIENCE, || {
             let ended = self.ended.load(Ordering::Relaxed);

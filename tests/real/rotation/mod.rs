@@ -1,5 +1,5 @@
-//! The rotation of a store's CA without a failed backup, as `docs/rotation.md` tells it: backups
-//! run one after the other through the real Velero while its parts change.
+//! The rotation of a store's CA without a failed backup, as described in `docs/rotation.md`:
+//! backups run one after another in the real Velero during the steps of the rotation.
 
 mod backups;
 
@@ -18,10 +18,11 @@ use velero_trust_testing::installer::{self, Installation, Installer};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::{kubelet, wait};
 
-/// The locations, each with a bucket of its name: how each names the CA.
+/// The locations, each with a bucket of the same name. The name says how the location references
+/// the CA.
 const LOCATIONS: [&str; 2] = ["by-annotation", "by-reference"];
 
-/// The Secret that both name.
+/// The Secret that both reference.
 const SECRET: &str = "store-ca";
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -57,7 +58,7 @@ fn rotate(
     }
     in_bundle(cluster, &[first], &[])?;
 
-    // A Pod made now has the bundle; its files change when we lay them out again.
+    // A Pod created now mounts the bundle. Its files change when the trial writes them again.
     let kubectl = cluster.kubectl();
     kubectl.ok(&[
         "-n",
@@ -100,7 +101,8 @@ fn rotate(
         mounted(cluster, mount)?;
         step("the Secret holds the second CA, and the first is retained")?;
 
-        // Out of order: the Secret is swapped in one step, before the store.
+        // In the wrong order: the Secret is replaced in one step, before the certificate of the
+        // store.
         named(cluster, &[third])?;
         in_bundle(cluster, &[third], &[first, second])?;
         step("the Secret holds the third CA only, the store still shows the second")?;
@@ -120,7 +122,7 @@ fn rotate(
     );
     ensure!(failed.is_empty(), "these failed: {failed:#?}");
 
-    // What retention saved us from: without it the same order fails.
+    // Without retention, the same order of steps fails.
     installation.kill()?;
     installation.start_again(&["--retention=0s"])?;
     named(cluster, &[fourth])?;
@@ -138,7 +140,7 @@ fn rotate(
     Ok(())
 }
 
-/// Writes these CAs into the Secret.
+/// Writes these CAs to the Secret.
 fn named(cluster: &Cluster, authorities: &[&Authority]) -> Result<()> {
     let text: Vec<_> = authorities.iter().map(|one| one.pem()).collect();
     let secret = json!({
@@ -169,8 +171,8 @@ fn bundle(cluster: &Cluster) -> Result<ConfigMap> {
     Ok(serde_json::from_value(cluster.kubectl().get(&map)?)?)
 }
 
-/// Waits until the bundle in the cluster holds `named` by the locations and `retained` besides,
-/// and nothing else but public roots.
+/// Waits until the bundle in the cluster holds exactly the CAs `named` by the locations, the
+/// `retained` ones and public roots.
 fn in_bundle(cluster: &Cluster, named: &[&Authority], retained: &[&Authority]) -> Result<()> {
     wait::poll("the bundle", PATIENCE, || {
         let map = bundle(cluster)?;
@@ -192,7 +194,7 @@ fn in_bundle(cluster: &Cluster, named: &[&Authority], retained: &[&Authority]) -
     })
 }
 
-/// What a kubelet does some time after the ConfigMap changed.
+/// Updates the mounted files, as a kubelet does some time after the ConfigMap changed.
 fn mounted(cluster: &Cluster, mount: &Path) -> Result<()> {
     let data = bundle(cluster)?.data.unwrap_or_default();
     kubelet::lay_out(mount, &data)?;
@@ -219,7 +221,7 @@ fn available(cluster: &Cluster, location: &str) -> Result<()> {
     })
 }
 
-/// Waits until Velero says why it cannot use a location: because of its certificate.
+/// Waits until Velero reports that it cannot use a location because of its certificate.
 fn unavailable(cluster: &Cluster, location: &str) -> Result<String> {
     wait::poll("the location to be unavailable", PATIENCE, || {
         let status = status(cluster, location)?;

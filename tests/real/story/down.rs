@@ -1,4 +1,5 @@
-//! What must go on while our server is dead and its configurations are in force, and what must not.
+//! What must keep working, and what must not, while the server is down and its webhook
+//! configurations are active.
 
 use super::{
     PATIENCE, at, ensure_passed, ensure_refused, get, injected_into_server, install, restore,
@@ -12,7 +13,7 @@ use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::velero::Velero;
 use velero_trust_testing::wait;
 
-/// A bucket for a second location.
+/// The bucket of a second location.
 const SPARE: &str = "spare";
 
 pub(super) fn story() -> Result<()> {
@@ -22,7 +23,7 @@ pub(super) fn story() -> Result<()> {
     prepare(&cluster, server)?;
 
     installation.kill()?;
-    // First what Velero does once a minute, so that the rest happens meanwhile.
+    // Start with what Velero does once a minute, so that the rest happens meanwhile.
     let before = get(&cluster, "bsl", "default")?;
     let lost = get(&cluster, "backup", "lost")?;
     let delete = ["delete", "backup", "lost", "-n", VELERO_NAMESPACE];
@@ -41,7 +42,7 @@ pub(super) fn story() -> Result<()> {
     restores_begin_with_a_warning(&cluster).with_context(|| installation.webhook.log())
 }
 
-/// Two good locations, two backups in the first, and a Restore that is done.
+/// Creates two good locations, two backups in the first one, and a completed Restore.
 fn prepare(cluster: &Cluster, server: &Velero) -> Result<()> {
     cluster.minio()?.make_bucket(SPARE)?;
     add_location(cluster, "default", BUCKET)?;
@@ -88,7 +89,7 @@ fn back_up(cluster: &Cluster, name: &str) -> Result<()> {
     wait_for_phase(cluster, "backup", name, "Completed").map(drop)
 }
 
-/// A merge patch of a location's spec by a person.
+/// Applies a merge patch to the spec of a location, as a user.
 fn patch_spec(cluster: &Cluster, name: &str, spec: &Value) -> Result<Output> {
     let patch = json!({"spec": spec}).to_string();
     let arguments = [
@@ -117,7 +118,7 @@ fn velero_works_on(cluster: &Cluster, server: &Velero) -> Result<()> {
         let output = velero(cluster, &[kind, "delete", name, "--confirm"])?;
         ensure_passed(&format!("the order to delete {kind} {name}"), &output)?;
     }
-    // Velero takes its finalizer off the Restore, and the Backup away when its bytes are gone.
+    // Velero removes its finalizer from the Restore, and the Backup once its data is deleted.
     wait::poll("both to be deleted", PATIENCE, || {
         let left = ["restore/done", "backup/doomed"];
         let get = [
@@ -142,7 +143,7 @@ fn labels_and_pods_pass(cluster: &Cluster) -> Result<()> {
         kubectl.ok(&["annotate", object, "-n", VELERO_NAMESPACE, "note=ours-not"])?;
     }
     delete_server_pods(cluster)?;
-    // Ignored is not refused: Velero's Pod comes, though without the bundle.
+    // The failure policy is to ignore: Velero's Pod is created, but without the bundle.
     let injected = wait::poll("a new Pod of the server", PATIENCE, || {
         injected_into_server(cluster)
     })?;
@@ -159,7 +160,7 @@ fn delete_server_pods(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Velero writes its status into the location, and makes the Backup that it finds in the bucket.
+/// Velero writes the status of the location, and creates the Backup that it finds in the bucket.
 fn velero_syncs(cluster: &Cluster, before: &Value, lost: &Value) -> Result<()> {
     wait::poll("Velero's status writes and its sync", PATIENCE, || {
         let location = get(cluster, "bsl", "default")?;
@@ -177,12 +178,12 @@ fn velero_syncs(cluster: &Cluster, before: &Value, lost: &Value) -> Result<()> {
     })
 }
 
-/// What an operator needs in an emergency, and what Velero makes of it.
+/// Changes that an operator needs in an emergency, and how Velero reacts to them.
 fn the_operator_works_on(cluster: &Cluster) -> Result<()> {
     patch(cluster, "default", &json!({"accessMode": "ReadOnly"}))?;
     patch(cluster, "default", &json!({"validationFrequency": "2s"}))?;
     patch(cluster, SPARE, &json!({"default": true}))?;
-    // It keeps the one that was created last, and either of two that came in the same second.
+    // Velero keeps the location that was created last, or either of two created in the same second.
     wait::poll("Velero to leave one default", PATIENCE, || {
         let locations = ["default", SPARE].map(|name| get(cluster, "bsl", name));
         let mut defaults = 0;
@@ -231,7 +232,7 @@ fn all_is_well(cluster: &Cluster) -> Result<()> {
     wait_for_injection(cluster).map(drop)
 }
 
-/// What README proposes for day one.
+/// What the README recommends for day one.
 fn restores_begin_with_a_warning(cluster: &Cluster) -> Result<()> {
     let output = cluster.kubectl().create(&restore("warned", "while-down"))?;
     ensure_passed("a Restore on day one", &output)?;

@@ -1,5 +1,5 @@
-//! A Velero that works without us, because the CA of its store is in its own trust store and named
-//! nowhere: it goes on working, and it is said what to do.
+//! A Velero that works without velero-trust, because the CA of its store is in its own trust store
+//! and no location names it. It keeps working, and an Event says what to do.
 
 use super::{
     at, get, injected_into_server, install, velero_trust, wait_for_injection, wait_for_phase,
@@ -13,10 +13,10 @@ use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::Installation;
 use velero_trust_testing::{scratch, wait};
 
-/// The annotation of the bundle that says why its namespace is held.
+/// The annotation of the bundle with the reason why its namespace is held.
 const HOLD: &str = "/metadata/annotations/velero-trust.io~1hold";
 
-/// Longest wait for what the controllers do at once.
+/// Time limit for what the controllers do at once.
 const SOON: Duration = wait::PATIENCE;
 
 pub(super) fn story() -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn story() -> Result<()> {
     merge(&mut location, &default);
     cluster.kubectl().apply(&location.to_string())?;
 
-    // What would be the trust store of the image or of the node.
+    // Stands in for the trust store of the image or of the node.
     let folder = scratch::folder("trust-store")?;
     let own = folder.path().join("own.pem").display().to_string();
     fs::write(&own, minio.authority.pem())?;
@@ -42,7 +42,7 @@ pub(super) fn story() -> Result<()> {
     drop(before);
     works_still(&cluster, system).with_context(log)?;
     is_released(&cluster, &minio.authority.pem()).with_context(log)?;
-    // And what the Pod is given now is enough without the trust store.
+    // What is injected into the Pod now is enough without the trust store.
     let injected = wait_for_injection(&cluster)?;
     let after = cluster.start_velero(VELERO_NAMESPACE, &borrowed(&injected.environment))?;
     validated_anew(&cluster, "Available").with_context(|| after.tail())
@@ -80,7 +80,8 @@ fn is_held(cluster: &Cluster, installation: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// What a held Pod is given leaves a working Velero alone; what it is not given would not.
+/// What is injected into a Pod of a held namespace does not break a working Velero. What is left
+/// out would break it.
 fn works_still(cluster: &Cluster, system: (&str, &str)) -> Result<()> {
     restart(cluster)?;
     let injected = wait::poll("a server Pod of the held namespace", SOON, || {
@@ -105,13 +106,13 @@ fn works_still(cluster: &Cluster, system: (&str, &str)) -> Result<()> {
     validated_anew(cluster, "Unavailable").with_context(|| broken.tail())?;
     drop(broken);
 
-    // While the store is down for Velero the hold stays.
+    // The hold stays while the store is down for Velero.
     let bundle = get(cluster, "configmap", "velero-trust-ca")?;
     ensure!(at(&bundle, HOLD).is_string(), "released too early");
     Ok(())
 }
 
-/// The person does what the Event says.
+/// The user does what the Event says.
 fn is_released(cluster: &Cluster, ca: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
     let secret = json!({
@@ -144,7 +145,7 @@ fn restart(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Waits for a phase that Velero found out after this moment.
+/// Waits for a phase that results from a validation after this call.
 fn validated_anew(cluster: &Cluster, phase: &str) -> Result<()> {
     let time = |location: &Value| at(location, "/status/lastValidationTime").to_string();
     let before = time(&get(cluster, "bsl", "default")?);

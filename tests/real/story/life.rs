@@ -1,4 +1,4 @@
-//! From `velero install` to a restore, with MinIO behind a CA that only our bundle holds.
+//! From `velero install` to a restore, with MinIO behind a CA that is only in the bundle.
 
 use super::{
     at, ensure_passed, ensure_refused, get, injected_into_server, install, restore, velero,
@@ -13,7 +13,7 @@ use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::Installation;
 use velero_trust_testing::{scratch, wait};
 
-/// The namespace that is backed up, lost and restored.
+/// The namespace that is backed up, deleted and restored.
 const SHOP: &str = "shop";
 
 pub(super) fn story() -> Result<()> {
@@ -72,7 +72,7 @@ fn whole_life(cluster: &Cluster, installation: &Installation) -> Result<()> {
     shop_is_back(cluster)
 }
 
-/// The location says nothing of a CA in its spec, as with Velero before 1.18.
+/// The spec of the location names no CA, as with Velero before 1.18.
 fn name_the_ca_by_annotation(cluster: &Cluster) -> Result<()> {
     let minio = cluster.minio()?;
     let kubectl = cluster.kubectl();
@@ -99,7 +99,8 @@ fn name_the_ca_by_annotation(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// Pods that were there before us have nothing of ours until they are made again, as README says.
+/// Pods created before velero-trust are not injected until they are recreated, as described in the
+/// README.
 fn make_pods_again(cluster: &Cluster) -> Result<()> {
     let before = injected_into_server(cluster)?;
     ensure!(
@@ -112,7 +113,8 @@ fn make_pods_again(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The same server, the same location: what is green below is green because of our variables.
+/// Shows that this server and this location fail without the injection. The steps below, with the
+/// same two, therefore succeed because of the injected variables.
 fn without_us_the_store_is_not_trusted(cluster: &Cluster) -> Result<()> {
     let server = cluster.start_velero(VELERO_NAMESPACE, &[])?;
     let location = wait_for_phase(cluster, "bsl", "default", "Unavailable");
@@ -141,7 +143,7 @@ fn shop_is_back(cluster: &Cluster) -> Result<()> {
     let prices = kubectl.get(&["configmap", "prices", "-n", SHOP])?;
     ensure!(*at(&prices, "/data") == json!({"apple": "3"}), "{prices}");
     let safe = kubectl.get(&["secret", "safe", "-n", SHOP])?;
-    // The base64 of 0815.
+    // The base64 encoding of 0815.
     ensure!(
         *at(&safe, "/data") == json!({"code": "MDgxNQ=="}),
         "{}",
@@ -150,7 +152,8 @@ fn shop_is_back(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Does what README tells a person to do: hashes the tarball that is in the bucket, and annotates.
+/// Does what the README tells the user to do: hashes the tarball in the bucket, and annotates the
+/// Backup.
 fn vouch_for(cluster: &Cluster, backup: &str) -> Result<()> {
     let folder = scratch::folder("download")?;
     let file = |name| folder.path().join(name).display().to_string();

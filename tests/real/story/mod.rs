@@ -1,5 +1,6 @@
-//! Stories: the whole life of a backup with every webhook on, and the same cluster while we are
-//! down. Each has a cluster of its own, because the webhook configurations are cluster-wide.
+//! Stories: the whole life of a backup with all webhooks active, and the same cluster while
+//! velero-trust is down. Each story has its own cluster, because webhook configurations are
+//! cluster-wide.
 
 mod down;
 mod held;
@@ -18,7 +19,7 @@ use velero_trust_testing::kubelet::Injected;
 use velero_trust_testing::tour::{Tour, steps};
 use velero_trust_testing::wait;
 
-/// Longer than Velero's slowest loop, of one minute.
+/// Longer than Velero's slowest loop, which takes one minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -33,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Each thing that `make cluster` proposes gives the answer that it promises.
+/// Each command that `make cluster` proposes gives the result that it promises.
 fn tour() -> Result<()> {
     let cluster = Cluster::start()?;
     let tour = Tour::start(&cluster, binary())?;
@@ -44,22 +45,22 @@ fn tour() -> Result<()> {
     Ok(())
 }
 
-/// velero-trust, installed as README says.
+/// Installs velero-trust as described in the README.
 fn install(cluster: &Cluster) -> Result<Installation> {
     Installer::new(cluster, binary(), installer::NAMESPACE)?.install()
 }
 
-/// One object of Velero's namespace.
+/// Returns one object of Velero's namespace.
 fn get(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     cluster.kubectl().get(&[kind, name, "-n", VELERO_NAMESPACE])
 }
 
-/// What is at `pointer`; null when nothing is.
+/// Returns the value at `pointer`, or null.
 fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
     object.pointer(pointer).unwrap_or(&Value::Null)
 }
 
-/// Waits until `status.phase` of an object is `phase`, and gives the object.
+/// Waits until `status.phase` of an object is `phase`, and returns the object.
 fn wait_for_phase(cluster: &Cluster, kind: &str, name: &str, phase: &str) -> Result<Value> {
     wait::poll(&format!("{kind} {name} to be {phase}"), PATIENCE, || {
         let object = get(cluster, kind, name)?;
@@ -70,17 +71,17 @@ fn wait_for_phase(cluster: &Cluster, kind: &str, name: &str, phase: &str) -> Res
     })
 }
 
-/// Runs the velero command of a person.
+/// Runs the velero CLI as a user.
 fn velero(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
     cluster.velero_cli()?.run(arguments)
 }
 
-/// Runs velero-trust as a person who administers the cluster.
+/// Runs velero-trust as an administrator of the cluster.
 fn velero_trust(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
     Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?.run(arguments)
 }
 
-/// Fails unless the command did not succeed and said all of `words`.
+/// Fails unless the command failed and printed all of `words`.
 fn ensure_refused(what: &str, output: &Output, words: &[&str]) -> Result<()> {
     ensure!(output.code != Some(0), "{what} passed: {output:?}");
     for word in words {
@@ -99,7 +100,7 @@ fn ensure_passed(what: &str, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// A Restore of `backup`.
+/// Returns a Restore of `backup`.
 fn restore(name: &str, backup: &str) -> String {
     json!({
         "apiVersion": "velero.io/v1",
@@ -110,13 +111,13 @@ fn restore(name: &str, backup: &str) -> String {
     .to_string()
 }
 
-/// What admission gave the newest Pod of Velero's server besides what its Deployment says.
+/// Returns what admission added to the newest Pod of Velero's server.
 pub(crate) fn injected_into_server(cluster: &Cluster) -> Result<Injected> {
     let server = ("deployment", "velero");
     Injected::of_newest(cluster.kubectl(), VELERO_NAMESPACE, server, "velero")
 }
 
-/// Waits for a Pod of Velero's server with exactly what our injection promises.
+/// Waits for a Pod of Velero's server with exactly what the injection promises.
 pub(crate) fn wait_for_injection(cluster: &Cluster) -> Result<Injected> {
     wait::poll("a server Pod with the bundle", PATIENCE, || {
         let injected = injected_into_server(cluster)?;

@@ -1,4 +1,4 @@
-//! The certificates for a person's own machine, out of the cluster.
+//! Fetches the CA certificates for a user's machine from the cluster.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,35 +22,36 @@ use crate::sources::cluster::Cluster;
 use crate::sources::{Limits, Source as _};
 use crate::velero::bsl::Bsl;
 
-/// Longest wait for the cluster; the client itself would retry for minutes.
+/// Time limit for all requests. The client itself would retry for minutes.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the certificates come from.
-pub(super) struct Place<'a> {
+/// Where to read the certificates from.
+pub(super) struct CaSource<'a> {
     /// The namespace of Velero.
     pub(super) namespace: &'a str,
-    /// The location whose CA it is; without one, the namespace's bundle.
+    /// The BSL to read the CA of. Without it, the bundle of the namespace is read.
     pub(super) bsl: Option<&'a str>,
 }
 
-/// What `velero --cacert` is to be given.
+/// The certificates for `velero --cacert`.
 #[derive(Debug)]
 pub(super) struct Ca {
-    /// The certificates.
+    /// The certificates, as PEM.
     pub(super) pem: String,
-    /// How many they are, at least one.
+    /// Number of certificates, at least one.
     pub(super) count: usize,
-    /// What a person should know although there are certificates.
+    /// Problems to report although there are certificates.
     pub(super) warnings: Vec<String>,
 }
 
-impl Place<'_> {
+impl CaSource<'_> {
+    /// Reads the certificates.
     pub(super) async fn fetch(&self) -> anyhow::Result<Ca> {
         let client = cluster::connect().await?;
         let found = async {
             match self.bsl {
-                None => self.bundle(client).await,
-                Some(bsl) => self.location(client, bsl).await,
+                None => self.bundle_ca(client).await,
+                Some(bsl) => self.bsl_ca(client, bsl).await,
             }
         };
         match tokio::time::timeout(LOOKUP_TIMEOUT, found).await {
@@ -62,12 +63,12 @@ impl Place<'_> {
         }
     }
 
-    async fn bundle(&self, client: Client) -> anyhow::Result<Ca> {
+    async fn bundle_ca(&self, client: Client) -> anyhow::Result<Ca> {
         let namespace = self.namespace;
         let name = format!("ConfigMap {namespace}/{}", names::BUNDLE);
         let maps = Api::<ConfigMap>::namespaced(client, namespace);
         let map = maps.get_opt(names::BUNDLE).await;
-        let map = map.map_err(|error| refused(&name, &error::lookup_error(&error)))?;
+        let map = map.map_err(|error| read_error(&name, &error::lookup_error(&error)))?;
         let map = map.with_context(|| {
             format!(
                 "there is no {name}: velero-trust publishes it where a BackupStorageLocation is; \
@@ -93,22 +94,22 @@ impl Place<'_> {
         })
     }
 
-    async fn location(&self, client: Client, name: &str) -> anyhow::Result<Ca> {
+    async fn bsl_ca(&self, client: Client, name: &str) -> anyhow::Result<Ca> {
         let namespace = self.namespace;
         let what = format!("BackupStorageLocation {namespace}/{name}");
         let found = location::in_namespace(&client, namespace)
             .get_opt(name)
             .await;
-        let found = found.map_err(|error| refused(&what, &error::lookup_error(&error)))?;
+        let found = found.map_err(|error| read_error(&what, &error::lookup_error(&error)))?;
         let found = found.with_context(|| {
             format!(
-                "there is no {what}; `kubectl get backupstoragelocations -A` shows those there are"
+                "there is no {what}; `kubectl get backupstoragelocations -A` lists the existing ones"
             )
         })?;
         let text = serde_json::to_string(&found)?;
         let bsl: Bsl<'_> =
             serde_json::from_str(&text).with_context(|| format!("{what} cannot be understood"))?;
-        let facts = look_up(client, needs(namespace, &bsl)).await;
+        let facts = look_up(client, required_lookups(namespace, &bsl)).await;
         let location = Location {
             namespace,
             dry_run: false,
@@ -116,12 +117,12 @@ impl Place<'_> {
             old: None,
             now: clock::now(),
         };
-        of_location(&location, &what, &facts)
+        location_ca(&location, &what, &facts)
     }
 }
 
-/// What has to be looked up for the CA of `bsl`.
-fn needs(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
+/// Returns the look-ups that are needed to resolve the CA of `bsl`, without duplicates.
+fn required_lookups(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
     let needs = resolve_ca(namespace, bsl, &Facts::default()).report.needs;
     let needs: BTreeSet<_> = needs.into_iter().collect();
     needs.into_iter().collect()
@@ -132,13 +133,13 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
         deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: true,
     };
-    // No bundle is looked up here, so what would be in one does not matter.
+    // No bundle is looked up here, so the roots in it do not matter.
     let (_, base) = watch::channel(None);
     Cluster::new(client, base).resolve(&needs, limits).await
 }
 
-/// The CA of a location, by everything that it says of one.
-fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
+/// Returns the CA of a location, resolved from all its references.
+fn location_ca(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Result<Ca> {
     if references::ca_references(location.namespace, location.bsl).is_empty() {
         bail!(
             "{what} names no CA. If its store has a public certificate, velero needs none; if not, \
@@ -148,12 +149,15 @@ fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
     }
     let found = resolve_ca(location.namespace, location.bsl, facts);
     if let Some((lookup, reason)) = found.report.unknowns.first() {
-        return Err(refused(&lookup.to_string(), reason));
+        return Err(read_error(&lookup.to_string(), reason));
     }
-    // The webhook's own words. Its rules say more than what is left out, and warn of more.
+    // Report the findings of the webhook's rules. They say more than the report of the resolution,
+    // which only names what it left out, and they cover more problems.
     let findings = judge(location, facts).findings.into_iter();
-    let wrong = findings.filter(|finding| finding.rule.severity == Severity::Deny);
-    let warnings: Vec<_> = wrong.map(|finding| format!("{what}: {finding}")).collect();
+    let denials = findings.filter(|finding| finding.rule.severity == Severity::Deny);
+    let warnings: Vec<_> = denials
+        .map(|finding| format!("{what}: {finding}"))
+        .collect();
     let bundle = merge(&found.certificates);
     if bundle.count == 0 {
         bail!("{}", warnings.join("; "));
@@ -165,8 +169,8 @@ fn of_location(location: &Location<'_>, what: &str, facts: &Facts) -> anyhow::Re
     })
 }
 
-/// Why something cannot be read, in terms of the person's own rights.
-fn refused(what: &str, reason: &LookupError) -> anyhow::Error {
+/// Returns the error for an object that cannot be read, in terms of the user's permissions.
+fn read_error(what: &str, reason: &LookupError) -> anyhow::Error {
     match reason.kind {
         LookupErrorKind::Forbidden if what.starts_with("Secret") => anyhow::anyhow!(
             "you have no right to read {what}; ask for `get` on it, or leave --bsl out: the bundle \

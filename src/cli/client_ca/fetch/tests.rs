@@ -3,12 +3,12 @@ use crate::ca::bundle::mozilla;
 use crate::decision::{Fact, Outcome, Secret};
 use serde_json::{Value, json};
 
-/// What is made of a location whose Secrets are all `outcome`.
-fn of(bsl: &Value, outcome: &Outcome) -> Result<Ca, String> {
+/// Returns the CA of a location for which every look-up of a Secret has this `outcome`.
+fn ca_of(bsl: &Value, outcome: &Outcome) -> Result<Ca, String> {
     let text = bsl.to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let mut facts = Facts::default();
-    for need in needs("velero", &bsl) {
+    for need in required_lookups("velero", &bsl) {
         facts.insert(need, outcome.clone());
     }
     let location = Location {
@@ -18,7 +18,7 @@ fn of(bsl: &Value, outcome: &Outcome) -> Result<Ca, String> {
         old: None,
         now: 1_800_000_000,
     };
-    of_location(&location, "BackupStorageLocation velero/b", &facts)
+    location_ca(&location, "BackupStorageLocation velero/b", &facts)
         .map_err(|error| format!("{error:#}"))
 }
 
@@ -39,24 +39,24 @@ fn the_annotation_and_the_inline_ca_are_both_in_it() {
     let [first, second] = [0, 1].map(|root| merge(&mozilla()[root..=root]).text);
     let mut bsl = named();
     bsl["spec"]["config"] = json!({"caCert": second});
-    let ca = of(&bsl, &holding(&first)).unwrap();
+    let ca = ca_of(&bsl, &holding(&first)).unwrap();
     assert_eq!((ca.count, ca.warnings), (2, vec![]));
     assert_eq!(ca.pem, merge(&mozilla()[..2]).text);
 }
 
 #[test]
 fn what_is_wrong_is_said_in_the_words_of_the_rules() {
-    let said = of(&named(), &Outcome::Absent).unwrap_err();
+    let said = ca_of(&named(), &Outcome::Absent).unwrap_err();
     assert!(
         said.contains("Secret velero/ca does not exist") && said.contains("[VT001]"),
         "{said}"
     );
-    let said = of(&named(), &holding("nonsense")).unwrap_err();
+    let said = ca_of(&named(), &holding("nonsense")).unwrap_err();
     assert!(said.contains("[VT010]"), "{said}");
     let other = Outcome::Found(Fact::Secret(Secret::default().into()));
-    let said = of(&named(), &other).unwrap_err();
+    let said = ca_of(&named(), &other).unwrap_err();
     assert!(said.contains("[VT002]"), "{said}");
-    let said = of(&json!({"spec": {"provider": "aws"}}), &other).unwrap_err();
+    let said = ca_of(&json!({"spec": {"provider": "aws"}}), &other).unwrap_err();
     assert!(said.contains("velero/b names no CA"), "{said}");
 }
 
@@ -64,7 +64,7 @@ fn what_is_wrong_is_said_in_the_words_of_the_rules() {
 fn good_certificates_beside_a_broken_block_are_given_with_a_warning() {
     let good = merge(&mozilla()[..1]).text;
     let text = format!("{good}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let ca = of(&named(), &holding(&text)).unwrap();
+    let ca = ca_of(&named(), &holding(&text)).unwrap();
     assert_eq!(ca.pem, good);
     assert_eq!(ca.warnings.len(), 1, "{:?}", ca.warnings);
     assert!(ca.warnings[0].contains("[VT014]"), "{:?}", ca.warnings);
@@ -76,7 +76,7 @@ fn a_secret_that_may_not_be_read_points_to_the_bundle() {
         kind: LookupErrorKind::Forbidden,
         message: "grant it to velero-trust".to_owned(),
     };
-    let said = of(&named(), &Outcome::Unavailable(reason)).unwrap_err();
+    let said = ca_of(&named(), &Outcome::Unavailable(reason)).unwrap_err();
     assert!(
         said.starts_with("you have no right to read Secret velero/ca;")
             && said.contains("leave --bsl out"),

@@ -8,6 +8,7 @@ use crate::ca::references;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, text};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
+use crate::velero::text::single_line;
 
 /// Most characters of Velero's message that are repeated.
 const SHOWN: usize = 200;
@@ -26,11 +27,7 @@ fn one(velero: &Velero, location: &Value, old: bool) -> Diagnostic {
         format!("BackupStorageLocation {namespace}/{name}"),
     );
     let message = text(location, "/status/message");
-    let shown: String = message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN)
-        .collect();
+    let shown = single_line(message, SHOWN);
     match text(location, "/status/phase") {
         "Available" => of.ok("Velero reports it Available"),
         "" => of.unknown("Velero has not reported on it yet"),

@@ -5,7 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use super::version::tag;
 use super::{CheckSubject, Diagnostic, proxy};
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
-use crate::cli::install::OLDEST;
+use crate::cli::install::OLDEST_KUBERNETES;
 use crate::names;
 
 const MANIFESTS: &str = "kubectl apply -k manifests";
@@ -44,9 +44,12 @@ fn kubernetes(cluster: &ClusterSnapshot) -> Diagnostic {
     let of = CheckSubject::new("kubernetes", "API server");
     match &cluster.kubernetes {
         Err(why) => of.unknown(why),
-        Ok((major, minor)) if (*major, *minor) < OLDEST => of.fail(
+        Ok((major, minor)) if (*major, *minor) < OLDEST_KUBERNETES => of.fail(
             format!("version {major}.{minor} drops `matchConditions` without a word"),
-            format!("upgrade it to {}.{} or newer", OLDEST.0, OLDEST.1),
+            format!(
+                "upgrade it to {}.{} or newer",
+                OLDEST_KUBERNETES.0, OLDEST_KUBERNETES.1
+            ),
         ),
         Ok((major, minor)) => of.ok(format!("version {major}.{minor}")),
     }

@@ -1,16 +1,16 @@
-//! Workflow commands, of which GitHub makes annotations on the changed lines.
+//! Workflow commands, which GitHub turns into annotations on the changed lines.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::super::outcome::{Found, Outcome};
+use super::super::outcome::{LocatedFinding, Outcome};
 use super::message;
 use crate::decision::Severity;
 use crate::sources::manifests::Remark;
 
 pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-    for found in &outcome.found {
-        let Found {
+    for found in &outcome.findings {
+        let LocatedFinding {
             file,
             line,
             severity,
@@ -41,7 +41,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "::{command} {place},title=velero-trust::{text}")?;
         }
     }
-    for note in outcome.counted() {
+    for note in outcome.skipped_notes() {
         writeln!(out, "::notice title=velero-trust::{}", data(&note))?;
     }
     if outcome.locations == 0 {
@@ -60,8 +60,8 @@ fn place(file: &Path, line: Option<u64>) -> String {
     )
 }
 
-/// A text as what a command says; as in GitHub's own toolkit (`actions/toolkit`, `command.ts`). The
-/// log of a job is a terminal: what else moves a cursor or colours is a space.
+/// Escapes text for the message of a command, as GitHub's own toolkit does (`actions/toolkit`,
+/// `command.ts`). Other control characters become spaces, because the log of a job is a terminal.
 fn data(text: &str) -> String {
     let mut data = String::new();
     for c in text.chars() {
@@ -76,7 +76,7 @@ fn data(text: &str) -> String {
     data
 }
 
-/// A text as a property of a command.
+/// Escapes text for a property of a command.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,11 +1,11 @@
-//! One JSON object, whose shape `docs/lint.md` describes. Fields may be added; a change of what is
-//! there raises [`VERSION`].
+//! Writes one JSON object. `docs/lint.md` describes its schema. Fields may be added. Any change to
+//! an existing field increments [`VERSION`].
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::super::outcome::{Found, Outcome};
+use super::super::outcome::{LocatedFinding, Outcome};
 use crate::sources::manifests::Remark;
 
 const VERSION: u32 = 1;
@@ -72,10 +72,10 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             warnings: outcome.warnings(),
             notes: outcome.notes.len(),
             errors: outcome.errors.len(),
-            documents_left_out: outcome.left_out,
+            documents_left_out: outcome.skipped,
             templates_left_out: outcome.templates,
         },
-        findings: outcome.found.iter().map(finding).collect(),
+        findings: outcome.findings.iter().map(finding).collect(),
         notes: outcome.notes.iter().map(remark).collect(),
         errors: outcome.errors.iter().map(remark).collect(),
     };
@@ -83,7 +83,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn finding(found: &Found) -> FindingJson<'_> {
+fn finding(found: &LocatedFinding) -> FindingJson<'_> {
     let finding = &found.finding;
     FindingJson {
         file: found.file.display().to_string(),

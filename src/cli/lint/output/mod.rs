@@ -1,11 +1,12 @@
-//! The formats in which lint writes.
+//! The output formats of lint.
 
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-use super::outcome::{Found, Outcome};
+use super::outcome::{LocatedFinding, Outcome};
 use crate::sources::manifests::Remark;
+use crate::velero::text::single_line;
 
 mod github;
 mod json;
@@ -13,10 +14,10 @@ mod sarif;
 mod text;
 mod uri;
 
-/// A format.
+/// An output format.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {
-    /// A line per finding, for people and editors
+    /// One line per finding, for people and editors
     Text,
     /// One JSON object, for scripts
     Json,
@@ -39,20 +40,24 @@ impl Format {
     }
 }
 
-/// `file:line: kind: what there is to say`, where `kind` may be empty.
-pub(super) fn remark(kind: &str, remark: &Remark) -> String {
+/// Returns a remark as `file:line: kind: message` on one line. `kind` includes its colon and may be
+/// empty.
+pub(super) fn format_remark(kind: &str, remark: &Remark) -> String {
     let Remark {
         file,
         line,
         message,
     } = remark;
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-    one_line(&format!("{}{line}: {kind}{message}", file.display()))
+    // A file name may contain a line break, and a line of its own may be a command to the program that
+    // reads the output.
+    let text = format!("{}{line}: {kind}{message}", file.display());
+    single_line(&text, usize::MAX).into_owned()
 }
 
-/// What a finding says beside file, line and severity.
-fn message(found: &Found) -> String {
-    let Found {
+/// Returns the message of a finding without file, line and severity.
+fn message(found: &LocatedFinding) -> String {
+    let LocatedFinding {
         key,
         path,
         finding,
@@ -65,11 +70,4 @@ fn message(found: &Found) -> String {
         .map(|(file, line)| format!(" (the Secret: {}:{line})", file.display()))
         .unwrap_or_default();
     format!("BackupStorageLocation {key}: {path}: {message}{secret}; {fix}")
-}
-
-/// A text without line breaks and whatever else moves a cursor: names of files may have them, and a
-/// line of its own may be a command to who reads the output.
-fn one_line(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.collect()
 }

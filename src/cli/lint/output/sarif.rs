@@ -1,11 +1,11 @@
-//! SARIF 2.1.0 (OASIS), with what GitHub's code scanning asks of it.
+//! Writes SARIF 2.1.0 (OASIS) with the properties that GitHub code scanning requires.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::outcome::{Found, Outcome};
+use super::super::outcome::{LocatedFinding, Outcome};
 use super::message;
 use super::uri::uri;
 use crate::admission::UNREADABLE;
@@ -128,7 +128,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
         version: "2.1.0",
         runs: [Run {
             results: outcome
-                .found
+                .findings
                 .iter()
                 .map(|found| result(found, &rules))
                 .collect(),
@@ -147,7 +147,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// The rules that can speak here.
+/// Returns the rules that lint can report, sorted by ID.
 fn rules() -> Vec<&'static Rule> {
     let mut rules: Vec<_> = std::iter::once(&UNREADABLE)
         .chain(crate::ca::rules::all())
@@ -176,17 +176,17 @@ const fn level(severity: Severity) -> &'static str {
     }
 }
 
-fn result(found: &Found, rules: &[&'static Rule]) -> SarifResult {
+fn result(found: &LocatedFinding, rules: &[&'static Rule]) -> SarifResult {
     let rule = found.finding.rule;
-    let mut said = message(found);
+    let mut message = message(found);
     if let Some(hint) = &found.hint {
-        said = format!("{said}\n\n{hint}");
+        message = format!("{message}\n\n{hint}");
     }
     SarifResult {
         rule_id: rule.id,
         rule_index: rules.iter().position(|known| *known == rule),
         level: level(found.severity),
-        message: text(said),
+        message: text(message),
         locations: [location(&found.file, Some(found.line))],
         related_locations: found
             .secret
@@ -212,14 +212,17 @@ fn invocation(outcome: &Outcome) -> Invocation {
     };
     let errors = outcome.errors.iter().map(|it| notification("error", it));
     let notes = outcome.notes.iter().map(|it| notification("note", it));
-    let counted = outcome.counted().into_iter().map(|note| Notification {
-        level: "note",
-        message: text(note),
-        locations: Vec::new(),
-    });
+    let skipped = outcome
+        .skipped_notes()
+        .into_iter()
+        .map(|note| Notification {
+            level: "note",
+            message: text(note),
+            locations: Vec::new(),
+        });
     Invocation {
         execution_successful: outcome.errors.is_empty(),
-        tool_execution_notifications: errors.chain(notes).chain(counted).collect(),
+        tool_execution_notifications: errors.chain(notes).chain(skipped).collect(),
     }
 }
 

@@ -1,13 +1,14 @@
-//! Text, a line per finding.
+//! Writes text with one line per finding.
 
 use std::io::{self, Write};
 
-use super::super::outcome::{Found, Outcome};
-use super::{message, one_line, remark};
+use super::super::outcome::{LocatedFinding, Outcome};
+use super::{format_remark, message};
+use crate::velero::text::single_line;
 
 pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-    for found in &outcome.found {
-        let Found {
+    for found in &outcome.findings {
+        let LocatedFinding {
             file,
             line,
             severity,
@@ -15,21 +16,21 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             hint,
             ..
         } = found;
-        let said = format!(
+        let line_text = format!(
             "{}:{line}: {severity}: {} [{}]",
             file.display(),
             message(found),
             finding.rule.id
         );
-        writeln!(out, "{}", one_line(&said))?;
+        writeln!(out, "{}", single_line(&line_text, usize::MAX))?;
         for line in hint.iter().flat_map(|hint| hint.lines()) {
             writeln!(out, "{}", format!("    {line}").trim_end())?;
         }
     }
     for note in &outcome.notes {
-        writeln!(out, "{}", remark("note: ", note))?;
+        writeln!(out, "{}", format_remark("note: ", note))?;
     }
-    for note in outcome.counted() {
+    for note in outcome.skipped_notes() {
         writeln!(out, "note: {note}")?;
     }
     writeln!(

@@ -1,10 +1,10 @@
-//! Paths as URIs.
+//! Conversion of paths to URIs.
 
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
-/// The path as a URI: relative to the working directory, as code scanning wants it, for all that is
-/// at or below it; whole for all else, since who reads it knows no `..`.
+/// Returns the path as a URI. It is relative for a path in the working directory, as code scanning
+/// requires, and absolute for any other, since a reader of the output cannot resolve `..`.
 pub(super) fn uri(file: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let file = resolved(&here, file);
@@ -21,12 +21,12 @@ pub(super) fn uri(file: &Path) -> String {
     }
 }
 
-/// The path without `..`.
+/// Returns the path without `..`.
 fn resolved(here: &Path, file: &Path) -> PathBuf {
     if !file.components().any(|it| it == Component::ParentDir) {
         return file.to_owned();
     }
-    // Where there is a link before it, `..` is not what stands to the left of it.
+    // After a symbolic link, `..` is not the component to its left.
     std::fs::canonicalize(file).unwrap_or_else(|_| {
         let mut resolved = PathBuf::new();
         for component in here.join(file).components() {
@@ -41,7 +41,7 @@ fn resolved(here: &Path, file: &Path) -> PathBuf {
     })
 }
 
-/// RFC 3986: all but unreserved characters as `%XX`.
+/// Percent-encodes all characters except the unreserved ones of RFC 3986.
 fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! What to restart in a Velero namespace, and what a restart would not mend.
+//! Plans the restarts in a Velero namespace, and finds what a restart does not fix.
 
 use std::collections::BTreeMap;
 
@@ -7,100 +7,99 @@ use crate::injection::coverage::State;
 use crate::kubernetes::workloads::{RunningPod, Workload};
 use crate::velero::pod_kind::PodKind;
 
-/// What is to be done in one namespace.
+/// The restarts and the remaining problems in one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) namespace: String,
-    /// Backups and Restores that a restart would disturb.
-    pub(super) at_work: Vec<String>,
-    /// The restarts.
+    /// Backups and Restores that a restart would interrupt.
+    pub(super) in_progress: Vec<String>,
+    /// The restarts to perform.
     pub(super) restarts: Vec<Restart>,
-    /// The workloads whose last restart is under way, and mends all their Pods.
-    pub(super) under_way: Vec<Workload>,
-    /// What a restart does not mend.
-    pub(super) left: Vec<Left>,
+    /// The workloads with an ongoing restart that fixes all their Pods.
+    pub(super) ongoing: Vec<Workload>,
+    /// What a restart does not fix.
+    pub(super) remaining: Vec<Remaining>,
 }
 
-/// A restart that would mend something.
+/// A restart that fixes at least one Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Restart {
     pub(super) workload: Workload,
-    pub(super) why: Vec<String>,
+    pub(super) reasons: Vec<String>,
 }
 
-/// Something that a restart does not mend.
+/// Something that a restart does not fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct Remaining {
     pub(super) text: String,
-    /// It does not pass by itself, and nobody wished it.
-    pub(super) needs_a_person: bool,
+    /// Whether somebody has to act: it neither resolves by itself nor was it configured on purpose.
+    pub(super) needs_attention: bool,
 }
 
 impl Plan {
-    /// What `live` needs, while Velero is `at_work` on this.
-    pub(super) fn of(snapshot: &NamespaceSnapshot, at_work: Vec<String>) -> Self {
+    /// Plans the restarts for `snapshot`, where `in_progress` lists what Velero is processing.
+    pub(super) fn of(snapshot: &NamespaceSnapshot, in_progress: Vec<String>) -> Self {
         let mut plan = Self {
             namespace: snapshot.namespace.clone(),
-            at_work,
+            in_progress,
             ..Self::default()
         };
-        let mut lacking = BTreeMap::<&Workload, Vec<(&str, &RunningPod)>>::new();
+        let mut affected = BTreeMap::<&Workload, Vec<(&str, &RunningPod)>>::new();
         for (name, pod) in &snapshot.pods {
             let state = snapshot.state(&pod.coverage);
             if !matches!(state, State::Uninjected | State::Stale) {
                 continue;
             }
             match &pod.workload {
-                Some(workload) => lacking.entry(workload).or_default().push((name, pod)),
-                None => plan.left.push(alone(name, pod)),
+                Some(workload) => affected.entry(workload).or_default().push((name, pod)),
+                None => plan.remaining.push(standalone_pod(name, pod)),
             }
         }
         for (workload, template) in &snapshot.templates {
             let state = snapshot.state(&template.coverage);
             if matches!(state, State::Conflicting | State::OptedOut) {
-                // Whatever its Pods lack, a new one would be no better.
-                lacking.remove(workload);
+                // A new Pod would lack the same.
+                affected.remove(workload);
                 let why = template.coverage.why(snapshot.facts());
-                plan.left.push(Left {
+                plan.remaining.push(Remaining {
                     text: format!(
                         "{workload} needs a change of the template first, {state}: {why}"
                     ),
-                    needs_a_person: state == State::Conflicting,
+                    needs_attention: state == State::Conflicting,
                 });
             }
         }
-        for (workload, pods) in lacking {
-            if let Some(text) = stuck(snapshot, workload, &pods) {
-                plan.left.push(Left {
+        for (workload, pods) in affected {
+            if let Some(text) = blocked(snapshot, workload, &pods) {
+                plan.remaining.push(Remaining {
                     text,
-                    needs_a_person: true,
+                    needs_attention: true,
                 });
-            } else if let Some(text) = under_way(snapshot, workload, &pods) {
-                plan.under_way.push(workload.clone());
-                plan.left.push(Left {
+            } else if let Some(text) = already_restarting(snapshot, workload, &pods) {
+                plan.ongoing.push(workload.clone());
+                plan.remaining.push(Remaining {
                     text,
-                    needs_a_person: false,
+                    needs_attention: false,
                 });
             } else {
                 plan.restarts.push(Restart {
                     workload: workload.clone(),
-                    why: why(snapshot, &pods),
+                    reasons: reasons(snapshot, &pods),
                 });
             }
         }
         plan
     }
 
-    /// Whether there is anything left for a person, when `restarted` tells that the restarts were
-    /// done.
-    pub(super) fn needs_a_person(&self, restarted: bool) -> bool {
-        let left = self.left.iter().any(|left| left.needs_a_person);
-        left || !restarted && !self.restarts.is_empty()
+    /// Returns whether somebody has to act, given whether the restarts were performed.
+    pub(super) fn needs_attention(&self, restarted: bool) -> bool {
+        let remaining = self.remaining.iter().any(|it| it.needs_attention);
+        remaining || !restarted && !self.restarts.is_empty()
     }
 }
 
-/// Why a restart of `workload` would do nothing.
-fn stuck(
+/// Returns why a restart of `workload` would have no effect, if so.
+fn blocked(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
     pods: &[(&str, &RunningPod)],
@@ -122,35 +121,35 @@ fn stuck(
     })
 }
 
-/// Why another restart of `workload` would only begin it again.
-fn under_way(
+/// Returns why another restart of `workload` is not needed, if an ongoing one fixes all `pods`.
+fn already_restarting(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
     pods: &[(&str, &RunningPod)],
 ) -> Option<String> {
-    let under_way = snapshot.under_way.get(workload)?;
+    let ongoing = snapshot.ongoing.get(workload)?;
     let facts = snapshot.facts();
-    let mended = pods.iter().all(|(_, pod)| under_way.mends(pod, facts));
-    mended.then(|| {
+    let resolved = pods.iter().all(|(_, pod)| ongoing.resolves(pod, facts));
+    resolved.then(|| {
         format!(
             "rollout under way: {workload}, restarted at {}, still replaces {}; `kubectl -n {} \
              rollout status {workload}` waits for it",
-            under_way.restarted_at,
+            ongoing.restarted_at,
             names(pods),
             snapshot.namespace
         )
     })
 }
 
-/// Why its Pods need a restart, a line for each reason.
-fn why(snapshot: &NamespaceSnapshot, pods: &[(&str, &RunningPod)]) -> Vec<String> {
-    let mut reasons = BTreeMap::<String, Vec<&str>>::new();
+/// Returns why `pods` need a restart, with one line per reason.
+fn reasons(snapshot: &NamespaceSnapshot, pods: &[(&str, &RunningPod)]) -> Vec<String> {
+    let mut by_reason = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
         let why = pod.coverage.why(snapshot.facts());
-        reasons.entry(why).or_default().push(name);
+        by_reason.entry(why).or_default().push(name);
     }
-    let reasons = reasons.into_iter();
-    reasons
+    let by_reason = by_reason.into_iter();
+    by_reason
         .map(|(reason, pods)| format!("{}: {reason}", pods.join(", ")))
         .collect()
 }
@@ -160,9 +159,9 @@ fn names(pods: &[(&str, &RunningPod)]) -> String {
     names.join(", ")
 }
 
-/// A Pod that no workload makes again.
-fn alone(name: &str, pod: &RunningPod) -> Left {
-    let spawned = matches!(
+/// Describes a Pod that no workload recreates.
+fn standalone_pod(name: &str, pod: &RunningPod) -> Remaining {
+    let is_temporary = matches!(
         pod.coverage.kind,
         Some(
             PodKind::DataMoverBackup
@@ -172,13 +171,13 @@ fn alone(name: &str, pod: &RunningPod) -> Left {
                 | PodKind::Maintenance
         )
     );
-    Left {
-        text: if spawned {
+    Remaining {
+        text: if is_temporary {
             format!("{name} was made by Velero for one task and ends by itself")
         } else {
             format!("{name} was made by nothing that can be restarted; make it again")
         },
-        needs_a_person: !spawned,
+        needs_attention: !is_temporary,
     }
 }
 

@@ -2,7 +2,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cli::snapshot::UnderWay;
+use crate::cli::snapshot::OngoingRollout;
 use crate::injection::coverage;
 use crate::kubernetes::workloads::{Kind, WorkloadTemplate};
 use crate::names;
@@ -59,11 +59,11 @@ fn restarts_what_a_restart_mends_and_says_why() {
 kubectl -n velero rollout restart daemonset/agent
 ";
     assert_eq!(plan.text(), want);
-    assert!(plan.needs_a_person(false));
-    assert!(!plan.needs_a_person(true));
+    assert!(plan.needs_attention(false));
+    assert!(!plan.needs_attention(true));
 }
 
-/// A Pod of `agent` that began at second 10 of 1970, as the restart `restarted_at` made it.
+/// Adds a Pod of `agent` that started at second 10 of 1970, created by the restart `restarted_at`.
 fn began(snapshot: &mut NamespaceSnapshot, name: &str, restarted_at: Option<&str>, injected: bool) {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "u",
         "controller": true}]);
@@ -97,20 +97,20 @@ fn restarts_nothing_whose_restart_is_under_way() {
     let workload = snapshot.templates.keys().next().unwrap().clone();
     let restarted_at = at.to_owned();
     snapshot
-        .under_way
-        .insert(workload.clone(), UnderWay { restarted_at });
+        .ongoing
+        .insert(workload.clone(), OngoingRollout { restarted_at });
     let plan = Plan::of(&snapshot, Vec::new());
     let want = "# velero: rollout under way: daemonset/agent, restarted at 1970-01-01T00:01:00Z, \
                 still replaces agent-1; `kubectl -n velero rollout status daemonset/agent` waits \
                 for it\n";
     assert_eq!(plan.text(), want);
-    assert_eq!(plan.under_way, [workload]);
-    assert!(!plan.needs_a_person(false));
-    // One that this restart made lacks it all the same, as when velero-trust was down.
+    assert_eq!(plan.ongoing, [workload]);
+    assert!(!plan.needs_attention(false));
+    // A Pod that this restart created lacks the bundle too, as if velero-trust had been down.
     began(&mut snapshot, "agent-2", Some(at), false);
     let plan = Plan::of(&snapshot, Vec::new());
     assert_eq!(plan.restarts.len(), 1, "{plan:?}");
-    assert!(plan.under_way.is_empty() && plan.left.is_empty());
+    assert!(plan.ongoing.is_empty() && plan.remaining.is_empty());
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn a_restart_before_the_newest_certificate_mends_no_stale_pod() {
     };
     assert_eq!(stale.coverage.state(added(60)), State::Stale);
     let restarted_at = "1970-01-01T00:01:00Z".to_owned();
-    let under_way = UnderWay { restarted_at };
-    assert!(under_way.mends(stale, added(60)));
-    assert!(!under_way.mends(stale, added(61)));
+    let ongoing = OngoingRollout { restarted_at };
+    assert!(ongoing.resolves(stale, added(60)));
+    assert!(!ongoing.resolves(stale, added(61)));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn never_restarts_for_nothing() {
         let plan = Plan::of(&snapshot, Vec::new());
         assert!(plan.restarts.is_empty(), "{name}: {plan:?}");
         assert!(plan.text().contains(says), "{name}: {}", plan.text());
-        assert_eq!(plan.needs_a_person(false), needs, "{name}");
+        assert_eq!(plan.needs_attention(false), needs, "{name}");
     }
 }
 
@@ -173,7 +173,7 @@ fn leaves_alone_what_ends_by_itself_and_what_nothing_makes_again() {
     let mut snapshot = snapshot();
     pod(&mut snapshot, "mover", "", MOVER);
     let plan = Plan::of(&snapshot, Vec::new());
-    assert!(!plan.needs_a_person(false), "{plan:?}");
+    assert!(!plan.needs_attention(false), "{plan:?}");
     pod(&mut snapshot, "by-hand", "", AGENT);
     pod(&mut snapshot, "orphan", "gone", AGENT);
     let plan = Plan::of(&snapshot, vec!["Backup b (InProgress)".to_owned()]);

@@ -77,7 +77,7 @@ fn says_nothing_before_it_knows_pods_and_bundle() {
         assert_eq!(unknown.tally(), None);
         assert_eq!(unknown.issues("velero"), None);
     }
-    assert_eq!(listed.audit().tally().unwrap().of(State::Uninjected), 1);
+    assert_eq!(listed.audit().tally().unwrap().count(State::Uninjected), 1);
     assert_eq!(listed.audit().issues("velero").unwrap().len(), 1);
 }
 

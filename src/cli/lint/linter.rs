@@ -1,4 +1,4 @@
-//! One BackupStorageLocation, judged as the webhook would judge it.
+//! Checks a BackupStorageLocation as the webhook would check it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,32 +6,33 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::hint;
-use super::outcome::{Found, Outcome};
+use super::outcome::{LocatedFinding, Outcome};
 use crate::admission::{Envelope, HANDLERS, Opened};
 use crate::ca::references::{self, CaTarget, SecretKeyRef};
 use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
 use crate::sources::{Limits, evaluate};
-use crate::telemetry::printable;
 use crate::velero::bsl::Bsl;
+use crate::velero::text::single_line;
 
-/// What is the same for all locations.
+/// The inputs that are the same for all locations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Judge<'a> {
+pub(super) struct Linter<'a> {
     pub(super) manifests: &'a Manifests,
     pub(super) policy: &'a Policy,
-    /// Seconds since 1970.
+    /// The current time, in seconds since 1970.
     pub(super) now: i64,
-    /// Whether hints were asked for.
+    /// Whether hints were requested.
     pub(super) hints: bool,
 }
 
-impl Judge<'_> {
-    /// Adds to `outcome` what the webhook would say if the location were created now. One that no
-    /// API server would ever send, such as one of a namespace `${NAME}`, is trouble and stops none.
-    pub(super) async fn location(&self, location: &Located, outcome: &mut Outcome) {
-        let report = match self.report(location).await {
+impl Linter<'_> {
+    /// Adds to `outcome` the findings of the webhook if `location` were created now. A location
+    /// that no API server would ever send, such as one in namespace `${NAME}`, is reported as an
+    /// error and does not stop the others.
+    pub(super) async fn check(&self, location: &Located, outcome: &mut Outcome) {
+        let report = match self.review(location).await {
             Ok(report) => report,
             Err(error) => {
                 let path = FieldPath::of(&["metadata", "namespace"]);
@@ -40,7 +41,7 @@ impl Judge<'_> {
                     line: Some(location.line_of(&path)),
                     message: format!(
                         "BackupStorageLocation {}: it cannot be judged: {error:#}",
-                        printable(&location.key.to_string(), 120)
+                        single_line(&location.key.to_string(), 120)
                     ),
                 });
                 return;
@@ -50,16 +51,16 @@ impl Judge<'_> {
         let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
         let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
         for (severity, finding) in denials.chain(warnings) {
-            let found = self.found(location, severity, finding);
-            outcome.found.push(found);
+            let found = self.locate(location, severity, finding);
+            outcome.findings.push(found);
         }
         for note in report.notes {
-            outcome.notes.push(remark(location, &note));
+            outcome.notes.push(note_remark(location, &note));
         }
     }
 
-    async fn report(&self, location: &Located) -> anyhow::Result<Report> {
-        // The same bytes as the API server would send, so that nothing is judged in another way.
+    async fn review(&self, location: &Located) -> anyhow::Result<Report> {
+        // The bytes that the API server would send, so that lint cannot differ from the webhook.
         let review = serde_json::json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
@@ -98,27 +99,32 @@ impl Judge<'_> {
         })
     }
 
-    /// Where the Secret stands that a finding is about.
-    fn secret(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
-        let SecretKeyRef { secret, key } = reference(location, finding)?;
+    /// Returns the file and line of the Secret that a finding is about.
+    fn secret_location(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
+        let SecretKeyRef { secret, key } = referenced_key(location, finding)?;
         let beside = self.manifests.beside(&location.file);
         beside.place_of(&secret, &key)
     }
 
-    fn found(&self, location: &Located, severity: Severity, mut finding: Finding) -> Found {
+    fn locate(
+        &self,
+        location: &Located,
+        severity: Severity,
+        mut finding: Finding,
+    ) -> LocatedFinding {
         let path = location.path_of(&finding.path);
         if location.is_values() {
-            // A person who edits values does not see the object that the rules speak of.
-            let own = finding.path.to_string();
-            finding.fix = finding.fix.replace(&own, &path.to_string());
+            // Somebody who edits Helm values does not see the object that the rules refer to.
+            let object_path = finding.path.to_string();
+            finding.fix = finding.fix.replace(&object_path, &path.to_string());
             if finding.fix.contains("caCertRef") {
                 let fix = finding.fix;
                 finding.fix =
                     format!("{fix} (the chart has annotations for it: {CA_SECRET_ANNOTATION})");
             }
         }
-        Found {
-            secret: self.secret(location, &finding),
+        LocatedFinding {
+            secret: self.secret_location(location, &finding),
             file: location.file.clone(),
             line: location.line_of(&finding.path),
             key: location.key.clone(),
@@ -130,8 +136,8 @@ impl Judge<'_> {
     }
 }
 
-/// The key of a Secret that the location names where the finding is.
-fn reference(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
+/// Returns the Secret key that the location references at the path of the finding.
+fn referenced_key(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
     let json = location.object.to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&json).ok()?;
     let mut references = references::ca_references(&location.key.namespace, &bsl).into_iter();
@@ -144,7 +150,7 @@ fn reference(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
     }
 }
 
-fn remark(location: &Located, Note { path, message }: &Note) -> Remark {
+fn note_remark(location: &Located, Note { path, message }: &Note) -> Remark {
     let shown = location.path_of(path);
     Remark {
         file: location.file.clone(),

@@ -1,19 +1,21 @@
-//! What findings are called in messages, warnings and audit annotations.
+//! Messages, warnings and audit annotations made of findings.
 
 use std::collections::BTreeMap;
 
 use crate::decision::{Finding, Judged, Note};
+use crate::velero::text::single_line;
 
-/// Longest warning, in characters; the API server advises 120 and may cut above 256.
-const WARNING_LENGTH: usize = 120;
+/// Maximum length of a warning, in characters. The API server recommends 120 and may cut above 256.
+const MAX_WARNING_CHARS: usize = 120;
 
-/// Most warnings in one answer; all warnings of one API request share 4,096 characters.
-const WARNINGS: usize = 8;
+/// Maximum number of warnings in one answer. All warnings of one API request share 4,096
+/// characters.
+const MAX_WARNINGS: usize = 8;
 
-/// Most findings in the message of a denial; `details.causes` always has all of them.
-const MESSAGE_FINDINGS: usize = 5;
+/// Maximum number of findings in the message of a denial. `details.causes` always has all of them.
+const MAX_MESSAGE_FINDINGS: usize = 5;
 
-/// The ids of the rules that spoke, sorted, each once.
+/// Returns the ids of the rules with findings, sorted, each once.
 pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
     let mut ids: Vec<_> = judged
         .denials
@@ -26,22 +28,25 @@ pub(super) fn rule_ids(judged: &Judged) -> Vec<&'static str> {
     ids
 }
 
-/// The first findings, and how many more there are.
-pub(super) fn lines(findings: &[Finding], separator: &str) -> String {
+/// Returns the first findings, joined by `separator`, and the number of the remaining ones.
+pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
     let mut lines: Vec<_> = findings
         .iter()
-        .take(MESSAGE_FINDINGS)
+        .take(MAX_MESSAGE_FINDINGS)
         .map(ToString::to_string)
         .collect();
-    if findings.len() > MESSAGE_FINDINGS {
-        lines.push(format!("and {} more", findings.len() - MESSAGE_FINDINGS));
+    if findings.len() > MAX_MESSAGE_FINDINGS {
+        lines.push(format!(
+            "and {} more",
+            findings.len() - MAX_MESSAGE_FINDINGS
+        ));
     }
     lines.join(separator)
 }
 
-/// Warnings as the API server passes them on.
+/// Returns the findings and the notes as warnings that the API server passes on to the user.
 pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
-    // The id stands first, so that a cut never takes it away.
+    // The id comes first, so that it is never cut off.
     let findings = findings.iter().map(|finding| {
         let Finding {
             rule,
@@ -54,28 +59,20 @@ pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
     });
     let mut all: Vec<_> = findings
         .chain(notes.iter().map(Note::to_string))
-        .map(|line| fit(&line))
+        // The API server drops a warning with a control character.
+        .map(|line| single_line(&line, MAX_WARNING_CHARS).into_owned())
         .collect();
-    if all.len() > WARNINGS {
-        let more = all.len() - (WARNINGS - 1);
-        all.truncate(WARNINGS - 1);
+    if all.len() > MAX_WARNINGS {
+        let more = all.len() - (MAX_WARNINGS - 1);
+        all.truncate(MAX_WARNINGS - 1);
         all.push(format!("and {more} more warnings from velero-trust"));
     }
     all
 }
 
-/// One line that the API server will not drop: it drops a warning with a control character.
-fn fit(line: &str) -> String {
-    let clean = line.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if line.chars().count() <= WARNING_LENGTH {
-        clean.collect()
-    } else {
-        clean.take(WARNING_LENGTH - 1).chain(['…']).collect()
-    }
-}
-
-/// Audit annotations have fixed keys: a key that is no qualified name is dropped by the API server.
-pub(super) fn audit(
+/// Returns the audit annotations. Their keys are fixed: the API server drops a key that is not a
+/// qualified name.
+pub(super) fn audit_annotations(
     decision: &'static str,
     rules: &[&'static str],
 ) -> BTreeMap<&'static str, String> {
@@ -127,15 +124,15 @@ mod tests {
 
     #[test]
     fn a_message_has_5_findings_and_counts_the_rest() {
-        let said = lines(&vec![finding("x"); 7], "\n");
+        let said = summary(&vec![finding("x"); 7], "\n");
         assert_eq!(said.lines().count(), 6);
         assert!(said.ends_with("\nand 2 more"), "{said}");
     }
 
     #[test]
     fn audit_keys_are_qualified_names() {
-        // The API server drops a key that is none, behind `<webhook's name>/`.
-        for key in audit("deny", &["VT999"]).keys() {
+        // The API server prepends `<webhook name>/` and drops a key that is not a qualified name.
+        for key in audit_annotations("deny", &["VT999"]).keys() {
             assert!(key.len() <= 63 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }
     }
