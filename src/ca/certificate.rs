@@ -1,32 +1,63 @@
-//! One certificate, and what the rules ask of it.
+//! A certificate, reduced to what the rules check.
 
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::x509::{self, Defect, Key};
+use super::x509::{self, Defect, Extensions, Key, ParsedCertificate};
 
-/// A certificate that parses, as Go understands that.
+/// A certificate that Go can parse.
 #[derive(Clone)]
 pub struct Certificate {
     der: Arc<[u8]>,
     fingerprint: Fingerprint,
     subject: Arc<[u8]>,
     issuer: Arc<[u8]>,
-    /// From when it is valid, seconds since 1970.
+    /// The start of its validity, seconds since 1970.
     pub not_before: i64,
-    /// Until when it is valid, seconds since 1970.
+    /// The end of its validity, seconds since 1970.
     pub not_after: i64,
-    /// Whether basicConstraints and keyUsage let it vouch for other certificates.
+    /// Whether basicConstraints and keyUsage allow it to issue certificates.
     pub is_ca: bool,
-    /// The digest of its signature, if it is one that is broken.
+    /// The digest of its signature, if that is a broken one.
     pub weak_digest: Option<&'static str>,
     /// The length of its RSA modulus in bits, if its key is an RSA key.
-    pub rsa_bits: Option<usize>,
+    pub rsa_bits: Option<u32>,
+    /// How its extensions constrain the paths that may contain it.
+    pub path_constraints: PathConstraints,
 }
 
-/// SHA-256 of a certificate's DER: what makes it the same certificate.
+/// How the extensions of a certificate constrain the paths, from a server's certificate to a root,
+/// that may contain it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathConstraints {
+    /// The maximum number of intermediates below it, if it limits them (pathLenConstraint).
+    pub max_intermediates: Option<u32>,
+    /// Whether it may be used for TLS servers: it has no extKeyUsage, or one that includes them.
+    pub allows_server_auth: bool,
+    /// Whether it has a critical extension that Go does not know. Go trusts no such certificate.
+    pub has_unknown_critical: bool,
+    /// Whether it has nameConstraints.
+    pub has_name_constraints: bool,
+}
+
+impl PathConstraints {
+    fn of(extensions: &Extensions<'_>) -> Self {
+        let path_len = extensions
+            .basic_constraints
+            .and_then(|constraints| constraints.path_len);
+        Self {
+            // No chain has more than 2^32 certificates, so a higher limit has no effect.
+            max_intermediates: path_len.and_then(|path_len| u32::try_from(path_len).ok()),
+            allows_server_auth: extensions.allows_server_auth(),
+            has_unknown_critical: extensions.has_unknown_critical,
+            has_name_constraints: extensions.has_name_constraints,
+        }
+    }
+}
+
+/// SHA-256 of a certificate's DER, which identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -40,7 +71,7 @@ impl Fingerprint {
     }
 }
 
-/// The 64 hexadecimal digits; with an even precision, as in `{:.16}`, only so many.
+/// Writes 64 hexadecimal digits, or fewer with an even precision such as `{:.16}`.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(64);
@@ -55,60 +86,73 @@ impl Certificate {
     /// Reads the DER of a certificate.
     pub fn parse(der: impl Into<Arc<[u8]>>) -> Result<Self, Defect> {
         let der = der.into();
-        let parsed = x509::parse(&der)?;
-        Ok(Self {
+        let parsed = ParsedCertificate::parse(&der)?;
+        Ok(Self::of(&parsed, Arc::clone(&der)))
+    }
+
+    /// Keeps what the rules check of `parsed`, which was read from `der`.
+    fn of(parsed: &ParsedCertificate<'_>, der: Arc<[u8]>) -> Self {
+        Self {
             fingerprint: Fingerprint::of(&der),
             subject: parsed.subject.into(),
             issuer: parsed.issuer.into(),
             not_before: parsed.not_before,
             not_after: parsed.not_after,
-            is_ca: parsed.is_ca,
-            weak_digest: weak_digest(parsed.signature),
+            is_ca: parsed.is_ca(),
+            weak_digest: detect_weak_digest(parsed.signature_algorithm),
             rsa_bits: match parsed.key {
                 Key::Rsa(bits) => Some(bits),
                 Key::Other => None,
             },
+            path_constraints: PathConstraints::of(&parsed.extensions),
             der,
-        })
+        }
     }
 
-    /// Its bytes.
+    /// Returns its DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// What makes it the same certificate as another.
+    /// Returns its fingerprint.
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Its subject as a person reads it: at most 80 characters, none of them a control character.
+    /// Returns its subject for display: at most 80 characters, without control characters.
     pub fn subject(&self) -> String {
-        x509::show(&self.subject)
+        x509::display_name(&self.subject)
     }
 
-    /// Its issuer as a person reads it, with the same limits.
+    /// Returns its issuer for display, with the same limits.
     pub fn issuer(&self) -> String {
-        x509::show(&self.issuer)
+        x509::display_name(&self.issuer)
     }
 
-    /// Its subject's DER, which the certificates it issued name as their issuer.
+    /// Returns the DER of its subject, which the certificates that it issued name as their issuer.
     pub fn subject_der(&self) -> &[u8] {
         &self.subject
     }
 
-    /// Its issuer's DER.
+    /// Returns the DER of its issuer.
     pub fn issuer_der(&self) -> &[u8] {
         &self.issuer
     }
 
-    /// Whether it names itself as its issuer, as roots do.
+    /// Returns whether it names itself as its issuer, as roots do.
     pub fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }
 }
 
-/// Certificates are the same when their bytes are.
+/// Copies what the rules check from a certificate that is already parsed.
+impl From<&ParsedCertificate<'_>> for Certificate {
+    fn from(parsed: &ParsedCertificate<'_>) -> Self {
+        Self::of(parsed, parsed.der.into())
+    }
+}
+
+/// Certificates are equal if their bytes are.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
@@ -128,8 +172,8 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The name of the digest in a signature algorithm, if it is one that nobody should trust.
-fn weak_digest(algorithm: &[u8]) -> Option<&'static str> {
+/// Returns the name of a signature algorithm's digest, if that is a broken one.
+fn detect_weak_digest(algorithm: &[u8]) -> Option<&'static str> {
     match algorithm {
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2] => Some("MD2"),
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4] => Some("MD5"),
@@ -144,29 +188,6 @@ fn weak_digest(algorithm: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use x509_parser::prelude::{FromDer as _, X509Certificate};
-    use x509_parser::public_key::PublicKey;
-
-    #[test]
-    fn agrees_with_another_parser_on_every_public_root() {
-        for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
-            let ours = Certificate::parse(&der[..]).unwrap();
-            let (_, theirs) = X509Certificate::from_der(der).unwrap();
-            assert_eq!(ours.not_before, theirs.validity().not_before.timestamp());
-            assert_eq!(ours.not_after, theirs.validity().not_after.timestamp());
-            assert_eq!(ours.is_ca, theirs.is_ca(), "{ours:?}");
-            assert_eq!(ours.subject_der(), theirs.subject().as_raw());
-            assert_eq!(ours.issuer_der(), theirs.issuer().as_raw());
-            let bits = match theirs.public_key().parsed().unwrap() {
-                PublicKey::RSA(key) => Some(key.key_size()),
-                _ => None,
-            };
-            assert_eq!(ours.rsa_bits, bits);
-            let digest = theirs.signature_algorithm.algorithm.to_string();
-            assert_eq!(ours.weak_digest.is_some(), digest == "1.2.840.113549.1.1.5");
-            webpki::anchor_from_trusted_cert(der).unwrap();
-        }
-    }
 
     #[test]
     fn a_fingerprint_is_shown_in_full_or_as_short_as_asked() {
@@ -176,6 +197,12 @@ mod tests {
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
         assert_eq!(format!("{fingerprint:.16}"), "e3b0c44298fc1c14");
+    }
+
+    #[test]
+    fn a_certificate_keeps_no_more_memory_than_it_needs() {
+        // Besides the DER and the two names: every CA of every namespace is kept.
+        assert!(size_of::<Certificate>() <= 136);
     }
 
     #[test]

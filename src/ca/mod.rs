@@ -12,6 +12,6 @@ pub mod merged_bundle;
 pub mod pem;
 pub mod references;
 pub mod rules;
-mod x509;
+pub mod x509;
 
 pub use x509::Defect;

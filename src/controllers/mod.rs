@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use kube::Client;
 
-use crate::ca::endpoint::Refused;
+use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::Policy;
 use crate::kubernetes::events::Events;
 use crate::sources::Source;
@@ -69,7 +69,7 @@ pub struct Settings {
     pub retention: Duration,
     /// The addresses that are never dialled; `None` if endpoints are not probed, so that no
     /// namespace is held.
-    pub probe: Option<Refused>,
+    pub probe: Option<DeniedAddresses>,
 }
 
 impl fmt::Debug for Controllers {

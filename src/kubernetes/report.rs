@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::certificate;
-use crate::ca::endpoint::{Skipped, Unusable};
+use crate::ca::endpoint::{EndpointSettingError, SkippedSetting};
 use crate::ca::evaluation::EvaluatedLocation;
 use crate::decision;
 use crate::names;
@@ -96,11 +96,11 @@ pub struct Endpoint {
 impl Endpoint {
     /// A setting that should name an endpoint and does not; none where it names one without TLS.
     /// What it says instead is not shown: it may hold a password.
-    pub fn skipped(setting: &Skipped) -> Option<Self> {
-        (setting.why != Unusable::Plain).then(|| Self {
-            url: setting.from.to_string(),
+    pub fn skipped(skipped: &SkippedSetting) -> Option<Self> {
+        (skipped.reason != EndpointSettingError::PlainHttp).then(|| Self {
+            url: skipped.setting.path().to_string(),
             state: "unknown".to_owned(),
-            message: setting.why.to_string(),
+            message: skipped.reason.to_string(),
             ..Self::default()
         })
     }
@@ -163,7 +163,7 @@ mod tests {
         let told = |url: &str| {
             let bsl = format!(r#"{{"spec":{{"config":{{"s3Url":"{url}"}}}}}}"#);
             let bsl: Bsl<'_> = serde_json::from_str(&bsl).unwrap();
-            let mut all = endpoint::of("velero", &bsl).into_iter();
+            let mut all = endpoint::read_endpoints("velero", &bsl).into_iter();
             let told = Endpoint::skipped(&all.next().unwrap().unwrap_err())?;
             Some((told.url, told.state, told.message))
         };

@@ -1,4 +1,5 @@
-//! The body of a request: read within a deadline, a cap, and a budget that all requests share.
+//! Reads request bodies within a deadline, a size limit, and a memory budget that all requests
+//! share.
 
 use std::sync::Arc;
 
@@ -11,21 +12,21 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::velero::text::single_line;
 
-/// Room made at once for a body that announces its length; more only as bytes arrive, so that
-/// an announcement alone takes no memory.
-const FIRST_ROOM: usize = 64 << 10;
+/// Capacity reserved up front for a body that announces its length. The buffer grows only as bytes
+/// arrive, so that an announcement alone takes no memory.
+const INITIAL_CAPACITY: usize = 64 << 10;
 
-/// Most characters of a header that are quoted back.
-const QUOTED: usize = 100;
+/// Maximum number of characters of a header that an error quotes.
+const MAX_QUOTED_CHARS: usize = 100;
 
-/// The bytes of a body, with their share of the common budget.
+/// The bytes of a body, and the part of the shared budget that they occupy.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Why there is no body.
+/// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the body broke off: {0}")]
@@ -43,7 +44,7 @@ pub(super) enum BodyError {
 }
 
 impl BodyError {
-    /// The HTTP status code.
+    /// Returns the HTTP status code of the error.
     pub(super) const fn code(&self) -> u16 {
         match self {
             Self::Broken(_) => 400,
@@ -55,15 +56,15 @@ impl BodyError {
     }
 }
 
-/// Reads bodies.
+/// Reads request bodies.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
+pub(super) struct BodyReader {
     cap: usize,
     budget: Arc<Semaphore>,
 }
 
-impl Reader {
-    /// Bodies of up to `cap` bytes, of which at most `all` are held at any time.
+impl BodyReader {
+    /// Creates a reader for bodies of up to `cap` bytes each, and `all` bytes in total at any time.
     pub(super) fn new(cap: usize, all: usize) -> Self {
         Self {
             cap,
@@ -71,14 +72,14 @@ impl Reader {
         }
     }
 
-    /// Reads the body of `request` until `deadline`. A body that is refused is still taken off
-    /// the wire until then, and thrown away: closing a connection on which a client is still
-    /// writing would take our answer from it.
+    /// Reads the body of `request` until `deadline`. A rejected body is still drained and discarded
+    /// until then: a client that is still writing would lose our answer if the connection were
+    /// closed.
     pub(super) async fn read(
         &self,
         request: Request<Body>,
         deadline: Instant,
-    ) -> Result<Whole, BodyError> {
+    ) -> Result<RequestBody, BodyError> {
         let (head, body) = request.into_parts();
         let mut stream = body.into_data_stream();
         let result = match self.check(&head.headers) {
@@ -88,20 +89,21 @@ impl Reader {
             },
             Err(error) => Err(error),
         };
-        let goes_on = !matches!(result, Ok(_) | Err(BodyError::Broken(_)));
-        // Who asked whether to send the body at all is told no, and sends none.
-        if goes_on && !head.headers.contains_key(EXPECT) {
+        let is_unread = !matches!(result, Ok(_) | Err(BodyError::Broken(_)));
+        // A client that sent `Expect: 100-continue` is refused before it sends the body.
+        if is_unread && !head.headers.contains_key(EXPECT) {
             tokio::spawn(timeout_at(deadline, discard(stream)));
         }
         result
     }
 
-    /// What the head says about the body. Brings the announced length, 0 for none.
+    /// Checks what the headers say about the body. Returns the announced length, or 0 if there is
+    /// none.
     fn check(&self, headers: &HeaderMap) -> Result<usize, BodyError> {
         let text = |name| {
             let value = headers.get(name)?;
             let value = String::from_utf8_lossy(value.as_bytes());
-            Some(single_line(&value, QUOTED).into_owned())
+            Some(single_line(&value, MAX_QUOTED_CHARS).into_owned())
         };
         if let Some(encoding) = text(CONTENT_ENCODING)
             && !encoding.trim().eq_ignore_ascii_case("identity")
@@ -113,7 +115,7 @@ impl Reader {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(BodyError::WrongType(media));
         }
-        // hyper has refused a length that is no number, and several that differ.
+        // hyper has already rejected a length that is not a number, and several that differ.
         let length = text(CONTENT_LENGTH)
             .and_then(|length| length.trim().parse::<u64>().ok())
             .unwrap_or_default();
@@ -123,8 +125,12 @@ impl Reader {
         }
     }
 
-    async fn fill(&self, stream: &mut BodyDataStream, length: usize) -> Result<Whole, BodyError> {
-        let mut bytes = Vec::with_capacity(length.min(FIRST_ROOM));
+    async fn fill(
+        &self,
+        stream: &mut BodyDataStream,
+        length: usize,
+    ) -> Result<RequestBody, BodyError> {
+        let mut bytes = Vec::with_capacity(length.min(INITIAL_CAPACITY));
         let mut share: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| BodyError::Broken(error.to_string()))?;
@@ -138,9 +144,9 @@ impl Reader {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Whole {
+        Ok(RequestBody {
             bytes,
-            _share: share,
+            _permit: share,
         })
     }
 

@@ -1,44 +1,46 @@
-//! How long a review may take.
+//! The time limits of a review.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// The API server's own default for `timeoutSeconds`.
-const DEFAULT: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most that the API server lets anyone configure.
-const MOST: Duration = Duration::from_secs(30);
+/// The maximum `timeoutSeconds` that the API server accepts.
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The moments by which a review has to be done.
+/// The deadlines of a review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// By then a source has answered, found or not: four fifths of the API server's patience.
+    /// When a source must have answered, whether it found something or not: four fifths of the API
+    /// server's timeout.
     pub(super) source: Instant,
-    /// By then we answer, whatever a source does: nine tenths, so that the answer arrives.
+    /// When we answer, whatever a source does: nine tenths of the timeout, so that the answer
+    /// arrives.
     pub(super) answer: Instant,
 }
 
 impl Budget {
-    /// The budget of a request that began at `began` with this URL query: the API server says
-    /// there how long it will wait, as `timeout=5s`.
+    /// Returns the budget of a request that began at `began`. The API server puts its timeout into
+    /// the URL query, as `timeout=5s`.
     pub(super) fn of(query: Option<&str>, began: Instant) -> Self {
-        let patience = query
+        let timeout = query
             .unwrap_or_default()
             .split('&')
             .find_map(|pair| pair.strip_prefix("timeout="))
             .and_then(go_duration)
-            .filter(|patience| !patience.is_zero())
-            .unwrap_or(DEFAULT)
-            .min(MOST);
+            .filter(|timeout| !timeout.is_zero())
+            .unwrap_or(DEFAULT_TIMEOUT)
+            .min(MAX_TIMEOUT);
         Self {
-            source: began + patience * 4 / 5,
-            answer: began + patience * 9 / 10,
+            source: began + timeout * 4 / 5,
+            answer: began + timeout * 9 / 10,
         }
     }
 }
 
-/// Reads a duration as Go prints it: `5s`, `1m30s`, `1.5s`, `500ms`.
+/// Parses a duration in Go's format: `5s`, `1m30s`, `1.5s`, `500ms`.
 fn go_duration(mut text: &str) -> Option<Duration> {
     let mut total = 0.0;
     while !text.is_empty() {
@@ -67,7 +69,7 @@ fn go_duration(mut text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn patience(query: Option<&str>) -> Duration {
+    fn timeout(query: Option<&str>) -> Duration {
         let began = Instant::now();
         let budget = Budget::of(query, began);
         assert!(budget.source < budget.answer);
@@ -76,10 +78,10 @@ mod tests {
 
     #[test]
     fn the_query_says_how_long_the_api_server_waits() {
-        assert_eq!(patience(Some("timeout=5s")), Duration::from_secs(5));
-        assert_eq!(patience(Some("a=b&timeout=25s")), Duration::from_secs(25));
-        assert_eq!(patience(Some("timeout=500ms")), Duration::from_millis(500));
-        assert_eq!(patience(Some("timeout=1.5s")), Duration::from_millis(1500));
+        assert_eq!(timeout(Some("timeout=5s")), Duration::from_secs(5));
+        assert_eq!(timeout(Some("a=b&timeout=25s")), Duration::from_secs(25));
+        assert_eq!(timeout(Some("timeout=500ms")), Duration::from_millis(500));
+        assert_eq!(timeout(Some("timeout=1.5s")), Duration::from_millis(1500));
     }
 
     #[test]
@@ -94,9 +96,12 @@ mod tests {
             Some("timeout=5x"),
             Some("timeout=..s"),
         ] {
-            assert_eq!(patience(query), DEFAULT, "{query:?}");
+            assert_eq!(timeout(query), DEFAULT_TIMEOUT, "{query:?}");
         }
-        assert_eq!(patience(Some("timeout=1m30s")), MOST);
-        assert_eq!(patience(Some("timeout=99999999999999999999h")), DEFAULT);
+        assert_eq!(timeout(Some("timeout=1m30s")), MAX_TIMEOUT);
+        assert_eq!(
+            timeout(Some("timeout=99999999999999999999h")),
+            DEFAULT_TIMEOUT
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The life of one connection, after its handshake if it has one.
+//! Serves one connection, after its TLS handshake if it has one.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout_at};
 use super::drain::{Phase, Stopping};
 use super::settings::{Caps, Timeouts};
 
-/// Most bytes of a request's head, and of the buffer that a body passes through.
-const BUFFER: usize = 64 << 10;
+/// Maximum size in bytes of a request's head, and of the buffer for a body.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -34,14 +34,14 @@ pub(super) struct Protocol {
 
 /// When a connection is asked to end.
 #[derive(Clone, Copy, Debug)]
-struct Term {
+struct ConnectionLimits {
     age: Instant,
     requests: u32,
 }
 
-impl Term {
-    /// A term that ends a fifth sooner or later than the settings say, so that connections that
-    /// began together do not come back together.
+impl ConnectionLimits {
+    /// Creates limits that are up to a fifth below or above the settings, so that connections that
+    /// began together do not reconnect together.
     fn new(timeouts: &Timeouts, caps: &Caps) -> Self {
         let random = RandomState::new().build_hasher().finish();
         // 80 to 120.
@@ -53,7 +53,7 @@ impl Term {
         }
     }
 
-    fn is_over(self, requests: u32) -> bool {
+    fn are_reached(self, requests: u32) -> bool {
         requests >= self.requests || Instant::now() >= self.age
     }
 }
@@ -61,9 +61,9 @@ impl Term {
 impl Protocol {
     /// Serves `io` until it ends.
     ///
-    /// hyper has one timer for the head of a request, and it also runs while the connection is
-    /// idle. It is set to the idle time; the much shorter time for the first request is kept
-    /// here.
+    /// hyper has a single timer for the head of a request, which also runs while the connection is
+    /// idle. It is set to the idle timeout; the much shorter timeout for the first request is
+    /// enforced here.
     pub(super) async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
         let began = Instant::now();
         let Self {
@@ -72,7 +72,7 @@ impl Protocol {
             caps,
             stopping,
         } = self;
-        let term = Term::new(&timeouts, &caps);
+        let limits = ConnectionLimits::new(&timeouts, &caps);
         let requests = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&requests);
         let router = TowerToHyperService::new(router);
@@ -83,9 +83,9 @@ impl Protocol {
             async move {
                 let mut response = response.await?;
                 if stopping.phase() != Phase::Serving {
-                    part(&mut response);
-                } else if term.is_over(number) {
-                    close(&mut response);
+                    close_and_retry(&mut response);
+                } else if limits.are_reached(number) {
+                    close_after(&mut response);
                 }
                 Ok::<_, Infallible>(response)
             }
@@ -93,20 +93,20 @@ impl Protocol {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(timeouts.idle)
-            .max_buf_size(BUFFER)
+            .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(TokioIo::new(io), service);
         let mut connection = pin!(connection);
-        if end(connection.as_mut(), began + timeouts.first_request).await
+        if ends_by(connection.as_mut(), began + timeouts.first_request).await
             || seen.load(Ordering::Relaxed) == 0
         {
             return;
         }
-        end(connection, began + timeouts.hard_age).await;
+        ends_by(connection, began + timeouts.hard_age).await;
     }
 }
 
-/// Waits for the end of `connection`, at most until `deadline`; false when it goes on.
-async fn end<E: std::error::Error>(
+/// Drives `connection` until `deadline`. Returns whether it ended.
+async fn ends_by<E: std::error::Error>(
     connection: impl Future<Output = Result<(), E>>,
     deadline: Instant,
 ) -> bool {
@@ -120,18 +120,18 @@ async fn end<E: std::error::Error>(
     }
 }
 
-/// Asks the client to use another connection from now on. It then closes this one, or sees that
-/// we do; a close without a word could cross with its next request, which would be lost.
-fn close(response: &mut Response) {
+/// Asks the client to use another connection from now on. The client then closes this one, or sees
+/// us close it. A close without notice could cross with its next request, which would be lost.
+fn close_after(response: &mut Response) {
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-/// As [`close`], and lets the client try again at once: on its new connection it finds another
-/// replica.
-fn part(response: &mut Response) {
-    close(response);
+/// Does the same as [`close_after`], and lets the client retry at once: its new connection reaches
+/// another replica.
+fn close_and_retry(response: &mut Response) {
+    close_after(response);
     if let Some(after) = response.headers_mut().get_mut(RETRY_AFTER) {
         *after = HeaderValue::from_static("0");
     }
@@ -147,19 +147,19 @@ mod tests {
         let timeouts = Timeouts::default();
         let caps = Caps::default();
         for _ in 0..100 {
-            let term = Term::new(&timeouts, &caps);
-            assert!(!term.is_over(799));
-            assert!(term.is_over(1200));
-            let age = term.age - Instant::now();
+            let limits = ConnectionLimits::new(&timeouts, &caps);
+            assert!(!limits.are_reached(799));
+            assert!(limits.are_reached(1200));
+            let age = limits.age - Instant::now();
             assert!(age > Duration::from_secs(239) && age <= Duration::from_mins(6));
         }
-        let term = Term::new(
+        let limits = ConnectionLimits::new(
             &Timeouts {
                 age: Duration::ZERO,
                 ..timeouts
             },
             &caps,
         );
-        assert!(term.is_over(1));
+        assert!(limits.are_reached(1));
     }
 }

@@ -1,4 +1,4 @@
-//! The end of the process: asked for by a signal, and waited for.
+//! Graceful shutdown: requested by a signal, then drained.
 
 use std::io;
 
@@ -8,39 +8,39 @@ use tokio::time::Instant;
 
 use super::settings::Drain;
 
-/// Where the process is in its life. It only ever goes forward.
+/// The phase of the process. It only moves forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// It serves.
+    /// The process serves.
     #[default]
     Serving,
-    /// It was asked to end: not ready any more, it still answers, and each answer asks its client
-    /// to come back on a new connection.
+    /// Shutdown was requested: the process is no longer ready but still answers, and each answer
+    /// asks the client to reconnect.
     Draining,
-    /// It was asked twice: it ends at once.
+    /// Shutdown was requested a second time: the process ends at once.
     Aborted,
 }
 
-/// Asks the process to end.
+/// Requests the shutdown of the process.
 #[derive(Debug)]
 pub struct Stop(watch::Sender<Phase>);
 
-/// Hears when the process is asked to end.
+/// Observes requests for shutdown.
 #[derive(Clone, Debug)]
 pub struct Stopping(watch::Receiver<Phase>);
 
-/// A way to ask, and a way to hear it.
+/// Creates a pair of both.
 pub fn channel() -> (Stop, Stopping) {
     let (sender, receiver) = watch::channel(Phase::Serving);
     (Stop(sender), Stopping(receiver))
 }
 
-/// Hears nothing, ever.
+/// Returns an observer of a process that never shuts down.
 pub(super) fn never() -> Stopping {
     channel().1
 }
 
-/// Hears SIGTERM and SIGINT: the first begins to drain, the second aborts.
+/// Observes SIGTERM and SIGINT: the first signal begins to drain, the second aborts.
 pub fn signals() -> io::Result<Stopping> {
     let (stop, stopping) = channel();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -48,8 +48,8 @@ pub fn signals() -> io::Result<Stopping> {
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                heard = terminate.recv() => if heard.is_none() { return },
-                heard = interrupt.recv() => if heard.is_none() { return },
+                signal = terminate.recv() => if signal.is_none() { return },
+                signal = interrupt.recv() => if signal.is_none() { return },
             }
             stop.ask();
         }
@@ -58,7 +58,7 @@ pub fn signals() -> io::Result<Stopping> {
 }
 
 impl Stop {
-    /// Asks the process to end: politely the first time, at once the second.
+    /// Requests shutdown: graceful the first time, immediate the second.
     pub fn ask(&self) {
         self.0.send_modify(|phase| {
             *phase = match phase {
@@ -70,12 +70,12 @@ impl Stop {
 }
 
 impl Stopping {
-    /// The phase now.
+    /// Returns the current phase.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Waits until `phase` is reached; for ever when nobody is left to ask for it.
+    /// Waits until `phase` is reached. Never returns if the sender is gone before that.
     pub async fn reached(&self, phase: Phase) {
         let mut receiver = self.0.clone();
         let reached = receiver.wait_for(|now| *now >= phase).await.is_ok();
@@ -94,7 +94,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// A drain that begins now.
+    /// Begins a drain now.
     pub(super) fn new(drain: Drain) -> Self {
         let now = Instant::now();
         Self {
@@ -104,17 +104,17 @@ impl Deadline {
         }
     }
 
-    /// Remembers that a connection came or went.
-    pub(super) fn disturb(&mut self) {
+    /// Begins the quiet period again, because a connection was opened or closed.
+    pub(super) fn restart_quiet_period(&mut self) {
         self.quiet_since = Instant::now();
     }
 
-    /// Whether there is no more time, whoever still comes.
+    /// Returns whether the time limit has passed, whatever connections exist.
     pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.limit
     }
 
-    /// The moment at which the drain is over if nothing happens until then.
+    /// Returns when the drain is over if nothing happens until then.
     pub(super) fn end(&self, connections: usize) -> Instant {
         if connections == 0 {
             self.limit.min(self.quiet_since + self.drain.quiet)
@@ -142,7 +142,7 @@ mod tests {
         assert!(deadline.end(0) < begun + drain.limit);
         let first = deadline.end(0);
         std::thread::sleep(Duration::from_millis(2));
-        deadline.disturb();
+        deadline.restart_quiet_period();
         assert!(deadline.end(0) > first);
     }
 

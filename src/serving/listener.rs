@@ -1,4 +1,4 @@
-//! Accepting connections: as many as there may be, and each in a task of its own.
+//! Accepts connections up to a limit, each in a task of its own.
 
 use std::io;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use super::connection::Protocol;
 use super::drain::{Deadline, Phase};
 use super::settings::Drain;
 
-/// Pause after a failed accept. It fails when the process is out of file descriptors or memory,
-/// and would fail again at once.
-const BACKOFF: Duration = Duration::from_millis(100);
+/// Pause after a failed accept. It fails when the process is out of file descriptors or memory, and
+/// would fail again at once.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// One port.
+/// A port that is served.
 pub(super) struct Listener {
     pub(super) tcp: TcpListener,
-    /// None speaks without TLS.
+    /// The certificates; plain HTTP without.
     pub(super) tls: Option<CertificateReceiver>,
     pub(super) protocol: Protocol,
     pub(super) gauges: Gauges,
 }
 
-/// What is counted at a port.
+/// The metrics of a port.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauges {
     pub(super) open: Gauge,
@@ -36,7 +36,7 @@ pub(super) struct Gauges {
     pub(super) handshakes: Counter,
 }
 
-/// What a listener wakes up for.
+/// An event that wakes a listener up.
 enum Event {
     Accepted(io::Result<TcpStream>),
     Ended(Result<(), JoinError>),
@@ -45,7 +45,7 @@ enum Event {
 }
 
 impl Listener {
-    /// Serves until the process is asked to end and the drain is over.
+    /// Serves until shutdown is requested and the drain is over.
     pub(super) async fn run(self, drain: Drain) {
         let stopping = self.protocol.stopping.clone();
         let mut connections = JoinSet::new();
@@ -56,20 +56,20 @@ impl Listener {
                 .as_ref()
                 .map(|deadline| deadline.end(connections.len()));
             let event = tokio::select! {
-                // Ends are seen first, so that their places are free for those who come.
+                // Ended connections are handled first, so that their places are free for new ones.
                 biased;
                 Some(ended) = connections.join_next() => Event::Ended(ended),
                 () = stopping.reached(Phase::Draining), if deadline.is_none() => Event::Stop,
-                // Who has come already is served, even at the last moment.
+                // A client that has already connected is served, even at the last moment.
                 accepted = accept(&self.tcp, resume) => Event::Accepted(accepted),
-                () = until(end) => Event::Drained,
+                () = sleep_until_some(end) => Event::Drained,
             };
             match event {
                 Event::Accepted(Ok(stream)) => self.admit(stream, &mut connections),
-                Event::Accepted(Err(error)) if is_the_clients(&error) => {}
+                Event::Accepted(Err(error)) if is_client_error(&error) => {}
                 Event::Accepted(Err(error)) => {
                     tracing::error!(%error, "no connection can be accepted");
-                    resume = Instant::now() + BACKOFF;
+                    resume = Instant::now() + ACCEPT_BACKOFF;
                 }
                 Event::Ended(Ok(())) => {}
                 Event::Ended(Err(error)) => tracing::error!(%error, "connection failed"),
@@ -77,7 +77,7 @@ impl Listener {
                     let open = connections.len();
                     tracing::info!(
                         open,
-                        "draining: unready, and each answer ends its connection"
+                        "draining: not ready, and each answer closes its connection"
                     );
                     deadline = Some(Deadline::new(drain.clone()));
                 }
@@ -89,23 +89,23 @@ impl Listener {
                 if deadline.is_over() {
                     break;
                 }
-                deadline.disturb();
+                deadline.restart_quiet_period();
             }
         }
         match connections.len() {
             0 => tracing::info!("drained"),
-            open => tracing::warn!(open, "connections are cut: the time to drain is over"),
+            open => tracing::warn!(open, "the drain timed out; open connections are closed"),
         }
     }
 
     fn admit(&self, stream: TcpStream, connections: &mut JoinSet<()>) {
-        // To wait for a place instead would leave the client in the backlog, without a word and
-        // without an end.
+        // Waiting for a free place instead would leave the client in the backlog, without an answer
+        // and without an end.
         if connections.len() >= self.protocol.caps.connections {
             self.gauges.refused.inc();
             return;
         }
-        // An answer is one small write; nothing is gained by collecting.
+        // An answer is one small write; buffering gains nothing.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY was not set");
         }
@@ -138,15 +138,15 @@ async fn accept(tcp: &TcpListener, resume: Instant) -> io::Result<TcpStream> {
     tcp.accept().await.map(|(stream, _)| stream)
 }
 
-async fn until(moment: Option<Instant>) {
+async fn sleep_until_some(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
 
-/// Errors of a connection that went away before it was accepted; they say nothing about us.
-fn is_the_clients(error: &io::Error) -> bool {
+/// Returns whether a connection went away before it was accepted, which is no fault of ours.
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -1,4 +1,4 @@
-//! HTTPS for the API server, and a second port for kubelet and Prometheus.
+//! The servers: HTTPS for the API server, and a second port for kubelet and Prometheus.
 
 mod body;
 mod budget;
@@ -32,35 +32,35 @@ use review::Reviewer;
 pub use ops::Condition;
 pub use settings::{Caps, Drain, Timeouts};
 
-/// Most connections to the second port; kubelet and Prometheus need a handful.
+/// Maximum number of connections to the second port; kubelet and Prometheus need a handful.
 const OPS_CONNECTIONS: usize = 64;
 
-/// Everything that serving needs. The listeners are bound by the caller, who then knows and can
-/// tell their ports.
+/// Everything needed to serve. The caller binds the listeners, so that it knows their ports and can
+/// print them.
 pub struct Server {
     /// The port of the webhook.
     pub admission: TcpListener,
     /// The port of health, readiness and metrics; plain HTTP.
     pub ops: TcpListener,
-    /// Where certificates come from.
+    /// The certificates of the webhook's port.
     pub tls: CertificateReceiver,
-    /// Where facts come from.
+    /// Where facts are looked up.
     pub source: Arc<dyn Source>,
-    /// What the operator chose.
+    /// The policy that the operator chose.
     pub policy: Arc<Policy>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// When to end.
+    /// Requests for shutdown.
     pub stopping: Stopping,
-    /// What has to hold before the server is ready, beyond the server itself.
+    /// Conditions for readiness, besides the server itself.
     pub conditions: Vec<Condition>,
     /// Tasks that run as long as the server does.
     pub tasks: Vec<Task>,
-    /// How long things may take.
+    /// The time limits.
     pub timeouts: Timeouts,
-    /// How much there may be.
+    /// The size limits.
     pub caps: Caps,
-    /// How it ends.
+    /// The times of the drain at shutdown.
     pub drain: Drain,
 }
 
@@ -73,15 +73,15 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A task that runs as long as the server does, and takes it down with it: half a server that
-/// looks whole is worse than a restart.
+/// A task that runs as long as the server does. When it ends, the server ends with it: half a
+/// server that looks healthy is worse than a restart.
 pub struct Task {
     name: &'static str,
     work: BoxFuture<'static, ()>,
 }
 
 impl Task {
-    /// A task that errors and the log call by `name`.
+    /// Creates a task; `name` identifies it in errors and in the log.
     pub fn new(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             name,
@@ -96,13 +96,13 @@ impl fmt::Debug for Task {
     }
 }
 
-/// Why serving ended otherwise than by a drain.
+/// Why serving ended other than by a drain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
-    /// It was asked to end a second time.
+    /// Shutdown was requested a second time.
     #[error("aborted by a second signal before the drain was over")]
     Aborted,
-    /// A task ended that should not.
+    /// A task ended that never should.
     #[error("the task `{0}` ended, and the server cannot do without it")]
     Ended(&'static str),
     /// A task panicked.
@@ -110,7 +110,7 @@ pub enum ServeError {
     Panicked(&'static str),
 }
 
-/// Serves until the process is asked to end and the drain is over.
+/// Serves until shutdown is requested and the drain is over.
 pub async fn run(server: Server) -> Result<(), ServeError> {
     let Server {
         admission,
@@ -141,7 +141,7 @@ pub async fn run(server: Server) -> Result<(), ServeError> {
                 connections: OPS_CONNECTIONS,
                 ..caps.clone()
             },
-            // Probes are answered to the very end.
+            // Probes are answered until the process ends.
             stopping: drain::never(),
         },
     };
@@ -184,7 +184,7 @@ pub async fn run(server: Server) -> Result<(), ServeError> {
     }
 }
 
-/// Runs a task. Brings its name, and whether it returned rather than panicked.
+/// Runs a task. Returns its name, and whether it returned rather than panicked.
 async fn supervised(task: Task) -> (&'static str, bool) {
     let returned = AssertUnwindSafe(task.work).catch_unwind().await.is_ok();
     (task.name, returned)

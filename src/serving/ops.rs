@@ -1,4 +1,4 @@
-//! The second port: health, readiness, metrics. Plain HTTP, for kubelet and Prometheus.
+//! The second port: health, readiness and metrics over plain HTTP, for kubelet and Prometheus.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use axum::routing::get;
 use super::drain::{Phase, Stopping};
 use crate::telemetry::Metrics;
 
-/// The media type of what prometheus-client writes.
+/// The media type of the text that prometheus-client writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Something that has to hold before the API server should be sent here.
+/// A condition that must hold before the API server should send requests to this replica.
 pub struct Condition {
     name: &'static str,
     holds: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Condition {
-    /// A condition that `/readyz` calls by `name` while it does not hold.
+    /// Creates a condition. `/readyz` shows its `name` while it does not hold.
     pub fn new(name: &'static str, holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self {
             name,
@@ -37,8 +37,8 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// The router of the second port. It is only there while the webhook's port is bound and has a
-/// certificate, so these two need no condition.
+/// Returns the router of the second port. It is served only while the webhook's port is bound and
+/// has a certificate, so neither needs a condition.
 pub(super) fn router(
     metrics: Arc<Metrics>,
     stopping: Stopping,
@@ -46,13 +46,16 @@ pub(super) fn router(
 ) -> Router {
     let conditions = Arc::new(conditions);
     Router::new()
-        // Alive is who answers at all: a restart heals nothing that lies outside the process.
+        // A process that answers is alive: a restart fixes nothing that lies outside the process.
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/readyz",
             get(move || async move { readiness(&stopping, &conditions) }),
         )
-        .route("/metrics", get(move || async move { exposed(&metrics) }))
+        .route(
+            "/metrics",
+            get(move || async move { metrics_response(&metrics) }),
+        )
 }
 
 fn readiness(stopping: &Stopping, conditions: &[Condition]) -> Response {
@@ -70,7 +73,7 @@ fn readiness(stopping: &Stopping, conditions: &[Condition]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-fn exposed(metrics: &Metrics) -> Response {
+fn metrics_response(metrics: &Metrics) -> Response {
     match metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -1,4 +1,4 @@
-//! One review, from the bytes of a body to the answer.
+//! Answers one review, from the bytes of its body.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::budget::Budget;
 use crate::admission::{
@@ -17,13 +18,28 @@ use crate::sources::{Limits, Source, evaluate};
 use crate::telemetry::Metrics;
 use crate::velero::text::single_line;
 
-/// Most characters of a name of the request in the log; Kubernetes' own names have at most 253.
-const LOGGED_NAME: usize = 253;
+/// Maximum number of characters of a request's name in the log; Kubernetes' own names have at most
+/// 253.
+const MAX_LOGGED_NAME_CHARS: usize = 253;
 
-/// Most characters of the reasons in the log.
-const LOGGED_WHY: usize = 1000;
+/// Maximum number of characters of the reasons in the log.
+const MAX_LOGGED_REASON_CHARS: usize = 1000;
 
-/// What reviews need.
+/// Creates the span of a review, so that each line logged inside it names the review. A level is
+/// part of a span's identity, so each level has its own.
+macro_rules! review_span {
+    ($level:ident, $request:expr) => {
+        tracing::$level!(
+            "review",
+            uid = %single_line($request.uid, MAX_LOGGED_NAME_CHARS),
+            kind = %single_line($request.kind, MAX_LOGGED_NAME_CHARS),
+            namespace = %single_line($request.namespace, MAX_LOGGED_NAME_CHARS),
+            name = %single_line($request.name, MAX_LOGGED_NAME_CHARS),
+        )
+    };
+}
+
+/// Answers reviews.
 #[derive(Clone)]
 pub(super) struct Reviewer {
     pub(super) source: Arc<dyn Source>,
@@ -32,7 +48,7 @@ pub(super) struct Reviewer {
 }
 
 impl Reviewer {
-    /// Answers the review in `body`, which came to `handler` at `began`.
+    /// Answers the review in `body`, which `handler` received at `began`.
     pub(super) async fn answer(
         &self,
         handler: &'static Handler,
@@ -61,14 +77,24 @@ impl Reviewer {
                 }
             }
         };
-        let answer = caught(decide).await;
-        self.metrics.review(
+        // At `info`, like the final event of a review: where that is filtered out, the span costs
+        // nothing.
+        let span = review_span!(info_span, request);
+        let answer = catch_panic(decide).instrument(span.clone()).await;
+        self.metrics.count_review(
             handler.path,
             request.operation.as_str(),
             answer.decision.as_str(),
             &answer.rules,
         );
-        log(&request, &answer, began);
+        // A failure is logged above `info`, so it names the review even where the span is filtered
+        // out.
+        let span = if span.is_disabled() && answer.http >= 500 {
+            review_span!(error_span, request)
+        } else {
+            span
+        };
+        span.in_scope(|| log_answer(&request, &answer, began));
         answer
     }
 
@@ -106,35 +132,32 @@ impl Reviewer {
 
 fn refuse(bad: &BadReview) -> Answer {
     let why = bad.to_string();
-    tracing::info!(why = %single_line(&why, LOGGED_WHY), "request refused");
+    tracing::info!(why = %single_line(&why, MAX_LOGGED_REASON_CHARS), "request refused");
     failure(400, why)
 }
 
-/// The answer of `work`, or an internal error when it panics: one bad review must cost neither
-/// its connection nor the process. Nothing that is shared is left half-written by that: reviews
-/// write only to metrics.
-pub(super) async fn caught(work: impl Future<Output = Answer>) -> Answer {
+/// Returns the answer of `work`, or an internal error if it panics: one bad review must break
+/// neither its connection nor the process. A panic leaves no shared state half-written, because
+/// reviews write only to metrics.
+pub(super) async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await
         .unwrap_or_else(|_| failure(500, "the review failed; the log says where"))
 }
 
-/// One event for one review. A level is part of an event's identity, so each level has its own.
-fn log(request: &Request<'_>, answer: &Answer, began: Instant) {
+/// Logs the final event of a review, inside its span. A level is part of an event's identity, so
+/// each level has its own.
+fn log_answer(request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {
             tracing::$level!(
-                uid = %single_line(request.uid, LOGGED_NAME),
-                kind = %single_line(request.kind, LOGGED_NAME),
-                namespace = %single_line(request.namespace, LOGGED_NAME),
-                name = %single_line(request.name, LOGGED_NAME),
                 operation = request.operation.as_str(),
-                user = %single_line(request.username, LOGGED_NAME),
+                user = %single_line(request.username, MAX_LOGGED_NAME_CHARS),
                 dry_run = request.dry_run,
                 decision = answer.decision.as_str(),
                 rules = %answer.rules.join(","),
-                why = %single_line(&answer.why, LOGGED_WHY),
+                why = %single_line(&answer.why, MAX_LOGGED_REASON_CHARS),
                 milliseconds = began.elapsed().as_secs_f64() * 1e3,
                 $message
             )

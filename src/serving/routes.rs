@@ -1,4 +1,4 @@
-//! The paths of the webhook, and the rules of HTTP before a review begins.
+//! The paths of the webhook, and the HTTP checks that precede a review.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use axum::response::Response;
 use axum::routing::post;
 use tokio::time::Instant;
 
-use super::body::{BodyError, Reader};
+use super::body::{BodyError, BodyReader};
 use super::budget::Budget;
-use super::review::{Reviewer, caught};
+use super::review::{Reviewer, catch_panic};
 use super::settings::{Caps, Timeouts};
 use crate::admission::{Answer, HANDLERS, Handler, failure};
 
-/// A router with one path for each handler; everything else is refused as the API server can
-/// read it.
+/// Returns a router with one path per handler. Any other request is refused in a form that the API
+/// server can read.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
     let service = Arc::new(AdmissionService {
-        reader: Reader::new(caps.body, caps.bodies),
+        reader: BodyReader::new(caps.body, caps.bodies),
         reviewer,
         body: timeouts.body,
     });
@@ -42,9 +42,9 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
         })
 }
 
-/// Where requests arrive.
+/// Receives requests, and answers each with an AdmissionReview or an HTTP error.
 struct AdmissionService {
-    reader: Reader,
+    reader: BodyReader,
     reviewer: Reviewer,
     body: std::time::Duration,
 }
@@ -57,18 +57,20 @@ impl AdmissionService {
         let (answer, unread) = match self.reader.read(request, deadline).await {
             Ok(body) => {
                 let review = self.reviewer.answer(handler, &body.bytes, budget, began);
-                (caught(review).await, false)
+                (catch_panic(review).await, false)
             }
-            Err(error) => (refusal(&error), true),
+            Err(error) => (refuse(&error), true),
         };
-        self.reviewer.metrics.took(handler.path, began.elapsed());
+        self.reviewer
+            .metrics
+            .observe_duration(handler.path, began.elapsed());
         self.respond(answer, unread)
     }
 
-    /// The response that an answer becomes. With `close`, its connection ends with it.
+    /// Turns an answer into a response. With `close`, the connection ends after it.
     fn respond(&self, answer: Answer, close: bool) -> Response {
         if answer.http != 200 {
-            self.reviewer.metrics.error(answer.http);
+            self.reviewer.metrics.count_error(answer.http);
         }
         let mut response = Response::new(Body::from(answer.body));
         *response.status_mut() = http::StatusCode::from_u16(answer.http)
@@ -85,7 +87,7 @@ impl AdmissionService {
     }
 }
 
-fn refusal(error: &BodyError) -> Answer {
+fn refuse(error: &BodyError) -> Answer {
     tracing::info!(why = %error, "request refused");
     failure(error.code(), error.to_string())
 }

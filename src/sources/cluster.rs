@@ -1,4 +1,5 @@
-//! A cluster, read live: what is said to be absent was just now asked for.
+//! Looks up facts in a cluster by live reads: an object is reported absent only after the API
+//! server was just asked for it.
 
 use std::sync::Arc;
 
@@ -22,12 +23,12 @@ use crate::kubernetes::error;
 use crate::names::SECRET_READER_ROLE;
 use crate::velero::backup::{self, SCHEDULE_LABEL};
 
-/// Backups read at a time, each tens of KiB: an hourly schedule has 720 of them with Velero's default
-/// life of 30 days.
-const PAGE: u32 = 100;
+/// Number of Backups in one page of a list. Each is tens of KiB, and an hourly schedule has 720 of
+/// them with Velero's default TTL of 30 days.
+const PAGE_SIZE: u32 = 100;
 
-/// Look-ups at a time. Each is a connection of its own while it waits, and hundreds of locations
-/// may name hundreds of Secrets.
+/// Maximum number of concurrent look-ups. Each occupies a connection while it waits, and hundreds
+/// of locations may name hundreds of Secrets.
 const MAX_CONCURRENT_LOOKUPS: usize = 16;
 
 /// Answers look-ups from a cluster.
@@ -37,11 +38,11 @@ pub struct Cluster {
     identity: Identity,
 }
 
-/// What every bundle holds, as it is now; none until it is known.
+/// The current contents that all bundles share; none until they are known.
 pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
 
 impl Cluster {
-    /// Answers from the cluster of `client`, which should be the one for admission.
+    /// Creates a source for the cluster of `client`, which should be the client for admission.
     pub fn new(client: Client, common_roots: CommonRootsReceiver) -> Self {
         Self {
             client,
@@ -50,7 +51,7 @@ impl Cluster {
         }
     }
 
-    async fn answer(&self, lookup: &Lookup, dry_run: bool) -> Outcome {
+    async fn look_up(&self, lookup: &Lookup, dry_run: bool) -> Outcome {
         let answer = match lookup {
             Lookup::Secret(key) => self.secret(key).await,
             Lookup::Backup(key) => self.backup(key).await,
@@ -68,7 +69,7 @@ impl Cluster {
                 match bundle::ensure(&self.client, namespace, dry_run, &common_roots).await {
                     Ok(EnsureOutcome::Exists { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
                     Ok(EnsureOutcome::NoRoots) => Ok(None),
-                    Ok(EnsureOutcome::NotOwned) => return Outcome::Unavailable(foreign()),
+                    Ok(EnsureOutcome::NotOwned) => return Outcome::Unavailable(foreign_error()),
                     Err(error) => Err(error),
                 }
             }
@@ -80,8 +81,8 @@ impl Cluster {
         }
     }
 
-    async fn answer_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
-        let answer = timeout_at(limits.deadline, self.answer(lookup, limits.dry_run)).await;
+    async fn look_up_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
+        let answer = timeout_at(limits.deadline, self.look_up(lookup, limits.dry_run)).await;
         let outcome = answer.unwrap_or_else(|_| {
             Outcome::Unavailable(LookupError {
                 kind: LookupErrorKind::Timeout,
@@ -104,33 +105,33 @@ impl Cluster {
         }))
     }
 
-    fn all_backups(&self, namespace: &str) -> Api<DynamicObject> {
+    fn backup_api(&self, namespace: &str) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
         let resource = ApiResource::from_gvk(&kind);
         Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 
     async fn backup(&self, key: &Key) -> kube::Result<Option<Fact>> {
-        let found = self.all_backups(&key.namespace).get_opt(&key.name).await?;
+        let found = self.backup_api(&key.namespace).get_opt(&key.name).await?;
         Ok(found
             .as_ref()
-            .map(|object| Fact::Backup(Arc::new(read(object)))))
+            .map(|object| Fact::Backup(Arc::new(read_backup(object)))))
     }
 
     async fn backups(&self, namespace: &str, schedule: &str) -> kube::Result<Option<Fact>> {
-        // As Velero itself asks (`restore_controller.go`): by the label, whatever its length.
+        // Velero itself selects by the label, whatever its length (`restore_controller.go`).
         let mut params = ListParams::default()
             .labels(&format!("{SCHEDULE_LABEL}={schedule}"))
-            .limit(PAGE);
+            .limit(PAGE_SIZE);
         let mut backups = Vec::new();
         loop {
-            let page = match self.all_backups(namespace).list(&params).await {
+            let page = match self.backup_api(namespace).list(&params).await {
                 Ok(page) => page,
-                // No label has such a value; or Velero's CRDs are not there.
+                // The value is no valid label value, or Velero's CRDs are not installed.
                 Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => break,
                 Err(error) => return Err(error),
             };
-            backups.extend(page.items.iter().map(read));
+            backups.extend(page.items.iter().map(read_backup));
             match page.metadata.continue_ {
                 Some(next) if !next.is_empty() => params = params.continue_token(&next),
                 _ => break,
@@ -159,7 +160,7 @@ impl Source for Cluster {
         async move {
             let answers: Vec<_> = wants
                 .iter()
-                .map(|want| self.answer_in_time(want, limits))
+                .map(|want| self.look_up_in_time(want, limits))
                 .collect();
             let answers = stream::iter(answers).buffer_unordered(MAX_CONCURRENT_LOOKUPS);
             let mut facts = Facts::default();
@@ -172,16 +173,16 @@ impl Source for Cluster {
     }
 }
 
-fn foreign() -> LookupError {
+fn foreign_error() -> LookupError {
     LookupError {
         kind: LookupErrorKind::Foreign,
         message: format!(
-            "a ConfigMap of that name is there that is not velero-trust's; {NOT_OURS}"
+            "a ConfigMap with that name exists that is not velero-trust's; {NOT_OURS}"
         ),
     }
 }
 
-fn read(object: &DynamicObject) -> Backup {
+fn read_backup(object: &DynamicObject) -> Backup {
     serde_json::to_value(object)
         .map(|value| backup::read(&value).0)
         .unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A folder of YAML files in place of a cluster.
+//! Looks up facts in a folder of YAML files, in place of a cluster.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,60 +10,65 @@ use super::objects::{BadObjects, Objects};
 use super::{Limits, Source, input};
 use crate::decision::{Facts, Lookup};
 
-/// Answers look-ups from the files below some paths, which are read again when they change.
+/// Answers look-ups from the files at or below some paths, which are read again when they change.
 #[derive(Debug)]
 pub struct Files {
     paths: Vec<PathBuf>,
-    /// How long the files are taken to be as they were: asking the file system costs more than a
+    /// Minimum time between two checks for changes: a check of the file system costs more than a
     /// whole review.
-    pause: Duration,
-    last: Mutex<Last>,
+    interval: Duration,
+    last: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Last {
-    looked: Instant,
+struct State {
+    checked: Instant,
     objects: Arc<Objects>,
     seen: Stamp,
 }
 
-/// What tells one state of the files from another without reading them.
+/// Identifies one state of the files without reading their contents.
 type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 impl Files {
-    /// Reads the files below `paths`, and looks for changes when `pause` has passed.
-    pub fn open(paths: Vec<PathBuf>, pause: Duration) -> Result<Self, BadObjects> {
-        let looked = Instant::now();
+    /// Reads the files at or below `paths`. They are checked for changes at most once per
+    /// `interval`.
+    pub fn open(paths: Vec<PathBuf>, interval: Duration) -> Result<Self, BadObjects> {
+        let checked = Instant::now();
         let seen = stamp(&paths)?;
         let objects = Arc::new(Objects::read(&paths)?);
         Ok(Self {
             paths,
-            last: Mutex::new(Last {
-                looked,
+            last: Mutex::new(State {
+                checked,
                 objects,
                 seen,
             }),
-            pause,
+            interval,
         })
     }
 
-    /// The objects as the files have them now. While the files are broken, as they were before.
+    /// Returns the current objects. While the files are broken, returns the last good ones.
     pub fn objects(&self) -> Arc<Objects> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.looked.elapsed() < self.pause {
+        if last.checked.elapsed() < self.interval {
             return Arc::clone(&last.objects);
         }
-        last.looked = Instant::now();
+        last.checked = Instant::now();
         match stamp(&self.paths) {
             Ok(seen) if seen == last.seen => {}
             Ok(seen) => {
                 last.seen = seen;
                 match Objects::read(&self.paths) {
                     Ok(objects) => last.objects = Arc::new(objects),
-                    Err(error) => tracing::error!(%error, "the objects stay as they were"),
+                    Err(error) => {
+                        tracing::error!(%error, "the last good objects stay");
+                    }
                 }
             }
-            Err(error) => tracing::error!(%error, "the objects stay as they were"),
+            Err(error) => {
+                tracing::error!(%error, "the last good objects stay");
+            }
         }
         Arc::clone(&last.objects)
     }

@@ -1,38 +1,41 @@
-//! The files that a person names: which they are, and their text.
+//! Lists and reads the files that a user names.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of one file: far more than any manifest, and less than what a pipe without end gives.
-const LARGEST: u64 = 64 << 20;
+/// Maximum size of one file in bytes: far larger than any manifest, and a limit for pipes that
+/// never end.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// A file or folder that could not be read.
+/// An error of reading a file or folder.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {error}", path.display())]
-pub struct Unread {
+pub struct ReadError {
     /// The file or folder.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub error: io::Error,
 }
 
-/// The YAML and JSON files at or below `paths`, sorted, hidden ones left out. What is named itself
-/// is taken whatever it is called. A file of a folder that several paths lead to is there once.
-pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
+/// Returns the YAML and JSON files at or below `paths`, sorted and without hidden ones. A path
+/// given directly is included whatever its name. A file that several paths lead to through the same
+/// folder is included once.
+pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
     let mut seen = BTreeSet::new();
-    let mut files = all(paths);
+    let mut files = list_all(paths);
     files.retain(|file| {
         let path = match file {
-            Ok(path) | Err(Unread { path, .. }) => path,
+            Ok(path) | Err(ReadError { path, .. }) => path,
         };
         seen.insert(identity(path))
     });
     files
 }
 
-/// What is the same for all paths that lead to one file in one folder. A link to it in another
-/// folder is another: overlays share files so, and each has its own Secrets beside them.
+/// Returns an identity shared by all paths that lead to one file in one folder. A link to that file
+/// in another folder has another identity: overlays share files that way, and each overlay has its
+/// own Secrets next to them.
 pub fn identity(path: &Path) -> (PathBuf, PathBuf) {
     let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = match path.parent() {
@@ -42,45 +45,48 @@ pub fn identity(path: &Path) -> (PathBuf, PathBuf) {
     (folder, whole(path))
 }
 
-fn all(paths: &[PathBuf]) -> Vec<Result<PathBuf, Unread>> {
-    paths.iter().flat_map(|path| at_or_below(path)).collect()
+fn list_all(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
+    paths
+        .iter()
+        .flat_map(|path| list_at_or_below(path))
+        .collect()
 }
 
-/// The text of a file.
-pub fn text(path: &Path) -> Result<String, Unread> {
-    let read = std::fs::File::open(path).and_then(limited);
-    read.map_err(|error| unread(path, error))
+/// Returns the text of a file.
+pub fn read_text(path: &Path) -> Result<String, ReadError> {
+    let read = std::fs::File::open(path).and_then(read_limited);
+    read.map_err(|error| read_error(path, error))
 }
 
-/// All text of a stream.
-pub fn limited(stream: impl Read) -> io::Result<String> {
+/// Returns all text of a stream, up to the maximum size of a file.
+pub fn read_limited(stream: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    let read = stream.take(LARGEST + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).is_ok_and(|read| read > LARGEST) {
-        let message = format!("it has more than {} MiB", LARGEST >> 20);
+    let read = stream.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
+        let message = format!("it has more than {} MiB", MAX_FILE_BYTES >> 20);
         return Err(io::Error::other(message));
     }
     Ok(text)
 }
 
-fn unread(path: &Path, error: io::Error) -> Unread {
+fn read_error(path: &Path, error: io::Error) -> ReadError {
     let path = path.to_owned();
-    Unread { path, error }
+    ReadError { path, error }
 }
 
-fn at_or_below(path: &Path) -> Vec<Result<PathBuf, Unread>> {
+fn list_at_or_below(path: &Path) -> Vec<Result<PathBuf, ReadError>> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match entries(path) {
-            Ok(entries) => all(&entries),
-            Err(error) => vec![Err(unread(path, error))],
+        Ok(metadata) if metadata.is_dir() => match list_folder(path) {
+            Ok(entries) => list_all(&entries),
+            Err(error) => vec![Err(read_error(path, error))],
         },
         Ok(_) => vec![Ok(path.to_owned())],
-        Err(error) => vec![Err(unread(path, error))],
+        Err(error) => vec![Err(read_error(path, error))],
     }
 }
 
-/// What is in `folder` and worth a look, sorted.
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// Returns the entries of `folder` to read or descend into, sorted.
+fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?.path();
@@ -90,8 +96,8 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let yaml = entry
             .extension()
             .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-        // A link to a folder may lead in a circle; what is no file, such as a pipe, may never
-        // end. Links to files are how kubelet lays out volumes.
+        // Links to folders may form a cycle, and special files such as pipes may never end. Links
+        // to files are how kubelet lays out volumes.
         let is_link = std::fs::symlink_metadata(&entry)?.is_symlink();
         if !hidden && (yaml && entry.is_file() || entry.is_dir() && !is_link) {
             entries.push(entry);

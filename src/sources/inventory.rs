@@ -1,5 +1,5 @@
-//! The objects of some files as a whole Velero namespace has them: for `velero-trust status`
-//! without a cluster.
+//! Reads the objects of whole Velero namespaces from files, for `velero-trust status` without a
+//! cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,17 +20,17 @@ use crate::names::{BUNDLE, EXTRA_CA_LABEL, VELERO_NAMESPACE_LABEL};
 /// The objects of some files.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// Those that answer look-ups.
+    /// The objects that answer look-ups.
     pub objects: Objects,
     /// BackupStorageLocations as JSON.
     locations: BTreeMap<Key, String>,
     pods: BTreeMap<Key, DynamicObject>,
     workloads: BTreeMap<(Kind, Key), DynamicObject>,
-    /// What has the name of the bundle, by namespace.
+    /// The metadata of the ConfigMap with the bundle's name, by namespace.
     bundles: BTreeMap<String, ObjectMeta>,
     /// The namespaces that are labelled as Velero's.
     labelled: BTreeSet<String>,
-    /// What the labelled objects with extra CAs hold, by namespace.
+    /// The contents of the objects labelled as extra CAs, by namespace.
     extra: BTreeMap<String, Contributions>,
 }
 
@@ -38,7 +38,7 @@ impl Inventory {
     /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
     pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
         let mut inventory = Self::default();
-        objects::each(paths, |file, document| {
+        objects::for_each_document(paths, |file, document| {
             inventory.objects.add_document(file, document)?;
             inventory.take(document.to_json())
         })?;
@@ -59,7 +59,7 @@ impl Inventory {
             labels.and_then(|labels| labels.get(label)) == Some(&json!("true"))
         };
         let (extra, velero) = (labelled(EXTRA_CA_LABEL), labelled(VELERO_NAMESPACE_LABEL));
-        let twice = || format!("{kind} {key} stands here a second time; keep one of them");
+        let duplicate = || format!("{kind} {key} stands here a second time; keep one of them");
         let is_first = match (api.as_str(), kind.as_str()) {
             ("velero.io/v1", "BackupStorageLocation") => {
                 let text = object.to_string();
@@ -90,7 +90,7 @@ impl Inventory {
             }
             _ => true,
         };
-        if is_first { Ok(()) } else { Err(twice()) }
+        if is_first { Ok(()) } else { Err(duplicate()) }
     }
 
     fn workload(&mut self, kind: Kind, key: &Key, object: &mut Value) -> Result<bool, String> {
@@ -121,8 +121,8 @@ impl Inventory {
         Ok(())
     }
 
-    /// The namespaces that the controllers would take for Velero's: those that hold a
-    /// BackupStorageLocation or a bundle of ours, or are labelled.
+    /// Returns the namespaces that the controllers would treat as Velero's: those that contain a
+    /// BackupStorageLocation or one of our bundles, and those with the label.
     pub fn namespaces(&self) -> BTreeSet<String> {
         let bsls = self.locations.keys().map(|key| &key.namespace);
         let bundles = self.bundles.iter().filter(|(_, bundle)| is_ours(bundle));
@@ -132,7 +132,7 @@ impl Inventory {
         all.cloned().collect()
     }
 
-    /// The BackupStorageLocations of `namespace`, JSON by name.
+    /// Returns the BackupStorageLocations of `namespace` as JSON, by name.
     pub fn locations(&self, namespace: &str) -> BTreeMap<String, String> {
         let of = self.locations.iter();
         let of = of.filter(|(key, _)| key.namespace == namespace);
@@ -140,7 +140,7 @@ impl Inventory {
             .collect()
     }
 
-    /// The Pods of `namespace` that the injection is for.
+    /// Returns the Pods of `namespace` that the injection applies to.
     pub fn pods(&self, namespace: &str) -> BTreeMap<String, RunningPod> {
         let of = self.pods.iter();
         let of = of.filter(|(key, _)| key.namespace == namespace);
@@ -148,7 +148,7 @@ impl Inventory {
             .collect()
     }
 
-    /// The workloads of `namespace` whose Pods the injection is for.
+    /// Returns the workloads of `namespace` whose Pods the injection applies to.
     pub fn templates(&self, namespace: &str) -> BTreeMap<Workload, WorkloadTemplate> {
         let of = self.workloads.iter();
         let of = of.filter(|((_, key), _)| key.namespace == namespace);
@@ -162,18 +162,19 @@ impl Inventory {
         .collect()
     }
 
-    /// What has the name of the bundle in `namespace`.
+    /// Returns the metadata of the ConfigMap with the bundle's name in `namespace`.
     pub fn bundle(&self, namespace: &str) -> Option<&ObjectMeta> {
         self.bundles.get(namespace)
     }
 
-    /// What the labelled objects of `namespace`, our own, add to every bundle.
+    /// Returns the extra CAs that the labelled objects of `namespace`, our own, add to every
+    /// bundle.
     pub fn extra(&self, namespace: &str) -> Contributions {
         self.extra.get(namespace).cloned().unwrap_or_default()
     }
 }
 
-/// The object as the API server would give it: it knows its namespace.
+/// Converts the object to the form that the API server would return, with its namespace set.
 fn dynamic(object: &mut Value, key: &Key) -> Result<DynamicObject, String> {
     if let Some(metadata) = object
         .pointer_mut("/metadata")
@@ -181,6 +182,6 @@ fn dynamic(object: &mut Value, key: &Key) -> Result<DynamicObject, String> {
     {
         metadata.insert("namespace".to_owned(), json!(key.namespace));
     }
-    // Not why: the error would repeat a value.
+    // The error is dropped because it would quote a value.
     serde_json::from_value(object.take()).map_err(|_| format!("the metadata of {key} is malformed"))
 }

@@ -1,4 +1,4 @@
-//! Where facts come from: a cluster, or a folder of files.
+//! Sources of facts: a cluster, or a folder of files.
 
 pub mod cluster;
 pub mod files;
@@ -8,6 +8,7 @@ pub mod inventory;
 pub mod manifests;
 mod object;
 pub mod objects;
+mod passes;
 pub mod roots;
 mod sealed;
 pub mod yaml;
@@ -18,45 +19,48 @@ use tokio::time::Instant;
 use crate::admission::Subject;
 use crate::decision::{Context, Facts, Lookup, Report};
 
-/// Most passes over one object. The first has no facts; no decision chains more than two look-ups.
-const ROUNDS: usize = 4;
+pub use passes::Passes;
+
+/// Maximum number of passes over one object. The first has no facts; no decision chains more than two
+/// look-ups.
+const MAX_PASSES: usize = 4;
 
 /// Answers look-ups.
 pub trait Source: Send + Sync {
-    /// Looks up all `wants` together. Each is answered by `deadline`, if need be with
+    /// Looks up all `wants` together. Each is answered by the deadline, if need be with
     /// [`Outcome::Unavailable`](crate::decision::Outcome::Unavailable).
     fn resolve<'a>(&'a self, wants: &'a [Lookup], limits: Limits) -> BoxFuture<'a, Facts>;
 }
 
-/// What a look-up has to keep to.
+/// The limits of a look-up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The moment by which it is answered.
+    /// When the look-up must be answered.
     pub deadline: Instant,
-    /// Nothing may be stored.
+    /// Whether nothing may be stored.
     pub dry_run: bool,
 }
 
-/// A decision that went on asking for facts.
+/// A decision that still needs facts after the last pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the decision still needs {0} after {ROUNDS} passes")]
+#[error("the decision still needs {0} after {MAX_PASSES} passes")]
 pub struct NeedsUnmet(Lookup);
 
-/// Passes over `subject`, looking up what it needs, until it needs nothing more.
+/// Decides about `subject` in passes, and looks up what it needs in between, until it needs nothing
+/// more.
 pub async fn evaluate(
     subject: &dyn Subject,
     source: &dyn Source,
     limits: Limits,
     context: Context<'_>,
 ) -> Result<Report, NeedsUnmet> {
-    let mut facts = Facts::default();
-    let mut report = subject.decide(&facts, context);
-    for _ in 1..ROUNDS {
-        if report.needs.is_empty() {
-            break;
-        }
-        facts.extend(source.resolve(&report.needs, limits).await);
-        report = subject.decide(&facts, context);
+    let mut report = Report::default();
+    let mut passes = Passes::new(MAX_PASSES);
+    while let Some(needs) = passes.next(|facts| {
+        report = subject.decide(facts, context);
+        report.needs.clone()
+    }) {
+        passes.add(source.resolve(&needs, limits).await);
     }
     match report.needs.first() {
         None => Ok(report),

@@ -1,4 +1,4 @@
-//! One document as the Kubernetes object that it is.
+//! Reads one document as a Kubernetes object.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,16 +10,16 @@ use crate::names;
 use crate::velero::backup;
 use crate::velero::naming::is_key;
 
-/// The namespace of an object that names none, as kubectl has it.
+/// The namespace of an object that names none, as in kubectl.
 pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
-/// Longest key of a Secret that a message repeats: less than a line of PEM.
-const LONGEST_NAME: usize = 40;
+/// Maximum length in bytes of a Secret's key that a message shows: less than a line of PEM.
+const MAX_SHOWN_KEY_BYTES: usize = 40;
 
-/// What a document is.
+/// The object that a document contains.
 #[derive(Debug)]
 pub(super) enum Object {
-    /// A Backup, and the Schedule that it is of.
+    /// A Backup, and the name of its Schedule.
     Backup(Key, Backup, Option<String>),
     /// A ConfigMap, and whether it is the bundle of a namespace that is held.
     ConfigMap(Key, bool),
@@ -27,32 +27,32 @@ pub(super) enum Object {
     Location(Key),
     /// A Secret.
     Secret(Key, Secret),
-    /// Secrets that will be there, and cannot be read here.
+    /// Secrets that will exist in the cluster but cannot be read here.
     Sealed(Vec<(Key, Sealed)>),
     /// An object of another kind: its `apiVersion` and `kind`.
     Foreign(String, String),
-    /// No object: values of a chart, a patch, another tool's settings.
+    /// Not an object: values of a chart, a patch, or settings of another tool.
     None,
 }
 
-/// What is wrong with a document, without its content.
+/// Why a document is invalid, without its content.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct InvalidObject {
     pub(super) message: String,
-    /// Where.
+    /// The path of the invalid value.
     pub(super) at: FieldPath,
-    /// The Secret that it is, and that it is no use as.
+    /// The Secret, if the document is one.
     pub(super) secret: Option<Key>,
 }
 
-impl From<Wrong> for String {
-    fn from(wrong: Wrong) -> Self {
-        wrong.message
+impl From<InvalidObject> for String {
+    fn from(invalid: InvalidObject) -> Self {
+        invalid.message
     }
 }
 
-/// Reads a document as an object, in `namespace` if it names none.
-pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
+/// Reads a document as an object. One without a namespace gets `namespace`.
+pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObject> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let (Some(api), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
         return Ok(Object::None);
@@ -60,7 +60,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
     let namespace = text("/metadata/namespace").unwrap_or(namespace);
     let name = text("/metadata/name").unwrap_or_default();
     let key = Key::new(namespace, name);
-    let read: fn(Key, &Value) -> Result<Object, Wrong> = match (api, kind) {
+    let read: fn(Key, &Value) -> Result<Object, InvalidObject> = match (api, kind) {
         ("v1", "ConfigMap") => |key, object| {
             let annotations = object.pointer("/metadata/annotations");
             let held = annotations.is_some_and(|all| all.get(names::bundle::HOLD).is_some());
@@ -68,9 +68,9 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
         },
         ("v1", "Secret") => |key, object| match sealed::secret(object) {
             Some(sealed) => Ok(Object::Sealed(vec![(key, sealed)])),
-            None => match secret(object) {
+            None => match secret_data(object) {
                 Ok(secret) => Ok(Object::Secret(key, secret)),
-                Err((at, message)) => Err(Wrong {
+                Err((at, message)) => Err(InvalidObject {
                     message,
                     at,
                     secret: Some(key),
@@ -83,7 +83,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
         },
         ("velero.io/v1", "BackupStorageLocation") => |key, _| Ok(Object::Location(key)),
         _ => {
-            let sealed = sealed::made_by(api, kind, &key, object);
+            let sealed = sealed::secrets_made_by(api, kind, &key, object);
             return Ok(sealed.map_or_else(
                 || Object::Foreign(api.to_owned(), kind.to_owned()),
                 Object::Sealed,
@@ -91,7 +91,7 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
         }
     };
     if name.is_empty() {
-        return Err(Wrong {
+        return Err(InvalidObject {
             message: format!("the {kind} has no metadata.name"),
             at: FieldPath::of(&[]),
             secret: None,
@@ -100,35 +100,38 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, Wrong> {
     read(key, object)
 }
 
-/// The data of a Secret: `data` in base64, and `stringData` which wins, as in the API server.
-fn secret(object: &Value) -> Result<Secret, (FieldPath, String)> {
-    let wrong = |map: &'static str, key: &str, what: &str| {
+/// Returns the data of a Secret: `data` in base64, overridden by `stringData`, as in the API
+/// server.
+fn secret_data(object: &Value) -> Result<Secret, (FieldPath, String)> {
+    let invalid = |map: &'static str, key: &str, what: &str| {
         let at = FieldPath::of(&[map]).key(key);
-        (at, format!("{} is not {what}", field(map, key)))
+        (at, format!("{} is not {what}", shown_field(map, key)))
     };
     let mut secret = Secret::default();
     for (key, value) in sealed::pairs(object, "data") {
-        let text = value.as_str().ok_or_else(|| wrong("data", key, "a text"))?;
-        // The API server ignores line breaks in base64; YAML folds long values into lines.
+        let text = value
+            .as_str()
+            .ok_or_else(|| invalid("data", key, "a string"))?;
+        // The API server ignores line breaks in base64, and YAML folds long values into lines.
         let compact: String = text.split_ascii_whitespace().collect();
         let bytes = STANDARD
             .decode(compact)
-            .map_err(|_| wrong("data", key, "base64"))?;
+            .map_err(|_| invalid("data", key, "base64"))?;
         secret.data.insert(key.clone(), bytes);
     }
     for (key, value) in sealed::pairs(object, "stringData") {
         let text = value
             .as_str()
-            .ok_or_else(|| wrong("stringData", key, "a text"))?;
+            .ok_or_else(|| invalid("stringData", key, "a string"))?;
         secret.data.insert(key.clone(), text.as_bytes().to_vec());
     }
     Ok(secret)
 }
 
-/// The name of a value in a Secret; not of one that is no name, and may be a line of a private key
-/// that is badly indented.
-fn field(map: &str, key: &str) -> String {
-    if key.len() <= LONGEST_NAME && is_key(key) {
+/// Returns the name of a value in a Secret to show. A key that is no valid name is not shown: it
+/// may be a line of a private key with wrong indentation.
+fn shown_field(map: &str, key: &str) -> String {
+    if key.len() <= MAX_SHOWN_KEY_BYTES && is_key(key) {
         format!("{map}.{key}")
     } else {
         format!("a value in {map}")

@@ -1,10 +1,10 @@
-//! The Kubernetes objects of some YAML files, kept by name.
+//! The Kubernetes objects of some YAML files, by name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::input::{self, Unread};
+use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome};
@@ -15,34 +15,34 @@ use crate::names;
 pub struct Objects {
     secrets: BTreeMap<Key, Fact>,
     backups: BTreeMap<Key, (Backup, Option<String>)>,
-    /// And whether each is the bundle of a namespace that is held.
+    /// The value says whether the ConfigMap is the bundle of a namespace that is held.
     config_maps: BTreeMap<Key, bool>,
-    /// What was left out and why, a sentence each.
+    /// What was left out and why, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Why files are no objects.
+/// Why files could not be read as objects.
 #[derive(Debug, thiserror::Error)]
 pub enum BadObjects {
     /// A file or folder could not be read.
     #[error(transparent)]
-    Io(#[from] Unread),
+    Io(#[from] ReadError),
     /// A file is not YAML.
     #[error("{}: {error}", file.display())]
     NotYaml {
         /// The file.
         file: PathBuf,
-        /// Where and why.
+        /// The position and the cause.
         error: NotYaml,
     },
-    /// A document is not the object that it says it is.
+    /// A document is malformed for its kind.
     #[error("{}: document {number}, line {line}: {message}", file.display())]
     Malformed {
         /// The file.
         file: PathBuf,
-        /// Which document, from 1.
+        /// The number of the document, from 1.
         number: usize,
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: u64,
         /// What is wrong. Never a Secret's content.
         message: String,
@@ -53,18 +53,18 @@ impl Objects {
     /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
     pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
         let mut objects = Self::default();
-        each(paths, |file, document| objects.add_document(file, document))?;
+        for_each_document(paths, |file, document| objects.add_document(file, document))?;
         Ok(objects)
     }
 
     /// Adds the objects in `text`, the content of `file`.
     pub fn add(&mut self, file: &Path, text: &str) -> Result<(), BadObjects> {
-        each_in(file, text, &mut |file, document| {
+        for_each_document_in(file, text, &mut |file, document| {
             self.add_document(file, document)
         })
     }
 
-    /// The answers to `wants`.
+    /// Returns the answers to `wants`.
     pub fn facts(&self, wants: &[Lookup]) -> Facts {
         let mut facts = Facts::default();
         for want in wants {
@@ -73,7 +73,7 @@ impl Objects {
         facts
     }
 
-    /// The answer to `lookup`: a folder knows all there is.
+    /// Returns the answer to `lookup`. What the files do not contain does not exist.
     pub fn look_up(&self, lookup: &Lookup) -> Outcome {
         let found = match lookup {
             Lookup::Secret(key) => self.secrets.get(key).cloned(),
@@ -100,33 +100,33 @@ impl Objects {
         found.map_or(Outcome::Absent, Outcome::Found)
     }
 
-    /// Adds one of them. The error says what is wrong, never a Secret's content.
+    /// Adds one document. The error says what is wrong, but never a Secret's content.
     pub(super) fn add_document(&mut self, file: &Path, document: &Document) -> Result<(), String> {
-        let twice = match object::read(&document.to_json(), DEFAULT_NAMESPACE)? {
+        let duplicate = match object::read(&document.to_json(), DEFAULT_NAMESPACE)? {
             Object::Secret(key, secret) => {
                 let fact = Fact::Secret(Arc::new(secret));
-                let twice = format!("Secret {key}");
+                let duplicate = format!("Secret {key}");
                 let before = self.secrets.insert(key, fact);
-                matches!(before, Some(Fact::Secret(_))).then_some(twice)
+                matches!(before, Some(Fact::Secret(_))).then_some(duplicate)
             }
             Object::Sealed(sealed) => {
                 for (key, sealed) in sealed {
-                    // What stands here in the clear tells more.
+                    // A readable Secret says more.
                     let fact = Fact::Sealed(Arc::new(sealed));
                     self.secrets.entry(key).or_insert(fact);
                 }
                 None
             }
             Object::Backup(key, backup, schedule) => {
-                let twice = format!("Backup {key}");
+                let duplicate = format!("Backup {key}");
                 let before = self.backups.insert(key, (backup, schedule));
-                before.map(|_| twice)
+                before.map(|_| duplicate)
             }
             Object::ConfigMap(key, held) => {
-                let twice = format!("ConfigMap {key}");
-                self.config_maps.insert(key, held).map(|_| twice)
+                let duplicate = format!("ConfigMap {key}");
+                self.config_maps.insert(key, held).map(|_| duplicate)
             }
-            // No decision looks one up.
+            // No decision looks up a location.
             Object::Location(_) => None,
             Object::Foreign(api, kind) => {
                 self.leave_out(file, document, &format!("{kind} of {api} is left out"));
@@ -138,7 +138,7 @@ impl Objects {
                 None
             }
         };
-        twice.map_or(Ok(()), |what| {
+        duplicate.map_or(Ok(()), |what| {
             Err(format!(
                 "{what} stands here a second time; keep one of them"
             ))
@@ -152,19 +152,19 @@ impl Objects {
     }
 }
 
-/// Lets `take` have every object in the files at or below `paths`. Its error says what is wrong.
-pub(super) fn each(
+/// Calls `take` for every object in the files at or below `paths`. Its error says what is wrong.
+pub(super) fn for_each_document(
     paths: &[PathBuf],
     mut take: impl FnMut(&Path, &Document) -> Result<(), String>,
 ) -> Result<(), BadObjects> {
     for file in input::files(paths) {
         let file = file?;
-        each_in(&file, &input::text(&file)?, &mut take)?;
+        for_each_document_in(&file, &input::read_text(&file)?, &mut take)?;
     }
     Ok(())
 }
 
-fn each_in(
+fn for_each_document_in(
     file: &Path,
     text: &str,
     take: &mut impl FnMut(&Path, &Document) -> Result<(), String>,

@@ -1,4 +1,4 @@
-//! Secrets that stand in Git in another form: encrypted, or to be made in the cluster.
+//! Secrets that are not readable in Git: encrypted, or generated in the cluster.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::yaml::is_template;
 use crate::decision::{Key, Sealed};
 
-/// What stands for the content of `object`, a Secret, when that is not readable.
+/// Returns the form in which `object`, a Secret, hides its content, if it does.
 pub(super) fn secret(object: &Value) -> Option<Sealed> {
     let values = || pairs(object, "data").chain(pairs(object, "stringData"));
     let has = |is: fn(&str) -> bool| values().any(|(_, value)| value.as_str().is_some_and(is));
@@ -18,7 +18,7 @@ pub(super) fn secret(object: &Value) -> Option<Sealed> {
     } else {
         return None;
     };
-    // SOPS and templates leave the keys as they are.
+    // SOPS and templates keep the keys readable.
     let keys = values().map(|(key, _)| key.clone()).collect();
     Some(Sealed {
         by,
@@ -26,8 +26,9 @@ pub(super) fn secret(object: &Value) -> Option<Sealed> {
     })
 }
 
-/// The Secrets that `object` makes, when it is one that makes Secrets; `own` is its name.
-pub(super) fn made_by(
+/// Returns the Secrets that `object` generates, if it is of a kind that generates Secrets; `own` is
+/// its name.
+pub(super) fn secrets_made_by(
     api: &str,
     kind: &str,
     own: &Key,
@@ -36,24 +37,27 @@ pub(super) fn made_by(
     let spec = object.get("spec").unwrap_or(&Value::Null);
     let (group, _) = api.split_once('/')?;
     match (group, kind) {
-        ("bitnami.com", "SealedSecret") => {
-            one(own, Some(&own.name), "a SealedSecret", sealed(spec))
-        }
+        ("bitnami.com", "SealedSecret") => one_secret(
+            own,
+            Some(&own.name),
+            "a SealedSecret",
+            sealed_secret_keys(spec),
+        ),
         ("external-secrets.io", "ExternalSecret") => {
             let name = spec.pointer("/target/name").and_then(Value::as_str);
-            let keys = external(spec);
-            one(own, name.or(Some(&own.name)), "an ExternalSecret", keys)
+            let keys = external_secret_keys(spec);
+            one_secret(own, name.or(Some(&own.name)), "an ExternalSecret", keys)
         }
         ("cert-manager.io", "Certificate") => {
-            // Which keys there will be depends on the issuer.
+            // The keys depend on the issuer.
             let name = spec.get("secretName").and_then(Value::as_str);
-            one(own, name, "made by a Certificate", None)
+            one_secret(own, name, "made by a Certificate", None)
         }
         ("secrets-store.csi.x-k8s.io", "SecretProviderClass") => {
             let objects = items(spec.get("secretObjects")).filter_map(|object| {
                 let name = object.get("secretName").and_then(Value::as_str);
                 let keys = texts(object.get("data"), "key").collect();
-                one(own, name, "made by a SecretProviderClass", Some(keys))
+                one_secret(own, name, "made by a SecretProviderClass", Some(keys))
             });
             Some(objects.flatten().collect())
         }
@@ -61,7 +65,7 @@ pub(super) fn made_by(
     }
 }
 
-fn one(
+fn one_secret(
     own: &Key,
     name: Option<&str>,
     by: &'static str,
@@ -71,8 +75,8 @@ fn one(
     Some(vec![(Key::new(&own.namespace, name), Sealed { by, keys })])
 }
 
-/// The keys of what a SealedSecret holds. The form before 2018, `spec.data`, hides them.
-fn sealed(spec: &Value) -> Option<BTreeSet<String>> {
+/// Returns the keys of a SealedSecret's content. The form before 2018, `spec.data`, hides them.
+fn sealed_secret_keys(spec: &Value) -> Option<BTreeSet<String>> {
     let encrypted = spec.get("encryptedData")?.as_object()?;
     let templated = spec
         .pointer("/template/data")
@@ -88,8 +92,8 @@ fn sealed(spec: &Value) -> Option<BTreeSet<String>> {
     )
 }
 
-/// The keys that an ExternalSecret makes, unless something elsewhere adds to them.
-fn external(spec: &Value) -> Option<BTreeSet<String>> {
+/// Returns the keys that an ExternalSecret generates, unless another source adds to them.
+fn external_secret_keys(spec: &Value) -> Option<BTreeSet<String>> {
     let from_elsewhere = ["/dataFrom", "/target/template/templateFrom"]
         .iter()
         .any(|pointer| items(spec.pointer(pointer)).next().is_some());
@@ -105,20 +109,20 @@ fn external(spec: &Value) -> Option<BTreeSet<String>> {
         .flatten()
         .map(|(key, _)| key.clone())
         .collect();
-    // A template takes the place of what was fetched, unless it says otherwise.
+    // A template replaces the fetched data, unless its merge policy says otherwise.
     if templated.is_none() || is("/target/template/mergePolicy", "Merge") {
         keys.extend(texts(spec.get("data"), "secretKey"));
     }
     Some(keys)
 }
 
-/// Whether `value` waits for another tool to put something in its place: Helm and Argo CD's vault
-/// plugin.
+/// Returns whether `value` is a placeholder for another tool to replace, such as Helm or Argo CD's
+/// vault plugin.
 fn is_placeholder(value: &str) -> bool {
     is_template(value) || value.starts_with("<path:") && value.trim_end().ends_with('>')
 }
 
-/// The pairs of the map `field` of an object.
+/// Returns the pairs of the map `field` of an object.
 pub(super) fn pairs<'v>(
     object: &'v Value,
     field: &str,
@@ -146,7 +150,7 @@ mod tests {
     }
 
     fn made(api: &str, kind: &str, spec: &Value) -> Vec<(Key, Sealed)> {
-        made_by(api, kind, &Key::new("ns", "own"), &json!({ "spec": spec })).unwrap()
+        secrets_made_by(api, kind, &Key::new("ns", "own"), &json!({ "spec": spec })).unwrap()
     }
 
     #[test]
@@ -160,7 +164,7 @@ mod tests {
         assert_eq!(secret(&template).unwrap().by, "a template");
         let vault = json!({"data": {"a": "<path:secret/data/ca#ca.crt>"}});
         assert_eq!(secret(&vault).unwrap().by, "a template");
-        // SOPS may leave values as they are.
+        // SOPS may leave some values unencrypted.
         assert_eq!(secret(&json!({"sops": {}, "data": {"a": "YQ=="}})), None);
     }
 
@@ -214,7 +218,7 @@ mod tests {
         );
         assert_eq!(class[0].0, Key::new("ns", "t"));
         assert_eq!(keys(&class[0].1), Some(vec!["a"]));
-        let foreign = made_by("apps/v1", "Deployment", &Key::new("ns", "own"), &json!({}));
+        let foreign = secrets_made_by("apps/v1", "Deployment", &Key::new("ns", "own"), &json!({}));
         assert_eq!(foreign, None);
     }
 }

@@ -1,7 +1,6 @@
-//! What is measured of each Velero namespace; it goes when the namespace does.
+//! The gauges of each Velero namespace, removed with the namespace.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -9,37 +8,38 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Metrics;
+use super::series::{Series, gauge_value};
 
 /// The gauges of all namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    certificates: Family<Certificates, Gauge>,
-    expiry: Family<Namespace, Gauge>,
-    held: Family<Namespace, Gauge>,
-    findings: Family<Found, Gauge>,
-    endpoints: Family<Endpoint, Gauge>,
+    certificates: Family<CertificateLabels, Gauge>,
+    expiry: Family<NamespaceLabels, Gauge>,
+    held: Family<NamespaceLabels, Gauge>,
+    findings: Family<FindingLabels, Gauge>,
+    endpoints: Family<EndpointLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Namespace {
+struct NamespaceLabels {
     namespace: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Certificates {
+struct CertificateLabels {
     namespace: String,
     origin: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Found {
+struct FindingLabels {
     namespace: String,
     location: String,
     rule: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct Endpoint {
+struct EndpointLabels {
     namespace: String,
     location: String,
     url: String,
@@ -50,7 +50,7 @@ impl Families {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "bundle_certificates",
-            "Certificates in the merged bundle of a namespace, by where they come from",
+            "Certificates in the merged bundle of a namespace, by origin",
             self.certificates.clone(),
         );
         registry.register(
@@ -65,145 +65,101 @@ impl Families {
         );
         registry.register(
             "location_findings",
-            "Rules that speak of a BackupStorageLocation now, after its admission",
+            "Rules with findings about a BackupStorageLocation after its admission",
             self.findings.clone(),
         );
         registry.register(
             "endpoint",
-            "Endpoints of BackupStorageLocations: whether the merged bundle verifies what they present",
+            "Endpoints of BackupStorageLocations, by whether the merged bundle verifies their certificates",
             self.endpoints.clone(),
         );
     }
 }
 
-/// The gauges of one namespace.
+/// The gauges of one namespace. They are removed when this is dropped.
 #[derive(Debug)]
 pub struct BundleGauges {
-    metrics: Arc<Metrics>,
     namespace: String,
-    certificates: BTreeSet<&'static str>,
-    findings: BTreeSet<Found>,
+    certificates: Series<CertificateLabels>,
+    expiry: Series<NamespaceLabels>,
+    held: Series<NamespaceLabels>,
+    findings: Series<FindingLabels>,
 }
 
 impl BundleGauges {
-    /// The gauges of `namespace`.
-    pub fn new(metrics: Arc<Metrics>, namespace: &str) -> Self {
+    /// Creates the gauges of `namespace`; none exists until it is set.
+    pub fn new(metrics: &Metrics, namespace: &str) -> Self {
+        let families = &metrics.namespaces;
         Self {
-            metrics,
             namespace: namespace.to_owned(),
-            certificates: BTreeSet::new(),
-            findings: BTreeSet::new(),
+            certificates: Series::new(&families.certificates),
+            expiry: Series::new(&families.expiry),
+            held: Series::new(&families.held),
+            findings: Series::new(&families.findings),
         }
     }
 
-    /// What is in the bundle: how many certificates by origin, the first expiry in seconds since
-    /// 1970, and whether the namespace is held.
+    /// Sets the gauges of the bundle: the number of certificates by origin, the first expiry in
+    /// seconds since 1970, and whether the namespace is held.
     pub fn set_bundle(
         &mut self,
         origins: impl Iterator<Item = (&'static str, usize)>,
         expiry: Option<i64>,
         is_held: bool,
     ) {
-        let of = &self.metrics.namespaces;
-        let before = std::mem::take(&mut self.certificates);
-        for (origin, count) in origins {
-            let labels = Certificates {
-                namespace: self.namespace.clone(),
-                origin,
-            };
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            of.certificates.get_or_create(&labels).set(count);
-            self.certificates.insert(origin);
-        }
-        for origin in before.difference(&self.certificates) {
-            let namespace = self.namespace.clone();
-            of.certificates.remove(&Certificates { namespace, origin });
-        }
-        let namespace = Namespace {
-            namespace: self.namespace.clone(),
+        let namespace = || self.namespace.clone();
+        let certificates = origins.map(|(origin, count)| {
+            let namespace = namespace();
+            (CertificateLabels { namespace, origin }, gauge_value(count))
+        });
+        self.certificates.replace(certificates);
+        let namespace = NamespaceLabels {
+            namespace: namespace(),
         };
-        of.expiry
-            .get_or_create(&namespace)
-            .set(expiry.unwrap_or_default());
-        of.held.get_or_create(&namespace).set(is_held.into());
+        self.expiry
+            .replace([(namespace.clone(), expiry.unwrap_or_default())]);
+        self.held.replace([(namespace, is_held.into())]);
     }
 
-    /// The rules that speak now, by location.
+    /// Sets the rules that have findings now, with the location of each.
     pub fn set_findings(&mut self, now: BTreeSet<(&str, &'static str)>) {
-        let of = &self.metrics.namespaces.findings;
-        let now = now.into_iter().map(|(location, rule)| Found {
+        let findings = now.into_iter().map(|(location, rule)| FindingLabels {
             namespace: self.namespace.clone(),
             location: location.to_owned(),
             rule,
         });
-        let now: BTreeSet<_> = now.collect();
-        for found in &now {
-            of.get_or_create(found).set(1);
-        }
-        for gone in self.findings.difference(&now) {
-            of.remove(gone);
-        }
-        self.findings = now;
+        self.findings.replace(findings.map(|found| (found, 1)));
     }
 }
 
-impl Drop for BundleGauges {
-    fn drop(&mut self) {
-        self.set_findings(BTreeSet::new());
-        let of = &self.metrics.namespaces;
-        let namespace = Namespace {
-            namespace: self.namespace.clone(),
-        };
-        of.expiry.remove(&namespace);
-        of.held.remove(&namespace);
-        for origin in &self.certificates {
-            let namespace = self.namespace.clone();
-            of.certificates.remove(&Certificates { namespace, origin });
-        }
-    }
-}
-
-/// The gauges of the endpoints of one namespace.
+/// The gauges of the endpoints of one namespace. They are removed when this is dropped.
 #[derive(Debug)]
 pub struct EndpointGauges {
-    metrics: Arc<Metrics>,
     namespace: String,
-    endpoints: BTreeSet<Endpoint>,
+    endpoints: Series<EndpointLabels>,
 }
 
 impl EndpointGauges {
-    /// The gauges of `namespace`.
-    pub fn new(metrics: Arc<Metrics>, namespace: &str) -> Self {
+    /// Creates the gauges of `namespace`; none exists until it is set.
+    pub fn new(metrics: &Metrics, namespace: &str) -> Self {
         Self {
-            metrics,
             namespace: namespace.to_owned(),
-            endpoints: BTreeSet::new(),
+            endpoints: Series::new(&metrics.namespaces.endpoints),
         }
     }
 
-    /// The endpoints now: location, URL and state.
+    /// Sets the current endpoints, each by its location, URL and state.
     pub fn set(&mut self, now: impl IntoIterator<Item = (String, String, &'static str)>) {
-        let of = &self.metrics.namespaces.endpoints;
-        let now = now.into_iter().map(|(location, url, state)| Endpoint {
-            namespace: self.namespace.clone(),
-            location,
-            url,
-            state,
-        });
-        let now: BTreeSet<_> = now.collect();
-        for endpoint in &now {
-            of.get_or_create(endpoint).set(1);
-        }
-        for gone in self.endpoints.difference(&now) {
-            of.remove(gone);
-        }
-        self.endpoints = now;
-    }
-}
-
-impl Drop for EndpointGauges {
-    fn drop(&mut self) {
-        self.set([]);
+        let endpoints = now
+            .into_iter()
+            .map(|(location, url, state)| EndpointLabels {
+                namespace: self.namespace.clone(),
+                location,
+                url,
+                state,
+            });
+        self.endpoints
+            .replace(endpoints.map(|endpoint| (endpoint, 1)));
     }
 }
 
@@ -213,8 +169,8 @@ mod tests {
 
     #[test]
     fn what_is_over_is_measured_no_more() {
-        let metrics = Arc::new(Metrics::default());
-        let mut gauges = BundleGauges::new(Arc::clone(&metrics), "velero");
+        let metrics = Metrics::default();
+        let mut gauges = BundleGauges::new(&metrics, "velero");
         gauges.set_bundle([("public", 3), ("locations", 1)].into_iter(), Some(7), true);
         gauges.set_findings([("a", "VT001"), ("a", "VT022")].into());
         let text = metrics.text().unwrap();

@@ -1,23 +1,27 @@
-//! The log: one line an event, on standard error.
+//! The log: one line per event, on standard error.
 
 use std::io::{IsTerminal as _, stderr};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// A target that quotes whole answers of the API server when it cannot read them: they may be
-/// Secrets. No filter can ask for it; what went wrong is told by whoever made the request.
-const QUOTES_ANSWERS: &str = "kube_client::client";
+use super::json_lines::JsonLines;
 
-/// How a line of the log is written.
+/// The target whose events quote whole answers of the API server that could not be parsed, which
+/// may be Secrets. No filter can enable it; the caller of the request logs what went wrong.
+const UNREDACTED_TARGET: &str = "kube_client::client";
+
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For a program: one JSON object a line.
+    /// One JSON object per line, for programs.
     Json,
-    /// For a person.
+    /// Text, for people.
     #[default]
     Text,
 }
@@ -34,50 +38,54 @@ impl FromStr for Format {
     }
 }
 
-/// Why there is no log.
+/// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be read.
+    /// The filter cannot be parsed.
     #[error(
         "`{0}` is not a log filter; say `info`, or single targets such as `info,velero_trust=debug`"
     )]
     Filter(String, #[source] tracing_subscriber::filter::ParseError),
-    /// There is no such format.
+    /// The format does not exist.
     #[error("`{0}` is not a log format; say `text` or `json`")]
     Format(String),
-    /// Something else in the process has set up a log already.
+    /// A log was already set up in this process.
     #[error("the log was started twice")]
     Started(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts the log. `filter` is in the syntax of [`EnvFilter`], such as `info`.
+/// Starts the log. `filter` uses the syntax of [`EnvFilter`], such as `info`.
 ///
-/// From now on a panic is told as one event that names its place but not its words: the words of
-/// a panic may quote the text that was being worked on, and that may be a Secret's.
+/// From now on a panic is logged as one event with its location but without its message: the
+/// message may quote the text being processed, which may be a Secret's.
 pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
     let parsed =
         EnvFilter::try_new(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))?;
     let log = tracing_subscriber::fmt()
         .with_writer(stderr)
-        // A line that cannot be written, to a full disk or a collector that died, is lost. Saying
-        // so on the same stderr would panic.
+        // A line that cannot be written, for example because the disk is full or a collector died,
+        // is lost. Reporting that on the same stderr would panic.
         .log_internal_errors(false)
         .with_env_filter(parsed)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    let silenced = filter_fn(|event| event.target() != QUOTES_ANSWERS);
+    let silenced = filter_fn(|event| event.target() != UNREDACTED_TARGET);
     match format {
         Format::Json => {
-            let log = log.json().flatten_event(true).finish();
+            let log = log.fmt_fields(JsonFields::new());
+            let log = log.event_format(JsonLines::default()).finish();
             log.with(silenced).try_init()
         }
         Format::Text => log.finish().with(silenced).try_init(),
     }
     .map_err(LogError::Started)?;
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panic");
-    }));
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Logs a panic, inside the spans in which it happens.
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panic");
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The metrics. Their labels have few values, all of them ours: paths of webhooks, operations,
-//! decisions, rule ids, status codes. Nothing of a request's text becomes a label.
+//! The metrics of the process. Their labels have few values, all of them fixed by us: webhook
+//! paths, operations, decisions, rule ids and status codes. No text of a request becomes a label.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use prometheus_client::registry::Registry;
 use super::gauges::Families;
 use super::pods::Pods;
 
-/// Upper bounds of the duration buckets, in seconds: from what a review costs in memory to the
-/// longest budget that the API server gives.
-const DURATIONS: [f64; 11] = [
+/// Upper bounds of the duration buckets in seconds: from the cost of a review without look-ups to
+/// the longest timeout that the API server allows.
+const DURATION_BUCKETS: [f64; 11] = [
     0.000_1, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 30.0,
 ];
 
@@ -24,13 +24,13 @@ const DURATIONS: [f64; 11] = [
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    reviews: Family<Review, Counter>,
-    findings: Family<Rule, Counter>,
-    errors: Family<Code, Counter>,
-    durations: Family<Webhook, Histogram, fn() -> Histogram>,
-    /// Reviews of a kind or an operation that no handler is for; they were allowed.
+    reviews: Family<ReviewLabels, Counter>,
+    findings: Family<RuleLabels, Counter>,
+    errors: Family<CodeLabels, Counter>,
+    durations: Family<WebhookLabels, Histogram, fn() -> Histogram>,
+    /// Reviews of a kind or an operation that no handler covers; they were allowed.
     pub foreign_reviews: Counter,
-    /// Open connections of the API server and whoever else connects to the webhook.
+    /// Open connections of the API server and of any other client of the webhook.
     pub connections: Gauge,
     /// Connections that were closed at once because there were too many.
     pub connections_refused: Counter,
@@ -38,7 +38,7 @@ pub struct Metrics {
     pub handshake_failures: Counter,
     /// Attempts to load a new serving certificate that failed; the old one is still served.
     pub tls_reload_failures: Counter,
-    /// When the served certificate expires, seconds since 1970.
+    /// When the served certificate expires, in seconds since 1970.
     pub certificate_expiry: Gauge,
     /// Whether this replica runs the controllers.
     pub leader: Gauge,
@@ -47,24 +47,24 @@ pub struct Metrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Review {
+struct ReviewLabels {
     webhook: &'static str,
     operation: &'static str,
     decision: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Rule {
+struct RuleLabels {
     rule: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct CodeLabels {
     code: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Webhook {
+struct WebhookLabels {
     webhook: &'static str,
 }
 
@@ -72,7 +72,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("velero_trust");
         let durations: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(DURATIONS));
+            Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
         let mut metrics = Self {
             reviews: Family::default(),
             findings: Family::default(),
@@ -89,19 +89,15 @@ impl Default for Metrics {
             pods: Pods::default(),
             registry: Registry::default(),
         };
-        registry.register(
-            "reviews",
-            "Reviews that were answered",
-            metrics.reviews.clone(),
-        );
+        registry.register("reviews", "Answered reviews", metrics.reviews.clone());
         registry.register(
             "findings",
-            "Times that a rule denied or warned",
+            "Number of times a rule denied or warned",
             metrics.findings.clone(),
         );
         registry.register(
             "http_errors",
-            "Requests that were answered with an HTTP error in place of a review",
+            "Requests that were answered with an HTTP error instead of a review",
             metrics.errors.clone(),
         );
         registry.register(
@@ -111,7 +107,7 @@ impl Default for Metrics {
         );
         registry.register(
             "foreign_reviews",
-            "Reviews of kinds or operations that no rule is about; all were allowed",
+            "Reviews of kinds or operations that no rule covers; all were allowed",
             metrics.foreign_reviews.clone(),
         );
         registry.register(
@@ -152,38 +148,38 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a review that was answered, and the rules that spoke.
-    pub fn review(
+    /// Counts an answered review, and the rules that had findings.
+    pub fn count_review(
         &self,
         webhook: &'static str,
         operation: &'static str,
         decision: &'static str,
         rules: &[&'static str],
     ) {
-        let review = Review {
+        let review = ReviewLabels {
             webhook,
             operation,
             decision,
         };
         self.reviews.get_or_create(&review).inc();
         for rule in rules {
-            self.findings.get_or_create(&Rule { rule }).inc();
+            self.findings.get_or_create(&RuleLabels { rule }).inc();
         }
     }
 
     /// Counts an HTTP error.
-    pub fn error(&self, code: u16) {
-        self.errors.get_or_create(&Code { code }).inc();
+    pub fn count_error(&self, code: u16) {
+        self.errors.get_or_create(&CodeLabels { code }).inc();
     }
 
-    /// Remembers how long the answer to a request at `webhook` took.
-    pub fn took(&self, webhook: &'static str, time: Duration) {
+    /// Records how long the answer to a request at `webhook` took.
+    pub fn observe_duration(&self, webhook: &'static str, time: Duration) {
         self.durations
-            .get_or_create(&Webhook { webhook })
+            .get_or_create(&WebhookLabels { webhook })
             .observe(time.as_secs_f64());
     }
 
-    /// All metrics as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -198,9 +194,9 @@ mod tests {
     #[test]
     fn names_and_labels_are_as_documented() {
         let metrics = Metrics::default();
-        metrics.review("/validate/restores", "CREATE", "deny", &["VT101"]);
-        metrics.error(413);
-        metrics.took("/validate/restores", Duration::from_millis(2));
+        metrics.count_review("/validate/restores", "CREATE", "deny", &["VT101"]);
+        metrics.count_error(413);
+        metrics.observe_duration("/validate/restores", Duration::from_millis(2));
         metrics.certificate_expiry.set(1_700_000_000);
         let text = metrics.text().unwrap();
         for line in [

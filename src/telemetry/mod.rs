@@ -1,11 +1,16 @@
-//! What the process tells about itself: a log on standard error, and metrics.
+//! Telemetry of the process: the log on standard error, and the metrics.
 
 mod gauges;
+mod json_lines;
+mod log_once;
 mod logging;
 mod metrics;
 mod pods;
+mod series;
 
 pub use gauges::{BundleGauges, EndpointGauges};
-pub use logging::{Format, LogError, start};
+pub use json_lines::JsonLines;
+pub use log_once::LogOnce;
+pub use logging::{Format, LogError, log_panic, start};
 pub use metrics::Metrics;
 pub use pods::PodGauges;

@@ -1,7 +1,5 @@
-//! How many Pods of each Velero namespace carry the bundle; it goes when the namespace does.
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+//! The number of Pods in each Velero namespace by state of their CA bundle, removed with the
+//! namespace.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -9,13 +7,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Metrics;
+use super::series::{Series, gauge_value};
 
-/// The Pods of all namespaces.
+/// The gauges of all namespaces.
 #[derive(Debug, Default)]
-pub(super) struct Pods(Family<Labels, Gauge>);
+pub(super) struct Pods(Family<PodLabels, Gauge>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
+struct PodLabels {
     namespace: String,
     state: &'static str,
 }
@@ -24,56 +23,40 @@ impl Pods {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "pods",
-            "Pods of Velero in a namespace, by how they stand to the CA bundle",
+            "Pods of Velero in a namespace, by state of their CA bundle",
             self.0.clone(),
         );
     }
 }
 
-/// The gauges of one namespace.
+/// The gauges of one namespace. They are removed when this is dropped.
 #[derive(Debug)]
 pub struct PodGauges {
-    metrics: Arc<Metrics>,
     namespace: String,
-    states: BTreeSet<&'static str>,
+    pods: Series<PodLabels>,
 }
 
 impl PodGauges {
-    /// The gauges of `namespace`; there are none until they are set.
-    pub fn new(metrics: Arc<Metrics>, namespace: &str) -> Self {
+    /// Creates the gauges of `namespace`; none exists until it is set.
+    pub fn new(metrics: &Metrics, namespace: &str) -> Self {
         Self {
-            metrics,
             namespace: namespace.to_owned(),
-            states: BTreeSet::new(),
+            pods: Series::new(&metrics.pods.0),
         }
     }
 
-    /// How many Pods are in which state.
+    /// Sets the number of Pods in each state.
     pub fn set(&mut self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
-        for (state, count) in counts {
-            let labels = self.labels(state);
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.metrics.pods.0.get_or_create(&labels).set(count);
-            self.states.insert(state);
-        }
+        let counts = counts.into_iter().map(|(state, count)| {
+            let namespace = self.namespace.clone();
+            (PodLabels { namespace, state }, gauge_value(count))
+        });
+        self.pods.replace(counts);
     }
 
-    /// It is not known any more.
+    /// Removes the gauges while the numbers are unknown.
     pub fn clear(&mut self) {
-        for state in std::mem::take(&mut self.states) {
-            self.metrics.pods.0.remove(&self.labels(state));
-        }
-    }
-
-    fn labels(&self, state: &'static str) -> Labels {
-        let namespace = self.namespace.clone();
-        Labels { namespace, state }
-    }
-}
-
-impl Drop for PodGauges {
-    fn drop(&mut self) {
-        self.clear();
+        self.pods.replace([]);
     }
 }
 
@@ -83,8 +66,8 @@ mod tests {
 
     #[test]
     fn the_series_of_a_namespace_go_with_it() {
-        let metrics = Arc::new(Metrics::default());
-        let mut gauges = ["a", "b"].map(|name| PodGauges::new(Arc::clone(&metrics), name));
+        let metrics = Metrics::default();
+        let mut gauges = ["a", "b"].map(|name| PodGauges::new(&metrics, name));
         for gauges in &mut gauges {
             gauges.set([("stale", 1), ("current", 0)]);
         }

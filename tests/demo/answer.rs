@@ -1,4 +1,4 @@
-//! An answer of the webhook as a person wants to read it, and what was expected of it.
+//! An answer of the webhook in a form for people, and the answer that was expected.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// What came back.
+/// An actual answer.
 pub(super) struct Answer {
     status: u16,
     review: Value,
     patch: Vec<Value>,
 }
 
-/// What should come back.
+/// An expected answer.
 pub(super) enum Expected {
-    /// Allowed, with or without a warning of this rule, and not changed.
+    /// Allowed and not changed, with or without a warning of this rule.
     Allowed { warning: Option<&'static str> },
-    /// Refused by this rule.
+    /// Denied by this rule.
     Denied { code: u64, rule: &'static str },
-    /// An HTTP error, because this is no review.
+    /// An HTTP error, because the request is not a review.
     Error(u16),
-    /// Changed by so many additions.
+    /// Changed by this number of additions.
     Patched { additions: usize },
 }
 
@@ -40,7 +40,7 @@ impl Answer {
         })
     }
 
-    /// `object` as the API server stores it after this answer.
+    /// Returns `object` as the API server stores it after this answer.
     pub(super) fn applied(&self, object: &Value) -> Result<Value> {
         let patch: json_patch::Patch = serde_json::from_value(self.patch.clone().into())?;
         let mut after = object.clone();
@@ -78,7 +78,7 @@ impl Answer {
             .collect()
     }
 
-    /// The lines that a person would see, and the additions of a patch.
+    /// Returns the lines that a user would see, and the additions of a patch.
     pub(super) fn told(&self) -> Vec<String> {
         if self.status != 200 {
             return vec![format!("HTTP {}: {}", self.status, self.text("/message"))];

@@ -1,6 +1,6 @@
-//! `make demo`: the webhook over TLS, with a folder of objects in place of a cluster, and real
-//! AdmissionReviews sent to it; then the CA bundle, and what Velero's Pods trust before and after.
-//! Ends with exit code 0 only if every answer is the expected one.
+//! `make demo`: the webhook over TLS, with a folder of objects in place of a cluster. It receives
+//! real AdmissionReviews. Then the demo shows the CA bundle, and what Velero's Pods trust before
+//! and after. Exits with 0 only if every answer is the expected one.
 
 #![expect(
     clippy::print_stdout,
@@ -21,7 +21,7 @@ use velero_trust_testing::https;
 use velero_trust_testing::webhook::Webhook;
 
 use answer::Answer;
-use steps::{MergedBundle, Step};
+use steps::{Step, StoredObject};
 use views::View;
 
 fn main() -> Result<ExitCode> {
@@ -73,7 +73,7 @@ fn main() -> Result<ExitCode> {
     let ca = std::fs::read_to_string(certs.join("ca.crt"))?;
     let steps = steps::all(root)?;
     let mut tally = Tally::default();
-    // What the cluster has, each object as it was and as it was admitted.
+    // The stored objects, each before and after its admission.
     let mut stored = Vec::new();
     for step in &steps {
         let answer = send(&webhook, &ca, step)?;
@@ -99,11 +99,11 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Shows the bundle, and the Pods as they were made before velero-trust and as they are since.
+/// Shows the bundle, and the Pods: as created without velero-trust, and as admitted by it.
 fn look(
     binary: &Path,
     folder: &Path,
-    stored: &[(&MergedBundle, Value)],
+    stored: &[(&StoredObject, Value)],
     tally: &mut Tally,
 ) -> Result<()> {
     objects::without_bundle(folder)?;
@@ -124,7 +124,7 @@ fn look(
     Ok(())
 }
 
-/// How many answers were shown, and how many of them were not as expected.
+/// Number of answers shown, and number of unexpected ones.
 #[derive(Default)]
 struct Tally {
     shown: usize,

@@ -1,5 +1,5 @@
 //! The folder that stands in for a cluster: the YAML files of the demo, and Secrets with
-//! certificates made on the spot, so that none of them ever expires in the repository.
+//! certificates that are generated on each run, so that no certificate in the repository expires.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
-/// Makes the folder.
+/// Creates the folder.
 pub(super) fn folder(from: &Path) -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     for entry in fs::read_dir(from)? {
@@ -39,13 +39,13 @@ pub(super) fn folder(from: &Path) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// Puts `object` into the folder as the file `name`, as a cluster stores what was admitted.
+/// Writes `object` into the folder as the file `name`, as a cluster stores an admitted object.
 pub(super) fn store(folder: &Path, name: &str, object: &Value) -> Result<()> {
     fs::write(folder.join(name), object.to_string())?;
     Ok(())
 }
 
-/// Takes the stand-in for the bundle away: `velero-trust status` computes the bundle itself.
+/// Removes the stand-in for the bundle, because `velero-trust status` computes the bundle itself.
 pub(super) fn without_bundle(folder: &Path) -> Result<()> {
     fs::remove_file(folder.join("bundle.yaml"))?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What the demo sends, and what it expects.
+//! The requests of the demo, and the expected answers.
 
 use std::fs;
 use std::path::Path;
@@ -14,12 +14,12 @@ pub(super) struct Step {
     pub(super) path: &'static str,
     pub(super) body: String,
     pub(super) expected: Expected,
-    /// What of it the cluster keeps for the views at the end.
-    pub(super) kept: Option<MergedBundle>,
+    /// The object that the cluster stores, for the views at the end.
+    pub(super) kept: Option<StoredObject>,
 }
 
-/// An object that the cluster keeps, before and after its admission.
-pub(super) struct MergedBundle {
+/// An object that the cluster stores, before and after its admission.
+pub(super) struct StoredObject {
     pub(super) file: &'static str,
     pub(super) object: Value,
 }
@@ -28,7 +28,7 @@ const LOCATIONS: &str = "/validate/backupstoragelocations";
 const RESTORES: &str = "/validate/restores";
 const PODS: &str = "/mutate/pods";
 
-/// All steps.
+/// Returns all steps.
 pub(super) fn all(root: &Path) -> Result<Vec<Step>> {
     let mut steps = locations();
     steps.extend(pods(root)?);
@@ -82,7 +82,7 @@ fn locations() -> Vec<Step> {
             path: LOCATIONS,
             body: of_location(&location("good-ca"), false),
             expected: Expected::Allowed { warning: None },
-            kept: Some(MergedBundle {
+            kept: Some(StoredObject {
                 file: "location.json",
                 object: location("good-ca"),
             }),
@@ -90,7 +90,7 @@ fn locations() -> Vec<Step> {
     ]
 }
 
-/// The Pods are those of a real `velero install`, from the fixtures of the tests.
+/// Returns the Pods of a real `velero install`, from the fixtures of the tests.
 fn pods(root: &Path) -> Result<Vec<Step>> {
     let pod = |file: &str| -> Result<Value> {
         let path = root.join("tests/pods").join(file);
@@ -105,7 +105,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &server, false),
             expected: Expected::Patched { additions: 4 },
-            kept: Some(MergedBundle {
+            kept: Some(StoredObject {
                 file: "server.json",
                 object: server,
             }),
@@ -115,7 +115,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &node_agent, false),
             expected: Expected::Patched { additions: 4 },
-            kept: Some(MergedBundle {
+            kept: Some(StoredObject {
                 file: "node-agent.json",
                 object: node_agent,
             }),
@@ -197,7 +197,7 @@ fn restore(backup: &str) -> String {
     review("velero.io", "restores", "Restore", &object, false)
 }
 
-/// An AdmissionReview as the API server sends it.
+/// Returns an AdmissionReview as the API server sends it.
 fn review(group: &str, resource: &str, kind: &str, object: &Value, dry_run: bool) -> String {
     json!({
         "apiVersion": "admission.k8s.io/v1",

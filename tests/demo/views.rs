@@ -1,4 +1,4 @@
-//! What `velero-trust status` shows of the demo's objects, and what was expected of it.
+//! The output of `velero-trust status` for the demo's objects, and checks of it.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,16 +10,16 @@ pub(super) const BEFORE: &str =
     "What Velero trusts, its Pods as they were before velero-trust: the merged CA bundle";
 pub(super) const AFTER: &str = "The same with the patches of 6 and 7 applied to the Pods";
 
-/// What was shown.
+/// One view: the text for people.
 pub(super) struct View {
     pub(super) told: Vec<String>,
-    /// The same for a program.
+    /// The same as JSON.
     json: Value,
     code: Option<i32>,
 }
 
 impl View {
-    /// Looks at the objects in `folder`, for a person with `more` options.
+    /// Runs `velero-trust status` on the objects in `folder`, with `more` options for the text.
     pub(super) fn take(binary: &Path, folder: &Path, more: &[&str]) -> Result<Self> {
         let (text, code) = status(binary, folder, more)?;
         let (json, _) = status(binary, folder, &["--output=json"])?;
@@ -32,13 +32,14 @@ impl View {
         })
     }
 
-    /// Something of the only namespace.
+    /// Returns a value of the only namespace.
     fn of(&self, pointer: &str) -> &Value {
         let pointer = format!("/namespaces/0{pointer}");
         self.json.pointer(&pointer).unwrap_or(&Value::Null)
     }
 
-    /// Whether the bundle has the CA of the location, and all Pods carry it or none does.
+    /// Checks that the bundle contains the CA of the location, and that either all Pods carry the
+    /// bundle or none does.
     pub(super) fn check(&self, carried: bool) -> Result<(), String> {
         let got = json!({
             "code": self.code,
@@ -59,7 +60,7 @@ impl View {
         }
     }
 
-    /// Whether the bundle is that of `other`.
+    /// Checks that the bundle is the same as in `other`.
     pub(super) fn check_same(&self, other: &Self) -> Result<(), String> {
         let (this, other) = (self.of("/bundle/hash"), other.of("/bundle/hash"));
         if this.is_string() && this == other {
@@ -70,7 +71,7 @@ impl View {
     }
 }
 
-/// The origins without the number of public roots, which changes with Mozilla.
+/// Returns the origins without the number of public roots, which changes with Mozilla's list.
 fn origins(text: &Value) -> Vec<&str> {
     let origins = text.as_str().unwrap_or_default().split(' ');
     let origins = origins.map(|origin| match origin.split_once('=') {

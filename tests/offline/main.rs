@@ -57,3 +57,5 @@ mod tls;
 mod trouble;
 #[cfg(test)]
 mod unreachable;
+#[cfg(test)]
+mod x509;

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use std::time::{Duration, SystemTime};
 use velero_trust::ca::certificate::Certificate;
 use velero_trust::ca::endpoint::judge::judge;
-use velero_trust::ca::endpoint::{self, Refused, Target};
+use velero_trust::ca::endpoint::{self, DeniedAddresses, Target};
 use velero_trust::controllers::probe::{Limits, fetch_certificates};
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::minio::Minio;
@@ -24,7 +24,10 @@ fn sees() -> Result<()> {
     let minio = Minio::start(&["backups"])?;
     let location = minio.location("velero", "default", "backups").to_string();
     let bsl: Bsl<'_> = serde_json::from_str(&location)?;
-    let endpoints: Vec<_> = endpoint::of("velero", &bsl).into_iter().flatten().collect();
+    let endpoints: Vec<_> = endpoint::read_endpoints("velero", &bsl)
+        .into_iter()
+        .flatten()
+        .collect();
     let [found] = endpoints.as_slice() else {
         anyhow::bail!("not one endpoint: {endpoints:?}");
     };
@@ -70,11 +73,11 @@ fn presented(target: &Target) -> Result<Vec<Vec<u8>>> {
         deadline: PATIENCE,
         ..Limits::default()
     };
-    let refused = Refused::default().allowing_loopback();
+    let denied = DeniedAddresses::default().allowing_loopback();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let found = runtime.block_on(fetch_certificates(target, &refused, limits));
+    let found = runtime.block_on(fetch_certificates(target, &denied, limits));
     found.context("MinIO does not show its certificates")
 }
 

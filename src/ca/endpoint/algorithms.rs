@@ -1,4 +1,5 @@
-//! The signatures that Go takes, as far as our crypto library has them. SHA-1 is not among them.
+//! The signature algorithms that Go accepts and our crypto library supports. SHA-1 is not one of
+//! them.
 
 use aws_lc_rs::signature::{
     RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY as RSA_SHA256,
@@ -10,14 +11,14 @@ use rustls_pki_types::{
 };
 use webpki::aws_lc_rs as algorithms;
 
-/// RSA signatures with keys from 1024 bits on, which Go takes.
+/// RSA signatures with keys of 1024 bits or more, as Go accepts them.
 #[derive(Debug)]
-struct Rsa {
+struct LegacyRsa {
     parameters: &'static RsaParameters,
     id: AlgorithmIdentifier,
 }
 
-impl SignatureVerificationAlgorithm for Rsa {
+impl SignatureVerificationAlgorithm for LegacyRsa {
     fn verify_signature(
         &self,
         public_key: &[u8],
@@ -38,13 +39,13 @@ impl SignatureVerificationAlgorithm for Rsa {
     }
 }
 
-/// All of them.
+/// All supported algorithms.
 pub(super) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 19] = [
-    &Rsa {
+    &LegacyRsa {
         parameters: &RSA_SHA256,
         id: alg_id::RSA_PKCS1_SHA256,
     },
-    &Rsa {
+    &LegacyRsa {
         parameters: &RSA_SHA512,
         id: alg_id::RSA_PKCS1_SHA512,
     },

@@ -1,20 +1,20 @@
-//! What the extensions of a certificate let it be used for, as Go reads them.
+//! Checks what the extensions of a certificate allow, as Go does.
 
 use webpki::{
     Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
     RequiredEkuNotFoundContext,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::ca::certificate::Certificate;
+use crate::ca::x509::ExtendedKeyUsage;
 
-/// Go's `ExtKeyUsageServerAuth`: no usage named, this one, or any.
-pub(super) struct Server;
+/// Go's check for `ExtKeyUsageServerAuth`: accepts no purpose at all, serverAuth and any.
+pub(super) struct ServerAuth;
 
-impl ExtendedKeyUsageValidator for Server {
+impl ExtendedKeyUsageValidator for ServerAuth {
     fn validate(&self, usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        let server = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
-        let any = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]);
+        let server = KeyPurposeId::new(ExtendedKeyUsage::SERVER_AUTH);
+        let any = KeyPurposeId::new(ExtendedKeyUsage::ANY);
         let mut is_empty = true;
         for usage in usages {
             is_empty = false;
@@ -23,61 +23,41 @@ impl ExtendedKeyUsageValidator for Server {
                 return Ok(());
             }
         }
-        if is_empty { Ok(()) } else { Err(wrong_usage()) }
+        if is_empty {
+            Ok(())
+        } else {
+            Err(usage_not_found())
+        }
     }
 }
 
-fn wrong_usage() -> Error {
+fn usage_not_found() -> Error {
     Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
         required: KeyUsage::server_auth(),
         present: Vec::new(),
     })
 }
 
-/// Whether the extendedKeyUsage of a certificate lets it serve TLS, or vouch for what does.
-pub(super) fn is_for_servers(certificate: &X509Certificate<'_>) -> bool {
-    certificate
-        .extended_key_usage()
-        .ok()
-        .flatten()
-        .is_none_or(|usages| usages.value.server_auth || usages.value.any)
+/// Returns whether Go lets `ca` issue certificates, whatever they are for.
+pub(super) const fn may_issue(ca: &Certificate) -> bool {
+    ca.is_ca && !ca.path_constraints.has_unknown_critical
 }
 
-/// Whether the certificate has a critical extension that Go does not know, which makes it good for
-/// nothing. Those that Go knows are id-ce 15 to 54 here (`crypto/x509`, `processExtensions`).
-pub(super) fn has_unknown_critical(certificate: &X509Certificate<'_>) -> bool {
-    certificate.extensions().iter().any(|extension| {
-        extension.critical
-            && !matches!(
-                extension.oid.as_bytes(),
-                [0x55, 0x1d, 15 | 17 | 19 | 30 | 31 | 32 | 33 | 36 | 37 | 54]
-            )
-    })
-}
-
-/// Whether Go lets `ca` vouch for others, whatever it vouches for.
-pub(super) fn is_sound(ca: &Certificate) -> bool {
-    let parsed = X509Certificate::from_der(ca.der());
-    ca.is_ca && parsed.is_ok_and(|(_, parsed)| !has_unknown_critical(&parsed))
-}
-
-/// Whether the extensions of `root` let it end a path with so many intermediates.
-pub(super) fn vouches(root: &[u8], intermediates: usize) -> Result<(), Error> {
-    // What this parser does not read, webpki has read.
-    let Ok((_, root)) = X509Certificate::from_der(root) else {
-        return Ok(());
-    };
-    let longest = root
-        .basic_constraints()
-        .ok()
-        .flatten()
-        .and_then(|constraints| constraints.value.path_len_constraint)
-        .and_then(|longest| usize::try_from(longest).ok());
-    if longest.is_some_and(|longest| intermediates > longest) {
+/// Checks that the extensions of `root` allow it to anchor a path with this number of
+/// intermediates.
+pub(super) fn check_anchor_extensions(
+    root: &Certificate,
+    intermediates: usize,
+) -> Result<(), Error> {
+    let constraints = root.path_constraints;
+    let max = constraints
+        .max_intermediates
+        .and_then(|max| usize::try_from(max).ok());
+    if max.is_some_and(|max| intermediates > max) {
         Err(Error::PathLenConstraintViolated)
-    } else if is_for_servers(&root) {
+    } else if constraints.allows_server_auth {
         Ok(())
     } else {
-        Err(wrong_usage())
+        Err(usage_not_found())
     }
 }

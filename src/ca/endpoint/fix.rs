@@ -1,11 +1,11 @@
-//! What to do about what was found at an endpoint.
+//! What to do about a problem at an endpoint.
 
-use super::problem::{Problem, Why};
+use super::problem::{Problem, UntrustedReason};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::text::shown;
 
 impl Problem {
-    /// What to do about it, for a BSL in `namespace`.
+    /// Returns what to do about it, for a BSL in `namespace`.
     pub fn fix(&self, namespace: &str) -> String {
         match self {
             Self::Expired { .. } => "renew it at the server".to_owned(),
@@ -23,16 +23,18 @@ impl Problem {
                     .to_owned()
             }
             Self::Unreadable { .. } => "have it issued again".to_owned(),
-            Self::Untrusted { issuer, why, .. } => untrusted(namespace, issuer, why),
+            Self::Untrusted { issuer, reason, .. } => fix_untrusted(namespace, issuer, reason),
         }
     }
 }
 
-fn untrusted(namespace: &str, issuer: &str, why: &Why) -> String {
-    match why {
-        Why::NotCa | Why::OtherKey | Why::Unknown { .. } => {
-            let present = match why {
-                Why::Unknown {
+fn fix_untrusted(namespace: &str, issuer: &str, reason: &UntrustedReason) -> String {
+    match reason {
+        UntrustedReason::NotCa
+        | UntrustedReason::DifferentKey
+        | UntrustedReason::UnknownIssuer { .. } => {
+            let present = match reason {
+                UntrustedReason::UnknownIssuer {
                     is_presented: false,
                 } => {
                     ". If that is an intermediate, the server should present it, and its root \
@@ -47,11 +49,11 @@ fn untrusted(namespace: &str, issuer: &str, why: &Why) -> String {
                  `{CA_SECRET_ANNOTATION}: velero-ca/ca.crt`{present}"
             )
         }
-        Why::OutOfDate { is_ours: true, .. } => {
-            "put its successor beside it in the BSL's Secret".to_owned()
-        }
-        Why::OutOfDate { .. } => "let the server present its successor".to_owned(),
-        Why::Refused(_) | Why::Weak { .. } => {
+        UntrustedReason::OutOfDate {
+            is_in_bundle: true, ..
+        } => "put its successor beside it in the BSL's Secret".to_owned(),
+        UntrustedReason::OutOfDate { .. } => "let the server present its successor".to_owned(),
+        UntrustedReason::Forbidden(_) | UntrustedReason::WeakSignature { .. } => {
             "have the server's certificate issued again".to_owned()
         }
     }

@@ -1,36 +1,36 @@
-//! The TLS endpoints of a BSL, and whether a bundle fits what they present.
+//! The TLS endpoints of a BSL, and whether a bundle verifies what they present.
 //!
-//! Everything here is pure; the handshake itself is made by `controllers::probe`.
+//! Everything here is pure; `controllers::probe` makes the handshakes.
 
 mod algorithms;
+pub mod denied_addresses;
+mod display;
 mod extensions;
 mod fix;
 pub mod judge;
 mod names;
 mod path;
 mod problem;
-pub mod refused;
+mod setting;
 mod url;
-mod words;
 
 use core::net::IpAddr;
 
-pub use problem::{Observation, Problem, Seen, Soon, Why};
-pub use refused::{Reason, Refused};
-pub use url::Unusable;
+pub use denied_addresses::{DenialReason, DeniedAddresses};
+pub use problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
+pub use setting::{EndpointSetting, EndpointSettingError, SkippedSetting};
 
 use super::rules::skips_verification;
-use crate::decision::FieldPath;
 use crate::velero::bsl::Bsl;
 
-/// What is dialled: equal targets are one and the same handshake, however many BSLs name them.
+/// What to dial. Equal targets need a single handshake, however many BSLs name them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
-    /// The host as the URL has it, in lower case: a DNS name, maybe with a dot at its end, or an
-    /// IP address without brackets. The certificate has to name it, and SNI says it.
+    /// The host of the URL, in lower case: a DNS name, possibly with a trailing dot, or an IP
+    /// address without brackets. The certificate must name it, and SNI contains it.
     pub host: String,
-    /// What is looked up in DNS for it. It differs from `host` where that is a single word, which
-    /// means another Service in each namespace.
+    /// The name to resolve. It differs from `host` if that is a single label, which stands for a
+    /// different Service in each namespace.
     pub lookup: String,
     /// The port.
     pub port: u16,
@@ -39,67 +39,59 @@ pub struct Target {
 /// A TLS endpoint that a BSL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What is dialled.
+    /// What to dial.
     pub target: Target,
-    /// `https://host:port`, for messages; never with the userinfo, path or query that the BSL may
-    /// have there.
+    /// `https://host:port`, for messages, without the userinfo, path and query that the BSL may
+    /// contain.
     pub url: String,
-    /// Where on the BSL it is said.
-    pub from: FieldPath,
-    /// Whether Velero verifies the certificate; false under `insecureSkipTLSVerify`. A `publicUrl`
-    /// is always verified: it is for the `velero` command, which does not read that key.
+    /// The setting of the BSL that names it.
+    pub setting: EndpointSetting,
+    /// Whether Velero verifies the certificate: false with `insecureSkipTLSVerify`. A `publicUrl`
+    /// is always verified, because the `velero` command uses it and does not read that key.
     pub verified_by_velero: bool,
 }
 
-/// A setting that names no endpoint to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// Where on the BSL it is.
-    pub from: FieldPath,
-    /// Why not.
-    pub why: Unusable,
-}
-
-/// The endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint of its
-/// region when the aws plugin has no `s3Url`.
+/// Returns the endpoints that `bsl`, in `namespace`, names: `s3Url`, `publicUrl`, and the endpoint
+/// of its region if the aws plugin has no `s3Url`.
 ///
-/// With `s3ForcePathStyle` off the SDK puts the bucket before the host; the certificate's issuer is
-/// the same there, so the host itself is what is looked at.
-pub fn of(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Skipped>> {
+/// Without `s3ForcePathStyle`, the SDK puts the bucket before the host. The issuer of the
+/// certificate is the same there, so the host itself is probed.
+pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, SkippedSetting>> {
     let is_verified = !skips_verification(bsl);
-    let setting = |key| bsl.config(key).filter(|value| !value.is_empty());
-    let endpoint = |key: &'static str, url: &str, verified_by_velero| {
-        let from = FieldPath::of(&["spec", "config", key]);
-        match url::read(url) {
-            Err(why) => Err(Skipped { from, why }),
-            Ok((host, port)) => Ok(Endpoint {
-                url: shown(&host, port),
-                target: target(namespace, host, port),
-                from,
-                verified_by_velero,
-            }),
-        }
+    let value =
+        |setting: EndpointSetting| bsl.config(setting.key()).filter(|value| !value.is_empty());
+    let endpoint = |setting, url: &str, verified_by_velero| {
+        let (host, port) =
+            url::parse_https_url(url).map_err(|reason| SkippedSetting { setting, reason })?;
+        Ok(Endpoint {
+            url: format_url(&host, port),
+            target: build_target(namespace, host, port),
+            setting,
+            verified_by_velero,
+        })
     };
     let regional = || {
-        let region = setting("region").filter(|_| bsl.provider() == "aws")?;
-        Some(match url::of_region(region) {
-            Some(url) => endpoint("region", &url, is_verified),
-            None => Err(Skipped {
-                from: FieldPath::of(&["spec", "config", "region"]),
-                why: Unusable::Region,
+        let setting = EndpointSetting::Region;
+        let region = value(setting).filter(|_| bsl.provider() == "aws")?;
+        Some(match url::build_s3_url(region) {
+            Some(url) => endpoint(setting, &url, is_verified),
+            None => Err(SkippedSetting {
+                setting,
+                reason: EndpointSettingError::InvalidRegion,
             }),
         })
     };
-    let store = setting("s3Url")
-        .map(|url| endpoint("s3Url", url, is_verified))
+    let store = value(EndpointSetting::S3Url)
+        .map(|url| endpoint(EndpointSetting::S3Url, url, is_verified))
         .or_else(regional);
-    let public = setting("publicUrl").map(|url| endpoint("publicUrl", url, true));
+    let public = value(EndpointSetting::PublicUrl)
+        .map(|url| endpoint(EndpointSetting::PublicUrl, url, true));
     store.into_iter().chain(public).collect()
 }
 
-/// In a Pod of Velero the cluster's DNS takes a single word for a Service of Velero's namespace,
-/// and in our Pod for one of ours.
-fn target(namespace: &str, host: String, port: u16) -> Target {
+/// Builds the target for `host`. The cluster's DNS resolves a single label to a Service of the
+/// Pod's own namespace, so our Pod must look up a name that includes Velero's namespace.
+fn build_target(namespace: &str, host: String, port: u16) -> Target {
     let is_word = !host.contains(['.', ':']) && host != "localhost";
     let lookup = if is_word {
         format!("{host}.{namespace}.svc")
@@ -109,7 +101,7 @@ fn target(namespace: &str, host: String, port: u16) -> Target {
     Target { host, lookup, port }
 }
 
-fn shown(host: &str, port: u16) -> String {
+fn format_url(host: &str, port: u16) -> String {
     let bracketed = match host.parse() {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         _ => host.to_owned(),
@@ -127,21 +119,22 @@ mod tests {
     fn endpoints(spec: &str) -> Vec<String> {
         let text = format!(r#"{{"spec":{spec}}}"#);
         let bsl: Bsl<'_> = serde_json::from_str(&text).unwrap();
-        of("velero", &bsl)
+        read_endpoints("velero", &bsl)
             .into_iter()
             .map(|found| match found {
                 Ok(Endpoint {
                     target,
                     url,
-                    from,
+                    setting,
                     verified_by_velero,
                 }) => format!(
-                    "{from}: {url} -> {}:{} {}",
+                    "{}: {url} -> {}:{} {}",
+                    setting.path(),
                     target.lookup,
                     target.port,
                     if verified_by_velero { "yes" } else { "no" }
                 ),
-                Err(Skipped { from, why }) => format!("{from}: {why}"),
+                Err(SkippedSetting { setting, reason }) => format!("{}: {reason}", setting.path()),
             })
             .collect()
     }
@@ -167,7 +160,7 @@ mod tests {
                 r#"{"provider":"aws","config":{"region":"a.example/"}}"#,
                 &["spec.config.region: the region is none that AWS could have"],
             ),
-            // Another provider's region is not ours to interpret.
+            // The meaning of another provider's region is unknown.
             (r#"{"provider":"gcp","config":{"region":"eu"}}"#, &[]),
             (
                 r#"{"provider":"aws","config":{"region":"minio","s3Url":"https://minio:9000/x","publicUrl":"https://S3.example.com/"}}"#,
@@ -200,7 +193,9 @@ mod tests {
                     r#"{{"spec":{{"config":{{"s3Url":"https://minio.storage:9000/{number}"}}}}}}"#
                 );
                 let bsl: Bsl<'_> = serde_json::from_str(&text).unwrap();
-                let endpoint = of(&format!("velero-{number}"), &bsl).remove(0).unwrap();
+                let endpoint = read_endpoints(&format!("velero-{number}"), &bsl)
+                    .remove(0)
+                    .unwrap();
                 endpoint.target
             })
             .collect();

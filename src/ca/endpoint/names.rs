@@ -1,69 +1,57 @@
-//! Whether a certificate names a host, as Go's `x509.Certificate.VerifyHostname` decides it.
+//! Matches a host against a certificate's names, as Go's `x509.Certificate.VerifyHostname` does.
 //!
-//! webpki refuses wildcards that Go takes, `*.storage` among them, which is a fine name for a
-//! cluster's Services.
+//! webpki rejects wildcards that Go accepts, such as `*.storage`, which is a useful name for the
+//! Services of a cluster.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
-use x509_parser::prelude::{GeneralName, X509Certificate};
+use crate::ca::x509::{Extensions, GeneralName};
 
-/// The names in a certificate's subjectAltName. Go reads no other: a common name counts for
-/// nothing.
+/// The names in a certificate's subjectAltName. Go reads no others, and ignores the common name.
 #[derive(Debug, Default)]
-pub(super) struct Names<'a> {
+pub(super) struct HostNames<'a> {
     dns: Vec<&'a str>,
     addresses: Vec<IpAddr>,
 }
 
-impl<'a> Names<'a> {
-    pub(super) fn of(certificate: &'a X509Certificate<'_>) -> Self {
+impl<'a> HostNames<'a> {
+    pub(super) fn of(extensions: &Extensions<'a>) -> Self {
         let mut names = Self::default();
-        let Ok(Some(alternatives)) = certificate.subject_alternative_name() else {
-            return names;
-        };
-        for name in &alternatives.value.general_names {
+        for name in extensions.subject_alt_names.iter().flatten() {
             match name {
-                GeneralName::DNSName(name) => names.dns.push(name),
-                GeneralName::IPAddress(octets) => names.addresses.extend(address(octets)),
-                _ => {}
+                GeneralName::DnsName(name) => names.dns.push(name),
+                GeneralName::IpAddress(address) => names.addresses.push(address.to_canonical()),
+                GeneralName::EmailAddress(_) | GeneralName::Uri(_) => {}
             }
         }
         names
     }
 
-    /// Whether `host`, a DNS name or an IP address without brackets, is one of them.
-    pub(super) fn include(&self, host: &str) -> bool {
+    /// Returns whether `host`, a DNS name or an IP address without brackets, matches one of them.
+    pub(super) fn contain(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.addresses.contains(&address.to_canonical());
         }
         let name = host.strip_suffix('.').unwrap_or(host);
-        let is_sound = is_host(name, false);
+        let is_valid = is_valid_host(name, false);
         self.dns.iter().any(|pattern| {
-            if is_sound && is_host(pattern, true) {
-                is_match(pattern, name)
+            if is_valid && is_valid_host(pattern, true) {
+                matches_pattern(pattern, name)
             } else {
                 !matches!(host, "" | ".") && pattern.eq_ignore_ascii_case(host)
             }
         })
     }
 
-    /// All of them, DNS names first.
-    pub(super) fn all(&self) -> impl Iterator<Item = String> {
+    /// Returns all of them, DNS names first.
+    pub(super) fn to_strings(&self) -> impl Iterator<Item = String> {
         let dns = self.dns.iter().map(|name| (*name).to_owned());
         dns.chain(self.addresses.iter().map(ToString::to_string))
     }
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).map(|octets| Ipv4Addr::from(octets).into());
-    let v6 = || <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).into());
-    v4.or_else(|_| v6())
-        .ok()
-        .map(|address: IpAddr| address.to_canonical())
-}
-
-/// Go's `validHostname`, for a host without the dot at its end.
-fn is_host(host: &str, is_pattern: bool) -> bool {
+/// Go's `validHostname`, for a host without its trailing dot.
+fn is_valid_host(host: &str, is_pattern: bool) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
@@ -78,8 +66,8 @@ fn is_host(host: &str, is_pattern: bool) -> bool {
             .all(|(at, label)| is_pattern && at == 0 && label == "*" || is_label(label))
 }
 
-/// Go's `matchHostnames`: a `*` stands for one whole label, the first.
-fn is_match(pattern: &str, host: &str) -> bool {
+/// Go's `matchHostnames`: a `*` matches exactly one label, the first.
+fn matches_pattern(pattern: &str, host: &str) -> bool {
     let mut labels = host.split('.');
     let mut first = true;
     let fits = pattern.split('.').all(|expected| {
@@ -116,27 +104,25 @@ mod tests {
             ("", "", false),
             ("10.0.0.1", "10.0.0.1", false),
         ] {
-            let names = Names {
+            let names = HostNames {
                 dns: vec![pattern],
                 addresses: Vec::new(),
             };
-            assert_eq!(names.include(host), expected, "{pattern} {host}");
+            assert_eq!(names.contain(host), expected, "{pattern} {host}");
         }
     }
 
     #[test]
     fn an_address_matches_addresses_only() {
-        let names = Names {
-            dns: Vec::new(),
-            addresses: [&[10, 0, 0, 1][..], &Ipv6Addr::LOCALHOST.octets(), &[1]]
-                .into_iter()
-                .filter_map(address)
-                .collect(),
-        };
+        let addresses = ["::ffff:10.0.0.1", "::1"].map(|address| address.parse().unwrap());
+        let names = HostNames::of(&Extensions {
+            subject_alt_names: Some(addresses.map(GeneralName::IpAddress).to_vec()),
+            ..Extensions::default()
+        });
         for host in ["10.0.0.1", "::1", "0:0::1", "::ffff:10.0.0.1"] {
-            assert!(names.include(host), "{host}");
+            assert!(names.contain(host), "{host}");
         }
-        assert!(!names.include("10.0.0.2"));
-        assert_eq!(names.all().collect::<Vec<_>>(), ["10.0.0.1", "::1"]);
+        assert!(!names.contain("10.0.0.2"));
+        assert_eq!(names.to_strings().collect::<Vec<_>>(), ["10.0.0.1", "::1"]);
     }
 }

@@ -1,75 +1,77 @@
-//! The way from a server's certificate to a certificate of the bundle, as Go finds it.
+//! The path from a server's certificate to a certificate of the bundle, as Go finds it.
 //!
-//! webpki builds it. What it does otherwise than Go's `crypto/x509`, and what is done about it:
+//! webpki builds it. These are its differences from Go's `crypto/x509`, and how they are handled:
 //!
-//! - It never looks at an anchor's dates and extensions, nor at any keyUsage; Go does. Those that
-//!   Go would not take are left out, or refused when a path has led to them.
-//! - It takes no RSA keys below 2048 bits; Go takes 1024. Our crypto library checks these with
-//!   SHA-256 and SHA-512; with another digest we cannot tell.
+//! - It ignores the dates and extensions of an anchor, and every keyUsage; Go checks them. Anchors
+//!   that Go would not accept are left out, or rejected when a path has led to them.
+//! - It accepts no RSA keys below 2048 bits; Go accepts 1024. Our crypto library verifies these
+//!   with SHA-256 and SHA-512. With other digests the result is undecided.
 //! - It does not know `anyExtendedKeyUsage`.
-//! - It refuses a CA as a server's certificate, which `openssl req -x509` makes unless it is told
-//!   otherwise. Where that certificate is itself in the bundle, Go looks no further, and neither do
-//!   we. Where a CA of the bundle signed it, we look at the signature; with an intermediate between
-//!   them we cannot tell.
-//! - It knows fewer curves, and reads some certificates more strictly: again, we cannot tell.
+//! - It rejects a CA as a server's certificate, which is what `openssl req -x509` creates by
+//!   default. If that certificate is itself in the bundle, Go stops there, and so do we. If a CA
+//!   of the bundle signed it, we verify the signature. With an intermediate between them the
+//!   result is undecided.
+//! - It knows fewer curves, and parses some certificates more strictly. The result is undecided.
 
 use core::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, Error, VerifiedPath, anchor_from_trusted_cert};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::algorithms::ALGORITHMS;
-use super::extensions::{Server, is_sound, vouches};
+use super::extensions::{ServerAuth, check_anchor_extensions, may_issue};
 use crate::ca::certificate::Certificate;
+use crate::ca::x509::ParsedCertificate;
 
-/// Most characters of another library's error that are shown.
-const LONGEST: usize = 60;
+/// Maximum length of webpki's error in a message, in characters.
+const MAX_ERROR_CHARS: usize = 60;
 
-/// Why there is no way, or none that we can see.
+/// Why no path was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// No certificate of the bundle vouches for what was presented.
-    Unknown,
-    /// One does, and is not allowed to.
-    Refused(&'static str),
-    /// We cannot tell what Go would say.
-    Perhaps(String),
+pub(super) enum PathError {
+    /// No certificate of the bundle issued what was presented.
+    UnknownIssuer,
+    /// There is a path, and something in a certificate forbids it.
+    Forbidden(&'static str),
+    /// It is unknown what Go would decide.
+    Undecided(String),
 }
 
-/// Looks for a way from the first of `presented` through the others to one of `roots`, on `now`.
-pub(super) fn find(
+/// Looks for a path from the first of `presented` through the others to one of `roots`, valid at
+/// `now`, in seconds since 1970. `parsed` is that first certificate.
+pub(super) fn find_path(
+    parsed: &ParsedCertificate<'_>,
     presented: &[Certificate],
     roots: &[Certificate],
     now: i64,
-) -> Result<(), Missing> {
+) -> Result<(), PathError> {
     let Some((leaf, others)) = presented.split_first() else {
-        return Err(Missing::Unknown);
+        return Err(PathError::UnknownIssuer);
     };
     if roots.contains(leaf) {
         return Ok(());
     }
     let roots: Vec<_> = roots
         .iter()
-        .filter(|root| presented.iter().any(|one| names(one, root)))
-        .filter(|root| root.not_before <= now && now <= root.not_after && is_sound(root))
+        .filter(|root| presented.iter().any(|one| names_as_issuer(one, root)))
+        .filter(|root| root.not_before <= now && now <= root.not_after && may_issue(root))
         .map(|root| (root, CertificateDer::from(root.der())))
         .collect();
     if roots.is_empty() {
-        return Err(Missing::Unknown);
+        return Err(PathError::UnknownIssuer);
     }
     let mut anchors = Vec::with_capacity(roots.len());
     for (_, der) in &roots {
-        anchors.push(anchor_from_trusted_cert(der).map_err(|error| perhaps(&error))?);
+        anchors.push(anchor_from_trusted_cert(der).map_err(|error| to_undecided(&error))?);
     }
-    // webpki looks at their extensions, but not at keyUsage.
+    // webpki checks their extensions except keyUsage.
     let others: Vec<_> = others
         .iter()
-        .filter(|other| is_sound(other))
+        .filter(|other| may_issue(other))
         .map(|other| CertificateDer::from(other.der()))
         .collect();
     let der = CertificateDer::from(leaf.der());
-    let end = EndEntityCert::try_from(&der).map_err(|error| perhaps(&error))?;
+    let end = EndEntityCert::try_from(&der).map_err(|error| to_undecided(&error))?;
     // No certificate is valid before 1970.
     let seconds = u64::try_from(now).unwrap_or_default();
     let found = end.verify_for_usage(
@@ -77,48 +79,48 @@ pub(super) fn find(
         &anchors,
         &others,
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-        Server,
+        ServerAuth,
         None,
-        Some(&|path| may_end(path, &roots)),
+        Some(&|path| check_anchor(path, &roots)),
     );
     match found {
         Ok(_) => Ok(()),
         Err(Error::CaUsedAsEndEntity)
             if roots.iter().any(|(root, der)| {
-                names(leaf, root)
-                    && oddity(root).is_none()
-                    && vouches(der, 0).is_ok()
-                    && signs(der, leaf.der())
+                names_as_issuer(leaf, root)
+                    && find_unsupported(root).is_none()
+                    && check_anchor_extensions(root, 0).is_ok()
+                    && has_signed(der, parsed)
             }) =>
         {
             Ok(())
         }
-        Err(error) => Err(missing(&error, presented, &roots)),
+        Err(error) => Err(classify_error(&error, presented, &roots)),
     }
 }
 
-/// Whether `certificate` says that it was issued by `issuer`.
-pub(super) fn names(certificate: &Certificate, issuer: &Certificate) -> bool {
+/// Returns whether `certificate` names `issuer` as its issuer.
+pub(super) fn names_as_issuer(certificate: &Certificate, issuer: &Certificate) -> bool {
     certificate.issuer_der() == issuer.subject_der()
 }
 
-/// Whether Go lets the anchor of `path` end a path of its length.
-fn may_end(
+/// Checks that Go accepts the anchor of `path` for a path of that length.
+fn check_anchor(
     path: &VerifiedPath<'_>,
     roots: &[(&Certificate, CertificateDer<'_>)],
 ) -> Result<(), Error> {
     let anchor = path.anchor();
-    // Certificates that share a name and a key: one that may is enough, as it is for Go.
+    // Several roots may share a name and a key. As for Go, one acceptable root is enough.
     let mut refusal = Ok(());
-    for (_, der) in roots {
-        let is_same = anchor_from_trusted_cert(der).is_ok_and(|root| {
-            root.subject == anchor.subject
-                && root.subject_public_key_info == anchor.subject_public_key_info
+    for (root, der) in roots {
+        let is_same = anchor_from_trusted_cert(der).is_ok_and(|same| {
+            same.subject == anchor.subject
+                && same.subject_public_key_info == anchor.subject_public_key_info
         });
         if !is_same {
             continue;
         }
-        refusal = vouches(der, path.intermediate_certificates().count());
+        refusal = check_anchor_extensions(root, path.intermediate_certificates().count());
         if refusal.is_ok() {
             break;
         }
@@ -126,42 +128,40 @@ fn may_end(
     refusal
 }
 
-/// Whether the key of `issuer` signed `certificate`, by any algorithm that Go takes.
-fn signs(issuer: &CertificateDer<'_>, certificate: &[u8]) -> bool {
+/// Returns whether the key of `issuer` signed `certificate`, with any algorithm that Go accepts.
+fn has_signed(issuer: &CertificateDer<'_>, certificate: &ParsedCertificate<'_>) -> bool {
     let Ok(issuer) = EndEntityCert::try_from(issuer) else {
         return false;
     };
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return false;
-    };
-    let signed = certificate.tbs_certificate.as_ref();
     ALGORITHMS.iter().any(|algorithm| {
         issuer
-            .verify_signature(*algorithm, signed, &certificate.signature_value.data)
+            .verify_signature(*algorithm, certificate.tbs, certificate.signature)
             .is_ok()
     })
 }
 
-fn missing(
+fn classify_error(
     error: &Error,
     presented: &[Certificate],
     roots: &[(&Certificate, CertificateDer<'_>)],
-) -> Missing {
-    Missing::Refused(match error {
-        // It tells one error of several paths, and the one that counts may be another.
+) -> PathError {
+    PathError::Forbidden(match error {
+        // webpki reports the error of one path only; another path may be the relevant one.
         Error::UnknownIssuer
         | Error::InvalidSignatureForPublicKey
         | Error::CertExpired { .. }
         | Error::CertNotValidYet { .. } => {
             let mut involved = roots.iter().map(|(root, _)| *root).chain(presented);
             return involved
-                .find_map(oddity)
-                .map_or(Missing::Unknown, |why| Missing::Perhaps(why.to_owned()));
+                .find_map(find_unsupported)
+                .map_or(PathError::UnknownIssuer, |why| {
+                    PathError::Undecided(why.to_owned())
+                });
         }
         Error::UnsupportedSignatureAlgorithmContext(_)
             if presented.iter().any(|one| one.weak_digest.is_some()) =>
         {
-            return Missing::Unknown;
+            return PathError::UnknownIssuer;
         }
         Error::NameConstraintViolation => "a CA on the way may not vouch for this name",
         Error::PathLenConstraintViolated => {
@@ -170,25 +170,26 @@ fn missing(
         Error::RequiredEkuNotFoundContext(_) => {
             "a certificate on the way is not for servers (extendedKeyUsage lacks serverAuth)"
         }
-        error => return perhaps(error),
+        error => return to_undecided(error),
     })
 }
 
-/// What there is in a certificate that webpki and Go may see differently.
-fn oddity(certificate: &Certificate) -> Option<&'static str> {
+/// Returns what in a certificate webpki and Go may treat differently.
+fn find_unsupported(certificate: &Certificate) -> Option<&'static str> {
     let is_odd_key = certificate
         .rsa_bits
         .is_some_and(|bits| bits >= 1024 && !(2048..=8192).contains(&bits));
     if is_odd_key {
         return Some("a certificate has an RSA key of an unusual length");
     }
-    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-    let is_constrained = !matches!(parsed.name_constraints(), Ok(None));
-    is_constrained.then_some("a CA on the way has name constraints")
+    certificate
+        .path_constraints
+        .has_name_constraints
+        .then_some("a CA on the way has name constraints")
 }
 
-fn perhaps(error: &Error) -> Missing {
-    Missing::Perhaps(match error {
+fn to_undecided(error: &Error) -> PathError {
+    PathError::Undecided(match error {
         Error::CaUsedAsEndEntity => {
             "the server's certificate is itself a CA (basicConstraints CA:TRUE)".to_owned()
         }
@@ -198,7 +199,7 @@ fn perhaps(error: &Error) -> Missing {
         }
         error => format!("our check stopped at {error:?}")
             .chars()
-            .take(LONGEST)
+            .take(MAX_ERROR_CHARS)
             .collect(),
     })
 }

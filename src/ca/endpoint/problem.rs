@@ -1,132 +1,132 @@
-//! What was found at an endpoint, and what it means for the hold; `words` tells it.
+//! What was found at an endpoint, and its verdict for the hold; `display` has the messages.
 
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::hold::Verdict;
 
-/// What an endpoint presented, and what Go programs with the bundle think of it.
+/// What an endpoint presented, and whether Go programs with the bundle trust it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// The certificates as presented, the server's own first. Those that do not parse are left out.
-    pub chain: Vec<Seen>,
-    /// All that is wrong; empty when the endpoint is trusted.
+    /// The presented certificates, the server's own first, without those that do not parse.
+    pub chain: Vec<PresentedCertificate>,
+    /// All problems; empty if the endpoint is trusted.
     pub problems: Vec<Problem>,
-    /// Whether the server's certificate soon expires.
-    pub soon: Option<Soon>,
+    /// Present if the server's certificate expires soon.
+    pub expires_soon: Option<ExpiresSoon>,
 }
 
 /// A presented certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Its subject, at most 80 harmless characters.
+pub struct PresentedCertificate {
+    /// Its subject, at most 80 printable characters.
     pub subject: String,
     /// Its issuer, with the same limits.
     pub issuer: String,
-    /// What makes it the same certificate.
+    /// The SHA-256 of its DER.
     pub fingerprint: Fingerprint,
-    /// From when it is valid, seconds since 1970.
+    /// The start of its validity, seconds since 1970.
     pub not_before: i64,
-    /// Until when it is valid, seconds since 1970.
+    /// The end of its validity, seconds since 1970.
     pub not_after: i64,
 }
 
 /// The server's certificate expires soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Soon {
-    /// When, seconds since 1970.
-    pub on: i64,
-    /// How many days are left.
-    pub days: i64,
-    /// Whether it is at most 14 days, not 30 (or, if that is less, a sixth of its life, not a
-    /// quarter: short-lived certificates are renewed late, and every day).
+pub struct ExpiresSoon {
+    /// When it expires, seconds since 1970.
+    pub not_after: i64,
+    /// Full days left.
+    pub days_left: i64,
+    /// Whether at most 14 days are left, not 30; or, if that is less, a sixth of its lifetime, not
+    /// a quarter. Short-lived certificates are renewed late, and every day.
     pub is_urgent: bool,
 }
 
-/// Why Velero does not trust an endpoint, or why that cannot be told.
+/// Why Velero does not trust an endpoint, or why that is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// The server's certificate is over.
+    /// The server's certificate has expired.
     Expired {
-        /// Since when, seconds since 1970.
-        on: i64,
+        /// When it expired, seconds since 1970.
+        not_after: i64,
     },
     /// The server's certificate does not name the host.
     NameMismatch {
-        /// The host that it should name.
+        /// The expected host.
         host: String,
-        /// The first names that it has, harmless.
+        /// Its first names, printable.
         names: Vec<String>,
-        /// How many more it has.
+        /// The number of its other names.
         more: usize,
     },
     /// The server's certificate is not valid yet.
     NotYetValid {
-        /// From when, seconds since 1970.
-        from: i64,
+        /// The start of its validity, seconds since 1970.
+        not_before: i64,
     },
-    /// We cannot tell whether Go would trust it; no reason for an alarm.
+    /// It is unknown whether Go would trust it. This is no reason for an alarm.
     Undecided {
-        /// What stopped us.
-        why: String,
+        /// Why it is unknown.
+        reason: String,
     },
-    /// A certificate does not parse, and Go programs give up at that.
+    /// A certificate does not parse, which makes Go programs fail.
     Unreadable {
-        /// Which one, counted from 1.
+        /// Its position in the chain, from 1.
         number: usize,
         /// What is wrong with it.
         defect: String,
     },
     /// The CA does not match.
     Untrusted {
-        /// The issuer that the bundle would have to have.
+        /// The issuer that the bundle should contain.
         issuer: String,
-        /// The subjects that were presented, the server's own first.
+        /// The subjects of the presented certificates, the server's own first.
         chain: Vec<String>,
-        /// What is the matter with it.
-        why: Why,
+        /// Why it does not match.
+        reason: UntrustedReason,
     },
 }
 
 /// Why the CA does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The certificate of that name in the bundle is no CA.
+pub enum UntrustedReason {
+    /// The bundle's certificate with that name is not a CA.
     NotCa,
-    /// The CA of that name in the bundle has another key.
-    OtherKey,
-    /// A CA is not valid today.
+    /// The bundle's CA with that name has a different key.
+    DifferentKey,
+    /// A CA is not valid now.
     OutOfDate {
         /// Its subject.
         ca: String,
-        /// Whether it is in the bundle; otherwise the server presents it.
-        is_ours: bool,
-        /// From when it is valid, seconds since 1970.
-        from: i64,
-        /// Until when it is valid, seconds since 1970.
-        until: i64,
+        /// Whether it is in the bundle. Otherwise the server presents it.
+        is_in_bundle: bool,
+        /// The start of its validity, seconds since 1970.
+        not_before: i64,
+        /// The end of its validity, seconds since 1970.
+        not_after: i64,
     },
     /// Something in a certificate forbids it.
-    Refused(&'static str),
-    /// The bundle has no such CA.
-    Unknown {
-        /// Whether the issuer itself was presented, and so is no intermediate that is missing.
+    Forbidden(&'static str),
+    /// The bundle has no CA with that name.
+    UnknownIssuer {
+        /// Whether the issuer itself was presented, so that it cannot be a missing intermediate.
         is_presented: bool,
     },
-    /// A signature that nobody should trust, and Go does not.
-    Weak {
-        /// Whose.
+    /// A signature uses a weak digest, which Go rejects.
+    WeakSignature {
+        /// The subject of the certificate with that signature.
         subject: String,
-        /// Its digest.
+        /// The digest.
         digest: &'static str,
     },
 }
 
 impl Observation {
-    /// Whether Go programs with the bundle trust the endpoint.
+    /// Returns whether Go programs with the bundle trust the endpoint.
     pub const fn is_trusted(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Whether it cannot be told.
+    /// Returns whether it is unknown if they trust it.
     pub fn is_undecided(&self) -> bool {
         !self.is_trusted()
             && self
@@ -135,7 +135,8 @@ impl Observation {
                 .all(|problem| matches!(problem, Problem::Undecided { .. }))
     }
 
-    /// What it means for the namespace's Pods. A wrong name or date is the same with any roots.
+    /// Returns the verdict for the hold. Wrong names and dates do not count: no other bundle would
+    /// change them.
     pub fn verdict(&self) -> Verdict {
         let of = |is_it: fn(&Problem) -> bool| {
             let texts = self.problems.iter().filter(|problem| is_it(problem));
@@ -157,7 +158,7 @@ impl Observation {
     }
 }
 
-impl From<&Certificate> for Seen {
+impl From<&Certificate> for PresentedCertificate {
     fn from(certificate: &Certificate) -> Self {
         Self {
             subject: certificate.subject(),

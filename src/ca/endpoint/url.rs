@@ -1,32 +1,12 @@
-//! The host and the port of a URL on a BSL.
+//! Parses the URLs of a BSL.
 
 use core::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
 
-/// Why a setting names no endpoint to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// Nothing is encrypted.
-    #[error("the URL is http://, which is not encrypted")]
-    Plain,
-    /// No URL, or one of another scheme.
-    #[error("it is no https:// URL")]
-    NoUrl,
-    /// The host is none that could be dialled.
-    #[error(
-        "the URL's host is no DNS name and no IP address; write an international name in its ASCII form (xn--…)"
-    )]
-    Host,
-    /// The port is none.
-    #[error("the URL's port is not between 1 and 65535")]
-    Port,
-    /// The region is none.
-    #[error("the region is none that AWS could have")]
-    Region,
-}
+use super::setting::EndpointSettingError;
 
-/// Where AWS keeps S3, by the beginning of the region's name (its SDK's `partitions.json`).
+/// The domains of S3 by prefix of the region's name, from `partitions.json` of the AWS SDK.
 const PARTITIONS: [(&str, &str); 7] = [
     ("cn-", "amazonaws.com.cn"),
     ("eu-isoe-", "cloud.adc-e.uk"),
@@ -37,8 +17,8 @@ const PARTITIONS: [(&str, &str); 7] = [
     ("", "amazonaws.com"),
 ];
 
-/// The URL that the AWS SDK uses for S3 in `region`.
-pub(super) fn of_region(region: &str) -> Option<String> {
+/// Returns the URL that the AWS SDK uses for S3 in `region`; none if that is no region name.
+pub(super) fn build_s3_url(region: &str) -> Option<String> {
     let is_region = region.len() <= 40
         && region
             .bytes()
@@ -52,45 +32,49 @@ pub(super) fn of_region(region: &str) -> Option<String> {
     Some(format!("https://s3.{region}.{domain}"))
 }
 
-/// The host, in lower case and without brackets, and the port of an https URL. Userinfo, path and
-/// query are passed over.
-pub(super) fn read(text: &str) -> Result<(String, u16), Unusable> {
-    // What follows the host is nothing to us, and `Uri` is stricter with it than Go.
-    let (scheme, rest) = text.split_once("://").ok_or(Unusable::NoUrl)?;
+/// Returns the host, in lower case and without brackets, and the port of an https URL. Ignores
+/// userinfo, path and query.
+pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSettingError> {
+    // Parse nothing after the host: it is not needed, and `Uri` is stricter about it than Go.
+    let (scheme, rest) = text
+        .split_once("://")
+        .ok_or(EndpointSettingError::NotHttps)?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     if !authority.is_ascii() {
-        return Err(Unusable::Host);
+        return Err(EndpointSettingError::InvalidHost);
     }
     let uri: Uri = format!("{scheme}://{authority}")
         .parse()
-        .map_err(|_| Unusable::NoUrl)?;
+        .map_err(|_| EndpointSettingError::NotHttps)?;
     match uri.scheme_str() {
         Some("https") => {}
-        Some("http") => return Err(Unusable::Plain),
-        _ => return Err(Unusable::NoUrl),
+        Some("http") => return Err(EndpointSettingError::PlainHttp),
+        _ => return Err(EndpointSettingError::NotHttps),
     }
-    let authority = uri.authority().ok_or(Unusable::NoUrl)?;
-    let host = host(authority.host())?;
+    let authority = uri.authority().ok_or(EndpointSettingError::NotHttps)?;
+    let host = parse_host(authority.host())?;
     let port = authority
         .as_str()
         .rsplit_once(authority.host())
         .map_or("", |(_, port)| port.strip_prefix(':').unwrap_or(port));
     let port = match port {
         "" => 443,
-        digits => digits.parse().map_err(|_| Unusable::Port)?,
+        digits => digits
+            .parse()
+            .map_err(|_| EndpointSettingError::InvalidPort)?,
     };
     if port == 0 {
-        return Err(Unusable::Port);
+        return Err(EndpointSettingError::InvalidPort);
     }
     Ok((host, port))
 }
 
-fn host(host: &str) -> Result<String, Unusable> {
+fn parse_host(host: &str) -> Result<String, EndpointSettingError> {
     if let Some(literal) = host.strip_prefix('[') {
         let address: Ipv6Addr = literal
             .strip_suffix(']')
             .and_then(|literal| literal.parse().ok())
-            .ok_or(Unusable::Host)?;
+            .ok_or(EndpointSettingError::InvalidHost)?;
         return Ok(address.to_string());
     }
     let host = host.to_ascii_lowercase();
@@ -105,7 +89,7 @@ fn host(host: &str) -> Result<String, Unusable> {
     if is_name || host.parse::<IpAddr>().is_ok() {
         Ok(host)
     } else {
-        Err(Unusable::Host)
+        Err(EndpointSettingError::InvalidHost)
     }
 }
 
@@ -133,7 +117,7 @@ mod tests {
                 "https://[::ffff:169.254.169.254]",
                 Ok(("::ffff:169.254.169.254", 443)),
             ),
-            // getaddrinfo may take these for addresses; what it returns is looked at again.
+            // getaddrinfo may parse these as addresses. Its results are checked again.
             ("https://0x7f.1", Ok(("0x7f.1", 443))),
             (
                 "https://under_score.example",
@@ -143,25 +127,34 @@ mod tests {
                 "https://xn--bcher-kva.example",
                 Ok(("xn--bcher-kva.example", 443)),
             ),
-            ("https://bücher.example", Err(Unusable::Host)),
+            (
+                "https://bücher.example",
+                Err(EndpointSettingError::InvalidHost),
+            ),
             ("https://minio/bücher", Ok(("minio", 443))),
-            ("https://[fe80::1%25eth0]/", Err(Unusable::Host)),
-            ("https://a..b", Err(Unusable::Host)),
-            ("https://a%20b", Err(Unusable::NoUrl)),
-            (&long, Err(Unusable::Host)),
-            ("https://minio:0", Err(Unusable::Port)),
-            ("https://minio:65536", Err(Unusable::Port)),
-            ("http://minio:9000", Err(Unusable::Plain)),
-            ("Http://minio", Err(Unusable::Plain)),
-            ("minio:9000", Err(Unusable::NoUrl)),
-            ("ftp://minio", Err(Unusable::NoUrl)),
-            ("https://", Err(Unusable::NoUrl)),
-            ("https://a\r\nb", Err(Unusable::NoUrl)),
-            (" https://minio", Err(Unusable::NoUrl)),
-            ("", Err(Unusable::NoUrl)),
-            ("/", Err(Unusable::NoUrl)),
+            (
+                "https://[fe80::1%25eth0]/",
+                Err(EndpointSettingError::InvalidHost),
+            ),
+            ("https://a..b", Err(EndpointSettingError::InvalidHost)),
+            ("https://a%20b", Err(EndpointSettingError::NotHttps)),
+            (&long, Err(EndpointSettingError::InvalidHost)),
+            ("https://minio:0", Err(EndpointSettingError::InvalidPort)),
+            (
+                "https://minio:65536",
+                Err(EndpointSettingError::InvalidPort),
+            ),
+            ("http://minio:9000", Err(EndpointSettingError::PlainHttp)),
+            ("Http://minio", Err(EndpointSettingError::PlainHttp)),
+            ("minio:9000", Err(EndpointSettingError::NotHttps)),
+            ("ftp://minio", Err(EndpointSettingError::NotHttps)),
+            ("https://", Err(EndpointSettingError::NotHttps)),
+            ("https://a\r\nb", Err(EndpointSettingError::NotHttps)),
+            (" https://minio", Err(EndpointSettingError::NotHttps)),
+            ("", Err(EndpointSettingError::NotHttps)),
+            ("/", Err(EndpointSettingError::NotHttps)),
         ] {
-            let found = read(text);
+            let found = parse_https_url(text);
             let found = found.as_ref().map(|(host, port)| (host.as_str(), *port));
             assert_eq!(found.map_err(|why| *why), expected, "{text}");
         }
@@ -176,8 +169,8 @@ mod tests {
             ("us-isob-east-1", "https://s3.us-isob-east-1.sc2s.sgov.gov"),
             ("eusc-de-east-1", "https://s3.eusc-de-east-1.amazonaws.eu"),
         ] {
-            assert_eq!(of_region(region).as_deref(), Some(url));
+            assert_eq!(build_s3_url(region).as_deref(), Some(url));
         }
-        assert_eq!(of_region("evil.example#"), None);
+        assert_eq!(build_s3_url("evil.example#"), None);
     }
 }

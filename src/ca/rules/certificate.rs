@@ -100,7 +100,7 @@ static NO_ROOT: Rule = Rule {
 const SOON_SECONDS: i64 = 30 * 86_400;
 
 /// Shortest RSA key that TLS libraries still take, in bits.
-const RSA_BITS: usize = 2048;
+const RSA_BITS: u32 = 2048;
 
 /// What is to be said of the certificates of one bundle at `now`.
 pub(super) fn check(

@@ -1,9 +1,9 @@
-//! A reader of DER that takes exactly what Go's `cryptobyte` takes.
+//! A DER reader that accepts exactly what Go's `cryptobyte` accepts.
 //!
 //! Rust's X.509 parsers are laxer in places (string contents, key points, trailing bytes) and
-//! stricter in others, and a bundle is as good as what Velero, which is Go, makes of it.
+//! stricter in others. What counts for a bundle is how Velero, a Go program, reads it.
 
-/// Tags, as the identifier octet that stands in the bytes.
+/// Tags, as their identifier octets.
 pub(super) mod tag {
     pub(in crate::ca::x509) const BOOLEAN: u8 = 0x01;
     pub(in crate::ca::x509) const INTEGER: u8 = 0x02;
@@ -26,8 +26,7 @@ pub(super) mod tag {
     }
 }
 
-/// Bytes that are read from the front. Every method that finds something else than what it is
-/// asked for gives `None`.
+/// Bytes to read from the front. Every method returns `None` if it does not find what it reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
@@ -36,7 +35,7 @@ pub(super) struct Der<'a>(pub(super) &'a [u8]);
 pub(super) struct Element<'a> {
     pub(super) tag: u8,
     pub(super) content: &'a [u8],
-    /// The whole, with tag and length.
+    /// The whole element, with tag and length.
     pub(super) whole: &'a [u8],
 }
 
@@ -45,16 +44,16 @@ impl<'a> Der<'a> {
         self.0.is_empty()
     }
 
-    /// Whether the next element has `tag`.
+    /// Returns whether the next element has `tag`.
     pub(super) fn is_next(self, tag: u8) -> bool {
         self.0.first() == Some(&tag)
     }
 
-    /// The next element.
+    /// Reads the next element.
     pub(super) fn element(&mut self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
-        // Tags above 30 take several octets; X.509 has none.
+        // Tags above 30 take several octets. X.509 has none.
         if tag & 0x1f == 0x1f {
             return None;
         }
@@ -89,15 +88,21 @@ impl<'a> Der<'a> {
         })
     }
 
-    /// The content of the next element, which has `tag`.
-    pub(super) fn take(&mut self, tag: u8) -> Option<Self> {
+    /// Reads the next element, which must have `tag`.
+    pub(super) fn take_element(&mut self, tag: u8) -> Option<Element<'a>> {
         let mut ahead = *self;
         let element = ahead.element().filter(|element| element.tag == tag)?;
         *self = ahead;
-        Some(Self(element.content))
+        Some(element)
     }
 
-    /// The content of the next element if it has `tag`; `Some(None)` when it has another.
+    /// Reads the content of the next element, which must have `tag`.
+    pub(super) fn take(&mut self, tag: u8) -> Option<Self> {
+        self.take_element(tag).map(|element| Self(element.content))
+    }
+
+    /// Reads the content of the next element if it has `tag`. Returns `Some(None)` if it has another
+    /// one.
     #[expect(
         clippy::option_option,
         reason = "malformed, absent and present are three things, here as in ASN.1"
@@ -110,7 +115,7 @@ impl<'a> Der<'a> {
         }
     }
 
-    /// An INTEGER in its shortest form, as the octets of its two's complement.
+    /// Reads an INTEGER in its shortest form, as the octets of its two's complement.
     pub(super) fn integer(&mut self) -> Option<&'a [u8]> {
         let octets = self.take(tag::INTEGER)?.0;
         match octets {
@@ -121,7 +126,16 @@ impl<'a> Der<'a> {
         }
     }
 
-    /// A BOOLEAN.
+    /// Reads an INTEGER from 0 to 2^63 - 1.
+    pub(super) fn small_unsigned(&mut self) -> Option<u64> {
+        let octets = self.integer().filter(|octets| !is_negative(octets))?;
+        let mut padded = [0; 8];
+        let start = padded.len().checked_sub(octets.len())?;
+        padded.get_mut(start..)?.copy_from_slice(octets);
+        Some(u64::from_be_bytes(padded))
+    }
+
+    /// Reads a BOOLEAN.
     pub(super) fn boolean(&mut self) -> Option<bool> {
         match self.take(tag::BOOLEAN)?.0 {
             [0x00] => Some(false),
@@ -130,7 +144,7 @@ impl<'a> Der<'a> {
         }
     }
 
-    /// An OBJECT IDENTIFIER, as its octets, whose parts are all below 2^31.
+    /// Reads an OBJECT IDENTIFIER as its octets. All its parts must be below 2^31.
     pub(super) fn oid(&mut self) -> Option<&'a [u8]> {
         let octets = self.take(tag::OID)?.0;
         if octets.is_empty() {
@@ -151,24 +165,24 @@ impl<'a> Der<'a> {
         is_start.then_some(octets)
     }
 
-    /// A BIT STRING: how many bits of its last octet are unused, and its octets.
+    /// Reads a BIT STRING: the number of unused bits in its last octet, and its octets.
     pub(super) fn bits(&mut self) -> Option<(u8, &'a [u8])> {
         let (&unused, octets) = self.take(tag::BIT_STRING)?.0.split_first()?;
-        let is_sound = match octets.last() {
+        let is_valid = match octets.last() {
             _ if unused > 7 => false,
             None => unused == 0,
             Some(last) => last & ((1 << unused) - 1) == 0,
         };
-        is_sound.then_some((unused, octets))
+        is_valid.then_some((unused, octets))
     }
 }
 
-/// Whether the octets of an INTEGER stand for a number above zero.
+/// Returns whether the octets of an INTEGER are a number above zero.
 pub(super) fn is_positive(integer: &[u8]) -> bool {
     !is_negative(integer) && integer.iter().any(|octet| *octet != 0)
 }
 
-/// Whether the octets of an INTEGER stand for a number below zero.
+/// Returns whether the octets of an INTEGER are a number below zero.
 pub(super) fn is_negative(integer: &[u8]) -> bool {
     integer.first().is_some_and(|octet| octet & 0x80 != 0)
 }

@@ -1,31 +1,48 @@
-//! The extensions of a certificate: Go refuses the whole certificate when one that it knows is
-//! malformed.
+//! The extensions of a certificate. Go rejects the whole certificate if an extension that it knows
+//! is malformed.
 
-use core::net::IpAddr;
 use std::collections::HashSet;
 
 use super::Defect;
 use super::der::{Der, tag};
-use super::uri;
+use super::general_names::{GeneralName, check_name_constraints, read_alt_names};
+use super::usage::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
-/// What the extensions say of the certificate's use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Uses {
-    /// basicConstraints' `cA`; none without the extension.
-    pub(super) ca: Option<bool>,
-    /// keyUsage's `keyCertSign`; none without the extension, or when it names no use at all.
-    pub(super) cert_sign: Option<bool>,
+/// The extensions that decide how a certificate may be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions<'a> {
+    /// basicConstraints.
+    pub basic_constraints: Option<BasicConstraints>,
+    /// extKeyUsage.
+    pub extended_key_usage: Option<ExtendedKeyUsage<'a>>,
+    /// Whether it has nameConstraints.
+    pub has_name_constraints: bool,
+    /// Whether it has a critical extension that Go does not know. Go trusts no such certificate.
+    pub has_unknown_critical: bool,
+    /// keyUsage.
+    pub key_usage: Option<KeyUsage>,
+    /// subjectAltName, without the kinds of names that Go ignores.
+    pub subject_alt_names: Option<Vec<GeneralName<'a>>>,
+}
+
+impl Extensions<'_> {
+    /// Returns whether the certificate may be used for TLS servers: it has no extKeyUsage, or one
+    /// that includes them.
+    pub fn allows_server_auth(&self) -> bool {
+        self.extended_key_usage
+            .as_ref()
+            .is_none_or(ExtendedKeyUsage::allows_server_auth)
+    }
 }
 
 /// authorityInfoAccess.
 const AUTHORITY_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
 
 /// Reads the list of extensions.
-pub(super) fn read(tagged: Der<'_>) -> Result<Uses, Defect> {
+pub(super) fn read_extensions(mut tagged: Der<'_>) -> Result<Extensions<'_>, Defect> {
     let malformed = Defect("its extensions are malformed");
-    let mut tagged = tagged;
     let mut list = tagged.take(tag::SEQUENCE).ok_or(malformed)?;
-    let mut uses = Uses::default();
+    let mut extensions = Extensions::default();
     let mut seen = HashSet::new();
     while !list.is_empty() {
         let mut extension = list.take(tag::SEQUENCE).ok_or(malformed)?;
@@ -36,12 +53,27 @@ pub(super) fn read(tagged: Der<'_>) -> Result<Uses, Defect> {
         if !seen.insert(oid) {
             return Err(Defect("it has the same extension twice"));
         }
-        one(oid, is_critical, value, &mut uses)?;
+        read_extension(oid, is_critical, value, &mut extensions)?;
+        extensions.has_unknown_critical |= is_critical && !is_known(oid);
     }
-    Ok(uses)
+    Ok(extensions)
 }
 
-fn one(oid: &[u8], is_critical: bool, mut value: Der<'_>, uses: &mut Uses) -> Result<(), Defect> {
+/// Returns whether Go knows this extension (`crypto/x509`, `processExtensions`). These of id-ce are
+/// all that it accepts as critical.
+const fn is_known(oid: &[u8]) -> bool {
+    matches!(
+        oid,
+        [0x55, 0x1d, 15 | 17 | 19 | 30 | 31 | 32 | 33 | 36 | 37 | 54]
+    )
+}
+
+fn read_extension<'a>(
+    oid: &[u8],
+    is_critical: bool,
+    mut value: Der<'a>,
+    extensions: &mut Extensions<'a>,
+) -> Result<(), Defect> {
     let (read, defect) = match oid {
         [0x55, 0x1d, 14] => (
             (!is_critical)
@@ -50,40 +82,57 @@ fn one(oid: &[u8], is_critical: bool, mut value: Der<'_>, uses: &mut Uses) -> Re
                 .map(drop),
             "its subject key identifier is malformed",
         ),
-        [0x55, 0x1d, 15] => (key_usage(value, uses), "its key usage is malformed"),
+        [0x55, 0x1d, 15] => (
+            KeyUsage::read(value).map(|usage| extensions.key_usage = Some(usage)),
+            "its key usage is malformed",
+        ),
         [0x55, 0x1d, 17] => (
-            alternative_names(value),
+            read_alt_names(value).map(|names| extensions.subject_alt_names = Some(names)),
             "its alternative names are malformed",
         ),
         [0x55, 0x1d, 19] => (
-            basic_constraints(value, uses),
+            BasicConstraints::read(value)
+                .map(|constraints| extensions.basic_constraints = Some(constraints)),
             "its basic constraints are malformed",
         ),
-        [0x55, 0x1d, 30] => (
-            name_constraints(value),
-            "its name constraints are malformed",
-        ),
+        [0x55, 0x1d, 30] => {
+            extensions.has_name_constraints = true;
+            (
+                check_name_constraints(value),
+                "its name constraints are malformed",
+            )
+        }
         [0x55, 0x1d, 31] => (
-            distribution_points(value),
+            check_distribution_points(value),
             "its CRL distribution points are malformed",
         ),
-        [0x55, 0x1d, 32] => (policies(value), "its policies are malformed"),
-        [0x55, 0x1d, 33] => (mappings(value), "its policy mappings are malformed"),
+        [0x55, 0x1d, 32] => (check_policies(value), "its policies are malformed"),
+        [0x55, 0x1d, 33] => (
+            check_policy_mappings(value),
+            "its policy mappings are malformed",
+        ),
         [0x55, 0x1d, 35] => (
-            (!is_critical).then(|| authority_key(value)).flatten(),
+            (!is_critical)
+                .then(|| check_authority_key_id(value))
+                .flatten(),
             "its authority key identifier is malformed",
         ),
         [0x55, 0x1d, 36] => (
-            policy_constraints(value),
+            check_policy_constraints(value),
             "its policy constraints are malformed",
         ),
-        [0x55, 0x1d, 37] => (extended_usage(value), "its extended key usage is malformed"),
+        [0x55, 0x1d, 37] => (
+            ExtendedKeyUsage::read(value).map(|usage| extensions.extended_key_usage = Some(usage)),
+            "its extended key usage is malformed",
+        ),
         [0x55, 0x1d, 54] => (
             value.integer().filter(|number| number.len() <= 8).map(drop),
             "its inhibitAnyPolicy is malformed",
         ),
         AUTHORITY_INFO => (
-            (!is_critical).then(|| authority_info(value)).flatten(),
+            (!is_critical)
+                .then(|| check_authority_info(value))
+                .flatten(),
             "its authority information is malformed",
         ),
         _ => return Ok(()),
@@ -91,90 +140,7 @@ fn one(oid: &[u8], is_critical: bool, mut value: Der<'_>, uses: &mut Uses) -> Re
     read.ok_or(Defect(defect))
 }
 
-fn key_usage(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
-    let (_, bits) = value.bits()?;
-    let bit = |octet: usize, mask: u8| bits.get(octet).is_some_and(|octet| octet & mask != 0);
-    let any = bit(0, 0xff) || bit(1, 0x80);
-    // Bit 5 counted from the left; Go reads "no bit at all" as "not restricted".
-    uses.cert_sign = any.then(|| bit(0, 0x04));
-    Some(())
-}
-
-fn basic_constraints(mut value: Der<'_>, uses: &mut Uses) -> Option<()> {
-    let mut sequence = value.take(tag::SEQUENCE)?;
-    uses.ca = Some(sequence.is_next(tag::BOOLEAN) && sequence.boolean()?);
-    if sequence.is_next(tag::INTEGER) {
-        // Non-negative and at most 2^63 - 1.
-        sequence.integer().filter(|number| {
-            number.len() <= 8 && number.first().is_some_and(|first| *first < 0x80)
-        })?;
-    }
-    Some(())
-}
-
-fn alternative_names(mut value: Der<'_>) -> Option<()> {
-    let mut names = value.take(tag::SEQUENCE)?;
-    while !names.is_empty() {
-        let name = names.element()?;
-        let is_sound = match name.tag {
-            0x81 | 0x82 => name.content.is_ascii(),
-            0x86 => std::str::from_utf8(name.content).is_ok_and(uri::is_taken),
-            0x87 => matches!(name.content.len(), 4 | 16),
-            _ => true,
-        };
-        is_sound.then_some(())?;
-    }
-    Some(())
-}
-
-fn name_constraints(mut value: Der<'_>) -> Option<()> {
-    let mut sequence = value.take(tag::SEQUENCE)?;
-    let permitted = sequence.optional(tag::constructed(0))?;
-    let excluded = sequence.optional(tag::constructed(1))?;
-    let is_empty = |subtrees: Option<Der<'_>>| subtrees.is_none_or(Der::is_empty);
-    if !value.is_empty() || !sequence.is_empty() || is_empty(permitted) && is_empty(excluded) {
-        return None;
-    }
-    for mut subtrees in [permitted, excluded].into_iter().flatten() {
-        while !subtrees.is_empty() {
-            let base = subtrees.take(tag::SEQUENCE)?.element()?;
-            let is_sound = match base.tag {
-                0x81..=0x82 | 0x86 => std::str::from_utf8(base.content)
-                    .is_ok_and(|text| text.is_ascii() && constraint(base.tag, text)),
-                0x87 => is_network(base.content),
-                _ => true,
-            };
-            is_sound.then_some(())?;
-        }
-    }
-    Some(())
-}
-
-fn constraint(tag: u8, text: &str) -> bool {
-    match tag {
-        0x81 if text.contains('@') => uri::is_mailbox(text),
-        0x86 if text.parse::<IpAddr>().is_ok() => false,
-        _ => uri::is_domain(text, true),
-    }
-}
-
-/// An address and a mask of ones followed by zeros.
-fn is_network(octets: &[u8]) -> bool {
-    let mask = match octets.len() {
-        8 => octets.get(4..),
-        32 => octets.get(16..),
-        _ => None,
-    };
-    mask.is_some_and(|mask| {
-        let mut tail = mask.iter().skip_while(|octet| **octet == 0xff);
-        let edge = tail
-            .next()
-            .is_none_or(|octet| octet.leading_ones() == octet.count_ones());
-        edge && tail.all(|octet| *octet == 0)
-    })
-}
-
-fn distribution_points(mut value: Der<'_>) -> Option<()> {
+fn check_distribution_points(mut value: Der<'_>) -> Option<()> {
     let mut points = value.take(tag::SEQUENCE)?;
     while !points.is_empty() {
         let mut point = points.take(tag::SEQUENCE)?;
@@ -189,12 +155,12 @@ fn distribution_points(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn policies(mut value: Der<'_>) -> Option<()> {
+fn check_policies(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     let mut seen = HashSet::new();
     while !list.is_empty() {
         let oid = list.take(tag::SEQUENCE)?.take(tag::OID)?.0;
-        // Here Go takes parts of any size.
+        // Go accepts parts of any size here.
         let starts = std::iter::once(&0).chain(oid);
         let is_short = starts
             .zip(oid)
@@ -205,7 +171,7 @@ fn policies(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn mappings(mut value: Der<'_>) -> Option<()> {
+fn check_policy_mappings(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     while !list.is_empty() {
         let mut pair = list.take(tag::SEQUENCE)?;
@@ -215,12 +181,12 @@ fn mappings(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn authority_key(mut value: Der<'_>) -> Option<()> {
+fn check_authority_key_id(mut value: Der<'_>) -> Option<()> {
     let mut sequence = value.take(tag::SEQUENCE)?;
     sequence.optional(tag::context(0)).map(drop)
 }
 
-fn policy_constraints(mut value: Der<'_>) -> Option<()> {
+fn check_policy_constraints(mut value: Der<'_>) -> Option<()> {
     let mut sequence = value.take(tag::SEQUENCE)?;
     for number in 0..=1 {
         if let Some(octets) = sequence.optional(tag::context(number))? {
@@ -237,15 +203,7 @@ fn policy_constraints(mut value: Der<'_>) -> Option<()> {
     Some(())
 }
 
-fn extended_usage(mut value: Der<'_>) -> Option<()> {
-    let mut list = value.take(tag::SEQUENCE)?;
-    while !list.is_empty() {
-        list.oid()?;
-    }
-    Some(())
-}
-
-fn authority_info(mut value: Der<'_>) -> Option<()> {
+fn check_authority_info(mut value: Der<'_>) -> Option<()> {
     let mut list = value.take(tag::SEQUENCE)?;
     while !list.is_empty() {
         let mut access = list.take(tag::SEQUENCE)?;
@@ -253,31 +211,4 @@ fn authority_info(mut value: Der<'_>) -> Option<()> {
         access.optional(tag::context(6))?;
     }
     Some(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_is_ones_followed_by_zeros() {
-        assert!(is_network(&[10, 0, 0, 0, 255, 0, 0, 0]));
-        assert!(is_network(&[10, 0, 0, 0, 255, 240, 0, 0]));
-        assert!(is_network(&[0; 32]));
-        assert!(!is_network(&[10, 0, 0, 0, 255, 0, 255, 0]));
-        assert!(!is_network(&[10, 0, 0, 0, 255, 15, 0, 0]));
-        assert!(!is_network(&[10, 0, 0, 0]));
-    }
-
-    #[test]
-    fn a_key_usage_without_any_bit_restricts_nothing() {
-        let usage = |bytes: &[u8]| {
-            let mut uses = Uses::default();
-            key_usage(Der(bytes), &mut uses).map(|()| uses.cert_sign)
-        };
-        assert_eq!(usage(&[3, 2, 1, 6]), Some(Some(true)));
-        assert_eq!(usage(&[3, 2, 7, 0x80]), Some(Some(false)));
-        assert_eq!(usage(&[3, 1, 0]), Some(None));
-        assert_eq!(usage(&[3, 2, 8, 0]), None);
-    }
 }

@@ -8,16 +8,16 @@ use aws_lc_rs::signature::{
 use super::Defect;
 use super::der::{Der, is_positive, tag};
 
-/// What a key is made of.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ca) enum Key {
+pub enum Key {
     /// RSA, with the length of its modulus in bits.
-    Rsa(usize),
+    Rsa(u32),
     /// Anything else.
     Other,
 }
 
-/// DER of NULL, which RSA keys carry as their parameters.
+/// DER of NULL, the parameters of RSA keys.
 const NULL: [u8; 2] = [5, 0];
 
 mod oid {
@@ -32,8 +32,8 @@ mod oid {
     pub(super) const X25519: &[u8] = &[0x2b, 0x65, 0x6e];
 }
 
-/// Reads a SubjectPublicKeyInfo's content. A key of a kind that Go does not know is taken as it is.
-pub(super) fn read(mut spki: Der<'_>) -> Result<Key, Defect> {
+/// Reads the content of a SubjectPublicKeyInfo. Like Go, accepts unknown kinds of keys unchecked.
+pub(super) fn read_key(mut spki: Der<'_>) -> Result<Key, Defect> {
     let malformed = Defect("its public key is malformed");
     let mut algorithm = spki.take(tag::SEQUENCE).ok_or(malformed)?;
     let kind = algorithm.oid().ok_or(malformed)?;
@@ -43,20 +43,20 @@ pub(super) fn read(mut spki: Der<'_>) -> Result<Key, Defect> {
         algorithm.element().ok_or(malformed)?.whole
     };
     let (unused, bits) = spki.bits().ok_or(malformed)?;
-    let bits = &right_aligned(unused, bits)[..];
+    let bits = &right_align(unused, bits)[..];
     match kind {
-        oid::RSA => rsa(parameters, bits).ok_or(Defect("its RSA key is malformed")),
-        oid::EC => ec(parameters, bits),
+        oid::RSA => read_rsa(parameters, bits).ok_or(Defect("its RSA key is malformed")),
+        oid::EC => read_ec(parameters, bits),
         oid::ED25519 | oid::X25519 if !parameters.is_empty() || bits.len() != 32 => {
             Err(Defect("its Curve25519 key is malformed"))
         }
-        oid::DSA => dsa(parameters, bits).ok_or(Defect("its DSA key is malformed")),
+        oid::DSA => read_dsa(parameters, bits).ok_or(Defect("its DSA key is malformed")),
         _ => Ok(Key::Other),
     }
 }
 
-/// The octets of a bit string moved so that the unused bits come first.
-fn right_aligned(unused: u8, octets: &[u8]) -> Vec<u8> {
+/// Shifts the octets of a BIT STRING so that the unused bits come first.
+fn right_align(unused: u8, octets: &[u8]) -> Vec<u8> {
     let mut carry = 0_u8;
     let shift = |octet: &u8| {
         if unused == 0 {
@@ -69,7 +69,7 @@ fn right_aligned(unused: u8, octets: &[u8]) -> Vec<u8> {
     octets.iter().map(shift).collect()
 }
 
-fn rsa(parameters: &[u8], bits: &[u8]) -> Option<Key> {
+fn read_rsa(parameters: &[u8], bits: &[u8]) -> Option<Key> {
     if parameters != NULL {
         return None;
     }
@@ -82,14 +82,15 @@ fn rsa(parameters: &[u8], bits: &[u8]) -> Option<Key> {
     }
     let digits = modulus.strip_prefix(&[0]).unwrap_or(modulus);
     let leading = digits.first().map_or(0, |first| first.leading_zeros());
-    Some(Key::Rsa(digits.len() * 8 - usize::try_from(leading).ok()?))
+    let octets = u32::try_from(digits.len()).ok()?;
+    Some(Key::Rsa(octets.checked_mul(8)? - leading))
 }
 
-fn ec(parameters: &[u8], point: &[u8]) -> Result<Key, Defect> {
+fn read_ec(parameters: &[u8], point: &[u8]) -> Result<Key, Defect> {
     let curve = Der(parameters)
         .oid()
         .ok_or(Defect("its elliptic curve is malformed"))?;
-    // P-224 is in no public CA, and our crypto library has no part that would check its points.
+    // No public CA uses P-224, and our crypto library cannot check its points.
     let (size, algorithm): (_, Option<&'static dyn VerificationAlgorithm>) = match curve {
         oid::P224 => (57, None),
         oid::P256 => (65, Some(&ECDSA_P256_SHA256_ASN1)),
@@ -97,17 +98,17 @@ fn ec(parameters: &[u8], point: &[u8]) -> Result<Key, Defect> {
         oid::P521 => (133, Some(&ECDSA_P521_SHA512_ASN1)),
         _ => return Err(Defect("its elliptic curve is not one that Go knows")),
     };
-    let is_sound = point.first() == Some(&4)
+    let is_valid = point.first() == Some(&4)
         && point.len() == size
         && algorithm.is_none_or(|algorithm| ParsedPublicKey::new(algorithm, point).is_ok());
-    if is_sound {
+    if is_valid {
         Ok(Key::Other)
     } else {
         Err(Defect("its key is no point of its elliptic curve"))
     }
 }
 
-fn dsa(parameters: &[u8], bits: &[u8]) -> Option<Key> {
+fn read_dsa(parameters: &[u8], bits: &[u8]) -> Option<Key> {
     let mut parameters = Der(parameters).take(tag::SEQUENCE)?;
     let mut key = Der(bits);
     let numbers = [
@@ -129,17 +130,17 @@ mod tests {
     #[test]
     fn counts_the_bits_of_an_rsa_modulus() {
         let key = [&[0x30, 8, 2, 3][..], &[0, 0x80, 1], &[2, 1, 3]].concat();
-        assert_eq!(rsa(&NULL, &key), Some(Key::Rsa(16)));
+        assert_eq!(read_rsa(&NULL, &key), Some(Key::Rsa(16)));
         let key = [&[0x30, 7, 2, 2][..], &[0x40, 1], &[2, 1, 3]].concat();
-        assert_eq!(rsa(&NULL, &key), Some(Key::Rsa(15)));
-        assert_eq!(rsa(&[], &key), None);
+        assert_eq!(read_rsa(&NULL, &key), Some(Key::Rsa(15)));
+        assert_eq!(read_rsa(&[], &key), None);
         let negative = [&[0x30, 7, 2, 2][..], &[0x80, 1], &[2, 1, 3]].concat();
-        assert_eq!(rsa(&NULL, &negative), None);
+        assert_eq!(read_rsa(&NULL, &negative), None);
     }
 
     #[test]
     fn aligns_a_bit_string_to_the_right() {
-        assert_eq!(right_aligned(0, &[1, 2]), [1, 2]);
-        assert_eq!(right_aligned(4, &[0xab, 0xc0]), [0x0a, 0xbc]);
+        assert_eq!(right_align(0, &[1, 2]), [1, 2]);
+        assert_eq!(right_align(4, &[0xab, 0xc0]), [0x0a, 0xbc]);
     }
 }

@@ -3,40 +3,50 @@
 use super::Defect;
 use super::der::{Der, tag};
 
-/// Longest text of a name that is shown; a name is an attacker's text.
-const SHOWN: usize = 80;
+/// Maximum length of a displayed name, in characters. An attacker may have chosen the name.
+const MAX_DISPLAY_CHARS: usize = 80;
 
-/// Checks that `name`, an RDNSequence with its tag and length, is one that Go reads.
-pub(super) fn check(name: &[u8]) -> Result<(), Defect> {
-    walk(name, |_, _, _| {}).ok_or(Defect("a name in it is malformed"))
+/// Checks that Go accepts `name`, an RDNSequence with its tag and length.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Defect> {
+    walk_attributes(name, |_, _, _| {}).ok_or(Defect("a name in it is malformed"))
 }
 
-/// A name as a person reads it: `CN=…,O=…`, in the order of the bytes, at most 80 characters and
+/// Returns a name for display: `CN=…,O=…`, in the order of the bytes, at most 80 characters and
 /// without control characters.
-pub(super) fn show(name: &[u8]) -> String {
-    let mut shown = String::new();
-    // A name that cannot be read was refused before; what was shown until then is enough.
-    let _ = walk(name, |oid, tag, value| {
-        if shown.len() > 4 * SHOWN {
+pub(in crate::ca) fn display_name(name: &[u8]) -> String {
+    let mut text = String::new();
+    // Malformed names were rejected earlier. If there is one, what precedes the fault is enough.
+    let _ = walk_attributes(name, |oid, tag, value| {
+        if text.len() > 4 * MAX_DISPLAY_CHARS {
             return;
         }
-        let Some(kind) = abbreviation(oid) else {
+        let Some(kind) = abbreviate_attribute(oid) else {
             return;
         };
-        if !shown.is_empty() {
-            shown.push(',');
+        if !text.is_empty() {
+            text.push(',');
         }
-        shown.push_str(kind);
-        shown.push('=');
-        shown.extend(text(tag, value).into_iter().flatten().take(SHOWN));
+        text.push_str(kind);
+        text.push('=');
+        text.extend(
+            decode_string(tag, value)
+                .into_iter()
+                .flatten()
+                .take(MAX_DISPLAY_CHARS),
+        );
     });
-    let mut clean: String = shown
+    let mut clean: String = text
         .chars()
         .map(|c| if is_plain(c) { c } else { '\u{fffd}' })
-        .take(SHOWN + 1)
+        .take(MAX_DISPLAY_CHARS + 1)
         .collect();
-    if clean.chars().count() > SHOWN {
-        clean.truncate(clean.char_indices().nth(SHOWN - 1).map_or(0, |(at, _)| at));
+    if clean.chars().count() > MAX_DISPLAY_CHARS {
+        clean.truncate(
+            clean
+                .char_indices()
+                .nth(MAX_DISPLAY_CHARS - 1)
+                .map_or(0, |(at, _)| at),
+        );
         clean.push('…');
     }
     if clean.is_empty() {
@@ -45,13 +55,13 @@ pub(super) fn show(name: &[u8]) -> String {
     clean
 }
 
-/// Whether `c` may stand in a message: no control character, and none that turns or hides text.
+/// Returns whether `c` is safe in a message: it neither controls, reorders nor hides text.
 fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-fn walk(name: &[u8], mut attribute: impl FnMut(&[u8], u8, &[u8])) -> Option<()> {
+fn walk_attributes(name: &[u8], mut attribute: impl FnMut(&[u8], u8, &[u8])) -> Option<()> {
     let mut sequence = Der(name).take(tag::SEQUENCE)?;
     while !sequence.is_empty() {
         let mut set = sequence.take(tag::SET)?;
@@ -59,15 +69,15 @@ fn walk(name: &[u8], mut attribute: impl FnMut(&[u8], u8, &[u8])) -> Option<()> 
             let mut pair = set.take(tag::SEQUENCE)?;
             let oid = pair.oid()?;
             let value = pair.element()?;
-            text(value.tag, value.content)?;
+            decode_string(value.tag, value.content)?;
             attribute(oid, value.tag, value.content);
         }
     }
     Some(())
 }
 
-/// The characters of a string of `tag`; none when Go takes no such string.
-fn text(tag: u8, value: &[u8]) -> Option<Vec<char>> {
+/// Decodes a string of type `tag`; none if Go rejects it.
+fn decode_string(tag: u8, value: &[u8]) -> Option<Vec<char>> {
     let ascii = |is_allowed: fn(u8) -> bool| {
         value
             .iter()
@@ -78,18 +88,18 @@ fn text(tag: u8, value: &[u8]) -> Option<Vec<char>> {
         12 => Some(std::str::from_utf8(value).ok()?.chars().collect()),
         18 => ascii(|byte| byte.is_ascii_digit() || byte == b' '),
         19 => ascii(|byte| byte.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(&byte)),
-        // T.61, which everybody reads as Latin-1.
+        // T.61, which is commonly read as Latin-1.
         20 => Some(value.iter().copied().map(char::from).collect()),
         22 => {
-            // Go looks at runes: a byte that is no UTF-8 is one too, far above ASCII.
+            // Go checks runes. A byte that is not UTF-8 decodes to a rune far above ASCII.
             ascii(|byte| byte.is_ascii())
         }
-        30 => ucs2(value),
+        30 => decode_ucs2(value),
         _ => None,
     }
 }
 
-fn ucs2(value: &[u8]) -> Option<Vec<char>> {
+fn decode_ucs2(value: &[u8]) -> Option<Vec<char>> {
     let value = value
         .strip_suffix(&[0, 0])
         .filter(|_| value.len().is_multiple_of(2))
@@ -108,8 +118,8 @@ fn ucs2(value: &[u8]) -> Option<Vec<char>> {
     Some(characters)
 }
 
-/// The usual abbreviation of an attribute; others are not shown.
-fn abbreviation(oid: &[u8]) -> Option<&'static str> {
+/// Returns the usual abbreviation of an attribute; none if it is not displayed.
+fn abbreviate_attribute(oid: &[u8]) -> Option<&'static str> {
     match oid {
         [0x55, 0x04, kind] => match kind {
             3 => Some("CN"),
@@ -140,26 +150,26 @@ mod tests {
 
     #[test]
     fn takes_only_strings_whose_contents_fit_their_type() {
-        assert!(check(&name(12, "Zoë".as_bytes())).is_ok());
-        assert!(check(&name(12, b"Zo\xeb")).is_err());
-        assert!(check(&name(19, b"Acme & Co. (*)")).is_ok());
-        assert!(check(&name(19, b"Acme@Co")).is_err());
-        assert!(check(&name(20, b"Zo\xeb")).is_ok());
-        assert!(check(&name(22, b"Zo\xeb")).is_err());
-        assert!(check(&name(30, &[0, b'Z', 0, b'o'])).is_ok());
-        assert!(check(&name(30, &[0, b'Z', 0])).is_err());
-        assert!(check(&name(30, &[0xd8, 0])).is_err());
-        assert!(check(&name(28, b"\0\0\0Z")).is_err());
+        assert!(check_name(&name(12, "Zoë".as_bytes())).is_ok());
+        assert!(check_name(&name(12, b"Zo\xeb")).is_err());
+        assert!(check_name(&name(19, b"Acme & Co. (*)")).is_ok());
+        assert!(check_name(&name(19, b"Acme@Co")).is_err());
+        assert!(check_name(&name(20, b"Zo\xeb")).is_ok());
+        assert!(check_name(&name(22, b"Zo\xeb")).is_err());
+        assert!(check_name(&name(30, &[0, b'Z', 0, b'o'])).is_ok());
+        assert!(check_name(&name(30, &[0, b'Z', 0])).is_err());
+        assert!(check_name(&name(30, &[0xd8, 0])).is_err());
+        assert!(check_name(&name(28, b"\0\0\0Z")).is_err());
     }
 
     #[test]
     fn a_shown_name_is_short_and_has_no_character_that_deceives() {
-        assert_eq!(show(&name(12, "Zoë".as_bytes())), "CN=Zoë");
+        assert_eq!(display_name(&name(12, "Zoë".as_bytes())), "CN=Zoë");
         assert_eq!(
-            show(&name(12, "a\n\u{202e}b".as_bytes())),
+            display_name(&name(12, "a\n\u{202e}b".as_bytes())),
             "CN=a\u{fffd}\u{fffd}b"
         );
-        assert_eq!(show(&name(12, &[b'x'; 100])).chars().count(), 80);
-        assert_eq!(show(&[0x30, 0]), "(no name)");
+        assert_eq!(display_name(&name(12, &[b'x'; 100])).chars().count(), 80);
+        assert_eq!(display_name(&[0x30, 0]), "(no name)");
     }
 }

@@ -1,14 +1,15 @@
-//! The texts in extensions that Go looks into: URIs, domains and mailboxes.
+//! The texts in extensions that Go parses: URIs, domains and mailboxes.
 
 use core::net::Ipv6Addr;
 
-/// Whether Go reads `text` as the URI of an alternative name (`net/url.Parse`, then the host).
-pub(super) fn is_taken(text: &str) -> bool {
+/// Returns whether Go accepts `text` as the URI of an alternative name (`net/url.Parse`, then its
+/// host).
+pub(super) fn is_uri(text: &str) -> bool {
     if !text.is_ascii() || text.bytes().any(|byte| byte.is_ascii_control()) {
         return false;
     }
     let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
-    if !has_sound_escapes(fragment) {
+    if !has_valid_escapes(fragment) {
         return false;
     }
     let Some((scheme, rest)) = split_scheme(text) else {
@@ -16,21 +17,21 @@ pub(super) fn is_taken(text: &str) -> bool {
     };
     let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
     if !rest.starts_with('/') {
-        // `mailto:a` is opaque; without a scheme it is a path, whose first part has no colon.
+        // `mailto:a` is opaque. Without a scheme it is a path without a colon in its first part.
         return !scheme.is_empty()
-            || has_sound_escapes(rest) && !rest.split('/').next().unwrap_or("").contains(':');
+            || has_valid_escapes(rest) && !rest.split('/').next().unwrap_or("").contains(':');
     }
     let is_rooted = scheme.is_empty() && rest.starts_with("///");
     match rest.strip_prefix("//") {
         Some(rest) if !is_rooted => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            is_authority(authority) && has_sound_escapes(path)
+            is_authority(authority) && has_valid_escapes(path)
         }
-        _ => has_sound_escapes(rest),
+        _ => has_valid_escapes(rest),
     }
 }
 
-/// The scheme, empty when there is none, and what follows; nothing when a colon stands first.
+/// Splits off the scheme, which is empty if there is none. Returns none if a colon comes first.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let end = text
         .bytes()
@@ -52,7 +53,7 @@ fn is_authority(authority: &str) -> bool {
         Some((user, host)) => {
             let is_user =
                 |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
-            if !user.bytes().all(is_user) || !has_sound_escapes(user) {
+            if !user.bytes().all(is_user) || !has_valid_escapes(user) {
                 return false;
             }
             host
@@ -76,7 +77,7 @@ fn is_optional_port(port: &str) -> bool {
             .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn has_sound_escapes(text: &str) -> bool {
+fn has_valid_escapes(text: &str) -> bool {
     text.split('%').skip(1).all(|after| {
         after
             .as_bytes()
@@ -85,7 +86,7 @@ fn has_sound_escapes(text: &str) -> bool {
     })
 }
 
-/// Whether Go takes `text` as a domain; a constraint may begin with a dot.
+/// Returns whether Go accepts `text` as a domain. A constraint may begin with a dot.
 pub(super) fn is_domain(text: &str, is_constraint: bool) -> bool {
     if text.is_empty() {
         return true;
@@ -102,7 +103,7 @@ pub(super) fn is_domain(text: &str, is_constraint: bool) -> bool {
         .all(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Whether `text` is a plain mailbox. Go also takes quoted ones, which no CA constrains.
+/// Returns whether `text` is a plain mailbox. Go also accepts quoted ones, which no CA constrains.
 pub(super) fn is_mailbox(text: &str) -> bool {
     let is_atom = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
     text.split_once('@').is_some_and(|(local, domain)| {
@@ -132,7 +133,7 @@ mod tests {
             "http://user:x@host/",
             "//host/a",
         ] {
-            assert!(is_taken(uri), "{uri}");
+            assert!(is_uri(uri), "{uri}");
         }
         for uri in [
             ":a",
@@ -148,7 +149,7 @@ mod tests {
             "https://[::1",
             "a#%1",
         ] {
-            assert!(!is_taken(uri), "{uri}");
+            assert!(!is_uri(uri), "{uri}");
         }
     }
 

@@ -89,7 +89,7 @@ impl Linter<'_> {
             deadline: Instant::now() + Duration::from_secs(10),
             dry_run: false,
         };
-        let source = self.manifests.beside(&location.file);
+        let source = self.manifests.seen_from(&location.file);
         Ok(match handler.open(&request) {
             Opened::Subject(subject) => {
                 evaluate(subject.as_ref(), &source, limits, context).await?
@@ -102,8 +102,8 @@ impl Linter<'_> {
     /// Returns the file and line of the Secret that a finding is about.
     fn secret_location(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
         let SecretKeyRef { secret, key } = referenced_key(location, finding)?;
-        let beside = self.manifests.beside(&location.file);
-        beside.place_of(&secret, &key)
+        let view = self.manifests.seen_from(&location.file);
+        view.locate(&secret, &key)
     }
 
     fn locate(

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::ca::endpoint::Refused;
+use crate::ca::endpoint::DeniedAddresses;
 
 /// Which endpoints are probed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -17,12 +17,13 @@ pub(super) enum Probe {
 
 impl Probe {
     /// Returns the addresses that are never dialled, or `None` if no endpoint is probed.
-    pub(super) fn refused_addresses(self) -> Option<Refused> {
+    pub(super) fn denied_addresses(self) -> Option<DeniedAddresses> {
         let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
-        let refused = Refused::in_cluster(api_server.and_then(|address| address.parse().ok()));
+        let denied =
+            DeniedAddresses::in_cluster(api_server.and_then(|address| address.parse().ok()));
         match self {
-            Self::On => Some(refused),
-            Self::Loopback => Some(refused.allowing_loopback()),
+            Self::On => Some(denied),
+            Self::Loopback => Some(denied.allowing_loopback()),
             Self::Off => None,
         }
     }

@@ -119,7 +119,7 @@ impl Serve {
                 namespace: own,
                 identity,
                 retention: self.retention,
-                probe: self.probe.refused_addresses(),
+                probe: self.probe.denied_addresses(),
             },
         };
         tasks.push(Task::new("controllers", leader::run(controllers)));

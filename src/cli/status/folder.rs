@@ -17,10 +17,11 @@ use crate::ca::endpoint;
 use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, contributions, left_out};
 use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 use crate::cli::snapshot::{self, NamespaceSnapshot};
-use crate::decision::{Facts, Policy};
+use crate::decision::Policy;
 use crate::kubernetes::bundle::{BundleStatus, config_map};
 use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::report;
+use crate::sources::Passes;
 use crate::sources::inventory::Inventory;
 use crate::velero::bsl::Bsl;
 
@@ -103,13 +104,9 @@ impl Folder<'_> {
         locations: &BTreeMap<String, String>,
     ) -> BTreeMap<String, EvaluatedLocation> {
         let mut survey = Evaluation::new(namespace, locations, self.now.as_second());
-        let mut facts = Facts::default();
-        for _ in 0..MAX_PASSES {
-            let needs: Vec<_> = survey.pass(&facts).into_iter().collect();
-            if needs.is_empty() {
-                break;
-            }
-            facts.extend(self.inventory.objects.facts(&needs));
+        let mut passes = Passes::new(MAX_PASSES);
+        while let Some(needs) = passes.next(|facts| survey.pass(facts)) {
+            passes.add(self.inventory.objects.facts(&needs));
         }
         survey.apply_policy(self.policy)
     }
@@ -172,7 +169,7 @@ fn location(
     if let Some(evaluated) = evaluated {
         report.set_evaluated(evaluated);
     }
-    let endpoints = endpoint::of(namespace, &bsl).into_iter();
+    let endpoints = endpoint::read_endpoints(namespace, &bsl).into_iter();
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {
         Ok(endpoint) => Some(report::Endpoint {
             url: endpoint.url,

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES};
 use crate::controllers::locations::Locations;
-use crate::decision::{Context, Facts};
-use crate::sources::{Limits, Source};
+use crate::decision::Context;
+use crate::sources::{Limits, Passes, Source};
 
 /// Longest wait for the Secrets of a namespace.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,17 +21,13 @@ pub(super) async fn evaluate_locations(
     context: Context<'_>,
 ) -> BTreeMap<String, EvaluatedLocation> {
     let mut evaluation = Evaluation::new(namespace, locations, context.now);
-    let mut facts = Facts::default();
-    for _ in 0..MAX_PASSES {
-        let needs: Vec<_> = evaluation.pass(&facts).into_iter().collect();
-        if needs.is_empty() {
-            break;
-        }
+    let mut passes = Passes::new(MAX_PASSES);
+    while let Some(needs) = passes.next(|facts| evaluation.pass(facts)) {
         let limits = Limits {
             deadline: Instant::now() + LOOKUP_TIMEOUT,
             dry_run: false,
         };
-        facts.extend(source.resolve(&needs, limits).await);
+        passes.add(source.resolve(&needs, limits).await);
     }
     evaluation.apply_policy(context.policy)
 }

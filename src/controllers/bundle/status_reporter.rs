@@ -33,7 +33,7 @@ impl StatusReporter {
         report: ReportHandle,
     ) -> Self {
         Self {
-            gauges: BundleGauges::new(Arc::clone(&controllers.metrics), namespace),
+            gauges: BundleGauges::new(&controllers.metrics, namespace),
             namespace: namespace.to_owned(),
             report,
             location_events: EventDeduper::default(),

@@ -66,7 +66,7 @@ impl CoverageReconciler {
             }),
             deployments: templates(Kind::Deployment),
             daemon_sets: templates(Kind::DaemonSet),
-            gauges: PodGauges::new(Arc::clone(&controllers.metrics), namespace),
+            gauges: PodGauges::new(&controllers.metrics, namespace),
             namespace: namespace.to_owned(),
             recorder: controllers.events.clone(),
             events: EventDeduper::default(),

@@ -56,11 +56,11 @@ pub(super) fn report_endpoint(
         Found::Unseen(why) => told.message.clone_from(why),
         Found::Seen(seen) => {
             let wrong = seen.problems.iter().map(ToString::to_string);
-            let wrong = wrong.chain(seen.soon.iter().map(ToString::to_string));
+            let wrong = wrong.chain(seen.expires_soon.iter().map(ToString::to_string));
             told.message = wrong.collect::<Vec<_>>().join("; ");
             let fixes = seen.problems.iter().map(|problem| problem.fix(namespace));
             told.fix = fixes.collect::<Vec<_>>().join("; ");
-            if told.fix.is_empty() && seen.soon.is_some() {
+            if told.fix.is_empty() && seen.expires_soon.is_some() {
                 "renew it at the server".clone_into(&mut told.fix);
             }
             let leaf = seen.chain.first();

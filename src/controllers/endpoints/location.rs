@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::ca::endpoint::{self, Endpoint, Skipped, Target};
+use crate::ca::endpoint::{self, Endpoint, EndpointSetting, SkippedSetting, Target};
 use crate::controllers::event_deduper::PendingEvent;
 use crate::controllers::locations::Locations;
 use crate::kubernetes::report;
@@ -18,14 +18,14 @@ pub(super) struct LocationEndpoints {
     is_aws: bool,
     pub(super) endpoints: Vec<Endpoint>,
     /// The settings that name none.
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedSetting>,
 }
 
 impl LocationEndpoints {
     /// Whether `AWS_CA_BUNDLE` decides on this endpoint: the store's, and not what the `velero`
     /// command downloads from.
     pub(super) fn breaks_without(&self, endpoint: &Endpoint) -> bool {
-        let is_public = endpoint.from.to_string().ends_with("publicUrl");
+        let is_public = endpoint.setting == EndpointSetting::PublicUrl;
         self.is_aws && endpoint.verified_by_velero && !is_public
     }
 
@@ -49,7 +49,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
         let whole: Value = serde_json::from_str(text).unwrap_or_default();
         let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
-        for one in endpoint::of(namespace, &bsl) {
+        for one in endpoint::read_endpoints(namespace, &bsl) {
             match one {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(setting) => skipped.push(setting),
@@ -70,4 +70,31 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
 pub(super) fn targets(bsls: &[LocationEndpoints]) -> BTreeSet<Target> {
     let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
     all.map(|endpoint| endpoint.target.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_public_url_breaks_nothing_without_the_bundle() {
+        let text = r#"{"spec":{"provider":"aws","config":{
+            "s3Url":"https://publicUrl:9000","publicUrl":"https://store.example"}}}"#;
+        let locations = BTreeMap::from([("default".to_owned(), text.to_owned())]);
+        let bsls = read("velero", &Arc::new(locations));
+        let breaks = bsls[0]
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.url.as_str(), bsls[0].breaks_without(endpoint)));
+        assert_eq!(
+            breaks.collect::<Vec<_>>(),
+            [
+                ("https://publicurl:9000", true),
+                ("https://store.example", false)
+            ]
+        );
+    }
 }

@@ -54,7 +54,7 @@ impl EndpointsReconciler {
         prober: Prober,
     ) -> Self {
         Self {
-            gauges: EndpointGauges::new(Arc::clone(&controllers.metrics), namespace),
+            gauges: EndpointGauges::new(&controllers.metrics, namespace),
             namespace: namespace.to_owned(),
             report,
             prober,
@@ -153,7 +153,7 @@ impl EndpointsReconciler {
                 let found = found(endpoint);
                 let state = state(found);
                 states.push((bsl.name.clone(), endpoint.url.clone(), state));
-                let is_soon = matches!(found, Found::Seen(seen) if seen.soon.is_some());
+                let is_soon = matches!(found, Found::Seen(seen) if seen.expires_soon.is_some());
                 if endpoint.verified_by_velero && (state == UNTRUSTED || is_soon) {
                     events.push(bsl.event(&report_endpoint(&self.namespace, endpoint, found)));
                 }

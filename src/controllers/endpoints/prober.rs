@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::probe::schedule::{Next, RateLimits, Schedule};
 use super::probe::{self, Failure, Limits};
-use crate::ca::endpoint::{Refused, Target};
+use crate::ca::endpoint::{DeniedAddresses, Target};
 
 /// Longest wait while no probe is scheduled. Every event ends the wait, so its length does not
 /// matter.
@@ -41,13 +41,13 @@ struct WantedTargets {
 impl Prober {
     /// Returns a prober and the future that does its work. The future ends when all clones of the
     /// prober are dropped.
-    pub(in crate::controllers) fn new(refused: Refused) -> (Self, impl Future<Output = ()>) {
+    pub(in crate::controllers) fn new(denied: DeniedAddresses) -> (Self, impl Future<Output = ()>) {
         let (requests, received) = mpsc::unbounded_channel();
         let (sender, results) = watch::channel(Arc::default());
-        let refused = Arc::new(refused);
+        let denied = Arc::new(denied);
         let probe = move |target: Target| {
-            let refused = Arc::clone(&refused);
-            async move { probe::fetch_certificates(&target, &refused, Limits::default()).await }
+            let denied = Arc::clone(&denied);
+            async move { probe::fetch_certificates(&target, &denied, Limits::default()).await }
         };
         (Self { requests, results }, run(received, sender, probe))
     }

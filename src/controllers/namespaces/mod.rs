@@ -50,8 +50,8 @@ struct Inputs {
 pub(super) async fn run(controllers: &Arc<Controllers>) {
     let mut membership = Membership::watch(&controllers.client);
     let mut join_set = JoinSet::new();
-    let prober = controllers.settings.probe.clone().map(|refused| {
-        let (prober, work) = Prober::new(refused);
+    let prober = controllers.settings.probe.clone().map(|denied| {
+        let (prober, work) = Prober::new(denied);
         join_set.spawn(work);
         prober
     });

@@ -1,4 +1,4 @@
-//! Certificates from two files, read again when they change.
+//! A serving certificate from two files, which are read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,36 +9,38 @@ use aws_lc_rs::digest::{self, SHA256};
 use super::CertificateSender;
 use super::pair::{Pair, PairError, Validated};
 use crate::clock::now;
+use crate::telemetry::LogOnce;
 
-/// A kubelet keeps the files of a volume in a folder of their own, this link points to it, and
-/// each file is a link through it. An update makes a new folder and moves the link.
+/// The symlink through which a kubelet updates the files of a volume. It points to a folder with
+/// the current files, and each file is a symlink through it. An update creates a new folder and
+/// swaps the link.
 const KUBELET_LINK: &str = "..data";
 
-/// A certificate and its key in two files.
+/// The files of a certificate and its private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// Why files gave no pair that may be served.
+/// Why the files yield no pair that may be served.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// They were read, and are not good.
+    /// The files were read, but the pair is not usable.
     #[error(transparent)]
     Pair(#[from] PairError),
-    /// One cannot be read.
+    /// A file cannot be read.
     #[error("the file `{path}` cannot be read; check the path and who may read it", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl Files {
-    /// The pair in these two files.
+    /// Creates a pair of files. Nothing is read yet.
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self {
             certificate: certificate.into(),
@@ -46,26 +48,26 @@ impl Files {
         }
     }
 
-    /// Reads the files as they are now and judges them.
+    /// Reads the files and validates the pair.
     pub fn load(&self) -> Result<Validated, FileError> {
         self.validate(&self.read()?)
     }
 
-    /// Reads the files again every `pause` (10 s is a good one) and publishes what changed, for
-    /// ever. A pair that may not be served is told and counted, and the last good one stays;
-    /// so is the expiry of the served one, which is still better than none.
+    /// Reads the files every `pause` (10 s is reasonable) and publishes each change; never returns.
+    /// A pair that may not be served is logged and counted, and the last good one stays. An expired
+    /// certificate is logged too, and still served, which is better than none.
     pub async fn follow(self, first: Validated, sender: CertificateSender, pause: Duration) {
         let mut follower = Follower {
             files: self,
             sender,
             served: first,
             digest: None,
-            told: None,
+            failure: LogOnce::default(),
         };
         loop {
             follower.poll().await;
-            // The wall clock is asked anew each time: a timer set for an expiry would stand
-            // still while the machine is suspended.
+            // The wall clock is read on every poll: a timer set for the expiry would stand still
+            // while the machine is suspended.
             tokio::time::sleep(pause).await;
         }
     }
@@ -77,8 +79,8 @@ impl Files {
         Ok(Contents { certificate, key })
     }
 
-    /// The files behind a kubelet's link, looked up once for both, so that an update between the
-    /// two reads cannot mix an old certificate with a new key.
+    /// Resolves a kubelet's link once for both files, so that an update between the two reads
+    /// cannot mix an old certificate with a new key.
     fn resolve(&self) -> (PathBuf, PathBuf) {
         let given = || (self.certificate.clone(), self.key.clone());
         let folder = self.certificate.parent();
@@ -124,7 +126,7 @@ struct Contents {
 }
 
 impl Contents {
-    /// What the contents are recognised by; the key itself is not kept.
+    /// Returns what identifies the contents without keeping the key itself.
     fn digest(&self) -> [Vec<u8>; 2] {
         [&self.certificate, &self.key].map(|part| digest::digest(&SHA256, part).as_ref().to_vec())
     }
@@ -134,10 +136,9 @@ struct Follower {
     files: Files,
     sender: CertificateSender,
     served: Validated,
-    /// Of the files whose pair is served; none before the first poll.
+    /// Digest of the files whose pair is served; none before the first poll.
     digest: Option<[Vec<u8>; 2]>,
-    /// What the log was told last, so that it is told once.
-    told: Option<String>,
+    failure: LogOnce,
 }
 
 impl Follower {
@@ -157,38 +158,34 @@ impl Follower {
                 self.sender.publish(&next);
                 self.served = next;
                 self.digest = Some(digest);
-                self.told = None;
+                self.failure.clear();
                 let certificate = self.files.certificate.display();
                 tracing::info!(%certificate, "the serving certificate was loaded");
             }
             Ok(Ok(None)) if self.served.not_after() < now() => {
-                self.tell("the serving certificate has expired; it is still served".to_owned());
+                self.log_failure("the serving certificate has expired; it is still served");
             }
-            Ok(Ok(None)) => self.told = None,
+            Ok(Ok(None)) => self.failure.clear(),
             Ok(Err(error)) => {
                 self.sender.failed();
-                self.tell(chain(&error));
+                self.log_failure(&error_chain(&error));
             }
             Err(panic) => {
                 self.sender.failed();
-                self.tell(panic.to_string());
+                self.log_failure(&panic.to_string());
             }
         }
     }
 
-    fn tell(&mut self, what: String) {
-        if self.told.as_ref() != Some(&what) {
-            tracing::error!(
-                error = what,
-                "no new serving certificate; the last good one stays"
-            );
-            self.told = Some(what);
+    fn log_failure(&mut self, error: &str) {
+        if self.failure.is_new(error) {
+            tracing::error!(error, "no new serving certificate; the last good one stays");
         }
     }
 }
 
-/// An error and its causes in one line.
-fn chain(error: &FileError) -> String {
+/// Returns an error and its causes in one line.
+fn error_chain(error: &FileError) -> String {
     match error {
         FileError::Pair(pair) => pair.to_string(),
         FileError::Unreadable { source, .. } => format!("{error}: {source}"),

@@ -1,4 +1,4 @@
-//! Making a CA and a serving certificate.
+//! Issues a CA and a serving certificate.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,27 +9,28 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-/// How far back validity begins: clocks differ.
+/// How long before now validity begins, because clocks differ.
 const BACKDATE: Duration = Duration::from_hours(1);
 
-/// A CA and a serving certificate that it signed, as PEM texts. P-256: an API server makes a full
-/// handshake for every new connection, and P-256 signs 15 times faster than RSA-2048.
+/// A CA and a serving certificate that it signed, in PEM. The keys are P-256: an API server makes a
+/// full handshake for every new connection, and P-256 signs 15 times faster than RSA-2048.
 pub struct Issued {
     /// The CA's certificate, for the caBundle.
     pub ca: String,
     /// The serving certificate.
     pub certificate: String,
-    /// Its private key.
+    /// The private key of the serving certificate.
     pub key: String,
 }
 
-/// Makes a new CA and a certificate for `names` (DNS names and IP addresses) that it signs, both
-/// valid from an hour ago for `life`. The CA's own key is thrown away: it signs nothing else.
+/// Issues a new CA and, signed by it, a certificate for `names` (DNS names and IP addresses). Both
+/// are valid from an hour ago until `life` from now. The CA's own key is discarded: it signs
+/// nothing else.
 pub fn issue(names: &[String], life: Duration) -> Result<Issued, rcgen::Error> {
     let now = OffsetDateTime::now_utc();
     let params = |common_name: &str| {
         let mut params = CertificateParams::default();
-        // rcgen's own defaults would be valid from 1975 to 4096.
+        // rcgen's own defaults are valid from 1975 to 4096.
         params.not_before = now - BACKDATE;
         params.not_after = now + life;
         params
@@ -68,7 +69,7 @@ fn san(name: &str) -> Result<SanType, rcgen::Error> {
     })
 }
 
-/// The names of a Service, as the API server and others in the cluster may call it.
+/// Returns the DNS names of a Service that the API server and other clients in the cluster may use.
 pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
     let short = format!("{service}.{namespace}");
     vec![

@@ -1,5 +1,5 @@
-//! Serving certificates: made ready here, wherever they come from, and handed to the listener
-//! through a channel.
+//! Serving certificates: validated here, whatever their origin, and handed to the listener through
+//! a channel.
 
 mod files;
 pub mod issue;
@@ -15,17 +15,17 @@ use crate::telemetry::Metrics;
 pub use files::{FileError, Files};
 pub use pair::{Pair, PairError, Validated};
 
-/// What the listener takes its certificate from: each new connection uses the last one published.
+/// The listener's end of the channel: each new connection uses the last certificate published.
 pub type CertificateReceiver = watch::Receiver<Arc<ServerConfig>>;
 
-/// Hands certificates to the listener.
+/// Publishes certificates to the listener.
 #[derive(Debug)]
 pub struct CertificateSender {
     sender: watch::Sender<Arc<ServerConfig>>,
     metrics: Arc<Metrics>,
 }
 
-/// A channel that begins with `first`: a listener never is without a certificate.
+/// Creates a channel that holds `first`, so that a listener is never without a certificate.
 pub fn channel(
     first: &Validated,
     metrics: Arc<Metrics>,
@@ -36,7 +36,7 @@ pub fn channel(
 }
 
 impl CertificateSender {
-    /// From now on new connections get `next`; those that are open keep what they have.
+    /// Publishes `next` for new connections; open connections keep their certificate.
     pub fn publish(&self, next: &Validated) {
         self.metrics.certificate_expiry.set(next.not_after());
         self.sender.send_replace(next.config());

@@ -1,40 +1,40 @@
-//! BackupStorageLocations that Velero's Helm chart would make of its values.
+//! Renders the BackupStorageLocations that Velero's Helm chart would create from its values.
 //!
-//! The chart's `templates/backupstoragelocation.yaml`, since its version 5: one BSL for each element
-//! of the list `configuration.backupStorageLocation`.
+//! The chart's `templates/backupstoragelocation.yaml`, since version 5 of the chart, creates one
+//! BSL for each element of the list `configuration.backupStorageLocation`.
 
 use serde_json::{Map, Value, json};
 
 use crate::decision::{FieldPath, Key};
 use crate::velero::text::shown;
 
-/// The namespace of a release of which nothing says where it goes; the chart's documentation has it.
+/// The namespace of a release if nothing names another one, as in the chart's documentation.
 const DEFAULT_NAMESPACE: &str = "velero";
 
-/// A BackupStorageLocation that the chart would make.
+/// A BackupStorageLocation that the chart would create.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
-    /// Where its values stand in the document.
+    /// The path of its values in the document.
     pub(super) path: FieldPath,
-    /// Its name.
+    /// Its namespace and name.
     pub(super) key: Key,
-    /// The object.
+    /// The rendered object.
     pub(super) object: Value,
 }
 
-/// What values say.
+/// The values for Velero's chart in a document.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Values {
     /// The BackupStorageLocations.
     pub(super) entries: Vec<Entry>,
-    /// What the chart does otherwise than one may think, and where.
+    /// What the chart does differently than one may expect, and where.
     pub(super) notes: Vec<(FieldPath, String)>,
-    /// Whether there is anything for the chart at all.
+    /// Whether the document has any values for the chart.
     pub(super) any: bool,
 }
 
-/// Reads the values for Velero's chart in a document: a values file, also that of a chart around
-/// it, or what a HelmRelease of Flux or an Application of Argo CD holds.
+/// Reads the values for Velero's chart in a document. That is a values file, also of a chart that
+/// has Velero's as a dependency, or a HelmRelease of Flux, or an Application of Argo CD.
 pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
     let mut values = Values::default();
     let text = |pointer| document.pointer(pointer).and_then(Value::as_str);
@@ -45,21 +45,21 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
             text("/spec/targetNamespace").or_else(|| text("/metadata/namespace")),
         ),
         Some("Application") => (
-            application(document),
+            application_values(document),
             text("/spec/destination/namespace").filter(|namespace| !namespace.is_empty()),
         ),
         Some(_) => return values,
     };
     let namespace = own.or(namespace).unwrap_or(DEFAULT_NAMESPACE);
     for root in roots {
-        let Some(Value::Object(map)) = at(document, &root) else {
+        let Some(Value::Object(map)) = value_at(document, &root) else {
             continue;
         };
-        values.chart(root.clone(), map, namespace);
+        values.read_chart(root.clone(), map, namespace);
         for (name, inner) in map {
-            // The chart of the chart's chart has the name or alias that its author gave it.
+            // A dependency goes by the name or alias that the parent chart gives it.
             if let Value::Object(inner) = inner {
-                values.chart(root.clone().field(name.clone()), inner, namespace);
+                values.read_chart(root.clone().field(name.clone()), inner, namespace);
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
 
 impl Values {
     /// Reads `map`, the values of one chart.
-    fn chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: &str) {
+    fn read_chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: &str) {
         let configuration = map.get("configuration");
         let Some(list) = configuration.and_then(|map| map.get("backupStorageLocation")) else {
             return;
@@ -80,30 +80,30 @@ impl Values {
             Value::Object(_) => {
                 let note = "this is no list, so charts since 5.0 make no BackupStorageLocation \
                             of it; it was not judged";
-                self.note(path, note);
+                self.add_note(path, note);
                 return;
             }
             _ => return,
         };
         if map.get("backupsEnabled") == Some(&Value::Bool(false)) {
             let note = "the chart makes no BackupStorageLocation while this is false";
-            self.note(enabled, note);
+            self.add_note(enabled, note);
             return;
         }
         for (index, entry) in list.iter().enumerate() {
             if let Value::Object(entry) = entry {
-                self.entry(path.clone().index(index), entry, namespace);
+                self.add_entry(path.clone().index(index), entry, namespace);
             }
         }
     }
 
-    fn entry(&mut self, path: FieldPath, entry: &Map<String, Value>, namespace: &str) {
+    fn add_entry(&mut self, path: FieldPath, entry: &Map<String, Value>, namespace: &str) {
         self.any = true;
         for name in ["caCertRef", "objectStorage"] {
             if entry.contains_key(name) {
                 let note = "the chart knows no such value and drops it; name the CA in \
                             annotations: `velero-trust.io/ca-secret: <secret>/<key>`";
-                self.note(path.clone().field(name), note);
+                self.add_note(path.clone().field(name), note);
             }
         }
         let name = entry.get("name").and_then(Value::as_str);
@@ -115,14 +115,14 @@ impl Values {
         });
     }
 
-    fn note(&mut self, path: FieldPath, note: &str) {
+    fn add_note(&mut self, path: FieldPath, note: &str) {
         self.any = true;
         self.notes.push((path, note.to_owned()));
     }
 }
 
-/// The object that the chart makes of an element. What the chart would write as it stands keeps a
-/// wrong type, so that it is seen.
+/// Renders the object of one element. A value that the chart would copy keeps its type even if that
+/// is wrong, so that the rules see it.
 fn object(name: &str, namespace: &str, entry: &Map<String, Value>) -> Value {
     let copied = |fields: &[&str]| -> Map<String, Value> {
         let set = fields
@@ -157,7 +157,7 @@ fn object(name: &str, namespace: &str, entry: &Map<String, Value>) -> Value {
     })
 }
 
-/// Whether `with` of a template passes over the value.
+/// Returns whether a template's `with` skips the value.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -169,7 +169,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The pairs of a map whose values the chart makes texts with `quote`.
+/// Returns the pairs of a map whose values the chart converts to strings with `quote`.
 fn quoted(map: Option<&Value>) -> Map<String, Value> {
     let pairs = map.and_then(Value::as_object).into_iter().flatten();
     let quoted = pairs.filter_map(|(key, value)| {
@@ -183,8 +183,9 @@ fn quoted(map: Option<&Value>) -> Map<String, Value> {
     quoted.collect()
 }
 
-/// Where an Application has values: of its one source, or of each of its sources.
-fn application(document: &Value) -> Vec<FieldPath> {
+/// Returns the paths at which an Application may have values: in its single source, and in each of
+/// its sources.
+fn application_values(document: &Value) -> Vec<FieldPath> {
     let spec = FieldPath::of(&["spec"]);
     let sources = document.pointer("/spec/sources").and_then(Value::as_array);
     let many =
@@ -195,7 +196,7 @@ fn application(document: &Value) -> Vec<FieldPath> {
         .collect()
 }
 
-fn at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
+fn value_at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
     use crate::decision::Segment;
     path.segments()
         .iter()

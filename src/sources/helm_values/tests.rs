@@ -1,6 +1,6 @@
 use super::*;
 
-fn of(text: &str, namespace: Option<&str>) -> Values {
+fn parse(text: &str, namespace: Option<&str>) -> Values {
     read(&serde_saphyr::from_str(text).unwrap(), namespace)
 }
 
@@ -18,7 +18,7 @@ configuration:
     annotations: {a: 1}
     config: {region: minio, s3ForcePathStyle: true, empty: }
 ";
-    let values = of(text, None);
+    let values = parse(text, None);
     let [entry] = &values.entries[..] else {
         panic!("{values:?}")
     };
@@ -47,7 +47,7 @@ configuration:
 fn values_are_found_wherever_a_chart_gets_them_from() {
     let list = "configuration: {backupStorageLocation: [{name: a}]}";
     let found = |text: &str| {
-        let values = of(text, Some("given"));
+        let values = parse(text, Some("given"));
         let entries = values.entries.into_iter();
         let entries = entries.map(|entry| format!("{} {}", entry.path, entry.key));
         entries.collect::<Vec<_>>().join("; ")
@@ -79,7 +79,7 @@ fn values_are_found_wherever_a_chart_gets_them_from() {
 #[test]
 fn what_the_chart_does_not_do_is_noted() {
     let notes = |text: &str| {
-        let values = of(text, None);
+        let values = parse(text, None);
         let notes = values.notes.into_iter();
         notes.map(|(path, _)| path.to_string()).collect::<Vec<_>>()
     };

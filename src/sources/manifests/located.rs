@@ -1,4 +1,4 @@
-//! A BackupStorageLocation and where it stands.
+//! A BackupStorageLocation and its position in a file.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,22 @@ use crate::decision::{FieldPath, Key, Segment};
 use crate::sources::helm_values::Entry;
 use crate::sources::yaml::{Document, is_template};
 
-/// A BackupStorageLocation and where it stands.
+/// A BackupStorageLocation and its position in a file.
 #[derive(Clone, Debug)]
 pub struct Located {
     /// The file.
     pub file: PathBuf,
-    /// Its name.
+    /// Its namespace and name.
     pub key: Key,
     /// The object.
     pub object: Value,
     document: Document,
-    /// Where its values stand in the document, if it is what Velero's chart makes of them.
+    /// The path of its values in the document, if Velero's chart renders it from them.
     values: Option<FieldPath>,
 }
 
 impl Located {
-    /// A document that is the object itself.
+    /// Creates one from a document that is the object itself.
     pub(super) fn manifest(file: &Path, key: Key, document: Document) -> Self {
         Self {
             file: file.to_owned(),
@@ -34,7 +34,7 @@ impl Located {
         }
     }
 
-    /// What Velero's chart makes of values in a document.
+    /// Creates one that Velero's chart renders from values in a document.
     pub(super) fn values(file: &Path, entry: Entry, document: Document) -> Self {
         Self {
             file: file.to_owned(),
@@ -45,12 +45,12 @@ impl Located {
         }
     }
 
-    /// Whether it is what Velero's chart makes of values.
+    /// Returns whether Velero's chart renders it from values.
     pub const fn is_values(&self) -> bool {
         self.values.is_some()
     }
 
-    /// What the document calls `path` of the object.
+    /// Translates `path` of the object to a path of the document.
     pub fn path_of(&self, path: &FieldPath) -> FieldPath {
         let Some(entry) = &self.values else {
             return path.clone();
@@ -67,13 +67,13 @@ impl Located {
         entry.clone().then(below)
     }
 
-    /// The line of the file, from 1, with the value at `path` of the object; where that is not
-    /// there, with the nearest value that holds it.
+    /// Returns the line in the file, counted from 1, of the value at `path` of the object, or of
+    /// its nearest existing parent.
     pub fn line_of(&self, path: &FieldPath) -> u64 {
         self.document.line_of(&self.path_of(path))
     }
 
-    /// The line of the file, from 1, in which it begins.
+    /// Returns the line in the file, counted from 1, where the object begins.
     pub fn first_line(&self) -> u64 {
         match &self.values {
             Some(path) => self.document.line_of(path),
@@ -81,7 +81,7 @@ impl Located {
         }
     }
 
-    /// Whether something is still to be put into its texts.
+    /// Returns whether its strings still contain template placeholders.
     pub(super) fn is_template(&self) -> bool {
         fn holds(value: &Value) -> bool {
             match value {

@@ -1,5 +1,5 @@
-//! Manifests as they stand in a repository, for lint: many files that are each somebody's, with the
-//! same object in several of them, and with much that is no manifest.
+//! Manifests as they are kept in a repository, for lint: many independent files, the same object in
+//! several of them, and many files that are not manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -7,67 +7,67 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::helm_values;
-use super::input::{self, Unread};
+use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::{Fact, Key};
 
-mod beside;
+mod file_view;
 mod located;
 
-pub use beside::Beside;
+pub use file_view::FileView;
 pub use located::Located;
 
-/// The path that stands for the standard input.
+/// The path that stands for standard input.
 pub const STDIN: &str = "-";
 
-/// What findings in the standard input are said to be in.
+/// The file name in findings about standard input.
 const STDIN_NAME: &str = "stdin";
 
-/// Words of what lint is about; a file with none of them need not be readable.
-const OF_INTEREST: [&str; 3] = ["BackupStorageLocation", "backupStorageLocation", "Secret"];
+/// Words that lint is about. A file that contains none of them need not be valid YAML.
+const RELEVANT_WORDS: [&str; 3] = ["BackupStorageLocation", "backupStorageLocation", "Secret"];
 
-/// All that was read.
+/// Everything that was read.
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
     /// The BackupStorageLocations.
     pub locations: Vec<Located>,
-    /// What to know of single files.
+    /// Notes about single files.
     pub notes: Vec<Remark>,
     /// What could not be read.
     pub errors: Vec<Remark>,
-    /// How many files were read.
+    /// Number of files that were read.
     pub files: usize,
-    /// How many documents are of kinds that lint does not look at.
+    /// Number of documents of kinds that lint ignores.
     pub left_out: usize,
-    /// How many documents are templates without a BackupStorageLocation in them.
+    /// Number of documents that are templates and mention no BackupStorageLocation.
     pub templates: usize,
     secrets: BTreeMap<Key, Vec<Stored>>,
 }
 
-/// A Secret and where it stands.
+/// A Secret and its position.
 #[derive(Clone, Debug)]
 struct Stored {
     file: PathBuf,
     document: Arc<Document>,
-    /// None of one that is broken, which was said.
+    /// None if the Secret is malformed, which was already reported.
     fact: Option<Fact>,
 }
 
-/// Something about a place in a file.
+/// A remark about a position in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1, if it is about one.
+    /// The line, counted from 1, if the remark is about one.
     pub line: Option<u64>,
-    /// What there is to say. Never a Secret's content.
+    /// The text. Never a Secret's content.
     pub message: String,
 }
 
 impl Manifests {
-    /// Reads the files at or below `paths`, of which [`STDIN`] is `stdin`. Objects that name no
-    /// namespace are in `namespace`. What cannot be read stops nothing.
+    /// Reads the files at or below `paths`, and `stdin` for [`STDIN`]. An object without a
+    /// namespace gets `namespace`. Unreadable files do not stop the others.
     pub fn read(paths: &[PathBuf], stdin: impl Read, namespace: Option<&str>) -> Self {
         let mut manifests = Self::default();
         let (stdins, paths): (Vec<_>, Vec<_>) = paths
@@ -79,13 +79,13 @@ impl Manifests {
         }
         let named: BTreeSet<_> = paths.iter().map(|path| input::identity(path)).collect();
         for file in input::files(&paths) {
-            let text = file.and_then(|file| Ok((input::text(&file)?, file)));
+            let text = file.and_then(|file| Ok((input::read_text(&file)?, file)));
             match text {
                 Ok((text, file)) => {
                     let is_named = named.contains(&input::identity(&file));
                     manifests.add(&file, &text, namespace, is_named);
                 }
-                Err(unread) => manifests.unread(&unread),
+                Err(error) => manifests.add_read_error(&error),
             }
         }
         manifests
@@ -93,23 +93,24 @@ impl Manifests {
 
     fn read_stdin(&mut self, stdin: impl Read, namespace: Option<&str>) {
         let name = Path::new(STDIN_NAME);
-        match input::limited(stdin) {
+        match input::read_limited(stdin) {
             Ok(text) if text.trim().is_empty() => {
                 let message = "is empty: did the command before it fail?";
                 self.errors.push(remark(name, None, message));
             }
             Ok(text) => self.add(name, &text, namespace, true),
-            Err(error) => self.unread(&Unread {
+            Err(error) => self.add_read_error(&ReadError {
                 path: name.to_owned(),
                 error,
             }),
         }
     }
 
-    /// Adds what is in `text`, the content of `file`, which somebody named if `is_named`.
+    /// Adds the objects in `text`, the content of `file`. `is_named` says that a user named the
+    /// file.
     fn add(&mut self, file: &Path, text: &str, namespace: Option<&str>, is_named: bool) {
         self.files += 1;
-        let is_ours = is_named || OF_INTEREST.iter().any(|word| text.contains(word));
+        let is_ours = is_named || RELEVANT_WORDS.iter().any(|word| text.contains(word));
         for document in documents(text) {
             match document {
                 Ok(document) => {
@@ -138,16 +139,16 @@ impl Manifests {
         let own = namespace.unwrap_or(DEFAULT_NAMESPACE);
         match object::read(&json, own) {
             Ok(Object::Secret(key, secret)) => {
-                self.secret(key, file, document, Some(Fact::Secret(Arc::new(secret))));
+                self.add_secret(key, file, document, Some(Fact::Secret(Arc::new(secret))));
             }
             Ok(Object::Sealed(sealed)) => {
                 for (key, sealed) in sealed {
                     let fact = Fact::Sealed(Arc::new(sealed));
-                    self.secret(key, file, document.clone(), Some(fact));
+                    self.add_secret(key, file, document.clone(), Some(fact));
                 }
             }
             Ok(Object::Location(key)) => {
-                self.location(Located::manifest(file, key, document));
+                self.add_location(Located::manifest(file, key, document));
             }
             Ok(Object::None | Object::Foreign(..)) => {
                 let values = helm_values::read(&json, namespace);
@@ -160,23 +161,23 @@ impl Manifests {
                     self.notes.push(remark(file, Some(line), message));
                 }
                 for entry in values.entries {
-                    self.location(Located::values(file, entry, document.clone()));
+                    self.add_location(Located::values(file, entry, document.clone()));
                 }
             }
             Ok(Object::Backup(..) | Object::ConfigMap(..)) => {}
-            Err(wrong) => {
-                let line = Some(document.line_of(&wrong.at));
-                let Some(key) = wrong.secret else {
-                    return self.errors.push(remark(file, line, wrong.message));
+            Err(invalid) => {
+                let line = Some(document.line_of(&invalid.at));
+                let Some(key) = invalid.secret else {
+                    return self.errors.push(remark(file, line, invalid.message));
                 };
-                let message = format!("Secret {key}: {}", wrong.message);
+                let message = format!("Secret {key}: {}", invalid.message);
                 self.errors.push(remark(file, line, message));
-                self.secret(key, file, document, None);
+                self.add_secret(key, file, document, None);
             }
         }
     }
 
-    fn secret(&mut self, key: Key, file: &Path, document: Document, fact: Option<Fact>) {
+    fn add_secret(&mut self, key: Key, file: &Path, document: Document, fact: Option<Fact>) {
         self.secrets.entry(key).or_default().push(Stored {
             file: file.to_owned(),
             document: Arc::new(document),
@@ -184,12 +185,12 @@ impl Manifests {
         });
     }
 
-    fn location(&mut self, location: Located) {
-        let twice = self
+    fn add_location(&mut self, location: Located) {
+        let duplicate = self
             .locations
             .iter()
             .find(|other| other.key == location.key && other.file == location.file);
-        if let Some(first) = twice {
+        if let Some(first) = duplicate {
             let message = format!(
                 "BackupStorageLocation {} stands in line {} too; a cluster keeps the last one",
                 location.key,
@@ -227,15 +228,15 @@ impl Manifests {
         }
     }
 
-    fn unread(&mut self, Unread { path, error }: &Unread) {
+    fn add_read_error(&mut self, ReadError { path, error }: &ReadError) {
         let message = format!("cannot be read: {error}");
         self.errors.push(remark(path, None, message));
     }
 
-    /// The objects as `file` sees them.
-    pub const fn beside<'m>(&'m self, file: &'m Path) -> Beside<'m> {
+    /// Returns the objects from the viewpoint of `file`.
+    pub const fn seen_from<'m>(&'m self, file: &'m Path) -> FileView<'m> {
         let manifests = self;
-        Beside { manifests, file }
+        FileView { manifests, file }
     }
 }
 

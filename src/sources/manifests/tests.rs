@@ -28,7 +28,7 @@ fn of_several_secrets_the_nearest_counts() {
     ]);
     let found = |file: &str| {
         let lookup = Lookup::Secret(Key::new("velero", "ca"));
-        match manifests.beside(Path::new(file)).look_up(&lookup) {
+        match manifests.seen_from(Path::new(file)).look_up(&lookup) {
             Outcome::Found(Fact::Secret(secret)) => {
                 String::from_utf8(secret.data["ca.crt"].clone()).unwrap()
             }

@@ -1,4 +1,4 @@
-//! YAML files as documents whose every value knows its line.
+//! Reads YAML files as documents in which every value knows its line.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::decision::{FieldPath, Segment};
 /// One YAML document.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Which one of its file, from 1.
+    /// The number of the document in its file, from 1.
     pub number: usize,
-    /// The line of the file in which it begins, from 1.
+    /// The line in the file where the document begins, counted from 1.
     pub line: u64,
     tree: Tree,
 }
@@ -22,13 +22,13 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("document {number}, line {line}: {message}")]
 pub struct NotYaml {
-    /// Which document, from 1.
+    /// The number of the document, from 1.
     pub number: usize,
-    /// The line of the file, from 1.
+    /// The line in the file, counted from 1.
     pub line: u64,
     /// What is wrong.
     pub message: String,
-    /// It is a template, from which something else makes YAML.
+    /// Whether the text is a template from which another tool renders YAML.
     pub is_template: bool,
 }
 
@@ -46,9 +46,10 @@ enum Node {
     Map(Vec<(String, Tree)>),
 }
 
-/// Reads all documents of `text`, those that it can; empty ones are left out.
+/// Reads all documents of `text`. Those that cannot be parsed are errors, and empty ones are left
+/// out.
 pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, NotYaml>> {
-    // A byte order mark is no part of the text.
+    // A byte order mark is not part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = (1..).zip(split(text)).map(|(number, (line, part))| {
         let tree = parse(part).map_err(|error| not_yaml(number, line, part, &error))?;
@@ -60,8 +61,8 @@ pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, NotYaml>> 
     })
 }
 
-/// The parts between `---` lines, each with its first line. YAML knows no `---` at the start of
-/// a line inside a value, so that the split needs no parser.
+/// Splits a text at its `---` lines into parts, each with its first line. In YAML no value can
+/// contain `---` at the start of a line, so splitting needs no parser.
 fn split(text: &str) -> Vec<(u64, &str)> {
     let mut parts = Vec::new();
     let (mut start, mut first_line, mut offset) = (0, 1, 0);
@@ -69,7 +70,7 @@ fn split(text: &str) -> Vec<(u64, &str)> {
         let marker = content.trim_end();
         if marker == "---" || marker.starts_with("--- ") || marker.starts_with("---\t") {
             parts.push((first_line, text.get(start..offset).unwrap_or_default()));
-            // What stands behind the marker belongs to the new document.
+            // Text after the marker belongs to the new document.
             start = offset + 3;
             first_line = line;
         }
@@ -81,7 +82,7 @@ fn split(text: &str) -> Vec<(u64, &str)> {
 }
 
 fn parse(text: &str) -> Result<Tree, serde_saphyr::Error> {
-    // As many as a List of some megabytes has; the bounds on aliases stay as they are.
+    // Enough for a List of some megabytes; the limits on aliases keep their defaults.
     let budget = serde_saphyr::budget! { max_nodes: 1_000_000, max_events: 4_000_000 };
     let options = serde_saphyr::options! {
         with_snippet: false,
@@ -96,17 +97,19 @@ fn not_yaml(number: usize, line: u64, text: &str, error: &serde_saphyr::Error) -
     let message = if is_template {
         "this is a template, not a manifest; render it first (`helm template`)".to_owned()
     } else {
-        let said = error.to_string();
-        let said = said.lines().next().unwrap_or_default();
-        // Its lines count from the document's start.
-        let said = said.split_once(" at line ").map_or(said, |(said, _)| said);
-        // The key is not repeated: it may be a line of a private key that is badly indented.
-        let said = if said.starts_with("duplicate mapping key") {
+        let reason = error.to_string();
+        let reason = reason.lines().next().unwrap_or_default();
+        // The line in the message counts from the document's start.
+        let reason = reason
+            .split_once(" at line ")
+            .map_or(reason, |(reason, _)| reason);
+        // The key is not repeated: it may be a line of a private key with wrong indentation.
+        let reason = if reason.starts_with("duplicate mapping key") {
             "a key stands in one map twice"
         } else {
-            said
+            reason
         };
-        format!("not YAML: {said}")
+        format!("not YAML: {reason}")
     };
     NotYaml {
         number,
@@ -116,19 +119,19 @@ fn not_yaml(number: usize, line: u64, text: &str, error: &serde_saphyr::Error) -
     }
 }
 
-/// Whether something is still to be put into `text`, as Helm and many others mark it.
+/// Returns whether `text` contains placeholders in the notation of Helm and many other tools.
 pub fn is_template(text: &str) -> bool {
     text.split_once("{{")
         .is_some_and(|(_, rest)| rest.contains("}}"))
 }
 
 impl Document {
-    /// The document as JSON.
+    /// Returns the document as JSON.
     pub fn to_json(&self) -> Value {
         self.tree.to_json()
     }
 
-    /// The documents in a Kubernetes `List`, or the document itself.
+    /// Returns the documents in a Kubernetes `List`, or the document itself.
     pub fn flatten(self) -> Vec<Self> {
         let is_list = matches!(self.tree.get("kind"), Some(Tree { node: Node::Leaf(Value::String(kind)), .. }) if kind.ends_with("List"));
         let items = match self.tree.get("items") {
@@ -139,20 +142,20 @@ impl Document {
             _ => return vec![self],
         };
         let (number, line) = (self.number, self.line);
-        // Lines of the items count from the document's start as well.
+        // Lines of the items also count from the document's start.
         items
             .into_iter()
             .flat_map(|tree| Self { number, line, tree }.flatten())
             .collect()
     }
 
-    /// The line of the file, from 1, in which the object itself begins.
+    /// Returns the line in the file, counted from 1, where the object itself begins.
     pub fn first_line(&self) -> u64 {
         self.line - 1 + self.tree.line
     }
 
-    /// The line of the file, from 1, with the value at `path`; where that is not there, with the
-    /// nearest value that holds it.
+    /// Returns the line in the file, counted from 1, of the value at `path`, or of its nearest
+    /// existing parent.
     pub fn line_of(&self, path: &FieldPath) -> u64 {
         let mut tree = &self.tree;
         for segment in path.segments() {

@@ -5,7 +5,7 @@ fn every_value_knows_its_line_in_the_file() {
     let text =
         "# comment\n---\nkind: A\nspec:\n  ca: |\n    x\n    y\n  n: 3\n--- # second\n\nkind: B\n";
     let documents = documents(text).collect::<Result<Vec<_>, _>>().unwrap();
-    // The first part is a comment only: no document.
+    // The first part contains only a comment: no document.
     assert_eq!(documents.len(), 2);
     let [a, b] = &documents[..] else { panic!() };
     assert_eq!(
@@ -37,7 +37,7 @@ fn what_is_not_yaml_is_named_by_document_and_line() {
     assert_eq!((error.number, error.line), (1, 2), "{error}");
     let error = error_of("a: {{ .Values.x }}\n");
     assert!(error.is_template, "{error}");
-    // What stands beside it is read all the same.
+    // A document next to the broken one is still read.
     let read = documents("a: [\n---\nb: 1\n").flatten();
     assert_eq!(read.count(), 1);
 }

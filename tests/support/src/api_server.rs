@@ -12,7 +12,8 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A running API server; dropping it kills it (SIGTERM would hold its port for seconds).
+/// A running API server. Dropping it kills it, because with SIGTERM it would hold its port for
+/// seconds.
 #[derive(Debug)]
 pub struct ApiServer {
     access: Access,
@@ -23,13 +24,13 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// An API server without controllers: the ServiceAccount admission plugin is off, because
-    /// nobody would make the accounts it asks for.
+    /// Starts an API server without controllers. The ServiceAccount admission plugin is off,
+    /// because nothing would create the accounts that it requires.
     pub fn start() -> Result<Self> {
         Self::start_with(&["--disable-admission-plugins=ServiceAccount"])
     }
 
-    /// An API server with these arguments besides the necessary ones.
+    /// Starts an API server with these arguments in addition to the necessary ones.
     pub fn start_with(arguments: &[&str]) -> Result<Self> {
         ports::retrying(|| Self::attempt(arguments))
     }
@@ -55,7 +56,7 @@ impl ApiServer {
             .arg(&files.tokens)
             .args(["--authorization-mode=RBAC", "--allow-privileged=true"])
             .arg("--service-cluster-ip-range=10.0.0.0/24")
-            // An Endpoints object may not hold a loopback address.
+            // An Endpoints object cannot contain a loopback address.
             .arg("--endpoint-reconciler-type=none")
             .args(arguments);
         let mut process = Process::start("kube-apiserver", command, folder.path())?;
@@ -81,43 +82,43 @@ impl ApiServer {
         })
     }
 
-    /// The administrator's access.
+    /// Returns the administrator's access.
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// The administrator's kubeconfig file.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// kubectl as the administrator.
+    /// Returns kubectl as the administrator.
     pub fn kubectl(&self) -> Result<Cli> {
         Cli::kubectl(&self.kubeconfig)
     }
 
-    /// The access of a ServiceAccount that exists.
+    /// Returns the access of an existing ServiceAccount.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Access> {
         self.access
             .service_account(&self.kubectl()?, namespace, name)
     }
 
-    /// Sends the API server a signal by its name without `SIG`: `STOP`, `CONT`, `KILL`.
+    /// Sends the API server a signal, by its name without `SIG`: `STOP`, `CONT`, `KILL`.
     pub fn signal(&self, signal: &str) -> Result<()> {
         self.process.signal(signal)
     }
 
-    /// The end of the server's log, for error messages.
+    /// Returns the end of the server's log, for error messages.
     pub fn tail(&self) -> String {
         self.process.tail()
     }
 
-    /// The key that signs tokens of ServiceAccounts; the controller manager needs it.
+    /// Returns the key that signs ServiceAccount tokens, which the controller manager needs.
     pub(crate) fn signing_key(&self) -> PathBuf {
         self.folder.path().join(PRIVATE_KEY)
     }
 
-    /// The certificates that sign the server's own.
+    /// Returns the file with the certificates that sign the server's own.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join(CERTIFICATES).join("apiserver.crt")
     }
@@ -126,7 +127,7 @@ impl ApiServer {
 const PRIVATE_KEY: &str = "accounts.key";
 const CERTIFICATES: &str = "certificates";
 
-/// The files the API server reads at its start.
+/// The files that the API server reads when it starts.
 struct Files {
     certificates: PathBuf,
     private_key: PathBuf,
@@ -137,7 +138,7 @@ struct Files {
 
 impl Files {
     fn write(folder: &Path) -> Result<Self> {
-        // Random, so that a client can never take another test's server for its own.
+        // Random, so that a client cannot mistake another test's server for its own.
         let token = format!("{:016x}", RandomState::new().build_hasher().finish());
         let files = Self {
             certificates: folder.join(CERTIFICATES),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
 
-/// A tool with the kubeconfig it uses and a home of its own.
+/// A tool with its kubeconfig and a home directory of its own.
 #[derive(Debug)]
 pub struct Cli {
     program: PathBuf,
@@ -19,10 +19,10 @@ pub struct Cli {
     home: TempDir,
 }
 
-/// What one run of a tool gave.
+/// The output of one run of a tool.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The exit code; `None` when a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -31,10 +31,11 @@ pub struct Output {
 }
 
 impl Output {
-    /// How it ended, for a person: a program that a signal ended said nothing of it.
+    /// Describes the end of the run for people. A program that a signal ended prints nothing about
+    /// it.
     fn end(&self) -> String {
         match self.code {
-            // What `timeout` gives.
+            // The exit code of `timeout`.
             Some(124) => "code 124, which may mean that its time was up".to_owned(),
             Some(code) => format!("code {code}"),
             None => "by a signal".to_owned(),
@@ -43,17 +44,17 @@ impl Output {
 }
 
 impl Cli {
-    /// kubectl with this kubeconfig.
+    /// Returns kubectl with this kubeconfig.
     pub fn kubectl(kubeconfig: &Path) -> Result<Self> {
         Self::new(rig::binary("kubectl")?, Some(kubeconfig))
     }
 
-    /// The velero command with this kubeconfig.
+    /// Returns the velero command with this kubeconfig.
     pub fn velero(kubeconfig: &Path) -> Result<Self> {
         Self::new(rig::binary("velero")?, Some(kubeconfig))
     }
 
-    /// Any program; without a kubeconfig it cannot reach a cluster.
+    /// Returns any program. Without a kubeconfig it cannot reach a cluster.
     pub fn new(program: PathBuf, kubeconfig: Option<&Path>) -> Result<Self> {
         Ok(Self {
             program,
@@ -63,7 +64,7 @@ impl Cli {
         })
     }
 
-    /// The same program with these variables in its environment.
+    /// Returns the same program with these variables in its environment.
     #[must_use]
     pub fn with_environment(mut self, environment: &[(&str, &str)]) -> Self {
         let variables = environment
@@ -73,17 +74,17 @@ impl Cli {
         self
     }
 
-    /// A folder for files of its own, which is also its home.
+    /// Returns a folder for the tool's files, which is also its home directory.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Runs it and gives whatever comes, success or not.
+    /// Runs the tool and returns the output, whether it succeeds or not.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
         self.run_with_input(arguments, "")
     }
 
-    /// Runs it with `input` on its standard input.
+    /// Runs the tool with `input` on its standard input.
     pub fn run_with_input<A: AsRef<OsStr>>(&self, arguments: &[A], input: &str) -> Result<Output> {
         let mut command = clean_command(&self.program, self.home.path());
         if let Some(kubeconfig) = &self.kubeconfig {
@@ -99,25 +100,26 @@ impl Cli {
         })
     }
 
-    /// Runs it and gives its standard output.
+    /// Runs the tool and returns its standard output.
     ///
     /// # Errors
-    /// When it does not exit with 0; the message holds what it printed.
+    /// When it does not exit with 0; the message contains what it printed.
     pub fn ok<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<String> {
         self.ok_with_input(arguments, "")
     }
 
-    /// `kubectl apply -f -` with manifests as YAML or JSON text.
+    /// Runs `kubectl apply -f -` with manifests as YAML or JSON text.
     pub fn apply(&self, manifests: &str) -> Result<String> {
         self.ok_with_input(&["apply", "-f", "-"], manifests)
     }
 
-    /// `kubectl create -f -`, successful or not: for objects that a webhook may refuse.
+    /// Runs `kubectl create -f -`, whether it succeeds or not: for objects that a webhook may
+    /// refuse.
     pub fn create(&self, manifests: &str) -> Result<Output> {
         self.run_with_input(&["create", "-f", "-"], manifests)
     }
 
-    /// One object or list as JSON, by the arguments of `kubectl get`.
+    /// Returns one object or list as JSON, by the arguments of `kubectl get`.
     pub fn get(&self, arguments: &[&str]) -> Result<serde_json::Value> {
         let text = self.ok(&[&["get", "-o", "json"], arguments].concat())?;
         Ok(serde_json::from_str(&text)?)
@@ -141,7 +143,7 @@ impl Cli {
         Ok(output.stdout)
     }
 
-    /// A file, not a pipe: a tool that never reads could block the writer of a long text.
+    /// A file instead of a pipe: a tool that never reads could block the writer of a long text.
     fn input(&self, text: &str) -> Result<Stdio> {
         if text.is_empty() {
             return Ok(Stdio::null());

@@ -1,4 +1,4 @@
-//! One real cluster: API server, controllers and Velero's CRDs; MinIO and Velero when asked for.
+//! A real cluster: API server, controllers and Velero's CRDs, plus MinIO and Velero on request.
 
 use crate::access::Access;
 use crate::api_server::ApiServer;
@@ -13,15 +13,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Runtime;
 
-/// Where `velero install` puts Velero, and where [`Cluster::velero`] runs.
+/// The namespace in which `velero install` puts Velero, and in which [`Cluster::velero`] runs.
 pub const VELERO_NAMESPACE: &str = "velero";
 
 /// The bucket that exists from the start.
 pub const BUCKET: &str = "backups";
 
-/// A running cluster. Many tests share one: each works in namespaces of its own.
+/// A running cluster. Many tests share one, and each works in namespaces of its own.
 pub struct Cluster {
-    // Dropped in this order: those who use the API server before it.
+    // Fields are dropped in this order: users of the API server before it.
     velero: OnceLock<Result<Velero, String>>,
     minio: OnceLock<Result<Minio, String>>,
     controllers: Controllers,
@@ -33,7 +33,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts API server and controllers, and applies Velero's CRDs.
+    /// Starts the API server and the controllers, and applies Velero's CRDs.
     pub fn start() -> Result<Self> {
         // With controllers the ServiceAccount plugin can be on, as in every real cluster.
         let api_server = ApiServer::start_with(&[])?;
@@ -57,22 +57,22 @@ impl Cluster {
         })
     }
 
-    /// kubectl as the administrator.
+    /// Returns kubectl as the administrator.
     pub fn kubectl(&self) -> &Cli {
         &self.kubectl
     }
 
-    /// The velero command as the administrator.
+    /// Returns the velero command as the administrator.
     pub fn velero_cli(&self) -> Result<Cli> {
         Cli::velero(self.kubeconfig())
     }
 
-    /// A kube client as the administrator; use it inside [`Cluster::block_on`].
+    /// Returns a kube client as the administrator, to be used inside [`Cluster::block_on`].
     pub fn client(&self) -> kube::Client {
         self.client.clone()
     }
 
-    /// What each of its servers said last, for error messages.
+    /// Returns the last log lines of each of its servers, for error messages.
     pub fn tails(&self) -> Vec<String> {
         let minio = self.minio.get().and_then(|minio| minio.as_ref().ok());
         let velero = self.velero.get().and_then(|velero| velero.as_ref().ok());
@@ -82,34 +82,35 @@ impl Cluster {
         tails
     }
 
-    /// Runs asynchronous calls to their end.
+    /// Runs a future to completion.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
-    /// The administrator's access.
+    /// Returns the administrator's access.
     pub fn access(&self) -> &Access {
         self.api_server.access()
     }
 
-    /// The administrator's kubeconfig file.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         self.api_server.kubeconfig()
     }
 
-    /// The access of a ServiceAccount that exists: a kubeconfig or a client under its own name.
+    /// Returns the access of an existing ServiceAccount, for a kubeconfig or a client under its own
+    /// name.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Access> {
         self.api_server.service_account(namespace, name)
     }
 
-    /// Makes a namespace that no other test has; its name begins with `prefix`.
+    /// Creates a namespace that no other test has. Its name begins with `prefix`.
     pub fn namespace(&self, prefix: &str) -> Result<String> {
         let name = format!(
             "{prefix}-{}",
             self.namespaces.fetch_add(1, Ordering::Relaxed)
         );
         self.kubectl.ok(&["create", "namespace", &name])?;
-        // Until the controllers made this account, Pods are refused.
+        // Pods are refused until the controllers have created this account.
         wait::poll("the default ServiceAccount", wait::PATIENCE, || {
             self.kubectl
                 .ok(&["get", "serviceaccount", "default", "-n", &name])
@@ -117,7 +118,7 @@ impl Cluster {
         Ok(name)
     }
 
-    /// Applies what `velero install` makes to `namespace`, which need not exist.
+    /// Applies the objects of `velero install` to `namespace`, which need not exist.
     pub fn install_velero(&self, namespace: &str, arguments: &[&str]) -> Result<()> {
         let credentials = self.minio()?.credentials_file();
         let manifests = velero::manifests(&self.velero_cli()?, namespace, &credentials, arguments)?;
@@ -125,13 +126,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// MinIO, started at the first call.
+    /// Returns MinIO, which is started by the first call.
     pub fn minio(&self) -> Result<&Minio> {
         once(&self.minio, || Minio::start(&[BUCKET]))
     }
 
-    /// The Velero server of [`VELERO_NAMESPACE`], installed and started at the first call. It
-    /// trusts nothing but what its locations name.
+    /// Returns the Velero server of [`VELERO_NAMESPACE`], which is installed and started by the
+    /// first call. It trusts only what its locations name.
     pub fn velero(&self) -> Result<&Velero> {
         once(&self.velero, || {
             self.install_velero(VELERO_NAMESPACE, &[])?;
@@ -139,8 +140,8 @@ impl Cluster {
         })
     }
 
-    /// A Velero server for a namespace that [`Cluster::install_velero`] filled, with
-    /// `environment` besides its own.
+    /// Starts a Velero server for a namespace that [`Cluster::install_velero`] has filled, with
+    /// `environment` in addition to its own.
     pub fn start_velero(&self, namespace: &str, environment: &[(&str, &str)]) -> Result<Velero> {
         let access = self.service_account(namespace, "velero")?;
         Velero::start(
@@ -152,7 +153,8 @@ impl Cluster {
     }
 }
 
-/// The value of `cell`, made at the first call. A failure is kept too: it would only come again.
+/// Returns the value of `cell`, which the first call creates. A failure is kept too: it would only
+/// recur.
 fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     let kept = cell.get_or_init(|| make().map_err(|error| failure::tell(&error, &[])));
     kept.as_ref().map_err(|error| anyhow!("{error}"))

@@ -1,4 +1,4 @@
-//! The real controllers: they make Pods, finish deletions and make ServiceAccounts.
+//! The real controllers: they create Pods, finish deletions and create ServiceAccounts.
 
 use crate::api_server::ApiServer;
 use crate::process::{Process, clean_command};
@@ -6,7 +6,7 @@ use crate::{rig, scratch};
 use anyhow::Result;
 use tempfile::TempDir;
 
-/// DaemonSets make one Pod for each node; no kubelet stands behind this one, so Pods stay Pending.
+/// DaemonSets create one Pod for each node. No kubelet runs for this one, so Pods stay Pending.
 const NODE: &str = r#"{"apiVersion": "v1", "kind": "Node",
   "metadata": {"name": "node", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": "node"}}}"#;
 
@@ -18,7 +18,7 @@ pub struct Controllers {
 }
 
 impl Controllers {
-    /// Starts the controllers of `api_server` and makes a Linux node.
+    /// Starts the controllers of `api_server` and creates a Linux node.
     pub fn start(api_server: &ApiServer) -> Result<Self> {
         let folder = scratch::folder("controllers")?;
         let mut command = clean_command(&rig::binary("kube-controller-manager")?, folder.path());
@@ -38,14 +38,14 @@ impl Controllers {
                 "--bind-address=127.0.0.1",
                 "--secure-port=0",
                 "--leader-elect=false",
-                // The node would be found dead after a minute, and DaemonSets would make no more
-                // Pods for it.
+                // Otherwise the node would be considered dead after a minute, and DaemonSets would
+                // create no more Pods for it.
                 "--node-startup-grace-period=24h",
             ]);
         let mut process = Process::start("kube-controller-manager", command, folder.path())?;
         let kubectl = api_server.kubectl()?;
         kubectl.apply(NODE)?;
-        // It serves nothing that could be asked; the first account it makes says that it works.
+        // It has no readiness endpoint; the first account that it creates shows that it works.
         process.ready(|_| kubectl.ok(&["get", "serviceaccount", "default"]))?;
         Ok(Self {
             process,
@@ -53,7 +53,7 @@ impl Controllers {
         })
     }
 
-    /// The end of their log, for error messages.
+    /// Returns the end of the controllers' log, for error messages.
     pub fn tail(&self) -> String {
         self.process.tail()
     }

@@ -8,14 +8,14 @@ use tempfile::TempDir;
 /// A running etcd.
 #[derive(Debug)]
 pub struct Etcd {
-    /// Where clients reach it.
+    /// The URL for clients.
     pub url: String,
     _process: Process,
     _folder: TempDir,
 }
 
 impl Etcd {
-    /// Starts one with an empty store.
+    /// Starts an etcd with an empty store.
     pub fn start() -> Result<Self> {
         ports::retrying(Self::attempt)
     }
@@ -28,7 +28,7 @@ impl Etcd {
         command
             .arg("--data-dir")
             .arg(folder.path().join("data"))
-            // Nobody reads this store after a crash of the machine.
+            // The store is not needed after a crash of the machine.
             .arg("--unsafe-no-fsync")
             .args([
                 "--listen-client-urls",
@@ -44,7 +44,7 @@ impl Etcd {
             ])
             .arg(format!("--initial-cluster=default={peer}"));
         let mut process = Process::start("etcd", command, folder.path())?;
-        // Its own word, not an open port: that could be somebody else's etcd.
+        // Its own log message instead of an open port, which could be another process's etcd.
         process.ready(|process| {
             ensure!(
                 process.log().contains("ready to serve client requests"),

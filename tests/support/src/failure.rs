@@ -1,19 +1,19 @@
-//! What a failed trial says: why, first; then what its servers said last.
+//! The report on a failed trial: the causes first, then the last lines of its servers.
 
 use crate::process;
 use anyhow::Error;
 use std::iter;
 
-/// How much of one log, or of another long text, a message carries.
+/// Maximum number of lines of one log, or of another long text, in a message.
 const LINES: usize = 40;
 
-/// Forgets the servers that ended before on this thread. For the begin of a trial.
+/// Forgets the servers that ended earlier on this thread. To be called when a trial begins.
 pub fn begin() {
     drop(process::take_ended());
 }
 
-/// Every cause in one line; below it the ends of the texts of several lines among them, logs
-/// mostly, of `running` servers and of those that ended on this thread since [`begin`].
+/// Returns every cause in one line, and below it the ends of all texts of several lines among them,
+/// mostly logs: of the `running` servers and of those that ended on this thread since [`begin`].
 pub fn tell(error: &Error, running: &[String]) -> String {
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
     let is_long = |text: &str| text.trim_end().contains('\n');
@@ -26,7 +26,7 @@ pub fn tell(error: &Error, running: &[String]) -> String {
     parts.join("\n\n")
 }
 
-/// The first line of a long text, which says what it is, and the last ones.
+/// Returns the first line of a long text, which says what it is, and the last ones.
 fn end(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().collect();
     match lines.as_slice() {

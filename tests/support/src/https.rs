@@ -1,4 +1,4 @@
-//! A small blocking HTTPS client that trusts exactly the certificates it is given.
+//! A small blocking HTTPS client that trusts only the certificates it is given.
 
 use anyhow::{Context as _, Result};
 use rustls::pki_types::pem::PemObject as _;
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a server answered.
+/// A server's answer.
 #[derive(Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Status line and headers as they came.
+    /// The status line and headers as received.
     pub head: String,
     /// The body as text.
     pub body: String,
@@ -24,18 +24,18 @@ pub struct Response {
 
 /// Makes aws-lc the provider of every TLS connection of this process.
 ///
-/// rustls panics when it must guess between providers, and a dependency may bring a second one.
+/// rustls panics when it must guess between providers, and a dependency may add a second one.
 pub fn install_provider() {
-    // An error says that somebody installed one before, which is what we want.
+    // An error means that a provider was installed before, which is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// `GET url`, trusting the certificates in `ca_pem`.
+/// Sends `GET url`, trusting the certificates in `ca_pem`.
 pub fn get(url: &str, ca_pem: &str, headers: &[(&str, &str)]) -> Result<Response> {
     send("GET", url, ca_pem, headers, "")
 }
 
-/// Sends one request, trusting the certificates in `ca_pem`; an empty text trusts nobody.
+/// Sends one request, trusting the certificates in `ca_pem`; with an empty text, none is trusted.
 pub fn send(
     method: &str,
     url: &str,
@@ -67,7 +67,7 @@ pub fn send(
     socket.set_write_timeout(Some(TIMEOUT))?;
     let mut stream = StreamOwned::new(connection, socket);
 
-    // HTTP/1.0, so that the answer ends with the connection and never comes in chunks.
+    // HTTP/1.0, so that the answer ends with the connection and is never chunked.
     let headers: String = headers
         .iter()
         .flat_map(|(name, value)| [*name, ": ", *value, "\r\n"])
@@ -82,7 +82,7 @@ pub fn send(
 
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        // Go's servers close without a TLS goodbye.
+        // Go's servers close without a TLS close_notify.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
         outcome => drop(outcome.with_context(|| format!("{method} {url}"))?),
     }

@@ -1,5 +1,5 @@
-//! What a kubelet would do for a container: none runs here, so Pods stay Pending, and the command
-//! of one is run as a process with what is made here.
+//! Does what a kubelet would do for a container. No kubelet runs, so Pods stay Pending; the command
+//! of a container runs as a process, with the environment and the files that are prepared here.
 
 use crate::cli::Cli;
 use crate::scratch;
@@ -11,8 +11,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Writes the files of a ConfigMap or Secret volume into `folder` as a kubelet does: each is a
-/// link by way of `..data`, which is swapped in one step when the object changes.
+/// Writes the files of a ConfigMap or Secret volume into `folder` as a kubelet does: each file is a
+/// symlink through `..data`, which is swapped atomically when the object changes.
 pub fn lay_out<'a, B: AsRef<[u8]>>(
     folder: &Path,
     files: impl IntoIterator<Item = (&'a String, B)>,
@@ -39,22 +39,22 @@ pub fn lay_out<'a, B: AsRef<[u8]>>(
     Ok(())
 }
 
-/// What admission gave a container besides what the template of its Pod says, as a process on this
-/// machine can use it.
+/// What admission added to a container beyond the template of its Pod, in a form that a process on
+/// this machine can use.
 #[derive(Debug)]
 pub struct Injected {
-    /// The variables, with each path below a mount turned into one below our folder.
+    /// The variables, with each path below a mount translated to one below our folder.
     pub environment: Vec<(String, String)>,
-    /// The variables as they stand in the Pod.
+    /// The variables as they are in the Pod.
     pub variables: BTreeMap<String, String>,
-    /// The folder that stands for each mount path.
+    /// The folder for each mount path.
     pub mounts: BTreeMap<String, PathBuf>,
     _folder: TempDir,
 }
 
 impl Injected {
-    /// The same for the newest Pod that the controllers made from `kind` `name` (a Deployment or a
-    /// DaemonSet) and that is not about to go.
+    /// Does the same as [`of`](Self::of) for the newest Pod that the controllers created from
+    /// `kind` `name` (a Deployment or a DaemonSet) and that is not being deleted.
     pub fn of_newest(
         kubectl: &Cli,
         namespace: &str,
@@ -79,7 +79,7 @@ impl Injected {
         Self::of(kubectl, newest, &template, container)
     }
 
-    /// Compares `container` of `pod` with the one in `template`, and lays out the ConfigMaps that
+    /// Compares `container` of `pod` with the one in `template`, and writes the ConfigMaps that
     /// only the Pod mounts.
     pub fn of(kubectl: &Cli, pod: &Pod, template: &PodSpec, container: &str) -> Result<Self> {
         let spec = pod.spec.as_ref().context("the Pod has no spec")?;
@@ -123,8 +123,8 @@ fn named<'a>(spec: &'a PodSpec, name: &str) -> Result<&'a Container> {
         .with_context(|| format!("there is no container {name}"))
 }
 
-/// What is in `has` and not in `given`, without what every Pod gets from the API server's own
-/// ServiceAccount plugin: no ConfigMap of a test's is mounted there.
+/// Returns the items of `has` that are not in `given`. They include the mount that the API server's
+/// ServiceAccount plugin adds to every Pod; it mounts no ConfigMap of a test, so callers skip it.
 fn added<'a, T: PartialEq>(
     has: Option<&'a Vec<T>>,
     given: Option<&'a Vec<T>>,
@@ -140,12 +140,12 @@ fn config_map<'a>(volumes: Option<&'a Vec<Volume>>, mount: &VolumeMount) -> Opti
     Some(volume.config_map.as_ref()?.name.as_str())
 }
 
-/// `value`, a list of paths, with our folders in place of mount paths.
+/// Returns `value`, a list of paths, with our folders in place of mount paths.
 fn on_this_machine(value: &str, mounts: &BTreeMap<String, PathBuf>) -> String {
     let path = |path: &str| {
         let moved = mounts.iter().find_map(|(mount, folder)| {
             let rest = Path::new(path).strip_prefix(mount).ok()?;
-            // Joining nothing would leave a slash at the end.
+            // Joining an empty path would add a slash at the end.
             Some(folder.components().chain(rest.components()).collect())
         });
         moved.unwrap_or_else(|| PathBuf::from(path))

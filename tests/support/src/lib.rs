@@ -1,10 +1,10 @@
-//! What the tests of velero-trust share: the real servers, each a child process on loopback, and
-//! the certificates, commands and waiting they need.
+//! The test harness of velero-trust: the real servers, each a child process on loopback, and
+//! helpers for certificates, commands and waiting.
 //!
-//! Everything here works beside a second copy of itself: free ports, own folders, and a clean
-//! environment for every child, because a machine that sets `AWS_CA_BUNDLE` or `SSL_CERT_DIR`
-//! would prove nothing. Whatever ends the harness, its children and its folders go with it
-//! ([`process`], [`scratch`]).
+//! Several copies of the harness can run at the same time: they use free ports and folders of their
+//! own. Every child gets a clean environment, because a machine that sets `AWS_CA_BUNDLE` or
+//! `SSL_CERT_DIR` would prove nothing. When the harness ends for whatever reason, its children and
+//! its folders are removed ([`process`], [`scratch`]).
 
 pub mod access;
 pub mod api_server;

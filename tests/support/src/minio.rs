@@ -10,14 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The access key. The same in every copy of the harness: Velero keeps credentials that a
-/// location names in a fixed folder of the machine.
+/// The access key. It is the same in every copy of the harness, because Velero stores the
+/// credentials that a location names in a fixed folder of the machine.
 pub const ACCESS_KEY: &str = "velero-trust";
 
 /// The secret key.
 pub const SECRET_KEY: &str = "velero-trust-secret";
 
-/// The region that it says its buckets are in.
+/// The region that MinIO reports for its buckets.
 pub const REGION: &str = "minio";
 
 /// A running MinIO.
@@ -25,7 +25,7 @@ pub const REGION: &str = "minio";
 pub struct Minio {
     /// `https://127.0.0.1:PORT`
     pub url: String,
-    /// The CA that signed its certificate.
+    /// The CA that signed MinIO's certificate.
     pub authority: Authority,
     process: Process,
     folder: TempDir,
@@ -34,7 +34,7 @@ pub struct Minio {
 const CERTIFICATES: &str = "certificates";
 
 impl Minio {
-    /// Starts one with these buckets.
+    /// Starts a MinIO with these buckets.
     pub fn start(buckets: &[&str]) -> Result<Self> {
         ports::retrying(|| Self::attempt(buckets))
     }
@@ -81,18 +81,18 @@ impl Minio {
         })
     }
 
-    /// The end of the server's log, for error messages.
+    /// Returns the end of the server's log, for error messages.
     pub fn tail(&self) -> String {
         self.process.tail()
     }
 
-    /// Makes a bucket while it runs.
+    /// Creates a bucket while MinIO is running.
     pub fn make_bucket(&self, name: &str) -> Result<()> {
         Ok(fs::create_dir(self.data().join(name))?)
     }
 
-    /// Shows a certificate signed by `authority` from now on; no connection is cut. (It looks at
-    /// the files by itself, and at once when it is told to.)
+    /// Switches to a certificate signed by `authority`; open connections are kept. MinIO checks the
+    /// files by itself, and at once on a signal.
     pub fn show_certificate_of(&self, authority: &Authority) -> Result<()> {
         certify(&self.folder.path().join(CERTIFICATES), authority)?;
         self.process.signal("HUP")?;
@@ -100,28 +100,29 @@ impl Minio {
         wait::poll(what, wait::PATIENCE, || self.check_live(&authority.pem()))
     }
 
-    /// The folder that holds one folder for each bucket.
+    /// Returns the folder that contains one folder for each bucket.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// The credentials in the form of `velero install --secret-file` and
+    /// Returns the file with the credentials, in the format of `velero install --secret-file` and
     /// `AWS_SHARED_CREDENTIALS_FILE`.
     pub fn credentials_file(&self) -> PathBuf {
         self.folder.path().join("credentials")
     }
 
-    /// Fails unless MinIO answers a client that trusts exactly `ca_pem`.
+    /// Fails unless MinIO answers a client that trusts only `ca_pem`.
     pub fn check_live(&self, ca_pem: &str) -> Result<()> {
         check_live(&self.url, ca_pem)
     }
 
-    /// A BackupStorageLocation for one of its buckets, without any CA.
+    /// Returns a BackupStorageLocation for one of its buckets, without any CA.
     pub fn location(&self, namespace: &str, name: &str, bucket: &str) -> Value {
         self.location_at(namespace, name, &json!({"bucket": bucket}))
     }
 
-    /// The same location with this server's CA by `caCertRef`, and the Secret that it names.
+    /// Returns the same location with this server's CA by `caCertRef`, and the Secret that it
+    /// references.
     pub fn location_with_ca(&self, namespace: &str, name: &str, bucket: &str) -> (Value, Value) {
         let secret_name = format!("{name}-ca");
         let reference = json!({"name": secret_name, "key": "ca.crt"});
@@ -135,8 +136,8 @@ impl Minio {
         (self.location_at(namespace, name, &storage), secret)
     }
 
-    /// The same location with the CA named by our annotation, which Velero does not read, and the
-    /// Secret that it names.
+    /// Returns the same location with the CA referenced by our annotation, which Velero does not
+    /// read, and the Secret that it references.
     pub fn location_by_annotation(
         &self,
         namespace: &str,

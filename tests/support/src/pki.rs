@@ -1,4 +1,4 @@
-//! Certificate authorities and server certificates for tests, made on the spot.
+//! Certificate authorities and server certificates for tests, generated on demand.
 
 use anyhow::Result;
 use rcgen::{
@@ -13,22 +13,22 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// When a certificate is valid, in years: from 1 January of the first to 1 January of the second.
+/// Validity in years: from 1 January of the first to 1 January of the second.
 pub type Years = (i32, i32);
 
 /// Valid on every day on which these tests run.
 pub const VALID: Years = (2020, 2120);
 
-/// Over for good.
+/// Expired.
 pub const EXPIRED: Years = (2020, 2021);
 
 impl Authority {
-    /// An authority with this common name.
+    /// Creates an authority with this common name.
     pub fn new(name: &str) -> Result<Self> {
         Self::valid(name, VALID)
     }
 
-    /// An authority with this common name and validity.
+    /// Creates an authority with this common name and validity.
     pub fn valid(name: &str, years: Years) -> Result<Self> {
         let mut params = params(name, years, Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +38,7 @@ impl Authority {
         })
     }
 
-    /// An authority that expires in a moment.
+    /// Creates an authority that expires in `seconds`.
     pub fn for_seconds(name: &str, seconds: u64) -> Result<Self> {
         let mut params = params(name, VALID, Vec::new())?;
         params.not_after = (SystemTime::now() + Duration::from_secs(seconds)).into();
@@ -49,22 +49,22 @@ impl Authority {
         })
     }
 
-    /// The authority's certificate.
+    /// Returns the authority's certificate in PEM.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// The authority's certificate, binary.
+    /// Returns the authority's certificate in DER.
     pub fn der(&self) -> Vec<u8> {
         self.issuer.der().to_vec()
     }
 
-    /// A certificate for a server on 127.0.0.1 and localhost.
+    /// Issues a certificate for a server on 127.0.0.1 and localhost.
     pub fn server(&self, name: &str) -> Result<Identity> {
         self.server_valid(name, VALID)
     }
 
-    /// A certificate for a server on 127.0.0.1 and localhost, with this validity.
+    /// Issues a certificate for a server on 127.0.0.1 and localhost, with this validity.
     pub fn server_valid(&self, name: &str, years: Years) -> Result<Identity> {
         let key = KeyPair::generate()?;
         let mut params = params(
@@ -87,21 +87,21 @@ impl Authority {
 /// A leaf certificate and its key.
 #[derive(Debug)]
 pub struct Identity {
-    /// The certificate.
+    /// The certificate in PEM.
     pub certificate_pem: String,
-    /// The certificate, binary.
+    /// The certificate in DER.
     pub certificate_der: Vec<u8>,
-    /// The private key, PKCS#8.
+    /// The private key in PKCS#8.
     pub key_pem: String,
 }
 
-/// A key pair in the files that the API server reads: private (PKCS#8) and public.
+/// Creates a key pair in the formats that the API server reads: private (PKCS#8) and public.
 pub fn signing_key() -> Result<(String, String)> {
     let key = KeyPair::generate()?;
     Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
-/// rcgen's own defaults are valid until the year 4096 and carry a fixed name.
+/// rcgen's own defaults are valid until the year 4096 and have a fixed name.
 fn params(name: &str, (from, to): Years, alt_names: Vec<String>) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(alt_names)?;
     params.not_before = date_time_ymd(from, 1, 1);

@@ -1,16 +1,16 @@
-//! The Pods of `tests/pods`, with what their headers say (`tests/pods/README.md`).
+//! The Pods of `tests/pods`, with the expectations in their headers (`tests/pods/README.md`).
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// A Pod and what is expected of it.
+/// A Pod and the expectations for it.
 #[derive(Clone, Debug)]
 pub struct Fixture {
-    /// The file's name without its end.
+    /// The file's name without its extension.
     pub name: String,
-    /// What Velero's Pod it is; `foreign` for none.
+    /// The kind of Velero Pod; `foreign` for any other Pod.
     pub kind: String,
     /// The containers that get the bundle, init containers last.
     pub injected: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Fixture {
     pub pod: Value,
 }
 
-/// All of them, in the order of their names.
+/// Returns all Pods, ordered by name.
 pub fn fixtures() -> Result<Vec<Fixture>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pods");
     let mut fixtures = Vec::new();

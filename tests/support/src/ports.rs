@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// How often a server is started again on other ports.
+/// Maximum number of attempts to start a server, each on other ports.
 const ATTEMPTS: usize = 4;
 
-/// What servers say when their port is taken (MinIO has words of its own).
+/// What servers print when their port is taken. MinIO has a message of its own.
 const TAKEN: [&str; 2] = ["address already in use", "port is already in use"];
 
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
-/// A port on 127.0.0.1 that nobody listens on and that this process did not give out before.
+/// Returns a port on 127.0.0.1 that nothing listens on and that this process did not return before.
 pub fn free() -> Result<u16> {
     loop {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
@@ -29,8 +29,8 @@ pub fn free() -> Result<u16> {
     }
 }
 
-/// Starts a server that chooses its ports by [`free`]. Between the choice and the server's own
-/// bind another process may take the port; then the server is started again.
+/// Starts a server that chooses its ports by [`free`]. Another process may take a port between the
+/// choice and the server's own bind; then the server is started again.
 pub fn retrying<T>(mut start: impl FnMut() -> Result<T>) -> Result<T> {
     let mut attempt = 1;
     loop {

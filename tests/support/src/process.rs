@@ -1,10 +1,10 @@
 //! One server as a child process, with a log, that never outlives the harness.
 //!
-//! Each server runs in a process group led by a shell that waits for the end of its standard
-//! input and then kills the group. The harness holds the other end of that pipe, so the server
-//! *and whatever it started* (Velero starts plugins) end when the harness drops the [`Process`],
-//! panics, or is killed. A parent-death signal would do less: it fires when the spawning *thread*
-//! ends and does not reach grandchildren.
+//! Each server runs in a process group led by a shell that waits for the end of its standard input
+//! and then kills the group. The harness holds the other end of that pipe, so the server *and every
+//! process it started* (Velero starts plugins) end when the harness drops the [`Process`], panics,
+//! or is killed. A parent-death signal would do less: it fires when the spawning *thread* ends and
+//! does not reach grandchildren.
 
 use crate::wait;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The search path of every child; nothing else is inherited.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// How much of a log an error message carries.
+/// Number of lines of a log in an error message.
 const TAIL_LINES: usize = 25;
 
 /// Longest time from a server's start until it is ready.
@@ -29,13 +29,14 @@ thread_local! {
     static ENDED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What the servers said last that were dropped on this thread since the last call: the trial they
-/// belonged to may have failed, and their logs go with them.
+/// Returns the ends of the logs of the servers that were dropped on this thread since the last
+/// call: the trial that they belonged to may have failed, and their logs are removed with them.
 pub fn take_ended() -> Vec<String> {
     ENDED.take()
 }
 
-/// A command with nothing of our own environment: `PATH`, and `HOME` and `TMPDIR` set to `home`.
+/// Returns a command with nothing of our own environment: `PATH`, and `HOME` and `TMPDIR` set to
+/// `home`.
 pub fn clean_command(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -47,7 +48,7 @@ pub fn clean_command(program: &Path, home: &Path) -> Command {
     command
 }
 
-/// The group that a server and its children are in.
+/// The process group of a server and its children.
 #[derive(Debug)]
 struct Group {
     leader: Child,
@@ -66,7 +67,7 @@ impl Group {
         Ok(Self { leader })
     }
 
-    /// While the leader lives no other process can be given this number.
+    /// While the leader is alive, no other process can get this id.
     fn id(&self) -> Result<i32> {
         Ok(i32::try_from(self.leader.id())?)
     }
@@ -75,12 +76,12 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         drop(self.leader.stdin.take());
-        // Nothing can be done about an error here: the leader was ours and is gone.
+        // An error here cannot be handled: the leader was ours and has ended.
         let _ = self.leader.wait();
     }
 }
 
-/// A running server; dropping it kills it and everything it started.
+/// A running server. Dropping it kills it and everything it started.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -112,20 +113,20 @@ impl Process {
         })
     }
 
-    /// The process id of the server itself.
+    /// Returns the process id of the server itself.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything the server printed so far.
+    /// Returns everything the server has printed so far.
     pub fn log(&self) -> String {
         fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// Tries `probe` until it succeeds, for [`START`] at the most; fails at once when the server
-    /// ends. The error carries the end of the server's log.
+    /// Repeats `probe` until it succeeds, for at most [`START`]. Fails at once if the server ends.
+    /// The error contains the end of the server's log.
     pub fn ready<T>(&mut self, mut probe: impl FnMut(&Self) -> Result<T>) -> Result<T> {
         let name = self.name.clone();
         let outcome = wait::poll(&format!("{name} to be ready"), START, || {
@@ -140,9 +141,9 @@ impl Process {
         }
     }
 
-    /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
+    /// Sends a signal, by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
     pub fn signal(&self, signal: &str) -> Result<()> {
-        // The shell's own kill: std cannot send signals, and this crate has no unsafe code.
+        // The shell's `kill`: std cannot send signals, and this crate has no unsafe code.
         let status = Command::new("sh")
             .args(["-c", r#"kill -s "$0" "$1""#, signal])
             .arg(self.id().to_string())
@@ -162,7 +163,7 @@ impl Process {
         .map_err(|error| error.context(self.tail()))
     }
 
-    /// The end of the log, for error messages.
+    /// Returns the end of the log, for error messages.
     pub fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -176,7 +177,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.group = None;
-        // In case somebody killed the leader; an error means that the server is already gone.
+        // For the case that the leader was killed. An error means that the server has already
+        // ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let tail = self.tail();

@@ -1,5 +1,5 @@
-//! A proxy before an API server, which counts what is asked and, when told to, refuses some of it or
-//! does not answer it.
+//! A proxy in front of an API server. It records requests and, on demand, refuses some of them or
+//! leaves them unanswered.
 
 use crate::access::Access;
 use anyhow::Result;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-/// A running proxy; dropping it cuts every connection.
+/// A running proxy. Dropping it closes every connection.
 #[derive(Debug)]
 pub struct Proxy {
     access: Access,
@@ -28,26 +28,26 @@ pub struct Proxy {
     _runtime: Runtime,
 }
 
-/// A request that came by.
+/// A request that passed the proxy.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// When it came.
+    /// When the request arrived.
     pub at: Instant,
     /// `GET`, `PATCH` and so on; `WATCH` for a watch.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// What was answered.
+    /// The status code of the answer.
     pub status: u16,
 }
 
-/// What is refused.
+/// A rule for requests to refuse.
 #[derive(Clone, Debug)]
 struct Refused {
-    /// All methods without one.
+    /// All methods if none.
     method: Option<String>,
     path: String,
-    /// No answer at all without one.
+    /// No answer at all if none.
     status: Option<StatusCode>,
 }
 
@@ -62,7 +62,8 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Starts one before the server of `access`, whose rights everybody has who asks it.
+    /// Starts a proxy in front of the server of `access`. Every client of the proxy has the rights
+    /// of `access`.
     pub fn start(access: &Access) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -76,7 +77,7 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         runtime.spawn(serve(listener, client, Arc::clone(&shared)));
         Ok(Self {
-            // Plain HTTP: it is on loopback, and the one behind it speaks TLS.
+            // Plain HTTP: the proxy is on loopback, and it speaks TLS to the server.
             access: Access {
                 server: format!("http://127.0.0.1:{port}"),
                 ..access.clone()
@@ -86,12 +87,12 @@ impl Proxy {
         })
     }
 
-    /// The way to the API server by this proxy.
+    /// Returns the access to the API server through this proxy.
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// From now on answers `status` to every `method` on exactly `path`.
+    /// Begins to answer every `method` on exactly `path` with `status`.
     pub fn refuse(&self, method: &str, path: &str, status: u16) -> Result<()> {
         *locked(&self.shared.refused) = Some(Refused {
             method: Some(method.to_owned()),
@@ -101,7 +102,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// From now on answers nothing to every `method`, or to all, on exactly `path`.
+    /// Begins to leave every `method`, or all methods, on exactly `path` unanswered.
     pub fn hold(&self, method: Option<&str>, path: &str) {
         *locked(&self.shared.refused) = Some(Refused {
             method: method.map(str::to_owned),
@@ -110,23 +111,23 @@ impl Proxy {
         });
     }
 
-    /// How many requests were not answered so far.
+    /// Returns how many requests have been left unanswered so far.
     pub fn held(&self) -> usize {
         self.shared.held.load(Ordering::Relaxed)
     }
 
-    /// From now on refuses nothing, and answers what still waits.
+    /// Stops refusing, and answers the requests that still wait.
     pub fn heal(&self) {
         *locked(&self.shared.refused) = None;
         self.shared.healed.notify_waiters();
     }
 
-    /// How many requests waited for their answer at once, at the most.
+    /// Returns the maximum number of requests that waited for an answer at the same time.
     pub fn most_at_once(&self) -> usize {
         self.shared.most.load(Ordering::Relaxed)
     }
 
-    /// Everything that was answered so far and that `wanted` takes.
+    /// Returns the answered requests that `wanted` accepts.
     pub fn seen(&self, wanted: impl Fn(&Seen) -> bool) -> Vec<Seen> {
         let seen = locked(&self.shared.seen);
         seen.iter().filter(|seen| wanted(seen)).cloned().collect()
@@ -139,7 +140,7 @@ async fn serve(listener: TcpListener, client: kube::Client, shared: Arc<Shared>)
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, &client, &shared));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-            // An error says that the other side has gone.
+            // An error means that the other side has gone.
             let _ = connection.await;
         });
     }
@@ -176,10 +177,10 @@ async fn answer(
     Ok(response)
 }
 
-/// What to answer instead of the server, after what is held was let go.
+/// Returns the answer to give instead of the server's, once a held request is released.
 async fn refused(shared: &Shared, method: &str, path: &str) -> Option<StatusCode> {
     loop {
-        // Before it is looked: nothing that heals in between is missed.
+        // Subscribed before the check, so that no release in between is missed.
         let healed = shared.healed.notified();
         let refused = locked(&shared.refused).clone()?;
         let is_it = refused.method.is_none_or(|refused| refused == method) && refused.path == path;
@@ -196,7 +197,7 @@ async fn refused(shared: &Shared, method: &str, path: &str) -> Option<StatusCode
 
 async fn forward(request: Request<Incoming>, client: &kube::Client) -> Result<Response<Body>> {
     let (mut head, body) = request.into_parts();
-    // What the client behind us sets itself.
+    // Headers that the client behind us sets itself.
     for name in [HOST, AUTHORIZATION, CONNECTION, TRANSFER_ENCODING] {
         head.headers.remove(name);
     }
@@ -208,7 +209,7 @@ async fn forward(request: Request<Incoming>, client: &kube::Client) -> Result<Re
     Ok(response)
 }
 
-/// As the API server says it: with 429 it asks to wait a second.
+/// Returns a refusal in the API server's format. A 429 asks the client to wait a second.
 fn refusal(code: StatusCode) -> Result<Response<Body>> {
     let status = json!({
         "kind": "Status",

@@ -1,12 +1,12 @@
-//! Where the real servers are: `target/rig`, filled by `tests/rig/build`.
+//! The real servers in `target/rig`, which `tests/rig/build` fills.
 
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 
-/// The path of one built server or tool, for example `kube-apiserver`.
+/// Returns the path of one built server or tool, for example `kube-apiserver`.
 ///
 /// # Errors
-/// When it was not built yet; the message says how to build it.
+/// When it has not been built yet; the message says how to build it.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/rig")

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// Waits for the harness to end in any way, then removes the root. The servers die at the same
-/// moment ([`crate::process`]), so the first attempt may meet one that still writes.
+/// Waits for the harness to end in any way, then removes the root. The servers are killed at the
+/// same moment ([`crate::process`]), so the first attempt may meet one that is still writing.
 const SWEEP: &str =
     r#"read -r _; for n in 1 2 3 4 5; do rm -rf -- "$0" 2>/dev/null && exit; sleep 1; done"#;
 
@@ -19,8 +19,8 @@ struct Root {
 
 static ROOT: OnceLock<Result<Root, String>> = OnceLock::new();
 
-/// The folder that holds every file of this run. It is removed when the harness ends, even by
-/// SIGKILL.
+/// Returns the folder that contains every file of this run. It is removed when the harness ends,
+/// even by SIGKILL.
 pub fn root() -> Result<&'static Path> {
     let root = ROOT.get_or_init(|| make_root().map_err(|error| format!("{error:#}")));
     match root {
@@ -29,7 +29,7 @@ pub fn root() -> Result<&'static Path> {
     }
 }
 
-/// A new folder whose name begins with `name`, removed when dropped.
+/// Creates a folder whose name begins with `name`. It is removed when dropped.
 pub fn folder(name: &str) -> Result<TempDir> {
     let root = root()?;
     tempfile::Builder::new()
@@ -45,7 +45,7 @@ fn make_root() -> Result<Root> {
         .prefix("velero-trust-")
         .tempdir()?
         .keep();
-    // A process group of its own: Ctrl-C in a terminal must reach the harness, not the sweeper.
+    // A process group of its own: Ctrl-C in a terminal must reach the harness but not the sweeper.
     let sweeper = Command::new("sh")
         .args(["-c", SWEEP])
         .arg(&path)

@@ -1,4 +1,4 @@
-//! What a person can try on a cluster with velero-trust, and the answers that must come.
+//! The commands to try on a cluster with velero-trust, and the expected answers.
 
 use crate::cli::{Cli, Output};
 use crate::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
@@ -12,10 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The backup that is there from the start.
+/// The backup that exists from the start.
 const BACKUP: &str = "first";
 
-/// A cluster with Velero, a location that is available, a backup, and velero-trust.
+/// A cluster with Velero, an available location, a backup, and velero-trust.
 #[derive(Debug)]
 pub struct Tour {
     /// velero-trust itself.
@@ -24,16 +24,16 @@ pub struct Tour {
     folder: TempDir,
 }
 
-/// One thing to try.
+/// One command to try.
 #[derive(Debug)]
 pub struct Step {
-    /// What it shows.
+    /// What the command shows.
     pub title: &'static str,
-    /// What a person types.
+    /// The command line.
     pub command: String,
     /// Whether the command succeeds.
     pub passes: bool,
-    /// What its output says.
+    /// A part of its output.
     pub says: &'static str,
 }
 
@@ -52,7 +52,7 @@ impl Tour {
         let folder = scratch::folder("tour")?;
         let (absent, _) = location("absent");
         let mut good = default;
-        // Two locations of one bucket need places of their own in it.
+        // Two locations in one bucket need different prefixes.
         let other = json!({"default": false, "objectStorage": {"prefix": "good"}});
         merge(
             &mut good,
@@ -82,7 +82,7 @@ impl Tour {
         })
     }
 
-    /// What a shell needs, as commands.
+    /// Returns the commands that set up a shell.
     pub fn exports(&self) -> Result<String> {
         let kubectl = rig::binary("kubectl")?;
         let tools = kubectl.parent().context("kubectl is in no folder")?;
@@ -94,7 +94,7 @@ impl Tour {
         ))
     }
 
-    /// Runs what a person would type, in a shell that did the [`exports`](Self::exports).
+    /// Runs the command of `step` in a shell that has run the [`exports`](Self::exports).
     pub fn run(&self, step: &Step) -> Result<Output> {
         let script = format!("set -e\n{}\n{}", self.exports()?, step.command);
         let shell = Cli::new(PathBuf::from("sh"), None)?;
@@ -112,7 +112,7 @@ impl Tour {
     }
 }
 
-/// The things to try, in this order.
+/// Returns the commands to try, in order.
 pub fn steps() -> [Step; 5] {
     let step = |title, passes, says, command: &str| Step {
         title,

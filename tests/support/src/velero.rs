@@ -13,8 +13,8 @@ use tempfile::TempDir;
 /// The AWS plugin as `velero install --plugins` names it.
 pub const AWS_PLUGIN_IMAGE: &str = "velero/velero-plugin-for-aws:v1.14.3";
 
-/// In the server's log once it acts on locations. It says "Server starting..." long before, and
-/// may still end after that.
+/// In the server's log once it handles locations. It logs "Server starting..." long before, and may
+/// still end after that.
 const WORKING: &str = "msg=\"Starting workers\" controller=backup-storage-location ";
 
 /// Applies Velero's CRDs, and waits until the API server serves them.
@@ -30,7 +30,7 @@ pub fn apply_crds(kubectl: &Cli) -> Result<()> {
     Ok(())
 }
 
-/// Velero's CustomResourceDefinitions.
+/// Returns Velero's CustomResourceDefinitions.
 fn crds() -> Result<String> {
     Cli::new(rig::binary("velero")?, None)?.ok(&[
         "install",
@@ -41,8 +41,8 @@ fn crds() -> Result<String> {
     ])
 }
 
-/// The manifests of `velero install` with server and node agent, but without a location of its
-/// own; `arguments` come besides. The CRDs must be applied before. (It asks the cluster of
+/// Returns the manifests of `velero install` with server and node agent, but without a location of
+/// its own; `arguments` are added. The CRDs must have been applied. (It asks the cluster of
 /// `velero` for its version, even in a dry run.)
 pub fn manifests(
     velero: &Cli,
@@ -78,9 +78,9 @@ pub struct Velero {
 }
 
 impl Velero {
-    /// Starts the server of `namespace` under `access` (Velero's own ServiceAccount, so that
-    /// admission reviews carry its real user name), with the AWS plugin, these credentials, and
-    /// `environment` besides: what our injection would set in its Pod.
+    /// Starts the server of `namespace` with `access` (Velero's own ServiceAccount, so that
+    /// admission reviews carry its real user name), the AWS plugin, these credentials, and
+    /// `environment` in addition: what our injection would set in its Pod.
     pub fn start(
         access: &Access,
         namespace: &str,
@@ -134,12 +134,12 @@ impl Velero {
         })
     }
 
-    /// The end of the server's log, for error messages.
+    /// Returns the end of the server's log, for error messages.
     pub fn tail(&self) -> String {
         self.process.tail()
     }
 
-    /// Everything the server printed so far.
+    /// Returns everything the server has printed so far.
     pub fn log(&self) -> String {
         self.process.log()
     }

@@ -1,16 +1,16 @@
-//! Waiting for a condition. No other file of the tests sleeps.
+//! Waits for a condition. No other file of the tests sleeps.
 
 use anyhow::{Context as _, Result};
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Longest wait where no other is called for. It passes in failure only, so it is long enough for
-/// a machine that builds something and runs a second copy of the tests at the same time.
+/// The default timeout. It elapses only in failures, so it is long enough for a machine that is
+/// building something and running a second copy of the tests at the same time.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Tries `probe` until it gives a value. Its errors mean "not yet"; the last one is part of the
-/// error when `timeout` passes first.
+/// Repeats `probe` until it returns a value. Its errors mean "not yet"; if `timeout` elapses first,
+/// the error contains the last one.
 pub fn poll<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
@@ -27,7 +27,7 @@ pub fn poll<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Result<
 /// [`poll`] for tests.
 ///
 /// # Panics
-/// When `timeout` passes first; the message names `what` and the last error.
+/// When `timeout` elapses first; the message contains `what` and the last error.
 #[track_caller]
 #[expect(
     clippy::panic,

@@ -12,10 +12,10 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What `velero-trust serve` prints once it listens, before the address.
+/// What `velero-trust serve` prints before its address once it listens.
 const LISTENING: &str = "listening on ";
 
-/// The same for health and metrics.
+/// The same for the port of health and metrics.
 const OPS: &str = "ops on ";
 
 /// A running `velero-trust serve`.
@@ -30,8 +30,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Starts `binary` with these arguments and exactly this environment (besides `PATH`, `HOME`
-    /// and `TMPDIR`), and waits until it listens. The arguments should choose port 0.
+    /// Starts `binary` with these arguments and exactly this environment (in addition to `PATH`,
+    /// `HOME` and `TMPDIR`), and waits until it listens. The arguments should choose port 0.
     pub fn start(binary: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let folder = scratch::folder("webhook")?;
         let mut command = clean_command(binary, folder.path());
@@ -46,23 +46,23 @@ impl Webhook {
         })
     }
 
-    /// The process id of the server.
+    /// Returns the process id of the server.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Everything the server printed so far.
+    /// Returns everything the server has printed so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The end of the log, for error messages.
+    /// Returns the end of the log, for error messages.
     pub fn tail(&self) -> String {
         self.process.tail()
     }
 
-    /// The events with this message in the log of a server with `--log-format=json`. Of a review
-    /// it tells before it answers.
+    /// Returns the events with this message in the log of a server with `--log-format=json`. A
+    /// review is logged before it is answered.
     pub fn events(&self, message: &str) -> Vec<Value> {
         let log = self.log();
         let events = log
@@ -72,7 +72,7 @@ impl Webhook {
         events.filter(is_it).collect()
     }
 
-    /// The metrics, as Prometheus would get them.
+    /// Returns the metrics, as Prometheus would get them.
     pub fn metrics(&self) -> Result<String> {
         let address = self.ops.strip_prefix("http://").context("no http")?;
         let mut connection = TcpStream::connect(address)?;
@@ -83,12 +83,12 @@ impl Webhook {
         Ok(answer)
     }
 
-    /// Sends a signal by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
+    /// Sends a signal, by its name without `SIG`: `TERM`, `STOP`, `CONT`, `HUP`.
     pub fn signal(&self, signal: &str) -> Result<()> {
         self.process.signal(signal)
     }
 
-    /// The memory that it has now and that it ever had, KiB.
+    /// Returns the current and the peak memory in KiB.
     pub fn memory(&self) -> Result<(u64, u64)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let of = |key: &str| {

@@ -1,98 +1,92 @@
-//! What a Go program with a bundle says of what a server presents.
+//! Decides whether a Go program with a bundle trusts what a server presents.
 //!
-//! Velero, its plugins, kopia and restic are Go programs, so Go's `crypto/tls` and `crypto/x509`
-//! are the measure; [`super::path`] tells where the library that we build on differs.
+//! Velero, its plugins, kopia and restic are Go programs, so this follows Go's `crypto/tls` and
+//! `crypto/x509`. `path` lists the differences of the library that verifies paths here.
 
-use x509_parser::prelude::{FromDer as _, X509Certificate};
-
-use super::extensions;
-use super::names::Names;
-use super::path::{self, Missing};
-use super::problem::{Observation, Problem, Seen, Soon, Why};
-use super::words::few;
+use super::display::take_listed;
+use super::extensions::may_issue;
+use super::names::HostNames;
+use super::path::{PathError, find_path, names_as_issuer};
+use super::problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 use crate::ca::certificate::Certificate;
+use crate::ca::x509::ParsedCertificate;
 
-/// Seconds of a day.
-const DAY: i64 = 86_400;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Judges what a server presented, DER with its own certificate first, for `host` (a DNS name or
 /// an IP address without brackets), with exactly `roots` as the bundle, at `now` in seconds since
-/// 1970. What is wrong is told all at once.
+/// 1970. Returns all problems at once.
 pub fn judge<P: AsRef<[u8]>>(
     presented: &[P],
     host: &str,
     roots: &[Certificate],
     now: i64,
 ) -> Observation {
-    let mut chain = Vec::with_capacity(presented.len());
+    let mut parsed = Vec::with_capacity(presented.len());
     let mut problems = Vec::new();
     for (at, der) in presented.iter().enumerate() {
-        match Certificate::parse(der.as_ref()) {
-            Ok(certificate) => chain.push(certificate),
+        match ParsedCertificate::parse(der.as_ref()) {
+            Ok(certificate) => parsed.push(certificate),
             Err(defect) => problems.push(Problem::Unreadable {
                 number: at + 1,
                 defect: defect.to_string(),
             }),
         }
     }
+    let chain: Vec<_> = parsed.iter().map(Certificate::from).collect();
     let mut observation = Observation {
-        chain: chain.iter().map(Seen::from).collect(),
+        chain: chain.iter().map(PresentedCertificate::from).collect(),
         problems,
-        soon: None,
+        expires_soon: None,
     };
-    // Go stops at the first that it cannot read, so the others would be told in vain.
+    // Go stops at the first certificate that does not parse, so no other check matters.
     if !observation.problems.is_empty() {
         return observation;
     }
-    let Some(leaf) = chain.first() else {
-        let why = "the server presented no certificate".to_owned();
-        observation.problems.push(Problem::Undecided { why });
+    let (Some(leaf), Some(parsed)) = (chain.first(), parsed.first()) else {
+        let reason = "the server presented no certificate".to_owned();
+        observation.problems.push(Problem::Undecided { reason });
         return observation;
     };
     let problems = &mut observation.problems;
-    problems.extend(dates(leaf, now));
-    match X509Certificate::from_der(leaf.der()) {
-        Ok((_, parsed)) => {
-            problems.extend(name(&parsed, host));
-            problems.extend(trust(&chain, &parsed, roots, now));
-        }
-        Err(error) => problems.push(Problem::Undecided {
-            why: error.to_string(),
-        }),
-    }
-    observation.soon = soon(leaf, now);
+    problems.extend(check_dates(leaf, now));
+    problems.extend(check_name(parsed, host));
+    problems.extend(check_trust(parsed, &chain, roots, now));
+    observation.expires_soon = check_expiry(leaf, now);
     observation
 }
 
-fn dates(leaf: &Certificate, now: i64) -> Option<Problem> {
+fn check_dates(leaf: &Certificate, now: i64) -> Option<Problem> {
     if leaf.not_after < now {
-        Some(Problem::Expired { on: leaf.not_after })
+        Some(Problem::Expired {
+            not_after: leaf.not_after,
+        })
     } else if now < leaf.not_before {
         Some(Problem::NotYetValid {
-            from: leaf.not_before,
+            not_before: leaf.not_before,
         })
     } else {
         None
     }
 }
 
-fn soon(leaf: &Certificate, now: i64) -> Option<Soon> {
+fn check_expiry(leaf: &Certificate, now: i64) -> Option<ExpiresSoon> {
     let left = leaf.not_after - now;
     let life = leaf.not_after.saturating_sub(leaf.not_before);
-    let is_within = |days: i64, part: i64| left <= (days * DAY).min(life / part);
-    (left >= 0 && is_within(30, 4)).then(|| Soon {
-        on: leaf.not_after,
-        days: left / DAY,
+    let is_within = |days: i64, part: i64| left <= (days * SECONDS_PER_DAY).min(life / part);
+    (left >= 0 && is_within(30, 4)).then(|| ExpiresSoon {
+        not_after: leaf.not_after,
+        days_left: left / SECONDS_PER_DAY,
         is_urgent: is_within(14, 6),
     })
 }
 
-fn name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
-    let names = Names::of(leaf);
-    if names.include(host) {
+fn check_name(leaf: &ParsedCertificate<'_>, host: &str) -> Option<Problem> {
+    let names = HostNames::of(&leaf.extensions);
+    if names.contain(host) {
         return None;
     }
-    let (first, more) = few(names.all());
+    let (first, more) = take_listed(names.to_strings());
     Some(Problem::NameMismatch {
         host: host.to_owned(),
         names: first,
@@ -100,95 +94,100 @@ fn name(leaf: &X509Certificate<'_>, host: &str) -> Option<Problem> {
     })
 }
 
-fn trust(
+fn check_trust(
+    parsed: &ParsedCertificate<'_>,
     chain: &[Certificate],
-    parsed: &X509Certificate<'_>,
     roots: &[Certificate],
     now: i64,
 ) -> Option<Problem> {
     let leaf = chain.first()?;
-    let refused = if extensions::has_unknown_critical(parsed) {
+    let forbidden = if leaf.path_constraints.has_unknown_critical {
         Some("the server's certificate has a critical extension that Velero does not know")
-    } else if extensions::is_for_servers(parsed) {
+    } else if leaf.path_constraints.allows_server_auth {
         None
     } else {
         Some("the server's certificate is not for servers (extendedKeyUsage lacks serverAuth)")
     };
-    // A certificate that is over is told as such; its CA is judged by its last day.
+    // An expired certificate has a problem of its own. Its CA is judged on its last day.
     let day = now.clamp(leaf.not_before, leaf.not_after.max(leaf.not_before));
-    let missing = match refused {
-        Some(why) => Missing::Refused(why),
-        None => path::find(chain, roots, day).err()?,
+    let error = match forbidden {
+        Some(why) => PathError::Forbidden(why),
+        None => find_path(parsed, chain, roots, day).err()?,
     };
-    let climbed = climb(chain);
-    let top = climbed.last().copied().unwrap_or(leaf);
+    let path = follow_issuers(chain);
+    let top = path.last().copied().unwrap_or(leaf);
     Some(Problem::Untrusted {
         issuer: top.issuer(),
         chain: chain.iter().map(Certificate::subject).collect(),
-        why: match missing {
-            Missing::Perhaps(why) => return Some(Problem::Undecided { why }),
-            Missing::Refused(why) => Why::Refused(why),
-            Missing::Unknown => unknown(&climbed, top, roots, now),
+        reason: match error {
+            PathError::Undecided(reason) => return Some(Problem::Undecided { reason }),
+            PathError::Forbidden(reason) => UntrustedReason::Forbidden(reason),
+            PathError::UnknownIssuer => explain_unknown_issuer(&path, top, roots, now),
         },
     })
 }
 
-/// The way up through what was presented, by names: the server's certificate, its issuer's, and
+/// Follows the issuers' names through `chain`: returns the server's certificate, its issuer's, and
 /// so on.
-fn climb(chain: &[Certificate]) -> Vec<&Certificate> {
-    let mut climbed: Vec<_> = chain.first().into_iter().collect();
-    while let Some(top) = climbed.last() {
+fn follow_issuers(chain: &[Certificate]) -> Vec<&Certificate> {
+    let mut path: Vec<_> = chain.first().into_iter().collect();
+    while let Some(top) = path.last() {
         let issuer = chain
             .iter()
-            .find(|issuer| path::names(top, issuer) && !climbed.contains(issuer));
+            .find(|issuer| names_as_issuer(top, issuer) && !path.contains(issuer));
         match issuer {
-            Some(issuer) => climbed.push(issuer),
+            Some(issuer) => path.push(issuer),
             None => break,
         }
     }
-    climbed
+    path
 }
 
-/// Why no certificate of the bundle vouches for what was presented.
-fn unknown(climbed: &[&Certificate], top: &Certificate, roots: &[Certificate], now: i64) -> Why {
-    let weak = climbed
+/// Returns why no certificate of the bundle issued what was presented.
+fn explain_unknown_issuer(
+    path: &[&Certificate],
+    top: &Certificate,
+    roots: &[Certificate],
+    now: i64,
+) -> UntrustedReason {
+    let weak = path
         .iter()
         .filter(|one| !one.is_self_issued())
         .find_map(|one| Some((one, one.weak_digest?)));
     if let Some((one, digest)) = weak {
-        return Why::Weak {
+        return UntrustedReason::WeakSignature {
             subject: one.subject(),
             digest,
         };
     }
-    if climbed.iter().skip(1).any(|ca| !ca.is_ca) {
-        return Why::Refused("a certificate on the way to its CA is no CA itself");
+    if path.iter().skip(1).any(|ca| !ca.is_ca) {
+        return UntrustedReason::Forbidden("a certificate on the way to its CA is no CA itself");
     }
-    let out_of_date = |ca: &Certificate, is_ours| Why::OutOfDate {
+    let out_of_date = |ca: &Certificate, is_in_bundle| UntrustedReason::OutOfDate {
         ca: ca.subject(),
-        is_ours,
-        from: ca.not_before,
-        until: ca.not_after,
+        is_in_bundle,
+        not_before: ca.not_before,
+        not_after: ca.not_after,
     };
     let is_valid = |ca: &Certificate| ca.not_before <= now && now <= ca.not_after;
     let mut named: Vec<_> = roots
         .iter()
-        .filter(|root| climbed.iter().any(|one| path::names(one, root)))
+        .filter(|root| path.iter().any(|one| names_as_issuer(one, root)))
         .collect();
-    // Of several of one name the best is the one that is nearly right.
+    // Of several roots with one name, report on the one that is closest to acceptable.
     named.sort_by_key(|root| (!root.is_ca, !is_valid(root)));
     match named.first() {
-        Some(root) if !root.is_ca => Why::NotCa,
-        Some(root) if !extensions::is_sound(root) => Why::Refused(
+        Some(root) if !root.is_ca => UntrustedReason::NotCa,
+        Some(root) if !may_issue(root) => UntrustedReason::Forbidden(
             "the bundle's CA of that name has a critical extension that Velero does not know",
         ),
         Some(root) if !is_valid(root) => out_of_date(root, true),
-        Some(_) => climbed
+        Some(_) => path
             .iter()
             .skip(1)
             .find(|ca| !is_valid(ca))
-            .map_or(Why::OtherKey, |ca| out_of_date(ca, false)),
-        None => Why::Unknown {
+            .map_or(UntrustedReason::DifferentKey, |ca| out_of_date(ca, false)),
+        None => UntrustedReason::UnknownIssuer {
             is_presented: top.is_self_issued(),
         },
     }

@@ -11,7 +11,7 @@ use rcgen::{
 
 const HOST: &str = "minio.velero.svc";
 
-/// 2026-07-01, when all certificates here are valid that are not said to be otherwise.
+/// 2026-07-01. All certificates here are valid then unless a test says otherwise.
 const NOW: i64 = 1_782_864_000;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -56,7 +56,7 @@ fn der(ca: &Ca) -> Vec<u8> {
     ca.der().to_vec()
 }
 
-/// What is said of `presented` for [`HOST`] by those who trust `roots`.
+/// Returns the problems of `presented` for [`HOST`] with `roots` as the bundle.
 fn said(presented: &[Vec<u8>], roots: &[Vec<u8>]) -> Vec<String> {
     let roots: Vec<_> = roots
         .iter()
@@ -64,7 +64,7 @@ fn said(presented: &[Vec<u8>], roots: &[Vec<u8>]) -> Vec<String> {
         .collect();
     let observation = judge(presented, HOST, &roots, NOW);
     assert_eq!(observation.is_trusted(), observation.problems.is_empty());
-    // A wrong name or date holds no namespace: no other roots would help.
+    // A wrong name or date does not hold a namespace: no other roots would help.
     let is_about_roots = |problem: &Problem| {
         matches!(
             problem,
@@ -95,11 +95,11 @@ fn a_chain_that_leads_into_the_bundle_is_trusted() {
         said(&[below.clone(), der(&issuing)], &[der(&root)]),
         TRUSTED
     );
-    // In any order, with what nobody asked for, and with the root itself.
+    // In any order, with unrelated certificates, and with the root itself.
     let other = self::root(ca_params("Other"));
     let jumble = [below.clone(), der(&root), der(&other), der(&issuing)];
     assert_eq!(said(&jumble, &[der(&other), der(&root)]), TRUSTED);
-    // Go stops at any certificate of the bundle, be it an intermediate.
+    // Go stops at any certificate of the bundle, even an intermediate.
     assert_eq!(said(&[below], &[der(&issuing)]), TRUSTED);
 }
 
@@ -115,7 +115,7 @@ fn a_ca_that_does_not_match_is_named_with_what_was_presented() {
             "CA does not match the endpoint: issuer CN=Root, presented chain CN=store <- CN=Issuing; the bundle has no CA of that name"
         ]
     );
-    // A server that forgot its intermediate.
+    // A server that does not present its intermediate.
     assert_eq!(
         said(&[below], &[der(&root)]),
         [
@@ -153,7 +153,7 @@ fn a_self_signed_certificate_in_the_bundle_is_trusted_as_go_does() {
         let said = said(&[own], &[another]);
         assert_eq!(said.len(), 1, "{said:?}");
     }
-    // A leaf of a CA is as good, when it is itself in the bundle.
+    // The same holds for a leaf of a CA that is itself in the bundle.
     let ca = root(ca_params("Root"));
     let leaf = leaf(&leaf_params(&[HOST]), &ca);
     assert_eq!(said(from_ref(&leaf), from_ref(&leaf)), TRUSTED);
@@ -217,7 +217,7 @@ fn a_name_that_does_not_match_is_told_with_those_there_are() {
         mismatch(&["a\n\u{7f}.svc"]),
         "the server's certificate does not name `minio.velero.svc`, only a\\n\\u{7f}.svc"
     );
-    // The common name says `minio.velero.svc`, and nobody asks it.
+    // The common name is `minio.velero.svc`, and Go ignores it.
     let mut params = leaf_params(&[]);
     params.distinguished_name.push(DnType::CommonName, HOST);
     assert_eq!(
@@ -237,7 +237,7 @@ fn dates_of_the_server_and_of_its_cas_are_told_apart() {
         said(&[leaf(&params, &root)], &[der(&root)]),
         ["the server's certificate expired on 2026-06-30"]
     );
-    // The CA is judged all the same.
+    // The CA is judged nevertheless.
     assert_eq!(said(&[leaf(&params, &root)], &[]).len(), 2);
     let mut params = leaf_params(&[HOST]);
     params.not_before = date_time_ymd(2027, 1, 1);
@@ -391,7 +391,7 @@ fn keys_and_digests_are_weak_where_go_says_so() {
         said(chain!("sha1.pem")),
         "CA does not match the endpoint: issuer CN=sha1 CA, presented chain CN=sha1; CN=sha1 is signed with SHA-1, which Velero refuses"
     );
-    // What Go takes, and our crypto library does not know.
+    // Go accepts these, and our crypto library does not support them.
     for text in [chain!("p224.pem"), chain!("rsa-1024-sha384.pem")] {
         let said = said(text);
         assert!(said.starts_with("cannot tell"), "{said}");
@@ -422,7 +422,7 @@ fn the_end_of_the_servers_certificate_is_announced() {
         params.not_before = date_time_ymd(from.0, from.1, from.2);
         params.not_after = date_time_ymd(to.0, to.1, to.2);
         let roots = [Certificate::parse(der(&root)).unwrap()];
-        let soon = judge(&[leaf(&params, &root)], HOST, &roots, NOW).soon;
+        let soon = judge(&[leaf(&params, &root)], HOST, &roots, NOW).expires_soon;
         soon.map(|soon| (soon.to_string(), soon.is_urgent))
     };
     assert_eq!(soon((2026, 1, 1), (2026, 8, 2)), None);
@@ -441,7 +441,7 @@ fn the_end_of_the_servers_certificate_is_announced() {
     // 90 days, renewed after 60; a week, renewed every other day.
     assert_eq!(soon((2026, 5, 1), (2026, 7, 30)), None);
     assert_eq!(soon((2026, 6, 28), (2026, 7, 5)), None);
-    // What is over is told as that.
+    // An expired certificate is not announced, but reported as expired.
     assert_eq!(soon((2026, 1, 1), (2026, 6, 30)), None);
 }
 

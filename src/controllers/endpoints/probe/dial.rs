@@ -6,15 +6,15 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Failure, Stage};
-use crate::ca::endpoint::{Refused, Target};
+use crate::ca::endpoint::{DeniedAddresses, Target};
 
 /// Most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// Resolves the host of `target`. Fails if any of its addresses is refused.
+/// Resolves the host of `target`. Fails if any of its addresses is denied.
 pub(super) async fn resolve(
     target: &Target,
-    refused: &Refused,
+    denied: &DeniedAddresses,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let host = &target.lookup;
     let addresses = match host.parse::<IpAddr>() {
@@ -27,7 +27,7 @@ pub(super) async fn resolve(
     if addresses.is_empty() {
         return Err(unresolvable(host, "it has no address"));
     }
-    check_allowed(host, addresses, refused)
+    check_allowed(host, addresses, denied)
 }
 
 fn unresolvable(host: &str, why: &str) -> Failure {
@@ -37,18 +37,18 @@ fn unresolvable(host: &str, why: &str) -> Failure {
     }
 }
 
-/// Returns `addresses` if none of them is refused. A host that also has a refused address is
+/// Returns `addresses` if none of them is denied. A host that also has a denied address is
 /// suspicious, so its other addresses are not dialled either.
 fn check_allowed(
     host: &str,
     addresses: Vec<SocketAddr>,
-    refused: &Refused,
+    denied: &DeniedAddresses,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let bad = addresses
         .iter()
-        .find_map(|address| Some((address.ip(), refused.reason(address.ip())?)));
+        .find_map(|address| Some((address.ip(), denied.denial_reason(address.ip())?)));
     match bad {
-        Some((address, reason)) => Err(Failure::RefusedAddress {
+        Some((address, reason)) => Err(Failure::DeniedAddress {
             host: host.to_owned(),
             address,
             reason,
@@ -91,7 +91,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::ca::endpoint::Reason;
+    use crate::ca::endpoint::DenialReason;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -116,16 +116,16 @@ mod tests {
 
     #[test]
     fn one_bad_address_spoils_the_name() {
-        let refused = Refused::in_cluster(["10.96.0.1".parse().unwrap()]);
+        let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
         let good = addresses(&["10.0.0.1:443", "[2001:db8::1]:443"]);
-        assert_eq!(check_allowed("a", good.clone(), &refused), Ok(good));
+        assert_eq!(check_allowed("a", good.clone(), &denied), Ok(good));
         let trick = addresses(&["10.0.0.1:443", "169.254.169.254:443"]);
         assert_eq!(
-            check_allowed("a.example", trick, &refused).unwrap_err(),
-            Failure::RefusedAddress {
+            check_allowed("a.example", trick, &denied).unwrap_err(),
+            Failure::DeniedAddress {
                 host: "a.example".to_owned(),
                 address: "169.254.169.254".parse().unwrap(),
-                reason: Reason::LinkLocal,
+                reason: DenialReason::LinkLocal,
             }
         );
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::ca::endpoint::Reason;
+use crate::ca::endpoint::DenialReason;
 
 /// Why an endpoint could not be probed. It does not mean that the endpoint is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,13 +26,13 @@ pub enum Failure {
     NotTls,
     /// The host has an address at which no store can be.
     #[error("{host} has the address {address}, which is {reason}, and is not dialled")]
-    RefusedAddress {
+    DeniedAddress {
         /// The name that was looked up.
         host: String,
-        /// The address that is refused.
+        /// The address that is denied.
         address: IpAddr,
-        /// Why it is refused.
-        reason: Reason,
+        /// Why it is denied.
+        reason: DenialReason,
     },
     /// The server sent more bytes than any chain of certificates needs.
     #[error("the server sends more than a chain of certificates can need")]

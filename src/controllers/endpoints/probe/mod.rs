@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::ca::endpoint::{Refused, Target};
+use crate::ca::endpoint::{DeniedAddresses, Target};
 
 pub use failure::{Failure, Stage};
 
@@ -40,16 +40,16 @@ impl Default for Limits {
 /// Fetches the certificates that `target` presents: DER, the server's own first. A failure means
 /// that nothing is known about the endpoint, never that it is not trusted.
 ///
-/// Fails if any address of the host is refused. The host is resolved once, so that only addresses
+/// Fails if any address of the host is denied. The host is resolved once, so that only addresses
 /// that were checked are dialled.
 pub async fn fetch_certificates(
     target: &Target,
-    refused: &Refused,
+    denied: &DeniedAddresses,
     limits: Limits,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limits.deadline;
     let late = |stage| move |_| Failure::Late(stage);
-    let addresses = timeout_at(deadline, dial::resolve(target, refused))
+    let addresses = timeout_at(deadline, dial::resolve(target, denied))
         .await
         .map_err(late(Stage::Resolving))??;
     let stream = dial::connect(&addresses, deadline).await?;

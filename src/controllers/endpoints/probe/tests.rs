@@ -16,7 +16,7 @@ use velero_trust_testing::pki::{Authority, EXPIRED, Identity};
 
 use super::*;
 use crate::ca::certificate::Certificate;
-use crate::ca::endpoint::Reason;
+use crate::ca::endpoint::DenialReason;
 use crate::ca::endpoint::judge::judge;
 
 /// 2026-07-01.
@@ -45,8 +45,8 @@ fn address(port: u16) -> Target {
 }
 
 async fn fetch_locally(target: &Target) -> Result<Vec<Vec<u8>>, Failure> {
-    let refused = Refused::default().allowing_loopback();
-    fetch_certificates(target, &refused, Limits::default()).await
+    let denied = DeniedAddresses::default().allowing_loopback();
+    fetch_certificates(target, &denied, Limits::default()).await
 }
 
 /// Runs `serve` with the first connection that a server accepts. Returns the server's port.
@@ -214,10 +214,10 @@ async fn no_more_is_read_than_is_allowed() {
         bytes: 600,
         ..Limits::default()
     };
-    let refused = Refused::default().allowing_loopback();
+    let denied = DeniedAddresses::default().allowing_loopback();
     for version in [&TLS12, &TLS13] {
         let store = store(chain.clone(), &identity.key_pem, version, None).await;
-        let found = fetch_certificates(&address(store.port), &refused, limits).await;
+        let found = fetch_certificates(&address(store.port), &denied, limits).await;
         assert_eq!(found, Err(Failure::TooMuch));
     }
 }
@@ -257,8 +257,8 @@ async fn a_server_that_says_nothing_ends_at_the_deadline() {
         deadline: Duration::from_millis(300),
         ..Limits::default()
     };
-    let refused = Refused::default().allowing_loopback();
-    let failure = fetch_certificates(&address(port), &refused, limits)
+    let denied = DeniedAddresses::default().allowing_loopback();
+    let failure = fetch_certificates(&address(port), &denied, limits)
         .await
         .unwrap_err();
     assert_eq!(failure, Failure::Late(Stage::Handshaking));
@@ -335,16 +335,16 @@ async fn a_server_that_hangs_up_or_alerts_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn addresses_that_are_refused_are_not_dialled() {
+async fn denied_addresses_are_not_dialled() {
     let (listener, port) = listen().await;
-    let in_pod = Refused::in_cluster([]);
+    let in_pod = DeniedAddresses::in_cluster([]);
     let failure = fetch_certificates(&target("minio", port), &in_pod, Limits::default())
         .await
         .unwrap_err();
     assert!(
         matches!(
             &failure,
-            Failure::RefusedAddress { host, reason: Reason::Loopback, .. } if host == "localhost"
+            Failure::DeniedAddress { host, reason: DenialReason::Loopback, .. } if host == "localhost"
         ),
         "{failure}"
     );

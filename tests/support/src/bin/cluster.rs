@@ -1,5 +1,5 @@
 //! `make cluster`: a real cluster with Velero, MinIO and velero-trust on this machine, until
-//! Ctrl-C. With `--once` it tries by itself what it would propose, and ends.
+//! Ctrl-C. With `--once` it runs the proposed commands itself and exits.
 
 #![expect(
     clippy::print_stdout,
@@ -51,7 +51,8 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Whether to try everything once, and where velero-trust is: named, or beside this program.
+/// Returns whether to run everything once, and the path of velero-trust: an argument, or next to
+/// this program.
 fn arguments() -> Result<(bool, PathBuf)> {
     let mut once = false;
     let mut binary = std::env::current_exe()?.with_file_name("velero-trust");

@@ -1,4 +1,4 @@
-//! velero-trust while it is installed: its server dies, comes back, takes a new certificate.
+//! An installed velero-trust: its server can be killed, restarted, and given a new certificate.
 
 use super::Installer;
 use crate::cli::{Cli, Output};
@@ -12,29 +12,29 @@ use std::fs;
 /// velero-trust, installed and active. Dropping it ends its server and leaves the rest.
 #[derive(Debug)]
 pub struct Installation {
-    /// The server, under the rights of its ServiceAccount.
+    /// The server, with the rights of its ServiceAccount.
     pub webhook: Webhook,
-    /// What `certs --install` printed.
+    /// The output of `certs --install`.
     pub certs: Output,
     pub(super) installer: Installer,
 }
 
 impl Installation {
-    /// Kills the server at once, as when its node dies; the configurations stay in force.
+    /// Kills the server at once, as when its node dies. The configurations stay in force.
     pub fn kill(&mut self) -> Result<()> {
         self.webhook.signal("KILL")?;
         self.webhook.ended(PATIENCE).map(drop)
     }
 
-    /// Starts the server again where it was, with these arguments of `serve` besides its own, and
-    /// waits until every webhook answers. It must have been killed before.
+    /// Starts a killed server again at the same address, with these arguments of `serve` in
+    /// addition to its own, and waits until every webhook answers.
     pub fn start_again(&mut self, more: &[&str]) -> Result<()> {
         self.webhook = self.installer.serve(more)?;
         wait_until_asked(&self.installer.kubectl).with_context(|| self.webhook.log())
     }
 
-    /// Installs a new serving certificate as README says. Every webhook must answer while the
-    /// server still shows the old one, and when it has taken the new one up.
+    /// Installs a new serving certificate as the README describes. Every webhook must answer while
+    /// the server still presents the old one, and after it has loaded the new one.
     pub fn renew_certificate(&self) -> Result<()> {
         let Installer { kubectl, .. } = &self.installer;
         let certs = self.installer.certs(PATIENCE)?;
@@ -43,15 +43,16 @@ impl Installation {
         self.installer.mount_certificate()?;
         let ca = fs::read_to_string(self.installer.file("tls/ca.crt"))?;
         wait::poll("the new certificate to be shown", PATIENCE, || {
-            // The new CA alone: any answer says that it signed what is shown.
+            // Only the new CA is trusted: any answer shows that the presented certificate is signed
+            // by it.
             https::get(&format!("{}/", self.webhook.url), &ca, &[])
         })?;
         wait_until_asked(kubectl).context("with the new certificate")
     }
 }
 
-/// Waits until each of the webhooks answers a dry run with a rule of its own. New configurations
-/// reach the API server's admission a moment after they were stored.
+/// Waits until each of the webhooks answers a dry run with a rule of its own. The API server's
+/// admission uses new configurations only a moment after they are stored.
 pub fn wait_until_asked(kubectl: &Cli) -> Result<()> {
     let location = json!({
         "apiVersion": "velero.io/v1",

@@ -1,4 +1,4 @@
-//! The manifests, as files and as what they become.
+//! The manifests, as files and rendered.
 
 use super::NAMESPACE;
 use crate::cli::Cli;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the manifests are.
+/// Returns the folder of the manifests.
 pub fn manifests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
 }
 
-/// The manifests as `kubectl apply -k` would send them, installed into `namespace` by a
-/// kustomization on top where it is not their own.
+/// Returns the manifests as `kubectl apply -k` would send them. If `namespace` is not their own, a
+/// kustomization on top installs them into it.
 pub fn rendered(kubectl: &Cli, namespace: &str) -> Result<Vec<Value>> {
     let folder = scratch::folder("kustomization")?;
     let base = folder.path().join("manifests");

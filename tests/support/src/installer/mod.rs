@@ -1,8 +1,8 @@
-//! velero-trust installed into a cluster as its README says.
+//! Installs velero-trust into a cluster as its README describes.
 //!
-//! No kubelet runs, so two things differ from a real installation: the server is a process on
-//! loopback, to which the webhook configurations point by URL in place of the Service, and the
-//! Pods of the Deployment, which the real controllers make, are called ready by hand.
+//! No kubelet runs, so two things differ from a real installation. The server is a process on
+//! loopback, and the webhook configurations point to it by URL instead of the Service. The Pods of
+//! the Deployment, which the real controllers create, are marked ready by hand.
 
 mod installation;
 mod manifests;
@@ -31,22 +31,23 @@ pub const NAMESPACE: &str = "velero-trust";
 /// An installation, step by step.
 #[derive(Debug)]
 pub struct Installer {
-    /// The administrator's.
+    /// The administrator's access.
     access: Access,
     kubectl: Cli,
-    /// velero-trust as the administrator runs it.
+    /// velero-trust as run by the administrator.
     command: Cli,
     binary: PathBuf,
     namespace: String,
-    /// Where the server will listen; chosen first, because the configurations name it.
+    /// The port on which the server will listen. It is chosen first, because the configurations
+    /// contain it.
     port: u16,
-    /// Arguments of `serve` besides those that every test needs.
+    /// Arguments of `serve` in addition to those that every test needs.
     options: Vec<String>,
     folder: TempDir,
 }
 
 impl Installer {
-    /// Nothing is done yet. `binary` is velero-trust.
+    /// Creates an installer; nothing is installed yet. `binary` is velero-trust.
     pub fn new(cluster: &Cluster, binary: &Path, namespace: &str) -> Result<Self> {
         Ok(Self {
             access: cluster.access().clone(),
@@ -60,7 +61,7 @@ impl Installer {
         })
     }
 
-    /// The same installation, whose server is always given these arguments besides its own.
+    /// Sets arguments for the server, in addition to its own.
     #[must_use]
     pub fn with_options(mut self, options: &[&str]) -> Self {
         self.options
@@ -68,8 +69,9 @@ impl Installer {
         self
     }
 
-    /// All steps of the README, until the API server asks the webhook about everything it should.
-    /// The namespace `velero` must exist: velero-trust is given the right to read its Secrets.
+    /// Performs all steps of the README, until the API server calls the webhook for everything it
+    /// should. The namespace `velero` must exist, because velero-trust is granted the right to read
+    /// its Secrets.
     pub fn install(self) -> Result<Installation> {
         self.apply()?;
         bind(&self.kubectl, VELERO_NAMESPACE)?;
@@ -83,7 +85,7 @@ impl Installer {
         })
     }
 
-    /// `kubectl apply` of the manifests; nothing is active by that.
+    /// Runs `kubectl apply` on the manifests, which activates nothing yet.
     pub fn apply(&self) -> Result<()> {
         let mut objects = rendered(&self.kubectl, &self.namespace)?;
         for object in &mut objects {
@@ -101,7 +103,7 @@ impl Installer {
         Ok(())
     }
 
-    /// `velero-trust certs --install` as the administrator, successful or not.
+    /// Runs `velero-trust certs --install` as the administrator, whether it succeeds or not.
     pub fn certs(&self, wait: Duration) -> Result<Output> {
         let wait = wait.as_secs().to_string();
         let namespace = ["--namespace", &self.namespace];
@@ -109,8 +111,8 @@ impl Installer {
         self.command.run(&[&certs[..], &namespace].concat())
     }
 
-    /// [`Installer::certs`], and meanwhile what the nodes of a cluster would do: start the server
-    /// as soon as its Secret is there, and say that its Pods are ready.
+    /// Runs [`Installer::certs`], and meanwhile does what the nodes of a cluster would do: starts
+    /// the server as soon as its Secret exists, and reports that its Pods are ready.
     pub fn activate(&self) -> Result<(Webhook, Output)> {
         thread::scope(|scope| {
             let certs = scope.spawn(|| self.certs(PATIENCE));
@@ -131,8 +133,8 @@ impl Installer {
         })
     }
 
-    /// The server, with the certificate of the cluster's Secret and the rights of its account, and
-    /// with these arguments besides.
+    /// Starts the server, with the certificate from the cluster's Secret, the rights of its
+    /// account, and these additional arguments.
     pub fn serve(&self, more: &[&str]) -> Result<Webhook> {
         self.mount_certificate()?;
         let access = self
@@ -163,12 +165,12 @@ impl Installer {
         ];
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
         let arguments = [&arguments[..], &options, more].concat();
-        // As in a Pod, whose container may start again under the same name.
+        // As in a Pod, whose container may restart under the same name.
         let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", NAMESPACE)];
         Webhook::start(&self.binary, &arguments, &environment)
     }
 
-    /// The Secret as the files that the Pods of the server see.
+    /// Writes the Secret to the files that the Pods of the server see.
     fn mount_certificate(&self) -> Result<()> {
         let secret: Secret = serde_json::from_value(self.secret()?)?;
         let data = secret.data.unwrap_or_default();
@@ -176,7 +178,8 @@ impl Installer {
         kubelet::lay_out(&self.file("tls"), files)
     }
 
-    /// What kubelets report of the Pods that the controllers made from the Deployment.
+    /// Sets the status that kubelets report for the Pods that the controllers created from the
+    /// Deployment.
     pub fn set_ready(&self, ready: bool) -> Result<()> {
         let kubectl = &self.kubectl;
         let namespace = ["-n", &self.namespace];
@@ -192,7 +195,7 @@ impl Installer {
         Ok(())
     }
 
-    /// The Secret that `certs --install` writes.
+    /// Returns the Secret that `certs --install` writes.
     pub fn secret(&self) -> Result<Value> {
         self.kubectl
             .get(&["secret", "velero-trust-tls", "-n", &self.namespace])
@@ -203,7 +206,7 @@ impl Installer {
     }
 }
 
-/// The command of the README that lets velero-trust read the Secrets of `namespace`.
+/// Runs the README's command that lets velero-trust read the Secrets of `namespace`.
 pub fn bind(kubectl: &Cli, namespace: &str) -> Result<()> {
     kubectl.ok(&[
         "-n",

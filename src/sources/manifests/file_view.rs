@@ -1,4 +1,4 @@
-//! Manifests as one of their files sees them.
+//! The manifests from the viewpoint of one file.
 
 use std::path::{Path, PathBuf};
 
@@ -8,20 +8,21 @@ use super::{Manifests, Stored};
 use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, LookupError, LookupErrorKind, Outcome};
 use crate::sources::{Limits, Source};
 
-/// Manifests as one of their files sees them: of several Secrets of one name, such as those of
-/// several overlays, the nearest is its.
+/// The manifests from the viewpoint of one file: of several Secrets with the same name, such as
+/// those of several overlays, the nearest one counts.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'m> {
+pub struct FileView<'m> {
     pub(super) manifests: &'m Manifests,
     pub(super) file: &'m Path,
 }
 
-impl<'m> Beside<'m> {
-    /// The file and the line with `key` of a Secret, or, where it is not said, of the Secret.
-    pub fn place_of(self, secret: &Key, key: &str) -> Option<(PathBuf, u64)> {
+impl<'m> FileView<'m> {
+    /// Returns the file and line of `key` in a Secret, or of the Secret itself if it has no such
+    /// key.
+    pub fn locate(self, secret: &Key, key: &str) -> Option<(PathBuf, u64)> {
         let Stored { file, document, .. } = self.nearest(secret)?;
         let line = |map| document.line_of(&FieldPath::of(&[map]).key(key));
-        // The line of what is not there is that of what would hold it.
+        // The line of a missing value is that of its nearest parent.
         let line = line("stringData").max(line("data"));
         Some((file.clone(), line))
     }
@@ -35,23 +36,23 @@ impl<'m> Beside<'m> {
             Some(fact) => Outcome::Found(fact.clone()),
             None => Outcome::Unavailable(LookupError {
                 kind: LookupErrorKind::Unreadable,
-                message: "it stands beside it and is broken".to_owned(),
+                message: "it is in these files but malformed".to_owned(),
             }),
         })
     }
 
     fn nearest(self, secret: &Key) -> Option<&'m Stored> {
         let known = self.manifests.secrets.get(secret)?.iter();
-        // Of equals the first: `max_by_key` would take the last. One that is to be read tells more
-        // than one beside it that is sealed.
+        // The first of equals: `max_by_key` alone would return the last. A readable Secret is
+        // preferred to a sealed one next to it, because it says more.
         known.rev().max_by_key(|stored| {
             let is_readable = matches!(stored.fact, Some(Fact::Secret(_)));
             (self.nearness(&stored.file), is_readable)
         })
     }
 
-    /// The more, the nearer: how much of the way to it `other` shares with the file, and most if
-    /// it is the file itself.
+    /// Returns how near `other` is, higher for nearer: the number of path components it shares with
+    /// the file, and the maximum for the file itself.
     fn nearness(self, other: &Path) -> usize {
         if other == self.file {
             return usize::MAX;
@@ -68,7 +69,7 @@ impl<'m> Beside<'m> {
     }
 }
 
-impl Source for Beside<'_> {
+impl Source for FileView<'_> {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
         let mut facts = Facts::default();
         for want in wants {

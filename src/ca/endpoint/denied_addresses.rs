@@ -1,0 +1,197 @@
+//! The addresses that are never dialled, whatever a BSL says.
+//!
+//! The author of a BSL chooses the host. A server there receives only a ClientHello. Private
+//! networks are allowed, because stores run there. Metadata services and the API server are not:
+//! they are never a store.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+
+/// The set of addresses that are never dialled.
+#[derive(Clone, Debug, Default)]
+pub struct DeniedAddresses {
+    api_server: BTreeSet<IpAddr>,
+    allow_loopback: bool,
+}
+
+/// Why an address is denied. Messages put it after "which is".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DenialReason {
+    /// The address in `KUBERNETES_SERVICE_HOST`.
+    #[error("the cluster's API server")]
+    ApiServer,
+    /// 169.254.0.0/16 and fe80::/10, where most clouds have their metadata service.
+    #[error("link-local, where clouds have their metadata services")]
+    LinkLocal,
+    /// A loopback address.
+    #[error("this machine itself")]
+    Loopback,
+    /// A metadata service at another address.
+    #[error("a cloud's metadata service")]
+    MetadataService,
+    /// An unspecified, multicast or broadcast address.
+    #[error("not the address of one machine")]
+    NotUnicast,
+}
+
+/// Metadata services outside the link-local range: Alibaba Cloud, Azure's WireServer, and the
+/// first one of Oracle Cloud.
+const METADATA_V4: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
+/// The metadata service of Google Cloud over IPv6.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
+
+impl DeniedAddresses {
+    /// Returns the denied addresses for a cluster with the given addresses of its API server.
+    pub fn in_cluster(api_server: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self {
+            api_server: api_server
+                .into_iter()
+                .map(|address| address.to_canonical())
+                .collect(),
+            allow_loopback: false,
+        }
+    }
+
+    /// Allows loopback addresses. This is for a process outside a cluster with a store on the same
+    /// machine, as in tests. Never use it in a Pod, where they are the Pod itself.
+    #[must_use]
+    pub const fn allowing_loopback(mut self) -> Self {
+        self.allow_loopback = true;
+        self
+    }
+
+    /// Returns why `address` is denied; none if it may be dialled.
+    pub fn denial_reason(&self, address: IpAddr) -> Option<DenialReason> {
+        let address = address.to_canonical();
+        if self.api_server.contains(&address) {
+            return Some(DenialReason::ApiServer);
+        }
+        let reason = match address {
+            IpAddr::V4(address) => deny_v4(address),
+            IpAddr::V6(address) => {
+                deny_v6(address).or_else(|| self.denial_reason(embedded_v4(address)?.into()))
+            }
+        };
+        reason.filter(|reason| !(self.allow_loopback && *reason == DenialReason::Loopback))
+    }
+}
+
+fn deny_v4(address: Ipv4Addr) -> Option<DenialReason> {
+    if METADATA_V4.contains(&address) {
+        Some(DenialReason::MetadataService)
+    } else if address.is_link_local() {
+        Some(DenialReason::LinkLocal)
+    } else if address.is_loopback() {
+        Some(DenialReason::Loopback)
+    } else if address.octets().starts_with(&[0]) || address.is_multicast() || address.is_broadcast()
+    {
+        // Linux connects to itself at 0.0.0.0.
+        Some(DenialReason::NotUnicast)
+    } else {
+        None
+    }
+}
+
+fn deny_v6(address: Ipv6Addr) -> Option<DenialReason> {
+    // fd00:ec2::/32 is AWS's range for its local services.
+    if address == METADATA_V6 || address.segments().starts_with(&[0xfd00, 0x0ec2]) {
+        Some(DenialReason::MetadataService)
+    } else if address.is_unicast_link_local() {
+        Some(DenialReason::LinkLocal)
+    } else if address.is_loopback() {
+        Some(DenialReason::Loopback)
+    } else if address.is_unspecified() || address.is_multicast() {
+        Some(DenialReason::NotUnicast)
+    } else {
+        None
+    }
+}
+
+/// Returns the IPv4 address to which a gateway would translate `address`: NAT64 (RFC 6052), 6to4
+/// (RFC 3056), or the old IPv4-compatible form.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let ([0x64, 0xff9b, 0, 0, 0, 0, high, low]
+    | [0, 0, 0, 0, 0, 0, high, low]
+    | [0x2002, high, low, ..]) = address.segments()
+    else {
+        return None;
+    };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denial(denied: &DeniedAddresses, address: &str) -> Option<DenialReason> {
+        denied.denial_reason(address.parse().unwrap())
+    }
+
+    #[test]
+    fn denies_metadata_services_and_the_api_server_in_every_form() {
+        let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
+        for (address, expected) in [
+            ("169.254.169.254", DenialReason::LinkLocal),
+            ("169.254.170.23", DenialReason::LinkLocal),
+            ("::ffff:169.254.169.254", DenialReason::LinkLocal),
+            ("64:ff9b::169.254.169.254", DenialReason::LinkLocal),
+            ("2002:a9fe:a9fe::1", DenialReason::LinkLocal),
+            ("::169.254.169.254", DenialReason::LinkLocal),
+            ("fe80::a9fe:a9fe", DenialReason::LinkLocal),
+            ("fd00:ec2::254", DenialReason::MetadataService),
+            ("fd00:ec2::23", DenialReason::MetadataService),
+            ("fd20:ce::254", DenialReason::MetadataService),
+            ("100.100.100.200", DenialReason::MetadataService),
+            ("168.63.129.16", DenialReason::MetadataService),
+            ("192.0.0.192", DenialReason::MetadataService),
+            ("10.96.0.1", DenialReason::ApiServer),
+            ("::ffff:10.96.0.1", DenialReason::ApiServer),
+            ("64:ff9b::10.96.0.1", DenialReason::ApiServer),
+            ("127.0.0.1", DenialReason::Loopback),
+            ("127.1.2.3", DenialReason::Loopback),
+            ("::1", DenialReason::Loopback),
+            ("::ffff:127.0.0.1", DenialReason::Loopback),
+            ("0.0.0.0", DenialReason::NotUnicast),
+            ("::", DenialReason::NotUnicast),
+            ("224.0.0.1", DenialReason::NotUnicast),
+            ("ff02::1", DenialReason::NotUnicast),
+            ("255.255.255.255", DenialReason::NotUnicast),
+        ] {
+            assert_eq!(denial(&denied, address), Some(expected), "{address}");
+        }
+    }
+
+    #[test]
+    fn private_networks_are_where_stores_are() {
+        let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
+        for address in [
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "52.216.0.1",
+            "fd12::1",
+            "2001:db8::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert_eq!(denial(&denied, address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_allowed_where_it_is_asked_for_and_nothing_else() {
+        let denied = DeniedAddresses::default().allowing_loopback();
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(denial(&denied, address), None, "{address}");
+        }
+        assert_eq!(
+            denial(&denied, "169.254.169.254"),
+            Some(DenialReason::LinkLocal)
+        );
+    }
+}
