@@ -1,11 +1,12 @@
-//! The system clocks. Decisions take the time as an argument; only their callers read it here.
+//! Reads the system clocks. Decisions take the time as an argument; only their callers read it
+//! here.
 
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
 use crate::ca::merged_bundle::Moment;
 
-/// The zero of [`Moment::steady`].
+/// The start of [`Moment::steady`].
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Returns the current time by the wall clock and by a clock that never jumps.

@@ -1,8 +1,8 @@
 //! The admission webhook for Velero: CA trust for backup storage locations, and checksums before
 //! a restore.
 //!
-//! The modules are listed in the direction of their imports: each uses only those above it.
-//! Everything down to [`admission`] is pure: no I/O, clock, environment or log.
+//! The modules are listed in the order of their imports: each uses only those above it. All modules
+//! down to [`admission`] are pure: they use no I/O, clock, environment or log.
 
 pub mod names;
 

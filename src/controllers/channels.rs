@@ -1,4 +1,4 @@
-//! What the reconcilers of one Velero namespace tell each other. None of them imports another.
+//! The channels between the reconcilers of one Velero namespace, which never import each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

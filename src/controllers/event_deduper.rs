@@ -15,7 +15,8 @@ const REPEAT_INTERVAL: Duration = Duration::from_mins(55);
 /// Most Events that are emitted at a time.
 const MAX_EVENTS: usize = 20;
 
-/// Remembers when each Event of a namespace was last emitted. `K` is what makes two Events the same.
+/// Remembers when each Event of a namespace was last emitted. Two Events with the same key `K` are
+/// the same Event.
 #[derive(Debug)]
 pub(super) struct EventDeduper<K>(BTreeMap<K, Instant>);
 
@@ -26,9 +27,9 @@ impl<K> Default for EventDeduper<K> {
 }
 
 impl<K: Ord + Clone> EventDeduper<K> {
-    /// Returns which of the `current` Events are due, at most [`MAX_EVENTS`], and counts them as
-    /// emitted. An Event whose reason is over stays remembered: the reason may come back at any
-    /// moment.
+    /// Returns the `current` Events that are due, at most [`MAX_EVENTS`], and counts them as
+    /// emitted. An Event whose reason no longer exists stays remembered, because the reason may
+    /// return at any moment.
     pub(super) fn take_due(
         &mut self,
         current: impl IntoIterator<Item = K>,
@@ -75,7 +76,7 @@ pub(super) struct PendingEvent {
 }
 
 impl EventDeduper<PendingEvent> {
-    /// Emits each of the `current` Events that was not emitted lately, as a warning.
+    /// Emits each of the `current` Events that is due, as a warning.
     pub(super) async fn emit_events(
         &mut self,
         recorder: &Events,
@@ -111,7 +112,7 @@ mod tests {
         let mut events = EventDeduper::default();
         assert_eq!(events.take_due(["a", "b", "a"], start), ["a", "b"]);
         assert_eq!(events.take_due(["a", "b"], start), [""; 0]);
-        // What comes and goes is emitted once.
+        // An Event whose reason returns is not emitted again.
         assert_eq!(events.take_due(["a"], start), [""; 0]);
         assert_eq!(events.take_due(["a", "b", "c"], start), ["c"]);
         let later = start + REPEAT_INTERVAL;

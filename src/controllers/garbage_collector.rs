@@ -1,5 +1,6 @@
-//! Deletes what namespaces that are no longer Velero's left in our own namespace, including those
-//! that went while nobody led. Their reports go at once, their memories with the last retained CA.
+//! Deletes the reports and memories of former Velero namespaces from our own namespace. These
+//! include namespaces that stopped being Velero's while no replica led. A report is deleted at
+//! once, a memory after the last CA in it is no longer retained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,16 +22,16 @@ use crate::names;
 /// Interval between collections.
 const COLLECTION_INTERVAL: Duration = Duration::from_mins(15);
 
-/// Longest time for one collection, during which no namespace starts or stops.
+/// Longest time for one collection. No reconciler of a namespace starts or ends meanwhile.
 const COLLECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Deletes what gone namespaces left.
+/// Deletes the reports and memories of former Velero namespaces.
 pub(super) struct GarbageCollector {
     controllers: Arc<Controllers>,
     maps: Api<ConfigMap>,
-    /// The memories that wait for the end of a retention, by namespace.
+    /// The memories that still retain a CA, by namespace.
     memories: BTreeMap<String, (MemoryStore, Memory)>,
-    due: Instant,
+    next_run: Instant,
 }
 
 impl GarbageCollector {
@@ -40,57 +41,73 @@ impl GarbageCollector {
             maps: Api::namespaced(controllers.client.clone(), own),
             controllers,
             memories: BTreeMap::new(),
-            due: Instant::now(),
+            next_run: Instant::now(),
         }
     }
 
     /// Returns the time of the next collection.
-    pub(super) const fn due(&self) -> Instant {
-        self.due
+    pub(super) const fn next_run(&self) -> Instant {
+        self.next_run
     }
 
-    /// Deletes what is left of all namespaces but `members`, which must be complete and must not
+    /// Deletes what belongs to namespaces other than `members`, which must be complete and must not
     /// change meanwhile.
     pub(super) async fn collect(&mut self, members: &BTreeSet<&str>) {
-        self.due = Instant::now() + COLLECTION_INTERVAL;
-        let why = match timeout(COLLECTION_TIMEOUT, self.collect_all(members)).await {
+        self.next_run = Instant::now() + COLLECTION_INTERVAL;
+        let why = match timeout(COLLECTION_TIMEOUT, self.try_collect(members)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error::lookup_error(&error).message,
             Err(_) => "the API server did not answer in time".to_owned(),
         };
-        tracing::warn!(why, "cannot remove what gone namespaces left");
+        tracing::warn!(
+            why,
+            "cannot delete reports and memories of former Velero namespaces"
+        );
     }
 
-    async fn collect_all(&mut self, members: &BTreeSet<&str>) -> kube::Result<()> {
-        let ours = ListParams::default().labels(owned_config_map::SELECTOR);
-        let maps = self.maps.list_metadata(&ours).await?;
+    async fn try_collect(&mut self, members: &BTreeSet<&str>) -> kube::Result<()> {
+        let owned = ListParams::default().labels(owned_config_map::SELECTOR);
+        let maps = self.maps.list_metadata(&owned).await?;
         let maps: Vec<_> = maps.iter().map(ResourceExt::name_any).collect();
-        let gone = |prefix| {
-            let maps = maps.iter().filter_map(move |map| map.strip_prefix(prefix));
-            maps.filter(|namespace| !members.contains(namespace))
-        };
-        for namespace in gone(names::REPORT_PREFIX) {
-            let name = report::name(namespace);
-            let params = DeleteParams::default();
-            match owned_config_map::delete(&self.maps, &name, &params).await {
-                Ok(()) => tracing::info!(namespace, "report of a gone namespace removed"),
-                Err(error) => log_failure(namespace, &error),
-            }
+        for namespace in former_namespaces(&maps, names::REPORT_PREFIX, members) {
+            self.delete_report(namespace).await;
         }
-        let gone: BTreeSet<_> = gone(names::MEMORY_PREFIX).collect();
+        let with_memory = former_namespaces(&maps, names::MEMORY_PREFIX, members);
         self.memories
-            .retain(|namespace, _| gone.contains(namespace.as_str()));
-        for namespace in gone {
-            if let Err(error) = self.age_memory(namespace).await {
-                log_failure(namespace, &error);
+            .retain(|namespace, _| with_memory.contains(namespace.as_str()));
+        for namespace in with_memory {
+            if let Err(error) = self.expire_memory(namespace).await {
+                let why = error::lookup_error(&error).message;
+                tracing::warn!(
+                    namespace,
+                    why,
+                    "cannot delete the memory of a former Velero namespace"
+                );
             }
         }
         Ok(())
     }
 
-    /// Ages the memory of `namespace`, whose CAs nothing names any more, and deletes it when it
-    /// retains none. A memory that cannot be parsed stays.
-    async fn age_memory(&mut self, namespace: &str) -> kube::Result<()> {
+    async fn delete_report(&self, namespace: &str) {
+        let name = report::name(namespace);
+        let params = DeleteParams::default();
+        match owned_config_map::delete(&self.maps, &name, &params).await {
+            Ok(()) => tracing::info!(namespace, "deleted the report on a former Velero namespace"),
+            Err(error) => {
+                let why = error::lookup_error(&error).message;
+                tracing::warn!(
+                    namespace,
+                    why,
+                    "cannot delete the report on a former Velero namespace"
+                );
+            }
+        }
+    }
+
+    /// Removes the CAs whose retention ended from the memory of a former Velero namespace, which
+    /// names no CA any longer. Deletes the memory when it is empty. A memory that cannot be parsed
+    /// stays.
+    async fn expire_memory(&mut self, namespace: &str) -> kube::Result<()> {
         let settings = &self.controllers.settings;
         let (store, memory) = self
             .memories
@@ -101,32 +118,38 @@ impl GarbageCollector {
                 (store, Memory::default())
             });
         match store.load().await {
-            Ok(Some(read)) => *memory = read,
+            Ok(Some(loaded)) => *memory = loaded,
             Ok(None) => {}
-            Err(why) => {
-                tracing::debug!(namespace, %why, "memory of a gone namespace");
+            Err(issue) => {
+                tracing::debug!(namespace, %issue, "cannot load the memory of a former Velero namespace");
                 return Ok(());
             }
         }
         let retention = i64::try_from(settings.retention.as_secs()).unwrap_or(i64::MAX);
         memory.learn(&Contributions::new(), moment(), retention);
-        if let Some(reason) = dropped_certificates(memory, namespace) {
-            tracing::error!(namespace, %reason, "memory of a gone namespace");
+        if let Some(issue) = dropped_certificates(memory, namespace) {
+            tracing::error!(namespace, %issue, "memory of a former Velero namespace");
         }
         if memory.has_certificates() {
-            if let Err(why) = store.save(memory).await {
-                tracing::debug!(namespace, %why, "memory of a gone namespace");
+            if let Err(issue) = store.save(memory).await {
+                tracing::debug!(namespace, %issue, "cannot save the memory of a former Velero namespace");
             }
-            return Ok(());
+        } else {
+            store.delete().await?;
+            tracing::info!(namespace, "deleted the memory of a former Velero namespace");
         }
-        store.delete().await?;
-        tracing::info!(namespace, "memory of a gone namespace removed");
         Ok(())
     }
 }
 
-/// Logs that something could not be deleted; the others are deleted all the same.
-fn log_failure(namespace: &str, error: &kube::Error) {
-    let why = error::lookup_error(error).message;
-    tracing::warn!(namespace, why, "cannot remove what a gone namespace left");
+/// Returns the namespaces with a ConfigMap of this name prefix that are not `members`.
+fn former_namespaces<'m>(
+    maps: &'m [String],
+    prefix: &str,
+    members: &BTreeSet<&str>,
+) -> BTreeSet<&'m str> {
+    let namespaces = maps.iter().filter_map(|map| map.strip_prefix(prefix));
+    namespaces
+        .filter(|namespace| !members.contains(namespace))
+        .collect()
 }

@@ -18,8 +18,7 @@ pub(super) type Locations = Arc<BTreeMap<String, String>>;
 /// A watch of all BSLs.
 pub(super) type LocationWatch = Watch<String>;
 
-/// Watches all BSLs. Velero writes the status of every BSL once a minute; these writes change no
-/// entry.
+/// Watches all BSLs. Velero writes the status of every BSL once a minute, which changes no entry.
 pub(super) fn watch_locations(client: Client) -> LocationWatch {
     let all = location::everywhere(client);
     let subject = "BackupStorageLocations";
@@ -29,14 +28,14 @@ pub(super) fn watch_locations(client: Client) -> LocationWatch {
 /// Returns the BSLs of `namespace`.
 pub(super) fn locations_in(watch: &LocationWatch, namespace: &str) -> Locations {
     let all = watch.last_known().into_iter().flatten();
-    let of = all.filter(|(key, _)| key.namespace == namespace);
-    let of = of.map(|(key, bsl)| (key.name.clone(), bsl.clone()));
-    Arc::new(of.collect())
+    let selected = all.filter(|(key, _)| key.namespace == namespace);
+    let selected = selected.map(|(key, bsl)| (key.name.clone(), bsl.clone()));
+    Arc::new(selected.collect())
 }
 
-/// The part of a BSL that matters: what the rules read, and whether Velero reports that it works.
+/// Returns the part of a BSL that matters: what the rules read, and the phase that Velero reports.
 fn project(bsl: &DynamicObject) -> String {
-    let of = |pointer| bsl.data.pointer(pointer).cloned().unwrap_or(Value::Null);
+    let field = |pointer| bsl.data.pointer(pointer).cloned().unwrap_or(Value::Null);
     let annotations = bsl.annotations().iter();
     let ours: BTreeMap<_, _> = annotations
         .filter(|(key, _)| key.starts_with(PREFIX))
@@ -44,12 +43,12 @@ fn project(bsl: &DynamicObject) -> String {
     json!({
         "metadata": {"name": bsl.metadata.name, "uid": bsl.metadata.uid, "annotations": ours},
         "spec": {
-            "provider": of("/spec/provider"),
-            "config": of("/spec/config"),
-            "objectStorage": of("/spec/objectStorage"),
-            "credential": of("/spec/credential"),
+            "provider": field("/spec/provider"),
+            "config": field("/spec/config"),
+            "objectStorage": field("/spec/objectStorage"),
+            "credential": field("/spec/credential"),
         },
-        "status": {"phase": of("/status/phase")},
+        "status": {"phase": field("/status/phase")},
     })
     .to_string()
 }

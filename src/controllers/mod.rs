@@ -1,10 +1,11 @@
-//! Controllers: what runs beside admission and never in its way.
+//! The controllers, which run beside admission and never delay it.
 //!
-//! Every replica can run them; the [`leader`] does. For each Velero namespace ([`namespaces`]) it
-//! runs one task with four reconcilers: [`bundle`] publishes the merged CA bundle, [`endpoints`]
-//! probes the stores, [`coverage`] audits the Pods, [`status`] writes the report that
-//! `velero-trust status` reads. A reconciler never imports another: they share [`channels`], the
-//! [`report_handle`] and the [`event_deduper`].
+//! Every replica can run them, but only the [`leader`] does. For each Velero namespace
+//! ([`namespaces`]) it runs one task with four reconcilers: [`bundle`] publishes the merged CA
+//! bundle, [`endpoints`] probes the stores, [`coverage`] audits the Pods, and [`status`] writes the
+//! report that `velero-trust status` reads. A reconciler never imports another one. They share
+//! [`channels`], the [`report_handle`] and the [`event_deduper`]. The [`garbage_collector`] deletes
+//! what namespaces that are no longer Velero's leave.
 
 mod bundle;
 mod channels;
@@ -51,7 +52,7 @@ pub struct Controllers {
     pub metrics: Arc<Metrics>,
     /// Writes Events.
     pub events: Events,
-    /// Bounds how many bundles are built at the same time.
+    /// Limits how many bundles are built at the same time.
     pub permits: BuildPermits,
     /// The options.
     pub settings: Settings,
@@ -64,7 +65,7 @@ pub struct Settings {
     pub namespace: String,
     /// The identity of this replica in the Lease.
     pub identity: String,
-    /// How long a CA stays in the bundle after nothing names it any more.
+    /// Time for which a CA stays in the bundle after nothing names it any longer.
     pub retention: Duration,
     /// The addresses that are never dialled; `None` if endpoints are not probed, so that no
     /// namespace is held.

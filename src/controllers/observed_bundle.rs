@@ -1,4 +1,4 @@
-//! The bundle ConfigMaps of the whole cluster: one watch that all namespaces share, because each
+//! Watches the bundle ConfigMaps of the whole cluster. All namespaces share one watch, because each
 //! watch holds a connection.
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -8,28 +8,28 @@ use kube::{Api, Client};
 
 use crate::decision::Key;
 use crate::injection::coverage;
-use crate::kubernetes::published::Published;
+use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::watch::Watch;
 use crate::names;
 
-/// The bundle of one namespace, as the watch shows it.
+/// The bundle of one namespace, as the watch observes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum ObservedBundle {
-    /// Not known: there was no list yet, or a list is refused.
+    /// Not known: no list is complete yet, or the list is refused.
     #[default]
     Unknown,
-    /// No ConfigMap has its name.
+    /// No ConfigMap has the bundle's name.
     Absent,
-    /// There is a ConfigMap of its name.
+    /// A ConfigMap has the bundle's name.
     Present(BundleMetadata),
 }
 
-/// What the metadata of a ConfigMap with the bundle's name say.
+/// The metadata of a ConfigMap that has the bundle's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BundleMetadata {
     /// The resourceVersion.
     pub(super) version: Option<String>,
-    /// What the annotations say; `None` if the ConfigMap is not ours.
+    /// The state that the annotations describe; `None` if velero-trust did not write the ConfigMap.
     pub(super) ours: Option<coverage::Bundle>,
 }
 
@@ -43,13 +43,14 @@ pub(super) fn watch_bundles(client: Client) -> BundleWatch {
     let maps = Api::<PartialObjectMeta<ConfigMap>>::all(client);
     Watch::new(maps, config, "the bundle ConfigMaps", |map| {
         Some(BundleMetadata {
-            ours: Published::read(&map.metadata).map(|published| published.facts()),
+            ours: BundleAnnotations::read(&map.metadata)
+                .map(|annotations| annotations.for_coverage()),
             version: map.metadata.resource_version,
         })
     })
 }
 
-/// Returns what the watch shows for the bundle of `namespace`.
+/// Returns what the watch knows about the bundle of `namespace`.
 pub(super) fn observe(bundles: &BundleWatch, namespace: &str) -> ObservedBundle {
     let Some(bundles) = bundles.current() else {
         return ObservedBundle::Unknown;

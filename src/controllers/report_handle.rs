@@ -28,7 +28,8 @@ impl ReportHandle {
         });
     }
 
-    /// Marks the report as changed: the stored one is missing or of an earlier leader.
+    /// Marks the report as changed, because the stored one may be missing or from an earlier
+    /// leader.
     pub(super) fn mark_changed(&self) {
         self.0.send_modify(|_| {});
     }

@@ -1,5 +1,5 @@
-//! The two clients: one for admission, which answers soon or not at all, one for controllers,
-//! which may wait.
+//! The clients for the API server: one for admission, which must answer soon or fail, one for
+//! controllers, which may wait, and one for the Lease.
 
 use std::time::Duration;
 
@@ -12,54 +12,56 @@ use tokio::sync::OnceCell;
 use super::connection;
 use crate::names;
 
-/// Longest silence of the API server on one request of an admission. kube's own default is no
-/// limit at all: a request on a connection to a stopped API server would hang for ever.
+/// Longest time without data from the API server on a request of admission. kube has no limit by
+/// default, so that a request on a connection to a stopped API server would never end.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longest time to connect, in admission.
+/// Longest time to connect for a request of admission.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Clients to one API server.
+/// The clients for one API server.
 #[derive(Clone)]
 pub struct Clients {
-    /// Gives up soon and never retries: the API server that asked us retries by itself.
+    /// For admission: gives up soon and never retries, because the API server that sent the review
+    /// retries by itself.
     pub admission: Client,
-    /// Retries what may be retried; for controllers.
+    /// For controllers: retries requests that may be retried.
     pub controllers: Client,
-    /// Where it is.
+    /// The address of the API server.
     pub server: Uri,
 }
 
-/// Why there is no client.
+/// Why no client could be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Neither a ServiceAccount of a Pod nor a kubeconfig.
+    /// There is neither a ServiceAccount of a Pod nor a kubeconfig.
     #[error(
         "no cluster to talk to: run inside a cluster, or set KUBECONFIG to a file that can be read ({0})"
     )]
     NoConfig(kube::config::InferConfigError),
-    /// The settings are no client.
+    /// The configuration of the cluster cannot be used.
     #[error("the cluster's settings cannot be used: {0}")]
     Unusable(kube::Error),
 }
 
 impl Clients {
-    /// Clients to the cluster of the Pod that we run in, or of `KUBECONFIG`.
+    /// Creates the clients for the cluster of the Pod that this process runs in, or of
+    /// `KUBECONFIG`.
     pub async fn connect() -> Result<Self, ConnectError> {
-        let patient = Config::infer().await.map_err(ConnectError::NoConfig)?;
-        let mut brisk = patient.clone();
-        brisk.read_timeout = Some(READ_TIMEOUT);
-        brisk.connect_timeout = Some(CONNECT_TIMEOUT);
-        brisk.default_retry = false;
+        let for_controllers = Config::infer().await.map_err(ConnectError::NoConfig)?;
+        let mut for_admission = for_controllers.clone();
+        for_admission.read_timeout = Some(READ_TIMEOUT);
+        for_admission.connect_timeout = Some(CONNECT_TIMEOUT);
+        for_admission.default_retry = false;
         Ok(Self {
-            admission: client(brisk)?,
-            server: patient.cluster_url.clone(),
-            controllers: client(patient)?,
+            admission: client(for_admission)?,
+            server: for_controllers.cluster_url.clone(),
+            controllers: client(for_controllers)?,
         })
     }
 
-    /// A client for the Lease alone, on a connection of its own: one that hangs is not what others
-    /// left.
+    /// Creates a client for the Lease alone. It has its own connection, so that it never uses one
+    /// on which requests of others hang.
     pub async fn lease() -> Result<Client, ConnectError> {
         let mut config = Config::infer().await.map_err(ConnectError::NoConfig)?;
         config.default_retry = false;
@@ -71,13 +73,13 @@ fn client(config: Config) -> Result<Client, ConnectError> {
     connection::client(config).map_err(ConnectError::Unusable)
 }
 
-/// Who we are to the API server, asked once.
+/// The identity of this process to the API server, which is asked once.
 #[derive(Default)]
 pub struct Identity(OnceCell<String>);
 
 impl Identity {
-    /// The option of `kubectl create rolebinding` that names us. When the API server does not
-    /// tell, our names in the manifests.
+    /// Returns the option of `kubectl create rolebinding` that names this process. If the API
+    /// server does not tell its identity, the option has the names of the manifests.
     pub async fn subject(&self, client: &Client) -> &str {
         let default = || format!("--serviceaccount={0}:{0}", names::APP);
         let asked = self.0.get_or_try_init(|| async {

@@ -1,5 +1,5 @@
-//! Connections to the API server that hold little memory: each watch has one of its own, and a
-//! cluster with 20 Velero namespaces more than a hundred.
+//! Connections to the API server that use little memory. Each watch has its own connection, and a
+//! cluster with 20 Velero namespaces needs more than a hundred.
 
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Builder;
@@ -10,14 +10,16 @@ use kube::{Client, Config};
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder};
 
-/// Most bytes that a connection reads at once, and most in the head of an answer. hyper's own limit
-/// is 400 KiB, and a connection that once saw a long answer keeps that while its watch is silent.
-const LARGEST_READ: usize = 16 * 1024;
+/// Most bytes that a connection reads at a time, and most bytes in the head of a response. hyper's
+/// default is 400 KiB, and a connection that received a long response keeps that buffer while its
+/// watch is silent.
+const MAX_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The client of kube for `config`, without its buffers, and with an end to connections that are
-/// idle: kube gives the pool no timer, and it keeps whatever a burst of requests has opened.
+/// Creates a kube client for `config` with small buffers, which closes idle connections. kube
+/// itself gives the pool no timer, so that the pool keeps all connections that a burst of requests
+/// opened.
 pub(super) fn client(config: Config) -> kube::Result<Client> {
-    // We speak to no proxy; kube says what is wrong.
+    // A proxy is not supported: the error comes from kube.
     if config.proxy_url.is_some() {
         return Client::try_from(config);
     }
@@ -28,7 +30,7 @@ pub(super) fn client(config: Config) -> kube::Result<Client> {
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let http = Builder::new(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .http1_max_buf_size(LARGEST_READ)
+        .http1_max_buf_size(MAX_BUFFER_BYTES)
         .build(connector);
     let retry = RetryLayer::new(RetryPolicy::server_retry());
     let service = ServiceBuilder::new()

@@ -1,13 +1,13 @@
-//! What went wrong between us and the API server, in words.
+//! Classifies and describes errors of requests to the API server.
 
 use kube::Error;
 use kube::runtime::watcher;
 
 use crate::decision::{LookupError, LookupErrorKind};
 
-/// What `error` means for a look-up.
+/// Converts `error` to the error of a look-up.
 ///
-/// The text of an error that comes from decoding is never shown: it may quote what was read.
+/// The text of a decoding error is never shown, because it may quote the data that was read.
 pub fn lookup_error(error: &Error) -> LookupError {
     let (kind, message) = match error {
         Error::Api(status) if status.code == 403 => {
@@ -32,7 +32,8 @@ pub fn lookup_error(error: &Error) -> LookupError {
     LookupError { kind, message }
 }
 
-/// The innermost cause: it says what happened, the layers around it only where.
+/// Returns the text of the innermost cause, which says what happened. The errors around it only say
+/// where.
 pub fn root_cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -41,7 +42,7 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// Whether we have no right to watch.
+/// Returns whether the API server refused a watch because a permission is missing.
 pub fn is_forbidden(error: &watcher::Error) -> bool {
     let code = match error {
         watcher::Error::InitialListFailed(Error::Api(status))

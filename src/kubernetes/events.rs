@@ -1,4 +1,4 @@
-//! Events, for the person who says `kubectl describe`.
+//! Writes Events, which `kubectl describe` shows.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -10,12 +10,12 @@ use super::error;
 use crate::names;
 
 /// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
-const LONGEST_NOTE: usize = 1024;
+const MAX_NOTE_BYTES: usize = 1024;
 
-/// Longest time for one; nothing waits for an Event.
+/// Longest time to write one Event. No decision waits for it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Writes Events. Not to say a thing twice is left to those who say it.
+/// Writes Events. Callers make sure that they do not write the same Event again and again.
 #[derive(Clone)]
 pub struct Events {
     client: Client,
@@ -23,7 +23,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Events of the process called `instance`.
+    /// Returns a writer whose Events name `instance` as the reporting instance.
     pub fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter {
             controller: names::APP.to_owned(),
@@ -32,13 +32,13 @@ impl Events {
         Self { client, reporter }
     }
 
-    /// Something is not as it should be: `reason` in PascalCase, `note` for a person. That an
-    /// Event cannot be written is logged and nothing more.
+    /// Writes a Warning: `reason` is in PascalCase, `note` is for a person. A failure to write the
+    /// Event is only logged.
     pub async fn warning(&self, about: &ObjectReference, reason: &str, note: &str) {
         self.publish(EventType::Warning, about, reason, note).await;
     }
 
-    /// Something happened that is worth to know.
+    /// Writes a Normal Event.
     pub async fn normal(&self, about: &ObjectReference, reason: &str, note: &str) {
         self.publish(EventType::Normal, about, reason, note).await;
     }
@@ -47,12 +47,12 @@ impl Events {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(shortened(note).to_owned()),
+            note: Some(truncate_note(note).to_owned()),
             action: reason.to_owned(),
             secondary: None,
         };
-        // A recorder that is kept takes two Events with one reason for the same, whatever they say,
-        // and shows the first one's note only.
+        // A recorder that is reused treats two Events with the same reason as one, whatever their
+        // notes say, and shows only the first note.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         let why = match timeout(REQUEST_TIMEOUT, recorder.publish(&event, about)).await {
             Ok(Ok(())) => return,
@@ -63,8 +63,8 @@ impl Events {
     }
 }
 
-fn shortened(note: &str) -> &str {
-    let mut end = note.len().min(LONGEST_NOTE);
+fn truncate_note(note: &str) -> &str {
+    let mut end = note.len().min(MAX_NOTE_BYTES);
     while !note.is_char_boundary(end) {
         end -= 1;
     }
@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
-        assert_eq!(shortened("short"), "short");
+        assert_eq!(truncate_note("short"), "short");
         let long = "ä".repeat(1000);
-        assert_eq!(shortened(&long), "ä".repeat(512));
-        assert_eq!(shortened(&format!("x{long}")).len(), 1023);
+        assert_eq!(truncate_note(&long), "ä".repeat(512));
+        assert_eq!(truncate_note(&format!("x{long}")).len(), 1023);
     }
 }

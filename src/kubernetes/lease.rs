@@ -1,8 +1,8 @@
-//! The client for the Lease, by which a leader knows until when it may lead.
+//! The client for the Lease, which tells a leader when it last renewed the Lease.
 //!
-//! A Lease that cannot be renewed is over for all others when its time is. Its holder must know that
-//! earlier, also when the API server says nothing at all, or when its own clock jumps. And whose clock
-//! was ahead when it ended must not have the others wait until then.
+//! For the other replicas, a Lease that is not renewed expires after its duration. Its holder must
+//! stop leading earlier, even if the API server does not answer at all or its own clock jumps. A
+//! holder whose clock was ahead must not make the others wait until that time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,24 +17,24 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, service_fn};
 
-/// Longest time for one request: there must be time for another before the Lease is over. The
-/// connection of one that was given up is not used again.
+/// Longest time for one request, so that another one is possible before the Lease expires. The
+/// connection of a request that timed out is not used again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// When the request was sent that last renewed the Lease.
-pub type Renewed = watch::Receiver<Option<Instant>>;
+/// When the last request that renewed the Lease was sent; `None` before the first one.
+pub type LastRenewal = watch::Receiver<Option<Instant>>;
 
-/// A client for one Lease, which asks by `client`, and when it last renewed it for `identity`.
-/// Must be called inside a runtime of Tokio.
-pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
+/// Returns a client for one Lease, which sends its requests through `client`, and the time at which
+/// it last renewed the Lease for `identity`. Must be called inside a Tokio runtime.
+pub fn client(client: Client, identity: &str) -> (Client, LastRenewal) {
     let (sender, renewed) = watch::channel(None);
     let sender = Arc::new(sender);
     let identity: Arc<str> = identity.into();
     let namespace = client.default_namespace().to_owned();
-    let seen = Arc::new(Mutex::new(None));
+    let observed = Arc::new(Mutex::new(None));
     let service = service_fn(move |request: Request<Body>| {
         let (client, sender, identity) = (client.clone(), Arc::clone(&sender), identity.clone());
-        let seen = Arc::clone(&seen);
+        let observed = Arc::clone(&observed);
         async move {
             let sent = Instant::now();
             let is_write = request.method() == Method::PATCH;
@@ -45,13 +45,13 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
             };
             let answer = timeout(REQUEST_TIMEOUT, answer).await;
             let (head, body) = answer.map_err(|_| "no answer in time")??;
-            if is_write && head.status.is_success() && is_of(&body, &identity) {
+            if is_write && head.status.is_success() && is_held_by(&body, &identity) {
                 sender.send_replace(Some(sent));
             }
             let mut body = body.to_vec();
             if is_read && head.status.is_success() {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(lease) = not_ahead(&body, &identity, &mut seen) {
+                let mut observed = observed.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(lease) = clamp_renew_time(&body, &identity, &mut observed) {
                     body = lease;
                 }
             }
@@ -61,23 +61,29 @@ pub fn client(client: Client, identity: &str) -> (Client, Renewed) {
     (Client::new(service, namespace), renewed)
 }
 
-/// Who renewed the Lease and when, by its own clock, and when that was first seen, by ours.
+/// A renewal by another replica: its identity, the time by its clock, and the time by our clock at
+/// which the renewal was first observed.
 type ObservedRenewal = Option<(Option<String>, Timestamp, Instant)>;
 
-/// The Lease that was read, if another than `identity` renewed it in what is our future: as if it
-/// had done so when that was first `seen`. It cannot have been later.
-fn not_ahead(lease: &[u8], identity: &str, seen: &mut ObservedRenewal) -> Option<Vec<u8>> {
+/// Corrects a Lease that another holder than `identity` renewed at a time that is in the future by
+/// our clock. The renewal cannot be later than it was first `observed`, so that this time replaces
+/// it. Returns `None` if the Lease needs no correction.
+fn clamp_renew_time(
+    lease: &[u8],
+    identity: &str,
+    observed: &mut ObservedRenewal,
+) -> Option<Vec<u8>> {
     let mut lease: Lease = serde_json::from_slice(lease).ok()?;
     let spec = lease.spec.as_mut()?;
     let at = spec.renew_time.as_ref()?.0;
     if spec.holder_identity.as_deref() == Some(identity) {
         return None;
     }
-    let first = match seen {
+    let first = match observed {
         Some((holder, time, first)) if *holder == spec.holder_identity && *time == at => *first,
         _ => Instant::now(),
     };
-    *seen = Some((spec.holder_identity.clone(), at, first));
+    *observed = Some((spec.holder_identity.clone(), at, first));
     let latest = Timestamp::now().checked_sub(first.elapsed()).ok()?;
     if at <= latest {
         return None;
@@ -86,9 +92,9 @@ fn not_ahead(lease: &[u8], identity: &str, seen: &mut ObservedRenewal) -> Option
     serde_json::to_vec(&lease).ok()
 }
 
-/// Whether the Lease that was written is held by `identity`: not one that it has just given back,
-/// nor one that somebody else took meanwhile.
-fn is_of(lease: &[u8], identity: &str) -> bool {
+/// Returns whether `identity` holds the Lease that was written. It does not if it just released the
+/// Lease, or if another replica took it meanwhile.
+fn is_held_by(lease: &[u8], identity: &str) -> bool {
     let lease: Lease = serde_json::from_slice(lease).unwrap_or_default();
     let holder = lease.spec.and_then(|spec| spec.holder_identity);
     holder.as_deref() == Some(identity)
@@ -101,8 +107,8 @@ mod tests {
     use kube::api::{Patch, PatchParams};
     use serde_json::json;
 
-    /// The Lease as a server has it that gives every request `holder`, or no answer.
-    fn lease(holder: Option<&'static str>) -> (Api<Lease>, Renewed) {
+    /// The Lease of a server that answers every request with this `holder`, or never answers.
+    fn lease(holder: Option<&'static str>) -> (Api<Lease>, LastRenewal) {
         let server = service_fn(move |_: Request<Body>| async move {
             let Some(holder) = holder else {
                 return std::future::pending().await;
@@ -140,26 +146,26 @@ mod tests {
             let spec = json!({"holderIdentity": holder, "renewTime": renewed});
             json!({"metadata": {"name": "l"}, "spec": spec}).to_string()
         };
-        let read = |text: String, seen: &mut ObservedRenewal| {
-            let lease = not_ahead(text.as_bytes(), "us", seen)?;
+        let read = |text: String, observed: &mut ObservedRenewal| {
+            let lease = clamp_renew_time(text.as_bytes(), "us", observed)?;
             let lease: Lease = serde_json::from_slice(&lease).unwrap();
             Some(lease.spec.unwrap().renew_time.unwrap().0)
         };
-        let seen = &mut None;
+        let observed = &mut None;
         let [ahead, later] = ["2999-01-01T00:00:00.000000Z", "2999-01-01T00:00:02.000000Z"];
         let began = Timestamp::now();
-        let first = read(text("another", ahead), seen).unwrap();
+        let first = read(text("another", ahead), observed).unwrap();
         assert!(began <= first && first <= Timestamp::now());
-        // It was not renewed: time goes on.
-        seen.as_mut().unwrap().2 -= Duration::from_secs(7);
-        let again = read(text("another", ahead), seen).unwrap();
+        // The same renewal, observed 7 seconds ago.
+        observed.as_mut().unwrap().2 -= Duration::from_secs(7);
+        let again = read(text("another", ahead), observed).unwrap();
         assert!(again < began, "{again}");
-        // It was, and is somebody's who lives.
-        assert!(read(text("another", later), seen).unwrap() >= began);
-        assert!(read(text("third", later), seen).unwrap() >= began);
-        assert_eq!(read(text("us", ahead), seen), None);
+        // A new renewal: its holder is alive.
+        assert!(read(text("another", later), observed).unwrap() >= began);
+        assert!(read(text("third", later), observed).unwrap() >= began);
+        assert_eq!(read(text("us", ahead), observed), None);
         assert_eq!(
-            read(text("another", "2020-01-01T00:00:00.000000Z"), seen),
+            read(text("another", "2020-01-01T00:00:00.000000Z"), observed),
             None
         );
     }

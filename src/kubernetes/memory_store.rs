@@ -41,7 +41,7 @@ impl MemoryStore {
     }
 
     /// Reads the memory; returns `None` if it was read before. If this fails and the store
-    /// [is loaded](Self::is_loaded) nevertheless, the memory is to be taken as empty.
+    /// [is loaded](Self::is_loaded) nevertheless, the memory counts as empty.
     pub async fn load(&mut self) -> Result<Option<Memory>, BundleIssue> {
         if self.saved.is_some() {
             return match &self.unreadable {
@@ -77,12 +77,12 @@ impl MemoryStore {
         })
     }
 
-    /// Whether nothing was stored, or nothing that can be parsed.
+    /// Returns whether nothing was stored, or nothing that can be parsed.
     pub fn is_blank(&self) -> bool {
         self.unreadable.is_some() || self.saved.as_ref().is_none_or(String::is_empty)
     }
 
-    /// Whether the ConfigMap was read.
+    /// Returns whether the ConfigMap was read.
     pub const fn is_loaded(&self) -> bool {
         self.saved.is_some()
     }

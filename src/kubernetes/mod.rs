@@ -1,6 +1,7 @@
-//! Talking to the API server.
+//! Access to the API server: clients, watches, and the objects that velero-trust reads and writes.
 
 pub mod bundle;
+pub mod bundle_annotations;
 pub mod client;
 mod connection;
 pub mod error;
@@ -9,7 +10,6 @@ pub mod lease;
 pub mod location;
 pub mod memory_store;
 pub mod owned_config_map;
-pub mod published;
 pub mod report;
 pub mod watch;
 pub mod worker;

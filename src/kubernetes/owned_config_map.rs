@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams};
 
-use super::bundle::KEEP;
+use super::bundle::KEEP_ANNOTATIONS;
 use crate::names;
 
 /// Selects the ConfigMaps that [`apply`] wrote.
@@ -30,7 +30,7 @@ pub async fn apply(
     let map = ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            annotations: Some(KEEP.map(owned).into()),
+            annotations: Some(KEEP_ANNOTATIONS.map(owned).into()),
             labels: Some(LABELS.map(owned).into()),
             resource_version: version,
             ..ObjectMeta::default()

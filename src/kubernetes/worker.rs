@@ -1,7 +1,7 @@
 //! A worker decides when a reconciler runs next: after a trigger, after a failure, or to resync.
 //!
-//! It is keyed, as the work queues of Kubernetes' own controllers are: each key is reconciled for
-//! itself, and however many triggers a key has, it is reconciled once for all of them. kube's
+//! It is keyed, as the work queues of Kubernetes' own controllers are: each key is reconciled
+//! separately, and however many triggers a key has, it is reconciled once for all of them. kube's
 //! `scheduler` is not used: each new request for a key postpones it by the whole debounce again, so
 //! that a key with steady triggers would never be reconciled.
 
@@ -94,7 +94,7 @@ impl<K: Ord + Clone> Worker<K> {
         *due = Some(due.map_or(at, |due| due.min(at)));
     }
 
-    /// The key that is due first, and when.
+    /// Returns the key that is due first, and when.
     fn first(&self) -> Option<(K, Instant)> {
         let due = self.keys.iter();
         let due = due.filter_map(|(key, entry)| Some((key, entry.due?)));

@@ -17,7 +17,7 @@ use crate::ca::common_roots::CommonRoots;
 use crate::decision::{
     Backup, Bundle, Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome, Secret,
 };
-use crate::kubernetes::bundle::{self, Ensured};
+use crate::kubernetes::bundle::{self, EnsureOutcome};
 use crate::kubernetes::client::Identity;
 use crate::kubernetes::error;
 use crate::names::SECRET_READER_ROLE;
@@ -67,9 +67,9 @@ impl Cluster {
                     Err(_) => Arc::default(),
                 };
                 match bundle::ensure(&self.client, namespace, dry_run, &common_roots).await {
-                    Ok(Ensured::There { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
-                    Ok(Ensured::NoRoots) => Ok(None),
-                    Ok(Ensured::Foreign) => return Outcome::Unavailable(foreign_error()),
+                    Ok(EnsureOutcome::Exists { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
+                    Ok(EnsureOutcome::NoRoots) => Ok(None),
+                    Ok(EnsureOutcome::NotOwned) => return Outcome::Unavailable(foreign_error()),
                     Err(error) => Err(error),
                 }
             }

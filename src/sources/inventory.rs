@@ -14,7 +14,7 @@ use super::roots::labelled;
 use crate::ca::merged_bundle::Contributions;
 use crate::decision::Key;
 use crate::kubernetes::bundle::is_ours;
-use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
+use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names::{BUNDLE, EXTRA_CA_LABEL, VELERO_NAMESPACE_LABEL};
 
 /// The objects of some files.
@@ -84,7 +84,7 @@ impl Inventory {
             ("v1", "Secret") if extra => {
                 if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
                     let contributions = self.extra.entry(key.namespace).or_default();
-                    labelled::add(contributions, "Secret", &key.name, secret.data);
+                    labelled::add_contributions(contributions, "Secret", &key.name, secret.data);
                 }
                 true
             }
@@ -111,11 +111,11 @@ impl Inventory {
         }
         if extra {
             let contributions = self.extra.entry(key.namespace.clone()).or_default();
-            labelled::add(
+            labelled::add_contributions(
                 contributions,
                 "ConfigMap",
                 &key.name,
-                labelled::data_of_map(map),
+                labelled::config_map_data(map),
             );
         }
         Ok(())
@@ -141,15 +141,15 @@ impl Inventory {
     }
 
     /// Returns the Pods of `namespace` that the injection applies to.
-    pub fn pods(&self, namespace: &str) -> BTreeMap<String, Running> {
+    pub fn pods(&self, namespace: &str) -> BTreeMap<String, RunningPod> {
         let of = self.pods.iter();
         let of = of.filter(|(key, _)| key.namespace == namespace);
-        of.filter_map(|(key, pod)| Some((key.name.clone(), Running::read(pod)?)))
+        of.filter_map(|(key, pod)| Some((key.name.clone(), RunningPod::read(pod)?)))
             .collect()
     }
 
     /// Returns the workloads of `namespace` whose Pods the injection applies to.
-    pub fn templates(&self, namespace: &str) -> BTreeMap<Workload, Template> {
+    pub fn templates(&self, namespace: &str) -> BTreeMap<Workload, WorkloadTemplate> {
         let of = self.workloads.iter();
         let of = of.filter(|((_, key), _)| key.namespace == namespace);
         of.filter_map(|((kind, key), object)| {
@@ -157,7 +157,7 @@ impl Inventory {
                 kind: *kind,
                 name: key.name.clone(),
             };
-            Some((workload, Template::read(object)?))
+            Some((workload, WorkloadTemplate::read(object)?))
         })
         .collect()
     }

@@ -12,7 +12,7 @@ use velero_trust::ca::merged_bundle::{
 };
 use velero_trust::ca::rules::{self, Location};
 use velero_trust::decision::{Fact, Facts, Key, Lookup, Outcome, Secret};
-use velero_trust::kubernetes::bundle::{State, config_map, is_same};
+use velero_trust::kubernetes::bundle::{BundleStatus, config_map, is_same};
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::pki::Authority;
 
@@ -51,7 +51,7 @@ pub(super) fn measure() -> Result<()> {
     let texts: Vec<_> = (0..PRIVATE).map(text).collect();
 
     let (contributions, memory, merged) = build(&texts, &facts);
-    let live = config_map(NAMESPACE, &merged, State::default());
+    let live = config_map(NAMESPACE, &merged, BundleStatus::default());
     ensure!(
         merged.bundle.count == mozilla().len() + PRIVATE,
         "certificates are missing"
@@ -61,7 +61,7 @@ pub(super) fn measure() -> Result<()> {
     let whole = cpu(ROUNDS, || {
         let (_, memory, merged) = build(&texts, &facts);
         let is_new = memory.to_text() != before;
-        let wanted = config_map(NAMESPACE, &merged, State::default());
+        let wanted = config_map(NAMESPACE, &merged, BundleStatus::default());
         (is_new, is_same(&live, &wanted))
     })?;
     let evaluation = cpu(ROUNDS, || evaluate(&texts, &facts))?;
@@ -75,7 +75,10 @@ pub(super) fn measure() -> Result<()> {
         merge_contributions(&contributions, &memory, mozilla())
     })?;
     let compare = cpu(ROUNDS, || {
-        is_same(&live, &config_map(NAMESPACE, &merged, State::default()))
+        is_same(
+            &live,
+            &config_map(NAMESPACE, &merged, BundleStatus::default()),
+        )
     })?;
 
     let title = format!(

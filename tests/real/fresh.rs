@@ -11,7 +11,7 @@ use serde_json::json;
 use std::time::Duration;
 use velero_trust::ca::bundle::mozilla;
 use velero_trust::ca::common_roots::CommonRoots;
-use velero_trust::kubernetes::bundle::{self, Ensured};
+use velero_trust::kubernetes::bundle::{self, EnsureOutcome};
 use velero_trust_testing::pki::Authority;
 use velero_trust_testing::{installer, velero, wait};
 
@@ -140,7 +140,7 @@ fn baseline() -> Result<()> {
             let ensured = bundle::ensure(&servers.client, namespace, dry_run, &base);
             let ensured = servers.runtime.block_on(ensured)?;
             let held = phase == "Available";
-            ensure!(ensured == Ensured::There { held }, "{ensured:?}");
+            ensure!(ensured == EnsureOutcome::Exists { held }, "{ensured:?}");
             ensure!(servers.bundle(namespace).is_ok() != dry_run, "{dry_run}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use velero_trust::ca::certificate::Certificate;
 use velero_trust::ca::endpoint::judge::judge;
 use velero_trust::ca::endpoint::{self, DeniedAddresses, Target};
-use velero_trust::controllers::probe::{Limits, look};
+use velero_trust::controllers::probe::{Limits, fetch_certificates};
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::minio::Minio;
 use velero_trust_testing::pki::Authority;
@@ -77,7 +77,7 @@ fn presented(target: &Target) -> Result<Vec<Vec<u8>>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let found = runtime.block_on(look(target, &denied, limits));
+    let found = runtime.block_on(fetch_certificates(target, &denied, limits));
     found.context("MinIO does not show its certificates")
 }
 

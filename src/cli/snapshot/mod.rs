@@ -19,8 +19,8 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::cluster::api_error;
 use crate::injection::coverage::{self, State, Tally};
-use crate::kubernetes::published::Published;
-use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
+use crate::kubernetes::bundle_annotations::BundleAnnotations;
+use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names;
 
 /// The current state of a Velero namespace.
@@ -29,9 +29,9 @@ pub(super) struct NamespaceSnapshot {
     pub(super) namespace: String,
     pub(super) bundle: Bundle,
     /// The Pods that the injection applies to, by name.
-    pub(super) pods: BTreeMap<String, Running>,
+    pub(super) pods: BTreeMap<String, RunningPod>,
     /// The Pod templates of the workloads that the injection applies to.
-    pub(super) templates: BTreeMap<Workload, Template>,
+    pub(super) templates: BTreeMap<Workload, WorkloadTemplate>,
     /// The restarts that are not complete yet.
     pub(super) ongoing: BTreeMap<Workload, OngoingRollout>,
 }
@@ -43,7 +43,7 @@ pub(super) enum Bundle {
     Absent,
     /// A ConfigMap that velero-trust did not create.
     Foreign,
-    Published(Published),
+    Published(BundleAnnotations),
 }
 
 impl NamespaceSnapshot {
@@ -53,7 +53,7 @@ impl NamespaceSnapshot {
         let pods = list(&pods, &format!("Pods in {namespace}")).await?;
         let pods = pods
             .iter()
-            .filter_map(|pod| Some((pod.name_any(), Running::read(pod)?)));
+            .filter_map(|pod| Some((pod.name_any(), RunningPod::read(pod)?)));
         let pods = pods.collect();
         let mut templates = BTreeMap::new();
         let mut ongoing = BTreeMap::new();
@@ -63,7 +63,7 @@ impl NamespaceSnapshot {
             for object in list(&api, &what).await? {
                 let name = object.name_any();
                 let workload = Workload { kind, name };
-                if let Some(template) = Template::read(&object) {
+                if let Some(template) = WorkloadTemplate::read(&object) {
                     let rollout = OngoingRollout::read(kind, &object);
                     ongoing.extend(rollout.map(|rollout| (workload.clone(), rollout)));
                     templates.insert(workload, template);
@@ -82,7 +82,7 @@ impl NamespaceSnapshot {
     /// Returns the facts about the bundle that the state of a Pod depends on.
     pub(super) fn facts(&self) -> coverage::Bundle {
         match &self.bundle {
-            Bundle::Published(published) => published.facts(),
+            Bundle::Published(published) => published.for_coverage(),
             Bundle::Absent | Bundle::Foreign => coverage::Bundle::default(),
         }
     }
@@ -120,7 +120,7 @@ impl Bundle {
 
     /// Classifies the ConfigMap with the name of the bundle by its metadata.
     pub(super) fn of(metadata: &ObjectMeta) -> Self {
-        Published::read(metadata).map_or(Self::Foreign, Self::Published)
+        BundleAnnotations::read(metadata).map_or(Self::Foreign, Self::Published)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, contribut
 use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::decision::Policy;
-use crate::kubernetes::bundle::{State, config_map};
-use crate::kubernetes::published::Published;
+use crate::kubernetes::bundle::{BundleStatus, config_map};
+use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::report;
 use crate::sources::Passes;
 use crate::sources::inventory::Inventory;
@@ -126,8 +126,8 @@ impl Folder<'_> {
         if merged.certificates.is_empty() {
             return Bundle::default();
         }
-        let map = config_map(&snapshot.namespace, merged, State::default());
-        let computed = Published::read(&map.metadata).unwrap_or_default();
+        let map = config_map(&snapshot.namespace, merged, BundleStatus::default());
+        let computed = BundleAnnotations::read(&map.metadata).unwrap_or_default();
         let items = self.certificates.then(|| {
             let public = &self.base.public;
             items::of(&merged.certificates, &named(contributions), public)

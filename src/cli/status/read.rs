@@ -13,7 +13,7 @@ use crate::ca::pem;
 use crate::cli::cluster::api_error;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::injection::coverage::{PodCoverage, State};
-use crate::kubernetes::published::Published;
+use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::{self, error};
 use crate::names;
@@ -159,7 +159,7 @@ pub(super) fn bundle(snapshot: &snapshot::Bundle) -> Bundle {
 }
 
 /// What the annotations of a bundle say.
-pub(super) fn of(published: &Published) -> Bundle {
+pub(super) fn of(published: &BundleAnnotations) -> Bundle {
     Bundle {
         state: BundleState::Published,
         hash: Some(published.hash.clone()),

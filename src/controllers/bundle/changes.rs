@@ -10,7 +10,7 @@ use crate::ca::merged_bundle::{Contribution, Memory, MergedBundle, Owner};
 use crate::ca::pem;
 use crate::kubernetes::bundle;
 
-/// Whether there is a location whose CA is not known now and never was.
+/// Returns whether the CA of a location is not known now and never was.
 pub(super) fn has_unknown_location(
     memory: &Memory,
     evaluated: &BTreeMap<String, EvaluatedLocation>,
@@ -23,8 +23,8 @@ pub(super) fn has_unknown_location(
     memory.lacks(&contributions.collect())
 }
 
-/// Whether `merged` has a certificate that the bundle did not have before. That is the bundle that
-/// this process published, or else the stored one unless somebody edited it.
+/// Returns whether `merged` has a certificate that the bundle did not have before. The bundle
+/// before is the one that this process published, or else the stored one unless somebody edited it.
 pub(super) fn adds_certificate(
     merged: &MergedBundle,
     published: &[Certificate],

@@ -1,4 +1,4 @@
-//! Why a namespace is held: by which of its locations.
+//! Decides which locations hold their namespace, and why.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::controllers::channels::EndpointVerdicts;
 /// Most deleted locations whose hold is remembered.
 const MAX_DELETED: usize = 100;
 
-/// Updates the holds in `memory`. Without `verdicts` endpoints are not probed, and no namespace is
-/// held.
+/// Updates the holds in `memory`. `verdicts` is `None` if endpoints are not probed; then no
+/// namespace is held.
 pub(super) fn update(
     memory: &mut Memory,
     verdicts: Option<&EndpointVerdicts>,
@@ -20,7 +20,7 @@ pub(super) fn update(
     memory.holds = decide(memory, verdicts, evaluated);
 }
 
-/// Whether [`update`] would change a hold.
+/// Returns whether [`update`] would change a hold.
 pub(super) fn would_change(
     memory: &Memory,
     verdicts: Option<&EndpointVerdicts>,
@@ -29,7 +29,7 @@ pub(super) fn would_change(
     memory.holds != decide(memory, verdicts, evaluated)
 }
 
-/// Returns why the namespace is held, by one of its locations.
+/// Returns why the namespace is held, with the name of the location that holds it.
 pub(super) fn reason(
     memory: &Memory,
     evaluated: &BTreeMap<String, EvaluatedLocation>,
@@ -47,7 +47,7 @@ fn decide(
     verdicts: Option<&EndpointVerdicts>,
     evaluated: &BTreeMap<String, EvaluatedLocation>,
 ) -> BTreeMap<String, Hold> {
-    // Helm deletes and recreates a location at an upgrade: its hold stays.
+    // An upgrade by Helm deletes and recreates a location, whose hold must stay.
     let mut holds = memory.holds.clone();
     holds.retain(|name, hold| !evaluated.contains_key(name) && *hold != Hold::Released);
     while holds.len() > MAX_DELETED {

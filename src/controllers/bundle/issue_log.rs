@@ -1,4 +1,4 @@
-//! Logs the issues of a bundle when they begin, not at every attempt.
+//! Logs each issue of a bundle when it first appears, not at every reconciliation.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ impl IssueLog {
     /// Logs the issues in `now` that were not present before.
     pub(super) fn log_changes(&mut self, now: BTreeSet<BundleIssue>) {
         let namespace = &self.namespace;
-        for issue in self.fresh(&now) {
+        for issue in self.new_issues(&now) {
             match issue {
                 BundleIssue::Foreign
                 | BundleIssue::Immutable
@@ -39,8 +39,12 @@ impl IssueLog {
         self.logged = now;
     }
 
-    /// `Forgotten` is always new: it counts certificates that were dropped just now.
-    fn fresh<'c>(&self, now: &'c BTreeSet<BundleIssue>) -> impl Iterator<Item = &'c BundleIssue> {
+    /// Returns the issues that are to be logged. `Forgotten` always is: it counts the certificates
+    /// that this reconciliation dropped.
+    fn new_issues<'c>(
+        &self,
+        now: &'c BTreeSet<BundleIssue>,
+    ) -> impl Iterator<Item = &'c BundleIssue> {
         now.iter().filter(|issue| {
             matches!(issue, BundleIssue::Forgotten { .. }) || !self.logged.contains(issue)
         })
@@ -57,8 +61,8 @@ mod tests {
         let forgotten = BundleIssue::Forgotten { name, count: 1 };
         let now = BTreeSet::from([BundleIssue::Foreign, forgotten.clone()]);
         let mut issues = IssueLog::new("velero".to_owned());
-        assert_eq!(issues.fresh(&now).count(), 2);
+        assert_eq!(issues.new_issues(&now).count(), 2);
         issues.log_changes(now.clone());
-        assert_eq!(issues.fresh(&now).collect::<Vec<_>>(), [&forgotten]);
+        assert_eq!(issues.new_issues(&now).collect::<Vec<_>>(), [&forgotten]);
     }
 }

@@ -94,14 +94,15 @@ impl BundleReconciler {
         }
     }
 
-    /// Publishes the bundle now and after every change; ends when a sender of its inputs is dropped.
+    /// Publishes the bundle now and after every change. Ends when a sender of its inputs is
+    /// dropped.
     pub(super) async fn run(mut self, mut locations: watch::Receiver<Locations>) {
         let mut worker = Worker::new(TIMING);
         worker.run_now(());
         loop {
             tokio::select! {
-                // In this order: when the namespace is no longer Velero's, and its bundle was
-                // deleted for good, nothing is published any more.
+                // The order matters: if the namespace is no longer Velero's and its bundle was
+                // deleted for good, nothing is published again.
                 biased;
                 changed = locations.changed() => match changed {
                     Ok(()) => self.trigger(&mut worker),
@@ -147,7 +148,7 @@ impl BundleReconciler {
         self.common_roots.mark_unchanged();
         self.bundle.mark_unchanged();
         self.verdicts.mark_unchanged();
-        // The Secrets are read live below: what changed until now is no trigger any more.
+        // The Secrets are read live below, so that changes until now need no further build.
         while self.secrets.changed().now_or_never().is_some() {}
         let trigger = std::mem::replace(&mut self.trigger, Trigger::Inputs);
         let Outcome {
@@ -167,7 +168,7 @@ impl BundleReconciler {
         }
     }
 
-    /// Whether another writer changed the bundle, or may have.
+    /// Returns whether another writer changed the bundle, or may have changed it.
     fn was_changed_by_rival(&mut self) -> bool {
         match &*self.bundle.borrow_and_update() {
             ObservedBundle::Present(bundle) => !self.publisher.has_seen(bundle.version.as_deref()),
@@ -176,7 +177,8 @@ impl BundleReconciler {
     }
 }
 
-/// Whether a change of Secrets may concern one of the locations. A false alarm costs one build.
+/// Returns whether a change of Secrets may concern one of the locations. A false positive costs one
+/// build.
 fn concerns(locations: &Locations, change: &Change) -> bool {
     match change {
         Change::Entry(secret) => locations.values().any(|bsl| bsl.contains(&secret.name)),

@@ -1,16 +1,16 @@
-//! A bound on the bundles that are built at the same time.
+//! Limits how many bundles are built at the same time.
 
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// Bundles built at the same time: each holds several copies of its text and a connection for each
-/// Secret.
+/// Most bundles that are built at the same time. Each build holds several copies of the bundle's
+/// text and a connection for each Secret.
 const MAX_CONCURRENT_BUILDS: usize = 4;
 
-/// Longest wait for a permit. After that the build goes on without one: a namespace whose requests
-/// hang must not stop the others.
+/// Longest wait for a permit. Then the build starts without one, because a namespace whose requests
+/// hang must not block the others.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Permits to build a bundle, shared by all namespaces.
@@ -18,7 +18,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct BuildPermits(Semaphore);
 
 impl BuildPermits {
-    /// Waits for a permit, for a bounded time.
+    /// Waits for a permit; returns `None` after a bounded time.
     pub(super) async fn acquire(&self) -> Option<SemaphorePermit<'_>> {
         timeout(PERMIT_TIMEOUT, self.0.acquire()).await.ok()?.ok()
     }

@@ -22,10 +22,10 @@ use crate::controllers::Controllers;
 use crate::controllers::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
 use crate::controllers::locations::Locations;
 use crate::decision::Context;
-use crate::kubernetes::bundle::{self, State};
+use crate::kubernetes::bundle::{self, BundleStatus};
 use crate::kubernetes::memory_store::MemoryStore;
 
-/// Longest time for one bundle: the client for controllers has no timeout of its own.
+/// Longest time to publish one bundle. The client for controllers has no timeout of its own.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Publishes the bundle of one namespace.
@@ -36,7 +36,7 @@ pub(super) struct BundlePublisher {
     memory: Memory,
     verdicts: watch::Receiver<Option<EndpointVerdicts>>,
     writer: BundleWriter,
-    /// When the next certificate of a location begins or ceases to be valid, seconds since 1970.
+    /// When the next certificate of a location becomes valid or expires, in seconds since 1970.
     next_validity_change: Option<i64>,
     /// The result of the last evaluation, by location.
     evaluated: BTreeMap<String, EvaluatedLocation>,
@@ -47,11 +47,11 @@ pub(super) struct BundlePublisher {
 /// The result of one reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// The ConfigMap was written.
+    /// Whether the ConfigMap was written.
     pub(super) written: bool,
-    /// Something failed that may succeed later: retry with backoff.
+    /// Whether something failed that may succeed later: retry with backoff.
     pub(super) requeue: bool,
-    /// Time until a certificate of a location begins or ceases to be valid.
+    /// Time until a certificate of a location becomes valid or expires.
     pub(super) next_change: Option<Duration>,
 }
 
@@ -79,7 +79,7 @@ impl BundlePublisher {
         }
     }
 
-    /// Whether this process read or wrote this version of the ConfigMap.
+    /// Returns whether this process read or wrote this version of the ConfigMap.
     pub(super) fn has_seen(&self, version: Option<&str>) -> bool {
         self.writer.has_seen(version)
     }
@@ -123,7 +123,7 @@ impl BundlePublisher {
         }
     }
 
-    /// Returns whether it wrote the ConfigMap.
+    /// Builds and writes the bundle. Returns whether it wrote the ConfigMap.
     async fn try_publish(
         &mut self,
         locations: &Locations,
@@ -141,7 +141,7 @@ impl BundlePublisher {
         let evaluated = evaluate_locations(&self.namespace, locations, source, context).await;
         let contributions = contributions(&evaluated, &common_roots, issues);
         let named = contributions.values().flat_map(|one| &one.certificates);
-        // A certificate is still valid in its last second.
+        // A certificate is still valid in the second of its `notAfter`.
         let changes = named.flat_map(|one| [one.not_before, one.not_after.saturating_add(1)]);
         self.next_validity_change = changes.filter(|change| *change > now).min();
         let retention = self.controllers.settings.retention.as_secs();
@@ -173,7 +173,7 @@ impl BundlePublisher {
         issues: &mut BTreeSet<BundleIssue>,
     ) -> Result<bool, PublishError> {
         let live = self.writer.read().await?;
-        // A new installation beside the bundle of an old one must not remove a CA from it only
+        // A new installation that finds the bundle of an old one must not remove a CA from it only
         // because it cannot read that CA yet.
         if self.store.is_blank()
             && live.as_ref().is_some_and(bundle::is_as_published)
@@ -190,31 +190,31 @@ impl BundlePublisher {
             issues.insert(BundleIssue::Immutable);
         }
         let text = &merged.bundle.text;
-        let is_stuck = live
+        let is_frozen = live
             .as_ref()
-            .is_some_and(|live| bundle::is_stuck(live, text));
+            .is_some_and(|live| bundle::is_frozen(live, text));
         let published = self.writer.published();
-        if !is_stuck && adds_certificate(&merged, &published, live.as_ref(), &self.memory) {
+        if !is_frozen && adds_certificate(&merged, &published, live.as_ref(), &self.memory) {
             self.memory.last_added = Some(now);
         }
-        // The memory first: the bundle can be built from it again.
+        // The memory is saved first, because the bundle can be rebuilt from it.
         if let Err(issue) = self.store.save(&self.memory).await {
             issues.insert(issue);
         }
         let hold = holds::reason(&self.memory, evaluated);
         self.reporter.set_bundle_gauges(&merged, hold.is_some());
-        if is_stuck {
-            // The annotations would describe another content.
+        if is_frozen {
+            // New annotations would not describe the content, which cannot change.
             return Ok(false);
         }
-        let state = State {
+        let status = BundleStatus {
             last_added: self.memory.last_added,
             hold: hold.as_deref(),
         };
-        self.writer.write(&merged, state, live.as_ref()).await
+        self.writer.write(&merged, status, live.as_ref()).await
     }
 
-    /// Loads the memory when this is called for the first time.
+    /// Loads the memory if it was not loaded before.
     async fn load_memory(
         &mut self,
         issues: &mut BTreeSet<BundleIssue>,
@@ -238,7 +238,7 @@ impl BundlePublisher {
         }
     }
 
-    /// Whether the current endpoint verdicts change why the namespace is held.
+    /// Returns whether the current endpoint verdicts change why the namespace is held.
     pub(super) fn verdicts_change_holds(&self) -> bool {
         let verdicts = self.verdicts.borrow();
         holds::would_change(&self.memory, verdicts.as_ref(), &self.evaluated)

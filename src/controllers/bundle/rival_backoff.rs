@@ -1,17 +1,21 @@
-//! How fast a bundle is restored that somebody else changes.
+//! Limits how often a bundle that another writer changes is restored.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The second pause in a row, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(1));
+/// Pause before the second restore in a row.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
 
-/// For so long no change of others means that nobody fights us.
-const PEACE: Duration = Duration::from_mins(2);
+/// Longest pause before a restore.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
-/// At first a bundle is restored at once; who changes it again and again is answered ever more
-/// slowly, be it another hand or a velero-trust of another version during a rollout.
+/// Time without a change by another writer after which the pauses start over.
+const RESET_AFTER: Duration = Duration::from_mins(2);
+
+/// The pauses before a bundle is restored. The first restore is immediate. Each further one waits
+/// longer, whether a person changes the bundle or a velero-trust of another version does during a
+/// rollout.
 #[derive(Debug, Default)]
 pub(super) struct RivalBackoff {
     pause: Duration,
@@ -19,17 +23,17 @@ pub(super) struct RivalBackoff {
 }
 
 impl RivalBackoff {
-    /// How long to wait before the bundle is restored.
+    /// Returns the pause before the bundle is restored.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         match self.last {
-            Some(last) if now - last < PEACE => self.pause,
+            Some(last) if now - last < RESET_AFTER => self.pause,
             _ => Duration::ZERO,
         }
     }
 
-    /// The bundle was restored.
+    /// Records that the bundle was restored.
     pub(super) fn restored(&mut self, now: Instant) {
-        self.pause = (self.pause(now) * 2).clamp(PAUSE.0, PAUSE.1);
+        self.pause = (self.pause(now) * 2).clamp(MIN_PAUSE, MAX_PAUSE);
         self.last = Some(now);
     }
 }
@@ -50,7 +54,7 @@ mod tests {
             now += rivals.pause(now);
         }
         assert_eq!(pauses[..3], [200, 400, 800].map(Duration::from_millis));
-        assert_eq!(pauses.last(), Some(&PAUSE.1));
-        assert_eq!(rivals.pause(now + PEACE), Duration::ZERO);
+        assert_eq!(pauses.last(), Some(&MAX_PAUSE));
+        assert_eq!(rivals.pause(now + RESET_AFTER), Duration::ZERO);
     }
 }

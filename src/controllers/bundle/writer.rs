@@ -1,4 +1,5 @@
-//! Reads and writes the ConfigMap of the bundle, and tells the other reconcilers its content.
+//! Reads and writes the ConfigMap of the bundle, and sends its certificates to the other
+//! reconcilers.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
 use crate::ca::merged_bundle::MergedBundle;
 use crate::controllers::channels::PublishedCertificates;
-use crate::kubernetes::bundle::{self, State};
+use crate::kubernetes::bundle::{self, BundleStatus};
 use crate::kubernetes::error;
 use crate::names;
 
@@ -25,10 +26,10 @@ pub(super) struct BundleWriter {
 /// Why the bundle was not published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PublishError {
-    /// Another writer was faster.
+    /// Another writer changed the ConfigMap after it was read.
     #[error("the ConfigMap changed after it was read")]
     Conflict,
-    /// Anything else, which is reported.
+    /// Any other failure, which is reported.
     #[error(transparent)]
     Issue(#[from] BundleIssue),
 }
@@ -47,12 +48,12 @@ impl BundleWriter {
         }
     }
 
-    /// Whether this version of the ConfigMap was read or written here.
+    /// Returns whether this version of the ConfigMap was read or written here.
     pub(super) fn has_seen(&self, version: Option<&str>) -> bool {
         version.is_some() && version == self.version.as_deref()
     }
 
-    /// Returns the certificates that this process published; none before it did.
+    /// Returns the certificates that this process published last; none before the first time.
     pub(super) fn published(&self) -> Arc<[Certificate]> {
         Arc::clone(&self.published.borrow())
     }
@@ -76,10 +77,10 @@ impl BundleWriter {
     pub(super) async fn write(
         &mut self,
         merged: &MergedBundle,
-        state: State<'_>,
+        status: BundleStatus<'_>,
         live: Option<&ConfigMap>,
     ) -> Result<bool, PublishError> {
-        let wanted = bundle::config_map(&self.namespace, merged, state);
+        let wanted = bundle::config_map(&self.namespace, merged, status);
         let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
         if !is_same {
             let written = bundle::write(&self.maps, wanted, live).await;

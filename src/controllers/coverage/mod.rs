@@ -1,5 +1,5 @@
-//! Audits the Pods of one Velero namespace: which of them carry the injection, shown by a metric and
-//! by Events on the workloads that make them.
+//! Audits which Pods of one Velero namespace carry the injection. A metric and Events on the
+//! workloads that create the Pods show the result.
 
 mod audit;
 
@@ -20,25 +20,26 @@ use crate::injection::coverage::State;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
-use crate::kubernetes::workloads::{self, Kind, Running, Template, Workload};
+use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::telemetry::PodGauges;
 
 const TIMING: Timing = Timing {
-    // A rollout makes and removes many Pods at once.
+    // A rollout creates and deletes many Pods at once.
     debounce: Duration::from_secs(1),
     min_backoff: Duration::ZERO,
     max_backoff: Duration::ZERO,
     resync: None,
 };
 
-/// Audits one namespace. Only the leader should run it: each replica that does emits its own Events.
+/// Audits one namespace. Only the leader should run it, because each replica that does emits its
+/// own Events.
 pub(super) struct CoverageReconciler {
     namespace: String,
     recorder: Events,
     gauges: PodGauges,
-    pods: Watch<Running>,
-    deployments: Watch<Template>,
-    daemon_sets: Watch<Template>,
+    pods: Watch<RunningPod>,
+    deployments: Watch<WorkloadTemplate>,
+    daemon_sets: Watch<WorkloadTemplate>,
     events: EventDeduper<(Workload, State)>,
     /// The workloads that had an issue when they were last audited.
     with_issues: BTreeSet<Workload>,
@@ -54,14 +55,14 @@ impl CoverageReconciler {
                 objects,
                 Config::default(),
                 subject,
-                |object: DynamicObject| Template::read(&object),
+                |object: DynamicObject| WorkloadTemplate::read(&object),
             )
         };
         let pods = workloads::pods(client.clone(), namespace);
         let subject = format!("Pods in namespace {namespace}");
         Self {
             pods: Watch::new(pods, Config::default(), subject, |pod: DynamicObject| {
-                Running::read(&pod)
+                RunningPod::read(&pod)
             }),
             deployments: templates(Kind::Deployment),
             daemon_sets: templates(Kind::DaemonSet),
@@ -73,8 +74,8 @@ impl CoverageReconciler {
         }
     }
 
-    /// Audits now and after every change; ends when the sender of `bundle` is dropped. When this is
-    /// dropped the series of the namespace leave the metrics.
+    /// Audits now and after every change. Ends when the sender of `bundle` is dropped. The metrics
+    /// of the namespace are removed when this future ends or is dropped.
     pub(super) async fn run(mut self, mut bundle: Receiver<ObservedBundle>) {
         let mut worker = Worker::new(TIMING);
         worker.run_now(());
@@ -105,7 +106,7 @@ impl CoverageReconciler {
             daemon_sets: self.daemon_sets.current(),
         };
         set_gauges(&mut self.gauges, &audit);
-        // What is not known is no news, neither good nor bad.
+        // While something is not known, no issue is new or resolved.
         let issues = audit.issues(&self.namespace)?;
         let due = self.events.take_due(issues.keys().cloned(), Instant::now());
         let with_issues = issues.keys().map(|(workload, _)| workload.clone());
@@ -124,7 +125,7 @@ impl CoverageReconciler {
     }
 }
 
-/// Emits and logs the issues that are due, and which workloads have none any more.
+/// Emits and logs the issues that are due, and the workloads whose issues are resolved.
 async fn emit_events(
     recorder: &Events,
     namespace: &str,
@@ -156,7 +157,7 @@ async fn emit_events(
     }
 }
 
-/// The reason of an Event.
+/// Returns the reason of an Event.
 const fn reason(state: State) -> &'static str {
     match state {
         State::Current => "CABundleCurrent",
@@ -167,7 +168,7 @@ const fn reason(state: State) -> &'static str {
     }
 }
 
-/// Sets how many Pods are in which state; no series while that is not known.
+/// Sets the number of Pods in each state. While it is not known, the metric has no series.
 fn set_gauges(gauges: &mut PodGauges, audit: &Audit<'_>) {
     match audit.tally() {
         Some(tally) => gauges.set(State::ALL.map(|state| (state.as_str(), tally.count(state)))),

@@ -1,8 +1,8 @@
-//! Judges the endpoints of a namespace's BSLs with exactly the bundle of the namespace.
+//! Judges the endpoints of a namespace's BSLs by the bundle of the namespace alone.
 
-mod found;
 mod location;
 pub mod probe;
+mod probe_outcome;
 pub(super) mod prober;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::found::{Found, UNTRUSTED, report_endpoint, state, verdict};
 use self::location::{LocationEndpoints, read, targets};
+use self::probe_outcome::{ProbeOutcome, UNTRUSTED, report_endpoint, state, verdict};
 use self::prober::{ProbeResults, Prober};
 use super::Controllers;
 use super::channels::{PublishedCertificates, VerdictsSender};
@@ -63,8 +63,8 @@ impl EndpointsReconciler {
         }
     }
 
-    /// Judges now and after every change of a location, the bundle or what a server presents; ends
-    /// when a sender of its inputs is dropped.
+    /// Judges now and after every change of a location, of the bundle or of the certificates that a
+    /// server presents. Ends when a sender of its inputs is dropped.
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
@@ -103,7 +103,7 @@ impl EndpointsReconciler {
                     targets = self::targets(&bsls);
                     self.prober
                         .set_wanted(&self.namespace, targets.iter().cloned().collect());
-                    // Before the first bundle there is nothing to judge with.
+                    // Without a bundle the endpoints cannot be judged.
                     if !roots.is_empty() {
                         self.judge(&bsls, &roots, &judged, verdicts).await;
                     }
@@ -121,22 +121,26 @@ impl EndpointsReconciler {
         verdicts: &VerdictsSender,
     ) {
         let now = now();
-        // Many BSLs of one store are judged once.
-        let mut judged = BTreeMap::<&Target, Found>::new();
+        // An endpoint that many BSLs name is judged once.
+        let mut judged = BTreeMap::<&Target, ProbeOutcome>::new();
         for target in bsls.iter().flat_map(|bsl| &bsl.endpoints) {
             let target = &target.target;
             judged
                 .entry(target)
                 .or_insert_with(|| match seen.get(target) {
-                    None => Found::NotYet,
-                    Some(Err(failure)) => Found::Unseen(failure.to_string()),
+                    None => ProbeOutcome::Pending,
+                    Some(Err(failure)) => ProbeOutcome::Failed(failure.to_string()),
                     Some(Ok(chain)) => {
                         let observation = judge(chain, &target.host, roots, now);
-                        Found::Seen(Arc::new(observation))
+                        ProbeOutcome::Judged(Arc::new(observation))
                     }
                 });
         }
-        let found = |endpoint: &Endpoint| judged.get(&endpoint.target).unwrap_or(&Found::NotYet);
+        let found = |endpoint: &Endpoint| {
+            judged
+                .get(&endpoint.target)
+                .unwrap_or(&ProbeOutcome::Pending)
+        };
         self.report.update(|report| {
             for bsl in bsls {
                 let told = bsl.endpoints.iter();
@@ -153,7 +157,8 @@ impl EndpointsReconciler {
                 let found = found(endpoint);
                 let state = state(found);
                 states.push((bsl.name.clone(), endpoint.url.clone(), state));
-                let is_soon = matches!(found, Found::Seen(seen) if seen.expires_soon.is_some());
+                let is_soon =
+                    matches!(found, ProbeOutcome::Judged(seen) if seen.expires_soon.is_some());
                 if endpoint.verified_by_velero && (state == UNTRUSTED || is_soon) {
                     events.push(bsl.event(&report_endpoint(&self.namespace, endpoint, found)));
                 }

@@ -1,5 +1,5 @@
-//! Looks at the endpoints of all BSLs, each one once however many name it, and never faster than
-//! its schedule.
+//! Probes the endpoints of all BSLs. Each endpoint is probed once however many BSLs name it, and
+//! never faster than its schedule allows.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -11,117 +11,119 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::probe::schedule::{Next, Rates, Schedule};
+use super::probe::schedule::{Next, RateLimits, Schedule};
 use super::probe::{self, Failure, Limits};
 use crate::ca::endpoint::{DeniedAddresses, Target};
 
-/// After so long without anything to do it looks around; any other event comes earlier.
-const IDLE: Duration = Duration::from_mins(10);
+/// Longest wait while no probe is scheduled. Every event ends the wait, so its length does not
+/// matter.
+const MAX_IDLE: Duration = Duration::from_mins(10);
 
-/// What an endpoint presented when it was last looked at, DER with the server's own first.
-pub(in crate::controllers) type Looked = Result<Arc<[Vec<u8>]>, Failure>;
+/// The certificates that an endpoint presented at its last probe: DER, the server's own first.
+pub(in crate::controllers) type ProbeResult = Result<Arc<[Vec<u8>]>, Failure>;
 
-/// What was seen of each endpoint so far.
-pub(in crate::controllers) type ProbeResults = BTreeMap<Target, Looked>;
+/// The last result of each endpoint that was probed.
+pub(in crate::controllers) type ProbeResults = BTreeMap<Target, ProbeResult>;
 
-/// Where a namespace asks for endpoints, and learns what was seen.
+/// Requests probes for a namespace and returns their results. Clones share one schedule.
 #[derive(Clone)]
 pub(in crate::controllers) struct Prober {
-    wants: mpsc::UnboundedSender<Wants>,
-    seen: watch::Receiver<Arc<ProbeResults>>,
+    requests: mpsc::UnboundedSender<WantedTargets>,
+    results: watch::Receiver<Arc<ProbeResults>>,
 }
 
-/// What one namespace wants to be looked at, from now on.
-struct Wants {
+/// The endpoints of one namespace, which replace those it requested before.
+struct WantedTargets {
     namespace: String,
     targets: Vec<Target>,
 }
 
 impl Prober {
-    /// A prober and its work, which ends when nobody can ask it any more.
+    /// Returns a prober and the future that does its work. The future ends when all clones of the
+    /// prober are dropped.
     pub(in crate::controllers) fn new(denied: DeniedAddresses) -> (Self, impl Future<Output = ()>) {
-        let (wants, asked) = mpsc::unbounded_channel();
-        let (sender, seen) = watch::channel(Arc::default());
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, results) = watch::channel(Arc::default());
         let denied = Arc::new(denied);
-        let look = move |target: Target| {
+        let probe = move |target: Target| {
             let denied = Arc::clone(&denied);
-            async move { probe::look(&target, &denied, Limits::default()).await }
+            async move { probe::fetch_certificates(&target, &denied, Limits::default()).await }
         };
-        (Self { wants, seen }, run(asked, sender, look))
+        (Self { requests, results }, run(received, sender, probe))
     }
 
-    /// From now on `namespace` wants exactly these to be looked at.
+    /// Sets the endpoints of `namespace` that are probed from now on.
     pub(in crate::controllers) fn set_wanted(&self, namespace: &str, targets: Vec<Target>) {
-        // Without anybody at the other end there is nothing to be had.
-        let _ = self.wants.send(Wants {
+        // The send fails only after the future of the prober ended. Then nothing is probed anyway.
+        let _ = self.requests.send(WantedTargets {
             namespace: namespace.to_owned(),
             targets,
         });
     }
 
-    /// What was seen, now and whenever it changes.
+    /// Returns a receiver of the results.
     pub(in crate::controllers) fn results(&self) -> watch::Receiver<Arc<ProbeResults>> {
-        self.seen.clone()
+        self.results.clone()
     }
 }
 
 async fn run<F>(
-    mut asked: mpsc::UnboundedReceiver<Wants>,
-    seen: watch::Sender<Arc<ProbeResults>>,
-    look: impl Fn(Target) -> F,
+    mut requests: mpsc::UnboundedReceiver<WantedTargets>,
+    results: watch::Sender<Arc<ProbeResults>>,
+    probe: impl Fn(Target) -> F,
 ) where
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
 {
-    let mut schedule = Schedule::<Target>::new(Rates::default());
+    let mut schedule = Schedule::<Target>::new(RateLimits::default());
     let mut wanted = BTreeMap::<String, Vec<Target>>::new();
-    let mut looks = JoinSet::new();
+    let mut probes = JoinSet::new();
     loop {
         let now = Instant::now();
-        let again = match schedule.next(now) {
-            Next::Look(target) => {
-                let looking = look(target.clone());
-                looks.spawn(async move {
-                    // The schedule has to hear of the end of every look.
-                    let looked = AssertUnwindSafe(looking).catch_unwind().await;
-                    let looked = looked.unwrap_or_else(|_| {
+        let next = match schedule.next(now) {
+            Next::Probe(target) => {
+                let probing = probe(target.clone());
+                probes.spawn(async move {
+                    // The schedule must learn that a probe ended even if it panicked.
+                    let result = AssertUnwindSafe(probing).catch_unwind().await;
+                    let result = result.unwrap_or_else(|_| {
                         let why = "velero-trust panicked; its log says where";
                         Err(Failure::Broken(why.to_owned()))
                     });
-                    (target, looked.map(Arc::from))
+                    (target, result.map(Arc::from))
                 });
                 continue;
             }
-            Next::At(at) => at,
-            Next::Idle => now + IDLE,
+            Next::WaitUntil(at) => at,
+            Next::Idle => now + MAX_IDLE,
         };
         tokio::select! {
-            wants = asked.recv() => {
-                let Some(Wants { namespace, targets }) = wants else {
+            request = requests.recv() => {
+                let Some(WantedTargets { namespace, targets }) = request else {
                     return;
                 };
                 wanted.insert(namespace, targets);
                 wanted.retain(|_, targets| !targets.is_empty());
                 let all: Vec<_> = wanted.values().flatten().cloned().collect();
-                seen.send_if_modified(|seen| {
-                    let before = seen.len();
-                    Arc::make_mut(seen).retain(|target, _| all.contains(target));
-                    seen.len() != before
+                results.send_if_modified(|results| {
+                    let before = results.len();
+                    Arc::make_mut(results).retain(|target, _| all.contains(target));
+                    results.len() != before
                 });
                 schedule.set_wanted(all, Instant::now());
             }
-            Some(Ok((target, looked))) = looks.join_next() => {
+            Some(Ok((target, result))) = probes.join_next() => {
                 schedule.done(&target);
-                if let Err(failure) = &looked {
-                    tracing::debug!(host = target.host, %failure, "endpoint not seen");
+                if let Err(failure) = &result {
+                    tracing::debug!(host = target.host, %failure, "endpoint not probed");
                 }
                 let is_wanted = wanted.values().flatten().any(|wanted| *wanted == target);
                 if is_wanted {
-                    seen.send_modify(|seen| {
-                        Arc::make_mut(seen).insert(target, looked);
+                    results.send_modify(|results| {
+                        Arc::make_mut(results).insert(target, result);
                     });
                 }
             }
-            () = sleep_until(again) => {}
+            () = sleep_until(next) => {}
         }
     }
 }
@@ -138,31 +140,31 @@ mod tests {
             lookup: host.to_owned(),
             port: 443,
         };
-        let (wants, asked) = mpsc::unbounded_channel();
-        let (sender, mut seen) = watch::channel(Arc::default());
-        let look = |target: Target| async move {
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, mut results) = watch::channel(Arc::default());
+        let probe = |target: Target| async move {
             assert_ne!(target.host, "panics", "as a bug");
             Ok(Vec::new())
         };
-        let work = tokio::spawn(run(asked, sender, look));
+        let work = tokio::spawn(run(received, sender, probe));
         let prober = Prober {
-            wants,
-            seen: seen.clone(),
+            requests,
+            results: results.clone(),
         };
         let all = ["panics", "well"].map(target);
         prober.set_wanted("velero", all.to_vec());
-        let both = |seen: &Arc<ProbeResults>| seen.len() == 2;
-        let waited = timeout(Duration::from_secs(20), seen.wait_for(both)).await;
-        let seen = waited.expect("a look was not told of").unwrap().clone();
-        let [panicked, well] = all.each_ref().map(|target| seen.get(target).unwrap());
+        let both = |results: &Arc<ProbeResults>| results.len() == 2;
+        let waited = timeout(Duration::from_secs(20), results.wait_for(both)).await;
+        let results = waited.expect("a probe has no result").unwrap().clone();
+        let [panicked, well] = all.each_ref().map(|target| results.get(target).unwrap());
         assert!(well.is_ok());
         let why = panicked.as_ref().unwrap_err().to_string();
         assert!(why.contains("velero-trust panicked"), "{why}");
-        // What came of the panic does not fill the schedule.
+        // The probe that panicked does not block the schedule.
         prober.set_wanted("velero", vec![target("later")]);
-        let mut seen = prober.results();
-        let later = |seen: &Arc<ProbeResults>| seen.contains_key(&target("later"));
-        seen.wait_for(later).await.unwrap();
+        let mut results = prober.results();
+        let later = |results: &Arc<ProbeResults>| results.contains_key(&target("later"));
+        results.wait_for(later).await.unwrap();
         assert!(!work.is_finished());
     }
 }

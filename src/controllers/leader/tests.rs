@@ -14,13 +14,13 @@ use crate::sources::objects::Objects;
 
 type Asked = mpsc::UnboundedReceiver<(Method, String)>;
 
-/// One Lease of nobody's, which can be gone; and what is asked of it.
-fn lease(is_there: &Arc<AtomicBool>) -> (Client, Asked) {
+/// A server with one Lease that has no holder and may not exist, and the requests that it receives.
+fn lease(exists: &Arc<AtomicBool>) -> (Client, Asked) {
     let (sender, asked) = mpsc::unbounded_channel();
-    let is_there = Arc::clone(is_there);
+    let exists = Arc::clone(exists);
     let server = service_fn(move |request: http::Request<Body>| {
         let (method, uri) = (request.method().clone(), request.uri().to_string());
-        let found = is_there.load(Ordering::Relaxed) || method == Method::POST;
+        let found = exists.load(Ordering::Relaxed) || method == Method::POST;
         let _ = sender.send((method, uri));
         async move {
             let (code, answer): (_, Value) = if found {
@@ -43,7 +43,7 @@ fn controllers(client: Client) -> Controllers {
     Controllers::for_test(client, Arc::new(Objects::default()), common_roots)
 }
 
-/// The first request of `method`.
+/// Returns the URI of the first request with `method`.
 async fn first(asked: &mut Asked, method: Method) -> String {
     let wanted = async {
         loop {
@@ -59,8 +59,8 @@ async fn first(asked: &mut Asked, method: Method) -> String {
 
 #[tokio::test]
 async fn a_lease_that_is_gone_is_made_again_by_whoever_waits_for_it() {
-    let is_there = Arc::new(AtomicBool::new(true));
-    let (client, mut asked) = lease(&is_there);
+    let exists = Arc::new(AtomicBool::new(true));
+    let (client, mut asked) = lease(&exists);
     let controllers = Arc::new(controllers(client));
     let running = tokio::spawn(async move {
         loop {
@@ -70,7 +70,7 @@ async fn a_lease_that_is_gone_is_made_again_by_whoever_waits_for_it() {
         }
     });
     first(&mut asked, Method::GET).await;
-    is_there.store(false, Ordering::Relaxed);
+    exists.store(false, Ordering::Relaxed);
     first(&mut asked, Method::POST).await;
     running.abort();
 }
@@ -92,11 +92,11 @@ async fn no_two_take_the_lease_as_the_same_field_manager() {
 async fn who_is_not_answered_in_time_does_not_keep_the_lease_from_others() {
     let server = service_fn(|request: http::Request<Body>| async move {
         if request.method() != Method::GET {
-            // It was written all the same.
+            // The Lease is written, but the response never arrives.
             std::future::pending::<()>().await;
         }
         let spec = json!({
-            "holderIdentity": "us", "leaseDurationSeconds": LEASE,
+            "holderIdentity": "us", "leaseDurationSeconds": LEASE_DURATION_SECONDS,
             "renewTime": MicroTime(Timestamp::now()),
         });
         let lease = json!({"metadata": {"name": "l"}, "spec": spec});

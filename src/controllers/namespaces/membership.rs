@@ -1,4 +1,4 @@
-//! Which namespaces are Velero's.
+//! Determines which namespaces are Velero's.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use crate::controllers::observed_bundle::{BundleWatch, watch_bundles};
 use crate::kubernetes::watch::Watch;
 use crate::names;
 
-/// Never a Velero namespace, whatever it holds.
+/// The namespace that is never Velero's, whatever it holds.
 const EXCLUDED_NAMESPACE: &str = "kube-system";
 
-/// A watch of the namespaces with our label.
+/// A watch of the namespaces that carry velero-trust's label.
 type LabelledNamespaces = Watch<()>;
 
-/// The watches that tell which namespaces are Velero's: those that hold a BSL or a bundle of ours,
-/// or carry our label.
+/// The watches that determine which namespaces are Velero's: those that hold a BSL or a bundle that
+/// velero-trust wrote, or carry its label.
 pub(super) struct Membership {
     pub(super) locations: LocationWatch,
     pub(super) bundles: BundleWatch,
@@ -40,19 +40,19 @@ impl Membership {
         }
     }
 
-    /// Whether BSLs were listed: without them nothing is known of any namespace.
+    /// Returns whether BSLs were listed. Without them nothing is known about any namespace.
     pub(super) const fn has_locations(&self) -> bool {
         self.locations.last_known().is_some()
     }
 
-    /// Whether all members are known, so that what is no member may be cleaned up.
+    /// Returns whether all members are known, so that all other namespaces may be cleaned up.
     pub(super) fn is_complete(&self) -> bool {
         self.has_locations()
             && self.bundles.current().is_some()
             && self.labelled.last_known().is_some()
     }
 
-    /// Returns the Velero namespaces, as far as they are known.
+    /// Returns the Velero namespaces that are known.
     pub(super) fn members(&self) -> BTreeSet<&str> {
         let locations = self.locations.last_known().into_iter().flatten();
         let locations = locations.map(|(key, _)| &key.namespace);

@@ -26,40 +26,41 @@ use crate::kubernetes::watch::Change;
 /// Pause before the tasks of a namespace restart after a panic.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The tasks of the Velero namespaces.
+/// The tasks of the Velero namespaces, one for each.
 struct Tasks<'c> {
     controllers: &'c Arc<Controllers>,
     /// Probes the endpoints of all namespaces; `None` if endpoints are not probed.
     prober: Option<Prober>,
-    /// The namespaces that have a task.
-    running: BTreeMap<String, Inputs>,
-    /// One lock for each namespace: one that comes back starts after its last task has cleaned up.
+    /// The inputs of each task, by namespace.
+    inputs: BTreeMap<String, Inputs>,
+    /// One lock for each namespace. The task of a namespace that becomes a member again starts
+    /// after its previous task cleaned up.
     locks: BTreeMap<String, Arc<Mutex<()>>>,
-    set: JoinSet<()>,
+    join_set: JoinSet<()>,
 }
 
-/// What the task of a namespace is told. It ends when the senders are dropped.
+/// The inputs of the task of a namespace. The task ends when they are dropped.
 struct Inputs {
     locations: watch::Sender<Locations>,
     bundle: watch::Sender<ObservedBundle>,
 }
 
-/// Keeps a task running for every Velero namespace. Ends only when it is cancelled, and the tasks
-/// with it.
+/// Keeps a task running for every Velero namespace. Ends only when it is cancelled, which also
+/// cancels the tasks.
 pub(super) async fn run(controllers: &Arc<Controllers>) {
     let mut membership = Membership::watch(&controllers.client);
-    let mut set = JoinSet::new();
+    let mut join_set = JoinSet::new();
     let prober = controllers.settings.probe.clone().map(|denied| {
         let (prober, work) = Prober::new(denied);
-        set.spawn(work);
+        join_set.spawn(work);
         prober
     });
     let mut tasks = Tasks {
         controllers,
         prober,
-        running: BTreeMap::new(),
+        inputs: BTreeMap::new(),
         locks: BTreeMap::new(),
-        set,
+        join_set,
     };
     let mut garbage_collector = GarbageCollector::new(Arc::clone(controllers));
     loop {
@@ -70,15 +71,15 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
             }
             _ = membership.bundles.changed() => tasks.send_bundles(&membership),
             _ = membership.labelled.changed() => {}
-            () = sleep_until(garbage_collector.due()), if may_collect => {
+            () = sleep_until(garbage_collector.next_run()), if may_collect => {
                 garbage_collector.collect(&membership.members()).await;
                 continue;
             }
-            Some(ended) = tasks.set.join_next() => {
+            Some(ended) = tasks.join_set.join_next() => {
                 if let Err(error) = ended
-                    && !error.is_cancelled()
+                    && error.is_panic()
                 {
-                    tracing::error!(%error, "the task of a namespace ended");
+                    tracing::error!(%error, "a task of the controllers panicked");
                 }
             }
         }
@@ -89,93 +90,95 @@ pub(super) async fn run(controllers: &Arc<Controllers>) {
 }
 
 impl Tasks<'_> {
-    /// Tells the tasks of the namespaces in `change` their new locations.
+    /// Sends the tasks of the namespaces in `change` their new locations.
     fn send_locations(&self, change: &Change, membership: &Membership) {
-        let keys = match change {
-            Change::Entry(key) => std::slice::from_ref(key).iter().collect(),
-            Change::List(keys) => keys.iter().collect(),
-            Change::Refused => Vec::new(),
+        let changed: BTreeSet<&str> = match change {
+            Change::Entry(key) => BTreeSet::from([key.namespace.as_str()]),
+            Change::List(keys) => keys.iter().map(|key| key.namespace.as_str()).collect(),
+            Change::Refused => BTreeSet::new(),
         };
-        let namespaces: BTreeSet<_> = keys.into_iter().map(|key| &key.namespace).collect();
-        for namespace in namespaces {
-            if let Some(inputs) = self.running.get(namespace) {
+        for namespace in changed {
+            if let Some(inputs) = self.inputs.get(namespace) {
                 let locations = locations_in(&membership.locations, namespace);
                 inputs.locations.send_replace(locations);
             }
         }
     }
 
-    /// Tells the task of each namespace what is observed of its bundle.
+    /// Sends the task of each namespace its bundle, if it changed.
     fn send_bundles(&self, membership: &Membership) {
-        for (name, inputs) in &self.running {
-            let new = observe(&membership.bundles, name);
+        for (namespace, inputs) in &self.inputs {
+            let new = observe(&membership.bundles, namespace);
             inputs.bundle.send_if_modified(|bundle| {
-                let is_other = *bundle != new;
+                let is_changed = *bundle != new;
                 *bundle = new;
-                is_other
+                is_changed
             });
         }
     }
 
-    /// Starts the tasks of new members, and ends those of namespaces that are none any more.
+    /// Starts the tasks of new members, and ends those of namespaces that are no longer members.
     fn sync(&mut self, membership: &Membership) {
         let members = membership.members();
-        // Without its senders a task ends. The bundle stays for the Pods that mount it.
-        self.running
-            .retain(|name, _| members.contains(name.as_str()));
+        // A task ends without its inputs. The bundle stays for the Pods that mount it.
+        self.inputs
+            .retain(|namespace, _| members.contains(namespace.as_str()));
+        // A lock that no task holds or waits for is not needed.
         self.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        for name in members {
-            let pause = match self.running.get(name) {
+        for namespace in members {
+            let pause = match self.inputs.get(namespace) {
                 None => Duration::ZERO,
-                // Its task panicked.
+                // The task dropped its receivers although its inputs exist: it panicked.
                 Some(inputs) if inputs.locations.is_closed() => RESTART_PAUSE,
                 Some(_) => continue,
             };
-            let locations = locations_in(&membership.locations, name);
-            let bundle = observe(&membership.bundles, name);
-            self.start(name, locations, bundle, pause);
+            self.start(namespace, membership, pause);
         }
     }
 
-    fn start(&mut self, name: &str, locations: Locations, bundle: ObservedBundle, pause: Duration) {
-        let (locations_sender, locations) = watch::channel(locations);
-        let (bundle_sender, bundle) = watch::channel(bundle);
+    /// Starts the task of a namespace after `pause`.
+    fn start(&mut self, namespace: &str, membership: &Membership, pause: Duration) {
+        let (locations_sender, locations) =
+            watch::channel(locations_in(&membership.locations, namespace));
+        let (bundle_sender, bundle) = watch::channel(observe(&membership.bundles, namespace));
         let inputs = Inputs {
             locations: locations_sender,
             bundle: bundle_sender,
         };
-        self.running.insert(name.to_owned(), inputs);
+        self.inputs.insert(namespace.to_owned(), inputs);
         let controllers = Arc::clone(self.controllers);
         let prober = self.prober.clone();
-        let lock = Arc::clone(self.locks.entry(name.to_owned()).or_default());
-        let span = tracing::info_span!("reconcile", namespace = name);
-        let name = name.to_owned();
+        let lock = Arc::clone(self.locks.entry(namespace.to_owned()).or_default());
+        let span = tracing::info_span!("reconcile", namespace);
+        let namespace = namespace.to_owned();
         let task = async move {
             sleep(pause).await;
             let _guard = lock.lock().await;
+            // The namespace may have left while the task waited.
             if locations.has_changed().is_ok() {
-                Box::pin(reconcile(&controllers, &name, locations, bundle, prober)).await;
+                let run = run_reconcilers(&controllers, &namespace, locations, bundle, prober);
+                Box::pin(run).await;
             }
         };
-        self.set.spawn(task.instrument(span));
+        self.join_set.spawn(task.instrument(span));
     }
 }
 
 /// Runs the reconcilers of a namespace until the senders of its inputs are dropped.
-async fn reconcile(
+async fn run_reconcilers(
     controllers: &Arc<Controllers>,
-    name: &str,
+    namespace: &str,
     locations: watch::Receiver<Locations>,
     bundle: watch::Receiver<ObservedBundle>,
     prober: Option<Prober>,
 ) {
-    let report = ReportHandle::new(name);
+    let report = ReportHandle::new(namespace);
     let published = Arc::new(watch::Sender::new(Arc::from([])));
     let verdicts = watch::Sender::new(prober.is_some().then(BTreeMap::new));
-    let coverage = CoverageReconciler::new(controllers, name);
-    let merged = BundleReconciler::new(
+    let coverage_reconciler = CoverageReconciler::new(controllers, namespace);
+    let bundle_reconciler = BundleReconciler::new(
         Arc::clone(controllers),
-        name,
+        namespace,
         bundle.clone(),
         report.clone(),
         &verdicts,
@@ -185,17 +188,17 @@ async fn reconcile(
         let Some(prober) = prober else {
             return std::future::pending().await;
         };
-        EndpointsReconciler::new(Arc::clone(controllers), name, report.clone(), prober)
+        EndpointsReconciler::new(Arc::clone(controllers), namespace, report.clone(), prober)
             .run(locations.clone(), &published, &verdicts)
             .await;
     };
     tokio::select! {
-        () = merged.run(locations.clone()) => {}
+        () = bundle_reconciler.run(locations.clone()) => {}
         () = endpoints => {}
-        () = status::write_report(controllers, name, &report) => {}
-        () = coverage.run(bundle) => {}
+        () = status::write_report(controllers, namespace, &report) => {}
+        () = coverage_reconciler.run(bundle) => {}
     }
-    status::delete_report(controllers, name).await;
+    status::delete_report(controllers, namespace).await;
 }
 
 #[cfg(test)]

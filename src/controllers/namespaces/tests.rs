@@ -14,13 +14,13 @@ use super::*;
 use crate::decision::{Facts, Lookup};
 use crate::sources::{Limits, Source};
 
-/// Tells what it is asked, and panics at the first look-up.
-struct Shaky {
+/// Records the look-ups that it receives, and panics at the first one.
+struct PanicsOnce {
     asked: mpsc::UnboundedSender<Vec<Lookup>>,
     has_panicked: AtomicBool,
 }
 
-impl Source for Shaky {
+impl Source for PanicsOnce {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
         self.asked.send(wants.to_vec()).unwrap();
         async {
@@ -70,7 +70,7 @@ fn cluster() -> Client {
 #[tokio::test]
 async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace() {
     let (sender, mut asked) = mpsc::unbounded_channel();
-    let source = Arc::new(Shaky {
+    let source = Arc::new(PanicsOnce {
         asked: sender,
         has_panicked: AtomicBool::new(false),
     });
@@ -86,7 +86,7 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
         matches!(&first[..], [Lookup::Secret(key)] if key.namespace == "velero"),
         "it asked for {first:?}"
     );
-    // That panicked.
+    // The first look-up panicked, so that the task restarted.
     assert_eq!(next().await, first);
     running.abort();
 }

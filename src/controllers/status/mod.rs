@@ -25,13 +25,13 @@ const TIMING: Timing = Timing {
 /// Most bytes of a report; a ConfigMap holds 1 MiB.
 const MAX_REPORT_BYTES: usize = 900 << 10;
 
-/// How much of each list stays in a report that is too large.
+/// Most entries that stay in each list of a report that is too large.
 const MAX_LIST_ENTRIES: usize = 3;
 
 /// Longest time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Writes the report into a ConfigMap of our own namespace after every change; never returns.
+/// Writes the report to a ConfigMap in our own namespace after every change. Never returns.
 pub(super) async fn write_report(
     controllers: &Controllers,
     namespace: &str,
@@ -73,7 +73,8 @@ async fn write(maps: &Api<ConfigMap>, name: &str, text: String) -> Result<(), St
     }
 }
 
-/// Returns the report as JSON. What a ConfigMap cannot hold is left out, and the report says so.
+/// Returns the report as JSON. Leaves out what does not fit into a ConfigMap, and the report says
+/// so.
 fn text(mut report: NamespaceReport) -> String {
     let whole = serde_json::to_string(&report).unwrap_or_default();
     if whole.len() <= MAX_REPORT_BYTES {

@@ -1,4 +1,4 @@
-//! The bundle ConfigMap of a Velero namespace, in the cluster.
+//! Reads and writes the ConfigMap that holds the bundle of a Velero namespace.
 
 use std::collections::BTreeMap;
 
@@ -15,80 +15,81 @@ use crate::names;
 
 use super::location;
 
-/// Whether a Pod may mount the bundle of its namespace.
+/// Whether the Pods of a namespace can mount its bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ensured {
-    /// It is there.
-    There {
-        /// The namespace is held.
+pub enum EnsureOutcome {
+    /// The bundle exists.
+    Exists {
+        /// Whether the namespace is held.
         held: bool,
     },
-    /// A ConfigMap of its name is there, and it is not ours.
-    Foreign,
-    /// There is none, and there is no root to put into one: Velero cannot start with an empty file.
+    /// A ConfigMap of the bundle's name exists, but velero-trust did not write it.
+    NotOwned,
+    /// No bundle exists, and there is no certificate to put into one. Velero cannot start with an
+    /// empty file.
     NoRoots,
 }
 
-/// What the annotation says of a namespace that nobody has looked at.
-const NOT_SEEN: &str = "its BackupStorageLocations were not looked at yet";
+/// The reason for the hold of a namespace that the publisher has not evaluated yet.
+const NOT_EVALUATED: &str = "its BackupStorageLocations were not looked at yet";
 
-/// Makes sure that `namespace` has a bundle: where there is none, the baseline, which needs no
-/// Secret. It is held when a location works already, until the publisher has looked at it. Never
-/// takes a field from another manager, so that the publisher always wins. On a dry run nothing is
-/// written.
+/// Ensures that `namespace` has a bundle. If it has none, this writes the baseline, which needs no
+/// Secret. If a location of the namespace works already, the namespace is held until the publisher
+/// has evaluated its locations. The write never takes a field from another field manager, so that
+/// the publisher always wins. A dry run writes nothing.
 pub async fn ensure(
     client: &Client,
     namespace: &str,
     dry_run: bool,
     base: &CommonRoots,
-) -> kube::Result<Ensured> {
+) -> kube::Result<EnsureOutcome> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     if let Some(map) = maps.get_metadata_opt(names::BUNDLE).await? {
         return Ok(if is_ours(&map.metadata) {
             let held = annotation(&map.metadata, names::bundle::HOLD).is_some();
-            Ensured::There { held }
+            EnsureOutcome::Exists { held }
         } else {
-            Ensured::Foreign
+            EnsureOutcome::NotOwned
         });
     }
     let baseline = base.bundle();
     if baseline.certificates.is_empty() {
-        return Ok(Ensured::NoRoots);
+        return Ok(EnsureOutcome::NoRoots);
     }
     let held = has_available(client, namespace).await?;
     if dry_run {
-        return Ok(Ensured::There { held });
+        return Ok(EnsureOutcome::Exists { held });
     }
     let params = PatchParams::apply(names::BOOTSTRAP_FIELD_MANAGER);
-    let state = State {
+    let status = BundleStatus {
         last_added: None,
-        hold: held.then_some(NOT_SEEN),
+        hold: held.then_some(NOT_EVALUATED),
     };
-    let baseline = config_map(namespace, &baseline, state);
+    let baseline = config_map(namespace, &baseline, status);
     match maps
         .patch(names::BUNDLE, &params, &Patch::Apply(baseline))
         .await
     {
-        Ok(_) => Ok(Ensured::There { held }),
-        // The publisher was faster.
-        Err(Error::Api(status)) if status.code == 409 => Ok(Ensured::There { held }),
+        Ok(_) => Ok(EnsureOutcome::Exists { held }),
+        // The publisher wrote the bundle first.
+        Err(Error::Api(status)) if status.code == 409 => Ok(EnsureOutcome::Exists { held }),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a location in `namespace` works already.
+/// Returns whether Velero can reach the store of a location in `namespace`.
 async fn has_available(client: &Client, namespace: &str) -> kube::Result<bool> {
     let bsls = location::in_namespace(client, namespace);
     match bsls.list(&ListParams::default()).await {
         Ok(list) => Ok(list.iter().any(location::is_available)),
-        // Velero's CRDs are not there.
+        // Velero's CRDs are not installed.
         Err(Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a ConfigMap of the bundle's name was made by us. It still is when somebody took all
-/// annotations off it.
+/// Returns whether velero-trust wrote a ConfigMap that has the bundle's name. This also recognises
+/// one that lost all its annotations.
 pub fn is_ours(metadata: &ObjectMeta) -> bool {
     let managers = [names::FIELD_MANAGER, names::BOOTSTRAP_FIELD_MANAGER];
     annotation(metadata, names::bundle::HASH).is_some()
@@ -102,32 +103,33 @@ fn is_managed_by(metadata: &ObjectMeta, manager: &str) -> bool {
     managers.any(|fields| fields.manager.as_deref() == Some(manager))
 }
 
-/// The text of a bundle.
+/// Returns the PEM text of a bundle.
 pub fn text(map: &ConfigMap) -> Option<&str> {
     Some(map.data.as_ref()?.get(names::BUNDLE_KEY)?)
 }
 
-/// Whether somebody made the bundle immutable: the API server refuses every change of its content.
+/// Returns whether the bundle is immutable, so that the API server refuses every change of its
+/// content.
 pub fn is_immutable(map: &ConfigMap) -> bool {
     map.immutable == Some(true)
 }
 
-/// Whether it is, with another content than `wanted`.
-pub fn is_stuck(map: &ConfigMap, wanted: &str) -> bool {
+/// Returns whether the bundle is immutable and its content differs from `wanted`.
+pub fn is_frozen(map: &ConfigMap, wanted: &str) -> bool {
     let files = map.data.as_ref().map_or(0, BTreeMap::len);
     let is_good = text(map) == Some(wanted) && files == 1 && map.binary_data.is_none();
     is_immutable(map) && !is_good
 }
 
-/// Whether the bundle is as a publisher wrote it: nobody edited it, and it is not the baseline,
-/// which the webhook makes without knowing any location.
+/// Returns whether a publisher wrote the bundle and nobody edited it. This is false for the
+/// baseline, which the webhook writes without knowing any location.
 pub fn is_as_published(map: &ConfigMap) -> bool {
     is_managed_by(&map.metadata, names::FIELD_MANAGER)
         && text(map).map(hash).as_deref() == annotation(&map.metadata, names::bundle::HASH)
 }
 
-/// Whether `live` says what `wanted` does, and has nothing else in it: a pod reads every file of
-/// the volume.
+/// Returns whether `live` is equal to `wanted`, apart from further labels and annotations. Further
+/// data is a difference, because a Pod reads every file of the volume.
 pub fn is_same(live: &ConfigMap, wanted: &ConfigMap) -> bool {
     let mut annotations = wanted.metadata.annotations.iter().flatten();
     let mut labels = wanted.metadata.labels.iter().flatten();
@@ -140,8 +142,8 @@ pub fn is_same(live: &ConfigMap, wanted: &ConfigMap) -> bool {
         && labels.all(|(key, value)| live_label(key) == Some(value))
 }
 
-/// Writes the bundle over what was read before, or where nothing was there. Fails with 409 when
-/// that has changed meanwhile.
+/// Replaces `live`, the bundle that was read before, or creates the bundle if there was none. Fails
+/// with 409 if the ConfigMap changed after it was read.
 pub async fn write(
     maps: &Api<ConfigMap>,
     mut wanted: ConfigMap,
@@ -150,7 +152,7 @@ pub async fn write(
     let mut params = PatchParams::apply(names::FIELD_MANAGER);
     if let Some(live) = live {
         let mut version = live.metadata.resource_version.clone();
-        if let Some(patch) = without_strays(live, &wanted) {
+        if let Some(patch) = cleanup_patch(live, &wanted) {
             let cleaned = maps
                 .patch(
                     names::BUNDLE,
@@ -167,9 +169,9 @@ pub async fn write(
         .await
 }
 
-/// A merge patch that removes what others put beside the bundle, and a hold that another manager
-/// wrote: to apply the bundle leaves both.
-fn without_strays(live: &ConfigMap, wanted: &ConfigMap) -> Option<Value> {
+/// Returns a merge patch that removes the data of others beside the bundle, and a hold that another
+/// field manager wrote. Server-side apply of the bundle would leave both.
+fn cleanup_patch(live: &ConfigMap, wanted: &ConfigMap) -> Option<Value> {
     let keys = live.data.iter().flat_map(BTreeMap::keys);
     let strays = keys.filter(|key| *key != names::BUNDLE_KEY);
     let strays: Map<_, _> = strays.map(|key| (key.clone(), Value::Null)).collect();
@@ -190,26 +192,27 @@ fn annotation<'m>(metadata: &'m ObjectMeta, key: &str) -> Option<&'m str> {
     Some(metadata.annotations.as_ref()?.get(key)?)
 }
 
-/// What a bundle's annotations tell beside what is in it.
+/// What the annotations of a bundle say that does not follow from its content.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State<'s> {
-    /// When a certificate was last added, seconds since 1970.
+pub struct BundleStatus<'s> {
+    /// When a certificate was last added, in seconds since 1970.
     pub last_added: Option<i64>,
-    /// Why the namespace is held.
+    /// Why the namespace is held; `None` if it is not held.
     pub hold: Option<&'s str>,
 }
 
-/// What keeps GitOps tools from removing what is not in Git: Argo CD, Flux, Helm.
-pub const KEEP: [(&str, &str); 4] = [
+/// The annotations that keep GitOps tools (Argo CD, Flux, Helm) from deleting an object that is not
+/// in Git.
+pub const KEEP_ANNOTATIONS: [(&str, &str); 4] = [
     ("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
     ("argocd.argoproj.io/sync-options", "Prune=false"),
     ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
     ("helm.sh/resource-policy", "keep"),
 ];
 
-/// The bundle ConfigMap of `namespace` as it should be. It is in Velero's backups, unlike all else
-/// of ours: a restored Velero Pod must find it.
-pub fn config_map(namespace: &str, merged: &MergedBundle, state: State<'_>) -> ConfigMap {
+/// Returns the bundle ConfigMap of `namespace` in its desired state. Unlike all other objects of
+/// velero-trust it is part of Velero's backups, because a restored Velero Pod must find it.
+pub fn config_map(namespace: &str, merged: &MergedBundle, status: BundleStatus<'_>) -> ConfigMap {
     let MergedBundle {
         bundle, origins, ..
     } = merged;
@@ -218,7 +221,7 @@ pub fn config_map(namespace: &str, merged: &MergedBundle, state: State<'_>) -> C
         .map(|(origin, count)| format!("{}={count}", origin.name()))
         .collect();
     let time = |seconds| Some(Timestamp::from_second(seconds).ok()?.to_string());
-    let told = [
+    let values = [
         (names::bundle::HASH, Some(bundle.hash.clone())),
         (names::bundle::COUNT, Some(bundle.count.to_string())),
         (names::bundle::ORIGINS, Some(origins.join(" "))),
@@ -226,14 +229,14 @@ pub fn config_map(namespace: &str, merged: &MergedBundle, state: State<'_>) -> C
             names::bundle::EARLIEST_EXPIRY,
             bundle.earliest_expiry.and_then(time),
         ),
-        (names::bundle::LAST_ADDED, state.last_added.and_then(time)),
-        (names::bundle::HOLD, state.hold.map(str::to_owned)),
+        (names::bundle::LAST_ADDED, status.last_added.and_then(time)),
+        (names::bundle::HOLD, status.hold.map(str::to_owned)),
     ];
-    let told = told
+    let values = values
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)));
-    let keep = KEEP.map(|(key, value)| (key, value.to_owned()));
-    let annotations = told.chain(keep);
+    let keep = KEEP_ANNOTATIONS.map(|(key, value)| (key, value.to_owned()));
+    let annotations = values.chain(keep);
     let labels = [("app.kubernetes.io/managed-by", names::APP)];
     ConfigMap {
         metadata: ObjectMeta {

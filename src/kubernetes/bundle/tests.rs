@@ -3,12 +3,12 @@ use super::*;
 #[test]
 fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
     let merged = CommonRoots::default().bundle();
-    let state = State {
+    let status = BundleStatus {
         last_added: Some(1_700_000_000),
         hold: Some("why"),
     };
-    let map = config_map("velero", &merged, state);
-    let told = map.metadata.annotations.clone().unwrap();
+    let map = config_map("velero", &merged, status);
+    let annotations = map.metadata.annotations.clone().unwrap();
     let count = merged.certificates.len();
     for (key, value) in [
         (names::bundle::COUNT, count.to_string()),
@@ -18,20 +18,24 @@ fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
         ("argocd.argoproj.io/sync-options", "Prune=false".to_owned()),
         ("kustomize.toolkit.fluxcd.io/prune", "disabled".to_owned()),
     ] {
-        assert_eq!(told.get(key), Some(&value), "{key}");
+        assert_eq!(annotations.get(key), Some(&value), "{key}");
     }
-    // Unlike all else of ours: a restored Velero Pod must find it.
+    // Unlike the other objects of velero-trust: a restored Velero Pod must find it.
     let labels = map.metadata.labels.clone().unwrap();
     assert!(!labels.contains_key("velero.io/exclude-from-backup"));
 
-    let released = config_map("velero", &merged, State::default());
+    let released = config_map("velero", &merged, BundleStatus::default());
     assert!(is_same(&map, &map) && !is_same(&map, &released));
     assert!(!is_same(&released, &map));
 }
 
 #[test]
 fn a_label_that_was_taken_off_and_what_was_put_beside_are_differences() {
-    let wanted = config_map("velero", &CommonRoots::default().bundle(), State::default());
+    let wanted = config_map(
+        "velero",
+        &CommonRoots::default().bundle(),
+        BundleStatus::default(),
+    );
     let mut live = wanted.clone();
     live.metadata.labels = None;
     assert!(!is_same(&live, &wanted));
@@ -43,24 +47,24 @@ fn a_label_that_was_taken_off_and_what_was_put_beside_are_differences() {
     let data = live.data.get_or_insert_default();
     data.insert("more".to_owned(), String::new());
     assert!(!is_same(&live, &wanted));
-    let patch = without_strays(&live, &wanted).unwrap();
+    let patch = cleanup_patch(&live, &wanted).unwrap();
     assert_eq!(patch["data"], json!({"more": null}));
 }
 
 #[test]
 fn a_hold_that_another_manager_wrote_is_taken_off() {
-    let hold = State {
-        hold: Some(NOT_SEEN),
-        ..State::default()
+    let hold = BundleStatus {
+        hold: Some(NOT_EVALUATED),
+        ..BundleStatus::default()
     };
     let merged = CommonRoots::default().bundle();
     let live = config_map("velero", &merged, hold);
-    let wanted = config_map("velero", &merged, State::default());
-    let patch = without_strays(&live, &wanted).unwrap();
+    let wanted = config_map("velero", &merged, BundleStatus::default());
+    let patch = cleanup_patch(&live, &wanted).unwrap();
     let metadata = patch.get("metadata").unwrap();
     assert_eq!(
         metadata.get("annotations"),
         Some(&json!({names::bundle::HOLD: null}))
     );
-    assert_eq!(without_strays(&live, &live), None);
+    assert_eq!(cleanup_patch(&live, &live), None);
 }

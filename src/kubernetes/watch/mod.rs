@@ -1,10 +1,10 @@
 //! Watches: the one way in which controllers follow objects.
 //!
-//! A [`Watch`] keeps a projection of the objects: a compact value for each, which is either known or
-//! not known. An entry changes only when its value does. Every watch has the same policy for
+//! A [`Watch`] keeps a projection of the objects: a compact value for each, which is either known
+//! or not known. An entry changes only when its value does. Every watch has the same policy for
 //! failures: it keeps what was known, logs the failure once, and tries again with a backoff of at
-//! most [`MAX_BACKOFF`]. A connection that went silent is one of these failures: kube gives it up
-//! a little after the time for which the API server lets a watch run.
+//! most [`MAX_BACKOFF`]. A connection that went silent is one of these failures: kube gives it up a
+//! little after the time for which the API server lets a watch run.
 
 mod projection;
 

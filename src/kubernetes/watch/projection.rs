@@ -73,7 +73,7 @@ impl<V: PartialEq> Projection<V> {
     }
 }
 
-/// The keys that are in one of both only, or have another value.
+/// Returns the keys that are in only one of both, or have different values.
 fn changed_keys<V: PartialEq>(
     old: Option<&BTreeMap<Key, V>>,
     new: &BTreeMap<Key, V>,

@@ -25,7 +25,7 @@ fn entry(name: &str) -> Event<Projected<u8>> {
     Event::InitApply((key(name), Some(1)))
 }
 
-/// A watch whose starts bring these events, one after the other; the last one goes on for ever.
+/// A watch that returns these events, a list for each start. After its events it stays silent.
 fn watch(starts: Vec<Vec<Result<Event<Projected<u8>>, Error>>>) -> Watch<u8> {
     let starts = Mutex::new(starts.into_iter());
     let start = move || {

@@ -1,4 +1,4 @@
-//! Velero's Pods, and the Deployments and DaemonSets that make them, as far as the audit of the
+//! Velero's Pods, and the Deployments and DaemonSets that create them, as far as the audit of the
 //! injection needs them.
 
 mod read;
@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject};
 
-pub use read::{RESTARTED_AT, Running, Template};
+pub use read::{RESTARTED_AT, RunningPod, WorkloadTemplate};
 
 /// A kind of workload that can be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +22,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 2] = [Self::Deployment, Self::DaemonSet];
 
-    /// Its name in an object.
+    /// Returns the kind as objects name it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
@@ -40,13 +40,13 @@ impl Kind {
         }
     }
 
-    /// Those of `namespace`.
+    /// Returns the API for the workloads of this kind in `namespace`.
     pub fn api(self, client: kube::Client, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(client, namespace, &self.resource())
     }
 }
 
-/// The Pods of `namespace`.
+/// Returns the API for the Pods of `namespace`.
 pub fn pods(client: kube::Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client, namespace, &ApiResource::erase::<Pod>(&()))
 }
@@ -54,13 +54,13 @@ pub fn pods(client: kube::Client, namespace: &str) -> Api<DynamicObject> {
 /// A Deployment or a DaemonSet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
-    /// Which of the two.
+    /// The kind.
     pub kind: Kind,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
-/// `deployment/velero`, as kubectl takes it.
+/// Writes `deployment/velero`, as kubectl accepts it.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind.as_str().to_lowercase(), self.name)
@@ -68,7 +68,8 @@ impl fmt::Display for Workload {
 }
 
 impl Workload {
-    /// To write Events about it. Without its `uid`, `kubectl describe` does not find them.
+    /// Returns a reference for Events about the workload. Without its `uid`, `kubectl describe`
+    /// does not find them.
     pub fn reference(&self, namespace: &str, uid: &str) -> ObjectReference {
         ObjectReference {
             api_version: Some("apps/v1".to_owned()),
@@ -80,7 +81,8 @@ impl Workload {
         }
     }
 
-    /// The workload that made a Pod; none for those that Velero itself spawns, and for Jobs.
+    /// Returns the workload that created a Pod; `None` for Pods that Velero itself creates, and for
+    /// those of Jobs.
     fn of(pod: &DynamicObject) -> Option<Self> {
         let owner = pod.owner_references().iter();
         let owner = owner.clone().find(|owner| owner.controller == Some(true))?;

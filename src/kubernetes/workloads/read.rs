@@ -1,4 +1,4 @@
-//! How a Pod, and the template of a workload's Pods, stand to the bundle.
+//! Reads how Pods, and the Pod templates of workloads, use the bundle.
 
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -12,25 +12,27 @@ use crate::velero::image;
 use crate::velero::pod::{Container, Pod as View};
 use crate::velero::pod_status::Observed;
 
-/// The annotation that `kubectl rollout restart` sets (`pkg/polymorphichelpers/objectrestarter.go`).
-/// kube's own `Api::restart` sets another, which no other tool knows.
+/// The annotation that `kubectl rollout restart` sets
+/// (`pkg/polymorphichelpers/objectrestarter.go`). kube's own `Api::restart` sets another, which no
+/// other tool knows.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// A Pod that the injection is for.
+/// A Pod that the injection applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
-    /// What made it.
+pub struct RunningPod {
+    /// The workload that created the Pod.
     pub workload: Option<Workload>,
-    /// How it stands to the bundle.
+    /// How the Pod uses the bundle.
     pub coverage: PodCoverage,
-    /// The version of Velero in it.
+    /// The version of Velero.
     pub version: Option<String>,
-    /// Its [`RESTARTED_AT`]: of the restart that made it.
+    /// The [`RESTARTED_AT`] annotation, which the restart that created the Pod set.
     pub restarted_at: Option<String>,
 }
 
-impl Running {
-    /// What matters of a Pod; none of one that is nothing to us, is finished or is being deleted.
+impl RunningPod {
+    /// Reads a Pod. Returns `None` if the injection does not apply to it, or if it is finished or
+    /// being deleted.
     pub fn read(pod: &DynamicObject) -> Option<Self> {
         if pod.metadata.deletion_timestamp.is_some() {
             return None;
@@ -47,46 +49,46 @@ impl Running {
     }
 }
 
-/// A Deployment or DaemonSet whose Pods the injection is for.
+/// The Pod template of a Deployment or DaemonSet whose Pods the injection applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
-    /// Of the workload.
+pub struct WorkloadTemplate {
+    /// The uid of the workload.
     pub uid: String,
-    /// How the template of its Pods stands to the bundle; a template is never injected.
+    /// How the template uses the bundle. A template itself is never injected.
     pub coverage: PodCoverage,
-    /// The version of Velero in it.
+    /// The version of Velero.
     pub version: Option<String>,
-    /// The Deployment is paused: a restart would wait for somebody to resume it.
+    /// Whether the Deployment is paused, so that a restart would wait until somebody resumes it.
     pub paused: bool,
-    /// The DaemonSet replaces no Pod by itself (`OnDelete`).
+    /// Whether the DaemonSet never replaces a Pod by itself (`OnDelete`).
     pub on_delete: bool,
 }
 
-impl Template {
-    /// What matters of a workload; none of one that is nothing to us.
+impl WorkloadTemplate {
+    /// Reads a workload. Returns `None` if the injection does not apply to its Pods.
     pub fn read(workload: &DynamicObject) -> Option<Self> {
-        let of = |pointer| workload.data.pointer(pointer);
-        let metadata = of("/spec/template/metadata").unwrap_or(&Value::Null);
-        let (coverage, version) = coverage(workload, metadata, of("/spec/template/spec"))?;
+        let field = |pointer| workload.data.pointer(pointer);
+        let metadata = field("/spec/template/metadata").unwrap_or(&Value::Null);
+        let (coverage, version) = coverage(workload, metadata, field("/spec/template/spec"))?;
         Some(Self {
             uid: workload.uid().unwrap_or_default(),
             coverage,
             version,
-            paused: of("/spec/paused").is_some_and(|paused| paused == true),
-            on_delete: of("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete"),
+            paused: field("/spec/paused").is_some_and(|paused| paused == true),
+            on_delete: field("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete"),
         })
     }
 }
 
-/// How the Pod with this `metadata` and `spec` stands, and Velero's version in it. `object` is the
-/// Pod itself, or what holds its template.
+/// Returns how a Pod with this `metadata` and `spec` uses the bundle, and the version of Velero in
+/// it. `object` is the Pod itself or the workload with its template.
 fn coverage(
     object: &DynamicObject,
     metadata: &Value,
     spec: Option<&Value>,
 ) -> Option<(PodCoverage, Option<String>)> {
     let spec = spec.unwrap_or(&Value::Null);
-    // What cannot be read is no Pod of ours: the API server would not have stored it.
+    // A Pod that cannot be read is not Velero's: the API server would not have stored it.
     let view = View {
         metadata: Option::deserialize(metadata).ok()?.unwrap_or_default(),
         spec: Option::deserialize(spec).ok()?.unwrap_or_default(),
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn finds_the_workload_behind_a_pod() {
         let of = |kind: &str, name: &str| {
-            let running = Running::read(&pod(&owned(kind, name))).unwrap();
+            let running = RunningPod::read(&pod(&owned(kind, name))).unwrap();
             running.workload.map(|workload| workload.to_string())
         };
         let deployment = Some("deployment/velero-a".to_owned());
@@ -152,19 +154,19 @@ mod tests {
 
     #[test]
     fn takes_the_version_from_the_container_that_runs_velero() {
-        let running = Running::read(&pod(&json!({"name": "p", "namespace": "velero"}))).unwrap();
+        let running = RunningPod::read(&pod(&json!({"name": "p", "namespace": "velero"}))).unwrap();
         assert_eq!(running.version.as_deref(), Some("v1.18.2"));
     }
 
     #[test]
     fn leaves_out_what_is_going_or_gone() {
         let mut going = pod(&owned("DaemonSet", "node-agent"));
-        assert!(Running::read(&going).is_some());
+        assert!(RunningPod::read(&going).is_some());
         going.data["status"]["phase"] = "Succeeded".into();
-        assert!(Running::read(&going).is_none());
+        assert!(RunningPod::read(&going).is_none());
         let mut metadata = owned("DaemonSet", "node-agent");
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert!(Running::read(&pod(&metadata)).is_none());
+        assert!(RunningPod::read(&pod(&metadata)).is_none());
     }
 
     #[test]
@@ -177,7 +179,7 @@ mod tests {
                 "spec": spec,
             });
             object["spec"]["template"] = json!({"spec": template["spec"]});
-            Template::read(&serde_json::from_value(object).unwrap()).unwrap()
+            WorkloadTemplate::read(&serde_json::from_value(object).unwrap()).unwrap()
         };
         let plain = workload(json!({}));
         assert_eq!((plain.uid.as_str(), plain.paused), ("u", false));

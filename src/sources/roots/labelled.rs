@@ -1,4 +1,4 @@
-//! The CAs of labelled objects in our own namespace.
+//! Reads extra CAs from the labelled Secrets and ConfigMaps of our own namespace.
 
 use std::fmt::Debug;
 
@@ -14,10 +14,10 @@ use crate::ca::pem;
 use crate::kubernetes::watch::Watch;
 use crate::names::EXTRA_CA_LABEL;
 
-/// The content of a labelled object, by key.
+/// The content of a labelled object: keys and values.
 type Data = Vec<(String, Vec<u8>)>;
 
-pub(in crate::sources) fn data_of_map(map: ConfigMap) -> Data {
+pub(in crate::sources) fn config_map_data(map: ConfigMap) -> Data {
     let texts = map.data.unwrap_or_default().into_iter();
     let texts = texts.map(|(key, text)| (key, text.into_bytes()));
     let bytes = map.binary_data.unwrap_or_default().into_iter();
@@ -26,12 +26,12 @@ pub(in crate::sources) fn data_of_map(map: ConfigMap) -> Data {
         .collect()
 }
 
-pub(super) fn data_of_secret(secret: Secret) -> Data {
+pub(super) fn secret_data(secret: Secret) -> Data {
     let data = secret.data.unwrap_or_default().into_iter();
     data.map(|(key, value)| (key, value.0)).collect()
 }
 
-/// Watches the labelled objects of one kind. Each key of an object contributes on its own.
+/// Watches the labelled objects of one kind. Each key of an object is a contribution of its own.
 pub(super) fn watch<K>(client: Client, namespace: &str, data: fn(K) -> Data) -> Watch<Contributions>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -44,13 +44,13 @@ where
     let subject = format!("{kind}s labelled {label} in namespace {namespace}");
     Watch::new(objects, config, subject, move |object: K| {
         let mut contributions = Contributions::new();
-        add(&mut contributions, &kind, &object.name_any(), data(object));
+        add_contributions(&mut contributions, &kind, &object.name_any(), data(object));
         Some(contributions)
     })
 }
 
-/// Adds the content of a labelled object, each key as an owner of its own.
-pub(in crate::sources) fn add(
+/// Adds the contributions of a labelled object. Each key has its own owner.
+pub(in crate::sources) fn add_contributions(
     contributions: &mut Contributions,
     kind: &str,
     name: &str,

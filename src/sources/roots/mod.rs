@@ -1,5 +1,5 @@
-//! What every bundle holds: public roots and extra CAs, from files and from labelled objects of our
-//! own namespace.
+//! Reads the certificates that every bundle holds: public roots and extra CAs, from files and from
+//! labelled objects of our own namespace.
 
 pub(super) mod labelled;
 
@@ -21,22 +21,23 @@ use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
 use crate::ca::pem::{self, Fault};
 use crate::kubernetes::watch::Watch;
 
-/// How often the files are read again: a kubelet swaps a link beside them.
+/// Interval at which the files are read again. A kubelet updates them by swapping a link beside
+/// them.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Which roots are public.
+/// The set of public roots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PublicRoots {
-    /// Those of Mozilla, compiled in.
+    /// The roots of Mozilla, which are compiled in.
     #[default]
     Mozilla,
-    /// None.
+    /// No roots.
     None,
-    /// Those of a PEM file.
+    /// The roots in a PEM file.
     File(PathBuf),
 }
 
-/// `mozilla`, `none`, or a file.
+/// Parses `mozilla`, `none`, or the path of a file.
 impl FromStr for PublicRoots {
     type Err = &'static str;
 
@@ -50,7 +51,7 @@ impl FromStr for PublicRoots {
     }
 }
 
-/// Where the roots and extra CAs that were given at installation are.
+/// The sources of the roots and extra CAs that the installation configures.
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     /// The public roots.
@@ -59,38 +60,39 @@ pub struct Roots {
     pub extra: Vec<PathBuf>,
 }
 
-/// A file of roots that is of no use.
+/// Why a file with roots cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum BadRoots {
-    /// It cannot be read.
+pub enum RootsError {
+    /// The file cannot be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(PathBuf, io::Error),
-    /// It is no CA bundle.
+    /// The file is not a CA bundle.
     #[error("{0} is no CA bundle: {1}")]
-    Bad(PathBuf, String),
+    Invalid(PathBuf, String),
 }
 
 impl Roots {
-    /// What the files hold; an error when one of them is not whole.
-    pub fn read(&self) -> Result<CommonRoots, BadRoots> {
+    /// Reads the certificates in the files. Fails if any block of a file is broken.
+    pub fn read(&self) -> Result<CommonRoots, RootsError> {
         let public: Arc<[Certificate]> = match &self.public {
             PublicRoots::Mozilla => mozilla().into(),
             PublicRoots::None => Arc::default(),
-            PublicRoots::File(path) => read(path)?.into(),
+            PublicRoots::File(path) => read_certificates(path)?.into(),
         };
         let mut extra = Contributions::new();
         for path in &self.extra {
             let contribution = Contribution {
-                certificates: read(path)?,
+                certificates: read_certificates(path)?,
                 whole: true,
             };
-            extra.insert(owner(path), contribution);
+            extra.insert(file_owner(path), contribution);
         }
         Ok(CommonRoots { public, extra })
     }
 
-    /// Keeps `sender` up to date with the files and the labelled objects of `namespace`; never
-    /// returns. `first` is what the files held at the start. A file that breaks stays as it was.
+    /// Keeps `sender` up to date with the files and the labelled objects of `namespace`. Never
+    /// returns. `first` is the content of the files at the start. If a file becomes invalid, the
+    /// last valid content of all files stays.
     pub async fn follow(
         self,
         first: CommonRoots,
@@ -98,9 +100,10 @@ impl Roots {
         namespace: String,
         sender: watch::Sender<Option<Arc<CommonRoots>>>,
     ) {
-        let mut maps = labelled::watch(client.clone(), &namespace, labelled::data_of_map);
-        let mut secrets = labelled::watch(client, &namespace, labelled::data_of_secret);
-        // Without the permission to list them, the bundle does not wait for these objects.
+        let mut maps = labelled::watch(client.clone(), &namespace, labelled::config_map_data);
+        let mut secrets = labelled::watch(client, &namespace, labelled::secret_data);
+        // The roots wait until both kinds are listed or refused: without the permission to list
+        // these objects, the bundle must not wait for them.
         let mut are_maps_settled = false;
         let mut are_secrets_settled = false;
         let mut files = first;
@@ -143,20 +146,20 @@ impl Roots {
     }
 }
 
-fn owner(path: &Path) -> Owner {
+fn file_owner(path: &Path) -> Owner {
     Owner::Extra(format!("file {}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Vec<Certificate>, BadRoots> {
-    let bytes = fs::read(path).map_err(|error| BadRoots::Unreadable(path.to_owned(), error))?;
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, RootsError> {
+    let bytes = fs::read(path).map_err(|error| RootsError::Unreadable(path.to_owned(), error))?;
     let contents = pem::read(&bytes);
     match contents.faults.first() {
-        Some(fault) => Err(BadRoots::Bad(path.to_owned(), describe_fault(fault))),
+        Some(fault) => Err(RootsError::Invalid(path.to_owned(), describe_fault(fault))),
         None => Ok(contents.certificates),
     }
 }
 
-/// Returns what is wrong, with the line.
+/// Describes a fault, with its line.
 fn describe_fault(fault: &Fault) -> String {
     format!("line {}: {}", fault.line, fault.kind)
 }

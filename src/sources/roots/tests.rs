@@ -1,4 +1,4 @@
-use super::labelled::{add, data_of_map};
+use super::labelled::{add_contributions, config_map_data};
 use super::*;
 use crate::ca::bundle::merge;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -39,8 +39,13 @@ fn each_key_of_a_labelled_object_is_an_owner() {
     }))
     .unwrap();
     let mut contributions = Contributions::new();
-    add(&mut contributions, "ConfigMap", "corp", data_of_map(map));
-    let said: Vec<_> = contributions
+    add_contributions(
+        &mut contributions,
+        "ConfigMap",
+        "corp",
+        config_map_data(map),
+    );
+    let found: Vec<_> = contributions
         .iter()
         .map(|(owner, contribution)| {
             (
@@ -54,7 +59,7 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         ("ConfigMap corp key a".to_owned(), 1, true),
         ("ConfigMap corp key b".to_owned(), 0, false),
     ];
-    assert_eq!(said, wanted);
+    assert_eq!(found, wanted);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::ca::certificate::Certificate;
 use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::snapshot::NamespaceSnapshot;
-use crate::kubernetes::workloads::Running;
+use crate::kubernetes::workloads::RunningPod;
 
 /// In the life of everything that [`Authority`] makes.
 const NOW: i64 = 1_790_000_000;
@@ -519,9 +519,9 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
                 "env": [{"name": variable, "value": "/mine"}],
             }]},
         });
-        Running::read(&serde_json::from_value(pod).unwrap()).unwrap()
+        RunningPod::read(&serde_json::from_value(pod).unwrap()).unwrap()
     };
-    let bad = |pod: Running| {
+    let bad = |pod: RunningPod| {
         after(|cluster| {
             for velero in cluster.velero.as_mut().unwrap() {
                 let pods = [("velero-1".to_owned(), pod.clone())].into();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::injection::coverage::State;
-use crate::kubernetes::workloads::{Running, Workload};
+use crate::kubernetes::workloads::{RunningPod, Workload};
 use crate::velero::pod_kind::PodKind;
 
 /// The restarts and the remaining problems in one namespace.
@@ -44,7 +44,7 @@ impl Plan {
             in_progress,
             ..Self::default()
         };
-        let mut affected = BTreeMap::<&Workload, Vec<(&str, &Running)>>::new();
+        let mut affected = BTreeMap::<&Workload, Vec<(&str, &RunningPod)>>::new();
         for (name, pod) in &snapshot.pods {
             let state = snapshot.state(&pod.coverage);
             if !matches!(state, State::Uninjected | State::Stale) {
@@ -102,7 +102,7 @@ impl Plan {
 fn blocked(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
-    pods: &[(&str, &Running)],
+    pods: &[(&str, &RunningPod)],
 ) -> Option<String> {
     let Some(template) = snapshot.templates.get(workload) else {
         return Some(format!("{workload}, which made {}, is gone", names(pods)));
@@ -125,7 +125,7 @@ fn blocked(
 fn already_restarting(
     snapshot: &NamespaceSnapshot,
     workload: &Workload,
-    pods: &[(&str, &Running)],
+    pods: &[(&str, &RunningPod)],
 ) -> Option<String> {
     let ongoing = snapshot.ongoing.get(workload)?;
     let facts = snapshot.facts();
@@ -142,7 +142,7 @@ fn already_restarting(
 }
 
 /// Returns why `pods` need a restart, with one line per reason.
-fn reasons(snapshot: &NamespaceSnapshot, pods: &[(&str, &Running)]) -> Vec<String> {
+fn reasons(snapshot: &NamespaceSnapshot, pods: &[(&str, &RunningPod)]) -> Vec<String> {
     let mut by_reason = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
         let why = pod.coverage.why(snapshot.facts());
@@ -154,13 +154,13 @@ fn reasons(snapshot: &NamespaceSnapshot, pods: &[(&str, &Running)]) -> Vec<Strin
         .collect()
 }
 
-fn names(pods: &[(&str, &Running)]) -> String {
+fn names(pods: &[(&str, &RunningPod)]) -> String {
     let names: Vec<_> = pods.iter().map(|(name, _)| *name).collect();
     names.join(", ")
 }
 
 /// Describes a Pod that no workload recreates.
-fn standalone_pod(name: &str, pod: &Running) -> Remaining {
+fn standalone_pod(name: &str, pod: &RunningPod) -> Remaining {
     let is_temporary = matches!(
         pod.coverage.kind,
         Some(

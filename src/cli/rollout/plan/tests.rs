@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::snapshot::OngoingRollout;
 use crate::injection::coverage;
-use crate::kubernetes::workloads::{Kind, Template};
+use crate::kubernetes::workloads::{Kind, WorkloadTemplate};
 use crate::names;
 
 fn object(kind: &str, name: &str, rest: &Value) -> DynamicObject {
@@ -22,7 +22,7 @@ fn pod(snapshot: &mut NamespaceSnapshot, name: &str, owner: &str, command: &[&st
     let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "uid": "u",
         "controller": !owner.is_empty()}]);
     let rest = json!({"metadata": {"ownerReferences": owner}, "spec": spec(command, &json!([]))});
-    let running = Running::read(&object("Pod", name, &rest)).unwrap();
+    let running = RunningPod::read(&object("Pod", name, &rest)).unwrap();
     snapshot.pods.insert(name.to_owned(), running);
 }
 
@@ -31,7 +31,7 @@ fn template(snapshot: &mut NamespaceSnapshot, name: &str, env: &Value, rest: &Va
     json_patch::merge(&mut of, rest);
     let kind = Kind::DaemonSet;
     let name = name.to_owned();
-    let template = Template::read(&object("DaemonSet", &name, &of)).unwrap();
+    let template = WorkloadTemplate::read(&object("DaemonSet", &name, &of)).unwrap();
     snapshot.templates.insert(Workload { kind, name }, template);
 }
 
@@ -84,7 +84,7 @@ fn began(snapshot: &mut NamespaceSnapshot, name: &str, restarted_at: Option<&str
         container["volumeMounts"] =
             json!([{"name": names::BUNDLE, "mountPath": names::MOUNT_PATH}]);
     }
-    let running = Running::read(&object("Pod", name, &rest)).unwrap();
+    let running = RunningPod::read(&object("Pod", name, &rest)).unwrap();
     snapshot.pods.insert(name.to_owned(), running);
 }
 

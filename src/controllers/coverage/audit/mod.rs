@@ -1,23 +1,23 @@
-//! What the watches of a namespace say together.
+//! Computes the state of a namespace's Pods and their issues from what its watches know.
 
 use std::collections::BTreeMap;
 
 use crate::controllers::observed_bundle::ObservedBundle;
 use crate::decision::Key;
 use crate::injection::coverage::{Bundle, State, Tally};
-use crate::kubernetes::workloads::{Kind, Running, Template, Workload};
+use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 
-/// Most names of Pods that an Event lists; the rest is a number.
+/// Most Pods that an Event lists by name. It only counts the rest.
 const MAX_NAMES: usize = 3;
 
-/// What is known of one Velero namespace now; `None` for what is not known.
+/// What is known about one Velero namespace now; `None` for what is not known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Audit<'a> {
-    /// What the bundle says. Without a bundle the Pods are audited against an empty one.
+    /// The state of the bundle. Without a bundle the Pods are audited against an empty one.
     pub(super) bundle: Option<Bundle>,
-    pub(super) pods: Option<&'a BTreeMap<Key, Running>>,
-    pub(super) deployments: Option<&'a BTreeMap<Key, Template>>,
-    pub(super) daemon_sets: Option<&'a BTreeMap<Key, Template>>,
+    pub(super) pods: Option<&'a BTreeMap<Key, RunningPod>>,
+    pub(super) deployments: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
+    pub(super) daemon_sets: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
 }
 
 /// What is wrong with the Pods of a workload.
@@ -32,7 +32,7 @@ pub(super) struct CoverageIssue {
 /// The issues of a namespace, by workload and the state of its Pods.
 pub(super) type CoverageIssues = BTreeMap<(Workload, State), CoverageIssue>;
 
-/// Returns what an observed bundle says; `None` while it is not known.
+/// Returns the state of an observed bundle; `None` while it is not known.
 pub(super) fn facts(bundle: &ObservedBundle) -> Option<Bundle> {
     match bundle {
         ObservedBundle::Unknown => None,
@@ -42,17 +42,17 @@ pub(super) fn facts(bundle: &ObservedBundle) -> Option<Bundle> {
 }
 
 impl<'a> Audit<'a> {
-    /// Returns how many Pods are in which state; `None` while Pods or bundle are not known.
+    /// Returns the number of Pods in each state; `None` while Pods or bundle are not known.
     pub(super) fn tally(&self) -> Option<Tally> {
         let bundle = self.bundle?;
         let states = self.pods?.values();
         Some(states.map(|pod| pod.coverage.state(bundle)).collect())
     }
 
-    /// Returns the workloads that need attention; `None` while Pods or bundle are not known. Those
-    /// that opted out need none: somebody wants that.
+    /// Returns the workloads that need attention; `None` while Pods or bundle are not known. A
+    /// workload that opted out needs none, because somebody wanted that.
     pub(super) fn issues(&self, namespace: &str) -> Option<CoverageIssues> {
-        let mut names = BTreeMap::<(Workload, State), Vec<(&str, &Running)>>::new();
+        let mut names = BTreeMap::<(Workload, State), Vec<(&str, &RunningPod)>>::new();
         let (bundle, pods) = self.bundle.zip(self.pods)?;
         for (key, pod) in pods {
             let state = pod.coverage.state(bundle);
@@ -71,7 +71,7 @@ impl<'a> Audit<'a> {
                 .map(|template| template.uid.clone());
             issues.insert((workload, state), CoverageIssue { uid, note });
         }
-        // A template that conflicts while it has no Pods.
+        // A template that conflicts is an issue even while it has no Pods.
         for (workload, template) in self.templates() {
             if template.coverage.state(bundle) == State::Conflicting {
                 let note = template.coverage.why(bundle);
@@ -92,14 +92,14 @@ impl<'a> Audit<'a> {
         Some(&self.template(workload)?.uid)
     }
 
-    fn template(&self, workload: &Workload) -> Option<&'a Template> {
+    fn template(&self, workload: &Workload) -> Option<&'a WorkloadTemplate> {
         let mut templates = self.templates();
         templates
             .find(|(of, _)| of == workload)
             .map(|(_, template)| template)
     }
 
-    fn templates(&self) -> impl Iterator<Item = (Workload, &'a Template)> + use<'a> {
+    fn templates(&self) -> impl Iterator<Item = (Workload, &'a WorkloadTemplate)> + use<'a> {
         let of = [
             (Kind::Deployment, self.deployments),
             (Kind::DaemonSet, self.daemon_sets),
@@ -118,7 +118,7 @@ fn note(
     namespace: &str,
     workload: &Workload,
     state: State,
-    pods: &[(&str, &Running)],
+    pods: &[(&str, &RunningPod)],
     bundle: Bundle,
 ) -> String {
     let named: Vec<_> = pods.iter().take(MAX_NAMES).map(|(name, _)| *name).collect();

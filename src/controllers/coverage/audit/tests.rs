@@ -31,26 +31,26 @@ fn deployment(env: &Value) -> DynamicObject {
     }))
 }
 
-/// What complete lists of Pods and Deployments say.
+/// The entries of complete lists of Pods and Deployments.
 struct Listed {
-    pods: BTreeMap<Key, Running>,
-    deployments: BTreeMap<Key, Template>,
+    pods: BTreeMap<Key, RunningPod>,
+    deployments: BTreeMap<Key, WorkloadTemplate>,
 }
 
 impl Listed {
     fn new(pods: &[DynamicObject], template: &Value) -> Self {
         let pods = pods.iter().filter_map(|pod| {
             let name = pod.metadata.name.as_deref().unwrap();
-            Some((Key::new("velero", name), Running::read(pod)?))
+            Some((Key::new("velero", name), RunningPod::read(pod)?))
         });
-        let template = Template::read(&deployment(template)).unwrap();
+        let template = WorkloadTemplate::read(&deployment(template)).unwrap();
         Self {
             pods: pods.collect(),
             deployments: [(Key::new("velero", "velero"), template)].into(),
         }
     }
 
-    /// With a bundle of ours that holds nothing.
+    /// The audit against an empty bundle of velero-trust.
     fn audit(&self) -> Audit<'_> {
         Audit {
             bundle: Some(Bundle::default()),
@@ -99,7 +99,7 @@ fn a_list_without_a_bundle_is_known_and_no_list_is_not() {
 
 #[test]
 fn a_status_is_no_change() {
-    let read = |condition| Running::read(&pod("a", &json!([]), condition));
+    let read = |condition| RunningPod::read(&pod("a", &json!([]), condition));
     assert_eq!(read("Ready"), read("PodScheduled"));
 }
 

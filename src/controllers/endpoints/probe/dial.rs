@@ -1,4 +1,4 @@
-//! From a target to a connection.
+//! Resolves the host of a target and connects to it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,10 +8,10 @@ use tokio::time::{Instant, timeout_at};
 use super::failure::{Failure, Stage};
 use crate::ca::endpoint::{DeniedAddresses, Target};
 
-/// How many addresses of a host are tried.
-const TRIED: usize = 4;
+/// Most addresses of a host that are tried.
+const MAX_ADDRESSES: usize = 4;
 
-/// The addresses of `target`, all of which may be dialled.
+/// Resolves the host of `target`. Fails if any of its addresses is denied.
 pub(super) async fn resolve(
     target: &Target,
     denied: &DeniedAddresses,
@@ -27,7 +27,7 @@ pub(super) async fn resolve(
     if addresses.is_empty() {
         return Err(unresolvable(host, "it has no address"));
     }
-    allowed(host, addresses, denied)
+    check_allowed(host, addresses, denied)
 }
 
 fn unresolvable(host: &str, why: &str) -> Failure {
@@ -37,8 +37,9 @@ fn unresolvable(host: &str, why: &str) -> Failure {
     }
 }
 
-/// A name with one bad address is somebody's trick, so the others are not dialled either.
-fn allowed(
+/// Returns `addresses` if none of them is denied. A host that also has a denied address is
+/// suspicious, so its other addresses are not dialled either.
+fn check_allowed(
     host: &str,
     addresses: Vec<SocketAddr>,
     denied: &DeniedAddresses,
@@ -56,15 +57,15 @@ fn allowed(
     }
 }
 
-/// Connects to the first of `addresses` that takes it; each has its share of the time, so that one
-/// that says nothing does not take it all.
+/// Connects to the first of `addresses` that accepts the connection. The time is shared between the
+/// addresses, so that one that does not answer cannot use all of it.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<TcpStream, Failure> {
     let mut failure = Failure::Late(Stage::Connecting);
-    let mut left = addresses.len().min(TRIED);
-    for address in addresses.iter().take(TRIED) {
+    let mut left = addresses.len().min(MAX_ADDRESSES);
+    for address in addresses.iter().take(MAX_ADDRESSES) {
         let share = u32::try_from(left).unwrap_or(1).max(1);
         let now = Instant::now();
         let until = now + deadline.saturating_duration_since(now) / share;
@@ -117,10 +118,10 @@ mod tests {
     fn one_bad_address_spoils_the_name() {
         let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
         let good = addresses(&["10.0.0.1:443", "[2001:db8::1]:443"]);
-        assert_eq!(allowed("a", good.clone(), &denied), Ok(good));
+        assert_eq!(check_allowed("a", good.clone(), &denied), Ok(good));
         let trick = addresses(&["10.0.0.1:443", "169.254.169.254:443"]);
         assert_eq!(
-            allowed("a.example", trick, &denied).unwrap_err(),
+            check_allowed("a.example", trick, &denied).unwrap_err(),
             Failure::DeniedAddress {
                 host: "a.example".to_owned(),
                 address: "169.254.169.254".parse().unwrap(),

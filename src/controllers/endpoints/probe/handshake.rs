@@ -17,50 +17,50 @@ use tokio_rustls::TlsConnector;
 use super::failure::Failure;
 use crate::ca::endpoint::Target;
 
-/// What Go's HTTP clients offer; gateways choose by it.
+/// The ALPN protocols that Go's HTTP clients offer. Gateways choose by them.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The certificates that the server at the other end of `stream` presents to those who ask for
-/// `target`; at most `most` bytes are read.
+/// Returns the certificates that the server behind `stream` presents for the host of `target`.
+/// Reads at most `max_bytes` bytes.
 pub(super) async fn certificates(
     stream: TcpStream,
     target: &Target,
-    most: u64,
+    max_bytes: u64,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let name = ServerName::try_from(target.host.clone())
         .map_err(|error| Failure::Broken(error.to_string()))?;
-    let witness = Arc::new(Witness::default());
-    let connector = TlsConnector::from(Arc::new(config(&witness)?));
+    let verifier = Arc::new(CapturingVerifier::default());
+    let connector = TlsConnector::from(Arc::new(config(&verifier)?));
     let (reader, writer) = stream.into_split();
-    let stream = join(reader.take(most), writer);
+    let stream = join(reader.take(max_bytes), writer);
     let outcome = connector.connect(name, stream).into_fallible().await;
-    if let Some(seen) = witness.seen.get() {
-        return Ok(seen.clone());
+    if let Some(chain) = verifier.presented.get() {
+        return Ok(chain.clone());
     }
     Err(match outcome {
-        // Not before the witness was asked.
+        // The handshake ended without a call of the verifier.
         Ok(_) => Failure::Broken("it presents no certificate".to_owned()),
         Err((_, stream)) if stream.reader().limit() == 0 => Failure::TooMuch,
-        Err((error, _)) => failure(&error),
+        Err((error, _)) => describe_failure(&error),
     })
 }
 
-fn config(witness: &Arc<Witness>) -> Result<ClientConfig, Failure> {
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&witness.provider))
+fn config(verifier: &Arc<CapturingVerifier>) -> Result<ClientConfig, Failure> {
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::Broken(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::<Witness>::clone(witness))
+        .with_custom_certificate_verifier(Arc::<CapturingVerifier>::clone(verifier))
         .with_no_client_auth();
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.resumption = Resumption::disabled();
     Ok(config)
 }
 
-fn failure(error: &io::Error) -> Failure {
+fn describe_failure(error: &io::Error) -> Failure {
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) else {
         return match error.kind() {
-            // rustls keeps no more than 64 KiB of a message that does not end.
+            // rustls buffers at most 64 KiB of an incomplete message.
             io::ErrorKind::InvalidData => Failure::TooMuch,
             _ => Failure::Closed,
         };
@@ -79,23 +79,24 @@ fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// Keeps what is presented, and trusts nobody: every handshake ends with it.
+/// Keeps the certificates that are presented and accepts none of them, so that every handshake ends
+/// here.
 #[derive(Debug)]
-struct Witness {
+struct CapturingVerifier {
     provider: Arc<CryptoProvider>,
-    seen: OnceLock<Vec<Vec<u8>>>,
+    presented: OnceLock<Vec<Vec<u8>>>,
 }
 
-impl Default for Witness {
+impl Default for CapturingVerifier {
     fn default() -> Self {
         Self {
             provider: Arc::new(aws_lc_rs::default_provider()),
-            seen: OnceLock::new(),
+            presented: OnceLock::new(),
         }
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for CapturingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -105,9 +106,9 @@ impl ServerCertVerifier for Witness {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = std::iter::once(end_entity).chain(intermediates);
-        // It is asked once.
-        let _ = self.seen.set(chain.map(|one| one.to_vec()).collect());
-        // The server's log says "access denied", not that its certificate is bad.
+        // rustls calls this once for each handshake.
+        let _ = self.presented.set(chain.map(|one| one.to_vec()).collect());
+        // With this error the server logs "access denied", not that its certificate is bad.
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 

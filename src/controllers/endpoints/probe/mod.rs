@@ -1,8 +1,8 @@
-//! Looks at what the endpoints of BSLs present: DNS, TCP and the first half of a TLS handshake.
+//! Probes what the endpoints of BSLs present: DNS, TCP and the first half of a TLS handshake.
 //!
-//! The handshake is ended as soon as the server's certificates are known. No request is sent, no
-//! client certificate, no application data, so nothing can be redirected; and since nothing is
-//! ever done over the connection, it does not matter that nobody has verified it.
+//! The handshake ends as soon as the server's certificates are known. A probe sends no request, no
+//! client certificate and no application data, so nothing can be redirected. Because the connection
+//! is not used for anything, it does not matter that it is not verified.
 
 mod dial;
 mod failure;
@@ -17,13 +17,13 @@ use crate::ca::endpoint::{DeniedAddresses, Target};
 
 pub use failure::{Failure, Stage};
 
-/// What one look may cost.
+/// The limits of one probe.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The time for all of it, DNS included.
+    /// Longest time for the whole probe, including DNS.
     pub deadline: Duration,
-    /// Bytes that are read before the certificates are known. rustls itself stops at a TLS message
-    /// of 64 KiB.
+    /// Most bytes to read until the certificates are known. rustls itself stops at a TLS message of
+    /// 64 KiB.
     pub bytes: u64,
 }
 
@@ -37,12 +37,12 @@ impl Default for Limits {
     }
 }
 
-/// Reads the certificates that `target` presents, DER with the server's own first. A failure means
-/// that nothing can be said of the endpoint, never that it is not trusted.
+/// Fetches the certificates that `target` presents: DER, the server's own first. A failure means
+/// that nothing is known about the endpoint, never that it is not trusted.
 ///
-/// Every address of the host has to be one that is not denied, and one of those that were looked
-/// at is dialled: the name is resolved once.
-pub async fn look(
+/// Fails if any address of the host is denied. The host is resolved once, so that only addresses
+/// that were checked are dialled.
+pub async fn fetch_certificates(
     target: &Target,
     denied: &DeniedAddresses,
     limits: Limits,
@@ -58,7 +58,7 @@ pub async fn look(
         handshake::certificates(stream, target, limits.bytes),
     )
     .await
-    .map_err(late(Stage::Shaking))?
+    .map_err(late(Stage::Handshaking))?
 }
 
 #[cfg(test)]

@@ -44,12 +44,12 @@ fn address(port: u16) -> Target {
     }
 }
 
-async fn look_here(target: &Target) -> Result<Vec<Vec<u8>>, Failure> {
+async fn fetch_locally(target: &Target) -> Result<Vec<Vec<u8>>, Failure> {
     let denied = DeniedAddresses::default().allowing_loopback();
-    look(target, &denied, Limits::default()).await
+    fetch_certificates(target, &denied, Limits::default()).await
 }
 
-/// A server that does `serve` with its first connection.
+/// Runs `serve` with the first connection that a server accepts. Returns the server's port.
 async fn server<F: Future<Output = ()> + Send + 'static>(
     serve: impl FnOnce(TcpStream) -> F + Send + 'static,
 ) -> (u16, JoinHandle<()>) {
@@ -61,14 +61,14 @@ async fn server<F: Future<Output = ()> + Send + 'static>(
     (port, task)
 }
 
-/// A resolver that tells what it was asked for.
+/// A resolver that records what each client asks for.
 #[derive(Debug)]
-struct Telltale {
+struct RecordingResolver {
     key: Arc<CertifiedKey>,
     asked: mpsc::UnboundedSender<(Option<String>, Vec<String>)>,
 }
 
-impl ResolvesServerCert for Telltale {
+impl ResolvesServerCert for RecordingResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let protocols = hello.alpn().into_iter().flatten();
         let protocols = protocols.map(|one| String::from_utf8_lossy(one).into_owned());
@@ -78,20 +78,21 @@ impl ResolvesServerCert for Telltale {
     }
 }
 
-struct MemoryStore {
+struct TestStore {
     port: u16,
     asked: mpsc::UnboundedReceiver<(Option<String>, Vec<String>)>,
     /// How the handshake ended for the server.
     end: JoinHandle<String>,
 }
 
-/// A real TLS server that presents `chain`, and wants a client's certificate from `clients`.
+/// Starts a real TLS server that presents `chain`. It asks for a client certificate issued by
+/// `clients`.
 async fn store(
     chain: Vec<Vec<u8>>,
     key_pem: &str,
     version: &'static SupportedProtocolVersion,
     clients: Option<&Authority>,
-) -> MemoryStore {
+) -> TestStore {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
@@ -109,7 +110,7 @@ async fn store(
             builder.with_client_cert_verifier(verifier.build().unwrap())
         }
     };
-    let config = builder.with_cert_resolver(Arc::new(Telltale {
+    let config = builder.with_cert_resolver(Arc::new(RecordingResolver {
         key: Arc::new(CertifiedKey::new(chain, key)),
         asked: sender,
     }));
@@ -122,7 +123,7 @@ async fn store(
             Err(error) => error.to_string(),
         }
     });
-    MemoryStore { port, asked, end }
+    TestStore { port, asked, end }
 }
 
 fn chain(identity: &Identity, authority: &Authority) -> Vec<Vec<u8>> {
@@ -137,7 +138,7 @@ async fn sees_the_chain_over_both_versions_and_ends_the_handshake() {
     for version in [&TLS12, &TLS13] {
         for clients in [None, Some(&authority)] {
             let mut store = store(chain.clone(), &identity.key_pem, version, clients).await;
-            let found = look_here(&target("minio.storage", store.port)).await;
+            let found = fetch_locally(&target("minio.storage", store.port)).await;
             assert_eq!(found.as_ref(), Ok(&chain));
             let protocols = ["h2", "http/1.1"].map(str::to_owned).to_vec();
             assert_eq!(
@@ -156,7 +157,7 @@ async fn an_address_is_not_told_as_a_name() {
     let identity = authority.server("store").unwrap();
     let chain = chain(&identity, &authority);
     let mut store = store(chain.clone(), &identity.key_pem, &TLS13, None).await;
-    let found = look_here(&address(store.port)).await.unwrap();
+    let found = fetch_locally(&address(store.port)).await.unwrap();
     assert_eq!(store.asked.recv().await.unwrap().0, None);
     let roots = [Certificate::parse(authority.der()).unwrap()];
     assert!(judge(&found, "127.0.0.1", &roots, NOW).is_trusted());
@@ -169,7 +170,7 @@ async fn what_a_real_server_presents_is_judged() {
     let expired = authority.server_valid("store", EXPIRED).unwrap();
     let store = store(chain(&expired, &authority), &expired.key_pem, &TLS13, None).await;
     let target = target("minio.storage", store.port);
-    let found = look_here(&target).await.unwrap();
+    let found = fetch_locally(&target).await.unwrap();
     let roots = [Certificate::parse(Authority::new("Other").unwrap().der()).unwrap()];
     let observation = judge(&found, &target.host, &roots, NOW);
     let said: Vec<_> = observation
@@ -199,7 +200,7 @@ async fn ten_megabytes_of_certificates_are_cut_off() {
     ));
     for version in [&TLS12, &TLS13] {
         let store = store(chain.clone(), &identity.key_pem, version, None).await;
-        let found = look_here(&target("localhost", store.port)).await;
+        let found = fetch_locally(&target("localhost", store.port)).await;
         assert_eq!(found, Err(Failure::TooMuch));
     }
 }
@@ -216,7 +217,7 @@ async fn no_more_is_read_than_is_allowed() {
     let denied = DeniedAddresses::default().allowing_loopback();
     for version in [&TLS12, &TLS13] {
         let store = store(chain.clone(), &identity.key_pem, version, None).await;
-        let found = look(&address(store.port), &denied, limits).await;
+        let found = fetch_certificates(&address(store.port), &denied, limits).await;
         assert_eq!(found, Err(Failure::TooMuch));
     }
 }
@@ -224,21 +225,21 @@ async fn no_more_is_read_than_is_allowed() {
 #[tokio::test]
 async fn a_message_in_endless_crumbs_is_cut_off() {
     let (port, task) = server(async |mut stream| {
-        // A ServerHello that is to be 65,535 bytes long, one byte a record.
+        // A ServerHello with a length of 65,535 bytes, one byte in each record.
         let header = [2, 0, 0xff, 0xff];
         let crumbs = header.into_iter().chain(std::iter::repeat(0));
         let records: Vec<u8> = crumbs
             .take(1 << 16)
             .flat_map(|byte| [22, 3, 3, 0, 1, byte])
             .collect();
-        // It ends when the other side hangs up.
+        // This ends when the client closes the connection.
         let _ = stream.write_all(&records).await;
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     })
     .await;
     assert_eq!(
-        look_here(&target("localhost", port)).await,
+        fetch_locally(&target("localhost", port)).await,
         Err(Failure::TooMuch)
     );
     task.await.unwrap();
@@ -257,13 +258,15 @@ async fn a_server_that_says_nothing_ends_at_the_deadline() {
         ..Limits::default()
     };
     let denied = DeniedAddresses::default().allowing_loopback();
-    let failure = look(&address(port), &denied, limits).await.unwrap_err();
-    assert_eq!(failure, Failure::Late(Stage::Shaking));
+    let failure = fetch_certificates(&address(port), &denied, limits)
+        .await
+        .unwrap_err();
+    assert_eq!(failure, Failure::Late(Stage::Handshaking));
     assert_eq!(
         failure.to_string(),
         "the connection was accepted, but no certificate was presented in time"
     );
-    // The connection is closed then.
+    // The probe closes the connection.
     task.await.unwrap();
 }
 
@@ -279,7 +282,7 @@ async fn what_is_no_tls_is_told_as_such() {
             let _ = stream.read_to_end(&mut rest).await;
         })
         .await;
-        let found = look_here(&target("localhost", port)).await;
+        let found = fetch_locally(&target("localhost", port)).await;
         assert_eq!(found, Err(Failure::NotTls), "{answer}");
         task.await.unwrap();
     }
@@ -294,9 +297,9 @@ async fn a_redirect_is_no_tls_and_leads_nowhere() {
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
-    assert_eq!(look_here(&address(port)).await, Err(Failure::NotTls));
+    assert_eq!(fetch_locally(&address(port)).await, Err(Failure::NotTls));
     task.await.unwrap();
-    // Whoever connects now is the first to do so.
+    // Nobody has connected to it yet.
     let (stream, first) = tokio::join!(
         TcpStream::connect(("127.0.0.1", elsewhere)),
         listener.accept()
@@ -314,7 +317,7 @@ async fn a_server_that_hangs_up_or_alerts_is_told_as_such() {
         let _ = stream.read_to_end(&mut rest).await;
     })
     .await;
-    assert_eq!(look_here(&address(port)).await, Err(Failure::Closed));
+    assert_eq!(fetch_locally(&address(port)).await, Err(Failure::Closed));
     task.await.unwrap();
 
     let (port, task) = server(async |mut stream| {
@@ -325,7 +328,7 @@ async fn a_server_that_hangs_up_or_alerts_is_told_as_such() {
     })
     .await;
     assert_eq!(
-        look_here(&address(port)).await.unwrap_err().to_string(),
+        fetch_locally(&address(port)).await.unwrap_err().to_string(),
         "the server refused the TLS handshake (UnrecognisedName); see its log, and whether it wants TLS 1.2 or later"
     );
     task.await.unwrap();
@@ -335,7 +338,7 @@ async fn a_server_that_hangs_up_or_alerts_is_told_as_such() {
 async fn denied_addresses_are_not_dialled() {
     let (listener, port) = listen().await;
     let in_pod = DeniedAddresses::in_cluster([]);
-    let failure = look(&target("minio", port), &in_pod, Limits::default())
+    let failure = fetch_certificates(&target("minio", port), &in_pod, Limits::default())
         .await
         .unwrap_err();
     assert!(
@@ -351,10 +354,10 @@ async fn denied_addresses_are_not_dialled() {
         port: 443,
     };
     assert_eq!(
-        look_here(&metadata).await.unwrap_err().to_string(),
+        fetch_locally(&metadata).await.unwrap_err().to_string(),
         "::ffff:169.254.169.254 has the address ::ffff:169.254.169.254, which is link-local, where clouds have their metadata services, and is not dialled"
     );
-    // Whoever connects now is the first to do so.
+    // Nobody has connected to it yet.
     let (stream, first) = tokio::join!(TcpStream::connect(("127.0.0.1", port)), listener.accept());
     assert_eq!(stream.unwrap().local_addr().unwrap(), first.unwrap().1);
 }
@@ -363,7 +366,7 @@ async fn denied_addresses_are_not_dialled() {
 async fn a_host_that_nobody_answers_for_is_told_as_such() {
     let (listener, port) = listen().await;
     drop(listener);
-    let failure = look_here(&address(port)).await.unwrap_err();
+    let failure = fetch_locally(&address(port)).await.unwrap_err();
     let expected: SocketAddr = ([127, 0, 0, 1], port).into();
     assert!(
         matches!(&failure, Failure::Unreachable { address, .. } if *address == expected),
@@ -374,7 +377,7 @@ async fn a_host_that_nobody_answers_for_is_told_as_such() {
         lookup: "minio.invalid".to_owned(),
         port,
     };
-    let failure = look_here(&nowhere).await.unwrap_err();
+    let failure = fetch_locally(&nowhere).await.unwrap_err();
     assert!(
         matches!(
             failure,

@@ -1,62 +1,64 @@
-//! Which endpoint is looked at next, and when.
+//! Decides which endpoint is probed next, and when.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time over which [`Rates::per_minute`] counts.
+/// The time over which [`RateLimits::max_per_minute`] counts.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How often endpoints are looked at.
+/// How often endpoints are probed.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// From one look at an endpoint to its next, when nothing changes.
-    pub every: Duration,
-    /// The same, at the least, whatever changes.
-    pub soonest: Duration,
-    /// How many looks there are at a time.
-    pub at_once: usize,
-    /// How many looks begin in any minute.
-    pub per_minute: usize,
+pub struct RateLimits {
+    /// Interval between two probes of an endpoint if nothing changes.
+    pub interval: Duration,
+    /// Shortest interval between two probes of an endpoint, whatever changes.
+    pub min_interval: Duration,
+    /// Most probes that run at the same time.
+    pub max_concurrent: usize,
+    /// Most probes that start within any minute.
+    pub max_per_minute: usize,
 }
 
-impl Default for Rates {
-    /// Every 10 minutes, at the soonest after 5 seconds; 4 at a time, 60 in a minute.
+impl Default for RateLimits {
+    /// An interval of 10 minutes, at least 5 seconds; at most 4 probes at a time and 60 in a
+    /// minute.
     fn default() -> Self {
         Self {
-            every: Duration::from_mins(10),
-            soonest: Duration::from_secs(5),
-            at_once: 4,
-            per_minute: 60,
+            interval: Duration::from_mins(10),
+            min_interval: Duration::from_secs(5),
+            max_concurrent: 4,
+            max_per_minute: 60,
         }
     }
 }
 
-/// The schedule of all endpoints; `K` is what makes two of them the same.
+/// The schedule of all endpoints. Two endpoints with the same key `K` are one.
 ///
-/// With more endpoints than the rates allow each waits longer, and whose turn came first goes
-/// first: an endpoint that changes all the time cannot keep the others waiting.
+/// If there are more endpoints than the limits allow, each of them waits longer, and the one that
+/// was due first is probed first: an endpoint that changes all the time cannot delay the others.
 #[derive(Debug)]
 pub struct Schedule<K> {
-    rates: Rates,
-    endpoints: BTreeMap<K, Turn>,
-    begun: VecDeque<Instant>,
+    limits: RateLimits,
+    endpoints: BTreeMap<K, Entry>,
+    /// When the probes of the last minute started, oldest first.
+    started: VecDeque<Instant>,
 }
 
-/// What the schedule says.
+/// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next<K> {
-    /// Look at this endpoint now, then call [`Schedule::done`].
-    Look(K),
-    /// Ask again at this time, or before it after any other call.
-    At(Instant),
-    /// Ask again after any other call.
+    /// Probe this endpoint now, then call [`Schedule::done`].
+    Probe(K),
+    /// Call [`Schedule::next`] again at this time, and earlier after a call of another method.
+    WaitUntil(Instant),
+    /// Call [`Schedule::next`] again after a call of another method.
     Idle,
 }
 
 #[derive(Debug)]
-struct Turn {
+struct Entry {
     due: Instant,
     last: Option<Instant>,
     is_wanted: bool,
@@ -64,30 +66,31 @@ struct Turn {
 }
 
 impl<K: Ord + Clone> Schedule<K> {
-    /// A schedule without endpoints.
-    pub const fn new(rates: Rates) -> Self {
+    /// Creates a schedule without endpoints.
+    pub const fn new(limits: RateLimits) -> Self {
         Self {
-            rates,
+            limits,
             endpoints: BTreeMap::new(),
-            begun: VecDeque::new(),
+            started: VecDeque::new(),
         }
     }
 
-    /// From now on exactly `wanted` is looked at. New endpoints are due at once.
+    /// Sets the endpoints that are probed from now on. New endpoints are due immediately.
     pub fn set_wanted(&mut self, wanted: impl IntoIterator<Item = K>, now: Instant) {
         let wanted: BTreeSet<K> = wanted.into_iter().collect();
-        let soonest = self.rates.soonest;
-        // One that went is remembered for as long as it might come back too soon.
-        self.endpoints.retain(|endpoint, turn| {
-            let was_wanted = turn.is_wanted;
-            turn.is_wanted = wanted.contains(endpoint);
-            if turn.is_wanted && !was_wanted {
-                turn.hurry(soonest, now);
+        let min_interval = self.limits.min_interval;
+        // An endpoint that is no longer wanted is remembered while its return would have to wait
+        // for the shortest interval.
+        self.endpoints.retain(|endpoint, entry| {
+            let was_wanted = entry.is_wanted;
+            entry.is_wanted = wanted.contains(endpoint);
+            if entry.is_wanted && !was_wanted {
+                entry.expedite(min_interval, now);
             }
-            turn.is_wanted || turn.is_running || turn.earliest(soonest, now) > now
+            entry.is_wanted || entry.is_running || entry.earliest(min_interval, now) > now
         });
         for endpoint in wanted {
-            self.endpoints.entry(endpoint).or_insert(Turn {
+            self.endpoints.entry(endpoint).or_insert(Entry {
                 due: now,
                 last: None,
                 is_wanted: true,
@@ -96,65 +99,67 @@ impl<K: Ord + Clone> Schedule<K> {
         }
     }
 
-    /// Something has changed that `endpoint` depends on, its BSL or a bundle.
-    pub fn hurry(&mut self, endpoint: &K, now: Instant) {
-        if let Some(turn) = self.endpoints.get_mut(endpoint) {
-            turn.hurry(self.rates.soonest, now);
+    /// Probes `endpoint` as soon as its shortest interval allows. Call this after a change of
+    /// something that the endpoint depends on: its BSL or a bundle.
+    pub fn expedite(&mut self, endpoint: &K, now: Instant) {
+        if let Some(entry) = self.endpoints.get_mut(endpoint) {
+            entry.expedite(self.limits.min_interval, now);
         }
     }
 
-    /// What is to be done now. An endpoint that is to be looked at counts as begun.
+    /// Returns what to do now. A probe that is returned counts as started.
     pub fn next(&mut self, now: Instant) -> Next<K> {
-        let running = self.endpoints.values().filter(|turn| turn.is_running);
-        if running.count() >= self.rates.at_once {
+        let running = self.endpoints.values().filter(|entry| entry.is_running);
+        if running.count() >= self.limits.max_concurrent {
             return Next::Idle;
         }
         while self
-            .begun
+            .started
             .front()
-            .is_some_and(|begun| *begun + MINUTE <= now)
+            .is_some_and(|started| *started + MINUTE <= now)
         {
-            self.begun.pop_front();
+            self.started.pop_front();
         }
-        let free = match self.begun.front() {
-            Some(first) if self.begun.len() >= self.rates.per_minute => *first + MINUTE,
+        // When one more probe may start within the limit for a minute.
+        let free = match self.started.front() {
+            Some(first) if self.started.len() >= self.limits.max_per_minute => *first + MINUTE,
             _ => now,
         };
         let first = self
             .endpoints
             .iter_mut()
-            .filter(|(_, turn)| turn.is_wanted && !turn.is_running)
-            .min_by_key(|(_, turn)| turn.due);
-        let Some((endpoint, turn)) = first else {
+            .filter(|(_, entry)| entry.is_wanted && !entry.is_running)
+            .min_by_key(|(_, entry)| entry.due);
+        let Some((endpoint, entry)) = first else {
             return Next::Idle;
         };
-        let at = turn.due.max(free);
+        let at = entry.due.max(free);
         if at > now {
-            return Next::At(at);
+            return Next::WaitUntil(at);
         }
-        turn.is_running = true;
-        turn.last = Some(now);
-        turn.due = now + self.rates.every;
-        self.begun.push_back(now);
-        Next::Look(endpoint.clone())
+        entry.is_running = true;
+        entry.last = Some(now);
+        entry.due = now + self.limits.interval;
+        self.started.push_back(now);
+        Next::Probe(endpoint.clone())
     }
 
-    /// The look at `endpoint` has ended, well or badly.
+    /// Records that the probe of `endpoint` ended, whether or not it succeeded.
     pub fn done(&mut self, endpoint: &K) {
-        if let Some(turn) = self.endpoints.get_mut(endpoint) {
-            turn.is_running = false;
+        if let Some(entry) = self.endpoints.get_mut(endpoint) {
+            entry.is_running = false;
         }
     }
 }
 
-impl Turn {
-    /// When the endpoint may be looked at again.
-    fn earliest(&self, soonest: Duration, now: Instant) -> Instant {
-        self.last.map_or(now, |last| now.max(last + soonest))
+impl Entry {
+    /// Returns the earliest time at which the endpoint may be probed again.
+    fn earliest(&self, min_interval: Duration, now: Instant) -> Instant {
+        self.last.map_or(now, |last| now.max(last + min_interval))
     }
 
-    fn hurry(&mut self, soonest: Duration, now: Instant) {
-        self.due = self.due.min(self.earliest(soonest, now));
+    fn expedite(&mut self, min_interval: Duration, now: Instant) {
+        self.due = self.due.min(self.earliest(min_interval, now));
     }
 }
 

@@ -1,14 +1,14 @@
 use super::*;
 
-/// Runs `schedule` for `seconds`, with looks that take two seconds each, and calls `each` at
-/// every second; returns who was looked at when.
+/// Runs `schedule` for `seconds` with probes that take two seconds each, and calls `each` every
+/// second. Returns which endpoint was probed when.
 fn run<K: Ord + Clone>(
     schedule: &mut Schedule<K>,
     seconds: u64,
     mut each: impl FnMut(&mut Schedule<K>, u64, Instant),
 ) -> Vec<(u64, K)> {
     let start = Instant::now();
-    let mut looks = Vec::new();
+    let mut probes = Vec::new();
     let mut running: VecDeque<(u64, K)> = VecDeque::new();
     for second in 0..seconds {
         let now = start + Duration::from_secs(second);
@@ -16,13 +16,13 @@ fn run<K: Ord + Clone>(
             schedule.done(&endpoint);
         }
         each(schedule, second, now);
-        while let Next::Look(endpoint) = schedule.next(now) {
+        while let Next::Probe(endpoint) = schedule.next(now) {
             running.push_back((second + 2, endpoint.clone()));
-            assert!(running.len() <= schedule.rates.at_once);
-            looks.push((second, endpoint));
+            assert!(running.len() <= schedule.limits.max_concurrent);
+            probes.push((second, endpoint));
         }
     }
-    looks
+    probes
 }
 
 fn once<K: Ord + Clone>(wanted: Vec<K>) -> impl FnMut(&mut Schedule<K>, u64, Instant) {
@@ -35,12 +35,12 @@ fn once<K: Ord + Clone>(wanted: Vec<K>) -> impl FnMut(&mut Schedule<K>, u64, Ins
 
 #[test]
 fn every_endpoint_has_its_turn_within_the_rates() {
-    let mut schedule = Schedule::new(Rates::default());
-    let looks = run(&mut schedule, 1800, once((0..300).collect()));
+    let mut schedule = Schedule::new(RateLimits::default());
+    let probes = run(&mut schedule, 1800, once((0..300).collect()));
     for endpoint in 0..300 {
-        let times: Vec<_> = looks
+        let times: Vec<_> = probes
             .iter()
-            .filter(|(_, looked)| *looked == endpoint)
+            .filter(|(_, probed)| *probed == endpoint)
             .map(|(second, _)| *second)
             .collect();
         assert_eq!(times.len(), 3, "{times:?}");
@@ -51,7 +51,7 @@ fn every_endpoint_has_its_turn_within_the_rates() {
         );
     }
     for minute in 0..1740 {
-        let within = looks
+        let within = probes
             .iter()
             .filter(|(second, _)| (minute..minute + 60).contains(second));
         assert!(within.count() <= 60);
@@ -60,23 +60,23 @@ fn every_endpoint_has_its_turn_within_the_rates() {
 
 #[test]
 fn five_hundred_that_are_the_same_are_one() {
-    let mut schedule = Schedule::new(Rates::default());
-    let looks = run(&mut schedule, 600, once(vec!["minio"; 500]));
-    assert_eq!(looks, [(0, "minio")]);
+    let mut schedule = Schedule::new(RateLimits::default());
+    let probes = run(&mut schedule, 600, once(vec!["minio"; 500]));
+    assert_eq!(probes, [(0, "minio")]);
 }
 
 #[test]
 fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
-    let mut schedule = Schedule::new(Rates::default());
-    let looks = run(&mut schedule, 300, |schedule, second, now| match second {
+    let mut schedule = Schedule::new(RateLimits::default());
+    let probes = run(&mut schedule, 300, |schedule, second, now| match second {
         0 => schedule.set_wanted(["a", "b"], now),
-        100 => schedule.hurry(&"a", now),
-        200..250 => schedule.hurry(&"b", now),
+        100 => schedule.expedite(&"a", now),
+        200..250 => schedule.expedite(&"b", now),
         _ => {}
     });
     let of = |endpoint| {
-        let looks = looks.iter().filter(move |(_, looked)| *looked == endpoint);
-        looks.map(|(second, _)| *second).collect::<Vec<_>>()
+        let probes = probes.iter().filter(move |(_, probed)| *probed == endpoint);
+        probes.map(|(second, _)| *second).collect::<Vec<_>>()
     };
     assert_eq!(of("a"), [0, 100]);
     // The last change came at 249.
@@ -88,12 +88,12 @@ fn a_change_is_seen_soon_and_no_flapping_is_seen_often() {
 
 #[test]
 fn one_that_comes_and_goes_is_not_looked_at_more_often() {
-    let mut schedule = Schedule::new(Rates::default());
-    let looks = run(&mut schedule, 20, |schedule, second, now| {
+    let mut schedule = Schedule::new(RateLimits::default());
+    let probes = run(&mut schedule, 20, |schedule, second, now| {
         schedule.set_wanted((second % 2 == 0).then_some("a"), now);
     });
     assert_eq!(
-        looks.iter().map(|look| look.0).collect::<Vec<_>>(),
+        probes.iter().map(|probe| probe.0).collect::<Vec<_>>(),
         [0, 6, 12, 18]
     );
     let now = Instant::now() + Duration::from_hours(1);
@@ -105,14 +105,14 @@ fn one_that_comes_and_goes_is_not_looked_at_more_often() {
 
 #[test]
 fn a_change_during_a_look_is_not_lost() {
-    let mut schedule = Schedule::new(Rates::default());
+    let mut schedule = Schedule::new(RateLimits::default());
     let now = Instant::now();
     schedule.set_wanted(["a"], now);
-    assert_eq!(schedule.next(now), Next::Look("a"));
-    schedule.hurry(&"a", now + Duration::from_secs(1));
+    assert_eq!(schedule.next(now), Next::Probe("a"));
+    schedule.expedite(&"a", now + Duration::from_secs(1));
     assert_eq!(schedule.next(now), Next::Idle);
     schedule.done(&"a");
     let then = now + Duration::from_secs(5);
-    assert_eq!(schedule.next(now), Next::At(then));
-    assert_eq!(schedule.next(then), Next::Look("a"));
+    assert_eq!(schedule.next(now), Next::WaitUntil(then));
+    assert_eq!(schedule.next(then), Next::Probe("a"));
 }

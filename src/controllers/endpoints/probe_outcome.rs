@@ -1,4 +1,4 @@
-//! What was found of one endpoint, for the hold, the report and the metrics.
+//! The outcome of probing and judging one endpoint, for the hold, the report and the metrics.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crate::ca::endpoint::{Endpoint, Observation};
 use crate::ca::hold::Verdict;
 use crate::kubernetes::report;
 
-/// What was found of one endpoint.
-pub(super) enum Found {
-    /// Nobody has looked yet.
-    NotYet,
-    /// It could not be seen, and why.
-    Unseen(String),
-    /// It was.
-    Seen(Arc<Observation>),
+/// The outcome of probing and judging one endpoint.
+pub(super) enum ProbeOutcome {
+    /// The endpoint was not probed yet.
+    Pending,
+    /// The probe failed for this reason.
+    Failed(String),
+    /// The probe succeeded, and the certificates were judged.
+    Judged(Arc<Observation>),
 }
 
-/// What it means for the hold; none while nobody has looked.
-pub(super) fn verdict(found: &Found) -> Option<Verdict> {
+/// Returns the verdict for the hold; `None` if the endpoint was not probed yet.
+pub(super) fn verdict(found: &ProbeOutcome) -> Option<Verdict> {
     Some(match found {
-        Found::NotYet => return None,
-        Found::Unseen(why) => Verdict::Unknown(why.clone()),
-        Found::Seen(seen) => seen.verdict(),
+        ProbeOutcome::Pending => return None,
+        ProbeOutcome::Failed(why) => Verdict::Unknown(why.clone()),
+        ProbeOutcome::Judged(seen) => seen.verdict(),
     })
 }
 
@@ -32,10 +32,10 @@ pub(super) const UNTRUSTED: &str = "untrusted";
 const UNKNOWN: &str = "unknown";
 
 /// As reports and metrics call it.
-pub(super) fn state(found: &Found) -> &'static str {
+pub(super) fn state(found: &ProbeOutcome) -> &'static str {
     match found {
-        Found::Seen(seen) if seen.is_trusted() => TRUSTED,
-        Found::Seen(seen) if !seen.is_undecided() => UNTRUSTED,
+        ProbeOutcome::Judged(seen) if seen.is_trusted() => TRUSTED,
+        ProbeOutcome::Judged(seen) if !seen.is_undecided() => UNTRUSTED,
         _ => UNKNOWN,
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn state(found: &Found) -> &'static str {
 pub(super) fn report_endpoint(
     namespace: &str,
     endpoint: &Endpoint,
-    found: &Found,
+    found: &ProbeOutcome,
 ) -> report::Endpoint {
     let mut told = report::Endpoint {
         url: endpoint.url.clone(),
@@ -52,9 +52,9 @@ pub(super) fn report_endpoint(
         ..report::Endpoint::default()
     };
     match found {
-        Found::NotYet => "it was not looked at yet".clone_into(&mut told.message),
-        Found::Unseen(why) => told.message.clone_from(why),
-        Found::Seen(seen) => {
+        ProbeOutcome::Pending => "it was not looked at yet".clone_into(&mut told.message),
+        ProbeOutcome::Failed(why) => told.message.clone_from(why),
+        ProbeOutcome::Judged(seen) => {
             let wrong = seen.problems.iter().map(ToString::to_string);
             let wrong = wrong.chain(seen.expires_soon.iter().map(ToString::to_string));
             told.message = wrong.collect::<Vec<_>>().join("; ");

@@ -1,4 +1,4 @@
-//! What the annotations of a bundle ConfigMap say of it.
+//! The annotations of a bundle ConfigMap.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
@@ -7,44 +7,44 @@ use super::bundle::is_ours;
 use crate::injection::coverage;
 use crate::names;
 
-/// What the annotations of a bundle ConfigMap say. All of it is as it stands there: whoever may
-/// write the ConfigMap may have written this.
+/// The annotations of a bundle ConfigMap. None of them is verified: whoever may write the ConfigMap
+/// may have written them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Published {
-    /// `sha256:<hex>` of the bundle's text.
+pub struct BundleAnnotations {
+    /// The hash of the bundle's text: `sha256:<hex>`.
     pub hash: String,
-    /// How many certificates it holds.
+    /// The number of certificates in the bundle.
     pub certificates: Option<usize>,
-    /// How many of them come from where.
+    /// The number of certificates from each origin: `<origin>=<count>`, separated by spaces.
     pub origins: Option<String>,
-    /// When the first of them expires.
+    /// When the first certificate expires.
     pub earliest_expiry: Option<Timestamp>,
     /// When a certificate was last added.
     pub last_added: Option<Timestamp>,
-    /// Why the namespace is held.
+    /// Why the namespace is held; `None` if it is not held.
     pub held: Option<String>,
 }
 
-impl Published {
-    /// Reads the annotations; none of a ConfigMap that is not ours.
+impl BundleAnnotations {
+    /// Reads the annotations. Returns `None` if velero-trust did not write the ConfigMap.
     pub fn read(metadata: &ObjectMeta) -> Option<Self> {
         if !is_ours(metadata) {
             return None;
         }
-        let of = |key| metadata.annotations.as_ref()?.get(key).cloned();
-        let time = |key| of(key)?.parse().ok();
+        let value = |key| metadata.annotations.as_ref()?.get(key).cloned();
+        let time = |key| value(key)?.parse().ok();
         Some(Self {
-            hash: of(names::bundle::HASH).unwrap_or_default(),
-            certificates: of(names::bundle::COUNT).and_then(|count| count.parse().ok()),
-            origins: of(names::bundle::ORIGINS),
+            hash: value(names::bundle::HASH).unwrap_or_default(),
+            certificates: value(names::bundle::COUNT).and_then(|count| count.parse().ok()),
+            origins: value(names::bundle::ORIGINS),
             earliest_expiry: time(names::bundle::EARLIEST_EXPIRY),
             last_added: time(names::bundle::LAST_ADDED),
-            held: of(names::bundle::HOLD),
+            held: value(names::bundle::HOLD),
         })
     }
 
-    /// What of it decides on the state of a Pod.
-    pub fn facts(&self) -> coverage::Bundle {
+    /// Returns the part that decides on the state of a Pod.
+    pub fn for_coverage(&self) -> coverage::Bundle {
         coverage::Bundle {
             last_added: self.last_added.map(Timestamp::as_second),
             held: self.held.is_some(),
@@ -67,21 +67,21 @@ mod tests {
             ),
             ..ObjectMeta::default()
         };
-        assert_eq!(Published::read(&metadata(&[])), None);
+        assert_eq!(BundleAnnotations::read(&metadata(&[])), None);
         let held = (names::bundle::HOLD, "default: not verified");
-        assert_eq!(Published::read(&metadata(&[held])), None);
-        let published = Published::read(&metadata(&[
+        assert_eq!(BundleAnnotations::read(&metadata(&[held])), None);
+        let annotations = BundleAnnotations::read(&metadata(&[
             (names::bundle::HASH, "sha256:aa"),
             (names::bundle::COUNT, "many"),
             (names::bundle::LAST_ADDED, "1970-01-01T00:01:00Z"),
             held,
         ]));
-        let published = published.unwrap();
+        let annotations = annotations.unwrap();
         assert_eq!(
-            (published.certificates, published.origins.clone()),
+            (annotations.certificates, annotations.origins.clone()),
             (None, None)
         );
-        let facts = published.facts();
+        let facts = annotations.for_coverage();
         assert_eq!((facts.last_added, facts.held), (Some(60), true));
     }
 }
