@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use super::Controllers;
 use crate::ca::evaluation::dropped_certificates;
@@ -70,20 +71,17 @@ impl GarbageCollector {
         let maps = self.maps.list_metadata(&owned).await?;
         let maps: Vec<_> = maps.iter().map(ResourceExt::name_any).collect();
         for namespace in former_namespaces(&maps, names::REPORT_PREFIX, members) {
-            self.delete_report(namespace).await;
+            self.delete_report(namespace)
+                .instrument(tracing::info_span!("collect_garbage", namespace))
+                .await;
         }
         let with_memory = former_namespaces(&maps, names::MEMORY_PREFIX, members);
         self.memories
             .retain(|namespace, _| with_memory.contains(namespace.as_str()));
         for namespace in with_memory {
-            if let Err(error) = self.expire_memory(namespace).await {
-                let why = error::lookup_error(&error).message;
-                tracing::warn!(
-                    namespace,
-                    why,
-                    "cannot delete the memory of a former Velero namespace"
-                );
-            }
+            self.expire_memory(namespace)
+                .instrument(tracing::info_span!("collect_garbage", namespace))
+                .await;
         }
         Ok(())
     }
@@ -92,14 +90,10 @@ impl GarbageCollector {
         let name = report::name(namespace);
         let params = DeleteParams::default();
         match owned_config_map::delete(&self.maps, &name, &params).await {
-            Ok(()) => tracing::info!(namespace, "deleted the report on a former Velero namespace"),
+            Ok(()) => tracing::info!("deleted the report on a former Velero namespace"),
             Err(error) => {
                 let why = error::lookup_error(&error).message;
-                tracing::warn!(
-                    namespace,
-                    why,
-                    "cannot delete the report on a former Velero namespace"
-                );
+                tracing::warn!(why, "cannot delete the report on a former Velero namespace");
             }
         }
     }
@@ -107,7 +101,7 @@ impl GarbageCollector {
     /// Removes the CAs whose retention ended from the memory of a former Velero namespace, which
     /// names no CA any longer. Deletes the memory when it is empty. A memory that cannot be parsed
     /// stays.
-    async fn expire_memory(&mut self, namespace: &str) -> kube::Result<()> {
+    async fn expire_memory(&mut self, namespace: &str) {
         let settings = &self.controllers.settings;
         let (store, memory) = self
             .memories
@@ -121,24 +115,28 @@ impl GarbageCollector {
             Ok(Some(loaded)) => *memory = loaded,
             Ok(None) => {}
             Err(issue) => {
-                tracing::debug!(namespace, %issue, "cannot load the memory of a former Velero namespace");
-                return Ok(());
+                tracing::debug!(%issue, "cannot load the memory of a former Velero namespace");
+                return;
             }
         }
         let retention = i64::try_from(settings.retention.as_secs()).unwrap_or(i64::MAX);
         memory.learn(&Contributions::new(), moment(), retention);
         if let Some(issue) = dropped_certificates(memory, namespace) {
-            tracing::error!(namespace, %issue, "memory of a former Velero namespace");
+            tracing::error!(%issue, "memory of a former Velero namespace");
         }
         if memory.has_certificates() {
             if let Err(issue) = store.save(memory).await {
-                tracing::debug!(namespace, %issue, "cannot save the memory of a former Velero namespace");
+                tracing::debug!(%issue, "cannot save the memory of a former Velero namespace");
             }
-        } else {
-            store.delete().await?;
-            tracing::info!(namespace, "deleted the memory of a former Velero namespace");
+            return;
         }
-        Ok(())
+        match store.delete().await {
+            Ok(()) => tracing::info!("deleted the memory of a former Velero namespace"),
+            Err(error) => {
+                let why = error::lookup_error(&error).message;
+                tracing::warn!(why, "cannot delete the memory of a former Velero namespace");
+            }
+        }
     }
 }
 

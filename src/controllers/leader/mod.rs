@@ -15,6 +15,7 @@ use super::{Controllers, namespaces};
 use crate::kubernetes::error;
 use crate::kubernetes::lease::{self, LastRenewal};
 use crate::names;
+use crate::telemetry::LogOnce;
 
 /// Seconds after the last renewal in which no other replica may lead. Kubernetes' own controllers
 /// use the same.
@@ -45,21 +46,20 @@ const MAX_BACKOFF: Duration = Duration::from_secs(15);
 pub async fn run(controllers: Controllers) {
     let controllers = Arc::new(controllers);
     let mut pause = MIN_BACKOFF;
-    let mut last_error = String::new();
+    let mut failures = LogOnce::default();
     loop {
         match lead(&controllers, ACQUIRE_TIMEOUT).await {
             Ok(()) => {
                 pause = MIN_BACKOFF;
-                last_error.clear();
+                failures.clear();
             }
             Err(why) => {
-                if why != last_error {
+                if failures.is_new(&why) {
                     tracing::error!(
                         why,
                         "cannot acquire Lease {}; no controllers run",
                         names::APP
                     );
-                    last_error = why;
                 }
                 pause = (pause * 2).min(MAX_BACKOFF);
             }

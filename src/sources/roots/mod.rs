@@ -20,6 +20,7 @@ use crate::ca::common_roots::CommonRoots;
 use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
 use crate::ca::pem::{self, Fault};
 use crate::kubernetes::watch::Watch;
+use crate::telemetry::LogOnce;
 
 /// Interval at which the files are read again. A kubelet updates them by swapping a link beside
 /// them.
@@ -107,7 +108,7 @@ impl Roots {
         let mut are_maps_settled = false;
         let mut are_secrets_settled = false;
         let mut files = first;
-        let mut last_error = String::new();
+        let mut failures = LogOnce::default();
         let mut poll = interval(POLL_INTERVAL);
         loop {
             tokio::select! {
@@ -116,13 +117,12 @@ impl Roots {
                 _ = poll.tick() => match self.read() {
                     Ok(read) => {
                         files = read;
-                        last_error.clear();
+                        failures.clear();
                     }
                     Err(error) => {
                         let error = error.to_string();
-                        if error != last_error {
+                        if failures.is_new(&error) {
                             tracing::error!(%error, "roots stay as they were");
-                            last_error = error;
                         }
                     }
                 },
