@@ -85,15 +85,11 @@ pub(super) fn audit_annotations(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Code, FieldPath, Rule, Severity};
+    use crate::decision::{FieldPath, Rule};
 
     static RULE: Rule = Rule {
         id: "VT999",
-        title: "",
-        about: "",
-        severity: Severity::Warn,
-        code: Code::Invalid,
-        fixed: false,
+        ..Rule::DEFAULT
     };
 
     fn finding(message: &str) -> Finding {

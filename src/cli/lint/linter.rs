@@ -129,7 +129,10 @@ impl Linter<'_> {
             line: location.line_of(&finding.path),
             key: location.key.clone(),
             severity,
-            hint: self.hints.then(|| hint::of(location, &finding)).flatten(),
+            hint: self
+                .hints
+                .then(|| hint::render(location, &finding))
+                .flatten(),
             path,
             finding,
         }

@@ -6,11 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport};
 use crate::ca::bundle_issue::{BundleIssue, STAYS};
+use crate::ca::rules;
 use crate::injection::coverage::State;
 use crate::names::BUNDLE;
-
-/// The rule that says of all certificates of a location that they expired.
-const ALL_EXPIRED: &str = "VT017";
 
 /// Fills in what needs a person.
 pub(super) fn judge(status: &mut StatusReport, now: Timestamp) {
@@ -108,7 +106,7 @@ fn of_location(location: &Location, now: Timestamp, issues: &mut BTreeSet<String
         } else {
             String::new()
         };
-        expired |= finding.rule == ALL_EXPIRED;
+        expired |= rules::find(&finding.rule).is_some_and(|rule| rule.covers_expiry);
         problems.push(format!(
             "{}: {}; {}{stays} [{}]",
             finding.path, finding.message, finding.fix, finding.rule

@@ -12,9 +12,6 @@ use crate::controllers::report_handle::ReportHandle;
 use crate::names::BUNDLE;
 use crate::telemetry::BundleGauges;
 
-/// Warnings that come with time and not with a change: nobody saw them at admission.
-const WITH_TIME: [&str; 3] = ["VT020", "VT021", "VT022"];
-
 /// Reports on one namespace.
 pub(super) struct StatusReporter {
     controllers: Arc<Controllers>,
@@ -129,9 +126,9 @@ fn location_events(name: &str, location: &EvaluatedLocation, memory: &Memory) ->
         note,
     };
     let judged = &location.judged;
-    let with_time = judged.warnings.iter();
-    let with_time = with_time.filter(|finding| WITH_TIME.contains(&finding.rule.id));
-    let findings = judged.denials.iter().chain(with_time);
+    let dated = judged.warnings.iter();
+    let dated = dated.filter(|finding| finding.rule.depends_on_date);
+    let findings = judged.denials.iter().chain(dated);
     let mut events: Vec<_> = findings
         .map(|finding| event("CaNotGood", finding.to_string()))
         .collect();
