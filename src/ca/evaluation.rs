@@ -124,7 +124,7 @@ pub fn contributions(
     let mut contributions = base.extra.clone();
     for (owner, contribution) in &contributions {
         if let (Owner::Extra(name), false) = (owner, contribution.whole) {
-            wrong.insert(BundleIssue::Extra(name.clone()));
+            wrong.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
     }
     for (location, evaluated) in evaluated {
@@ -135,9 +135,9 @@ pub fn contributions(
             path: path.to_string(),
         }));
         let unknowns = found.report.unknowns.iter();
-        wrong.extend(unknowns.map(|(_, reason)| BundleIssue::Unknown {
+        wrong.extend(unknowns.map(|(_, error)| BundleIssue::LocationUnknown {
             location: location.clone(),
-            why: reason.message.clone(),
+            reason: error.message.clone(),
         }));
         let contribution = Contribution {
             whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
@@ -151,12 +151,12 @@ pub fn contributions(
 /// Returns the certificates that had no room in a bundle, as issues.
 pub fn left_out(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
     let left_out = merged.left_out.iter();
-    left_out.map(|(&origin, &count)| BundleIssue::NoRoom { origin, count })
+    left_out.map(|(&origin, &count)| BundleIssue::Truncated { origin, count })
 }
 
 /// Returns what had no room in the `memory` of `namespace`, as an issue; each only once.
 pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
-    let name = format!("{MEMORY_PREFIX}{namespace}");
-    (count > 0).then_some(BundleIssue::Forgotten { name, count })
+    let config_map = format!("{MEMORY_PREFIX}{namespace}");
+    (count > 0).then_some(BundleIssue::Forgotten { config_map, count })
 }

@@ -82,7 +82,7 @@ impl Folder<'_> {
         let merged = merge_contributions(&contributions, &Memory::default(), &self.base.public);
         wrong.extend(left_out(&merged));
         if merged.certificates.is_empty() {
-            wrong.insert(BundleIssue::NoRoots);
+            wrong.insert(BundleIssue::Empty);
         }
         let unknown = take_sealed(&mut wrong, &evaluated);
         let locations = locations.iter().map(|(name, text)| {

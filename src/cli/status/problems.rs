@@ -60,7 +60,7 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
         BundleState::Absent => problems.extend(of_absent(&namespace.issues)),
-        BundleState::Foreign => problems.push(BundleIssue::Foreign.to_string()),
+        BundleState::Foreign => problems.push(BundleIssue::NotOwned.to_string()),
     }
     if let Some(why) = &namespace.bundle.held {
         problems.push(format!("held: {why}"));

@@ -105,11 +105,11 @@ impl StatusReporter {
 /// The reason of the Event on the ConfigMap; `None` for an issue that needs no Event.
 const fn event_reason(issue: &BundleIssue) -> Option<&'static str> {
     Some(match issue {
-        BundleIssue::Foreign => "NotOurs",
+        BundleIssue::NotOwned => "NotOurs",
         BundleIssue::Immutable => "Immutable",
-        BundleIssue::NoRoom { .. } | BundleIssue::Forgotten { .. } => "NoRoom",
-        BundleIssue::NoRoots => "NoRoots",
-        BundleIssue::Unwritable(_) => "CannotWrite",
+        BundleIssue::Truncated { .. } | BundleIssue::Forgotten { .. } => "NoRoom",
+        BundleIssue::Empty => "NoRoots",
+        BundleIssue::WriteFailed { .. } => "CannotWrite",
         _ => return None,
     })
 }

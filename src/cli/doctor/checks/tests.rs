@@ -386,7 +386,7 @@ fn what_the_controllers_complain_of_is_no_good_bundle() {
     let levels: Vec<_> = good.map(|diagnostic| diagnostic.level).collect();
     assert_eq!(levels, [Warn], "nor is it ok");
     exactly(Level::Fail, "bundle", &["not made by"], |cluster| {
-        complain(&BundleIssue::Foreign)(cluster);
+        complain(&BundleIssue::NotOwned)(cluster);
         let map = first(cluster).bundle.as_mut().unwrap().as_mut().unwrap();
         map.metadata.annotations = None;
     });

@@ -298,12 +298,12 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     assert_eq!(told.len(), 1, "{told:?}");
     let told = problems_after(|of| {
         of.bundle = Bundle::default();
-        of.issues = vec![BundleIssue::NoRoots.to_string()];
+        of.issues = vec![BundleIssue::Empty.to_string()];
     });
-    assert_eq!(told, [BundleIssue::NoRoots.to_string()]);
+    assert_eq!(told, [BundleIssue::Empty.to_string()]);
     let told = problems_after(|of| {
         of.bundle.state = BundleState::Foreign;
-        of.issues = vec![BundleIssue::Foreign.to_string()];
+        of.issues = vec![BundleIssue::NotOwned.to_string()];
     });
-    assert_eq!(told, [BundleIssue::Foreign.to_string()]);
+    assert_eq!(told, [BundleIssue::NotOwned.to_string()]);
 }
