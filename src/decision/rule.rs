@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::hint::Hint;
 
 /// One thing that is checked. Each is a `static` beside the check that uses it, and holds all that
@@ -58,7 +60,8 @@ impl PartialEq for Rule {
 impl Eq for Rule {}
 
 /// What a finding does to the request, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing is said.
     Off,

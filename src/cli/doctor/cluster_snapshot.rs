@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use serde_json::Value;
 
 use crate::cli::snapshot::NamespaceSnapshot;
+use crate::kubernetes::report::Issue;
 use crate::names;
 
 /// Something that was looked at, or why it could not be.
@@ -62,8 +63,8 @@ pub(super) struct Velero {
     pub(super) lacks_on_bundle: Read<Vec<String>>,
     /// What is there under the bundle's name.
     pub(super) bundle: Read<Option<ConfigMap>>,
-    /// What the controllers complain of, as their report has it.
-    pub(super) issues: Read<Vec<String>>,
+    /// The issues in the report of the controllers.
+    pub(super) issues: Read<Vec<Issue>>,
     /// Deployments and DaemonSets, Velero's and others.
     pub(super) workloads: Read<Vec<Workload>>,
     /// Its Pods and templates, as `status` reads them.

@@ -92,7 +92,7 @@ impl Folder<'_> {
         Namespace {
             bundle: self.bundle(snapshot, &merged, &contributions),
             locations: locations.collect(),
-            issues: wrong.iter().map(ToString::to_string).collect(),
+            issues: wrong.into_iter().map(report::Issue::from).collect(),
             unknown,
             ..outside(snapshot)
         }
@@ -173,7 +173,6 @@ fn location(
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {
         Ok(endpoint) => Some(report::Endpoint {
             url: endpoint.url,
-            state: "unknown".to_owned(),
             message: "nothing is dialled".to_owned(),
             ..report::Endpoint::default()
         }),

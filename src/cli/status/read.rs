@@ -208,7 +208,7 @@ fn covered(
         name,
         kind: coverage.kind.map(PodKind::as_str),
         workload,
-        state: snapshot.state(coverage).as_str(),
+        state: snapshot.state(coverage),
         why: coverage.why(snapshot.facts()),
     }
 }

@@ -9,6 +9,7 @@ use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
 use crate::controllers::Controllers;
 use crate::controllers::event_deduper::{EventDeduper, PendingEvent};
 use crate::controllers::report_handle::ReportHandle;
+use crate::kubernetes::report::Issue;
 use crate::names::BUNDLE;
 use crate::telemetry::BundleGauges;
 
@@ -43,7 +44,7 @@ impl StatusReporter {
     /// Reports the `issues` of the bundle.
     pub(super) async fn report_issues(&mut self, issues: &BTreeSet<BundleIssue>) {
         self.report.update(|report| {
-            report.issues = issues.iter().map(ToString::to_string).collect();
+            report.issues = issues.iter().cloned().map(Issue::from).collect();
         });
         let pending = issues.iter().filter_map(|issue| {
             Some(PendingEvent {

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::ca::endpoint::{Endpoint, Observation};
 use crate::ca::hold::Verdict;
-use crate::kubernetes::report;
+use crate::kubernetes::report::{self, EndpointState};
 
 /// What was found of one endpoint.
 pub(super) enum Found {
@@ -27,20 +27,16 @@ pub(super) fn verdict(found: &Found) -> Option<Verdict> {
     })
 }
 
-const TRUSTED: &str = "trusted";
-pub(super) const UNTRUSTED: &str = "untrusted";
-const UNKNOWN: &str = "unknown";
-
-/// As reports and metrics call it.
-pub(super) fn state(found: &Found) -> &'static str {
+/// Returns the state for reports and metrics.
+pub(super) fn state(found: &Found) -> EndpointState {
     match found {
-        Found::Seen(seen) if seen.is_trusted() => TRUSTED,
-        Found::Seen(seen) if !seen.is_undecided() => UNTRUSTED,
-        _ => UNKNOWN,
+        Found::Seen(seen) if seen.is_trusted() => EndpointState::Trusted,
+        Found::Seen(seen) if !seen.is_undecided() => EndpointState::Untrusted,
+        _ => EndpointState::Unknown,
     }
 }
 
-/// As the report tells it.
+/// Returns the endpoint for the report.
 pub(super) fn report_endpoint(
     namespace: &str,
     endpoint: &Endpoint,
@@ -48,7 +44,7 @@ pub(super) fn report_endpoint(
 ) -> report::Endpoint {
     let mut told = report::Endpoint {
         url: endpoint.url.clone(),
-        state: state(found).to_owned(),
+        state: state(found),
         ..report::Endpoint::default()
     };
     match found {

@@ -81,7 +81,7 @@ fn issues(velero: &Velero, about: &str) -> Vec<Diagnostic> {
         velero.namespace
     );
     issues
-        .map(|issue| CheckSubject::new("bundle", about).warn(issue, &status))
+        .map(|issue| CheckSubject::new("bundle", about).warn(&issue.message, &status))
         .collect()
 }
 

@@ -369,7 +369,7 @@ fn what_the_controllers_complain_of_is_no_good_bundle() {
     use Level::{Unknown, Warn};
     let immutable = BundleIssue::Immutable.to_string();
     let complain = |issue: &BundleIssue| {
-        let issues = Ok(vec![issue.to_string()]);
+        let issues = Ok(vec![issue.clone().into()]);
         move |cluster: &mut ClusterSnapshot| first(cluster).issues = issues
     };
     exactly(
