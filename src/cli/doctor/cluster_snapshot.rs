@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::report::Issue;
+use crate::kubernetes::workloads;
 use crate::names;
 
 /// Something that was looked at, or why it could not be.
@@ -76,11 +77,9 @@ pub(super) struct Velero {
 /// A Deployment or DaemonSet.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
-    /// `deployment` or `daemonset`, as kubectl has it.
-    pub(super) kind: &'static str,
-    /// Its name.
-    pub(super) name: String,
-    /// Its Pods.
+    /// Its kind and name.
+    pub(super) id: workloads::Workload,
+    /// The template of its Pods.
     pub(super) template: PodTemplateSpec,
 }
 
@@ -102,13 +101,6 @@ pub(super) fn account(deployment: Option<&Deployment>) -> &str {
     let spec = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
     let account = spec.and_then(|spec| spec.service_account_name.as_deref());
     account.unwrap_or(names::APP)
-}
-
-impl Workload {
-    /// `deployment/velero`
-    pub(super) fn slug(&self) -> String {
-        format!("{}/{}", self.kind, self.name)
-    }
 }
 
 /// A text of the BSL `location`; empty where there is none.

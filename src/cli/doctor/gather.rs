@@ -19,6 +19,7 @@ use super::cluster_snapshot::{self, ClusterSnapshot, Read, Velero, Webhook, Work
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::clock;
+use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
 use crate::names;
 
@@ -153,7 +154,7 @@ async fn one(
         ours.lacks(client, Some(&namespace), BUNDLE),
         maps.get_opt(names::BUNDLE),
         snapshot::read_report(client, &ours.namespace, &namespace),
-        workloads(client, &namespace),
+        list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );
     let locations = locations.into_iter().map(serde_json::to_value);
@@ -169,20 +170,19 @@ async fn one(
     }
 }
 
-async fn workloads(client: &Client, namespace: &str) -> kube::Result<Vec<Workload>> {
+async fn list_workloads(client: &Client, namespace: &str) -> kube::Result<Vec<Workload>> {
     let params = ListParams::default();
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
     let daemon_sets = Api::<DaemonSet>::namespaced(client.clone(), namespace);
     let (deployments, daemon_sets) =
         tokio::try_join!(deployments.list(&params), daemon_sets.list(&params))?;
+    let id = |kind, name| workloads::Workload { kind, name };
     let deployments = deployments.items.into_iter().map(|object| Workload {
-        kind: "deployment",
-        name: object.name_any(),
+        id: id(Kind::Deployment, object.name_any()),
         template: object.spec.unwrap_or_default().template,
     });
     let daemon_sets = daemon_sets.items.into_iter().map(|object| Workload {
-        kind: "daemonset",
-        name: object.name_any(),
+        id: id(Kind::DaemonSet, object.name_any()),
         template: object.spec.unwrap_or_default().template,
     });
     Ok(deployments.chain(daemon_sets).collect())

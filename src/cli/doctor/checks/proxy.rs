@@ -52,7 +52,7 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
         });
         of.next()
     };
-    let about = format!("{} in namespace {namespace}", workload.slug());
+    let about = format!("{} in namespace {namespace}", workload.id);
     let of = CheckSubject::new("proxy", about);
     let exempt = match value(["NO_PROXY", "no_proxy"]) {
         Some(None) => return Some(of.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
@@ -82,7 +82,7 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
     all.extend(hosts.iter().map(String::as_str));
     let set = format!(
         "kubectl -n {namespace} set env {} NO_PROXY={}",
-        workload.slug(),
+        workload.id,
         all.join(",")
     );
     let hosts = hosts.join(", ");

@@ -10,7 +10,7 @@ use crate::ca::certificate::Certificate;
 use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::snapshot::NamespaceSnapshot;
-use crate::kubernetes::workloads::Running;
+use crate::kubernetes::workloads::{self, Kind, Running};
 
 /// In the life of everything that [`Authority`] makes.
 const NOW: i64 = 1_790_000_000;
@@ -72,8 +72,10 @@ fn velero() -> Velero {
         "spec": {"containers": [{"name": "ui", "image": "ui"}]},
     });
     let workload = |name: &str, template: Value| Workload {
-        kind: "deployment",
-        name: name.to_owned(),
+        id: workloads::Workload {
+            kind: Kind::Deployment,
+            name: name.to_owned(),
+        },
         template: serde_json::from_value(template).unwrap(),
     };
     Velero {

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use super::version::{name, tag, version};
 use super::{CheckSubject, Diagnostic};
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
+use crate::kubernetes::workloads;
 use crate::names::INJECT;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
@@ -66,11 +67,8 @@ fn image(container: &Container) -> &str {
 }
 
 fn about(namespace: &str, workload: &Workload) -> String {
-    let kind = match workload.kind {
-        "deployment" => "Deployment",
-        _ => "DaemonSet",
-    };
-    format!("{kind} {namespace}/{}", workload.name)
+    let workloads::Workload { kind, name } = &workload.id;
+    format!("{} {namespace}/{name}", kind.as_str())
 }
 
 fn server(namespace: &str, workload: &Workload) -> Diagnostic {
@@ -143,7 +141,7 @@ fn opted_out(namespace: &str, workload: &Workload) -> Option<Diagnostic> {
         format!(
             "kubectl -n {namespace} patch {} --type=merge -p \
              '{{\"spec\":{{\"template\":{{\"metadata\":{{\"{list}\":{{\"{INJECT}\":null}}}}}}}}}}'",
-            workload.slug()
+            workload.id
         ),
     ))
 }
