@@ -2,12 +2,12 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
-use serde_json::Value;
 
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::report::Issue;
 use crate::kubernetes::workloads;
 use crate::names;
+use crate::velero::bsl::Bsl;
 
 /// Something that was looked at, or why it could not be.
 pub(super) type Read<T> = Result<T, String>;
@@ -71,7 +71,7 @@ pub(super) struct Velero {
     /// Its Pods and templates, as `status` reads them.
     pub(super) snapshot: Read<NamespaceSnapshot>,
     /// Its BSLs.
-    pub(super) locations: Vec<Value>,
+    pub(super) locations: Vec<Bsl<'static>>,
 }
 
 /// A Deployment or DaemonSet.
@@ -101,10 +101,4 @@ pub(super) fn account(deployment: Option<&Deployment>) -> &str {
     let spec = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
     let account = spec.and_then(|spec| spec.service_account_name.as_deref());
     account.unwrap_or(names::APP)
-}
-
-/// A text of the BSL `location`; empty where there is none.
-pub(super) fn text<'v>(location: &'v Value, pointer: &str) -> &'v str {
-    let text = location.pointer(pointer).and_then(Value::as_str);
-    text.unwrap_or_default()
 }

@@ -80,7 +80,10 @@ async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
 }
 
 fn webhook(configuration: String, object: &Value) -> Webhook {
-    let text = |pointer| cluster_snapshot::text(object, pointer);
+    let text = |pointer| {
+        let text = object.pointer(pointer).and_then(Value::as_str);
+        text.unwrap_or_default()
+    };
     let url = text("/clientConfig/url");
     let host = match url.parse::<Uri>() {
         Ok(url) if url.host().is_some() => url.host().unwrap_or_default().to_owned(),
@@ -157,7 +160,6 @@ async fn one(
         list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );
-    let locations = locations.into_iter().map(serde_json::to_value);
     Velero {
         lacks_on_secrets,
         lacks_on_bundle,
@@ -165,7 +167,7 @@ async fn one(
         issues: report.map(|report| report.issues),
         workloads: look(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
-        locations: locations.filter_map(Result::ok).collect(),
+        locations: locations.iter().map(location::read).collect(),
         namespace,
     }
 }

@@ -18,9 +18,8 @@ const LIST: &str = "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -p
 /// Returns the hint for a finding, in one or more lines; `None` if its rule has none, or if the
 /// location lacks what the hint needs.
 pub(super) fn render(location: &Located, finding: &Finding) -> Option<String> {
-    let json = location.object.to_string();
     // An object that cannot be read gets a hint as well.
-    let bsl: Bsl<'_> = serde_json::from_str(&json).unwrap_or_default();
+    let bsl = Bsl::from_value(&location.object);
     let names = Names {
         location,
         bsl: &bsl,

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::ca::endpoint::{self, Endpoint, EndpointSetting, SkippedSetting, Target};
 use crate::controllers::event_deduper::PendingEvent;
 use crate::controllers::locations::Locations;
@@ -45,9 +43,7 @@ impl LocationEndpoints {
 /// The BSLs of `namespace`.
 pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoints> {
     let bsls = locations.iter().map(|(name, text)| {
-        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
-        let whole: Value = serde_json::from_str(text).unwrap_or_default();
-        let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
+        let bsl = Bsl::from_json(text);
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
         for one in endpoint::read_endpoints(namespace, &bsl) {
             match one {
@@ -57,7 +53,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
         }
         LocationEndpoints {
             name: name.clone(),
-            uid: uid.unwrap_or_default().to_owned(),
+            uid: bsl.uid().to_owned(),
             is_aws: !["azure", "gcp"].contains(&bsl.provider()),
             endpoints,
             skipped,

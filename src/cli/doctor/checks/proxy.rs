@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::velero::of_velero;
 use super::{CheckSubject, Diagnostic};
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload, text};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
 
 /// The variables of the containers of `template`, each with its value where it is a plain one.
 pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
@@ -59,8 +59,8 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
         exempt => exempt.flatten().unwrap_or_default(),
     };
     let mut hosts = Vec::new();
-    for location in &velero.locations {
-        let Ok(url) = text(location, "/spec/config/s3Url").parse::<Uri>() else {
+    for bsl in &velero.locations {
+        let Ok(url) = bsl.config("s3Url").unwrap_or_default().parse::<Uri>() else {
             continue;
         };
         let (names, port) = match url.scheme_str() {

@@ -11,6 +11,7 @@ use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::workloads::{self, Kind, Running};
+use crate::velero::bsl::Bsl;
 
 /// In the life of everything that [`Authority`] makes.
 const NOW: i64 = 1_790_000_000;
@@ -78,6 +79,15 @@ fn velero() -> Velero {
         },
         template: serde_json::from_value(template).unwrap(),
     };
+    let location = json!({
+        "metadata": {"name": "default"},
+        "spec": {
+            "provider": "aws",
+            "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
+            "config": {"s3Url": "https://s3.corp:9000"},
+        },
+        "status": {"phase": "Available"},
+    });
     Velero {
         namespace: "velero".to_owned(),
         lacks_on_secrets: Ok(vec![]),
@@ -86,15 +96,7 @@ fn velero() -> Velero {
         issues: Ok(vec![]),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
         snapshot: Ok(NamespaceSnapshot::default()),
-        locations: vec![json!({
-            "metadata": {"name": "default"},
-            "spec": {
-                "provider": "aws",
-                "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
-                "config": {"s3Url": "https://s3.corp:9000"},
-            },
-            "status": {"phase": "Available"},
-        })],
+        locations: vec![Bsl::from_value(&location).into_owned()],
     }
 }
 
@@ -303,7 +305,7 @@ fn rights_and_bundle() {
     );
     exactly(Warn, "rights", &["no BSL names one", bind], |cluster| {
         first(cluster).lacks_on_secrets = Ok(vec!["get secrets".to_owned()]);
-        first(cluster).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+        first(cluster).locations[0].spec.object_storage = None;
     });
     exactly(Unknown, "rights", &["may not ask"], |cluster| {
         first(cluster).lacks_on_secrets = Err("you may not ask".to_owned());
@@ -441,7 +443,8 @@ fn velero_its_plugins_and_its_locations() {
     }
 
     let status = |cluster: &mut ClusterSnapshot, status: Value| {
-        first(cluster).locations[0]["status"] = status;
+        let object = json!({"status": status});
+        first(cluster).locations[0].status = Bsl::from_value(&object).into_owned().status;
     };
     let message = "x509: certificate signed by unknown authority";
     exactly(Fail, "location", &[message, "rollout restart"], |cluster| {
@@ -449,7 +452,7 @@ fn velero_its_plugins_and_its_locations() {
     });
     let bad = after(|cluster| {
         status(cluster, json!({"phase": "Unavailable", "message": message}));
-        first(cluster).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+        first(cluster).locations[0].spec.object_storage = None;
         image(cluster, "velero/velero:v1.17.0");
     });
     let cure = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \
