@@ -9,7 +9,6 @@ use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES};
 use crate::controllers::locations::Locations;
 use crate::decision::Context;
 use crate::sources::{Limits, Passes, Source};
-use crate::velero::bsl::Bsl;
 
 /// Longest wait for the Secrets of a namespace.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,11 +20,7 @@ pub(super) async fn evaluate_locations(
     source: &dyn Source,
     context: Context<'_>,
 ) -> BTreeMap<String, EvaluatedLocation> {
-    let locations = locations
-        .iter()
-        .map(|(name, text)| (name.clone(), Bsl::from_json(text)));
-    let locations = locations.collect();
-    let mut evaluation = Evaluation::new(namespace, &locations, context.now);
+    let mut evaluation = Evaluation::new(namespace, locations, context.now);
     let mut passes = Passes::new(MAX_PASSES);
     while let Some(needs) = passes.next(|facts| evaluation.pass(facts)) {
         let limits = Limits {

@@ -29,6 +29,7 @@ use super::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
 use super::locations::Locations;
 use super::observed_bundle::ObservedBundle;
 use super::report_handle::ReportHandle;
+use crate::ca::references::names_secret;
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::sources::cluster::CommonRootsReceiver;
@@ -176,10 +177,12 @@ impl BundleReconciler {
     }
 }
 
-/// Whether a change of Secrets may concern one of the locations. A false alarm costs one build.
+/// Whether a change of Secrets may concern one of the locations.
 fn concerns(locations: &Locations, change: &Change) -> bool {
     match change {
-        Change::Entry(secret) => locations.values().any(|bsl| bsl.contains(&secret.name)),
+        Change::Entry(secret) => locations
+            .values()
+            .any(|bsl| names_secret(&secret.namespace, bsl, &secret.name)),
         Change::List(_) | Change::Refused => true,
     }
 }

@@ -6,7 +6,6 @@ use crate::ca::endpoint::{self, Endpoint, EndpointSetting, SkippedSetting, Targe
 use crate::controllers::event_deduper::PendingEvent;
 use crate::controllers::locations::Locations;
 use crate::kubernetes::report;
-use crate::velero::bsl::Bsl;
 
 /// A BSL, as far as its endpoints go.
 pub(super) struct LocationEndpoints {
@@ -42,10 +41,9 @@ impl LocationEndpoints {
 
 /// The BSLs of `namespace`.
 pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoints> {
-    let bsls = locations.iter().map(|(name, text)| {
-        let bsl = Bsl::from_json(text);
+    let bsls = locations.iter().map(|(name, bsl)| {
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
-        for one in endpoint::read_endpoints(namespace, &bsl) {
+        for one in endpoint::read_endpoints(namespace, bsl) {
             match one {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(setting) => skipped.push(setting),
@@ -74,12 +72,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::velero::bsl::Bsl;
 
     #[test]
     fn a_public_url_breaks_nothing_without_the_bundle() {
         let text = r#"{"spec":{"provider":"aws","config":{
             "s3Url":"https://publicUrl:9000","publicUrl":"https://store.example"}}}"#;
-        let locations = BTreeMap::from([("default".to_owned(), text.to_owned())]);
+        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap();
+        let locations = BTreeMap::from([("default".to_owned(), bsl)]);
         let bsls = read("velero", &Arc::new(locations));
         let breaks = bsls[0]
             .endpoints
