@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::ca::endpoint::{Endpoint, Observation};
 use crate::ca::hold::Verdict;
+use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report::{self, EndpointState};
 
 /// What was found of one endpoint.
@@ -33,6 +34,18 @@ pub(super) fn state(found: &Found) -> EndpointState {
         Found::Seen(seen) if seen.is_trusted() => EndpointState::Trusted,
         Found::Seen(seen) if !seen.is_undecided() => EndpointState::Untrusted,
         _ => EndpointState::Unknown,
+    }
+}
+
+/// Returns the reason of the Event on the location; `None` if the endpoint needs none.
+pub(super) fn event_reason(found: &Found) -> Option<EventReason> {
+    let Found::Seen(seen) = found else {
+        return None;
+    };
+    if state(found) == EndpointState::Untrusted {
+        Some(EventReason::EndpointUntrusted)
+    } else {
+        seen.expires_soon.map(|_| EventReason::EndpointExpiring)
     }
 }
 
@@ -65,4 +78,41 @@ pub(super) fn report_endpoint(
         }
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::endpoint::{ExpiresSoon, Problem};
+
+    #[test]
+    fn an_endpoint_that_is_not_trusted_or_expires_soon_has_an_event() {
+        let reason = |problem: Option<Problem>, is_soon: bool| {
+            let soon = ExpiresSoon {
+                not_after: 0,
+                days_left: 1,
+                is_urgent: true,
+            };
+            let found = Found::Seen(Arc::new(Observation {
+                chain: Vec::new(),
+                problems: problem.into_iter().collect(),
+                expires_soon: is_soon.then_some(soon),
+            }));
+            event_reason(&found).map(EventReason::as_str)
+        };
+        let expired = || Some(Problem::Expired { not_after: 0 });
+        let undecided = || {
+            Some(Problem::Undecided {
+                reason: String::new(),
+            })
+        };
+        assert_eq!(reason(None, false), None);
+        assert_eq!(reason(undecided(), false), None);
+        assert_eq!(reason(None, true), Some("EndpointExpiring"));
+        assert_eq!(reason(undecided(), true), Some("EndpointExpiring"));
+        assert_eq!(reason(expired(), false), Some("EndpointUntrusted"));
+        assert_eq!(reason(expired(), true), Some("EndpointUntrusted"));
+        assert_eq!(event_reason(&Found::NotYet), None);
+        assert_eq!(event_reason(&Found::Unseen(String::new())), None);
+    }
 }

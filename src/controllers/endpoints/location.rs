@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::ca::endpoint::{self, Endpoint, EndpointSetting, SkippedSetting, Target};
-use crate::controllers::event_deduper::PendingEvent;
+use crate::controllers::event_deduper::{EventObject, PendingEvent};
 use crate::controllers::locations::Locations;
+use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report;
 
 /// A BSL, as far as its endpoints go.
@@ -26,15 +27,18 @@ impl LocationEndpoints {
         self.is_aws && endpoint.verified_by_velero && !is_public
     }
 
-    pub(super) fn event(&self, told: &report::Endpoint) -> PendingEvent {
+    /// Returns an Event about one of its endpoints.
+    pub(super) fn event(&self, reason: EventReason, endpoint: &report::Endpoint) -> PendingEvent {
+        let report::Endpoint {
+            url, message, fix, ..
+        } = endpoint;
         PendingEvent {
-            about: (
-                "BackupStorageLocation".to_owned(),
-                self.name.clone(),
-                self.uid.clone(),
-            ),
-            reason: "Endpoint",
-            note: format!("{}: {}; {}", told.url, told.message, told.fix),
+            about: EventObject::Location {
+                name: self.name.clone(),
+                uid: self.uid.clone(),
+            },
+            reason,
+            note: format!("{url}: {message}; {fix}"),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::found::{Found, report_endpoint, state, verdict};
+use self::found::{Found, event_reason, report_endpoint, state, verdict};
 use self::location::{LocationEndpoints, read, targets};
 use self::prober::{ProbeResults, Prober};
 use super::Controllers;
@@ -24,7 +24,7 @@ use crate::ca::endpoint::judge::judge;
 use crate::ca::endpoint::{Endpoint, Target};
 use crate::ca::hold::Verdict;
 use crate::clock::now;
-use crate::kubernetes::report::{self, EndpointState};
+use crate::kubernetes::report;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::telemetry::EndpointGauges;
 
@@ -151,12 +151,13 @@ impl EndpointsReconciler {
         for bsl in bsls {
             for endpoint in &bsl.endpoints {
                 let found = found(endpoint);
-                let state = state(found);
-                states.push((bsl.name.clone(), endpoint.url.clone(), state.as_str()));
-                let is_soon = matches!(found, Found::Seen(seen) if seen.expires_soon.is_some());
-                if endpoint.verified_by_velero && (state == EndpointState::Untrusted || is_soon) {
-                    events.push(bsl.event(&report_endpoint(&self.namespace, endpoint, found)));
-                }
+                let state = state(found).as_str();
+                states.push((bsl.name.clone(), endpoint.url.clone(), state));
+                let reason = event_reason(found).filter(|_| endpoint.verified_by_velero);
+                events.extend(reason.map(|reason| {
+                    let reported = report_endpoint(&self.namespace, endpoint, found);
+                    bsl.event(reason, &reported)
+                }));
             }
         }
         self.gauges.set(states);

@@ -90,7 +90,7 @@ pub(super) fn immutable(steady: &Steady) -> Result<()> {
         let events = kubectl.get(&["events.events.k8s.io", "-n", namespace])?;
         let all = events["items"].as_array().cloned().unwrap_or_default();
         let mut all = all.into_iter();
-        let it = all.find(|event| event["reason"] == "Immutable");
+        let it = all.find(|event| event["reason"] == "CABundleImmutable");
         it.context("none")
     })?;
     ensure!(event["note"].to_string().contains("delete it"), "{event}");
@@ -125,7 +125,8 @@ pub(super) fn foreign(steady: &Steady) -> Result<()> {
     let events = || -> Result<Vec<Value>> {
         let events = kubectl.get(&["events.events.k8s.io", "-n", namespace])?;
         let all = events["items"].as_array().cloned().unwrap_or_default();
-        let ours = all.into_iter().filter(|event| event["reason"] == "NotOurs");
+        let is_ours = |event: &Value| event["reason"] == "CABundleNotOwned";
+        let ours = all.into_iter().filter(is_ours);
         Ok(ours.collect())
     };
     let event = wait::poll("the Event", PATIENCE, || events()?.pop().context("none"))?;
