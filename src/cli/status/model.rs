@@ -66,7 +66,6 @@ pub(super) struct Namespace {
     /// Why the report of the controllers is not known; what depends on it is null then.
     pub(super) no_report: Option<String>,
     /// What is wrong with the bundle.
-    #[serde(rename = "complaints")]
     pub(super) issues: Vec<report::Issue>,
     pub(super) pods: Pods,
     /// Deployments and DaemonSets whose template keeps the bundle out.
@@ -156,6 +155,6 @@ pub(super) struct Covered {
     /// What made the Pod; null for those that Velero spawns.
     pub(super) workload: Option<String>,
     pub(super) state: State,
-    /// Why it is in that state; empty when there is nothing to say.
-    pub(super) why: String,
+    /// Why it is in that state; empty if there is nothing to say.
+    pub(super) message: String,
 }

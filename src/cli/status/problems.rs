@@ -162,7 +162,7 @@ fn of_pods(namespace: &Namespace) -> Vec<String> {
     }
     for template in &namespace.templates {
         if template.state == State::Conflicting {
-            problems.push(format!("{}: {}", template.name, template.why));
+            problems.push(format!("{}: {}", template.name, template.message));
         }
     }
     let pods = in_state(State::Conflicting);

@@ -214,7 +214,7 @@ fn covered(
         kind: coverage.kind.map(PodKind::as_str),
         workload,
         state: snapshot.state(coverage),
-        why: coverage.why(snapshot.facts()),
+        message: coverage.why(snapshot.facts()),
     }
 }
 

@@ -27,7 +27,7 @@ pub struct NamespaceReport {
     #[serde(default)]
     pub locations: BTreeMap<String, Location>,
     /// What is wrong with its bundle.
-    #[serde(default, rename = "complaints", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
 }
 

@@ -40,7 +40,7 @@ fn one(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> Diagnostic {
     }
 }
 
-/// What mends a location whose certificate Velero does not accept.
+/// Returns what to do about a location whose certificate Velero does not accept.
 fn cure(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> String {
     let namespace = &velero.namespace;
     let name = bsl.name();

@@ -52,8 +52,8 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
         });
         of.next()
     };
-    let about = format!("{} in namespace {namespace}", workload.id);
-    let of = CheckSubject::new("proxy", about);
+    let subject = format!("{} in namespace {namespace}", workload.id);
+    let of = CheckSubject::new("proxy", subject);
     let exempt = match value(["NO_PROXY", "no_proxy"]) {
         Some(None) => return Some(of.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
         exempt => exempt.flatten().unwrap_or_default(),

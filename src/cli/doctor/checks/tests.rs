@@ -119,7 +119,7 @@ fn after(harm: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, S
     let diagnostics = all(&cluster).into_iter();
     let bad = diagnostics.filter(|diagnostic| diagnostic.level != Level::Ok);
     bad.map(|diagnostic| {
-        let said = [Some(diagnostic.message), diagnostic.mend]
+        let said = [Some(diagnostic.message), diagnostic.fix]
             .into_iter()
             .flatten();
         let said: Vec<_> = said.collect();
@@ -233,8 +233,8 @@ fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed()
     );
     let advised = diagnostics
         .iter()
-        .filter_map(|diagnostic| diagnostic.mend.as_deref());
-    let installs: Vec<_> = advised.filter(|mend| mend.contains("--install")).collect();
+        .filter_map(|diagnostic| diagnostic.fix.as_deref());
+    let installs: Vec<_> = advised.filter(|fix| fix.contains("--install")).collect();
     assert_eq!(installs, [""; 0]);
 }
 
@@ -369,10 +369,10 @@ fn rights_and_bundle() {
 }
 
 #[test]
-fn what_the_controllers_complain_of_is_no_good_bundle() {
+fn a_bundle_with_issues_is_not_ok() {
     use Level::{Unknown, Warn};
     let immutable = BundleIssue::Immutable.to_string();
-    let complain = |issue: &BundleIssue| {
+    let with_issue = |issue: &BundleIssue| {
         let issues = Ok(vec![issue.clone().into()]);
         move |cluster: &mut ClusterSnapshot| first(cluster).issues = issues
     };
@@ -380,17 +380,17 @@ fn what_the_controllers_complain_of_is_no_good_bundle() {
         Warn,
         "bundle",
         &[&immutable, "velero-trust status --velero-namespace velero"],
-        complain(&BundleIssue::Immutable),
+        with_issue(&BundleIssue::Immutable),
     );
     let mut cluster = healthy();
-    complain(&BundleIssue::Immutable)(&mut cluster);
+    with_issue(&BundleIssue::Immutable)(&mut cluster);
     let good = all(&cluster)
         .into_iter()
         .filter(|diagnostic| diagnostic.check == "bundle");
     let levels: Vec<_> = good.map(|diagnostic| diagnostic.level).collect();
     assert_eq!(levels, [Warn], "nor is it ok");
     exactly(Level::Fail, "bundle", &["not made by"], |cluster| {
-        complain(&BundleIssue::NotOwned)(cluster);
+        with_issue(&BundleIssue::NotOwned)(cluster);
         let map = first(cluster).bundle.as_mut().unwrap().as_mut().unwrap();
         map.metadata.annotations = None;
     });

@@ -27,8 +27,8 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
         Ok(_) => of_velero(velero).collect(),
     };
     if workloads.is_empty() {
-        let mend = format!("velero install --namespace {namespace}");
-        return vec![of.warn("no Deployment or DaemonSet here runs Velero", mend)];
+        let fix = format!("velero install --namespace {namespace}");
+        return vec![of.warn("no Deployment or DaemonSet here runs Velero", fix)];
     }
     let mut diagnostics = Vec::new();
     for (kind, workload) in workloads {
@@ -66,13 +66,13 @@ fn image(container: &Container) -> &str {
     container.image.as_deref().unwrap_or_default()
 }
 
-fn about(namespace: &str, workload: &Workload) -> String {
+fn subject(namespace: &str, workload: &Workload) -> String {
     let workloads::Workload { kind, name } = &workload.id;
     format!("{} {namespace}/{name}", kind.as_str())
 }
 
 fn server(namespace: &str, workload: &Workload) -> Diagnostic {
-    let of = CheckSubject::new("velero", about(namespace, workload));
+    let of = CheckSubject::new("velero", subject(namespace, workload));
     let image = containers(&workload.template).next().map_or("", image);
     match version(image) {
         None => of.unknown(format!(
@@ -101,7 +101,7 @@ fn plugins(namespace: &str, workload: &Workload) -> Vec<Diagnostic> {
     let of_aws = containers.filter(|it| name(image(it)) == "velero-plugin-for-aws");
     of_aws
         .map(|container| {
-            let of = CheckSubject::new("plugin", about(namespace, workload));
+            let of = CheckSubject::new("plugin", subject(namespace, workload));
             let image = image(container);
             match version(image) {
                 None => of.unknown(format!("{image} does not tell its version")),
@@ -135,7 +135,7 @@ fn opted_out(namespace: &str, workload: &Workload) -> Option<Diagnostic> {
     } else {
         ("annotation", "annotations")
     };
-    let of = CheckSubject::new("injection", about(namespace, workload));
+    let of = CheckSubject::new("injection", subject(namespace, workload));
     Some(of.warn(
         format!("its template has the {what} {INJECT}: \"false\", so its Pods get no bundle"),
         format!(

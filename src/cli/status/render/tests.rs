@@ -53,7 +53,7 @@ fn finding(rule: &str, severity: Severity) -> report::Finding {
         severity,
         path: "spec.objectStorage.caCertRef".to_owned(),
         message: "something is wrong".to_owned(),
-        fix: "mend it".to_owned(),
+        fix: "fix it".to_owned(),
     }
 }
 
@@ -74,13 +74,13 @@ fn location() -> Location {
     }
 }
 
-fn pod(name: &str, state: State, why: &str) -> Covered {
+fn pod(name: &str, state: State, message: &str) -> Covered {
     Covered {
         name: name.to_owned(),
         kind: Some("server"),
         workload: Some("deployment/velero".to_owned()),
         state,
-        why: why.to_owned(),
+        message: message.to_owned(),
     }
 }
 
@@ -220,8 +220,8 @@ fn the_shape_of_the_json_stays() {
 fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
     type Change = fn(&mut Namespace);
     let troubles: [(&str, Change); 7] = [
-        ("held", |of| of.bundle.held = Some("why".to_owned())),
-        ("no report", |of| of.no_report = Some("why".to_owned())),
+        ("held", |of| of.bundle.held = Some("x".to_owned())),
+        ("no report", |of| of.no_report = Some("x".to_owned())),
         ("issue", |of| {
             of.issues.push(BundleIssue::Timeout.into());
         }),
@@ -288,7 +288,7 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
         report(of).findings = vec![finding("VT001", Severity::Deny)];
     });
     let says = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
-                mend it; if it was good before, its CAs stay in the bundle [VT001]";
+                fix it; if it was good before, its CAs stay in the bundle [VT001]";
     assert_eq!(told, [says]);
     // Nothing else says it.
     let told = problems_after(|of| {
@@ -331,7 +331,7 @@ fn reword(namespace: &mut Namespace) {
     }
     let pods = namespace.pods.items.iter_mut();
     for covered in pods.chain(&mut namespace.templates) {
-        covered.why = "reason".to_owned();
+        covered.message = "reason".to_owned();
     }
 }
 
