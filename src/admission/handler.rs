@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::request::{Operation, Request};
 use super::subject::{Mode, Subject, Unreadable};
-use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
+use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
 use crate::velero::text::shown;
 
 /// The handler of one path of the webhook.
@@ -31,6 +31,8 @@ pub static UNREADABLE: Rule = Rule {
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
+    hint: Hint::ExplainSchema,
+    ..Rule::DEFAULT
 };
 
 /// The result of reading a request.

@@ -85,25 +85,21 @@ pub(super) fn audit_annotations(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Code, FieldPath, Rule, Severity};
+    use crate::decision::{FieldPath, Rule};
 
     static RULE: Rule = Rule {
         id: "VT999",
-        title: "",
-        about: "",
-        severity: Severity::Warn,
-        code: Code::Invalid,
-        fixed: false,
+        ..Rule::DEFAULT
     };
 
     fn finding(message: &str) -> Finding {
-        Finding::new(&RULE, FieldPath::of(&["spec"]), "", message, "mend it")
+        Finding::new(&RULE, FieldPath::of(&["spec"]), "", message, "fix it")
     }
 
     #[test]
     fn a_warning_is_one_line_of_at_most_120_characters_that_begins_with_the_rule() {
         let said = warnings(&[finding("a\nb\u{7}c")], &[]);
-        assert_eq!(said, ["[VT999] spec: a b c; mend it"]);
+        assert_eq!(said, ["[VT999] spec: a b c; fix it"]);
         let said = warnings(&[finding(&"ö".repeat(500))], &[]);
         assert_eq!(said[0].chars().count(), 120);
         assert!(said[0].starts_with("[VT999] ") && said[0].ends_with('…'));

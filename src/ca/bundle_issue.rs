@@ -1,4 +1,6 @@
-//! What keeps a bundle from being as it should be.
+//! What keeps a merged bundle from being complete or up to date.
+
+use serde::{Deserialize, Serialize};
 
 use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
@@ -7,39 +9,49 @@ use crate::names::BUNDLE;
 pub const NOT_OURS: &str = "delete it, if need be after copying it under another name; \
                             velero-trust writes its CA bundle there at once";
 
-/// What becomes of the certificates of a source that is not good any more.
+/// What becomes of the certificates of a source that is no longer good.
 pub const STAYS: &str = "if it was good before, its CAs stay in the bundle";
 
-/// Something that keeps a bundle from being as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+/// Something that keeps a bundle from being complete or up to date. Its JSON, tagged with `type`, is
+/// part of the report; the text is for people, and nothing depends on it.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error, Serialize, Deserialize,
+)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum BundleIssue {
     /// Its ConfigMap cannot be read.
-    #[error("cannot read ConfigMap {BUNDLE}: {0}")]
-    Unreadable(String),
+    #[error("cannot read ConfigMap {BUNDLE}: {reason}")]
+    ReadFailed {
+        /// Why it cannot.
+        reason: String,
+    },
     /// Its ConfigMap cannot be written.
-    #[error("cannot write ConfigMap {BUNDLE}: {0}")]
-    Unwritable(String),
-    /// It took too long.
+    #[error("cannot write ConfigMap {BUNDLE}: {reason}")]
+    WriteFailed {
+        /// Why it cannot.
+        reason: String,
+    },
+    /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
-    Late,
-    /// Somebody else's ConfigMap has its name.
+    Timeout,
+    /// The ConfigMap of its name is somebody else's.
     #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OURS}")]
-    Foreign,
+    NotOwned,
     /// Somebody made its ConfigMap immutable.
     #[error(
         "ConfigMap {BUNDLE} is immutable: no CA gets into it or out of it; delete it, it is made \
          anew at once, and restart Velero's Pods, which do not see that"
     )]
     Immutable,
-    /// What a location names could not be looked up.
-    #[error("the CA of BackupStorageLocation {location} is not known: {why}; {STAYS}")]
-    Unknown {
+    /// The CA that a location names could not be looked up.
+    #[error("the CA of BackupStorageLocation {location} is not known: {reason}; {STAYS}")]
+    LocationUnknown {
         /// The location.
         location: String,
         /// Why it is not known.
-        why: String,
+        reason: String,
     },
-    /// What a location names is not whole.
+    /// The CA that a location names is missing, or is not whole.
     #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there; {STAYS}")]
     LeftOut {
         /// The location.
@@ -47,45 +59,48 @@ pub enum BundleIssue {
         /// The field that names it.
         path: String,
     },
-    /// What was given at installation is not whole.
-    #[error("the extra CA of {0} is broken or holds none; {STAYS}")]
-    Extra(String),
-    /// A ConfigMap cannot hold all of it.
+    /// A CA that was given at installation is not whole.
+    #[error("the extra CA of {name} is broken or holds none; {STAYS}")]
+    ExtraInvalid {
+        /// The file or the object that holds it.
+        name: String,
+    },
+    /// A ConfigMap cannot hold all certificates.
     #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", of(*.origin))]
-    NoRoom {
+    Truncated {
         /// Where they come from.
         origin: Origin,
         /// How many they are.
         count: usize,
     },
-    /// The memory cannot hold all that is retained. It is over as soon as it is said.
+    /// The memory cannot hold all certificates that are retained. It is reported once.
     #[error(
-        "no room in ConfigMap {name}, which remembers CAs: {count} certificates that nobody names \
-         any more are forgotten before their retention is over"
+        "no room in ConfigMap {config_map}, which remembers CAs: {count} certificates that nobody \
+         names any more are forgotten before their retention is over"
     )]
     Forgotten {
-        /// The ConfigMap.
-        name: String,
+        /// The ConfigMap of the memory.
+        config_map: String,
         /// How many they are.
         count: usize,
     },
-    /// What is to be remembered cannot be.
-    #[error("cannot remember CAs in ConfigMap {name}: {why}")]
-    Memory {
-        /// The ConfigMap.
-        name: String,
+    /// The memory cannot be read or written.
+    #[error("cannot remember CAs in ConfigMap {config_map}: {reason}")]
+    MemoryFailed {
+        /// The ConfigMap of the memory.
+        config_map: String,
         /// Why it cannot.
-        why: String,
+        reason: String,
     },
-    /// There is nothing to put into it.
+    /// There is no certificate for it.
     #[error(
         "there is no root for ConfigMap {BUNDLE}, and Velero cannot start with an empty one; name a \
          CA, or set --public-roots"
     )]
-    NoRoots,
-    /// It is not known well enough to be written over another.
+    Empty,
+    /// Too little is known to replace the bundle of an earlier installation.
     #[error("the bundle is left as it is until the CA of every location was read once")]
-    LeftAlone,
+    Deferred,
 }
 
 const fn of(origin: Origin) -> &'static str {
@@ -98,22 +113,41 @@ const fn of(origin: Origin) -> &'static str {
 }
 
 impl BundleIssue {
-    /// Whether it may be over without any news of it.
+    /// Whether it can end without any event.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Unreadable(_)
-            | Self::Unwritable(_)
-            | Self::Late
-            | Self::Unknown { .. }
-            | Self::Memory { .. }
-            | Self::LeftAlone => true,
-            Self::Foreign
+            Self::ReadFailed { .. }
+            | Self::WriteFailed { .. }
+            | Self::Timeout
+            | Self::LocationUnknown { .. }
+            | Self::MemoryFailed { .. }
+            | Self::Deferred => true,
+            Self::NotOwned
             | Self::Immutable
-            | Self::NoRoots
+            | Self::Empty
             | Self::LeftOut { .. }
-            | Self::Extra(_)
-            | Self::NoRoom { .. }
+            | Self::ExtraInvalid { .. }
+            | Self::Truncated { .. }
             | Self::Forgotten { .. } => false,
+        }
+    }
+
+    /// Whether it says why a ConfigMap of the bundle may be missing, or what is wrong with it.
+    pub const fn is_of_config_map(&self) -> bool {
+        match self {
+            Self::ReadFailed { .. }
+            | Self::WriteFailed { .. }
+            | Self::NotOwned
+            | Self::Immutable
+            | Self::Truncated { .. }
+            | Self::Empty => true,
+            Self::Timeout
+            | Self::LocationUnknown { .. }
+            | Self::LeftOut { .. }
+            | Self::ExtraInvalid { .. }
+            | Self::Forgotten { .. }
+            | Self::MemoryFailed { .. }
+            | Self::Deferred => false,
         }
     }
 }

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::bundle::{ResolvedCa, resolve_ca};
 use super::bundle_issue::BundleIssue;
 use super::common_roots::CommonRoots;
@@ -35,34 +33,31 @@ pub struct EvaluatedLocation {
     pub is_available: bool,
 }
 
-/// The survey of one namespace.
+/// The evaluation of the locations of one namespace.
 #[derive(Debug)]
 pub struct Evaluation<'l> {
     namespace: &'l str,
     now: i64,
-    locations: Vec<(&'l String, &'l str, Bsl<'l>)>,
+    locations: &'l BTreeMap<String, Bsl<'l>>,
     found: Vec<(ResolvedCa, Report)>,
 }
 
 impl<'l> Evaluation<'l> {
-    /// Of the `locations` of `namespace`, JSON by name, at `now`, seconds since 1970.
-    pub fn new(namespace: &'l str, locations: &'l BTreeMap<String, String>, now: i64) -> Self {
-        let locations = locations.iter().map(|(name, text)| {
-            let bsl = serde_json::from_str(text).unwrap_or_default();
-            (name, text.as_str(), bsl)
-        });
+    /// Returns the evaluation of the `locations` of `namespace`, by name, at `now`, in seconds since
+    /// 1970.
+    pub fn new(namespace: &'l str, locations: &'l BTreeMap<String, Bsl<'l>>, now: i64) -> Self {
         Self {
             namespace,
             now,
-            locations: locations.collect(),
+            locations,
             found: Vec::new(),
         }
     }
 
-    /// Looks at every location with these `facts`; what it still needs.
+    /// Evaluates every location with these `facts`. Returns the facts that it still needs.
     pub fn pass(&mut self, facts: &Facts) -> BTreeSet<Lookup> {
         let (namespace, now) = (self.namespace, self.now);
-        let found = self.locations.iter().map(|(_, _, bsl)| {
+        let found = self.locations.values().map(|bsl| {
             let location = Location {
                 namespace,
                 dry_run: false,
@@ -83,20 +78,18 @@ impl<'l> Evaluation<'l> {
         needs.cloned().collect()
     }
 
-    /// What the last pass found, by the name of the location.
+    /// Returns what the last pass found, by the name of the location.
     pub fn apply_policy(self, policy: &Policy) -> BTreeMap<String, EvaluatedLocation> {
         let namespace = self.namespace;
         let of = self.found.into_iter().zip(self.locations);
-        of.map(|((resolved, report), (name, text, bsl))| {
-            let whole: Value = serde_json::from_str(text).unwrap_or_default();
-            let said = |pointer| whole.pointer(pointer).and_then(Value::as_str);
+        of.map(|((resolved, report), (name, bsl))| {
             let evaluated = EvaluatedLocation {
                 ca: resolved,
                 judged: Judged::apply_policy(&report, policy),
                 notes: report.notes,
-                sources: describe(namespace, &bsl),
-                uid: said("/metadata/uid").unwrap_or_default().to_owned(),
-                is_available: said("/status/phase") == Some("Available"),
+                sources: describe(namespace, bsl),
+                uid: bsl.uid().to_owned(),
+                is_available: bsl.is_available(),
             };
             (name.clone(), evaluated)
         })
@@ -124,7 +117,7 @@ pub fn contributions(
     let mut contributions = base.extra.clone();
     for (owner, contribution) in &contributions {
         if let (Owner::Extra(name), false) = (owner, contribution.whole) {
-            wrong.insert(BundleIssue::Extra(name.clone()));
+            wrong.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
     }
     for (location, evaluated) in evaluated {
@@ -135,9 +128,9 @@ pub fn contributions(
             path: path.to_string(),
         }));
         let unknowns = found.report.unknowns.iter();
-        wrong.extend(unknowns.map(|(_, reason)| BundleIssue::Unknown {
+        wrong.extend(unknowns.map(|(_, error)| BundleIssue::LocationUnknown {
             location: location.clone(),
-            why: reason.message.clone(),
+            reason: error.message.clone(),
         }));
         let contribution = Contribution {
             whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
@@ -151,12 +144,12 @@ pub fn contributions(
 /// Returns the certificates that had no room in a bundle, as issues.
 pub fn left_out(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
     let left_out = merged.left_out.iter();
-    left_out.map(|(&origin, &count)| BundleIssue::NoRoom { origin, count })
+    left_out.map(|(&origin, &count)| BundleIssue::Truncated { origin, count })
 }
 
 /// Returns what had no room in the `memory` of `namespace`, as an issue; each only once.
 pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
-    let name = format!("{MEMORY_PREFIX}{namespace}");
-    (count > 0).then_some(BundleIssue::Forgotten { name, count })
+    let config_map = format!("{MEMORY_PREFIX}{namespace}");
+    (count > 0).then_some(BundleIssue::Forgotten { config_map, count })
 }

@@ -112,6 +112,17 @@ pub fn ca_references<'b>(namespace: &str, bsl: &'b Bsl<'b>) -> Vec<CaReference<'
     .collect()
 }
 
+/// Whether `bsl`, in `namespace`, names the Secret `secret`: for its CA or for its credentials. Only
+/// then can a change of that Secret matter to it.
+pub fn names_secret(namespace: &str, bsl: &Bsl<'_>, secret: &str) -> bool {
+    let credential = bsl.spec.credential.as_ref();
+    let credential = credential.and_then(|credential| credential.name.as_ref());
+    credential.is_some_and(|name| **name == *secret)
+        || ca_references(namespace, bsl).iter().any(|reference| {
+            matches!(&reference.target, CaTarget::Secret(to) if to.secret.name == secret)
+        })
+}
+
 /// Returns the path of `caCertRef`.
 pub fn ca_cert_ref_path() -> FieldPath {
     FieldPath::of(&["spec", "objectStorage", "caCertRef"])
@@ -229,6 +240,22 @@ mod tests {
         let empty =
             r#"{"spec":{"config":{"caCert":""},"objectStorage":{"caCert":"","caCertRef":null}}}"#;
         assert_eq!(targets(empty), [""; 0]);
+    }
+
+    #[test]
+    fn names_the_secrets_of_its_ca_and_of_its_credentials_and_no_other() {
+        let bsl = r#"{"metadata":{"annotations":{"velero-trust.io/ca-secret":"a/b.crt"}},"spec":{
+            "config":{"secretRef":"c/d","region":"region"},"credential":{"name":"g","key":"h"},
+            "objectStorage":{"caCertRef":{"name":"e","key":"f"}}}}"#;
+        let bsl: Bsl<'_> = serde_json::from_str(bsl).unwrap();
+        let names = |secret| names_secret("velero", &bsl, secret);
+        assert!(["a", "c", "e", "g"].into_iter().all(names));
+        assert!(
+            !["b.crt", "d", "f", "h", "region", ""]
+                .into_iter()
+                .any(names)
+        );
+        assert!(!names_secret("velero", &Bsl::default(), "a"));
     }
 
     #[test]

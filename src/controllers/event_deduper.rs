@@ -7,7 +7,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
 
-use crate::kubernetes::events::Events;
+use crate::kubernetes::events::{EventReason, Events};
+use crate::names::BUNDLE;
 
 /// Interval at which an Event is emitted again.
 const REPEAT_INTERVAL: Duration = Duration::from_mins(55);
@@ -67,12 +68,36 @@ impl<K: Ord + Clone> EventDeduper<K> {
 /// An Event to emit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PendingEvent {
-    /// The object's kind, name and uid.
-    pub(super) about: (String, String, String),
-    /// In PascalCase.
-    pub(super) reason: &'static str,
-    /// For a person.
+    pub(super) about: EventObject,
+    pub(super) reason: EventReason,
+    /// For people.
     pub(super) note: String,
+}
+
+/// The object of an Event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EventObject {
+    /// The ConfigMap of the bundle.
+    Bundle,
+    /// A BackupStorageLocation.
+    Location { name: String, uid: String },
+}
+
+impl EventObject {
+    fn reference(self, namespace: &str) -> ObjectReference {
+        let (api_version, kind, name, uid) = match self {
+            Self::Bundle => ("v1", "ConfigMap", BUNDLE.to_owned(), String::new()),
+            Self::Location { name, uid } => ("velero.io/v1", "BackupStorageLocation", name, uid),
+        };
+        ObjectReference {
+            api_version: Some(api_version.to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name),
+            uid: Some(uid).filter(|uid| !uid.is_empty()),
+            ..ObjectReference::default()
+        }
+    }
 }
 
 impl EventDeduper<PendingEvent> {
@@ -84,20 +109,8 @@ impl EventDeduper<PendingEvent> {
         current: Vec<PendingEvent>,
     ) {
         for event in self.take_due(current, Instant::now()) {
-            let (kind, name, uid) = event.about;
-            let api = match kind.as_str() {
-                "BackupStorageLocation" => "velero.io/v1",
-                _ => "v1",
-            };
-            let about = ObjectReference {
-                api_version: Some(api.to_owned()),
-                kind: Some(kind),
-                namespace: Some(namespace.to_owned()),
-                name: Some(name),
-                uid: Some(uid).filter(|uid| !uid.is_empty()),
-                ..ObjectReference::default()
-            };
-            recorder.warning(&about, event.reason, &event.note).await;
+            let about = event.about.reference(namespace);
+            recorder.emit(&about, event.reason, &event.note).await;
         }
     }
 }

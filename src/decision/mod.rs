@@ -2,6 +2,7 @@
 
 mod facts;
 mod finding;
+mod hint;
 mod policy;
 mod report;
 mod rule;
@@ -12,6 +13,7 @@ pub use facts::{
     Secret, Stop,
 };
 pub use finding::{FieldPath, Finding, Segment};
+pub use hint::Hint;
 pub use policy::{Context, Policy, PolicyError, RestoresMode};
 pub use report::{Note, Report};
 pub use rule::{Code, Rule, Severity};

@@ -110,28 +110,20 @@ impl FromStr for Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Code, FieldPath};
+    use crate::decision::FieldPath;
 
     static SOFT: Rule = Rule {
         id: "VT998",
         title: "soft",
-        about: "",
         severity: Severity::Deny,
-        code: Code::Invalid,
-        fixed: false,
+        ..Rule::DEFAULT
     };
     static HARD: Rule = Rule {
         id: "VT999",
-        fixed: true,
-        ..SOFT_TEMPLATE
-    };
-    const SOFT_TEMPLATE: Rule = Rule {
-        id: "",
         title: "hard",
-        about: "",
         severity: Severity::Deny,
-        code: Code::Invalid,
-        fixed: false,
+        fixed: true,
+        ..Rule::DEFAULT
     };
     static RULES: [&Rule; 2] = [&SOFT, &HARD];
 

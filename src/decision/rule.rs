@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-/// One thing that is checked. Each is a `static` beside the check that uses it.
+use serde::{Deserialize, Serialize};
+
+use super::hint::Hint;
+
+/// One thing that is checked. Each is a `static` beside the check that uses it, and holds all that
+/// other parts of the program need to know of it; nothing compares ids. Start from
+/// [`Rule::DEFAULT`] and set what differs.
 #[derive(Debug)]
 pub struct Rule {
     /// Stable id, `VT` and three digits; never used again for something else.
@@ -17,6 +23,31 @@ pub struct Rule {
     pub code: Code,
     /// True for the rules whose severity nobody may change.
     pub fixed: bool,
+    /// The hint that `lint --fix-hint` adds to a finding.
+    pub hint: Hint,
+    /// For rules that warn: the warning can begin to apply when time passes, without a change of
+    /// any object. Nobody saw it at admission, so the controllers write an Event about it, as they
+    /// do for every denial.
+    pub depends_on_date: bool,
+    /// The finding covers the expiry of every certificate of the object, so that `status` need not
+    /// list the expired ones again.
+    pub covers_expiry: bool,
+}
+
+impl Rule {
+    /// The base of all rules: a warning without a hint. `id`, `title` and `about` are empty and must
+    /// be set.
+    pub const DEFAULT: Self = Self {
+        id: "",
+        title: "",
+        about: "",
+        severity: Severity::Warn,
+        code: Code::Invalid,
+        fixed: false,
+        hint: Hint::None,
+        depends_on_date: false,
+        covers_expiry: false,
+    };
 }
 
 /// Rules are one each: two are equal when their ids are.
@@ -29,7 +60,8 @@ impl PartialEq for Rule {
 impl Eq for Rule {}
 
 /// What a finding does to the request, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing is said.
     Off,

@@ -6,24 +6,24 @@ use crate::decision::{Code, Rule, Severity};
 
 /// Returns all rules of the injection.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    [
-        &BUNDLE_VARIABLE,
-        &CERT_DIR_VARIABLE,
-        &VARIABLES_FROM_ELSEWHERE,
-        &PATH_TAKEN,
-        &VOLUME_TAKEN,
-        &MOUNTED_OTHERWISE,
-        &NO_BUNDLE,
-        &UNCLEAR_REQUEST,
-        &HELD,
-    ]
-    .into_iter()
+    CONFLICTS.into_iter().chain(OTHERS)
 }
+
+/// The rules that report a setting of the Pod that conflicts with the injection and is kept.
+static CONFLICTS: [&Rule; 6] = [
+    &BUNDLE_VARIABLE,
+    &CERT_DIR_VARIABLE,
+    &VARIABLES_FROM_ELSEWHERE,
+    &PATH_TAKEN,
+    &VOLUME_TAKEN,
+    &MOUNTED_OTHERWISE,
+];
+
+static OTHERS: [&Rule; 3] = [&NO_BUNDLE, &UNCLEAR_REQUEST, &HELD];
 
 /// Whether `rule` reports a setting of the Pod that conflicts with the injection and was kept.
 pub fn is_conflict(rule: &Rule) -> bool {
-    let others = [&NO_BUNDLE, &UNCLEAR_REQUEST, &HELD];
-    rules().any(|known| known == rule) && !others.contains(&rule)
+    CONFLICTS.contains(&rule)
 }
 
 pub(super) static BUNDLE_VARIABLE: Rule = Rule {
@@ -33,7 +33,7 @@ pub(super) static BUNDLE_VARIABLE: Rule = Rule {
             Remove the variable from the template to use the merged bundle.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static CERT_DIR_VARIABLE: Rule = Rule {
@@ -43,7 +43,7 @@ pub(super) static CERT_DIR_VARIABLE: Rule = Rule {
             Put /certs into the list, or remove the variable from the template.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static VARIABLES_FROM_ELSEWHERE: Rule = Rule {
@@ -54,7 +54,7 @@ pub(super) static VARIABLES_FROM_ELSEWHERE: Rule = Rule {
             merged bundle, or give the envFrom source a prefix.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static PATH_TAKEN: Rule = Rule {
@@ -64,7 +64,7 @@ pub(super) static PATH_TAKEN: Rule = Rule {
             Move it elsewhere, or set AWS_CA_BUNDLE and SSL_CERT_DIR by hand.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static VOLUME_TAKEN: Rule = Rule {
@@ -74,7 +74,7 @@ pub(super) static VOLUME_TAKEN: Rule = Rule {
             the pod is left as it is. Rename the volume.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static MOUNTED_OTHERWISE: Rule = Rule {
@@ -85,7 +85,7 @@ pub(super) static MOUNTED_OTHERWISE: Rule = Rule {
             AWS_CA_BUNDLE and SSL_CERT_DIR to its path.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static NO_BUNDLE: Rule = Rule {
@@ -96,7 +96,7 @@ pub(super) static NO_BUNDLE: Rule = Rule {
             is left as it is; make it again once the ConfigMap is there.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static HELD: Rule = Rule {
@@ -108,7 +108,7 @@ pub(super) static HELD: Rule = Rule {
             set, which adds. Name the CA on the BackupStorageLocation and make the pod again.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 pub(super) static UNCLEAR_REQUEST: Rule = Rule {
@@ -118,5 +118,5 @@ pub(super) static UNCLEAR_REQUEST: Rule = Rule {
             the injection in a pod that is not Velero's. Anything else counts as not set.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };

@@ -1,9 +1,11 @@
 //! Writes Events, which `kubectl describe` shows.
 
+use std::fmt;
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error;
@@ -15,7 +17,78 @@ const MAX_NOTE_BYTES: usize = 1024;
 /// Longest time to write one Event. No decision waits for it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Writes Events. Callers make sure that they do not write the same Event again and again.
+/// The reasons of all Events. Each names the object and its condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventReason {
+    /// A rule that denies applies to a location now.
+    CaInvalid,
+    /// A certificate of a location has expired, expires soon or is not valid yet.
+    CaExpiring,
+    /// A location holds its namespace.
+    CaHeld,
+    /// The bundle does not verify an endpoint of a location.
+    EndpointUntrusted,
+    /// The certificate of an endpoint expires soon, and nothing else is wrong with it.
+    EndpointExpiring,
+    /// The ConfigMap of the bundle's name is somebody else's.
+    CaBundleNotOwned,
+    /// The ConfigMap of the bundle is immutable.
+    CaBundleImmutable,
+    /// The bundle or the memory has no room for all certificates.
+    CaBundleTruncated,
+    /// There is no certificate for the bundle.
+    CaBundleEmpty,
+    /// The API server does not accept the bundle.
+    CaBundleWriteFailed,
+    /// All Pods of a workload carry the bundle again.
+    CaBundleCurrent,
+    /// Pods of a workload lack the bundle.
+    CaBundleNotInjected,
+    /// The template of a workload keeps the bundle out.
+    CaBundleConflict,
+    /// Pods of a workload are opted out.
+    CaBundleOptedOut,
+    /// Processes of a workload began before the newest certificate was added.
+    CaBundleStale,
+}
+
+impl EventReason {
+    /// Returns the reason as the Event has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CaInvalid => "CAInvalid",
+            Self::CaExpiring => "CAExpiring",
+            Self::CaHeld => "CAHeld",
+            Self::EndpointUntrusted => "EndpointUntrusted",
+            Self::EndpointExpiring => "EndpointExpiring",
+            Self::CaBundleNotOwned => "CABundleNotOwned",
+            Self::CaBundleImmutable => "CABundleImmutable",
+            Self::CaBundleTruncated => "CABundleTruncated",
+            Self::CaBundleEmpty => "CABundleEmpty",
+            Self::CaBundleWriteFailed => "CABundleWriteFailed",
+            Self::CaBundleCurrent => "CABundleCurrent",
+            Self::CaBundleNotInjected => "CABundleNotInjected",
+            Self::CaBundleConflict => "CABundleConflict",
+            Self::CaBundleOptedOut => "CABundleOptedOut",
+            Self::CaBundleStale => "CABundleStale",
+        }
+    }
+
+    const fn event_type(self) -> EventType {
+        match self {
+            Self::CaBundleCurrent => EventType::Normal,
+            _ => EventType::Warning,
+        }
+    }
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Writes Events. It does not deduplicate them; its callers do.
 #[derive(Clone)]
 pub struct Events {
     client: Client,
@@ -32,34 +105,24 @@ impl Events {
         Self { client, reporter }
     }
 
-    /// Writes a Warning: `reason` is in PascalCase, `note` is for a person. A failure to write the
-    /// Event is only logged.
-    pub async fn warning(&self, about: &ObjectReference, reason: &str, note: &str) {
-        self.publish(EventType::Warning, about, reason, note).await;
-    }
-
-    /// Writes a Normal Event.
-    pub async fn normal(&self, about: &ObjectReference, reason: &str, note: &str) {
-        self.publish(EventType::Normal, about, reason, note).await;
-    }
-
-    async fn publish(&self, type_: EventType, about: &ObjectReference, reason: &str, note: &str) {
+    /// Emits an Event on the object `about`. `note` is for people. A failure is only logged.
+    pub async fn emit(&self, about: &ObjectReference, reason: EventReason, note: &str) {
         let event = Event {
-            type_,
-            reason: reason.to_owned(),
+            type_: reason.event_type(),
+            reason: reason.to_string(),
             note: Some(truncate_note(note).to_owned()),
-            action: reason.to_owned(),
+            action: reason.to_string(),
             secondary: None,
         };
-        // A recorder that is reused treats two Events with the same reason as one, whatever their
-        // notes say, and shows only the first note.
+        // A recorder that is reused takes two Events with one reason for the same, whatever their
+        // notes, and shows only the note of the first.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         let why = match timeout(REQUEST_TIMEOUT, recorder.publish(&event, about)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error::lookup_error(&error).message,
             Err(_) => "the API server did not answer in time".to_owned(),
         };
-        tracing::warn!(reason, why, "cannot write an Event");
+        tracing::warn!(%reason, why, "cannot write an Event");
     }
 }
 

@@ -126,10 +126,10 @@ impl MemoryStore {
         owned_config_map::delete(&self.maps, &self.name, &params).await
     }
 
-    fn issue(&self, why: String) -> BundleIssue {
-        BundleIssue::Memory {
-            name: self.name.clone(),
-            why,
+    fn issue(&self, reason: String) -> BundleIssue {
+        BundleIssue::MemoryFailed {
+            config_map: self.name.clone(),
+            reason,
         }
     }
 }

@@ -16,14 +16,14 @@ use crate::decision::Key;
 use crate::kubernetes::bundle::is_ours;
 use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names::{BUNDLE, EXTRA_CA_LABEL, VELERO_NAMESPACE_LABEL};
+use crate::velero::bsl::Bsl;
 
 /// The objects of some files.
 #[derive(Debug, Default)]
 pub struct Inventory {
     /// The objects that answer look-ups.
     pub objects: Objects,
-    /// BackupStorageLocations as JSON.
-    locations: BTreeMap<Key, String>,
+    locations: BTreeMap<Key, Bsl<'static>>,
     pods: BTreeMap<Key, DynamicObject>,
     workloads: BTreeMap<(Kind, Key), DynamicObject>,
     /// The metadata of the ConfigMap with the bundle's name, by namespace.
@@ -62,8 +62,8 @@ impl Inventory {
         let duplicate = || format!("{kind} {key} stands here a second time; keep one of them");
         let is_first = match (api.as_str(), kind.as_str()) {
             ("velero.io/v1", "BackupStorageLocation") => {
-                let text = object.to_string();
-                self.locations.insert(key.clone(), text).is_none()
+                let bsl = Bsl::from_value(&object).into_owned();
+                self.locations.insert(key.clone(), bsl).is_none()
             }
             ("v1", "Pod") => {
                 let pod = dynamic(&mut object, &key)?;
@@ -132,11 +132,11 @@ impl Inventory {
         all.cloned().collect()
     }
 
-    /// Returns the BackupStorageLocations of `namespace` as JSON, by name.
-    pub fn locations(&self, namespace: &str) -> BTreeMap<String, String> {
+    /// Returns the BackupStorageLocations of `namespace`, by name.
+    pub fn locations(&self, namespace: &str) -> BTreeMap<String, Bsl<'static>> {
         let of = self.locations.iter();
         let of = of.filter(|(key, _)| key.namespace == namespace);
-        of.map(|(key, text)| (key.name.clone(), text.clone()))
+        of.map(|(key, bsl)| (key.name.clone(), bsl.clone()))
             .collect()
     }
 

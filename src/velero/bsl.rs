@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::lenient::wrong_is_default;
 use super::metadata::Metadata;
-use super::text::{Text, or_empty};
+use super::text::{Text, map_into_owned, or_empty};
+
+/// The phase in which Velero could reach the store when it last tried.
+const AVAILABLE: &str = "Available";
 
 /// The part of a BackupStorageLocation that we read.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Bsl<'a> {
     /// `metadata`.
@@ -17,6 +22,9 @@ pub struct Bsl<'a> {
     /// `spec`.
     #[serde(borrow)]
     pub spec: BslSpec<'a>,
+    /// `status`.
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    pub status: BslStatus<'a>,
 }
 
 /// The part of `spec` that we read.
@@ -52,6 +60,18 @@ pub struct ObjectStorage<'a> {
     pub ca_cert_ref: Option<SecretKeySelector<'a>>,
 }
 
+/// The part of `status` that we read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct BslStatus<'a> {
+    /// What Velero found when it last tried to reach the store; none before it tried.
+    #[serde(borrow)]
+    pub phase: Option<Text<'a>>,
+    /// Why the store cannot be reached.
+    #[serde(borrow)]
+    pub message: Option<Text<'a>>,
+}
+
 /// A key of a Secret in the object's own namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -64,7 +84,55 @@ pub struct SecretKeySelector<'a> {
     pub key: Option<Text<'a>>,
 }
 
+impl<'a> Bsl<'a> {
+    /// Reads a location from JSON, leniently. One that cannot be read has its name, its uid and its
+    /// status, as far as they can be read, and is empty otherwise.
+    pub fn from_value(value: &'a Value) -> Self {
+        Self::deserialize(value).unwrap_or_else(|_| without_spec(value))
+    }
+}
+
+/// Returns the name, the uid and the status of a location, as far as they can be read.
+fn without_spec(value: &Value) -> Bsl<'_> {
+    let text = |pointer| {
+        let text = value.pointer(pointer).and_then(Value::as_str);
+        text.map(Text::from)
+    };
+    Bsl {
+        metadata: Metadata {
+            name: text("/metadata/name"),
+            uid: text("/metadata/uid"),
+            ..Metadata::default()
+        },
+        spec: BslSpec::default(),
+        status: BslStatus {
+            phase: text("/status/phase"),
+            message: text("/status/message"),
+        },
+    }
+}
+
 impl Bsl<'_> {
+    /// The name, or the empty string.
+    pub fn name(&self) -> &str {
+        or_empty(self.metadata.name.as_ref())
+    }
+
+    /// The uid, or the empty string.
+    pub fn uid(&self) -> &str {
+        or_empty(self.metadata.uid.as_ref())
+    }
+
+    /// `status.phase`, or the empty string.
+    pub fn phase(&self) -> &str {
+        or_empty(self.status.phase.as_ref())
+    }
+
+    /// Whether Velero could reach the store when it last tried.
+    pub fn is_available(&self) -> bool {
+        self.phase() == AVAILABLE
+    }
+
     /// The value of `spec.config[key]`.
     pub fn config(&self, key: &str) -> Option<&str> {
         let config = self.spec.config.as_ref()?;
@@ -78,5 +146,117 @@ impl Bsl<'_> {
     pub fn provider(&self) -> &str {
         let provider = or_empty(self.spec.provider.as_ref());
         provider.strip_prefix("velero.io/").unwrap_or(provider)
+    }
+
+    /// Returns the same location with no borrow. Copies only what is borrowed.
+    pub fn into_owned(self) -> Bsl<'static> {
+        Bsl {
+            metadata: self.metadata.into_owned(),
+            spec: self.spec.into_owned(),
+            status: self.status.into_owned(),
+        }
+    }
+}
+
+impl BslSpec<'_> {
+    /// Returns the same spec with no borrow.
+    pub fn into_owned(self) -> BslSpec<'static> {
+        BslSpec {
+            provider: self.provider.map(Text::into_owned),
+            config: self.config.map(map_into_owned),
+            credential: self.credential.map(SecretKeySelector::into_owned),
+            object_storage: self.object_storage.map(ObjectStorage::into_owned),
+        }
+    }
+}
+
+impl ObjectStorage<'_> {
+    fn into_owned(self) -> ObjectStorage<'static> {
+        ObjectStorage {
+            bucket: self.bucket.map(Text::into_owned),
+            ca_cert: self.ca_cert.map(Text::into_owned),
+            ca_cert_ref: self.ca_cert_ref.map(SecretKeySelector::into_owned),
+        }
+    }
+}
+
+impl SecretKeySelector<'_> {
+    fn into_owned(self) -> SecretKeySelector<'static> {
+        SecretKeySelector {
+            name: self.name.map(Text::into_owned),
+            key: self.key.map(Text::into_owned),
+        }
+    }
+}
+
+impl BslStatus<'_> {
+    /// Returns the same status with no borrow.
+    pub fn into_owned(self) -> BslStatus<'static> {
+        BslStatus {
+            phase: self.phase.map(Text::into_owned),
+            message: self.message.map(Text::into_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    const WHOLE: &str = r#"{"metadata":{"name":"default","uid":"u","labels":{"l":"1"},
+        "annotations":{"a":"b"}},"spec":{"provider":"aws","config":{"region":"r"},
+        "credential":{"name":"c","key":"k"},"objectStorage":{"bucket":"b","caCert":"YQ==",
+        "caCertRef":{"name":"n","key":"k"}}},"status":{"phase":"Available","message":"m"}}"#;
+
+    #[test]
+    fn an_owned_location_is_equal_and_borrows_nothing_that_was_owned() {
+        let borrowed: Bsl<'_> = serde_json::from_str(WHOLE).unwrap();
+        let text = borrowed.metadata.name.as_ref().unwrap();
+        assert!(matches!(text.0, Cow::Borrowed(_)));
+        let owned = borrowed.clone().into_owned();
+        assert_eq!(owned, borrowed);
+        // What is owned already is moved.
+        let before = owned.name().as_ptr();
+        assert_eq!(owned.into_owned().name().as_ptr(), before);
+    }
+
+    #[test]
+    fn text_and_value_read_the_same() {
+        let value: Value = serde_json::from_str(WHOLE).unwrap();
+        let read = Bsl::from_value(&value);
+        assert_eq!(read, serde_json::from_str(WHOLE).unwrap());
+        let said = (read.name(), read.uid(), read.phase(), read.is_available());
+        assert_eq!(said, ("default", "u", "Available", true));
+    }
+
+    #[test]
+    fn a_location_that_cannot_be_read_is_empty_and_has_its_name_and_status() {
+        let text = WHOLE.replace(r#""aws""#, "[]");
+        assert!(serde_json::from_str::<Bsl<'_>>(&text).is_err());
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let read = Bsl::from_value(&value);
+        let said = (read.name(), read.uid(), read.is_available());
+        assert_eq!(said, ("default", "u", true));
+        assert_eq!(read.spec, BslSpec::default());
+        assert_eq!(read.metadata.annotations, None);
+        assert_eq!(Bsl::from_value(&Value::Null), Bsl::default());
+    }
+
+    #[test]
+    fn name_uid_and_status_of_another_type_do_not_make_a_location_unreadable() {
+        for (field, wrong) in [
+            (r#""name":"default""#, r#""name":5"#),
+            (r#""uid":"u""#, r#""uid":{}"#),
+            (r#"{"phase":"Available","message":"m"}"#, r#""none""#),
+            (r#"{"phase":"Available","message":"m"}"#, "null"),
+            (r#""phase":"Available""#, r#""phase":[1]"#),
+        ] {
+            let text = WHOLE.replace(field, wrong);
+            assert_ne!(text, WHOLE);
+            let read: Bsl<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.provider(), "aws", "{wrong}");
+        }
     }
 }

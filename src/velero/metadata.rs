@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::text::Text;
+use super::lenient::wrong_is_default;
+use super::text::{Text, map_into_owned};
 
 /// The fields of an object's `metadata` that velero-trust reads.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata<'a> {
+    /// `metadata.name`.
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    pub name: Option<Text<'a>>,
+    /// `metadata.uid`.
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    pub uid: Option<Text<'a>>,
     /// `metadata.labels`.
     #[serde(borrow)]
     pub labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
@@ -27,6 +34,16 @@ impl Metadata<'_> {
     /// Returns the value of the annotation `key`.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         get(self.annotations.as_ref(), key)
+    }
+
+    /// Returns the same metadata with no borrow.
+    pub fn into_owned(self) -> Metadata<'static> {
+        Metadata {
+            name: self.name.map(Text::into_owned),
+            uid: self.uid.map(Text::into_owned),
+            labels: self.labels.map(map_into_owned),
+            annotations: self.annotations.map(map_into_owned),
+        }
     }
 }
 

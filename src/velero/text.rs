@@ -1,6 +1,7 @@
 //! Text from objects and requests: borrowed, and made safe to show.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use serde::Deserialize;
@@ -12,11 +13,30 @@ use serde::Deserialize;
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
+impl Text<'_> {
+    /// Returns the text with no borrow. Copies it only if it is borrowed.
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+}
+
 impl Deref for Text<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Text<'static> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
     }
 }
 
@@ -30,6 +50,15 @@ impl PartialEq<&str> for Text<'_> {
     fn eq(&self, other: &&str) -> bool {
         self.0 == *other
     }
+}
+
+/// Returns the map without borrowed texts.
+pub(super) fn map_into_owned(
+    map: BTreeMap<Text<'_>, Text<'_>>,
+) -> BTreeMap<Text<'static>, Text<'static>> {
+    let pairs = map.into_iter();
+    let pairs = pairs.map(|(key, value)| (key.into_owned(), value.into_owned()));
+    pairs.collect()
 }
 
 /// Maximum length of a user's text that a message repeats, in characters.

@@ -104,12 +104,12 @@ impl Case {
     }
 
     /// Returns what is wrong with the answer.
-    fn complaints(&self) -> Vec<String> {
+    fn mismatches(&self) -> Vec<String> {
         let answer = self.answer();
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let mut complaints = Vec::new();
+        let mut mismatches = Vec::new();
         if let Some(secret) = self.leaked(&answer) {
-            complaints.push(format!("the answer repeats {secret:?} of the input"));
+            mismatches.push(format!("the answer repeats {secret:?} of the input"));
         }
         let Want {
             allowed,
@@ -121,21 +121,21 @@ impl Case {
         } = &self.want;
         let Some(allowed) = allowed else {
             let message = body["message"].as_str().unwrap_or_default();
-            complaints.extend(missing(message, says));
+            mismatches.extend(missing(message, says));
             if Some(answer.http) != *code {
-                complaints.push(format!("HTTP {} instead of {code:?}", answer.http));
+                mismatches.push(format!("HTTP {} instead of {code:?}", answer.http));
             }
-            return complaints;
+            return mismatches;
         };
         let response = &body["response"];
         if response["uid"] != UID || response["allowed"] != *allowed {
-            complaints.push(format!("allowed should be {allowed}"));
+            mismatches.push(format!("allowed should be {allowed}"));
         }
         if response["status"]["code"].as_u64() != code.map(u64::from) {
-            complaints.push(format!("the code should be {code:?}"));
+            mismatches.push(format!("the code should be {code:?}"));
         }
         if response["patch"].is_string() != *patched {
-            complaints.push(format!("patched should be {patched}"));
+            mismatches.push(format!("patched should be {patched}"));
         }
         let causes = response["status"]["details"]["causes"].as_array();
         let causes = causes.into_iter().flatten().map(|cause| {
@@ -146,7 +146,7 @@ impl Case {
                 .map_or("", |(_, id)| id.trim_end_matches(']'));
             (rule.to_owned(), text("field"), message)
         });
-        complaints.extend(compare("denied", denied, causes.collect()));
+        mismatches.extend(compare("denied", denied, causes.collect()));
         let warnings = response["warnings"]
             .as_array()
             .into_iter()
@@ -161,11 +161,11 @@ impl Case {
                     text.to_owned(),
                 )
             });
-        complaints.extend(compare("warned", warned, warnings.collect()));
-        if !complaints.is_empty() {
-            complaints.push(format!("the answer: {response:#}"));
+        mismatches.extend(compare("warned", warned, warnings.collect()));
+        if !mismatches.is_empty() {
+            mismatches.push(format!("the answer: {response:#}"));
         }
-        complaints
+        mismatches
     }
 
     /// Returns a line of any bundle in the case that the answer repeats.
@@ -183,7 +183,7 @@ impl Case {
 }
 
 fn compare(what: &str, wanted: &[Said], got: Vec<(String, String, String)>) -> Vec<String> {
-    let mut complaints = Vec::new();
+    let mut mismatches = Vec::new();
     let mut left = got;
     for said in wanted {
         let is_it = |(rule, field, message): &(String, String, String)| {
@@ -193,17 +193,17 @@ fn compare(what: &str, wanted: &[Said], got: Vec<(String, String, String)>) -> V
         };
         match left.iter().position(is_it) {
             Some(at) => drop(left.remove(at)),
-            None => complaints.push(format!(
+            None => mismatches.push(format!(
                 "{what}: {} at {} saying {:?} is missing",
                 said.rule, said.field, said.says
             )),
         }
     }
-    complaints.extend(
+    mismatches.extend(
         left.iter()
             .map(|(rule, field, _)| format!("{what}: {rule} at {field} is too much")),
     );
-    complaints
+    mismatches
 }
 
 fn missing<'a>(
@@ -220,9 +220,9 @@ fn missing<'a>(
 fn every_case_gets_the_answer_that_it_wants() {
     let mut failures = Vec::new();
     for case in all() {
-        let complaints = case.complaints();
-        if !complaints.is_empty() {
-            failures.push(format!("{}:\n  {}", case.name, complaints.join("\n  ")));
+        let mismatches = case.mismatches();
+        if !mismatches.is_empty() {
+            failures.push(format!("{}:\n  {}", case.name, mismatches.join("\n  ")));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -178,7 +178,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 #[test]
-fn the_manifest_that_a_hint_shows_mends_the_location() {
+fn the_manifest_that_a_hint_shows_fixes_the_location() {
     let location = fs::read("tests/lint/manifests/in/absent.yaml").unwrap();
     let folder = folder(&[("absent.yaml", &location)]);
     let ran = lint(folder.path(), &["--fix-hint", "--output=json", "."], "");
@@ -188,7 +188,7 @@ fn the_manifest_that_a_hint_shows_mends_the_location() {
     };
     let hint = finding["hint"].as_str().unwrap();
     let (_, rest) = hint.split_once("-----BEGIN CERTIFICATE-----").unwrap();
-    let pem = Authority::new("mended").unwrap().pem();
+    let pem = Authority::new("fixed").unwrap().pem();
     let indented = pem.trim_end().replace('\n', "\n    ");
     let begin = hint.strip_suffix(rest).unwrap();
     let begin = begin.strip_suffix("-----BEGIN CERTIFICATE-----").unwrap();

@@ -37,7 +37,7 @@ fn goes_and_comes(cluster: &Cluster, installation: &Installation) -> Result<()> 
     );
 
     kubectl.ok(&["delete", "secret", "ca", "-n", &namespace])?;
-    told(kubectl, &namespace, &["CaNotGood", "VT001", "Secret"])?;
+    told(kubectl, &namespace, &["CAInvalid", "VT001", "Secret"])?;
     says(cluster, &namespace, &["VT001"])?;
     let metrics = installation.webhook.metrics()?;
     ensure!(metrics.contains(&metric), "{metrics}");
@@ -71,7 +71,7 @@ fn expires(cluster: &Cluster, _: &Installation) -> Result<()> {
     location(kubectl, &namespace)?;
     holds(kubectl, &namespace, &short)?;
     // Only time passes.
-    told(kubectl, &namespace, &["VT020", "expired"])
+    told(kubectl, &namespace, &["CAExpiring", "VT020", "expired"])
 }
 
 fn endpoint(cluster: &Cluster, _: &Installation) -> Result<()> {
@@ -88,7 +88,7 @@ fn endpoint(cluster: &Cluster, _: &Installation) -> Result<()> {
     );
     kubectl.apply(&mismatched.to_string())?;
     let words = [
-        "Endpoint",
+        "EndpointUntrusted",
         "CA does not match the endpoint",
         "issuer",
         "caCertRef",

@@ -68,9 +68,9 @@ impl Doctor {
                 anyhow::bail!("{bad:#?}");
             };
             ensure!(one["level"] == level && one["check"] == check, "{one}");
-            ensure!(one["seen"].to_string().contains(word), "{one}");
+            ensure!(one["message"].to_string().contains(word), "{one}");
             ensure!(code == Some(i32::from(level == "fail")), "{code:?}: {one}");
-            Ok(one["mend"].as_str().unwrap_or_default().to_owned())
+            Ok(one["fix"].as_str().unwrap_or_default().to_owned())
         })
     }
 }
@@ -82,7 +82,7 @@ fn checks(output: &Output) -> Result<Vec<Value>> {
 }
 
 /// Runs the fix that doctor suggests, a kubectl command.
-fn mend(kubectl: &Cli, command: &str) -> Result<()> {
+fn fix(kubectl: &Cli, command: &str) -> Result<()> {
     let arguments: Vec<_> = command.split(' ').collect();
     let (program, arguments) = arguments.split_first().context("nothing was said")?;
     ensure!(*program == "kubectl", "{command}");
@@ -128,13 +128,13 @@ fn finds() -> Result<()> {
         "rights",
         "may not get secrets, list secrets, watch secrets",
     )?;
-    mend(kubectl, &said)?;
+    fix(kubectl, &said)?;
     doctor.is_content()?;
 
     let scale = ["scale", "deployment/velero-trust", "--replicas=0", "-n"];
     kubectl.ok(&[&scale[..], &[NAMESPACE]].concat())?;
     let said = doctor.finds("fail", "server", "0 of 0")?;
-    mend(kubectl, &said)?;
+    fix(kubectl, &said)?;
     wait::poll("the Pods to be ready again", PATIENCE, || {
         installer.set_ready(true)?;
         doctor.is_content_now()
@@ -155,7 +155,7 @@ fn finds() -> Result<()> {
     let proxy = ["HTTP_PROXY=http://proxy:3128", "NO_PROXY=.svc"];
     kubectl.ok(&[&set[..], &proxy].concat())?;
     let said = doctor.finds("warn", "proxy", "s3.corp")?;
-    mend(kubectl, &said)?;
+    fix(kubectl, &said)?;
     doctor.is_content()?;
 
     admin.ok(&["certs", "--install", "--days=10"])?;

@@ -9,6 +9,8 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::bundle::{Bundle, merge, pem_block};
 use super::certificate::{Certificate, Fingerprint};
 
@@ -51,9 +53,11 @@ pub type Contributions = BTreeMap<Owner, Contribution>;
 
 /// The reason why a certificate is in a bundle. If there is no room, later variants are left out
 /// first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Named by a location, now or when its CA was last good.
+    #[serde(rename = "locations")]
     Location,
     /// Given at installation.
     Extra,

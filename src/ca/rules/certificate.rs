@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::place::Place;
 use super::tally::Tally;
 use crate::ca::certificate::Certificate;
-use crate::decision::{Code, Rule, Severity};
+use crate::decision::{Code, Hint, Rule, Severity};
 
 pub(super) static RULES: [&Rule; 8] = [
     &ALL_EXPIRED,
@@ -26,7 +26,9 @@ static ALL_EXPIRED: Rule = Rule {
     about: "Nothing can be verified with this bundle any more.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ListCertificates,
+    covers_expiry: true,
+    ..Rule::DEFAULT
 };
 
 static EXPIRED: Rule = Rule {
@@ -35,7 +37,9 @@ static EXPIRED: Rule = Rule {
     about: "It does no harm and no good. Take it out.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ListCertificates,
+    depends_on_date: true,
+    ..Rule::DEFAULT
 };
 
 static NOT_YET: Rule = Rule {
@@ -44,7 +48,9 @@ static NOT_YET: Rule = Rule {
     about: "Until then nothing that it issued is trusted; also check the clock of who made it.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ListCertificates,
+    depends_on_date: true,
+    ..Rule::DEFAULT
 };
 
 static SOON: Rule = Rule {
@@ -53,7 +59,9 @@ static SOON: Rule = Rule {
     about: "Put its successor beside it before that day; both may stand in one bundle.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ListCertificates,
+    depends_on_date: true,
+    ..Rule::DEFAULT
 };
 
 static LEAF: Rule = Rule {
@@ -64,7 +72,8 @@ static LEAF: Rule = Rule {
             that issued it.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ShowServerCertificates,
+    ..Rule::DEFAULT
 };
 
 static DUPLICATE: Rule = Rule {
@@ -73,7 +82,8 @@ static DUPLICATE: Rule = Rule {
     about: "It does no harm; something joined two bundles that overlap.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ListCertificates,
+    ..Rule::DEFAULT
 };
 
 static WEAK: Rule = Rule {
@@ -83,7 +93,8 @@ static WEAK: Rule = Rule {
             libraries refuse more of these with each release.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ListCertificates,
+    ..Rule::DEFAULT
 };
 
 static NO_ROOT: Rule = Rule {
@@ -93,7 +104,8 @@ static NO_ROOT: Rule = Rule {
             well.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ShowServerCertificates,
+    ..Rule::DEFAULT
 };
 
 /// How early it is said that a certificate expires, in seconds.

@@ -2,7 +2,7 @@
 
 use super::baseline::Baseline;
 use super::tally::Tally;
-use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
+use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
 use crate::velero::text::shown;
 
@@ -22,7 +22,8 @@ static SKIPS_VERIFICATION: Rule = Rule {
             `True` for on. Name the CA and remove this key.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::VerifyAndNameSecret,
+    ..Rule::DEFAULT
 };
 
 static WRONG_SKIP: Rule = Rule {
@@ -33,7 +34,7 @@ static WRONG_SKIP: Rule = Rule {
             and Velero marks the BSL Unavailable.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static UNKNOWN_KEY: Rule = Rule {
@@ -43,7 +44,7 @@ static UNKNOWN_KEY: Rule = Rule {
             marks it Unavailable.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static SECRET_REF: Rule = Rule {
@@ -53,7 +54,8 @@ static SECRET_REF: Rule = Rule {
             Use caCertRef or the annotation `velero-trust.io/ca-secret`.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::NameSecret,
+    ..Rule::DEFAULT
 };
 
 static CONFIG_CA: Rule = Rule {
@@ -62,7 +64,8 @@ static CONFIG_CA: Rule = Rule {
     about: "It reaches the object store plugin alone; kopia and restic ignore it. Use caCertRef.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::MoveToSecret,
+    ..Rule::DEFAULT
 };
 
 const SKIP: &str = "insecureSkipTLSVerify";

@@ -2,7 +2,7 @@
 
 use super::Location;
 use crate::ca::references::{self, CaReference};
-use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
+use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
 
 pub(super) static RULES: [&Rule; 4] = [&PLAIN_HTTP, &IGNORES_CA, &INLINE, &REMOVED];
@@ -13,7 +13,8 @@ static PLAIN_HTTP: Rule = Rule {
     about: "Nothing is encrypted and no CA is looked at. Use https://.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::UseHttps,
+    ..Rule::DEFAULT
 };
 
 static IGNORES_CA: Rule = Rule {
@@ -23,7 +24,7 @@ static IGNORES_CA: Rule = Rule {
             merged bundle reaches them through SSL_CERT_DIR.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static INLINE: Rule = Rule {
@@ -33,7 +34,8 @@ static INLINE: Rule = Rule {
             before 1.18, in the annotation `velero-trust.io/ca-secret`.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::MoveToSecret,
+    ..Rule::DEFAULT
 };
 
 static REMOVED: Rule = Rule {
@@ -43,7 +45,7 @@ static REMOVED: Rule = Rule {
             whatever it is used for.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 /// What is to be said of a location that has its CA from `sources`.

@@ -45,6 +45,11 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         .chain(config::RULES)
 }
 
+/// Returns the rule with this id.
+pub fn find(id: &str) -> Option<&'static Rule> {
+    all().find(|rule| rule.id == id)
+}
+
 /// Runs every check over a location.
 pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
     pass(location, facts, &mut Baseline::Unused)

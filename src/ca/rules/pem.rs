@@ -4,7 +4,7 @@ use super::place::Place;
 use super::tally::Tally;
 use crate::ca::pem::{self, Contents, Fault, Kind};
 use crate::ca::references::{CaReference, CaTarget};
-use crate::decision::{Code, Report, Rule, Severity};
+use crate::decision::{Code, Hint, Report, Rule, Severity};
 
 pub(super) static RULES: [&Rule; 7] = [
     &NOTHING,
@@ -24,6 +24,8 @@ static NOTHING: Rule = Rule {
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
+    hint: Hint::ExtractCertificates,
+    ..Rule::DEFAULT
 };
 
 static PRIVATE_KEY: Rule = Rule {
@@ -34,6 +36,8 @@ static PRIVATE_KEY: Rule = Rule {
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
+    hint: Hint::ReplacePrivateKey,
+    ..Rule::DEFAULT
 };
 
 static OTHER_BLOCK: Rule = Rule {
@@ -43,7 +47,8 @@ static OTHER_BLOCK: Rule = Rule {
             without a word, so the CA in them is not trusted.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ExtractCertificates,
+    ..Rule::DEFAULT
 };
 
 static BROKEN_BLOCK: Rule = Rule {
@@ -55,6 +60,8 @@ static BROKEN_BLOCK: Rule = Rule {
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
+    hint: Hint::ExtractCertificates,
+    ..Rule::DEFAULT
 };
 
 static NOT_PARSED: Rule = Rule {
@@ -65,6 +72,8 @@ static NOT_PARSED: Rule = Rule {
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
+    hint: Hint::ExtractCertificates,
+    ..Rule::DEFAULT
 };
 
 static HEADERS: Rule = Rule {
@@ -74,7 +83,8 @@ static HEADERS: Rule = Rule {
             BEGIN and the base64. In front of BEGIN they do no harm.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ExtractCertificates,
+    ..Rule::DEFAULT
 };
 
 static TOO_LARGE: Rule = Rule {
@@ -84,7 +94,8 @@ static TOO_LARGE: Rule = Rule {
             read any further.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::ExtractCertificates,
+    ..Rule::DEFAULT
 };
 
 /// All that is wrong with the form of a bundle.

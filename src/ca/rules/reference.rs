@@ -4,7 +4,7 @@ use super::Location;
 use super::place::Place;
 use crate::ca::references::{self, CaTarget, InvalidReference, SecretKeyRef};
 use crate::decision::{
-    Code, Facts, FieldPath, Finding, Key, Known, Report, Rule, Sealed, Severity, Stop,
+    Code, Facts, FieldPath, Finding, Hint, Key, Known, Report, Rule, Sealed, Severity, Stop,
 };
 use crate::velero::text::{or_empty, shown};
 
@@ -26,7 +26,8 @@ static NO_SECRET: Rule = Rule {
             tools try the BSL before they store the Secret.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::CreateSecretOrWarn,
+    ..Rule::DEFAULT
 };
 
 static NO_KEY: Rule = Rule {
@@ -36,7 +37,8 @@ static NO_KEY: Rule = Rule {
             dry run this is a warning.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::CreateSecret,
+    ..Rule::DEFAULT
 };
 
 static EMPTY: Rule = Rule {
@@ -46,7 +48,8 @@ static EMPTY: Rule = Rule {
             nothing.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::CreateSecret,
+    ..Rule::DEFAULT
 };
 
 static BAD_REFERENCE: Rule = Rule {
@@ -56,7 +59,8 @@ static BAD_REFERENCE: Rule = Rule {
             an annotation.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::NameSecret,
+    ..Rule::DEFAULT
 };
 
 static BOTH: Rule = Rule {
@@ -65,7 +69,8 @@ static BOTH: Rule = Rule {
     about: "Velero refuses a BSL that sets both. Keep caCertRef.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::NameSecret,
+    ..Rule::DEFAULT
 };
 
 static OTHER_NAMESPACE: Rule = Rule {
@@ -75,7 +80,8 @@ static OTHER_NAMESPACE: Rule = Rule {
             whoever may write a BSL could read Secrets anywhere.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::NameSecret,
+    ..Rule::DEFAULT
 };
 
 static NO_CREDENTIAL: Rule = Rule {
@@ -85,7 +91,8 @@ static NO_CREDENTIAL: Rule = Rule {
             this never refuses anything.",
     severity: Severity::Warn,
     code: Code::Invalid,
-    fixed: false,
+    hint: Hint::CreateCredential,
+    ..Rule::DEFAULT
 };
 
 /// Both `caCert` and `caCertRef`.

@@ -2,10 +2,12 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
-use serde_json::Value;
 
 use crate::cli::snapshot::NamespaceSnapshot;
+use crate::kubernetes::report::Issue;
+use crate::kubernetes::workloads;
 use crate::names;
+use crate::velero::bsl::Bsl;
 
 /// Something that was looked at, or why it could not be.
 pub(super) type Read<T> = Result<T, String>;
@@ -62,24 +64,22 @@ pub(super) struct Velero {
     pub(super) lacks_on_bundle: Read<Vec<String>>,
     /// What is there under the bundle's name.
     pub(super) bundle: Read<Option<ConfigMap>>,
-    /// What the controllers complain of, as their report has it.
-    pub(super) issues: Read<Vec<String>>,
+    /// The issues in the report of the controllers.
+    pub(super) issues: Read<Vec<Issue>>,
     /// Deployments and DaemonSets, Velero's and others.
     pub(super) workloads: Read<Vec<Workload>>,
     /// Its Pods and templates, as `status` reads them.
     pub(super) snapshot: Read<NamespaceSnapshot>,
     /// Its BSLs.
-    pub(super) locations: Vec<Value>,
+    pub(super) locations: Vec<Bsl<'static>>,
 }
 
 /// A Deployment or DaemonSet.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
-    /// `deployment` or `daemonset`, as kubectl has it.
-    pub(super) kind: &'static str,
-    /// Its name.
-    pub(super) name: String,
-    /// Its Pods.
+    /// Its kind and name.
+    pub(super) id: workloads::Workload,
+    /// The template of its Pods.
     pub(super) template: PodTemplateSpec,
 }
 
@@ -101,17 +101,4 @@ pub(super) fn account(deployment: Option<&Deployment>) -> &str {
     let spec = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
     let account = spec.and_then(|spec| spec.service_account_name.as_deref());
     account.unwrap_or(names::APP)
-}
-
-impl Workload {
-    /// `deployment/velero`
-    pub(super) fn slug(&self) -> String {
-        format!("{}/{}", self.kind, self.name)
-    }
-}
-
-/// A text of the BSL `location`; empty where there is none.
-pub(super) fn text<'v>(location: &'v Value, pointer: &str) -> &'v str {
-    let text = location.pointer(pointer).and_then(Value::as_str);
-    text.unwrap_or_default()
 }

@@ -42,28 +42,27 @@ pub(super) struct Diagnostic {
     pub(super) level: Level,
     /// The check, a stable name.
     pub(super) check: &'static str,
-    /// What was checked, as a person would name it.
-    pub(super) about: String,
-    /// What was seen.
-    #[serde(rename = "seen")]
+    /// What was checked, as people name it.
+    pub(super) subject: String,
+    /// What was found.
     pub(super) message: String,
-    /// What mends it, a command where there is one.
+    /// What to do about it: a command where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mend: Option<String>,
+    pub(super) fix: Option<String>,
 }
 
 /// One check of one thing, before it is known how it stands.
 #[derive(Clone, Debug)]
 pub(super) struct CheckSubject {
     check: &'static str,
-    about: String,
+    subject: String,
 }
 
 impl CheckSubject {
-    pub(super) fn new(check: &'static str, about: impl Into<String>) -> Self {
+    pub(super) fn new(check: &'static str, subject: impl Into<String>) -> Self {
         Self {
             check,
-            about: about.into(),
+            subject: subject.into(),
         }
     }
 
@@ -71,12 +70,12 @@ impl CheckSubject {
         self.diagnostic(Level::Ok, message, None)
     }
 
-    pub(super) fn warn(self, message: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
-        self.diagnostic(Level::Warn, message, Some(mend.into()))
+    pub(super) fn warn(self, message: impl Into<String>, fix: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Warn, message, Some(fix.into()))
     }
 
-    pub(super) fn fail(self, message: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
-        self.diagnostic(Level::Fail, message, Some(mend.into()))
+    pub(super) fn fail(self, message: impl Into<String>, fix: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Fail, message, Some(fix.into()))
     }
 
     pub(super) fn unknown(self, why: impl Into<String>) -> Diagnostic {
@@ -87,14 +86,14 @@ impl CheckSubject {
         self,
         level: Level,
         message: impl Into<String>,
-        mend: Option<String>,
+        fix: Option<String>,
     ) -> Diagnostic {
         Diagnostic {
             level,
             check: self.check,
-            about: self.about,
+            subject: self.subject,
             message: message.into(),
-            mend,
+            fix,
         }
     }
 }
@@ -107,26 +106,26 @@ pub(super) fn count(diagnostics: &[Diagnostic], level: Level) -> usize {
         .count()
 }
 
-/// Writes the lines for people: what mends something stands below it.
+/// Writes the diagnostics as text, each with its fix below it.
 pub(super) fn write_text(diagnostics: &[Diagnostic], out: &mut dyn Write) -> std::io::Result<()> {
     for diagnostic in diagnostics {
         let Diagnostic {
             level,
             check,
-            about,
+            subject,
             message,
-            mend,
+            fix,
         } = diagnostic;
-        writeln!(out, "{level:<8}{check}: {about}: {message}")?;
-        if let Some(mend) = mend {
-            writeln!(out, "        -> {mend}")?;
+        writeln!(out, "{level:<8}{check}: {subject}: {message}")?;
+        if let Some(fix) = fix {
+            writeln!(out, "        -> {fix}")?;
         }
     }
     let counts = Level::ALL.map(|level| format!("{level}: {}", count(diagnostics, level)));
     writeln!(out, "{}", counts.join(", "))
 }
 
-/// Writes them for programs.
+/// Writes the diagnostics as JSON.
 pub(super) fn write_json(diagnostics: &[Diagnostic], out: &mut dyn Write) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Document<'a> {
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_outputs_say_level_thing_and_cure() {
+    fn both_outputs_say_level_subject_and_fix() {
         let diagnostics = [
             CheckSubject::new("a", "Thing x").ok("is well"),
             CheckSubject::new("b", "Thing y").fail("is ill", "kubectl cure y"),
@@ -163,8 +162,12 @@ mod tests {
         let mut json = Vec::new();
         write_json(&diagnostics, &mut json).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(json["checks"][1]["mend"], "kubectl cure y");
-        assert_eq!(json["checks"][0].get("mend"), None);
+        let bad = serde_json::json!({
+            "level": "fail", "check": "b", "subject": "Thing y", "message": "is ill",
+            "fix": "kubectl cure y",
+        });
+        assert_eq!(json["checks"][1], bad);
+        assert_eq!(json["checks"][0].get("fix"), None);
         assert_eq!(json["summary"]["fail"], 1);
     }
 }

@@ -19,6 +19,7 @@ use super::cluster_snapshot::{self, ClusterSnapshot, Read, Velero, Webhook, Work
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::clock;
+use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
 use crate::names;
 
@@ -79,7 +80,10 @@ async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
 }
 
 fn webhook(configuration: String, object: &Value) -> Webhook {
-    let text = |pointer| cluster_snapshot::text(object, pointer);
+    let text = |pointer| {
+        let text = object.pointer(pointer).and_then(Value::as_str);
+        text.unwrap_or_default()
+    };
     let url = text("/clientConfig/url");
     let host = match url.parse::<Uri>() {
         Ok(url) if url.host().is_some() => url.host().unwrap_or_default().to_owned(),
@@ -153,10 +157,9 @@ async fn one(
         ours.lacks(client, Some(&namespace), BUNDLE),
         maps.get_opt(names::BUNDLE),
         snapshot::read_report(client, &ours.namespace, &namespace),
-        workloads(client, &namespace),
+        list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );
-    let locations = locations.into_iter().map(serde_json::to_value);
     Velero {
         lacks_on_secrets,
         lacks_on_bundle,
@@ -164,25 +167,24 @@ async fn one(
         issues: report.map(|report| report.issues),
         workloads: look(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
-        locations: locations.filter_map(Result::ok).collect(),
+        locations: locations.iter().map(location::read).collect(),
         namespace,
     }
 }
 
-async fn workloads(client: &Client, namespace: &str) -> kube::Result<Vec<Workload>> {
+async fn list_workloads(client: &Client, namespace: &str) -> kube::Result<Vec<Workload>> {
     let params = ListParams::default();
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
     let daemon_sets = Api::<DaemonSet>::namespaced(client.clone(), namespace);
     let (deployments, daemon_sets) =
         tokio::try_join!(deployments.list(&params), daemon_sets.list(&params))?;
+    let id = |kind, name| workloads::Workload { kind, name };
     let deployments = deployments.items.into_iter().map(|object| Workload {
-        kind: "deployment",
-        name: object.name_any(),
+        id: id(Kind::Deployment, object.name_any()),
         template: object.spec.unwrap_or_default().template,
     });
     let daemon_sets = daemon_sets.items.into_iter().map(|object| Workload {
-        kind: "daemonset",
-        name: object.name_any(),
+        id: id(Kind::DaemonSet, object.name_any()),
         template: object.spec.unwrap_or_default().template,
     });
     Ok(deployments.chain(daemon_sets).collect())

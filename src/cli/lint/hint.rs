@@ -1,8 +1,7 @@
-//! What to write or to run about a finding, with the names filled in: more than the short fix that
-//! every finding has.
+//! Renders the hint of a rule with the names of a location filled in.
 
 use crate::ca::references::{self, CaTarget, SecretKeyRef};
-use crate::decision::{Finding, Key};
+use crate::decision::{Finding, Hint, Key};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::Located;
 use crate::velero::bsl::Bsl;
@@ -16,59 +15,61 @@ const CLEAN: &str =
 const LIST: &str = "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -print_certs -text -noout \
                     | grep -E 'Subject:|Not (Before|After)'";
 
-/// The hint for a finding, some lines; none for a rule whose short fix says it all.
-pub(super) fn of(location: &Located, finding: &Finding) -> Option<String> {
-    let json = location.object.to_string();
-    // An object that cannot be read has a hint as well.
-    let bsl: Bsl<'_> = serde_json::from_str(&json).unwrap_or_default();
-    let hint = Hint {
+/// Returns the hint for a finding, in one or more lines; `None` if its rule has none, or if the
+/// location lacks what the hint needs.
+pub(super) fn render(location: &Located, finding: &Finding) -> Option<String> {
+    // An object that cannot be read gets a hint as well.
+    let bsl = Bsl::from_value(&location.object);
+    let names = Names {
         location,
         bsl: &bsl,
         reference: reference(&location.key, &bsl, finding),
     };
-    Some(match finding.rule.id {
-        "VT000" => "kubectl explain backupstoragelocation.spec --recursive".to_owned(),
-        "VT001" => format!(
-            "{}\n# or, if something else makes the Secret: velero-trust lint --rule VT001=warn",
-            hint.secret()
+    Some(match finding.rule.hint {
+        Hint::None => return None,
+        Hint::ExplainSchema => "kubectl explain backupstoragelocation.spec --recursive".to_owned(),
+        Hint::CreateSecret => names.secret(),
+        Hint::CreateSecretOrWarn => format!(
+            "{}\n# or, if something else makes the Secret: velero-trust lint --rule {}=warn",
+            names.secret(),
+            finding.rule.id
         ),
-        "VT002" | "VT003" => hint.secret(),
-        "VT004" | "VT005" | "VT006" | "VT037" => hint.name_it(),
-        "VT010" | "VT012" | "VT013" | "VT014" | "VT015" | "VT016" => {
+        Hint::NameSecret => names.name_it(),
+        Hint::VerifyAndNameSecret => {
+            format!("# remove insecureSkipTLSVerify, and\n{}", names.name_it())
+        }
+        Hint::MoveToSecret => format!(
+            "# with the CA, as PEM text, in ca.pem:\n{}\n{}",
+            names.make("ca.pem"),
+            names.name_it()
+        ),
+        Hint::CreateCredential => format!(
+            "# with the credentials in credentials-velero:\n{}",
+            names.make("credentials-velero")
+        ),
+        Hint::ExtractCertificates => {
             format!("# take the certificates and nothing else:\n{CLEAN}")
         }
-        "VT011" => format!(
+        Hint::ReplacePrivateKey => format!(
             "# whoever could read this has the key: replace it and what it signed\n\
              # take the certificates and nothing else:\n{CLEAN}"
         ),
-        "VT017" | "VT020" | "VT021" | "VT022" | "VT024" | "VT025" => {
-            format!("# see which it is:\n{LIST}")
-        }
-        "VT023" | "VT026" => hint.presented()?,
-        "VT030" => format!("# remove insecureSkipTLSVerify, and\n{}", hint.name_it()),
-        "VT032" => hint.https()?,
-        "VT034" | "VT039" => format!(
-            "# with the CA, as PEM text, in ca.pem:\n{}\n{}",
-            hint.make("ca.pem"),
-            hint.name_it()
-        ),
-        "VT038" => format!(
-            "# with the credentials in credentials-velero:\n{}",
-            hint.make("credentials-velero")
-        ),
-        _ => return None,
+        Hint::ListCertificates => format!("# see which it is:\n{LIST}"),
+        Hint::ShowServerCertificates => names.presented()?,
+        Hint::UseHttps => names.https()?,
     })
 }
 
-struct Hint<'h> {
+/// The names that a hint fills in.
+struct Names<'h> {
     location: &'h Located,
     bsl: &'h Bsl<'h>,
-    /// The key of the Secret that the finding is about, or else one that may be.
+    /// The key of the Secret that the finding is about; otherwise a suggestion.
     reference: SecretKeyRef,
 }
 
-impl Hint<'_> {
-    /// A manifest of the Secret.
+impl Names<'_> {
+    /// Returns a manifest of the Secret.
     fn secret(&self) -> String {
         let SecretKeyRef { secret, key } = &self.reference;
         format!(
@@ -85,7 +86,7 @@ impl Hint<'_> {
         )
     }
 
-    /// The command that writes a manifest of the Secret with what is in `file`.
+    /// Returns the command that writes a manifest of the Secret with the content of `file`.
     fn make(&self, file: &str) -> String {
         let SecretKeyRef { secret, key } = &self.reference;
         let Key { namespace, name } = secret;
@@ -96,7 +97,7 @@ impl Hint<'_> {
         )
     }
 
-    /// How the location names the Secret.
+    /// Returns the fields that name the Secret.
     fn name_it(&self) -> String {
         let SecretKeyRef { secret, key } = &self.reference;
         let name = &secret.name;
@@ -116,7 +117,8 @@ impl Hint<'_> {
         )
     }
 
-    /// The command that shows the certificates of the store.
+    /// Returns the command that shows the certificates that the store presents; `None` if the
+    /// location names no `https://` URL that a shell takes.
     fn presented(&self) -> Option<String> {
         let url = self.bsl.config("s3Url")?.strip_prefix("https://")?;
         let authority = url.split(['/', '?', '#']).next().unwrap_or(url);
@@ -133,6 +135,7 @@ impl Hint<'_> {
         ))
     }
 
+    /// Returns the URL with `https://`; `None` if it is not an `http://` URL.
     fn https(&self) -> Option<String> {
         let url = self.bsl.config("s3Url")?.strip_prefix("http://")?;
         let url = shown(url);
@@ -144,19 +147,19 @@ impl Hint<'_> {
     }
 }
 
-/// Whether a text is a host, and perhaps a port, that a shell takes as it stands.
+/// Whether `text` is a host with an optional port that a shell takes unquoted.
 fn is_authority(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
 }
 
-/// The key of a Secret that the finding is about, or, where it is about none, a good one.
+/// Returns the key of the Secret that the finding is about, or a suggestion if it is about none.
 fn reference(own: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
     let followed = |target: CaTarget<'_>| match target {
         CaTarget::Secret(reference) => Some(reference),
         _ => None,
     };
-    if finding.rule.id == "VT038" {
+    if finding.rule.hint == Hint::CreateCredential {
         let credential = bsl.spec.credential.as_ref();
         let part = |of: fn(&_) -> &Option<_>| or_empty(credential.and_then(|it| of(it).as_ref()));
         let (name, key) = (part(|it| &it.name), part(|it| &it.key));
@@ -164,7 +167,7 @@ fn reference(own: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
         return followed(target).unwrap_or_else(|| suggested(own, "cloud-credentials", "cloud"));
     }
     let mut references = references::ca_references(&own.namespace, bsl);
-    // Its own place first, then any other that has a name.
+    // The field of the finding first, then any other that names a Secret.
     references.sort_by_key(|source| source.path != finding.path);
     let mut named = references.into_iter().map(|source| followed(source.target));
     named
@@ -176,5 +179,58 @@ fn suggested(own: &Key, name: &str, key: &str) -> SecretKeyRef {
     SecretKeyRef {
         secret: Key::new(own.namespace.as_str(), name),
         key: key.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::admission::all_rules;
+    use crate::ca::references::ca_cert_ref_path;
+    use crate::sources::manifests::Manifests;
+
+    fn located(manifest: &str) -> Located {
+        let stdin = [PathBuf::from("-")];
+        let mut manifests = Manifests::read(&stdin, manifest.as_bytes(), None);
+        assert_eq!(manifests.locations.len(), 1, "{manifest}");
+        manifests.locations.remove(0)
+    }
+
+    /// A location with this `s3Url`, as a manifest and as values of Velero's chart, and one that
+    /// cannot be read.
+    fn locations(url: &str) -> [Located; 3] {
+        let manifest = |provider: &str| {
+            format!(
+                "apiVersion: velero.io/v1\nkind: BackupStorageLocation\n\
+                 metadata: {{name: default, namespace: velero}}\n\
+                 spec: {{provider: {provider}, config: {{s3Url: {url}}}, \
+                 credential: {{name: c, key: k}}}}\n"
+            )
+        };
+        let values = format!(
+            "configuration:\n  backupStorageLocation:\n  - name: default\n    provider: aws\n    \
+             config: {{s3Url: {url}}}\n"
+        );
+        [&manifest("aws"), &values, &manifest("[not, a, text]")].map(|text| located(text))
+    }
+
+    #[test]
+    fn every_rule_with_a_hint_renders_one_and_no_other_does() {
+        let https = locations("https://minio:9000");
+        let http = locations("http://minio:9000");
+        for rule in all_rules() {
+            let finding = Finding::new(rule, ca_cert_ref_path(), "", "", "");
+            let all = https.iter().chain(&http);
+            let hints: Vec<_> = all.filter_map(|at| render(at, &finding)).collect();
+            assert_eq!(
+                hints.is_empty(),
+                rule.hint == Hint::None,
+                "{}: {hints:?}",
+                rule.id
+            );
+            assert!(hints.iter().all(|hint| !hint.trim().is_empty()));
+        }
     }
 }

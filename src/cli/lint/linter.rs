@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use tokio::time::Instant;
 
 use super::hint;
@@ -129,7 +130,10 @@ impl Linter<'_> {
             line: location.line_of(&finding.path),
             key: location.key.clone(),
             severity,
-            hint: self.hints.then(|| hint::of(location, &finding)).flatten(),
+            hint: self
+                .hints
+                .then(|| hint::render(location, &finding))
+                .flatten(),
             path,
             finding,
         }
@@ -138,8 +142,7 @@ impl Linter<'_> {
 
 /// Returns the Secret key that the location references at the path of the finding.
 fn referenced_key(location: &Located, finding: &Finding) -> Option<SecretKeyRef> {
-    let json = location.object.to_string();
-    let bsl: Bsl<'_> = serde_json::from_str(&json).ok()?;
+    let bsl = Bsl::deserialize(&location.object).ok()?;
     let mut references = references::ca_references(&location.key.namespace, &bsl).into_iter();
     match references
         .find(|source| source.path == finding.path)?

@@ -20,8 +20,10 @@ use kube::{Api, Client, ResourceExt as _};
 use super::cluster::api_error;
 use crate::injection::coverage::{self, State, Tally};
 use crate::kubernetes::bundle_annotations::BundleAnnotations;
+use crate::kubernetes::location;
 use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
 use crate::names;
+use crate::velero::bsl::Bsl;
 
 /// The current state of a Velero namespace.
 #[derive(Clone, Debug, Default)]
@@ -128,8 +130,9 @@ impl Bundle {
 pub(super) async fn list_locations(
     client: &Client,
     namespace: &str,
-) -> anyhow::Result<Vec<DynamicObject>> {
-    list_velero(client, namespace, "BackupStorageLocation").await
+) -> anyhow::Result<Vec<Bsl<'static>>> {
+    let objects = list_velero(client, namespace, "BackupStorageLocation").await?;
+    Ok(objects.iter().map(location::read).collect())
 }
 
 /// The phases in which Velero is processing a Backup or a Restore.
@@ -160,7 +163,7 @@ pub(super) async fn list_in_progress(
 }
 
 /// Returns `status.phase`, or an empty string.
-pub(super) fn phase(object: &DynamicObject) -> &str {
+fn phase(object: &DynamicObject) -> &str {
     let phase = object.data.pointer("/status/phase");
     phase.and_then(|phase| phase.as_str()).unwrap_or_default()
 }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::Value;
 
 use super::items::{self, Named};
 use super::model::{
@@ -76,39 +75,39 @@ impl Folder<'_> {
 
     fn namespace(&self, snapshot: &NamespaceSnapshot) -> Namespace {
         let locations = self.inventory.locations(&snapshot.namespace);
-        let evaluated = self.survey(&snapshot.namespace, &locations);
+        let evaluated = self.evaluate(&snapshot.namespace, &locations);
         let mut wrong = BTreeSet::new();
         let contributions = contributions(&evaluated, self.base, &mut wrong);
         let merged = merge_contributions(&contributions, &Memory::default(), &self.base.public);
         wrong.extend(left_out(&merged));
         if merged.certificates.is_empty() {
-            wrong.insert(BundleIssue::NoRoots);
+            wrong.insert(BundleIssue::Empty);
         }
         let unknown = take_sealed(&mut wrong, &evaluated);
-        let locations = locations.iter().map(|(name, text)| {
+        let locations = locations.iter().map(|(name, bsl)| {
             let evaluated = evaluated.get(name);
-            location(&snapshot.namespace, name, text, evaluated)
+            location(&snapshot.namespace, name, bsl, evaluated)
         });
         Namespace {
             bundle: self.bundle(snapshot, &merged, &contributions),
             locations: locations.collect(),
-            issues: wrong.iter().map(ToString::to_string).collect(),
+            issues: wrong.into_iter().map(report::Issue::from).collect(),
             unknown,
             ..outside(snapshot)
         }
     }
 
-    fn survey(
+    fn evaluate(
         &self,
         namespace: &str,
-        locations: &BTreeMap<String, String>,
+        locations: &BTreeMap<String, Bsl<'_>>,
     ) -> BTreeMap<String, EvaluatedLocation> {
-        let mut survey = Evaluation::new(namespace, locations, self.now.as_second());
+        let mut evaluation = Evaluation::new(namespace, locations, self.now.as_second());
         let mut passes = Passes::new(MAX_PASSES);
-        while let Some(needs) = passes.next(|facts| survey.pass(facts)) {
+        while let Some(needs) = passes.next(|facts| evaluation.pass(facts)) {
             passes.add(self.inventory.objects.facts(&needs));
         }
-        survey.apply_policy(self.policy)
+        evaluation.apply_policy(self.policy)
     }
 
     /// What the bundle would be; of the one that is there only what nothing else can tell.
@@ -158,22 +157,17 @@ fn outside(snapshot: &NamespaceSnapshot) -> Namespace {
 fn location(
     namespace: &str,
     name: &str,
-    text: &str,
+    bsl: &Bsl<'_>,
     evaluated: Option<&EvaluatedLocation>,
 ) -> Location {
-    let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
-    let whole: Value = serde_json::from_str(text).unwrap_or_default();
-    let phase = whole.pointer("/status/phase").and_then(Value::as_str);
-    let phase = phase.filter(|phase| !phase.is_empty());
     let mut report = report::Location::default();
     if let Some(evaluated) = evaluated {
         report.set_evaluated(evaluated);
     }
-    let endpoints = endpoint::read_endpoints(namespace, &bsl).into_iter();
+    let endpoints = endpoint::read_endpoints(namespace, bsl).into_iter();
     let endpoints = endpoints.filter_map(|endpoint| match endpoint {
         Ok(endpoint) => Some(report::Endpoint {
             url: endpoint.url,
-            state: "unknown".to_owned(),
             message: "nothing is dialled".to_owned(),
             ..report::Endpoint::default()
         }),
@@ -182,7 +176,7 @@ fn location(
     report.endpoints = endpoints.collect();
     Location {
         name: name.to_owned(),
-        phase: phase.map(str::to_owned),
+        phase: read::phase(bsl),
         report: Some(report),
     }
 }

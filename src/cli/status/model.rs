@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
+use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
 /// Everything.
@@ -64,9 +65,8 @@ pub(super) struct Namespace {
     pub(super) locations: Vec<Location>,
     /// Why the report of the controllers is not known; what depends on it is null then.
     pub(super) no_report: Option<String>,
-    /// What keeps the bundle from being as it should be.
-    #[serde(rename = "complaints")]
-    pub(super) issues: Vec<String>,
+    /// What is wrong with the bundle.
+    pub(super) issues: Vec<report::Issue>,
     pub(super) pods: Pods,
     /// Deployments and DaemonSets whose template keeps the bundle out.
     pub(super) templates: Vec<Covered>,
@@ -145,7 +145,7 @@ pub(super) struct Pods {
 }
 
 /// A Pod, or the template of a workload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Covered {
     /// Of the Pod; of the workload, such as `deployment/velero`, where it is a template.
@@ -154,7 +154,7 @@ pub(super) struct Covered {
     pub(super) kind: Option<&'static str>,
     /// What made the Pod; null for those that Velero spawns.
     pub(super) workload: Option<String>,
-    pub(super) state: &'static str,
-    /// Why it is in that state; empty when there is nothing to say.
-    pub(super) why: String,
+    pub(super) state: State,
+    /// Why it is in that state; empty if there is nothing to say.
+    pub(super) message: String,
 }

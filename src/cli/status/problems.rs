@@ -6,11 +6,11 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport};
 use crate::ca::bundle_issue::{BundleIssue, STAYS};
+use crate::ca::rules;
+use crate::decision::Severity;
 use crate::injection::coverage::State;
+use crate::kubernetes::report::{EndpointState, Issue};
 use crate::names::BUNDLE;
-
-/// The rule that says of all certificates of a location that they expired.
-const ALL_EXPIRED: &str = "VT017";
 
 /// Fills in what needs a person.
 pub(super) fn judge(status: &mut StatusReport, now: Timestamp) {
@@ -59,10 +59,15 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
         return vec!["holds nothing of Velero".to_owned()];
     }
     let mut problems = Vec::new();
+    let mut issues: Vec<_> = namespace.issues.iter().collect();
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
-        BundleState::Absent => problems.extend(of_absent(&namespace.issues)),
-        BundleState::Foreign => problems.push(BundleIssue::Foreign.to_string()),
+        BundleState::Absent => problems.extend(of_absent(&issues)),
+        BundleState::Foreign => {
+            let not_owned = BundleIssue::NotOwned;
+            take(&mut issues, &not_owned);
+            problems.push(not_owned.to_string());
+        }
     }
     if let Some(why) = &namespace.bundle.held {
         problems.push(format!("held: {why}"));
@@ -70,45 +75,50 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if let Some(why) = &namespace.no_report {
         problems.push(format!("no report of the controllers: {why}"));
     }
-    let mut issues: BTreeSet<_> = namespace.issues.iter().cloned().collect();
-    for problem in &problems {
-        issues.remove(problem);
-    }
     let mut of_locations = Vec::new();
     for location in &namespace.locations {
         of_locations.extend(of_location(location, now, &mut issues));
     }
-    problems.extend(issues);
+    let messages: BTreeSet<_> = issues.iter().map(|issue| &issue.message).collect();
+    problems.extend(messages.into_iter().cloned());
     problems.extend(of_locations);
     problems.extend(of_pods(namespace));
     problems
 }
 
-/// A complaint that says why is enough.
-fn of_absent(issues: &[String]) -> Option<String> {
-    let told = issues.iter().any(|said| said.contains(BUNDLE));
-    (!told).then(|| format!("ConfigMap {BUNDLE} is not there"))
+/// Returns that there is no bundle, unless one of the `issues` says why.
+fn of_absent(issues: &[&Issue]) -> Option<String> {
+    let mut known = issues.iter().filter_map(|issue| issue.bundle());
+    let is_explained = known.any(BundleIssue::is_of_config_map);
+    (!is_explained).then(|| format!("ConfigMap {BUNDLE} is not there"))
 }
 
-/// Takes out of `complaints` what a finding says better.
-fn of_location(location: &Location, now: Timestamp, issues: &mut BTreeSet<String>) -> Vec<String> {
+/// Removes `issue` from `issues`. Returns whether it was among them.
+fn take(issues: &mut Vec<&Issue>, issue: &BundleIssue) -> bool {
+    let before = issues.len();
+    issues.retain(|one| one.bundle() != Some(issue));
+    issues.len() < before
+}
+
+/// Returns the problems of a location. Removes from `issues` those that a finding explains better.
+fn of_location(location: &Location, now: Timestamp, issues: &mut Vec<&Issue>) -> Vec<String> {
     let mut problems = Vec::new();
     let Some(report) = &location.report else {
         return problems;
     };
     let denials = report.findings.iter();
     let mut expired = false;
-    for finding in denials.filter(|finding| finding.severity == "deny") {
+    for finding in denials.filter(|finding| finding.severity == Severity::Deny) {
         let left_out = BundleIssue::LeftOut {
             location: location.name.clone(),
             path: finding.path.clone(),
         };
-        let stays = if issues.remove(&left_out.to_string()) {
+        let stays = if take(issues, &left_out) {
             format!("; {STAYS}")
         } else {
             String::new()
         };
-        expired |= finding.rule == ALL_EXPIRED;
+        expired |= rules::find(&finding.rule).is_some_and(|rule| rule.covers_expiry);
         problems.push(format!(
             "{}: {}; {}{stays} [{}]",
             finding.path, finding.message, finding.fix, finding.rule
@@ -124,7 +134,7 @@ fn of_location(location: &Location, now: Timestamp, issues: &mut BTreeSet<String
         }
     }
     for endpoint in &report.endpoints {
-        if endpoint.state == "untrusted" {
+        if endpoint.state == EndpointState::Untrusted {
             let mut said = format!("{}: {}", endpoint.url, endpoint.message);
             if !endpoint.fix.is_empty() {
                 said = format!("{said}; {}", endpoint.fix);
@@ -140,7 +150,7 @@ fn of_pods(namespace: &Namespace) -> Vec<String> {
     let mut problems = Vec::new();
     let in_state = |state: State| {
         let items = namespace.pods.items.iter();
-        items.filter(|pod| pod.state == state.as_str()).count()
+        items.filter(|pod| pod.state == state).count()
     };
     let restarts = in_state(State::Uninjected) + in_state(State::Stale);
     if restarts > 0 {
@@ -150,10 +160,9 @@ fn of_pods(namespace: &Namespace) -> Vec<String> {
             namespace.pods.wanted, namespace.name
         ));
     }
-    let conflicting = State::Conflicting.as_str();
     for template in &namespace.templates {
-        if template.state == conflicting {
-            problems.push(format!("{}: {}", template.name, template.why));
+        if template.state == State::Conflicting {
+            problems.push(format!("{}: {}", template.name, template.message));
         }
     }
     let pods = in_state(State::Conflicting);

@@ -3,7 +3,7 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 
 use super::items;
 use super::model::{Bundle, BundleState, Covered, Leader, LeaderState, Location, Namespace, Pods};
@@ -17,6 +17,7 @@ use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::{self, error};
 use crate::names;
+use crate::velero::bsl::Bsl;
 use crate::velero::pod_kind::PodKind;
 
 /// A Lease that was not renewed for so many seconds beyond its own duration is stale: two clocks
@@ -46,12 +47,10 @@ pub(super) async fn namespace(
         ));
     }
     let locations = snapshot::list_locations(client, namespace).await?;
-    let locations = locations.iter().map(|location| Location {
-        name: location.name_any(),
-        phase: Some(snapshot::phase(location))
-            .filter(|phase| !phase.is_empty())
-            .map(str::to_owned),
-        report: report.locations.remove(&location.name_any()),
+    let locations = locations.iter().map(|bsl| Location {
+        name: bsl.name().to_owned(),
+        phase: phase(bsl),
+        report: report.locations.remove(bsl.name()),
     });
     Ok(Namespace {
         name: namespace.to_owned(),
@@ -64,6 +63,12 @@ pub(super) async fn namespace(
         templates: templates(&snapshot),
         ..Namespace::default()
     })
+}
+
+/// Returns what Velero says of a location; `None` before it looked.
+pub(super) fn phase(bsl: &Bsl<'_>) -> Option<String> {
+    let phase = Some(bsl.phase()).filter(|phase| !phase.is_empty());
+    phase.map(str::to_owned)
 }
 
 /// The certificates in the bundle.
@@ -208,8 +213,8 @@ fn covered(
         name,
         kind: coverage.kind.map(PodKind::as_str),
         workload,
-        state: snapshot.state(coverage).as_str(),
-        why: coverage.why(snapshot.facts()),
+        state: snapshot.state(coverage),
+        message: coverage.why(snapshot.facts()),
     }
 }
 

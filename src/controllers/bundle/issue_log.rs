@@ -27,9 +27,9 @@ impl IssueLog {
         let namespace = &self.namespace;
         for issue in self.new_issues(&now) {
             match issue {
-                BundleIssue::Foreign
+                BundleIssue::NotOwned
                 | BundleIssue::Immutable
-                | BundleIssue::NoRoom { .. }
+                | BundleIssue::Truncated { .. }
                 | BundleIssue::Forgotten { .. } => {
                     tracing::error!(namespace, reason = %issue, "bundle not as it should be");
                 }
@@ -57,9 +57,11 @@ mod tests {
 
     #[test]
     fn logs_what_lasts_once_and_what_is_forgotten_every_time() {
-        let name = "velero-trust-memory.velero".to_owned();
-        let forgotten = BundleIssue::Forgotten { name, count: 1 };
-        let now = BTreeSet::from([BundleIssue::Foreign, forgotten.clone()]);
+        let forgotten = BundleIssue::Forgotten {
+            config_map: "velero-trust-memory.velero".to_owned(),
+            count: 1,
+        };
+        let now = BTreeSet::from([BundleIssue::NotOwned, forgotten.clone()]);
         let mut issues = IssueLog::new("velero".to_owned());
         assert_eq!(issues.new_issues(&now).count(), 2);
         issues.log_changes(now.clone());

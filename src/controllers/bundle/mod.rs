@@ -29,6 +29,7 @@ use super::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
 use super::locations::Locations;
 use super::observed_bundle::ObservedBundle;
 use super::report_handle::ReportHandle;
+use crate::ca::references::names_secret;
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::sources::cluster::CommonRootsReceiver;
@@ -177,11 +178,12 @@ impl BundleReconciler {
     }
 }
 
-/// Returns whether a change of Secrets may concern one of the locations. A false positive costs one
-/// build.
+/// Returns whether a change of Secrets may concern one of the locations.
 fn concerns(locations: &Locations, change: &Change) -> bool {
     match change {
-        Change::Entry(secret) => locations.values().any(|bsl| bsl.contains(&secret.name)),
+        Change::Entry(secret) => locations
+            .values()
+            .any(|bsl| names_secret(&secret.namespace, bsl, &secret.name)),
         Change::List(_) | Change::Refused => true,
     }
 }

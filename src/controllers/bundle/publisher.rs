@@ -103,7 +103,7 @@ impl BundlePublisher {
                 false
             }
             Err(_) => {
-                issues.insert(BundleIssue::Late);
+                issues.insert(BundleIssue::Timeout);
                 false
             }
         };
@@ -179,11 +179,11 @@ impl BundlePublisher {
             && live.as_ref().is_some_and(bundle::is_as_published)
             && has_unknown_location(&self.memory, evaluated)
         {
-            return Err(BundleIssue::LeftAlone.into());
+            return Err(BundleIssue::Deferred.into());
         }
         let merged = merge_contributions(contributions, &self.memory, &common_roots.public);
         if merged.certificates.is_empty() {
-            return Err(BundleIssue::NoRoots.into());
+            return Err(BundleIssue::Empty.into());
         }
         issues.extend(left_out(&merged));
         if live.as_ref().is_some_and(bundle::is_immutable) {

@@ -7,13 +7,11 @@ use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::evaluation::EvaluatedLocation;
 use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
 use crate::controllers::Controllers;
-use crate::controllers::event_deduper::{EventDeduper, PendingEvent};
+use crate::controllers::event_deduper::{EventDeduper, EventObject, PendingEvent};
 use crate::controllers::report_handle::ReportHandle;
-use crate::names::BUNDLE;
+use crate::kubernetes::events::EventReason;
+use crate::kubernetes::report::Issue;
 use crate::telemetry::BundleGauges;
-
-/// Warnings that come with time and not with a change: nobody saw them at admission.
-const WITH_TIME: [&str; 3] = ["VT020", "VT021", "VT022"];
 
 /// Reports on one namespace.
 pub(super) struct StatusReporter {
@@ -46,11 +44,11 @@ impl StatusReporter {
     /// Reports the `issues` of the bundle.
     pub(super) async fn report_issues(&mut self, issues: &BTreeSet<BundleIssue>) {
         self.report.update(|report| {
-            report.issues = issues.iter().map(ToString::to_string).collect();
+            report.issues = issues.iter().cloned().map(Issue::from).collect();
         });
         let pending = issues.iter().filter_map(|issue| {
             Some(PendingEvent {
-                about: ("ConfigMap".to_owned(), BUNDLE.to_owned(), String::new()),
+                about: EventObject::Bundle,
                 reason: event_reason(issue)?,
                 note: issue.to_string(),
             })
@@ -105,38 +103,39 @@ impl StatusReporter {
     }
 }
 
-/// The reason of the Event on the ConfigMap; `None` for an issue that needs no Event.
-const fn event_reason(issue: &BundleIssue) -> Option<&'static str> {
+/// Returns the reason of the Event on the ConfigMap; `None` for an issue that needs no Event.
+const fn event_reason(issue: &BundleIssue) -> Option<EventReason> {
     Some(match issue {
-        BundleIssue::Foreign => "NotOurs",
-        BundleIssue::Immutable => "Immutable",
-        BundleIssue::NoRoom { .. } | BundleIssue::Forgotten { .. } => "NoRoom",
-        BundleIssue::NoRoots => "NoRoots",
-        BundleIssue::Unwritable(_) => "CannotWrite",
+        BundleIssue::NotOwned => EventReason::CaBundleNotOwned,
+        BundleIssue::Immutable => EventReason::CaBundleImmutable,
+        BundleIssue::Truncated { .. } | BundleIssue::Forgotten { .. } => {
+            EventReason::CaBundleTruncated
+        }
+        BundleIssue::Empty => EventReason::CaBundleEmpty,
+        BundleIssue::WriteFailed { .. } => EventReason::CaBundleWriteFailed,
         _ => return None,
     })
 }
 
-/// The Events on the location `name`.
+/// Returns the Events on the location `name`.
 fn location_events(name: &str, location: &EvaluatedLocation, memory: &Memory) -> Vec<PendingEvent> {
     let event = |reason, note| PendingEvent {
-        about: (
-            "BackupStorageLocation".to_owned(),
-            name.to_owned(),
-            location.uid.clone(),
-        ),
+        about: EventObject::Location {
+            name: name.to_owned(),
+            uid: location.uid.clone(),
+        },
         reason,
         note,
     };
     let judged = &location.judged;
-    let with_time = judged.warnings.iter();
-    let with_time = with_time.filter(|finding| WITH_TIME.contains(&finding.rule.id));
-    let findings = judged.denials.iter().chain(with_time);
-    let mut events: Vec<_> = findings
-        .map(|finding| event("CaNotGood", finding.to_string()))
-        .collect();
-    events.extend(hold_reason(memory, name).map(|why| event("Held", hold_note(why))));
-    events
+    let denials = judged.denials.iter();
+    let denials = denials.map(|finding| event(EventReason::CaInvalid, finding.to_string()));
+    let dated = judged.warnings.iter();
+    let dated = dated.filter(|finding| finding.rule.depends_on_date);
+    let dated = dated.map(|finding| event(EventReason::CaExpiring, finding.to_string()));
+    let held = hold_reason(memory, name);
+    let held = held.map(|why| event(EventReason::CaHeld, hold_note(why)));
+    denials.chain(dated).chain(held).collect()
 }
 
 fn hold_reason<'m>(memory: &'m Memory, location: &str) -> Option<&'m str> {
@@ -153,4 +152,73 @@ fn hold_note(why: &str) -> String {
          alone may not be enough for it: {why}. Name its CA on the BackupStorageLocation \
          (objectStorage.caCertRef, or the annotation velero-trust.io/ca-secret)"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::bundle::ResolvedCa;
+    use crate::ca::merged_bundle::Origin;
+    use crate::ca::rules;
+    use crate::decision::{FieldPath, Finding, Judged, Verdict};
+
+    fn finding(id: &str) -> Finding {
+        Finding::new(rules::find(id).unwrap(), FieldPath::default(), "", "", "")
+    }
+
+    #[test]
+    fn a_denial_a_dated_warning_and_a_hold_have_an_event_each_and_other_warnings_none() {
+        let location = EvaluatedLocation {
+            ca: ResolvedCa::default(),
+            judged: Judged {
+                verdict: Verdict::Deny,
+                denials: vec![finding("VT001")],
+                warnings: ["VT020", "VT021", "VT022", "VT034"].map(finding).to_vec(),
+            },
+            notes: Vec::new(),
+            sources: Vec::new(),
+            uid: "u".to_owned(),
+            is_available: true,
+        };
+        let mut memory = Memory::default();
+        let hold = Hold::Held("x".to_owned());
+        memory.holds.insert("default".to_owned(), hold);
+        let events = location_events("default", &location, &memory);
+        let reasons: Vec<_> = events.iter().map(|event| event.reason.as_str()).collect();
+        let expiring = "CAExpiring";
+        assert_eq!(
+            reasons,
+            ["CAInvalid", expiring, expiring, expiring, "CAHeld"]
+        );
+        assert!(events[1].note.contains("VT020"), "{}", events[1].note);
+    }
+
+    #[test]
+    fn events_on_the_bundle_say_its_condition() {
+        let text = || "a".to_owned();
+        let origin = Origin::Public;
+        let count = 1;
+        let config_map = text();
+        for (issue, reason) in [
+            (BundleIssue::NotOwned, Some("CABundleNotOwned")),
+            (BundleIssue::Immutable, Some("CABundleImmutable")),
+            (
+                BundleIssue::Truncated { origin, count },
+                Some("CABundleTruncated"),
+            ),
+            (
+                BundleIssue::Forgotten { config_map, count },
+                Some("CABundleTruncated"),
+            ),
+            (BundleIssue::Empty, Some("CABundleEmpty")),
+            (
+                BundleIssue::WriteFailed { reason: text() },
+                Some("CABundleWriteFailed"),
+            ),
+            (BundleIssue::ReadFailed { reason: text() }, None),
+            (BundleIssue::Timeout, None),
+        ] {
+            assert_eq!(event_reason(&issue).map(EventReason::as_str), reason);
+        }
+    }
 }

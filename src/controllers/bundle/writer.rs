@@ -61,14 +61,15 @@ impl BundleWriter {
     /// Reads the ConfigMap. Fails if it is not ours to write.
     pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, BundleIssue> {
         let live = self.maps.get_opt(names::BUNDLE).await;
-        let live =
-            live.map_err(|error| BundleIssue::Unreadable(error::lookup_error(&error).message))?;
+        let live = live.map_err(|error| BundleIssue::ReadFailed {
+            reason: error::lookup_error(&error).message,
+        })?;
         self.version = live.as_ref().and_then(version);
         if live
             .as_ref()
             .is_some_and(|live| !bundle::is_ours(&live.metadata))
         {
-            return Err(BundleIssue::Foreign);
+            return Err(BundleIssue::NotOwned);
         }
         Ok(live)
     }
@@ -86,7 +87,10 @@ impl BundleWriter {
             let written = bundle::write(&self.maps, wanted, live).await;
             let written = written.map_err(|error| match error {
                 kube::Error::Api(status) if status.code == 409 => PublishError::Conflict,
-                error => BundleIssue::Unwritable(error::lookup_error(&error).message).into(),
+                error => {
+                    let reason = error::lookup_error(&error).message;
+                    BundleIssue::WriteFailed { reason }.into()
+                }
             })?;
             self.version = version(&written);
             tracing::info!(

@@ -17,7 +17,7 @@ use super::Controllers;
 use super::event_deduper::EventDeduper;
 use super::observed_bundle::ObservedBundle;
 use crate::injection::coverage::State;
-use crate::kubernetes::events::Events;
+use crate::kubernetes::events::{EventReason, Events};
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::kubernetes::workloads::{self, Kind, RunningPod, Workload, WorkloadTemplate};
@@ -142,7 +142,7 @@ async fn emit_events(
         tracing::warn!(%namespace, %workload, %state, "{}", issue.note);
         if let Some(uid) = &issue.uid {
             let about = workload.reference(namespace, uid);
-            recorder.warning(&about, reason(*state), &issue.note).await;
+            recorder.emit(&about, reason(*state), &issue.note).await;
         }
     }
     for workload in resolved {
@@ -153,18 +153,20 @@ async fn emit_events(
         tracing::info!(%namespace, %workload, "its Pods carry the CA bundle");
         let about = workload.reference(namespace, uid);
         let note = "All of its Pods carry the CA bundle";
-        recorder.normal(&about, "CABundleCurrent", note).await;
+        recorder
+            .emit(&about, EventReason::CaBundleCurrent, note)
+            .await;
     }
 }
 
 /// Returns the reason of an Event.
-const fn reason(state: State) -> &'static str {
+const fn reason(state: State) -> EventReason {
     match state {
-        State::Current => "CABundleCurrent",
-        State::Uninjected => "CABundleNotInjected",
-        State::Conflicting => "CABundleConflict",
-        State::OptedOut => "CABundleOptedOut",
-        State::Stale => "CABundleStale",
+        State::Current => EventReason::CaBundleCurrent,
+        State::Uninjected => EventReason::CaBundleNotInjected,
+        State::Conflicting => EventReason::CaBundleConflict,
+        State::OptedOut => EventReason::CaBundleOptedOut,
+        State::Stale => EventReason::CaBundleStale,
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::ca::endpoint::{self, Endpoint, EndpointSetting, SkippedSetting, Target};
-use crate::controllers::event_deduper::PendingEvent;
+use crate::controllers::event_deduper::{EventObject, PendingEvent};
 use crate::controllers::locations::Locations;
+use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report;
-use crate::velero::bsl::Bsl;
 
 /// A BSL, as far as its endpoints go.
 pub(super) struct LocationEndpoints {
@@ -29,27 +27,27 @@ impl LocationEndpoints {
         self.is_aws && endpoint.verified_by_velero && !is_public
     }
 
-    pub(super) fn event(&self, told: &report::Endpoint) -> PendingEvent {
+    /// Returns an Event about one of its endpoints.
+    pub(super) fn event(&self, reason: EventReason, endpoint: &report::Endpoint) -> PendingEvent {
+        let report::Endpoint {
+            url, message, fix, ..
+        } = endpoint;
         PendingEvent {
-            about: (
-                "BackupStorageLocation".to_owned(),
-                self.name.clone(),
-                self.uid.clone(),
-            ),
-            reason: "Endpoint",
-            note: format!("{}: {}; {}", told.url, told.message, told.fix),
+            about: EventObject::Location {
+                name: self.name.clone(),
+                uid: self.uid.clone(),
+            },
+            reason,
+            note: format!("{url}: {message}; {fix}"),
         }
     }
 }
 
 /// The BSLs of `namespace`.
 pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoints> {
-    let bsls = locations.iter().map(|(name, text)| {
-        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap_or_default();
-        let whole: Value = serde_json::from_str(text).unwrap_or_default();
-        let uid = whole.pointer("/metadata/uid").and_then(Value::as_str);
+    let bsls = locations.iter().map(|(name, bsl)| {
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
-        for one in endpoint::read_endpoints(namespace, &bsl) {
+        for one in endpoint::read_endpoints(namespace, bsl) {
             match one {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(setting) => skipped.push(setting),
@@ -57,7 +55,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
         }
         LocationEndpoints {
             name: name.clone(),
-            uid: uid.unwrap_or_default().to_owned(),
+            uid: bsl.uid().to_owned(),
             is_aws: !["azure", "gcp"].contains(&bsl.provider()),
             endpoints,
             skipped,
@@ -78,12 +76,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::velero::bsl::Bsl;
 
     #[test]
     fn a_public_url_breaks_nothing_without_the_bundle() {
         let text = r#"{"spec":{"provider":"aws","config":{
             "s3Url":"https://publicUrl:9000","publicUrl":"https://store.example"}}}"#;
-        let locations = BTreeMap::from([("default".to_owned(), text.to_owned())]);
+        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap();
+        let locations = BTreeMap::from([("default".to_owned(), bsl)]);
         let bsls = read("velero", &Arc::new(locations));
         let breaks = bsls[0]
             .endpoints

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::location::{LocationEndpoints, read, targets};
-use self::probe_outcome::{ProbeOutcome, UNTRUSTED, report_endpoint, state, verdict};
+use self::probe_outcome::{ProbeOutcome, event_reason, report_endpoint, state, verdict};
 use self::prober::{ProbeResults, Prober};
 use super::Controllers;
 use super::channels::{PublishedCertificates, VerdictsSender};
@@ -155,13 +155,13 @@ impl EndpointsReconciler {
         for bsl in bsls {
             for endpoint in &bsl.endpoints {
                 let found = found(endpoint);
-                let state = state(found);
+                let state = state(found).as_str();
                 states.push((bsl.name.clone(), endpoint.url.clone(), state));
-                let is_soon =
-                    matches!(found, ProbeOutcome::Judged(seen) if seen.expires_soon.is_some());
-                if endpoint.verified_by_velero && (state == UNTRUSTED || is_soon) {
-                    events.push(bsl.event(&report_endpoint(&self.namespace, endpoint, found)));
-                }
+                let reason = event_reason(found).filter(|_| endpoint.verified_by_velero);
+                events.extend(reason.map(|reason| {
+                    let reported = report_endpoint(&self.namespace, endpoint, found);
+                    bsl.event(reason, &reported)
+                }));
             }
         }
         self.gauges.set(states);

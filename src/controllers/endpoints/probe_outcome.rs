@@ -6,7 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::ca::endpoint::{Endpoint, Observation};
 use crate::ca::hold::Verdict;
-use crate::kubernetes::report;
+use crate::kubernetes::events::EventReason;
+use crate::kubernetes::report::{self, EndpointState};
 
 /// The outcome of probing and judging one endpoint.
 pub(super) enum ProbeOutcome {
@@ -27,20 +28,28 @@ pub(super) fn verdict(found: &ProbeOutcome) -> Option<Verdict> {
     })
 }
 
-const TRUSTED: &str = "trusted";
-pub(super) const UNTRUSTED: &str = "untrusted";
-const UNKNOWN: &str = "unknown";
-
-/// As reports and metrics call it.
-pub(super) fn state(found: &ProbeOutcome) -> &'static str {
+/// Returns the state for reports and metrics.
+pub(super) fn state(found: &ProbeOutcome) -> EndpointState {
     match found {
-        ProbeOutcome::Judged(seen) if seen.is_trusted() => TRUSTED,
-        ProbeOutcome::Judged(seen) if !seen.is_undecided() => UNTRUSTED,
-        _ => UNKNOWN,
+        ProbeOutcome::Judged(seen) if seen.is_trusted() => EndpointState::Trusted,
+        ProbeOutcome::Judged(seen) if !seen.is_undecided() => EndpointState::Untrusted,
+        _ => EndpointState::Unknown,
     }
 }
 
-/// As the report tells it.
+/// Returns the reason of the Event on the location; `None` if the endpoint needs none.
+pub(super) fn event_reason(found: &ProbeOutcome) -> Option<EventReason> {
+    let ProbeOutcome::Judged(seen) = found else {
+        return None;
+    };
+    if state(found) == EndpointState::Untrusted {
+        Some(EventReason::EndpointUntrusted)
+    } else {
+        seen.expires_soon.map(|_| EventReason::EndpointExpiring)
+    }
+}
+
+/// Returns the endpoint for the report.
 pub(super) fn report_endpoint(
     namespace: &str,
     endpoint: &Endpoint,
@@ -48,7 +57,7 @@ pub(super) fn report_endpoint(
 ) -> report::Endpoint {
     let mut told = report::Endpoint {
         url: endpoint.url.clone(),
-        state: state(found).to_owned(),
+        state: state(found),
         ..report::Endpoint::default()
     };
     match found {
@@ -69,4 +78,41 @@ pub(super) fn report_endpoint(
         }
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::endpoint::{ExpiresSoon, Problem};
+
+    #[test]
+    fn an_endpoint_that_is_not_trusted_or_expires_soon_has_an_event() {
+        let reason = |problem: Option<Problem>, is_soon: bool| {
+            let soon = ExpiresSoon {
+                not_after: 0,
+                days_left: 1,
+                is_urgent: true,
+            };
+            let found = ProbeOutcome::Judged(Arc::new(Observation {
+                chain: Vec::new(),
+                problems: problem.into_iter().collect(),
+                expires_soon: is_soon.then_some(soon),
+            }));
+            event_reason(&found).map(EventReason::as_str)
+        };
+        let expired = || Some(Problem::Expired { not_after: 0 });
+        let undecided = || {
+            Some(Problem::Undecided {
+                reason: String::new(),
+            })
+        };
+        assert_eq!(reason(None, false), None);
+        assert_eq!(reason(undecided(), false), None);
+        assert_eq!(reason(None, true), Some("EndpointExpiring"));
+        assert_eq!(reason(undecided(), true), Some("EndpointExpiring"));
+        assert_eq!(reason(expired(), false), Some("EndpointUntrusted"));
+        assert_eq!(reason(expired(), true), Some("EndpointUntrusted"));
+        assert_eq!(event_reason(&ProbeOutcome::Pending), None);
+        assert_eq!(event_reason(&ProbeOutcome::Failed(String::new())), None);
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::report_handle::ReportHandle;
 use crate::controllers::Controllers;
-use crate::kubernetes::report::{self, Location, NamespaceReport};
+use crate::kubernetes::report::{self, Location, NamespaceReport, ReportIssue};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::kubernetes::{error, owned_config_map};
 use crate::names;
@@ -90,8 +90,7 @@ fn text(mut report: NamespaceReport) -> String {
             endpoint.fix.clear();
         }
     }
-    let left_out = "the report was too large: certificates, findings and fixes are left out of it";
-    report.issues.push(left_out.to_owned());
+    report.issues.push(ReportIssue::ReportTruncated.into());
     let shorter = serde_json::to_string(&report).unwrap_or_default();
     if shorter.len() <= MAX_REPORT_BYTES {
         return shorter;
@@ -120,6 +119,7 @@ pub(super) async fn delete_report(controllers: &Controllers, namespace: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Severity;
     use crate::kubernetes::report::{Certificate, Finding};
 
     #[test]
@@ -130,9 +130,11 @@ mod tests {
             not_after: "2026-01-01T00:00:00Z".to_owned(),
         };
         let finding = Finding {
+            rule: String::new(),
+            severity: Severity::Deny,
+            path: String::new(),
             message: "m".repeat(300),
             fix: "f".repeat(300),
-            ..Finding::default()
         };
         for (locations, findings) in [(100, 1), (500, 20), (2000, 20)] {
             let location = Location {
@@ -153,7 +155,7 @@ mod tests {
             );
             let read: NamespaceReport = serde_json::from_str(&text).unwrap();
             assert_eq!(read.locations.len(), locations);
-            assert!(read.issues[0].contains("too large"));
+            assert_eq!(read.issues, [ReportIssue::ReportTruncated.into()]);
         }
         let small = NamespaceReport::default();
         assert_eq!(text(small.clone()), serde_json::to_string(&small).unwrap());

@@ -9,6 +9,8 @@ pub use tally::Tally;
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::decision::{self, Fact, Facts, Finding, Lookup, Outcome, Report};
 use crate::injection;
 use crate::names::AWS_CA_BUNDLE;
@@ -57,6 +59,13 @@ impl State {
             Self::OptedOut => "opted-out",
             Self::Stale => "stale",
         }
+    }
+}
+
+/// As [`State::as_str`].
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -17,7 +17,7 @@ static NO_CHECKSUM: Rule = Rule {
             started in the same second Velero takes any, so each needs one.",
     severity: Severity::Deny,
     code: Code::Forbidden,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static MALFORMED: Rule = Rule {
@@ -26,7 +26,7 @@ static MALFORMED: Rule = Rule {
     about: "A checksum is `sha256:` and 64 hexadecimal digits in lower case.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static DISAGREE: Rule = Rule {
@@ -36,7 +36,7 @@ static DISAGREE: Rule = Rule {
             wrong, or the backup was replaced.",
     severity: Severity::Deny,
     code: Code::Forbidden,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static NOT_VERIFIED: Rule = Rule {
@@ -46,7 +46,7 @@ static NOT_VERIFIED: Rule = Rule {
             bucket, so it cannot tell whether the backup still has these bytes.",
     severity: Severity::Warn,
     code: Code::Forbidden,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 /// Checks the checksums of `backups`. Velero may restore any of them, so each needs a checksum.

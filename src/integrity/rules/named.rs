@@ -14,7 +14,7 @@ static NO_BACKUP: Rule = Rule {
             next sync.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static NAMES_NONE: Rule = Rule {
@@ -23,7 +23,7 @@ static NAMES_NONE: Rule = Rule {
     about: "A Restore names either a backup or a schedule.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static NAMES_BOTH: Rule = Rule {
@@ -32,7 +32,7 @@ static NAMES_BOTH: Rule = Rule {
     about: "A Restore names either a backup or a schedule; Velero fails one that names both.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 static NO_COMPLETED: Rule = Rule {
@@ -42,7 +42,7 @@ static NO_COMPLETED: Rule = Rule {
             there is none. A partially failed one has to be named by `backupName`.",
     severity: Severity::Deny,
     code: Code::Invalid,
-    fixed: false,
+    ..Rule::DEFAULT
 };
 
 /// Returns the Backups from which Velero would pick one: the named Backup, or the newest Backups of

@@ -81,7 +81,7 @@ pub async fn ensure(
 async fn has_available(client: &Client, namespace: &str) -> kube::Result<bool> {
     let bsls = location::in_namespace(client, namespace);
     match bsls.list(&ListParams::default()).await {
-        Ok(list) => Ok(list.iter().any(location::is_available)),
+        Ok(list) => Ok(list.iter().any(|bsl| location::read(bsl).is_available())),
         // Velero's CRDs are not installed.
         Err(Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),

@@ -123,9 +123,9 @@ fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
     })?;
     for namespace in BOTH {
         wait::poll("the report to tell of it", PATIENCE, || {
-            let complaints = servers.report(namespace)?["complaints"].to_string();
+            let issues = servers.report(namespace)?["issues"].to_string();
             let wanted = format!("the extra CA of {EXTRA} is broken");
-            ensure!(complaints.contains(&wanted), "{complaints}");
+            ensure!(issues.contains(&wanted), "{issues}");
             Ok(())
         })?;
         has_exactly(servers, namespace, &[&next], &[])?;
@@ -136,8 +136,8 @@ fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
     servers.kubectl.ok(&unlabel)?;
     for namespace in BOTH {
         wait::poll("the report without it", PATIENCE, || {
-            let complaints = &servers.report(namespace)?["complaints"];
-            ensure!(complaints.is_null(), "{complaints}");
+            let issues = &servers.report(namespace)?["issues"];
+            ensure!(issues.is_null(), "{issues}");
             Ok(())
         })?;
         has_exactly(servers, namespace, &[&next], &[])?;

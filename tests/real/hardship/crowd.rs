@@ -44,7 +44,7 @@ pub(super) fn crowd(steady: &Steady) -> Result<()> {
     let all: Vec<_> = cas.iter().map(|(pem, _)| squeezed(pem)).collect();
     has(steady, namespace, &all)?;
     let published = began.elapsed();
-    steady.complains(namespace, &[])?;
+    steady.has_issues(namespace, &[])?;
     let made = steady.made(namespace);
     let took = began.elapsed();
     let asked = steady.proxy.seen(|_| true).len() - seen;

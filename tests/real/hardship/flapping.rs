@@ -18,7 +18,7 @@ pub(super) fn flapping(steady: &Steady) -> Result<()> {
     secret(&servers.kubectl, namespace, &good)?;
     location(&servers.kubectl, namespace)?;
     holds(&servers.kubectl, namespace, &good)?;
-    steady.complains(namespace, &[])?;
+    steady.has_issues(namespace, &[])?;
     let version = |of: &str| of.to_owned();
     let before = servers.bundle(namespace)?;
     let before = version(&before["metadata"]["resourceVersion"].to_string());
@@ -31,12 +31,12 @@ pub(super) fn flapping(steady: &Steady) -> Result<()> {
         servers.change_secret(namespace, "nonsense")?;
         // Make sure that some of the invalid Secrets are read.
         if flap % 20 == 0 {
-            steady.complains(namespace, &["is broken or not there"])?;
+            steady.has_issues(namespace, &["is broken or not there"])?;
         }
         servers.change_secret(namespace, &good)?;
     }
     let flapped = began.elapsed();
-    steady.complains(namespace, &[])?;
+    steady.has_issues(namespace, &[])?;
     let took = began.elapsed();
 
     let after = servers.bundle(namespace)?;

@@ -18,7 +18,7 @@ pub(super) fn touched(steady: &Steady) -> Result<()> {
     secret(kubectl, namespace, &ca)?;
     location(kubectl, namespace)?;
     holds(kubectl, namespace, &ca)?;
-    steady.complains(namespace, &[])?;
+    steady.has_issues(namespace, &[])?;
     let good = essence(&servers.bundle(namespace)?);
     let object = ["configmap", BUNDLE, "-n", namespace];
     let label = [&["label"], &object[..], &["app.kubernetes.io/managed-by-"]].concat();
@@ -77,7 +77,7 @@ pub(super) fn immutable(steady: &Steady) -> Result<()> {
     let patch = ["--patch", r#"{"immutable": true}"#];
     kubectl.ok(&[&["patch"], &object[..], &patch].concat())?;
     let says = "is immutable";
-    steady.complains(namespace, &[says])?;
+    steady.has_issues(namespace, &[says])?;
     let before = essence(&servers.bundle(namespace)?);
     let (made, wrote) = (
         steady.made(namespace),
@@ -85,12 +85,12 @@ pub(super) fn immutable(steady: &Steady) -> Result<()> {
     );
     secret(kubectl, namespace, &new)?;
     steady.made_often(namespace, made + 1)?;
-    steady.complains(namespace, &[says])?;
+    steady.has_issues(namespace, &[says])?;
     let event = wait::poll("the Event", PATIENCE, || {
         let events = kubectl.get(&["events.events.k8s.io", "-n", namespace])?;
         let all = events["items"].as_array().cloned().unwrap_or_default();
         let mut all = all.into_iter();
-        let it = all.find(|event| event["reason"] == "Immutable");
+        let it = all.find(|event| event["reason"] == "CABundleImmutable");
         it.context("none")
     })?;
     ensure!(event["note"].to_string().contains("delete it"), "{event}");
@@ -107,7 +107,7 @@ pub(super) fn immutable(steady: &Steady) -> Result<()> {
         crate::bundle::squeezed(&bundle).contains(&crate::bundle::squeezed(&old)),
         "what is retained is gone"
     );
-    steady.complains(namespace, &[])
+    steady.has_issues(namespace, &[])
 }
 
 /// A ConfigMap of others is never overwritten, however often it changes. This is reported once, in
@@ -121,11 +121,12 @@ pub(super) fn foreign(steady: &Steady) -> Result<()> {
     kubectl.ok(&[&create[..], &["--from-literal=ca-bundle.crt=mine"]].concat())?;
     let ca = Authority::new("kept out")?.pem();
     kubectl.apply(&location_with(namespace, "one", &ca).to_string())?;
-    steady.complains(namespace, &["is not velero-trust's; it is left alone"])?;
+    steady.has_issues(namespace, &["is not velero-trust's; it is left alone"])?;
     let events = || -> Result<Vec<Value>> {
         let events = kubectl.get(&["events.events.k8s.io", "-n", namespace])?;
         let all = events["items"].as_array().cloned().unwrap_or_default();
-        let ours = all.into_iter().filter(|event| event["reason"] == "NotOurs");
+        let is_ours = |event: &Value| event["reason"] == "CABundleNotOwned";
+        let ours = all.into_iter().filter(is_ours);
         Ok(ours.collect())
     };
     let event = wait::poll("the Event", PATIENCE, || events()?.pop().context("none"))?;
@@ -153,5 +154,5 @@ pub(super) fn foreign(steady: &Steady) -> Result<()> {
     // The fix that the Event suggests.
     kubectl.ok(&["delete", "configmap", BUNDLE, "-n", namespace])?;
     holds(kubectl, namespace, &ca)?;
-    steady.complains(namespace, &[])
+    steady.has_issues(namespace, &[])
 }

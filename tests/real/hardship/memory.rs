@@ -29,15 +29,15 @@ pub(super) fn strange(steady: &Steady) -> Result<()> {
         reason.contains("it is not what velero-trust wrote"),
         "{reason}"
     );
-    steady.complains("garbage", &[])?;
+    steady.has_issues("garbage", &[])?;
     let text = remembered(&servers.kubectl, "garbage")?;
     ensure!(text.starts_with(r#"{"version":1,"#), "{text}");
 
     let only = "it has version 2, and only version 1 is known";
-    steady.complains("newer", &[only])?;
+    steady.has_issues("newer", &[only])?;
     // This holds for later attempts as well.
     steady.made_often("newer", 3)?;
-    steady.complains("newer", &[only]).context("later")?;
+    steady.has_issues("newer", &[only]).context("later")?;
     ensure!(
         remembered(&servers.kubectl, "newer")? == newer,
         "it was overwritten"
@@ -51,7 +51,7 @@ pub(super) fn strange(steady: &Steady) -> Result<()> {
         &Authority::new("unread")?.pem(),
     )?;
     location(&servers.kubectl, "unbound")?;
-    steady.complains("unbound", &["kubectl -n unbound create rolebinding"])
+    steady.has_issues("unbound", &["kubectl -n unbound create rolebinding"])
 }
 
 /// Somebody deletes the stored state. The next change writes it again, with the same content.
@@ -83,7 +83,7 @@ pub(super) fn deleted(steady: &Steady) -> Result<()> {
         ensure!(is_whole, "{text}");
         Ok(())
     })?;
-    steady.complains(namespace, &[])
+    steady.has_issues(namespace, &[])
 }
 
 /// The CA of a deleted location is kept for the retention, even across restarts.
@@ -129,11 +129,8 @@ pub(super) fn restarts() -> Result<()> {
     let replica = servers.replica(&["--retention=0s"])?;
     wait::poll("it to be left alone", PATIENCE, || {
         let report = servers.report(namespace)?;
-        let complaints = report["complaints"].to_string();
-        ensure!(
-            complaints.contains("the bundle is left as it is"),
-            "{complaints}"
-        );
+        let issues = report["issues"].to_string();
+        ensure!(issues.contains("the bundle is left as it is"), "{issues}");
         Ok(())
     })
     .with_context(|| replica.log())?;
@@ -143,7 +140,7 @@ pub(super) fn restarts() -> Result<()> {
     installer::bind(kubectl, namespace)?;
     wait::poll("it to be well again", PATIENCE, || {
         let report = servers.report(namespace)?;
-        ensure!(report["complaints"].is_null(), "{report}");
+        ensure!(report["issues"].is_null(), "{report}");
         Ok(())
     })
     .with_context(|| replica.log())?;

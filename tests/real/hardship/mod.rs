@@ -116,15 +116,16 @@ impl Steady {
         self.proxy.seen(wrote).len()
     }
 
-    /// Waits until the report has exactly these complaints. Each is given by a part of its text.
-    fn complains(&self, namespace: &str, of: &[&str]) -> Result<()> {
-        let what = format!("the report to complain of {of:?}");
+    /// Waits until the report has exactly these issues. Each is given by a part of its message.
+    fn has_issues(&self, namespace: &str, parts: &[&str]) -> Result<()> {
+        let what = format!("the report to have the issues {parts:?}");
         wait::poll(&what, PATIENCE, || {
             let report = self.servers.report(namespace)?;
-            let complaints = report["complaints"].as_array().cloned().unwrap_or_default();
-            let has = |part: &&str| complaints.iter().any(|one| one.to_string().contains(part));
-            let all = complaints.len() == of.len() && of.iter().all(has);
-            ensure!(all, "{complaints:?}");
+            let issues = report["issues"].as_array().cloned().unwrap_or_default();
+            let messages = || issues.iter().filter_map(|issue| issue["message"].as_str());
+            let has = |part: &&str| messages().any(|message| message.contains(part));
+            let all = issues.len() == parts.len() && parts.iter().all(has);
+            ensure!(all, "{issues:?}");
             Ok(())
         })
     }

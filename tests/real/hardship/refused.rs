@@ -63,10 +63,10 @@ pub(super) fn refused(steady: &Steady) -> Result<()> {
     kubectl.apply(&location_with(namespace, "other", &other).to_string())?;
     let bundle = holds(kubectl, namespace, &other)?;
     ensure!(squeezed(&bundle).contains(&squeezed(&ca)), "the CA is gone");
-    steady.complains(
+    steady.has_issues(
         namespace,
         &["the API server answered 500: refused by a test"],
     )?;
     steady.proxy.heal();
-    steady.complains(namespace, &[])
+    steady.has_issues(namespace, &[])
 }

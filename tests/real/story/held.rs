@@ -61,7 +61,7 @@ fn is_held(cluster: &Cluster, installation: &Installation) -> Result<()> {
     wait::poll("the Event", SOON, || {
         let described = ["describe", "bsl", "default", "-n", VELERO_NAMESPACE];
         let described = cluster.kubectl().ok(&described)?;
-        for words in ["Held", "no AWS_CA_BUNDLE", "Name its CA"] {
+        for words in ["CAHeld", "no AWS_CA_BUNDLE", "Name its CA"] {
             ensure!(described.contains(words), "no `{words}` in {described}");
         }
         Ok(())

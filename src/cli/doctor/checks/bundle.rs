@@ -14,8 +14,8 @@ use crate::kubernetes::bundle::{is_ours, text};
 use crate::names;
 
 pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
-    let about = format!("ConfigMap {}/{}", velero.namespace, names::BUNDLE);
-    let of = |check| CheckSubject::new(check, about.clone());
+    let subject = format!("ConfigMap {}/{}", velero.namespace, names::BUNDLE);
+    let of = |check| CheckSubject::new(check, subject.clone());
     let log = format!(
         "kubectl -n {} logs deployment/{}",
         cluster.namespace,
@@ -25,7 +25,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnosti
         Err(why) => return vec![of("bundle").unknown(why)],
         Ok(None) => {
             let absent = of("bundle").fail("it is not there", log);
-            return [vec![absent], issues(velero, &about)].concat();
+            return [vec![absent], issues(velero, &subject)].concat();
         }
         Ok(Some(map)) => map,
     };
@@ -39,7 +39,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnosti
     }
     let bundle = text(map).unwrap_or_default();
     let certificates = pem::read(bundle.as_bytes()).certificates;
-    let issues = issues(velero, &about);
+    let issues = issues(velero, &subject);
     let mut diagnostics = Vec::new();
     if certificates.is_empty() {
         diagnostics.push(of("bundle").fail(
@@ -71,9 +71,9 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnosti
 }
 
 /// What the controllers say keeps the bundle from being as it should be, as `status` shows it.
-fn issues(velero: &Velero, about: &str) -> Vec<Diagnostic> {
+fn issues(velero: &Velero, subject: &str) -> Vec<Diagnostic> {
     let issues = match &velero.issues {
-        Err(why) => return vec![CheckSubject::new("report", about).unknown(why)],
+        Err(why) => return vec![CheckSubject::new("report", subject).unknown(why)],
         Ok(issues) => issues.iter(),
     };
     let status = format!(
@@ -81,7 +81,7 @@ fn issues(velero: &Velero, about: &str) -> Vec<Diagnostic> {
         velero.namespace
     );
     issues
-        .map(|issue| CheckSubject::new("bundle", about).warn(issue, &status))
+        .map(|issue| CheckSubject::new("bundle", subject).warn(&issue.message, &status))
         .collect()
 }
 
@@ -94,8 +94,8 @@ fn expiry(now: i64, certificates: &[Certificate], of: CheckSubject) -> Option<Di
     let first = named.min_by_key(|certificate| certificate.not_after)?;
     let said = format!("{} {}", first.subject(), days(now, first.not_after));
     Some(if first.not_after < now + SOON {
-        let mend = "put its successor beside it into the Secret that the BSL names";
-        of.warn(said, mend)
+        let fix = "put its successor beside it into the Secret that the BSL names";
+        of.warn(said, fix)
     } else {
         of.ok(format!("first of the CAs that are not public: {said}"))
     })

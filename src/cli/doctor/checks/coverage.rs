@@ -21,13 +21,13 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
         ([State::Conflicting; 2], "keep the bundle out"),
     ];
     // It prints the restarts, and what else is to be changed.
-    let mend = format!("velero-trust rollout --velero-namespace {namespace}");
+    let fix = format!("velero-trust rollout --velero-namespace {namespace}");
     let mut diagnostics = Vec::new();
     for (states, what) in groups {
         let pods = pods(snapshot, states);
         if let Some(first) = pods.first() {
             let cluster = format!("{} of {wanted} {what}, such as {first}", pods.len());
-            diagnostics.push(of.clone().warn(cluster, &mend));
+            diagnostics.push(of.clone().warn(cluster, &fix));
         }
     }
     if diagnostics.is_empty() && wanted > 0 {

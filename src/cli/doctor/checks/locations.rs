@@ -1,14 +1,12 @@
 //! What Velero says of its BackupStorageLocations.
 
-use serde_json::Value;
-
 use super::velero::{HAS_CA_CERT_REF, server_version};
 use super::{CheckSubject, Diagnostic};
 use crate::ca::references;
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, text};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
-use crate::velero::text::single_line;
+use crate::velero::text::{or_empty, single_line};
 
 /// Most characters of Velero's message that are repeated.
 const SHOWN: usize = 200;
@@ -19,21 +17,21 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     velero.locations.iter().map(one).collect()
 }
 
-fn one(velero: &Velero, location: &Value, old: bool) -> Diagnostic {
+fn one(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> Diagnostic {
     let namespace = &velero.namespace;
-    let name = text(location, "/metadata/name");
+    let name = bsl.name();
     let of = CheckSubject::new(
         "location",
         format!("BackupStorageLocation {namespace}/{name}"),
     );
-    let message = text(location, "/status/message");
+    let message = or_empty(bsl.status.message.as_ref());
     let shown = single_line(message, SHOWN);
-    match text(location, "/status/phase") {
-        "Available" => of.ok("Velero reports it Available"),
+    match bsl.phase() {
+        _ if bsl.is_available() => of.ok("Velero reports it Available"),
         "" => of.unknown("Velero has not reported on it yet"),
         phase if message.contains("x509") || message.contains("certificate") => {
             let said = format!("Velero reports it {phase}: {shown}");
-            of.fail(said, cure(velero, location, name, old))
+            of.fail(said, cure(velero, bsl, old))
         }
         phase => of.warn(
             format!("Velero reports it {phase}: {shown}"),
@@ -42,13 +40,11 @@ fn one(velero: &Velero, location: &Value, old: bool) -> Diagnostic {
     }
 }
 
-/// What mends a location whose certificate Velero does not accept.
-fn cure(velero: &Velero, location: &Value, name: &str, old: bool) -> String {
+/// Returns what to do about a location whose certificate Velero does not accept.
+fn cure(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> String {
     let namespace = &velero.namespace;
-    let names_a_ca = parse(namespace, &location.to_string(), |sources| {
-        !sources.is_empty()
-    });
-    if names_a_ca {
+    let name = bsl.name();
+    if !references::ca_references(namespace, bsl).is_empty() {
         return format!(
             "kubectl -n {namespace} rollout restart deployment/velero; where that does not help, \
              the CA is not that of the endpoint"
@@ -65,27 +61,13 @@ fn cure(velero: &Velero, location: &Value, name: &str, old: bool) -> String {
     )
 }
 
-/// Reads a location, leniently: what cannot be read names no CA.
-fn parse<T: Default>(
-    namespace: &str,
-    text: &str,
-    of: impl FnOnce(&[references::CaReference<'_>]) -> T,
-) -> T {
-    let bsl = serde_json::from_str::<Bsl<'_>>(text);
-    bsl.map_or_else(
-        |_| T::default(),
-        |bsl| of(&references::ca_references(namespace, &bsl)),
-    )
-}
-
-/// Whether a location of `velero` has a CA source of which `is` holds.
+/// Whether a location of `velero` has a CA reference for which `is` holds.
 pub(super) fn any_reference(
     velero: &Velero,
     is: impl Fn(&references::CaReference<'_>) -> bool,
 ) -> bool {
-    velero.locations.iter().any(|location| {
-        parse(&velero.namespace, &location.to_string(), |sources| {
-            sources.iter().any(&is)
-        })
+    velero.locations.iter().any(|bsl| {
+        let references = references::ca_references(&velero.namespace, bsl);
+        references.iter().any(&is)
     })
 }

@@ -70,11 +70,11 @@ fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         ));
     }
     if let Err(why) = &cluster.labelled {
-        let about = format!(
+        let subject = format!(
             "namespaces labelled {}",
             crate::names::VELERO_NAMESPACE_LABEL
         );
-        diagnostics.push(CheckSubject::new("namespaces", about).unknown(why));
+        diagnostics.push(CheckSubject::new("namespaces", subject).unknown(why));
     }
     diagnostics
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::velero::of_velero;
 use super::{CheckSubject, Diagnostic};
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload, text};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
 
 /// The variables of the containers of `template`, each with its value where it is a plain one.
 pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
@@ -52,15 +52,15 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
         });
         of.next()
     };
-    let about = format!("{} in namespace {namespace}", workload.slug());
-    let of = CheckSubject::new("proxy", about);
+    let subject = format!("{} in namespace {namespace}", workload.id);
+    let of = CheckSubject::new("proxy", subject);
     let exempt = match value(["NO_PROXY", "no_proxy"]) {
         Some(None) => return Some(of.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
         exempt => exempt.flatten().unwrap_or_default(),
     };
     let mut hosts = Vec::new();
-    for location in &velero.locations {
-        let Ok(url) = text(location, "/spec/config/s3Url").parse::<Uri>() else {
+    for bsl in &velero.locations {
+        let Ok(url) = bsl.config("s3Url").unwrap_or_default().parse::<Uri>() else {
             continue;
         };
         let (names, port) = match url.scheme_str() {
@@ -82,7 +82,7 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
     all.extend(hosts.iter().map(String::as_str));
     let set = format!(
         "kubectl -n {namespace} set env {} NO_PROXY={}",
-        workload.slug(),
+        workload.id,
         all.join(",")
     );
     let hosts = hosts.join(", ");

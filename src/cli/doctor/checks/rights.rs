@@ -8,8 +8,8 @@ use crate::names::{BUNDLE, SECRET_READER_ROLE};
 
 /// What it may do whatever Velero's namespaces are.
 pub(super) fn ours(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let about = format!("ServiceAccount {}/{}", cluster.namespace, cluster.account());
-    let of = CheckSubject::new("rights", about);
+    let subject = format!("ServiceAccount {}/{}", cluster.namespace, cluster.account());
+    let of = CheckSubject::new("rights", subject);
     vec![match lacking(&cluster.lacks) {
         Err(why) => of.unknown(why),
         Ok(None) => of.ok("it has those of the manifests"),

@@ -12,8 +12,8 @@ const MANIFESTS: &str = "kubectl apply -k manifests";
 
 pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let kubernetes = kubernetes(cluster);
-    let about = format!("Deployment {}/{}", cluster.namespace, names::APP);
-    let of = |check| CheckSubject::new(check, about.clone());
+    let subject = format!("Deployment {}/{}", cluster.namespace, names::APP);
+    let of = |check| CheckSubject::new(check, subject.clone());
     let mut diagnostics = Vec::new();
     match &cluster.deployment {
         Err(why) => diagnostics.extend([kubernetes, of("server").unknown(why)]),

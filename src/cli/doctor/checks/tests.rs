@@ -10,7 +10,8 @@ use crate::ca::certificate::Certificate;
 use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::snapshot::NamespaceSnapshot;
-use crate::kubernetes::workloads::RunningPod;
+use crate::kubernetes::workloads::{self, Kind, RunningPod};
+use crate::velero::bsl::Bsl;
 
 /// In the life of everything that [`Authority`] makes.
 const NOW: i64 = 1_790_000_000;
@@ -72,10 +73,21 @@ fn velero() -> Velero {
         "spec": {"containers": [{"name": "ui", "image": "ui"}]},
     });
     let workload = |name: &str, template: Value| Workload {
-        kind: "deployment",
-        name: name.to_owned(),
+        id: workloads::Workload {
+            kind: Kind::Deployment,
+            name: name.to_owned(),
+        },
         template: serde_json::from_value(template).unwrap(),
     };
+    let location = json!({
+        "metadata": {"name": "default"},
+        "spec": {
+            "provider": "aws",
+            "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
+            "config": {"s3Url": "https://s3.corp:9000"},
+        },
+        "status": {"phase": "Available"},
+    });
     Velero {
         namespace: "velero".to_owned(),
         lacks_on_secrets: Ok(vec![]),
@@ -84,15 +96,7 @@ fn velero() -> Velero {
         issues: Ok(vec![]),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
         snapshot: Ok(NamespaceSnapshot::default()),
-        locations: vec![json!({
-            "metadata": {"name": "default"},
-            "spec": {
-                "provider": "aws",
-                "objectStorage": {"bucket": "b", "caCertRef": {"name": "ca", "key": "ca.crt"}},
-                "config": {"s3Url": "https://s3.corp:9000"},
-            },
-            "status": {"phase": "Available"},
-        })],
+        locations: vec![Bsl::from_value(&location).into_owned()],
     }
 }
 
@@ -115,7 +119,7 @@ fn after(harm: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, S
     let diagnostics = all(&cluster).into_iter();
     let bad = diagnostics.filter(|diagnostic| diagnostic.level != Level::Ok);
     bad.map(|diagnostic| {
-        let said = [Some(diagnostic.message), diagnostic.mend]
+        let said = [Some(diagnostic.message), diagnostic.fix]
             .into_iter()
             .flatten();
         let said: Vec<_> = said.collect();
@@ -229,8 +233,8 @@ fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed()
     );
     let advised = diagnostics
         .iter()
-        .filter_map(|diagnostic| diagnostic.mend.as_deref());
-    let installs: Vec<_> = advised.filter(|mend| mend.contains("--install")).collect();
+        .filter_map(|diagnostic| diagnostic.fix.as_deref());
+    let installs: Vec<_> = advised.filter(|fix| fix.contains("--install")).collect();
     assert_eq!(installs, [""; 0]);
 }
 
@@ -301,7 +305,7 @@ fn rights_and_bundle() {
     );
     exactly(Warn, "rights", &["no BSL names one", bind], |cluster| {
         first(cluster).lacks_on_secrets = Ok(vec!["get secrets".to_owned()]);
-        first(cluster).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+        first(cluster).locations[0].spec.object_storage = None;
     });
     exactly(Unknown, "rights", &["may not ask"], |cluster| {
         first(cluster).lacks_on_secrets = Err("you may not ask".to_owned());
@@ -365,28 +369,28 @@ fn rights_and_bundle() {
 }
 
 #[test]
-fn what_the_controllers_complain_of_is_no_good_bundle() {
+fn a_bundle_with_issues_is_not_ok() {
     use Level::{Unknown, Warn};
     let immutable = BundleIssue::Immutable.to_string();
-    let complain = |issue: &BundleIssue| {
-        let issues = Ok(vec![issue.to_string()]);
+    let with_issue = |issue: &BundleIssue| {
+        let issues = Ok(vec![issue.clone().into()]);
         move |cluster: &mut ClusterSnapshot| first(cluster).issues = issues
     };
     exactly(
         Warn,
         "bundle",
         &[&immutable, "velero-trust status --velero-namespace velero"],
-        complain(&BundleIssue::Immutable),
+        with_issue(&BundleIssue::Immutable),
     );
     let mut cluster = healthy();
-    complain(&BundleIssue::Immutable)(&mut cluster);
+    with_issue(&BundleIssue::Immutable)(&mut cluster);
     let good = all(&cluster)
         .into_iter()
         .filter(|diagnostic| diagnostic.check == "bundle");
     let levels: Vec<_> = good.map(|diagnostic| diagnostic.level).collect();
     assert_eq!(levels, [Warn], "nor is it ok");
     exactly(Level::Fail, "bundle", &["not made by"], |cluster| {
-        complain(&BundleIssue::Foreign)(cluster);
+        with_issue(&BundleIssue::NotOwned)(cluster);
         let map = first(cluster).bundle.as_mut().unwrap().as_mut().unwrap();
         map.metadata.annotations = None;
     });
@@ -439,7 +443,8 @@ fn velero_its_plugins_and_its_locations() {
     }
 
     let status = |cluster: &mut ClusterSnapshot, status: Value| {
-        first(cluster).locations[0]["status"] = status;
+        let object = json!({"status": status});
+        first(cluster).locations[0].status = Bsl::from_value(&object).into_owned().status;
     };
     let message = "x509: certificate signed by unknown authority";
     exactly(Fail, "location", &[message, "rollout restart"], |cluster| {
@@ -447,7 +452,7 @@ fn velero_its_plugins_and_its_locations() {
     });
     let bad = after(|cluster| {
         status(cluster, json!({"phase": "Unavailable", "message": message}));
-        first(cluster).locations[0]["spec"]["objectStorage"] = json!({"bucket": "b"});
+        first(cluster).locations[0].spec.object_storage = None;
         image(cluster, "velero/velero:v1.17.0");
     });
     let cure = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \

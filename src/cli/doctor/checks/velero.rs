@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use super::version::{name, tag, version};
 use super::{CheckSubject, Diagnostic};
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
+use crate::kubernetes::workloads;
 use crate::names::INJECT;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
@@ -26,8 +27,8 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
         Ok(_) => of_velero(velero).collect(),
     };
     if workloads.is_empty() {
-        let mend = format!("velero install --namespace {namespace}");
-        return vec![of.warn("no Deployment or DaemonSet here runs Velero", mend)];
+        let fix = format!("velero install --namespace {namespace}");
+        return vec![of.warn("no Deployment or DaemonSet here runs Velero", fix)];
     }
     let mut diagnostics = Vec::new();
     for (kind, workload) in workloads {
@@ -65,16 +66,13 @@ fn image(container: &Container) -> &str {
     container.image.as_deref().unwrap_or_default()
 }
 
-fn about(namespace: &str, workload: &Workload) -> String {
-    let kind = match workload.kind {
-        "deployment" => "Deployment",
-        _ => "DaemonSet",
-    };
-    format!("{kind} {namespace}/{}", workload.name)
+fn subject(namespace: &str, workload: &Workload) -> String {
+    let workloads::Workload { kind, name } = &workload.id;
+    format!("{} {namespace}/{name}", kind.as_str())
 }
 
 fn server(namespace: &str, workload: &Workload) -> Diagnostic {
-    let of = CheckSubject::new("velero", about(namespace, workload));
+    let of = CheckSubject::new("velero", subject(namespace, workload));
     let image = containers(&workload.template).next().map_or("", image);
     match version(image) {
         None => of.unknown(format!(
@@ -103,7 +101,7 @@ fn plugins(namespace: &str, workload: &Workload) -> Vec<Diagnostic> {
     let of_aws = containers.filter(|it| name(image(it)) == "velero-plugin-for-aws");
     of_aws
         .map(|container| {
-            let of = CheckSubject::new("plugin", about(namespace, workload));
+            let of = CheckSubject::new("plugin", subject(namespace, workload));
             let image = image(container);
             match version(image) {
                 None => of.unknown(format!("{image} does not tell its version")),
@@ -137,13 +135,13 @@ fn opted_out(namespace: &str, workload: &Workload) -> Option<Diagnostic> {
     } else {
         ("annotation", "annotations")
     };
-    let of = CheckSubject::new("injection", about(namespace, workload));
+    let of = CheckSubject::new("injection", subject(namespace, workload));
     Some(of.warn(
         format!("its template has the {what} {INJECT}: \"false\", so its Pods get no bundle"),
         format!(
             "kubectl -n {namespace} patch {} --type=merge -p \
              '{{\"spec\":{{\"template\":{{\"metadata\":{{\"{list}\":{{\"{INJECT}\":null}}}}}}}}}}'",
-            workload.slug()
+            workload.id
         ),
     ))
 }

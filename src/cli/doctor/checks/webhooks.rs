@@ -40,8 +40,8 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         }
     }
     for webhook in webhooks {
-        let about = format!("{}, {}", webhook.configuration, webhook.name);
-        let of = CheckSubject::new("webhooks", about);
+        let subject = format!("{}, {}", webhook.configuration, webhook.name);
+        let of = CheckSubject::new("webhooks", subject);
         diagnostics.push(match (webhook.has_rules, webhook.ca.is_empty()) {
             (true, false) => of.ok("is active"),
             (false, _) => of.fail("has no rules, so it is sent nothing", &activate),
@@ -53,8 +53,8 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
 
 /// The certificate is one that the API server accepts, and will for a while.
 pub(super) fn certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let about = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
-    let of = |check| CheckSubject::new(check, about.clone());
+    let subject = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
+    let of = |check| CheckSubject::new(check, subject.clone());
     let text = match &cluster.certificate {
         Err(why) => return vec![of("certificate").unknown(why)],
         Ok(text) => text.as_deref().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use super::super::model::{Location, Namespace};
 use super::date;
 use crate::cli::table::Table;
+use crate::decision::Severity;
 use crate::kubernetes::report;
 
 /// The table without a row.
@@ -70,17 +71,21 @@ fn findings(location: &report::Location) -> String {
     // What denies comes first, whatever the order of the report.
     let mut findings = location.findings.iter();
     let worst = findings
-        .find(|finding| finding.severity == "deny")
+        .find(|finding| finding.severity == Severity::Deny)
         .or_else(|| location.findings.first());
     worst.map_or_else(String::new, |worst| {
-        let counts = format!("{} deny, {} warn", count("deny"), count("warn"));
+        let counts = format!(
+            "{} deny, {} warn",
+            count(Severity::Deny),
+            count(Severity::Warn)
+        );
         format!("{counts}: {} {}", worst.rule, worst.message)
     })
 }
 
 fn endpoint(endpoint: &report::Endpoint) -> String {
-    match (endpoint.state.as_str(), endpoint.message.as_str()) {
-        (state, "") => state.to_owned(),
+    match (endpoint.state, endpoint.message.as_str()) {
+        (state, "") => state.to_string(),
         (state, message) => format!("{state}: {message}"),
     }
 }

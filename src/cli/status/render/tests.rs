@@ -2,8 +2,9 @@ use super::*;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::status::model::{Bundle, BundleState, Covered, Location, Namespace, Pods};
 use crate::cli::status::problems;
+use crate::decision::Severity;
 use crate::injection::coverage::State;
-use crate::kubernetes::report;
+use crate::kubernetes::report::{self, EndpointState};
 
 /// 2026-11-22T12:00:00Z
 const NOW: i64 = 1_795_348_800;
@@ -46,13 +47,13 @@ fn certificate(subject: &str, not_after: &str) -> report::Certificate {
     }
 }
 
-fn finding(rule: &str, severity: &str) -> report::Finding {
+fn finding(rule: &str, severity: Severity) -> report::Finding {
     report::Finding {
         rule: rule.to_owned(),
-        severity: severity.to_owned(),
+        severity,
         path: "spec.objectStorage.caCertRef".to_owned(),
         message: "something is wrong".to_owned(),
-        fix: "mend it".to_owned(),
+        fix: "fix it".to_owned(),
     }
 }
 
@@ -65,7 +66,7 @@ fn location() -> Location {
             certificates: vec![certificate("CN=store", "2027-01-01T00:00:00Z")],
             endpoints: vec![report::Endpoint {
                 url: "https://minio:9000".to_owned(),
-                state: "trusted".to_owned(),
+                state: EndpointState::Trusted,
                 ..report::Endpoint::default()
             }],
             ..report::Location::default()
@@ -73,13 +74,13 @@ fn location() -> Location {
     }
 }
 
-fn pod(name: &str, state: State, why: &str) -> Covered {
+fn pod(name: &str, state: State, message: &str) -> Covered {
     Covered {
         name: name.to_owned(),
         kind: Some("server"),
         workload: Some("deployment/velero".to_owned()),
-        state: state.as_str(),
-        why: why.to_owned(),
+        state,
+        message: message.to_owned(),
     }
 }
 
@@ -103,14 +104,17 @@ fn healthy() -> Namespace {
 fn troubled() -> Vec<Namespace> {
     let report = report::Location {
         sources: vec!["spec.objectStorage.caCert".to_owned()],
-        findings: vec![finding("VT034", "warn"), finding("VT013", "deny")],
+        findings: vec![
+            finding("VT034", Severity::Warn),
+            finding("VT013", Severity::Deny),
+        ],
         certificates: vec![
             certificate("CN=old", "2026-01-01T00:00:00Z"),
             certificate("CN=new", "2036-01-01T00:00:00Z"),
         ],
         endpoints: vec![report::Endpoint {
             url: "https://minio:9000".to_owned(),
-            state: "untrusted".to_owned(),
+            state: EndpointState::Untrusted,
             message: "issued by CN=other".to_owned(),
             fix: "name that CA".to_owned(),
             not_after: None,
@@ -123,7 +127,8 @@ fn troubled() -> Vec<Namespace> {
         phase: None,
         report: Some(report),
     });
-    bad.issues = vec!["cannot write ConfigMap velero-trust-ca: full".to_owned()];
+    let reason = "full".to_owned();
+    bad.issues = vec![BundleIssue::WriteFailed { reason }.into()];
     bad.bundle.held = Some("default does not verify".to_owned());
     bad.bundle.earliest_expiry = Some(at("2026-11-01T00:00:00Z"));
     bad.pods = Pods {
@@ -215,9 +220,11 @@ fn the_shape_of_the_json_stays() {
 fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
     type Change = fn(&mut Namespace);
     let troubles: [(&str, Change); 7] = [
-        ("held", |of| of.bundle.held = Some("why".to_owned())),
-        ("no report", |of| of.no_report = Some("why".to_owned())),
-        ("complaint", |of| of.issues.push("why".to_owned())),
+        ("held", |of| of.bundle.held = Some("x".to_owned())),
+        ("no report", |of| of.no_report = Some("x".to_owned())),
+        ("issue", |of| {
+            of.issues.push(BundleIssue::Timeout.into());
+        }),
         ("foreign", |of| of.bundle.state = BundleState::Foreign),
         ("uncovered", |of| {
             of.pods.items.push(pod("p", State::Stale, "x"));
@@ -226,7 +233,7 @@ fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
             of.templates.push(pod("t", State::Conflicting, "x"));
         }),
         ("denial", |of| {
-            report(of).findings.push(finding("VT017", "deny"));
+            report(of).findings.push(finding("VT017", Severity::Deny));
         }),
     ];
     for (name, change) in troubles {
@@ -236,7 +243,7 @@ fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
     }
     let wishes: [(&str, Change); 3] = [
         ("warning", |of| {
-            report(of).findings.push(finding("VT034", "warn"));
+            report(of).findings.push(finding("VT034", Severity::Warn));
         }),
         ("opted out", |of| {
             of.pods.items.push(pod("p", State::OptedOut, "x"));
@@ -277,33 +284,97 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     };
     let path = "spec.objectStorage.caCertRef";
     let told = problems_after(|of| {
-        of.issues = vec![left_out(path).to_string()];
-        report(of).findings = vec![finding("VT001", "deny")];
+        of.issues = vec![left_out(path).into()];
+        report(of).findings = vec![finding("VT001", Severity::Deny)];
     });
     let says = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
-                mend it; if it was good before, its CAs stay in the bundle [VT001]";
+                fix it; if it was good before, its CAs stay in the bundle [VT001]";
     assert_eq!(told, [says]);
     // Nothing else says it.
     let told = problems_after(|of| {
-        of.issues = vec![left_out("spec.config.caCert").to_string()];
-        report(of).findings = vec![finding("VT001", "deny")];
+        of.issues = vec![left_out("spec.config.caCert").into()];
+        report(of).findings = vec![finding("VT001", Severity::Deny)];
     });
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("its CAs stay in the bundle") && !told[1].contains("its CAs stay"));
 
     let told = problems_after(|of| {
-        report(of).findings = vec![finding("VT017", "deny")];
+        report(of).findings = vec![finding("VT017", Severity::Deny)];
         report(of).certificates[0].not_after = "2026-01-01T00:00:00Z".to_owned();
     });
     assert_eq!(told.len(), 1, "{told:?}");
     let told = problems_after(|of| {
         of.bundle = Bundle::default();
-        of.issues = vec![BundleIssue::NoRoots.to_string()];
+        of.issues = vec![BundleIssue::Empty.into()];
     });
-    assert_eq!(told, [BundleIssue::NoRoots.to_string()]);
+    assert_eq!(told, [BundleIssue::Empty.to_string()]);
     let told = problems_after(|of| {
         of.bundle.state = BundleState::Foreign;
-        of.issues = vec![BundleIssue::Foreign.to_string()];
+        of.issues = vec![BundleIssue::NotOwned.into()];
     });
-    assert_eq!(told, [BundleIssue::Foreign.to_string()]);
+    assert_eq!(told, [BundleIssue::NotOwned.to_string()]);
+}
+
+/// Replaces every text for people in what the controllers report, and the reasons of the Pods.
+fn reword(namespace: &mut Namespace) {
+    for (number, issue) in namespace.issues.iter_mut().enumerate() {
+        issue.message = format!("issue {number}");
+    }
+    let reports = namespace.locations.iter_mut();
+    for report in reports.filter_map(|location| location.report.as_mut()) {
+        for finding in &mut report.findings {
+            (finding.message, finding.fix) = ("finding".to_owned(), "repair".to_owned());
+        }
+        for endpoint in &mut report.endpoints {
+            (endpoint.message, endpoint.fix) = ("endpoint".to_owned(), "repair".to_owned());
+        }
+    }
+    let pods = namespace.pods.items.iter_mut();
+    for covered in pods.chain(&mut namespace.templates) {
+        covered.message = "reason".to_owned();
+    }
+}
+
+#[test]
+fn other_words_change_nothing_that_is_decided() {
+    let with = |mut namespace: Namespace, issues: &[BundleIssue]| {
+        let issues = issues.iter().cloned().map(report::Issue::from);
+        namespace.issues.extend(issues);
+        namespace
+    };
+    let left_out = |path: &str| BundleIssue::LeftOut {
+        location: "default".to_owned(),
+        path: path.to_owned(),
+    };
+    let paths = ["spec.objectStorage.caCertRef", "spec.config.caCert"];
+    let mut explained = with(healthy(), &paths.map(left_out));
+    report(&mut explained).findings = vec![finding("VT001", Severity::Deny)];
+    let mut expired = healthy();
+    report(&mut expired).findings = vec![finding("VT017", Severity::Deny)];
+    report(&mut expired).certificates[0].not_after = "2026-01-01T00:00:00Z".to_owned();
+    let mut absent = healthy();
+    absent.bundle = Bundle::default();
+    let mut foreign = healthy();
+    foreign.bundle.state = BundleState::Foreign;
+    let namespaces = [
+        healthy(),
+        explained,
+        expired,
+        with(absent.clone(), &[BundleIssue::Empty]),
+        with(absent, &[BundleIssue::Timeout]),
+        with(foreign, &[BundleIssue::NotOwned]),
+    ];
+    let decided = |namespace: Namespace| {
+        let status = judged(leading(), vec![namespace]);
+        (status.namespaces[0].problems.len(), status.clean)
+    };
+    for namespace in namespaces.into_iter().chain(troubled()) {
+        let before = decided(namespace.clone());
+        let mut reworded = namespace;
+        reword(&mut reworded);
+        // As it comes out of the report.
+        let json = serde_json::to_string(&reworded.issues).unwrap();
+        reworded.issues = serde_json::from_str(&json).unwrap();
+        assert_eq!(decided(reworded.clone()), before, "{reworded:?}");
+    }
 }

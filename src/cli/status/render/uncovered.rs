@@ -11,16 +11,15 @@ pub(super) fn table() -> Table {
 
 /// Leaves out what is as it should be.
 pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
-    let current = State::Current.as_str();
     let pods = namespace.pods.items.iter();
-    let pods = pods.filter(|pod| pod.state != current || !pod.why.is_empty());
+    let pods = pods.filter(|pod| pod.state != State::Current || !pod.message.is_empty());
     for covered in pods.chain(&namespace.templates) {
         table.row([
             namespace.name.clone(),
             covered.name.clone(),
             covered.kind.unwrap_or("asks for it").to_owned(),
-            covered.state.to_owned(),
-            covered.why.clone(),
+            covered.state.to_string(),
+            covered.message.clone(),
         ]);
     }
 }

@@ -1,7 +1,10 @@
 //! What the controllers know of a Velero namespace, kept in a ConfigMap of our own namespace, so
 //! that `velero-trust status` needs no right to read Secrets and dials nobody.
 
+mod issue;
+
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::ca::certificate;
 use crate::ca::endpoint::{EndpointSettingError, SkippedSetting};
 use crate::ca::evaluation::EvaluatedLocation;
-use crate::decision;
+use crate::decision::{self, Severity};
 use crate::names;
+
+pub use issue::{Issue, IssueKind, ReportIssue};
 
 /// What is known of one Velero namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +26,9 @@ pub struct NamespaceReport {
     /// Its BSLs, by name.
     #[serde(default)]
     pub locations: BTreeMap<String, Location>,
-    /// What keeps the bundle from being as it should be.
-    #[serde(default, rename = "complaints", skip_serializing_if = "Vec::is_empty")]
-    pub issues: Vec<String>,
+    /// What is wrong with its bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<Issue>,
 }
 
 /// What is known of a BSL.
@@ -60,12 +65,12 @@ pub struct Certificate {
 }
 
 /// A finding of a rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// `VTnnn`
+    /// The id of the rule, `VTnnn`.
     pub rule: String,
-    /// `deny` or `warn`: what admission would do.
-    pub severity: String,
+    /// What admission would do.
+    pub severity: Severity,
     /// The field.
     pub path: String,
     /// What is wrong.
@@ -80,8 +85,8 @@ pub struct Finding {
 pub struct Endpoint {
     /// The URL.
     pub url: String,
-    /// `trusted`, `untrusted` or `unknown`.
-    pub state: String,
+    /// Whether it is trusted.
+    pub state: EndpointState,
     /// What was found; empty when all is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -93,13 +98,46 @@ pub struct Endpoint {
     pub not_after: Option<String>,
 }
 
+/// Whether an endpoint is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointState {
+    /// The bundle verifies it.
+    Trusted,
+    /// Velero does not trust it with the bundle.
+    Untrusted,
+    /// It was not seen, or it cannot be told. Also any state of a newer version.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl EndpointState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Trusted, Self::Untrusted, Self::Unknown];
+
+    /// Returns its name in reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Endpoint {
-    /// A setting that should name an endpoint and does not; none where it names one without TLS.
-    /// What it says instead is not shown: it may hold a password.
+    /// Reports a setting that should name an endpoint and does not; `None` if it names one without
+    /// TLS. Its value is not shown: it may hold a password.
     pub fn skipped(skipped: &SkippedSetting) -> Option<Self> {
         (skipped.reason != EndpointSettingError::PlainHttp).then(|| Self {
             url: skipped.setting.path().to_string(),
-            state: "unknown".to_owned(),
             message: skipped.reason.to_string(),
             ..Self::default()
         })
@@ -113,8 +151,10 @@ impl Location {
         let certificates = evaluated.ca.certificates.iter();
         self.certificates = certificates.map(Certificate::from).collect();
         let judged = &evaluated.judged;
-        let denials = judged.denials.iter().map(|one| Finding::of(one, "deny"));
-        let warnings = judged.warnings.iter().map(|one| Finding::of(one, "warn"));
+        let denials = judged.denials.iter();
+        let denials = denials.map(|one| Finding::of(one, Severity::Deny));
+        let warnings = judged.warnings.iter();
+        let warnings = warnings.map(|one| Finding::of(one, Severity::Warn));
         self.findings = denials.chain(warnings).collect();
     }
 }
@@ -131,10 +171,10 @@ impl From<&certificate::Certificate> for Certificate {
 }
 
 impl Finding {
-    fn of(finding: &decision::Finding, severity: &str) -> Self {
+    fn of(finding: &decision::Finding, severity: Severity) -> Self {
         Self {
             rule: finding.rule.id.to_owned(),
-            severity: severity.to_owned(),
+            severity,
             path: finding.path.to_string(),
             message: finding.message.clone(),
             fix: finding.fix.clone(),
@@ -170,11 +210,29 @@ mod tests {
         let field = "spec.config.s3Url";
         let (url, state, message) = told("ftp://user:secret@store").unwrap();
         assert_eq!(
-            (url.as_str(), state.as_str(), message.as_str()),
-            (field, "unknown", "it is no https:// URL")
+            (url.as_str(), state, message.as_str()),
+            (field, EndpointState::Unknown, "it is no https:// URL")
         );
         assert!(told("https://store:99999").unwrap().2.contains("port"));
         // It works without TLS, and nothing is missing.
         assert_eq!(told("http://store:9000"), None);
+    }
+
+    #[test]
+    fn states_and_severities_are_lower_case_text_and_a_new_state_is_unknown() {
+        for state in EndpointState::ALL {
+            let json = serde_json::to_value(state).unwrap();
+            assert_eq!(json, state.as_str());
+            assert_eq!(
+                serde_json::from_value::<EndpointState>(json).unwrap(),
+                state
+            );
+        }
+        let newer: EndpointState = serde_json::from_str("\"revoked\"").unwrap();
+        assert_eq!(newer, EndpointState::Unknown);
+        for severity in [Severity::Off, Severity::Warn, Severity::Deny] {
+            let json = serde_json::to_value(severity).unwrap();
+            assert_eq!(json, severity.to_string());
+        }
     }
 }
