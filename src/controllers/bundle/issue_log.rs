@@ -4,19 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::ca::bundle_issue::BundleIssue;
 
-/// The issues of one namespace.
-#[derive(Debug)]
+/// The issues of one namespace; the span of its task names it.
+#[derive(Debug, Default)]
 pub(super) struct IssueLog {
-    namespace: String,
     logged: BTreeSet<BundleIssue>,
 }
 
 impl IssueLog {
-    pub(super) fn new(namespace: String) -> Self {
-        let logged = BTreeSet::new();
-        Self { namespace, logged }
-    }
-
     /// Returns the issues of the last reconciliation.
     pub(super) const fn current(&self) -> &BTreeSet<BundleIssue> {
         &self.logged
@@ -24,16 +18,15 @@ impl IssueLog {
 
     /// Logs the issues in `now` that were not present before.
     pub(super) fn log_changes(&mut self, now: BTreeSet<BundleIssue>) {
-        let namespace = &self.namespace;
         for issue in self.new_issues(&now) {
             match issue {
                 BundleIssue::NotOwned
                 | BundleIssue::Immutable
                 | BundleIssue::Truncated { .. }
                 | BundleIssue::Forgotten { .. } => {
-                    tracing::error!(namespace, reason = %issue, "bundle not as it should be");
+                    tracing::error!(reason = %issue, "bundle not as it should be");
                 }
-                _ => tracing::warn!(namespace, reason = %issue, "bundle not as it should be"),
+                _ => tracing::warn!(reason = %issue, "bundle not as it should be"),
             }
         }
         self.logged = now;
@@ -62,7 +55,7 @@ mod tests {
             count: 1,
         };
         let now = BTreeSet::from([BundleIssue::NotOwned, forgotten.clone()]);
-        let mut issues = IssueLog::new("velero".to_owned());
+        let mut issues = IssueLog::default();
         assert_eq!(issues.new_issues(&now).count(), 2);
         issues.log_changes(now.clone());
         assert_eq!(issues.new_issues(&now).collect::<Vec<_>>(), [&forgotten]);

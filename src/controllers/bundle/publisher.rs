@@ -71,7 +71,7 @@ impl BundlePublisher {
             memory: Memory::default(),
             next_validity_change: None,
             evaluated: BTreeMap::new(),
-            issues: IssueLog::new(namespace.to_owned()),
+            issues: IssueLog::default(),
             namespace: namespace.to_owned(),
             controllers,
             verdicts: verdicts.subscribe(),

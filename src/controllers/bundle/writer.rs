@@ -94,7 +94,6 @@ impl BundleWriter {
             })?;
             self.version = version(&written);
             tracing::info!(
-                namespace = self.namespace,
                 certificates = merged.bundle.count,
                 hash = merged.bundle.hash,
                 "bundle published"

@@ -139,7 +139,7 @@ async fn emit_events(
             continue;
         };
         let (workload, state) = key;
-        tracing::warn!(%namespace, %workload, %state, "{}", issue.note);
+        tracing::warn!(%workload, %state, "{}", issue.note);
         if let Some(uid) = &issue.uid {
             let about = workload.reference(namespace, uid);
             recorder.emit(&about, reason(*state), &issue.note).await;
@@ -150,7 +150,7 @@ async fn emit_events(
         let Some(uid) = audit.uid(workload) else {
             continue;
         };
-        tracing::info!(%namespace, %workload, "its Pods carry the CA bundle");
+        tracing::info!(%workload, "its Pods carry the CA bundle");
         let about = workload.reference(namespace, uid);
         let note = "All of its Pods carry the CA bundle";
         recorder

@@ -14,6 +14,7 @@ use crate::kubernetes::report::{self, Location, NamespaceReport, ReportIssue};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::kubernetes::{error, owned_config_map};
 use crate::names;
+use crate::telemetry::LogOnce;
 
 const TIMING: Timing = Timing {
     debounce: Duration::from_millis(500),
@@ -41,7 +42,7 @@ pub(super) async fn write_report(
     let maps =
         Api::<ConfigMap>::namespaced(controllers.client.clone(), &controllers.settings.namespace);
     let mut changes = handle.subscribe();
-    let mut last_error = String::new();
+    let mut failures = LogOnce::default();
     let mut worker = Worker::new(TIMING);
     loop {
         tokio::select! {
@@ -51,11 +52,12 @@ pub(super) async fn write_report(
                 let text = text(changes.borrow_and_update().clone());
                 let written = write(&maps, &name, text).await;
                 let retry = written.is_err();
-                if let Err(why) = written
-                    && why != last_error
-                {
-                    tracing::warn!(namespace, why, "cannot write ConfigMap {name}");
-                    last_error = why;
+                match written {
+                    Ok(()) => failures.clear(),
+                    Err(why) if failures.is_new(&why) => {
+                        tracing::warn!(why, "cannot write ConfigMap {name}");
+                    }
+                    Err(_) => {}
                 }
                 worker.done((), Requeue { retry, within: None });
             }
@@ -112,7 +114,7 @@ pub(super) async fn delete_report(controllers: &Controllers, namespace: &str) {
     let params = DeleteParams::default();
     let deleted = owned_config_map::delete(&maps, &name, &params);
     if let Ok(Err(error)) = timeout(REQUEST_TIMEOUT, deleted).await {
-        tracing::debug!(namespace, %error, "cannot delete ConfigMap {name}");
+        tracing::debug!(%error, "cannot delete ConfigMap {name}");
     }
 }
 
