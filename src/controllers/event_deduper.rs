@@ -101,7 +101,7 @@ impl EventObject {
 }
 
 impl EventDeduper<PendingEvent> {
-    /// Emits each of the `current` Events that is due, as a warning.
+    /// Emits each of the `current` Events that is due.
     pub(super) async fn emit_events(
         &mut self,
         recorder: &Events,

@@ -12,7 +12,7 @@ use super::text::{Text, map_into_owned, or_empty};
 /// The phase in which Velero could reach the store when it last tried.
 const AVAILABLE: &str = "Available";
 
-/// The part of a BackupStorageLocation that we read.
+/// The fields of a BackupStorageLocation that velero-trust reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Bsl<'a> {
@@ -27,7 +27,7 @@ pub struct Bsl<'a> {
     pub status: BslStatus<'a>,
 }
 
-/// The part of `spec` that we read.
+/// The fields of `spec` that velero-trust reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BslSpec<'a> {
@@ -60,7 +60,7 @@ pub struct ObjectStorage<'a> {
     pub ca_cert_ref: Option<SecretKeySelector<'a>>,
 }
 
-/// The part of `status` that we read.
+/// The fields of `status` that velero-trust reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct BslStatus<'a> {
