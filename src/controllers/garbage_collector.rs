@@ -72,7 +72,7 @@ impl GarbageCollector {
         let maps: Vec<_> = maps.iter().map(ResourceExt::name_any).collect();
         for namespace in former_namespaces(&maps, names::REPORT_PREFIX, members) {
             self.delete_report(namespace)
-                .instrument(tracing::info_span!("collect_garbage", namespace))
+                .instrument(tracing::error_span!("collect_garbage", namespace))
                 .await;
         }
         let with_memory = former_namespaces(&maps, names::MEMORY_PREFIX, members);
@@ -80,7 +80,7 @@ impl GarbageCollector {
             .retain(|namespace, _| with_memory.contains(namespace.as_str()));
         for namespace in with_memory {
             self.expire_memory(namespace)
-                .instrument(tracing::info_span!("collect_garbage", namespace))
+                .instrument(tracing::error_span!("collect_garbage", namespace))
                 .await;
         }
         Ok(())

@@ -149,7 +149,7 @@ impl Tasks<'_> {
         let controllers = Arc::clone(self.controllers);
         let prober = self.prober.clone();
         let lock = Arc::clone(self.locks.entry(namespace.to_owned()).or_default());
-        let span = tracing::info_span!("reconcile", namespace);
+        let span = tracing::error_span!("reconcile", namespace);
         let namespace = namespace.to_owned();
         let task = async move {
             sleep(pause).await;

@@ -9,20 +9,25 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tower::{BoxError, service_fn};
+use tracing::{Level, Metadata, Span};
 
 use super::*;
 use crate::decision::{Facts, Lookup};
 use crate::sources::{Limits, Source};
 
-/// Records the look-ups that it receives, and panics at the first one.
+/// The look-ups of a request, and the span that it comes from.
+type Asked = (Vec<Lookup>, Option<&'static str>);
+
+/// Records what it is asked, and panics at the first look-up.
 struct PanicsOnce {
-    asked: mpsc::UnboundedSender<Vec<Lookup>>,
+    asked: mpsc::UnboundedSender<Asked>,
     has_panicked: AtomicBool,
 }
 
 impl Source for PanicsOnce {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
-        self.asked.send(wants.to_vec()).unwrap();
+        let span = Span::current().metadata().map(Metadata::name);
+        self.asked.send((wants.to_vec(), span)).unwrap();
         async {
             assert!(self.has_panicked.swap(true, Ordering::Relaxed), "as a bug");
             Facts::default()
@@ -69,6 +74,9 @@ fn cluster() -> Client {
 
 #[tokio::test]
 async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace() {
+    // No filter drops the span from the lines that are logged.
+    let log = tracing_subscriber::fmt().with_max_level(Level::ERROR);
+    let _log = tracing::subscriber::set_default(log.with_test_writer().finish());
     let (sender, mut asked) = mpsc::unbounded_channel();
     let source = Arc::new(PanicsOnce {
         asked: sender,
@@ -82,10 +90,12 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
         asked.expect("no task of the namespace runs").unwrap()
     };
     let first = next().await;
+    let (lookups, span) = &first;
     assert!(
-        matches!(&first[..], [Lookup::Secret(key)] if key.namespace == "velero"),
-        "it asked for {first:?}"
+        matches!(&lookups[..], [Lookup::Secret(key)] if key.namespace == "velero"),
+        "it asked for {lookups:?}"
     );
+    assert_eq!(*span, Some("reconcile"));
     // The first look-up panicked, so that the task restarted.
     assert_eq!(next().await, first);
     running.abort();
