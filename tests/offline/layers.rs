@@ -1,7 +1,9 @@
 //! Imports point only down, from the edges to the core, and the core is pure.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
+
+use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
 const LAYERS: [&str; 14] = [
@@ -76,17 +78,6 @@ fn layer(name: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| *layer == name)
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// Returns the code of a file without comments and tests.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]").next().unwrap();
@@ -119,8 +110,7 @@ fn offences(module: &str, code: &str) -> Vec<String> {
 #[test]
 fn every_file_uses_only_the_layers_before_its_own() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
+    let files = files_with_extension(&root, "rs");
     let mut wrong = Vec::new();
     for file in files {
         let within = file.strip_prefix(&root).unwrap();

@@ -54,6 +54,8 @@ mod status;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tree;
+#[cfg(test)]
 mod trouble;
 #[cfg(test)]
 mod unreachable;

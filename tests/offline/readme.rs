@@ -2,10 +2,12 @@
 //! cases, and the documentation of the metrics.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use velero_trust::admission::all_rules;
 
 use crate::case_files;
+use crate::tree::files;
 
 const BEGIN: &str = "<!-- rules:begin -->\n";
 const END: &str = "<!-- rules:end -->";
@@ -53,25 +55,13 @@ fn every_path_on_the_map_of_the_code_exists() {
     let is_path = |text: &&str| text.contains('/') || text.contains(".rs");
     let paths: Vec<_> = quoted.filter(is_path).collect();
     assert!(paths.len() > 30, "{paths:?}");
-    let mut files = Vec::new();
-    walk(std::path::Path::new("src"), &mut files);
-    walk(std::path::Path::new("tests"), &mut files);
+    let files = ["src", "tests"]
+        .map(|folder| files(Path::new(folder)))
+        .concat();
     for path in paths {
-        let path = path.trim_end_matches('/');
-        let is_it = |file: &String| file == path || file.ends_with(&format!("/{path}"));
-        let exists = path == "src" || files.iter().any(is_it);
+        let is_it = |file: &PathBuf| file.ancestors().any(|file| file.ends_with(path));
+        let exists = files.iter().any(is_it);
         assert!(exists, "docs/code.md names {path}, which does not exist");
-    }
-}
-
-/// Lists every file and folder below `folder`.
-fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        found.push(path.to_str().unwrap().to_owned());
-        if path.is_dir() {
-            walk(&path, found);
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use velero_trust::names;
 
 use crate::lint::lint;
+use crate::tree::files;
 
 mod review;
 
@@ -65,22 +66,11 @@ fn document(file: &str) -> Value {
     document.clone()
 }
 
-fn files_below(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files_below(&path, found);
-        } else {
-            let path = path.strip_prefix(FOLDER).unwrap();
-            found.insert(path.display().to_string());
-        }
-    }
-}
-
 #[test]
 fn every_file_has_a_test() {
-    let mut found = BTreeSet::new();
-    files_below(Path::new(FOLDER), &mut found);
+    let found = files(Path::new(FOLDER)).into_iter();
+    let found = found.map(|path| path.strip_prefix(FOLDER).unwrap().display().to_string());
+    let found: BTreeSet<_> = found.collect();
     assert_eq!(
         found,
         FILES.map(|(file, _)| file.to_owned()).into(),

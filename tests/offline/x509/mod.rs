@@ -4,8 +4,7 @@ mod compare;
 mod variants;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use velero_trust::ca::certificate::Certificate;
@@ -15,6 +14,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use self::compare::{assert_both_read, assert_same};
 use self::variants::{everything, self_signed, variants};
+use crate::tree::files_with_extension;
 
 #[test]
 fn agrees_with_another_parser_on_every_public_root() {
@@ -25,24 +25,11 @@ fn agrees_with_another_parser_on_every_public_root() {
     }
 }
 
-fn pem_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            pem_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "pem") {
-            found.push(path);
-        }
-    }
-}
-
 /// Returns the certificates in the PEM files of all tests, each with the name of its file.
 fn fixtures() -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    pem_files(&tests, &mut files);
     let mut fixtures = Vec::new();
-    for file in files {
+    for file in files_with_extension(&tests, "pem") {
         for (number, der) in CertificateDer::pem_file_iter(&file).unwrap().enumerate() {
             let name = format!("{}, certificate {}", file.display(), number + 1);
             fixtures.push((name, der.unwrap().to_vec()));
