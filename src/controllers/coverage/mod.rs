@@ -74,8 +74,8 @@ impl CoverageReconciler {
         }
     }
 
-    /// Audits now and after every change. Ends when the sender of `bundle` is dropped. The metrics
-    /// of the namespace are removed when this future ends or is dropped.
+    /// Audits now and after every change; never returns. The metrics of the namespace are removed
+    /// when this future is dropped.
     pub(super) async fn run(mut self, mut bundle: Receiver<ObservedBundle>) {
         let mut worker = Worker::new(TIMING);
         worker.run_now(());
@@ -84,10 +84,7 @@ impl CoverageReconciler {
                 _ = self.pods.changed() => worker.trigger(()),
                 _ = self.deployments.changed() => worker.trigger(()),
                 _ = self.daemon_sets.changed() => worker.trigger(()),
-                changed = bundle.changed() => match changed {
-                    Ok(()) => worker.trigger(()),
-                    Err(_) => return,
-                },
+                Ok(()) = bundle.changed() => worker.trigger(()),
                 () = worker.next() => {
                     let observed = bundle.borrow_and_update().clone();
                     let within = self.reconcile(&observed).await;

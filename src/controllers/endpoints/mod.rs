@@ -64,7 +64,7 @@ impl EndpointsReconciler {
     }
 
     /// Judges now and after every change of a location, of the bundle or of the certificates that a
-    /// server presents. Ends when a sender of its inputs is dropped.
+    /// server presents; never returns.
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
@@ -79,19 +79,10 @@ impl EndpointsReconciler {
         let mut judged = Arc::<ProbeResults>::default();
         loop {
             tokio::select! {
-                changed = locations.changed() => match changed {
-                    Ok(()) => worker.trigger(()),
-                    Err(_) => return,
-                },
-                changed = published.changed() => match changed {
-                    Ok(()) => worker.trigger(()),
-                    Err(_) => return,
-                },
-                changed = results.changed() => {
-                    let new = match changed {
-                        Ok(()) => results.borrow_and_update(),
-                        Err(_) => return,
-                    };
+                Ok(()) = locations.changed() => worker.trigger(()),
+                Ok(()) = published.changed() => worker.trigger(()),
+                Ok(()) = results.changed() => {
+                    let new = results.borrow_and_update();
                     if targets.iter().any(|target| new.get(target) != judged.get(target)) {
                         worker.trigger(());
                     }

@@ -164,7 +164,8 @@ impl Tasks<'_> {
     }
 }
 
-/// Runs the reconcilers of a namespace until the senders of its inputs are dropped.
+/// Runs the reconcilers of a namespace until the senders of its inputs are dropped. Only the bundle
+/// reconciler ends then, so that no write of the bundle is cancelled half way.
 async fn run_reconcilers(
     controllers: &Arc<Controllers>,
     namespace: &str,
