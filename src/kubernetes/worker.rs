@@ -223,5 +223,17 @@ mod tests {
         worker.trigger("a");
         worker.done("a", Requeue::default());
         assert!(worker.first().is_some());
+        // Nor is the time that it asks for.
+        worker.run_now("a");
+        assert_eq!(worker.next().await, "a");
+        let within = Some(SECOND);
+        worker.done(
+            "a",
+            Requeue {
+                retry: false,
+                within,
+            },
+        );
+        assert!(worker.first().is_some());
     }
 }

@@ -139,7 +139,7 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
     fn fail(&mut self, error: &Error) -> Option<Change> {
         let now = Instant::now();
         let last = self.last_failure.replace(now);
-        if last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD) {
+        if is_new_failure(last, now) {
             tracing::warn!(%error, "cannot watch {}", self.subject);
         } else {
             tracing::debug!(%error, "cannot watch {}", self.subject);
@@ -173,6 +173,11 @@ impl<V> Debug for Watch<V> {
             .field("subject", &self.subject)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether a failure at `now` is to be logged, after the `last` one.
+fn is_new_failure(last: Option<Instant>, now: Instant) -> bool {
+    last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD)
 }
 
 fn projected<K: ResourceExt, V>(

@@ -111,3 +111,31 @@ async fn another_failure_changes_nothing_and_pauses_ever_longer_but_not_too_long
     assert_eq!(pauses[9].as_secs(), MAX_BACKOFF.as_secs(), "{pauses:?}");
     assert_eq!(watch.last_known(), None);
 }
+
+#[tokio::test]
+async fn a_new_list_with_the_same_entries_is_no_change() {
+    let list = || [Ok(Event::Init), Ok(entry("a")), Ok(Event::InitDone)];
+    let mut watch = watch(vec![list().into_iter().chain(list()).collect()]);
+    assert_eq!(next(&mut watch).await, Change::List([key("a")].into()));
+    assert_eq!(watch.changed().now_or_never(), None);
+}
+
+#[tokio::test]
+async fn only_a_list_makes_refused_entries_current() {
+    let first = vec![Ok(Event::Init), Ok(Event::InitDone), Err(list_failed(403))];
+    let second = vec![Ok(Event::Apply((key("a"), Some(1))))];
+    let mut watch = watch(vec![first, second]);
+    assert_eq!(next(&mut watch).await, Change::List(BTreeSet::new()));
+    assert_eq!(next(&mut watch).await, Change::Refused);
+    end_pause(&mut watch);
+    assert_eq!(next(&mut watch).await, Change::Entry(key("a")));
+    assert_eq!(watch.current(), None);
+}
+
+#[test]
+fn a_lasting_failure_is_new_once() {
+    let start = Instant::now();
+    assert!(is_new_failure(None, start));
+    assert!(!is_new_failure(Some(start), start + 2 * MAX_BACKOFF));
+    assert!(is_new_failure(Some(start), start + 2 * QUIET_PERIOD));
+}
