@@ -134,6 +134,23 @@ mod tests {
     }
 
     #[test]
+    fn the_object_of_an_event_is_found_by_kubectl_describe() {
+        let location = EventObject::Location {
+            name: "default".to_owned(),
+            uid: "u".to_owned(),
+        };
+        let object = location.reference("velero");
+        assert_eq!(object.namespace.as_deref(), Some("velero"));
+        let names = (object.name.as_deref(), object.uid.as_deref());
+        assert_eq!(names, (Some("default"), Some("u")));
+        assert_eq!(object.api_version.as_deref(), Some("velero.io/v1"));
+        let bundle = EventObject::Bundle.reference("velero");
+        let kind = (bundle.kind.as_deref(), bundle.namespace.as_deref());
+        assert_eq!(kind, (Some("ConfigMap"), Some("velero")));
+        assert_eq!(bundle.uid, None);
+    }
+
+    #[test]
     fn emits_a_few_at_a_time() {
         let start = Instant::now();
         let mut events = EventDeduper::default();
