@@ -6,11 +6,11 @@ use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
 
 /// What to do about somebody else's ConfigMap of the bundle's name; Kubernetes renames nothing.
-pub const NOT_OURS: &str = "delete it, if need be after copying it under another name; \
+pub const NOT_OWNED_FIX: &str = "delete it, if need be after copying it under another name; \
                             velero-trust writes its CA bundle there at once";
 
 /// What becomes of the certificates of a source that is no longer good.
-pub const STAYS: &str = "if it was good before, its CAs stay in the bundle";
+pub const PREVIOUS_CAS_STAY: &str = "if it was good before, its CAs stay in the bundle";
 
 /// Something that keeps a bundle from being complete or up to date. Its JSON, tagged with `type`, is
 /// part of the report; the text is for people, and nothing depends on it.
@@ -35,7 +35,7 @@ pub enum BundleIssue {
     #[error("the API server did not answer in time")]
     Timeout,
     /// The ConfigMap of its name is somebody else's.
-    #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OURS}")]
+    #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OWNED_FIX}")]
     NotOwned,
     /// Somebody made its ConfigMap immutable.
     #[error(
@@ -44,7 +44,9 @@ pub enum BundleIssue {
     )]
     Immutable,
     /// The CA that a location names could not be looked up.
-    #[error("the CA of BackupStorageLocation {location} is not known: {reason}; {STAYS}")]
+    #[error(
+        "the CA of BackupStorageLocation {location} is not known: {reason}; {PREVIOUS_CAS_STAY}"
+    )]
     LocationUnknown {
         /// The location.
         location: String,
@@ -52,7 +54,9 @@ pub enum BundleIssue {
         reason: String,
     },
     /// The CA that a location names is missing, or is not whole.
-    #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there; {STAYS}")]
+    #[error(
+        "BackupStorageLocation {location}: the CA in {path} is broken or not there; {PREVIOUS_CAS_STAY}"
+    )]
     LeftOut {
         /// The location.
         location: String,
@@ -60,13 +64,13 @@ pub enum BundleIssue {
         path: String,
     },
     /// A CA that was given at installation is not whole.
-    #[error("the extra CA of {name} is broken or holds none; {STAYS}")]
+    #[error("the extra CA of {name} is broken or holds none; {PREVIOUS_CAS_STAY}")]
     ExtraInvalid {
         /// The file or the object that holds it.
         name: String,
     },
     /// A ConfigMap cannot hold all certificates.
-    #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", of(*.origin))]
+    #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", origin_phrase(*.origin))]
     Truncated {
         /// Where they come from.
         origin: Origin,
@@ -103,7 +107,7 @@ pub enum BundleIssue {
     Deferred,
 }
 
-const fn of(origin: Origin) -> &'static str {
+const fn origin_phrase(origin: Origin) -> &'static str {
     match origin {
         Origin::Location => "of BackupStorageLocations",
         Origin::Extra => "given at installation",
@@ -133,7 +137,7 @@ impl BundleIssue {
     }
 
     /// Whether it says why a ConfigMap of the bundle may be missing, or what is wrong with it.
-    pub const fn is_of_config_map(&self) -> bool {
+    pub const fn concerns_config_map(&self) -> bool {
         match self {
             Self::ReadFailed { .. }
             | Self::WriteFailed { .. }

@@ -81,24 +81,25 @@ impl<'l> Evaluation<'l> {
     /// Returns what the last pass found, by the name of the location.
     pub fn apply_policy(self, policy: &Policy) -> BTreeMap<String, EvaluatedLocation> {
         let namespace = self.namespace;
-        let of = self.found.into_iter().zip(self.locations);
-        of.map(|((resolved, report), (name, bsl))| {
-            let evaluated = EvaluatedLocation {
-                ca: resolved,
-                judged: Judged::apply_policy(&report, policy),
-                notes: report.notes,
-                sources: describe(namespace, bsl),
-                uid: bsl.uid().to_owned(),
-                is_available: bsl.is_available(),
-            };
-            (name.clone(), evaluated)
-        })
-        .collect()
+        let evaluated = self.found.into_iter().zip(self.locations);
+        evaluated
+            .map(|((resolved, report), (name, bsl))| {
+                let evaluated = EvaluatedLocation {
+                    ca: resolved,
+                    judged: Judged::apply_policy(&report, policy),
+                    notes: report.notes,
+                    sources: describe_sources(namespace, bsl),
+                    uid: bsl.uid().to_owned(),
+                    is_available: bsl.is_available(),
+                };
+                (name.clone(), evaluated)
+            })
+            .collect()
     }
 }
 
 /// Where the CA of a location comes from, for a person.
-fn describe(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
+fn describe_sources(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
     let references = references::ca_references(namespace, bsl);
     let described = references.iter().map(|reference| match &reference.target {
         CaTarget::Secret(to) => format!("Secret {} key {}", to.secret.name, to.key),
@@ -108,33 +109,33 @@ fn describe(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
     described.collect()
 }
 
-/// What each owner adds to the bundle. What is not as it should be goes into `wrong`.
+/// What each owner adds to the bundle. What is not as it should be goes into `issues`.
 pub fn contributions(
     evaluated: &BTreeMap<String, EvaluatedLocation>,
-    base: &CommonRoots,
-    wrong: &mut BTreeSet<BundleIssue>,
+    common_roots: &CommonRoots,
+    issues: &mut BTreeSet<BundleIssue>,
 ) -> Contributions {
-    let mut contributions = base.extra.clone();
+    let mut contributions = common_roots.extra.clone();
     for (owner, contribution) in &contributions {
         if let (Owner::Extra(name), false) = (owner, contribution.whole) {
-            wrong.insert(BundleIssue::ExtraInvalid { name: name.clone() });
+            issues.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
     }
     for (location, evaluated) in evaluated {
-        let found = &evaluated.ca;
-        let left_out = found.left_out.iter();
-        wrong.extend(left_out.map(|path| BundleIssue::LeftOut {
+        let resolved = &evaluated.ca;
+        let left_out = resolved.left_out.iter();
+        issues.extend(left_out.map(|path| BundleIssue::LeftOut {
             location: location.clone(),
             path: path.to_string(),
         }));
-        let unknowns = found.report.unknowns.iter();
-        wrong.extend(unknowns.map(|(_, error)| BundleIssue::LocationUnknown {
+        let unknowns = resolved.report.unknowns.iter();
+        issues.extend(unknowns.map(|(_, error)| BundleIssue::LocationUnknown {
             location: location.clone(),
             reason: error.message.clone(),
         }));
         let contribution = Contribution {
-            whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
-            certificates: found.certificates.clone(),
+            whole: resolved.left_out.is_empty() && resolved.report.unknowns.is_empty(),
+            certificates: resolved.certificates.clone(),
         };
         contributions.insert(Owner::Location(location.clone()), contribution);
     }
@@ -142,7 +143,7 @@ pub fn contributions(
 }
 
 /// Returns the certificates that had no room in a bundle, as issues.
-pub fn left_out(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
+pub fn truncation_issues(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
     let left_out = merged.left_out.iter();
     left_out.map(|(&origin, &count)| BundleIssue::Truncated { origin, count })
 }

@@ -21,12 +21,12 @@ pub(super) struct KnownFindings(HashSet<Fingerprint>);
 
 impl KnownFindings {
     /// Remembers a finding.
-    pub(super) fn learn(&mut self, finding: &Finding) {
+    pub(super) fn record(&mut self, finding: &Finding) {
         self.0.insert(identity(finding));
     }
 
     /// The finding, which only warns if it is known, and whether it is.
-    pub(super) fn forgive(&self, finding: Finding) -> (Finding, bool) {
+    pub(super) fn soften_if_known(&self, finding: Finding) -> (Finding, bool) {
         if self.0.contains(&identity(&finding)) {
             (finding.softened(), true)
         } else {
@@ -35,10 +35,12 @@ impl KnownFindings {
     }
 
     /// Softens what is known in a whole report.
-    pub(super) fn forgive_all(&self, report: &mut Report) {
+    pub(super) fn soften_all(&self, report: &mut Report) {
         let findings = std::mem::take(&mut report.findings);
-        let forgiven = findings.into_iter().map(|finding| self.forgive(finding).0);
-        report.findings = forgiven.collect();
+        let softened = findings
+            .into_iter()
+            .map(|finding| self.soften_if_known(finding).0);
+        report.findings = softened.collect();
     }
 }
 

@@ -48,7 +48,7 @@ static REMOVED: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// What is to be said of a location that has its CA from `sources`.
+/// What is to be said of a location that has its CA from `references`.
 pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], report: &mut Report) {
     let bsl = location.bsl;
     let namespace = location.namespace;

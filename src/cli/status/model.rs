@@ -69,7 +69,7 @@ pub(super) struct Namespace {
     pub(super) issues: Vec<report::Issue>,
     pub(super) pods: Pods,
     /// Deployments and DaemonSets whose template keeps the bundle out.
-    pub(super) templates: Vec<Covered>,
+    pub(super) templates: Vec<CoverageEntry>,
     /// What could not be known and is no fault, such as a Secret that only the cluster decrypts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unknown: Vec<String>,
@@ -94,13 +94,13 @@ pub(super) struct Bundle {
     pub(super) published: Option<String>,
     /// Its certificates, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) items: Option<Vec<Item>>,
+    pub(super) items: Option<Vec<BundleCertificate>>,
 }
 
 /// A certificate of the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Item {
+pub(super) struct BundleCertificate {
     #[serde(flatten)]
     pub(super) certificate: report::Certificate,
     /// Who names it; empty when that is not known: it was given at installation, or is retained.
@@ -141,13 +141,13 @@ pub(super) struct Pods {
     /// Those of them that do.
     pub(super) current: usize,
     pub(super) opted_out: usize,
-    pub(super) items: Vec<Covered>,
+    pub(super) items: Vec<CoverageEntry>,
 }
 
 /// A Pod, or the template of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Covered {
+pub(super) struct CoverageEntry {
     /// Of the Pod; of the workload, such as `deployment/velero`, where it is a template.
     pub(super) name: String,
     /// What it runs, such as `server`; null where it is not Velero's and asks for the bundle.

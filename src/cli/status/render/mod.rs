@@ -11,7 +11,7 @@ use super::model::{Leader, LeaderState, Source, StatusReport};
 use crate::cli::table::{Table, clean};
 
 /// Digits of a hash that tell one bundle from another.
-const SHORT: usize = 12;
+const SHORT_HASH_DIGITS: usize = 12;
 
 /// The status for a person, as it is at `now`.
 pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
@@ -22,12 +22,12 @@ pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
     let mut certificates = certificates::table();
     for namespace in &status.namespaces {
         // What stands where nothing is known: files are no cluster, which would say it.
-        let nothing = match status.source {
+        let placeholder = match status.source {
             Source::Cluster => "",
             Source::Objects => "unknown",
         };
-        namespaces::row(&mut namespaces, namespace, now, nothing);
-        locations::rows(&mut locations, namespace, nothing);
+        namespaces::row(&mut namespaces, namespace, now, placeholder);
+        locations::rows(&mut locations, namespace, placeholder);
         certificates::rows(&mut certificates, namespace);
         uncovered::rows(&mut uncovered, namespace);
     }
@@ -47,7 +47,7 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
     let holder = clean(leader.holder.as_deref().unwrap_or_default());
     let renewed = leader.renewed.map_or_else(
         || "never renewed".to_owned(),
-        |renewed| format!("renewed {} ago", span(now, renewed)),
+        |renewed| format!("renewed {} ago", format_duration(now, renewed)),
     );
     match leader.state {
         LeaderState::Leading => format!("{holder}, {renewed}"),
@@ -63,14 +63,14 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
 /// What could not be known and is no fault.
 fn unknown(status: &StatusReport) -> Option<String> {
     let mut text = "NOT KNOWN\n".to_owned();
-    let none = text.len();
+    let header_length = text.len();
     for namespace in &status.namespaces {
         for unknown in &namespace.unknown {
             text.push_str(&clean(&format!("{}: {unknown}", namespace.name)));
             text.push('\n');
         }
     }
-    (text.len() > none).then_some(text)
+    (text.len() > header_length).then_some(text)
 }
 
 fn problems(status: &StatusReport) -> String {
@@ -94,9 +94,9 @@ fn problems(status: &StatusReport) -> String {
 }
 
 /// The first digits of a hash.
-fn short(hash: &str) -> String {
+fn short_hash(hash: &str) -> String {
     let digits = hash.strip_prefix("sha256:").unwrap_or(hash);
-    digits.chars().take(SHORT).collect()
+    digits.chars().take(SHORT_HASH_DIGITS).collect()
 }
 
 /// The day of a time that is RFC 3339.
@@ -109,7 +109,7 @@ fn day(time: Timestamp) -> String {
 }
 
 /// The time from `earlier` to `later` in its largest unit, as kubectl gives ages.
-fn span(later: Timestamp, earlier: Timestamp) -> String {
+fn format_duration(later: Timestamp, earlier: Timestamp) -> String {
     let seconds = (later.as_second() - earlier.as_second()).max(0);
     match seconds {
         ..120 => format!("{seconds}s"),

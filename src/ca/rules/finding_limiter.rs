@@ -4,11 +4,11 @@ use super::baseline::Baseline;
 use crate::decision::{FieldPath, Finding, Report, Rule};
 
 /// Most findings of one rule in one place.
-const MOST: usize = 20;
+const MAX_FINDINGS_PER_RULE: usize = 20;
 
 /// Takes findings about one place, and keeps the first of each rule. Those that were there before
 /// are counted for themselves, so that they never hide what is new.
-pub(super) struct Tally<'r, 'k> {
+pub(super) struct FindingLimiter<'r, 'k> {
     report: &'r mut Report,
     baseline: &'r mut Baseline<'k>,
     path: FieldPath,
@@ -18,10 +18,10 @@ pub(super) struct Tally<'r, 'k> {
 struct Count {
     rule: &'static Rule,
     is_known: bool,
-    found: usize,
+    findings: usize,
 }
 
-impl<'r, 'k> Tally<'r, 'k> {
+impl<'r, 'k> FindingLimiter<'r, 'k> {
     /// A tally of what is found at or below `path`.
     pub(super) const fn new(
         report: &'r mut Report,
@@ -37,17 +37,17 @@ impl<'r, 'k> Tally<'r, 'k> {
     }
 
     /// Counts a finding of `rule`; without a baseline it is made only if it is kept.
-    pub(super) fn find(&mut self, rule: &'static Rule, make: impl FnOnce() -> Finding) {
+    pub(super) fn find(&mut self, rule: &'static Rule, build: impl FnOnce() -> Finding) {
         match self.baseline {
             Baseline::Unused => {
-                if self.count(rule, false) <= MOST {
-                    self.report.find(make());
+                if self.count(rule, false) <= MAX_FINDINGS_PER_RULE {
+                    self.report.find(build());
                 }
             }
-            Baseline::Recording(known) => known.learn(&make()),
+            Baseline::Recording(known) => known.record(&build()),
             Baseline::Recorded(known) => {
-                let (finding, is_known) = known.forgive(make());
-                if self.count(rule, is_known) <= MOST {
+                let (finding, is_known) = known.soften_if_known(build());
+                if self.count(rule, is_known) <= MAX_FINDINGS_PER_RULE {
                     self.report.find(finding);
                 }
             }
@@ -57,28 +57,38 @@ impl<'r, 'k> Tally<'r, 'k> {
     fn count(&mut self, rule: &'static Rule, is_known: bool) -> usize {
         // There are a few rules in a tally at the most.
         let mut counts = self.counts.iter_mut();
-        if let Some(of) = counts.find(|of| of.rule == rule && of.is_known == is_known) {
-            of.found += 1;
-            return of.found;
+        if let Some(count) = counts.find(|count| count.rule == rule && count.is_known == is_known) {
+            count.findings += 1;
+            return count.findings;
         }
         self.counts.push(Count {
             rule,
             is_known,
-            found: 1,
+            findings: 1,
         });
         1
     }
 }
 
 /// Says how many were not kept.
-impl Drop for Tally<'_, '_> {
+impl Drop for FindingLimiter<'_, '_> {
     fn drop(&mut self) {
-        for of in self.counts.iter().filter(|of| of.found > MOST) {
-            let message = format!("and {} more of the same kind", of.found - MOST);
+        for count in self
+            .counts
+            .iter()
+            .filter(|count| count.findings > MAX_FINDINGS_PER_RULE)
+        {
+            let message = format!(
+                "and {} more of the same kind",
+                count.findings - MAX_FINDINGS_PER_RULE
+            );
             let fix = "correct these first";
-            let more = Finding::new(of.rule, self.path.clone(), "more", message, fix);
-            self.report
-                .find(if of.is_known { more.softened() } else { more });
+            let summary = Finding::new(count.rule, self.path.clone(), "more", message, fix);
+            self.report.find(if count.is_known {
+                summary.softened()
+            } else {
+                summary
+            });
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::decision::{FieldPath, Finding, Rule};
 
 /// A source, and how to speak of it.
 #[derive(Clone, Debug)]
-pub(super) struct Place<'s> {
+pub(super) struct CaSource<'s> {
     pub(super) path: &'s FieldPath,
     pub(super) namespace: &'s str,
     /// The key of the Secret that it names, if it names one.
@@ -16,8 +16,8 @@ pub(super) struct Place<'s> {
     is_base64: bool,
 }
 
-impl<'s> Place<'s> {
-    pub(super) fn of(location: &Location<'s>, reference: &'s CaReference<'_>) -> Self {
+impl<'s> CaSource<'s> {
+    pub(super) fn new(location: &Location<'s>, reference: &'s CaReference<'_>) -> Self {
         Self {
             path: &reference.path,
             namespace: location.namespace,
@@ -42,7 +42,7 @@ impl<'s> Place<'s> {
     }
 
     /// What to do to put another bundle here.
-    pub(super) fn replace(&self) -> String {
+    pub(super) fn replace_instruction(&self) -> String {
         match self.reference {
             // A patch: `kubectl apply` would take other keys away, such as the credentials.
             Some(SecretKeyRef { secret, key }) => format!(
@@ -58,7 +58,7 @@ impl<'s> Place<'s> {
     }
 
     /// The command that makes the Secret.
-    pub(super) fn create(&self, reference: &SecretKeyRef) -> String {
+    pub(super) fn create_command(&self, reference: &SecretKeyRef) -> String {
         format!(
             "kubectl -n {} create secret generic {} --from-file={}=ca.pem",
             self.namespace, reference.secret.name, reference.key
@@ -67,7 +67,7 @@ impl<'s> Place<'s> {
 }
 
 /// `Secret velero/ca key ca.crt`, or nothing for what is written into the BSL itself.
-impl fmt::Display for Place<'_> {
+impl fmt::Display for CaSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reference {
             Some(SecretKeyRef { secret, key }) => write!(f, "Secret {secret} key {key}"),

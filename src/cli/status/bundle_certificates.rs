@@ -2,23 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::Item;
+use super::model::BundleCertificate;
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::kubernetes::report;
 
 /// Who names a certificate, by its fingerprint.
-pub(super) type Named = BTreeMap<String, Vec<String>>;
+pub(super) type References = BTreeMap<String, Vec<String>>;
 
 /// The certificates of a bundle, those that somebody names first.
-pub(super) fn of(certificates: &[Certificate], named: &Named, public: &[Certificate]) -> Vec<Item> {
+pub(super) fn bundle_certificates(
+    certificates: &[Certificate],
+    references: &References,
+    public: &[Certificate],
+) -> Vec<BundleCertificate> {
     let public: BTreeSet<Fingerprint> = public.iter().map(Certificate::fingerprint).collect();
-    let items = certificates.iter().map(|one| {
-        let certificate = report::Certificate::from(one);
-        let from = named.get(&certificate.fingerprint);
-        Item {
+    let items = certificates.iter().map(|certificate| {
+        let reported = report::Certificate::from(certificate);
+        let from = references.get(&reported.fingerprint);
+        BundleCertificate {
             from: from.cloned().unwrap_or_default(),
-            public: public.contains(&one.fingerprint()),
-            certificate,
+            public: public.contains(&certificate.fingerprint()),
+            certificate: reported,
         }
     });
     let mut items: Vec<_> = items.collect();
@@ -27,13 +31,15 @@ pub(super) fn of(certificates: &[Certificate], named: &Named, public: &[Certific
 }
 
 /// Who names what, as the report of the controllers has it.
-pub(super) fn named(locations: &BTreeMap<String, report::Location>) -> Named {
-    let mut named = Named::new();
+pub(super) fn references_in_report(locations: &BTreeMap<String, report::Location>) -> References {
+    let mut references = References::new();
     for (name, location) in locations {
         for certificate in &location.certificates {
-            let from = named.entry(certificate.fingerprint.clone()).or_default();
+            let from = references
+                .entry(certificate.fingerprint.clone())
+                .or_default();
             from.push(format!("BackupStorageLocation {name}"));
         }
     }
-    named
+    references
 }
