@@ -35,10 +35,10 @@ const fn right(
 }
 
 /// Where a Velero namespace's CAs are.
-pub(super) const SECRETS: Right = right("", "secrets", &["get", "list", "watch"]);
+pub(super) const SECRET_RIGHTS: Right = right("", "secrets", &["get", "list", "watch"]);
 
 /// The bundle of a Velero namespace; to apply one that is not there is both `create` and `patch`.
-pub(super) const BUNDLE: Right = Right {
+pub(super) const BUNDLE_RIGHTS: Right = Right {
     name: Some(names::BUNDLE),
     ..right(
         "",
@@ -48,7 +48,7 @@ pub(super) const BUNDLE: Right = Right {
 };
 
 /// In the whole cluster, besides the bundle.
-pub(super) const EVERYWHERE: [Right; 7] = [
+pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
     right(
         "velero.io",
         "backupstoragelocations",
@@ -63,7 +63,7 @@ pub(super) const EVERYWHERE: [Right; 7] = [
 ];
 
 /// In our own namespace.
-pub(super) const AT_HOME: [Right; 3] = [
+pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 3] = [
     right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     right(
         "",
@@ -81,7 +81,7 @@ pub(super) struct Account {
 
 impl Account {
     /// What it may not do of `right`, in `namespace` or else in all, each as `verb resource`.
-    pub(super) async fn lacks(
+    pub(super) async fn missing_rights(
         &self,
         client: &Client,
         namespace: Option<&str>,
@@ -94,7 +94,7 @@ impl Account {
             verbs,
         } = right;
         let reviews = Api::<SubjectAccessReview>::all(client.clone());
-        let asked = verbs.iter().map(async |verb| {
+        let requests = verbs.iter().map(async |verb| {
             let review = self.review(ResourceAttributes {
                 namespace: namespace.map(str::to_owned),
                 group: Some(group.to_owned()),
@@ -107,20 +107,24 @@ impl Account {
             let allowed = answer.status.is_some_and(|status| status.allowed);
             Ok((!allowed).then(|| format!("{verb} {resource}")))
         });
-        let answers = try_join_all(asked).await;
+        let answers = try_join_all(requests).await;
         let answers = answers.map_err(|error: kube::Error| error::lookup_error(&error).message)?;
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// [`Account::lacks`] of all that it should be able to do outside Velero's namespaces.
-    pub(super) async fn lacks_of_its_own(&self, client: &Client) -> Read<Vec<String>> {
-        let home = AT_HOME.map(|right| (Some(&*self.namespace), right));
-        let all = EVERYWHERE
+    /// [`Account::missing_rights`] of all that it should be able to do outside Velero's namespaces.
+    pub(super) async fn missing_installation_rights(&self, client: &Client) -> Read<Vec<String>> {
+        let own_namespace = OWN_NAMESPACE_RIGHTS.map(|right| (Some(&*self.namespace), right));
+        let all = CLUSTER_RIGHTS
             .map(|right| (None, right))
             .into_iter()
-            .chain(home);
-        let asked = all.map(|(namespace, right)| self.lacks(client, namespace, right));
-        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+            .chain(own_namespace);
+        let requests = all.map(|(namespace, right)| self.missing_rights(client, namespace, right));
+        Ok(try_join_all(requests)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     fn review(&self, attributes: ResourceAttributes) -> SubjectAccessReview {
@@ -149,7 +153,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// `group resource name verb` of each.
-    fn spelled(rights: &[Right]) -> BTreeSet<String> {
+    fn rights_as_text(rights: &[Right]) -> BTreeSet<String> {
         let verbs = rights.iter().flat_map(|right| {
             let name = right.name.unwrap_or_default();
             let verb = move |verb| format!("{} {} {name} {verb}", right.group, right.resource);
@@ -162,8 +166,9 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/rbac.yaml");
         let text = std::fs::read_to_string(path).unwrap();
         let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-        let of = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
-        let role = objects.iter().find(of).unwrap();
+        let matches =
+            |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+        let role = objects.iter().find(matches).unwrap();
         let list = |rule: &Value, key: &str| -> Vec<String> {
             let all = rule[key].as_array().into_iter().flatten();
             all.map(|text| text.as_str().unwrap().to_owned()).collect()
@@ -173,8 +178,8 @@ mod tests {
             let names = list(rule, "resourceNames").join(",");
             for group in list(rule, "apiGroups") {
                 for resource in list(rule, "resources") {
-                    let spell = |verb| format!("{group} {resource} {names} {verb}");
-                    all.extend(list(rule, "verbs").into_iter().map(spell));
+                    let as_text = |verb| format!("{group} {resource} {names} {verb}");
+                    all.extend(list(rule, "verbs").into_iter().map(as_text));
                 }
             }
         }
@@ -183,10 +188,16 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_what_the_manifests_grant() {
-        let cluster = [&EVERYWHERE[..], &[BUNDLE]].concat();
-        assert_eq!(spelled(&cluster), in_manifests("ClusterRole", names::APP));
-        assert_eq!(spelled(&AT_HOME), in_manifests("Role", names::APP));
+        let cluster = [&CLUSTER_RIGHTS[..], &[BUNDLE_RIGHTS]].concat();
+        assert_eq!(
+            rights_as_text(&cluster),
+            in_manifests("ClusterRole", names::APP)
+        );
+        assert_eq!(
+            rights_as_text(&OWN_NAMESPACE_RIGHTS),
+            in_manifests("Role", names::APP)
+        );
         let reader = in_manifests("ClusterRole", names::SECRET_READER_ROLE);
-        assert_eq!(spelled(&[SECRETS]), reader);
+        assert_eq!(rights_as_text(&[SECRET_RIGHTS]), reader);
     }
 }

@@ -29,11 +29,11 @@ pub(super) struct ClusterSnapshot {
     pub(super) certificate: Read<Option<String>>,
     /// What our ServiceAccount may not do although the manifests say so, Velero's namespaces aside,
     /// each as `verb resource`.
-    pub(super) lacks: Read<Vec<String>>,
+    pub(super) missing_rights: Read<Vec<String>>,
     /// Why namespaces with our label, which hold no BSL, are not among the Velero namespaces.
     pub(super) labelled: Read<()>,
     /// The Velero namespaces: those that hold a BSL, or that have our label.
-    pub(super) velero: Read<Vec<Velero>>,
+    pub(super) velero: Read<Vec<VeleroNamespace>>,
 }
 
 /// A webhook of one of our configurations.
@@ -55,13 +55,13 @@ pub(super) struct Webhook {
 
 /// A Velero namespace.
 #[derive(Clone, Debug)]
-pub(super) struct Velero {
+pub(super) struct VeleroNamespace {
     /// Its name.
     pub(super) namespace: String,
     /// What it may not do with Secrets here.
-    pub(super) lacks_on_secrets: Read<Vec<String>>,
+    pub(super) missing_secret_rights: Read<Vec<String>>,
     /// What it may not do with the bundle.
-    pub(super) lacks_on_bundle: Read<Vec<String>>,
+    pub(super) missing_bundle_rights: Read<Vec<String>>,
     /// What is there under the bundle's name.
     pub(super) bundle: Read<Option<ConfigMap>>,
     /// The issues in the report of the controllers.

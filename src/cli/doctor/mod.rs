@@ -71,7 +71,7 @@ impl Doctor {
                 ),
             }
         })?;
-        let diagnostics = checks::all(&cluster);
+        let diagnostics = checks::run_all(&cluster);
         let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Text => write_text(&diagnostics, &mut out)?,

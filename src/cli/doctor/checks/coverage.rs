@@ -1,15 +1,15 @@
 //! Which Pods of a Velero namespace run without the bundle as it is now.
 
 use super::{CheckSubject, Diagnostic};
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::injection::coverage::State;
 
-pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
-    let of = CheckSubject::new("coverage", format!("Pods in namespace {namespace}"));
+    let subject = CheckSubject::new("coverage", format!("Pods in namespace {namespace}"));
     let snapshot = match &velero.snapshot {
-        Err(why) => return vec![of.unknown(why)],
+        Err(why) => return vec![subject.unknown(why)],
         Ok(snapshot) => snapshot,
     };
     let wanted = snapshot.tally().wanted();
@@ -23,15 +23,15 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     // It prints the restarts, and what else is to be changed.
     let fix = format!("velero-trust rollout --velero-namespace {namespace}");
     let mut diagnostics = Vec::new();
-    for (states, what) in groups {
+    for (states, problem) in groups {
         let pods = pods(snapshot, states);
         if let Some(first) = pods.first() {
-            let cluster = format!("{} of {wanted} {what}, such as {first}", pods.len());
-            diagnostics.push(of.clone().warn(cluster, &fix));
+            let message = format!("{} of {wanted} {problem}, such as {first}", pods.len());
+            diagnostics.push(subject.clone().warn(message, &fix));
         }
     }
     if diagnostics.is_empty() && wanted > 0 {
-        diagnostics.push(of.ok(format!("{wanted} of {wanted} carry the bundle")));
+        diagnostics.push(subject.ok(format!("{wanted} of {wanted} carry the bundle")));
     }
     diagnostics
 }
