@@ -1,31 +1,31 @@
-//! What was wrong with a location before it is changed.
+//! The findings about a location before an update, which only warn after it.
 
 use std::collections::HashSet;
 
 use crate::ca::certificate::Fingerprint;
 use crate::decision::{Finding, Report};
 
-/// How a pass over a location deals with what was wrong before.
+/// How a run of the checks treats findings about the old location.
 pub(super) enum Baseline<'k> {
-    /// There is no before.
+    /// There is no old location.
     Unused,
-    /// This pass is over the location as it was.
+    /// This run checks the old location and records its findings.
     Recording(&'k mut KnownFindings),
-    /// This pass is over the location as it will be.
+    /// This run checks the new location against the recorded findings.
     Recorded(&'k KnownFindings),
 }
 
-/// Digests of findings: there may be tens of thousands in one bundle.
+/// The recorded findings, as digests because one bundle can have tens of thousands of them.
 #[derive(Default)]
 pub(super) struct KnownFindings(HashSet<Fingerprint>);
 
 impl KnownFindings {
-    /// Remembers a finding.
+    /// Records a finding.
     pub(super) fn record(&mut self, finding: &Finding) {
         self.0.insert(identity(finding));
     }
 
-    /// The finding, which only warns if it is known, and whether it is.
+    /// Returns the finding and whether it is known. A known finding only warns.
     pub(super) fn soften_if_known(&self, finding: Finding) -> (Finding, bool) {
         if self.0.contains(&identity(&finding)) {
             (finding.softened(), true)
@@ -34,7 +34,7 @@ impl KnownFindings {
         }
     }
 
-    /// Softens what is known in a whole report.
+    /// Softens the known findings of a report.
     pub(super) fn soften_all(&self, report: &mut Report) {
         let findings = std::mem::take(&mut report.findings);
         let softened = findings
@@ -44,7 +44,7 @@ impl KnownFindings {
     }
 }
 
-/// What makes two findings the same problem: rule, path and subject.
+/// Returns a digest of what identifies a problem: rule, path and subject.
 fn identity(finding: &Finding) -> Fingerprint {
     let Finding {
         rule,

@@ -1,4 +1,4 @@
-//! The certificates of a bundle: their dates, and whether they are what a CA should be.
+//! Rules about the certificates of a bundle: validity dates, and whether they are usable as CAs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -108,13 +108,13 @@ static NO_ROOT: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// How early it is said that a certificate expires, in seconds.
+/// Time before the expiry of a certificate at which the warning begins, in seconds.
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 86_400;
 
-/// Shortest RSA key that TLS libraries still take, in bits.
+/// Minimum RSA key size that TLS libraries still accept, in bits.
 const MIN_RSA_BITS: u32 = 2048;
 
-/// What is to be said of the certificates of one bundle at `now`.
+/// Checks the certificates of one bundle. `now` is in seconds since 1970.
 pub(super) fn check(
     source: &CaSource<'_>,
     certificates: &[Certificate],
@@ -158,7 +158,7 @@ pub(super) fn check(
                 source.finding(rule, detail, message, fix)
             });
         };
-        // All that is said of a certificate is said once.
+        // A certificate that occurs several times is checked once.
         match counts.remove(&certificate.fingerprint()) {
             None => continue,
             Some(1) => {}
@@ -218,7 +218,7 @@ pub(super) fn check(
     }
 }
 
-/// A certificate as a message names it.
+/// Returns the name of a certificate in messages: its subject and the start of its fingerprint.
 fn display_name(certificate: &Certificate) -> String {
     format!(
         "{} ({:.16})",
@@ -227,7 +227,7 @@ fn display_name(certificate: &Certificate) -> String {
     )
 }
 
-/// `2026-07-28`
+/// Formats a time, in seconds since 1970, as a date such as `2026-07-28`.
 pub(in crate::ca) fn format_date(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
         |_| "an impossible day".to_owned(),

@@ -1,4 +1,5 @@
-//! The plugin's settings: those that undo a CA, and those that the plugin refuses.
+//! Rules about the plugin's settings in `spec.config`: those that make a CA useless, and those that
+//! the plugin rejects.
 
 use super::baseline::Baseline;
 use super::finding_limiter::FindingLimiter;
@@ -70,14 +71,14 @@ static CONFIG_CA: Rule = Rule {
 
 const SKIP_TLS_VERIFY: &str = "insecureSkipTLSVerify";
 
-/// What Go's `strconv.ParseBool` takes for true. The aws plugin (`object_store.go`), restic
+/// The values that Go's `strconv.ParseBool` parses as true. The aws plugin (`object_store.go`), restic
 /// (`pkg/restic/common.go`) and kopia (`optionalHaveBool`) all read the value with it.
 const TRUE_VALUES: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
-/// What it takes for false.
+/// The values that `strconv.ParseBool` parses as false.
 const FALSE_VALUES: [&str; 6] = ["0", "f", "F", "FALSE", "false", "False"];
 
-/// Keys that Velero itself adds for every provider.
+/// Keys that Velero itself sets for every provider.
 const COMMON_KEYS: [&str; 3] = ["bucket", "caCert", "prefix"];
 
 const AWS_KEYS: [&str; 15] = [
@@ -118,7 +119,7 @@ const GCP_KEYS: [&str; 5] = [
     "universeDomain",
 ];
 
-/// What is to be said of `spec.config`.
+/// Checks `spec.config`.
 pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Report) {
     check_skip_verification(bsl, report);
     check_keys(
@@ -145,7 +146,7 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
     }
 }
 
-/// Whether `bsl` says that nobody verifies the certificates of its store.
+/// Whether `bsl` disables the verification of its store's certificates.
 pub(in crate::ca) fn skips_verification(bsl: &Bsl<'_>) -> bool {
     bsl.config(SKIP_TLS_VERIFY)
         .is_some_and(|value| TRUE_VALUES.contains(&value))
@@ -187,7 +188,7 @@ fn check_keys(bsl: &Bsl<'_>, limiter: &mut FindingLimiter<'_, '_>) {
     };
     for key in bsl.spec.config.iter().flatten().map(|(key, _)| &**key) {
         let is_known = known.contains(&key) || COMMON_KEYS.contains(&key);
-        // These two have rules of their own.
+        // `secretRef` and `insecureSkipTLSVerify` have rules of their own.
         if is_known || key == "secretRef" || key.eq_ignore_ascii_case(SKIP_TLS_VERIFY) {
             continue;
         }
@@ -207,7 +208,7 @@ fn config_path(key: &'static str) -> FieldPath {
     FieldPath::of(&["spec", "config", key])
 }
 
-/// The path to a key that a user made up.
+/// Returns the path to a key that a user chose.
 fn user_key_path(key: &str) -> FieldPath {
     if key == SKIP_TLS_VERIFY {
         config_path(SKIP_TLS_VERIFY)

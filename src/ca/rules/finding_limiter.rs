@@ -1,13 +1,13 @@
-//! A bound on what is said: a broken bundle may have thousands of faults.
+//! Limits the number of findings, because a broken bundle can have thousands of faults.
 
 use super::baseline::Baseline;
 use crate::decision::{FieldPath, Finding, Report, Rule};
 
-/// Most findings of one rule in one place.
+/// Maximum number of findings of one rule about one source.
 const MAX_FINDINGS_PER_RULE: usize = 20;
 
-/// Takes findings about one place, and keeps the first of each rule. Those that were there before
-/// are counted for themselves, so that they never hide what is new.
+/// Adds findings about one source to a report, up to the limit for each rule. Known findings are
+/// counted separately, so that they never hide new ones.
 pub(super) struct FindingLimiter<'r, 'k> {
     report: &'r mut Report,
     baseline: &'r mut Baseline<'k>,
@@ -22,7 +22,7 @@ struct Count {
 }
 
 impl<'r, 'k> FindingLimiter<'r, 'k> {
-    /// A tally of what is found at or below `path`.
+    /// Returns a limiter for findings at or below `path`.
     pub(super) const fn new(
         report: &'r mut Report,
         baseline: &'r mut Baseline<'k>,
@@ -36,7 +36,8 @@ impl<'r, 'k> FindingLimiter<'r, 'k> {
         }
     }
 
-    /// Counts a finding of `rule`; without a baseline it is made only if it is kept.
+    /// Counts a finding of `rule` and adds it within the limit. Without a baseline, it is built only
+    /// if it is added.
     pub(super) fn find(&mut self, rule: &'static Rule, build: impl FnOnce() -> Finding) {
         match self.baseline {
             Baseline::Unused => {
@@ -55,7 +56,7 @@ impl<'r, 'k> FindingLimiter<'r, 'k> {
     }
 
     fn count(&mut self, rule: &'static Rule, is_known: bool) -> usize {
-        // There are a few rules in a tally at the most.
+        // A limiter sees only a few rules, so a linear search is enough.
         let mut counts = self.counts.iter_mut();
         if let Some(count) = counts.find(|count| count.rule == rule && count.is_known == is_known) {
             count.findings += 1;
@@ -70,7 +71,7 @@ impl<'r, 'k> FindingLimiter<'r, 'k> {
     }
 }
 
-/// Says how many were not kept.
+/// Adds the number of findings over the limit to the report.
 impl Drop for FindingLimiter<'_, '_> {
     fn drop(&mut self) {
         for count in self

@@ -1,4 +1,4 @@
-//! The rules for BackupStorageLocations, one file a theme.
+//! The rules for BackupStorageLocations, one file per topic.
 
 mod baseline;
 mod ca_source;
@@ -20,22 +20,23 @@ use baseline::{Baseline, KnownFindings};
 use ca_source::CaSource;
 use finding_limiter::FindingLimiter;
 
-/// A BackupStorageLocation and what the rules may know of the request.
+/// A BackupStorageLocation and the parts of the request that the rules depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Location<'a> {
-    /// Its namespace; references never leave it.
+    /// The namespace of the location. References cannot point outside it.
     pub namespace: &'a str,
-    /// Nothing will be stored: what is not there yet may come with the same GitOps batch.
+    /// Whether the request is a dry run, which stores nothing. An object that does not exist yet may
+    /// be part of the same GitOps batch.
     pub dry_run: bool,
     /// The location.
     pub bsl: &'a Bsl<'a>,
-    /// The location as it is stored, when it is being changed.
+    /// The stored location, for an update.
     pub old: Option<&'a Bsl<'a>>,
-    /// The moment of the decision, seconds since 1970.
+    /// The time of the decision, in seconds since 1970.
     pub now: i64,
 }
 
-/// All rules of this folder.
+/// Returns all rules of this module.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     reference::RULES
         .into_iter()
@@ -55,10 +56,12 @@ pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
     run_checks(location, facts, &mut Baseline::Unused)
 }
 
-/// As [`judge`], but what was wrong with `old` too only warns: otherwise a bad object could not be
-/// made better step by step. It is all the same when a Secret that `old` names cannot be read: a
-/// finding about what is in another source, or in another Secret, is new whatever was in that one,
-/// and about what is in that one there is no finding now either.
+/// Like [`judge`], but findings that also apply to `old` only warn. Otherwise an invalid object could
+/// not be corrected step by step.
+///
+/// A Secret that `old` references and that cannot be read makes no difference: findings about other
+/// sources or other Secrets are new in any case, and the content of the unreadable Secret leads to no
+/// finding in the new location either.
 pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) -> Report {
     let mut known = KnownFindings::default();
     let old_report = run_checks(old, facts, &mut Baseline::Recording(&mut known));
@@ -83,7 +86,7 @@ fn run_checks(location: &Location<'_>, facts: &Facts, baseline: &mut Baseline<'_
     }
     location::check(location, &references, &mut report);
     config::check(location.bsl, baseline, &mut report);
-    // Whatever keeps us from seeing the credential, it is not worth a refusal.
+    // A failed look-up of the credential never denies a request.
     match reference::check_credential(location, facts, &mut report) {
         Err(Stop::Unknown(..)) => {}
         result => report.take(result),
@@ -91,13 +94,13 @@ fn run_checks(location: &Location<'_>, facts: &Facts, baseline: &mut Baseline<'_
     report
 }
 
-/// Whether two locations are the same for every rule: provider, object storage, config,
-/// credential and our annotations.
+/// Whether two locations are equal for every rule: provider, object storage, config, credential and
+/// our annotations.
 pub fn is_same_location(new: &Bsl<'_>, old: &Bsl<'_>) -> bool {
     new.spec == old.spec && own_annotations(new).eq(own_annotations(old))
 }
 
-/// The annotations of ours on `bsl`.
+/// Returns our annotations on `bsl`.
 fn own_annotations<'b>(bsl: &'b Bsl<'_>) -> impl Iterator<Item = (&'b str, &'b str)> {
     let annotations = bsl.metadata.annotations.iter().flatten();
     annotations

@@ -1,4 +1,4 @@
-//! The form of a bundle: each block is a certificate that Go takes.
+//! Rules about the form of a bundle: each block must be a certificate that Go accepts.
 
 use super::ca_source::CaSource;
 use super::finding_limiter::FindingLimiter;
@@ -98,7 +98,7 @@ static TOO_LARGE: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// All that is wrong with the form of a bundle.
+/// Checks the form of a bundle.
 pub(super) fn check(
     source: &CaSource<'_>,
     contents: &Contents,
@@ -106,8 +106,8 @@ pub(super) fn check(
 ) {
     for fault in &contents.faults {
         let rule = rule_of(fault.kind);
-        // A block stays the same when it moves, so that its removal from an old bundle, or that
-        // of its neighbour, is an improvement.
+        // The identity of a block does not depend on its position. Otherwise the removal of a
+        // block from an old bundle would make the blocks after it look new.
         let detail = match fault.identity {
             Some(identity) => format!("block {identity:.16}"),
             None => String::new(),
@@ -118,7 +118,7 @@ pub(super) fn check(
     }
 }
 
-/// `block 2 (line 30) is cut off: …`
+/// Returns the message of a fault, such as `block 2 (line 30) is cut off: …`.
 fn fault_message(fault: &Fault) -> String {
     let Fault {
         kind, block, line, ..
@@ -186,7 +186,7 @@ fn fix(source: &CaSource<'_>, kind: Kind) -> String {
     format!("{instruction}; then {}", source.replace_instruction())
 }
 
-/// What should be base64 and is not.
+/// Reports a field that should contain base64 and does not.
 pub(super) fn not_base64(source: &CaSource<'_>, reference: &CaReference<'_>, report: &mut Report) {
     let text = match reference.target {
         CaTarget::Base64(text) => text,
@@ -201,7 +201,7 @@ pub(super) fn not_base64(source: &CaSource<'_>, reference: &CaReference<'_>, rep
     check_private_key(source, text.as_bytes(), report);
 }
 
-/// A bundle that is too large to be looked into.
+/// Reports a bundle that is too large to be parsed.
 pub(super) fn too_large(source: &CaSource<'_>, bytes: &[u8], report: &mut Report) {
     let message = format!(
         "the bundle has {} KiB, and 1024 are the most",

@@ -1,4 +1,4 @@
-//! References to Secrets: what they name has to be there.
+//! Rules about references to Secrets: the Secret and the key must exist.
 
 use super::Location;
 use super::ca_source::CaSource;
@@ -95,7 +95,7 @@ static NO_CREDENTIAL: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// Both `caCert` and `caCertRef`.
+/// Checks whether both `caCert` and `caCertRef` are set.
 pub(super) fn check_both(location: &Location<'_>, report: &mut Report) {
     let storage = location.bsl.spec.object_storage.as_ref();
     let has_reference = storage.is_some_and(|storage| storage.ca_cert_ref.is_some());
@@ -110,7 +110,7 @@ pub(super) fn check_both(location: &Location<'_>, report: &mut Report) {
     }
 }
 
-/// A reference that cannot be followed.
+/// Returns the finding for a reference that is malformed or points into another namespace.
 pub(super) fn invalid_reference(source: &CaSource<'_>, error: InvalidReference) -> Finding {
     let namespace = source.namespace;
     let (rule, fix) = match error {
@@ -127,11 +127,11 @@ pub(super) fn invalid_reference(source: &CaSource<'_>, error: InvalidReference) 
             ),
         ),
     };
-    // Which mistake it is belongs to the identity: another mistake is another problem.
+    // The error is part of the finding's identity: a different error is a different problem.
     source.finding(rule, error, format!("the reference {error}"), fix)
 }
 
-/// A Secret that is absent.
+/// Returns the finding for a Secret that does not exist.
 pub(super) fn no_secret(location: &Location<'_>, source: &CaSource<'_>) -> Finding {
     absent(
         location,
@@ -141,7 +141,7 @@ pub(super) fn no_secret(location: &Location<'_>, source: &CaSource<'_>) -> Findi
     )
 }
 
-/// A key that is absent.
+/// Returns the finding for a Secret that lacks the key.
 pub(super) fn no_key(location: &Location<'_>, source: &CaSource<'_>) -> Finding {
     absent(location, source, &NO_KEY, |SecretKeyRef { secret, key }| {
         format!("Secret {secret} has no key {key}")
@@ -162,7 +162,7 @@ fn absent(
         _ => source.replace_instruction(),
     };
     if location.dry_run {
-        // Flux and `kubectl apply --dry-run=server` ask before the Secret is stored.
+        // Flux and `kubectl apply --dry-run=server` send the location before the Secret is stored.
         let message = format!("{message} yet, and without it the real write will be refused");
         source.finding(rule, "", message, fix).softened()
     } else {
@@ -170,8 +170,8 @@ fn absent(
     }
 }
 
-/// A Secret whose content cannot be read here. What is known of its keys only warns: whatever makes
-/// the Secret may add to them.
+/// Reports a Secret whose content cannot be read here. A missing key only warns, because the
+/// controller that creates the Secret may add keys.
 pub(super) fn check_sealed(source: &CaSource<'_>, sealed: &Sealed, report: &mut Report) {
     let Some(SecretKeyRef { secret, key }) = source.reference else {
         return;
@@ -187,7 +187,7 @@ pub(super) fn check_sealed(source: &CaSource<'_>, sealed: &Sealed, report: &mut 
     }
 }
 
-/// A key without a byte in it.
+/// Returns the finding for a key without content.
 pub(super) fn empty_key(source: &CaSource<'_>) -> Finding {
     let message = match source.reference {
         Some(SecretKeyRef { secret, key }) => format!("key {key} of Secret {secret} is empty"),
@@ -196,7 +196,7 @@ pub(super) fn empty_key(source: &CaSource<'_>) -> Finding {
     source.finding(&EMPTY, "", message, source.replace_instruction())
 }
 
-/// The Secret with the credentials.
+/// Checks the Secret with the credentials.
 pub(super) fn check_credential(
     location: &Location<'_>,
     facts: &Facts,
@@ -226,7 +226,7 @@ pub(super) fn check_credential(
     Ok(())
 }
 
-/// Whether the Secret has the key, if there is such a Secret.
+/// Returns whether the Secret has the key; `None` if the Secret does not exist.
 fn has_key(facts: &Facts, secret: &Key, key: &str) -> Known<bool> {
     if let Some(sealed) = facts.sealed(secret) {
         return Ok(Some(!sealed.lacks(key)));
