@@ -1,4 +1,4 @@
-//! What is in a bundle, certificate by certificate, and who names each.
+//! The certificates of a bundle, each with the objects that reference it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,11 @@ use super::model::BundleCertificate;
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::kubernetes::report;
 
-/// Who names a certificate, by its fingerprint.
+/// The objects that reference each certificate, keyed by its fingerprint.
 pub(super) type References = BTreeMap<String, Vec<String>>;
 
-/// The certificates of a bundle, those that somebody names first.
+/// Returns the certificates of a bundle. Those that something references come first, public roots that
+/// nothing references come last.
 pub(super) fn bundle_certificates(
     certificates: &[Certificate],
     references: &References,
@@ -30,7 +31,7 @@ pub(super) fn bundle_certificates(
     items
 }
 
-/// Who names what, as the report of the controllers has it.
+/// Returns the references in the report of the controllers.
 pub(super) fn references_in_report(locations: &BTreeMap<String, report::Location>) -> References {
     let mut references = References::new();
     for (name, location) in locations {

@@ -1,4 +1,4 @@
-//! `velero-trust status`: what the Pods of Velero trust, and what needs a person.
+//! `velero-trust status`: shows what Velero's Pods trust, and which problems need attention.
 
 mod bundle_certificates;
 mod model;
@@ -89,7 +89,8 @@ enum Output {
     Json,
 }
 
-/// The options that change nothing in a cluster, where the server's own count.
+/// The options that can be used with `--objects` only. For a cluster, the options of the server
+/// apply.
 const OBJECTS_ONLY_OPTIONS: [(&str, &str); 3] = [
     ("extra_ca", "--extra-ca"),
     ("public_roots", "--public-roots"),
@@ -97,8 +98,8 @@ const OBJECTS_ONLY_OPTIONS: [(&str, &str); 3] = [
 ];
 
 impl Status {
-    /// Which of the options that were typed is of no use. Of a variable nothing is said: it is the
-    /// server's, and this may be its Pod.
+    /// Returns an error message if an option on the command line has no effect. Environment variables
+    /// are not checked: they may be the server's, if the command runs in its Pod.
     pub(super) fn misused(&self, given: &ArgMatches) -> Option<String> {
         if !self.objects.is_empty() {
             return None;
@@ -169,7 +170,8 @@ impl Status {
         Ok(status)
     }
 
-    /// What was asked for by name is Velero's: a typo is no status.
+    /// Fails if a namespace that was named on the command line contains nothing of Velero, because
+    /// its name is probably misspelled.
     fn check_named_namespaces(&self, status: &StatusReport) -> anyhow::Result<()> {
         let mut namespaces = status.namespaces.iter();
         match namespaces.find(|namespace| problems::is_empty(namespace)) {

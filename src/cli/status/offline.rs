@@ -1,5 +1,5 @@
-//! The status of what stands in a folder of YAML files: by the same functions as the controllers
-//! use, without anybody to ask.
+//! The status of a folder of YAML files. It is computed with the same functions that the controllers
+//! use, without a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,20 +26,20 @@ use crate::sources::Passes;
 use crate::sources::inventory::Inventory;
 use crate::velero::bsl::Bsl;
 
-/// What the status of a folder is made from.
+/// The inputs for the status of a folder.
 #[derive(Debug)]
 pub(super) struct OfflineStatus<'f> {
     pub(super) inventory: &'f Inventory,
-    /// What every bundle holds.
+    /// The certificates that every bundle contains.
     pub(super) common_roots: &'f CommonRoots,
     pub(super) policy: &'f Policy,
     pub(super) now: Timestamp,
-    /// Whether the certificates of the bundles are wanted.
+    /// Whether the status includes the certificates of the bundles.
     pub(super) with_certificates: bool,
 }
 
 impl OfflineStatus<'_> {
-    /// The status of the namespaces that were `requested`; else of all that are Velero's.
+    /// Returns the status of the `requested` namespaces; of all Velero namespaces if none is requested.
     pub(super) fn status(&self, requested: &[String]) -> StatusReport {
         let velero_namespaces = self.inventory.namespaces();
         let requested: BTreeSet<_> = requested.iter().cloned().collect();
@@ -120,7 +120,7 @@ impl OfflineStatus<'_> {
         evaluation.apply_policy(self.policy)
     }
 
-    /// What the bundle would be; of the one that is there only what nothing else can tell.
+    /// Returns the computed bundle. Values that cannot be computed come from the published one.
     fn bundle(
         &self,
         snapshot: &NamespaceSnapshot,
@@ -152,7 +152,8 @@ impl OfflineStatus<'_> {
     }
 }
 
-/// What can be said of any namespace.
+/// Returns the parts of the status that do not depend on locations. They are available for every
+/// namespace.
 fn without_locations(snapshot: &NamespaceSnapshot) -> Namespace {
     Namespace {
         name: snapshot.namespace.clone(),
@@ -191,8 +192,8 @@ fn location(
     }
 }
 
-/// Takes out of `issues` what is so only here: Secrets that something in the cluster makes or
-/// decrypts.
+/// Removes from `issues` those that only the folder has, not the cluster: Secrets that a controller in
+/// the cluster creates or decrypts. Returns a message for each of their locations.
 fn take_unreadable(
     issues: &mut BTreeSet<BundleIssue>,
     evaluated: &BTreeMap<String, EvaluatedLocation>,
@@ -210,7 +211,7 @@ fn take_unreadable(
     unknown
 }
 
-/// Who names what.
+/// Returns the owners of each contributed certificate.
 fn references(contributions: &Contributions) -> References {
     let mut references = References::new();
     for (owner, contribution) in contributions {

@@ -1,4 +1,4 @@
-//! What of a status needs a person.
+//! Finds the problems of a status that need attention.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::injection::coverage::State;
 use crate::kubernetes::report::{EndpointState, Issue};
 use crate::names::BUNDLE;
 
-/// Fills in what needs a person.
+/// Sets the problems of `status`, and whether it is clean.
 pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
         status.problems.extend(leader_problem(&status.leader));
@@ -47,7 +47,7 @@ fn leader_problem(leader: &Leader) -> Option<String> {
     }
 }
 
-/// Whether there is nothing of Velero, and no bundle of ours.
+/// Whether the namespace contains nothing of Velero, and no bundle.
 pub(super) fn is_empty(namespace: &Namespace) -> bool {
     namespace.locations.is_empty()
         && namespace.pods.items.is_empty()
@@ -87,21 +87,21 @@ fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     problems
 }
 
-/// Returns that there is no bundle, unless one of the `issues` says why.
+/// Returns the problem that there is no bundle; `None` if one of the `issues` explains why.
 fn absent_bundle_problem(issues: &[&Issue]) -> Option<String> {
     let mut bundle_issues = issues.iter().filter_map(|issue| issue.bundle());
     let is_explained = bundle_issues.any(BundleIssue::concerns_config_map);
     (!is_explained).then(|| format!("ConfigMap {BUNDLE} is not there"))
 }
 
-/// Removes `issue` from `issues`. Returns whether it was among them.
+/// Removes `issue` from `issues`. Returns whether `issues` contained it.
 fn remove_issue(issues: &mut Vec<&Issue>, issue: &BundleIssue) -> bool {
     let before = issues.len();
     issues.retain(|other| other.bundle() != Some(issue));
     issues.len() < before
 }
 
-/// Returns the problems of a location. Removes from `issues` those that a finding explains better.
+/// Returns the problems of a location. Removes the `issues` that a finding explains in more detail.
 fn find_location_problems(
     location: &Location,
     now: Timestamp,

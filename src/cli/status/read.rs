@@ -1,4 +1,4 @@
-//! Reading what `status` shows.
+//! Reads the status from a cluster.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -22,11 +22,14 @@ use crate::names;
 use crate::velero::bsl::Bsl;
 use crate::velero::pod_kind::PodKind;
 
-/// A Lease that was not renewed for so many seconds beyond its own duration is stale: two clocks
-/// are compared.
+/// Additional time, in seconds, before an expired Lease counts as stale. It allows for a difference
+/// between the clocks of this machine and of the leader.
 const MAX_CLOCK_SKEW_SECONDS: i64 = 30;
 
-/// A Velero namespace.
+/// Reads the status of a Velero namespace.
+///
+/// # Errors
+/// When anything but the report cannot be read.
 pub(super) async fn namespace(
     client: &Client,
     ours: &str,
@@ -67,13 +70,13 @@ pub(super) async fn namespace(
     })
 }
 
-/// Returns what Velero says of a location; `None` before it looked.
+/// Returns the phase that Velero reports; `None` before Velero has checked the location.
 pub(super) fn phase(bsl: &Bsl<'_>) -> Option<String> {
     let phase = Some(bsl.phase()).filter(|phase| !phase.is_empty());
     phase.map(str::to_owned)
 }
 
-/// The certificates in the bundle.
+/// Reads the certificates in the bundle.
 async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Certificate>> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
@@ -87,7 +90,7 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
     Ok(pem::read(text.as_bytes()).certificates)
 }
 
-/// Who holds the Lease of the controllers.
+/// Reads the holder of the controllers' Lease.
 pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leader {
     let leases = Api::<Lease>::namespaced(client.clone(), ours);
     match leases.get_opt(names::APP).await {
@@ -134,7 +137,7 @@ fn lease_holder(lease: Lease, now: Timestamp) -> Leader {
     }
 }
 
-/// The version of the server; of a rollout between two, both.
+/// Returns the version of the server; during a rollout from one version to another, both.
 pub(super) fn version(snapshot: &NamespaceSnapshot) -> Option<String> {
     let is_server = |coverage: &PodCoverage| coverage.kind == Some(PodKind::Server);
     let templates = snapshot.templates.values();
@@ -166,7 +169,7 @@ pub(super) fn bundle(snapshot: &snapshot::Bundle) -> Bundle {
     }
 }
 
-/// What the annotations of a bundle say.
+/// Returns a bundle from its annotations.
 pub(super) fn published_bundle(published: &BundleAnnotations) -> Bundle {
     Bundle {
         state: BundleState::Published,
@@ -194,7 +197,8 @@ pub(super) fn pods(snapshot: &NamespaceSnapshot) -> Pods {
     }
 }
 
-/// The templates that keep the bundle out. That one lacks it is as it should be.
+/// Returns the templates that prevent the injection of the bundle. A template never contains the
+/// bundle itself, because only Pods are injected.
 pub(super) fn templates(snapshot: &NamespaceSnapshot) -> Vec<CoverageEntry> {
     let excluding = snapshot.templates.iter().filter(|(_, template)| {
         let state = snapshot.state(&template.coverage);
@@ -237,7 +241,7 @@ mod tests {
         assert_eq!(state(spec.clone(), 60), LeaderState::Leading);
         assert_eq!(state(spec.clone(), 96), LeaderState::Leading);
         assert_eq!(state(spec.clone(), 97), LeaderState::Stale);
-        // Its clock is ahead of ours.
+        // The leader's clock is ahead of ours.
         assert_eq!(state(spec, 0), LeaderState::Leading);
         assert_eq!(state(json!({"holderIdentity": ""}), 0), LeaderState::Absent);
         assert_eq!(state(json!({"holderIdentity": "a"}), 0), LeaderState::Stale);

@@ -1,15 +1,16 @@
-//! What is in each bundle, as a table.
+//! The certificates of each bundle, as a table.
 
 use super::super::model::{BundleCertificate, Namespace};
 use super::{date, short_hash};
 use crate::cli::table::Table;
 
-/// The table without a row.
+/// Returns the table without rows.
 pub(super) fn table() -> Table {
     Table::new(&["NAMESPACE", "CERTIFICATE", "EXPIRES", "SHA-256", "NAMED BY"])
 }
 
-/// The public roots, of which there are many, as one row.
+/// Adds the certificates of a namespace. The public roots are combined into one row, because there are
+/// many of them.
 pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
     let items = namespace.bundle.items.iter().flatten();
     let is_only_public = |item: &&BundleCertificate| item.public && item.from.is_empty();

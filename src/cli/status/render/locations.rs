@@ -1,4 +1,4 @@
-//! What each BSL is like, as a table.
+//! The BSLs, as a table.
 
 use super::super::model::{Location, Namespace};
 use super::date;
@@ -6,7 +6,7 @@ use crate::cli::table::Table;
 use crate::decision::Severity;
 use crate::kubernetes::report;
 
-/// The table without a row.
+/// Returns the table without rows.
 pub(super) fn table() -> Table {
     Table::new(&[
         "NAMESPACE",
@@ -19,7 +19,7 @@ pub(super) fn table() -> Table {
     ])
 }
 
-/// One for each of its locations; `placeholder` stands where placeholder is known.
+/// Adds a row for each location of a namespace. `placeholder` stands for unknown values.
 pub(super) fn rows(table: &mut Table, namespace: &Namespace, placeholder: &str) {
     for location in &namespace.locations {
         row(table, namespace, location, placeholder);
@@ -33,7 +33,7 @@ fn row(table: &mut Table, namespace: &Namespace, location: &Location, placeholde
             (None, Some(why)) => format!("unknown (no report: {why})"),
             (None, None) => "unknown (not reported yet)".to_owned(),
         };
-    // The reason once, not in every column.
+    // Only the last column shows the reason.
     let column_or_unknown = |text: fn(&report::Location) -> String| match &location.report {
         Some(report) => text(report),
         None => "unknown".to_owned(),
@@ -71,7 +71,7 @@ fn findings(location: &report::Location) -> String {
             .filter(|finding| finding.severity == severity)
             .count()
     };
-    // What denies comes first, whatever the order of the report.
+    // A finding that denies comes first, whatever the order in the report.
     let mut findings = location.findings.iter();
     let most_severe = findings
         .find(|finding| finding.severity == Severity::Deny)

@@ -1,4 +1,4 @@
-//! The status as tables.
+//! Renders the status as tables.
 
 mod certificates;
 mod locations;
@@ -10,10 +10,10 @@ use k8s_openapi::jiff::Timestamp;
 use super::model::{Leader, LeaderState, Source, StatusReport};
 use crate::cli::table::{Table, clean};
 
-/// Digits of a hash that tell one bundle from another.
+/// Number of digits of a hash that are shown. They are enough to distinguish bundles.
 const SHORT_HASH_DIGITS: usize = 12;
 
-/// The status for a person, as it is at `now`.
+/// Renders the status for people. Ages and durations are relative to `now`.
 pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
     let mut parts = vec![format!("LEADER   {}\n", leader(&status.leader, now))];
     let mut namespaces = namespaces::table();
@@ -21,7 +21,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
     let mut uncovered = uncovered::table();
     let mut certificates = certificates::table();
     for namespace in &status.namespaces {
-        // What stands where nothing is known: files are no cluster, which would say it.
+        // The text for values that are not known. An empty value is only certain in a cluster.
         let placeholder = match status.source {
             Source::Cluster => "",
             Source::Objects => "unknown",
@@ -60,7 +60,7 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
     }
 }
 
-/// What could not be known and is no fault.
+/// Renders the values that are not known although nothing is wrong; `None` if there are none.
 fn unknown(status: &StatusReport) -> Option<String> {
     let mut text = "NOT KNOWN\n".to_owned();
     let header_length = text.len();
@@ -93,13 +93,13 @@ fn problems(status: &StatusReport) -> String {
     text
 }
 
-/// The first digits of a hash.
+/// Returns the first digits of a hash.
 fn short_hash(hash: &str) -> String {
     let digits = hash.strip_prefix("sha256:").unwrap_or(hash);
     digits.chars().take(SHORT_HASH_DIGITS).collect()
 }
 
-/// The day of a time that is RFC 3339.
+/// Returns the date of an RFC 3339 time.
 fn date(time: &str) -> String {
     time.split('T').next().unwrap_or_default().to_owned()
 }
@@ -108,7 +108,7 @@ fn day(time: Timestamp) -> String {
     date(&time.to_string())
 }
 
-/// The time from `earlier` to `later` in its largest unit, as kubectl gives ages.
+/// Formats the time from `earlier` to `later` in its largest unit, as kubectl formats ages.
 fn format_duration(later: Timestamp, earlier: Timestamp) -> String {
     let seconds = (later.as_second() - earlier.as_second()).max(0);
     match seconds {

@@ -6,7 +6,7 @@ use super::super::model::{Bundle, BundleState, Namespace};
 use super::{day, format_duration, short_hash};
 use crate::cli::table::Table;
 
-/// The table without a row.
+/// Returns the table without rows.
 pub(super) fn table() -> Table {
     Table::new(&[
         "NAMESPACE",
@@ -20,7 +20,7 @@ pub(super) fn table() -> Table {
     ])
 }
 
-/// What is said of one, at `now`; `placeholder` stands where placeholder is known.
+/// Adds a row for a namespace. `placeholder` stands for unknown values.
 pub(super) fn row(table: &mut Table, namespace: &Namespace, now: Timestamp, placeholder: &str) {
     let Namespace { bundle, pods, .. } = namespace;
     let mut covered = format!("{}/{}", pods.current, pods.wanted);

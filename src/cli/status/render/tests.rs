@@ -100,7 +100,7 @@ fn healthy() -> Namespace {
     }
 }
 
-/// Everything that can be wrong at once, in three namespaces.
+/// Returns three namespaces that together have every kind of problem.
 fn troubled() -> Vec<Namespace> {
     let report = report::Location {
         sources: vec!["spec.objectStorage.caCert".to_owned()],
@@ -278,7 +278,7 @@ fn report(namespace: &mut Namespace) -> &mut report::Location {
     namespace.locations[0].report.as_mut().unwrap()
 }
 
-/// The problems of a healthy namespace after `change`.
+/// Returns the problems of a healthy namespace after `change`.
 fn problems_after(change: impl FnOnce(&mut Namespace)) -> Vec<String> {
     let mut namespace = healthy();
     change(&mut namespace);
@@ -300,7 +300,7 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     let expected = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
                 fix it; if it was good before, its CAs stay in the bundle [VT001]";
     assert_eq!(problems, [expected]);
-    // Nothing else says it.
+    // The issue is kept if no finding is about the same field.
     let problems = problems_after(|namespace| {
         namespace.issues = vec![left_out("spec.config.caCert").into()];
         report(namespace).findings = vec![finding("VT001", Severity::Deny)];
@@ -327,7 +327,7 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     assert_eq!(problems, [BundleIssue::NotOwned.to_string()]);
 }
 
-/// Replaces every text for people in what the controllers report, and the reasons of the Pods.
+/// Replaces every text for people in the report of the controllers, and the reasons of the Pods.
 fn reword(namespace: &mut Namespace) {
     for (number, issue) in namespace.issues.iter_mut().enumerate() {
         issue.message = format!("issue {number}");
@@ -384,7 +384,7 @@ fn other_words_change_nothing_that_is_decided() {
         let before = decided(namespace.clone());
         let mut reworded = namespace;
         reword(&mut reworded);
-        // As it comes out of the report.
+        // The issues go through JSON, as those of a report do.
         let json = serde_json::to_string(&reworded.issues).unwrap();
         reworded.issues = serde_json::from_str(&json).unwrap();
         assert_eq!(decided(reworded.clone()), before, "{reworded:?}");
