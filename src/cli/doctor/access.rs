@@ -1,4 +1,4 @@
-//! What our ServiceAccount may do, by the API server's own judgement. To ask stores nothing.
+//! Asks the API server for the permissions of our ServiceAccount. The reviews store nothing.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{
@@ -11,12 +11,12 @@ use super::cluster_snapshot::Read;
 use crate::kubernetes::error;
 use crate::names;
 
-/// Verbs on a resource.
+/// Permissions: verbs on a resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Right {
     group: &'static str,
     resource: &'static str,
-    /// The one object that it is for, or all of them.
+    /// The name of the only object that the permissions apply to; `None` for all objects.
     name: Option<&'static str>,
     verbs: &'static [&'static str],
 }
@@ -34,10 +34,11 @@ const fn right(
     }
 }
 
-/// Where a Velero namespace's CAs are.
+/// Permissions to read the Secrets of a Velero namespace, which contain CAs.
 pub(super) const SECRET_RIGHTS: Right = right("", "secrets", &["get", "list", "watch"]);
 
-/// The bundle of a Velero namespace; to apply one that is not there is both `create` and `patch`.
+/// Permissions for the bundle of a Velero namespace. A server-side apply that creates the object needs
+/// both `create` and `patch`.
 pub(super) const BUNDLE_RIGHTS: Right = Right {
     name: Some(names::BUNDLE),
     ..right(
@@ -47,7 +48,7 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
     )
 };
 
-/// In the whole cluster, besides the bundle.
+/// Permissions in the whole cluster, in addition to the bundle.
 pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
     right(
         "velero.io",
@@ -62,7 +63,7 @@ pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
     right("events.k8s.io", "events", &["create"]),
 ];
 
-/// In our own namespace.
+/// Permissions in our own namespace.
 pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 3] = [
     right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     right(
@@ -80,7 +81,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// What it may not do of `right`, in `namespace` or else in all, each as `verb resource`.
+    /// Returns the verbs of `right` that the account lacks, each as `verb resource`. Without a
+    /// `namespace`, the account needs them in all namespaces.
     pub(super) async fn missing_rights(
         &self,
         client: &Client,
@@ -112,7 +114,8 @@ impl Account {
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// [`Account::missing_rights`] of all that it should be able to do outside Velero's namespaces.
+    /// Like [`Account::missing_rights`], for all permissions that do not belong to a single Velero
+    /// namespace.
     pub(super) async fn missing_installation_rights(&self, client: &Client) -> Read<Vec<String>> {
         let own_namespace = OWN_NAMESPACE_RIGHTS.map(|right| (Some(&*self.namespace), right));
         let all = CLUSTER_RIGHTS
@@ -152,7 +155,7 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// `group resource name verb` of each.
+    /// Returns each permission as `group resource name verb`.
     fn rights_as_text(rights: &[Right]) -> BTreeSet<String> {
         let verbs = rights.iter().flat_map(|right| {
             let name = right.name.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Looking at a cluster with the rights of a person: nothing is changed, and what may not be read
-//! is unknown and ends nothing.
+//! Reads the snapshot of a cluster with the permissions of the user. Nothing is changed. A denied
+//! request makes its result unknown, but does not end the command.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
 use crate::names;
 
-/// Looks at everything.
+/// Reads the snapshot.
 ///
 /// # Errors
-/// When the cluster cannot be reached, or does not know the person.
+/// When the cluster cannot be reached, or does not authenticate the user.
 pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<ClusterSnapshot> {
     let kubernetes = match install::kubernetes_version(client).await {
         Err(Error::Api(status)) if status.code == 403 => Err(status.message.clone()),
@@ -110,7 +110,7 @@ fn webhook(configuration: String, object: &Value) -> Webhook {
     }
 }
 
-/// The certificate that is served. The key beside it is dropped unread.
+/// Returns the serving certificate. The private key in the same Secret is dropped without being used.
 async fn certificate(client: &Client, namespace: &str) -> Read<Option<String>> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = into_read(secrets.get_opt(install::TLS_SECRET).await)?;
@@ -119,7 +119,7 @@ async fn certificate(client: &Client, namespace: &str) -> Read<Option<String>> {
     Ok(certificate.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()))
 }
 
-/// The Velero namespaces, and why those with our label may be missing.
+/// Reads the Velero namespaces. The first result says whether those with our label could be listed.
 async fn velero_namespaces(
     client: &Client,
     ours: &Account,
@@ -129,7 +129,7 @@ async fn velero_namespaces(
     let labelled = into_read(namespaces.list(&ListParams::default().labels(&label)).await);
     let locations = location::everywhere(client.clone());
     let locations = match locations.list(&ListParams::default()).await {
-        // Velero's CRDs are not there.
+        // Velero's CRDs are not installed.
         Err(Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => return (labelled.map(drop), Err(message_of(&error))),
         Ok(list) => list.items,

@@ -7,18 +7,18 @@ use crate::sources::manifests::Located;
 use crate::velero::bsl::Bsl;
 use crate::velero::text::{or_empty, shown};
 
-/// Writes the certificates of a file, and nothing else that is in it, to another.
+/// Writes only the certificates of a file to another file.
 const EXTRACT_COMMAND: &str =
     "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -print_certs -out clean.pem";
 
-/// Lists what a bundle holds.
+/// Lists the certificates of a bundle.
 const LIST_COMMAND: &str = "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -print_certs -text -noout \
                     | grep -E 'Subject:|Not (Before|After)'";
 
 /// Returns the hint for a finding, in one or more lines; `None` if its rule has none, or if the
 /// location lacks what the hint needs.
 pub(super) fn render(location: &Located, finding: &Finding) -> Option<String> {
-    // An object that cannot be read gets a hint as well.
+    // Lenient, so that an object that cannot be read also gets a hint.
     let bsl = Bsl::from_value(&location.object);
     let names = Names {
         location,
@@ -63,7 +63,7 @@ pub(super) fn render(location: &Located, finding: &Finding) -> Option<String> {
     })
 }
 
-/// The names that a hint fills in.
+/// The names to fill into a hint.
 struct Names<'h> {
     location: &'h Located,
     bsl: &'h Bsl<'h>,
@@ -121,7 +121,7 @@ impl Names<'_> {
     }
 
     /// Returns the command that shows the certificates that the store presents; `None` if the
-    /// location names no `https://` URL that a shell takes.
+    /// location names no `https://` URL that is safe in a shell.
     fn show_certificates_command(&self) -> Option<String> {
         let url = self.bsl.config("s3Url")?.strip_prefix("https://")?;
         let authority = url.split(['/', '?', '#']).next().unwrap_or(url);
@@ -150,7 +150,7 @@ impl Names<'_> {
     }
 }
 
-/// Whether `text` is a host with an optional port that a shell takes unquoted.
+/// Whether `text` is a host with an optional port that needs no quotes in a shell.
 fn is_authority(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain)
@@ -176,7 +176,7 @@ fn reference(location: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
             .unwrap_or_else(|| suggested(location, "cloud-credentials", "cloud"));
     }
     let mut references = references::ca_references(&location.namespace, bsl);
-    // The field of the finding first, then any other that names a Secret.
+    // The reference at the finding's path comes first, then any other that names a Secret.
     references.sort_by_key(|reference| reference.path != finding.path);
     let mut secrets = references
         .into_iter()

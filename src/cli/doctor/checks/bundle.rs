@@ -1,4 +1,4 @@
-//! The bundle of a Velero namespace.
+//! Checks the bundle of a Velero namespace.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     diagnostics
 }
 
-/// What the controllers say keeps the bundle from being as it should be, as `status` shows it.
+/// Returns the issues of the bundle that the controllers report, as `status` shows them.
 fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
     let issues = match &velero.issues {
         Err(why) => return vec![CheckSubject::new("report", name).unknown(why)],
@@ -86,7 +86,8 @@ fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// CheckSubject public roots nobody here can renew any; none of them counts.
+/// Checks the expiry of the CAs that are not public. Public roots are left out, because the operator
+/// cannot renew them.
 fn expiry(now: i64, certificates: &[Certificate], subject: CheckSubject) -> Option<Diagnostic> {
     let public: BTreeSet<_> = mozilla().iter().map(Certificate::fingerprint).collect();
     let not_public = certificates

@@ -1,4 +1,4 @@
-//! Which Pods of a Velero namespace run without the bundle as it is now.
+//! Checks which Pods of a Velero namespace run without the current bundle.
 
 use super::{CheckSubject, Diagnostic};
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
@@ -20,7 +20,7 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
         ),
         ([State::Conflicting; 2], "keep the bundle out"),
     ];
-    // It prints the restarts, and what else is to be changed.
+    // The command prints the restarts, and the problems that a restart does not fix.
     let fix = format!("velero-trust rollout --velero-namespace {namespace}");
     let mut diagnostics = Vec::new();
     for (states, problem) in groups {
@@ -36,7 +36,7 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
     diagnostics
 }
 
-/// Those in one of these states, each with the reason.
+/// Returns the Pods in one of these states, each with the reason.
 fn pods(snapshot: &NamespaceSnapshot, states: [State; 2]) -> Vec<String> {
     let pods = snapshot
         .pods

@@ -1,4 +1,4 @@
-//! What Velero says of its BackupStorageLocations.
+//! Checks the status that Velero reports for its BackupStorageLocations.
 
 use super::velero::{FIRST_WITH_CA_CERT_REF, server_version};
 use super::{CheckSubject, Diagnostic};
@@ -8,7 +8,7 @@ use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
 use crate::velero::text::{or_empty, single_line};
 
-/// Most characters of Velero's message that are repeated.
+/// Maximum length of Velero's message in the output, in characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
 pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
@@ -41,7 +41,7 @@ fn check_location(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bo
     }
 }
 
-/// Returns what to do about a location whose certificate Velero does not accept.
+/// Returns the fix for a location whose certificate Velero does not accept.
 fn certificate_fix(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bool) -> String {
     let namespace = &velero.namespace;
     let name = bsl.name();
@@ -62,7 +62,7 @@ fn certificate_fix(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: b
     )
 }
 
-/// Whether a location of `velero` has a CA reference for which `predicate` holds.
+/// Whether a location of `velero` has a CA reference that matches `predicate`.
 pub(super) fn any_reference(
     velero: &VeleroNamespace,
     predicate: impl Fn(&references::CaReference<'_>) -> bool,

@@ -1,4 +1,4 @@
-//! The checks, one file a theme: pure functions of what was seen.
+//! The checks, one file per topic. They are pure functions of the snapshot.
 
 mod bundle;
 mod coverage;
@@ -13,7 +13,8 @@ mod webhooks;
 use super::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use super::diagnostic::{CheckSubject, Diagnostic};
 
-/// A certificate that expires within 30 days is worth a warning, as in the rules for BSLs (VT022).
+/// Time before the expiry of a certificate at which the warning begins, in seconds: 30 days, as in the
+/// rules for BSLs (VT022).
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// Checks of the installation.
@@ -34,7 +35,7 @@ const NAMESPACE_CHECKS: [fn(&ClusterSnapshot, &VeleroNamespace) -> Vec<Diagnosti
     locations::check,
 ];
 
-/// What every check says of `seen`.
+/// Runs all checks. Returns their results in the order of the output.
 pub(super) fn run_all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let mut diagnostics: Vec<_> = INSTALLATION_CHECKS
         .iter()
@@ -51,7 +52,7 @@ pub(super) fn run_all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Whether there are Velero namespaces, and whether all of them could be found.
+/// Checks that there are Velero namespaces, and that all of them could be found.
 fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let subject = || CheckSubject::new("namespaces", "Velero namespaces");
     let mut diagnostics = vec![match &cluster.velero {
@@ -86,7 +87,7 @@ fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// `n days`, or how long ago, from `now` to `then`, both seconds since 1970.
+/// Returns `expires in n days` or `expired n days ago`. Both times are in seconds since 1970.
 fn describe_expiry(now: i64, then: i64) -> String {
     let days = (then - now) / (24 * 60 * 60);
     if then < now {

@@ -1,4 +1,4 @@
-//! Proxy variables: what goes to an object store inside by way of a proxy often does not arrive.
+//! Checks the proxy variables of Velero's Pods. A proxy often cannot reach an internal object store.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use super::velero::velero_workloads;
 use super::{CheckSubject, Diagnostic};
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace, Workload};
 
-/// The variables of the containers of `template`, each with its value where it is a plain one.
+/// Returns the environment variables of the containers of `template`. The value is `None` if it comes
+/// from another object.
 pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
     let containers = template.spec.iter().flat_map(|spec| &spec.containers);
     let variables = containers.flat_map(|container| container.env.iter().flatten());
@@ -22,7 +23,7 @@ pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)>
         .collect()
 }
 
-/// Whether a variable names a proxy to Go.
+/// Whether Go reads a proxy from the variable `name`.
 pub(super) fn is_proxy(name: &str) -> bool {
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].contains(&name)
 }
@@ -40,11 +41,11 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
     diagnostics
 }
 
-/// What `workload` reaches by way of a proxy.
+/// Checks which hosts of its locations `workload` reaches through a proxy; `None` if there are none.
 fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagnostic> {
     let namespace = &velero.namespace;
     let variables = variables(&workload.template);
-    // As Go does: the name in capitals first, and an empty one is none.
+    // Like Go: the upper-case name takes precedence, and an empty value counts as unset.
     let value = |names: [&str; 2]| {
         let mut values = names.iter().filter_map(|name| {
             let mut all = variables.iter();
@@ -129,7 +130,7 @@ fn covers(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
     if let (Some(ip), Ok(entry)) = (ip, name.parse::<IpAddr>()) {
         return ip == entry;
     }
-    // `.example.com` and `*.example.com` are what is below it, `example.com` itself as well.
+    // `.example.com` and `*.example.com` match subdomains; `example.com` matches the domain as well.
     let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
     let is_subdomain = |domain: &str| {
         let rest = host.strip_suffix(domain);

@@ -1,4 +1,4 @@
-//! What our ServiceAccount may do in a Velero namespace, by the API server's own judgement.
+//! Checks the permissions of our ServiceAccount, as the API server reports them.
 
 use super::locations::any_reference;
 use super::{CheckSubject, Diagnostic};
@@ -6,7 +6,7 @@ use crate::ca::references::CaTarget;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Read, VeleroNamespace};
 use crate::names::{BUNDLE, SECRET_READER_ROLE};
 
-/// What it may do whatever Velero's namespaces are.
+/// Checks the permissions that do not belong to a single Velero namespace.
 pub(super) fn check_installation(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let name = format!("ServiceAccount {}/{}", cluster.namespace, cluster.account());
     let subject = CheckSubject::new("rights", name);
@@ -55,6 +55,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     vec![secrets, bundle]
 }
 
+/// Returns the missing permissions as one text; `None` if none is missing.
 fn join_missing(missing: &Read<Vec<String>>) -> Result<Option<String>, &str> {
     let missing = missing.as_ref().map_err(String::as_str)?;
     Ok((!missing.is_empty()).then(|| missing.join(", ")))

@@ -1,4 +1,4 @@
-//! Our own Deployment, and the cluster that it runs in.
+//! Checks our own Deployment, and the cluster that it runs in.
 
 use k8s_openapi::api::apps::v1::Deployment;
 
@@ -17,7 +17,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     match &cluster.deployment {
         Err(why) => diagnostics.extend([kubernetes, subject("server").unknown(why)]),
-        // First: nothing else that is said of a wrong namespace is of use.
+        // This comes first: if the namespace is wrong, no other result is useful.
         Ok(None) => diagnostics.extend([
             subject("server").fail(
                 format!(
@@ -113,8 +113,8 @@ fn image(cluster: &ClusterSnapshot, deployment: &Deployment, subject: CheckSubje
     }
 }
 
-/// A proxy is of no use to us: the API server is inside, and the client of a Pod takes no notice of
-/// these variables.
+/// Warns about proxy variables on our own Deployment. They have no effect: the API server is inside the
+/// cluster, and the client in a Pod ignores these variables.
 fn proxies(
     cluster: &ClusterSnapshot,
     deployment: &Deployment,

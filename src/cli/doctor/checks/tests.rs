@@ -13,11 +13,11 @@ use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::workloads::{self, Kind, RunningPod};
 use crate::velero::bsl::Bsl;
 
-/// In the life of everything that [`Authority`] makes.
+/// A time within the validity period of every certificate that [`Authority`] creates.
 const NOW: i64 = 1_790_000_000;
 const DAY: i64 = 24 * 60 * 60;
 
-/// An installation to which nobody forgot anything.
+/// Returns a complete installation without problems.
 fn healthy() -> ClusterSnapshot {
     let authority = Authority::new("serving").unwrap();
     let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
@@ -100,7 +100,7 @@ fn velero() -> VeleroNamespace {
     }
 }
 
-/// A bundle with the public roots and a CA of that life.
+/// Returns a bundle with the public roots and a CA that is valid in these years.
 fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
     let authority = Authority::valid("store", years).unwrap();
     let ca = Certificate::parse(authority.der()).unwrap();
@@ -112,7 +112,7 @@ fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
     serde_json::from_value(map).unwrap()
 }
 
-/// Everything that is not ok once `change` was done to a healthy installation.
+/// Returns all diagnostics that are not ok after `change` to a healthy installation.
 fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, String)> {
     let mut cluster = healthy();
     change(&mut cluster);
@@ -128,7 +128,7 @@ fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'st
     .collect()
 }
 
-/// Exactly one line, of this level and check, that says all of `words`.
+/// Asserts that `change` leads to exactly one diagnostic, with this level and check and all `words`.
 #[track_caller]
 fn exactly(level: Level, check: &str, words: &[&str], change: impl FnOnce(&mut ClusterSnapshot)) {
     let bad = problems_after(change);
@@ -217,7 +217,7 @@ fn the_cluster_and_our_deployment() {
     });
 }
 
-/// `--namespace velero` is a habit of kubectl.
+/// `--namespace velero` is a common mistake, out of habit from kubectl.
 #[test]
 fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed() {
     let mut cluster = healthy();
@@ -272,7 +272,7 @@ fn the_webhooks_and_their_certificate() {
     };
     let at = |cluster: &mut ClusterSnapshot, left: i64| {
         cluster.now = end(cluster) - left;
-        // Only the certificate is looked at here.
+        // Only the certificate expires here.
         cluster.velero = Ok(vec![velero()]);
         first(cluster).bundle = Ok(Some(bundle((2020, 2300))));
     };

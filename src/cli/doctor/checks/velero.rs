@@ -1,4 +1,4 @@
-//! Velero's own Deployment and DaemonSets: versions, plugins, and who opted out.
+//! Checks Velero's own Deployment and DaemonSets: versions, plugins and opt-outs.
 
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 
@@ -10,13 +10,14 @@ use crate::names::INJECT;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
 
-/// The first Velero with kopia; before, the file backups were restic's alone.
+/// The first version of Velero with kopia. Before, only restic made file backups.
 const FIRST_WITH_KOPIA: (u32, u32) = (1, 10);
 
-/// The first Velero whose BSL has a `caCertRef`.
+/// The first version of Velero whose BSLs have a `caCertRef`.
 pub(super) const FIRST_WITH_CA_CERT_REF: (u32, u32) = (1, 18);
 
-/// The last AWS plugin on version 1 of the SDK, which trusts *only* a BSL's `caCert` where one is.
+/// The last version of the AWS plugin on version 1 of the SDK. If a BSL has a `caCert`, that SDK trusts
+/// *only* the `caCert`.
 const LAST_ON_OLD_SDK: (u32, u32) = (1, 8);
 
 pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
@@ -41,7 +42,7 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
     diagnostics
 }
 
-/// The workloads of `velero` that run it.
+/// Returns the workloads of `velero` that run Velero, with their kind.
 pub(super) fn velero_workloads(
     velero: &VeleroNamespace,
 ) -> impl Iterator<Item = (PodKind, &Workload)> {
@@ -49,7 +50,7 @@ pub(super) fn velero_workloads(
     workloads.filter_map(|workload| Some((kind(&workload.template)?, workload)))
 }
 
-/// The version of the server, as far as its image tells.
+/// Returns the version of the server from the tag of its image.
 pub(super) fn server_version(velero: &VeleroNamespace) -> Option<(u32, u32)> {
     let mut servers = velero_workloads(velero).filter(|(kind, _)| *kind == PodKind::Server);
     image_version(image(containers(&servers.next()?.1.template).next()?))
@@ -122,7 +123,7 @@ fn plugins(namespace: &str, workload: &Workload) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// The Pods of a template that says so get nothing of ours.
+/// Warns if the template opts out of the injection; its Pods do not get the bundle then.
 fn opted_out(namespace: &str, workload: &Workload) -> Option<Diagnostic> {
     let metadata = workload.template.metadata.as_ref()?;
     let is_opted_out = |map: Option<&std::collections::BTreeMap<String, String>>| {

@@ -1,20 +1,20 @@
-//! Versions in the names of images.
+//! Parses the names and versions of images.
 
-/// The tag of `image`; none when it is named by digest only, or by nothing.
+/// Returns the tag of `image`; `None` if it has none, for example because only a digest is given.
 pub(super) fn image_tag(image: &str) -> Option<&str> {
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.split_once(':').map(|(_, tag)| tag)
 }
 
-/// The last part of the name of `image`, such as `velero-plugin-for-aws`.
+/// Returns the last part of the name of `image`, such as `velero-plugin-for-aws`.
 pub(super) fn image_name(image: &str) -> &str {
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.split_once(':').map_or(last, |(name, _)| name)
 }
 
-/// Major and minor version in the tag of `image`.
+/// Returns the major and minor version in the tag of `image`.
 pub(super) fn image_version(image: &str) -> Option<(u32, u32)> {
     let tag = image_tag(image)?;
     let (major, rest) = tag.strip_prefix('v').unwrap_or(tag).split_once('.')?;

@@ -1,4 +1,4 @@
-//! The webhook configurations, and the certificate that the API server is shown.
+//! Checks the webhook configurations, and the certificate that the webhooks present.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::ca::pem;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::install::TLS_SECRET;
 
-/// The webhooks are all there, and are active.
+/// Checks that all webhooks exist and are active.
 pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let webhooks = match &cluster.webhooks {
         Err(why) => {
@@ -51,7 +51,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// The certificate is one that the API server accepts, and will for a while.
+/// Checks that the API server accepts the certificate, and that it does not expire soon.
 pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let name = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
     let subject = |check| CheckSubject::new(check, name.clone());
@@ -70,7 +70,7 @@ pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     ]
 }
 
-/// Whether every webhook that has a caBundle would accept the certificate.
+/// Checks that the caBundle of every webhook that has one verifies the certificate.
 fn check_trust(
     cluster: &ClusterSnapshot,
     chain: &[Certificate],
@@ -91,7 +91,8 @@ fn check_trust(
     subject.ok(format!("is verified by the caBundles of {count} webhooks"))
 }
 
-/// As the API server would, except for the dates, which have a line of their own.
+/// Verifies the certificate like the API server, except for its validity period, which has a
+/// diagnostic of its own.
 fn verify(chain: &[Certificate], webhook: &Webhook, now: i64) -> Result<(), String> {
     let der = |certificate: &Certificate| CertificateDer::from(certificate.der().to_vec());
     let mut roots = RootCertStore::empty();
@@ -104,7 +105,7 @@ fn verify(chain: &[Certificate], webhook: &Webhook, now: i64) -> Result<(), Stri
     let host = ServerName::try_from(webhook.host.as_str());
     let host = host.map_err(|_| format!("`{}` is no host", webhook.host))?;
     let rest: Vec<_> = rest.iter().map(der).collect();
-    // Within its life: of one that has expired, the other line says so.
+    // A time within the validity period. `check_expiry` reports an expired certificate.
     let moment = now.clamp(leaf.not_before, leaf.not_after);
     let moment = UnixTime::since_unix_epoch(Duration::from_secs(moment.unsigned_abs()));
     let result = verifier.verify_server_cert(&der(leaf), &rest, &host, &[], moment);
@@ -129,8 +130,9 @@ fn check_expiry(
     }
 }
 
-/// The command that makes a certificate and makes the webhooks active. Not for a namespace where
-/// velero-trust is not: the certificate would be written there.
+/// Returns the command that creates a certificate and activates the webhooks. If velero-trust is not
+/// installed in the namespace, the text says so instead, because the command would write the
+/// certificate there.
 fn activate_command(cluster: &ClusterSnapshot) -> String {
     if cluster.is_absent() {
         return "install velero-trust, or name its namespace with --namespace, first".to_owned();
