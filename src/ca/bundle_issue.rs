@@ -1,79 +1,84 @@
-//! What keeps a merged bundle from being complete or up to date.
+//! Issues that keep a merged bundle from being complete or up to date.
 
 use serde::{Deserialize, Serialize};
 
 use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
 
-/// What to do about somebody else's ConfigMap of the bundle's name; Kubernetes renames nothing.
-pub const NOT_OURS: &str = "delete it, if need be after copying it under another name; \
+/// The fix for a ConfigMap with the bundle's name that velero-trust does not own. It says to copy and
+/// delete the ConfigMap, because Kubernetes cannot rename one.
+pub const NOT_OWNED_FIX: &str = "delete it, if need be after copying it under another name; \
                             velero-trust writes its CA bundle there at once";
 
-/// What becomes of the certificates of a source that is no longer good.
-pub const STAYS: &str = "if it was good before, its CAs stay in the bundle";
+/// What happens to the certificates of a source that has become invalid.
+pub const PREVIOUS_CAS_STAY: &str = "if it was good before, its CAs stay in the bundle";
 
-/// Something that keeps a bundle from being complete or up to date. Its JSON, tagged with `type`, is
-/// part of the report; the text is for people, and nothing depends on it.
+/// An issue that keeps a bundle from being complete or up to date. Its JSON, tagged with `type`, is
+/// part of the report. The text is for people only; nothing depends on its wording.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error, Serialize, Deserialize,
 )]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum BundleIssue {
-    /// Its ConfigMap cannot be read.
+    /// The bundle's ConfigMap cannot be read.
     #[error("cannot read ConfigMap {BUNDLE}: {reason}")]
     ReadFailed {
-        /// Why it cannot.
+        /// The error.
         reason: String,
     },
-    /// Its ConfigMap cannot be written.
+    /// The bundle's ConfigMap cannot be written.
     #[error("cannot write ConfigMap {BUNDLE}: {reason}")]
     WriteFailed {
-        /// Why it cannot.
+        /// The error.
         reason: String,
     },
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Timeout,
-    /// The ConfigMap of its name is somebody else's.
-    #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OURS}")]
+    /// velero-trust does not own the ConfigMap with the bundle's name.
+    #[error("ConfigMap {BUNDLE} is not velero-trust's; it is left alone; {NOT_OWNED_FIX}")]
     NotOwned,
-    /// Somebody made its ConfigMap immutable.
+    /// The bundle's ConfigMap is immutable.
     #[error(
         "ConfigMap {BUNDLE} is immutable: no CA gets into it or out of it; delete it, it is made \
          anew at once, and restart Velero's Pods, which do not see that"
     )]
     Immutable,
-    /// The CA that a location names could not be looked up.
-    #[error("the CA of BackupStorageLocation {location} is not known: {reason}; {STAYS}")]
+    /// The CA that a location references could not be looked up.
+    #[error(
+        "the CA of BackupStorageLocation {location} is not known: {reason}; {PREVIOUS_CAS_STAY}"
+    )]
     LocationUnknown {
         /// The location.
         location: String,
-        /// Why it is not known.
+        /// Why the look-up failed.
         reason: String,
     },
-    /// The CA that a location names is missing, or is not whole.
-    #[error("BackupStorageLocation {location}: the CA in {path} is broken or not there; {STAYS}")]
+    /// The CA that a location references is missing or incomplete.
+    #[error(
+        "BackupStorageLocation {location}: the CA in {path} is broken or not there; {PREVIOUS_CAS_STAY}"
+    )]
     LeftOut {
         /// The location.
         location: String,
-        /// The field that names it.
+        /// The field that references the CA.
         path: String,
     },
-    /// A CA that was given at installation is not whole.
-    #[error("the extra CA of {name} is broken or holds none; {STAYS}")]
+    /// An extra CA, configured at installation, is incomplete.
+    #[error("the extra CA of {name} is broken or holds none; {PREVIOUS_CAS_STAY}")]
     ExtraInvalid {
-        /// The file or the object that holds it.
+        /// The file or the object that contains the CA.
         name: String,
     },
-    /// A ConfigMap cannot hold all certificates.
-    #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", of(*.origin))]
+    /// The certificates do not all fit into one ConfigMap.
+    #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", origin_phrase(*.origin))]
     Truncated {
-        /// Where they come from.
+        /// The origin of the certificates that are left out.
         origin: Origin,
-        /// How many they are.
+        /// Number of certificates that are left out.
         count: usize,
     },
-    /// The memory cannot hold all certificates that are retained. It is reported once.
+    /// The retained certificates do not all fit into the memory. Reported once.
     #[error(
         "no room in ConfigMap {config_map}, which remembers CAs: {count} certificates that nobody \
          names any more are forgotten before their retention is over"
@@ -81,7 +86,7 @@ pub enum BundleIssue {
     Forgotten {
         /// The ConfigMap of the memory.
         config_map: String,
-        /// How many they are.
+        /// Number of certificates that are forgotten.
         count: usize,
     },
     /// The memory cannot be read or written.
@@ -89,21 +94,22 @@ pub enum BundleIssue {
     MemoryFailed {
         /// The ConfigMap of the memory.
         config_map: String,
-        /// Why it cannot.
+        /// The error.
         reason: String,
     },
-    /// There is no certificate for it.
+    /// There is no certificate for the bundle.
     #[error(
         "there is no root for ConfigMap {BUNDLE}, and Velero cannot start with an empty one; name a \
          CA, or set --public-roots"
     )]
     Empty,
-    /// Too little is known to replace the bundle of an earlier installation.
+    /// Not enough is known yet to replace the bundle of an earlier installation.
     #[error("the bundle is left as it is until the CA of every location was read once")]
     Deferred,
 }
 
-const fn of(origin: Origin) -> &'static str {
+/// Returns the origin as a phrase for the end of a message.
+const fn origin_phrase(origin: Origin) -> &'static str {
     match origin {
         Origin::Location => "of BackupStorageLocations",
         Origin::Extra => "given at installation",
@@ -113,7 +119,7 @@ const fn of(origin: Origin) -> &'static str {
 }
 
 impl BundleIssue {
-    /// Whether it can end without any event.
+    /// Whether the issue can end without any watch event.
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::ReadFailed { .. }
@@ -132,8 +138,8 @@ impl BundleIssue {
         }
     }
 
-    /// Whether it says why a ConfigMap of the bundle may be missing, or what is wrong with it.
-    pub const fn is_of_config_map(&self) -> bool {
+    /// Whether the issue explains why the bundle's ConfigMap is missing, or what is wrong with it.
+    pub const fn concerns_config_map(&self) -> bool {
         match self {
             Self::ReadFailed { .. }
             | Self::WriteFailed { .. }

@@ -1,5 +1,5 @@
-//! What the locations of a namespace name now, and what the rules of admission say of them now:
-//! Secrets change and disappear after a location was admitted.
+//! Evaluates the locations of a namespace against the current Secrets: their CAs, and the findings of
+//! the admission rules. Secrets can change or disappear after a location was admitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,27 +13,27 @@ use crate::decision::{Facts, Judged, Lookup, Note, Policy, Report};
 use crate::names::MEMORY_PREFIX;
 use crate::velero::bsl::Bsl;
 
-/// Most passes over the locations: what a look-up brought may lead to another.
+/// Maximum number of passes over the locations. The result of a look-up can require another one.
 pub const MAX_PASSES: usize = 3;
 
-/// What was found of one location.
+/// The result of evaluating one location.
 #[derive(Clone, Debug)]
 pub struct EvaluatedLocation {
-    /// What it adds to the bundle.
+    /// The certificates that the location adds to the bundle.
     pub ca: ResolvedCa,
-    /// What the rules say of it; what could not be looked up is in its verdict.
+    /// The findings of the rules. Failed look-ups are reflected in the verdict.
     pub judged: Judged,
-    /// What is said of it although no rule was broken.
+    /// Messages that are not about a broken rule.
     pub notes: Vec<Note>,
-    /// Where its CA comes from, for a person.
+    /// Where the CA comes from, as text for people.
     pub sources: Vec<String>,
-    /// What `kubectl describe` knows it by.
+    /// The uid of the object. Events need it so that `kubectl describe` shows them.
     pub uid: String,
-    /// Velero says that it works.
+    /// Whether Velero reports the location as available.
     pub is_available: bool,
 }
 
-/// The evaluation of the locations of one namespace.
+/// An evaluation of the locations of one namespace, which may take several passes.
 #[derive(Debug)]
 pub struct Evaluation<'l> {
     namespace: &'l str,
@@ -43,8 +43,8 @@ pub struct Evaluation<'l> {
 }
 
 impl<'l> Evaluation<'l> {
-    /// Returns the evaluation of the `locations` of `namespace`, by name, at `now`, in seconds since
-    /// 1970.
+    /// Starts an evaluation of the `locations` of `namespace`, keyed by name. `now` is in seconds
+    /// since 1970.
     pub fn new(namespace: &'l str, locations: &'l BTreeMap<String, Bsl<'l>>, now: i64) -> Self {
         Self {
             namespace,
@@ -54,7 +54,7 @@ impl<'l> Evaluation<'l> {
         }
     }
 
-    /// Evaluates every location with these `facts`. Returns the facts that it still needs.
+    /// Evaluates every location with these `facts`. Returns the facts that are still needed.
     pub fn pass(&mut self, facts: &Facts) -> BTreeSet<Lookup> {
         let (namespace, now) = (self.namespace, self.now);
         let found = self.locations.values().map(|bsl| {
@@ -78,27 +78,28 @@ impl<'l> Evaluation<'l> {
         needs.cloned().collect()
     }
 
-    /// Returns what the last pass found, by the name of the location.
+    /// Returns the results of the last pass, keyed by the name of the location.
     pub fn apply_policy(self, policy: &Policy) -> BTreeMap<String, EvaluatedLocation> {
         let namespace = self.namespace;
-        let of = self.found.into_iter().zip(self.locations);
-        of.map(|((resolved, report), (name, bsl))| {
-            let evaluated = EvaluatedLocation {
-                ca: resolved,
-                judged: Judged::apply_policy(&report, policy),
-                notes: report.notes,
-                sources: describe(namespace, bsl),
-                uid: bsl.uid().to_owned(),
-                is_available: bsl.is_available(),
-            };
-            (name.clone(), evaluated)
-        })
-        .collect()
+        let evaluated = self.found.into_iter().zip(self.locations);
+        evaluated
+            .map(|((resolved, report), (name, bsl))| {
+                let evaluated = EvaluatedLocation {
+                    ca: resolved,
+                    judged: Judged::apply_policy(&report, policy),
+                    notes: report.notes,
+                    sources: describe_sources(namespace, bsl),
+                    uid: bsl.uid().to_owned(),
+                    is_available: bsl.is_available(),
+                };
+                (name.clone(), evaluated)
+            })
+            .collect()
     }
 }
 
-/// Where the CA of a location comes from, for a person.
-fn describe(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
+/// Returns where the CA of a location comes from, as text for people.
+fn describe_sources(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
     let references = references::ca_references(namespace, bsl);
     let described = references.iter().map(|reference| match &reference.target {
         CaTarget::Secret(to) => format!("Secret {} key {}", to.secret.name, to.key),
@@ -108,46 +109,48 @@ fn describe(namespace: &str, bsl: &Bsl<'_>) -> Vec<String> {
     described.collect()
 }
 
-/// What each owner adds to the bundle. What is not as it should be goes into `wrong`.
+/// Returns the certificates that each owner adds to the bundle. Adds an issue to `issues` for each
+/// CA that is invalid or not known.
 pub fn contributions(
     evaluated: &BTreeMap<String, EvaluatedLocation>,
-    base: &CommonRoots,
-    wrong: &mut BTreeSet<BundleIssue>,
+    common_roots: &CommonRoots,
+    issues: &mut BTreeSet<BundleIssue>,
 ) -> Contributions {
-    let mut contributions = base.extra.clone();
+    let mut contributions = common_roots.extra.clone();
     for (owner, contribution) in &contributions {
         if let (Owner::Extra(name), false) = (owner, contribution.whole) {
-            wrong.insert(BundleIssue::ExtraInvalid { name: name.clone() });
+            issues.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
     }
     for (location, evaluated) in evaluated {
-        let found = &evaluated.ca;
-        let left_out = found.left_out.iter();
-        wrong.extend(left_out.map(|path| BundleIssue::LeftOut {
+        let resolved = &evaluated.ca;
+        let left_out = resolved.left_out.iter();
+        issues.extend(left_out.map(|path| BundleIssue::LeftOut {
             location: location.clone(),
             path: path.to_string(),
         }));
-        let unknowns = found.report.unknowns.iter();
-        wrong.extend(unknowns.map(|(_, error)| BundleIssue::LocationUnknown {
+        let unknowns = resolved.report.unknowns.iter();
+        issues.extend(unknowns.map(|(_, error)| BundleIssue::LocationUnknown {
             location: location.clone(),
             reason: error.message.clone(),
         }));
         let contribution = Contribution {
-            whole: found.left_out.is_empty() && found.report.unknowns.is_empty(),
-            certificates: found.certificates.clone(),
+            whole: resolved.left_out.is_empty() && resolved.report.unknowns.is_empty(),
+            certificates: resolved.certificates.clone(),
         };
         contributions.insert(Owner::Location(location.clone()), contribution);
     }
     contributions
 }
 
-/// Returns the certificates that had no room in a bundle, as issues.
-pub fn left_out(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
+/// Returns an issue for each origin whose certificates do not all fit into the bundle.
+pub fn truncation_issues(merged: &MergedBundle) -> impl Iterator<Item = BundleIssue> {
     let left_out = merged.left_out.iter();
     left_out.map(|(&origin, &count)| BundleIssue::Truncated { origin, count })
 }
 
-/// Returns what had no room in the `memory` of `namespace`, as an issue; each only once.
+/// Returns an issue if certificates did not fit into the `memory` of `namespace`. Each certificate is
+/// reported only once.
 pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
     let config_map = format!("{MEMORY_PREFIX}{namespace}");

@@ -1,4 +1,4 @@
-//! A rule: the stable identity of one thing that is checked.
+//! A rule: the stable identity of one check.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::hint::Hint;
 
-/// One thing that is checked. Each is a `static` beside the check that uses it, and holds all that
-/// other parts of the program need to know of it; nothing compares ids. Start from
-/// [`Rule::DEFAULT`] and set what differs.
+/// One check. Each rule is a `static` next to the code of the check, and contains everything that
+/// other parts of the program need to know about it; no code compares ids. To define a rule, start
+/// from [`Rule::DEFAULT`] and set the fields that differ.
 #[derive(Debug)]
 pub struct Rule {
-    /// Stable id, `VT` and three digits; never used again for something else.
+    /// Stable id: `VT` and three digits. Ids are never reused.
     pub id: &'static str,
-    /// What is wrong when the rule speaks, as a short noun phrase; README's table shows it.
+    /// The problem, as a short noun phrase. The README's table shows it.
     pub title: &'static str,
-    /// Why it matters and what to do, in a sentence or two; README's table shows it.
+    /// Why the problem matters and what to do, in one or two sentences. The README's table shows it.
     pub about: &'static str,
-    /// What happens unless the operator says otherwise.
+    /// The severity unless the operator configures another one.
     pub severity: Severity,
-    /// How a denial by this rule is coded.
+    /// The code of a denial by this rule.
     pub code: Code,
-    /// True for the rules whose severity nobody may change.
+    /// Whether the severity cannot be configured.
     pub fixed: bool,
     /// The hint that `lint --fix-hint` adds to a finding.
     pub hint: Hint,
-    /// For rules that warn: the warning can begin to apply when time passes, without a change of
-    /// any object. Nobody saw it at admission, so the controllers write an Event about it, as they
-    /// do for every denial.
+    /// For rules that warn: whether the warning can begin to apply as time passes, without a change
+    /// of any object. No admission request shows such a warning, so the controllers write an Event
+    /// about it, as they do for every denial.
     pub depends_on_date: bool,
-    /// The finding covers the expiry of every certificate of the object, so that `status` need not
-    /// list the expired ones again.
+    /// Whether the finding covers the expiry of every certificate of the object, so that `status`
+    /// does not list the expired ones again.
     pub covers_expiry: bool,
 }
 
@@ -50,7 +50,7 @@ impl Rule {
     };
 }
 
-/// Rules are one each: two are equal when their ids are.
+/// Compares the ids, because each rule exists only once.
 impl PartialEq for Rule {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
@@ -63,11 +63,11 @@ impl Eq for Rule {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Nothing is said.
+    /// The finding is dropped.
     Off,
     /// The request is admitted with a warning.
     Warn,
-    /// The request is refused.
+    /// The request is denied.
     Deny,
 }
 
@@ -84,14 +84,14 @@ impl fmt::Display for Severity {
 /// The HTTP code and Kubernetes reason of a denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
-    /// 403: the object is well-formed, and we do not let it happen.
+    /// 403: the object is well-formed, but the request is not allowed.
     Forbidden,
-    /// 422: the object itself is wrong.
+    /// 422: the object itself is invalid.
     Invalid,
 }
 
 impl Code {
-    /// The HTTP status code.
+    /// Returns the HTTP status code.
     pub const fn http(self) -> u16 {
         match self {
             Self::Forbidden => 403,
@@ -99,7 +99,7 @@ impl Code {
         }
     }
 
-    /// The `reason` of `metav1.Status` that belongs to the code.
+    /// Returns the `reason` of `metav1.Status` that belongs to the code.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Forbidden => "Forbidden",

@@ -1,4 +1,4 @@
-//! BackupStorageLocations, as the API server gives them.
+//! Reads BackupStorageLocations from the API server.
 
 use std::collections::BTreeMap;
 
@@ -12,31 +12,31 @@ use crate::velero::bsl::{Bsl, BslSpec, BslStatus};
 use crate::velero::metadata::Metadata;
 use crate::velero::text::Text;
 
-/// Returns the kind of BackupStorageLocations.
+/// Returns the API resource of BackupStorageLocations.
 pub fn resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("velero.io", "v1", "BackupStorageLocation");
     ApiResource::from_gvk(&kind)
 }
 
-/// Returns the API for those of the cluster.
+/// Returns the API for the BackupStorageLocations of all namespaces.
 pub fn everywhere(client: Client) -> Api<DynamicObject> {
     Api::all_with(client, &resource())
 }
 
-/// Returns the API for those of `namespace`.
+/// Returns the API for the BackupStorageLocations of `namespace`.
 pub fn in_namespace(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource())
 }
 
-/// Reads a location, leniently: one whose spec cannot be read has its name, its uid and its status,
-/// and is empty otherwise.
+/// Reads a location, leniently: if its spec cannot be read, the result contains only the name, the
+/// uid and the status.
 pub fn read(object: &DynamicObject) -> Bsl<'static> {
     view(object, |_| true)
 }
 
-/// Returns the part of a location that the controllers depend on. Two versions of a location are
-/// equal if nothing changed that matters: labels, the annotations of others and the message in its
-/// status are left out. Velero writes the status once a minute.
+/// Returns the part of a location that the controllers depend on. Labels, the annotations of others
+/// and the status message are left out, so that two versions of a location are equal if no relevant
+/// field changed. This matters because Velero writes the status once a minute.
 pub fn project(object: &DynamicObject) -> Bsl<'static> {
     let mut bsl = view(object, |annotation| annotation.starts_with(PREFIX));
     bsl.metadata.labels = None;
@@ -44,7 +44,7 @@ pub fn project(object: &DynamicObject) -> Bsl<'static> {
     bsl
 }
 
-/// Reads a location with the annotations whose keys are `wanted`.
+/// Reads a location with those annotations whose keys match `wanted`.
 fn view(object: &DynamicObject, wanted: fn(&str) -> bool) -> Bsl<'static> {
     let part = |field| object.data.get(field).unwrap_or(&Value::Null);
     let text = |text: &Option<String>| text.clone().map(Text::from);
@@ -111,19 +111,21 @@ mod tests {
     fn only_what_the_controllers_depend_on_makes_a_difference() {
         let before = project(&object(|_| ()));
         let is_same = |change: fn(&mut Value)| project(&object(change)) == before;
-        assert!(is_same(|of| of["metadata"]["labels"]["l"] = "2".into()));
-        assert!(is_same(|of| {
-            of["metadata"]["annotations"]["other"] = "2".into();
-            of["metadata"]["resourceVersion"] = "5".into();
-            of["spec"]["default"] = true.into();
-            of["status"]["message"] = "n".into();
-            of["status"]["lastSyncedTime"] = "2026-01-01T00:00:00Z".into();
+        assert!(is_same(
+            |object| object["metadata"]["labels"]["l"] = "2".into()
+        ));
+        assert!(is_same(|object| {
+            object["metadata"]["annotations"]["other"] = "2".into();
+            object["metadata"]["resourceVersion"] = "5".into();
+            object["spec"]["default"] = true.into();
+            object["status"]["message"] = "n".into();
+            object["status"]["lastSyncedTime"] = "2026-01-01T00:00:00Z".into();
         }));
         let differences: [fn(&mut Value); 4] = [
-            |of| of["metadata"]["annotations"]["velero-trust.io/ca-secret"] = "a/c".into(),
-            |of| of["metadata"]["uid"] = "v".into(),
-            |of| of["spec"]["config"]["region"] = "s".into(),
-            |of| of["status"]["phase"] = "Available".into(),
+            |object| object["metadata"]["annotations"]["velero-trust.io/ca-secret"] = "a/c".into(),
+            |object| object["metadata"]["uid"] = "v".into(),
+            |object| object["spec"]["config"]["region"] = "s".into(),
+            |object| object["status"]["phase"] = "Available".into(),
         ];
         for difference in differences {
             assert!(!is_same(difference));
@@ -132,9 +134,9 @@ mod tests {
 
     #[test]
     fn a_location_whose_spec_cannot_be_read_has_its_name_and_its_status() {
-        let bsl = read(&object(|of| of["spec"]["provider"] = 5.into()));
-        let said = (bsl.name(), bsl.uid(), bsl.phase());
-        assert_eq!(said, ("default", "u", "Unavailable"));
+        let bsl = read(&object(|object| object["spec"]["provider"] = 5.into()));
+        let actual = (bsl.name(), bsl.uid(), bsl.phase());
+        assert_eq!(actual, ("default", "u", "Unavailable"));
         assert_eq!(bsl.spec, BslSpec::default());
         assert_eq!(bsl.metadata.annotations, None);
     }

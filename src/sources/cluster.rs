@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::{Limits, Source};
-use crate::ca::bundle_issue::NOT_OURS;
+use crate::ca::bundle_issue::NOT_OWNED_FIX;
 use crate::ca::common_roots::CommonRoots;
 use crate::decision::{
     Backup, Bundle, Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome, Secret,
@@ -177,7 +177,7 @@ fn foreign_error() -> LookupError {
     LookupError {
         kind: LookupErrorKind::Foreign,
         message: format!(
-            "a ConfigMap with that name exists that is not velero-trust's; {NOT_OURS}"
+            "a ConfigMap with that name exists that is not velero-trust's; {NOT_OWNED_FIX}"
         ),
     }
 }

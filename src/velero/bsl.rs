@@ -9,7 +9,7 @@ use super::lenient::wrong_is_default;
 use super::metadata::Metadata;
 use super::text::{Text, map_into_owned, or_empty};
 
-/// The phase in which Velero could reach the store when it last tried.
+/// The phase of a location whose store Velero reached at its last attempt.
 const AVAILABLE: &str = "Available";
 
 /// The fields of a BackupStorageLocation that velero-trust reads.
@@ -31,7 +31,7 @@ pub struct Bsl<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BslSpec<'a> {
-    /// The plugin's name; without a `/`, Velero puts `velero.io/` before it.
+    /// The plugin's name. If it contains no `/`, Velero prefixes it with `velero.io/`.
     #[serde(borrow)]
     pub provider: Option<Text<'a>>,
     /// The plugin's settings.
@@ -55,7 +55,7 @@ pub struct ObjectStorage<'a> {
     /// CA bundle, inline and in base64; deprecated since Velero 1.18.
     #[serde(borrow)]
     pub ca_cert: Option<Text<'a>>,
-    /// The Secret that holds the CA bundle; since Velero 1.18.
+    /// The Secret that contains the CA bundle; since Velero 1.18.
     #[serde(borrow)]
     pub ca_cert_ref: Option<SecretKeySelector<'a>>,
 }
@@ -64,10 +64,10 @@ pub struct ObjectStorage<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct BslStatus<'a> {
-    /// What Velero found when it last tried to reach the store; none before it tried.
+    /// The result of Velero's last attempt to reach the store; `None` before the first attempt.
     #[serde(borrow)]
     pub phase: Option<Text<'a>>,
-    /// Why the store cannot be reached.
+    /// Why Velero could not reach the store.
     #[serde(borrow)]
     pub message: Option<Text<'a>>,
 }
@@ -85,14 +85,14 @@ pub struct SecretKeySelector<'a> {
 }
 
 impl<'a> Bsl<'a> {
-    /// Reads a location from JSON, leniently. One that cannot be read has its name, its uid and its
-    /// status, as far as they can be read, and is empty otherwise.
+    /// Reads a location from JSON, leniently. If it cannot be read as a whole, the result contains
+    /// only the name, the uid and the status, as far as they can be read.
     pub fn from_value(value: &'a Value) -> Self {
         Self::deserialize(value).unwrap_or_else(|_| without_spec(value))
     }
 }
 
-/// Returns the name, the uid and the status of a location, as far as they can be read.
+/// Returns a location with only the name, the uid and the status, as far as they can be read.
 fn without_spec(value: &Value) -> Bsl<'_> {
     let text = |pointer| {
         let text = value.pointer(pointer).and_then(Value::as_str);
@@ -113,27 +113,27 @@ fn without_spec(value: &Value) -> Bsl<'_> {
 }
 
 impl Bsl<'_> {
-    /// The name, or the empty string.
+    /// Returns the name, or the empty string.
     pub fn name(&self) -> &str {
         or_empty(self.metadata.name.as_ref())
     }
 
-    /// The uid, or the empty string.
+    /// Returns the uid, or the empty string.
     pub fn uid(&self) -> &str {
         or_empty(self.metadata.uid.as_ref())
     }
 
-    /// `status.phase`, or the empty string.
+    /// Returns `status.phase`, or the empty string.
     pub fn phase(&self) -> &str {
         or_empty(self.status.phase.as_ref())
     }
 
-    /// Whether Velero could reach the store when it last tried.
+    /// Whether Velero reached the store at its last attempt.
     pub fn is_available(&self) -> bool {
         self.phase() == AVAILABLE
     }
 
-    /// The value of `spec.config[key]`.
+    /// Returns the value of `spec.config[key]`.
     pub fn config(&self, key: &str) -> Option<&str> {
         let config = self.spec.config.as_ref()?;
         config
@@ -142,13 +142,13 @@ impl Bsl<'_> {
             .map(|(_, value)| &**value)
     }
 
-    /// The provider without Velero's own prefix: `aws` for `velero.io/aws`.
+    /// Returns the provider without Velero's own prefix: `aws` for `velero.io/aws`.
     pub fn provider(&self) -> &str {
         let provider = or_empty(self.spec.provider.as_ref());
         provider.strip_prefix("velero.io/").unwrap_or(provider)
     }
 
-    /// Returns the same location with no borrow. Copies only what is borrowed.
+    /// Returns the same location with owned data. Copies only borrowed data.
     pub fn into_owned(self) -> Bsl<'static> {
         Bsl {
             metadata: self.metadata.into_owned(),
@@ -159,7 +159,7 @@ impl Bsl<'_> {
 }
 
 impl BslSpec<'_> {
-    /// Returns the same spec with no borrow.
+    /// Returns the same spec with owned data.
     pub fn into_owned(self) -> BslSpec<'static> {
         BslSpec {
             provider: self.provider.map(Text::into_owned),
@@ -190,7 +190,7 @@ impl SecretKeySelector<'_> {
 }
 
 impl BslStatus<'_> {
-    /// Returns the same status with no borrow.
+    /// Returns the same status with owned data.
     pub fn into_owned(self) -> BslStatus<'static> {
         BslStatus {
             phase: self.phase.map(Text::into_owned),
@@ -217,7 +217,7 @@ mod tests {
         assert!(matches!(text.0, Cow::Borrowed(_)));
         let owned = borrowed.clone().into_owned();
         assert_eq!(owned, borrowed);
-        // What is owned already is moved.
+        // Owned data is moved, not copied.
         let before = owned.name().as_ptr();
         assert_eq!(owned.into_owned().name().as_ptr(), before);
     }
@@ -227,8 +227,8 @@ mod tests {
         let value: Value = serde_json::from_str(WHOLE).unwrap();
         let read = Bsl::from_value(&value);
         assert_eq!(read, serde_json::from_str(WHOLE).unwrap());
-        let said = (read.name(), read.uid(), read.phase(), read.is_available());
-        assert_eq!(said, ("default", "u", "Available", true));
+        let actual = (read.name(), read.uid(), read.phase(), read.is_available());
+        assert_eq!(actual, ("default", "u", "Available", true));
     }
 
     #[test]
@@ -237,8 +237,8 @@ mod tests {
         assert!(serde_json::from_str::<Bsl<'_>>(&text).is_err());
         let value: Value = serde_json::from_str(&text).unwrap();
         let read = Bsl::from_value(&value);
-        let said = (read.name(), read.uid(), read.is_available());
-        assert_eq!(said, ("default", "u", true));
+        let actual = (read.name(), read.uid(), read.is_available());
+        assert_eq!(actual, ("default", "u", true));
         assert_eq!(read.spec, BslSpec::default());
         assert_eq!(read.metadata.annotations, None);
         assert_eq!(Bsl::from_value(&Value::Null), Bsl::default());

@@ -79,33 +79,35 @@ impl Answer {
     }
 
     /// Returns the lines that a user would see, and the additions of a patch.
-    pub(super) fn told(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         if self.status != 200 {
             return vec![format!("HTTP {}: {}", self.status, self.text("/message"))];
         }
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         if self.allowed() {
-            told.push("allowed".to_owned());
+            lines.push("allowed".to_owned());
         } else {
             let message = self.text("/response/status/message");
-            told.push(format!("denied with {}: {message}", self.code()));
+            lines.push(format!("denied with {}: {message}", self.code()));
         }
-        told.extend(
+        lines.extend(
             self.warnings()
                 .iter()
                 .map(|warning| format!("Warning: {warning}")),
         );
         for operation in &self.patch {
-            let of = |field| operation.get(field).cloned().unwrap_or_default();
-            told.push(format!("{} {} {}", of("op"), of("path"), of("value")).replace('"', ""));
+            let value = |field| operation.get(field).cloned().unwrap_or_default();
+            lines.push(
+                format!("{} {} {}", value("op"), value("path"), value("value")).replace('"', ""),
+            );
         }
-        told
+        lines
     }
 }
 
 impl Expected {
     pub(super) fn check(&self, answer: &Answer) -> Result<(), String> {
-        let said = |rule: &str| {
+        let has_warning = |rule: &str| {
             answer
                 .warnings()
                 .iter()
@@ -113,8 +115,10 @@ impl Expected {
         };
         let holds = match self {
             Self::Allowed { warning } => {
-                let silent = answer.warnings().is_empty();
-                answer.allowed() && answer.patch.is_empty() && warning.map_or(silent, said)
+                let is_silent = answer.warnings().is_empty();
+                answer.allowed()
+                    && answer.patch.is_empty()
+                    && warning.map_or(is_silent, has_warning)
             }
             Self::Denied { code, rule } => {
                 let message = answer.text("/response/status/message");

@@ -2,10 +2,7 @@
 //! real AdmissionReviews. Then the demo shows the CA bundle, and what Velero's Pods trust before
 //! and after. Exits with 0 only if every answer is the expected one.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the demo speaks to the person who started it"
-)]
+#![expect(clippy::print_stdout, reason = "the demo prints its results")]
 
 mod answer;
 mod objects;
@@ -80,7 +77,7 @@ fn main() -> Result<ExitCode> {
         let checked = step.expected.check(&answer);
         tally.add(
             step.title,
-            &answer.told(),
+            &answer.lines(),
             &step.expected.to_string(),
             checked,
         );
@@ -88,7 +85,7 @@ fn main() -> Result<ExitCode> {
             stored.push((kept, answer.applied(&kept.object)?));
         }
     }
-    look(&binary, folder.path(), &stored, &mut tally)?;
+    show_status(&binary, folder.path(), &stored, &mut tally)?;
 
     let Tally { shown, failed } = tally;
     println!("\n{} of {shown} answers as expected", shown - failed);
@@ -100,7 +97,7 @@ fn main() -> Result<ExitCode> {
 }
 
 /// Shows the bundle, and the Pods: as created without velero-trust, and as admitted by it.
-fn look(
+fn show_status(
     binary: &Path,
     folder: &Path,
     stored: &[(&StoredObject, Value)],
@@ -112,7 +109,7 @@ fn look(
     }
     let before = View::take(binary, folder, &["--certificates"])?;
     let expected = "1 CA beside the public roots, 0 of 2 Pods with it";
-    tally.add(views::BEFORE, &before.told, expected, before.check(false));
+    tally.add(views::BEFORE, &before.lines, expected, before.check(false));
 
     for (kept, admitted) in stored {
         objects::store(folder, kept.file, admitted)?;
@@ -120,7 +117,7 @@ fn look(
     let after = View::take(binary, folder, &[])?;
     let expected = "the same bundle, 2 of 2 Pods with it, nothing to do";
     let checked = after.check(true).and_then(|()| after.check_same(&before));
-    tally.add(views::AFTER, &after.told, expected, checked);
+    tally.add(views::AFTER, &after.lines, expected, checked);
     Ok(())
 }
 
@@ -132,17 +129,17 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, title: &str, told: &[String], expected: &str, checked: Result<(), String>) {
+    fn add(&mut self, title: &str, lines: &[String], expected: &str, checked: Result<(), String>) {
         self.shown += 1;
         println!("\n{:>2}. {title}", self.shown);
-        for line in told {
+        for line in lines {
             println!("    {line}");
         }
         match checked {
             Ok(()) => println!("    ✔ {expected}"),
-            Err(why) => {
+            Err(error) => {
                 self.failed += 1;
-                println!("    ✘ expected: {expected}; {why}");
+                println!("    ✘ expected: {expected}; {error}");
             }
         }
     }

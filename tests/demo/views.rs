@@ -12,7 +12,7 @@ pub(super) const AFTER: &str = "The same with the patches of 6 and 7 applied to 
 
 /// One view: the text for people.
 pub(super) struct View {
-    pub(super) told: Vec<String>,
+    pub(super) lines: Vec<String>,
     /// The same as JSON.
     json: Value,
     code: Option<i32>,
@@ -24,9 +24,9 @@ impl View {
         let (text, code) = status(binary, folder, more)?;
         let (json, _) = status(binary, folder, &["--output=json"])?;
         let command = format!("$ velero-trust status --objects DIR {}", more.join(" "));
-        let told = [command.trim_end(), ""].into_iter().chain(text.lines());
+        let lines = [command.trim_end(), ""].into_iter().chain(text.lines());
         Ok(Self {
-            told: told.map(str::to_owned).collect(),
+            lines: lines.map(str::to_owned).collect(),
             json: serde_json::from_str(&json).context("the status is not JSON")?,
             code,
         })
@@ -40,7 +40,7 @@ impl View {
 
     /// Checks that the bundle contains the CA of the location, and that either all Pods carry the
     /// bundle or none does.
-    pub(super) fn check(&self, carried: bool) -> Result<(), String> {
+    pub(super) fn check(&self, is_carried: bool) -> Result<(), String> {
         let got = json!({
             "code": self.code,
             "location": self.of("/locations/0/report/certificates/0/subject"),
@@ -48,10 +48,10 @@ impl View {
             "pods": [self.of("/pods/current"), self.of("/pods/wanted")],
         });
         let expected = json!({
-            "code": i32::from(!carried),
+            "code": i32::from(!is_carried),
             "location": "CN=Demo CA",
             "origins": ["locations=1", "public"],
-            "pods": if carried { [2, 2] } else { [0, 2] },
+            "pods": if is_carried { [2, 2] } else { [0, 2] },
         });
         if got == expected {
             Ok(())
@@ -92,7 +92,10 @@ fn status(binary: &Path, folder: &Path, more: &[&str]) -> Result<(String, Option
         .arg(folder)
         .args(more)
         .output()?;
-    let said = String::from_utf8_lossy(&stderr);
-    ensure!(status.code().is_some_and(|code| code < 2), "status: {said}");
+    let stderr = String::from_utf8_lossy(&stderr);
+    ensure!(
+        status.code().is_some_and(|code| code < 2),
+        "status: {stderr}"
+    );
     Ok((String::from_utf8(stdout)?, status.code()))
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::problem::{ExpiresSoon, Problem, UntrustedReason};
-use crate::ca::rules::day;
+use crate::ca::rules::format_date;
 use crate::velero::text::shown;
 
 /// Maximum number of certificates of a chain, and of names of a certificate, in a message.
@@ -14,7 +14,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired { not_after } => {
-                write!(f, "the server's certificate expired on {}", day(*not_after))
+                write!(
+                    f,
+                    "the server's certificate expired on {}",
+                    format_date(*not_after)
+                )
             }
             Self::NameMismatch { host, names, .. } if names.is_empty() => write!(
                 f,
@@ -30,7 +34,7 @@ impl fmt::Display for Problem {
             Self::NotYetValid { not_before } => write!(
                 f,
                 "the server's certificate is not valid before {}",
-                day(*not_before)
+                format_date(*not_before)
             ),
             Self::Undecided { reason } => {
                 write!(
@@ -73,8 +77,8 @@ impl fmt::Display for UntrustedReason {
                 } else {
                     "which the server presents"
                 },
-                day(*not_before),
-                day(*not_after)
+                format_date(*not_before),
+                format_date(*not_after)
             ),
             Self::Forbidden(reason) => f.write_str(reason),
             Self::UnknownIssuer { .. } => f.write_str("the bundle has no CA of that name"),
@@ -95,7 +99,7 @@ impl fmt::Display for ExpiresSoon {
         write!(
             f,
             "the server's certificate expires on {}, in {days_left} days",
-            day(*not_after)
+            format_date(*not_after)
         )
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ca::bundle::mozilla;
-use crate::ca::evaluation::{dropped_certificates, left_out};
+use crate::ca::evaluation::{dropped_certificates, truncation_issues};
 
 const WEEK: i64 = 7 * 24 * 3600;
 
@@ -196,7 +196,9 @@ fn what_is_retained_and_has_no_room_is_told_as_long_as_it_has_none() {
     none.insert(location("b"), contribution(named, true));
     for _ in 0..3 {
         let merged = merge_contributions(&none, &memory, &[]);
-        let told: Vec<_> = left_out(&merged).map(|told| told.to_string()).collect();
+        let told: Vec<_> = truncation_issues(&merged)
+            .map(|told| told.to_string())
+            .collect();
         let expected = "no room in ConfigMap velero-trust-ca: 100 certificates are left out, that \
                         nobody names any more";
         assert!(told.contains(&expected.to_owned()), "{told:?}");

@@ -1,32 +1,32 @@
-//! What was wrong with a location before it is changed.
+//! The findings about a location before an update, which only warn after it.
 
 use std::collections::HashSet;
 
 use crate::ca::certificate::Fingerprint;
 use crate::decision::{Finding, Report};
 
-/// How a pass over a location deals with what was wrong before.
+/// How a run of the checks treats findings about the old location.
 pub(super) enum Baseline<'k> {
-    /// There is no before.
+    /// There is no old location.
     Unused,
-    /// This pass is over the location as it was.
+    /// This run checks the old location and records its findings.
     Recording(&'k mut KnownFindings),
-    /// This pass is over the location as it will be.
+    /// This run checks the new location against the recorded findings.
     Recorded(&'k KnownFindings),
 }
 
-/// Digests of findings: there may be tens of thousands in one bundle.
+/// The recorded findings, as digests because one bundle can have tens of thousands of them.
 #[derive(Default)]
 pub(super) struct KnownFindings(HashSet<Fingerprint>);
 
 impl KnownFindings {
-    /// Remembers a finding.
-    pub(super) fn learn(&mut self, finding: &Finding) {
+    /// Records a finding.
+    pub(super) fn record(&mut self, finding: &Finding) {
         self.0.insert(identity(finding));
     }
 
-    /// The finding, which only warns if it is known, and whether it is.
-    pub(super) fn forgive(&self, finding: Finding) -> (Finding, bool) {
+    /// Returns the finding and whether it is known. A known finding only warns.
+    pub(super) fn soften_if_known(&self, finding: Finding) -> (Finding, bool) {
         if self.0.contains(&identity(&finding)) {
             (finding.softened(), true)
         } else {
@@ -34,15 +34,17 @@ impl KnownFindings {
         }
     }
 
-    /// Softens what is known in a whole report.
-    pub(super) fn forgive_all(&self, report: &mut Report) {
+    /// Softens the known findings of a report.
+    pub(super) fn soften_all(&self, report: &mut Report) {
         let findings = std::mem::take(&mut report.findings);
-        let forgiven = findings.into_iter().map(|finding| self.forgive(finding).0);
-        report.findings = forgiven.collect();
+        let softened = findings
+            .into_iter()
+            .map(|finding| self.soften_if_known(finding).0);
+        report.findings = softened.collect();
     }
 }
 
-/// What makes two findings the same problem: rule, path and subject.
+/// Returns a digest of what identifies a problem: rule, path and subject.
 fn identity(finding: &Finding) -> Fingerprint {
     let Finding {
         rule,

@@ -1,19 +1,19 @@
-//! The certificates of a bundle: their dates, and whether they are what a CA should be.
+//! Rules about the certificates of a bundle: validity dates, and whether they are usable as CAs.
 
 use std::collections::{HashMap, HashSet};
 
 use time::OffsetDateTime;
 
-use super::place::Place;
-use super::tally::Tally;
+use super::ca_source::CaSource;
+use super::finding_limiter::FindingLimiter;
 use crate::ca::certificate::Certificate;
 use crate::decision::{Code, Hint, Rule, Severity};
 
 pub(super) static RULES: [&Rule; 8] = [
     &ALL_EXPIRED,
     &EXPIRED,
-    &NOT_YET,
-    &SOON,
+    &NOT_YET_VALID,
+    &EXPIRES_SOON,
     &LEAF,
     &DUPLICATE,
     &WEAK,
@@ -42,7 +42,7 @@ static EXPIRED: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static NOT_YET: Rule = Rule {
+static NOT_YET_VALID: Rule = Rule {
     id: "VT021",
     title: "certificate that is not valid yet",
     about: "Until then nothing that it issued is trusted; also check the clock of who made it.",
@@ -53,7 +53,7 @@ static NOT_YET: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static SOON: Rule = Rule {
+static EXPIRES_SOON: Rule = Rule {
     id: "VT022",
     title: "certificate that expires within 30 days",
     about: "Put its successor beside it before that day; both may stand in one bundle.",
@@ -108,54 +108,58 @@ static NO_ROOT: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// How early it is said that a certificate expires, in seconds.
-const SOON_SECONDS: i64 = 30 * 86_400;
+/// Time before the expiry of a certificate at which the warning begins, in seconds.
+const EXPIRY_WARNING_SECONDS: i64 = 30 * 86_400;
 
-/// Shortest RSA key that TLS libraries still take, in bits.
-const RSA_BITS: u32 = 2048;
+/// Minimum RSA key size that TLS libraries still accept, in bits.
+const MIN_RSA_BITS: u32 = 2048;
 
-/// What is to be said of the certificates of one bundle at `now`.
+/// Checks the certificates of one bundle. `now` is in seconds since 1970.
 pub(super) fn check(
-    place: &Place<'_>,
+    source: &CaSource<'_>,
     certificates: &[Certificate],
     now: i64,
-    tally: &mut Tally<'_, '_>,
+    limiter: &mut FindingLimiter<'_, '_>,
 ) {
     let is_expired = |certificate: &Certificate| certificate.not_after < now;
     let are_all_expired = !certificates.is_empty() && certificates.iter().all(is_expired);
     if are_all_expired {
-        let last = certificates
+        let last_expiry = certificates
             .iter()
             .map(|certificate| certificate.not_after)
             .max();
         let message = match certificates {
-            [only] => format!("{} expired on {}", name(only), day(only.not_after)),
+            [only] => format!(
+                "{} expired on {}",
+                display_name(only),
+                format_date(only.not_after)
+            ),
             all => format!(
                 "all {} certificates have expired, the last on {}",
                 all.len(),
-                day(last.unwrap_or_default())
+                format_date(last_expiry.unwrap_or_default())
             ),
         };
-        let fix = format!("get the present CA; {}", place.replace());
-        tally.find(&ALL_EXPIRED, || {
-            place.finding(&ALL_EXPIRED, "", message, fix)
+        let fix = format!("get the present CA; {}", source.replace_instruction());
+        limiter.find(&ALL_EXPIRED, || {
+            source.finding(&ALL_EXPIRED, "", message, fix)
         });
     }
     let subjects: HashSet<_> = certificates.iter().map(Certificate::subject_der).collect();
-    let mut copies: HashMap<_, usize> = HashMap::new();
+    let mut counts: HashMap<_, usize> = HashMap::new();
     for certificate in certificates {
-        *copies.entry(certificate.fingerprint()).or_default() += 1;
+        *counts.entry(certificate.fingerprint()).or_default() += 1;
     }
     for certificate in certificates {
         let mut find = |rule, message: String, fix: &str| {
-            tally.find(rule, || {
-                let message = format!("{} {message}", name(certificate));
+            limiter.find(rule, || {
+                let message = format!("{} {message}", display_name(certificate));
                 let detail = format!("certificate {}", certificate.fingerprint());
-                place.finding(rule, detail, message, fix)
+                source.finding(rule, detail, message, fix)
             });
         };
-        // All that is said of a certificate is said once.
-        match copies.remove(&certificate.fingerprint()) {
+        // A certificate that occurs several times is checked once.
+        match counts.remove(&certificate.fingerprint()) {
             None => continue,
             Some(1) => {}
             Some(count) => {
@@ -165,16 +169,26 @@ pub(super) fn check(
         }
         if is_expired(certificate) {
             if !are_all_expired {
-                let message = format!("expired on {}", day(certificate.not_after));
+                let message = format!("expired on {}", format_date(certificate.not_after));
                 find(&EXPIRED, message, "take it out");
             }
         } else if certificate.not_before > now {
-            let message = format!("is not valid before {}", day(certificate.not_before));
-            find(&NOT_YET, message, "keep the CA that is valid now beside it");
-        } else if certificate.not_after - now <= SOON_SECONDS {
+            let message = format!(
+                "is not valid before {}",
+                format_date(certificate.not_before)
+            );
+            find(
+                &NOT_YET_VALID,
+                message,
+                "keep the CA that is valid now beside it",
+            );
+        } else if certificate.not_after - now <= EXPIRY_WARNING_SECONDS {
             let days = (certificate.not_after - now) / 86_400;
-            let message = format!("expires on {}, in {days} days", day(certificate.not_after));
-            find(&SOON, message, "put its successor beside it");
+            let message = format!(
+                "expires on {}, in {days} days",
+                format_date(certificate.not_after)
+            );
+            find(&EXPIRES_SOON, message, "put its successor beside it");
         }
         if !certificate.is_ca {
             find(
@@ -193,7 +207,7 @@ pub(super) fn check(
                 "have it issued again with SHA-256",
             );
         }
-        if let Some(bits) = certificate.rsa_bits.filter(|bits| *bits < RSA_BITS) {
+        if let Some(bits) = certificate.rsa_bits.filter(|bits| *bits < MIN_RSA_BITS) {
             let message = format!("has an RSA key of {bits} bits");
             find(
                 &WEAK,
@@ -204,8 +218,8 @@ pub(super) fn check(
     }
 }
 
-/// A certificate as a message names it.
-fn name(certificate: &Certificate) -> String {
+/// Returns the name of a certificate in messages: its subject and the start of its fingerprint.
+fn display_name(certificate: &Certificate) -> String {
     format!(
         "{} ({:.16})",
         certificate.subject(),
@@ -213,8 +227,8 @@ fn name(certificate: &Certificate) -> String {
     )
 }
 
-/// `2026-07-28`
-pub(in crate::ca) fn day(seconds: i64) -> String {
+/// Formats a time, in seconds since 1970, as a date such as `2026-07-28`.
+pub(in crate::ca) fn format_date(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
         |_| "an impossible day".to_owned(),
         |time| time.date().to_string(),

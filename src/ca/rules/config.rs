@@ -1,14 +1,15 @@
-//! The plugin's settings: those that undo a CA, and those that the plugin refuses.
+//! Rules about the plugin's settings in `spec.config`: those that make a CA useless, and those that
+//! the plugin rejects.
 
 use super::baseline::Baseline;
-use super::tally::Tally;
+use super::finding_limiter::FindingLimiter;
 use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
 use crate::velero::text::shown;
 
 pub(super) static RULES: [&Rule; 5] = [
     &SKIPS_VERIFICATION,
-    &WRONG_SKIP,
+    &INVALID_SKIP,
     &UNKNOWN_KEY,
     &SECRET_REF,
     &CONFIG_CA,
@@ -26,7 +27,7 @@ static SKIPS_VERIFICATION: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static WRONG_SKIP: Rule = Rule {
+static INVALID_SKIP: Rule = Rule {
     id: "VT031",
     title: "wrong insecureSkipTLSVerify",
     about: "Only the aws provider knows the key, and in exactly these letters. Its value is one \
@@ -68,19 +69,19 @@ static CONFIG_CA: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-const SKIP: &str = "insecureSkipTLSVerify";
+const SKIP_TLS_VERIFY: &str = "insecureSkipTLSVerify";
 
-/// What Go's `strconv.ParseBool` takes for true. The aws plugin (`object_store.go`), restic
+/// The values that Go's `strconv.ParseBool` parses as true. The aws plugin (`object_store.go`), restic
 /// (`pkg/restic/common.go`) and kopia (`optionalHaveBool`) all read the value with it.
-const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
+const TRUE_VALUES: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
-/// What it takes for false.
-const FALSE: [&str; 6] = ["0", "f", "F", "FALSE", "false", "False"];
+/// The values that `strconv.ParseBool` parses as false.
+const FALSE_VALUES: [&str; 6] = ["0", "f", "F", "FALSE", "false", "False"];
 
-/// Keys that Velero itself adds for every provider.
-const COMMON: [&str; 3] = ["bucket", "caCert", "prefix"];
+/// Keys that Velero itself sets for every provider.
+const COMMON_KEYS: [&str; 3] = ["bucket", "caCert", "prefix"];
 
-const AWS: [&str; 15] = [
+const AWS_KEYS: [&str; 15] = [
     "checksumAlgorithm",
     "credentialsFile",
     "customerKeyEncryptionFile",
@@ -98,7 +99,7 @@ const AWS: [&str; 15] = [
     "tagging",
 ];
 
-const AZURE: [&str; 9] = [
+const AZURE_KEYS: [&str; 9] = [
     "activeDirectoryAuthorityURI",
     "blockSizeInBytes",
     "credentialsFile",
@@ -110,7 +111,7 @@ const AZURE: [&str; 9] = [
     "useAAD",
 ];
 
-const GCP: [&str; 5] = [
+const GCP_KEYS: [&str; 5] = [
     "credentialsFile",
     "kmsKeyName",
     "serviceAccount",
@@ -118,17 +119,17 @@ const GCP: [&str; 5] = [
     "universeDomain",
 ];
 
-/// What is to be said of `spec.config`.
+/// Checks `spec.config`.
 pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Report) {
-    skip(bsl, report);
-    keys(
+    check_skip_verification(bsl, report);
+    check_keys(
         bsl,
-        &mut Tally::new(report, baseline, FieldPath::of(&["spec", "config"])),
+        &mut FindingLimiter::new(report, baseline, FieldPath::of(&["spec", "config"])),
     );
     if bsl.config("secretRef").is_some() {
         report.find(Finding::new(
             &SECRET_REF,
-            config("secretRef"),
+            config_path("secretRef"),
             "",
             "no Velero plugin knows this key, and they refuse unknown ones",
             "use spec.objectStorage.caCertRef",
@@ -137,7 +138,7 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
     if bsl.config("caCert").is_some_and(|pem| !pem.is_empty()) {
         report.find(Finding::new(
             &CONFIG_CA,
-            config("caCert"),
+            config_path("caCert"),
             "",
             "kopia and restic ignore this key",
             "use spec.objectStorage.caCertRef",
@@ -145,71 +146,72 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
     }
 }
 
-/// Whether `bsl` says that nobody verifies the certificates of its store.
+/// Whether `bsl` disables the verification of its store's certificates.
 pub(in crate::ca) fn skips_verification(bsl: &Bsl<'_>) -> bool {
-    bsl.config(SKIP).is_some_and(|value| TRUE.contains(&value))
+    bsl.config(SKIP_TLS_VERIFY)
+        .is_some_and(|value| TRUE_VALUES.contains(&value))
 }
 
-fn skip(bsl: &Bsl<'_>, report: &mut Report) {
+fn check_skip_verification(bsl: &Bsl<'_>, report: &mut Report) {
     let settings = bsl.spec.config.iter().flatten();
-    for (key, value) in settings.filter(|(key, _)| key.eq_ignore_ascii_case(SKIP)) {
+    for (key, value) in settings.filter(|(key, _)| key.eq_ignore_ascii_case(SKIP_TLS_VERIFY)) {
         let mut find = |rule, message: String, fix: &str| {
-            report.find(Finding::new(rule, config_key(key), "", message, fix));
+            report.find(Finding::new(rule, user_key_path(key), "", message, fix));
         };
         let remove = "remove it and name the CA";
-        if **key != *SKIP {
-            let message = format!("the plugin knows `{SKIP}`, in exactly these letters");
-            find(&WRONG_SKIP, message, remove);
+        if **key != *SKIP_TLS_VERIFY {
+            let message = format!("the plugin knows `{SKIP_TLS_VERIFY}`, in exactly these letters");
+            find(&INVALID_SKIP, message, remove);
         } else if bsl.provider() != "aws" {
             let message = format!(
                 "provider `{}` does not know this key",
                 shown(bsl.provider())
             );
-            find(&WRONG_SKIP, message, remove);
-        } else if TRUE.contains(&&**value) {
+            find(&INVALID_SKIP, message, remove);
+        } else if TRUE_VALUES.contains(&&**value) {
             let message = "TLS certificates of the store are not verified".to_owned();
             find(&SKIPS_VERIFICATION, message, remove);
-        } else if !value.is_empty() && !FALSE.contains(&&**value) {
+        } else if !value.is_empty() && !FALSE_VALUES.contains(&&**value) {
             let message = "the value is no bool, and the aws plugin refuses it".to_owned();
-            find(&WRONG_SKIP, message, remove);
+            find(&INVALID_SKIP, message, remove);
         }
     }
 }
 
-fn keys(bsl: &Bsl<'_>, tally: &mut Tally<'_, '_>) {
+fn check_keys(bsl: &Bsl<'_>, limiter: &mut FindingLimiter<'_, '_>) {
     let provider = bsl.provider();
     let known: &[&str] = match provider {
-        "aws" => &AWS,
-        "azure" => &AZURE,
-        "gcp" => &GCP,
+        "aws" => &AWS_KEYS,
+        "azure" => &AZURE_KEYS,
+        "gcp" => &GCP_KEYS,
         _ => return,
     };
     for key in bsl.spec.config.iter().flatten().map(|(key, _)| &**key) {
-        let is_known = known.contains(&key) || COMMON.contains(&key);
-        // These two have rules of their own.
-        if is_known || key == "secretRef" || key.eq_ignore_ascii_case(SKIP) {
+        let is_known = known.contains(&key) || COMMON_KEYS.contains(&key);
+        // `secretRef` and `insecureSkipTLSVerify` have rules of their own.
+        if is_known || key == "secretRef" || key.eq_ignore_ascii_case(SKIP_TLS_VERIFY) {
             continue;
         }
-        tally.find(&UNKNOWN_KEY, || {
-            let near = known.iter().find(|known| known.eq_ignore_ascii_case(key));
-            let fix = match near {
-                Some(near) => format!("write `{near}`"),
+        limiter.find(&UNKNOWN_KEY, || {
+            let similar = known.iter().find(|known| known.eq_ignore_ascii_case(key));
+            let fix = match similar {
+                Some(similar) => format!("write `{similar}`"),
                 None => format!("remove it; {provider} takes {}", known.join(", ")),
             };
             let message = format!("the {provider} plugin refuses this key");
-            Finding::new(&UNKNOWN_KEY, config_key(key), "", message, fix)
+            Finding::new(&UNKNOWN_KEY, user_key_path(key), "", message, fix)
         });
     }
 }
 
-fn config(key: &'static str) -> FieldPath {
+fn config_path(key: &'static str) -> FieldPath {
     FieldPath::of(&["spec", "config", key])
 }
 
-/// The path to a key that a user made up.
-fn config_key(key: &str) -> FieldPath {
-    if key == SKIP {
-        config(SKIP)
+/// Returns the path to a key that a user chose.
+fn user_key_path(key: &str) -> FieldPath {
+    if key == SKIP_TLS_VERIFY {
+        config_path(SKIP_TLS_VERIFY)
     } else {
         FieldPath::of(&["spec", "config"]).key(shown(key))
     }

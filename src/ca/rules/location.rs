@@ -1,4 +1,4 @@
-//! The rest of a location: what makes its CA useless, old-fashioned, or gone.
+//! Rules about the rest of a location: settings that make its CA unused, deprecated or removed.
 
 use super::Location;
 use crate::ca::references::{self, CaReference};
@@ -48,7 +48,7 @@ static REMOVED: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// What is to be said of a location that has its CA from `sources`.
+/// Checks a location that gets its CA from `references`.
 pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], report: &mut Report) {
     let bsl = location.bsl;
     let namespace = location.namespace;

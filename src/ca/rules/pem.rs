@@ -1,13 +1,13 @@
-//! The form of a bundle: each block is a certificate that Go takes.
+//! Rules about the form of a bundle: each block must be a certificate that Go accepts.
 
-use super::place::Place;
-use super::tally::Tally;
+use super::ca_source::CaSource;
+use super::finding_limiter::FindingLimiter;
 use crate::ca::pem::{self, Contents, Fault, Kind};
 use crate::ca::references::{CaReference, CaTarget};
 use crate::decision::{Code, Hint, Report, Rule, Severity};
 
 pub(super) static RULES: [&Rule; 7] = [
-    &NOTHING,
+    &NO_CERTIFICATE,
     &PRIVATE_KEY,
     &OTHER_BLOCK,
     &BROKEN_BLOCK,
@@ -16,7 +16,7 @@ pub(super) static RULES: [&Rule; 7] = [
     &TOO_LARGE,
 ];
 
-static NOTHING: Rule = Rule {
+static NO_CERTIFICATE: Rule = Rule {
     id: "VT010",
     title: "no certificate found",
     about: "The bundle holds something else: binary DER, base64 of base64, UTF-16, another file, \
@@ -98,24 +98,28 @@ static TOO_LARGE: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// All that is wrong with the form of a bundle.
-pub(super) fn check(place: &Place<'_>, contents: &Contents, tally: &mut Tally<'_, '_>) {
+/// Checks the form of a bundle.
+pub(super) fn check(
+    source: &CaSource<'_>,
+    contents: &Contents,
+    limiter: &mut FindingLimiter<'_, '_>,
+) {
     for fault in &contents.faults {
         let rule = rule_of(fault.kind);
-        // A block stays the same when it moves, so that its removal from an old bundle, or that
-        // of its neighbour, is an improvement.
+        // The identity of a block does not depend on its position. Otherwise the removal of a
+        // block from an old bundle would make the blocks after it look new.
         let detail = match fault.identity {
             Some(identity) => format!("block {identity:.16}"),
             None => String::new(),
         };
-        tally.find(rule, || {
-            place.finding(rule, detail, said(fault), fix(place, fault.kind))
+        limiter.find(rule, || {
+            source.finding(rule, detail, fault_message(fault), fix(source, fault.kind))
         });
     }
 }
 
-/// `block 2 (line 30) is cut off: …`
-fn said(fault: &Fault) -> String {
+/// Returns the message of a fault, such as `block 2 (line 30) is cut off: …`.
+fn fault_message(fault: &Fault) -> String {
     let Fault {
         kind, block, line, ..
     } = fault;
@@ -131,7 +135,7 @@ const fn rule_of(kind: Kind) -> &'static Rule {
     match kind {
         Kind::PrivateKey => &PRIVATE_KEY,
         Kind::Bare | Kind::Base64OfPem | Kind::Binary | Kind::Der | Kind::Nothing | Kind::Utf16 => {
-            &NOTHING
+            &NO_CERTIFICATE
         }
         Kind::NotACertificate(_) => &OTHER_BLOCK,
         Kind::Headers => &HEADERS,
@@ -150,8 +154,8 @@ const fn rule_of(kind: Kind) -> &'static Rule {
     }
 }
 
-fn fix(place: &Place<'_>, kind: Kind) -> String {
-    let first = match kind {
+fn fix(source: &CaSource<'_>, kind: Kind) -> String {
+    let instruction = match kind {
         Kind::PrivateKey => {
             "take the key out and consider it leaked; a bundle holds certificates only"
         }
@@ -179,11 +183,11 @@ fn fix(place: &Place<'_>, kind: Kind) -> String {
         | Kind::TextBefore
         | Kind::Truncated => "BEGIN and END stand alone, at the very beginning of their lines",
     };
-    format!("{first}; then {}", place.replace())
+    format!("{instruction}; then {}", source.replace_instruction())
 }
 
-/// What should be base64 and is not.
-pub(super) fn not_base64(place: &Place<'_>, reference: &CaReference<'_>, report: &mut Report) {
+/// Reports a field that should contain base64 and does not.
+pub(super) fn not_base64(source: &CaSource<'_>, reference: &CaReference<'_>, report: &mut Report) {
     let text = match reference.target {
         CaTarget::Base64(text) => text,
         _ => "",
@@ -193,27 +197,27 @@ pub(super) fn not_base64(place: &Place<'_>, reference: &CaReference<'_>, report:
     } else {
         "the field is not base64"
     };
-    report.find(place.finding(&NOTHING, "", message, place.replace()));
-    key(place, text.as_bytes(), report);
+    report.find(source.finding(&NO_CERTIFICATE, "", message, source.replace_instruction()));
+    check_private_key(source, text.as_bytes(), report);
 }
 
-/// A bundle that is too large to be looked into.
-pub(super) fn too_large(place: &Place<'_>, bytes: &[u8], report: &mut Report) {
+/// Reports a bundle that is too large to be parsed.
+pub(super) fn too_large(source: &CaSource<'_>, bytes: &[u8], report: &mut Report) {
     let message = format!(
         "the bundle has {} KiB, and 1024 are the most",
         bytes.len() / 1024
     );
     let fix = format!(
         "keep only the CAs that the store needs; {}",
-        place.replace()
+        source.replace_instruction()
     );
-    report.find(place.finding(&TOO_LARGE, "", message, fix));
-    key(place, bytes, report);
+    report.find(source.finding(&TOO_LARGE, "", message, fix));
+    check_private_key(source, bytes, report);
 }
 
-fn key(place: &Place<'_>, bytes: &[u8], report: &mut Report) {
+fn check_private_key(source: &CaSource<'_>, bytes: &[u8], report: &mut Report) {
     if pem::has_private_key(bytes) {
-        let fix = fix(place, Kind::PrivateKey);
-        report.find(place.finding(&PRIVATE_KEY, "", "there is a private key in it", fix));
+        let fix = fix(source, Kind::PrivateKey);
+        report.find(source.finding(&PRIVATE_KEY, "", "there is a private key in it", fix));
     }
 }

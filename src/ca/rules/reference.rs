@@ -1,7 +1,7 @@
-//! References to Secrets: what they name has to be there.
+//! Rules about references to Secrets: the Secret and the key must exist.
 
 use super::Location;
-use super::place::Place;
+use super::ca_source::CaSource;
 use crate::ca::references::{self, CaTarget, InvalidReference, SecretKeyRef};
 use crate::decision::{
     Code, Facts, FieldPath, Finding, Hint, Key, Known, Report, Rule, Sealed, Severity, Stop,
@@ -12,8 +12,8 @@ pub(super) static RULES: [&Rule; 7] = [
     &NO_SECRET,
     &NO_KEY,
     &EMPTY,
-    &BAD_REFERENCE,
-    &BOTH,
+    &INVALID_REFERENCE,
+    &BOTH_SET,
     &OTHER_NAMESPACE,
     &NO_CREDENTIAL,
 ];
@@ -52,7 +52,7 @@ static EMPTY: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static BAD_REFERENCE: Rule = Rule {
+static INVALID_REFERENCE: Rule = Rule {
     id: "VT004",
     title: "malformed reference to a CA Secret",
     about: "A reference names a Secret and a key in it: `name` and `key`, or `<secret>/<key>` in \
@@ -63,7 +63,7 @@ static BAD_REFERENCE: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static BOTH: Rule = Rule {
+static BOTH_SET: Rule = Rule {
     id: "VT005",
     title: "caCert and caCertRef both set",
     about: "Velero refuses a BSL that sets both. Keep caCertRef.",
@@ -95,13 +95,13 @@ static NO_CREDENTIAL: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// Both `caCert` and `caCertRef`.
-pub(super) fn both(location: &Location<'_>, report: &mut Report) {
+/// Checks whether both `caCert` and `caCertRef` are set.
+pub(super) fn check_both(location: &Location<'_>, report: &mut Report) {
     let storage = location.bsl.spec.object_storage.as_ref();
     let has_reference = storage.is_some_and(|storage| storage.ca_cert_ref.is_some());
     if has_reference && references::inline_ca_cert(storage).is_some() {
         report.find(Finding::new(
-            &BOTH,
+            &BOTH_SET,
             FieldPath::of(&["spec", "objectStorage"]),
             "",
             "caCert and caCertRef are both set, and Velero refuses that",
@@ -110,10 +110,10 @@ pub(super) fn both(location: &Location<'_>, report: &mut Report) {
     }
 }
 
-/// A reference that cannot be followed.
-pub(super) fn unusable(place: &Place<'_>, why: InvalidReference) -> Finding {
-    let namespace = place.namespace;
-    let (rule, fix) = match why {
+/// Returns the finding for a reference that is malformed or points into another namespace.
+pub(super) fn invalid_reference(source: &CaSource<'_>, error: InvalidReference) -> Finding {
+    let namespace = source.namespace;
+    let (rule, fix) = match error {
         InvalidReference::OtherNamespace => (
             &OTHER_NAMESPACE,
             format!(
@@ -121,83 +121,83 @@ pub(super) fn unusable(place: &Place<'_>, why: InvalidReference) -> Finding {
             ),
         ),
         _ => (
-            &BAD_REFERENCE,
+            &INVALID_REFERENCE,
             format!(
                 "name a Secret of namespace {namespace} and a key in it, such as `minio-ca` and `ca.crt`"
             ),
         ),
     };
-    // Which mistake it is belongs to the identity: another mistake is another problem.
-    place.finding(rule, why, format!("the reference {why}"), fix)
+    // The error is part of the finding's identity: a different error is a different problem.
+    source.finding(rule, error, format!("the reference {error}"), fix)
 }
 
-/// A Secret that is absent.
-pub(super) fn no_secret(location: &Location<'_>, place: &Place<'_>) -> Finding {
+/// Returns the finding for a Secret that does not exist.
+pub(super) fn no_secret(location: &Location<'_>, source: &CaSource<'_>) -> Finding {
     absent(
         location,
-        place,
+        source,
         &NO_SECRET,
         |SecretKeyRef { secret, .. }| format!("Secret {secret} does not exist"),
     )
 }
 
-/// A key that is absent.
-pub(super) fn no_key(location: &Location<'_>, place: &Place<'_>) -> Finding {
-    absent(location, place, &NO_KEY, |SecretKeyRef { secret, key }| {
+/// Returns the finding for a Secret that lacks the key.
+pub(super) fn no_key(location: &Location<'_>, source: &CaSource<'_>) -> Finding {
+    absent(location, source, &NO_KEY, |SecretKeyRef { secret, key }| {
         format!("Secret {secret} has no key {key}")
     })
 }
 
 fn absent(
     location: &Location<'_>,
-    place: &Place<'_>,
+    source: &CaSource<'_>,
     rule: &'static Rule,
     message: impl Fn(&SecretKeyRef) -> String,
 ) -> Finding {
-    let message = place.reference.map(message).unwrap_or_default();
-    let fix = match place.reference {
+    let message = source.reference.map(message).unwrap_or_default();
+    let fix = match source.reference {
         Some(reference) if rule == &NO_SECRET => {
-            format!("create it first: `{}`", place.create(reference))
+            format!("create it first: `{}`", source.create_command(reference))
         }
-        _ => place.replace(),
+        _ => source.replace_instruction(),
     };
     if location.dry_run {
-        // Flux and `kubectl apply --dry-run=server` ask before the Secret is stored.
+        // Flux and `kubectl apply --dry-run=server` send the location before the Secret is stored.
         let message = format!("{message} yet, and without it the real write will be refused");
-        place.finding(rule, "", message, fix).softened()
+        source.finding(rule, "", message, fix).softened()
     } else {
-        place.finding(rule, "", message, fix)
+        source.finding(rule, "", message, fix)
     }
 }
 
-/// A Secret whose content cannot be read here. What is known of its keys only warns: whatever makes
-/// the Secret may add to them.
-pub(super) fn sealed(place: &Place<'_>, sealed: &Sealed, report: &mut Report) {
-    let Some(SecretKeyRef { secret, key }) = place.reference else {
+/// Reports a Secret whose content cannot be read here. A missing key only warns, because the
+/// controller that creates the Secret may add keys.
+pub(super) fn check_sealed(source: &CaSource<'_>, sealed: &Sealed, report: &mut Report) {
+    let Some(SecretKeyRef { secret, key }) = source.reference else {
         return;
     };
     let by = sealed.by;
     if sealed.lacks(key) {
         let message = format!("Secret {secret} is {by} here, and has no key {key}");
         let fix = format!("add the key {key}, or name a key that it has");
-        report.find(place.finding(&NO_KEY, "", message, fix).softened());
+        report.find(source.finding(&NO_KEY, "", message, fix).softened());
     } else {
         let message = format!("Secret {secret} is {by} here, so the CA in it was not checked");
-        report.note(place.path.clone(), message);
+        report.note(source.path.clone(), message);
     }
 }
 
-/// A key without a byte in it.
-pub(super) fn empty(place: &Place<'_>) -> Finding {
-    let message = match place.reference {
+/// Returns the finding for a key without content.
+pub(super) fn empty_key(source: &CaSource<'_>) -> Finding {
+    let message = match source.reference {
         Some(SecretKeyRef { secret, key }) => format!("key {key} of Secret {secret} is empty"),
         None => "the bundle is empty".to_owned(),
     };
-    place.finding(&EMPTY, "", message, place.replace())
+    source.finding(&EMPTY, "", message, source.replace_instruction())
 }
 
-/// The Secret with the credentials.
-pub(super) fn credential(
+/// Checks the Secret with the credentials.
+pub(super) fn check_credential(
     location: &Location<'_>,
     facts: &Facts,
     report: &mut Report,
@@ -208,12 +208,12 @@ pub(super) fn credential(
     let name = or_empty(credential.name.as_ref());
     let key = or_empty(credential.key.as_ref());
     let message = match references::secret_target(location.namespace, name, key) {
-        CaTarget::Secret(SecretKeyRef { secret, key }) => match known(facts, &secret, &key)? {
+        CaTarget::Secret(SecretKeyRef { secret, key }) => match has_key(facts, &secret, &key)? {
             None => format!("Secret {secret} does not exist"),
             Some(false) => format!("Secret {secret} has no key {key}"),
             Some(true) => return Ok(()),
         },
-        CaTarget::Invalid(why) => format!("the reference {why}"),
+        CaTarget::Invalid(error) => format!("the reference {error}"),
         CaTarget::Base64(_) | CaTarget::Pem(_) => return Ok(()),
     };
     report.find(Finding::new(
@@ -226,8 +226,8 @@ pub(super) fn credential(
     Ok(())
 }
 
-/// Whether the Secret has the key, if there is such a Secret.
-fn known(facts: &Facts, secret: &Key, key: &str) -> Known<bool> {
+/// Returns whether the Secret has the key; `None` if the Secret does not exist.
+fn has_key(facts: &Facts, secret: &Key, key: &str) -> Known<bool> {
     if let Some(sealed) = facts.sealed(secret) {
         return Ok(Some(!sealed.lacks(key)));
     }

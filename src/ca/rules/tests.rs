@@ -1,4 +1,4 @@
-//! What no golden case shows: bounds, and what makes two locations the same.
+//! Tests that no golden case covers: limits, and the equality of locations.
 
 use std::collections::{HashMap, HashSet};
 
@@ -34,7 +34,7 @@ fn judged(json: &str, bundle: &str) -> Report {
     judge(&location, &facts)
 }
 
-/// How many findings each rule has.
+/// Returns the number of findings of each rule.
 fn counts(report: &Report) -> HashMap<&'static str, usize> {
     let mut counts = HashMap::new();
     for finding in &report.findings {
@@ -79,7 +79,7 @@ fn thousands_of_broken_blocks_and_unknown_keys_are_bounded_too() {
     assert_eq!(counts(&judged(&json, "")), HashMap::from([("VT036", 21)]));
 }
 
-/// What is said when `old` is changed to `new`, both inline bundles.
+/// Returns the report for an update from `old` to `new`, both inline bundles.
 fn changed(old: &str, new: &str) -> Report {
     let inline = |bundle: &str| {
         let base64 = STANDARD.encode(bundle);

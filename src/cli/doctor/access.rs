@@ -1,4 +1,4 @@
-//! What our ServiceAccount may do, by the API server's own judgement. To ask stores nothing.
+//! Asks the API server for the permissions of our ServiceAccount. The reviews store nothing.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{
@@ -11,12 +11,12 @@ use super::cluster_snapshot::Read;
 use crate::kubernetes::error;
 use crate::names;
 
-/// Verbs on a resource.
+/// Permissions: verbs on a resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Right {
     group: &'static str,
     resource: &'static str,
-    /// The one object that it is for, or all of them.
+    /// The name of the only object that the permissions apply to; `None` for all objects.
     name: Option<&'static str>,
     verbs: &'static [&'static str],
 }
@@ -34,11 +34,12 @@ const fn right(
     }
 }
 
-/// Where a Velero namespace's CAs are.
-pub(super) const SECRETS: Right = right("", "secrets", &["get", "list", "watch"]);
+/// Permissions to read the Secrets of a Velero namespace, which contain CAs.
+pub(super) const SECRET_RIGHTS: Right = right("", "secrets", &["get", "list", "watch"]);
 
-/// The bundle of a Velero namespace; to apply one that is not there is both `create` and `patch`.
-pub(super) const BUNDLE: Right = Right {
+/// Permissions for the bundle of a Velero namespace. A server-side apply that creates the object needs
+/// both `create` and `patch`.
+pub(super) const BUNDLE_RIGHTS: Right = Right {
     name: Some(names::BUNDLE),
     ..right(
         "",
@@ -47,8 +48,8 @@ pub(super) const BUNDLE: Right = Right {
     )
 };
 
-/// In the whole cluster, besides the bundle.
-pub(super) const EVERYWHERE: [Right; 7] = [
+/// Permissions in the whole cluster, in addition to the bundle.
+pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
     right(
         "velero.io",
         "backupstoragelocations",
@@ -62,8 +63,8 @@ pub(super) const EVERYWHERE: [Right; 7] = [
     right("events.k8s.io", "events", &["create"]),
 ];
 
-/// In our own namespace.
-pub(super) const AT_HOME: [Right; 3] = [
+/// Permissions in our own namespace.
+pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 3] = [
     right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     right(
         "",
@@ -80,8 +81,9 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// What it may not do of `right`, in `namespace` or else in all, each as `verb resource`.
-    pub(super) async fn lacks(
+    /// Returns the verbs of `right` that the account lacks, each as `verb resource`. Without a
+    /// `namespace`, the account needs them in all namespaces.
+    pub(super) async fn missing_rights(
         &self,
         client: &Client,
         namespace: Option<&str>,
@@ -94,7 +96,7 @@ impl Account {
             verbs,
         } = right;
         let reviews = Api::<SubjectAccessReview>::all(client.clone());
-        let asked = verbs.iter().map(async |verb| {
+        let requests = verbs.iter().map(async |verb| {
             let review = self.review(ResourceAttributes {
                 namespace: namespace.map(str::to_owned),
                 group: Some(group.to_owned()),
@@ -107,20 +109,25 @@ impl Account {
             let allowed = answer.status.is_some_and(|status| status.allowed);
             Ok((!allowed).then(|| format!("{verb} {resource}")))
         });
-        let answers = try_join_all(asked).await;
+        let answers = try_join_all(requests).await;
         let answers = answers.map_err(|error: kube::Error| error::lookup_error(&error).message)?;
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// [`Account::lacks`] of all that it should be able to do outside Velero's namespaces.
-    pub(super) async fn lacks_of_its_own(&self, client: &Client) -> Read<Vec<String>> {
-        let home = AT_HOME.map(|right| (Some(&*self.namespace), right));
-        let all = EVERYWHERE
+    /// Like [`Account::missing_rights`], for all permissions that do not belong to a single Velero
+    /// namespace.
+    pub(super) async fn missing_installation_rights(&self, client: &Client) -> Read<Vec<String>> {
+        let own_namespace = OWN_NAMESPACE_RIGHTS.map(|right| (Some(&*self.namespace), right));
+        let all = CLUSTER_RIGHTS
             .map(|right| (None, right))
             .into_iter()
-            .chain(home);
-        let asked = all.map(|(namespace, right)| self.lacks(client, namespace, right));
-        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+            .chain(own_namespace);
+        let requests = all.map(|(namespace, right)| self.missing_rights(client, namespace, right));
+        Ok(try_join_all(requests)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     fn review(&self, attributes: ResourceAttributes) -> SubjectAccessReview {
@@ -148,8 +155,8 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// `group resource name verb` of each.
-    fn spelled(rights: &[Right]) -> BTreeSet<String> {
+    /// Returns each permission as `group resource name verb`.
+    fn rights_as_text(rights: &[Right]) -> BTreeSet<String> {
         let verbs = rights.iter().flat_map(|right| {
             let name = right.name.unwrap_or_default();
             let verb = move |verb| format!("{} {} {name} {verb}", right.group, right.resource);
@@ -162,8 +169,9 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/rbac.yaml");
         let text = std::fs::read_to_string(path).unwrap();
         let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-        let of = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
-        let role = objects.iter().find(of).unwrap();
+        let matches =
+            |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+        let role = objects.iter().find(matches).unwrap();
         let list = |rule: &Value, key: &str| -> Vec<String> {
             let all = rule[key].as_array().into_iter().flatten();
             all.map(|text| text.as_str().unwrap().to_owned()).collect()
@@ -173,8 +181,8 @@ mod tests {
             let names = list(rule, "resourceNames").join(",");
             for group in list(rule, "apiGroups") {
                 for resource in list(rule, "resources") {
-                    let spell = |verb| format!("{group} {resource} {names} {verb}");
-                    all.extend(list(rule, "verbs").into_iter().map(spell));
+                    let as_text = |verb| format!("{group} {resource} {names} {verb}");
+                    all.extend(list(rule, "verbs").into_iter().map(as_text));
                 }
             }
         }
@@ -183,10 +191,16 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_what_the_manifests_grant() {
-        let cluster = [&EVERYWHERE[..], &[BUNDLE]].concat();
-        assert_eq!(spelled(&cluster), in_manifests("ClusterRole", names::APP));
-        assert_eq!(spelled(&AT_HOME), in_manifests("Role", names::APP));
+        let cluster = [&CLUSTER_RIGHTS[..], &[BUNDLE_RIGHTS]].concat();
+        assert_eq!(
+            rights_as_text(&cluster),
+            in_manifests("ClusterRole", names::APP)
+        );
+        assert_eq!(
+            rights_as_text(&OWN_NAMESPACE_RIGHTS),
+            in_manifests("Role", names::APP)
+        );
         let reader = in_manifests("ClusterRole", names::SECRET_READER_ROLE);
-        assert_eq!(spelled(&[SECRETS]), reader);
+        assert_eq!(rights_as_text(&[SECRET_RIGHTS]), reader);
     }
 }

@@ -1,4 +1,4 @@
-//! What was seen of a cluster; the checks know nothing else.
+//! A snapshot of a cluster, which is the only input of the checks.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
@@ -9,13 +9,13 @@ use crate::kubernetes::workloads;
 use crate::names;
 use crate::velero::bsl::Bsl;
 
-/// Something that was looked at, or why it could not be.
+/// The result of reading something from the cluster, or why it could not be read.
 pub(super) type Read<T> = Result<T, String>;
 
-/// What was seen of a cluster.
+/// A snapshot of a cluster.
 #[derive(Clone, Debug)]
 pub(super) struct ClusterSnapshot {
-    /// The moment, seconds since 1970.
+    /// The time of the snapshot, in seconds since 1970.
     pub(super) now: i64,
     /// Our namespace.
     pub(super) namespace: String,
@@ -27,13 +27,14 @@ pub(super) struct ClusterSnapshot {
     pub(super) webhooks: Read<Vec<Webhook>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.
     pub(super) certificate: Read<Option<String>>,
-    /// What our ServiceAccount may not do although the manifests say so, Velero's namespaces aside,
-    /// each as `verb resource`.
-    pub(super) lacks: Read<Vec<String>>,
-    /// Why namespaces with our label, which hold no BSL, are not among the Velero namespaces.
+    /// The permissions of the manifests that our ServiceAccount lacks, each as `verb resource`. Those
+    /// in Velero's namespaces are in [`VeleroNamespace`].
+    pub(super) missing_rights: Read<Vec<String>>,
+    /// Whether namespaces with our label could be listed. If not, those without a BSL are not among
+    /// the Velero namespaces.
     pub(super) labelled: Read<()>,
-    /// The Velero namespaces: those that hold a BSL, or that have our label.
-    pub(super) velero: Read<Vec<Velero>>,
+    /// The Velero namespaces: those that contain a BSL or have our label.
+    pub(super) velero: Read<Vec<VeleroNamespace>>,
 }
 
 /// A webhook of one of our configurations.
@@ -43,26 +44,26 @@ pub(super) struct Webhook {
     pub(super) configuration: String,
     /// Its own name.
     pub(super) name: String,
-    /// The path or URL that it asks.
+    /// The path or URL that it calls.
     pub(super) path: String,
-    /// The name that its certificate must be for.
+    /// The host name that its certificate must be valid for.
     pub(super) host: String,
-    /// Whether it is sent anything.
+    /// Whether it has rules. Without rules, it receives no requests.
     pub(super) has_rules: bool,
-    /// The CAs that the API server trusts it by, PEM.
+    /// Its caBundle: the CAs that the API server verifies it with, PEM.
     pub(super) ca: Vec<u8>,
 }
 
 /// A Velero namespace.
 #[derive(Clone, Debug)]
-pub(super) struct Velero {
+pub(super) struct VeleroNamespace {
     /// Its name.
     pub(super) namespace: String,
-    /// What it may not do with Secrets here.
-    pub(super) lacks_on_secrets: Read<Vec<String>>,
-    /// What it may not do with the bundle.
-    pub(super) lacks_on_bundle: Read<Vec<String>>,
-    /// What is there under the bundle's name.
+    /// The permissions on its Secrets that our ServiceAccount lacks.
+    pub(super) missing_secret_rights: Read<Vec<String>>,
+    /// The permissions on its bundle that our ServiceAccount lacks.
+    pub(super) missing_bundle_rights: Read<Vec<String>>,
+    /// The ConfigMap with the name of the bundle.
     pub(super) bundle: Read<Option<ConfigMap>>,
     /// The issues in the report of the controllers.
     pub(super) issues: Read<Vec<Issue>>,
@@ -79,24 +80,25 @@ pub(super) struct Velero {
 pub(super) struct Workload {
     /// Its kind and name.
     pub(super) id: workloads::Workload,
-    /// The template of its Pods.
+    /// Its Pod template.
     pub(super) template: PodTemplateSpec,
 }
 
 impl ClusterSnapshot {
-    /// Our ServiceAccount: the Deployment says which; the manifests' when there is none.
+    /// Returns the name of our ServiceAccount, from the Deployment; without a Deployment, the name in
+    /// the manifests.
     pub(super) fn account(&self) -> &str {
         let deployment = self.deployment.as_ref().ok().and_then(Option::as_ref);
         account(deployment)
     }
 
-    /// Whether velero-trust is not in the namespace that was named.
+    /// Whether velero-trust is not installed in the namespace.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.deployment, Ok(None))
     }
 }
 
-/// The ServiceAccount of our Deployment.
+/// Returns the name of the ServiceAccount of our Deployment.
 pub(super) fn account(deployment: Option<&Deployment>) -> &str {
     let spec = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
     let account = spec.and_then(|spec| spec.service_account_name.as_deref());

@@ -1,30 +1,30 @@
-//! What a check says.
+//! The results of checks.
 
 use std::fmt;
 use std::io::Write;
 
 use serde::Serialize;
 
-/// How it stands with what was checked.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
-    /// As it should be.
+    /// No problem was found.
     Ok,
-    /// It works, and will hurt later.
+    /// It works now, but will cause a problem later.
     Warn,
     /// Something does not work.
     Fail,
-    /// It could not be looked at.
+    /// It could not be read.
     Unknown,
 }
 
 impl Level {
-    /// All of them, in the order of the summary.
+    /// All levels, in the order of the summary.
     pub(super) const ALL: [Self; 4] = [Self::Ok, Self::Warn, Self::Fail, Self::Unknown];
 }
 
-/// Its name, padded as a column.
+/// Writes the name, padded to the width of the format.
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -36,22 +36,22 @@ impl fmt::Display for Level {
     }
 }
 
-/// What one check says of one thing.
+/// The result of one check of one subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Diagnostic {
     pub(super) level: Level,
-    /// The check, a stable name.
+    /// The stable name of the check.
     pub(super) check: &'static str,
-    /// What was checked, as people name it.
+    /// The checked object, as text for people.
     pub(super) subject: String,
-    /// What was found.
+    /// The message.
     pub(super) message: String,
-    /// What to do about it: a command where there is one.
+    /// How to fix the problem; a command if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
 }
 
-/// One check of one thing, before it is known how it stands.
+/// A check of a subject, before its result is known.
 #[derive(Clone, Debug)]
 pub(super) struct CheckSubject {
     check: &'static str,
@@ -98,7 +98,7 @@ impl CheckSubject {
     }
 }
 
-/// How many lines are of `level`.
+/// Returns the number of diagnostics with this level.
 pub(super) fn count(diagnostics: &[Diagnostic], level: Level) -> usize {
     diagnostics
         .iter()

@@ -1,5 +1,5 @@
-//! Looking at a cluster with the rights of a person: nothing is changed, and what may not be read
-//! is unknown and ends nothing.
+//! Reads the snapshot of a cluster with the permissions of the user. Nothing is changed. A denied
+//! request makes its result unknown, but does not end the command.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::Value;
 
-use super::access::{Account, BUNDLE, SECRETS};
-use super::cluster_snapshot::{self, ClusterSnapshot, Read, Velero, Webhook, Workload};
+use super::access::{Account, BUNDLE_RIGHTS, SECRET_RIGHTS};
+use super::cluster_snapshot::{self, ClusterSnapshot, Read, VeleroNamespace, Webhook, Workload};
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::clock;
@@ -23,24 +23,24 @@ use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
 use crate::names;
 
-/// Looks at everything.
+/// Reads the snapshot.
 ///
 /// # Errors
-/// When the cluster cannot be reached, or does not know the person.
+/// When the cluster cannot be reached, or does not authenticate the user.
 pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<ClusterSnapshot> {
     let kubernetes = match install::kubernetes_version(client).await {
         Err(Error::Api(status)) if status.code == 403 => Err(status.message.clone()),
-        Err(error) => bail!("cannot look at the cluster: {}", why(&error)),
+        Err(error) => bail!("cannot look at the cluster: {}", message_of(&error)),
         Ok(version) => Ok(version),
     };
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let deployment = look(deployments.get_opt(names::APP).await);
+    let deployment = into_read(deployments.get_opt(names::APP).await);
     let ours = Account {
         namespace: namespace.to_owned(),
         name: cluster_snapshot::account(deployment.as_ref().ok().and_then(Option::as_ref))
             .to_owned(),
     };
-    let (labelled, velero) = velero(client, &ours).await;
+    let (labelled, velero) = velero_namespaces(client, &ours).await;
     Ok(ClusterSnapshot {
         now: clock::now(),
         namespace: namespace.to_owned(),
@@ -48,24 +48,24 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         deployment,
         webhooks: webhooks(client).await,
         certificate: certificate(client, namespace).await,
-        lacks: ours.lacks_of_its_own(client).await,
+        missing_rights: ours.missing_installation_rights(client).await,
         labelled,
         velero,
     })
 }
 
-fn why(error: &Error) -> String {
+fn message_of(error: &Error) -> String {
     error::lookup_error(error).message
 }
 
-fn look<T>(result: kube::Result<T>) -> Read<T> {
-    result.map_err(|error| why(&error))
+fn into_read<T>(result: kube::Result<T>) -> Read<T> {
+    result.map_err(|error| message_of(&error))
 }
 
 async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
     let configurations = install::list_webhook_configurations(client).await;
     let configurations = configurations.map_err(|error| match error.downcast_ref() {
-        Some(cause) => why(cause),
+        Some(cause) => message_of(cause),
         None => format!("{error:#}"),
     })?;
     let configurations = configurations.iter();
@@ -110,62 +110,65 @@ fn webhook(configuration: String, object: &Value) -> Webhook {
     }
 }
 
-/// The certificate that is served. The key beside it is dropped unread.
+/// Returns the serving certificate. The private key in the same Secret is dropped without being used.
 async fn certificate(client: &Client, namespace: &str) -> Read<Option<String>> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-    let secret = look(secrets.get_opt(install::TLS_SECRET).await)?;
+    let secret = into_read(secrets.get_opt(install::TLS_SECRET).await)?;
     let data = secret.and_then(|secret| secret.data);
     let certificate = data.and_then(|mut data| data.remove("tls.crt"));
     Ok(certificate.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()))
 }
 
-/// The Velero namespaces, and why those with our label may be missing.
-async fn velero(client: &Client, ours: &Account) -> (Read<()>, Read<Vec<Velero>>) {
+/// Reads the Velero namespaces. The first result says whether those with our label could be listed.
+async fn velero_namespaces(
+    client: &Client,
+    ours: &Account,
+) -> (Read<()>, Read<Vec<VeleroNamespace>>) {
     let label = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
     let namespaces = Api::<Namespace>::all(client.clone());
-    let labelled = look(namespaces.list(&ListParams::default().labels(&label)).await);
-    let all = location::everywhere(client.clone());
-    let all = match all.list(&ListParams::default()).await {
-        // Velero's CRDs are not there.
+    let labelled = into_read(namespaces.list(&ListParams::default().labels(&label)).await);
+    let locations = location::everywhere(client.clone());
+    let locations = match locations.list(&ListParams::default()).await {
+        // Velero's CRDs are not installed.
         Err(Error::Api(status)) if status.code == 404 => Vec::new(),
-        Err(error) => return (labelled.map(drop), Err(why(&error))),
+        Err(error) => return (labelled.map(drop), Err(message_of(&error))),
         Ok(list) => list.items,
     };
     let mut by_namespace = BTreeMap::<String, Vec<DynamicObject>>::new();
-    for location in all {
+    for location in locations {
         let namespace = location.namespace().unwrap_or_default();
         by_namespace.entry(namespace).or_default().push(location);
     }
     for namespace in labelled.iter().flat_map(|list| &list.items) {
         by_namespace.entry(namespace.name_any()).or_default();
     }
-    let looks = by_namespace
+    let snapshots = by_namespace
         .into_iter()
-        .map(|(namespace, locations)| one(client, ours, namespace, locations));
-    (labelled.map(drop), Ok(join_all(looks).await))
+        .map(|(namespace, locations)| velero_namespace(client, ours, namespace, locations));
+    (labelled.map(drop), Ok(join_all(snapshots).await))
 }
 
-async fn one(
+async fn velero_namespace(
     client: &Client,
     ours: &Account,
     namespace: String,
     locations: Vec<DynamicObject>,
-) -> Velero {
+) -> VeleroNamespace {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
-    let (lacks_on_secrets, lacks_on_bundle, bundle, report, workloads, snapshot) = tokio::join!(
-        ours.lacks(client, Some(&namespace), SECRETS),
-        ours.lacks(client, Some(&namespace), BUNDLE),
+    let (missing_secret_rights, missing_bundle_rights, bundle, report, workloads, snapshot) = tokio::join!(
+        ours.missing_rights(client, Some(&namespace), SECRET_RIGHTS),
+        ours.missing_rights(client, Some(&namespace), BUNDLE_RIGHTS),
         maps.get_opt(names::BUNDLE),
         snapshot::read_report(client, &ours.namespace, &namespace),
         list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );
-    Velero {
-        lacks_on_secrets,
-        lacks_on_bundle,
-        bundle: look(bundle),
+    VeleroNamespace {
+        missing_secret_rights,
+        missing_bundle_rights,
+        bundle: into_read(bundle),
         issues: report.map(|report| report.issues),
-        workloads: look(workloads),
+        workloads: into_read(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
         locations: locations.iter().map(location::read).collect(),
         namespace,

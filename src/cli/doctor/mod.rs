@@ -1,6 +1,6 @@
-//! `velero-trust doctor`: what an operator forgets.
+//! `velero-trust doctor`: checks an installation for what operators commonly forget.
 //!
-//! It looks first ([`gather`]) and judges then ([`checks`]), which are pure.
+//! [`gather`] reads the cluster first. The [`checks`] are pure functions of the result.
 
 mod access;
 mod checks;
@@ -17,7 +17,7 @@ use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime};
 
-/// Longest time for all look-ups together; the client itself would wait for ever.
+/// Maximum time for all requests together. The client itself would wait indefinitely.
 const GATHER_TIMEOUT: Duration = Duration::from_mins(1);
 
 const AFTER_HELP: &str = "\
@@ -71,7 +71,7 @@ impl Doctor {
                 ),
             }
         })?;
-        let diagnostics = checks::all(&cluster);
+        let diagnostics = checks::run_all(&cluster);
         let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Text => write_text(&diagnostics, &mut out)?,

@@ -7,18 +7,18 @@ use crate::sources::manifests::Located;
 use crate::velero::bsl::Bsl;
 use crate::velero::text::{or_empty, shown};
 
-/// Writes the certificates of a file, and nothing else that is in it, to another.
-const CLEAN: &str =
+/// Writes only the certificates of a file to another file.
+const EXTRACT_COMMAND: &str =
     "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -print_certs -out clean.pem";
 
-/// Lists what a bundle holds.
-const LIST: &str = "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -print_certs -text -noout \
+/// Lists the certificates of a bundle.
+const LIST_COMMAND: &str = "openssl crl2pkcs7 -nocrl -certfile ca.pem | openssl pkcs7 -print_certs -text -noout \
                     | grep -E 'Subject:|Not (Before|After)'";
 
 /// Returns the hint for a finding, in one or more lines; `None` if its rule has none, or if the
 /// location lacks what the hint needs.
 pub(super) fn render(location: &Located, finding: &Finding) -> Option<String> {
-    // An object that cannot be read gets a hint as well.
+    // Lenient, so that an object that cannot be read also gets a hint.
     let bsl = Bsl::from_value(&location.object);
     let names = Names {
         location,
@@ -28,39 +28,42 @@ pub(super) fn render(location: &Located, finding: &Finding) -> Option<String> {
     Some(match finding.rule.hint {
         Hint::None => return None,
         Hint::ExplainSchema => "kubectl explain backupstoragelocation.spec --recursive".to_owned(),
-        Hint::CreateSecret => names.secret(),
+        Hint::CreateSecret => names.secret_manifest(),
         Hint::CreateSecretOrWarn => format!(
             "{}\n# or, if something else makes the Secret: velero-trust lint --rule {}=warn",
-            names.secret(),
+            names.secret_manifest(),
             finding.rule.id
         ),
-        Hint::NameSecret => names.name_it(),
+        Hint::NameSecret => names.reference_fields(),
         Hint::VerifyAndNameSecret => {
-            format!("# remove insecureSkipTLSVerify, and\n{}", names.name_it())
+            format!(
+                "# remove insecureSkipTLSVerify, and\n{}",
+                names.reference_fields()
+            )
         }
         Hint::MoveToSecret => format!(
             "# with the CA, as PEM text, in ca.pem:\n{}\n{}",
-            names.make("ca.pem"),
-            names.name_it()
+            names.create_command("ca.pem"),
+            names.reference_fields()
         ),
         Hint::CreateCredential => format!(
             "# with the credentials in credentials-velero:\n{}",
-            names.make("credentials-velero")
+            names.create_command("credentials-velero")
         ),
         Hint::ExtractCertificates => {
-            format!("# take the certificates and nothing else:\n{CLEAN}")
+            format!("# take the certificates and nothing else:\n{EXTRACT_COMMAND}")
         }
         Hint::ReplacePrivateKey => format!(
             "# whoever could read this has the key: replace it and what it signed\n\
-             # take the certificates and nothing else:\n{CLEAN}"
+             # take the certificates and nothing else:\n{EXTRACT_COMMAND}"
         ),
-        Hint::ListCertificates => format!("# see which it is:\n{LIST}"),
-        Hint::ShowServerCertificates => names.presented()?,
-        Hint::UseHttps => names.https()?,
+        Hint::ListCertificates => format!("# see which it is:\n{LIST_COMMAND}"),
+        Hint::ShowServerCertificates => names.show_certificates_command()?,
+        Hint::UseHttps => names.https_field()?,
     })
 }
 
-/// The names that a hint fills in.
+/// The names to fill into a hint.
 struct Names<'h> {
     location: &'h Located,
     bsl: &'h Bsl<'h>,
@@ -70,7 +73,7 @@ struct Names<'h> {
 
 impl Names<'_> {
     /// Returns a manifest of the Secret.
-    fn secret(&self) -> String {
+    fn secret_manifest(&self) -> String {
         let SecretKeyRef { secret, key } = &self.reference;
         format!(
             "# a CA certificate is public and may stand in Git as it is\n\
@@ -87,7 +90,7 @@ impl Names<'_> {
     }
 
     /// Returns the command that writes a manifest of the Secret with the content of `file`.
-    fn make(&self, file: &str) -> String {
+    fn create_command(&self, file: &str) -> String {
         let SecretKeyRef { secret, key } = &self.reference;
         let Key { namespace, name } = secret;
         format!(
@@ -98,7 +101,7 @@ impl Names<'_> {
     }
 
     /// Returns the fields that name the Secret.
-    fn name_it(&self) -> String {
+    fn reference_fields(&self) -> String {
         let SecretKeyRef { secret, key } = &self.reference;
         let name = &secret.name;
         if self.location.is_values() {
@@ -118,8 +121,8 @@ impl Names<'_> {
     }
 
     /// Returns the command that shows the certificates that the store presents; `None` if the
-    /// location names no `https://` URL that a shell takes.
-    fn presented(&self) -> Option<String> {
+    /// location names no `https://` URL that is safe in a shell.
+    fn show_certificates_command(&self) -> Option<String> {
         let url = self.bsl.config("s3Url")?.strip_prefix("https://")?;
         let authority = url.split(['/', '?', '#']).next().unwrap_or(url);
         if !is_authority(authority) {
@@ -136,7 +139,7 @@ impl Names<'_> {
     }
 
     /// Returns the URL with `https://`; `None` if it is not an `http://` URL.
-    fn https(&self) -> Option<String> {
+    fn https_field(&self) -> Option<String> {
         let url = self.bsl.config("s3Url")?.strip_prefix("http://")?;
         let url = shown(url);
         Some(if self.location.is_values() {
@@ -147,37 +150,45 @@ impl Names<'_> {
     }
 }
 
-/// Whether `text` is a host with an optional port that a shell takes unquoted.
+/// Whether `text` is a host with an optional port that needs no quotes in a shell.
 fn is_authority(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-    !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain)
 }
 
 /// Returns the key of the Secret that the finding is about, or a suggestion if it is about none.
-fn reference(own: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
-    let followed = |target: CaTarget<'_>| match target {
+fn reference(location: &Key, bsl: &Bsl<'_>, finding: &Finding) -> SecretKeyRef {
+    let to_secret = |target: CaTarget<'_>| match target {
         CaTarget::Secret(reference) => Some(reference),
         _ => None,
     };
     if finding.rule.hint == Hint::CreateCredential {
         let credential = bsl.spec.credential.as_ref();
-        let part = |of: fn(&_) -> &Option<_>| or_empty(credential.and_then(|it| of(it).as_ref()));
-        let (name, key) = (part(|it| &it.name), part(|it| &it.key));
-        let target = references::secret_target(&own.namespace, name, key);
-        return followed(target).unwrap_or_else(|| suggested(own, "cloud-credentials", "cloud"));
+        let part = |field: fn(&_) -> &Option<_>| {
+            or_empty(credential.and_then(|credential| field(credential).as_ref()))
+        };
+        let (name, key) = (
+            part(|selector| &selector.name),
+            part(|selector| &selector.key),
+        );
+        let target = references::secret_target(&location.namespace, name, key);
+        return to_secret(target)
+            .unwrap_or_else(|| suggested(location, "cloud-credentials", "cloud"));
     }
-    let mut references = references::ca_references(&own.namespace, bsl);
-    // The field of the finding first, then any other that names a Secret.
-    references.sort_by_key(|source| source.path != finding.path);
-    let mut named = references.into_iter().map(|source| followed(source.target));
-    named
+    let mut references = references::ca_references(&location.namespace, bsl);
+    // The reference at the finding's path comes first, then any other that names a Secret.
+    references.sort_by_key(|reference| reference.path != finding.path);
+    let mut secrets = references
+        .into_iter()
+        .map(|reference| to_secret(reference.target));
+    secrets
         .find_map(|reference| reference)
-        .unwrap_or_else(|| suggested(own, "velero-ca", "ca.crt"))
+        .unwrap_or_else(|| suggested(location, "velero-ca", "ca.crt"))
 }
 
-fn suggested(own: &Key, name: &str, key: &str) -> SecretKeyRef {
+fn suggested(location: &Key, name: &str, key: &str) -> SecretKeyRef {
     SecretKeyRef {
-        secret: Key::new(own.namespace.as_str(), name),
+        secret: Key::new(location.namespace.as_str(), name),
         key: key.to_owned(),
     }
 }

@@ -1,8 +1,8 @@
-//! `velero-trust status`: what the Pods of Velero trust, and what needs a person.
+//! `velero-trust status`: shows what Velero's Pods trust, and which problems need attention.
 
-mod folder;
-mod items;
+mod bundle_certificates;
 mod model;
+mod offline;
 mod problems;
 mod read;
 mod render;
@@ -14,8 +14,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
-use self::folder::Folder;
 use self::model::StatusReport;
+use self::offline::OfflineStatus;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
 use super::root_args::RootArgs;
@@ -41,7 +41,7 @@ Exit codes:
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Status {
     #[command(flatten)]
-    of: VeleroNamespaces,
+    namespaces: VeleroNamespaces,
 
     #[command(flatten)]
     own: OwnNamespace,
@@ -67,7 +67,7 @@ pub(super) struct Status {
     policy: PolicyOptions,
 
     #[command(flatten)]
-    base: RootArgs,
+    roots: RootArgs,
 
     /// Output format
     #[arg(
@@ -89,22 +89,23 @@ enum Output {
     Json,
 }
 
-/// The options that change nothing in a cluster, where the server's own count.
-const OF_OBJECTS: [(&str, &str); 3] = [
+/// The options that can be used with `--objects` only. For a cluster, the options of the server
+/// apply.
+const OBJECTS_ONLY_OPTIONS: [(&str, &str); 3] = [
     ("extra_ca", "--extra-ca"),
     ("public_roots", "--public-roots"),
     ("rules", "--rule"),
 ];
 
 impl Status {
-    /// Which of the options that were typed is of no use. Of a variable nothing is said: it is the
-    /// server's, and this may be its Pod.
+    /// Returns an error message if an option on the command line has no effect. Environment variables
+    /// are not checked: they may be the server's, if the command runs in its Pod.
     pub(super) fn misused(&self, given: &ArgMatches) -> Option<String> {
         if !self.objects.is_empty() {
             return None;
         }
         let typed = |id| given.value_source(id) == Some(ValueSource::CommandLine);
-        let (_, option) = OF_OBJECTS.into_iter().find(|(id, _)| typed(id))?;
+        let (_, option) = OBJECTS_ONLY_OPTIONS.into_iter().find(|(id, _)| typed(id))?;
         Some(format!(
             "{option} can be used with --objects only: a cluster shows what its server was given"
         ))
@@ -118,7 +119,7 @@ impl Status {
         } else {
             self.compute(now)?
         };
-        problems::judge(&mut status, now);
+        problems::find_problems(&mut status, now);
         let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
@@ -141,37 +142,41 @@ impl Status {
             leader: read::leader(&client, ours, now).await,
             ..StatusReport::default()
         };
-        for namespace in snapshot::find_namespaces(&client, ours, &self.of.velero_namespace).await?
+        for namespace in
+            snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?
         {
             let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
             status.namespaces.push(namespace);
         }
-        self.require(&status)?;
+        self.check_named_namespaces(&status)?;
         Ok(status)
     }
 
     fn compute(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
         let inventory = Inventory::read(&self.objects)?;
-        let mut base = self.base.roots().read()?;
-        base.extra.extend(inventory.extra(&self.own.namespace));
-        let folder = Folder {
+        let mut common_roots = self.roots.roots().read()?;
+        common_roots
+            .extra
+            .extend(inventory.extra(&self.own.namespace));
+        let offline = OfflineStatus {
             inventory: &inventory,
-            base: &base,
+            common_roots: &common_roots,
             policy: &self.policy.policy(RestoresMode::Off)?,
             now,
-            certificates: self.certificates,
+            with_certificates: self.certificates,
         };
-        let status = folder.status(&self.of.velero_namespace);
-        self.require(&status)?;
+        let status = offline.status(&self.namespaces.velero_namespace);
+        self.check_named_namespaces(&status)?;
         Ok(status)
     }
 
-    /// What was asked for by name is Velero's: a typo is no status.
-    fn require(&self, status: &StatusReport) -> anyhow::Result<()> {
-        let mut shown = status.namespaces.iter();
-        match shown.find(|namespace| problems::is_bare(namespace)) {
-            Some(bare) if !self.of.velero_namespace.is_empty() => {
-                Err(snapshot::nothing_found(&bare.name))
+    /// Fails if a namespace that was named on the command line contains nothing of Velero, because
+    /// its name is probably misspelled.
+    fn check_named_namespaces(&self, status: &StatusReport) -> anyhow::Result<()> {
+        let mut namespaces = status.namespaces.iter();
+        match namespaces.find(|namespace| problems::is_empty(namespace)) {
+            Some(empty) if !self.namespaces.velero_namespace.is_empty() => {
+                Err(snapshot::nothing_found(&empty.name))
             }
             _ => Ok(()),
         }

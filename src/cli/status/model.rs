@@ -1,4 +1,5 @@
-//! What `velero-trust status` knows, in the shape of its JSON, which docs/operations.md describes.
+//! The data model of `velero-trust status`, which is also the schema of its JSON.
+//! docs/operations.md describes it.
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
@@ -6,17 +7,17 @@ use serde::Serialize;
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
-/// Everything.
+/// The status of all shown namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusReport {
-    /// Nothing needs a person.
+    /// Whether nothing needs attention.
     pub(super) clean: bool,
-    /// Where all of it was read.
+    /// Where the status was read from.
     pub(super) source: Source,
     pub(super) leader: Leader,
     pub(super) namespaces: Vec<Namespace>,
-    /// What needs a person beyond a single namespace.
+    /// Problems that need attention and concern no single namespace.
     pub(super) problems: Vec<String>,
 }
 
@@ -25,18 +26,18 @@ pub(super) struct StatusReport {
 pub(super) enum Source {
     #[default]
     Cluster,
-    /// A folder of YAML files, which knows no leader and dials nobody.
+    /// A folder of YAML files. The leader and the states of endpoints are not known.
     Objects,
 }
 
-/// Who runs the controllers.
+/// The replica that runs the controllers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Leader {
     pub(super) state: LeaderState,
     pub(super) holder: Option<String>,
     pub(super) renewed: Option<Timestamp>,
-    /// Why it is not known, or that there is no Lease.
+    /// Why the leader is not known, or that there is no Lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
 }
@@ -45,9 +46,9 @@ pub(super) struct Leader {
 #[serde(rename_all = "lowercase")]
 pub(super) enum LeaderState {
     Leading,
-    /// It has not renewed its Lease for long.
+    /// The holder has not renewed its Lease in time.
     Stale,
-    /// There is no Lease, or nobody holds it.
+    /// There is no Lease, or it has no holder.
     #[default]
     Absent,
     /// The Lease could not be read.
@@ -59,21 +60,22 @@ pub(super) enum LeaderState {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Namespace {
     pub(super) name: String,
-    /// Velero's version, by the tag of the server's image.
+    /// Velero's version, from the tag of the server's image.
     pub(super) velero: Option<String>,
     pub(super) bundle: Bundle,
     pub(super) locations: Vec<Location>,
-    /// Why the report of the controllers is not known; what depends on it is null then.
+    /// Why the report of the controllers is not known. Fields that depend on it are null then.
     pub(super) no_report: Option<String>,
-    /// What is wrong with the bundle.
+    /// Issues of the bundle.
     pub(super) issues: Vec<report::Issue>,
     pub(super) pods: Pods,
-    /// Deployments and DaemonSets whose template keeps the bundle out.
-    pub(super) templates: Vec<Covered>,
-    /// What could not be known and is no fault, such as a Secret that only the cluster decrypts.
+    /// Deployments and DaemonSets whose template prevents the injection of the bundle.
+    pub(super) templates: Vec<CoverageEntry>,
+    /// Values that are not known although nothing is wrong, such as a Secret that only the cluster
+    /// can decrypt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unknown: Vec<String>,
-    /// What needs a person.
+    /// Problems that need attention.
     pub(super) problems: Vec<String>,
 }
 
@@ -87,25 +89,26 @@ pub(super) struct Bundle {
     pub(super) origins: Option<String>,
     pub(super) earliest_expiry: Option<Timestamp>,
     pub(super) last_added: Option<Timestamp>,
-    /// Why the namespace is held; null when it is not.
+    /// Why the namespace is held; null if it is not.
     pub(super) held: Option<String>,
-    /// The hash of the bundle that is there, where this one was computed.
+    /// The hash of the published bundle, if this one was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) published: Option<String>,
-    /// Its certificates, where they were asked for.
+    /// Its certificates, if they were requested.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) items: Option<Vec<Item>>,
+    pub(super) items: Option<Vec<BundleCertificate>>,
 }
 
 /// A certificate of the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Item {
+pub(super) struct BundleCertificate {
     #[serde(flatten)]
     pub(super) certificate: report::Certificate,
-    /// Who names it; empty when that is not known: it was given at installation, or is retained.
+    /// The objects that reference it; empty if none is known. Such a certificate was configured at
+    /// installation or is retained.
     pub(super) from: Vec<String>,
-    /// It is one of the public roots.
+    /// Whether it is one of the public roots.
     pub(super) public: bool,
 }
 
@@ -113,11 +116,11 @@ pub(super) struct Item {
 #[serde(rename_all = "lowercase")]
 pub(super) enum BundleState {
     Published,
-    /// What it would hold, computed from files.
+    /// The expected content, computed from files.
     Computed,
     #[default]
     Absent,
-    /// A ConfigMap of its name is there that is not ours.
+    /// A ConfigMap with its name exists that velero-trust does not own.
     Foreign,
 }
 
@@ -126,9 +129,9 @@ pub(super) enum BundleState {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Location {
     pub(super) name: String,
-    /// What Velero says of it; null before it looked.
+    /// The phase that Velero reports; null before Velero has checked the location.
     pub(super) phase: Option<String>,
-    /// What the controllers report of it; null when that is not known.
+    /// The report of the controllers; null if it is not known.
     pub(super) report: Option<report::Location>,
 }
 
@@ -136,25 +139,25 @@ pub(super) struct Location {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pods {
-    /// Those that should carry the bundle: all but the opted out.
+    /// Number of Pods that should carry the bundle: all but those that are opted out.
     pub(super) wanted: usize,
-    /// Those of them that do.
+    /// Number of Pods among them that carry the current bundle.
     pub(super) current: usize,
     pub(super) opted_out: usize,
-    pub(super) items: Vec<Covered>,
+    pub(super) items: Vec<CoverageEntry>,
 }
 
-/// A Pod, or the template of a workload.
+/// The coverage of a Pod, or of the Pod template of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Covered {
-    /// Of the Pod; of the workload, such as `deployment/velero`, where it is a template.
+pub(super) struct CoverageEntry {
+    /// The name of the Pod; for a template, the workload, such as `deployment/velero`.
     pub(super) name: String,
-    /// What it runs, such as `server`; null where it is not Velero's and asks for the bundle.
+    /// What the Pod runs, such as `server`; null if it is not Velero's and requests the bundle.
     pub(super) kind: Option<&'static str>,
-    /// What made the Pod; null for those that Velero spawns.
+    /// The workload that owns the Pod; null for Pods that Velero itself creates.
     pub(super) workload: Option<String>,
     pub(super) state: State,
-    /// Why it is in that state; empty if there is nothing to say.
+    /// The reason for the state; empty if it needs no explanation.
     pub(super) message: String,
 }

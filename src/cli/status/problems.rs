@@ -1,35 +1,36 @@
-//! What of a status needs a person.
+//! Finds the problems of a status that need attention.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport};
-use crate::ca::bundle_issue::{BundleIssue, STAYS};
+use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
 use crate::kubernetes::report::{EndpointState, Issue};
 use crate::names::BUNDLE;
 
-/// Fills in what needs a person.
-pub(super) fn judge(status: &mut StatusReport, now: Timestamp) {
+/// Sets the problems of `status`, and whether it is clean.
+pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
-        status.problems.extend(of_leader(&status.leader));
+        status.problems.extend(leader_problem(&status.leader));
     }
     if status.namespaces.is_empty() {
-        let none = "no namespace holds a BackupStorageLocation; name one with --velero-namespace";
-        status.problems.push(none.to_owned());
+        let problem =
+            "no namespace holds a BackupStorageLocation; name one with --velero-namespace";
+        status.problems.push(problem.to_owned());
     }
     for namespace in &mut status.namespaces {
-        namespace.problems = of_namespace(namespace, now);
+        namespace.problems = namespace_problems(namespace, now);
     }
     let mut namespaces = status.namespaces.iter();
     status.clean =
         status.problems.is_empty() && namespaces.all(|namespace| namespace.problems.is_empty());
 }
 
-fn of_leader(leader: &Leader) -> Option<String> {
+fn leader_problem(leader: &Leader) -> Option<String> {
     match leader.state {
         LeaderState::Leading => None,
         LeaderState::Stale => Some(
@@ -46,26 +47,26 @@ fn of_leader(leader: &Leader) -> Option<String> {
     }
 }
 
-/// Whether there is nothing of Velero, and no bundle of ours.
-pub(super) fn is_bare(namespace: &Namespace) -> bool {
+/// Whether the namespace contains nothing of Velero, and no bundle.
+pub(super) fn is_empty(namespace: &Namespace) -> bool {
     namespace.locations.is_empty()
         && namespace.pods.items.is_empty()
         && namespace.templates.is_empty()
         && matches!(namespace.bundle.state, BundleState::Absent)
 }
 
-fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
-    if is_bare(namespace) {
+fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
+    if is_empty(namespace) {
         return vec!["holds nothing of Velero".to_owned()];
     }
     let mut problems = Vec::new();
     let mut issues: Vec<_> = namespace.issues.iter().collect();
     match namespace.bundle.state {
         BundleState::Published | BundleState::Computed => {}
-        BundleState::Absent => problems.extend(of_absent(&issues)),
+        BundleState::Absent => problems.extend(absent_bundle_problem(&issues)),
         BundleState::Foreign => {
             let not_owned = BundleIssue::NotOwned;
-            take(&mut issues, &not_owned);
+            remove_issue(&mut issues, &not_owned);
             problems.push(not_owned.to_string());
         }
     }
@@ -75,58 +76,62 @@ fn of_namespace(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if let Some(why) = &namespace.no_report {
         problems.push(format!("no report of the controllers: {why}"));
     }
-    let mut of_locations = Vec::new();
+    let mut location_problems = Vec::new();
     for location in &namespace.locations {
-        of_locations.extend(of_location(location, now, &mut issues));
+        location_problems.extend(find_location_problems(location, now, &mut issues));
     }
     let messages: BTreeSet<_> = issues.iter().map(|issue| &issue.message).collect();
     problems.extend(messages.into_iter().cloned());
-    problems.extend(of_locations);
-    problems.extend(of_pods(namespace));
+    problems.extend(location_problems);
+    problems.extend(pod_problems(namespace));
     problems
 }
 
-/// Returns that there is no bundle, unless one of the `issues` says why.
-fn of_absent(issues: &[&Issue]) -> Option<String> {
-    let mut known = issues.iter().filter_map(|issue| issue.bundle());
-    let is_explained = known.any(BundleIssue::is_of_config_map);
+/// Returns the problem that there is no bundle; `None` if one of the `issues` explains why.
+fn absent_bundle_problem(issues: &[&Issue]) -> Option<String> {
+    let mut bundle_issues = issues.iter().filter_map(|issue| issue.bundle());
+    let is_explained = bundle_issues.any(BundleIssue::concerns_config_map);
     (!is_explained).then(|| format!("ConfigMap {BUNDLE} is not there"))
 }
 
-/// Removes `issue` from `issues`. Returns whether it was among them.
-fn take(issues: &mut Vec<&Issue>, issue: &BundleIssue) -> bool {
+/// Removes `issue` from `issues`. Returns whether `issues` contained it.
+fn remove_issue(issues: &mut Vec<&Issue>, issue: &BundleIssue) -> bool {
     let before = issues.len();
-    issues.retain(|one| one.bundle() != Some(issue));
+    issues.retain(|other| other.bundle() != Some(issue));
     issues.len() < before
 }
 
-/// Returns the problems of a location. Removes from `issues` those that a finding explains better.
-fn of_location(location: &Location, now: Timestamp, issues: &mut Vec<&Issue>) -> Vec<String> {
+/// Returns the problems of a location. Removes the `issues` that a finding explains in more detail.
+fn find_location_problems(
+    location: &Location,
+    now: Timestamp,
+    issues: &mut Vec<&Issue>,
+) -> Vec<String> {
     let mut problems = Vec::new();
     let Some(report) = &location.report else {
         return problems;
     };
     let denials = report.findings.iter();
-    let mut expired = false;
+    let mut covers_expiry = false;
     for finding in denials.filter(|finding| finding.severity == Severity::Deny) {
         let left_out = BundleIssue::LeftOut {
             location: location.name.clone(),
             path: finding.path.clone(),
         };
-        let stays = if take(issues, &left_out) {
-            format!("; {STAYS}")
+        let retention_note = if remove_issue(issues, &left_out) {
+            format!("; {PREVIOUS_CAS_STAY}")
         } else {
             String::new()
         };
-        expired |= rules::find(&finding.rule).is_some_and(|rule| rule.covers_expiry);
+        covers_expiry |= rules::find(&finding.rule).is_some_and(|rule| rule.covers_expiry);
         problems.push(format!(
-            "{}: {}; {}{stays} [{}]",
+            "{}: {}; {}{retention_note} [{}]",
             finding.path, finding.message, finding.fix, finding.rule
         ));
     }
     for certificate in &report.certificates {
         let expiry: Option<Timestamp> = certificate.not_after.parse().ok();
-        if !expired && expiry.is_some_and(|expiry| expiry < now) {
+        if !covers_expiry && expiry.is_some_and(|expiry| expiry < now) {
             problems.push(format!(
                 "the certificate {} expired at {}",
                 certificate.subject, certificate.not_after
@@ -135,18 +140,18 @@ fn of_location(location: &Location, now: Timestamp, issues: &mut Vec<&Issue>) ->
     }
     for endpoint in &report.endpoints {
         if endpoint.state == EndpointState::Untrusted {
-            let mut said = format!("{}: {}", endpoint.url, endpoint.message);
+            let mut problem = format!("{}: {}", endpoint.url, endpoint.message);
             if !endpoint.fix.is_empty() {
-                said = format!("{said}; {}", endpoint.fix);
+                problem = format!("{problem}; {}", endpoint.fix);
             }
-            problems.push(said);
+            problems.push(problem);
         }
     }
-    let named = |problem| format!("BackupStorageLocation {}: {problem}", location.name);
-    problems.into_iter().map(named).collect()
+    let with_name = |problem| format!("BackupStorageLocation {}: {problem}", location.name);
+    problems.into_iter().map(with_name).collect()
 }
 
-fn of_pods(namespace: &Namespace) -> Vec<String> {
+fn pod_problems(namespace: &Namespace) -> Vec<String> {
     let mut problems = Vec::new();
     let in_state = |state: State| {
         let items = namespace.pods.items.iter();
@@ -165,10 +170,10 @@ fn of_pods(namespace: &Namespace) -> Vec<String> {
             problems.push(format!("{}: {}", template.name, template.message));
         }
     }
-    let pods = in_state(State::Conflicting);
-    if pods > 0 {
+    let conflicts = in_state(State::Conflicting);
+    if conflicts > 0 {
         problems.push(format!(
-            "{pods} of {} Pods keep the bundle out; change what makes them",
+            "{conflicts} of {} Pods keep the bundle out; change what makes them",
             namespace.pods.wanted
         ));
     }

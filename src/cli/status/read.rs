@@ -1,12 +1,14 @@
-//! Reading what `status` shows.
+//! Reads the status from a cluster.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 
-use super::items;
-use super::model::{Bundle, BundleState, Covered, Leader, LeaderState, Location, Namespace, Pods};
+use super::bundle_certificates::{bundle_certificates, references_in_report};
+use super::model::{
+    Bundle, BundleState, CoverageEntry, Leader, LeaderState, Location, Namespace, Pods,
+};
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
@@ -20,11 +22,14 @@ use crate::names;
 use crate::velero::bsl::Bsl;
 use crate::velero::pod_kind::PodKind;
 
-/// A Lease that was not renewed for so many seconds beyond its own duration is stale: two clocks
-/// are compared.
-const SKEW: i64 = 30;
+/// Additional time, in seconds, before an expired Lease counts as stale. It allows for a difference
+/// between the clocks of this machine and of the leader.
+const MAX_CLOCK_SKEW_SECONDS: i64 = 30;
 
-/// A Velero namespace.
+/// Reads the status of a Velero namespace.
+///
+/// # Errors
+/// When anything but the report cannot be read.
 pub(super) async fn namespace(
     client: &Client,
     ours: &str,
@@ -40,9 +45,9 @@ pub(super) async fn namespace(
     let mut bundle = bundle(&snapshot.bundle);
     if with_certificates && bundle.state == BundleState::Published {
         let certificates = certificates(client, namespace).await?;
-        bundle.items = Some(items::of(
+        bundle.items = Some(bundle_certificates(
             &certificates,
-            &items::named(&report.locations),
+            &references_in_report(&report.locations),
             mozilla(),
         ));
     }
@@ -65,18 +70,18 @@ pub(super) async fn namespace(
     })
 }
 
-/// Returns what Velero says of a location; `None` before it looked.
+/// Returns the phase that Velero reports; `None` before Velero has checked the location.
 pub(super) fn phase(bsl: &Bsl<'_>) -> Option<String> {
     let phase = Some(bsl.phase()).filter(|phase| !phase.is_empty());
     phase.map(str::to_owned)
 }
 
-/// The certificates in the bundle.
+/// Reads the certificates in the bundle.
 async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Certificate>> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
-        let what = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-        api_error("read", &what, &error)
+        let object = format!("ConfigMap {namespace}/{}", names::BUNDLE);
+        api_error("read", &object, &error)
     })?;
     let text = map
         .as_ref()
@@ -85,11 +90,11 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
     Ok(pem::read(text.as_bytes()).certificates)
 }
 
-/// Who holds the Lease of the controllers.
+/// Reads the holder of the controllers' Lease.
 pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leader {
     let leases = Api::<Lease>::namespaced(client.clone(), ours);
     match leases.get_opt(names::APP).await {
-        Ok(lease) => of_lease(lease, ours, now),
+        Ok(lease) => leader_from_lease(lease, ours, now),
         Err(error) => Leader {
             state: LeaderState::Unknown,
             message: Some(error::lookup_error(&error).message),
@@ -98,9 +103,9 @@ pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leade
     }
 }
 
-fn of_lease(lease: Option<Lease>, ours: &str, now: Timestamp) -> Leader {
+fn leader_from_lease(lease: Option<Lease>, ours: &str, now: Timestamp) -> Leader {
     match lease {
-        Some(lease) => held(lease, now),
+        Some(lease) => lease_holder(lease, now),
         None => Leader {
             message: Some(format!(
                 "no Lease {0} in namespace {ours}: is {0} installed there? --namespace is {0}'s own \
@@ -112,15 +117,16 @@ fn of_lease(lease: Option<Lease>, ours: &str, now: Timestamp) -> Leader {
     }
 }
 
-fn held(lease: Lease, now: Timestamp) -> Leader {
+fn lease_holder(lease: Lease, now: Timestamp) -> Leader {
     let spec = lease.spec.unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let renewed = spec.renew_time.map(|time| time.0);
-    let lasts = i64::from(spec.lease_duration_seconds.unwrap_or_default()) + SKEW;
-    let fresh = |renewed: Timestamp| now.as_second() - renewed.as_second() <= lasts;
+    let max_age =
+        i64::from(spec.lease_duration_seconds.unwrap_or_default()) + MAX_CLOCK_SKEW_SECONDS;
+    let is_fresh = |renewed: Timestamp| now.as_second() - renewed.as_second() <= max_age;
     let state = match (&holder, renewed) {
         (None, _) => LeaderState::Absent,
-        (Some(_), Some(renewed)) if fresh(renewed) => LeaderState::Leading,
+        (Some(_), Some(renewed)) if is_fresh(renewed) => LeaderState::Leading,
         _ => LeaderState::Stale,
     };
     Leader {
@@ -131,7 +137,7 @@ fn held(lease: Lease, now: Timestamp) -> Leader {
     }
 }
 
-/// The version of the server; of a rollout between two, both.
+/// Returns the version of the server; during a rollout from one version to another, both.
 pub(super) fn version(snapshot: &NamespaceSnapshot) -> Option<String> {
     let is_server = |coverage: &PodCoverage| coverage.kind == Some(PodKind::Server);
     let templates = snapshot.templates.values();
@@ -140,7 +146,7 @@ pub(super) fn version(snapshot: &NamespaceSnapshot) -> Option<String> {
         .pods
         .values()
         .map(|pod| (&pod.coverage, &pod.version));
-    let of = |from: &mut dyn Iterator<Item = (&PodCoverage, &Option<String>)>| {
+    let versions = |from: &mut dyn Iterator<Item = (&PodCoverage, &Option<String>)>| {
         let versions = from.filter(|(coverage, _)| is_server(coverage));
         let mut versions: Vec<_> = versions
             .filter_map(|(_, version)| version.clone())
@@ -149,7 +155,7 @@ pub(super) fn version(snapshot: &NamespaceSnapshot) -> Option<String> {
         versions.dedup();
         (!versions.is_empty()).then(|| versions.join(","))
     };
-    of(&mut templates.into_iter()).or_else(|| of(&mut pods.into_iter()))
+    versions(&mut templates.into_iter()).or_else(|| versions(&mut pods.into_iter()))
 }
 
 pub(super) fn bundle(snapshot: &snapshot::Bundle) -> Bundle {
@@ -159,12 +165,12 @@ pub(super) fn bundle(snapshot: &snapshot::Bundle) -> Bundle {
             state: BundleState::Foreign,
             ..Bundle::default()
         },
-        snapshot::Bundle::Published(published) => of(published),
+        snapshot::Bundle::Published(published) => published_bundle(published),
     }
 }
 
-/// What the annotations of a bundle say.
-pub(super) fn of(published: &BundleAnnotations) -> Bundle {
+/// Returns a bundle from its annotations.
+pub(super) fn published_bundle(published: &BundleAnnotations) -> Bundle {
     Bundle {
         state: BundleState::Published,
         hash: Some(published.hash.clone()),
@@ -181,7 +187,7 @@ pub(super) fn pods(snapshot: &NamespaceSnapshot) -> Pods {
     let tally = snapshot.tally();
     let items = snapshot.pods.iter().map(|(name, pod)| {
         let workload = pod.workload.as_ref().map(ToString::to_string);
-        covered(snapshot, name.clone(), workload, &pod.coverage)
+        coverage_entry(snapshot, name.clone(), workload, &pod.coverage)
     });
     Pods {
         wanted: tally.wanted(),
@@ -191,25 +197,26 @@ pub(super) fn pods(snapshot: &NamespaceSnapshot) -> Pods {
     }
 }
 
-/// The templates that keep the bundle out. That one lacks it is as it should be.
-pub(super) fn templates(snapshot: &NamespaceSnapshot) -> Vec<Covered> {
-    let keeping = snapshot.templates.iter().filter(|(_, template)| {
+/// Returns the templates that prevent the injection of the bundle. A template never contains the
+/// bundle itself, because only Pods are injected.
+pub(super) fn templates(snapshot: &NamespaceSnapshot) -> Vec<CoverageEntry> {
+    let excluding = snapshot.templates.iter().filter(|(_, template)| {
         let state = snapshot.state(&template.coverage);
         matches!(state, State::Conflicting | State::OptedOut)
     });
-    let covered = keeping.map(|(workload, template)| {
-        covered(snapshot, workload.to_string(), None, &template.coverage)
+    let entries = excluding.map(|(workload, template)| {
+        coverage_entry(snapshot, workload.to_string(), None, &template.coverage)
     });
-    covered.collect()
+    entries.collect()
 }
 
-fn covered(
+fn coverage_entry(
     snapshot: &NamespaceSnapshot,
     name: String,
     workload: Option<String>,
     coverage: &PodCoverage,
-) -> Covered {
-    Covered {
+) -> CoverageEntry {
+    CoverageEntry {
         name,
         kind: coverage.kind.map(PodKind::as_str),
         workload,
@@ -227,14 +234,14 @@ mod tests {
     fn a_lease_is_held_stale_or_nobodys() {
         let state = |spec: serde_json::Value, now| {
             let lease = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
-            held(lease, Timestamp::from_second(now).unwrap()).state
+            lease_holder(lease, Timestamp::from_second(now).unwrap()).state
         };
         let spec = json!({"holderIdentity": "a", "leaseDurationSeconds": 6,
             "renewTime": "1970-01-01T00:01:00.000000Z"});
         assert_eq!(state(spec.clone(), 60), LeaderState::Leading);
         assert_eq!(state(spec.clone(), 96), LeaderState::Leading);
         assert_eq!(state(spec.clone(), 97), LeaderState::Stale);
-        // Its clock is ahead of ours.
+        // The leader's clock is ahead of ours.
         assert_eq!(state(spec, 0), LeaderState::Leading);
         assert_eq!(state(json!({"holderIdentity": ""}), 0), LeaderState::Absent);
         assert_eq!(state(json!({"holderIdentity": "a"}), 0), LeaderState::Stale);
@@ -242,12 +249,12 @@ mod tests {
 
     #[test]
     fn without_a_lease_velero_trust_is_elsewhere() {
-        let leader = of_lease(None, "velero", Timestamp::UNIX_EPOCH);
+        let leader = leader_from_lease(None, "velero", Timestamp::UNIX_EPOCH);
         let message = "no Lease velero-trust in namespace velero: is velero-trust installed there? \
                        --namespace is velero-trust's own namespace";
         assert_eq!(leader.state, LeaderState::Absent);
         assert_eq!(leader.message.as_deref(), Some(message));
-        let nobodys = of_lease(Some(Lease::default()), "velero", Timestamp::UNIX_EPOCH);
+        let nobodys = leader_from_lease(Some(Lease::default()), "velero", Timestamp::UNIX_EPOCH);
         assert_eq!(nobodys.state, LeaderState::Absent);
         assert_eq!(nobodys.message, None);
     }

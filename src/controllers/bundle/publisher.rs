@@ -15,7 +15,9 @@ use super::status_reporter::StatusReporter;
 use super::writer::{BundleWriter, PublishError};
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::common_roots::CommonRoots;
-use crate::ca::evaluation::{EvaluatedLocation, contributions, dropped_certificates, left_out};
+use crate::ca::evaluation::{
+    EvaluatedLocation, contributions, dropped_certificates, truncation_issues,
+};
 use crate::ca::merged_bundle::{Contributions, Memory, merge_contributions};
 use crate::clock::{moment, now};
 use crate::controllers::Controllers;
@@ -185,7 +187,7 @@ impl BundlePublisher {
         if merged.certificates.is_empty() {
             return Err(BundleIssue::Empty.into());
         }
-        issues.extend(left_out(&merged));
+        issues.extend(truncation_issues(&merged));
         if live.as_ref().is_some_and(bundle::is_immutable) {
             issues.insert(BundleIssue::Immutable);
         }

@@ -13,7 +13,7 @@ use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report::Issue;
 use crate::telemetry::BundleGauges;
 
-/// Reports on one namespace.
+/// Reports on the bundle and the locations of one namespace.
 pub(super) struct StatusReporter {
     controllers: Arc<Controllers>,
     namespace: String,
@@ -59,7 +59,7 @@ impl StatusReporter {
             .await;
     }
 
-    /// Reports what was found about the locations.
+    /// Reports the results of evaluating the locations.
     pub(super) async fn report_locations(
         &mut self,
         evaluated: &BTreeMap<String, EvaluatedLocation>,
@@ -103,7 +103,7 @@ impl StatusReporter {
     }
 }
 
-/// Returns the reason of the Event on the ConfigMap; `None` for an issue that needs no Event.
+/// Returns the reason of the Event on the ConfigMap; `None` if the issue needs no Event.
 const fn event_reason(issue: &BundleIssue) -> Option<EventReason> {
     Some(match issue {
         BundleIssue::NotOwned => EventReason::CaBundleNotOwned,
@@ -138,6 +138,7 @@ fn location_events(name: &str, location: &EvaluatedLocation, memory: &Memory) ->
     denials.chain(dated).chain(held).collect()
 }
 
+/// Returns why `location` holds its namespace; `None` if it does not.
 fn hold_reason<'m>(memory: &'m Memory, location: &str) -> Option<&'m str> {
     match memory.holds.get(location)? {
         Hold::Held(why) => Some(why),
@@ -145,7 +146,7 @@ fn hold_reason<'m>(memory: &'m Memory, location: &str) -> Option<&'m str> {
     }
 }
 
-/// The note of the Event on a location that holds its namespace.
+/// Returns the note of the Event on a location that holds its namespace.
 fn hold_note(why: &str) -> String {
     format!(
         "Pods of this namespace get no AWS_CA_BUNDLE: the location works now, and the merged bundle \

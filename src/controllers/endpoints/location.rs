@@ -1,4 +1,4 @@
-//! The BSLs of a namespace, as far as their endpoints go.
+//! The endpoints of the BSLs of a namespace.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +8,20 @@ use crate::controllers::locations::Locations;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report;
 
-/// A BSL, as far as its endpoints go.
+/// The endpoints of a BSL.
 pub(super) struct LocationEndpoints {
     pub(super) name: String,
     uid: String,
-    /// Its plugin takes `AWS_CA_BUNDLE`.
+    /// Whether its plugin reads `AWS_CA_BUNDLE`.
     is_aws: bool,
     pub(super) endpoints: Vec<Endpoint>,
-    /// The settings that name none.
+    /// The settings that name no endpoint.
     pub(super) skipped: Vec<SkippedSetting>,
 }
 
 impl LocationEndpoints {
-    /// Whether `AWS_CA_BUNDLE` decides on this endpoint: the store's, and not what the `velero`
-    /// command downloads from.
+    /// Whether Velero's connection to this endpoint depends on `AWS_CA_BUNDLE`. This is the case for
+    /// the store, but not for the URL that the `velero` command downloads from.
     pub(super) fn breaks_without(&self, endpoint: &Endpoint) -> bool {
         let is_public = endpoint.setting == EndpointSetting::PublicUrl;
         self.is_aws && endpoint.verified_by_velero && !is_public
@@ -43,12 +43,12 @@ impl LocationEndpoints {
     }
 }
 
-/// The BSLs of `namespace`.
+/// Returns the endpoints of each BSL of `namespace`.
 pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoints> {
     let bsls = locations.iter().map(|(name, bsl)| {
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
-        for one in endpoint::read_endpoints(namespace, bsl) {
-            match one {
+        for result in endpoint::read_endpoints(namespace, bsl) {
+            match result {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(setting) => skipped.push(setting),
             }
@@ -64,7 +64,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
     bsls.collect()
 }
 
-/// What is dialled for them.
+/// Returns the targets that the probe connects to for these BSLs.
 pub(super) fn targets(bsls: &[LocationEndpoints]) -> BTreeSet<Target> {
     let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
     all.map(|endpoint| endpoint.target.clone()).collect()

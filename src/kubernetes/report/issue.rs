@@ -1,22 +1,22 @@
-//! An issue as a report carries it.
+//! Issues in the report of a namespace.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ca::bundle_issue::BundleIssue;
 
-/// An issue of a namespace. In JSON it is one object: the `type` and the fields of its kind, and the
+/// An issue of a namespace. Its JSON is one object with the `type` and the fields of its kind, and the
 /// `message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
-    /// What it is.
+    /// The kind of the issue.
     #[serde(flatten)]
     pub kind: IssueKind,
-    /// What people read. Nothing depends on its wording.
+    /// The text for people. Nothing depends on its wording.
     pub message: String,
 }
 
-/// What an issue is.
+/// The kind of an issue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum IssueKind {
@@ -24,8 +24,8 @@ pub enum IssueKind {
     Bundle(BundleIssue),
     /// An issue of the report itself.
     Report(ReportIssue),
-    /// A type that this version does not know: a newer one wrote the report. Its `type` and fields
-    /// are kept as they are.
+    /// A type that this version does not know, because a newer version wrote the report. Its `type`
+    /// and fields are kept unchanged.
     Unknown(Map<String, Value>),
 }
 
@@ -33,13 +33,13 @@ pub enum IssueKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum ReportIssue {
-    /// A ConfigMap cannot hold the whole report.
+    /// The report does not fit into a ConfigMap.
     #[error("the report was too large: certificates, findings and fixes are left out of it")]
     ReportTruncated,
 }
 
 impl Issue {
-    /// Returns what it is if it is an issue of the bundle.
+    /// Returns the issue of the bundle, if it is one.
     pub const fn bundle(&self) -> Option<&BundleIssue> {
         match &self.kind {
             IssueKind::Bundle(issue) => Some(issue),
@@ -72,7 +72,7 @@ mod tests {
     use crate::ca::merged_bundle::Origin;
     use serde_json::json;
 
-    /// One of each type, and its `type`.
+    /// Returns one issue of each kind, with its `type`.
     fn all() -> Vec<(Issue, &'static str)> {
         let text = || "a".to_owned();
         let bundle = [
@@ -148,7 +148,7 @@ mod tests {
     fn an_issue_of_a_newer_version_keeps_its_fields_and_its_message() {
         for newer in [
             json!({"type": "Newer", "number": 1, "message": "m"}),
-            // Known here, with other fields.
+            // A known type with unknown fields.
             json!({"type": "LeftOut", "where": "a", "message": "m"}),
         ] {
             let issue: Issue = serde_json::from_value(newer.clone()).unwrap();

@@ -1,5 +1,5 @@
-//! What the controllers know of a Velero namespace, kept in a ConfigMap of our own namespace, so
-//! that `velero-trust status` needs no right to read Secrets and dials nobody.
+//! The report of the controllers on a Velero namespace. It is stored in a ConfigMap in our own
+//! namespace, so that `velero-trust status` does not need to read Secrets or to connect to endpoints.
 
 mod issue;
 
@@ -17,7 +17,7 @@ use crate::names;
 
 pub use issue::{Issue, IssueKind, ReportIssue};
 
-/// What is known of one Velero namespace.
+/// The report on one Velero namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceReport {
@@ -26,28 +26,28 @@ pub struct NamespaceReport {
     /// Its BSLs, by name.
     #[serde(default)]
     pub locations: BTreeMap<String, Location>,
-    /// What is wrong with its bundle.
+    /// Issues of its bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
 }
 
-/// What is known of a BSL.
+/// The report on a BSL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Location {
     /// Where its CA comes from, such as `Secret store-ca key ca.crt`, in the order of preference.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// The certificates that it names.
+    /// The certificates of its CA.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
-    /// What the rules of admission say of it now.
+    /// The current findings of the admission rules.
     #[serde(default)]
     pub findings: Vec<Finding>,
-    /// Its endpoints, as the probe found them.
+    /// Its endpoints, with the results of the probe.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
-    /// Why the namespace is held because of it.
+    /// Why this location holds its namespace; `None` if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
 }
@@ -56,7 +56,7 @@ pub struct Location {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
-    /// Whom it is for.
+    /// The subject's distinguished name.
     pub subject: String,
     /// SHA-256 of its DER, hex.
     pub fingerprint: String,
@@ -69,17 +69,17 @@ pub struct Certificate {
 pub struct Finding {
     /// The id of the rule, `VTnnn`.
     pub rule: String,
-    /// What admission would do.
+    /// The effect on an admission request.
     pub severity: Severity,
-    /// The field.
+    /// The path of the field.
     pub path: String,
     /// What is wrong.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub fix: String,
 }
 
-/// An endpoint of a BSL, as the probe found it.
+/// An endpoint of a BSL, with the result of the probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
@@ -87,10 +87,10 @@ pub struct Endpoint {
     pub url: String,
     /// Whether it is trusted.
     pub state: EndpointState,
-    /// What was found; empty when all is well.
+    /// The problem; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// What to do about it.
+    /// How to fix the problem.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fix: String,
     /// When the server's certificate expires, RFC 3339.
@@ -102,21 +102,22 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EndpointState {
-    /// The bundle verifies it.
+    /// The bundle verifies the endpoint.
     Trusted,
-    /// Velero does not trust it with the bundle.
+    /// Velero does not trust the endpoint with the bundle.
     Untrusted,
-    /// It was not seen, or it cannot be told. Also any state of a newer version.
+    /// The endpoint was not reached, or its state cannot be determined. Also any state that a newer
+    /// version wrote.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
 impl EndpointState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::Trusted, Self::Untrusted, Self::Unknown];
 
-    /// Returns its name in reports and metrics.
+    /// Returns the name of the state in reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Trusted => "trusted",
@@ -133,8 +134,8 @@ impl fmt::Display for EndpointState {
 }
 
 impl Endpoint {
-    /// Reports a setting that should name an endpoint and does not; `None` if it names one without
-    /// TLS. Its value is not shown: it may hold a password.
+    /// Returns the report on a setting that should name an endpoint and does not; `None` if it names
+    /// an endpoint without TLS. The value is not shown, because it may contain a password.
     pub fn skipped(skipped: &SkippedSetting) -> Option<Self> {
         (skipped.reason != EndpointSettingError::PlainHttp).then(|| Self {
             url: skipped.setting.path().to_string(),
@@ -145,16 +146,16 @@ impl Endpoint {
 }
 
 impl Location {
-    /// Sets what an evaluation found; the rest stays.
+    /// Sets the results of an evaluation. Other fields are left unchanged.
     pub fn set_evaluated(&mut self, evaluated: &EvaluatedLocation) {
         self.sources.clone_from(&evaluated.sources);
         let certificates = evaluated.ca.certificates.iter();
         self.certificates = certificates.map(Certificate::from).collect();
         let judged = &evaluated.judged;
         let denials = judged.denials.iter();
-        let denials = denials.map(|one| Finding::of(one, Severity::Deny));
+        let denials = denials.map(|finding| Finding::of(finding, Severity::Deny));
         let warnings = judged.warnings.iter();
-        let warnings = warnings.map(|one| Finding::of(one, Severity::Warn));
+        let warnings = warnings.map(|finding| Finding::of(finding, Severity::Warn));
         self.findings = denials.chain(warnings).collect();
     }
 }
@@ -182,12 +183,12 @@ impl Finding {
     }
 }
 
-/// The name of the report's ConfigMap.
+/// Returns the name of the ConfigMap with the report on `namespace`.
 pub fn name(namespace: &str) -> String {
     format!("{}{namespace}", names::REPORT_PREFIX)
 }
 
-/// The namespace that a ConfigMap reports on, if it is a report.
+/// Returns the namespace that the ConfigMap `name` reports on; `None` if it is not a report.
 pub fn namespace_of(name: &str) -> Option<&str> {
     name.strip_prefix(names::REPORT_PREFIX)
 }
@@ -200,22 +201,22 @@ mod tests {
 
     #[test]
     fn a_setting_that_names_no_endpoint_is_told_without_what_it_says() {
-        let told = |url: &str| {
+        let reported = |url: &str| {
             let bsl = format!(r#"{{"spec":{{"config":{{"s3Url":"{url}"}}}}}}"#);
             let bsl: Bsl<'_> = serde_json::from_str(&bsl).unwrap();
             let mut all = endpoint::read_endpoints("velero", &bsl).into_iter();
-            let told = Endpoint::skipped(&all.next().unwrap().unwrap_err())?;
-            Some((told.url, told.state, told.message))
+            let reported = Endpoint::skipped(&all.next().unwrap().unwrap_err())?;
+            Some((reported.url, reported.state, reported.message))
         };
         let field = "spec.config.s3Url";
-        let (url, state, message) = told("ftp://user:secret@store").unwrap();
+        let (url, state, message) = reported("ftp://user:secret@store").unwrap();
         assert_eq!(
             (url.as_str(), state, message.as_str()),
             (field, EndpointState::Unknown, "it is no https:// URL")
         );
-        assert!(told("https://store:99999").unwrap().2.contains("port"));
-        // It works without TLS, and nothing is missing.
-        assert_eq!(told("http://store:9000"), None);
+        assert!(reported("https://store:99999").unwrap().2.contains("port"));
+        // An endpoint without TLS is valid.
+        assert_eq!(reported("http://store:9000"), None);
     }
 
     #[test]

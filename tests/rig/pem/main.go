@@ -1,7 +1,8 @@
-// Command pem-judge says how many certificates Go takes from PEM bundles.
+// Command pem-judge counts the certificates that Go accepts from PEM bundles.
 //
 // It reads bundles from standard input, each as a four-byte big-endian length
-// and that many bytes, and answers each with one line "<ok> <certificates>".
+// followed by that number of bytes, and writes one line "<ok> <certificates>"
+// for each.
 package main
 
 import (
@@ -30,7 +31,7 @@ func main() {
 		}
 		pool := x509.NewCertPool()
 		ok := pool.AppendCertsFromPEM(bundle)
-		// Subjects is deprecated for the system pool only; this one is our own.
+		// Subjects is deprecated only for the system pool, and this is not one.
 		fmt.Fprintln(out, ok, len(pool.Subjects())) //nolint:staticcheck
 	}
 }

@@ -1,6 +1,6 @@
-// Makes one GET with Go's default client, whose roots are those of the system, and prints the
-// status, or the error and exit code 1. It stands for the object stores that name no roots of
-// their own: Azure, GCS.
+// Command system-roots sends one GET request with Go's default client, which trusts the roots of the
+// system. It prints the status, or prints the error and exits with 1. It stands in for the clients of
+// object stores that configure no roots of their own: Azure and GCS.
 package main
 
 import (

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ca::bundle::{merge, resolve_ca};
-use crate::ca::bundle_issue::NOT_OURS;
+use crate::ca::bundle_issue::NOT_OWNED_FIX;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, references};
 use crate::cli::cluster;
@@ -79,7 +79,7 @@ impl CaSource<'_> {
         if !bundle::is_ours(&map.metadata) {
             bail!(
                 "{name} was not made by velero-trust, so nothing in it is trusted; use --bsl, or \
-                 {NOT_OURS}"
+                 {NOT_OWNED_FIX}"
             );
         }
         let text = bundle::text(&map).unwrap_or_default();

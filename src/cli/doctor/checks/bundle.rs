@@ -1,31 +1,31 @@
-//! The bundle of a Velero namespace.
+//! Checks the bundle of a Velero namespace.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::{CheckSubject, Diagnostic, SOON, days};
+use super::{CheckSubject, Diagnostic, EXPIRY_WARNING_SECONDS, describe_expiry};
 use crate::ca::bundle::{hash, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::diagnostic::Level;
 use crate::kubernetes::bundle::{is_ours, text};
 use crate::names;
 
-pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
-    let subject = format!("ConfigMap {}/{}", velero.namespace, names::BUNDLE);
-    let of = |check| CheckSubject::new(check, subject.clone());
-    let log = format!(
+pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
+    let name = format!("ConfigMap {}/{}", velero.namespace, names::BUNDLE);
+    let subject = |check| CheckSubject::new(check, name.clone());
+    let show_log = format!(
         "kubectl -n {} logs deployment/{}",
         cluster.namespace,
         names::APP
     );
     let map = match &velero.bundle {
-        Err(why) => return vec![of("bundle").unknown(why)],
+        Err(why) => return vec![subject("bundle").unknown(why)],
         Ok(None) => {
-            let absent = of("bundle").fail("it is not there", log);
-            return [vec![absent], issues(velero, &subject)].concat();
+            let absent = subject("bundle").fail("it is not there", show_log);
+            return [vec![absent], issues(velero, &name)].concat();
         }
         Ok(Some(map)) => map,
     };
@@ -35,30 +35,31 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnosti
             velero.namespace,
             names::BUNDLE
         );
-        return vec![of("bundle").fail("it was not made by velero-trust", delete)];
+        return vec![subject("bundle").fail("it was not made by velero-trust", delete)];
     }
     let bundle = text(map).unwrap_or_default();
     let certificates = pem::read(bundle.as_bytes()).certificates;
-    let issues = issues(velero, &subject);
+    let issues = issues(velero, &name);
     let mut diagnostics = Vec::new();
     if certificates.is_empty() {
-        diagnostics.push(of("bundle").fail(
+        diagnostics.push(subject("bundle").fail(
             "it holds no certificate: AWS stores cannot be reached",
-            &log,
+            &show_log,
         ));
     } else if annotation(map, names::bundle::HASH) != Some(&*hash(bundle)) {
-        let edited = "somebody edited it, and velero-trust did not put it right";
-        diagnostics.push(of("bundle").fail(edited, &log));
+        let message = "somebody edited it, and velero-trust did not put it right";
+        diagnostics.push(subject("bundle").fail(message, &show_log));
     } else if issues
         .iter()
         .all(|diagnostic| diagnostic.level != Level::Warn)
     {
-        diagnostics.push(of("bundle").ok(format!("it holds {} certificates", certificates.len())));
+        diagnostics
+            .push(subject("bundle").ok(format!("it holds {} certificates", certificates.len())));
     }
     diagnostics.extend(issues);
-    diagnostics.extend(expiry(cluster.now, &certificates, of("expiry")));
+    diagnostics.extend(expiry(cluster.now, &certificates, subject("expiry")));
     if let Some(why) = annotation(map, names::bundle::HOLD) {
-        diagnostics.push(of("hold").warn(
+        diagnostics.push(subject("hold").warn(
             format!("the namespace is held, its Pods get no AWS_CA_BUNDLE: {why}"),
             format!(
                 "kubectl -n {} annotate backupstoragelocation NAME {}=SECRET/KEY",
@@ -70,10 +71,10 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnosti
     diagnostics
 }
 
-/// What the controllers say keeps the bundle from being as it should be, as `status` shows it.
-fn issues(velero: &Velero, subject: &str) -> Vec<Diagnostic> {
+/// Returns the issues of the bundle that the controllers report, as `status` shows them.
+fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
     let issues = match &velero.issues {
-        Err(why) => return vec![CheckSubject::new("report", subject).unknown(why)],
+        Err(why) => return vec![CheckSubject::new("report", name).unknown(why)],
         Ok(issues) => issues.iter(),
     };
     let status = format!(
@@ -81,23 +82,28 @@ fn issues(velero: &Velero, subject: &str) -> Vec<Diagnostic> {
         velero.namespace
     );
     issues
-        .map(|issue| CheckSubject::new("bundle", subject).warn(&issue.message, &status))
+        .map(|issue| CheckSubject::new("bundle", name).warn(&issue.message, &status))
         .collect()
 }
 
-/// CheckSubject public roots nobody here can renew any; none of them counts.
-fn expiry(now: i64, certificates: &[Certificate], of: CheckSubject) -> Option<Diagnostic> {
+/// Checks the expiry of the CAs that are not public. Public roots are left out, because the operator
+/// cannot renew them.
+fn expiry(now: i64, certificates: &[Certificate], subject: CheckSubject) -> Option<Diagnostic> {
     let public: BTreeSet<_> = mozilla().iter().map(Certificate::fingerprint).collect();
-    let named = certificates
+    let not_public = certificates
         .iter()
         .filter(|certificate| !public.contains(&certificate.fingerprint()));
-    let first = named.min_by_key(|certificate| certificate.not_after)?;
-    let said = format!("{} {}", first.subject(), days(now, first.not_after));
-    Some(if first.not_after < now + SOON {
+    let first = not_public.min_by_key(|certificate| certificate.not_after)?;
+    let message = format!(
+        "{} {}",
+        first.subject(),
+        describe_expiry(now, first.not_after)
+    );
+    Some(if first.not_after < now + EXPIRY_WARNING_SECONDS {
         let fix = "put its successor beside it into the Secret that the BSL names";
-        of.warn(said, fix)
+        subject.warn(message, fix)
     } else {
-        of.ok(format!("first of the CAs that are not public: {said}"))
+        subject.ok(format!("first of the CAs that are not public: {message}"))
     })
 }
 

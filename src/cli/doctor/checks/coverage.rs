@@ -1,15 +1,15 @@
-//! Which Pods of a Velero namespace run without the bundle as it is now.
+//! Checks which Pods of a Velero namespace run without the current bundle.
 
 use super::{CheckSubject, Diagnostic};
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::injection::coverage::State;
 
-pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
-    let of = CheckSubject::new("coverage", format!("Pods in namespace {namespace}"));
+    let subject = CheckSubject::new("coverage", format!("Pods in namespace {namespace}"));
     let snapshot = match &velero.snapshot {
-        Err(why) => return vec![of.unknown(why)],
+        Err(why) => return vec![subject.unknown(why)],
         Ok(snapshot) => snapshot,
     };
     let wanted = snapshot.tally().wanted();
@@ -20,23 +20,23 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
         ),
         ([State::Conflicting; 2], "keep the bundle out"),
     ];
-    // It prints the restarts, and what else is to be changed.
+    // The command prints the restarts, and the problems that a restart does not fix.
     let fix = format!("velero-trust rollout --velero-namespace {namespace}");
     let mut diagnostics = Vec::new();
-    for (states, what) in groups {
+    for (states, problem) in groups {
         let pods = pods(snapshot, states);
         if let Some(first) = pods.first() {
-            let cluster = format!("{} of {wanted} {what}, such as {first}", pods.len());
-            diagnostics.push(of.clone().warn(cluster, &fix));
+            let message = format!("{} of {wanted} {problem}, such as {first}", pods.len());
+            diagnostics.push(subject.clone().warn(message, &fix));
         }
     }
     if diagnostics.is_empty() && wanted > 0 {
-        diagnostics.push(of.ok(format!("{wanted} of {wanted} carry the bundle")));
+        diagnostics.push(subject.ok(format!("{wanted} of {wanted} carry the bundle")));
     }
     diagnostics
 }
 
-/// Those in one of these states, each with the reason.
+/// Returns the Pods in one of these states, each with the reason.
 fn pods(snapshot: &NamespaceSnapshot, states: [State; 2]) -> Vec<String> {
     let pods = snapshot
         .pods

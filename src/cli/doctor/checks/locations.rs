@@ -1,47 +1,48 @@
-//! What Velero says of its BackupStorageLocations.
+//! Checks the status that Velero reports for its BackupStorageLocations.
 
-use super::velero::{HAS_CA_CERT_REF, server_version};
+use super::velero::{FIRST_WITH_CA_CERT_REF, server_version};
 use super::{CheckSubject, Diagnostic};
 use crate::ca::references;
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
 use crate::velero::text::{or_empty, single_line};
 
-/// Most characters of Velero's message that are repeated.
-const SHOWN: usize = 200;
+/// Maximum length of Velero's message in the output, in characters.
+const MAX_MESSAGE_CHARS: usize = 200;
 
-pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
-    let old = server_version(velero).is_some_and(|version| version < HAS_CA_CERT_REF);
-    let one = |location| one(velero, location, old);
-    velero.locations.iter().map(one).collect()
+pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
+    let lacks_ca_cert_ref =
+        server_version(velero).is_some_and(|version| version < FIRST_WITH_CA_CERT_REF);
+    let check = |location| check_location(velero, location, lacks_ca_cert_ref);
+    velero.locations.iter().map(check).collect()
 }
 
-fn one(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> Diagnostic {
+fn check_location(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bool) -> Diagnostic {
     let namespace = &velero.namespace;
     let name = bsl.name();
-    let of = CheckSubject::new(
+    let subject = CheckSubject::new(
         "location",
         format!("BackupStorageLocation {namespace}/{name}"),
     );
-    let message = or_empty(bsl.status.message.as_ref());
-    let shown = single_line(message, SHOWN);
+    let status_message = or_empty(bsl.status.message.as_ref());
+    let shown = single_line(status_message, MAX_MESSAGE_CHARS);
     match bsl.phase() {
-        _ if bsl.is_available() => of.ok("Velero reports it Available"),
-        "" => of.unknown("Velero has not reported on it yet"),
-        phase if message.contains("x509") || message.contains("certificate") => {
-            let said = format!("Velero reports it {phase}: {shown}");
-            of.fail(said, cure(velero, bsl, old))
+        _ if bsl.is_available() => subject.ok("Velero reports it Available"),
+        "" => subject.unknown("Velero has not reported on it yet"),
+        phase if status_message.contains("x509") || status_message.contains("certificate") => {
+            let message = format!("Velero reports it {phase}: {shown}");
+            subject.fail(message, certificate_fix(velero, bsl, lacks_ca_cert_ref))
         }
-        phase => of.warn(
+        phase => subject.warn(
             format!("Velero reports it {phase}: {shown}"),
             format!("kubectl -n {namespace} logs deployment/velero"),
         ),
     }
 }
 
-/// Returns what to do about a location whose certificate Velero does not accept.
-fn cure(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> String {
+/// Returns the fix for a location whose certificate Velero does not accept.
+fn certificate_fix(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bool) -> String {
     let namespace = &velero.namespace;
     let name = bsl.name();
     if !references::ca_references(namespace, bsl).is_empty() {
@@ -50,24 +51,24 @@ fn cure(velero: &Velero, bsl: &Bsl<'_>, old: bool) -> String {
              the CA is not that of the endpoint"
         );
     }
-    let why = if old {
+    let reason = if lacks_ca_cert_ref {
         " (this Velero has no caCertRef)"
     } else {
         ""
     };
     format!(
         "kubectl -n {namespace} annotate backupstoragelocation {name} \
-         {CA_SECRET_ANNOTATION}=SECRET/KEY{why}"
+         {CA_SECRET_ANNOTATION}=SECRET/KEY{reason}"
     )
 }
 
-/// Whether a location of `velero` has a CA reference for which `is` holds.
+/// Whether a location of `velero` has a CA reference that matches `predicate`.
 pub(super) fn any_reference(
-    velero: &Velero,
-    is: impl Fn(&references::CaReference<'_>) -> bool,
+    velero: &VeleroNamespace,
+    predicate: impl Fn(&references::CaReference<'_>) -> bool,
 ) -> bool {
     velero.locations.iter().any(|bsl| {
         let references = references::ca_references(&velero.namespace, bsl);
-        references.iter().any(&is)
+        references.iter().any(&predicate)
     })
 }

@@ -1,4 +1,4 @@
-//! The checks, one file a theme: pure functions of what was seen.
+//! The checks, one file per topic. They are pure functions of the snapshot.
 
 mod bundle;
 mod coverage;
@@ -10,22 +10,23 @@ mod velero;
 mod version;
 mod webhooks;
 
-use super::cluster_snapshot::{ClusterSnapshot, Velero};
+use super::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use super::diagnostic::{CheckSubject, Diagnostic};
 
-/// A certificate that expires within 30 days is worth a warning, as in the rules for BSLs (VT022).
-const SOON: i64 = 30 * 24 * 60 * 60;
+/// Time before the expiry of a certificate at which the warning begins, in seconds: 30 days, as in the
+/// rules for BSLs (VT022).
+const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// Checks of the installation.
-const OURS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 4] = [
+const INSTALLATION_CHECKS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 4] = [
     server::check,
     webhooks::check,
-    webhooks::certificate,
-    rights::ours,
+    webhooks::check_certificate,
+    rights::check_installation,
 ];
 
 /// Checks of each Velero namespace.
-const VELERO: [fn(&ClusterSnapshot, &Velero) -> Vec<Diagnostic>; 6] = [
+const NAMESPACE_CHECKS: [fn(&ClusterSnapshot, &VeleroNamespace) -> Vec<Diagnostic>; 6] = [
     rights::check,
     bundle::check,
     velero::check,
@@ -34,33 +35,40 @@ const VELERO: [fn(&ClusterSnapshot, &Velero) -> Vec<Diagnostic>; 6] = [
     locations::check,
 ];
 
-/// What every check says of `seen`.
-pub(super) fn all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let mut diagnostics: Vec<_> = OURS.iter().flat_map(|check| check(cluster)).collect();
+/// Runs all checks. Returns their results in the order of the output.
+pub(super) fn run_all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let mut diagnostics: Vec<_> = INSTALLATION_CHECKS
+        .iter()
+        .flat_map(|check| check(cluster))
+        .collect();
     diagnostics.extend(namespaces(cluster));
     for velero in cluster.velero.iter().flatten() {
-        diagnostics.extend(VELERO.iter().flat_map(|check| check(cluster, velero)));
+        diagnostics.extend(
+            NAMESPACE_CHECKS
+                .iter()
+                .flat_map(|check| check(cluster, velero)),
+        );
     }
     diagnostics
 }
 
-/// Whether there are Velero namespaces, and whether all of them could be found.
+/// Checks that there are Velero namespaces, and that all of them could be found.
 fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let of = || CheckSubject::new("namespaces", "Velero namespaces");
+    let subject = || CheckSubject::new("namespaces", "Velero namespaces");
     let mut diagnostics = vec![match &cluster.velero {
-        Err(why) => of().unknown(why),
-        Ok(all) if all.is_empty() => of().warn(
+        Err(why) => subject().unknown(why),
+        Ok(all) if all.is_empty() => subject().warn(
             "there is no BackupStorageLocation, so no bundle is published",
             "velero backup-location create --help",
         ),
         Ok(all) => {
             let names: Vec<_> = all.iter().map(|velero| &*velero.namespace).collect();
-            of().ok(names.join(", "))
+            subject().ok(names.join(", "))
         }
     }];
     let mut all = cluster.velero.iter().flatten();
     if all.any(|velero| velero.namespace == cluster.namespace) {
-        diagnostics.push(of().warn(
+        diagnostics.push(subject().warn(
             format!(
                 "{} is velero-trust's own and Velero's: whoever may write a ConfigMap or Secret \
                  there can add CAs to the bundle of every namespace",
@@ -70,17 +78,17 @@ fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         ));
     }
     if let Err(why) = &cluster.labelled {
-        let subject = format!(
+        let labelled = format!(
             "namespaces labelled {}",
             crate::names::VELERO_NAMESPACE_LABEL
         );
-        diagnostics.push(CheckSubject::new("namespaces", subject).unknown(why));
+        diagnostics.push(CheckSubject::new("namespaces", labelled).unknown(why));
     }
     diagnostics
 }
 
-/// `n days`, or how long ago, from `now` to `then`, both seconds since 1970.
-fn days(now: i64, then: i64) -> String {
+/// Returns `expires in n days` or `expired n days ago`. Both times are in seconds since 1970.
+fn describe_expiry(now: i64, then: i64) -> String {
     let days = (then - now) / (24 * 60 * 60);
     if then < now {
         format!("expired {} days ago", -days)

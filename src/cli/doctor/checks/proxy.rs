@@ -1,15 +1,16 @@
-//! Proxy variables: what goes to an object store inside by way of a proxy often does not arrive.
+//! Checks the proxy variables of Velero's Pods. A proxy often cannot reach an internal object store.
 
 use std::net::IpAddr;
 
 use axum::http::Uri;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-use super::velero::of_velero;
+use super::velero::velero_workloads;
 use super::{CheckSubject, Diagnostic};
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace, Workload};
 
-/// The variables of the containers of `template`, each with its value where it is a plain one.
+/// Returns the environment variables of the containers of `template`. The value is `None` if it comes
+/// from another object.
 pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
     let containers = template.spec.iter().flat_map(|spec| &spec.containers);
     let variables = containers.flat_map(|container| container.env.iter().flatten());
@@ -22,41 +23,42 @@ pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)>
         .collect()
 }
 
-/// Whether a variable names a proxy to Go.
+/// Whether Go reads a proxy from the variable `name`.
 pub(super) fn is_proxy(name: &str) -> bool {
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].contains(&name)
 }
 
-pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    for (_, workload) in of_velero(velero) {
-        diagnostics.extend(through(velero, workload));
+    for (_, workload) in velero_workloads(velero) {
+        diagnostics.extend(check_workload(velero, workload));
     }
-    if diagnostics.is_empty() && of_velero(velero).next().is_some() {
-        let of = CheckSubject::new("proxy", format!("Velero in namespace {}", velero.namespace));
-        diagnostics.push(of.ok("no s3Url is reached by way of a proxy"));
+    if diagnostics.is_empty() && velero_workloads(velero).next().is_some() {
+        let subject =
+            CheckSubject::new("proxy", format!("Velero in namespace {}", velero.namespace));
+        diagnostics.push(subject.ok("no s3Url is reached by way of a proxy"));
     }
     diagnostics
 }
 
-/// What `workload` reaches by way of a proxy.
-fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
+/// Checks which hosts of its locations `workload` reaches through a proxy; `None` if there are none.
+fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagnostic> {
     let namespace = &velero.namespace;
     let variables = variables(&workload.template);
-    // As Go does: the name in capitals first, and an empty one is none.
+    // Like Go: the upper-case name takes precedence, and an empty value counts as unset.
     let value = |names: [&str; 2]| {
-        let mut of = names.iter().filter_map(|name| {
+        let mut values = names.iter().filter_map(|name| {
             let mut all = variables.iter();
-            let (_, value) = all.find(|(is, value)| is == name && *value != Some(""))?;
+            let (_, value) =
+                all.find(|(variable, value)| variable == name && *value != Some(""))?;
             Some(*value)
         });
-        of.next()
+        values.next()
     };
-    let subject = format!("{} in namespace {namespace}", workload.id);
-    let of = CheckSubject::new("proxy", subject);
-    let exempt = match value(["NO_PROXY", "no_proxy"]) {
-        Some(None) => return Some(of.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
-        exempt => exempt.flatten().unwrap_or_default(),
+    let subject = CheckSubject::new("proxy", format!("{} in namespace {namespace}", workload.id));
+    let no_proxy = match value(["NO_PROXY", "no_proxy"]) {
+        Some(None) => return Some(subject.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
+        no_proxy => no_proxy.flatten().unwrap_or_default(),
     };
     let mut hosts = Vec::new();
     for bsl in &velero.locations {
@@ -69,7 +71,7 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
         };
         let Some(host) = url.host() else { continue };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        if value(names).is_some() && !is_exempt(host, url.port_u16().unwrap_or(port), exempt) {
+        if value(names).is_some() && !is_exempt(host, url.port_u16().unwrap_or(port), no_proxy) {
             hosts.push(host.to_owned());
         }
     }
@@ -78,17 +80,20 @@ fn through(velero: &Velero, workload: &Workload) -> Option<Diagnostic> {
     if hosts.is_empty() {
         return None;
     }
-    let mut all: Vec<_> = exempt.split(',').filter(|part| !part.is_empty()).collect();
-    all.extend(hosts.iter().map(String::as_str));
-    let set = format!(
+    let mut entries: Vec<_> = no_proxy
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .collect();
+    entries.extend(hosts.iter().map(String::as_str));
+    let fix = format!(
         "kubectl -n {namespace} set env {} NO_PROXY={}",
         workload.id,
-        all.join(",")
+        entries.join(",")
     );
     let hosts = hosts.join(", ");
-    Some(of.warn(
+    Some(subject.warn(
         format!("a proxy is set, and NO_PROXY lacks the host of an s3Url: {hosts}"),
-        set,
+        fix,
     ))
 }
 
@@ -112,28 +117,28 @@ fn covers(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
         return matches!((network, bits, ip), (Some(network), Some(bits), Some(ip))
             if in_network(ip, network, bits));
     }
-    let (name, of_port) = match entry.rsplit_once(':') {
+    let (name, entry_port) = match entry.rsplit_once(':') {
         Some((name, digits)) if !name.contains(':') || name.ends_with(']') => {
             (name, digits.parse::<u16>().ok())
         }
         _ => (entry, None),
     };
-    if of_port.is_some_and(|only| only != port) {
+    if entry_port.is_some_and(|only| only != port) {
         return false;
     }
     let name = name.trim_start_matches('[').trim_end_matches(']');
     if let (Some(ip), Ok(entry)) = (ip, name.parse::<IpAddr>()) {
         return ip == entry;
     }
-    // `.example.com` and `*.example.com` are what is below it, `example.com` itself as well.
-    let below = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
-    let is_below = |domain: &str| {
+    // `.example.com` and `*.example.com` match subdomains; `example.com` matches the domain as well.
+    let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
+    let is_subdomain = |domain: &str| {
         let rest = host.strip_suffix(domain);
         !domain.is_empty() && rest.is_some_and(|rest| rest.ends_with('.'))
     };
-    match below {
-        Some(domain) => is_below(domain),
-        None => host == name || is_below(name),
+    match parent {
+        Some(domain) => is_subdomain(domain),
+        None => host == name || is_subdomain(name),
     }
 }
 

@@ -13,11 +13,11 @@ use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::workloads::{self, Kind, RunningPod};
 use crate::velero::bsl::Bsl;
 
-/// In the life of everything that [`Authority`] makes.
+/// A time within the validity period of every certificate that [`Authority`] creates.
 const NOW: i64 = 1_790_000_000;
 const DAY: i64 = 24 * 60 * 60;
 
-/// An installation to which nobody forgot anything.
+/// Returns a complete installation without problems.
 fn healthy() -> ClusterSnapshot {
     let authority = Authority::new("serving").unwrap();
     let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
@@ -47,13 +47,13 @@ fn healthy() -> ClusterSnapshot {
         )),
         webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
         certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
-        lacks: Ok(vec![]),
+        missing_rights: Ok(vec![]),
         labelled: Ok(()),
         velero: Ok(vec![velero()]),
     }
 }
 
-fn velero() -> Velero {
+fn velero() -> VeleroNamespace {
     let server = json!({
         "metadata": {"labels": {"component": "velero"}},
         "spec": {
@@ -88,10 +88,10 @@ fn velero() -> Velero {
         },
         "status": {"phase": "Available"},
     });
-    Velero {
+    VeleroNamespace {
         namespace: "velero".to_owned(),
-        lacks_on_secrets: Ok(vec![]),
-        lacks_on_bundle: Ok(vec![]),
+        missing_secret_rights: Ok(vec![]),
+        missing_bundle_rights: Ok(vec![]),
         bundle: Ok(Some(bundle(VALID))),
         issues: Ok(vec![]),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
@@ -100,7 +100,7 @@ fn velero() -> Velero {
     }
 }
 
-/// A bundle with the public roots and a CA of that life.
+/// Returns a bundle with the public roots and a CA that is valid in these years.
 fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
     let authority = Authority::valid("store", years).unwrap();
     let ca = Certificate::parse(authority.der()).unwrap();
@@ -112,36 +112,36 @@ fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
     serde_json::from_value(map).unwrap()
 }
 
-/// Everything that is not ok once `harm` was done to a healthy installation.
-fn after(harm: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, String)> {
+/// Returns all diagnostics that are not ok after `change` to a healthy installation.
+fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, String)> {
     let mut cluster = healthy();
-    harm(&mut cluster);
-    let diagnostics = all(&cluster).into_iter();
+    change(&mut cluster);
+    let diagnostics = run_all(&cluster).into_iter();
     let bad = diagnostics.filter(|diagnostic| diagnostic.level != Level::Ok);
     bad.map(|diagnostic| {
-        let said = [Some(diagnostic.message), diagnostic.fix]
+        let texts = [Some(diagnostic.message), diagnostic.fix]
             .into_iter()
             .flatten();
-        let said: Vec<_> = said.collect();
-        (diagnostic.level, diagnostic.check, said.join(" -> "))
+        let texts: Vec<_> = texts.collect();
+        (diagnostic.level, diagnostic.check, texts.join(" -> "))
     })
     .collect()
 }
 
-/// Exactly one line, of this level and check, that says all of `words`.
+/// Asserts that `change` leads to exactly one diagnostic, with this level and check and all `words`.
 #[track_caller]
-fn exactly(level: Level, check: &str, words: &[&str], harm: impl FnOnce(&mut ClusterSnapshot)) {
-    let bad = after(harm);
-    let [(is, of, said)] = &bad[..] else {
+fn exactly(level: Level, check: &str, words: &[&str], change: impl FnOnce(&mut ClusterSnapshot)) {
+    let bad = problems_after(change);
+    let [(actual_level, actual_check, text)] = &bad[..] else {
         panic!("{bad:?}");
     };
-    assert_eq!((*is, *of), (level, check), "{said}");
+    assert_eq!((*actual_level, *actual_check), (level, check), "{text}");
     for word in words {
-        assert!(said.contains(word), "no `{word}` in {said}");
+        assert!(text.contains(word), "no `{word}` in {text}");
     }
 }
 
-fn first(cluster: &mut ClusterSnapshot) -> &mut Velero {
+fn first(cluster: &mut ClusterSnapshot) -> &mut VeleroNamespace {
     &mut cluster.velero.as_mut().unwrap()[0]
 }
 
@@ -161,8 +161,8 @@ fn image(cluster: &mut ClusterSnapshot, image: &str) {
 
 #[test]
 fn nothing_is_said_of_a_healthy_installation() {
-    assert_eq!(after(|_| ()), []);
-    assert!(all(&healthy()).len() > 12);
+    assert_eq!(problems_after(|_| ()), []);
+    assert!(run_all(&healthy()).len() > 12);
 }
 
 #[test]
@@ -217,19 +217,19 @@ fn the_cluster_and_our_deployment() {
     });
 }
 
-/// `--namespace velero` is a habit of kubectl.
+/// `--namespace velero` is a common mistake, out of habit from kubectl.
 #[test]
 fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed() {
     let mut cluster = healthy();
     cluster.namespace = "velero".to_owned();
     cluster.deployment = Ok(None);
     cluster.certificate = Ok(None);
-    let diagnostics = all(&cluster);
-    let said = "it is not there: is velero-trust installed in namespace velero? --namespace is \
+    let diagnostics = run_all(&cluster);
+    let expected = "it is not there: is velero-trust installed in namespace velero? --namespace is \
                 velero-trust's own namespace";
     assert_eq!(
         (diagnostics[0].level, &*diagnostics[0].message),
-        (Level::Fail, said)
+        (Level::Fail, expected)
     );
     let advised = diagnostics
         .iter()
@@ -272,7 +272,7 @@ fn the_webhooks_and_their_certificate() {
     };
     let at = |cluster: &mut ClusterSnapshot, left: i64| {
         cluster.now = end(cluster) - left;
-        // Only the certificate is looked at here.
+        // Only the certificate expires here.
         cluster.velero = Ok(vec![velero()]);
         first(cluster).bundle = Ok(Some(bundle((2020, 2300))));
     };
@@ -299,23 +299,23 @@ fn rights_and_bundle() {
         "rights",
         &["get secrets, list secrets", bind],
         |cluster| {
-            first(cluster).lacks_on_secrets =
+            first(cluster).missing_secret_rights =
                 Ok(vec!["get secrets".to_owned(), "list secrets".to_owned()]);
         },
     );
     exactly(Warn, "rights", &["no BSL names one", bind], |cluster| {
-        first(cluster).lacks_on_secrets = Ok(vec!["get secrets".to_owned()]);
+        first(cluster).missing_secret_rights = Ok(vec!["get secrets".to_owned()]);
         first(cluster).locations[0].spec.object_storage = None;
     });
     exactly(Unknown, "rights", &["may not ask"], |cluster| {
-        first(cluster).lacks_on_secrets = Err("you may not ask".to_owned());
+        first(cluster).missing_secret_rights = Err("you may not ask".to_owned());
     });
     exactly(
         Fail,
         "rights",
         &["patch configmaps", "apply -k"],
         |cluster| {
-            first(cluster).lacks_on_bundle = Ok(vec!["patch configmaps".to_owned()]);
+            first(cluster).missing_bundle_rights = Ok(vec!["patch configmaps".to_owned()]);
         },
     );
     exactly(
@@ -323,15 +323,15 @@ fn rights_and_bundle() {
         "rights",
         &["it may not patch leases", "apply -k"],
         |cluster| {
-            cluster.lacks = Ok(vec!["patch leases".to_owned()]);
+            cluster.missing_rights = Ok(vec!["patch leases".to_owned()]);
         },
     );
     exactly(Fail, "bundle", &["not there"], |cluster| {
         first(cluster).bundle = Ok(None);
     });
-    let map = |harm: fn(&mut ConfigMap)| {
+    let map = |change: fn(&mut ConfigMap)| {
         move |cluster: &mut ClusterSnapshot| {
-            harm(first(cluster).bundle.as_mut().unwrap().as_mut().unwrap());
+            change(first(cluster).bundle.as_mut().unwrap().as_mut().unwrap());
         }
     };
     exactly(
@@ -384,7 +384,7 @@ fn a_bundle_with_issues_is_not_ok() {
     );
     let mut cluster = healthy();
     with_issue(&BundleIssue::Immutable)(&mut cluster);
-    let good = all(&cluster)
+    let good = run_all(&cluster)
         .into_iter()
         .filter(|diagnostic| diagnostic.check == "bundle");
     let levels: Vec<_> = good.map(|diagnostic| diagnostic.level).collect();
@@ -439,7 +439,7 @@ fn velero_its_plugins_and_its_locations() {
         json!([{"name": "HTTPS_PROXY", "value": ""}]),
     ];
     for env in fine {
-        assert_eq!(after(|cluster| variables(cluster, env)), []);
+        assert_eq!(problems_after(|cluster| variables(cluster, env)), []);
     }
 
     let status = |cluster: &mut ClusterSnapshot, status: Value| {
@@ -450,14 +450,14 @@ fn velero_its_plugins_and_its_locations() {
     exactly(Fail, "location", &[message, "rollout restart"], |cluster| {
         status(cluster, json!({"phase": "Unavailable", "message": message}));
     });
-    let bad = after(|cluster| {
+    let bad = problems_after(|cluster| {
         status(cluster, json!({"phase": "Unavailable", "message": message}));
         first(cluster).locations[0].spec.object_storage = None;
         image(cluster, "velero/velero:v1.17.0");
     });
-    let cure = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \
+    let fix = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \
                 (this Velero has no caCertRef)";
-    assert!(bad.len() == 1 && bad[0].2.contains(cure), "{bad:?}");
+    assert!(bad.len() == 1 && bad[0].2.contains(fix), "{bad:?}");
     exactly(Warn, "location", &["NoSuchBucket"], |cluster| {
         status(
             cluster,
@@ -480,16 +480,16 @@ fn our_own_namespace_is_better_not_veleros() {
 
 #[test]
 fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
-    let no = || "no right".to_owned();
-    let bad = after(|cluster| {
-        cluster.kubernetes = Err(no());
-        cluster.deployment = Err(no());
-        cluster.webhooks = Err(no());
-        cluster.certificate = Err(no());
-        cluster.lacks = Err(no());
-        cluster.labelled = Err(no());
-        first(cluster).bundle = Err(no());
-        first(cluster).workloads = Err(no());
+    let forbidden = || "no right".to_owned();
+    let bad = problems_after(|cluster| {
+        cluster.kubernetes = Err(forbidden());
+        cluster.deployment = Err(forbidden());
+        cluster.webhooks = Err(forbidden());
+        cluster.certificate = Err(forbidden());
+        cluster.missing_rights = Err(forbidden());
+        cluster.labelled = Err(forbidden());
+        first(cluster).bundle = Err(forbidden());
+        first(cluster).workloads = Err(forbidden());
     });
     assert!(
         bad.iter().all(|(level, ..)| *level == Level::Unknown),
@@ -497,7 +497,7 @@ fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
     );
     assert_eq!(bad.len(), 8, "{bad:?}");
     exactly(Level::Unknown, "namespaces", &["no right"], |cluster| {
-        cluster.velero = Err(no());
+        cluster.velero = Err(forbidden());
     });
     exactly(
         Level::Warn,
@@ -527,7 +527,7 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
         RunningPod::read(&serde_json::from_value(pod).unwrap()).unwrap()
     };
     let bad = |pod: RunningPod| {
-        after(|cluster| {
+        problems_after(|cluster| {
             for velero in cluster.velero.as_mut().unwrap() {
                 let pods = [("velero-1".to_owned(), pod.clone())].into();
                 velero.snapshot = Ok(NamespaceSnapshot {
@@ -537,7 +537,7 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
             }
         })
     };
-    let [(level, check, said)] = &bad(server("", "OTHER"))[..] else {
+    let [(level, check, text)] = &bad(server("", "OTHER"))[..] else {
         panic!()
     };
     assert_eq!((*level, *check), (Level::Warn, "coverage"));
@@ -545,15 +545,15 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
         "1 of 1 run without the bundle or with an old one, such as velero-1: made before",
         "velero-trust rollout --velero-namespace velero",
     ] {
-        assert!(said.contains(word), "{said}");
+        assert!(text.contains(word), "{text}");
     }
-    let [(level, _, said)] = &bad(server("", "AWS_CA_BUNDLE"))[..] else {
+    let [(level, _, text)] = &bad(server("", "AWS_CA_BUNDLE"))[..] else {
         panic!()
     };
     assert_eq!(*level, Level::Warn);
     assert!(
-        said.contains("1 of 1 keep the bundle out, such as "),
-        "{said}"
+        text.contains("1 of 1 keep the bundle out, such as "),
+        "{text}"
     );
     assert_eq!(bad(server("false", "OTHER")), []);
 }

@@ -1,34 +1,35 @@
-//! Velero's own Deployment and DaemonSets: versions, plugins, and who opted out.
+//! Checks Velero's own Deployment and DaemonSets: versions, plugins and opt-outs.
 
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 
-use super::version::{name, tag, version};
+use super::version::{image_name, image_tag, image_version};
 use super::{CheckSubject, Diagnostic};
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Velero, Workload};
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace, Workload};
 use crate::kubernetes::workloads;
 use crate::names::INJECT;
 use crate::velero::pod::Pod;
 use crate::velero::pod_kind::{self, PodKind};
 
-/// The first Velero with kopia; before, the file backups were restic's alone.
-const HAS_KOPIA: (u32, u32) = (1, 10);
+/// The first version of Velero with kopia. Before, only restic made file backups.
+const FIRST_WITH_KOPIA: (u32, u32) = (1, 10);
 
-/// The first Velero whose BSL has a `caCertRef`.
-pub(super) const HAS_CA_CERT_REF: (u32, u32) = (1, 18);
+/// The first version of Velero whose BSLs have a `caCertRef`.
+pub(super) const FIRST_WITH_CA_CERT_REF: (u32, u32) = (1, 18);
 
-/// The last AWS plugin on version 1 of the SDK, which trusts *only* a BSL's `caCert` where one is.
+/// The last version of the AWS plugin on version 1 of the SDK. If a BSL has a `caCert`, that SDK trusts
+/// *only* the `caCert`.
 const LAST_ON_OLD_SDK: (u32, u32) = (1, 8);
 
-pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
+pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
-    let of = CheckSubject::new("velero", format!("namespace {namespace}"));
+    let subject = CheckSubject::new("velero", format!("namespace {namespace}"));
     let workloads: Vec<_> = match &velero.workloads {
-        Err(why) => return vec![of.unknown(why)],
-        Ok(_) => of_velero(velero).collect(),
+        Err(why) => return vec![subject.unknown(why)],
+        Ok(_) => velero_workloads(velero).collect(),
     };
     if workloads.is_empty() {
         let fix = format!("velero install --namespace {namespace}");
-        return vec![of.warn("no Deployment or DaemonSet here runs Velero", fix)];
+        return vec![subject.warn("no Deployment or DaemonSet here runs Velero", fix)];
     }
     let mut diagnostics = Vec::new();
     for (kind, workload) in workloads {
@@ -41,16 +42,18 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &Velero) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// The workloads of `velero` that run it.
-pub(super) fn of_velero(velero: &Velero) -> impl Iterator<Item = (PodKind, &Workload)> {
+/// Returns the workloads of `velero` that run Velero, with their kind.
+pub(super) fn velero_workloads(
+    velero: &VeleroNamespace,
+) -> impl Iterator<Item = (PodKind, &Workload)> {
     let workloads = velero.workloads.iter().flatten();
     workloads.filter_map(|workload| Some((kind(&workload.template)?, workload)))
 }
 
-/// The version of the server, as far as its image tells.
-pub(super) fn server_version(velero: &Velero) -> Option<(u32, u32)> {
-    let mut servers = of_velero(velero).filter(|(kind, _)| *kind == PodKind::Server);
-    version(image(containers(&servers.next()?.1.template).next()?))
+/// Returns the version of the server from the tag of its image.
+pub(super) fn server_version(velero: &VeleroNamespace) -> Option<(u32, u32)> {
+    let mut servers = velero_workloads(velero).filter(|(kind, _)| *kind == PodKind::Server);
+    image_version(image(containers(&servers.next()?.1.template).next()?))
 }
 
 fn kind(template: &PodTemplateSpec) -> Option<PodKind> {
@@ -66,81 +69,82 @@ fn image(container: &Container) -> &str {
     container.image.as_deref().unwrap_or_default()
 }
 
-fn subject(namespace: &str, workload: &Workload) -> String {
+fn workload_name(namespace: &str, workload: &Workload) -> String {
     let workloads::Workload { kind, name } = &workload.id;
     format!("{} {namespace}/{name}", kind.as_str())
 }
 
 fn server(namespace: &str, workload: &Workload) -> Diagnostic {
-    let of = CheckSubject::new("velero", subject(namespace, workload));
+    let subject = CheckSubject::new("velero", workload_name(namespace, workload));
     let image = containers(&workload.template).next().map_or("", image);
-    match version(image) {
-        None => of.unknown(format!(
+    match image_version(image) {
+        None => subject.unknown(format!(
             "the image {image} does not tell the version of Velero"
         )),
-        Some(old) if old < HAS_KOPIA => of.warn(
+        Some(version) if version < FIRST_WITH_KOPIA => subject.warn(
             format!(
                 "Velero {}.{} is no longer maintained; its file backups are restic's",
-                old.0, old.1
+                version.0, version.1
             ),
             "upgrade Velero",
         ),
-        Some(old) if old < HAS_CA_CERT_REF => of.ok(format!(
+        Some(version) if version < FIRST_WITH_CA_CERT_REF => subject.ok(format!(
             "Velero {}.{}; it has no caCertRef, so name CAs by the annotation {}",
-            old.0,
-            old.1,
+            version.0,
+            version.1,
             crate::names::CA_SECRET_ANNOTATION
         )),
-        Some((major, minor)) => of.ok(format!("Velero {major}.{minor}")),
+        Some((major, minor)) => subject.ok(format!("Velero {major}.{minor}")),
     }
 }
 
 fn plugins(namespace: &str, workload: &Workload) -> Vec<Diagnostic> {
     let spec = workload.template.spec.iter();
     let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten());
-    let of_aws = containers.filter(|it| name(image(it)) == "velero-plugin-for-aws");
-    of_aws
+    let aws_plugins =
+        containers.filter(|container| image_name(image(container)) == "velero-plugin-for-aws");
+    aws_plugins
         .map(|container| {
-            let of = CheckSubject::new("plugin", subject(namespace, workload));
+            let subject = CheckSubject::new("plugin", workload_name(namespace, workload));
             let image = image(container);
-            match version(image) {
-                None => of.unknown(format!("{image} does not tell its version")),
-                Some(old) if old <= LAST_ON_OLD_SDK => of.warn(
+            match image_version(image) {
+                None => subject.unknown(format!("{image} does not tell its version")),
+                Some(version) if version <= LAST_ON_OLD_SDK => subject.warn(
                     format!("{image}: where a BSL has a caCert, this old plugin trusts only that"),
                     "velero plugin remove and velero plugin add, or the values of the chart, \
                      with velero-plugin-for-aws 1.9 or newer",
                 ),
-                Some(_) => of.ok(format!(
+                Some(_) => subject.ok(format!(
                     "velero-plugin-for-aws {}",
-                    tag(image).unwrap_or_default()
+                    image_tag(image).unwrap_or_default()
                 )),
             }
         })
         .collect()
 }
 
-/// The Pods of a template that says so get nothing of ours.
+/// Warns if the template opts out of the injection; its Pods do not get the bundle then.
 fn opted_out(namespace: &str, workload: &Workload) -> Option<Diagnostic> {
     let metadata = workload.template.metadata.as_ref()?;
-    let out = |map: Option<&std::collections::BTreeMap<String, String>>| {
+    let is_opted_out = |map: Option<&std::collections::BTreeMap<String, String>>| {
         map.and_then(|map| map.get(INJECT))
             .is_some_and(|value| value == "false")
     };
-    let label = out(metadata.labels.as_ref());
-    if !label && !out(metadata.annotations.as_ref()) {
+    let by_label = is_opted_out(metadata.labels.as_ref());
+    if !by_label && !is_opted_out(metadata.annotations.as_ref()) {
         return None;
     }
-    let (what, list) = if label {
+    let (kind, field) = if by_label {
         ("label", "labels")
     } else {
         ("annotation", "annotations")
     };
-    let of = CheckSubject::new("injection", subject(namespace, workload));
-    Some(of.warn(
-        format!("its template has the {what} {INJECT}: \"false\", so its Pods get no bundle"),
+    let subject = CheckSubject::new("injection", workload_name(namespace, workload));
+    Some(subject.warn(
+        format!("its template has the {kind} {INJECT}: \"false\", so its Pods get no bundle"),
         format!(
             "kubectl -n {namespace} patch {} --type=merge -p \
-             '{{\"spec\":{{\"template\":{{\"metadata\":{{\"{list}\":{{\"{INJECT}\":null}}}}}}}}}}'",
+             '{{\"spec\":{{\"template\":{{\"metadata\":{{\"{field}\":{{\"{INJECT}\":null}}}}}}}}}}'",
             workload.id
         ),
     ))

@@ -1,22 +1,22 @@
-//! Versions in the names of images.
+//! Parses the names and versions of images.
 
-/// The tag of `image`; none when it is named by digest only, or by nothing.
-pub(super) fn tag(image: &str) -> Option<&str> {
+/// Returns the tag of `image`; `None` if it has none, for example because only a digest is given.
+pub(super) fn image_tag(image: &str) -> Option<&str> {
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.split_once(':').map(|(_, tag)| tag)
 }
 
-/// The last part of the name of `image`, such as `velero-plugin-for-aws`.
-pub(super) fn name(image: &str) -> &str {
+/// Returns the last part of the name of `image`, such as `velero-plugin-for-aws`.
+pub(super) fn image_name(image: &str) -> &str {
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.split_once(':').map_or(last, |(name, _)| name)
 }
 
-/// Major and minor version in the tag of `image`.
-pub(super) fn version(image: &str) -> Option<(u32, u32)> {
-    let tag = tag(image)?;
+/// Returns the major and minor version in the tag of `image`.
+pub(super) fn image_version(image: &str) -> Option<(u32, u32)> {
+    let tag = image_tag(image)?;
     let (major, rest) = tag.strip_prefix('v').unwrap_or(tag).split_once('.')?;
     let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((major.parse().ok()?, minor.parse().ok()?))
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn reads_name_and_version_of_an_image() {
-        for (image, said, is) in [
+        for (image, expected_name, expected_version) in [
             ("velero/velero:v1.18.3", "velero", Some((1, 18))),
             ("host:5000/a/velero:v1.9.7-rc.1", "velero", Some((1, 9))),
             ("velero/velero:v1.17.0@sha256:00", "velero", Some((1, 17))),
@@ -37,7 +37,11 @@ mod tests {
             ("velero:main", "velero", None),
             ("velero:1.20", "velero", Some((1, 20))),
         ] {
-            assert_eq!((name(image), version(image)), (said, is), "{image}");
+            assert_eq!(
+                (image_name(image), image_version(image)),
+                (expected_name, expected_version),
+                "{image}"
+            );
         }
     }
 }

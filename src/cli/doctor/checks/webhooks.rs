@@ -1,4 +1,4 @@
-//! The webhook configurations, and the certificate that the API server is shown.
+//! Checks the webhook configurations, and the certificate that the webhooks present.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{CheckSubject, Diagnostic, SOON, days};
+use super::{CheckSubject, Diagnostic, EXPIRY_WARNING_SECONDS, describe_expiry};
 use crate::admission::HANDLERS;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::install::TLS_SECRET;
 
-/// The webhooks are all there, and are active.
+/// Checks that all webhooks exist and are active.
 pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let webhooks = match &cluster.webhooks {
         Err(why) => {
@@ -24,11 +24,11 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         }
         Ok(webhooks) => webhooks,
     };
-    let activate = activate(cluster);
+    let activate = activate_command(cluster);
     let mut diagnostics = Vec::new();
     for handler in HANDLERS {
-        let asks = |webhook: &Webhook| webhook.path.ends_with(handler.path);
-        if !webhooks.iter().any(asks) {
+        let calls = |webhook: &Webhook| webhook.path.ends_with(handler.path);
+        if !webhooks.iter().any(calls) {
             diagnostics.push(CheckSubject::new("webhooks", handler.path).fail(
                 "no webhook configuration asks it",
                 if cluster.is_absent() {
@@ -40,54 +40,59 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         }
     }
     for webhook in webhooks {
-        let subject = format!("{}, {}", webhook.configuration, webhook.name);
-        let of = CheckSubject::new("webhooks", subject);
+        let name = format!("{}, {}", webhook.configuration, webhook.name);
+        let subject = CheckSubject::new("webhooks", name);
         diagnostics.push(match (webhook.has_rules, webhook.ca.is_empty()) {
-            (true, false) => of.ok("is active"),
-            (false, _) => of.fail("has no rules, so it is sent nothing", &activate),
-            (true, true) => of.fail("has no caBundle, so every call to it fails", &activate),
+            (true, false) => subject.ok("is active"),
+            (false, _) => subject.fail("has no rules, so it is sent nothing", &activate),
+            (true, true) => subject.fail("has no caBundle, so every call to it fails", &activate),
         });
     }
     diagnostics
 }
 
-/// The certificate is one that the API server accepts, and will for a while.
-pub(super) fn certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let subject = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
-    let of = |check| CheckSubject::new(check, subject.clone());
+/// Checks that the API server accepts the certificate, and that it does not expire soon.
+pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let name = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
+    let subject = |check| CheckSubject::new(check, name.clone());
     let text = match &cluster.certificate {
-        Err(why) => return vec![of("certificate").unknown(why)],
+        Err(why) => return vec![subject("certificate").unknown(why)],
         Ok(text) => text.as_deref().unwrap_or_default(),
     };
     let chain = pem::read(text.as_bytes()).certificates;
     let Some(leaf) = chain.first() else {
-        let nothing = "there is no certificate in its tls.crt";
-        return vec![of("certificate").fail(nothing, activate(cluster))];
+        let message = "there is no certificate in its tls.crt";
+        return vec![subject("certificate").fail(message, activate_command(cluster))];
     };
     vec![
-        trusted(cluster, &chain, of("certificate")),
-        lasting(cluster, leaf, of("expiry")),
+        check_trust(cluster, &chain, subject("certificate")),
+        check_expiry(cluster, leaf, subject("expiry")),
     ]
 }
 
-/// Whether every webhook that has a caBundle would accept the certificate.
-fn trusted(cluster: &ClusterSnapshot, chain: &[Certificate], of: CheckSubject) -> Diagnostic {
+/// Checks that the caBundle of every webhook that has one verifies the certificate.
+fn check_trust(
+    cluster: &ClusterSnapshot,
+    chain: &[Certificate],
+    subject: CheckSubject,
+) -> Diagnostic {
     let webhooks = match &cluster.webhooks {
-        Err(why) => return of.unknown(why),
+        Err(why) => return subject.unknown(why),
         Ok(webhooks) => webhooks.iter().filter(|webhook| !webhook.ca.is_empty()),
     };
     let mut count = 0;
     for webhook in webhooks {
         if let Err(why) = verify(chain, webhook, cluster.now) {
-            let said = format!("the caBundle of {} does not verify it: {why}", webhook.name);
-            return of.fail(said, activate(cluster));
+            let message = format!("the caBundle of {} does not verify it: {why}", webhook.name);
+            return subject.fail(message, activate_command(cluster));
         }
         count += 1;
     }
-    of.ok(format!("is verified by the caBundles of {count} webhooks"))
+    subject.ok(format!("is verified by the caBundles of {count} webhooks"))
 }
 
-/// As the API server would, except for the dates, which have a line of their own.
+/// Verifies the certificate like the API server, except for its validity period, which has a
+/// diagnostic of its own.
 fn verify(chain: &[Certificate], webhook: &Webhook, now: i64) -> Result<(), String> {
     let der = |certificate: &Certificate| CertificateDer::from(certificate.der().to_vec());
     let mut roots = RootCertStore::empty();
@@ -100,30 +105,35 @@ fn verify(chain: &[Certificate], webhook: &Webhook, now: i64) -> Result<(), Stri
     let host = ServerName::try_from(webhook.host.as_str());
     let host = host.map_err(|_| format!("`{}` is no host", webhook.host))?;
     let rest: Vec<_> = rest.iter().map(der).collect();
-    // Within its life: of one that has expired, the other line says so.
+    // A time within the validity period. `check_expiry` reports an expired certificate.
     let moment = now.clamp(leaf.not_before, leaf.not_after);
     let moment = UnixTime::since_unix_epoch(Duration::from_secs(moment.unsigned_abs()));
-    let judged = verifier.verify_server_cert(&der(leaf), &rest, &host, &[], moment);
-    judged.map(drop).map_err(|error| error.to_string())
+    let result = verifier.verify_server_cert(&der(leaf), &rest, &host, &[], moment);
+    result.map(drop).map_err(|error| error.to_string())
 }
 
-fn lasting(cluster: &ClusterSnapshot, leaf: &Certificate, of: CheckSubject) -> Diagnostic {
-    let said = days(cluster.now, leaf.not_after);
+fn check_expiry(
+    cluster: &ClusterSnapshot,
+    leaf: &Certificate,
+    subject: CheckSubject,
+) -> Diagnostic {
+    let message = describe_expiry(cluster.now, leaf.not_after);
     if leaf.not_after < cluster.now {
-        of.fail(
-            format!("{said}; every call to the webhook fails"),
-            activate(cluster),
+        subject.fail(
+            format!("{message}; every call to the webhook fails"),
+            activate_command(cluster),
         )
-    } else if leaf.not_after < cluster.now + SOON {
-        of.warn(said, activate(cluster))
+    } else if leaf.not_after < cluster.now + EXPIRY_WARNING_SECONDS {
+        subject.warn(message, activate_command(cluster))
     } else {
-        of.ok(said)
+        subject.ok(message)
     }
 }
 
-/// The command that makes a certificate and makes the webhooks active. Not for a namespace where
-/// velero-trust is not: the certificate would be written there.
-fn activate(cluster: &ClusterSnapshot) -> String {
+/// Returns the command that creates a certificate and activates the webhooks. If velero-trust is not
+/// installed in the namespace, the text says so instead, because the command would write the
+/// certificate there.
+fn activate_command(cluster: &ClusterSnapshot) -> String {
     if cluster.is_absent() {
         return "install velero-trust, or name its namespace with --namespace, first".to_owned();
     }

@@ -1,4 +1,4 @@
-//! What each BSL is like, as a table.
+//! The BSLs, as a table.
 
 use super::super::model::{Location, Namespace};
 use super::date;
@@ -6,7 +6,7 @@ use crate::cli::table::Table;
 use crate::decision::Severity;
 use crate::kubernetes::report;
 
-/// The table without a row.
+/// Returns the table without rows.
 pub(super) fn table() -> Table {
     Table::new(&[
         "NAMESPACE",
@@ -19,37 +19,40 @@ pub(super) fn table() -> Table {
     ])
 }
 
-/// One for each of its locations; `nothing` stands where nothing is known.
-pub(super) fn rows(table: &mut Table, namespace: &Namespace, nothing: &str) {
+/// Adds a row for each location of a namespace. `placeholder` stands for unknown values.
+pub(super) fn rows(table: &mut Table, namespace: &Namespace, placeholder: &str) {
     for location in &namespace.locations {
-        row(table, namespace, location, nothing);
+        row(table, namespace, location, placeholder);
     }
 }
 
-fn row(table: &mut Table, namespace: &Namespace, location: &Location, nothing: &str) {
-    let of =
-        |column: fn(&report::Location) -> String| match (&location.report, &namespace.no_report) {
-            (Some(report), _) => column(report),
+fn row(table: &mut Table, namespace: &Namespace, location: &Location, placeholder: &str) {
+    let column_or_reason =
+        |text: fn(&report::Location) -> String| match (&location.report, &namespace.no_report) {
+            (Some(report), _) => text(report),
             (None, Some(why)) => format!("unknown (no report: {why})"),
             (None, None) => "unknown (not reported yet)".to_owned(),
         };
-    // The reason once, not in every column.
-    let brief = |column: fn(&report::Location) -> String| match &location.report {
-        Some(report) => column(report),
+    // Only the last column shows the reason.
+    let column_or_unknown = |text: fn(&report::Location) -> String| match &location.report {
+        Some(report) => text(report),
         None => "unknown".to_owned(),
     };
     table.row([
         namespace.name.clone(),
         location.name.clone(),
-        location.phase.clone().unwrap_or_else(|| nothing.to_owned()),
-        brief(|report| report.sources.join(", ")),
-        brief(|report| joined(&report.certificates, certificate)),
-        brief(findings),
-        of(|report| joined(&report.endpoints, endpoint)),
+        location
+            .phase
+            .clone()
+            .unwrap_or_else(|| placeholder.to_owned()),
+        column_or_unknown(|report| report.sources.join(", ")),
+        column_or_unknown(|report| join(&report.certificates, certificate)),
+        column_or_unknown(findings),
+        column_or_reason(|report| join(&report.endpoints, endpoint)),
     ]);
 }
 
-fn joined<T>(items: &[T], text: fn(&T) -> String) -> String {
+fn join<T>(items: &[T], text: fn(&T) -> String) -> String {
     let texts: Vec<_> = items.iter().map(text).collect();
     texts.join(", ")
 }
@@ -68,18 +71,18 @@ fn findings(location: &report::Location) -> String {
             .filter(|finding| finding.severity == severity)
             .count()
     };
-    // What denies comes first, whatever the order of the report.
+    // A finding that denies comes first, whatever the order in the report.
     let mut findings = location.findings.iter();
-    let worst = findings
+    let most_severe = findings
         .find(|finding| finding.severity == Severity::Deny)
         .or_else(|| location.findings.first());
-    worst.map_or_else(String::new, |worst| {
+    most_severe.map_or_else(String::new, |most_severe| {
         let counts = format!(
             "{} deny, {} warn",
             count(Severity::Deny),
             count(Severity::Warn)
         );
-        format!("{counts}: {} {}", worst.rule, worst.message)
+        format!("{counts}: {} {}", most_severe.rule, most_severe.message)
     })
 }
 

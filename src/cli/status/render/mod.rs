@@ -1,4 +1,4 @@
-//! The status as tables.
+//! Renders the status as tables.
 
 mod certificates;
 mod locations;
@@ -10,10 +10,10 @@ use k8s_openapi::jiff::Timestamp;
 use super::model::{Leader, LeaderState, Source, StatusReport};
 use crate::cli::table::{Table, clean};
 
-/// Digits of a hash that tell one bundle from another.
-const SHORT: usize = 12;
+/// Number of digits of a hash that are shown. They are enough to distinguish bundles.
+const SHORT_HASH_DIGITS: usize = 12;
 
-/// The status for a person, as it is at `now`.
+/// Renders the status for people. Ages and durations are relative to `now`.
 pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
     let mut parts = vec![format!("LEADER   {}\n", leader(&status.leader, now))];
     let mut namespaces = namespaces::table();
@@ -21,13 +21,13 @@ pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
     let mut uncovered = uncovered::table();
     let mut certificates = certificates::table();
     for namespace in &status.namespaces {
-        // What stands where nothing is known: files are no cluster, which would say it.
-        let nothing = match status.source {
+        // The text for values that are not known. An empty value is only certain in a cluster.
+        let placeholder = match status.source {
             Source::Cluster => "",
             Source::Objects => "unknown",
         };
-        namespaces::row(&mut namespaces, namespace, now, nothing);
-        locations::rows(&mut locations, namespace, nothing);
+        namespaces::row(&mut namespaces, namespace, now, placeholder);
+        locations::rows(&mut locations, namespace, placeholder);
         certificates::rows(&mut certificates, namespace);
         uncovered::rows(&mut uncovered, namespace);
     }
@@ -47,7 +47,7 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
     let holder = clean(leader.holder.as_deref().unwrap_or_default());
     let renewed = leader.renewed.map_or_else(
         || "never renewed".to_owned(),
-        |renewed| format!("renewed {} ago", span(now, renewed)),
+        |renewed| format!("renewed {} ago", format_duration(now, renewed)),
     );
     match leader.state {
         LeaderState::Leading => format!("{holder}, {renewed}"),
@@ -60,17 +60,17 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
     }
 }
 
-/// What could not be known and is no fault.
+/// Renders the values that are not known although nothing is wrong; `None` if there are none.
 fn unknown(status: &StatusReport) -> Option<String> {
     let mut text = "NOT KNOWN\n".to_owned();
-    let none = text.len();
+    let header_length = text.len();
     for namespace in &status.namespaces {
         for unknown in &namespace.unknown {
             text.push_str(&clean(&format!("{}: {unknown}", namespace.name)));
             text.push('\n');
         }
     }
-    (text.len() > none).then_some(text)
+    (text.len() > header_length).then_some(text)
 }
 
 fn problems(status: &StatusReport) -> String {
@@ -93,13 +93,13 @@ fn problems(status: &StatusReport) -> String {
     text
 }
 
-/// The first digits of a hash.
-fn short(hash: &str) -> String {
+/// Returns the first digits of a hash.
+fn short_hash(hash: &str) -> String {
     let digits = hash.strip_prefix("sha256:").unwrap_or(hash);
-    digits.chars().take(SHORT).collect()
+    digits.chars().take(SHORT_HASH_DIGITS).collect()
 }
 
-/// The day of a time that is RFC 3339.
+/// Returns the date of an RFC 3339 time.
 fn date(time: &str) -> String {
     time.split('T').next().unwrap_or_default().to_owned()
 }
@@ -108,8 +108,8 @@ fn day(time: Timestamp) -> String {
     date(&time.to_string())
 }
 
-/// The time from `earlier` to `later` in its largest unit, as kubectl gives ages.
-fn span(later: Timestamp, earlier: Timestamp) -> String {
+/// Formats the time from `earlier` to `later` in its largest unit, as kubectl formats ages.
+fn format_duration(later: Timestamp, earlier: Timestamp) -> String {
     let seconds = (later.as_second() - earlier.as_second()).max(0);
     match seconds {
         ..120 => format!("{seconds}s"),

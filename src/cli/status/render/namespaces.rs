@@ -3,10 +3,10 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::super::model::{Bundle, BundleState, Namespace};
-use super::{day, short, span};
+use super::{day, format_duration, short_hash};
 use crate::cli::table::Table;
 
-/// The table without a row.
+/// Returns the table without rows.
 pub(super) fn table() -> Table {
     Table::new(&[
         "NAMESPACE",
@@ -20,34 +20,37 @@ pub(super) fn table() -> Table {
     ])
 }
 
-/// What is said of one, at `now`; `nothing` stands where nothing is known.
-pub(super) fn row(table: &mut Table, of: &Namespace, now: Timestamp, nothing: &str) {
-    let Namespace { bundle, pods, .. } = of;
+/// Adds a row for a namespace. `placeholder` stands for unknown values.
+pub(super) fn row(table: &mut Table, namespace: &Namespace, now: Timestamp, placeholder: &str) {
+    let Namespace { bundle, pods, .. } = namespace;
     let mut covered = format!("{}/{}", pods.current, pods.wanted);
     if pods.opted_out > 0 {
         covered = format!("{covered} ({} opted out)", pods.opted_out);
     }
-    let is_there = bundle.published.is_some() || bundle.state == BundleState::Published;
+    let is_published = bundle.published.is_some() || bundle.state == BundleState::Published;
     let held = match bundle.held {
         Some(_) => "yes",
-        None if is_there || nothing.is_empty() => "no",
-        None => nothing,
+        None if is_published || placeholder.is_empty() => "no",
+        None => placeholder,
     };
     table.row([
-        of.name.clone(),
-        of.velero.clone().unwrap_or_else(|| nothing.to_owned()),
+        namespace.name.clone(),
+        namespace
+            .velero
+            .clone()
+            .unwrap_or_else(|| placeholder.to_owned()),
         hash(bundle),
         count(bundle),
         bundle.earliest_expiry.map_or_else(String::new, |expiry| {
             if expiry < now {
                 format!("{} (expired)", day(expiry))
             } else {
-                format!("{} ({})", day(expiry), span(expiry, now))
+                format!("{} ({})", day(expiry), format_duration(expiry, now))
             }
         }),
         bundle.last_added.map_or_else(
-            || nothing.to_owned(),
-            |added| format!("{} ago", span(now, added)),
+            || placeholder.to_owned(),
+            |added| format!("{} ago", format_duration(now, added)),
         ),
         held.to_owned(),
         covered,
@@ -57,10 +60,10 @@ pub(super) fn row(table: &mut Table, of: &Namespace, now: Timestamp, nothing: &s
 fn hash(bundle: &Bundle) -> String {
     match bundle.state {
         BundleState::Published | BundleState::Computed => {
-            let hash = short(bundle.hash.as_deref().unwrap_or_default());
+            let hash = short_hash(bundle.hash.as_deref().unwrap_or_default());
             match &bundle.published {
-                Some(there) if bundle.hash.as_ref() != Some(there) => {
-                    format!("{hash} (there is {})", short(there))
+                Some(published) if bundle.hash.as_ref() != Some(published) => {
+                    format!("{hash} (there is {})", short_hash(published))
                 }
                 _ => hash,
             }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ca::bundle_issue::BundleIssue;
-use crate::cli::status::model::{Bundle, BundleState, Covered, Location, Namespace, Pods};
+use crate::cli::status::model::{Bundle, BundleState, CoverageEntry, Location, Namespace, Pods};
 use crate::cli::status::problems;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
@@ -74,8 +74,8 @@ fn location() -> Location {
     }
 }
 
-fn pod(name: &str, state: State, message: &str) -> Covered {
-    Covered {
+fn pod(name: &str, state: State, message: &str) -> CoverageEntry {
+    CoverageEntry {
         name: name.to_owned(),
         kind: Some("server"),
         workload: Some("deployment/velero".to_owned()),
@@ -100,7 +100,7 @@ fn healthy() -> Namespace {
     }
 }
 
-/// Everything that can be wrong at once, in three namespaces.
+/// Returns three namespaces that together have every kind of problem.
 fn troubled() -> Vec<Namespace> {
     let report = report::Location {
         sources: vec!["spec.objectStorage.caCert".to_owned()],
@@ -152,7 +152,7 @@ fn troubled() -> Vec<Namespace> {
         State::Conflicting,
         "AWS_CA_BUNDLE is set [VT201]",
     );
-    bad.templates = vec![Covered {
+    bad.templates = vec![CoverageEntry {
         workload: None,
         ..conflict
     }];
@@ -177,19 +177,19 @@ fn troubled() -> Vec<Namespace> {
     vec![blind, bad, empty]
 }
 
-fn judged(leader: Leader, namespaces: Vec<Namespace>) -> StatusReport {
+fn status_of(leader: Leader, namespaces: Vec<Namespace>) -> StatusReport {
     let mut status = StatusReport {
         leader,
         namespaces,
         ..StatusReport::default()
     };
-    problems::judge(&mut status, now());
+    problems::find_problems(&mut status, now());
     status
 }
 
 #[test]
 fn a_healthy_namespace_needs_nobody() {
-    let status = judged(leading(), vec![healthy()]);
+    let status = status_of(leading(), vec![healthy()]);
     assert!(status.clean, "{status:?}");
     assert_eq!(text(&status, now()), include_str!("golden/healthy.txt"));
 }
@@ -201,7 +201,7 @@ fn everything_that_is_wrong_is_shown() {
         renewed: Some(at("2026-11-22T09:00:00Z")),
         ..leading()
     };
-    let status = judged(stale, troubled());
+    let status = status_of(stale, troubled());
     assert!(!status.clean);
     assert_eq!(text(&status, now()), include_str!("golden/troubled.txt"));
 }
@@ -211,68 +211,78 @@ fn the_shape_of_the_json_stays() {
     let mut namespaces = troubled();
     namespaces.remove(0);
     namespaces.remove(1);
-    let status = judged(leading(), namespaces);
+    let status = status_of(leading(), namespaces);
     let json = serde_json::to_string_pretty(&status).unwrap();
     assert_eq!(json + "\n", include_str!("golden/status.json"));
 }
 
 #[test]
-fn each_trouble_alone_needs_a_person_and_each_wish_does_not() {
+fn each_trouble_alone_needs_attention_and_each_wish_does_not() {
     type Change = fn(&mut Namespace);
-    let troubles: [(&str, Change); 7] = [
-        ("held", |of| of.bundle.held = Some("x".to_owned())),
-        ("no report", |of| of.no_report = Some("x".to_owned())),
-        ("issue", |of| {
-            of.issues.push(BundleIssue::Timeout.into());
+    let problems: [(&str, Change); 7] = [
+        ("held", |namespace| {
+            namespace.bundle.held = Some("x".to_owned());
         }),
-        ("foreign", |of| of.bundle.state = BundleState::Foreign),
-        ("uncovered", |of| {
-            of.pods.items.push(pod("p", State::Stale, "x"));
+        ("no report", |namespace| {
+            namespace.no_report = Some("x".to_owned());
         }),
-        ("conflict", |of| {
-            of.templates.push(pod("t", State::Conflicting, "x"));
+        ("issue", |namespace| {
+            namespace.issues.push(BundleIssue::Timeout.into());
         }),
-        ("denial", |of| {
-            report(of).findings.push(finding("VT017", Severity::Deny));
+        ("foreign", |namespace| {
+            namespace.bundle.state = BundleState::Foreign;
+        }),
+        ("uncovered", |namespace| {
+            namespace.pods.items.push(pod("p", State::Stale, "x"));
+        }),
+        ("conflict", |namespace| {
+            namespace.templates.push(pod("t", State::Conflicting, "x"));
+        }),
+        ("denial", |namespace| {
+            report(namespace)
+                .findings
+                .push(finding("VT017", Severity::Deny));
         }),
     ];
-    for (name, change) in troubles {
+    for (name, change) in problems {
         let mut namespace = healthy();
         change(&mut namespace);
-        assert!(!judged(leading(), vec![namespace]).clean, "{name}");
+        assert!(!status_of(leading(), vec![namespace]).clean, "{name}");
     }
-    let wishes: [(&str, Change); 3] = [
-        ("warning", |of| {
-            report(of).findings.push(finding("VT034", Severity::Warn));
+    let harmless: [(&str, Change); 3] = [
+        ("warning", |namespace| {
+            report(namespace)
+                .findings
+                .push(finding("VT034", Severity::Warn));
         }),
-        ("opted out", |of| {
-            of.pods.items.push(pod("p", State::OptedOut, "x"));
+        ("opted out", |namespace| {
+            namespace.pods.items.push(pod("p", State::OptedOut, "x"));
         }),
-        ("template", |of| {
-            of.templates.push(pod("t", State::OptedOut, "x"));
+        ("template", |namespace| {
+            namespace.templates.push(pod("t", State::OptedOut, "x"));
         }),
     ];
-    for (name, change) in wishes {
+    for (name, change) in harmless {
         let mut namespace = healthy();
         change(&mut namespace);
-        assert!(judged(leading(), vec![namespace]).clean, "{name}");
+        assert!(status_of(leading(), vec![namespace]).clean, "{name}");
     }
     assert!(
-        !judged(Leader::default(), vec![healthy()]).clean,
+        !status_of(Leader::default(), vec![healthy()]).clean,
         "no leader"
     );
-    assert!(!judged(leading(), Vec::new()).clean, "no namespace");
+    assert!(!status_of(leading(), Vec::new()).clean, "no namespace");
 }
 
 fn report(namespace: &mut Namespace) -> &mut report::Location {
     namespace.locations[0].report.as_mut().unwrap()
 }
 
-/// The problems of a healthy namespace after `change`.
+/// Returns the problems of a healthy namespace after `change`.
 fn problems_after(change: impl FnOnce(&mut Namespace)) -> Vec<String> {
     let mut namespace = healthy();
     change(&mut namespace);
-    let mut status = judged(leading(), vec![namespace]);
+    let mut status = status_of(leading(), vec![namespace]);
     status.namespaces.remove(0).problems
 }
 
@@ -283,39 +293,41 @@ fn one_fault_is_told_once_and_what_becomes_of_the_good() {
         path: path.to_owned(),
     };
     let path = "spec.objectStorage.caCertRef";
-    let told = problems_after(|of| {
-        of.issues = vec![left_out(path).into()];
-        report(of).findings = vec![finding("VT001", Severity::Deny)];
+    let problems = problems_after(|namespace| {
+        namespace.issues = vec![left_out(path).into()];
+        report(namespace).findings = vec![finding("VT001", Severity::Deny)];
     });
-    let says = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
+    let expected = "BackupStorageLocation default: spec.objectStorage.caCertRef: something is wrong; \
                 fix it; if it was good before, its CAs stay in the bundle [VT001]";
-    assert_eq!(told, [says]);
-    // Nothing else says it.
-    let told = problems_after(|of| {
-        of.issues = vec![left_out("spec.config.caCert").into()];
-        report(of).findings = vec![finding("VT001", Severity::Deny)];
+    assert_eq!(problems, [expected]);
+    // The issue is kept if no finding is about the same field.
+    let problems = problems_after(|namespace| {
+        namespace.issues = vec![left_out("spec.config.caCert").into()];
+        report(namespace).findings = vec![finding("VT001", Severity::Deny)];
     });
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("its CAs stay in the bundle") && !told[1].contains("its CAs stay"));
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems[0].contains("its CAs stay in the bundle") && !problems[1].contains("its CAs stay")
+    );
 
-    let told = problems_after(|of| {
-        report(of).findings = vec![finding("VT017", Severity::Deny)];
-        report(of).certificates[0].not_after = "2026-01-01T00:00:00Z".to_owned();
+    let problems = problems_after(|namespace| {
+        report(namespace).findings = vec![finding("VT017", Severity::Deny)];
+        report(namespace).certificates[0].not_after = "2026-01-01T00:00:00Z".to_owned();
     });
-    assert_eq!(told.len(), 1, "{told:?}");
-    let told = problems_after(|of| {
-        of.bundle = Bundle::default();
-        of.issues = vec![BundleIssue::Empty.into()];
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let problems = problems_after(|namespace| {
+        namespace.bundle = Bundle::default();
+        namespace.issues = vec![BundleIssue::Empty.into()];
     });
-    assert_eq!(told, [BundleIssue::Empty.to_string()]);
-    let told = problems_after(|of| {
-        of.bundle.state = BundleState::Foreign;
-        of.issues = vec![BundleIssue::NotOwned.into()];
+    assert_eq!(problems, [BundleIssue::Empty.to_string()]);
+    let problems = problems_after(|namespace| {
+        namespace.bundle.state = BundleState::Foreign;
+        namespace.issues = vec![BundleIssue::NotOwned.into()];
     });
-    assert_eq!(told, [BundleIssue::NotOwned.to_string()]);
+    assert_eq!(problems, [BundleIssue::NotOwned.to_string()]);
 }
 
-/// Replaces every text for people in what the controllers report, and the reasons of the Pods.
+/// Replaces every text for people in the report of the controllers, and the reasons of the Pods.
 fn reword(namespace: &mut Namespace) {
     for (number, issue) in namespace.issues.iter_mut().enumerate() {
         issue.message = format!("issue {number}");
@@ -365,14 +377,14 @@ fn other_words_change_nothing_that_is_decided() {
         with(foreign, &[BundleIssue::NotOwned]),
     ];
     let decided = |namespace: Namespace| {
-        let status = judged(leading(), vec![namespace]);
+        let status = status_of(leading(), vec![namespace]);
         (status.namespaces[0].problems.len(), status.clean)
     };
     for namespace in namespaces.into_iter().chain(troubled()) {
         let before = decided(namespace.clone());
         let mut reworded = namespace;
         reword(&mut reworded);
-        // As it comes out of the report.
+        // The issues go through JSON, as those of a report do.
         let json = serde_json::to_string(&reworded.issues).unwrap();
         reworded.issues = serde_json::from_str(&json).unwrap();
         assert_eq!(decided(reworded.clone()), before, "{reworded:?}");

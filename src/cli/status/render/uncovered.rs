@@ -1,15 +1,16 @@
-//! The Pods and templates of which there is something to tell, as a table.
+//! The Pods and templates that need an explanation, as a table.
 
 use super::super::model::Namespace;
 use crate::cli::table::Table;
 use crate::injection::coverage::State;
 
-/// The table without a row.
+/// Returns the table without rows.
 pub(super) fn table() -> Table {
     Table::new(&["NAMESPACE", "POD OR TEMPLATE", "KIND", "STATE", "WHY"])
 }
 
-/// Leaves out what is as it should be.
+/// Adds a row for each Pod and template of a namespace, except for Pods that carry the current bundle
+/// without a message.
 pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
     let pods = namespace.pods.items.iter();
     let pods = pods.filter(|pod| pod.state != State::Current || !pod.message.is_empty());

@@ -1,11 +1,11 @@
-//! The status of what stands in a folder of YAML files: by the same functions as the controllers
-//! use, without anybody to ask.
+//! The status of a folder of YAML files. It is computed with the same functions that the controllers
+//! use, without a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::items::{self, Named};
+use super::bundle_certificates::{References, bundle_certificates};
 use super::model::{
     Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport,
 };
@@ -13,7 +13,9 @@ use super::read;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::common_roots::CommonRoots;
 use crate::ca::endpoint;
-use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, contributions, left_out};
+use crate::ca::evaluation::{
+    EvaluatedLocation, Evaluation, MAX_PASSES, contributions, truncation_issues,
+};
 use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::decision::Policy;
@@ -24,30 +26,34 @@ use crate::sources::Passes;
 use crate::sources::inventory::Inventory;
 use crate::velero::bsl::Bsl;
 
-/// What the status of a folder is made from.
+/// The inputs for the status of a folder.
 #[derive(Debug)]
-pub(super) struct Folder<'f> {
+pub(super) struct OfflineStatus<'f> {
     pub(super) inventory: &'f Inventory,
-    /// What every bundle holds.
-    pub(super) base: &'f CommonRoots,
+    /// The certificates that every bundle contains.
+    pub(super) common_roots: &'f CommonRoots,
     pub(super) policy: &'f Policy,
     pub(super) now: Timestamp,
-    /// Whether the certificates of the bundles are wanted.
-    pub(super) certificates: bool,
+    /// Whether the status includes the certificates of the bundles.
+    pub(super) with_certificates: bool,
 }
 
-impl Folder<'_> {
-    /// The status of the namespaces that were `asked` for; else of all that are Velero's.
-    pub(super) fn status(&self, asked: &[String]) -> StatusReport {
-        let members = self.inventory.namespaces();
-        let asked: BTreeSet<_> = asked.iter().cloned().collect();
-        let shown = if asked.is_empty() { &members } else { &asked };
+impl OfflineStatus<'_> {
+    /// Returns the status of the `requested` namespaces; of all Velero namespaces if none is requested.
+    pub(super) fn status(&self, requested: &[String]) -> StatusReport {
+        let velero_namespaces = self.inventory.namespaces();
+        let requested: BTreeSet<_> = requested.iter().cloned().collect();
+        let shown = if requested.is_empty() {
+            &velero_namespaces
+        } else {
+            &requested
+        };
         let namespaces = shown.iter().map(|name| {
             let snapshot = self.snapshot(name);
-            if members.contains(name) {
+            if velero_namespaces.contains(name) {
                 self.namespace(&snapshot)
             } else {
-                outside(&snapshot)
+                without_locations(&snapshot)
             }
         });
         StatusReport {
@@ -76,14 +82,18 @@ impl Folder<'_> {
     fn namespace(&self, snapshot: &NamespaceSnapshot) -> Namespace {
         let locations = self.inventory.locations(&snapshot.namespace);
         let evaluated = self.evaluate(&snapshot.namespace, &locations);
-        let mut wrong = BTreeSet::new();
-        let contributions = contributions(&evaluated, self.base, &mut wrong);
-        let merged = merge_contributions(&contributions, &Memory::default(), &self.base.public);
-        wrong.extend(left_out(&merged));
+        let mut issues = BTreeSet::new();
+        let contributions = contributions(&evaluated, self.common_roots, &mut issues);
+        let merged = merge_contributions(
+            &contributions,
+            &Memory::default(),
+            &self.common_roots.public,
+        );
+        issues.extend(truncation_issues(&merged));
         if merged.certificates.is_empty() {
-            wrong.insert(BundleIssue::Empty);
+            issues.insert(BundleIssue::Empty);
         }
-        let unknown = take_sealed(&mut wrong, &evaluated);
+        let unknown = take_unreadable(&mut issues, &evaluated);
         let locations = locations.iter().map(|(name, bsl)| {
             let evaluated = evaluated.get(name);
             location(&snapshot.namespace, name, bsl, evaluated)
@@ -91,9 +101,9 @@ impl Folder<'_> {
         Namespace {
             bundle: self.bundle(snapshot, &merged, &contributions),
             locations: locations.collect(),
-            issues: wrong.into_iter().map(report::Issue::from).collect(),
+            issues: issues.into_iter().map(report::Issue::from).collect(),
             unknown,
-            ..outside(snapshot)
+            ..without_locations(snapshot)
         }
     }
 
@@ -110,14 +120,14 @@ impl Folder<'_> {
         evaluation.apply_policy(self.policy)
     }
 
-    /// What the bundle would be; of the one that is there only what nothing else can tell.
+    /// Returns the computed bundle. Values that cannot be computed come from the published one.
     fn bundle(
         &self,
         snapshot: &NamespaceSnapshot,
         merged: &MergedBundle,
         contributions: &Contributions,
     ) -> Bundle {
-        let there = match &snapshot.bundle {
+        let published = match &snapshot.bundle {
             snapshot::Bundle::Foreign => return read::bundle(&snapshot.bundle),
             snapshot::Bundle::Absent => None,
             snapshot::Bundle::Published(published) => Some(published),
@@ -127,23 +137,24 @@ impl Folder<'_> {
         }
         let map = config_map(&snapshot.namespace, merged, BundleStatus::default());
         let computed = BundleAnnotations::read(&map.metadata).unwrap_or_default();
-        let items = self.certificates.then(|| {
-            let public = &self.base.public;
-            items::of(&merged.certificates, &named(contributions), public)
+        let certificates = self.with_certificates.then(|| {
+            let public = &self.common_roots.public;
+            bundle_certificates(&merged.certificates, &references(contributions), public)
         });
         Bundle {
             state: BundleState::Computed,
-            last_added: there.and_then(|there| there.last_added),
-            held: there.and_then(|there| there.held.clone()),
-            published: there.map(|there| there.hash.clone()),
-            items,
-            ..read::of(&computed)
+            last_added: published.and_then(|published| published.last_added),
+            held: published.and_then(|published| published.held.clone()),
+            published: published.map(|published| published.hash.clone()),
+            items: certificates,
+            ..read::published_bundle(&computed)
         }
     }
 }
 
-/// What can be said of any namespace.
-fn outside(snapshot: &NamespaceSnapshot) -> Namespace {
+/// Returns the parts of the status that do not depend on locations. They are available for every
+/// namespace.
+fn without_locations(snapshot: &NamespaceSnapshot) -> Namespace {
     Namespace {
         name: snapshot.namespace.clone(),
         velero: read::version(snapshot),
@@ -181,16 +192,16 @@ fn location(
     }
 }
 
-/// Takes out of `wrong` what is so only here: Secrets that something in the cluster makes or
-/// decrypts.
-fn take_sealed(
-    wrong: &mut BTreeSet<BundleIssue>,
+/// Removes from `issues` those that only the folder has, not the cluster: Secrets that a controller in
+/// the cluster creates or decrypts. Returns a message for each of their locations.
+fn take_unreadable(
+    issues: &mut BTreeSet<BundleIssue>,
     evaluated: &BTreeMap<String, EvaluatedLocation>,
 ) -> Vec<String> {
     let mut unknown = Vec::new();
     for (name, evaluated) in evaluated {
         for note in &evaluated.notes {
-            wrong.remove(&BundleIssue::LeftOut {
+            issues.remove(&BundleIssue::LeftOut {
                 location: name.clone(),
                 path: note.path.to_string(),
             });
@@ -200,14 +211,14 @@ fn take_sealed(
     unknown
 }
 
-/// Who names what.
-fn named(contributions: &Contributions) -> Named {
-    let mut named = Named::new();
+/// Returns the owners of each contributed certificate.
+fn references(contributions: &Contributions) -> References {
+    let mut references = References::new();
     for (owner, contribution) in contributions {
         for certificate in &contribution.certificates {
-            let from = named.entry(certificate.fingerprint().to_string());
+            let from = references.entry(certificate.fingerprint().to_string());
             from.or_default().push(owner.to_string());
         }
     }
-    named
+    references
 }

@@ -1,4 +1,4 @@
-//! Where a bundle is, in the words of a message.
+//! The place that a CA bundle comes from, as messages name it.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use super::Location;
 use crate::ca::references::{CaReference, CaTarget, SecretKeyRef};
 use crate::decision::{FieldPath, Finding, Rule};
 
-/// A source, and how to speak of it.
+/// The place that a CA bundle comes from: a key of a Secret, or a field of the location.
 #[derive(Clone, Debug)]
-pub(super) struct Place<'s> {
+pub(super) struct CaSource<'s> {
     pub(super) path: &'s FieldPath,
     pub(super) namespace: &'s str,
-    /// The key of the Secret that it names, if it names one.
+    /// The Secret and key that the source references, if it references any.
     pub(super) reference: Option<&'s SecretKeyRef>,
     is_base64: bool,
 }
 
-impl<'s> Place<'s> {
-    pub(super) fn of(location: &Location<'s>, reference: &'s CaReference<'_>) -> Self {
+impl<'s> CaSource<'s> {
+    pub(super) fn new(location: &Location<'s>, reference: &'s CaReference<'_>) -> Self {
         Self {
             path: &reference.path,
             namespace: location.namespace,
@@ -29,7 +29,8 @@ impl<'s> Place<'s> {
         }
     }
 
-    /// A finding here. `detail` tells it from others of the same rule here, wherever they move.
+    /// Returns a finding about this source. `detail` distinguishes it from other findings of the same
+    /// rule about the source, and must not depend on positions in the bundle.
     pub(super) fn finding(
         &self,
         rule: &'static Rule,
@@ -41,10 +42,10 @@ impl<'s> Place<'s> {
         Finding::new(rule, self.path.clone(), subject.trim(), message, fix)
     }
 
-    /// What to do to put another bundle here.
-    pub(super) fn replace(&self) -> String {
+    /// Returns how to replace the bundle.
+    pub(super) fn replace_instruction(&self) -> String {
         match self.reference {
-            // A patch: `kubectl apply` would take other keys away, such as the credentials.
+            // A patch, because `kubectl apply` would remove other keys, such as the credentials.
             Some(SecretKeyRef { secret, key }) => format!(
                 "replace it: `kubectl -n {} patch secret {} -p \
                  \"{{\\\"data\\\":{{\\\"{key}\\\":\\\"$(base64 -w0 ca.pem)\\\"}}}}\"`",
@@ -57,8 +58,8 @@ impl<'s> Place<'s> {
         }
     }
 
-    /// The command that makes the Secret.
-    pub(super) fn create(&self, reference: &SecretKeyRef) -> String {
+    /// Returns the command that creates the Secret.
+    pub(super) fn create_command(&self, reference: &SecretKeyRef) -> String {
         format!(
             "kubectl -n {} create secret generic {} --from-file={}=ca.pem",
             self.namespace, reference.secret.name, reference.key
@@ -66,8 +67,8 @@ impl<'s> Place<'s> {
     }
 }
 
-/// `Secret velero/ca key ca.crt`, or nothing for what is written into the BSL itself.
-impl fmt::Display for Place<'_> {
+/// Writes `Secret velero/ca key ca.crt`, or nothing if the bundle is in the BSL itself.
+impl fmt::Display for CaSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reference {
             Some(SecretKeyRef { secret, key }) => write!(f, "Secret {secret} key {key}"),

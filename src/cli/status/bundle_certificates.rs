@@ -1,0 +1,46 @@
+//! The certificates of a bundle, each with the objects that reference it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::BundleCertificate;
+use crate::ca::certificate::{Certificate, Fingerprint};
+use crate::kubernetes::report;
+
+/// The objects that reference each certificate, keyed by its fingerprint.
+pub(super) type References = BTreeMap<String, Vec<String>>;
+
+/// Returns the certificates of a bundle. Those that something references come first, public roots that
+/// nothing references come last.
+pub(super) fn bundle_certificates(
+    certificates: &[Certificate],
+    references: &References,
+    public: &[Certificate],
+) -> Vec<BundleCertificate> {
+    let public: BTreeSet<Fingerprint> = public.iter().map(Certificate::fingerprint).collect();
+    let items = certificates.iter().map(|certificate| {
+        let reported = report::Certificate::from(certificate);
+        let from = references.get(&reported.fingerprint);
+        BundleCertificate {
+            from: from.cloned().unwrap_or_default(),
+            public: public.contains(&certificate.fingerprint()),
+            certificate: reported,
+        }
+    });
+    let mut items: Vec<_> = items.collect();
+    items.sort_by_key(|item| (item.from.is_empty(), item.public));
+    items
+}
+
+/// Returns the references in the report of the controllers.
+pub(super) fn references_in_report(locations: &BTreeMap<String, report::Location>) -> References {
+    let mut references = References::new();
+    for (name, location) in locations {
+        for certificate in &location.certificates {
+            let from = references
+                .entry(certificate.fingerprint.clone())
+                .or_default();
+            from.push(format!("BackupStorageLocation {name}"));
+        }
+    }
+    references
+}
