@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::messages::{audit_annotations, rule_ids, summary, warnings};
 use super::request::{API_VERSION, Request};
-use super::subject::Mode;
+use super::reviewed_object::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
 use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
 

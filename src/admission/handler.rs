@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::request::{Operation, Request};
-use super::subject::{Mode, Subject, Unreadable};
+use super::reviewed_object::{Mode, ReviewedObject, Unreadable};
 use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
 use crate::velero::text::shown;
 
@@ -20,7 +20,7 @@ pub struct Handler {
     /// Whether the answer may change the object.
     pub mode: Mode,
     /// Reads the object.
-    pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable>,
+    pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn ReviewedObject + 'a>, Unreadable>,
 }
 
 /// The rule for an object that does not match its kind's schema.
@@ -38,11 +38,11 @@ pub static UNREADABLE: Rule = Rule {
 /// The result of reading a request.
 pub enum Opened<'a> {
     /// An object to decide on.
-    Subject(Box<dyn Subject + 'a>),
+    ReviewedObject(Box<dyn ReviewedObject + 'a>),
     /// An object that cannot be read; the report contains the only finding.
     Unreadable(Report),
     /// A resource or an operation that the handler does not review; it is allowed and counted.
-    Foreign(Answer),
+    NotReviewed(Answer),
 }
 
 impl Handler {
@@ -53,10 +53,10 @@ impl Handler {
             && request.subresource.is_empty()
             && self.operations.contains(&request.operation);
         if !ours {
-            return Opened::Foreign(Answer::allow(request));
+            return Opened::NotReviewed(Answer::allow(request));
         }
         match (self.read)(request) {
-            Ok(subject) => Opened::Subject(subject),
+            Ok(subject) => Opened::ReviewedObject(subject),
             Err(unreadable) => Opened::Unreadable(self.unreadable(request, &unreadable)),
         }
     }

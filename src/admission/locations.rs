@@ -2,7 +2,7 @@
 
 use super::handler::Handler;
 use super::request::{Operation, Request};
-use super::subject::{Mode, Subject, Unreadable};
+use super::reviewed_object::{Mode, ReviewedObject, Unreadable};
 use crate::ca::rules::{self, Location};
 use crate::decision::{Context, Facts, Judged, Report, Verdict};
 use crate::velero::bsl::Bsl;
@@ -17,7 +17,7 @@ pub(super) static HANDLER: Handler = Handler {
     read,
 };
 
-fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable> {
+fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn ReviewedObject + 'a>, Unreadable> {
     let new = serde_json::from_str(request.object.unwrap_or("{}"))?;
     // A stored object that cannot be read must not stop anybody from fixing it.
     let old = request
@@ -60,7 +60,7 @@ impl Review<'_> {
     }
 }
 
-impl Subject for Review<'_> {
+impl ReviewedObject for Review<'_> {
     fn decide(&self, facts: &Facts, Context { policy, now }: Context<'_>) -> Report {
         let new = self.location(&self.new, self.old.as_ref(), now);
         let Some(old) = &self.old else {

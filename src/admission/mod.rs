@@ -7,12 +7,12 @@ mod messages;
 mod pods;
 mod request;
 mod restores;
-mod subject;
+mod reviewed_object;
 mod table;
 mod wire;
 
 pub use answer::{Answer, Decision, failure};
 pub use handler::{Handler, Opened, UNREADABLE};
 pub use request::{API_VERSION, BadReview, Envelope, Operation, Request};
-pub use subject::{Mode, Subject, Unreadable};
+pub use reviewed_object::{Mode, ReviewedObject, Unreadable};
 pub use table::{HANDLERS, all_rules};

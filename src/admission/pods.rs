@@ -2,7 +2,7 @@
 
 use super::handler::Handler;
 use super::request::{Operation, Request};
-use super::subject::{Mode, Subject, Unreadable};
+use super::reviewed_object::{Mode, ReviewedObject, Unreadable};
 use crate::decision::{Context, Facts, Report};
 use crate::injection;
 use crate::velero::pod::Pod;
@@ -17,7 +17,7 @@ pub(super) static HANDLER: Handler = Handler {
     read,
 };
 
-fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn Subject + 'a>, Unreadable> {
+fn read<'a>(request: &'a Request<'a>) -> Result<Box<dyn ReviewedObject + 'a>, Unreadable> {
     let pod = serde_json::from_str(request.object.unwrap_or("{}"))?;
     Ok(Box::new(Review {
         namespace: request.namespace,
@@ -30,7 +30,7 @@ struct Review<'a> {
     pod: Pod<'a>,
 }
 
-impl Subject for Review<'_> {
+impl ReviewedObject for Review<'_> {
     fn decide(&self, facts: &Facts, _: Context<'_>) -> Report {
         injection::decide(self.namespace, &self.pod, facts)
     }

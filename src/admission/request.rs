@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::subject::describe;
+use super::reviewed_object::describe;
 use crate::velero::naming::is_name;
 use crate::velero::text::{Text, or_empty, shown};
 

@@ -116,7 +116,7 @@ pub fn resolve_ca(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> ResolvedCa {
                 resolved.left_out.push(reference.path.clone());
             }
         });
-        resolved.report.take(result);
+        resolved.report.record(result);
     }
     resolved
 }

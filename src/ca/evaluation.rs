@@ -118,7 +118,7 @@ pub fn contributions(
 ) -> Contributions {
     let mut contributions = common_roots.extra.clone();
     for (owner, contribution) in &contributions {
-        if let (Owner::Extra(name), false) = (owner, contribution.whole) {
+        if let (Owner::Extra(name), false) = (owner, contribution.is_complete) {
             issues.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
     }
@@ -135,7 +135,7 @@ pub fn contributions(
             reason: error.message.clone(),
         }));
         let contribution = Contribution {
-            whole: resolved.left_out.is_empty() && resolved.report.unknowns.is_empty(),
+            is_complete: resolved.left_out.is_empty() && resolved.report.unknowns.is_empty(),
             certificates: resolved.certificates.clone(),
         };
         contributions.insert(Owner::Location(location.clone()), contribution);

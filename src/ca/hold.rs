@@ -10,7 +10,7 @@ use super::merged_bundle::Hold;
 
 /// The result of checking the endpoint of a location against the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum EndpointVerdict {
     /// The bundle verifies the endpoint.
     Trusted,
     /// The bundle does not verify the endpoint, for this reason.
@@ -27,7 +27,7 @@ pub struct LocationState<'l> {
     /// Whether Velero reports it available.
     pub is_available: bool,
     /// One verdict per endpoint that Velero verifies with the AWS SDK.
-    pub verdicts: &'l [Verdict],
+    pub verdicts: &'l [EndpointVerdict],
 }
 
 /// Decides the hold of every location of a namespace, given the holds `before`. One held location
@@ -49,7 +49,7 @@ pub fn decide(
     if decided.values().any(|hold| *hold != Hold::Released) {
         let is_verified = |location: &LocationState<'_>| {
             let mut verdicts = location.verdicts.iter();
-            verdicts.all(|verdict| *verdict == Verdict::Trusted)
+            verdicts.all(|verdict| *verdict == EndpointVerdict::Trusted)
         };
         let new = all
             .iter()
@@ -73,13 +73,13 @@ pub fn decide(
 /// if its endpoints cannot be checked. A location that becomes available later works with what its
 /// Pods were given. A hold ends only when the bundle verifies the endpoint: while a store is down,
 /// Velero reports the location unavailable, which does not mean that the bundle would verify it.
-fn next_hold(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) -> Hold {
+fn next_hold(before: Option<&Hold>, is_available: bool, verdicts: &[EndpointVerdict]) -> Hold {
     let untrusted = verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Untrusted(why) => Some(why),
+        EndpointVerdict::Untrusted(why) => Some(why),
         _ => None,
     });
     let unknown = verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Unknown(why) => Some(why),
+        EndpointVerdict::Unknown(why) => Some(why),
         _ => None,
     });
     let is_held = matches!(before, Some(Hold::Held(_)));
@@ -92,18 +92,18 @@ fn next_hold(before: Option<&Hold>, is_available: bool, verdicts: &[Verdict]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Trusted, Unknown, Untrusted};
+    use super::EndpointVerdict::{Trusted, Unknown, Untrusted};
     use super::*;
 
     fn held(why: &str) -> Hold {
         Hold::Held(why.to_owned())
     }
 
-    fn untrusted() -> Verdict {
+    fn untrusted() -> EndpointVerdict {
         Untrusted("u".to_owned())
     }
 
-    fn unknown() -> Verdict {
+    fn unknown() -> EndpointVerdict {
         Unknown("?".to_owned())
     }
 
@@ -147,7 +147,7 @@ mod tests {
     /// Decides the holds of locations, each given by name, availability and verdict.
     fn round(
         before: &BTreeMap<String, Hold>,
-        all: &[(&str, bool, Verdict)],
+        all: &[(&str, bool, EndpointVerdict)],
     ) -> BTreeMap<String, Hold> {
         let seen = all
             .iter()

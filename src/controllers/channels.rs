@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::ca::certificate::Certificate;
-use crate::ca::hold::Verdict;
+use crate::ca::hold::EndpointVerdict;
 
 /// The certificates of the published bundle; empty until it is published.
-pub(super) type PublishedCertificates = watch::Sender<Arc<[Certificate]>>;
+pub(super) type PublishedCertificatesSender = watch::Sender<Arc<[Certificate]>>;
 
 /// The verdicts on the endpoints of each location, by its name. A location without an entry was not
 /// probed yet.
-pub(super) type EndpointVerdicts = BTreeMap<String, Vec<Verdict>>;
+pub(super) type EndpointVerdicts = BTreeMap<String, Vec<EndpointVerdict>>;
 
 /// The current verdicts; `None` if endpoints are not probed at all.
 pub(super) type VerdictsSender = watch::Sender<Option<EndpointVerdicts>>;

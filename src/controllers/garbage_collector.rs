@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use super::Controllers;
+use super::ControllerContext;
 use crate::ca::evaluation::dropped_certificates;
 use crate::ca::merged_bundle::{Contributions, Memory};
 use crate::clock::moment;
@@ -28,18 +28,18 @@ const COLLECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Deletes the reports and memories of former Velero namespaces.
 pub(super) struct GarbageCollector {
-    controllers: Arc<Controllers>,
-    maps: Api<ConfigMap>,
+    controllers: Arc<ControllerContext>,
+    config_maps: Api<ConfigMap>,
     /// The memories that still retain a CA, by namespace.
     memories: BTreeMap<String, (MemoryStore, Memory)>,
     next_run: Instant,
 }
 
 impl GarbageCollector {
-    pub(super) fn new(controllers: Arc<Controllers>) -> Self {
+    pub(super) fn new(controllers: Arc<ControllerContext>) -> Self {
         let own = &controllers.settings.namespace;
         Self {
-            maps: Api::namespaced(controllers.client.clone(), own),
+            config_maps: Api::namespaced(controllers.client.clone(), own),
             controllers,
             memories: BTreeMap::new(),
             next_run: Instant::now(),
@@ -68,14 +68,14 @@ impl GarbageCollector {
 
     async fn try_collect(&mut self, members: &BTreeSet<&str>) -> kube::Result<()> {
         let owned = ListParams::default().labels(owned_config_map::SELECTOR);
-        let maps = self.maps.list_metadata(&owned).await?;
-        let maps: Vec<_> = maps.iter().map(ResourceExt::name_any).collect();
-        for namespace in former_namespaces(&maps, names::REPORT_PREFIX, members) {
+        let config_maps = self.config_maps.list_metadata(&owned).await?;
+        let config_maps: Vec<_> = config_maps.iter().map(ResourceExt::name_any).collect();
+        for namespace in former_namespaces(&config_maps, names::REPORT_PREFIX, members) {
             self.delete_report(namespace)
                 .instrument(tracing::error_span!("collect_garbage", namespace))
                 .await;
         }
-        let with_memory = former_namespaces(&maps, names::MEMORY_PREFIX, members);
+        let with_memory = former_namespaces(&config_maps, names::MEMORY_PREFIX, members);
         self.memories
             .retain(|namespace, _| with_memory.contains(namespace.as_str()));
         for namespace in with_memory {
@@ -89,7 +89,7 @@ impl GarbageCollector {
     async fn delete_report(&self, namespace: &str) {
         let name = report::name(namespace);
         let params = DeleteParams::default();
-        match owned_config_map::delete(&self.maps, &name, &params).await {
+        match owned_config_map::delete(&self.config_maps, &name, &params).await {
             Ok(()) => tracing::info!("deleted the report on a former Velero namespace"),
             Err(error) => {
                 let why = error::lookup_error(&error).message;
@@ -142,11 +142,13 @@ impl GarbageCollector {
 
 /// Returns the namespaces with a ConfigMap of this name prefix that are not `members`.
 fn former_namespaces<'m>(
-    maps: &'m [String],
+    config_maps: &'m [String],
     prefix: &str,
     members: &BTreeSet<&str>,
 ) -> BTreeSet<&'m str> {
-    let namespaces = maps.iter().filter_map(|map| map.strip_prefix(prefix));
+    let namespaces = config_maps
+        .iter()
+        .filter_map(|map| map.strip_prefix(prefix));
     namespaces
         .filter(|namespace| !members.contains(namespace))
         .collect()

@@ -37,7 +37,7 @@ pub use bundle::BuildPermits;
 pub use endpoints::probe;
 
 /// What the controllers depend on.
-pub struct Controllers {
+pub struct ControllerContext {
     /// The client for controllers.
     pub client: Client,
     /// The client for the Lease.
@@ -72,9 +72,9 @@ pub struct Settings {
     pub probe: Option<DeniedAddresses>,
 }
 
-impl fmt::Debug for Controllers {
+impl fmt::Debug for ControllerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Controllers")
+        f.debug_struct("ControllerContext")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
@@ -84,7 +84,7 @@ impl fmt::Debug for Controllers {
 mod tests {
     use super::*;
 
-    impl Controllers {
+    impl ControllerContext {
         /// Controllers of the cluster behind `client`, without probes and without retention.
         pub(super) fn for_test(
             client: Client,

@@ -30,7 +30,7 @@ pub(super) struct BundleMetadata {
     /// The resourceVersion.
     pub(super) version: Option<String>,
     /// The state that the annotations describe; `None` if velero-trust did not write the ConfigMap.
-    pub(super) ours: Option<coverage::Bundle>,
+    pub(super) ours: Option<coverage::BundleSummary>,
 }
 
 /// A watch of the bundles of all namespaces.
@@ -40,8 +40,8 @@ pub(super) type BundleWatch = Watch<BundleMetadata>;
 pub(super) fn watch_bundles(client: Client) -> BundleWatch {
     // The permission to watch is for this one name, and applies only with this selector.
     let config = Config::default().fields(&format!("metadata.name={}", names::BUNDLE));
-    let maps = Api::<PartialObjectMeta<ConfigMap>>::all(client);
-    Watch::new(maps, config, "the bundle ConfigMaps", |map| {
+    let config_maps = Api::<PartialObjectMeta<ConfigMap>>::all(client);
+    Watch::new(config_maps, config, "the bundle ConfigMaps", |map| {
         Some(BundleMetadata {
             ours: BundleAnnotations::read(&map.metadata)
                 .map(|annotations| annotations.for_coverage()),

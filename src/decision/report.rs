@@ -44,7 +44,7 @@ impl fmt::Display for Note {
 
 impl Report {
     /// Adds a finding.
-    pub fn find(&mut self, finding: Finding) {
+    pub fn add_finding(&mut self, finding: Finding) {
         self.findings.push(finding);
     }
 
@@ -56,7 +56,7 @@ impl Report {
 
     /// Records the result of a check: a check that stopped adds a need or an unknown, each only
     /// once.
-    pub fn take(&mut self, result: Result<(), Stop>) {
+    pub fn record(&mut self, result: Result<(), Stop>) {
         match result {
             Ok(()) => {}
             Err(Stop::Need(lookup)) => {

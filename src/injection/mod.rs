@@ -54,7 +54,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
         Ok(volume) => volume,
         Err(finding) => {
             // No container gets anything, so the settings that containers keep are not reported.
-            report.find(finding);
+            report.add_finding(finding);
             return report;
         }
     };
@@ -66,14 +66,16 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
                 report.patch = patch::build(&additions, volume);
             }
             if withheld {
-                report.find(held_finding(namespace));
+                report.add_finding(held_finding(namespace));
             }
         }
         Ok(Some(_)) => report.patch = patch::build(&additions, volume),
-        Ok(None) => report.find(no_bundle_finding(namespace, "is not there", RECREATE_LATER)),
-        Err(need @ Stop::Need(_)) => report.take(Err(need)),
+        Ok(None) => {
+            report.add_finding(no_bundle_finding(namespace, "is not there", RECREATE_LATER))
+        }
+        Err(need @ Stop::Need(_)) => report.record(Err(need)),
         Err(Stop::Unknown(_, reason)) if reason.kind == LookupErrorKind::Foreign => {
-            report.find(no_bundle_finding(
+            report.add_finding(no_bundle_finding(
                 namespace,
                 "is not velero-trust's",
                 DELETE_IT,
@@ -81,7 +83,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
         }
         Err(Stop::Unknown(_, reason)) => {
             let what = format!("cannot be had ({})", reason.message);
-            report.find(no_bundle_finding(namespace, &what, RECREATE_LATER));
+            report.add_finding(no_bundle_finding(namespace, &what, RECREATE_LATER));
         }
     }
     report

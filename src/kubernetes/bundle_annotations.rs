@@ -44,8 +44,8 @@ impl BundleAnnotations {
     }
 
     /// Returns the part that decides on the state of a Pod.
-    pub fn for_coverage(&self) -> coverage::Bundle {
-        coverage::Bundle {
+    pub fn for_coverage(&self) -> coverage::BundleSummary {
+        coverage::BundleSummary {
             last_added: self.last_added.map(Timestamp::as_second),
             held: self.held.is_some(),
         }

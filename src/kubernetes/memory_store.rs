@@ -16,7 +16,7 @@ const KEY: &str = "memory.json";
 
 /// The stored memory of one Velero namespace.
 pub struct MemoryStore {
-    maps: Api<ConfigMap>,
+    config_maps: Api<ConfigMap>,
     name: String,
     /// The text in the ConfigMap; `None` until it was read.
     saved: Option<String>,
@@ -31,7 +31,7 @@ impl MemoryStore {
     /// Returns the store of `namespace`, in our own namespace `own`.
     pub fn new(client: Client, own: &str, namespace: &str) -> Self {
         Self {
-            maps: Api::namespaced(client, own),
+            config_maps: Api::namespaced(client, own),
             name: format!("{}{namespace}", names::MEMORY_PREFIX),
             saved: None,
             version: None,
@@ -50,7 +50,7 @@ impl MemoryStore {
             };
         }
         let map = self
-            .maps
+            .config_maps
             .get_opt(&self.name)
             .await
             .map_err(|error| self.issue(error::lookup_error(&error).message))?;
@@ -98,7 +98,7 @@ impl MemoryStore {
         }
         let data = BTreeMap::from([(KEY.to_owned(), text.clone())]);
         let version = self.version.clone();
-        match owned_config_map::apply(&self.maps, &self.name, data, version).await {
+        match owned_config_map::apply(&self.config_maps, &self.name, data, version).await {
             Ok(version) => self.version = version,
             Err(error) => {
                 if matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
@@ -123,7 +123,7 @@ impl MemoryStore {
         };
         // Whether or not this succeeds, the ConfigMap has to be read again.
         self.saved = None;
-        owned_config_map::delete(&self.maps, &self.name, &params).await
+        owned_config_map::delete(&self.config_maps, &self.name, &params).await
     }
 
     fn issue(&self, reason: String) -> BundleIssue {

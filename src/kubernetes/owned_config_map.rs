@@ -21,7 +21,7 @@ const LABELS: [(&str, &str); 2] = [
 /// Applies a ConfigMap and returns its new resourceVersion. With a `version` the write fails with
 /// 409 if the ConfigMap has another one. GitOps tools leave the ConfigMap alone.
 pub async fn apply(
-    maps: &Api<ConfigMap>,
+    config_maps: &Api<ConfigMap>,
     name: &str,
     data: BTreeMap<String, String>,
     version: Option<String>,
@@ -39,13 +39,19 @@ pub async fn apply(
         ..ConfigMap::default()
     };
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    let written = maps.patch(name, &params, &Patch::Apply(&map)).await?;
+    let written = config_maps
+        .patch(name, &params, &Patch::Apply(&map))
+        .await?;
     Ok(written.metadata.resource_version)
 }
 
 /// Deletes a ConfigMap. One that does not exist is not an error.
-pub async fn delete(maps: &Api<ConfigMap>, name: &str, params: &DeleteParams) -> kube::Result<()> {
-    match maps.delete(name, params).await {
+pub async fn delete(
+    config_maps: &Api<ConfigMap>,
+    name: &str,
+    params: &DeleteParams,
+) -> kube::Result<()> {
+    match config_maps.delete(name, params).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         deleted => deleted.map(drop),
     }

@@ -10,11 +10,11 @@ use tracing::Instrument as _;
 
 use super::budget::Budget;
 use crate::admission::{
-    Answer, BadReview, Decision, Envelope, Handler, Opened, Request, Subject, failure,
+    Answer, BadReview, Decision, Envelope, Handler, Opened, Request, ReviewedObject, failure,
 };
 use crate::clock::now;
 use crate::decision::{Context, Judged, Policy, Report};
-use crate::sources::{Limits, Source, evaluate};
+use crate::sources::{LookupOptions, Source, evaluate};
 use crate::telemetry::Metrics;
 use crate::velero::text::single_line;
 
@@ -66,12 +66,12 @@ impl Reviewer {
         };
         let decide = async {
             match handler.open(&request) {
-                Opened::Subject(subject) => {
+                Opened::ReviewedObject(subject) => {
                     self.evaluate(handler, &request, subject.as_ref(), budget)
                         .await
                 }
                 Opened::Unreadable(report) => self.apply_policy(handler, &request, &report),
-                Opened::Foreign(answer) => {
+                Opened::NotReviewed(answer) => {
                     self.metrics.foreign_reviews.inc();
                     answer
                 }
@@ -102,10 +102,10 @@ impl Reviewer {
         &self,
         handler: &Handler,
         request: &Request<'_>,
-        subject: &dyn Subject,
+        subject: &dyn ReviewedObject,
         budget: Budget,
     ) -> Answer {
-        let limits = Limits {
+        let options = LookupOptions {
             deadline: budget.source,
             dry_run: request.dry_run,
         };
@@ -113,7 +113,7 @@ impl Reviewer {
             policy: &self.policy,
             now: now(),
         };
-        let evaluated = evaluate(subject, self.source.as_ref(), limits, context);
+        let evaluated = evaluate(subject, self.source.as_ref(), options, context);
         match timeout_at(budget.answer, evaluated).await {
             Ok(Ok(report)) => self.apply_policy(handler, request, &report),
             Ok(Err(unmet)) => failure(500, unmet.to_string()),

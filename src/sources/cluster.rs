@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
-use super::{Limits, Source};
+use super::{LookupOptions, Source};
 use crate::ca::bundle_issue::NOT_OWNED_FIX;
 use crate::ca::common_roots::CommonRoots;
 use crate::decision::{
@@ -81,8 +81,8 @@ impl Cluster {
         }
     }
 
-    async fn look_up_in_time(&self, lookup: &Lookup, limits: Limits) -> (Lookup, Outcome) {
-        let answer = timeout_at(limits.deadline, self.look_up(lookup, limits.dry_run)).await;
+    async fn look_up_in_time(&self, lookup: &Lookup, options: LookupOptions) -> (Lookup, Outcome) {
+        let answer = timeout_at(options.deadline, self.look_up(lookup, options.dry_run)).await;
         let outcome = answer.unwrap_or_else(|_| {
             Outcome::Unavailable(LookupError {
                 kind: LookupErrorKind::Timeout,
@@ -156,11 +156,11 @@ impl Cluster {
 }
 
 impl Source for Cluster {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], limits: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], options: LookupOptions) -> BoxFuture<'a, Facts> {
         async move {
             let answers: Vec<_> = wants
                 .iter()
-                .map(|want| self.look_up_in_time(want, limits))
+                .map(|want| self.look_up_in_time(want, options))
                 .collect();
             let answers = stream::iter(answers).buffer_unordered(MAX_CONCURRENT_LOOKUPS);
             let mut facts = Facts::default();

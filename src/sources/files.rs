@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::objects::{BadObjects, Objects};
-use super::{Limits, Source, input};
+use super::{LookupOptions, Source, input};
 use crate::decision::{Facts, Lookup};
 
 /// Answers look-ups from the files at or below some paths, which are read again when they change.
@@ -75,13 +75,13 @@ impl Files {
 }
 
 impl Source for Files {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         ready(self.objects().facts(wants)).boxed()
     }
 }
 
 impl Source for Objects {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         ready(self.facts(wants)).boxed()
     }
 }

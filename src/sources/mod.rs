@@ -16,7 +16,7 @@ pub mod yaml;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::admission::Subject;
+use crate::admission::ReviewedObject;
 use crate::decision::{Context, Facts, Lookup, Report};
 
 pub use passes::Passes;
@@ -29,12 +29,12 @@ const MAX_PASSES: usize = 4;
 pub trait Source: Send + Sync {
     /// Looks up all `wants` together. Each is answered by the deadline, if need be with
     /// [`Outcome::Unavailable`](crate::decision::Outcome::Unavailable).
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], limits: Limits) -> BoxFuture<'a, Facts>;
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], options: LookupOptions) -> BoxFuture<'a, Facts>;
 }
 
 /// The limits of a look-up.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct LookupOptions {
     /// When the look-up must be answered.
     pub deadline: Instant,
     /// Whether nothing may be stored.
@@ -49,9 +49,9 @@ pub struct NeedsUnmet(Lookup);
 /// Decides about `subject` in passes, and looks up what it needs in between, until it needs nothing
 /// more.
 pub async fn evaluate(
-    subject: &dyn Subject,
+    subject: &dyn ReviewedObject,
     source: &dyn Source,
-    limits: Limits,
+    options: LookupOptions,
     context: Context<'_>,
 ) -> Result<Report, NeedsUnmet> {
     let mut report = Report::default();
@@ -60,7 +60,7 @@ pub async fn evaluate(
         report = subject.decide(facts, context);
         report.needs.clone()
     }) {
-        passes.add(source.resolve(&needs, limits).await);
+        passes.add(source.resolve(&needs, options).await);
     }
     match report.needs.first() {
         None => Ok(report),

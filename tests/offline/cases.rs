@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use velero_trust::admission::{Answer, Envelope, HANDLERS, Handler, Opened, all_rules};
 use velero_trust::decision::{Context, Judged, Policy, RestoresMode};
-use velero_trust::sources::{Limits, evaluate};
+use velero_trust::sources::{LookupOptions, evaluate};
 
 use crate::case_files::{Case, Request, Said, Want, all};
 use crate::facts::CaseFacts;
@@ -85,19 +85,19 @@ impl Case {
             policy: &policy,
             now: self.request.now.parse::<Timestamp>().unwrap().as_second(),
         };
-        let limits = Limits {
+        let options = LookupOptions {
             deadline: tokio::time::Instant::now() + Duration::from_secs(5),
             dry_run: request.dry_run,
         };
         let facts = CaseFacts::new(&self.objects, self.request.unreadable.clone());
         let report = match handler.open(&request) {
-            Opened::Subject(subject) => {
-                let report = evaluate(subject.as_ref(), &facts, limits, context);
+            Opened::ReviewedObject(subject) => {
+                let report = evaluate(subject.as_ref(), &facts, options, context);
                 let runtime = tokio::runtime::Builder::new_current_thread().build();
                 runtime.unwrap().block_on(report).unwrap()
             }
             Opened::Unreadable(report) => report,
-            Opened::Foreign(answer) => return answer,
+            Opened::NotReviewed(answer) => return answer,
         };
         let judged = Judged::apply_policy(&report, &policy);
         Answer::of(&request, handler.mode, &judged, &report)

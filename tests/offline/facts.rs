@@ -5,7 +5,7 @@ use std::path::Path;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use velero_trust::decision::{Facts, Lookup, LookupError, LookupErrorKind, Outcome};
 use velero_trust::sources::objects::Objects;
-use velero_trust::sources::{Limits, Source};
+use velero_trust::sources::{LookupOptions, Source};
 
 /// The objects of one case.
 pub(crate) struct CaseFacts {
@@ -27,7 +27,7 @@ impl CaseFacts {
 }
 
 impl Source for CaseFacts {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         let mut facts = Facts::default();
         for want in wants {
             let outcome = if self.unreadable.contains(&want.to_string()) {

@@ -14,7 +14,7 @@ use velero_trust::decision::{Backup, Fact, Facts, Lookup, Outcome, Policy};
 use velero_trust::serving::certificates::{self, CertificateSender, Pair, Validated};
 use velero_trust::serving::drain::{self, Stop};
 use velero_trust::serving::{Caps, Condition, Drain, ServeError, Server, Task, Timeouts, run};
-use velero_trust::sources::{Limits, Source};
+use velero_trust::sources::{LookupOptions, Source};
 use velero_trust::telemetry::Metrics;
 
 use crate::authority::{Authority, Issued};
@@ -197,7 +197,7 @@ pub(crate) fn assert_allowed(answer: &crate::client::Answer, uid: &str) {
 pub(crate) struct Good;
 
 impl Source for Good {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         let mut facts = Facts::default();
         for want in wants {
             let outcome = match want {
@@ -221,7 +221,7 @@ impl Source for Good {
 pub(crate) struct With<F>(pub(crate) F);
 
 impl<F: Fn() -> BoxFuture<'static, Facts> + Send + Sync> Source for With<F> {
-    fn resolve<'a>(&'a self, _: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, _: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         (self.0)()
     }
 }

@@ -137,7 +137,7 @@ fn pass(bsls: &[Bsl<'_>], facts: &Facts) -> Contributions {
         black_box(rules::judge(&location, facts));
         let contribution = Contribution {
             certificates: resolve_ca(NAMESPACE, bsl, facts).certificates,
-            whole: true,
+            is_complete: true,
         };
         (Owner::Location(format!("bsl-{number}")), contribution)
     });

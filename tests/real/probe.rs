@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use velero_trust::ca::certificate::Certificate;
 use velero_trust::ca::endpoint::judge::judge;
 use velero_trust::ca::endpoint::{self, DeniedAddresses, Target};
-use velero_trust::controllers::probe::{Limits, fetch_certificates};
+use velero_trust::controllers::probe::{ProbeLimits, fetch_certificates};
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::minio::Minio;
 use velero_trust_testing::pki::Authority;
@@ -69,9 +69,9 @@ fn sees() -> Result<()> {
 }
 
 fn presented(target: &Target) -> Result<Vec<Vec<u8>>> {
-    let limits = Limits {
+    let limits = ProbeLimits {
         deadline: PATIENCE,
-        ..Limits::default()
+        ..ProbeLimits::default()
     };
     let denied = DeniedAddresses::default().allowing_loopback();
     let runtime = tokio::runtime::Builder::new_current_thread()

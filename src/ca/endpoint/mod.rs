@@ -3,13 +3,13 @@
 //! Everything here is pure; `controllers::probe` makes the handshakes.
 
 mod algorithms;
+mod certification_path;
 pub mod denied_addresses;
 mod display;
 mod extensions;
 mod fix;
 pub mod judge;
 mod names;
-mod path;
 mod problem;
 mod setting;
 mod url;

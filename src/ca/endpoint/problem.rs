@@ -1,7 +1,7 @@
 //! What was found at an endpoint, and its verdict for the hold; `display` has the messages.
 
 use crate::ca::certificate::{Certificate, Fingerprint};
-use crate::ca::hold::Verdict;
+use crate::ca::hold::EndpointVerdict;
 
 /// What an endpoint presented, and whether Go programs with the bundle trust it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Observation {
 
     /// Returns the verdict for the hold. Wrong names and dates do not count: no other bundle would
     /// change them.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> EndpointVerdict {
         let of = |is_it: fn(&Problem) -> bool| {
             let texts = self.problems.iter().filter(|problem| is_it(problem));
             let texts: Vec<_> = texts.map(ToString::to_string).collect();
@@ -151,9 +151,9 @@ impl Observation {
             )
         });
         match (untrusted, unclear) {
-            (Some(why), _) => Verdict::Untrusted(why),
-            (None, Some(why)) => Verdict::Unknown(why),
-            (None, None) => Verdict::Trusted,
+            (Some(why), _) => EndpointVerdict::Untrusted(why),
+            (None, Some(why)) => EndpointVerdict::Unknown(why),
+            (None, None) => EndpointVerdict::Trusted,
         }
     }
 }

@@ -112,7 +112,7 @@ impl Memory {
         let before = std::mem::take(&mut self.known);
         for (owner, contribution) in contributions {
             let mut known = contribution.certificates.clone();
-            if !contribution.whole {
+            if !contribution.is_complete {
                 // The part that is good now may be unreadable the next time, after an error or an
                 // edit.
                 let remembered = before.get(owner).into_iter().flatten();
@@ -122,7 +122,7 @@ impl Memory {
                     }
                 }
             }
-            if contribution.whole || !known.is_empty() {
+            if contribution.is_complete || !known.is_empty() {
                 self.known.insert(owner.clone(), known);
             }
         }
@@ -176,11 +176,11 @@ impl Memory {
         std::mem::replace(&mut self.forgotten, 0)
     }
 
-    /// Whether the contribution of some owner is not whole and nothing is remembered of that owner.
+    /// Whether the contribution of some owner is incomplete and nothing is remembered of that owner.
     pub fn lacks(&self, contributions: &Contributions) -> bool {
         let mut incomplete = contributions
             .iter()
-            .filter(|(_, contribution)| !contribution.whole);
+            .filter(|(_, contribution)| !contribution.is_complete);
         incomplete.any(|(owner, _)| !self.known.contains_key(owner))
     }
 

@@ -45,7 +45,7 @@ pub struct Contribution {
     pub certificates: Vec<Certificate>,
     /// Whether these are all certificates that the owner names: none is left out and none is
     /// unknown.
-    pub whole: bool,
+    pub is_complete: bool,
 }
 
 /// The contribution of each owner.
@@ -93,7 +93,7 @@ pub struct MergedBundle {
 }
 
 /// Merges the bundle of a namespace from the contributions of its locations and of the
-/// installation, the remembered certificates of contributions that are not whole, the retained
+/// installation, the remembered certificates of contributions that are incomplete, the retained
 /// certificates, and the `public` roots.
 ///
 /// If that is more than a ConfigMap can hold, public roots are left out first: a CA that somebody
@@ -122,7 +122,7 @@ fn candidates<'c>(
             Owner::Location(_) => Origin::Location,
             Owner::Extra(_) => Origin::Extra,
         };
-        let remembered = if contribution.whole {
+        let remembered = if contribution.is_complete {
             &[][..]
         } else {
             memory.certificates_of(owner)

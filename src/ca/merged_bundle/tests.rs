@@ -12,11 +12,11 @@ fn at(seconds: i64) -> Moment {
     }
 }
 
-fn contribution(certificates: &[Certificate], whole: bool) -> Contribution {
+fn contribution(certificates: &[Certificate], is_complete: bool) -> Contribution {
     let certificates = certificates.to_vec();
     Contribution {
         certificates,
-        whole,
+        is_complete,
     }
 }
 
@@ -258,7 +258,7 @@ fn a_ca_that_is_named_again_is_retained_no_more() {
     memory.learn(&without, at(1), WEEK);
     memory.learn(&with, at(2), WEEK);
     assert_eq!(memory.retained().count(), 0);
-    // A CA that another location names is not retained either, even if that location is not whole.
+    // A CA that another location names is not retained either, even if that location is incomplete.
     let moved = contributions([
         ("a", contribution(&[], true)),
         ("b", contribution(&own[..1], false)),

@@ -127,7 +127,7 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
         &mut FindingLimiter::new(report, baseline, FieldPath::of(&["spec", "config"])),
     );
     if bsl.config("secretRef").is_some() {
-        report.find(Finding::new(
+        report.add_finding(Finding::new(
             &SECRET_REF,
             config_path("secretRef"),
             "",
@@ -136,7 +136,7 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
         ));
     }
     if bsl.config("caCert").is_some_and(|pem| !pem.is_empty()) {
-        report.find(Finding::new(
+        report.add_finding(Finding::new(
             &CONFIG_CA,
             config_path("caCert"),
             "",
@@ -156,7 +156,7 @@ fn check_skip_verification(bsl: &Bsl<'_>, report: &mut Report) {
     let settings = bsl.spec.config.iter().flatten();
     for (key, value) in settings.filter(|(key, _)| key.eq_ignore_ascii_case(SKIP_TLS_VERIFY)) {
         let mut find = |rule, message: String, fix: &str| {
-            report.find(Finding::new(rule, user_key_path(key), "", message, fix));
+            report.add_finding(Finding::new(rule, user_key_path(key), "", message, fix));
         };
         let remove = "remove it and name the CA";
         if **key != *SKIP_TLS_VERIFY {

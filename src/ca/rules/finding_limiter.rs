@@ -42,14 +42,14 @@ impl<'r, 'k> FindingLimiter<'r, 'k> {
         match self.baseline {
             Baseline::Unused => {
                 if self.count(rule, false) <= MAX_FINDINGS_PER_RULE {
-                    self.report.find(build());
+                    self.report.add_finding(build());
                 }
             }
             Baseline::Recording(known) => known.record(&build()),
             Baseline::Recorded(known) => {
                 let (finding, is_known) = known.soften_if_known(build());
                 if self.count(rule, is_known) <= MAX_FINDINGS_PER_RULE {
-                    self.report.find(finding);
+                    self.report.add_finding(finding);
                 }
             }
         }
@@ -85,7 +85,7 @@ impl Drop for FindingLimiter<'_, '_> {
             );
             let fix = "correct these first";
             let summary = Finding::new(count.rule, self.path.clone(), "more", message, fix);
-            self.report.find(if count.is_known {
+            self.report.add_finding(if count.is_known {
                 summary.softened()
             } else {
                 summary

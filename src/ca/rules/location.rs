@@ -53,7 +53,7 @@ pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], rep
     let bsl = location.bsl;
     let namespace = location.namespace;
     let mut find = |rule, path, message: String, fix: String| {
-        report.find(Finding::new(rule, path, "", message, fix));
+        report.add_finding(Finding::new(rule, path, "", message, fix));
     };
     let url = bsl.config("s3Url").unwrap_or("").trim_start();
     let is_plain = url

@@ -71,7 +71,7 @@ pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) 
     let mut report = run_checks(location, facts, &mut Baseline::Recorded(&known));
     known.soften_all(&mut report);
     for need in old_report.needs {
-        report.take(Err(Stop::Need(need)));
+        report.record(Err(Stop::Need(need)));
     }
     report
 }
@@ -82,14 +82,14 @@ fn run_checks(location: &Location<'_>, facts: &Facts, baseline: &mut Baseline<'_
     reference::check_both(location, &mut report);
     for reference in &references {
         let result = check_reference(location, reference, facts, baseline, &mut report);
-        report.take(result);
+        report.record(result);
     }
     location::check(location, &references, &mut report);
     config::check(location.bsl, baseline, &mut report);
     // A failed look-up of the credential never denies a request.
     match reference::check_credential(location, facts, &mut report) {
         Err(Stop::Unknown(..)) => {}
-        result => report.take(result),
+        result => report.record(result),
     }
     report
 }
@@ -118,13 +118,15 @@ fn check_reference(
     let source = CaSource::new(location, reference);
     match reference.content(facts)? {
         Content::InvalidReference(error) => {
-            report.find(reference::invalid_reference(&source, error));
+            report.add_finding(reference::invalid_reference(&source, error));
         }
-        Content::NoSecret => report.find(reference::no_secret(location, &source)),
-        Content::NoKey => report.find(reference::no_key(location, &source)),
+        Content::NoSecret => report.add_finding(reference::no_secret(location, &source)),
+        Content::NoKey => report.add_finding(reference::no_key(location, &source)),
         Content::Sealed(sealed) => reference::check_sealed(&source, sealed, report),
         Content::NotBase64 => pem::not_base64(&source, reference, report),
-        Content::Bytes(bytes) if bytes.is_empty() => report.find(reference::empty_key(&source)),
+        Content::Bytes(bytes) if bytes.is_empty() => {
+            report.add_finding(reference::empty_key(&source))
+        }
         Content::Bytes(bytes) if bytes.len() > MAX_BUNDLE_BYTES => {
             pem::too_large(&source, &bytes, report);
         }

@@ -197,7 +197,7 @@ pub(super) fn not_base64(source: &CaSource<'_>, reference: &CaReference<'_>, rep
     } else {
         "the field is not base64"
     };
-    report.find(source.finding(&NO_CERTIFICATE, "", message, source.replace_instruction()));
+    report.add_finding(source.finding(&NO_CERTIFICATE, "", message, source.replace_instruction()));
     check_private_key(source, text.as_bytes(), report);
 }
 
@@ -211,13 +211,13 @@ pub(super) fn too_large(source: &CaSource<'_>, bytes: &[u8], report: &mut Report
         "keep only the CAs that the store needs; {}",
         source.replace_instruction()
     );
-    report.find(source.finding(&TOO_LARGE, "", message, fix));
+    report.add_finding(source.finding(&TOO_LARGE, "", message, fix));
     check_private_key(source, bytes, report);
 }
 
 fn check_private_key(source: &CaSource<'_>, bytes: &[u8], report: &mut Report) {
     if pem::has_private_key(bytes) {
         let fix = fix(source, Kind::PrivateKey);
-        report.find(source.finding(&PRIVATE_KEY, "", "there is a private key in it", fix));
+        report.add_finding(source.finding(&PRIVATE_KEY, "", "there is a private key in it", fix));
     }
 }

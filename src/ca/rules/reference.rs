@@ -100,7 +100,7 @@ pub(super) fn check_both(location: &Location<'_>, report: &mut Report) {
     let storage = location.bsl.spec.object_storage.as_ref();
     let has_reference = storage.is_some_and(|storage| storage.ca_cert_ref.is_some());
     if has_reference && references::inline_ca_cert(storage).is_some() {
-        report.find(Finding::new(
+        report.add_finding(Finding::new(
             &BOTH_SET,
             FieldPath::of(&["spec", "objectStorage"]),
             "",
@@ -180,7 +180,7 @@ pub(super) fn check_sealed(source: &CaSource<'_>, sealed: &Sealed, report: &mut 
     if sealed.lacks(key) {
         let message = format!("Secret {secret} is {by} here, and has no key {key}");
         let fix = format!("add the key {key}, or name a key that it has");
-        report.find(source.finding(&NO_KEY, "", message, fix).softened());
+        report.add_finding(source.finding(&NO_KEY, "", message, fix).softened());
     } else {
         let message = format!("Secret {secret} is {by} here, so the CA in it was not checked");
         report.note(source.path.clone(), message);
@@ -216,7 +216,7 @@ pub(super) fn check_credential(
         CaTarget::Invalid(error) => format!("the reference {error}"),
         CaTarget::Base64(_) | CaTarget::Pem(_) => return Ok(()),
     };
-    report.find(Finding::new(
+    report.add_finding(Finding::new(
         &NO_CREDENTIAL,
         FieldPath::of(&["spec", "credential"]),
         format!("{}/{}", shown(name), shown(key)),

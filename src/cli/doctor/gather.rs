@@ -154,11 +154,11 @@ async fn velero_namespace(
     namespace: String,
     locations: Vec<DynamicObject>,
 ) -> VeleroNamespace {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     let (missing_secret_rights, missing_bundle_rights, bundle, report, workloads, snapshot) = tokio::join!(
         ours.missing_rights(client, Some(&namespace), SECRET_RIGHTS),
         ours.missing_rights(client, Some(&namespace), BUNDLE_RIGHTS),
-        maps.get_opt(names::BUNDLE),
+        config_maps.get_opt(names::BUNDLE),
         snapshot::read_report(client, &ours.namespace, &namespace),
         list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),

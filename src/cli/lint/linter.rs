@@ -13,7 +13,7 @@ use crate::ca::references::{self, CaTarget, SecretKeyRef};
 use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
-use crate::sources::{Limits, evaluate};
+use crate::sources::{LookupOptions, evaluate};
 use crate::velero::bsl::Bsl;
 use crate::velero::text::single_line;
 
@@ -86,17 +86,17 @@ impl Linter<'_> {
             policy: self.policy,
             now: self.now,
         };
-        let limits = Limits {
+        let options = LookupOptions {
             deadline: Instant::now() + Duration::from_secs(10),
             dry_run: false,
         };
         let source = self.manifests.seen_from(&location.file);
         Ok(match handler.open(&request) {
-            Opened::Subject(subject) => {
-                evaluate(subject.as_ref(), &source, limits, context).await?
+            Opened::ReviewedObject(subject) => {
+                evaluate(subject.as_ref(), &source, options, context).await?
             }
             Opened::Unreadable(report) => report,
-            Opened::Foreign(_) => anyhow::bail!("{} does not take a CREATE", handler.path),
+            Opened::NotReviewed(_) => anyhow::bail!("{} does not take a CREATE", handler.path),
         })
     }
 

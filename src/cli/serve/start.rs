@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Serve;
 use crate::cli::stdout::Stdout;
-use crate::controllers::{BuildPermits, Controllers, Settings, leader};
+use crate::controllers::{BuildPermits, ControllerContext, Settings, leader};
 use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
@@ -106,7 +106,7 @@ impl Serve {
             roots.follow(first, client.clone(), own.clone(), sender),
         ));
         let identity = identity();
-        let controllers = Controllers {
+        let controllers = ControllerContext {
             source: Arc::clone(&source),
             common_roots,
             policy: Arc::clone(policy),

@@ -29,7 +29,7 @@ use crate::velero::bsl::Bsl;
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamespaceSnapshot {
     pub(super) namespace: String,
-    pub(super) bundle: Bundle,
+    pub(super) bundle: NamespaceBundle,
     /// The Pods that the injection applies to, by name.
     pub(super) pods: BTreeMap<String, RunningPod>,
     /// The Pod templates of the workloads that the injection applies to.
@@ -40,7 +40,7 @@ pub(super) struct NamespaceSnapshot {
 
 /// The ConfigMap with the name of the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Bundle {
+pub(super) enum NamespaceBundle {
     #[default]
     Absent,
     /// A ConfigMap that velero-trust did not create.
@@ -74,7 +74,7 @@ impl NamespaceSnapshot {
         }
         Ok(Self {
             namespace: namespace.to_owned(),
-            bundle: Bundle::read(client, namespace).await?,
+            bundle: NamespaceBundle::read(client, namespace).await?,
             pods,
             templates,
             ongoing,
@@ -82,22 +82,24 @@ impl NamespaceSnapshot {
     }
 
     /// Returns the facts about the bundle that the state of a Pod depends on.
-    pub(super) fn facts(&self) -> coverage::Bundle {
+    pub(super) fn bundle_summary(&self) -> coverage::BundleSummary {
         match &self.bundle {
-            Bundle::Published(published) => published.for_coverage(),
-            Bundle::Absent | Bundle::Foreign => coverage::Bundle::default(),
+            NamespaceBundle::Published(published) => published.for_coverage(),
+            NamespaceBundle::Absent | NamespaceBundle::Foreign => {
+                coverage::BundleSummary::default()
+            }
         }
     }
 
     /// Returns whether nothing of Velero runs in the namespace and it has no published bundle.
     pub(super) fn is_empty(&self) -> bool {
-        let published = matches!(self.bundle, Bundle::Published(_));
+        let published = matches!(self.bundle, NamespaceBundle::Published(_));
         self.pods.is_empty() && self.templates.is_empty() && !published
     }
 
     /// Returns the state of a Pod or a template.
     pub(super) fn state(&self, coverage: &coverage::PodCoverage) -> State {
-        coverage.state(self.facts())
+        coverage.state(self.bundle_summary())
     }
 
     /// Counts the Pods by state.
@@ -107,10 +109,10 @@ impl NamespaceSnapshot {
     }
 }
 
-impl Bundle {
+impl NamespaceBundle {
     async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
-        let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-        let map: Option<PartialObjectMeta<ConfigMap>> = maps
+        let config_maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+        let map: Option<PartialObjectMeta<ConfigMap>> = config_maps
             .get_metadata_opt(names::BUNDLE)
             .await
             .map_err(|error| {

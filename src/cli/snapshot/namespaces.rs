@@ -75,8 +75,8 @@ async fn discover(client: &Client, own_namespace: &str) -> anyhow::Result<Vec<St
     if let Ok(list) = namespaces.list_metadata(&labelled).await {
         found.extend(list.items.iter().map(PartialObjectMeta::name_any));
     }
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
-    if let Ok(list) = maps.list_metadata(&ListParams::default()).await {
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
+    if let Ok(list) = config_maps.list_metadata(&ListParams::default()).await {
         let names = list.items.iter().map(PartialObjectMeta::name_any);
         found.extend(names.filter_map(|name| report::namespace_of(&name).map(str::to_owned)));
     }

@@ -14,8 +14,8 @@ pub(in crate::cli) async fn read_report(
     namespace: &str,
 ) -> Result<NamespaceReport, String> {
     let name = report::name(namespace);
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
-    let map = match maps.get_opt(&name).await {
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
+    let map = match config_maps.get_opt(&name).await {
         Ok(Some(map)) => map,
         Ok(None) => return Err(format!("ConfigMap {own_namespace}/{name} is not there")),
         Err(error) => return Err(error::lookup_error(&error).message),

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use crate::injection::coverage::{Bundle, State};
+use crate::injection::coverage::{BundleSummary, State};
 use crate::kubernetes::workloads::{Kind, RESTARTED_AT, RunningPod};
 
 /// A rollout that was started by a restart and is still replacing Pods.
@@ -29,7 +29,7 @@ impl OngoingRollout {
     /// Returns whether this rollout replaces `pod` with one that does not need a restart for the
     /// same reason. It does if this restart did not create `pod` itself and, for a stale Pod, if
     /// the restart is not older than the newest certificate.
-    pub(in crate::cli) fn resolves(&self, pod: &RunningPod, bundle: Bundle) -> bool {
+    pub(in crate::cli) fn resolves(&self, pod: &RunningPod, bundle: BundleSummary) -> bool {
         let state = pod.coverage.state(bundle);
         let is_old = pod.restarted_at.as_deref() != Some(&*self.restarted_at);
         let at: Option<Timestamp> = self.restarted_at.parse().ok();

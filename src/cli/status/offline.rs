@@ -72,7 +72,10 @@ impl OfflineStatus<'_> {
         let bundle = self.inventory.bundle(namespace);
         NamespaceSnapshot {
             namespace: namespace.to_owned(),
-            bundle: bundle.map_or(snapshot::Bundle::Absent, snapshot::Bundle::of),
+            bundle: bundle.map_or(
+                snapshot::NamespaceBundle::Absent,
+                snapshot::NamespaceBundle::of,
+            ),
             pods: self.inventory.pods(namespace),
             templates: self.inventory.templates(namespace),
             ..NamespaceSnapshot::default()
@@ -128,9 +131,9 @@ impl OfflineStatus<'_> {
         contributions: &Contributions,
     ) -> Bundle {
         let published = match &snapshot.bundle {
-            snapshot::Bundle::Foreign => return read::bundle(&snapshot.bundle),
-            snapshot::Bundle::Absent => None,
-            snapshot::Bundle::Published(published) => Some(published),
+            snapshot::NamespaceBundle::Foreign => return read::bundle(&snapshot.bundle),
+            snapshot::NamespaceBundle::Absent => None,
+            snapshot::NamespaceBundle::Published(published) => Some(published),
         };
         if merged.certificates.is_empty() {
             return Bundle::default();

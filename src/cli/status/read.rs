@@ -78,8 +78,8 @@ pub(super) fn phase(bsl: &Bsl<'_>) -> Option<String> {
 
 /// Reads the certificates in the bundle.
 async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Certificate>> {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let map = maps.get_opt(names::BUNDLE).await.map_err(|error| {
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let map = config_maps.get_opt(names::BUNDLE).await.map_err(|error| {
         let object = format!("ConfigMap {namespace}/{}", names::BUNDLE);
         api_error("read", &object, &error)
     })?;
@@ -158,14 +158,14 @@ pub(super) fn version(snapshot: &NamespaceSnapshot) -> Option<String> {
     versions(&mut templates.into_iter()).or_else(|| versions(&mut pods.into_iter()))
 }
 
-pub(super) fn bundle(snapshot: &snapshot::Bundle) -> Bundle {
+pub(super) fn bundle(snapshot: &snapshot::NamespaceBundle) -> Bundle {
     match snapshot {
-        snapshot::Bundle::Absent => Bundle::default(),
-        snapshot::Bundle::Foreign => Bundle {
+        snapshot::NamespaceBundle::Absent => Bundle::default(),
+        snapshot::NamespaceBundle::Foreign => Bundle {
             state: BundleState::Foreign,
             ..Bundle::default()
         },
-        snapshot::Bundle::Published(published) => published_bundle(published),
+        snapshot::NamespaceBundle::Published(published) => published_bundle(published),
     }
 }
 
@@ -221,7 +221,7 @@ fn coverage_entry(
         kind: coverage.kind.map(PodKind::as_str),
         workload,
         state: snapshot.state(coverage),
-        message: coverage.why(snapshot.facts()),
+        message: coverage.why(snapshot.bundle_summary()),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Reconciles the merged CA bundle of one namespace.
 
 mod changes;
-mod evaluation;
-mod holds;
 mod issue_log;
+mod live_evaluation;
+mod namespace_hold;
 mod permits;
 mod publisher;
 mod rival_backoff;
@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use self::publisher::{BundlePublisher, Outcome};
 use self::rival_backoff::RivalBackoff;
 use self::status_reporter::StatusReporter;
-use super::Controllers;
-use super::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
+use super::ControllerContext;
+use super::channels::{EndpointVerdicts, PublishedCertificatesSender, VerdictsSender};
 use super::locations::Locations;
 use super::observed_bundle::ObservedBundle;
 use super::report_handle::ReportHandle;
@@ -71,12 +71,12 @@ enum Trigger {
 
 impl BundleReconciler {
     pub(super) fn new(
-        controllers: Arc<Controllers>,
+        controllers: Arc<ControllerContext>,
         namespace: &str,
         bundle: watch::Receiver<ObservedBundle>,
         report: ReportHandle,
         verdicts: &VerdictsSender,
-        published: Arc<PublishedCertificates>,
+        published: Arc<PublishedCertificatesSender>,
     ) -> Self {
         let client = controllers.client.clone();
         let secrets = Api::<PartialObjectMeta<Secret>>::namespaced(client, namespace);

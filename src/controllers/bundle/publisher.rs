@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::changes::{adds_certificate, has_unknown_location};
-use super::evaluation::evaluate_locations;
-use super::holds;
 use super::issue_log::IssueLog;
+use super::live_evaluation::evaluate_locations;
+use super::namespace_hold;
 use super::status_reporter::StatusReporter;
 use super::writer::{BundleWriter, PublishError};
 use crate::ca::bundle_issue::BundleIssue;
@@ -20,8 +20,8 @@ use crate::ca::evaluation::{
 };
 use crate::ca::merged_bundle::{Contributions, Memory, merge_contributions};
 use crate::clock::{moment, now};
-use crate::controllers::Controllers;
-use crate::controllers::channels::{EndpointVerdicts, PublishedCertificates, VerdictsSender};
+use crate::controllers::ControllerContext;
+use crate::controllers::channels::{EndpointVerdicts, PublishedCertificatesSender, VerdictsSender};
 use crate::controllers::locations::Locations;
 use crate::decision::Context;
 use crate::kubernetes::bundle::{self, BundleStatus};
@@ -32,7 +32,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Publishes the bundle of one namespace.
 pub(super) struct BundlePublisher {
-    controllers: Arc<Controllers>,
+    controllers: Arc<ControllerContext>,
     namespace: String,
     store: MemoryStore,
     memory: Memory,
@@ -59,11 +59,11 @@ pub(super) struct Outcome {
 
 impl BundlePublisher {
     pub(super) fn new(
-        controllers: Arc<Controllers>,
+        controllers: Arc<ControllerContext>,
         namespace: &str,
         reporter: StatusReporter,
         verdicts: &VerdictsSender,
-        published: Arc<PublishedCertificates>,
+        published: Arc<PublishedCertificatesSender>,
     ) -> Self {
         let client = &controllers.client;
         let own = &controllers.settings.namespace;
@@ -153,7 +153,7 @@ impl BundlePublisher {
             i64::try_from(retention).unwrap_or(i64::MAX),
         );
         issues.extend(dropped_certificates(&mut self.memory, &self.namespace));
-        holds::update(
+        namespace_hold::update(
             &mut self.memory,
             self.verdicts.borrow().as_ref(),
             &evaluated,
@@ -203,7 +203,7 @@ impl BundlePublisher {
         if let Err(issue) = self.store.save(&self.memory).await {
             issues.insert(issue);
         }
-        let hold = holds::reason(&self.memory, evaluated);
+        let hold = namespace_hold::reason(&self.memory, evaluated);
         self.reporter.set_bundle_gauges(&merged, hold.is_some());
         if is_frozen {
             // New annotations would not describe the content, which cannot change.
@@ -243,6 +243,6 @@ impl BundlePublisher {
     /// Returns whether the current endpoint verdicts change why the namespace is held.
     pub(super) fn verdicts_change_holds(&self) -> bool {
         let verdicts = self.verdicts.borrow();
-        holds::would_change(&self.memory, verdicts.as_ref(), &self.evaluated)
+        namespace_hold::would_change(&self.memory, verdicts.as_ref(), &self.evaluated)
     }
 }

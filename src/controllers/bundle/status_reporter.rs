@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::evaluation::EvaluatedLocation;
 use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
-use crate::controllers::Controllers;
+use crate::controllers::ControllerContext;
 use crate::controllers::event_deduper::{EventDeduper, EventObject, PendingEvent};
 use crate::controllers::report_handle::ReportHandle;
 use crate::kubernetes::events::EventReason;
@@ -15,7 +15,7 @@ use crate::telemetry::BundleGauges;
 
 /// Reports on the bundle and the locations of one namespace.
 pub(super) struct StatusReporter {
-    controllers: Arc<Controllers>,
+    controllers: Arc<ControllerContext>,
     namespace: String,
     report: ReportHandle,
     location_events: EventDeduper<PendingEvent>,
@@ -26,7 +26,7 @@ pub(super) struct StatusReporter {
 
 impl StatusReporter {
     pub(super) fn new(
-        controllers: Arc<Controllers>,
+        controllers: Arc<ControllerContext>,
         namespace: &str,
         report: ReportHandle,
     ) -> Self {

@@ -9,16 +9,16 @@ use kube::{Api, Client};
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
 use crate::ca::merged_bundle::MergedBundle;
-use crate::controllers::channels::PublishedCertificates;
+use crate::controllers::channels::PublishedCertificatesSender;
 use crate::kubernetes::bundle::{self, BundleStatus};
 use crate::kubernetes::error;
 use crate::names;
 
 /// Writes the bundle of one namespace.
 pub(super) struct BundleWriter {
-    maps: Api<ConfigMap>,
+    config_maps: Api<ConfigMap>,
     namespace: String,
-    published: Arc<PublishedCertificates>,
+    published: Arc<PublishedCertificatesSender>,
     /// The resourceVersion of the ConfigMap that was last read or written.
     version: Option<String>,
 }
@@ -38,10 +38,10 @@ impl BundleWriter {
     pub(super) fn new(
         client: Client,
         namespace: &str,
-        published: Arc<PublishedCertificates>,
+        published: Arc<PublishedCertificatesSender>,
     ) -> Self {
         Self {
-            maps: Api::namespaced(client, namespace),
+            config_maps: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             published,
             version: None,
@@ -60,7 +60,7 @@ impl BundleWriter {
 
     /// Reads the ConfigMap. Fails if it is not ours to write.
     pub(super) async fn read(&mut self) -> Result<Option<ConfigMap>, BundleIssue> {
-        let live = self.maps.get_opt(names::BUNDLE).await;
+        let live = self.config_maps.get_opt(names::BUNDLE).await;
         let live = live.map_err(|error| BundleIssue::ReadFailed {
             reason: error::lookup_error(&error).message,
         })?;
@@ -84,7 +84,7 @@ impl BundleWriter {
         let wanted = bundle::config_map(&self.namespace, merged, status);
         let is_same = live.is_some_and(|live| bundle::is_same(live, &wanted));
         if !is_same {
-            let written = bundle::write(&self.maps, wanted, live).await;
+            let written = bundle::write(&self.config_maps, wanted, live).await;
             let written = written.map_err(|error| match error {
                 kube::Error::Api(status) if status.code == 409 => PublishError::Conflict,
                 error => {

@@ -13,7 +13,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 use self::audit::{Audit, CoverageIssues};
-use super::Controllers;
+use super::ControllerContext;
 use super::event_deduper::EventDeduper;
 use super::observed_bundle::ObservedBundle;
 use crate::injection::coverage::State;
@@ -46,7 +46,7 @@ pub(super) struct CoverageReconciler {
 }
 
 impl CoverageReconciler {
-    pub(super) fn new(controllers: &Arc<Controllers>, namespace: &str) -> Self {
+    pub(super) fn new(controllers: &Arc<ControllerContext>, namespace: &str) -> Self {
         let client = &controllers.client;
         let templates = |kind: Kind| {
             let objects = kind.api(client.clone(), namespace);
@@ -97,7 +97,7 @@ impl CoverageReconciler {
     /// Returns the time until an Event has to be emitted again.
     async fn reconcile(&mut self, bundle: &ObservedBundle) -> Option<Duration> {
         let audit = Audit {
-            bundle: audit::facts(bundle),
+            bundle: audit::bundle_summary(bundle),
             pods: self.pods.current(),
             deployments: self.deployments.current(),
             daemon_sets: self.daemon_sets.current(),

@@ -14,15 +14,15 @@ use tokio::sync::watch;
 use self::location::{LocationEndpoints, read, targets};
 use self::probe_outcome::{ProbeOutcome, event_reason, report_endpoint, state, verdict};
 use self::prober::{ProbeResults, Prober};
-use super::Controllers;
-use super::channels::{PublishedCertificates, VerdictsSender};
+use super::ControllerContext;
+use super::channels::{PublishedCertificatesSender, VerdictsSender};
 use super::event_deduper::{EventDeduper, PendingEvent};
 use super::locations::Locations;
 use super::report_handle::ReportHandle;
 use crate::ca::certificate::Certificate;
 use crate::ca::endpoint::judge::judge;
 use crate::ca::endpoint::{Endpoint, Target};
-use crate::ca::hold::Verdict;
+use crate::ca::hold::EndpointVerdict;
 use crate::clock::now;
 use crate::kubernetes::report;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
@@ -38,7 +38,7 @@ const TIMING: Timing = Timing {
 
 /// Judges the endpoints of one namespace.
 pub(super) struct EndpointsReconciler {
-    controllers: Arc<Controllers>,
+    controllers: Arc<ControllerContext>,
     namespace: String,
     report: ReportHandle,
     prober: Prober,
@@ -48,7 +48,7 @@ pub(super) struct EndpointsReconciler {
 
 impl EndpointsReconciler {
     pub(super) fn new(
-        controllers: Arc<Controllers>,
+        controllers: Arc<ControllerContext>,
         namespace: &str,
         report: ReportHandle,
         prober: Prober,
@@ -68,7 +68,7 @@ impl EndpointsReconciler {
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
-        published: &PublishedCertificates,
+        published: &PublishedCertificatesSender,
         verdicts: &VerdictsSender,
     ) {
         let mut published = published.subscribe();
@@ -161,7 +161,7 @@ impl EndpointsReconciler {
             .await;
         let decided = bsls.iter().filter_map(|bsl| {
             let store = bsl.endpoints.iter().filter(|one| bsl.breaks_without(one));
-            let all: Option<Vec<Verdict>> = store.map(|one| verdict(found(one))).collect();
+            let all: Option<Vec<EndpointVerdict>> = store.map(|one| verdict(found(one))).collect();
             Some((bsl.name.clone(), all?))
         });
         let decided: BTreeMap<_, _> = decided.collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::ca::endpoint::{Endpoint, Observation};
-use crate::ca::hold::Verdict;
+use crate::ca::hold::EndpointVerdict;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report::{self, EndpointState};
 
@@ -20,10 +20,10 @@ pub(super) enum ProbeOutcome {
 }
 
 /// Returns the verdict for the hold; `None` if the endpoint was not probed yet.
-pub(super) fn verdict(found: &ProbeOutcome) -> Option<Verdict> {
+pub(super) fn verdict(found: &ProbeOutcome) -> Option<EndpointVerdict> {
     Some(match found {
         ProbeOutcome::Pending => return None,
-        ProbeOutcome::Failed(why) => Verdict::Unknown(why.clone()),
+        ProbeOutcome::Failed(why) => EndpointVerdict::Unknown(why.clone()),
         ProbeOutcome::Judged(seen) => seen.verdict(),
     })
 }

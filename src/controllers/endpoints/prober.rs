@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::probe::schedule::{Next, RateLimits, Schedule};
-use super::probe::{self, Failure, Limits};
+use super::probe::{self, Failure, ProbeLimits};
 use crate::ca::endpoint::{DeniedAddresses, Target};
 
 /// Longest wait while no probe is scheduled. Every event ends the wait, so its length does not
@@ -47,7 +47,7 @@ impl Prober {
         let denied = Arc::new(denied);
         let probe = move |target: Target| {
             let denied = Arc::clone(&denied);
-            async move { probe::fetch_certificates(&target, &denied, Limits::default()).await }
+            async move { probe::fetch_certificates(&target, &denied, ProbeLimits::default()).await }
         };
         (Self { requests, results }, run(received, sender, probe))
     }

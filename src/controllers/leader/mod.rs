@@ -11,7 +11,7 @@ use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Controllers, namespaces};
+use super::{ControllerContext, namespaces};
 use crate::kubernetes::error;
 use crate::kubernetes::lease::{self, LastRenewal};
 use crate::names;
@@ -43,7 +43,7 @@ const MIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// Runs the controllers whenever this replica leads. Ends only when its task is cancelled.
-pub async fn run(controllers: Controllers) {
+pub async fn run(controllers: ControllerContext) {
     let controllers = Arc::new(controllers);
     let mut pause = MIN_BACKOFF;
     let mut failures = LogOnce::default();
@@ -71,7 +71,10 @@ pub async fn run(controllers: Controllers) {
 
 /// Waits for the Lease and leads while it holds it, again and again. Returns `Ok` if the Lease was
 /// lost or could not be acquired within `acquire_timeout`, and the reason if the election failed.
-async fn lead(controllers: &Arc<Controllers>, acquire_timeout: Duration) -> Result<(), String> {
+async fn lead(
+    controllers: &Arc<ControllerContext>,
+    acquire_timeout: Duration,
+) -> Result<(), String> {
     let settings = &controllers.settings;
     let (client, mut renewed) = lease::client(controllers.lease.clone(), &settings.identity);
     let lease = LeaseManagerBuilder::new(client, names::APP)

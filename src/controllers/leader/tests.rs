@@ -38,9 +38,9 @@ fn lease(exists: &Arc<AtomicBool>) -> (Client, Asked) {
     (Client::new(server, "default"), asked)
 }
 
-fn controllers(client: Client) -> Controllers {
+fn controllers(client: Client) -> ControllerContext {
     let common_roots = watch::channel(None).1;
-    Controllers::for_test(client, Arc::new(Objects::default()), common_roots)
+    ControllerContext::for_test(client, Arc::new(Objects::default()), common_roots)
 }
 
 /// Returns the URI of the first request with `method`.

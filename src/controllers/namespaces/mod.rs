@@ -20,7 +20,7 @@ use super::garbage_collector::GarbageCollector;
 use super::locations::{Locations, locations_in};
 use super::observed_bundle::{ObservedBundle, observe};
 use super::report_handle::ReportHandle;
-use super::{Controllers, status};
+use super::{ControllerContext, status};
 use crate::kubernetes::watch::Change;
 
 /// Pause before the tasks of a namespace restart after a panic.
@@ -28,7 +28,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The tasks of the Velero namespaces, one for each.
 struct Tasks<'c> {
-    controllers: &'c Arc<Controllers>,
+    controllers: &'c Arc<ControllerContext>,
     /// Probes the endpoints of all namespaces; `None` if endpoints are not probed.
     prober: Option<Prober>,
     /// The inputs of each task, by namespace.
@@ -47,7 +47,7 @@ struct Inputs {
 
 /// Keeps a task running for every Velero namespace. Ends only when it is cancelled, which also
 /// cancels the tasks.
-pub(super) async fn run(controllers: &Arc<Controllers>) {
+pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     let mut membership = Membership::watch(&controllers.client);
     let mut join_set = JoinSet::new();
     let prober = controllers.settings.probe.clone().map(|denied| {
@@ -167,7 +167,7 @@ impl Tasks<'_> {
 /// Runs the reconcilers of a namespace until the senders of its inputs are dropped. Only the bundle
 /// reconciler ends then, so that no write of the bundle is cancelled half way.
 async fn run_reconcilers(
-    controllers: &Arc<Controllers>,
+    controllers: &Arc<ControllerContext>,
     namespace: &str,
     locations: watch::Receiver<Locations>,
     bundle: watch::Receiver<ObservedBundle>,

@@ -13,7 +13,7 @@ use tracing::{Level, Metadata, Span};
 
 use super::*;
 use crate::decision::{Facts, Lookup};
-use crate::sources::{Limits, Source};
+use crate::sources::{LookupOptions, Source};
 
 /// The look-ups of a request, and the span that it comes from.
 type Asked = (Vec<Lookup>, Option<&'static str>);
@@ -25,7 +25,7 @@ struct PanicsOnce {
 }
 
 impl Source for PanicsOnce {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         let span = Span::current().metadata().map(Metadata::name);
         self.asked.send((wants.to_vec(), span)).unwrap();
         async {
@@ -83,7 +83,7 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
         has_panicked: AtomicBool::new(false),
     });
     let (_sender, common_roots) = watch::channel(Some(Arc::default()));
-    let controllers = Arc::new(Controllers::for_test(cluster(), source, common_roots));
+    let controllers = Arc::new(ControllerContext::for_test(cluster(), source, common_roots));
     let running = tokio::spawn(async move { run(&controllers).await });
     let mut next = async || {
         let asked = timeout(Duration::from_secs(20), asked.recv()).await;

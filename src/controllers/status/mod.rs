@@ -9,7 +9,7 @@ use kube::api::DeleteParams;
 use tokio::time::timeout;
 
 use super::report_handle::ReportHandle;
-use crate::controllers::Controllers;
+use crate::controllers::ControllerContext;
 use crate::kubernetes::report::{self, Location, NamespaceReport, ReportIssue};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::kubernetes::{error, owned_config_map};
@@ -34,12 +34,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Writes the report to a ConfigMap in our own namespace after every change. Never returns.
 pub(super) async fn write_report(
-    controllers: &Controllers,
+    controllers: &ControllerContext,
     namespace: &str,
     handle: &ReportHandle,
 ) {
     let name = report::name(namespace);
-    let maps =
+    let config_maps =
         Api::<ConfigMap>::namespaced(controllers.client.clone(), &controllers.settings.namespace);
     let mut changes = handle.subscribe();
     let mut failures = LogOnce::default();
@@ -50,7 +50,7 @@ pub(super) async fn write_report(
             Ok(()) = changes.changed() => worker.trigger(()),
             () = worker.next() => {
                 let text = text(changes.borrow_and_update().clone());
-                let written = write(&maps, &name, text).await;
+                let written = write(&config_maps, &name, text).await;
                 let retry = written.is_err();
                 match written {
                     Ok(()) => failures.clear(),
@@ -65,9 +65,9 @@ pub(super) async fn write_report(
     }
 }
 
-async fn write(maps: &Api<ConfigMap>, name: &str, text: String) -> Result<(), String> {
+async fn write(config_maps: &Api<ConfigMap>, name: &str, text: String) -> Result<(), String> {
     let data = BTreeMap::from([(names::REPORT_KEY.to_owned(), text)]);
-    let written = owned_config_map::apply(maps, name, data, None);
+    let written = owned_config_map::apply(config_maps, name, data, None);
     match timeout(REQUEST_TIMEOUT, written).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error::lookup_error(&error).message),
@@ -107,12 +107,12 @@ fn text(mut report: NamespaceReport) -> String {
 }
 
 /// Deletes the report on a namespace that is no longer Velero's.
-pub(super) async fn delete_report(controllers: &Controllers, namespace: &str) {
+pub(super) async fn delete_report(controllers: &ControllerContext, namespace: &str) {
     let own = &controllers.settings.namespace;
-    let maps = Api::<ConfigMap>::namespaced(controllers.client.clone(), own);
+    let config_maps = Api::<ConfigMap>::namespaced(controllers.client.clone(), own);
     let name = report::name(namespace);
     let params = DeleteParams::default();
-    let deleted = owned_config_map::delete(&maps, &name, &params);
+    let deleted = owned_config_map::delete(&config_maps, &name, &params);
     if let Ok(Err(error)) = timeout(REQUEST_TIMEOUT, deleted).await {
         tracing::debug!(%error, "cannot delete ConfigMap {name}");
     }

@@ -77,7 +77,7 @@ impl fmt::Display for State {
 
 /// The annotations of a namespace's bundle that affect the state of its Pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bundle {
+pub struct BundleSummary {
     /// Time when a certificate was last added, in seconds since 1970.
     pub last_added: Option<i64>,
     /// Whether the namespace is held: its Pods get no `AWS_CA_BUNDLE`.
@@ -150,7 +150,7 @@ impl PodCoverage {
     }
 
     /// Returns the state for the given bundle.
-    pub fn state(&self, bundle: Bundle) -> State {
+    pub fn state(&self, bundle: BundleSummary) -> State {
         if self.opted_out {
             State::OptedOut
         } else if !self.conflicts.is_empty() {
@@ -167,7 +167,7 @@ impl PodCoverage {
     }
 
     /// Returns the reason for the state, for users; empty if there is nothing to explain.
-    pub fn why(&self, bundle: Bundle) -> String {
+    pub fn why(&self, bundle: BundleSummary) -> String {
         match (self.state(bundle), self.missing) {
             (State::Current, Missing::AwsCaBundle) => {
                 format!("held: without {AWS_CA_BUNDLE}, which is right")

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Bundle, PodCoverage, State};
+use super::{BundleSummary, PodCoverage, State};
 use crate::names;
 use crate::velero::pod::Pod;
 use crate::velero::pod_status::Observed;
@@ -8,12 +8,12 @@ use crate::velero::pod_status::Observed;
 /// Time when the newest certificate was added, seconds since 1970.
 const ADDED: i64 = 3600;
 
-const BUNDLE: Bundle = Bundle {
+const BUNDLE: BundleSummary = BundleSummary {
     last_added: Some(ADDED),
     held: false,
 };
 
-const HELD: Bundle = Bundle {
+const HELD: BundleSummary = BundleSummary {
     held: true,
     ..BUNDLE
 };
@@ -65,7 +65,7 @@ fn coverage(pod: &Value) -> Option<PodCoverage> {
     PodCoverage::of("velero", &view, &observed.status)
 }
 
-fn state(pod: &Value, bundle: Bundle) -> State {
+fn state(pod: &Value, bundle: BundleSummary) -> State {
     coverage(pod).unwrap().state(bundle)
 }
 
@@ -147,7 +147,7 @@ fn a_process_that_began_before_the_newest_certificate_is_stale() {
     assert_eq!(begun(old, Some("1970-01-01T00:59:00Z")), State::Stale);
     // The process restarted before its kubelet updated the file.
     assert_eq!(begun(old, Some("1970-01-01T01:01:00Z")), State::Stale);
-    let added_never = Bundle::default();
+    let added_never = BundleSummary::default();
     assert_eq!(state(&injected(), added_never), State::Current);
 }
 

@@ -60,7 +60,7 @@ pub(super) fn check(
     if let Some(Err(why)) = on_restore.map(Checksum::parse) {
         let message = format!("the annotation {why}");
         let fix = "write `sha256:` and the 64 hexadecimal digits of `sha256sum` over the tarball";
-        report.find(Finding::new(&MALFORMED, expected_path(), "", message, fix));
+        report.add_finding(Finding::new(&MALFORMED, expected_path(), "", message, fix));
     }
     for backup in backups {
         check_backup(namespace, restore, backup, report);
@@ -72,7 +72,7 @@ pub(super) fn check(
         );
         let path = named::path(restore);
         let fix = "this version cannot";
-        report.find(Finding::new(&NOT_VERIFIED, path, "", message, fix));
+        report.add_finding(Finding::new(&NOT_VERIFIED, path, "", message, fix));
     }
 }
 
@@ -90,7 +90,7 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
         backup.name
     );
     let mut find = |rule, path, message: String, fix: String| {
-        report.find(Finding::new(rule, path, &named, message, fix));
+        report.add_finding(Finding::new(rule, path, &named, message, fix));
     };
     match (on_backup, on_restore) {
         (None, None) => find(

@@ -19,7 +19,7 @@ pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: Restor
     }
     match named::backups(namespace, restore, facts, &mut report) {
         Ok(backups) => checksum::check(namespace, restore, &backups, &mut report),
-        stop => report.take(stop.map(drop)),
+        stop => report.record(stop.map(drop)),
     }
     if mode == RestoresMode::Warn {
         report.findings = report.findings.into_iter().map(Finding::softened).collect();

@@ -57,7 +57,7 @@ pub(super) fn backups<'a>(
     let schedule = or_empty(restore.spec.schedule_name.as_ref());
     let mut find = |rule, path, message: String, fix: &str| {
         let subject = format!("{} {}", shown(backup), shown(schedule));
-        report.find(Finding::new(rule, path, subject, message, fix));
+        report.add_finding(Finding::new(rule, path, subject, message, fix));
         Ok(Vec::new())
     };
     match (backup, schedule) {

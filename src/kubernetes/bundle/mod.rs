@@ -43,8 +43,8 @@ pub async fn ensure(
     dry_run: bool,
     base: &CommonRoots,
 ) -> kube::Result<EnsureOutcome> {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    if let Some(map) = maps.get_metadata_opt(names::BUNDLE).await? {
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    if let Some(map) = config_maps.get_metadata_opt(names::BUNDLE).await? {
         return Ok(if is_ours(&map.metadata) {
             let held = annotation(&map.metadata, names::bundle::HOLD).is_some();
             EnsureOutcome::Exists { held }
@@ -66,7 +66,7 @@ pub async fn ensure(
         hold: held.then_some(NOT_EVALUATED),
     };
     let baseline = config_map(namespace, &baseline, status);
-    match maps
+    match config_maps
         .patch(names::BUNDLE, &params, &Patch::Apply(baseline))
         .await
     {
@@ -145,7 +145,7 @@ pub fn is_same(live: &ConfigMap, wanted: &ConfigMap) -> bool {
 /// Replaces `live`, the bundle that was read before, or creates the bundle if there was none. Fails
 /// with 409 if the ConfigMap changed after it was read.
 pub async fn write(
-    maps: &Api<ConfigMap>,
+    config_maps: &Api<ConfigMap>,
     mut wanted: ConfigMap,
     live: Option<&ConfigMap>,
 ) -> kube::Result<ConfigMap> {
@@ -153,7 +153,7 @@ pub async fn write(
     if let Some(live) = live {
         let mut version = live.metadata.resource_version.clone();
         if let Some(patch) = cleanup_patch(live, &wanted) {
-            let cleaned = maps
+            let cleaned = config_maps
                 .patch(
                     names::BUNDLE,
                     &PatchParams::default(),
@@ -165,7 +165,8 @@ pub async fn write(
         wanted.metadata.resource_version = version;
         params = params.force();
     }
-    maps.patch(names::BUNDLE, &params, &Patch::Apply(&wanted))
+    config_maps
+        .patch(names::BUNDLE, &params, &Patch::Apply(&wanted))
         .await
 }
 

@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{Manifests, Stored};
 use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, LookupError, LookupErrorKind, Outcome};
-use crate::sources::{Limits, Source};
+use crate::sources::{LookupOptions, Source};
 
 /// The manifests from the viewpoint of one file: of several Secrets with the same name, such as
 /// those of several overlays, the nearest one counts.
@@ -70,7 +70,7 @@ impl<'m> FileView<'m> {
 }
 
 impl Source for FileView<'_> {
-    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: Limits) -> BoxFuture<'a, Facts> {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
         let mut facts = Facts::default();
         for want in wants {
             facts.insert(want.clone(), self.look_up(want));

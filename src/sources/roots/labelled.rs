@@ -68,7 +68,7 @@ pub(in crate::sources) fn add_contributions(
             );
         }
         let contribution = Contribution {
-            whole: contents.faults.is_empty(),
+            is_complete: contents.faults.is_empty(),
             certificates: contents.certificates,
         };
         contributions.insert(Owner::Extra(name), contribution);

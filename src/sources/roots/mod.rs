@@ -84,7 +84,7 @@ impl Roots {
         for path in &self.extra {
             let contribution = Contribution {
                 certificates: read_certificates(path)?,
-                whole: true,
+                is_complete: true,
             };
             extra.insert(file_owner(path), contribution);
         }

@@ -51,7 +51,7 @@ fn each_key_of_a_labelled_object_is_an_owner() {
             (
                 owner.to_string(),
                 contribution.certificates.len(),
-                contribution.whole,
+                contribution.is_complete,
             )
         })
         .collect();

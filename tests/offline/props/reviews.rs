@@ -24,7 +24,7 @@ fn review(body: &[u8]) {
         now: 0,
     };
     for handler in HANDLERS {
-        if let Opened::Subject(subject) = handler.open(&request) {
+        if let Opened::ReviewedObject(subject) = handler.open(&request) {
             let _ = subject.decide(&Facts::default(), context);
             let _ = subject.decide(&facts(), context);
         }

@@ -3,10 +3,10 @@
 //! Velero, its plugins, kopia and restic are Go programs, so this follows Go's `crypto/tls` and
 //! `crypto/x509`. `path` lists the differences of the library that verifies paths here.
 
+use super::certification_path::{PathError, find_path, names_as_issuer};
 use super::display::take_listed;
 use super::extensions::may_issue;
 use super::names::HostNames;
-use super::path::{PathError, find_path, names_as_issuer};
 use super::problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 use crate::ca::certificate::Certificate;
 use crate::ca::x509::ParsedCertificate;

@@ -1,7 +1,7 @@
 use std::slice::from_ref;
 
 use super::*;
-use crate::ca::hold::Verdict;
+use crate::ca::hold::EndpointVerdict;
 use crate::ca::pem;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
@@ -72,7 +72,7 @@ fn said(presented: &[Vec<u8>], roots: &[Vec<u8>]) -> Vec<String> {
         )
     };
     assert_eq!(
-        observation.verdict() != Verdict::Trusted,
+        observation.verdict() != EndpointVerdict::Trusted,
         observation.problems.iter().any(is_about_roots)
     );
     observation
@@ -189,7 +189,7 @@ fn a_ca_as_server_certificate_is_trusted_below_a_ca_of_the_bundle() {
     let below = [leaf(&params, &issuing), der(&issuing)];
     let roots = [Certificate::parse(der(&root)).unwrap()];
     let observation = judge(&below, HOST, &roots, NOW);
-    assert!(matches!(observation.verdict(), Verdict::Unknown(_)));
+    assert!(matches!(observation.verdict(), EndpointVerdict::Unknown(_)));
     assert_eq!(
         observation.problems[0].to_string(),
         "cannot tell whether the CA matches the endpoint: the server's certificate is itself a CA (basicConstraints CA:TRUE)"
@@ -452,7 +452,7 @@ fn every_problem_has_a_fix_that_names_the_place() {
     let observation = judge(&[leaf(&leaf_params(&["minio"]), &root)], HOST, &roots, NOW);
     assert_eq!(
         observation.verdict(),
-        Verdict::Untrusted(
+        EndpointVerdict::Untrusted(
             "CA does not match the endpoint: issuer CN=Root, presented chain CN=store; the bundle has no CA of that name"
                 .to_owned()
         )

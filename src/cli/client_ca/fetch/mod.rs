@@ -19,7 +19,7 @@ use crate::decision::{Facts, Lookup, LookupError, LookupErrorKind, Severity};
 use crate::kubernetes::{bundle, error, location};
 use crate::names;
 use crate::sources::cluster::Cluster;
-use crate::sources::{Limits, Source as _};
+use crate::sources::{LookupOptions, Source as _};
 use crate::velero::bsl::Bsl;
 
 /// Time limit for all requests. The client itself would retry for minutes.
@@ -66,8 +66,8 @@ impl CaSource<'_> {
     async fn bundle_ca(&self, client: Client) -> anyhow::Result<Ca> {
         let namespace = self.namespace;
         let name = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-        let maps = Api::<ConfigMap>::namespaced(client, namespace);
-        let map = maps.get_opt(names::BUNDLE).await;
+        let config_maps = Api::<ConfigMap>::namespaced(client, namespace);
+        let map = config_maps.get_opt(names::BUNDLE).await;
         let map = map.map_err(|error| read_error(&name, &error::lookup_error(&error)))?;
         let map = map.with_context(|| {
             format!(
@@ -129,13 +129,13 @@ fn required_lookups(namespace: &str, bsl: &Bsl<'_>) -> Vec<Lookup> {
 }
 
 async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
-    let limits = Limits {
+    let options = LookupOptions {
         deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: true,
     };
     // No bundle is looked up here, so the roots in it do not matter.
     let (_, base) = watch::channel(None);
-    Cluster::new(client, base).resolve(&needs, limits).await
+    Cluster::new(client, base).resolve(&needs, options).await
 }
 
 /// Returns the CA of a location, resolved from all its references.

@@ -43,6 +43,6 @@ fn pods(snapshot: &NamespaceSnapshot, states: [State; 2]) -> Vec<String> {
         .iter()
         .map(|(name, pod)| (name, &pod.coverage));
     let pods = pods.filter(|(_, coverage)| states.contains(&snapshot.state(coverage)));
-    pods.map(|(name, coverage)| format!("{name}: {}", coverage.why(snapshot.facts())))
+    pods.map(|(name, coverage)| format!("{name}: {}", coverage.why(snapshot.bundle_summary())))
         .collect()
 }

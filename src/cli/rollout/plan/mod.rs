@@ -60,7 +60,7 @@ impl Plan {
             if matches!(state, State::Conflicting | State::OptedOut) {
                 // A new Pod would lack the same.
                 affected.remove(workload);
-                let why = template.coverage.why(snapshot.facts());
+                let why = template.coverage.why(snapshot.bundle_summary());
                 plan.remaining.push(Remaining {
                     text: format!(
                         "{workload} needs a change of the template first, {state}: {why}"
@@ -128,7 +128,7 @@ fn already_restarting(
     pods: &[(&str, &RunningPod)],
 ) -> Option<String> {
     let ongoing = snapshot.ongoing.get(workload)?;
-    let facts = snapshot.facts();
+    let facts = snapshot.bundle_summary();
     let resolved = pods.iter().all(|(_, pod)| ongoing.resolves(pod, facts));
     resolved.then(|| {
         format!(
@@ -145,7 +145,7 @@ fn already_restarting(
 fn reasons(snapshot: &NamespaceSnapshot, pods: &[(&str, &RunningPod)]) -> Vec<String> {
     let mut by_reason = BTreeMap::<String, Vec<&str>>::new();
     for (name, pod) in pods {
-        let why = pod.coverage.why(snapshot.facts());
+        let why = pod.coverage.why(snapshot.bundle_summary());
         by_reason.entry(why).or_default().push(name);
     }
     let by_reason = by_reason.into_iter();

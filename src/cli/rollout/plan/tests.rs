@@ -118,7 +118,7 @@ fn a_restart_before_the_newest_certificate_mends_no_stale_pod() {
     let mut snapshot = snapshot();
     began(&mut snapshot, "agent-1", None, true);
     let stale = &snapshot.pods["agent-1"];
-    let added = |second| coverage::Bundle {
+    let added = |second| coverage::BundleSummary {
         last_added: Some(second),
         held: false,
     };

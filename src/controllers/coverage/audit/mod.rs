@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::controllers::observed_bundle::ObservedBundle;
 use crate::decision::Key;
-use crate::injection::coverage::{Bundle, State, Tally};
+use crate::injection::coverage::{BundleSummary, State, Tally};
 use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
 
 /// Most Pods that an Event lists by name. It only counts the rest.
@@ -14,7 +14,7 @@ const MAX_NAMES: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Audit<'a> {
     /// The state of the bundle. Without a bundle the Pods are audited against an empty one.
-    pub(super) bundle: Option<Bundle>,
+    pub(super) bundle: Option<BundleSummary>,
     pub(super) pods: Option<&'a BTreeMap<Key, RunningPod>>,
     pub(super) deployments: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
     pub(super) daemon_sets: Option<&'a BTreeMap<Key, WorkloadTemplate>>,
@@ -33,10 +33,10 @@ pub(super) struct CoverageIssue {
 pub(super) type CoverageIssues = BTreeMap<(Workload, State), CoverageIssue>;
 
 /// Returns the state of an observed bundle; `None` while it is not known.
-pub(super) fn facts(bundle: &ObservedBundle) -> Option<Bundle> {
+pub(super) fn bundle_summary(bundle: &ObservedBundle) -> Option<BundleSummary> {
     match bundle {
         ObservedBundle::Unknown => None,
-        ObservedBundle::Absent => Some(Bundle::default()),
+        ObservedBundle::Absent => Some(BundleSummary::default()),
         ObservedBundle::Present(metadata) => Some(metadata.ours.unwrap_or_default()),
     }
 }
@@ -119,7 +119,7 @@ fn note(
     workload: &Workload,
     state: State,
     pods: &[(&str, &RunningPod)],
-    bundle: Bundle,
+    bundle: BundleSummary,
 ) -> String {
     let named: Vec<_> = pods.iter().take(MAX_NAMES).map(|(name, _)| *name).collect();
     let mut named = named.join(", ");

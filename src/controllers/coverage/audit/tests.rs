@@ -53,7 +53,7 @@ impl Listed {
     /// The audit against an empty bundle of velero-trust.
     fn audit(&self) -> Audit<'_> {
         Audit {
-            bundle: Some(Bundle::default()),
+            bundle: Some(BundleSummary::default()),
             pods: Some(&self.pods),
             deployments: Some(&self.deployments),
             daemon_sets: None,
@@ -83,18 +83,24 @@ fn says_nothing_before_it_knows_pods_and_bundle() {
 
 #[test]
 fn a_list_without_a_bundle_is_known_and_no_list_is_not() {
-    assert_eq!(facts(&ObservedBundle::Unknown), None);
-    assert_eq!(facts(&ObservedBundle::Absent), Some(Bundle::default()));
-    let held = Bundle {
+    assert_eq!(bundle_summary(&ObservedBundle::Unknown), None);
+    assert_eq!(
+        bundle_summary(&ObservedBundle::Absent),
+        Some(BundleSummary::default())
+    );
+    let held = BundleSummary {
         held: true,
-        ..Bundle::default()
+        ..BundleSummary::default()
     };
     let observed = |ours| {
         let version = None;
         ObservedBundle::Present(BundleMetadata { version, ours })
     };
-    assert_eq!(facts(&observed(Some(held))), Some(held));
-    assert_eq!(facts(&observed(None)), Some(Bundle::default()));
+    assert_eq!(bundle_summary(&observed(Some(held))), Some(held));
+    assert_eq!(
+        bundle_summary(&observed(None)),
+        Some(BundleSummary::default())
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub use failure::{Failure, Stage};
 
 /// The limits of one probe.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ProbeLimits {
     /// Longest time for the whole probe, including DNS.
     pub deadline: Duration,
     /// Most bytes to read until the certificates are known. rustls itself stops at a TLS message of
@@ -27,7 +27,7 @@ pub struct Limits {
     pub bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for ProbeLimits {
     /// 5 seconds and 256 KiB.
     fn default() -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Default for Limits {
 pub async fn fetch_certificates(
     target: &Target,
     denied: &DeniedAddresses,
-    limits: Limits,
+    limits: ProbeLimits,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limits.deadline;
     let late = |stage| move |_| Failure::Late(stage);

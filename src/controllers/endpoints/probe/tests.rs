@@ -46,7 +46,7 @@ fn address(port: u16) -> Target {
 
 async fn fetch_locally(target: &Target) -> Result<Vec<Vec<u8>>, Failure> {
     let denied = DeniedAddresses::default().allowing_loopback();
-    fetch_certificates(target, &denied, Limits::default()).await
+    fetch_certificates(target, &denied, ProbeLimits::default()).await
 }
 
 /// Runs `serve` with the first connection that a server accepts. Returns the server's port.
@@ -210,9 +210,9 @@ async fn no_more_is_read_than_is_allowed() {
     let authority = Authority::new("Root").unwrap();
     let identity = authority.server("store").unwrap();
     let chain = chain(&identity, &authority);
-    let limits = Limits {
+    let limits = ProbeLimits {
         bytes: 600,
-        ..Limits::default()
+        ..ProbeLimits::default()
     };
     let denied = DeniedAddresses::default().allowing_loopback();
     for version in [&TLS12, &TLS13] {
@@ -253,9 +253,9 @@ async fn a_server_that_says_nothing_ends_at_the_deadline() {
         assert!(hello.starts_with(&[22, 3]));
     })
     .await;
-    let limits = Limits {
+    let limits = ProbeLimits {
         deadline: Duration::from_millis(300),
-        ..Limits::default()
+        ..ProbeLimits::default()
     };
     let denied = DeniedAddresses::default().allowing_loopback();
     let failure = fetch_certificates(&address(port), &denied, limits)
@@ -338,7 +338,7 @@ async fn a_server_that_hangs_up_or_alerts_is_told_as_such() {
 async fn denied_addresses_are_not_dialled() {
     let (listener, port) = listen().await;
     let in_pod = DeniedAddresses::in_cluster([]);
-    let failure = fetch_certificates(&target("minio", port), &in_pod, Limits::default())
+    let failure = fetch_certificates(&target("minio", port), &in_pod, ProbeLimits::default())
         .await
         .unwrap_err();
     assert!(

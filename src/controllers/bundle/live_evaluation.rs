@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES};
 use crate::controllers::locations::Locations;
 use crate::decision::Context;
-use crate::sources::{Limits, Passes, Source};
+use crate::sources::{LookupOptions, Passes, Source};
 
 /// Longest wait for the Secrets of a namespace.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,11 +23,11 @@ pub(super) async fn evaluate_locations(
     let mut evaluation = Evaluation::new(namespace, locations, context.now);
     let mut passes = Passes::new(MAX_PASSES);
     while let Some(needs) = passes.next(|facts| evaluation.pass(facts)) {
-        let limits = Limits {
+        let options = LookupOptions {
             deadline: Instant::now() + LOOKUP_TIMEOUT,
             dry_run: false,
         };
-        passes.add(source.resolve(&needs, limits).await);
+        passes.add(source.resolve(&needs, options).await);
     }
     evaluation.apply_policy(context.policy)
 }

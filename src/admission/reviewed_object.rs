@@ -5,7 +5,7 @@ use crate::velero::text::single_line;
 
 /// An object under review. `decide` is called again after the facts that it needed were looked up.
 /// The first pass has no facts and so finds out which look-ups are needed.
-pub trait Subject: Send + Sync {
+pub trait ReviewedObject: Send + Sync {
     /// Runs one pass over the object with the facts known so far.
     fn decide(&self, facts: &Facts, context: Context<'_>) -> Report;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ca::evaluation::EvaluatedLocation;
-use crate::ca::hold::{self, LocationState, Verdict};
+use crate::ca::hold::{self, EndpointVerdict, LocationState};
 use crate::ca::merged_bundle::{Hold, Memory};
 use crate::controllers::channels::EndpointVerdicts;
 
@@ -53,7 +53,7 @@ fn decide(
     while holds.len() > MAX_DELETED {
         holds.pop_first();
     }
-    let not_yet = [Verdict::Unknown(
+    let not_yet = [EndpointVerdict::Unknown(
         "its endpoint was not looked at yet".to_owned(),
     )];
     let states = evaluated.iter().map(|(name, location)| LocationState {
