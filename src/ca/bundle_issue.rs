@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
 
-/// The fix for a ConfigMap with the bundle's name that velero-trust does not own. It says to copy and
-/// delete the ConfigMap, because Kubernetes cannot rename one.
+/// The fix for a ConfigMap with the bundle's name that velero-trust does not own. It says to copy
+/// and delete the ConfigMap, because Kubernetes cannot rename one.
 pub const NOT_OWNED_FIX: &str = "delete it, if need be after copying it under another name; \
                             velero-trust writes its CA bundle there at once";
 

@@ -1,5 +1,5 @@
-//! Evaluates the locations of a namespace against the current Secrets: their CAs, and the findings of
-//! the admission rules. Secrets can change or disappear after a location was admitted.
+//! Evaluates the locations of a namespace against the current Secrets: their CAs, and the findings
+//! of the admission rules. Secrets can change or disappear after a location was admitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,8 +149,8 @@ pub fn truncation_issues(merged: &MergedBundle) -> impl Iterator<Item = BundleIs
     left_out.map(|(&origin, &count)| BundleIssue::Truncated { origin, count })
 }
 
-/// Returns an issue if certificates did not fit into the `memory` of `namespace`. Each certificate is
-/// reported only once.
+/// Returns an issue if certificates did not fit into the `memory` of `namespace`. Each certificate
+/// is reported only once.
 pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<BundleIssue> {
     let count = memory.take_forgotten();
     let config_map = format!("{MEMORY_PREFIX}{namespace}");

@@ -15,7 +15,7 @@ pub struct Rule {
     pub id: &'static str,
     /// The problem, as a short noun phrase. The README's table shows it.
     pub title: &'static str,
-    /// Why the problem matters and what to do, in one or two sentences. The README's table shows it.
+    /// Why the problem matters and what to do, in one or two sentences. README's table shows it.
     pub about: &'static str,
     /// The severity unless the operator configures another one.
     pub severity: Severity,
@@ -35,8 +35,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The base of all rules: a warning without a hint. `id`, `title` and `about` are empty and must
-    /// be set.
+    /// The base of all rules: a warning without a hint. `id`, `title` and `about` are empty and
+    /// must be set.
     pub const DEFAULT: Self = Self {
         id: "",
         title: "",

@@ -29,8 +29,8 @@ impl<'s> CaSource<'s> {
         }
     }
 
-    /// Returns a finding about this source. `detail` distinguishes it from other findings of the same
-    /// rule about the source, and must not depend on positions in the bundle.
+    /// Returns a finding about this source. `detail` distinguishes it from other findings of the
+    /// same rule about the source, and must not depend on positions in the bundle.
     pub(super) fn finding(
         &self,
         rule: &'static Rule,

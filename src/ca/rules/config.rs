@@ -71,8 +71,8 @@ static CONFIG_CA: Rule = Rule {
 
 const SKIP_TLS_VERIFY: &str = "insecureSkipTLSVerify";
 
-/// The values that Go's `strconv.ParseBool` parses as true. The aws plugin (`object_store.go`), restic
-/// (`pkg/restic/common.go`) and kopia (`optionalHaveBool`) all read the value with it.
+/// The values that Go's `strconv.ParseBool` parses as true. The aws plugin (`object_store.go`),
+/// restic (`pkg/restic/common.go`) and kopia (`optionalHaveBool`) all read the value with it.
 const TRUE_VALUES: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
 /// The values that `strconv.ParseBool` parses as false.

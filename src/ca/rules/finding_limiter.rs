@@ -36,8 +36,8 @@ impl<'r, 'k> FindingLimiter<'r, 'k> {
         }
     }
 
-    /// Counts a finding of `rule` and adds it within the limit. Without a baseline, it is built only
-    /// if it is added.
+    /// Counts a finding of `rule` and adds it within the limit. Without a baseline, it is built
+    /// only if it is added.
     pub(super) fn find(&mut self, rule: &'static Rule, build: impl FnOnce() -> Finding) {
         match self.baseline {
             Baseline::Unused => {

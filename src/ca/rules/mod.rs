@@ -25,8 +25,8 @@ use finding_limiter::FindingLimiter;
 pub struct Location<'a> {
     /// The namespace of the location. References cannot point outside it.
     pub namespace: &'a str,
-    /// Whether the request is a dry run, which stores nothing. An object that does not exist yet may
-    /// be part of the same GitOps batch.
+    /// Whether the request is a dry run, which stores nothing. An object that does not exist yet
+    /// may be part of the same GitOps batch.
     pub dry_run: bool,
     /// The location.
     pub bsl: &'a Bsl<'a>,
@@ -56,12 +56,12 @@ pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
     run_checks(location, facts, &mut Baseline::Unused)
 }
 
-/// Like [`judge`], but findings that also apply to `old` only warn. Otherwise an invalid object could
-/// not be corrected step by step.
+/// Like [`judge`], but findings that also apply to `old` only warn. Otherwise an invalid object
+/// could not be corrected step by step.
 ///
 /// A Secret that `old` references and that cannot be read makes no difference: findings about other
-/// sources or other Secrets are new in any case, and the content of the unreadable Secret leads to no
-/// finding in the new location either.
+/// sources or other Secrets are new in any case, and the content of the unreadable Secret leads to
+/// no finding in the new location either.
 pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) -> Report {
     let mut known = KnownFindings::default();
     let old_report = run_checks(old, facts, &mut Baseline::Recording(&mut known));

@@ -37,8 +37,8 @@ const fn right(
 /// Permissions to read the Secrets of a Velero namespace, which contain CAs.
 pub(super) const SECRET_RIGHTS: Right = right("", "secrets", &["get", "list", "watch"]);
 
-/// Permissions for the bundle of a Velero namespace. A server-side apply that creates the object needs
-/// both `create` and `patch`.
+/// Permissions for the bundle of a Velero namespace. A server-side apply that creates the object
+/// needs both `create` and `patch`.
 pub(super) const BUNDLE_RIGHTS: Right = Right {
     name: Some(names::BUNDLE),
     ..right(

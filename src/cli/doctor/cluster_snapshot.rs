@@ -27,8 +27,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) webhooks: Read<Vec<Webhook>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.
     pub(super) certificate: Read<Option<String>>,
-    /// The permissions of the manifests that our ServiceAccount lacks, each as `verb resource`. Those
-    /// in Velero's namespaces are in [`VeleroNamespace`].
+    /// The permissions of the manifests that our ServiceAccount lacks, each as `verb resource`.
+    /// Those in Velero's namespaces are in [`VeleroNamespace`].
     pub(super) missing_rights: Read<Vec<String>>,
     /// Whether namespaces with our label could be listed. If not, those without a BSL are not among
     /// the Velero namespaces.
@@ -85,8 +85,8 @@ pub(super) struct Workload {
 }
 
 impl ClusterSnapshot {
-    /// Returns the name of our ServiceAccount, from the Deployment; without a Deployment, the name in
-    /// the manifests.
+    /// Returns the name of our ServiceAccount, from the Deployment; without a Deployment, the name
+    /// in the manifests.
     pub(super) fn account(&self) -> &str {
         let deployment = self.deployment.as_ref().ok().and_then(Option::as_ref);
         account(deployment)

@@ -110,7 +110,7 @@ fn webhook(configuration: String, object: &Value) -> Webhook {
     }
 }
 
-/// Returns the serving certificate. The private key in the same Secret is dropped without being used.
+/// Returns the serving certificate. The private key in the same Secret is never used.
 async fn certificate(client: &Client, namespace: &str) -> Read<Option<String>> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = into_read(secrets.get_opt(install::TLS_SECRET).await)?;

@@ -9,8 +9,8 @@ use crate::kubernetes::report;
 /// The objects that reference each certificate, keyed by its fingerprint.
 pub(super) type References = BTreeMap<String, Vec<String>>;
 
-/// Returns the certificates of a bundle. Those that something references come first, public roots that
-/// nothing references come last.
+/// Returns the certificates of a bundle. Those that something references come first, public roots
+/// that nothing references come last.
 pub(super) fn bundle_certificates(
     certificates: &[Certificate],
     references: &References,

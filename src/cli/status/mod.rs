@@ -98,8 +98,8 @@ const OBJECTS_ONLY_OPTIONS: [(&str, &str); 3] = [
 ];
 
 impl Status {
-    /// Returns an error message if an option on the command line has no effect. Environment variables
-    /// are not checked: they may be the server's, if the command runs in its Pod.
+    /// Returns an error message if an option on the command line has no effect. Environment
+    /// variables are not checked: they may be the server's, if the command runs in its Pod.
     pub(super) fn misused(&self, given: &ArgMatches) -> Option<String> {
         if !self.objects.is_empty() {
             return None;

@@ -1,5 +1,5 @@
-//! The status of a folder of YAML files. It is computed with the same functions that the controllers
-//! use, without a cluster.
+//! The status of a folder of YAML files. It is computed with the same functions that the
+//! controllers use, without a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ pub(super) struct OfflineStatus<'f> {
 }
 
 impl OfflineStatus<'_> {
-    /// Returns the status of the `requested` namespaces; of all Velero namespaces if none is requested.
+    /// Returns the status of the `requested` namespaces, or of all Velero namespaces if empty.
     pub(super) fn status(&self, requested: &[String]) -> StatusReport {
         let velero_namespaces = self.inventory.namespaces();
         let requested: BTreeSet<_> = requested.iter().cloned().collect();
@@ -195,8 +195,8 @@ fn location(
     }
 }
 
-/// Removes from `issues` those that only the folder has, not the cluster: Secrets that a controller in
-/// the cluster creates or decrypts. Returns a message for each of their locations.
+/// Removes from `issues` those that only the folder has, not the cluster: Secrets that a controller
+/// in the cluster creates or decrypts. Returns the notes about them as messages.
 fn take_unreadable(
     issues: &mut BTreeSet<BundleIssue>,
     evaluated: &BTreeMap<String, EvaluatedLocation>,

@@ -20,8 +20,8 @@ pub(super) struct LocationEndpoints {
 }
 
 impl LocationEndpoints {
-    /// Whether Velero's connection to this endpoint depends on `AWS_CA_BUNDLE`. This is the case for
-    /// the store, but not for the URL that the `velero` command downloads from.
+    /// Whether Velero's connection to this endpoint depends on `AWS_CA_BUNDLE`. This is the case
+    /// for the store, but not for the URL that the `velero` command downloads from.
     pub(super) fn breaks_without(&self, endpoint: &Endpoint) -> bool {
         let is_public = endpoint.setting == EndpointSetting::PublicUrl;
         self.is_aws && endpoint.verified_by_velero && !is_public

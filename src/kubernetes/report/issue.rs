@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::ca::bundle_issue::BundleIssue;
 
-/// An issue of a namespace. Its JSON is one object with the `type` and the fields of its kind, and the
-/// `message`.
+/// An issue of a namespace. Its JSON is one object with the `type` and the fields of its kind, and
+/// the `message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
     /// The kind of the issue.

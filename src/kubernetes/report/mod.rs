@@ -1,5 +1,6 @@
 //! The report of the controllers on a Velero namespace. It is stored in a ConfigMap in our own
-//! namespace, so that `velero-trust status` does not need to read Secrets or to connect to endpoints.
+//! namespace, so that `velero-trust status` does not need to read Secrets or to connect to
+//! endpoints.
 
 mod issue;
 
@@ -134,8 +135,8 @@ impl fmt::Display for EndpointState {
 }
 
 impl Endpoint {
-    /// Returns the report on a setting that should name an endpoint and does not; `None` if it names
-    /// an endpoint without TLS. The value is not shown, because it may contain a password.
+    /// Returns the report on a setting that should name an endpoint and does not; `None` if it
+    /// names an endpoint without TLS. The value is not shown, because it may contain a password.
     pub fn skipped(skipped: &SkippedSetting) -> Option<Self> {
         (skipped.reason != EndpointSettingError::PlainHttp).then(|| Self {
             url: skipped.setting.path().to_string(),

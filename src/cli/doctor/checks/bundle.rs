@@ -86,8 +86,8 @@ fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// Checks the expiry of the CAs that are not public. Public roots are left out, because the operator
-/// cannot renew them.
+/// Checks the expiry of the CAs that are not public. Public roots are left out, because the
+/// operator cannot renew them.
 fn expiry(now: i64, certificates: &[Certificate], subject: CheckSubject) -> Option<Diagnostic> {
     let public: BTreeSet<_> = mozilla().iter().map(Certificate::fingerprint).collect();
     let not_public = certificates

@@ -13,8 +13,8 @@ mod webhooks;
 use super::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use super::diagnostic::{CheckSubject, Diagnostic};
 
-/// Time before the expiry of a certificate at which the warning begins, in seconds: 30 days, as in the
-/// rules for BSLs (VT022).
+/// Time before the expiry of a certificate at which the warning begins, in seconds: 30 days, as in
+/// the rules for BSLs (VT022).
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// Checks of the installation.

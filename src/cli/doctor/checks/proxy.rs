@@ -1,4 +1,4 @@
-//! Checks the proxy variables of Velero's Pods. A proxy often cannot reach an internal object store.
+//! Checks the proxy variables of Velero's Pods. A proxy often cannot reach an internal store.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,8 @@ use super::velero::velero_workloads;
 use super::{CheckSubject, Diagnostic};
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace, Workload};
 
-/// Returns the environment variables of the containers of `template`. The value is `None` if it comes
-/// from another object.
+/// Returns the environment variables of the containers of `template`. The value is `None` if it
+/// comes from another object.
 pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
     let containers = template.spec.iter().flat_map(|spec| &spec.containers);
     let variables = containers.flat_map(|container| container.env.iter().flatten());
@@ -41,7 +41,7 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
     diagnostics
 }
 
-/// Checks which hosts of its locations `workload` reaches through a proxy; `None` if there are none.
+/// Warns about hosts of the locations that `workload` reaches through a proxy.
 fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagnostic> {
     let namespace = &velero.namespace;
     let variables = variables(&workload.template);
@@ -130,7 +130,7 @@ fn covers(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
     if let (Some(ip), Ok(entry)) = (ip, name.parse::<IpAddr>()) {
         return ip == entry;
     }
-    // `.example.com` and `*.example.com` match subdomains; `example.com` matches the domain as well.
+    // `.example.com` and `*.example.com` match subdomains; `example.com` also matches itself.
     let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
     let is_subdomain = |domain: &str| {
         let rest = host.strip_suffix(domain);

@@ -113,8 +113,8 @@ fn image(cluster: &ClusterSnapshot, deployment: &Deployment, subject: CheckSubje
     }
 }
 
-/// Warns about proxy variables on our own Deployment. They have no effect: the API server is inside the
-/// cluster, and the client in a Pod ignores these variables.
+/// Warns about proxy variables on our own Deployment. They have no effect: the API server is inside
+/// the cluster, and the client in a Pod ignores these variables.
 fn proxies(
     cluster: &ClusterSnapshot,
     deployment: &Deployment,

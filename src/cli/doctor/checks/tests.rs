@@ -128,7 +128,8 @@ fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'st
     .collect()
 }
 
-/// Asserts that `change` leads to exactly one diagnostic, with this level and check and all `words`.
+/// Asserts that `change` leads to exactly one diagnostic, with this level and check and all
+/// `words`.
 #[track_caller]
 fn exactly(level: Level, check: &str, words: &[&str], change: impl FnOnce(&mut ClusterSnapshot)) {
     let bad = problems_after(change);

@@ -16,8 +16,8 @@ const FIRST_WITH_KOPIA: (u32, u32) = (1, 10);
 /// The first version of Velero whose BSLs have a `caCertRef`.
 pub(super) const FIRST_WITH_CA_CERT_REF: (u32, u32) = (1, 18);
 
-/// The last version of the AWS plugin on version 1 of the SDK. If a BSL has a `caCert`, that SDK trusts
-/// *only* the `caCert`.
+/// The last version of the AWS plugin on version 1 of the SDK. If a BSL has a `caCert`, that SDK
+/// trusts *only* the `caCert`.
 const LAST_ON_OLD_SDK: (u32, u32) = (1, 8);
 
 pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {

@@ -2,16 +2,20 @@
 
 /// Returns the tag of `image`; `None` if it has none, for example because only a digest is given.
 pub(super) fn image_tag(image: &str) -> Option<&str> {
-    let image = image.split_once('@').map_or(image, |(image, _)| image);
-    let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
-    last.split_once(':').map(|(_, tag)| tag)
+    split_tag(image).1
 }
 
 /// Returns the last part of the name of `image`, such as `velero-plugin-for-aws`.
 pub(super) fn image_name(image: &str) -> &str {
+    split_tag(image).0
+}
+
+/// Returns the last part of the name of `image`, and its tag.
+fn split_tag(image: &str) -> (&str, Option<&str>) {
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
-    last.split_once(':').map_or(last, |(name, _)| name)
+    last.split_once(':')
+        .map_or((last, None), |(name, tag)| (name, Some(tag)))
 }
 
 /// Returns the major and minor version in the tag of `image`.

@@ -130,8 +130,8 @@ fn check_expiry(
     }
 }
 
-/// Returns the command that creates a certificate and activates the webhooks. If velero-trust is not
-/// installed in the namespace, the text says so instead, because the command would write the
+/// Returns the command that creates a certificate and activates the webhooks. If velero-trust is
+/// not installed in the namespace, the text says so instead, because the command would write the
 /// certificate there.
 fn activate_command(cluster: &ClusterSnapshot) -> String {
     if cluster.is_absent() {

@@ -9,8 +9,8 @@ pub(super) fn table() -> Table {
     Table::new(&["NAMESPACE", "CERTIFICATE", "EXPIRES", "SHA-256", "NAMED BY"])
 }
 
-/// Adds the certificates of a namespace. The public roots are combined into one row, because there are
-/// many of them.
+/// Adds the certificates of a namespace. The public roots are combined into one row, because there
+/// are many of them.
 pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
     let items = namespace.bundle.items.iter().flatten();
     let is_only_public = |item: &&BundleCertificate| item.public && item.from.is_empty();

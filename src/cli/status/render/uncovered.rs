@@ -9,8 +9,8 @@ pub(super) fn table() -> Table {
     Table::new(&["NAMESPACE", "POD OR TEMPLATE", "KIND", "STATE", "WHY"])
 }
 
-/// Adds a row for each Pod and template of a namespace, except for Pods that carry the current bundle
-/// without a message.
+/// Adds a row for each Pod and template of a namespace, except for Pods that carry the current
+/// bundle without a message.
 pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
     let pods = namespace.pods.items.iter();
     let pods = pods.filter(|pod| pod.state != State::Current || !pod.message.is_empty());
