@@ -71,7 +71,7 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
         }
         Ok(Some(_)) => report.patch = patch::build(&additions, volume),
         Ok(None) => {
-            report.add_finding(no_bundle_finding(namespace, "is not there", RECREATE_LATER))
+            report.add_finding(no_bundle_finding(namespace, "is not there", RECREATE_LATER));
         }
         Err(need @ Stop::Need(_)) => report.record(Err(need)),
         Err(Stop::Unknown(_, reason)) if reason.kind == LookupErrorKind::Foreign => {

@@ -125,7 +125,7 @@ fn check_reference(
         Content::Sealed(sealed) => reference::check_sealed(&source, sealed, report),
         Content::NotBase64 => pem::not_base64(&source, reference, report),
         Content::Bytes(bytes) if bytes.is_empty() => {
-            report.add_finding(reference::empty_key(&source))
+            report.add_finding(reference::empty_key(&source));
         }
         Content::Bytes(bytes) if bytes.len() > MAX_BUNDLE_BYTES => {
             pem::too_large(&source, &bytes, report);
