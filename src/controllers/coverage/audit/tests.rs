@@ -127,6 +127,30 @@ fn names_the_pods_and_the_command_and_counts_the_rest() {
 }
 
 #[test]
+fn counts_nothing_where_all_pods_are_named() {
+    let pods = ["a", "b", "c"].map(|name| pod(name, &json!([]), "Ready"));
+    let listed = Listed::new(&pods, &json!([]));
+    let issues = listed.audit().issues("velero").unwrap();
+    let note = &issues.first_key_value().unwrap().1.note;
+    assert!(
+        note.starts_with("Pods without the CA bundle: a, b, c; "),
+        "{note}"
+    );
+}
+
+#[test]
+fn knows_the_uid_of_a_workload_that_exists() {
+    let listed = Listed::new(&[], &json!([]));
+    let workload = |kind| Workload {
+        kind,
+        name: "velero".to_owned(),
+    };
+    let audit = listed.audit();
+    assert_eq!(audit.uid(&workload(Kind::Deployment)), Some("d"));
+    assert_eq!(audit.uid(&workload(Kind::DaemonSet)), None);
+}
+
+#[test]
 fn a_template_that_conflicts_is_an_issue_even_without_pods() {
     let own = json!([{"name": "AWS_CA_BUNDLE", "value": "/own"}]);
     let listed = Listed::new(&[], &own);
