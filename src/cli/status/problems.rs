@@ -38,7 +38,7 @@ fn leader_problem(leader: &Leader) -> Option<String> {
                 .to_owned(),
         ),
         LeaderState::Absent => Some(leader.message.clone().unwrap_or_else(|| {
-            "nobody leads velero-trust: no bundle is merged, nothing is audited".to_owned()
+            "nobody leads velero-trust: no bundle is kept, nothing is audited".to_owned()
         })),
         LeaderState::Unknown => {
             let why = leader.message.as_deref().unwrap_or_default();
