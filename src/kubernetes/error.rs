@@ -42,14 +42,21 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
+/// Converts the error of a watch to the error of a look-up, as [`lookup_error`] does.
+pub fn watch_error(error: &watcher::Error) -> LookupError {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => lookup_error(error),
+        watcher::Error::WatchError(status) => lookup_error(&Error::Api(status.clone())),
+        watcher::Error::NoResourceVersion => LookupError {
+            kind: LookupErrorKind::Unreadable,
+            message: "the API server answered without a resource version".to_owned(),
+        },
+    }
+}
+
 /// Returns whether the API server refused a watch because a permission is missing.
 pub fn is_forbidden(error: &watcher::Error) -> bool {
-    let code = match error {
-        watcher::Error::InitialListFailed(Error::Api(status))
-        | watcher::Error::WatchStartFailed(Error::Api(status))
-        | watcher::Error::WatchFailed(Error::Api(status))
-        | watcher::Error::WatchError(status) => status.code,
-        _ => 0,
-    };
-    code == 403
+    watch_error(error).kind == LookupErrorKind::Forbidden
 }

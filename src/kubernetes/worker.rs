@@ -104,10 +104,10 @@ impl<K: Ord + Clone> Worker<K> {
 
     fn finish(&mut self, key: K, requeue: Requeue, now: Instant) {
         let Timing {
+            debounce,
             min_backoff,
             max_backoff,
             resync,
-            ..
         } = self.timing;
         let entry = self.keys.entry(key.clone()).or_default();
         let backoff = requeue.retry.then(|| {
@@ -121,7 +121,8 @@ impl<K: Ord + Clone> Worker<K> {
         };
         let pause = [backoff, requeue.within, resync].into_iter().flatten();
         if let Some(pause) = pause.min() {
-            self.run_at(key, now + pause);
+            // A key that asks to run at once must not keep its worker busy.
+            self.run_at(key, now + pause.max(debounce));
         }
     }
 }
@@ -208,6 +209,9 @@ mod tests {
         resynced.finish("late", within(500), start);
         assert_eq!(due(&resynced, "soon", start), Some(5));
         assert_eq!(due(&resynced, "late", start), Some(60));
+        // Not before the debounce.
+        resynced.finish("now", within(0), start);
+        assert_eq!(due(&resynced, "now", start), Some(1));
         let mut without = worker(None);
         without.finish("a", Requeue::default(), start);
         assert_eq!(without.first(), None);

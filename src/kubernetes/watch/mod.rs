@@ -3,8 +3,8 @@
 //! A [`Watch`] keeps a projection of the objects: a compact value for each, which is either known
 //! or not known. An entry changes only when its value does. Every watch has the same policy for
 //! failures: it keeps what was known, logs the failure once, and tries again with a backoff of at
-//! most [`MAX_BACKOFF`]. A connection that went silent is one of these failures: kube gives it up a
-//! little after the time for which the API server lets a watch run.
+//! most [`MAX_BACKOFF`]. A connection that went silent is no failure: kube gives it up a little
+//! after the time for which the API server lets a watch run, and watches again.
 
 mod projection;
 
@@ -13,13 +13,14 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _};
+use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::{Config, DefaultBackoff, Error, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
 use self::projection::{Projected, Projection};
-use super::error::is_forbidden;
+use super::error::{is_forbidden, watch_error};
 use crate::decision::Key;
 
 /// Longest pause before a watch that failed is tried again.
@@ -129,6 +130,10 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
 
     fn apply(&mut self, event: Event<Projected<V>>) -> Option<Change> {
         let is_listed = matches!(event, Event::InitDone);
+        // A list alone does not show that watching works again.
+        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+            self.backoff.reset();
+        }
         let change = self.projection.apply(event);
         if is_listed && std::mem::take(&mut self.is_refused) {
             return Some(change.unwrap_or_else(|| Change::List(BTreeSet::new())));
@@ -138,22 +143,25 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
 
     fn fail(&mut self, error: &Error) -> Option<Change> {
         let now = Instant::now();
+        let is_forbidden = is_forbidden(error);
+        let is_list = matches!(error, Error::InitialListFailed(_));
+        let is_newly_refused =
+            is_forbidden && is_list && !std::mem::replace(&mut self.is_refused, true);
         let last = self.last_failure.replace(now);
-        if is_new_failure(last, now) {
-            tracing::warn!(%error, "cannot watch {}", self.subject);
+        let (message, subject) = (watch_error(error).message, &self.subject);
+        // The refusal changes what the users of this watch say, so it is logged at once.
+        if is_newly_refused || is_new_failure(last, now) {
+            tracing::warn!(error = message, "cannot watch {subject}");
         } else {
-            tracing::debug!(%error, "cannot watch {}", self.subject);
+            tracing::debug!(error = message, "cannot watch {subject}");
         }
         let pause = self.backoff.next().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
-        let is_forbidden = is_forbidden(error);
         self.pause = Some(Pause {
             until: now + pause,
             // A list may be allowed where a watch is not, and then replaces it.
             restart: is_forbidden,
         });
-        let is_list = matches!(error, Error::InitialListFailed(_));
-        let is_new = is_forbidden && is_list && !std::mem::replace(&mut self.is_refused, true);
-        is_new.then_some(Change::Refused)
+        is_newly_refused.then_some(Change::Refused)
     }
 
     /// Returns the entries as they were last known; `None` until there was a complete list.

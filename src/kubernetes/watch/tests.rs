@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use futures::{FutureExt as _, stream};
 use kube::core::Status;
@@ -130,6 +130,50 @@ async fn only_a_list_makes_refused_entries_current() {
     end_pause(&mut watch);
     assert_eq!(next(&mut watch).await, Change::Entry(key("a")));
     assert_eq!(watch.current(), None);
+}
+
+#[tokio::test]
+async fn an_event_starts_the_backoff_over() {
+    let changed = || Ok(Event::Apply((key("a"), Some(1))));
+    let starts = (0..10).flat_map(|_| [Err(list_failed(500)), changed()]);
+    let list = vec![Ok(Event::Init), Ok(Event::InitDone)];
+    let mut watch = watch(vec![list.into_iter().chain(starts).collect()]);
+    assert_eq!(next(&mut watch).await, Change::List(BTreeSet::new()));
+    for _ in 0..10 {
+        let before = Instant::now();
+        watch.changed().now_or_never();
+        let pause = watch.pause.expect("it does not pause").until - before;
+        assert!(pause < Duration::from_secs(2), "{pause:?}");
+        end_pause(&mut watch);
+        watch.changed().now_or_never();
+    }
+}
+
+/// What `watch` logs until it waits.
+fn logged(watch: &mut Watch<u8>) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(Arc::new(log.reopen().unwrap()))
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        while watch.changed().now_or_never().is_some() {}
+    });
+    std::fs::read_to_string(log.path()).unwrap()
+}
+
+#[tokio::test]
+async fn a_refusal_is_logged_at_once_and_a_lasting_failure_once() {
+    let mut watch = watch(vec![vec![
+        Err(list_failed(500)),
+        Err(list_failed(500)),
+        Err(list_failed(403)),
+    ]]);
+    assert!(logged(&mut watch).contains("answered 500"));
+    end_pause(&mut watch);
+    assert_eq!(logged(&mut watch), "");
+    end_pause(&mut watch);
+    assert!(logged(&mut watch).contains("cannot watch things"));
 }
 
 #[test]
