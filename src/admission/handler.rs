@@ -27,7 +27,7 @@ pub struct Handler {
 pub static UNREADABLE: Rule = Rule {
     id: "VT000",
     title: "object cannot be read",
-    about: "A field that we read has another type than Velero's own schema gives it.",
+    about: "A field that velero-trust reads has another type than in Velero's own schema.",
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,

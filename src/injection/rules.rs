@@ -29,8 +29,8 @@ pub fn is_conflict(rule: &Rule) -> bool {
 pub(super) static BUNDLE_VARIABLE: Rule = Rule {
     id: "VT201",
     title: "AWS_CA_BUNDLE is set in the pod",
-    about: "The value in the pod is kept, so the AWS SDK trusts that file and nothing else. \
-            Remove the variable from the template to use the merged bundle.",
+    about: "The value in the Pod is kept, so the AWS SDK trusts only that file. Remove the \
+            variable from the template to use the merged bundle.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -39,8 +39,8 @@ pub(super) static BUNDLE_VARIABLE: Rule = Rule {
 pub(super) static CERT_DIR_VARIABLE: Rule = Rule {
     id: "VT202",
     title: "SSL_CERT_DIR is set in the pod, without /certs",
-    about: "The value in the pod is kept, so kopia and restic do not read the merged bundle. \
-            Put /certs into the list, or remove the variable from the template.",
+    about: "The value in the Pod is kept, so kopia and restic do not read the merged bundle. Add \
+            /certs to the list, or remove the variable from the template.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -49,9 +49,9 @@ pub(super) static CERT_DIR_VARIABLE: Rule = Rule {
 pub(super) static VARIABLES_FROM_ELSEWHERE: Rule = Rule {
     id: "VT203",
     title: "variables may come from envFrom",
-    about: "A ConfigMap or Secret in envFrom may hold AWS_CA_BUNDLE or SSL_CERT_DIR, and a variable \
-            of ours would override it, so none is set. Set both in the template's env to use the \
-            merged bundle, or give the envFrom source a prefix.",
+    about: "A ConfigMap or Secret in envFrom may contain AWS_CA_BUNDLE or SSL_CERT_DIR, and an \
+            injected variable would override it, so none is set. Set both in the template's env to \
+            use the merged bundle, or give the envFrom source a prefix.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -60,8 +60,8 @@ pub(super) static VARIABLES_FROM_ELSEWHERE: Rule = Rule {
 pub(super) static PATH_TAKEN: Rule = Rule {
     id: "VT204",
     title: "/certs is taken in the container",
-    about: "Another volume or device is at /certs or below it, so the container is left as it is. \
-            Move it elsewhere, or set AWS_CA_BUNDLE and SSL_CERT_DIR by hand.",
+    about: "Another volume or device is mounted at /certs or below it, so the container is left \
+            unchanged. Mount it elsewhere, or set AWS_CA_BUNDLE and SSL_CERT_DIR yourself.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -70,8 +70,8 @@ pub(super) static PATH_TAKEN: Rule = Rule {
 pub(super) static VOLUME_TAKEN: Rule = Rule {
     id: "VT205",
     title: "a volume of the pod has our name but is something else",
-    about: "The volume velero-trust-ca is not the ConfigMap of that name with its ca-bundle.crt, so \
-            the pod is left as it is. Rename the volume.",
+    about: "The volume velero-trust-ca is not the ConfigMap of that name with its ca-bundle.crt, \
+            so the Pod is left unchanged. Rename the volume.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -80,7 +80,7 @@ pub(super) static VOLUME_TAKEN: Rule = Rule {
 pub(super) static MOUNTED_OTHERWISE: Rule = Rule {
     id: "VT206",
     title: "the bundle is mounted elsewhere than at /certs, or with a subPath",
-    about: "The mount in the pod is kept and the container is left as it is. With a subPath a \
+    about: "The mount in the Pod is kept and the container is left unchanged. With a subPath, a \
             running container never sees a new CA. Remove the mount from the template, or set \
             AWS_CA_BUNDLE and SSL_CERT_DIR to its path.",
     severity: Severity::Warn,
@@ -91,9 +91,9 @@ pub(super) static MOUNTED_OTHERWISE: Rule = Rule {
 pub(super) static NO_BUNDLE: Rule = Rule {
     id: "VT207",
     title: "the namespace has no CA bundle",
-    about: "The ConfigMap velero-trust-ca is not there, could not be read, or is not \
-            velero-trust's. A pod that mounts a ConfigMap that is absent never starts, so the pod \
-            is left as it is; make it again once the ConfigMap is there.",
+    about: "The ConfigMap velero-trust-ca does not exist, could not be read, or is not managed by \
+            velero-trust. A Pod that mounts a missing ConfigMap never starts, so the Pod is left \
+            unchanged. Recreate the Pod when the ConfigMap exists.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -103,9 +103,10 @@ pub(super) static HELD: Rule = Rule {
     id: "VT209",
     title: "the namespace is held, AWS_CA_BUNDLE is not set",
     about: "A location of the namespace is available, and the merged bundle does not verify its \
-            endpoint: its CA is in the image or the node and not named on the \
-            BackupStorageLocation. AWS_CA_BUNDLE would replace what works, so only SSL_CERT_DIR is \
-            set, which adds. Name the CA on the BackupStorageLocation and make the pod again.",
+            endpoint: its CA is in the image or on the node and not named in the \
+            BackupStorageLocation. AWS_CA_BUNDLE would replace the CAs that work, so only \
+            SSL_CERT_DIR is set, which adds to them. Name the CA in the BackupStorageLocation and \
+            recreate the Pod.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -114,8 +115,8 @@ pub(super) static HELD: Rule = Rule {
 pub(super) static UNCLEAR_REQUEST: Rule = Rule {
     id: "VT208",
     title: "velero-trust.io/inject has a value without meaning",
-    about: "\"false\", as label or annotation, keeps us out of a pod; \"true\", as label, asks for \
-            the injection in a pod that is not Velero's. Anything else counts as not set.",
+    about: "\"false\", as a label or annotation, excludes a Pod from the injection; \"true\", as a \
+            label, requests it for a Pod that is not Velero's. Any other value counts as not set.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT

@@ -23,7 +23,7 @@ pub(super) static RULES: [&Rule; 8] = [
 static ALL_EXPIRED: Rule = Rule {
     id: "VT017",
     title: "every certificate has expired",
-    about: "Nothing can be verified with this bundle any more.",
+    about: "No server can be verified with this bundle any more.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::ListCertificates,
@@ -34,7 +34,7 @@ static ALL_EXPIRED: Rule = Rule {
 static EXPIRED: Rule = Rule {
     id: "VT020",
     title: "one expired certificate among several",
-    about: "It does no harm and no good. Take it out.",
+    about: "An expired certificate verifies nothing. Remove it.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ListCertificates,
@@ -45,7 +45,8 @@ static EXPIRED: Rule = Rule {
 static NOT_YET_VALID: Rule = Rule {
     id: "VT021",
     title: "certificate that is not valid yet",
-    about: "Until then nothing that it issued is trusted; also check the clock of who made it.",
+    about: "Until its validity begins, nothing that it issued is trusted. Check the clock of the \
+            machine that issued it as well.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ListCertificates,
@@ -56,7 +57,7 @@ static NOT_YET_VALID: Rule = Rule {
 static EXPIRES_SOON: Rule = Rule {
     id: "VT022",
     title: "certificate that expires within 30 days",
-    about: "Put its successor beside it before that day; both may stand in one bundle.",
+    about: "Add its successor before that day; a bundle may contain both.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ListCertificates,
@@ -67,9 +68,8 @@ static EXPIRES_SOON: Rule = Rule {
 static LEAF: Rule = Rule {
     id: "VT023",
     title: "leaf certificate instead of a CA",
-    about: "By its basicConstraints or keyUsage it cannot vouch for other certificates: the \
-            server works until it gets its next certificate, and then no more. Put in the CA \
-            that issued it.",
+    about: "Its basicConstraints or keyUsage do not allow it to issue certificates. It works only \
+            until the server's certificate is renewed. Name the CA that issued it instead.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ShowServerCertificates,
@@ -79,7 +79,7 @@ static LEAF: Rule = Rule {
 static DUPLICATE: Rule = Rule {
     id: "VT024",
     title: "same certificate twice",
-    about: "It does no harm; something joined two bundles that overlap.",
+    about: "A duplicate is harmless, but it shows that two overlapping bundles were concatenated.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ListCertificates,
@@ -100,8 +100,7 @@ static WEAK: Rule = Rule {
 static NO_ROOT: Rule = Rule {
     id: "VT026",
     title: "intermediate without its root",
-    about: "Go stops at an intermediate that is in the pool; other programs want the root as \
-            well.",
+    about: "Go stops at an intermediate that is in the pool; other programs need the root as well.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ShowServerCertificates,

@@ -18,9 +18,9 @@ pub(super) static RULES: [&Rule; 5] = [
 static SKIPS_VERIFICATION: Rule = Rule {
     id: "VT030",
     title: "insecureSkipTLSVerify is on",
-    about: "Whoever is between Velero and the store reads and replaces backups, and no CA \
-            matters. The aws plugin, kopia and restic take `1`, `t`, `T`, `TRUE`, `true` and \
-            `True` for on. Name the CA and remove this key.",
+    about: "Anyone between Velero and the store can read and replace backups, and no CA is used. \
+            The aws plugin, kopia and restic accept `1`, `t`, `T`, `TRUE`, `true` and `True` as \
+            true. Name the CA and remove this key.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::VerifyAndNameSecret,
@@ -30,9 +30,9 @@ static SKIPS_VERIFICATION: Rule = Rule {
 static INVALID_SKIP: Rule = Rule {
     id: "VT031",
     title: "wrong insecureSkipTLSVerify",
-    about: "Only the aws provider knows the key, and in exactly these letters. Its value is one \
-            that Go's strconv.ParseBool takes, such as `true`: the aws plugin refuses any other, \
-            and Velero marks the BSL Unavailable.",
+    about: "Only the aws provider supports the key, and its spelling is case-sensitive. Its value \
+            must be one that Go's strconv.ParseBool accepts, such as `true`: the aws plugin \
+            refuses any other, and Velero marks the BSL Unavailable.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -41,8 +41,8 @@ static INVALID_SKIP: Rule = Rule {
 static UNKNOWN_KEY: Rule = Rule {
     id: "VT036",
     title: "config key that the plugin refuses",
-    about: "The aws, azure and gcp plugins refuse a BSL with a key they do not know, and Velero \
-            marks it Unavailable.",
+    about: "The aws, azure and gcp plugins refuse a BSL with an unknown key, and Velero marks it \
+            Unavailable.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -51,8 +51,8 @@ static UNKNOWN_KEY: Rule = Rule {
 static SECRET_REF: Rule = Rule {
     id: "VT037",
     title: "config.secretRef",
-    about: "Velero's first design had it, and no plugin knows it: the plugins refuse the BSL. \
-            Use caCertRef or the annotation `velero-trust.io/ca-secret`.",
+    about: "Velero's first design had this key, but no plugin supports it: the plugins refuse the \
+            BSL. Use caCertRef or the annotation `velero-trust.io/ca-secret`.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::NameSecret,
@@ -62,7 +62,7 @@ static SECRET_REF: Rule = Rule {
 static CONFIG_CA: Rule = Rule {
     id: "VT039",
     title: "config.caCert",
-    about: "It reaches the object store plugin alone; kopia and restic ignore it. Use caCertRef.",
+    about: "It is used only by the object store plugin; kopia and restic ignore it. Use caCertRef.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::MoveToSecret,

@@ -10,7 +10,7 @@ pub(super) static RULES: [&Rule; 4] = [&PLAIN_HTTP, &IGNORES_CA, &INLINE, &REMOV
 static PLAIN_HTTP: Rule = Rule {
     id: "VT032",
     title: "http:// s3Url with a CA",
-    about: "Nothing is encrypted and no CA is looked at. Use https://.",
+    about: "The connection is not encrypted, so no CA is used. Use https://.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::UseHttps,
@@ -41,8 +41,8 @@ static INLINE: Rule = Rule {
 static REMOVED: Rule = Rule {
     id: "VT035",
     title: "CA removed by an update",
-    about: "`velero backup-location set` without `--cacert` empties caCert on every run, \
-            whatever it is used for.",
+    about: "`velero backup-location set` without `--cacert` empties caCert on every run, even if \
+            it only sets something else.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT

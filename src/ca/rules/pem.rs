@@ -31,8 +31,8 @@ static NO_CERTIFICATE: Rule = Rule {
 static PRIVATE_KEY: Rule = Rule {
     id: "VT011",
     title: "private key in a CA bundle",
-    about: "A CA bundle is copied into every pod and into backups. Take the key out, and \
-            consider it leaked. Nothing of it is ever repeated by us.",
+    about: "A CA bundle is copied into every Pod and into backups. Remove the key, and consider it \
+            leaked. velero-trust never repeats any part of it.",
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
@@ -43,8 +43,8 @@ static PRIVATE_KEY: Rule = Rule {
 static OTHER_BLOCK: Rule = Rule {
     id: "VT012",
     title: "block that is not a CERTIFICATE",
-    about: "Go skips TRUSTED CERTIFICATE, X509 CERTIFICATE, PKCS7, requests and all other blocks \
-            without a word, so the CA in them is not trusted.",
+    about: "Go silently skips TRUSTED CERTIFICATE, X509 CERTIFICATE, PKCS7, certificate requests \
+            and all other blocks, so the CA in them is not trusted.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::ExtractCertificates,
@@ -54,9 +54,8 @@ static OTHER_BLOCK: Rule = Rule {
 static BROKEN_BLOCK: Rule = Rule {
     id: "VT013",
     title: "broken block that Go would drop in silence",
-    about: "A block is cut off, glued to its neighbour, indented, behind a byte order mark or \
-            behind text on its own line. Go leaves it out and says nothing. Text between blocks \
-            is fine.",
+    about: "A block is truncated, glued to its neighbour, indented, or preceded by a byte order \
+            mark or by text on its own line. Go silently drops it. Text between blocks is allowed.",
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
@@ -67,8 +66,8 @@ static BROKEN_BLOCK: Rule = Rule {
 static NOT_PARSED: Rule = Rule {
     id: "VT014",
     title: "certificate that does not parse",
-    about: "Go leaves out a certificate that it cannot parse, and says nothing. What counts is \
-            what Go's crypto/x509 takes.",
+    about: "Go silently drops a certificate that it cannot parse. The rule follows Go's \
+            crypto/x509.",
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
@@ -80,7 +79,7 @@ static HEADERS: Rule = Rule {
     id: "VT015",
     title: "PEM headers in a block",
     about: "Go skips blocks with headers such as `Proc-Type: …` or `Bag Attributes: …` between \
-            BEGIN and the base64. In front of BEGIN they do no harm.",
+            BEGIN and the base64. Before BEGIN they are harmless.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::ExtractCertificates,
@@ -90,8 +89,8 @@ static HEADERS: Rule = Rule {
 static TOO_LARGE: Rule = Rule {
     id: "VT016",
     title: "bundle of more than 1 MiB",
-    about: "Neither a Secret nor a ConfigMap can hold it, so it cannot reach a pod. It is not \
-            read any further.",
+    about: "Neither a Secret nor a ConfigMap can hold it, so it cannot reach a Pod. velero-trust \
+            reads no further.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::ExtractCertificates,

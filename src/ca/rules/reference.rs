@@ -23,7 +23,7 @@ static NO_SECRET: Rule = Rule {
     title: "CA Secret does not exist",
     about: "The BSL names a Secret that is not in its namespace; Velero would mark the BSL \
             Unavailable. Create the Secret first. On a dry run this is a warning, because GitOps \
-            tools try the BSL before they store the Secret.",
+            tools dry-run the BSL before they create the Secret.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::CreateSecretOrWarn,
@@ -33,8 +33,8 @@ static NO_SECRET: Rule = Rule {
 static NO_KEY: Rule = Rule {
     id: "VT002",
     title: "CA Secret lacks the key",
-    about: "The Secret is there and has no such key; Velero would mark the BSL Unavailable. On a \
-            dry run this is a warning.",
+    about: "The Secret exists but has no such key; Velero would mark the BSL Unavailable. On a dry \
+            run this is a warning.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::CreateSecret,
@@ -44,7 +44,7 @@ static NO_KEY: Rule = Rule {
 static EMPTY: Rule = Rule {
     id: "VT003",
     title: "CA key is empty",
-    about: "The key is there and holds nothing. Velero would go on without any CA and say \
+    about: "The key exists but its value is empty. Velero would go on without any CA and report \
             nothing.",
     severity: Severity::Deny,
     code: Code::Invalid,
@@ -76,8 +76,8 @@ static BOTH_SET: Rule = Rule {
 static OTHER_NAMESPACE: Rule = Rule {
     id: "VT006",
     title: "reference into another namespace",
-    about: "Velero reads Secrets only in the BSL's own namespace, and so do we: otherwise \
-            whoever may write a BSL could read Secrets anywhere.",
+    about: "Velero reads Secrets only in the BSL's own namespace, and so does velero-trust. \
+            Otherwise anyone who may write a BSL could read Secrets in every namespace.",
     severity: Severity::Deny,
     code: Code::Invalid,
     hint: Hint::NameSecret,
@@ -87,8 +87,8 @@ static OTHER_NAMESPACE: Rule = Rule {
 static NO_CREDENTIAL: Rule = Rule {
     id: "VT038",
     title: "credential Secret is not there",
-    about: "`spec.credential` names a Secret or a key that is not there. It may come later, so \
-            this never refuses anything.",
+    about: "`spec.credential` names a Secret or a key that does not exist. It may be created \
+            later, so this rule never denies a request.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::CreateCredential,

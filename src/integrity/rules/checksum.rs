@@ -11,10 +11,10 @@ pub(super) static RULES: [&Rule; 4] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT
 static NO_CHECKSUM: Rule = Rule {
     id: "VT101",
     title: "backup without a checksum",
-    about: "Nobody vouched for the backup's bytes. Put `velero-trust.io/checksum: sha256:<64 hex>` \
-            on the Backup or `velero-trust.io/backup-checksum` on the Restore, or run with \
-            `--restores=warn` while old backups have none. Of a schedule's newest backups that \
-            started in the same second Velero takes any, so each needs one.",
+    about: "No checksum is recorded for the backup. Put `velero-trust.io/checksum: sha256:<64 \
+            hex>` on the Backup or `velero-trust.io/backup-checksum` on the Restore, or run with \
+            `--restores=warn` while old backups have none. If several newest backups of a schedule \
+            started in the same second, Velero takes any of them, so each needs one.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     ..Rule::DEFAULT
@@ -32,8 +32,8 @@ static MALFORMED: Rule = Rule {
 static DISAGREE: Rule = Rule {
     id: "VT104",
     title: "checksums disagree",
-    about: "The checksum that the Restore expects is not the one on the Backup: one of the two is \
-            wrong, or the backup was replaced.",
+    about: "The checksum that the Restore expects differs from the one on the Backup: one of the \
+            two is wrong, or the backup was replaced.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     ..Rule::DEFAULT

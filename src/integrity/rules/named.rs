@@ -39,7 +39,7 @@ static NO_COMPLETED: Rule = Rule {
     id: "VT107",
     title: "schedule without a completed backup",
     about: "Velero restores a schedule's newest backup whose phase is exactly `Completed`, and \
-            there is none. A partially failed one has to be named by `backupName`.",
+            there is none. Name a partially failed backup in `backupName`.",
     severity: Severity::Deny,
     code: Code::Invalid,
     ..Rule::DEFAULT
