@@ -1,5 +1,5 @@
-//! Emits an Event once, and again every hour while its reason lasts: the API server deletes Events
-//! after an hour.
+//! Emits an Event once, and again while its reason lasts: a little before the API server deletes
+//! it, which it does after an hour.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

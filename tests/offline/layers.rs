@@ -64,14 +64,33 @@ fn imported_reconcilers(reconciler: &str, code: &str) -> Vec<String> {
             let path = format!("{path}{other}");
             let names = code.match_indices(path.as_str());
             let ends = names.map(|(start, name)| &code[start + name.len()..]);
-            let is_name = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
             imported.extend(
-                ends.filter(|rest| is_name(rest))
+                ends.filter(|rest| ends_name(rest))
                     .map(|_| format!("uses {path}")),
             );
         }
+        for parent in ["controllers", "super"] {
+            let path = format!("{parent}::{{");
+            let groups = code.match_indices(path.as_str());
+            let groups = groups.map(|(start, path)| &code[start + path.len()..]);
+            let names = groups.filter(|group| names_in_group(group).contains(other));
+            imported.extend(names.map(|_| format!("uses {parent}::{other}")));
+        }
     }
     imported
+}
+
+/// Whether a name is at its end where `rest` begins.
+fn ends_name(rest: &str) -> bool {
+    !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+}
+
+/// Returns the first names of the paths in a group of imports, which begins after its `{`.
+fn names_in_group(group: &str) -> Vec<&str> {
+    let group = group.split(';').next().unwrap();
+    let paths = group.split(['{', ',', '}']).map(str::trim);
+    let paths = paths.filter(|path| !path.is_empty());
+    paths.map(|path| path.split("::").next().unwrap()).collect()
 }
 
 fn layer(name: &str) -> Option<usize> {
@@ -162,6 +181,11 @@ fn an_import_of_another_reconciler_is_seen() {
     assert_eq!(imported("use super::bundle::X;"), ["uses super::bundle"]);
     let path = "use crate::controllers::status;";
     assert_eq!(imported(path), ["uses controllers::status"]);
+    let group = "use super::{channels::X, bundle::{Y, Z}};";
+    assert_eq!(imported(group), ["uses super::bundle"]);
+    let group = "use crate::controllers::{\n    coverage,\n};";
+    assert_eq!(imported(group), ["uses controllers::coverage"]);
+    assert!(imported("use super::{status_reporter, locations};").is_empty());
     assert!(imported("use super::bundle_watch; use crate::controllers::endpoints;").is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! The TLS endpoints of a BSL, and whether a bundle verifies what they present.
 //!
-//! Everything here is pure; `controllers::probe` makes the handshakes.
+//! Everything here is pure; `controllers::endpoints` makes the handshakes.
 
 mod algorithms;
 mod certification_path;

@@ -1,7 +1,7 @@
 //! Decides whether a Go program with a bundle trusts what a server presents.
 //!
 //! Velero, its plugins, kopia and restic are Go programs, so this follows Go's `crypto/tls` and
-//! `crypto/x509`. `path` lists the differences of the library that verifies paths here.
+//! `crypto/x509`. `certification_path` lists where the library that verifies paths here differs from Go.
 
 use super::certification_path::{PathError, find_path, names_as_issuer};
 use super::display::take_listed;
