@@ -38,18 +38,23 @@ pub struct EvaluatedLocation {
 pub struct Evaluation<'l> {
     namespace: &'l str,
     now: i64,
-    locations: &'l BTreeMap<String, Bsl<'l>>,
+    locations: Vec<(&'l str, &'l Bsl<'l>)>,
     found: Vec<(ResolvedCa, Report)>,
 }
 
 impl<'l> Evaluation<'l> {
-    /// Starts an evaluation of the `locations` of `namespace`, keyed by name. `now` is in seconds
-    /// since 1970.
-    pub fn new(namespace: &'l str, locations: &'l BTreeMap<String, Bsl<'l>>, now: i64) -> Self {
+    /// Starts an evaluation of the `locations` of `namespace`, each with its name. `now` is in
+    /// seconds since 1970.
+    pub fn new(
+        namespace: &'l str,
+        locations: impl IntoIterator<Item = (&'l String, &'l Bsl<'l>)>,
+        now: i64,
+    ) -> Self {
+        let locations = locations.into_iter();
         Self {
             namespace,
             now,
-            locations,
+            locations: locations.map(|(name, bsl)| (name.as_str(), bsl)).collect(),
             found: Vec::new(),
         }
     }
@@ -57,7 +62,7 @@ impl<'l> Evaluation<'l> {
     /// Evaluates every location with these `facts`. Returns the facts that are still needed.
     pub fn pass(&mut self, facts: &Facts) -> BTreeSet<Lookup> {
         let (namespace, now) = (self.namespace, self.now);
-        let found = self.locations.values().map(|bsl| {
+        let found = self.locations.iter().map(|(_, bsl)| {
             let location = Location {
                 namespace,
                 dry_run: false,
@@ -92,7 +97,7 @@ impl<'l> Evaluation<'l> {
                     uid: bsl.uid().to_owned(),
                     is_available: bsl.is_available(),
                 };
-                (name.clone(), evaluated)
+                (name.to_owned(), evaluated)
             })
             .collect()
     }

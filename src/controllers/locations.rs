@@ -11,18 +11,19 @@ use crate::kubernetes::location;
 use crate::kubernetes::watch::Watch;
 use crate::velero::bsl::Bsl;
 
-/// The BSLs of a namespace by name, each as [`location::project`] returns it.
-pub(super) type Locations = Arc<BTreeMap<String, Bsl<'static>>>;
+/// The BSLs of a namespace by name, each as [`location::project`] returns it and shared with the
+/// watch.
+pub(super) type Locations = Arc<BTreeMap<String, Arc<Bsl<'static>>>>;
 
 /// A watch of all BSLs.
-pub(super) type LocationWatch = Watch<Bsl<'static>>;
+pub(super) type LocationWatch = Watch<Arc<Bsl<'static>>>;
 
 /// Watches all BSLs. Velero writes the status of every BSL once a minute, which changes no entry.
 pub(super) fn watch_locations(client: Client) -> LocationWatch {
     let all = location::everywhere(client);
     let subject = "BackupStorageLocations";
     Watch::new(all, Config::default(), subject, |bsl: DynamicObject| {
-        Some(location::project(&bsl))
+        Some(Arc::new(location::project(&bsl)))
     })
 }
 
@@ -30,6 +31,6 @@ pub(super) fn watch_locations(client: Client) -> LocationWatch {
 pub(super) fn locations_in(watch: &LocationWatch, namespace: &str) -> Locations {
     let all = watch.last_known().into_iter().flatten();
     let selected = all.filter(|(key, _)| key.namespace == namespace);
-    let selected = selected.map(|(key, bsl)| (key.name.clone(), bsl.clone()));
+    let selected = selected.map(|(key, bsl)| (key.name.clone(), Arc::clone(bsl)));
     Arc::new(selected.collect())
 }

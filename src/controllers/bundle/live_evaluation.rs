@@ -20,7 +20,8 @@ pub(super) async fn evaluate_locations(
     source: &dyn Source,
     context: Context<'_>,
 ) -> BTreeMap<String, EvaluatedLocation> {
-    let mut evaluation = Evaluation::new(namespace, locations, context.now);
+    let all = locations.iter().map(|(name, bsl)| (name, &**bsl));
+    let mut evaluation = Evaluation::new(namespace, all, context.now);
     let mut passes = Passes::new(MAX_PASSES);
     while let Some(needs) = passes.next(|facts| evaluation.pass(facts)) {
         let options = LookupOptions {

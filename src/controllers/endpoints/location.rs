@@ -83,7 +83,7 @@ mod tests {
         let text = r#"{"spec":{"provider":"aws","config":{
             "s3Url":"https://publicUrl:9000","publicUrl":"https://store.example"}}}"#;
         let bsl: Bsl<'_> = serde_json::from_str(text).unwrap();
-        let locations = BTreeMap::from([("default".to_owned(), bsl)]);
+        let locations = BTreeMap::from([("default".to_owned(), Arc::new(bsl))]);
         let bsls = read("velero", &Arc::new(locations));
         let breaks = bsls[0]
             .endpoints
