@@ -129,9 +129,8 @@ fn talkative() -> Arc<dyn Source> {
     }))
 }
 
-#[tokio::test]
-async fn every_line_of_a_review_says_which_review_it_is_of() {
-    let (log, _guard) = Memory::start();
+/// Sends a review with the uid `one` to a webhook whose source of facts logs.
+async fn review_talkatively() {
     let rig = Rig::start(Plan {
         source: talkative(),
         ..Plan::default()
@@ -139,6 +138,12 @@ async fn every_line_of_a_review_says_which_review_it_is_of() {
     .await;
     let mut client = rig.client().await;
     client.review(RESTORES, &good("one")).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_line_of_a_review_says_which_review_it_is_of() {
+    let (log, _guard) = Memory::start();
+    review_talkatively().await;
     let events = log.events();
     assert_eq!(events[0]["message"], "looking up");
     assert_eq!(events[0]["uid"], "one");
@@ -151,13 +156,7 @@ async fn every_line_of_a_review_says_which_review_it_is_of() {
 #[tokio::test]
 async fn a_failure_says_which_review_it_is_of_at_every_level() {
     let (log, _guard) = Memory::start_at(Level::ERROR);
-    let rig = Rig::start(Plan {
-        source: talkative(),
-        ..Plan::default()
-    })
-    .await;
-    let mut client = rig.client().await;
-    client.review(RESTORES, &good("one")).await.unwrap();
+    review_talkatively().await;
     let events = log.events();
     assert_eq!(events.len(), 1, "{events:#?}");
     assert_eq!(events[0]["message"], "review failed");
