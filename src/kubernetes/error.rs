@@ -55,8 +55,3 @@ pub fn watch_error(error: &watcher::Error) -> LookupError {
         },
     }
 }
-
-/// Returns whether the API server refused a watch because a permission is missing.
-pub fn is_forbidden(error: &watcher::Error) -> bool {
-    watch_error(error).kind == LookupErrorKind::Forbidden
-}

@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
 use self::projection::{Projected, Projection};
-use super::error::{is_forbidden, watch_error};
-use crate::decision::Key;
+use super::error::watch_error;
+use crate::decision::{Key, LookupError, LookupErrorKind};
 
 /// Longest pause before a watch that failed is tried again.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -143,12 +143,13 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
 
     fn fail(&mut self, error: &Error) -> Option<Change> {
         let now = Instant::now();
-        let is_forbidden = is_forbidden(error);
+        let LookupError { kind, message } = watch_error(error);
+        let is_forbidden = kind == LookupErrorKind::Forbidden;
         let is_list = matches!(error, Error::InitialListFailed(_));
         let is_newly_refused =
             is_forbidden && is_list && !std::mem::replace(&mut self.is_refused, true);
         let last = self.last_failure.replace(now);
-        let (message, subject) = (watch_error(error).message, &self.subject);
+        let subject = &self.subject;
         // The refusal changes what the users of this watch say, so it is logged at once.
         if is_newly_refused || is_new_failure(last, now) {
             tracing::warn!(error = message, "cannot watch {subject}");
