@@ -16,6 +16,7 @@ pub mod failure;
 pub mod https;
 pub mod installer;
 pub mod kubelet;
+pub mod limited;
 pub mod minio;
 pub mod pki;
 pub mod pods;

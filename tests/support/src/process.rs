@@ -154,6 +154,11 @@ impl Process {
         Ok(())
     }
 
+    /// Whether the server has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Waits for the server to end by itself, for example after SIGTERM.
     pub fn ended(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);

@@ -1,14 +1,14 @@
 //! Our own server, run as a process.
 
+use crate::limited::{self, MemoryLimit};
 use crate::process::{Process, clean_command};
 use crate::scratch;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -26,6 +26,7 @@ pub struct Webhook {
     /// `http://127.0.0.1:PORT`: health and metrics.
     pub ops: String,
     process: Process,
+    limit: Option<MemoryLimit>,
     _folder: TempDir,
 }
 
@@ -34,7 +35,29 @@ impl Webhook {
     /// `HOME` and `TMPDIR`), and waits until it listens. The arguments should choose port 0.
     pub fn start(binary: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let folder = scratch::folder("webhook")?;
-        let mut command = clean_command(binary, folder.path());
+        let command = clean_command(binary, folder.path());
+        Self::run(command, folder, None, arguments, environment)
+    }
+
+    /// Does the same below a memory limit.
+    pub fn start_limited(
+        binary: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        limit: MemoryLimit,
+    ) -> Result<Self> {
+        let folder = scratch::folder("webhook")?;
+        let command = limit.command(binary, folder.path());
+        Self::run(command, folder, Some(limit), arguments, environment)
+    }
+
+    fn run(
+        mut command: Command,
+        folder: TempDir,
+        limit: Option<MemoryLimit>,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         command.args(arguments).envs(environment.iter().copied());
         let mut process = Process::start("velero-trust", command, folder.path())?;
         let (url, ops) = process.ready(|process| addresses(&process.log()))?;
@@ -42,6 +65,7 @@ impl Webhook {
             url,
             ops,
             process,
+            limit,
             _folder: folder,
         })
     }
@@ -88,15 +112,25 @@ impl Webhook {
         self.process.signal(signal)
     }
 
+    /// Whether the server runs: a server that needed more memory than its limit was killed.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
     /// Returns the current and the peak memory in KiB.
     pub fn memory(&self) -> Result<(u64, u64)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let of = |key: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(key));
-            let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
-            anyhow::Ok(value.with_context(|| format!("no {key}"))?.parse()?)
-        };
-        Ok((of("VmRSS:")?, of("VmHWM:")?))
+        let resident = limited::resident(self.process.id())?;
+        Ok((resident.now >> 10, resident.peak >> 10))
+    }
+
+    /// Returns the peak memory in bytes as the memory limit counts it, else that of the resident
+    /// set.
+    pub fn peak(&self) -> Result<u64> {
+        let id = self.process.id();
+        match &self.limit {
+            Some(limit) => limit.peak(id),
+            None => Ok(limited::resident(id)?.peak),
+        }
     }
 
     /// Waits for the server to end by itself, for example after SIGTERM.
