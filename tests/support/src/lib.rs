@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod api_server;
+pub mod balancer;
 pub mod cli;
 pub mod cluster;
 pub mod controllers;
