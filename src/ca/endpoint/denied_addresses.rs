@@ -2,7 +2,8 @@
 //!
 //! The author of a BSL chooses the host. A server there receives only a ClientHello. Private
 //! networks are allowed, because stores run there. Metadata services and the API server are not:
-//! they are never a store.
+//! they are never a store. The addresses of the Pod itself are known only where it runs:
+//! `controllers::endpoints::probe` finds them.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
@@ -29,6 +30,13 @@ pub enum DenialReason {
     /// A metadata service at another address.
     #[error("a cloud's metadata service")]
     MetadataService,
+    /// An address of the network interfaces of this Pod.
+    #[error("an address of velero-trust's own Pod")]
+    OwnAddress,
+    /// An address that a gateway translates to an IPv4 address, in a form that hides which one or
+    /// that no network uses any longer.
+    #[error("the IPv6 form of an IPv4 address; write the IPv4 address, or use a name that has one")]
+    Translated,
     /// An unspecified, multicast or broadcast address.
     #[error("not the address of one machine")]
     NotUnicast,
@@ -42,8 +50,14 @@ const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
-/// The metadata service of Google Cloud over IPv6.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services over IPv6 outside the link-local range: Google Cloud, Scaleway, Akamai (Linode)
+/// and Oracle Cloud.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
 
 impl DeniedAddresses {
     /// Returns the denied addresses for a cluster with the given addresses of its API server.
@@ -65,6 +79,11 @@ impl DeniedAddresses {
         self
     }
 
+    /// Whether the addresses of this machine may be dialled.
+    pub const fn allows_own(&self) -> bool {
+        self.allow_loopback
+    }
+
     /// Returns why `address` is denied; none if it may be dialled.
     pub fn denial_reason(&self, address: IpAddr) -> Option<DenialReason> {
         let address = address.to_canonical();
@@ -73,9 +92,9 @@ impl DeniedAddresses {
         }
         let reason = match address {
             IpAddr::V4(address) => deny_v4(address),
-            IpAddr::V6(address) => {
-                deny_v6(address).or_else(|| self.denial_reason(embedded_v4(address)?.into()))
-            }
+            IpAddr::V6(address) => deny_v6(address)
+                .or_else(|| self.denial_reason(embedded_v4(address)?.into()))
+                .or_else(|| is_translated(address).then_some(DenialReason::Translated)),
         };
         reason.filter(|reason| !(self.allow_loopback && *reason == DenialReason::Loopback))
     }
@@ -99,7 +118,7 @@ fn deny_v4(address: Ipv4Addr) -> Option<DenialReason> {
 
 fn deny_v6(address: Ipv6Addr) -> Option<DenialReason> {
     // fd00:ec2::/32 is AWS's range for its local services.
-    if address == METADATA_V6 || address.segments().starts_with(&[0xfd00, 0x0ec2]) {
+    if METADATA_V6.contains(&address) || address.segments().starts_with(&[0xfd00, 0x0ec2]) {
         Some(DenialReason::MetadataService)
     } else if address.is_unicast_link_local() {
         Some(DenialReason::LinkLocal)
@@ -112,16 +131,35 @@ fn deny_v6(address: Ipv6Addr) -> Option<DenialReason> {
     }
 }
 
-/// Returns the IPv4 address to which a gateway would translate `address`: NAT64 (RFC 6052), 6to4
-/// (RFC 3056), or the old IPv4-compatible form.
+/// Returns the IPv4 address that a gateway would translate `address` to: NAT64 (RFC 6052), SIIT
+/// (RFC 7915 and its first form, RFC 2765), 6to4 (RFC 3056), ISATAP (RFC 5214), Teredo (RFC 4380),
+/// or the old IPv4-compatible form.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let ([0x64, 0xff9b, 0, 0, 0, 0, high, low]
-    | [0, 0, 0, 0, 0, 0, high, low]
-    | [0x2002, high, low, ..]) = address.segments()
-    else {
-        return None;
+    let (high, low) = match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0, 0, 0, 0, 0 | 0xffff, 0, high, low]
+        | [0x2002, high, low, ..]
+        | [_, _, _, _, 0 | 0x0200, 0x5efe, high, low] => (high, low),
+        // Teredo writes the address of the client with inverted bits.
+        [0x2001, 0, .., high, low] => (!high, !low),
+        _ => return None,
     };
     Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+}
+
+/// Whether `address` belongs to a network where gateways translate to IPv4 and no store is: the
+/// local-use prefix of NAT64 (RFC 8215), in which every site puts the IPv4 address elsewhere, and
+/// the tunnels 6to4, Teredo and ISATAP, and the two old forms of IPv4 addresses. The well-known
+/// prefix of NAT64 (64:ff9b::/96) is in use: a DNS64 gives it to IPv6-only Pods.
+const fn is_translated(address: Ipv6Addr) -> bool {
+    matches!(
+        address.segments(),
+        [0x64, 0xff9b, 1, ..]
+            | [0x2002, ..]
+            | [0x2001, 0, ..]
+            | [_, _, _, _, 0 | 0x0200, 0x5efe, ..]
+            | [0, 0, 0, 0, 0 | 0xffff, 0, ..]
+    )
 }
 
 #[cfg(test)]
@@ -146,6 +184,26 @@ mod tests {
             ("fd00:ec2::254", DenialReason::MetadataService),
             ("fd00:ec2::23", DenialReason::MetadataService),
             ("fd20:ce::254", DenialReason::MetadataService),
+            ("fd00:42::42", DenialReason::MetadataService),
+            ("fd00:a9fe:a9fe::1", DenialReason::MetadataService),
+            ("fd00:c1::a9fe:a9fe", DenialReason::MetadataService),
+            ("::ffff:0:169.254.169.254", DenialReason::LinkLocal),
+            ("2001:0:1:2:3:4:5601:5601", DenialReason::LinkLocal),
+            ("fd12::5efe:169.254.169.254", DenialReason::LinkLocal),
+            ("fd12::200:5efe:169.254.169.254", DenialReason::LinkLocal),
+            ("2002:a60:1::", DenialReason::ApiServer),
+            ("2001::f59f:fffe", DenialReason::ApiServer),
+            ("64:ff9b::168.63.129.16", DenialReason::MetadataService),
+            ("64:ff9b::127.0.0.1", DenialReason::Loopback),
+            ("64:ff9b::0.0.0.0", DenialReason::NotUnicast),
+            ("64:ff9b:1::169.254.169.254", DenialReason::Translated),
+            ("64:ff9b:1:a9fe:a9:fe00::", DenialReason::Translated),
+            ("64:ff9b:1::10.0.0.1", DenialReason::Translated),
+            ("2002:a00:1::1", DenialReason::Translated),
+            ("2001::f5ff:fffe", DenialReason::Translated),
+            ("fd12::5efe:10.0.0.1", DenialReason::Translated),
+            ("::10.0.0.1", DenialReason::Translated),
+            ("::ffff:0:10.0.0.1", DenialReason::Translated),
             ("100.100.100.200", DenialReason::MetadataService),
             ("168.63.129.16", DenialReason::MetadataService),
             ("192.0.0.192", DenialReason::MetadataService),
@@ -178,6 +236,17 @@ mod tests {
             "fd12::1",
             "2001:db8::1",
             "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b::52.216.0.1",
+            // The neighbours of what is denied.
+            "64:ff9b:2::1",
+            "2001:1::1",
+            "2003::1",
+            "fd12::5eff:a00:1",
+            "fd12::100:5efe:a00:1",
+            "fd00:42::43",
+            "169.253.0.1",
+            "240.0.0.1",
         ] {
             assert_eq!(denial(&denied, address), None, "{address}");
         }
@@ -193,5 +262,7 @@ mod tests {
             denial(&denied, "169.254.169.254"),
             Some(DenialReason::LinkLocal)
         );
+        assert!(denied.allows_own());
+        assert!(!DeniedAddresses::in_cluster([]).allows_own());
     }
 }

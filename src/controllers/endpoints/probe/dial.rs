@@ -1,12 +1,12 @@
 //! Resolves the host of a target and connects to it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Failure, Stage};
-use crate::ca::endpoint::{DeniedAddresses, Target};
+use crate::ca::endpoint::{DenialReason, DeniedAddresses, Target};
 
 /// Most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -27,7 +27,7 @@ pub(super) async fn resolve(
     if addresses.is_empty() {
         return Err(unresolvable(host, "it has no address"));
     }
-    check_allowed(host, addresses, denied)
+    check_allowed(host, addresses, denied, is_own)
 }
 
 fn unresolvable(host: &str, why: &str) -> Failure {
@@ -43,10 +43,20 @@ fn check_allowed(
     host: &str,
     addresses: Vec<SocketAddr>,
     denied: &DeniedAddresses,
+    is_own: impl Fn(IpAddr) -> bool,
 ) -> Result<Vec<SocketAddr>, Failure> {
+    let own_reason = |address: IpAddr| {
+        let is_own = !denied.allows_own() && is_own(address.to_canonical());
+        is_own.then_some(DenialReason::OwnAddress)
+    };
+    let reason = |address| {
+        denied
+            .denial_reason(address)
+            .or_else(|| own_reason(address))
+    };
     let bad = addresses
         .iter()
-        .find_map(|address| Some((address.ip(), denied.denial_reason(address.ip())?)));
+        .find_map(|address| Some((address.ip(), reason(address.ip())?)));
     match bad {
         Some((address, reason)) => Err(Failure::DeniedAddress {
             host: host.to_owned(),
@@ -55,6 +65,12 @@ fn check_allowed(
         }),
         None => Ok(addresses),
     }
+}
+
+/// Whether `address` is one of this machine or Pod: only then can a socket be bound to it. Nothing
+/// is sent. Unlike a variable of the downward API, this knows every address of a dual-stack Pod.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Connects to the first of `addresses` that accepts the connection. The time is shared between the
@@ -91,8 +107,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::ca::endpoint::DenialReason;
-
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
@@ -115,13 +129,42 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_the_pod_is_not_dialled_in_any_form() {
+        let denied = DeniedAddresses::in_cluster([]);
+        let own: IpAddr = "10.1.2.3".parse().unwrap();
+        let check = |text: &str, denied: &DeniedAddresses| {
+            let checked = check_allowed("a", addresses(&[text]), denied, |one| one == own);
+            match checked {
+                Err(Failure::DeniedAddress { reason, .. }) => Some(reason),
+                _ => None,
+            }
+        };
+        let reason = Some(DenialReason::OwnAddress);
+        assert_eq!(check("10.1.2.3:443", &denied), reason);
+        assert_eq!(check("[::ffff:10.1.2.3]:443", &denied), reason);
+        assert_eq!(check("10.1.2.4:443", &denied), None);
+        let outside = denied.allowing_loopback();
+        assert_eq!(check("10.1.2.3:443", &outside), None);
+    }
+
+    #[test]
+    fn only_an_address_of_this_machine_is_own() {
+        let is_own = |text: &str| is_own(text.parse().unwrap());
+        assert!(is_own("127.0.0.5"));
+        assert!(!is_own("198.51.100.1") && !is_own("2001:db8::1"));
+    }
+
+    #[test]
     fn one_bad_address_spoils_the_name() {
         let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
         let good = addresses(&["10.0.0.1:443", "[2001:db8::1]:443"]);
-        assert_eq!(check_allowed("a", good.clone(), &denied), Ok(good));
+        assert_eq!(
+            check_allowed("a", good.clone(), &denied, |_| false),
+            Ok(good)
+        );
         let trick = addresses(&["10.0.0.1:443", "169.254.169.254:443"]);
         assert_eq!(
-            check_allowed("a.example", trick, &denied).unwrap_err(),
+            check_allowed("a.example", trick, &denied, |_| false).unwrap_err(),
             Failure::DeniedAddress {
                 host: "a.example".to_owned(),
                 address: "169.254.169.254".parse().unwrap(),

@@ -386,3 +386,96 @@ async fn a_host_that_nobody_answers_for_is_told_as_such() {
         "{failure}"
     );
 }
+
+/// URLs that name a metadata service, the API server or the machine itself in every form that a
+/// parser or a resolver may read. No form gives an address that is dialled: either the URL is
+/// refused, or what the resolver makes of it is. None of them asks a DNS server.
+#[tokio::test]
+async fn no_form_of_a_url_reaches_a_denied_address() {
+    let denied = DeniedAddresses::in_cluster(["10.96.0.1".parse().unwrap()]);
+    for host in [
+        // Forms of 169.254.169.254.
+        "169.254.169.254",
+        "169.254.43518",
+        "169.16689662",
+        "2852039166",
+        "0xa9fea9fe",
+        "0XA9FEA9FE",
+        "0xa9.0xfe.0xa9.0xfe",
+        "0xa9.254.0251.254",
+        "0251.0376.0251.0376",
+        "025177524776",
+        "0000251.0376.0251.0376",
+        "169.254.169.254.",
+        "user@169.254.169.254",
+        "user:secret@169.254.169.254:443",
+        "store.example@169.254.169.254",
+        "169.254.169.254#@store.example",
+        "169.254.169.254?@store.example",
+        "169.254.169.254/@store.example",
+        "169.254.169.254\\@store.example",
+        "store.example\\@169.254.169.254",
+        "169。254。169。254",
+        "①⑥⑨.②⑤④.①⑥⑨.②⑤④",
+        "169.254.169.254%00.store.example",
+        "169.254.169.254 .store.example",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[0:0:0:0:0:ffff:a9fe:a9fe]",
+        "[::169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::]",
+        "[2001:0:1:2:3:4:5601:5601]",
+        "[fd12::5efe:a9fe:a9fe]",
+        "[fe80::a9fe:a9fe]",
+        "[fe80::a9fe:a9fe%25eth0]",
+        "[fe80::a9fe:a9fe%eth0]",
+        "[fd00:ec2::254]",
+        "[fd20:ce::254]",
+        "100.100.100.200",
+        "168.63.129.16",
+        // Forms of the API server.
+        "10.96.0.1",
+        "10.96.1",
+        "0x0a600001",
+        "174063617",
+        "[::ffff:10.96.0.1]",
+        // Forms of the machine itself.
+        "localhost",
+        "LOCALHOST.",
+        "127.0.0.1",
+        "127.1",
+        "0x7f.1",
+        "017700000001",
+        "2130706433",
+        "0",
+        "0.0.0.0",
+        "[::]",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "255.255.255.255",
+        "224.0.0.1",
+        "[ff02::1]",
+    ] {
+        let spec = serde_json::json!({"spec": {"config": {"s3Url": format!("https://{host}")}}});
+        let bsl = crate::velero::bsl::Bsl::from_value(&spec);
+        let Ok(endpoint) = crate::ca::endpoint::read_endpoints("velero", &bsl).remove(0) else {
+            continue;
+        };
+        let mut target = endpoint.target;
+        // A single label is a Service of the namespace, and no number.
+        if let Some(label) = target.lookup.strip_suffix(".velero.svc") {
+            target.lookup = label.to_owned();
+        }
+        let resolved = dial::resolve(&target, &denied).await;
+        assert!(
+            matches!(
+                resolved,
+                Err(Failure::DeniedAddress { .. } | Failure::Unresolvable { .. })
+            ),
+            "{host}: {resolved:?}"
+        );
+    }
+}
