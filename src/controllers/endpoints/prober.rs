@@ -1,5 +1,5 @@
 //! Probes the endpoints of all BSLs. Each endpoint is probed once however many BSLs name it, and
-//! never faster than its schedule allows.
+//! never faster than its schedule allows. The namespaces take turns.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -75,7 +75,6 @@ async fn run<F>(
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
 {
     let mut schedule = Schedule::<Target>::new(RateLimits::default());
-    let mut wanted = BTreeMap::<String, Vec<Target>>::new();
     let mut probes = JoinSet::new();
     loop {
         let now = Instant::now();
@@ -101,23 +100,21 @@ async fn run<F>(
                 let Some(WantedTargets { namespace, targets }) = request else {
                     return;
                 };
-                wanted.insert(namespace, targets);
-                wanted.retain(|_, targets| !targets.is_empty());
-                let all: Vec<_> = wanted.values().flatten().cloned().collect();
+                schedule.set_wanted(&namespace, targets, Instant::now());
                 results.send_if_modified(|results| {
-                    let before = results.len();
-                    Arc::make_mut(results).retain(|target, _| all.contains(target));
-                    results.len() != before
+                    let is_stale = results.keys().any(|target| !schedule.is_wanted(target));
+                    if is_stale {
+                        Arc::make_mut(results).retain(|target, _| schedule.is_wanted(target));
+                    }
+                    is_stale
                 });
-                schedule.set_wanted(all, Instant::now());
             }
             Some(Ok((target, result))) = probes.join_next() => {
                 schedule.done(&target);
                 if let Err(failure) = &result {
                     tracing::debug!(host = target.host, %failure, "endpoint not probed");
                 }
-                let is_wanted = wanted.values().flatten().any(|wanted| *wanted == target);
-                if is_wanted {
+                if schedule.is_wanted(&target) {
                     results.send_modify(|results| {
                         Arc::make_mut(results).insert(target, result);
                     });
@@ -165,6 +162,35 @@ mod tests {
         let mut results = prober.results();
         let later = |results: &Arc<ProbeResults>| results.contains_key(&target("later"));
         results.wait_for(later).await.unwrap();
+        assert!(!work.is_finished());
+    }
+
+    #[tokio::test]
+    async fn endpoints_that_hang_delay_no_other_namespace() {
+        let listener = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+        let target = |host: String, port| Target {
+            host,
+            lookup: "127.0.0.1".to_owned(),
+            port,
+        };
+        // The kernel accepts the connections, and nobody ever answers.
+        let hanging = listener();
+        let closed = port(&listener());
+        let (prober, work) = Prober::new(DeniedAddresses::default().allowing_loopback());
+        let work = tokio::spawn(work);
+        let all = (0..420).map(|number| target(format!("h{number}"), port(&hanging)));
+        prober.set_wanted("hanging", all.collect());
+        let other = target("other".to_owned(), closed);
+        prober.set_wanted("other", vec![other.clone()]);
+        let mut results = prober.results();
+        let has_other = |results: &Arc<ProbeResults>| results.contains_key(&other);
+        let waited = timeout(Duration::from_secs(20), results.wait_for(has_other)).await;
+        let results = waited
+            .expect("it waits for those that hang")
+            .unwrap()
+            .clone();
+        assert!(results.len() <= 1 + 4, "{} came first", results.len());
         assert!(!work.is_finished());
     }
 }
