@@ -19,6 +19,10 @@ pub struct Handler {
     pub operations: &'static [Operation],
     /// Whether the answer may change the object.
     pub mode: Mode,
+    /// Maximum size of a review, in bytes.
+    pub max_body_bytes: usize,
+    /// Bytes of memory that a review needs at most for each byte of its body, the body included.
+    pub memory_per_byte: usize,
     /// Reads the object.
     pub read: for<'a> fn(&'a Request<'a>) -> Result<Box<dyn ReviewedObject + 'a>, Unreadable>,
 }
@@ -45,7 +49,16 @@ pub enum Opened<'a> {
     NotReviewed(Answer),
 }
 
+/// Bytes of memory that a review needs apart from its body: the answer, above all.
+const FIXED_MEMORY_BYTES: usize = 64 << 10;
+
 impl Handler {
+    /// Returns the bytes of memory that the review of a body of `bytes` needs at most, from the
+    /// first byte until the answer is written.
+    pub const fn memory(&self, bytes: usize) -> usize {
+        FIXED_MEMORY_BYTES + self.memory_per_byte * bytes
+    }
+
     /// Reads the object of `request`.
     pub fn open<'a>(&self, request: &'a Request<'a>) -> Opened<'a> {
         let ours = request.group == self.group

@@ -14,6 +14,10 @@ pub(super) static HANDLER: Handler = Handler {
     resource: "backupstoragelocations",
     operations: &[Operation::Create, Operation::Update],
     mode: Mode::Validate,
+    // etcd takes requests of 1.5 MiB, and stores custom resources in JSON. An UPDATE carries two
+    // objects, and the request around them.
+    max_body_bytes: 4 << 20,
+    memory_per_byte: 8,
     read,
 };
 

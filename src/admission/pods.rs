@@ -14,6 +14,10 @@ pub(super) static HANDLER: Handler = Handler {
     resource: "pods",
     operations: &[Operation::Create],
     mode: Mode::Mutate,
+    // etcd takes requests of 1.5 MiB. A stored Pod is protobuf; its JSON has field names and escapes
+    // as well. A larger Pod is refused later, so it needs no patch.
+    max_body_bytes: 3 << 20,
+    memory_per_byte: 16,
     read,
 };
 

@@ -14,6 +14,9 @@ pub(super) static HANDLER: Handler = Handler {
     resource: "restores",
     operations: &[Operation::Create],
     mode: Mode::Validate,
+    // As for a BackupStorageLocation.
+    max_body_bytes: 4 << 20,
+    memory_per_byte: 8,
     read,
 };
 

@@ -1,15 +1,14 @@
-//! Reads request bodies within a deadline, a size limit, and a memory budget that all requests
-//! share.
-
-use std::sync::Arc;
+//! Reads request bodies within a deadline, the size limit of their handler, and the memory budget
+//! that all reviews share.
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, Request};
 use futures::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::memory::{Exhausted, MemoryBudget, MemoryPermit};
+use crate::admission::Handler;
 use crate::velero::text::single_line;
 
 /// Capacity reserved up front for a body that announces its length. The buffer grows only as bytes
@@ -19,11 +18,11 @@ const INITIAL_CAPACITY: usize = 64 << 10;
 /// Maximum number of characters of a header that an error quotes.
 const MAX_QUOTED_CHARS: usize = 100;
 
-/// The bytes of a body, and the part of the shared budget that they occupy.
+/// The bytes of a body, and the memory that its review may need.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
-    _permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: MemoryPermit,
 }
 
 /// Why a body was not read.
@@ -31,7 +30,7 @@ pub(super) struct RequestBody {
 pub(super) enum BodyError {
     #[error("the body broke off: {0}")]
     Broken(String),
-    #[error("too many bytes are under review at the moment; ask again")]
+    #[error("too much is under review at the moment; ask again")]
     Busy,
     #[error("the body is encoded as `{0}`; send it without Content-Encoding")]
     Encoded(String),
@@ -56,37 +55,45 @@ impl BodyError {
     }
 }
 
+impl From<Exhausted> for BodyError {
+    fn from(_: Exhausted) -> Self {
+        Self::Busy
+    }
+}
+
 /// Reads request bodies.
 #[derive(Clone, Debug)]
 pub(super) struct BodyReader {
-    cap: usize,
-    budget: Arc<Semaphore>,
+    budget: MemoryBudget,
 }
 
 impl BodyReader {
-    /// Creates a reader for bodies of up to `cap` bytes each, and `all` bytes in total at any time.
-    pub(super) fn new(cap: usize, all: usize) -> Self {
+    /// Creates a reader for bodies whose reviews need up to `memory` bytes together at any time.
+    pub(super) fn new(memory: usize) -> Self {
         Self {
-            cap,
-            budget: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
+            budget: MemoryBudget::new(memory),
         }
     }
 
-    /// Reads the body of `request` until `deadline`. A rejected body is still drained and discarded
+    /// Reads the body of `request`, which is for `handler`, until `deadline`. A rejected body is still drained and discarded
     /// until then: a client that is still writing would lose our answer if the connection were
     /// closed.
     pub(super) async fn read(
         &self,
+        handler: &Handler,
         request: Request<Body>,
         deadline: Instant,
     ) -> Result<RequestBody, BodyError> {
         let (head, body) = request.into_parts();
         let mut stream = body.into_data_stream();
-        let result = match self.check(&head.headers) {
-            Ok(length) => match timeout_at(deadline, self.fill(&mut stream, length)).await {
-                Ok(result) => result,
-                Err(_) => return Err(BodyError::Slow),
-            },
+        let result = match check(&head.headers, handler.max_body_bytes) {
+            Ok(length) => {
+                let fill = self.fill(handler, &mut stream, length);
+                match timeout_at(deadline, fill).await {
+                    Ok(result) => result,
+                    Err(_) => return Err(BodyError::Slow),
+                }
+            }
             Err(error) => Err(error),
         };
         let is_unread = !matches!(result, Ok(_) | Err(BodyError::Broken(_)));
@@ -97,64 +104,52 @@ impl BodyReader {
         result
     }
 
-    /// Checks what the headers say about the body. Returns the announced length, or 0 if there is
-    /// none.
-    fn check(&self, headers: &HeaderMap) -> Result<usize, BodyError> {
-        let text = |name| {
-            let value = headers.get(name)?;
-            let value = String::from_utf8_lossy(value.as_bytes());
-            Some(single_line(&value, MAX_QUOTED_CHARS).into_owned())
-        };
-        if let Some(encoding) = text(CONTENT_ENCODING)
-            && !encoding.trim().eq_ignore_ascii_case("identity")
-        {
-            return Err(BodyError::Encoded(encoding));
-        }
-        let media = text(CONTENT_TYPE).unwrap_or_default();
-        let essence = media.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(BodyError::WrongType(media));
-        }
-        // hyper has already rejected a length that is not a number, and several that differ.
-        let length = text(CONTENT_LENGTH)
-            .and_then(|length| length.trim().parse::<u64>().ok())
-            .unwrap_or_default();
-        match usize::try_from(length) {
-            Ok(length) if length <= self.cap => Ok(length),
-            _ => Err(BodyError::TooLarge(self.cap)),
-        }
-    }
-
     async fn fill(
         &self,
+        handler: &Handler,
         stream: &mut BodyDataStream,
         length: usize,
     ) -> Result<RequestBody, BodyError> {
+        let mut permit = self.budget.take(handler.memory(0))?;
         let mut bytes = Vec::with_capacity(length.min(INITIAL_CAPACITY));
-        let mut share: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| BodyError::Broken(error.to_string()))?;
-            if bytes.len() + chunk.len() > self.cap {
-                return Err(BodyError::TooLarge(self.cap));
+            let length = bytes.len() + chunk.len();
+            if length > handler.max_body_bytes {
+                return Err(BodyError::TooLarge(handler.max_body_bytes));
             }
-            let more = self.take(chunk.len())?;
-            match &mut share {
-                Some(share) => share.merge(more),
-                None => share = Some(more),
-            }
+            permit.grow_to(handler.memory(length))?;
             bytes.extend_from_slice(&chunk);
         }
-        Ok(RequestBody {
-            bytes,
-            _permit: share,
-        })
+        Ok(RequestBody { bytes, permit })
     }
+}
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
-        let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge(self.cap))?;
-        Arc::clone(&self.budget)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| BodyError::Busy)
+/// Checks what the headers say about a body of at most `max_bytes`. Returns the announced length, or
+/// 0 if there is none.
+fn check(headers: &HeaderMap, max_bytes: usize) -> Result<usize, BodyError> {
+    let text = |name| {
+        let value = headers.get(name)?;
+        let value = String::from_utf8_lossy(value.as_bytes());
+        Some(single_line(&value, MAX_QUOTED_CHARS).into_owned())
+    };
+    if let Some(encoding) = text(CONTENT_ENCODING)
+        && !encoding.trim().eq_ignore_ascii_case("identity")
+    {
+        return Err(BodyError::Encoded(encoding));
+    }
+    let media = text(CONTENT_TYPE).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(BodyError::WrongType(media));
+    }
+    // hyper has already rejected a length that is not a number, and several that differ.
+    let length = text(CONTENT_LENGTH)
+        .and_then(|length| length.trim().parse::<u64>().ok())
+        .unwrap_or_default();
+    match usize::try_from(length) {
+        Ok(length) if length <= max_bytes => Ok(length),
+        _ => Err(BodyError::TooLarge(max_bytes)),
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::drain::{Phase, Stopping};
 use super::settings::{Caps, Timeouts};
+use super::writing::{TimedWrites, Unwritten};
 
 /// Maximum size in bytes of a request's head, and of the buffer for a body.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
@@ -75,13 +76,17 @@ impl Protocol {
         let limits = ConnectionLimits::new(&timeouts, &caps);
         let requests = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&requests);
+        let unwritten = Unwritten::default();
+        let io = TimedWrites::new(io, timeouts.write, unwritten.clone());
         let router = TowerToHyperService::new(router);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let number = requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             let response = router.call(request);
             let stopping = stopping.clone();
+            let unwritten = unwritten.clone();
             async move {
                 let mut response = response.await?;
+                unwritten.hold(&mut response);
                 if stopping.phase() != Phase::Serving {
                     close_and_retry(&mut response);
                 } else if limits.are_reached(number) {

@@ -5,11 +5,14 @@ mod budget;
 pub mod certificates;
 mod connection;
 pub mod drain;
+mod large;
 mod listener;
+mod memory;
 mod ops;
 mod review;
 mod routes;
 mod settings;
+mod writing;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;

@@ -8,7 +8,9 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
+use super::body::RequestBody;
 use super::budget::Budget;
+use super::memory::MemoryPermit;
 use crate::admission::{
     Answer, BadReview, Decision, Envelope, Handler, Opened, Request, ReviewedObject, failure,
 };
@@ -48,8 +50,21 @@ pub(super) struct Reviewer {
 }
 
 impl Reviewer {
-    /// Answers the review in `body`, which `handler` received at `began`.
-    pub(super) async fn answer(
+    /// Answers the review in `body`, which `handler` received at `began`. Returns the answer and
+    /// the memory of the review.
+    pub(super) async fn review(
+        self,
+        handler: &'static Handler,
+        body: RequestBody,
+        budget: Budget,
+        began: Instant,
+    ) -> (Answer, MemoryPermit) {
+        let RequestBody { bytes, permit } = body;
+        let answer = catch_panic(self.answer(handler, &bytes, budget, began)).await;
+        (answer, permit)
+    }
+
+    async fn answer(
         &self,
         handler: &'static Handler,
         body: &[u8],
@@ -139,7 +154,7 @@ fn refuse(bad: &BadReview) -> Answer {
 /// Returns the answer of `work`, or an internal error if it panics: one bad review must break
 /// neither its connection nor the process. A panic leaves no shared state half-written, because
 /// reviews write only to metrics.
-pub(super) async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
+async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await

@@ -12,15 +12,19 @@ use tokio::time::Instant;
 
 use super::body::{BodyError, BodyReader};
 use super::budget::Budget;
-use super::review::{Reviewer, catch_panic};
+use super::large::ReviewRunner;
+use super::memory::MemoryPermit;
+use super::review::Reviewer;
 use super::settings::{Caps, Timeouts};
+use super::writing;
 use crate::admission::{Answer, HANDLERS, Handler, failure};
 
 /// Returns a router with one path per handler. Any other request is refused in a form that the API
 /// server can read.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
     let service = Arc::new(AdmissionService {
-        reader: BodyReader::new(caps.body, caps.bodies),
+        reader: BodyReader::new(caps.memory),
+        runner: ReviewRunner::default(),
         reviewer,
         body: timeouts.body,
     });
@@ -45,6 +49,7 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
 /// Receives requests, and answers each with an AdmissionReview or an HTTP error.
 struct AdmissionService {
     reader: BodyReader,
+    runner: ReviewRunner,
     reviewer: Reviewer,
     body: std::time::Duration,
 }
@@ -54,17 +59,32 @@ impl AdmissionService {
         let began = Instant::now();
         let budget = Budget::of(request.uri().query(), began);
         let deadline = budget.answer.min(began + self.body);
-        let (answer, unread) = match self.reader.read(request, deadline).await {
+        let response = match self.reader.read(handler, request, deadline).await {
             Ok(body) => {
-                let review = self.reviewer.answer(handler, &body.bytes, budget, began);
-                (catch_panic(review).await, false)
+                let bytes = body.bytes.len();
+                let review = self.reviewer.clone().review(handler, body, budget, began);
+                let (answer, permit) = self.runner.run(bytes, budget, review).await;
+                self.respond_with(answer, permit)
             }
-            Err(error) => (refuse(&error), true),
+            Err(error) => self.respond(refuse(&error), true),
         };
         self.reviewer
             .metrics
             .observe_duration(handler.path, began.elapsed());
-        self.respond(answer, unread)
+        response
+    }
+
+    /// Turns an answer into a response that holds the memory of its review until it is written.
+    fn respond_with(&self, answer: Answer, permit: Option<MemoryPermit>) -> Response {
+        let Some(mut permit) = permit else {
+            return self.respond(answer, false);
+        };
+        if let Err(exhausted) = permit.grow_to(answer.body.len()) {
+            return self.respond(refuse(&exhausted.into()), false);
+        }
+        let mut response = self.respond(answer, false);
+        writing::attach(&mut response, permit);
+        response
     }
 
     /// Turns an answer into a response. With `close`, the connection ends after it.

@@ -13,6 +13,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the head of a request to the end of its body.
     pub body: Duration,
+    /// From the first byte of an answer that has to wait until all of it is written.
+    pub write: Duration,
     /// Age at which a connection is asked to end, plus or minus a fifth. It ends with the answer to
     /// its next request.
     pub age: Duration,
@@ -28,14 +30,14 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(5),
             first_request: Duration::from_secs(5),
             body: Duration::from_secs(5),
+            write: Duration::from_secs(5),
             // The API server closes a connection that was idle for 90 s. If we closed it earlier,
             // that could race with a request that the API server is just writing, and it does not
             // repeat a POST.
             idle: Duration::from_mins(3),
             // Persistent connections pin an API server to one replica; this lets it choose again.
             age: Duration::from_mins(5),
-            // The maximum age with its jitter, one idle timeout, one review and some slack: only a
-            // client that does not read its answers reaches it.
+            // The maximum age with its jitter, one idle timeout, one review and some slack.
             hard_age: Duration::from_mins(10),
         }
     }
@@ -48,10 +50,9 @@ pub struct Caps {
     pub connections: usize,
     /// Requests on one connection, plus or minus a fifth, before it is asked to end.
     pub requests: u32,
-    /// Bytes of one body.
-    pub body: usize,
-    /// Bytes of all bodies that are being read or reviewed.
-    pub bodies: usize,
+    /// Bytes of memory that all reviews may need together, from the first byte of a body until the
+    /// answer is written.
+    pub memory: usize,
 }
 
 impl Default for Caps {
@@ -60,10 +61,9 @@ impl Default for Caps {
             connections: 1024,
             // A handshake costs about as much as ten reviews: 1 % at this number.
             requests: 1000,
-            // An UPDATE carries two objects of at most 3 MiB each, plus JSON escapes.
-            body: 8 << 20,
-            // Eight of the largest bodies.
-            bodies: 64 << 20,
+            // Two of the largest reviews, or more than five hundred of real ones; less than half of
+            // the Deployment's limit, because connections and the controllers need memory too.
+            memory: 96 << 20,
         }
     }
 }

@@ -60,4 +60,6 @@ mod trouble;
 #[cfg(test)]
 mod unreachable;
 #[cfg(test)]
+mod unread;
+#[cfg(test)]
 mod x509;
