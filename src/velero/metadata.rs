@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::lenient::wrong_is_default;
 use super::text::{Text, map_into_owned};
+use crate::names::PREFIX;
 
 /// The fields of an object's `metadata` that velero-trust reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,6 +35,14 @@ impl Metadata<'_> {
     /// Returns the value of the annotation `key`.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         get(self.annotations.as_ref(), key)
+    }
+
+    /// Returns velero-trust's own annotations, sorted.
+    pub fn own_annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        let annotations = self.annotations.iter().flatten();
+        annotations
+            .map(|(key, value)| (&**key, &**value))
+            .filter(|(key, _)| key.starts_with(PREFIX))
     }
 
     /// Returns the same metadata with no borrow.

@@ -14,7 +14,6 @@ pub(in crate::ca) use config::skips_verification;
 
 use super::references::{self, CaReference, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, Report, Rule, Stop};
-use crate::names::PREFIX;
 use crate::velero::bsl::Bsl;
 use baseline::{Baseline, KnownFindings};
 use ca_source::CaSource;
@@ -97,15 +96,8 @@ fn run_checks(location: &Location<'_>, facts: &Facts, baseline: &mut Baseline<'_
 /// Whether two locations are equal for every rule: provider, object storage, config, credential and
 /// our annotations.
 pub fn is_same_location(new: &Bsl<'_>, old: &Bsl<'_>) -> bool {
-    new.spec == old.spec && own_annotations(new).eq(own_annotations(old))
-}
-
-/// Returns our annotations on `bsl`.
-fn own_annotations<'b>(bsl: &'b Bsl<'_>) -> impl Iterator<Item = (&'b str, &'b str)> {
-    let annotations = bsl.metadata.annotations.iter().flatten();
-    annotations
-        .map(|(key, value)| (&**key, &**value))
-        .filter(|(key, _)| key.starts_with(PREFIX))
+    let annotations = new.metadata.own_annotations();
+    new.spec == old.spec && annotations.eq(old.metadata.own_annotations())
 }
 
 fn check_reference(
