@@ -47,6 +47,10 @@ pub const EXTRA_CA_LABEL: &str = "velero-trust.io/ca";
 /// Label on a namespace. `"true"` makes it a Velero namespace even if it holds no BSL yet.
 pub const VELERO_NAMESPACE_LABEL: &str = "velero-trust.io/velero";
 
+/// Label on a webhook configuration, with the resource that its only webhook reviews. Earlier
+/// versions had one configuration with several webhooks, and without this label.
+pub const WEBHOOK_LABEL: &str = "velero-trust.io/webhook";
+
 /// Name prefix of the ConfigMaps in which the publisher remembers certificates. They are in
 /// velero-trust's own namespace, one for each Velero namespace, whose name is the rest of the name.
 pub const MEMORY_PREFIX: &str = "velero-trust-memory.";

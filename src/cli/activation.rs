@@ -3,66 +3,45 @@
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::Client;
 use serde_json::{Value, json};
 
+use super::webhook_configurations::{WebhookConfiguration, has_rules};
 use crate::admission::HANDLERS;
 use crate::ca::pem;
-use crate::names;
 
 /// A server-side apply patch that activates one webhook configuration. It has no other fields.
-pub(super) struct ActivationPatch {
-    /// Name of the configuration.
-    pub(super) name: String,
+pub(super) struct ActivationPatch<'a> {
+    /// The configuration.
+    pub(super) configuration: &'a WebhookConfiguration,
     /// Whether the configuration sends requests already.
     pub(super) is_active: bool,
     webhooks: Vec<Value>,
 }
 
-impl ActivationPatch {
+impl<'a> ActivationPatch<'a> {
     /// Creates the patch. It sets the rules of every webhook in `configuration`, and a `caBundle`
     /// with `cas` and with the CAs of the current `caBundle`, without those that are expired at
     /// `now` (seconds since 1970).
     pub(super) fn new(
-        configuration: &DynamicObject,
+        configuration: &'a WebhookConfiguration,
         cas: &[&str],
         now: i64,
     ) -> anyhow::Result<Self> {
-        let name = configuration.name_any();
-        let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
-        let webhooks: Vec<_> = webhooks.into_iter().flatten().collect();
+        let webhooks = configuration.webhooks();
         Ok(Self {
-            is_active: webhooks
-                .iter()
-                .any(|webhook| webhook.get("rules").is_some()),
+            is_active: configuration.webhooks().any(has_rules),
             webhooks: webhooks
-                .into_iter()
                 .map(|webhook| webhook_patch(webhook, cas, now))
                 .collect::<anyhow::Result<_>>()
-                .with_context(|| format!("webhook configuration {name}"))?,
-            name,
+                .with_context(|| configuration.to_string())?,
+            configuration,
         })
     }
 
     /// Applies the patch.
-    pub(super) async fn apply(
-        &self,
-        client: &Client,
-        resource: &ApiResource,
-    ) -> anyhow::Result<()> {
-        let Self { name, webhooks, .. } = self;
-        let apply = json!({
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": name},
-            "webhooks": webhooks,
-        });
-        let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        Api::<DynamicObject>::all_with(client.clone(), resource)
-            .patch(name, &params, &Patch::Apply(apply))
-            .await
-            .with_context(|| format!("cannot change {} {name}", resource.kind))?;
+    pub(super) async fn apply(&self, client: &Client) -> anyhow::Result<()> {
+        self.configuration.apply(client, &self.webhooks).await?;
         Ok(())
     }
 }
@@ -119,6 +98,7 @@ fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
 mod tests {
     use super::*;
     use crate::serving::certificates::issue::issue;
+    use kube::api::{ApiResource, GroupVersionKind};
     use std::time::Duration;
 
     #[test]
@@ -140,11 +120,17 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_served_is_refused_before_anything_is_changed() {
-        let configuration: DynamicObject = serde_json::from_value(json!({
+        let kind = GroupVersionKind::gvk(
+            "admissionregistration.k8s.io",
+            "v1",
+            "ValidatingWebhookConfiguration",
+        );
+        let configuration = serde_json::from_value(json!({
             "metadata": {"name": "of-tomorrow"},
             "webhooks": [{"name": "new", "clientConfig": {"service": {"path": "/validate/new"}}}],
         }))
         .unwrap();
+        let configuration = WebhookConfiguration::new(ApiResource::from_gvk(&kind), configuration);
         let error = ActivationPatch::new(&configuration, &[], 0).err().unwrap();
         let said = format!("{error:#}");
         assert!(

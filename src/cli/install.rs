@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::conditions::is_deployment_completed;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde_json::json;
 
 use super::activation::ActivationPatch;
+use super::webhook_configurations::{self, WebhookConfiguration};
 use crate::clock;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
@@ -47,32 +48,30 @@ pub(super) async fn run(
         wait,
     } = install;
     require_match_conditions(client).await?;
-    let configurations = list_webhook_configurations(client).await?;
-    if configurations.is_empty() {
+    let configurations = webhook_configurations::list(client).await?;
+    let (current, retired): (Vec<_>, Vec<_>) = configurations
+        .into_iter()
+        .partition(WebhookConfiguration::is_current);
+    if current.is_empty() {
         bail!(
-            "the cluster has no webhook configuration labelled app.kubernetes.io/name={}; apply \
-             the manifests first (`kubectl apply -k manifests`)",
-            names::APP
+            "the cluster has no webhook configuration labelled app.kubernetes.io/name={} and {}; \
+             apply the manifests first (`kubectl apply -k manifests`)",
+            names::APP,
+            names::WEBHOOK_LABEL
         );
     }
     // Servers may still present the certificate that is in the Secret now for some minutes.
     let current_ca = current_ca(client, namespace).await?;
-    let patches = configurations
+    let patches = current
         .iter()
-        .map(|(resource, configuration)| {
-            let patch =
-                ActivationPatch::new(configuration, &[&issued.ca, &current_ca], clock::now());
-            patch.map(|patch| (resource, patch))
+        .map(|configuration| {
+            ActivationPatch::new(configuration, &[&issued.ca, &current_ca], clock::now())
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    for (resource, patch) in patches.iter().filter(|(_, patch)| patch.is_active) {
-        patch.apply(client, resource).await?;
-        writeln!(
-            out,
-            "{} {} trusts the new CA as well",
-            resource.kind, patch.name
-        )?;
+    for patch in patches.iter().filter(|patch| patch.is_active) {
+        patch.apply(client).await?;
+        writeln!(out, "{} trusts the new CA as well", patch.configuration)?;
     }
     write_secret(client, namespace, issued).await?;
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
@@ -90,9 +89,13 @@ pub(super) async fn run(
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
 
-    for (resource, patch) in &patches {
-        patch.apply(client, resource).await?;
-        writeln!(out, "{} {} is active", resource.kind, patch.name)?;
+    for patch in &patches {
+        patch.apply(client).await?;
+        writeln!(out, "{} is active", patch.configuration)?;
+    }
+    // Only after their successors are active, so that nothing passes unreviewed in between.
+    for configuration in &retired {
+        writeln!(out, "{}", configuration.deactivate(client).await?)?;
     }
     Ok(())
 }
@@ -145,30 +148,6 @@ fn is_available() -> impl Condition<Deployment> {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         status.and_then(|status| status.available_replicas) > Some(0)
     })
-}
-
-/// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
-pub(super) async fn list_webhook_configurations(
-    client: &Client,
-) -> anyhow::Result<Vec<(ApiResource, DynamicObject)>> {
-    let params = ListParams::default().labels(&format!("app.kubernetes.io/name={}", names::APP));
-    let mut found = Vec::new();
-    for kind in [
-        "ValidatingWebhookConfiguration",
-        "MutatingWebhookConfiguration",
-    ] {
-        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
-        let resource = ApiResource::from_gvk(&kind);
-        let all = Api::<DynamicObject>::all_with(client.clone(), &resource);
-        let list = all.list(&params).await;
-        let list = list.with_context(|| format!("cannot list {}", resource.plural))?;
-        found.extend(
-            list.items
-                .into_iter()
-                .map(|object| (resource.clone(), object)),
-        );
-    }
-    Ok(found)
 }
 
 async fn write_secret(client: &Client, namespace: &str, issued: &Issued) -> anyhow::Result<()> {

@@ -26,6 +26,7 @@ mod snapshot;
 mod status;
 mod stdout;
 mod table;
+mod webhook_configurations;
 
 /// Exit codes, the same as those of ripgrep and many linters.
 mod exit {

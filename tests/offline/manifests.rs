@@ -19,14 +19,22 @@ fn of_kind(file: &str, kind: &str, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("{file} has no {kind} {name}"))
 }
 
-/// Returns the webhooks of the manifests by path.
+/// Returns the webhooks of the manifests by path. Each is the only one of its configuration: where
+/// several are in one list, server-side apply cannot remove one of them.
 fn webhooks(file: &str) -> BTreeMap<String, Value> {
-    let configuration = read(file).remove(0);
-    let webhooks = configuration["webhooks"].as_array().unwrap().iter();
-    let path = |webhook: &Value| webhook["clientConfig"]["service"]["path"].clone();
-    webhooks
-        .map(|webhook| (path(webhook).as_str().unwrap().to_owned(), webhook.clone()))
-        .collect()
+    let configurations = read(file).into_iter();
+    let webhooks = configurations.map(|configuration| {
+        let [webhook] = &configuration["webhooks"].as_array().unwrap()[..] else {
+            panic!("{file}: not one webhook: {configuration}");
+        };
+        let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
+        let resource = path.rsplit('/').next().unwrap();
+        let metadata = &configuration["metadata"];
+        assert_eq!(metadata["name"], format!("{}-{resource}", names::APP));
+        assert_eq!(metadata["labels"][names::WEBHOOK_LABEL], resource);
+        (path.to_owned(), webhook.clone())
+    });
+    webhooks.collect()
 }
 
 #[test]

@@ -140,7 +140,11 @@ fn finds() -> Result<()> {
         doctor.is_content_now()
     })?;
 
-    kubectl.ok(&["delete", "mutatingwebhookconfiguration", "velero-trust"])?;
+    kubectl.ok(&[
+        "delete",
+        "mutatingwebhookconfiguration",
+        "velero-trust-pods",
+    ])?;
     let said = doctor.finds("fail", "webhooks", "no webhook configuration asks it")?;
     ensure!(
         said == "kubectl apply -k manifests && velero-trust certs --install --namespace velero-trust",

@@ -15,9 +15,13 @@ use velero_trust_testing::{rig, wait};
 /// A namespace other than that of the manifests.
 const ELSEWHERE: &str = "guards";
 
-const CONFIGURATIONS: [&str; 2] = [
-    "validatingwebhookconfiguration",
-    "mutatingwebhookconfiguration",
+const CONFIGURATIONS: [(&str, &str); 3] = [
+    (
+        "validatingwebhookconfiguration",
+        "velero-trust-backupstoragelocations",
+    ),
+    ("validatingwebhookconfiguration", "velero-trust-restores"),
+    ("mutatingwebhookconfiguration", "velero-trust-pods"),
 ];
 
 /// Time limit for changes that take effect at once or as soon as the API server notices them.
@@ -212,8 +216,8 @@ fn nothing_is_active(kubectl: &Cli) -> Result<()> {
 
 fn webhooks(kubectl: &Cli) -> Result<Vec<Value>> {
     let mut all = Vec::new();
-    for kind in CONFIGURATIONS {
-        let configuration = kubectl.get(&[kind, "velero-trust"])?;
+    for (kind, name) in CONFIGURATIONS {
+        let configuration = kubectl.get(&[kind, name])?;
         let webhooks = configuration["webhooks"].as_array();
         all.extend(webhooks.context("no webhooks")?.iter().cloned());
     }

@@ -37,6 +37,7 @@ mod servers;
 mod shared;
 mod story;
 mod trouble;
+mod upgrade;
 mod words;
 
 use libtest_mimic::{Arguments, Trial};
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         restored::trials(&shared),
         restores::trials(&shared),
         trouble::trials(),
+        upgrade::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -42,6 +42,8 @@ pub(super) struct ClusterSnapshot {
 pub(super) struct Webhook {
     /// Kind and name of the configuration.
     pub(super) configuration: String,
+    /// If an earlier version left the configuration behind, the command that deletes it.
+    pub(super) retired: Option<String>,
     /// Its own name.
     pub(super) name: String,
     /// The path or URL that it calls.

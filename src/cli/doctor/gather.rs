@@ -18,6 +18,7 @@ use super::access::{Account, BUNDLE_RIGHTS, SECRET_RIGHTS};
 use super::cluster_snapshot::{self, ClusterSnapshot, Read, VeleroNamespace, Webhook, Workload};
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
+use crate::cli::webhook_configurations::{self, WebhookConfiguration, has_rules};
 use crate::clock;
 use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
@@ -63,23 +64,19 @@ fn into_read<T>(result: kube::Result<T>) -> Read<T> {
 }
 
 async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
-    let configurations = install::list_webhook_configurations(client).await;
+    let configurations = webhook_configurations::list(client).await;
     let configurations = configurations.map_err(|error| match error.downcast_ref() {
         Some(cause) => message_of(cause),
         None => format!("{error:#}"),
     })?;
-    let configurations = configurations.iter();
-    Ok(configurations
-        .flat_map(|(resource, configuration)| {
-            let name = format!("{} {}", resource.kind, configuration.name_any());
-            let webhooks = configuration.data.get("webhooks").and_then(Value::as_array);
-            let webhooks = webhooks.into_iter().flatten();
-            webhooks.map(move |object| webhook(name.clone(), object))
-        })
-        .collect())
+    let webhooks = configurations.iter().flat_map(|configuration| {
+        let webhooks = configuration.webhooks();
+        webhooks.map(move |object| webhook(configuration, object))
+    });
+    Ok(webhooks.collect())
 }
 
-fn webhook(configuration: String, object: &Value) -> Webhook {
+fn webhook(configuration: &WebhookConfiguration, object: &Value) -> Webhook {
     let text = |pointer| {
         let text = object.pointer(pointer).and_then(Value::as_str);
         text.unwrap_or_default()
@@ -98,14 +95,14 @@ fn webhook(configuration: String, object: &Value) -> Webhook {
     } else {
         url
     };
-    let rules = object.get("rules").and_then(Value::as_array);
     let ca = STANDARD.decode(text("/clientConfig/caBundle"));
     Webhook {
-        configuration,
+        configuration: configuration.to_string(),
+        retired: (!configuration.is_current()).then(|| configuration.delete_command()),
         name: text("/name").to_owned(),
         path: path.to_owned(),
         host,
-        has_rules: rules.is_some_and(|rules| !rules.is_empty()),
+        has_rules: has_rules(object),
         ca: ca.unwrap_or_default(),
     }
 }

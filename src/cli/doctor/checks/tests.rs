@@ -21,7 +21,8 @@ const DAY: i64 = 24 * 60 * 60;
 fn healthy() -> ClusterSnapshot {
     let authority = Authority::new("serving").unwrap();
     let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
-        configuration: "ValidatingWebhookConfiguration velero-trust".to_owned(),
+        configuration: format!("ValidatingWebhookConfiguration velero-trust-{index}"),
+        retired: None,
         name: format!("hook-{index}"),
         path: handler.path.to_owned(),
         host: "localhost".to_owned(),
@@ -240,6 +241,20 @@ fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed()
 }
 
 #[test]
+fn a_webhook_that_was_left_behind_is_none_that_is_needed() {
+    let mut cluster = healthy();
+    let webhooks = cluster.webhooks.as_mut().unwrap();
+    webhooks[0].retired = Some("kubectl delete it".to_owned());
+    let found = webhooks::check(&cluster);
+    let bad: Vec<_> = found.iter().filter(|found| found.fix.is_some()).collect();
+    let [missing, left] = &bad[..] else {
+        panic!("{bad:?}");
+    };
+    assert!(missing.message.contains("no webhook"), "{missing:?}");
+    assert_eq!(left.fix.as_deref(), Some("kubectl delete it"), "{left:?}");
+}
+
+#[test]
 fn the_webhooks_and_their_certificate() {
     use Level::{Fail, Warn};
     let install = "velero-trust certs --install --namespace velero-trust";
@@ -249,6 +264,16 @@ fn the_webhooks_and_their_certificate() {
     exactly(Fail, "webhooks", &["no rules", install], |cluster| {
         cluster.webhooks.as_mut().unwrap()[0].has_rules = false;
     });
+    for (has_rules, state) in [(true, "still sent requests"), (false, "sent nothing")] {
+        exactly(Warn, "webhooks", &["earlier version", state], |cluster| {
+            let webhooks = cluster.webhooks.as_mut().unwrap();
+            webhooks.push(Webhook {
+                retired: Some("kubectl delete it".to_owned()),
+                has_rules,
+                ..webhooks[0].clone()
+            });
+        });
+    }
     exactly(Fail, "webhooks", &["no caBundle"], |cluster| {
         cluster.webhooks.as_mut().unwrap()[0].ca.clear();
     });

@@ -27,7 +27,8 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let activate = activate_command(cluster);
     let mut diagnostics = Vec::new();
     for handler in HANDLERS {
-        let calls = |webhook: &Webhook| webhook.path.ends_with(handler.path);
+        let calls =
+            |webhook: &Webhook| webhook.retired.is_none() && webhook.path.ends_with(handler.path);
         if !webhooks.iter().any(calls) {
             diagnostics.push(CheckSubject::new("webhooks", handler.path).fail(
                 "no webhook configuration asks it",
@@ -42,6 +43,17 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     for webhook in webhooks {
         let name = format!("{}, {}", webhook.configuration, webhook.name);
         let subject = CheckSubject::new("webhooks", name);
+        if let Some(delete) = &webhook.retired {
+            diagnostics.push(subject.warn(
+                if webhook.has_rules {
+                    "an earlier version left it behind, and it is still sent requests"
+                } else {
+                    "an earlier version left it behind; it is sent nothing"
+                },
+                delete,
+            ));
+            continue;
+        }
         diagnostics.push(match (webhook.has_rules, webhook.ca.is_empty()) {
             (true, false) => subject.ok("is active"),
             (false, _) => subject.fail("has no rules, so it is sent nothing", &activate),

@@ -87,6 +87,13 @@ impl Installer {
 
     /// Runs `kubectl apply` on the manifests, which activates nothing yet.
     pub fn apply(&self) -> Result<()> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects()?});
+        self.kubectl.apply(&list.to_string())?;
+        Ok(())
+    }
+
+    /// Returns the objects of the manifests, with webhooks that call the server of this installer.
+    pub fn objects(&self) -> Result<Vec<Value>> {
         let mut objects = rendered(&self.kubectl, &self.namespace)?;
         for object in &mut objects {
             let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
@@ -98,9 +105,7 @@ impl Installer {
                 webhook.insert("clientConfig".to_owned(), json!({ "url": url }));
             }
         }
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.kubectl.apply(&list.to_string())?;
-        Ok(())
+        Ok(objects)
     }
 
     /// Runs `velero-trust certs --install` as the administrator, whether it succeeds or not.

@@ -1,0 +1,116 @@
+//! The webhook configurations of velero-trust in a cluster.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::names;
+
+/// A webhook configuration that has velero-trust's label.
+#[derive(Clone, Debug)]
+pub(super) struct WebhookConfiguration {
+    resource: ApiResource,
+    object: DynamicObject,
+}
+
+/// Kind and name.
+impl fmt::Display for WebhookConfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.resource.kind, self.object.name_any())
+    }
+}
+
+/// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
+pub(super) async fn list(client: &Client) -> anyhow::Result<Vec<WebhookConfiguration>> {
+    let params = ListParams::default().labels(&format!("app.kubernetes.io/name={}", names::APP));
+    let mut found = Vec::new();
+    for kind in [
+        "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
+    ] {
+        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        let resource = ApiResource::from_gvk(&kind);
+        let all = Api::<DynamicObject>::all_with(client.clone(), &resource);
+        let list = all.list(&params).await;
+        let list = list.with_context(|| format!("cannot list {}", resource.plural))?;
+        found.extend(list.items.into_iter().map(|object| WebhookConfiguration {
+            resource: resource.clone(),
+            object,
+        }));
+    }
+    Ok(found)
+}
+
+impl WebhookConfiguration {
+    /// Creates a configuration from an object of `resource`.
+    #[cfg(test)]
+    pub(super) const fn new(resource: ApiResource, object: DynamicObject) -> Self {
+        Self { resource, object }
+    }
+
+    /// Whether the manifests of this version contain the configuration. Otherwise, an earlier
+    /// version left it behind.
+    pub(super) fn is_current(&self) -> bool {
+        self.object.labels().contains_key(names::WEBHOOK_LABEL)
+    }
+
+    /// Returns its webhooks.
+    pub(super) fn webhooks(&self) -> impl Iterator<Item = &Value> {
+        let webhooks = self.object.data.get("webhooks").and_then(Value::as_array);
+        webhooks.into_iter().flatten()
+    }
+
+    /// Returns the command that deletes it.
+    pub(super) fn delete_command(&self) -> String {
+        let kind = self.resource.kind.to_lowercase();
+        format!("kubectl delete {kind} {}", self.object.name_any())
+    }
+
+    /// Applies these webhooks, and with them only the fields that velero-trust owns. What it owned
+    /// before and is not among them is removed.
+    pub(super) async fn apply(&self, client: &Client, webhooks: &[Value]) -> anyhow::Result<Self> {
+        let Self { resource, object } = self;
+        let name = object.name_any();
+        let apply = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name},
+            "webhooks": webhooks,
+        });
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        let object = Api::<DynamicObject>::all_with(client.clone(), resource)
+            .patch(&name, &params, &Patch::Apply(apply))
+            .await
+            .with_context(|| format!("cannot change {self}"))?;
+        Ok(Self {
+            resource: resource.clone(),
+            object,
+        })
+    }
+
+    /// Takes the rules from a configuration that an earlier version left behind, so that it is sent
+    /// nothing. Returns what to tell the user. The object stays: it may be somebody else's to
+    /// delete, such as a GitOps tool's.
+    pub(super) async fn deactivate(&self, client: &Client) -> anyhow::Result<String> {
+        let left = self.apply(client, &[]).await?;
+        let is_active = left.webhooks().any(has_rules);
+        let state = if is_active {
+            "somebody else has set its rules, so it is still sent requests"
+        } else {
+            "it is sent nothing from now on"
+        };
+        let delete = self.delete_command();
+        Ok(format!(
+            "{self} is of an earlier version: {state}; delete it with `{delete}`"
+        ))
+    }
+}
+
+/// Whether a webhook is sent requests.
+pub(super) fn has_rules(webhook: &Value) -> bool {
+    let rules = webhook.get("rules").and_then(Value::as_array);
+    rules.is_some_and(|rules| !rules.is_empty())
+}
