@@ -5,7 +5,7 @@ use crate::ca::references::{self, CaReference};
 use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
 use crate::velero::bsl::Bsl;
 
-pub(super) static RULES: [&Rule; 4] = [&PLAIN_HTTP, &IGNORES_CA, &INLINE, &REMOVED];
+pub(super) static RULES: [&Rule; 5] = [&PLAIN_HTTP, &IGNORES_CA, &INLINE, &REMOVED, &NO_SPEC];
 
 static PLAIN_HTTP: Rule = Rule {
     id: "VT032",
@@ -48,6 +48,16 @@ static REMOVED: Rule = Rule {
     ..Rule::DEFAULT
 };
 
+static NO_SPEC: Rule = Rule {
+    id: "VT040",
+    title: "BackupStorageLocation without a spec",
+    about: "Velero's schema accepts it, and Velero never reaches a store with it.",
+    severity: Severity::Deny,
+    code: Code::Invalid,
+    hint: Hint::ExplainSchema,
+    ..Rule::DEFAULT
+};
+
 /// Checks a location that gets its CA from `references`.
 pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], report: &mut Report) {
     let bsl = location.bsl;
@@ -55,6 +65,14 @@ pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], rep
     let mut find = |rule, path, message: String, fix: String| {
         report.add_finding(Finding::new(rule, path, "", message, fix));
     };
+    if bsl.provider().is_empty() && bsl.spec.object_storage.is_none() {
+        find(
+            &NO_SPEC,
+            FieldPath::of(&["spec"]),
+            "the location names neither a provider nor an object storage".to_owned(),
+            "set spec.provider and spec.objectStorage.bucket".to_owned(),
+        );
+    }
     let url = bsl.config("s3Url").unwrap_or("").trim_start();
     let is_plain = url
         .get(..7)
