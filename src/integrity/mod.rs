@@ -1,4 +1,5 @@
 //! Backup integrity: checksums, and the rules for Restores.
 
+pub mod change;
 pub mod checksum;
 pub mod rules;

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::lenient::wrong_is_default;
 use super::metadata::Metadata;
-use super::text::Text;
+use super::text::{Text, or_empty};
 use crate::decision::Backup;
 
 /// The fields of a Restore that velero-trust reads.
@@ -16,10 +17,13 @@ pub struct Restore<'a> {
     /// `spec`.
     #[serde(borrow)]
     pub spec: RestoreSpec<'a>,
+    /// `status`.
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    pub status: RestoreStatus<'a>,
 }
 
 /// The fields of `spec` that velero-trust reads.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RestoreSpec<'a> {
     /// The Backup to restore.
@@ -28,6 +32,38 @@ pub struct RestoreSpec<'a> {
     /// The Schedule whose newest completed Backup is restored.
     #[serde(borrow)]
     pub schedule_name: Option<Text<'a>>,
+}
+
+/// The fields of `status` that velero-trust reads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RestoreStatus<'a> {
+    /// How far Velero is. Absent before Velero has seen the Restore.
+    #[serde(borrow)]
+    pub phase: Option<Text<'a>>,
+}
+
+impl Restore<'_> {
+    /// Whether Velero will run the Restore: it runs those without a phase or in the phase `New`,
+    /// also if they ran before (`pkg/controller/restore_controller.go`, `Reconcile`).
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase(), "" | "New")
+    }
+
+    /// Returns `status.phase`, or the empty string.
+    pub fn phase(&self) -> &str {
+        or_empty(self.status.phase.as_ref())
+    }
+
+    /// Returns `spec.backupName`, or the empty string.
+    pub fn backup_name(&self) -> &str {
+        or_empty(self.spec.backup_name.as_ref())
+    }
+
+    /// Returns `spec.scheduleName`, or the empty string.
+    pub fn schedule_name(&self) -> &str {
+        or_empty(self.spec.schedule_name.as_ref())
+    }
 }
 
 /// Returns the Backups from which Velero picks one for a Restore by schedule: the most recently

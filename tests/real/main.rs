@@ -16,6 +16,7 @@
 mod after;
 mod bundle;
 mod client_ca;
+mod conditions;
 mod consumers;
 mod coverage;
 mod doctor;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         after::trials(&shared),
         hardship::trials(),
         bundle::trials(&shared),
+        conditions::trials(),
         client_ca::trials(&shared),
         coverage::trials(),
         doctor::trials(),

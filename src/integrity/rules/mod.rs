@@ -11,7 +11,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     checksum::RULES.into_iter().chain(named::RULES)
 }
 
-/// Runs every check over a Restore that is to be created in `namespace`.
+/// Runs every check over a Restore that Velero is to run in `namespace`.
 pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: RestoresMode) -> Report {
     let mut report = Report::default();
     if mode == RestoresMode::Off {

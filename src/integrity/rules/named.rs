@@ -3,7 +3,7 @@
 use crate::decision::{Backup, Code, Facts, FieldPath, Finding, Key, Report, Rule, Severity, Stop};
 use crate::velero::naming::{is_label_value, is_name};
 use crate::velero::restore::{Restore, newest_completed};
-use crate::velero::text::{or_empty, shown};
+use crate::velero::text::shown;
 
 pub(super) static RULES: [&Rule; 4] = [&NO_BACKUP, &NAMES_NONE, &NAMES_BOTH, &NO_COMPLETED];
 
@@ -53,8 +53,14 @@ pub(super) fn backups<'a>(
     facts: &'a Facts,
     report: &mut Report,
 ) -> Result<Vec<&'a Backup>, Stop> {
-    let backup = or_empty(restore.spec.backup_name.as_ref());
-    let schedule = or_empty(restore.spec.schedule_name.as_ref());
+    let backup = restore.backup_name();
+    // Velero fills in the name that was not given, and from then on uses only the backup.
+    let is_filled_in = !restore.is_waiting() && !backup.is_empty();
+    let schedule = if is_filled_in {
+        ""
+    } else {
+        restore.schedule_name()
+    };
     let mut find = |rule, path, message: String, fix: &str| {
         let subject = format!("{} {}", shown(backup), shown(schedule));
         report.add_finding(Finding::new(rule, path, subject, message, fix));
@@ -113,7 +119,7 @@ pub(super) fn backups<'a>(
 
 /// Returns the path to the field that selects the backup.
 pub(super) fn path(restore: &Restore<'_>) -> FieldPath {
-    let field = if or_empty(restore.spec.backup_name.as_ref()).is_empty() {
+    let field = if restore.backup_name().is_empty() {
         "scheduleName"
     } else {
         "backupName"

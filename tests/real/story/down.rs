@@ -2,8 +2,8 @@
 //! configurations are active.
 
 use super::{
-    PATIENCE, at, ensure_passed, ensure_refused, get, injected_into_server, install, restore,
-    velero, wait_for_injection, wait_for_phase,
+    PATIENCE, at, back_up, ensure_passed, ensure_refused, get, injected_into_server, install,
+    restore, velero, wait_for_injection, wait_for_phase,
 };
 use anyhow::{Context as _, Result, ensure};
 use json_patch::merge;
@@ -74,19 +74,6 @@ fn add_location(cluster: &Cluster, name: &str, bucket: &str) -> Result<()> {
     cluster.kubectl().apply(&secret.to_string())?;
     let output = cluster.kubectl().create(&location.to_string())?;
     ensure_passed("a good location", &output)
-}
-
-fn back_up(cluster: &Cluster, name: &str) -> Result<()> {
-    let arguments = [
-        "backup",
-        "create",
-        name,
-        "--include-namespaces",
-        "default",
-        "--wait",
-    ];
-    ensure_passed(&format!("backup {name}"), &velero(cluster, &arguments)?)?;
-    wait_for_phase(cluster, "backup", name, "Completed").map(drop)
 }
 
 /// Applies a merge patch to the spec of a location, as a user.

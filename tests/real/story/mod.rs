@@ -5,6 +5,7 @@
 mod down;
 mod held;
 mod life;
+mod rewritten;
 
 use crate::pods;
 use crate::shared::{alone, binary};
@@ -30,6 +31,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             down::story,
         ),
         alone("story::what_works_without_us_goes_on_working", held::story),
+        alone(
+            "story::no_restore_is_rewritten_to_an_unchecked_backup",
+            rewritten::story,
+        ),
         alone("story::what_make_cluster_proposes_works", tour),
     ]
 }
@@ -98,6 +103,20 @@ fn ensure_refused(what: &str, output: &Output, words: &[&str]) -> Result<()> {
 fn ensure_passed(what: &str, output: &Output) -> Result<()> {
     ensure!(output.code == Some(0), "{what} failed: {output:?}");
     Ok(())
+}
+
+/// Makes a backup as a user, and waits until it is completed.
+fn back_up(cluster: &Cluster, name: &str) -> Result<()> {
+    let arguments = [
+        "backup",
+        "create",
+        name,
+        "--include-namespaces",
+        "default",
+        "--wait",
+    ];
+    ensure_passed(&format!("backup {name}"), &velero(cluster, &arguments)?)?;
+    wait_for_phase(cluster, "backup", name, "Completed").map(drop)
 }
 
 /// Returns a Restore of `backup`.

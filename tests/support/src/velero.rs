@@ -139,6 +139,11 @@ impl Velero {
         self.process.tail()
     }
 
+    /// Sends a signal, by its name without `SIG`: `STOP` keeps Restores waiting until `CONT`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// Returns everything the server has printed so far.
     pub fn log(&self) -> String {
         self.process.log()
