@@ -1,4 +1,5 @@
 use super::*;
+use crate::ca::common_roots::CommonRoots;
 
 #[test]
 fn the_config_map_tells_what_is_in_it_and_is_kept_by_everybody() {
@@ -54,7 +55,7 @@ fn a_label_that_was_taken_off_and_what_was_put_beside_are_differences() {
 #[test]
 fn a_hold_that_another_manager_wrote_is_taken_off() {
     let hold = BundleStatus {
-        hold: Some(NOT_EVALUATED),
+        hold: Some("why"),
         ..BundleStatus::default()
     };
     let merged = CommonRoots::default().bundle();
