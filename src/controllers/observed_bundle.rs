@@ -8,6 +8,7 @@ use kube::{Api, Client};
 
 use crate::decision::Key;
 use crate::injection::coverage;
+use crate::kubernetes::bundle;
 use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::watch::Watch;
 use crate::names;
@@ -31,6 +32,8 @@ pub(super) struct BundleMetadata {
     pub(super) version: Option<String>,
     /// The state that the annotations describe; `None` if velero-trust did not write the ConfigMap.
     pub(super) ours: Option<coverage::BundleSummary>,
+    /// Whether a publisher wrote it, not only a review of a Pod.
+    pub(super) is_published: bool,
 }
 
 /// A watch of the bundles of all namespaces.
@@ -45,6 +48,7 @@ pub(super) fn watch_bundles(client: Client) -> BundleWatch {
         Some(BundleMetadata {
             ours: BundleAnnotations::read(&map.metadata)
                 .map(|annotations| annotations.for_coverage()),
+            is_published: bundle::is_published(&map.metadata),
             version: map.metadata.resource_version,
         })
     })

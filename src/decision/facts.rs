@@ -48,7 +48,7 @@ pub enum Lookup {
         schedule: String,
     },
     /// The merged CA bundle of a namespace. Looking it up in a cluster creates one if there is
-    /// none, so *found* means that a Pod may mount it.
+    /// none and the namespace is Velero's, so *found* means that a Pod may mount it.
     Bundle(String),
 }
 
@@ -172,6 +172,19 @@ pub enum LookupErrorKind {
     Unreadable,
     /// An object with velero-trust's name belongs to somebody else.
     Foreign,
+    /// There is no bundle, and none is made in this namespace.
+    NoBundle(NoBundle),
+}
+
+/// Why a review of a Pod makes no bundle in its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBundle {
+    /// Nothing in the cluster says that the namespace is Velero's.
+    NotVelero,
+    /// The namespace does not exist.
+    NoNamespace,
+    /// The namespace is velero-trust's own. Only the controllers write there.
+    OwnNamespace,
 }
 
 /// The reason why a check stopped.

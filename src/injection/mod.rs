@@ -17,7 +17,9 @@ pub use rules::{is_conflict, rules};
 
 use self::plan::{Additions, ContainerList, ContainerPosition};
 use self::request::InjectionRequest;
-use crate::decision::{Facts, FieldPath, Finding, LookupErrorKind, Report, Stop};
+use crate::decision::{
+    Facts, FieldPath, Finding, LookupError, LookupErrorKind, NoBundle, Report, Stop,
+};
 use crate::names::BUNDLE;
 use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
@@ -81,6 +83,13 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
                 DELETE_IT,
             ));
         }
+        Err(Stop::Unknown(
+            _,
+            LookupError {
+                kind: LookupErrorKind::NoBundle(why),
+                ..
+            },
+        )) => report.add_finding(not_made_finding(namespace, why)),
         Err(Stop::Unknown(_, reason)) => {
             let what = format!("cannot be had ({})", reason.message);
             report.add_finding(no_bundle_finding(namespace, &what, RECREATE_LATER));
@@ -161,12 +170,33 @@ fn volume_change(pod: &Pod<'_>) -> Result<patch::VolumeChange, Finding> {
 /// characters.
 const DELETE_IT: &str = "delete it (keep a copy)";
 
+/// Returns the finding that no bundle is made in `namespace`.
+fn not_made_finding(namespace: &str, why: NoBundle) -> Finding {
+    let (why, fix) = match why {
+        NoBundle::NotVelero => (
+            "no BSL or Velero workload here",
+            "label the namespace velero-trust.io/velero=true",
+        ),
+        NoBundle::NoNamespace => ("the namespace does not exist", "create it first"),
+        NoBundle::OwnNamespace => (
+            "the namespace is velero-trust's own",
+            "run the pod in another one",
+        ),
+    };
+    finding_without_bundle(namespace, format!("no CA bundle: {why}"), fix)
+}
+
 fn no_bundle_finding(namespace: &str, what: &str, fix: &str) -> Finding {
+    let message = format!("ConfigMap {BUNDLE} {what}; no CA bundle is added");
+    finding_without_bundle(namespace, message, fix)
+}
+
+fn finding_without_bundle(namespace: &str, message: String, fix: &str) -> Finding {
     Finding::new(
         &rules::NO_BUNDLE,
         FieldPath::of(&["spec", "volumes"]),
         format!("ConfigMap {namespace}/{BUNDLE}"),
-        format!("ConfigMap {BUNDLE} {what}; no CA bundle is added"),
+        message,
         fix,
     )
     // Whatever severity the operator gave the rule: a failure of ours is no reason to stop Velero.

@@ -93,7 +93,10 @@ pub(super) static NO_BUNDLE: Rule = Rule {
     title: "the namespace has no CA bundle",
     about: "The ConfigMap velero-trust-ca does not exist, could not be read, or is not managed by \
             velero-trust. A Pod that mounts a missing ConfigMap never starts, so the Pod is left \
-            unchanged. Recreate the Pod when the ConfigMap exists.",
+            unchanged. Recreate the Pod when the ConfigMap exists. A review makes the ConfigMap only \
+            in a namespace that has a BackupStorageLocation, a Deployment or DaemonSet that runs \
+            Velero, or the label `velero-trust.io/velero: \"true\"`, and never in velero-trust's own \
+            namespace.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT

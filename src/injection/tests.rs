@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::decide;
 use crate::decision::{
-    Bundle, Fact, Facts, Judged, Lookup, LookupError, LookupErrorKind, Outcome, Policy, Report,
-    Severity, Verdict,
+    Bundle, Fact, Facts, Judged, Lookup, LookupError, LookupErrorKind, NoBundle, Outcome, Policy,
+    Report, Severity, Verdict,
 };
 use crate::velero::pod::Pod;
 
@@ -171,6 +171,42 @@ fn a_bundle_that_is_not_ours_is_called_so() {
         (finding.fix.as_str(), report.patch.len()),
         ("delete it (keep a copy)", 0)
     );
+}
+
+#[test]
+fn says_in_one_warning_why_no_bundle_is_made_and_what_to_do() {
+    for (why, message, fix) in [
+        (
+            NoBundle::NotVelero,
+            "no CA bundle: no BSL or Velero workload here",
+            "label the namespace velero-trust.io/velero=true",
+        ),
+        (
+            NoBundle::NoNamespace,
+            "no CA bundle: the namespace does not exist",
+            "create it first",
+        ),
+        (
+            NoBundle::OwnNamespace,
+            "no CA bundle: the namespace is velero-trust's own",
+            "run the pod in another one",
+        ),
+    ] {
+        let refused = LookupError {
+            kind: LookupErrorKind::NoBundle(why),
+            message: String::new(),
+        };
+        let report = report(&server(&json!({})), &with(Outcome::Unavailable(refused)));
+        let [finding] = &report.findings[..] else {
+            panic!("{report:?}")
+        };
+        let actual = (finding.rule.id, &*finding.message, &*finding.fix);
+        assert_eq!(actual, ("VT207", message, fix));
+        assert_eq!(report.patch.len(), 0);
+        // An API server cuts a longer warning.
+        let warning = format!("[VT207] {}: {message}; {fix}", finding.path);
+        assert!(warning.len() <= 120, "{warning}");
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ const MAX_CONCURRENT_LOOKUPS: usize = 16;
 /// Answers look-ups from a cluster.
 pub struct Cluster {
     client: Client,
+    /// Our own namespace.
+    own: String,
     common_roots: CommonRootsReceiver,
     identity: Identity,
 }
@@ -43,9 +45,11 @@ pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
 
 impl Cluster {
     /// Creates a source for the cluster of `client`, which should be the client for admission.
-    pub fn new(client: Client, common_roots: CommonRootsReceiver) -> Self {
+    /// `own` is velero-trust's own namespace.
+    pub fn new(client: Client, own: &str, common_roots: CommonRootsReceiver) -> Self {
         Self {
             client,
+            own: own.to_owned(),
             common_roots,
             identity: Identity::default(),
         }
@@ -66,10 +70,18 @@ impl Cluster {
                     Ok(common_roots) => common_roots.clone().unwrap_or_default(),
                     Err(_) => Arc::default(),
                 };
-                match bundle::ensure(&self.client, namespace, dry_run, &common_roots).await {
+                let ensured =
+                    bundle::ensure(&self.client, &self.own, namespace, dry_run, &common_roots);
+                match ensured.await {
                     Ok(EnsureOutcome::Exists { held }) => Ok(Some(Fact::Bundle(Bundle { held }))),
                     Ok(EnsureOutcome::NoRoots) => Ok(None),
                     Ok(EnsureOutcome::NotOwned) => return Outcome::Unavailable(foreign_error()),
+                    Ok(EnsureOutcome::Refused(why)) => {
+                        return Outcome::Unavailable(LookupError {
+                            kind: LookupErrorKind::NoBundle(why),
+                            message: "no CA bundle is made in this namespace".to_owned(),
+                        });
+                    }
                     Err(error) => Err(error),
                 }
             }

@@ -8,6 +8,7 @@ pub mod bsl;
 pub mod image;
 mod lenient;
 pub mod metadata;
+pub mod namespace;
 pub mod naming;
 pub mod pod;
 pub mod pod_kind;

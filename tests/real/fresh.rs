@@ -137,7 +137,13 @@ fn baseline() -> Result<()> {
         location["status"] = json!({"phase": phase});
         kubectl.apply(&location.to_string())?;
         for dry_run in [true, false] {
-            let ensured = bundle::ensure(&servers.client, namespace, dry_run, &base);
+            let ensured = bundle::ensure(
+                &servers.client,
+                installer::NAMESPACE,
+                namespace,
+                dry_run,
+                &base,
+            );
             let ensured = servers.runtime.block_on(ensured)?;
             let held = phase == "Available";
             ensure!(ensured == EnsureOutcome::Exists { held }, "{ensured:?}");

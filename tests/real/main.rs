@@ -14,6 +14,7 @@
 )]
 
 mod after;
+mod baseline;
 mod bundle;
 mod client_ca;
 mod conditions;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         consumers::trials(&shared),
         after::trials(&shared),
         hardship::trials(),
+        baseline::trials(),
         bundle::trials(&shared),
         conditions::trials(),
         client_ca::trials(&shared),

@@ -1,6 +1,7 @@
 //! Pods on the real API server: those that the controllers create, and one of every kind created by
 //! hand. Which of them the webhook is called for proves the `matchConditions` of the manifests.
 
+use crate::baseline;
 use crate::shared::Shared;
 use crate::words::is_admitted;
 use anyhow::{Context as _, Result, ensure};
@@ -84,6 +85,14 @@ fn of_velero_install(cluster: &Cluster, _: &Installation) -> Result<()> {
 
 fn of_every_kind(cluster: &Cluster, installation: &Installation) -> Result<()> {
     let namespace = cluster.namespace("kinds")?;
+    // The namespace holds neither a location nor a workload.
+    let label = [
+        "label",
+        "namespace",
+        &namespace,
+        "velero-trust.io/velero=true",
+    ];
+    cluster.kubectl().ok(&label)?;
     for account in ["velero", "velero-server"] {
         cluster
             .kubectl()
@@ -144,6 +153,14 @@ fn of_every_kind(cluster: &Cluster, installation: &Installation) -> Result<()> {
 
 fn tried_in_a_dry_run(cluster: &Cluster, installation: &Installation) -> Result<()> {
     let namespace = cluster.namespace("dry-run")?;
+    // This makes the namespace Velero's for a review, but not for the controllers.
+    baseline::workload(
+        cluster.kubectl(),
+        &namespace,
+        "Deployment",
+        "server-install",
+        "velero",
+    )?;
     let pod = one("server-install", &namespace)?.to_string();
     let arguments = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
     let output = cluster.kubectl().run_with_input(&arguments, &pod)?;

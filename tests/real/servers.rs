@@ -120,6 +120,11 @@ impl Servers {
         Ok(())
     }
 
+    /// Returns the CA of the certificate that every replica presents.
+    pub(crate) fn ca(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("ca.crt"))?)
+    }
+
     /// Returns the ConfigMap of the bundle.
     pub(crate) fn bundle(&self, namespace: &str) -> Result<Value> {
         Ok(serde_json::to_value(self.map(namespace, BUNDLE)?)?)

@@ -100,7 +100,7 @@ impl Serve {
         let own = self.namespace.as_deref();
         let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();
         let (sender, common_roots) = watch::channel(None);
-        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission, common_roots.clone()));
+        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission, &own, common_roots.clone()));
         tasks.push(Task::new(
             "roots",
             roots.follow(first, client.clone(), own.clone(), sender),

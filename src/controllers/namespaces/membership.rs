@@ -19,7 +19,8 @@ const EXCLUDED_NAMESPACE: &str = "kube-system";
 type LabelledNamespaces = Watch<()>;
 
 /// The watches that determine which namespaces are Velero's: those that hold a BSL or a bundle that
-/// velero-trust wrote, or carry its label.
+/// the controllers wrote, or carry velero-trust's label. A bundle that only a review of a Pod wrote
+/// does not count: whoever reaches the webhook can send such a review.
 pub(super) struct Membership {
     pub(super) locations: LocationWatch,
     pub(super) bundles: BundleWatch,
@@ -57,7 +58,7 @@ impl Membership {
         let locations = self.locations.last_known().into_iter().flatten();
         let locations = locations.map(|(key, _)| &key.namespace);
         let bundles = self.bundles.last_known().into_iter().flatten();
-        let bundles = bundles.filter(|(_, bundle)| bundle.ours.is_some());
+        let bundles = bundles.filter(|(_, bundle)| bundle.ours.is_some() && bundle.is_published);
         let bundles = bundles.map(|(key, _)| &key.namespace);
         let labelled = self.labelled.last_known().into_iter().flatten();
         let labelled = labelled.map(|(key, ())| &key.name);

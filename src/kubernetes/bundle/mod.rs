@@ -26,6 +26,12 @@ pub fn is_ours(metadata: &ObjectMeta) -> bool {
             .any(|manager| is_managed_by(metadata, manager))
 }
 
+/// Returns whether a publisher wrote the ConfigMap. The baseline of a review makes no namespace a
+/// Velero namespace, because anybody may have sent that review.
+pub fn is_published(metadata: &ObjectMeta) -> bool {
+    is_managed_by(metadata, names::FIELD_MANAGER)
+}
+
 fn is_managed_by(metadata: &ObjectMeta, manager: &str) -> bool {
     let mut managers = metadata.managed_fields.iter().flatten();
     managers.any(|fields| fields.manager.as_deref() == Some(manager))
@@ -52,7 +58,7 @@ pub fn is_frozen(map: &ConfigMap, wanted: &str) -> bool {
 /// Returns whether a publisher wrote the bundle and nobody edited it. This is false for the
 /// baseline, which the webhook writes without knowing any location.
 pub fn is_as_published(map: &ConfigMap) -> bool {
-    is_managed_by(&map.metadata, names::FIELD_MANAGER)
+    is_published(&map.metadata)
         && text(map).map(hash).as_deref() == annotation(&map.metadata, names::bundle::HASH)
 }
 

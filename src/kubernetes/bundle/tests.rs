@@ -69,3 +69,22 @@ fn a_hold_that_another_manager_wrote_is_taken_off() {
     );
     assert_eq!(cleanup_patch(&live, &live), None);
 }
+
+#[test]
+fn only_what_a_publisher_wrote_is_published() {
+    let managed_by = |managers: &[&str]| {
+        let fields = managers.iter().map(|manager| json!({"manager": manager}));
+        let fields: Vec<_> = fields.collect();
+        serde_json::from_value::<ObjectMeta>(json!({"managedFields": fields})).unwrap()
+    };
+    for (managers, ours, published) in [
+        (&[][..], false, false),
+        (&["kubectl"], false, false),
+        (&["velero-trust-bootstrap"], true, false),
+        (&["velero-trust-bootstrap", "velero-trust"], true, true),
+    ] {
+        let metadata = managed_by(managers);
+        let actual = (is_ours(&metadata), is_published(&metadata));
+        assert_eq!(actual, (ours, published), "{managers:?}");
+    }
+}

@@ -133,9 +133,10 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
         deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: true,
     };
-    // No bundle is looked up here, so the roots in it do not matter.
+    // No bundle is looked up here, so its roots and our own namespace do not matter.
     let (_, base) = watch::channel(None);
-    Cluster::new(client, base).resolve(&needs, options).await
+    let source = Cluster::new(client, names::APP, base);
+    source.resolve(&needs, options).await
 }
 
 /// Returns the CA of a location, resolved from all its references.

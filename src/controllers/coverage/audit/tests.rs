@@ -94,7 +94,11 @@ fn a_list_without_a_bundle_is_known_and_no_list_is_not() {
     };
     let observed = |ours| {
         let version = None;
-        ObservedBundle::Present(BundleMetadata { version, ours })
+        ObservedBundle::Present(BundleMetadata {
+            version,
+            ours,
+            is_published: true,
+        })
     };
     assert_eq!(bundle_summary(&observed(Some(held))), Some(held));
     assert_eq!(
