@@ -153,6 +153,15 @@ fn check(headers: &HeaderMap, max_bytes: usize) -> Result<usize, BodyError> {
     }
 }
 
+/// Reads and discards the body of a refused request in the background, until `deadline`, unless the
+/// client waits for an answer before it sends the body.
+pub(super) fn discard_body(request: Request<Body>, deadline: Instant) {
+    if !request.headers().contains_key(EXPECT) {
+        let stream = request.into_body().into_data_stream();
+        tokio::spawn(timeout_at(deadline, discard(stream)));
+    }
+}
+
 async fn discard(mut stream: BodyDataStream) {
     while let Some(Ok(_)) = stream.next().await {}
 }

@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::activity::{AnswersReview, Peer};
 use super::drain::{Phase, Stopping};
 use super::settings::{Caps, Timeouts};
 use super::writing::{TimedWrites, Unwritten};
@@ -60,12 +61,13 @@ impl ConnectionLimits {
 }
 
 impl Protocol {
-    /// Serves `io` until it ends.
+    /// Serves `io`, the connection of `peer`, until it ends.
     ///
     /// hyper has a single timer for the head of a request, which also runs while the connection is
     /// idle. It is set to the idle timeout; the much shorter timeout for the first request is
-    /// enforced here.
-    pub(super) async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    /// enforced here. Only the answer to a whole review leaves the connection open, so that no
+    /// other client gets the idle timeout.
+    pub(super) async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer) {
         let began = Instant::now();
         let Self {
             router,
@@ -79,7 +81,8 @@ impl Protocol {
         let unwritten = Unwritten::default();
         let io = TimedWrites::new(io, timeouts.write, unwritten.clone());
         let router = TowerToHyperService::new(router);
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
             let number = requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             let response = router.call(request);
             let stopping = stopping.clone();
@@ -89,7 +92,7 @@ impl Protocol {
                 unwritten.hold(&mut response);
                 if stopping.phase() != Phase::Serving {
                     close_and_retry(&mut response);
-                } else if limits.are_reached(number) {
+                } else if !answers_review(&response) || limits.are_reached(number) {
                     close_after(&mut response);
                 }
                 Ok::<_, Infallible>(response)
@@ -108,6 +111,10 @@ impl Protocol {
         }
         ends_by(connection, began + timeouts.hard_age).await;
     }
+}
+
+fn answers_review(response: &Response) -> bool {
+    response.extensions().get::<AnswersReview>().is_some()
 }
 
 /// Drives `connection` until `deadline`. Returns whether it ended.

@@ -1,17 +1,21 @@
 //! The servers: HTTPS for the API server, and a second port for kubelet and Prometheus.
 
+mod activity;
 mod body;
 mod budget;
 pub mod certificates;
 mod connection;
+mod connection_table;
 pub mod drain;
 mod large;
 mod listener;
 mod memory;
 mod ops;
+mod overload_log;
 mod review;
 mod routes;
 mod settings;
+mod source_address;
 mod writing;
 
 use std::fmt;
@@ -20,6 +24,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -28,15 +33,13 @@ use crate::sources::Source;
 use crate::telemetry::Metrics;
 use certificates::CertificateReceiver;
 use connection::Protocol;
+use connection_table::Places;
 use drain::{Phase, Stopping};
 use listener::{Gauges, Listener};
 use review::Reviewer;
 
 pub use ops::Condition;
 pub use settings::{Caps, Drain, Timeouts};
-
-/// Maximum number of connections to the second port; kubelet and Prometheus need a handful.
-const OPS_CONNECTIONS: usize = 64;
 
 /// Everything needed to serve. The caller binds the listeners, so that it knows their ports and can
 /// print them.
@@ -134,16 +137,23 @@ pub async fn run(server: Server) -> Result<(), ServeError> {
         background.spawn(supervised(task));
     }
     let ops = Listener {
+        name: "ops",
         tcp: ops,
         tls: None,
-        gauges: Gauges::default(),
+        places: Places {
+            all: caps.ops_connections,
+            protected: ops::PROTECTED_CONNECTIONS,
+        },
+        gauges: Gauges {
+            open: metrics.ops_connections.clone(),
+            refused: metrics.ops_connections_refused.clone(),
+            replaced: metrics.ops_connections_replaced.clone(),
+            handshakes: Counter::default(),
+        },
         protocol: Protocol {
             router: ops::router(Arc::clone(&metrics), stopping.clone(), conditions),
-            timeouts: timeouts.clone(),
-            caps: Caps {
-                connections: OPS_CONNECTIONS,
-                ..caps.clone()
-            },
+            timeouts: ops::timeouts(&timeouts),
+            caps: caps.clone(),
             // Probes are answered until the process ends.
             stopping: drain::never(),
         },
@@ -153,6 +163,7 @@ pub async fn run(server: Server) -> Result<(), ServeError> {
     let gauges = Gauges {
         open: metrics.connections.clone(),
         refused: metrics.connections_refused.clone(),
+        replaced: metrics.connections_replaced.clone(),
         handshakes: metrics.handshake_failures.clone(),
     };
     let reviewer = Reviewer {
@@ -161,8 +172,13 @@ pub async fn run(server: Server) -> Result<(), ServeError> {
         metrics,
     };
     let listener = Listener {
+        name: "webhook",
         tcp: admission,
         tls: Some(tls),
+        places: Places {
+            all: caps.connections,
+            protected: caps.protected_connections,
+        },
         gauges,
         protocol: Protocol {
             router: routes::router(reviewer, &timeouts, &caps),

@@ -1,7 +1,9 @@
-//! The second port: health, readiness and metrics over plain HTTP, for kubelet and Prometheus.
+//! The second port: health, readiness and metrics over plain HTTP, for kubelet and Prometheus. Each
+//! answer closes its connection, because neither keeps one.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -10,10 +12,28 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use super::drain::{Phase, Stopping};
+use super::settings::Timeouts;
 use crate::telemetry::Metrics;
 
 /// The media type of the text that prometheus-client writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Number of connections of one source address that are never closed to make room for another
+/// source: more than a kubelet or a Prometheus has at a time.
+pub(super) const PROTECTED_CONNECTIONS: usize = 4;
+
+/// Time from accepting a connection to its end. A kubelet gives a probe 5 s in the manifests, and
+/// an answer takes a millisecond.
+const CONNECTION_LIFE: Duration = Duration::from_secs(2);
+
+/// Returns the time limits of the second port. The others are those of the webhook's port.
+pub(super) fn timeouts(webhook: &Timeouts) -> Timeouts {
+    Timeouts {
+        first_request: CONNECTION_LIFE,
+        hard_age: CONNECTION_LIFE,
+        ..webhook.clone()
+    }
+}
 
 /// A condition that must hold before the API server should send requests to this replica.
 pub struct Condition {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::Response;
 use axum::routing::post;
 use tokio::time::Instant;
 
-use super::body::{BodyError, BodyReader};
+use super::activity::{AnswersReview, Peer};
+use super::body::{BodyError, BodyReader, discard_body};
 use super::budget::Budget;
 use super::large::ReviewRunner;
 use super::memory::MemoryPermit;
@@ -18,6 +19,9 @@ use super::review::Reviewer;
 use super::settings::{Caps, Timeouts};
 use super::writing;
 use crate::admission::{Answer, HANDLERS, Handler, failure};
+
+/// The status code of a body that is no review.
+const BAD_REQUEST: u16 = 400;
 
 /// Returns a router with one path per handler. Any other request is refused in a form that the API
 /// server can read.
@@ -38,11 +42,11 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
     });
     let unknown = Arc::clone(&service);
     routes
-        .fallback(move || async move {
-            unknown.respond(failure(404, "no webhook has this path"), false)
+        .fallback(move |request| async move {
+            unknown.refuse(request, failure(404, "no webhook has this path"))
         })
-        .method_not_allowed_fallback(move || async move {
-            service.respond(failure(405, "a review comes with POST"), false)
+        .method_not_allowed_fallback(move |request| async move {
+            service.refuse(request, failure(405, "a review comes with POST"))
         })
 }
 
@@ -59,14 +63,26 @@ impl AdmissionService {
         let began = Instant::now();
         let budget = Budget::of(request.uri().query(), began);
         let deadline = budget.answer.min(began + self.body);
+        let peer = request.extensions().get::<Peer>().cloned();
         let response = match self.reader.read(handler, request, deadline).await {
             Ok(body) => {
+                if let Some(peer) = &peer {
+                    peer.begin_review(Instant::now());
+                }
                 let bytes = body.bytes.len();
                 let review = self.reviewer.clone().review(handler, body, budget, began);
                 let (answer, permit) = self.runner.run(bytes, budget, review).await;
-                self.respond_with(answer, permit)
+                if let Some(peer) = &peer {
+                    peer.end_review(Instant::now());
+                }
+                let is_review = answer.http != BAD_REQUEST;
+                let mut response = self.respond_with(answer, permit);
+                if is_review {
+                    response.extensions_mut().insert(AnswersReview);
+                }
+                response
             }
-            Err(error) => self.respond(refuse(&error), true),
+            Err(error) => self.respond(refuse(&error)),
         };
         self.reviewer
             .metrics
@@ -77,18 +93,22 @@ impl AdmissionService {
     /// Turns an answer into a response that holds the memory of its review until it is written.
     fn respond_with(&self, answer: Answer, permit: Option<MemoryPermit>) -> Response {
         let Some(mut permit) = permit else {
-            return self.respond(answer, false);
+            return self.respond(answer);
         };
         if let Err(exhausted) = permit.grow_to(answer.body.len()) {
-            return self.respond(refuse(&exhausted.into()), false);
+            return self.respond(refuse(&exhausted.into()));
         }
-        let mut response = self.respond(answer, false);
+        let mut response = self.respond(answer);
         writing::attach(&mut response, permit);
         response
     }
 
-    /// Turns an answer into a response. With `close`, the connection ends after it.
-    fn respond(&self, answer: Answer, close: bool) -> Response {
+    fn refuse(&self, request: Request, answer: Answer) -> Response {
+        discard_body(request, Instant::now() + self.body);
+        self.respond(answer)
+    }
+
+    fn respond(&self, answer: Answer) -> Response {
         if answer.http != 200 {
             self.reviewer.metrics.count_error(answer.http);
         }
@@ -99,9 +119,6 @@ impl AdmissionService {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = answer.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -46,8 +46,12 @@ impl Default for Timeouts {
 /// Size limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// Open connections; those beyond are closed at once. An API server keeps 25 idle ones.
+    /// Open connections to the webhook's port.
     pub connections: usize,
+    /// As many of them, of one source address, are never closed to make room for another source.
+    pub protected_connections: usize,
+    /// Open connections to the port of health and metrics.
+    pub ops_connections: usize,
     /// Requests on one connection, plus or minus a fifth, before it is asked to end.
     pub requests: u32,
     /// Bytes of memory that all reviews may need together, from the first byte of a body until the
@@ -59,6 +63,10 @@ impl Default for Caps {
     fn default() -> Self {
         Self {
             connections: 1024,
+            // An API server keeps 25 idle ones, and has as many more as it waits for reviews.
+            protected_connections: 64,
+            // kubelet and Prometheus have one each, for a moment.
+            ops_connections: 64,
             // A handshake costs about as much as ten reviews: 1 % at this number.
             requests: 1000,
             // Two of the largest reviews, or more than five hundred of real ones; less than half of

@@ -32,8 +32,16 @@ pub struct Metrics {
     pub foreign_reviews: Counter,
     /// Open connections of the API server and of any other client of the webhook.
     pub connections: Gauge,
-    /// Connections that were closed at once because there were too many.
+    /// New connections that were closed at once, because all places were taken.
     pub connections_refused: Counter,
+    /// Connections that were closed to make room for a client of another address.
+    pub connections_replaced: Counter,
+    /// Open connections to the port of health and metrics.
+    pub ops_connections: Gauge,
+    /// As [`Metrics::connections_refused`], of the port of health and metrics.
+    pub ops_connections_refused: Counter,
+    /// As [`Metrics::connections_replaced`], of the port of health and metrics.
+    pub ops_connections_replaced: Counter,
     /// TLS handshakes that failed or took too long.
     pub handshake_failures: Counter,
     /// Attempts to load a new serving certificate that failed; the old one is still served.
@@ -81,6 +89,10 @@ impl Default for Metrics {
             foreign_reviews: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            connections_replaced: Counter::default(),
+            ops_connections: Gauge::default(),
+            ops_connections_refused: Counter::default(),
+            ops_connections_replaced: Counter::default(),
             handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             certificate_expiry: Gauge::default(),
@@ -117,8 +129,28 @@ impl Default for Metrics {
         );
         registry.register(
             "connections_refused",
-            "Connections closed at once because there were too many",
+            "New connections closed at once because all places were taken",
             metrics.connections_refused.clone(),
+        );
+        registry.register(
+            "connections_replaced",
+            "Connections closed to make room for a client of another address",
+            metrics.connections_replaced.clone(),
+        );
+        registry.register(
+            "ops_connections",
+            "Open connections to the port of health and metrics",
+            metrics.ops_connections.clone(),
+        );
+        registry.register(
+            "ops_connections_refused",
+            "New connections to the port of health and metrics closed at once because all places were taken",
+            metrics.ops_connections_refused.clone(),
+        );
+        registry.register(
+            "ops_connections_replaced",
+            "Connections to the port of health and metrics closed to make room for a client of another address",
+            metrics.ops_connections_replaced.clone(),
         );
         registry.register(
             "handshake_failures",
@@ -208,6 +240,10 @@ mod tests {
             "velero_trust_foreign_reviews_total 0",
             "velero_trust_connections 0",
             "velero_trust_connections_refused_total 0",
+            "velero_trust_connections_replaced_total 0",
+            "velero_trust_ops_connections 0",
+            "velero_trust_ops_connections_refused_total 0",
+            "velero_trust_ops_connections_replaced_total 0",
             "velero_trust_handshake_failures_total 0",
             "velero_trust_tls_reload_failures_total 0",
         ] {

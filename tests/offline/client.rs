@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client that writes raw bytes, so it can also misbehave, and reads answers.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use velero_trust_testing::balancer::connect_from;
 
 use crate::authority::HOST;
 
@@ -79,9 +80,28 @@ impl Client {
         Self::tls_with(address, roots, &[b"http/1.1"]).await
     }
 
+    /// Connects with TLS from the address `source`, in 127.0.0.0/8.
+    pub(crate) async fn tls_from(
+        source: Ipv4Addr,
+        address: SocketAddr,
+        roots: &Arc<RootCertStore>,
+    ) -> io::Result<Self> {
+        let stream = connect_from(source, address).await?;
+        Self::handshake(stream, roots, &[b"http/1.1"]).await
+    }
+
     /// Connects with TLS and offers these protocols by ALPN.
     pub(crate) async fn tls_with(
         address: SocketAddr,
+        roots: &Arc<RootCertStore>,
+        alpn: &[&[u8]],
+    ) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        Self::handshake(stream, roots, alpn).await
+    }
+
+    async fn handshake(
+        stream: TcpStream,
         roots: &Arc<RootCertStore>,
         alpn: &[&[u8]],
     ) -> io::Result<Self> {
@@ -92,7 +112,6 @@ impl Client {
             .with_root_certificates(Arc::clone(roots))
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from(HOST).unwrap();
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
@@ -184,6 +203,12 @@ impl Client {
         }
         self.unread.extend_from_slice(&buffer[..read]);
         Ok(())
+    }
+
+    /// Waits until the server has closed the connection, for as long as that takes.
+    pub(crate) async fn closed(&mut self) {
+        let mut buffer = [0; 8192];
+        while matches!(self.stream.read(&mut buffer).await, Ok(read) if read > 0) {}
     }
 
     /// Waits until the server has closed the connection. Asserts that it sends no further byte.

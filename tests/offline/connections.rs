@@ -154,6 +154,17 @@ async fn the_second_port_tells_health_readiness_and_metrics() {
 }
 
 #[tokio::test]
+async fn each_answer_of_the_second_port_closes_its_connection() {
+    let rig = Rig::start(Plan::default()).await;
+    for path in ["/healthz", "/readyz", "/metrics", "/"] {
+        let mut client = Client::plain(rig.ops).await.unwrap();
+        assert!(client.get(path).await.unwrap().closes(), "{path}");
+        client.assert_closed().await;
+    }
+    rig.metric("velero_trust_ops_connections 0").await;
+}
+
+#[tokio::test]
 async fn a_task_that_ends_takes_the_server_down() {
     let over = Task::new("publisher", async {});
     let rig = Rig::start(Plan {

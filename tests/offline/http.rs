@@ -41,7 +41,6 @@ async fn a_review_is_answered_and_counted_on_one_connection_after_another() {
 #[tokio::test]
 async fn a_body_that_is_no_review_is_a_bad_request_with_the_reason() {
     let rig = Rig::start(Plan::default()).await;
-    let mut client = rig.client().await;
     let v1beta1 = good("x").replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
     let envelope = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"#;
     for (body, message) in [
@@ -56,10 +55,13 @@ async fn a_body_that_is_no_review_is_a_bad_request_with_the_reason() {
         ),
         (&v1beta1, "v1beta1"),
     ] {
+        let mut client = rig.client().await;
         let answer = client.review(RESTORES, body).await.unwrap();
         answer.assert_failure(400, message);
+        assert!(answer.closes());
+        client.assert_closed().await;
     }
-    assert_allowed(&client.review(RESTORES, &good("u")).await.unwrap(), "u");
+    rig.assert_well().await;
     rig.metric(r#"velero_trust_http_errors_total{code="400"} 7"#)
         .await;
 }
@@ -85,16 +87,20 @@ async fn other_kinds_and_operations_are_allowed_and_counted() {
 #[tokio::test]
 async fn wrong_paths_and_methods_are_refused_so_that_the_api_server_can_read_it() {
     let rig = Rig::start(Plan::default()).await;
+    for path in ["/", "/validate", "/widgets/validate/restores"] {
+        let mut client = rig.client().await;
+        let lost = client.review(path, &good("u")).await.unwrap();
+        lost.assert_failure(404, "no webhook has this path");
+        assert!(lost.closes());
+        client.assert_closed().await;
+    }
     let mut client = rig.client().await;
-    let lost = client
-        .review("/validate/widgets", &good("u"))
-        .await
-        .unwrap();
-    lost.assert_failure(404, "no webhook has this path");
     let get = client.get(RESTORES).await.unwrap();
     get.assert_failure(405, "POST");
     assert_eq!(get.header("allow"), Some("POST"));
-    rig.metric(r#"velero_trust_http_errors_total{code="404"} 1"#)
+    assert!(get.closes());
+    client.assert_closed().await;
+    rig.metric(r#"velero_trust_http_errors_total{code="404"} 3"#)
         .await;
 }
 

@@ -26,6 +26,8 @@ mod examples;
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod http;

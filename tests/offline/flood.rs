@@ -1,0 +1,267 @@
+//! Clients that open as many connections as they can, against the real program, while an API server
+//! at another address sends reviews.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use velero_trust_testing::balancer::connect_from;
+use velero_trust_testing::webhook::Webhook;
+
+use crate::authority::Authority;
+use crate::client::{Client, PATIENCE};
+use crate::rig::{RESTORES, good};
+
+/// The address of the API server and of the kubelet.
+const API_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// The address of a Pod that floods.
+const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+
+/// As many places as the webhook's port has by default.
+const PLACES: usize = 1024;
+
+/// The `timeoutSeconds` of the webhook for locations.
+const REVIEW: Duration = Duration::from_secs(5);
+
+/// How long a client of the flood waits before it connects again. Faster clients would exhaust the
+/// processors, which its own share of them limits for a Pod.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// A server with an empty folder of objects, run as a process.
+struct Server {
+    webhook: Webhook,
+    address: SocketAddr,
+    ops: SocketAddr,
+    roots: Arc<RootCertStore>,
+    _folder: TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::start_after("exec \"$0\" \"$@\"")
+    }
+
+    /// Starts it by a shell that runs `script`, with the program and its arguments as `$0` and `$@`.
+    fn start_after(script: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let authority = Authority::new();
+        authority.issue().write(folder.path());
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let arguments = [
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_velero-trust"),
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--log-format=json",
+            "--tls-cert",
+            &file("tls.crt"),
+            "--tls-key",
+            &file("tls.key"),
+            "--objects",
+            &file(""),
+        ];
+        let webhook = Webhook::start(Path::new("/bin/sh"), &arguments, &[]).unwrap();
+        let address = |url: &str| url.rsplit('/').next().unwrap().parse().unwrap();
+        Self {
+            address: address(&webhook.url),
+            ops: address(&webhook.ops),
+            roots: authority.roots(),
+            webhook,
+            _folder: folder,
+        }
+    }
+
+    /// Sends reviews one after another, each on a connection of its own. Returns how many were
+    /// answered in the time that an API server gives.
+    async fn answered_reviews(&self, number: usize) -> usize {
+        let mut answered = 0;
+        for _ in 0..number {
+            let review = async {
+                let mut client = Client::tls_from(API_SERVER, self.address, &self.roots).await?;
+                client.review(RESTORES, &good("u")).await
+            };
+            if let Ok(Ok(answer)) = timeout(REVIEW, review).await {
+                assert_eq!(answer.code, 200, "{answer:?}");
+                answered += 1;
+            }
+        }
+        answered
+    }
+
+    /// Asserts that kubelet's probes pass.
+    async fn assert_probed(&self) {
+        for path in ["/healthz", "/readyz"] {
+            let probe = async {
+                let mut client = Client::plain(self.ops).await?;
+                client.get(path).await
+            };
+            let answer = timeout(Duration::from_secs(5), probe).await;
+            let code = answer.map(|answer| answer.map(|answer| answer.code));
+            assert!(matches!(code, Ok(Ok(200))), "{path}: {code:?}");
+        }
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.webhook.metrics().unwrap();
+        let value = text.lines().find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix(' ')?;
+            value.parse().ok()
+        });
+        value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    }
+}
+
+/// What a client of the flood does on each connection before it falls silent.
+#[derive(Clone, Copy)]
+enum Flood {
+    /// Nothing, not even a handshake.
+    Silent,
+    /// Half of a request.
+    HalfRequest,
+    /// A request that is no review.
+    Get,
+    /// A review.
+    Review,
+}
+
+impl Flood {
+    /// Starts `clients` that connect again whenever their connection ends, unless an answer ends it.
+    /// Returns when each of them has connected once. They end when the set is dropped.
+    async fn start(self, server: &Server, clients: usize) -> JoinSet<()> {
+        let (sender, mut connected) = tokio::sync::mpsc::channel(clients);
+        let mut flood = JoinSet::new();
+        for _ in 0..clients {
+            let (address, roots) = (server.address, Arc::clone(&server.roots));
+            let sender = sender.clone();
+            flood.spawn(async move {
+                loop {
+                    let connection = self.connect(address, &roots).await;
+                    let _ = sender.try_send(());
+                    if let Ok(mut connection) = connection {
+                        connection.wait_until_closed().await;
+                    }
+                    if matches!(self, Self::Get) {
+                        return;
+                    }
+                    tokio::time::sleep(RECONNECT).await;
+                }
+            });
+        }
+        for _ in 0..clients {
+            timeout(PATIENCE, connected.recv()).await.unwrap().unwrap();
+        }
+        flood
+    }
+
+    async fn connect(
+        self,
+        address: SocketAddr,
+        roots: &Arc<RootCertStore>,
+    ) -> std::io::Result<Connection> {
+        if matches!(self, Self::Silent) {
+            let stream = connect_from(FLOOD, address).await?;
+            return Ok(Connection::Silent(stream));
+        }
+        let mut client = Client::tls_from(FLOOD, address, roots).await?;
+        match self {
+            Self::Silent => {}
+            Self::HalfRequest => {
+                let half = b"POST /validate/restores HTTP/1.1\r\nx-";
+                client.write(half).await?;
+            }
+            Self::Get => drop(client.get("/").await?),
+            Self::Review => drop(client.review(RESTORES, &good("flood")).await?),
+        }
+        Ok(Connection::Tls(client))
+    }
+}
+
+enum Connection {
+    Silent(TcpStream),
+    Tls(Client),
+}
+
+impl Connection {
+    async fn wait_until_closed(&mut self) {
+        match self {
+            Self::Silent(stream) => {
+                let _ = stream.read(&mut [0]).await;
+            }
+            Self::Tls(client) => client.closed().await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_to_the_second_port_cost_no_probe() {
+    let server = Server::start();
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(connect_from(FLOOD, server.ops).await.unwrap());
+    }
+    server.assert_probed().await;
+    assert_told(
+        &server,
+        "ops",
+        "velero_trust_ops_connections_replaced_total",
+    );
+    // An idle connection ends by itself soon.
+    for mut stream in idle {
+        timeout(PATIENCE, stream.read(&mut [0])).await.unwrap().ok();
+    }
+}
+
+async fn passes_beside(flood: Flood, clients: usize) -> Server {
+    let server = Server::start();
+    let _clients = flood.start(&server, clients).await;
+    assert_eq!(server.answered_reviews(50).await, 50);
+    server.assert_probed().await;
+    server
+}
+
+/// Asserts that connections were replaced, and that the log says so, in few lines.
+fn assert_told(server: &Server, port: &str, metric: &str) {
+    let replaced = server.metric(metric);
+    assert!(replaced > 0, "none was replaced");
+    let told = server
+        .webhook
+        .events("all connections of the port are taken, so some were closed");
+    let told: Vec<_> = told.iter().filter(|event| event["port"] == port).collect();
+    assert!((1..5).contains(&told.len()), "{told:?}");
+    assert_eq!(told[0]["largest_source"], "127.0.0.9");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_pass_beside_connections_that_sent_no_review() {
+    passes_beside(Flood::Get, PLACES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_pass_beside_connections_that_sent_a_review_once() {
+    let server = passes_beside(Flood::Review, PLACES).await;
+    assert_told(
+        &server,
+        "webhook",
+        "velero_trust_connections_replaced_total",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_pass_beside_connections_that_sent_half_a_request() {
+    passes_beside(Flood::HalfRequest, PLACES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_pass_beside_5000_silent_connections() {
+    passes_beside(Flood::Silent, 5000).await;
+}
