@@ -6,6 +6,7 @@ mod budget;
 pub mod certificates;
 mod connection;
 mod connection_table;
+pub mod descriptors;
 pub mod drain;
 mod large;
 mod listener;

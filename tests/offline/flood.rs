@@ -265,3 +265,17 @@ async fn reviews_pass_beside_connections_that_sent_half_a_request() {
 async fn reviews_pass_beside_5000_silent_connections() {
     passes_beside(Flood::Silent, 5000).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_descriptors_cost_neither_a_probe_nor_a_review() {
+    for (script, clients) in [
+        // The soft limit of most systems, which a process may raise by itself.
+        ("ulimit -Sn 1024; exec \"$0\" \"$@\"", PLACES),
+        ("ulimit -n 256; exec \"$0\" \"$@\"", 300),
+    ] {
+        let server = Server::start_after(script);
+        let _clients = Flood::Review.start(&server, clients).await;
+        assert_eq!(server.answered_reviews(20).await, 20, "{script}");
+        server.assert_probed().await;
+    }
+}

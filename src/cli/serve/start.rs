@@ -18,7 +18,7 @@ use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
 use crate::names;
 use crate::serving::certificates::{self, Files as CertificateFiles};
-use crate::serving::{Caps, Drain, Server, Task, Timeouts, drain};
+use crate::serving::{Caps, Drain, Server, Task, Timeouts, descriptors, drain};
 use crate::sources::Source;
 use crate::sources::cluster::Cluster;
 use crate::sources::files::Files;
@@ -35,6 +35,7 @@ const OBJECTS_POLL: Duration = Duration::from_millis(500);
 impl Serve {
     /// Runs the server until a signal stops it.
     pub(super) async fn serve(&self) -> anyhow::Result<()> {
+        let caps = caps();
         let stopping = drain::signals().context("cannot listen for signals")?;
         let policy = Arc::new(self.policy.policy(self.restores.into())?);
         let metrics = Arc::new(Metrics::default());
@@ -69,7 +70,7 @@ impl Serve {
             conditions: Vec::new(),
             tasks,
             timeouts: Timeouts::default(),
-            caps: Caps::default(),
+            caps,
             drain: Drain::default(),
         })
         .await?;
@@ -125,6 +126,21 @@ impl Serve {
         tasks.push(Task::new("controllers", leader::run(controllers)));
         Ok(source)
     }
+}
+
+/// Returns the size limits, with as many connections as there are descriptors for.
+fn caps() -> Caps {
+    let descriptors = descriptors::raise_limit();
+    let (all, caps) = (Caps::default(), Caps::default().within(descriptors));
+    if caps != all {
+        tracing::warn!(
+            descriptors,
+            connections = caps.connections,
+            "the hard limit of open files is low, so fewer connections are accepted than {}",
+            all.connections
+        );
+    }
+    caps
 }
 
 /// Returns the identity of this replica: the name of the Pod, so that a restarted container leads
