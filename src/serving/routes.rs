@@ -23,6 +23,9 @@ use crate::admission::{Answer, HANDLERS, Handler, failure};
 /// The status code of a body that is no review.
 const BAD_REQUEST: u16 = 400;
 
+/// What the paths of webhooks begin with, in all versions.
+const WEBHOOK_PATHS: [&str; 2] = ["/validate/", "/mutate/"];
+
 /// Returns a router with one path per handler. Any other request is refused in a form that the API
 /// server can read.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
@@ -42,9 +45,7 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
     });
     let unknown = Arc::clone(&service);
     routes
-        .fallback(move |request| async move {
-            unknown.refuse(request, failure(404, "no webhook has this path"))
-        })
+        .fallback(move |request| async move { unknown.refuse_path(request) })
         .method_not_allowed_fallback(move |request| async move {
             service.refuse(request, failure(405, "a review comes with POST"))
         })
@@ -101,6 +102,24 @@ impl AdmissionService {
         let mut response = self.respond(answer);
         writing::attach(&mut response, permit);
         response
+    }
+
+    /// Answers a request for a path that no handler has. Where a webhook may have it in another
+    /// version, the API server is asked to try another replica at once: during an upgrade, two
+    /// versions are behind one Service. It would not repeat a request that is answered with 404.
+    fn refuse_path(&self, request: Request) -> Response {
+        let path = request.uri().path();
+        let answer = if WEBHOOK_PATHS.iter().any(|prefix| path.starts_with(prefix)) {
+            let why =
+                "this version has no webhook with this path; a replica of another may have it";
+            Answer {
+                retry_after: Some(0),
+                ..failure(503, why)
+            }
+        } else {
+            failure(404, "no webhook has this path")
+        };
+        self.refuse(request, answer)
     }
 
     fn refuse(&self, request: Request, answer: Answer) -> Response {

@@ -105,6 +105,25 @@ async fn wrong_paths_and_methods_are_refused_so_that_the_api_server_can_read_it(
 }
 
 #[tokio::test]
+async fn a_webhook_of_another_version_is_looked_for_at_another_replica() {
+    let rig = Rig::start(Plan::default()).await;
+    // More than the buffers of both sides hold: it has to be read, or the client, which writes
+    // first, would not see the answer.
+    let padding = format!("\"pad\":\"{}\",\"spec\"", "x".repeat(3 << 20));
+    let large = good("u").replace("\"spec\"", &padding);
+    for path in ["/validate/widgets?timeout=5s", "/mutate/widgets"] {
+        for body in [&good("u"), &large] {
+            let mut client = rig.client().await;
+            let answer = client.review(path, body).await.unwrap();
+            answer.assert_failure(503, "another may have it");
+            assert_eq!(answer.header("retry-after"), Some("0"));
+            assert!(answer.closes());
+            client.assert_closed().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_plain_json_is_taken() {
     let rig = Rig::start(Plan::default()).await;
     for (headers, message) in [
