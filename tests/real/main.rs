@@ -34,6 +34,7 @@ mod probe;
 mod processes;
 mod restored;
 mod restores;
+mod rights;
 mod rotation;
 mod servers;
 mod shared;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         probe::trials(),
         restored::trials(&shared),
         restores::trials(&shared),
+        rights::trials(),
         trouble::trials(),
         upgrade::trials(),
     ];

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use velero_trust_testing::access::Access;
@@ -30,7 +31,7 @@ pub(crate) struct Servers {
     pub(crate) runtime: Runtime,
     access: Access,
     folder: TempDir,
-    _server: ApiServer,
+    server: ApiServer,
 }
 
 impl Servers {
@@ -60,7 +61,7 @@ impl Servers {
             access: server.service_account(installer::NAMESPACE, installer::NAMESPACE)?,
             kubectl,
             folder,
-            _server: server,
+            server,
         })
     }
 
@@ -77,6 +78,11 @@ impl Servers {
     /// Starts a replica with another name, to run next to others.
     pub(crate) fn replica_beside(&self, name: &str) -> Result<Webhook> {
         self.replica_called(name, &self.access, &[])
+    }
+
+    /// Returns the path of the administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        self.server.kubeconfig()
     }
 
     /// Starts a proxy that uses the credentials of velero-trust.

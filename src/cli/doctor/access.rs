@@ -50,16 +50,12 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 
 /// Permissions in the whole cluster, in addition to the bundle.
 pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
-    right(
-        "velero.io",
-        "backupstoragelocations",
-        &["get", "list", "watch"],
-    ),
+    right("velero.io", "backupstoragelocations", &["list", "watch"]),
     right("velero.io", "backups", &["get", "list"]),
     right("", "namespaces", &["list", "watch"]),
-    right("", "pods", &["get", "list", "watch"]),
-    right("apps", "deployments", &["get", "list", "watch"]),
-    right("apps", "daemonsets", &["get", "list", "watch"]),
+    right("", "pods", &["list", "watch"]),
+    right("apps", "deployments", &["list", "watch"]),
+    right("apps", "daemonsets", &["list", "watch"]),
     right("events.k8s.io", "events", &["create"]),
 ];
 
