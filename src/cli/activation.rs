@@ -19,20 +19,30 @@ pub(super) struct ActivationPatch<'a> {
     webhooks: Vec<Value>,
 }
 
+/// What becomes of the CAs that a `caBundle` has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OtherCas {
+    /// They stay until they expire: servers may still present certificates of them.
+    Kept,
+    /// They are removed.
+    Revoked,
+}
+
 impl<'a> ActivationPatch<'a> {
     /// Creates the patch. It sets the rules of every webhook in `configuration`, and a `caBundle`
-    /// with `cas` and with the CAs of the current `caBundle`, without those that are expired at
-    /// `now` (seconds since 1970).
+    /// with `cas` and, if they are kept, the CAs of the current `caBundle`, without those that are
+    /// expired at `now` (seconds since 1970).
     pub(super) fn new(
         configuration: &'a WebhookConfiguration,
         cas: &[&str],
+        others: OtherCas,
         now: i64,
     ) -> anyhow::Result<Self> {
         let webhooks = configuration.webhooks();
         Ok(Self {
             is_active: configuration.webhooks().any(has_rules),
             webhooks: webhooks
-                .map(|webhook| webhook_patch(webhook, cas, now))
+                .map(|webhook| webhook_patch(webhook, cas, others, now))
                 .collect::<anyhow::Result<_>>()
                 .with_context(|| configuration.to_string())?,
             configuration,
@@ -47,7 +57,12 @@ impl<'a> ActivationPatch<'a> {
 }
 
 /// Returns the fields that activate a webhook: the requests it is sent, and the CAs it trusts.
-fn webhook_patch(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Value> {
+fn webhook_patch(
+    webhook: &Value,
+    cas: &[&str],
+    others: OtherCas,
+    now: i64,
+) -> anyhow::Result<Value> {
     let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
     let name = text("/name").unwrap_or_default();
     let path = text("/clientConfig/service/path")
@@ -57,8 +72,11 @@ fn webhook_patch(webhook: &Value, cas: &[&str], now: i64) -> anyhow::Result<Valu
         .iter()
         .find(|handler| path.ends_with(handler.path))
         .with_context(|| format!("{name}: this version does not serve `{path}`"))?;
-    let old = STANDARD.decode(text("/clientConfig/caBundle").unwrap_or_default())?;
-    let old = String::from_utf8(old)?;
+    let old = match others {
+        OtherCas::Kept => text("/clientConfig/caBundle").unwrap_or_default(),
+        OtherCas::Revoked => "",
+    };
+    let old = String::from_utf8(STANDARD.decode(old)?)?;
     let bundle = ca_bundle(cas.iter().copied().chain([old.as_str()]), now);
     let operations = handler
         .operations
@@ -131,7 +149,9 @@ mod tests {
         }))
         .unwrap();
         let configuration = WebhookConfiguration::new(ApiResource::from_gvk(&kind), configuration);
-        let error = ActivationPatch::new(&configuration, &[], 0).err().unwrap();
+        let error = ActivationPatch::new(&configuration, &[], OtherCas::Kept, 0)
+            .err()
+            .unwrap();
         let said = format!("{error:#}");
         assert!(
             said.contains("of-tomorrow") && said.contains("`/validate/new`"),

@@ -52,6 +52,11 @@ pub(super) struct Certs {
     #[arg(long, env = "VELERO_TRUST_INSTALL")]
     install: bool,
 
+    /// With `--install`: restart the Deployment, then trust only the new CA, for example because the
+    /// private key of the certificate was exposed
+    #[arg(long, requires = "install", env = "VELERO_TRUST_REVOKE_OLD")]
+    revoke_old: bool,
+
     #[command(flatten)]
     own: OwnNamespace,
 
@@ -90,6 +95,7 @@ impl Certs {
                 client,
                 namespace: &self.own.namespace,
                 wait,
+                revoke_old: self.revoke_old,
             };
             install::run(&install, issued, &mut Stdout::ignore_when_closed()).await
         })

@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::conditions::is_deployment_completed;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::activation::ActivationPatch;
+use super::activation::{ActivationPatch, OtherCas};
 use super::webhook_configurations::{self, WebhookConfiguration};
 use crate::clock;
+use crate::kubernetes::workloads::RESTARTED_AT;
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
@@ -32,6 +34,9 @@ pub(super) struct Install<'a> {
     pub(super) namespace: &'a str,
     /// Time limit for the Deployment to become available.
     pub(super) wait: Duration,
+    /// Whether the API server trusts only the new CA afterwards. The Deployment is restarted before,
+    /// so that no server presents a certificate of another CA.
+    pub(super) revoke_old: bool,
 }
 
 /// Installs `issued`, and writes each step to `out`. The order of the steps is safe even if one of
@@ -46,6 +51,7 @@ pub(super) async fn run(
         client,
         namespace,
         wait,
+        revoke_old,
     } = install;
     require_match_conditions(client).await?;
     let configurations = webhook_configurations::list(client).await?;
@@ -62,14 +68,19 @@ pub(super) async fn run(
     }
     // Servers may still present the certificate that is in the Secret now for some minutes.
     let current_ca = current_ca(client, namespace).await?;
-    let patches = current
-        .iter()
-        .map(|configuration| {
-            ActivationPatch::new(configuration, &[&issued.ca, &current_ca], clock::now())
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let patches = |others: OtherCas| {
+        let cas = match others {
+            OtherCas::Kept => vec![issued.ca.as_str(), current_ca.as_str()],
+            OtherCas::Revoked => vec![issued.ca.as_str()],
+        };
+        let patches = current
+            .iter()
+            .map(|configuration| ActivationPatch::new(configuration, &cas, others, clock::now()));
+        patches.collect::<anyhow::Result<Vec<_>>>()
+    };
+    let mut patches_to_activate = patches(OtherCas::Kept)?;
 
-    for patch in patches.iter().filter(|patch| patch.is_active) {
+    for patch in patches_to_activate.iter().filter(|patch| patch.is_active) {
         patch.apply(client).await?;
         writeln!(out, "{} trusts the new CA as well", patch.configuration)?;
     }
@@ -77,21 +88,37 @@ pub(super) async fn run(
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let available = await_condition(deployments, names::APP, is_available());
+    let mut generation = 0;
+    if *revoke_old {
+        generation = restart(&deployments).await?;
+        patches_to_activate = patches(OtherCas::Revoked)?;
+        writeln!(out, "Deployment {namespace}/{} is restarted", names::APP)?;
+    }
+    let available = await_condition(deployments, names::APP, is_available(generation));
     match tokio::time::timeout(*wait, available).await {
         Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
         Err(_) => bail!(
             "Deployment {namespace}/{} is not available after {} s, so nothing was made active \
-             that was not before; see `kubectl -n {namespace} get pods`, then run this again",
+             that was not before{}; see `kubectl -n {namespace} get pods`, then run this again",
             names::APP,
-            wait.as_secs()
+            wait.as_secs(),
+            if *revoke_old {
+                ", and no CA was revoked"
+            } else {
+                ""
+            }
         ),
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
 
-    for patch in &patches {
+    for patch in &patches_to_activate {
         patch.apply(client).await?;
-        writeln!(out, "{} is active", patch.configuration)?;
+        let only = if *revoke_old {
+            " and trusts only the new CA"
+        } else {
+            ""
+        };
+        writeln!(out, "{} is active{only}", patch.configuration)?;
     }
     // Only after their successors are active, so that nothing passes unreviewed in between.
     for configuration in &retired {
@@ -141,12 +168,30 @@ async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> 
     Ok(ca.unwrap_or_default())
 }
 
-/// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
-/// alone is not enough: it stays complete when all Pods fail later.
-fn is_available() -> impl Condition<Deployment> {
-    is_deployment_completed().and(|deployment: Option<&Deployment>| {
+/// Restarts the Deployment as `kubectl rollout restart` does, so that every Pod reads the Secret
+/// anew. Returns the generation of the changed Deployment.
+async fn restart(deployments: &Api<Deployment>) -> anyhow::Result<i64> {
+    let annotations = json!({RESTARTED_AT: Timestamp::now().to_string()});
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    let deployment = deployments
+        .patch(names::APP, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .with_context(|| format!("cannot restart Deployment {}", names::APP))?;
+    Ok(deployment.metadata.generation.unwrap_or_default())
+}
+
+/// Returns the condition that the Deployment is rolled out, and has an available Pod and no Pod of
+/// an older template. `generation` is the oldest one that counts: after a change, the status still
+/// describes the state before it for a moment. The rollout alone is not enough: it stays complete
+/// when all Pods fail later.
+fn is_available(generation: i64) -> impl Condition<Deployment> {
+    is_deployment_completed().and(move |deployment: Option<&Deployment>| {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
-        status.and_then(|status| status.available_replicas) > Some(0)
+        status.is_some_and(|status| {
+            status.observed_generation.unwrap_or_default() >= generation
+                && status.available_replicas > Some(0)
+                && (generation == 0 || status.replicas == status.updated_replicas)
+        })
     })
 }
 

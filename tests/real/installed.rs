@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::time::Duration;
 use velero_trust_testing::cli::{Cli, Output};
-use velero_trust_testing::cluster::Cluster;
+use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installer, rendered};
 use velero_trust_testing::{rig, wait};
 
@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "installed::is_active_only_when_somebody_answers",
             active_only_when_answered,
         ),
+        alone("installed::revokes_the_cas_of_before", revokes_old_cas),
         alone("installed::is_never_in_a_backup", never_in_a_backup),
         alone(
             "installed::reads_secrets_where_the_component_says",
@@ -112,6 +113,32 @@ fn active_only_when_answered() -> Result<()> {
     drop(webhook);
     let webhook = installer.serve(&[])?;
     installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
+    Ok(())
+}
+
+/// After the key of a certificate was exposed, the API server trusts only the new CA.
+fn revokes_old_cas() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let installation = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    let installation = installation.install()?;
+    installation.renew_certificate()?;
+    ensure!(certificates(&active(kubectl)?)? == 2, "not both CAs");
+    let pods = ["get", "pods", "-n", installer::NAMESPACE, "-o", "name"];
+    let before = kubectl.ok(&pods)?;
+
+    let output = installation.revoke_old_cas()?;
+    ensure!(output.code == Some(0), "{output:?}");
+    let said = "is active and trusts only the new CA";
+    ensure!(output.stdout.contains(said), "{output:?}");
+    ensure!(certificates(&active(kubectl)?)? == 1, "not only the new CA");
+    is_refused(&bad_location(kubectl)?, &["[VT010]"])?;
+    let after = kubectl.ok(&pods)?;
+    let same = before
+        .lines()
+        .any(|pod| after.lines().any(|new| new == pod));
+    ensure!(!same, "a Pod still presents the old certificate: {after}");
     Ok(())
 }
 

@@ -41,10 +41,10 @@ fn each_is_named() -> Result<()> {
         for (missing, right) in rights.iter().enumerate() {
             let kept = rights.iter().enumerate();
             let kept = kept.filter(|(index, _)| *index != missing);
-            let rules: Vec<_> = kept.map(|(_, right)| right).collect();
-            let mut role = role.clone();
-            role["rules"] = json!(rules);
-            kubectl.apply(&role.to_string())?;
+            let kept: Vec<_> = kept.map(|(_, right)| right).collect();
+            let mut reduced = role.clone();
+            reduced["rules"] = json!(kept);
+            kubectl.apply(&reduced.to_string())?;
             let name = |field: &str| right[field][0].as_str().unwrap_or_default();
             let expected = format!("may not {} {}", name("verbs"), name("resources"));
             wait::poll(&expected, wait::PATIENCE, || {

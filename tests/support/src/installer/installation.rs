@@ -5,9 +5,10 @@ use crate::cli::{Cli, Output};
 use crate::https;
 use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use std::fs;
+use std::thread;
 
 /// velero-trust, installed and active. Dropping it ends its server and leaves the rest.
 #[derive(Debug)]
@@ -48,6 +49,30 @@ impl Installation {
             https::get(&format!("{}/", self.webhook.url), &ca, &[])
         })?;
         wait_until_asked(kubectl).context("with the new certificate")
+    }
+}
+
+impl Installation {
+    /// Runs `certs --install --revoke-old`, and meanwhile does what the nodes of a cluster would do:
+    /// the server gets the new certificate, and the new Pods become ready. Every webhook must answer
+    /// afterwards.
+    pub fn revoke_old_cas(&self) -> Result<Output> {
+        let installer = &self.installer;
+        let output = thread::scope(|scope| {
+            let certs = scope.spawn(|| installer.certs_with(PATIENCE, &["--revoke-old"]));
+            wait::poll("certs --install --revoke-old to end", 2 * PATIENCE, || {
+                installer.mount_certificate()?;
+                installer.set_ready(true)?;
+                ensure!(certs.is_finished(), "it still waits");
+                Ok(())
+            })?;
+            match certs.join() {
+                Ok(output) => output,
+                Err(_) => bail!("the thread of certs --install panicked"),
+            }
+        })?;
+        wait_until_asked(&installer.kubectl).context("with only the new CA")?;
+        Ok(output)
     }
 }
 

@@ -110,10 +110,14 @@ impl Installer {
 
     /// Runs `velero-trust certs --install` as the administrator, whether it succeeds or not.
     pub fn certs(&self, wait: Duration) -> Result<Output> {
+        self.certs_with(wait, &[])
+    }
+
+    fn certs_with(&self, wait: Duration, more: &[&str]) -> Result<Output> {
         let wait = wait.as_secs().to_string();
         let namespace = ["--namespace", &self.namespace];
         let certs = ["certs", "--install", "--wait", &wait];
-        self.command.run(&[&certs[..], &namespace].concat())
+        self.command.run(&[&certs[..], &namespace, more].concat())
     }
 
     /// Runs [`Installer::certs`], and meanwhile does what the nodes of a cluster would do: starts
