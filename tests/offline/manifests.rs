@@ -163,3 +163,70 @@ fn the_readme_binds_as_the_component_does() {
     assert_eq!(binding["subjects"][0]["name"], names::APP);
     assert_eq!(binding["subjects"][0]["namespace"], names::APP);
 }
+
+/// Returns the Pod template of the Deployment.
+fn pod_template() -> Value {
+    of_kind("deployment.yaml", "Deployment", names::APP)["spec"]["template"].clone()
+}
+
+#[test]
+fn a_busy_node_takes_no_replica_out_and_an_unready_one_blocks_no_drain() {
+    let template = pod_template();
+    let spec = &template["spec"];
+    assert_eq!(spec["nodeSelector"]["kubernetes.io/os"], "linux");
+    let container = &spec["containers"][0];
+    for (probe, path, failures) in [
+        ("readinessProbe", "/readyz", 3),
+        ("livenessProbe", "/healthz", 6),
+    ] {
+        let probe = &container[probe];
+        assert_eq!(probe["httpGet"]["path"], path);
+        assert_eq!(probe["timeoutSeconds"], 5, "{path}");
+        assert_eq!(probe["failureThreshold"], failures, "{path}");
+    }
+    let budget = of_kind("deployment.yaml", "PodDisruptionBudget", names::APP);
+    assert_eq!(
+        budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow",
+        "{budget}"
+    );
+}
+
+#[test]
+fn the_network_policies_select_our_pods_and_name_their_ports() {
+    let folder = "components/network-policy";
+    let kustomization = read(&format!("{folder}/kustomization.yaml")).remove(0);
+    assert_eq!(
+        kustomization["resources"],
+        serde_json::json!(["networkpolicy.yaml"])
+    );
+    let file = format!("{folder}/networkpolicy.yaml");
+    let template = pod_template();
+    let labels = template["metadata"]["labels"].as_object().unwrap();
+    for (name, kind) in [("ingress", "Ingress"), ("egress", "Egress")] {
+        let policy = of_kind(&file, "NetworkPolicy", &format!("{}-{name}", names::APP));
+        assert_eq!(policy["metadata"]["namespace"], names::APP);
+        let spec = &policy["spec"];
+        assert_eq!(spec["policyTypes"], serde_json::json!([kind]), "{policy}");
+        let selected = spec["podSelector"]["matchLabels"].as_object().unwrap();
+        assert_eq!(selected, labels, "{policy}");
+        let rules = spec[name].as_array().unwrap();
+        // A rule without peers would admit everybody.
+        let peers = if name == "ingress" { "from" } else { "to" };
+        for rule in rules {
+            assert!(
+                rule[peers]
+                    .as_array()
+                    .is_some_and(|peers| !peers.is_empty())
+            );
+            assert!(rule["ports"].is_array(), "{rule}");
+        }
+    }
+    let policy = of_kind(&file, "NetworkPolicy", "velero-trust-ingress");
+    let named = |port: &Value| port["name"].clone();
+    let ports = template["spec"]["containers"][0]["ports"]
+        .as_array()
+        .unwrap();
+    let rules = policy["spec"]["ingress"].as_array().unwrap().iter();
+    let admitted: Vec<_> = rules.map(|rule| rule["ports"][0]["port"].clone()).collect();
+    assert_eq!(admitted, ports.iter().map(named).collect::<Vec<_>>());
+}
