@@ -205,12 +205,6 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until the server has closed the connection, for as long as that takes.
-    pub(crate) async fn closed(&mut self) {
-        let mut buffer = [0; 8192];
-        while matches!(self.stream.read(&mut buffer).await, Ok(read) if read > 0) {}
-    }
-
     /// Waits until the server has closed the connection. Asserts that it sends no further byte.
     pub(crate) async fn assert_closed(&mut self) {
         let more = self.more().await;

@@ -9,31 +9,23 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use velero_trust_testing::balancer::connect_from;
+use velero_trust_testing::flood::{self, Flood, Target};
 use velero_trust_testing::webhook::Webhook;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, HOST};
 use crate::client::{Client, PATIENCE};
 use crate::rig::{RESTORES, good};
 
 /// The address of the API server and of the kubelet.
 const API_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// The address of a Pod that floods.
-const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
-
 /// As many places as the webhook's port has by default.
 const PLACES: usize = 1024;
 
 /// The `timeoutSeconds` of the webhook for locations.
 const REVIEW: Duration = Duration::from_secs(5);
-
-/// How long a client of the flood waits before it connects again. Faster clients would exhaust the
-/// processors, which its own share of them limits for a Pod.
-const RECONNECT: Duration = Duration::from_secs(2);
 
 /// A server with an empty folder of objects, run as a process.
 struct Server {
@@ -81,6 +73,10 @@ impl Server {
         }
     }
 
+    fn target(&self) -> Target {
+        Target::new(self.address, HOST, Arc::clone(&self.roots)).unwrap()
+    }
+
     /// Sends reviews one after another, each on a connection of its own. Returns how many were
     /// answered in the time that an API server gives.
     async fn answered_reviews(&self, number: usize) -> usize {
@@ -121,93 +117,12 @@ impl Server {
     }
 }
 
-/// What a client of the flood does on each connection before it falls silent.
-#[derive(Clone, Copy)]
-enum Flood {
-    /// Nothing, not even a handshake.
-    Silent,
-    /// Half of a request.
-    HalfRequest,
-    /// A request that is no review.
-    Get,
-    /// A review.
-    Review,
-}
-
-impl Flood {
-    /// Starts `clients` that connect again whenever their connection ends, unless an answer ends it.
-    /// Returns when each of them has connected once. They end when the set is dropped.
-    async fn start(self, server: &Server, clients: usize) -> JoinSet<()> {
-        let (sender, mut connected) = tokio::sync::mpsc::channel(clients);
-        let mut flood = JoinSet::new();
-        for _ in 0..clients {
-            let (address, roots) = (server.address, Arc::clone(&server.roots));
-            let sender = sender.clone();
-            flood.spawn(async move {
-                loop {
-                    let connection = self.connect(address, &roots).await;
-                    let _ = sender.try_send(());
-                    if let Ok(mut connection) = connection {
-                        connection.wait_until_closed().await;
-                    }
-                    if matches!(self, Self::Get) {
-                        return;
-                    }
-                    tokio::time::sleep(RECONNECT).await;
-                }
-            });
-        }
-        for _ in 0..clients {
-            timeout(PATIENCE, connected.recv()).await.unwrap().unwrap();
-        }
-        flood
-    }
-
-    async fn connect(
-        self,
-        address: SocketAddr,
-        roots: &Arc<RootCertStore>,
-    ) -> std::io::Result<Connection> {
-        if matches!(self, Self::Silent) {
-            let stream = connect_from(FLOOD, address).await?;
-            return Ok(Connection::Silent(stream));
-        }
-        let mut client = Client::tls_from(FLOOD, address, roots).await?;
-        match self {
-            Self::Silent => {}
-            Self::HalfRequest => {
-                let half = b"POST /validate/restores HTTP/1.1\r\nx-";
-                client.write(half).await?;
-            }
-            Self::Get => drop(client.get("/").await?),
-            Self::Review => drop(client.review(RESTORES, &good("flood")).await?),
-        }
-        Ok(Connection::Tls(client))
-    }
-}
-
-enum Connection {
-    Silent(TcpStream),
-    Tls(Client),
-}
-
-impl Connection {
-    async fn wait_until_closed(&mut self) {
-        match self {
-            Self::Silent(stream) => {
-                let _ = stream.read(&mut [0]).await;
-            }
-            Self::Tls(client) => client.closed().await,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_to_the_second_port_cost_no_probe() {
     let server = Server::start();
     let mut idle = Vec::new();
     for _ in 0..64 {
-        idle.push(connect_from(FLOOD, server.ops).await.unwrap());
+        idle.push(connect_from(flood::SOURCE, server.ops).await.unwrap());
     }
     server.assert_probed().await;
     assert_told(
@@ -221,9 +136,14 @@ async fn idle_connections_to_the_second_port_cost_no_probe() {
     }
 }
 
+fn sends_a_review() -> Flood {
+    let head = format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json");
+    Flood::asking(&head, &good("flood"))
+}
+
 async fn passes_beside(flood: Flood, clients: usize) -> Server {
     let server = Server::start();
-    let _clients = flood.start(&server, clients).await;
+    let _clients = flood.start(&server.target(), clients).await.unwrap();
     assert_eq!(server.answered_reviews(50).await, 50);
     server.assert_probed().await;
     server
@@ -243,12 +163,13 @@ fn assert_told(server: &Server, port: &str, metric: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reviews_pass_beside_connections_that_sent_no_review() {
-    passes_beside(Flood::Get, PLACES).await;
+    let get = Flood::asking("GET / HTTP/1.1\r\nhost: x", "");
+    passes_beside(get, PLACES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reviews_pass_beside_connections_that_sent_a_review_once() {
-    let server = passes_beside(Flood::Review, PLACES).await;
+    let server = passes_beside(sends_a_review(), PLACES).await;
     assert_told(
         &server,
         "webhook",
@@ -258,7 +179,8 @@ async fn reviews_pass_beside_connections_that_sent_a_review_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reviews_pass_beside_connections_that_sent_half_a_request() {
-    passes_beside(Flood::HalfRequest, PLACES).await;
+    let half = b"POST /validate/restores HTTP/1.1\r\nx-".to_vec();
+    passes_beside(Flood::Send(half), PLACES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,7 +196,8 @@ async fn few_descriptors_cost_neither_a_probe_nor_a_review() {
         ("ulimit -n 256; exec \"$0\" \"$@\"", 300),
     ] {
         let server = Server::start_after(script);
-        let _clients = Flood::Review.start(&server, clients).await;
+        let target = server.target();
+        let _clients = sends_a_review().start(&target, clients).await.unwrap();
         assert_eq!(server.answered_reviews(20).await, 20, "{script}");
         server.assert_probed().await;
     }

@@ -6,11 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
+use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installer, rendered};
-use velero_trust_testing::{rig, wait};
+use velero_trust_testing::{rig, scratch, wait};
 
 /// A namespace other than that of the manifests.
 const ELSEWHERE: &str = "guards";
@@ -38,6 +41,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         alone(
             "installed::reads_secrets_where_the_component_says",
             component,
+        ),
+        alone(
+            "installed::accepts_all_manifests_strictly",
+            manifests_are_accepted_strictly,
         ),
     ]
 }
@@ -172,12 +179,12 @@ fn never_in_a_backup() -> Result<()> {
 
 /// Uses `manifests/components/secret-reader` as described in docs/install.md.
 fn component() -> Result<()> {
-    let folder = velero_trust_testing::scratch::folder("component")?;
+    let folder = scratch::folder("component")?;
     let source = installer::manifests().join("components/secret-reader");
     let copy = folder.path().join("secret-reader");
-    std::fs::create_dir(&copy)?;
+    fs::create_dir(&copy)?;
     for name in ["kustomization.yaml", "rolebinding.yaml"] {
-        std::fs::copy(source.join(name), copy.join(name))?;
+        fs::copy(source.join(name), copy.join(name))?;
     }
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -185,7 +192,7 @@ fn component() -> Result<()> {
         "namespace": "backups",
         "components": ["secret-reader"],
     });
-    std::fs::write(
+    fs::write(
         folder.path().join("kustomization.yaml"),
         kustomization.to_string(),
     )?;
@@ -203,6 +210,57 @@ fn component() -> Result<()> {
         binding["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true",
         "{binding}"
     );
+    Ok(())
+}
+
+/// The API server accepts the manifests, with every component and as docs/install.md patches them,
+/// and knows every field of them. Nothing is stored.
+fn manifests_are_accepted_strictly() -> Result<()> {
+    let server = ApiServer::start()?;
+    let kubectl = server.kubectl()?;
+    kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
+    kubectl.ok(&["create", "namespace", "velero"])?;
+    let folder = scratch::folder("strict")?;
+    copy_folder(&installer::manifests(), &folder.path().join("manifests"))?;
+    let page = fs::read_to_string(installer::manifests().join("../docs/install.md"))?;
+    let documented = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .find(|block| block.contains("components/network-policy"))
+        .context("docs/install.md does not use the component")?;
+    let binding = "components:\n  - manifests/components/secret-reader\n";
+    let kustomization = documented.replacen("components:\n", binding, 1);
+    fs::write(folder.path().join("kustomization.yaml"), kustomization)?;
+    let text = kubectl.ok(&["kustomize".as_ref(), folder.path()])?;
+    for placeholder in ["192.0.2.", "198.51.100."] {
+        ensure!(!text.contains(placeholder), "{placeholder} remains: {text}");
+    }
+    let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let output = kubectl.run_with_input(&arguments, &text)?;
+    ensure!(output.code == Some(0), "{output:?}");
+    for name in ["velero-trust-ingress", "velero-trust-egress"] {
+        let created = format!("networkpolicy.networking.k8s.io/{name} created");
+        ensure!(output.stdout.contains(&created), "{output:?}");
+    }
+    // It is strict: a field that is unknown is refused.
+    let misspelt = text.replacen("policyTypes", "policyTyppes", 1);
+    let output = kubectl.run_with_input(&arguments, &misspelt)?;
+    ensure!(output.stderr.contains("policyTyppes"), "{output:?}");
+    Ok(())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&from, &to)?;
+        } else {
+            fs::copy(from, to)?;
+        }
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@
 )]
 
 mod after;
+mod balanced;
 mod baseline;
 mod bundle;
 mod client_ca;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         after::trials(&shared),
         hardship::trials(),
         baseline::trials(),
+        balanced::trials(),
         bundle::trials(&shared),
         conditions::trials(),
         client_ca::trials(&shared),

@@ -30,6 +30,15 @@ pub fn install_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// Returns the certificates in `ca_pem` as trusted roots.
+pub fn roots(ca_pem: &str) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(certificate?)?;
+    }
+    Ok(roots)
+}
+
 /// Sends `GET url`, trusting the certificates in `ca_pem`.
 pub fn get(url: &str, ca_pem: &str, headers: &[(&str, &str)]) -> Result<Response> {
     send("GET", url, ca_pem, headers, "")
@@ -52,12 +61,8 @@ pub fn send(
         .rsplit_once(':')
         .with_context(|| format!("`{url}` names no port"))?;
 
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        roots.add(certificate?)?;
-    }
     let config = ClientConfig::builder()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca_pem)?)
         .with_no_client_auth();
     let connection =
         ClientConnection::new(Arc::new(config), ServerName::try_from(host.to_owned())?)?;
