@@ -3,23 +3,30 @@
 //! A [`Watch`] keeps a projection of the objects: a compact value for each, which is either known
 //! or not known. An entry changes only when its value does. Every watch has the same policy for
 //! failures: it keeps what was known, logs the failure once, and tries again with a backoff of at
-//! most [`MAX_BACKOFF`]. A connection that went silent is no failure: kube gives it up a little
-//! after the time for which the API server lets a watch run, and watches again.
+//! most [`MAX_BACKOFF`]. A connection that went silent is no failure: it is given up after 45 seconds
+//! at the latest, and the watch goes on from the last version.
 
+mod body;
+mod list_splitter;
+mod list_watch;
 mod projection;
+mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _};
 use kube::runtime::utils::Backoff as _;
-use kube::runtime::watcher::{Config, DefaultBackoff, Error, Event, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::runtime::watcher::{Config, DefaultBackoff, Error, Event};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
+use self::list_watch::{ListWatch, Project};
 use self::projection::{Projected, Projection};
+use self::timing::Timing;
 use super::error::watch_error;
 use crate::decision::{Key, LookupError, LookupErrorKind};
 
@@ -69,22 +76,45 @@ pub enum Change {
 }
 
 impl<V: PartialEq + Send + 'static> Watch<V> {
-    /// Watches the objects of `api` that `config` selects. `subject` names them in the log. An
-    /// object for which `project` returns `None` counts as absent.
+    /// Watches the objects of `api` that the selectors of `config` select. `subject` names them in
+    /// the log. An object for which `project` returns `None` counts as absent.
     pub fn new<K>(
         api: Api<K>,
         config: Config,
         subject: impl Into<String>,
-        project: impl Fn(K) -> Option<V> + Clone + Send + Sync + 'static,
+        project: impl Fn(K) -> Option<V> + Send + Sync + 'static,
     ) -> Self
     where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
     {
+        let subject = subject.into();
+        let name = subject.clone();
+        Self::of_text(api, config, subject, move |text| {
+            let Ok(object) = serde_json::from_str(text) else {
+                // The text of the error may quote the object.
+                tracing::warn!("one of the {name} cannot be read, and is left out");
+                return None;
+            };
+            project(object)
+        })
+    }
+
+    /// As [`new`](Self::new), with the JSON text of each object. What `project` does not read of it
+    /// needs no memory: an object of 1.5 MiB can need a hundred times as much as a tree of values.
+    pub fn of_text<K>(
+        api: Api<K>,
+        config: Config,
+        subject: impl Into<String>,
+        project: impl Fn(&str) -> Option<V> + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Resource + Clone + Send + Sync + 'static,
+    {
+        let project: Arc<Project<V>> = Arc::new(project);
         let start = move || {
-            let project = project.clone();
-            let events = watcher(api.clone(), config.clone());
-            events
-                .map(move |event| event.map(|event| projected(event, &project)))
+            let project = Arc::clone(&project);
+            ListWatch::new(api.clone(), &config, Timing::DEFAULT, project)
+                .events()
                 .boxed()
         };
         Self::from_events(subject, Box::new(start))
@@ -187,23 +217,6 @@ impl<V> Debug for Watch<V> {
 /// Returns whether a failure at `now` is to be logged, after the `last` one.
 fn is_new_failure(last: Option<Instant>, now: Instant) -> bool {
     last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD)
-}
-
-fn projected<K: ResourceExt, V>(
-    event: Event<K>,
-    project: impl Fn(K) -> Option<V>,
-) -> Event<Projected<V>> {
-    let entry = |object: K| {
-        let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
-        (key, project(object))
-    };
-    match event {
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(entry(object)),
-        Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(entry(object)),
-        Event::Delete(object) => Event::Delete(entry(object)),
-    }
 }
 
 #[cfg(test)]
