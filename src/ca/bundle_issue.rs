@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::evaluation_budget::MAX_CERTIFICATE_BYTES;
 use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
 
@@ -63,6 +64,19 @@ pub enum BundleIssue {
         location: String,
         /// The field that references the CA.
         path: String,
+    },
+    /// The locations of the namespace name more CAs than are kept for one.
+    #[error(
+        "the CAs of {count} BackupStorageLocations, such as {first}, are left out: those of a \
+         namespace may name {} KiB of different certificates, and the oldest locations come first; \
+         name only the CAs that the stores need; {PREVIOUS_CAS_STAY}",
+        MAX_CERTIFICATE_BYTES >> 10
+    )]
+    OverBudget {
+        /// A location whose CAs are left out.
+        first: String,
+        /// Number of locations whose CAs are left out.
+        count: usize,
     },
     /// An extra CA, configured at installation, is incomplete.
     #[error("the extra CA of {name} is broken or holds none; {PREVIOUS_CAS_STAY}")]
@@ -132,6 +146,7 @@ impl BundleIssue {
             | Self::Immutable
             | Self::Empty
             | Self::LeftOut { .. }
+            | Self::OverBudget { .. }
             | Self::ExtraInvalid { .. }
             | Self::Truncated { .. }
             | Self::Forgotten { .. } => false,
@@ -150,6 +165,7 @@ impl BundleIssue {
             Self::Timeout
             | Self::LocationUnknown { .. }
             | Self::LeftOut { .. }
+            | Self::OverBudget { .. }
             | Self::ExtraInvalid { .. }
             | Self::Forgotten { .. }
             | Self::MemoryFailed { .. }

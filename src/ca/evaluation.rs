@@ -9,7 +9,7 @@ use super::common_roots::CommonRoots;
 use super::merged_bundle::{Contribution, Contributions, Memory, MergedBundle, Owner};
 use super::references::{self, CaTarget};
 use super::rules::{self, Location};
-use crate::decision::{Facts, Judged, Lookup, Note, Policy, Report};
+use crate::decision::{Facts, Judged, Lookup, Note, Policy, Report, Verdict};
 use crate::names::MEMORY_PREFIX;
 use crate::velero::bsl::Bsl;
 
@@ -31,6 +31,46 @@ pub struct EvaluatedLocation {
     pub uid: String,
     /// Whether Velero reports the location as available.
     pub is_available: bool,
+    /// Why the location was not evaluated; `None` if it was.
+    pub omission: Option<Omission>,
+}
+
+/// Why a location was not evaluated, or its result not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Omission {
+    /// The locations of its namespace name more than the [`Budget`](super::evaluation_budget::Budget).
+    OverBudget,
+    /// It could not be read, for this reason.
+    Unread(String),
+}
+
+impl EvaluatedLocation {
+    /// Returns the result for a location that is not evaluated.
+    pub fn omitted(namespace: &str, bsl: &Bsl<'_>, omission: Omission) -> Self {
+        Self {
+            ca: ResolvedCa::default(),
+            judged: Judged {
+                verdict: Verdict::Allow,
+                denials: Vec::new(),
+                warnings: Vec::new(),
+            },
+            notes: Vec::new(),
+            sources: describe_sources(namespace, bsl),
+            uid: bsl.uid().to_owned(),
+            is_available: bsl.is_available(),
+            omission: Some(omission),
+        }
+    }
+
+    /// Whether a look-up of its CA failed.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.omission, Some(Omission::Unread(_))) || !self.ca.report.unknowns.is_empty()
+    }
+
+    /// Whether all certificates that it names are in `ca`.
+    fn is_complete(&self) -> bool {
+        self.omission.is_none() && self.ca.left_out.is_empty() && self.ca.report.unknowns.is_empty()
+    }
 }
 
 /// An evaluation of the locations of one namespace, which may take several passes.
@@ -96,6 +136,7 @@ impl<'l> Evaluation<'l> {
                     sources: describe_sources(namespace, bsl),
                     uid: bsl.uid().to_owned(),
                     is_available: bsl.is_available(),
+                    omission: None,
                 };
                 (name.to_owned(), evaluated)
             })
@@ -127,8 +168,23 @@ pub fn contributions(
             issues.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
     }
+    let mut over_budget = evaluated
+        .iter()
+        .filter(|(_, location)| location.omission == Some(Omission::OverBudget));
+    if let Some((first, _)) = over_budget.next() {
+        issues.insert(BundleIssue::OverBudget {
+            first: first.clone(),
+            count: 1 + over_budget.count(),
+        });
+    }
     for (location, evaluated) in evaluated {
         let resolved = &evaluated.ca;
+        if let Some(Omission::Unread(reason)) = &evaluated.omission {
+            issues.insert(BundleIssue::LocationUnknown {
+                location: location.clone(),
+                reason: reason.clone(),
+            });
+        }
         let left_out = resolved.left_out.iter();
         issues.extend(left_out.map(|path| BundleIssue::LeftOut {
             location: location.clone(),
@@ -140,7 +196,7 @@ pub fn contributions(
             reason: error.message.clone(),
         }));
         let contribution = Contribution {
-            is_complete: resolved.left_out.is_empty() && resolved.report.unknowns.is_empty(),
+            is_complete: evaluated.is_complete(),
             certificates: resolved.certificates.clone(),
         };
         contributions.insert(Owner::Location(location.clone()), contribution);

@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod common_roots;
 pub mod endpoint;
 pub mod evaluation;
+pub mod evaluation_budget;
 pub mod hold;
 pub mod merged_bundle;
 pub mod pem;

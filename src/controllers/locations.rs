@@ -4,26 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::Client;
-use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 
-use crate::kubernetes::location;
+use crate::kubernetes::location::{self, LocationEntry};
 use crate::kubernetes::watch::Watch;
-use crate::velero::bsl::Bsl;
 
-/// The BSLs of a namespace by name, each as [`location::project`] returns it and shared with the
-/// watch.
-pub(super) type Locations = Arc<BTreeMap<String, Arc<Bsl<'static>>>>;
+/// The BSLs of a namespace by name, shared with the watch.
+pub(super) type Locations = Arc<BTreeMap<String, Arc<LocationEntry>>>;
 
 /// A watch of all BSLs.
-pub(super) type LocationWatch = Watch<Arc<Bsl<'static>>>;
+pub(super) type LocationWatch = Watch<Arc<LocationEntry>>;
 
 /// Watches all BSLs. Velero writes the status of every BSL once a minute, which changes no entry.
 pub(super) fn watch_locations(client: Client) -> LocationWatch {
     let all = location::everywhere(client);
     let subject = "BackupStorageLocations";
-    Watch::new(all, Config::default(), subject, |bsl: DynamicObject| {
-        Some(Arc::new(location::project(&bsl)))
+    Watch::of_text(all, Config::default(), subject, |bsl| {
+        Some(Arc::new(LocationEntry::from_json(bsl)))
     })
 }
 

@@ -214,6 +214,18 @@ impl Facts {
         self.0.extend(more.0);
     }
 
+    /// Returns the size of all values of Secrets, in bytes.
+    pub fn secret_bytes(&self) -> usize {
+        let secrets = self.0.values().filter_map(|outcome| match outcome {
+            Outcome::Found(Fact::Secret(secret)) => Some(secret),
+            _ => None,
+        });
+        secrets
+            .flat_map(|secret| secret.data.values())
+            .map(Vec::len)
+            .sum()
+    }
+
     /// Returns what stands for the Secret `key`, if it is sealed. Call this before
     /// [`Facts::secret`], which has no answer for a sealed Secret.
     pub fn sealed(&self, key: &Key) -> Option<&Sealed> {

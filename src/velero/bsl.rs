@@ -90,6 +90,41 @@ impl<'a> Bsl<'a> {
     pub fn from_value(value: &'a Value) -> Self {
         Self::deserialize(value).unwrap_or_else(|_| without_spec(value))
     }
+
+    /// As [`from_value`](Self::from_value), from the text of the JSON.
+    pub fn from_json(text: &'a str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|_| {
+            let WithoutSpec { metadata, status } = serde_json::from_str(text).unwrap_or_default();
+            Self {
+                metadata: Metadata {
+                    name: metadata.name,
+                    uid: metadata.uid,
+                    ..Metadata::default()
+                },
+                status,
+                ..Self::default()
+            }
+        })
+    }
+}
+
+/// The part of a location that is read if its spec cannot be read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WithoutSpec<'a> {
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    metadata: NameAndUid<'a>,
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    status: BslStatus<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NameAndUid<'a> {
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    name: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    uid: Option<Text<'a>>,
 }
 
 /// Returns a location with only the name, the uid and the status, as far as they can be read.
@@ -241,7 +276,10 @@ mod tests {
         assert_eq!(actual, ("default", "u", true));
         assert_eq!(read.spec, BslSpec::default());
         assert_eq!(read.metadata.annotations, None);
+        assert_eq!(Bsl::from_json(&text), read);
+        assert_eq!(Bsl::from_json(WHOLE), serde_json::from_str(WHOLE).unwrap());
         assert_eq!(Bsl::from_value(&Value::Null), Bsl::default());
+        assert_eq!(Bsl::from_json("5"), Bsl::default());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 pub mod backup;
 pub mod bsl;
 pub mod image;
-mod lenient;
+pub mod lenient;
 pub mod metadata;
 pub mod namespace;
 pub mod naming;

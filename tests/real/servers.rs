@@ -2,7 +2,7 @@
 
 use crate::bundle::BUNDLE;
 use crate::shared::binary;
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use velero_trust_testing::access::Access;
 use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cli::Cli;
+use velero_trust_testing::limited::MemoryLimit;
 use velero_trust_testing::proxy::Proxy;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{installer, scratch, velero};
@@ -32,6 +33,27 @@ pub(crate) struct Servers {
     access: Access,
     folder: TempDir,
     server: ApiServer,
+}
+
+/// Returns the memory limit of the Deployment, in bytes, and its settings of malloc.
+fn deployment() -> Result<(u64, Vec<(String, String)>)> {
+    let text = fs::read_to_string(installer::manifests().join("deployment.yaml"))?;
+    let text = text.split("\n---").next().unwrap_or_default();
+    let deployment: Value = serde_saphyr::from_str(text)?;
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let limit = container["resources"]["limits"]["memory"].as_str();
+    let limit = limit.and_then(|limit| limit.strip_suffix("Mi"));
+    let limit: u64 = limit.context("no limit in MiB")?.parse()?;
+    let settings = container["env"].as_array().into_iter().flatten();
+    let settings = settings.filter_map(|one| {
+        let name = one["name"].as_str()?;
+        let value = one["value"].as_str()?.to_owned();
+        name.starts_with("MALLOC_")
+            .then(|| (name.to_owned(), value))
+    });
+    let settings: Vec<_> = settings.collect();
+    ensure!(settings.len() == 3, "{settings:?}");
+    Ok((limit << 20, settings))
 }
 
 impl Servers {
@@ -90,7 +112,25 @@ impl Servers {
         Proxy::start(&self.access)
     }
 
+    /// Starts a replica below the memory limit of the Deployment, with its settings of malloc.
+    pub(crate) fn limited_replica(&self) -> Result<Webhook> {
+        let (limit, malloc) = deployment()?;
+        let limit = Some(MemoryLimit::new(limit));
+        self.start_replica(REPLICA, &self.access, &[], limit, &malloc)
+    }
+
     fn replica_called(&self, name: &str, access: &Access, more: &[&str]) -> Result<Webhook> {
+        self.start_replica(name, access, more, None, &[])
+    }
+
+    fn start_replica(
+        &self,
+        name: &str,
+        access: &Access,
+        more: &[&str],
+        limit: Option<MemoryLimit>,
+        malloc: &[(String, String)],
+    ) -> Result<Webhook> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let kubeconfig = file("kubeconfig");
         fs::write(&kubeconfig, access.kubeconfig())?;
@@ -106,8 +146,14 @@ impl Servers {
             "--namespace",
             installer::NAMESPACE,
         ];
-        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", name)];
-        Webhook::start(binary(), &[&arguments[..], more].concat(), &environment)
+        let arguments = [&arguments[..], more].concat();
+        let mut environment = vec![("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", name)];
+        let malloc = malloc.iter();
+        environment.extend(malloc.map(|(name, value)| (name.as_str(), value.as_str())));
+        match limit {
+            Some(limit) => Webhook::start_limited(binary(), &arguments, &environment, limit),
+            None => Webhook::start(binary(), &arguments, &environment),
+        }
     }
 
     /// Creates a namespace whose Secrets velero-trust may read.

@@ -17,7 +17,7 @@ pub(super) fn has_unknown_location(
 ) -> bool {
     let unknown = evaluated
         .iter()
-        .filter(|(_, location)| !location.ca.report.unknowns.is_empty());
+        .filter(|(_, location)| location.is_unknown());
     let contributions =
         unknown.map(|(name, _)| (Owner::Location(name.clone()), Contribution::default()));
     memory.lacks(&contributions.collect())

@@ -1,34 +1,183 @@
-//! Evaluates the locations of a namespace, with their Secrets read live.
+//! Evaluates the locations of a namespace, with their Secrets, and the CA bundles in themselves,
+//! read live.
+//!
+//! A few locations are evaluated at a time, and what was read for them is dropped before the next:
+//! only certificates and findings are kept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use kube::Client;
+use tokio::time::{Instant, timeout_at};
 
-use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES};
+use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, Omission};
+use crate::ca::evaluation_budget::Budget;
 use crate::controllers::locations::Locations;
-use crate::decision::Context;
-use crate::sources::{LookupOptions, Passes, Source};
+use crate::decision::{Context, Facts};
+use crate::kubernetes::error;
+use crate::kubernetes::location::{self, LocationEntry};
+use crate::sources::{LookupOptions, Source};
+use crate::velero::bsl::Bsl;
 
-/// Longest wait for the Secrets of a namespace.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time in which locations and Secrets of a namespace are read.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Locations that are evaluated at a time until the size of their Secrets is known.
+const FIRST_BATCH: usize = 4;
+
+/// Most locations that are evaluated at a time.
+const MAX_BATCH: usize = 16;
+
+/// Bytes that locations that are evaluated at a time, and their Secrets, should not exceed by much.
+/// If the Secrets of the last ones did, fewer are evaluated at a time.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Most bytes of Secrets that are kept for the next locations, which often name the same.
+const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// Evaluates the `locations` of `namespace`.
 pub(super) async fn evaluate_locations(
+    client: &Client,
     namespace: &str,
     locations: &Locations,
     source: &dyn Source,
     context: Context<'_>,
 ) -> BTreeMap<String, EvaluatedLocation> {
-    let all = locations.iter().map(|(name, bsl)| (name, &**bsl));
-    let mut evaluation = Evaluation::new(namespace, all, context.now);
-    let mut passes = Passes::new(MAX_PASSES);
-    while let Some(needs) = passes.next(|facts| evaluation.pass(facts)) {
-        let options = LookupOptions {
-            deadline: Instant::now() + LOOKUP_TIMEOUT,
-            dry_run: false,
+    let options = LookupOptions {
+        deadline: Instant::now() + LOOKUP_TIMEOUT,
+        dry_run: false,
+    };
+    let mut budget = Budget::default();
+    let mut facts = Facts::default();
+    let mut evaluated = BTreeMap::new();
+    let mut rest = &by_age(locations)[..];
+    let mut size = FIRST_BATCH;
+    while !rest.is_empty() {
+        let omit = |(name, entry): &(&String, &LocationEntry), omission| {
+            let omitted = EvaluatedLocation::omitted(namespace, &entry.bsl, omission);
+            ((*name).clone(), omitted)
         };
-        passes.add(source.resolve(&needs, options).await);
+        if budget.is_read_up() {
+            evaluated.extend(rest.iter().map(|one| omit(one, Omission::OverBudget)));
+            break;
+        }
+        let mut live = Vec::new();
+        let mut live_bytes = 0;
+        let mut taken = 0;
+        for one in rest.iter().take(size) {
+            let (name, entry) = *one;
+            match read(client, namespace, name, entry, options.deadline).await {
+                Ok(Some((bsl, bytes))) => {
+                    live_bytes += bytes;
+                    live.push((name, bsl));
+                }
+                // It was deleted, which the watch will tell.
+                Ok(None) => {}
+                Err(reason) => evaluated.extend([omit(one, Omission::Unread(reason))]),
+            }
+            taken += 1;
+            if live_bytes > BATCH_BYTES {
+                break;
+            }
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+        budget.add_read(live_bytes);
+        let before = facts.secret_bytes();
+        let all = live.iter().map(|(name, bsl)| (*name, bsl));
+        let mut evaluation = Evaluation::new(namespace, all, context.now);
+        for pass in 1..=MAX_PASSES {
+            let needs: Vec<_> = evaluation.pass(&facts).into_iter().collect();
+            if needs.is_empty() || pass == MAX_PASSES {
+                break;
+            }
+            facts.extend(source.resolve(&needs, options).await);
+        }
+        let read = facts.secret_bytes().saturating_sub(before);
+        budget.add_read(read);
+        size = next_batch(taken, read);
+        // The oldest first, whatever their names are.
+        let mut results = evaluation.apply_policy(context.policy);
+        for (name, _) in &live {
+            if let Some((name, location)) = results.remove_entry(*name) {
+                evaluated.insert(name, budget.admit(location));
+            }
+        }
+        if facts.secret_bytes() > MAX_KEPT_BYTES {
+            facts = Facts::default();
+        }
     }
-    evaluation.apply_policy(context.policy)
+    evaluated
+}
+
+/// Returns the locations, the oldest first. Of two that were created in the same second, the names
+/// decide.
+fn by_age(locations: &Locations) -> Vec<(&String, &LocationEntry)> {
+    let all = locations.iter().map(|(name, entry)| (name, &**entry));
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(|(name, entry)| (entry.created.unwrap_or(i64::MAX), *name));
+    all
+}
+
+/// Returns how many locations are evaluated next, after the Secrets of this many had `bytes`.
+fn next_batch(locations: usize, bytes: usize) -> usize {
+    let each = bytes / locations.max(1);
+    let next = BATCH_BYTES.checked_div(each).unwrap_or(MAX_BATCH);
+    next.clamp(1, MAX_BATCH)
+}
+
+/// Returns the whole location, and how many bytes were read for it. An entry from which nothing is
+/// left out is the whole location.
+async fn read(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    entry: &LocationEntry,
+    deadline: Instant,
+) -> Result<Option<(Bsl<'static>, usize)>, String> {
+    if entry.left_out.is_none() {
+        return Ok(Some((entry.bsl.clone(), 0)));
+    }
+    match timeout_at(deadline, location::find(client, namespace, name)).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(error::lookup_error(&error).message),
+        Err(_) => Err("the API server did not answer in time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_larger_the_secrets_are_the_fewer_are_read_at_a_time() {
+        assert_eq!(next_batch(16, 0), MAX_BATCH);
+        assert_eq!(next_batch(16, 16 * 2048), MAX_BATCH);
+        assert_eq!(next_batch(16, 16 << 20), 4);
+        assert_eq!(next_batch(4, 4 << 20), 4);
+        assert_eq!(next_batch(1, 5 << 20), 1);
+    }
+
+    #[test]
+    fn the_oldest_location_is_first() {
+        let entry = |created: &str| {
+            let text = format!(r#"{{"metadata":{{"creationTimestamp":"{created}"}}}}"#);
+            std::sync::Arc::new(LocationEntry::from_json(&text))
+        };
+        let locations: Locations = std::sync::Arc::new(
+            [
+                ("a", "2026-01-03T00:00:00Z"),
+                ("b", "2026-01-01T00:00:00Z"),
+                ("c", "2026-01-02T00:00:00Z"),
+                ("d", "2026-01-01T00:00:00Z"),
+                ("e", "never"),
+            ]
+            .map(|(name, created)| (name.to_owned(), entry(created)))
+            .into(),
+        );
+        let names: Vec<_> = by_age(&locations)
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(names, ["b", "d", "c", "a", "e"]);
+    }
 }

@@ -183,7 +183,7 @@ fn concerns(locations: &Locations, change: &Change) -> bool {
     match change {
         Change::Entry(secret) => locations
             .values()
-            .any(|bsl| names_secret(&secret.namespace, bsl, &secret.name)),
+            .any(|entry| names_secret(&secret.namespace, &entry.bsl, &secret.name)),
         Change::List(_) | Change::Refused => true,
     }
 }

@@ -140,7 +140,9 @@ impl BundlePublisher {
             now,
         };
         let source = &*self.controllers.source;
-        let evaluated = evaluate_locations(&self.namespace, locations, source, context).await;
+        let client = &self.controllers.client;
+        let evaluated =
+            evaluate_locations(client, &self.namespace, locations, source, context).await;
         let contributions = contributions(&evaluated, &common_roots, issues);
         let named = contributions.values().flat_map(|one| &one.certificates);
         // A certificate is still valid in the second of its `notAfter`.

@@ -108,9 +108,9 @@ const fn event_reason(issue: &BundleIssue) -> Option<EventReason> {
     Some(match issue {
         BundleIssue::NotOwned => EventReason::CaBundleNotOwned,
         BundleIssue::Immutable => EventReason::CaBundleImmutable,
-        BundleIssue::Truncated { .. } | BundleIssue::Forgotten { .. } => {
-            EventReason::CaBundleTruncated
-        }
+        BundleIssue::Truncated { .. }
+        | BundleIssue::Forgotten { .. }
+        | BundleIssue::OverBudget { .. } => EventReason::CaBundleTruncated,
         BundleIssue::Empty => EventReason::CaBundleEmpty,
         BundleIssue::WriteFailed { .. } => EventReason::CaBundleWriteFailed,
         _ => return None,
@@ -180,6 +180,7 @@ mod tests {
             sources: Vec::new(),
             uid: "u".to_owned(),
             is_available: true,
+            omission: None,
         };
         let mut memory = Memory::default();
         let hold = Hold::Held("x".to_owned());
@@ -209,6 +210,13 @@ mod tests {
             ),
             (
                 BundleIssue::Forgotten { config_map, count },
+                Some("CABundleTruncated"),
+            ),
+            (
+                BundleIssue::OverBudget {
+                    first: text(),
+                    count,
+                },
                 Some("CABundleTruncated"),
             ),
             (BundleIssue::Empty, Some("CABundleEmpty")),

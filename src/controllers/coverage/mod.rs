@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
@@ -51,19 +50,17 @@ impl CoverageReconciler {
         let templates = |kind: Kind| {
             let objects = kind.api(client.clone(), namespace);
             let subject = format!("{}s in namespace {namespace}", kind.as_str());
-            Watch::new(
+            Watch::of_text(
                 objects,
                 Config::default(),
                 subject,
-                |object: DynamicObject| WorkloadTemplate::read(&object),
+                WorkloadTemplate::from_json,
             )
         };
         let pods = workloads::pods(client.clone(), namespace);
         let subject = format!("Pods in namespace {namespace}");
         Self {
-            pods: Watch::new(pods, Config::default(), subject, |pod: DynamicObject| {
-                RunningPod::read(&pod)
-            }),
+            pods: Watch::of_text(pods, Config::default(), subject, RunningPod::from_json),
             deployments: templates(Kind::Deployment),
             daemon_sets: templates(Kind::DaemonSet),
             gauges: PodGauges::new(&controllers.metrics, namespace),

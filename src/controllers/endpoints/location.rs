@@ -45,7 +45,8 @@ impl LocationEndpoints {
 
 /// Returns the endpoints of each BSL of `namespace`.
 pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoints> {
-    let bsls = locations.iter().map(|(name, bsl)| {
+    let bsls = locations.iter().map(|(name, entry)| {
+        let bsl = &entry.bsl;
         let (mut endpoints, mut skipped) = (Vec::new(), Vec::new());
         for result in endpoint::read_endpoints(namespace, bsl) {
             match result {
@@ -76,14 +77,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::velero::bsl::Bsl;
+    use crate::kubernetes::location::LocationEntry;
 
     #[test]
     fn a_public_url_breaks_nothing_without_the_bundle() {
         let text = r#"{"spec":{"provider":"aws","config":{
             "s3Url":"https://publicUrl:9000","publicUrl":"https://store.example"}}}"#;
-        let bsl: Bsl<'_> = serde_json::from_str(text).unwrap();
-        let locations = BTreeMap::from([("default".to_owned(), Arc::new(bsl))]);
+        let entry = Arc::new(LocationEntry::from_json(text));
+        let locations = BTreeMap::from([("default".to_owned(), entry)]);
         let bsls = read("velero", &Arc::new(locations));
         let breaks = bsls[0]
             .endpoints

@@ -1,13 +1,13 @@
 //! Velero's Pods, and the Deployments and DaemonSets that create them, as far as the audit of the
 //! injection needs them.
 
+mod object;
 mod read;
 
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject};
 
 pub use read::{RESTARTED_AT, RunningPod, WorkloadTemplate};
@@ -78,29 +78,6 @@ impl Workload {
             name: Some(self.name.clone()),
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
-        }
-    }
-
-    /// Returns the workload that created a Pod; `None` for Pods that Velero itself creates, and for
-    /// those of Jobs.
-    fn of(pod: &DynamicObject) -> Option<Self> {
-        let owner = pod.owner_references().iter();
-        let owner = owner.clone().find(|owner| owner.controller == Some(true))?;
-        match owner.kind.as_str() {
-            "DaemonSet" => Some(Self {
-                kind: Kind::DaemonSet,
-                name: owner.name.clone(),
-            }),
-            "ReplicaSet" => {
-                // `<deployment>-<hash>`, and the hash is a label of the Pod.
-                let hash = pod.labels().get("pod-template-hash")?;
-                let name = owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
-                Some(Self {
-                    kind: Kind::Deployment,
-                    name: name.to_owned(),
-                })
-            }
-            _ => None,
         }
     }
 }

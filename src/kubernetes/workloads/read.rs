@@ -1,21 +1,25 @@
 //! Reads how Pods, and the Pod templates of workloads, use the bundle.
 
-use kube::ResourceExt as _;
 use kube::api::DynamicObject;
-use serde::Deserialize as _;
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
 use super::Workload;
+use super::object::{Images, Object, Template, WorkloadObject};
 use crate::injection;
 use crate::injection::coverage::PodCoverage;
 use crate::velero::image;
+use crate::velero::metadata::Metadata;
 use crate::velero::pod::{Container, Pod as View};
-use crate::velero::pod_status::Observed;
+use crate::velero::pod_status::Status;
+use crate::velero::text::{Text, or_empty};
 
 /// The annotation that `kubectl rollout restart` sets
 /// (`pkg/polymorphichelpers/objectrestarter.go`). kube's own `Api::restart` sets another, which no
 /// other tool knows.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Most characters of a version or a time that are kept. A tag of an image has at most 128.
+const MAX_TEXT_CHARS: usize = 128;
 
 /// A Pod that the injection applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +38,37 @@ impl RunningPod {
     /// Reads a Pod. Returns `None` if the injection does not apply to it, or if it is finished or
     /// being deleted.
     pub fn read(pod: &DynamicObject) -> Option<Self> {
-        if pod.metadata.deletion_timestamp.is_some() {
+        Self::from_json(&serde_json::to_string(pod).ok()?)
+    }
+
+    /// As [`read`](Self::read), from the JSON of the Pod. What is not needed of it is not kept, not
+    /// even for a moment.
+    pub fn from_json(pod: &str) -> Option<Self> {
+        let object: Object<'_> = serde_json::from_str(pod).ok()?;
+        let metadata = &object.metadata;
+        if metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let (labels, annotations) = (&pod.metadata.labels, &pod.metadata.annotations);
-        let metadata = json!({"labels": labels, "annotations": annotations});
-        let (coverage, version) = coverage(pod, &metadata, pod.data.get("spec"))?;
+        let annotations = metadata.annotations.as_ref();
+        let restarted_at = annotations.and_then(|all| all.get(&Text::from(RESTARTED_AT)));
+        let restarted_at = restarted_at.map(|time| short(time));
+        let workload = metadata.workload();
+        let status = object.status.unwrap_or_default();
+        let template = Template {
+            metadata: Metadata {
+                labels: object.metadata.labels,
+                annotations: object.metadata.annotations,
+                ..Metadata::default()
+            },
+            spec: object.spec,
+        };
+        let namespace = or_empty(object.metadata.namespace.as_ref());
+        let (coverage, version) = coverage(namespace, template, &status)?;
         Some(Self {
-            workload: Workload::of(pod),
+            workload,
             coverage,
             version,
-            restarted_at: pod.annotations().get(RESTARTED_AT).cloned(),
+            restarted_at,
         })
     }
 }
@@ -67,50 +91,61 @@ pub struct WorkloadTemplate {
 impl WorkloadTemplate {
     /// Reads a workload. Returns `None` if the injection does not apply to its Pods.
     pub fn read(workload: &DynamicObject) -> Option<Self> {
-        let field = |pointer| workload.data.pointer(pointer);
-        let metadata = field("/spec/template/metadata").unwrap_or(&Value::Null);
-        let (coverage, version) = coverage(workload, metadata, field("/spec/template/spec"))?;
+        Self::from_json(&serde_json::to_string(workload).ok()?)
+    }
+
+    /// As [`read`](Self::read), from the JSON of the workload.
+    pub fn from_json(workload: &str) -> Option<Self> {
+        let WorkloadObject { metadata, spec } = serde_json::from_str(workload).ok()?;
+        let namespace = or_empty(metadata.namespace.as_ref());
+        let (coverage, version) = coverage(namespace, spec.template, &Status::default())?;
         Some(Self {
-            uid: workload.uid().unwrap_or_default(),
+            uid: or_empty(metadata.uid.as_ref()).to_owned(),
             coverage,
             version,
-            paused: field("/spec/paused").is_some_and(|paused| paused == true),
-            on_delete: field("/spec/updateStrategy/type").is_some_and(|kind| kind == "OnDelete"),
+            paused: spec.paused,
+            on_delete: or_empty(spec.update_strategy.kind.as_ref()) == "OnDelete",
         })
     }
 }
 
-/// Returns how a Pod with this `metadata` and `spec` uses the bundle, and the version of Velero in
-/// it. `object` is the Pod itself or the workload with its template.
+/// Returns how a Pod of this template in `namespace` uses the bundle, and the version of Velero in
+/// it. `status` is that of the Pod, or the default for the template of a workload.
 fn coverage(
-    object: &DynamicObject,
-    metadata: &Value,
-    spec: Option<&Value>,
+    namespace: &str,
+    template: Template<'_>,
+    status: &Status<'_>,
 ) -> Option<(PodCoverage, Option<String>)> {
-    let spec = spec.unwrap_or(&Value::Null);
-    // A Pod that cannot be read is not Velero's: the API server would not have stored it.
+    let spec = template.spec.map_or("null", RawValue::get);
     let view = View {
-        metadata: Option::deserialize(metadata).ok()?.unwrap_or_default(),
-        spec: Option::deserialize(spec).ok()?.unwrap_or_default(),
+        metadata: template.metadata,
+        // A Pod that cannot be read is not Velero's: the API server would not have stored it.
+        spec: serde_json::from_str::<Option<_>>(spec)
+            .ok()?
+            .unwrap_or_default(),
     };
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let is_pod = object.data.pointer("/spec/template").is_none();
-    let observed = is_pod.then(|| Observed::deserialize(&object.data).ok());
-    let status = observed.flatten().unwrap_or_default().status;
-    let coverage = PodCoverage::of(namespace, &view, &status)?;
+    let coverage = PodCoverage::of(namespace, &view, status)?;
     let first = injection::injected(&view).next().map(Container::name);
-    let containers = spec.get("containers").and_then(Value::as_array);
-    let image = containers
-        .into_iter()
-        .flatten()
-        .find(|container| container.get("name").and_then(Value::as_str) == first)
-        .and_then(|container| container.get("image")?.as_str());
-    let version = coverage.kind.and(image).map(image::version);
+    let images: Option<Images<'_>> = serde_json::from_str(spec).ok()?;
+    let containers = images.unwrap_or_default().containers.into_iter();
+    let mut containers = containers.filter(|one| one.name.as_deref() == first);
+    let image = containers.next().and_then(|container| container.image);
+    let version = coverage
+        .kind
+        .and(image)
+        .map(|image| short(&image::version(&image)));
     Some((coverage, version))
+}
+
+/// Returns the first characters of `text`: enough for every tag of an image and every time.
+fn short(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn pod(metadata: &Value) -> DynamicObject {

@@ -2,6 +2,7 @@
 
 use super::{DEBOUNCE, Steady, times};
 use crate::bundle::{location_at, squeezed};
+use crate::servers::Servers;
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
@@ -28,14 +29,14 @@ pub(super) fn crowd(steady: &Steady) -> Result<()> {
 
     let began = Instant::now();
     let secrets = cas.iter().map(|(pem, name)| secret(namespace, name, pem));
-    create(steady, ("", "Secret"), namespace, secrets)?;
+    create(servers, ("", "Secret"), namespace, secrets)?;
     let locations = cas.iter().map(|(_, name)| {
         let mut location = location_at(namespace, name);
         location["spec"]["objectStorage"]["caCertRef"]["name"] = name.as_str().into();
         location
     });
     create(
-        steady,
+        servers,
         ("velero.io", "BackupStorageLocation"),
         namespace,
         locations,
@@ -90,15 +91,15 @@ fn secret(namespace: &str, name: &str, pem: &str) -> Value {
 }
 
 /// Creates objects of one kind, many concurrently.
-fn create(
-    steady: &Steady,
+pub(super) fn create(
+    servers: &Servers,
     (group, kind): (&str, &str),
     namespace: &str,
     objects: impl Iterator<Item = Value>,
 ) -> Result<()> {
     let kind = GroupVersionKind::gvk(group, "v1", kind);
     let resource = ApiResource::from_gvk(&kind);
-    let client = steady.servers.client.clone();
+    let client = servers.client.clone();
     let api = Api::<DynamicObject>::namespaced_with(client, namespace, &resource);
     let params = PostParams::default();
     let made = futures::stream::iter(objects).map(async |object| {
@@ -107,7 +108,7 @@ fn create(
         anyhow::Ok(())
     });
     let made = made.buffer_unordered(20).try_collect::<()>();
-    steady.servers.runtime.block_on(made)
+    servers.runtime.block_on(made)
 }
 
 fn has(steady: &Steady, namespace: &str, all: &[String]) -> Result<()> {

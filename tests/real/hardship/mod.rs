@@ -6,6 +6,7 @@ mod crowd;
 mod flapping;
 mod foreign;
 mod gone;
+mod greedy;
 mod memory;
 mod refused;
 mod replicas;
@@ -32,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let shared = Shared::default();
     vec![
         crate::shared::alone("hardship::namespaces_never_mix", apart::apart),
+        crate::shared::alone("hardship::a_greedy_namespace", greedy::greedy),
         shared.trial("hardship::500_locations_in_one_namespace", crowd::crowd),
         shared.trial("hardship::a_secret_that_flaps", flapping::flapping),
         shared.trial("hardship::two_locations_name_one_secret", flapping::shared),

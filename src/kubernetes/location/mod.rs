@@ -1,13 +1,17 @@
 //! Reads BackupStorageLocations from the API server.
 
+mod entry;
+
 use std::collections::BTreeMap;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Request};
 use kube::{Api, Client};
-use serde::Deserialize as _;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::names::PREFIX;
+pub use entry::LocationEntry;
+
 use crate::velero::bsl::{Bsl, BslSpec, BslStatus};
 use crate::velero::metadata::Metadata;
 use crate::velero::text::Text;
@@ -31,21 +35,6 @@ pub fn in_namespace(client: &Client, namespace: &str) -> Api<DynamicObject> {
 /// Reads a location, leniently: if its spec cannot be read, the result contains only the name, the
 /// uid and the status.
 pub fn read(object: &DynamicObject) -> Bsl<'static> {
-    view(object, |_| true)
-}
-
-/// Returns the part of a location that the controllers depend on. Labels, the annotations of others
-/// and the status message are left out, so that two versions of a location are equal if no relevant
-/// field changed. This matters because Velero writes the status once a minute.
-pub fn project(object: &DynamicObject) -> Bsl<'static> {
-    let mut bsl = view(object, |annotation| annotation.starts_with(PREFIX));
-    bsl.metadata.labels = None;
-    bsl.status.message = None;
-    bsl
-}
-
-/// Reads a location with those annotations whose keys match `wanted`.
-fn view(object: &DynamicObject, wanted: fn(&str) -> bool) -> Bsl<'static> {
     let part = |field| object.data.get(field).unwrap_or(&Value::Null);
     let text = |text: &Option<String>| text.clone().map(Text::from);
     let metadata = &object.metadata;
@@ -63,20 +52,46 @@ fn view(object: &DynamicObject, wanted: fn(&str) -> bool) -> Bsl<'static> {
             ..Bsl::default()
         };
     };
-    let map = |map: &Option<BTreeMap<String, String>>, wanted: fn(&str) -> bool| {
-        let pairs = map.as_ref()?.iter().filter(|(key, _)| wanted(key));
+    let map = |map: &Option<BTreeMap<String, String>>| {
+        let pairs = map.as_ref()?.iter();
         let pairs = pairs.map(|(key, value)| (key.clone().into(), value.clone().into()));
         Some(pairs.collect())
     };
     Bsl {
         metadata: Metadata {
-            labels: map(&metadata.labels, |_| true),
-            annotations: map(&metadata.annotations, wanted),
+            labels: map(&metadata.labels),
+            annotations: map(&metadata.annotations),
             ..identity
         },
         spec: spec.unwrap_or_default().into_owned(),
         status,
     }
+}
+
+/// A list of one location.
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+/// Reads the location `name` of `namespace`. Also returns how many bytes were read. `None` if it
+/// does not exist.
+///
+/// It is listed by its name: that needs no right beyond those for the watch of all locations.
+pub async fn find(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> kube::Result<Option<(Bsl<'static>, usize)>> {
+    let url = in_namespace(client, namespace).resource_url().to_owned();
+    let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+    let request = Request::new(url).list(&by_name);
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let text = client.request_text(request).await?;
+    let List { items } = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+    let found = items.first();
+    Ok(found.map(|object| (Bsl::from_json(object.get()).into_owned(), text.len())))
 }
 
 #[cfg(test)]
@@ -105,31 +120,6 @@ mod tests {
         let value = serde_json::to_value(&object).unwrap();
         assert_eq!(read(&object), Bsl::from_value(&value));
         assert_eq!(read(&object).phase(), "Unavailable");
-    }
-
-    #[test]
-    fn only_what_the_controllers_depend_on_makes_a_difference() {
-        let before = project(&object(|_| ()));
-        let is_same = |change: fn(&mut Value)| project(&object(change)) == before;
-        assert!(is_same(
-            |object| object["metadata"]["labels"]["l"] = "2".into()
-        ));
-        assert!(is_same(|object| {
-            object["metadata"]["annotations"]["other"] = "2".into();
-            object["metadata"]["resourceVersion"] = "5".into();
-            object["spec"]["default"] = true.into();
-            object["status"]["message"] = "n".into();
-            object["status"]["lastSyncedTime"] = "2026-01-01T00:00:00Z".into();
-        }));
-        let differences: [fn(&mut Value); 4] = [
-            |object| object["metadata"]["annotations"]["velero-trust.io/ca-secret"] = "a/c".into(),
-            |object| object["metadata"]["uid"] = "v".into(),
-            |object| object["spec"]["config"]["region"] = "s".into(),
-            |object| object["status"]["phase"] = "Available".into(),
-        ];
-        for difference in differences {
-            assert!(!is_same(difference));
-        }
     }
 
     #[test]
