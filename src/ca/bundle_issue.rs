@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::common_roots::RestoredExtra;
 use super::evaluation_budget::MAX_CERTIFICATE_BYTES;
 use super::merged_bundle::Origin;
 use crate::names::BUNDLE;
+use crate::velero::restore::RESTORE_LABEL;
 
 /// The fix for a ConfigMap with the bundle's name that velero-trust does not own. It says to copy
 /// and delete the ConfigMap, because Kubernetes cannot rename one.
@@ -84,6 +86,25 @@ pub enum BundleIssue {
         /// The file or the object that contains the CA.
         name: String,
     },
+    /// An object that is labelled as extra CA is not taken, because Velero restored it.
+    #[error(
+        "the CAs of {object} are not taken: Velero's Restore {restore} wrote it; if you know that it is \
+         good, run `{command}`; if not, delete it"
+    )]
+    ExtraRestored {
+        /// The kind and the name of the object.
+        object: String,
+        /// The name of the Restore.
+        restore: String,
+        /// The command that makes velero-trust take it.
+        command: String,
+    },
+    /// The objects that are labelled as extra CAs cannot be listed.
+    #[error(
+        "the labelled CAs in velero-trust's own namespace cannot be listed; those that were known \
+         before stay in the bundle"
+    )]
+    ExtraUnknown,
     /// The certificates do not all fit into one ConfigMap.
     #[error("no room in ConfigMap {BUNDLE}: {count} certificates are left out, {}", origin_phrase(*.origin))]
     Truncated {
@@ -127,12 +148,29 @@ const fn origin_phrase(origin: Origin) -> &'static str {
     match origin {
         Origin::Location => "of BackupStorageLocations",
         Origin::Extra => "given at installation",
-        Origin::Retained => "that nobody names any more",
         Origin::Public => "of the public roots",
+        Origin::Retained => "that nobody names any more",
     }
 }
 
 impl BundleIssue {
+    /// Returns the issue that `object` is not taken.
+    pub fn extra_restored(object: &RestoredExtra) -> Self {
+        let RestoredExtra {
+            kind,
+            namespace,
+            name,
+            restore,
+            ..
+        } = object;
+        let resource = kind.to_lowercase();
+        Self::ExtraRestored {
+            object: format!("{kind} {name}"),
+            restore: restore.clone(),
+            command: format!("kubectl -n {namespace} label {resource} {name} {RESTORE_LABEL}-"),
+        }
+    }
+
     /// Whether the issue can end without any watch event.
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -148,6 +186,8 @@ impl BundleIssue {
             | Self::LeftOut { .. }
             | Self::OverBudget { .. }
             | Self::ExtraInvalid { .. }
+            | Self::ExtraRestored { .. }
+            | Self::ExtraUnknown
             | Self::Truncated { .. }
             | Self::Forgotten { .. } => false,
         }
@@ -167,6 +207,8 @@ impl BundleIssue {
             | Self::LeftOut { .. }
             | Self::OverBudget { .. }
             | Self::ExtraInvalid { .. }
+            | Self::ExtraRestored { .. }
+            | Self::ExtraUnknown
             | Self::Forgotten { .. }
             | Self::MemoryFailed { .. }
             | Self::Deferred => false,

@@ -162,11 +162,18 @@ pub fn contributions(
     common_roots: &CommonRoots,
     issues: &mut BTreeSet<BundleIssue>,
 ) -> Contributions {
-    let mut contributions = common_roots.extra.clone();
+    let extra = &common_roots.extra;
+    let mut contributions = extra.contributions.clone();
     for (owner, contribution) in &contributions {
-        if let (Owner::Extra(name), false) = (owner, contribution.is_complete) {
+        if let (Owner::Extra(name), false) = (owner, contribution.is_complete)
+            && !extra.restored.iter().any(|object| object.owns(name))
+        {
             issues.insert(BundleIssue::ExtraInvalid { name: name.clone() });
         }
+    }
+    issues.extend(extra.restored.iter().map(BundleIssue::extra_restored));
+    if extra.has_unknown {
+        issues.insert(BundleIssue::ExtraUnknown);
     }
     let mut over_budget = evaluated
         .iter()

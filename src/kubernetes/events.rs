@@ -40,6 +40,8 @@ pub enum EventReason {
     CaBundleEmpty,
     /// The API server does not accept the bundle.
     CaBundleWriteFailed,
+    /// An object that is labelled as extra CA is not taken.
+    ExtraCaRefused,
     /// All Pods of a workload carry the bundle again.
     CaBundleCurrent,
     /// Pods of a workload lack the bundle.
@@ -66,6 +68,7 @@ impl EventReason {
             Self::CaBundleTruncated => "CABundleTruncated",
             Self::CaBundleEmpty => "CABundleEmpty",
             Self::CaBundleWriteFailed => "CABundleWriteFailed",
+            Self::ExtraCaRefused => "ExtraCARefused",
             Self::CaBundleCurrent => "CABundleCurrent",
             Self::CaBundleNotInjected => "CABundleNotInjected",
             Self::CaBundleConflict => "CABundleConflict",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::objects::{self, BadObjects, Objects};
 use super::roots::labelled;
-use crate::ca::merged_bundle::Contributions;
+use crate::ca::common_roots::ExtraCas;
 use crate::decision::Key;
 use crate::kubernetes::bundle::is_ours;
 use crate::kubernetes::workloads::{Kind, RunningPod, Workload, WorkloadTemplate};
@@ -31,7 +31,7 @@ pub struct Inventory {
     /// The namespaces that are labelled as Velero's.
     labelled: BTreeSet<String>,
     /// The contents of the objects labelled as extra CAs, by namespace.
-    extra: BTreeMap<String, Contributions>,
+    extra: BTreeMap<String, ExtraCas>,
 }
 
 impl Inventory {
@@ -83,8 +83,9 @@ impl Inventory {
             }
             ("v1", "Secret") if extra => {
                 if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
-                    let contributions = self.extra.entry(key.namespace).or_default();
-                    labelled::add_contributions(contributions, "Secret", &key.name, secret.data);
+                    let metadata = dynamic(&mut object, &key)?.metadata;
+                    let extra = labelled::read("Secret", &metadata, secret.data);
+                    self.extra.entry(key.namespace).or_default().extend(extra);
                 }
                 true
             }
@@ -110,13 +111,13 @@ impl Inventory {
                 .insert(key.namespace.clone(), map.metadata.clone());
         }
         if extra {
-            let contributions = self.extra.entry(key.namespace.clone()).or_default();
-            labelled::add_contributions(
-                contributions,
-                "ConfigMap",
-                &key.name,
-                labelled::config_map_data(map),
-            );
+            let metadata = ObjectMeta {
+                namespace: Some(key.namespace.clone()),
+                ..map.metadata.clone()
+            };
+            let extra = labelled::read("ConfigMap", &metadata, labelled::config_map_data(map));
+            let of_namespace = self.extra.entry(key.namespace.clone()).or_default();
+            of_namespace.extend(extra);
         }
         Ok(())
     }
@@ -169,7 +170,7 @@ impl Inventory {
 
     /// Returns the extra CAs that the labelled objects of `namespace`, our own, add to every
     /// bundle.
-    pub fn extra(&self, namespace: &str) -> Contributions {
+    pub fn extra(&self, namespace: &str) -> ExtraCas {
         self.extra.get(namespace).cloned().unwrap_or_default()
     }
 }

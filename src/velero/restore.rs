@@ -7,6 +7,10 @@ use super::metadata::Metadata;
 use super::text::{Text, or_empty};
 use crate::decision::Backup;
 
+/// Label that Velero puts on everything that it restores, with the name of the Restore, after all
+/// changes that the Restore asks for (`pkg/restore/restore.go`, `addRestoreLabels`).
+pub const RESTORE_LABEL: &str = "velero.io/restore-name";
+
 /// The fields of a Restore that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

@@ -22,6 +22,7 @@ mod conditions;
 mod consumers;
 mod coverage;
 mod doctor;
+mod extra_cas;
 mod fresh;
 mod hardship;
 mod harness;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         client_ca::trials(&shared),
         coverage::trials(),
         doctor::trials(),
+        extra_cas::trials(),
         fresh::trials(),
         harness::trials(&shared),
         installed::trials(),

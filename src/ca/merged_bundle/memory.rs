@@ -13,7 +13,7 @@ use crate::ca::certificate::{Certificate, Fingerprint};
 pub struct Memory {
     /// The certificates of each owner when they were last readable and good.
     pub(super) known: BTreeMap<Owner, Vec<Certificate>>,
-    /// The certificates that are no longer named.
+    /// The certificates that locations no longer name.
     pub(super) retained: BTreeMap<Fingerprint, RetainedCertificate>,
     /// Time when a certificate was last added to the bundle, seconds since 1970.
     pub last_added: Option<i64>,
@@ -104,8 +104,10 @@ pub enum Hold {
 }
 
 impl Memory {
-    /// Remembers the certificates of `contributions`, and retains those that are no longer named
-    /// for `retention` seconds from `now`. The time that the memory uses never goes back.
+    /// Remembers the certificates of `contributions`, and retains those that locations no longer
+    /// name for `retention` seconds from `now`. An extra CA is not retained: it is in every bundle,
+    /// so whoever could give one for a moment would be trusted everywhere for the whole retention.
+    /// The time that the memory uses never goes back.
     pub fn learn(&mut self, contributions: &Contributions, now: Moment, retention: i64) {
         let retention = retention.clamp(0, MAX_RETENTION_SECONDS);
         self.latest_wall = self.latest_wall.max(now.wall);
@@ -132,7 +134,9 @@ impl Memory {
             .chain(self.known.values().flatten())
             .map(Certificate::fingerprint)
             .collect();
-        for certificate in before.into_values().flatten() {
+        let before = before.into_iter();
+        let of_locations = before.filter(|(owner, _)| matches!(owner, Owner::Location(_)));
+        for certificate in of_locations.flat_map(|(_, certificates)| certificates) {
             let entry = self.retained.entry(certificate.fingerprint());
             entry.or_insert_with(|| {
                 RetainedCertificate::new(certificate, self.latest_wall, retention)
@@ -142,6 +146,15 @@ impl Memory {
             !named.contains(fingerprint) && entry.refresh(now, retention)
         });
         self.forget_oldest();
+    }
+
+    /// Adds an incomplete contribution for each extra CA that is remembered and not among
+    /// `contributions`, so that it stays. For extra CAs that cannot be listed.
+    pub fn recall_extra(&self, contributions: &mut Contributions) {
+        let known = self.known.keys();
+        for owner in known.filter(|owner| matches!(owner, Owner::Extra(_))) {
+            contributions.entry(owner.clone()).or_default();
+        }
     }
 
     /// Drops the oldest retained certificates if the memory would not fit into its ConfigMap.
@@ -193,7 +206,10 @@ impl Memory {
         self.known.get(owner).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the retained certificates. Those that were named last come first.
     pub(super) fn retained(&self) -> impl Iterator<Item = &Certificate> {
-        self.retained.values().map(|entry| &entry.certificate)
+        let mut newest: Vec<_> = self.retained.values().collect();
+        newest.sort_by_key(|entry| std::cmp::Reverse(entry.since));
+        newest.into_iter().map(|entry| &entry.certificate)
     }
 }

@@ -52,7 +52,7 @@ pub struct Contribution {
 pub type Contributions = BTreeMap<Owner, Contribution>;
 
 /// The reason why a certificate is in a bundle. If there is no room, later variants are left out
-/// first.
+/// first: what nobody names any longer must not take the place of what everybody trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
@@ -61,10 +61,10 @@ pub enum Origin {
     Location,
     /// Given at installation.
     Extra,
-    /// No longer named, but still within its retention.
-    Retained,
     /// A public root.
     Public,
+    /// No longer named by a location, but still within its retention.
+    Retained,
 }
 
 impl Origin {
@@ -73,8 +73,8 @@ impl Origin {
         match self {
             Self::Location => "locations",
             Self::Extra => "extra",
-            Self::Retained => "retained",
             Self::Public => "public",
+            Self::Retained => "retained",
         }
     }
 }
@@ -93,12 +93,12 @@ pub struct MergedBundle {
 }
 
 /// Merges the bundle of a namespace from the contributions of its locations and of the
-/// installation, the remembered certificates of contributions that are incomplete, the retained
-/// certificates, and the `public` roots.
+/// installation, the remembered certificates of contributions that are incomplete, the `public`
+/// roots, and the retained certificates.
 ///
-/// If that is more than a ConfigMap can hold, public roots are left out first: a CA that somebody
-/// named is needed, and most public roots are not. Retained certificates follow, then those given
-/// at installation. All certificates that are left out are counted.
+/// If that is more than a ConfigMap can hold, retained certificates are left out first. Public roots
+/// follow: a CA that somebody names is needed, and most public roots are not. Those given at
+/// installation are next. All certificates that are left out are counted.
 pub fn merge_contributions(
     contributions: &Contributions,
     memory: &Memory,
@@ -130,12 +130,12 @@ fn candidates<'c>(
         let owned = contribution.certificates.iter().chain(remembered);
         all.extend(owned.map(|certificate| (origin, certificate)));
     }
+    all.extend(public.iter().map(|root| (Origin::Public, root)));
     all.extend(
         memory
             .retained()
             .map(|certificate| (Origin::Retained, certificate)),
     );
-    all.extend(public.iter().map(|root| (Origin::Public, root)));
     all
 }
 

@@ -125,15 +125,18 @@ fn a_memory_retains_as_much_as_a_bundle_holds() {
 
     let text = memory.to_text().len();
     assert!(text <= MAX_CONFIG_MAP_BYTES, "{text} bytes");
-    // Public roots are left out first.
+    // Public roots come first.
     let merged = merge_contributions(&none, &memory, mozilla());
     let pem = merged.bundle.text.len();
     assert!(pem > MAX_CONFIG_MAP_BYTES * 9 / 10, "{pem} bytes");
     let retained = memory.retained().count();
-    assert_eq!(merged.origins[&Origin::Retained], retained);
-    assert!(merged.left_out[&Origin::Public] > 0);
-    assert_eq!(merged.left_out.len(), 1);
-    // The oldest were forgotten, which is reported once.
+    assert_eq!(merged.origins[&Origin::Public], mozilla().len());
+    assert!(merged.origins[&Origin::Retained] < retained);
+    assert_eq!(
+        merged.left_out.keys().collect::<Vec<_>>(),
+        [&Origin::Retained]
+    );
+    // The oldest are left out first. Some were forgotten, which is reported once.
     assert!(holds(&merged, new).iter().all(|held| *held));
     assert_eq!(memory.take_forgotten(), many.len() - retained);
     memory.learn(&none, at(3), WEEK);
@@ -405,7 +408,7 @@ fn what_was_given_at_installation_is_counted_apart() {
 }
 
 #[test]
-fn public_roots_go_before_any_that_somebody_named() {
+fn what_is_retained_goes_first_then_public_roots() {
     let own = own();
     let public = &mozilla()[..3];
     let mut memory = learnt([("gone", contribution(&own[2..], true))]);
@@ -417,21 +420,49 @@ fn public_roots_go_before_any_that_somebody_named() {
 
     let merged = merge_within(all(), usize::MAX);
     assert_eq!((merged.bundle.count, merged.left_out.len()), (6, 0));
-    let merged = merge_within(all(), size(&own) + size(&public[..1]));
-    assert!(merged.bundle.text.len() <= size(&own) + size(&public[..1]));
-    assert_eq!(holds(&merged, &own), [true; 3]);
-    assert_eq!(
-        merged.left_out.keys().collect::<Vec<_>>(),
-        [&Origin::Public]
-    );
+    let room = size(&own[..2]) + size(public);
+    let merged = merge_within(all(), room);
+    assert_eq!(merged.bundle.text.len(), room);
+    assert_eq!(merged.left_out, [(Origin::Retained, 1)].into());
+    let merged = merge_within(all(), size(&own[..2]) + size(&public[..1]));
+    assert_eq!(holds(&merged, &own)[..2], [true; 2]);
+    assert!(merged.left_out[&Origin::Public] > 0);
     let merged = merge_within(all(), size(&own[..1]));
     assert_eq!(holds(&merged, &own), [true, false, false]);
     let left_out = [
         (Origin::Extra, 1),
-        (Origin::Retained, 1),
         (Origin::Public, 3),
+        (Origin::Retained, 1),
     ];
     assert_eq!(merged.left_out, left_out.into());
+}
+
+#[test]
+fn an_extra_ca_leaves_when_nothing_gives_it_and_stays_while_that_is_not_known() {
+    let own = own();
+    let mut memory = Memory::default();
+    let a = || contributions([("a", contribution(&own[..1], true))]);
+    let mut with = a();
+    with.insert(Owner::Extra("x".into()), contribution(&own[1..2], true));
+    with.insert(Owner::Extra("y".into()), contribution(&own[2..], true));
+    memory.learn(&with, at(0), WEEK);
+
+    // The labelled objects cannot be listed.
+    let mut unknown = a();
+    memory.recall_extra(&mut unknown);
+    for _ in 0..2 {
+        memory.learn(&unknown, at(1), WEEK);
+        let merged = merge_contributions(&unknown, &memory, &[]);
+        assert_eq!(holds(&merged, &own), [true; 3]);
+    }
+
+    // One of them was deleted, and another one overwritten with something else.
+    let mut without = a();
+    without.insert(Owner::Extra("y".into()), Contribution::default());
+    memory.learn(&without, at(2), WEEK);
+    let merged = merge_contributions(&without, &memory, &[]);
+    assert_eq!(holds(&merged, &own), [true, false, true]);
+    assert_eq!(memory.retained().count(), 0);
 }
 
 #[test]

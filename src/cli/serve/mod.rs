@@ -85,8 +85,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     common_roots: RootArgs,
 
-    /// How long a CA stays in a bundle after the last reference to it is gone, such as `7d` or
-    /// `12h`
+    /// How long a CA stays in a bundle after the last BackupStorageLocation stops naming it, such as
+    /// `7d` or `12h`
     #[arg(
         long,
         value_name = "DURATION",

@@ -32,14 +32,19 @@ pub(super) fn bundle_certificates(
 }
 
 /// Returns the references in the report of the controllers.
-pub(super) fn references_in_report(locations: &BTreeMap<String, report::Location>) -> References {
+pub(super) fn references_in_report(report: &report::NamespaceReport) -> References {
+    let locations = report.locations.iter();
+    let locations = locations.map(|(name, location)| {
+        let owner = format!("BackupStorageLocation {name}");
+        (owner, &location.certificates)
+    });
+    let extra = report.extra_cas.iter();
+    let extra = extra.map(|extra| (extra.source.clone(), &extra.certificates));
     let mut references = References::new();
-    for (name, location) in locations {
-        for certificate in &location.certificates {
-            let from = references
-                .entry(certificate.fingerprint.clone())
-                .or_default();
-            from.push(format!("BackupStorageLocation {name}"));
+    for (owner, certificates) in locations.chain(extra) {
+        for certificate in certificates {
+            let from = references.entry(certificate.fingerprint.clone());
+            from.or_default().push(owner.clone());
         }
     }
     references

@@ -64,6 +64,9 @@ pub(super) struct Namespace {
     pub(super) velero: Option<String>,
     pub(super) bundle: Bundle,
     pub(super) locations: Vec<Location>,
+    /// The CAs that were given at installation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) extra_cas: Vec<report::ExtraCa>,
     /// Why the report of the controllers is not known. Fields that depend on it are null then.
     pub(super) no_report: Option<String>,
     /// Issues of the bundle.
@@ -105,8 +108,7 @@ pub(super) struct Bundle {
 pub(super) struct BundleCertificate {
     #[serde(flatten)]
     pub(super) certificate: report::Certificate,
-    /// The objects that reference it; empty if none is known. Such a certificate was configured at
-    /// installation or is retained.
+    /// What names it; empty if that is not known. Such a certificate is retained, or is a public root.
     pub(super) from: Vec<String>,
     /// Whether it is one of the public roots.
     pub(super) public: bool,

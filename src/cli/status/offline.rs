@@ -104,6 +104,7 @@ impl OfflineStatus<'_> {
         Namespace {
             bundle: self.bundle(snapshot, &merged, &contributions),
             locations: locations.collect(),
+            extra_cas: report::ExtraCa::all(&self.common_roots.extra.contributions),
             issues: issues.into_iter().map(report::Issue::from).collect(),
             unknown,
             ..without_locations(snapshot)

@@ -47,7 +47,7 @@ pub(super) async fn namespace(
         let certificates = certificates(client, namespace).await?;
         bundle.items = Some(bundle_certificates(
             &certificates,
-            &references_in_report(&report.locations),
+            &references_in_report(&report),
             mozilla(),
         ));
     }
@@ -63,6 +63,7 @@ pub(super) async fn namespace(
         bundle,
         locations: locations.collect(),
         no_report,
+        extra_cas: report.extra_cas,
         issues: report.issues,
         pods: pods(&snapshot),
         templates: templates(&snapshot),

@@ -143,7 +143,11 @@ impl BundlePublisher {
         let client = &self.controllers.client;
         let evaluated =
             evaluate_locations(client, &self.namespace, locations, source, context).await;
-        let contributions = contributions(&evaluated, &common_roots, issues);
+        let mut contributions = contributions(&evaluated, &common_roots, issues);
+        if common_roots.extra.has_unknown {
+            self.memory.recall_extra(&mut contributions);
+        }
+        self.reporter.report_extra_cas(&common_roots.extra);
         let named = contributions.values().flat_map(|one| &one.certificates);
         // A certificate is still valid in the second of its `notAfter`.
         let changes = named.flat_map(|one| [one.not_before, one.not_after.saturating_add(1)]);

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ca::bundle_issue::BundleIssue;
+use crate::ca::common_roots::ExtraCas;
 use crate::ca::evaluation::EvaluatedLocation;
 use crate::ca::merged_bundle::{Hold, Memory, MergedBundle};
 use crate::controllers::ControllerContext;
 use crate::controllers::event_deduper::{EventDeduper, EventObject, PendingEvent};
 use crate::controllers::report_handle::ReportHandle;
 use crate::kubernetes::events::EventReason;
-use crate::kubernetes::report::Issue;
+use crate::kubernetes::report::{ExtraCa, Issue};
 use crate::telemetry::BundleGauges;
 
 /// Reports on the bundle and the locations of one namespace.
@@ -39,6 +40,13 @@ impl StatusReporter {
             has_reported: false,
             controllers,
         }
+    }
+
+    /// Reports the CAs that were given at installation.
+    pub(super) fn report_extra_cas(&self, extra: &ExtraCas) {
+        self.report.update(|report| {
+            report.extra_cas = ExtraCa::all(&extra.contributions);
+        });
     }
 
     /// Reports the `issues` of the bundle.

@@ -92,6 +92,9 @@ fn text(mut report: NamespaceReport) -> String {
             endpoint.fix.clear();
         }
     }
+    for extra in &mut report.extra_cas {
+        extra.certificates.truncate(MAX_LIST_ENTRIES);
+    }
     report.issues.push(ReportIssue::ReportTruncated.into());
     let shorter = serde_json::to_string(&report).unwrap_or_default();
     if shorter.len() <= MAX_REPORT_BYTES {
@@ -103,6 +106,7 @@ fn text(mut report: NamespaceReport) -> String {
             ..Location::default()
         };
     }
+    report.extra_cas.clear();
     serde_json::to_string(&report).unwrap_or_default()
 }
 

@@ -117,6 +117,15 @@ mod tests {
                 },
                 "MemoryFailed",
             ),
+            (
+                BundleIssue::ExtraRestored {
+                    object: text(),
+                    restore: text(),
+                    command: text(),
+                },
+                "ExtraRestored",
+            ),
+            (BundleIssue::ExtraUnknown, "ExtraUnknown"),
             (BundleIssue::Empty, "Empty"),
             (BundleIssue::Deferred, "Deferred"),
         ];

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::ca::certificate;
 use crate::ca::endpoint::{EndpointSettingError, SkippedSetting};
 use crate::ca::evaluation::EvaluatedLocation;
+use crate::ca::merged_bundle::{Contributions, Owner};
 use crate::decision::{self, Severity};
 use crate::names;
 
@@ -27,6 +28,9 @@ pub struct NamespaceReport {
     /// Its BSLs, by name.
     #[serde(default)]
     pub locations: BTreeMap<String, Location>,
+    /// The CAs that were given at installation, which are in every bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_cas: Vec<ExtraCa>,
     /// Issues of its bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
@@ -53,8 +57,18 @@ pub struct Location {
     pub held: Option<String>,
 }
 
+/// The CAs that one file, or one key of a labelled object, adds to every bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ExtraCa {
+    /// Where they come from, such as `ConfigMap corp key ca.crt`.
+    pub source: String,
+    /// The certificates.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+}
+
 /// A certificate, without its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
     /// The subject's distinguished name.
@@ -143,6 +157,25 @@ impl Endpoint {
             message: skipped.reason.to_string(),
             ..Self::default()
         })
+    }
+}
+
+impl ExtraCa {
+    /// Returns the extra CAs among `contributions`, without those that have no certificate.
+    pub fn all(contributions: &Contributions) -> Vec<Self> {
+        let extra = contributions.iter().filter_map(|(owner, contribution)| {
+            let Owner::Extra(source) = owner else {
+                return None;
+            };
+            let certificates = contribution.certificates.iter().map(Certificate::from);
+            Some(Self {
+                source: source.clone(),
+                certificates: certificates.collect(),
+            })
+        });
+        extra
+            .filter(|extra| !extra.certificates.is_empty())
+            .collect()
     }
 }
 

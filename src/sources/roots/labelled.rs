@@ -4,15 +4,18 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::ObjectMeta;
 use kube::runtime::watcher::Config;
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::describe_fault;
-use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
+use crate::ca::common_roots::{ExtraCas, RestoredExtra};
+use crate::ca::merged_bundle::{Contribution, Owner};
 use crate::ca::pem;
 use crate::kubernetes::watch::Watch;
 use crate::names::EXTRA_CA_LABEL;
+use crate::velero::restore::RESTORE_LABEL;
 
 /// The content of a labelled object: keys and values.
 type Data = Vec<(String, Vec<u8>)>;
@@ -32,7 +35,7 @@ pub(super) fn secret_data(secret: Secret) -> Data {
 }
 
 /// Watches the labelled objects of one kind. Each key of an object is a contribution of its own.
-pub(super) fn watch<K>(client: Client, namespace: &str, data: fn(K) -> Data) -> Watch<Contributions>
+pub(super) fn watch<K>(client: Client, namespace: &str, data: fn(K) -> Data) -> Watch<ExtraCas>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -43,34 +46,59 @@ where
     let config = Config::default().labels(&label);
     let subject = format!("{kind}s labelled {label} in namespace {namespace}");
     Watch::new(objects, config, subject, move |object: K| {
-        let mut contributions = Contributions::new();
-        add_contributions(&mut contributions, &kind, &object.name_any(), data(object));
-        Some(contributions)
+        let metadata = object.meta().clone();
+        Some(read(&kind, &metadata, data(object)))
     })
 }
 
-/// Adds the contributions of a labelled object. Each key has its own owner.
-pub(in crate::sources) fn add_contributions(
-    contributions: &mut Contributions,
+/// Reads a labelled object. Each key has its own owner. Of an object that Velero restored, only the
+/// names of the keys are read.
+pub(in crate::sources) fn read(
     kind: &str,
-    name: &str,
+    metadata: &ObjectMeta,
     data: impl IntoIterator<Item = (String, Vec<u8>)>,
-) {
+) -> ExtraCas {
+    let mut extra = ExtraCas::default();
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let name = text(&metadata.name);
+    let labels = metadata.labels.as_ref();
+    let restore = labels.and_then(|labels| labels.get(RESTORE_LABEL));
+    let restored = restore.map(|restore| RestoredExtra {
+        kind: kind.to_owned(),
+        namespace: text(&metadata.namespace),
+        name: name.clone(),
+        uid: text(&metadata.uid),
+        restore: restore.clone(),
+    });
+    let is_restored = restored.is_some();
+    extra.restored.extend(restored);
     for (key, bytes) in data {
-        let contents = pem::read(&bytes);
-        let name = format!("{kind} {name} key {key}");
-        if let Some(fault) = contents.faults.first() {
-            let fault = describe_fault(fault);
-            tracing::error!(
-                extra = name,
-                fault,
-                "extra CA left out as far as it is broken"
-            );
-        }
-        let contribution = Contribution {
-            is_complete: contents.faults.is_empty(),
-            certificates: contents.certificates,
+        let owner = RestoredExtra::owner(kind, &name, &key);
+        let contribution = if is_restored {
+            Contribution::default()
+        } else {
+            contribution(&owner, &bytes)
         };
-        contributions.insert(Owner::Extra(name), contribution);
+        extra
+            .contributions
+            .insert(Owner::Extra(owner), contribution);
+    }
+    extra
+}
+
+/// Returns the certificates in `bytes`, which `owner` gives.
+fn contribution(owner: &str, bytes: &[u8]) -> Contribution {
+    let contents = pem::read(bytes);
+    if let Some(fault) = contents.faults.first() {
+        let fault = describe_fault(fault);
+        tracing::error!(
+            extra = owner,
+            fault,
+            "extra CA left out as far as it is broken"
+        );
+    }
+    Contribution {
+        is_complete: contents.faults.is_empty(),
+        certificates: contents.certificates,
     }
 }

@@ -3,7 +3,6 @@
 
 pub(super) mod labelled;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,10 +15,9 @@ use tokio::time::interval;
 
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
-use crate::ca::common_roots::CommonRoots;
-use crate::ca::merged_bundle::{Contribution, Contributions, Owner};
+use crate::ca::common_roots::{CommonRoots, ExtraCas};
+use crate::ca::merged_bundle::{Contribution, Owner};
 use crate::ca::pem::{self, Fault};
-use crate::kubernetes::watch::Watch;
 use crate::telemetry::LogOnce;
 
 /// Interval at which the files are read again. A kubelet updates them by swapping a link beside
@@ -80,13 +78,13 @@ impl Roots {
             PublicRoots::None => Arc::default(),
             PublicRoots::File(path) => read_certificates(path)?.into(),
         };
-        let mut extra = Contributions::new();
+        let mut extra = ExtraCas::default();
         for path in &self.extra {
             let contribution = Contribution {
                 certificates: read_certificates(path)?,
                 is_complete: true,
             };
-            extra.insert(file_owner(path), contribution);
+            extra.contributions.insert(file_owner(path), contribution);
         }
         Ok(CommonRoots { public, extra })
     }
@@ -129,13 +127,14 @@ impl Roots {
             }
             if are_maps_settled && are_secrets_settled {
                 let mut roots = files.clone();
-                let labelled = [&maps, &secrets].into_iter().filter_map(Watch::last_known);
-                roots.extra.extend(
-                    labelled
-                        .flat_map(BTreeMap::values)
-                        .flatten()
-                        .map(|(owner, contribution)| (owner.clone(), contribution.clone())),
-                );
+                for kind in [&maps, &secrets] {
+                    match kind.last_known() {
+                        None => roots.extra.has_unknown = true,
+                        Some(objects) => objects
+                            .values()
+                            .for_each(|object| roots.extra.extend(object.clone())),
+                    }
+                }
                 sender.send_if_modified(|now| {
                     let is_new = now.as_deref() != Some(&roots);
                     *now = Some(Arc::new(roots));

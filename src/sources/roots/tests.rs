@@ -1,7 +1,10 @@
-use super::labelled::{add_contributions, config_map_data};
+use super::labelled::{self, config_map_data};
 use super::*;
 use crate::ca::bundle::merge;
+use crate::ca::common_roots::RestoredExtra;
+use crate::ca::evaluation::contributions;
 use k8s_openapi::api::core::v1::ConfigMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn a_file_that_is_no_bundle_is_refused_at_the_start() {
@@ -38,14 +41,9 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         "data": {"a": merge(&mozilla()[..1]).text, "b": "broken"},
     }))
     .unwrap();
-    let mut contributions = Contributions::new();
-    add_contributions(
-        &mut contributions,
-        "ConfigMap",
-        "corp",
-        config_map_data(map),
-    );
-    let found: Vec<_> = contributions
+    let extra = labelled::read("ConfigMap", &map.metadata.clone(), config_map_data(map));
+    let found: Vec<_> = extra
+        .contributions
         .iter()
         .map(|(owner, contribution)| {
             (
@@ -60,6 +58,57 @@ fn each_key_of_a_labelled_object_is_an_owner() {
         ("ConfigMap corp key b".to_owned(), 0, false),
     ];
     assert_eq!(found, wanted);
+    assert!(extra.restored.is_empty() && !extra.has_unknown);
+}
+
+#[test]
+fn what_velero_restored_is_named_and_adds_nothing() {
+    let map: ConfigMap = serde_json::from_value(serde_json::json!({
+        "metadata": {
+            "name": "corp", "namespace": "us", "uid": "u",
+            "labels": {"velero.io/restore-name": "r"},
+        },
+        "data": {"a": merge(&mozilla()[..1]).text, "b": "broken"},
+    }))
+    .unwrap();
+    let extra = labelled::read("ConfigMap", &map.metadata.clone(), config_map_data(map));
+    let restored = RestoredExtra {
+        kind: "ConfigMap".to_owned(),
+        namespace: "us".to_owned(),
+        name: "corp".to_owned(),
+        uid: "u".to_owned(),
+        restore: "r".to_owned(),
+    };
+    assert_eq!(extra.restored, [restored].into());
+    // What was good before Velero overwrote the object stays.
+    let owners: Vec<_> = extra
+        .contributions
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(owners, ["ConfigMap corp key a", "ConfigMap corp key b"]);
+    assert!(
+        extra
+            .contributions
+            .values()
+            .all(|one| *one == Contribution::default())
+    );
+
+    // It is one issue, which names the object and how to take it.
+    let roots = CommonRoots {
+        extra,
+        ..CommonRoots::default()
+    };
+    let mut issues = BTreeSet::new();
+    contributions(&BTreeMap::new(), &roots, &mut issues);
+    let issues: Vec<_> = issues.iter().map(ToString::to_string).collect();
+    let [issue] = &issues[..] else {
+        panic!("{issues:?}")
+    };
+    let command = "`kubectl -n us label configmap corp velero.io/restore-name-`";
+    for part in ["ConfigMap corp", "Restore r", command] {
+        assert!(issue.contains(part), "{issue}");
+    }
 }
 
 #[test]

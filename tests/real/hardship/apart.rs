@@ -59,7 +59,8 @@ pub(super) fn apart() -> Result<()> {
 
     file_changes(&servers, &replica, &file, &in_file).with_context(|| replica.log())?;
     extras(&servers, &replica, &labelled).with_context(|| replica.log())?;
-    bundles(&a, &b).context("after all of that")?;
+    let a = [&of_a, &next_of_a, &last_of_a, &in_file];
+    bundles(&a, &[&of_b, &in_file]).context("after all of that")?;
     drop(replica);
 
     // Nothing references the other CAs any longer, and nothing is retained.
@@ -112,7 +113,8 @@ fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
     let next = pem("changed")?;
     give(servers, installer::NAMESPACE, &next)?;
     for namespace in BOTH {
-        has_exactly(servers, namespace, &[&next, &labelled.to_owned()], &[])?;
+        // Only what locations name is retained.
+        has_exactly(servers, namespace, &[&next], &[&labelled.to_owned()])?;
     }
     give(servers, installer::NAMESPACE, "nonsense")?;
     wait::poll("the fault in the log", PATIENCE, || {
@@ -140,7 +142,7 @@ fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
             ensure!(issues.is_null(), "{issues}");
             Ok(())
         })?;
-        has_exactly(servers, namespace, &[&next], &[])?;
+        has_exactly(servers, namespace, &[], &[&next])?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
     } in others
     {
         let from = if from.is_empty() {
-            "installation or retention".to_owned()
+            "retention".to_owned()
         } else {
             from.join(", ")
         };

@@ -1,7 +1,7 @@
 //! The BSLs, as a table.
 
 use super::super::model::{Location, Namespace};
-use super::date;
+use super::certificates_until;
 use crate::cli::table::Table;
 use crate::decision::Severity;
 use crate::kubernetes::report;
@@ -46,7 +46,7 @@ fn row(table: &mut Table, namespace: &Namespace, location: &Location, placeholde
             .clone()
             .unwrap_or_else(|| placeholder.to_owned()),
         column_or_unknown(|report| report.sources.join(", ")),
-        column_or_unknown(|report| join(&report.certificates, certificate)),
+        column_or_unknown(|report| certificates_until(&report.certificates)),
         column_or_unknown(findings),
         column_or_reason(|report| join(&report.endpoints, endpoint)),
     ]);
@@ -55,13 +55,6 @@ fn row(table: &mut Table, namespace: &Namespace, location: &Location, placeholde
 fn join<T>(items: &[T], text: fn(&T) -> String) -> String {
     let texts: Vec<_> = items.iter().map(text).collect();
     texts.join(", ")
-}
-
-fn certificate(certificate: &report::Certificate) -> String {
-    let report::Certificate {
-        subject, not_after, ..
-    } = certificate;
-    format!("{subject} (until {})", date(not_after))
 }
 
 fn findings(location: &report::Location) -> String {

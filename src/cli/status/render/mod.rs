@@ -1,6 +1,7 @@
 //! Renders the status as tables.
 
 mod certificates;
+mod extra_cas;
 mod locations;
 mod namespaces;
 mod uncovered;
@@ -9,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::model::{Leader, LeaderState, Source, StatusReport};
 use crate::cli::table::{Table, clean};
+use crate::kubernetes::report;
 
 /// Number of digits of a hash that are shown. They are enough to distinguish bundles.
 const SHORT_HASH_DIGITS: usize = 12;
@@ -31,7 +33,8 @@ pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
         certificates::rows(&mut certificates, namespace);
         uncovered::rows(&mut uncovered, namespace);
     }
-    let tables = [namespaces, certificates, locations, uncovered];
+    let extra_cas = extra_cas::table(&status.namespaces);
+    let tables = [namespaces, certificates, locations, extra_cas, uncovered];
     parts.extend(
         tables
             .iter()
@@ -91,6 +94,15 @@ fn problems(status: &StatusReport) -> String {
         }
     }
     text
+}
+
+/// Returns the subjects of certificates, each with its expiry.
+fn certificates_until(certificates: &[report::Certificate]) -> String {
+    let texts = certificates.iter().map(|certificate| {
+        let until = date(&certificate.not_after);
+        format!("{} (until {until})", certificate.subject)
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the first digits of a hash.
