@@ -1,6 +1,8 @@
 //! Connections to the API server that use little memory. Each watch has its own connection, and a
 //! cluster with 20 Velero namespaces needs more than a hundred.
 
+use std::time::Duration;
+
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Builder;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -14,6 +16,11 @@ use tower::{BoxError, ServiceBuilder};
 /// default is 400 KiB, and a connection that received a long response keeps that buffer while its
 /// watch is silent.
 const MAX_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Longest time for which an idle connection is kept. It is shorter than the time until a watch that
+/// went silent is given up: then the other connections, which went silent with it, are not used for
+/// the next requests. Each would have to be given up in turn.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates a kube client for `config` with small buffers, which closes idle connections. kube
 /// itself gives the pool no timer, so that the pool keeps all connections that a burst of requests
@@ -30,6 +37,7 @@ pub(super) fn client(config: Config) -> kube::Result<Client> {
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let http = Builder::new(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .http1_max_buf_size(MAX_BUFFER_BYTES)
         .build(connector);
     let retry = RetryLayer::new(RetryPolicy::server_retry());
