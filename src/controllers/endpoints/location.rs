@@ -8,6 +8,10 @@ use crate::controllers::locations::Locations;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::report;
 
+/// Most endpoints of a namespace that are probed. What each of them presents is kept, up to 64 KiB;
+/// and more have no turn within the interval of the probes.
+pub(super) const MAX_TARGETS: usize = 500;
+
 /// The endpoints of a BSL.
 pub(super) struct LocationEndpoints {
     pub(super) name: String,
@@ -65,10 +69,17 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
     bsls.collect()
 }
 
-/// Returns the targets that the probe connects to for these BSLs.
+/// Returns the targets that the probe connects to for these BSLs: the first [`MAX_TARGETS`], by the
+/// names of the BSLs.
 pub(super) fn targets(bsls: &[LocationEndpoints]) -> BTreeSet<Target> {
-    let all = bsls.iter().flat_map(|bsl| &bsl.endpoints);
-    all.map(|endpoint| endpoint.target.clone()).collect()
+    let mut targets = BTreeSet::new();
+    for endpoint in bsls.iter().flat_map(|bsl| &bsl.endpoints) {
+        if targets.len() == MAX_TARGETS {
+            break;
+        }
+        targets.insert(endpoint.target.clone());
+    }
+    targets
 }
 
 #[cfg(test)]
@@ -97,5 +108,23 @@ mod tests {
                 ("https://store.example", false)
             ]
         );
+    }
+
+    #[test]
+    fn of_too_many_endpoints_the_first_are_probed() {
+        let locations = (0..MAX_TARGETS + 10).map(|number| {
+            let text = format!(
+                r#"{{"spec":{{"config":{{"s3Url":"https://store:{}"}}}}}}"#,
+                number + 1
+            );
+            let entry = Arc::new(LocationEntry::from_json(&text));
+            (format!("{number:04}"), entry)
+        });
+        let bsls = read("velero", &Arc::new(locations.collect()));
+        let targets = targets(&bsls);
+        assert_eq!(targets.len(), MAX_TARGETS);
+        let last = &bsls[MAX_TARGETS - 1].endpoints[0].target;
+        assert!(targets.contains(last));
+        assert!(!targets.contains(&bsls[MAX_TARGETS].endpoints[0].target));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::location::{LocationEndpoints, read, targets};
+use self::location::{LocationEndpoints, MAX_TARGETS, read, targets};
 use self::probe_outcome::{ProbeOutcome, event_reason, report_endpoint, state, verdict};
 use self::prober::{ProbeResults, Prober};
 use super::ControllerContext;
@@ -96,7 +96,7 @@ impl EndpointsReconciler {
                         .set_wanted(&self.namespace, targets.iter().cloned().collect());
                     // Without a bundle the endpoints cannot be judged.
                     if !roots.is_empty() {
-                        self.judge(&bsls, &roots, &judged, verdicts).await;
+                        self.judge(&bsls, &targets, &roots, &judged, verdicts).await;
                     }
                     worker.done((), Requeue::default());
                 }
@@ -107,6 +107,7 @@ impl EndpointsReconciler {
     async fn judge(
         &mut self,
         bsls: &[LocationEndpoints],
+        targets: &BTreeSet<Target>,
         roots: &[Certificate],
         seen: &ProbeResults,
         verdicts: &VerdictsSender,
@@ -119,6 +120,10 @@ impl EndpointsReconciler {
             judged
                 .entry(target)
                 .or_insert_with(|| match seen.get(target) {
+                    None if !targets.contains(target) => {
+                        let why = format!("the namespace has more than {MAX_TARGETS} endpoints");
+                        ProbeOutcome::Failed(format!("it is not probed: {why}"))
+                    }
                     None => ProbeOutcome::Pending,
                     Some(Err(failure)) => ProbeOutcome::Failed(failure.to_string()),
                     Some(Ok(chain)) => {
