@@ -9,6 +9,9 @@ use kube::runtime::watcher::Config;
 use crate::kubernetes::location::{self, LocationEntry};
 use crate::kubernetes::watch::Watch;
 
+/// Most BSLs of a namespace that are kept. An entry has some hundred bytes, and 24 KiB at the most.
+const MAX_LOCATIONS: usize = 2000;
+
 /// The BSLs of a namespace by name, shared with the watch.
 pub(super) type Locations = Arc<BTreeMap<String, Arc<LocationEntry>>>;
 
@@ -22,6 +25,7 @@ pub(super) fn watch_locations(client: Client) -> LocationWatch {
     Watch::of_text(all, Config::default(), subject, |bsl| {
         Some(Arc::new(LocationEntry::from_json(bsl)))
     })
+    .with_max_per_namespace(MAX_LOCATIONS)
 }
 
 /// Returns the BSLs of `namespace`.

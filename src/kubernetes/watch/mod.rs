@@ -37,6 +37,10 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// more often: it is retried after [`MAX_BACKOFF`], and a request gives up after half a minute.
 const QUIET_PERIOD: Duration = Duration::from_mins(5);
 
+/// Most objects of one namespace that a watch keeps, if nothing else is said. An entry has some
+/// hundred bytes.
+const MAX_PER_NAMESPACE: usize = 10_000;
+
 type Events<V> = BoxStream<'static, Result<Event<Projected<V>>, Error>>;
 
 /// A watch of some objects, each reduced to a value `V`. It makes progress while
@@ -120,6 +124,14 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
         Self::from_events(subject, Box::new(start))
     }
 
+    /// Keeps at most `max` objects of each namespace, instead of [`MAX_PER_NAMESPACE`]. Call this
+    /// before the first [`changed`](Self::changed).
+    #[must_use]
+    pub fn with_max_per_namespace(mut self, max: usize) -> Self {
+        self.projection = Projection::new(max);
+        self
+    }
+
     fn from_events(
         subject: impl Into<String>,
         start: Box<dyn Fn() -> Events<V> + Send + Sync>,
@@ -128,7 +140,7 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
             subject: subject.into(),
             events: start(),
             start,
-            projection: Projection::default(),
+            projection: Projection::new(MAX_PER_NAMESPACE),
             is_refused: false,
             backoff: DefaultBackoff::default(),
             last_failure: None,
