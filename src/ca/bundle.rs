@@ -124,7 +124,7 @@ pub fn resolve_ca(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> ResolvedCa {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Fact, Key, Lookup, Outcome, Secret};
+    use crate::decision::{Fact, Lookup, Outcome, Secret, SecretKeyRef};
     use proptest::prelude::*;
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         let needs = resolve_ca("velero", &bsl, &facts).report.needs;
         assert_eq!(
             needs,
-            ["a", "b"].map(|name| Lookup::Secret(Key::new("velero", name)))
+            ["a", "b"].map(|name| Lookup::Secret(SecretKeyRef::new("velero", name, "k")))
         );
         for (need, text) in needs
             .into_iter()

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::base64;
-use crate::decision::{Facts, FieldPath, Key, Sealed, Stop};
+use crate::decision::{Facts, FieldPath, Sealed, SecretKeyRef, Stop};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::{Bsl, ObjectStorage, SecretKeySelector};
 use crate::velero::naming::{is_key, is_name};
@@ -14,7 +14,7 @@ use crate::velero::text::or_empty;
 pub const MAX_BUNDLE_BYTES: usize = 1 << 20;
 
 /// A field of a BSL that provides a CA.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaReference<'b> {
     /// The path of the field.
     pub path: FieldPath,
@@ -23,7 +23,7 @@ pub struct CaReference<'b> {
 }
 
 /// The value of a field that provides a CA.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaTarget<'b> {
     /// An inline bundle in base64.
     Base64(&'b str),
@@ -31,17 +31,8 @@ pub enum CaTarget<'b> {
     Pem(&'b str),
     /// A reference that cannot be followed.
     Invalid(InvalidReference),
-    /// A key of a Secret.
+    /// A key of a Secret in the BSL's own namespace.
     Secret(SecretKeyRef),
-}
-
-/// A key of a Secret in the BSL's own namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretKeyRef {
-    /// The Secret.
-    pub secret: Key,
-    /// The key in the Secret.
-    pub key: String,
 }
 
 /// The reason why a reference cannot be followed.
@@ -149,13 +140,16 @@ impl CaReference<'_> {
                 .map_or(Content::NotBase64, |bytes| {
                     Content::Bytes(Cow::Owned(bytes))
                 }),
-            CaTarget::Secret(SecretKeyRef { secret, key }) => match facts.sealed(secret) {
+            CaTarget::Secret(reference) => match facts.sealed(reference) {
                 Some(sealed) => Content::Sealed(sealed),
-                None => match facts.secret(secret)? {
+                None => match facts.secret(reference)? {
                     None => Content::NoSecret,
-                    Some(secret) => secret.data.get(key).map_or(Content::NoKey, |bytes| {
-                        Content::Bytes(Cow::Borrowed(bytes.as_slice()))
-                    }),
+                    Some(secret) => secret
+                        .data
+                        .get(&reference.key)
+                        .map_or(Content::NoKey, |bytes| {
+                            Content::Bytes(Cow::Borrowed(bytes.as_slice()))
+                        }),
                 },
             },
         })
@@ -196,10 +190,7 @@ pub fn secret_target<'b>(namespace: &str, name: &str, key: &str) -> CaTarget<'b>
     } else if !is_key(key) {
         InvalidReference::Key
     } else {
-        return CaTarget::Secret(SecretKeyRef {
-            secret: Key::new(namespace, name),
-            key: key.to_owned(),
-        });
+        return CaTarget::Secret(SecretKeyRef::new(namespace, name, key));
     };
     CaTarget::Invalid(error)
 }

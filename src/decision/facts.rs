@@ -33,11 +33,34 @@ impl fmt::Display for Key {
     }
 }
 
+/// A key of a Secret. A look-up names it, so that a source keeps no other value of the Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretKeyRef {
+    /// The Secret.
+    pub secret: Key,
+    /// The key in the Secret.
+    pub key: String,
+}
+
+impl SecretKeyRef {
+    /// Returns a reference to `key` of the Secret `name` in `namespace`.
+    pub fn new(
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Self {
+        Self {
+            secret: Key::new(namespace, name),
+            key: key.into(),
+        }
+    }
+}
+
 /// Something to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lookup {
-    /// A Secret.
-    Secret(Key),
+    /// A Secret, and the key in it that matters. The Secret is found even if it lacks the key.
+    Secret(SecretKeyRef),
     /// A Velero Backup.
     Backup(Key),
     /// All Backups of a Velero Schedule. Never absent: a Schedule without any gives an empty list.
@@ -56,7 +79,7 @@ pub enum Lookup {
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Secret(key) => write!(f, "Secret {key}"),
+            Self::Secret(reference) => write!(f, "Secret {}", reference.secret),
             Self::Backup(key) => write!(f, "Backup {key}"),
             Self::BackupsOfSchedule {
                 namespace,
@@ -101,7 +124,7 @@ pub enum Fact {
 /// The data of a Secret. `Debug` shows keys and sizes, never the values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {
-    /// Decoded values by key.
+    /// Decoded values by key. Keys that no look-up named may be left out.
     pub data: BTreeMap<String, Vec<u8>>,
 }
 
@@ -214,30 +237,29 @@ impl Facts {
         self.0.extend(more.0);
     }
 
-    /// Returns the size of all values of Secrets, in bytes.
+    /// Returns the size of the values of Secrets that were looked up, in bytes.
     pub fn secret_bytes(&self) -> usize {
-        let secrets = self.0.values().filter_map(|outcome| match outcome {
-            Outcome::Found(Fact::Secret(secret)) => Some(secret),
+        let values = self.0.iter().filter_map(|found| match found {
+            (Lookup::Secret(reference), Outcome::Found(Fact::Secret(secret))) => {
+                secret.data.get(&reference.key)
+            }
             _ => None,
         });
-        secrets
-            .flat_map(|secret| secret.data.values())
-            .map(Vec::len)
-            .sum()
+        values.map(Vec::len).sum()
     }
 
-    /// Returns what stands for the Secret `key`, if it is sealed. Call this before
+    /// Returns what stands for the Secret of `reference`, if it is sealed. Call this before
     /// [`Facts::secret`], which has no answer for a sealed Secret.
-    pub fn sealed(&self, key: &Key) -> Option<&Sealed> {
-        match self.0.get(&Lookup::Secret(key.clone())) {
+    pub fn sealed(&self, reference: &SecretKeyRef) -> Option<&Sealed> {
+        match self.0.get(&Lookup::Secret(reference.clone())) {
             Some(Outcome::Found(Fact::Sealed(sealed))) => Some(sealed),
             _ => None,
         }
     }
 
-    /// Returns the Secret `key`.
-    pub fn secret(&self, key: &Key) -> Known<&Secret> {
-        self.get(Lookup::Secret(key.clone()), |fact| match fact {
+    /// Returns the Secret of `reference`, which may lack the key.
+    pub fn secret(&self, reference: &SecretKeyRef) -> Known<&Secret> {
+        self.get(Lookup::Secret(reference.clone()), |fact| match fact {
             Fact::Secret(secret) => Some(secret.as_ref()),
             _ => None,
         })

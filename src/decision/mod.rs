@@ -10,7 +10,7 @@ mod verdict;
 
 pub use facts::{
     Backup, Bundle, Fact, Facts, Key, Known, Lookup, LookupError, LookupErrorKind, NoBundle,
-    Outcome, Sealed, Secret, Stop,
+    Outcome, Sealed, Secret, SecretKeyRef, Stop,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

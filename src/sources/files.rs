@@ -102,12 +102,12 @@ fn stamp(paths: &[PathBuf]) -> Result<Stamp, BadObjects> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Key, Outcome};
+    use crate::decision::{Outcome, SecretKeyRef};
 
     const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: ca, namespace: velero}\n";
 
     fn knows(files: &Files, name: &str) -> bool {
-        let lookup = Lookup::Secret(Key::new("velero", name));
+        let lookup = Lookup::Secret(SecretKeyRef::new("velero", name, "ca.crt"));
         matches!(files.objects().look_up(&lookup), Outcome::Found(_))
     }
 

@@ -76,7 +76,7 @@ impl Objects {
     /// Returns the answer to `lookup`. What the files do not contain does not exist.
     pub fn look_up(&self, lookup: &Lookup) -> Outcome {
         let found = match lookup {
-            Lookup::Secret(key) => self.secrets.get(key).cloned(),
+            Lookup::Secret(reference) => self.secrets.get(&reference.secret).cloned(),
             Lookup::Backup(key) => self
                 .backups
                 .get(key)

@@ -38,10 +38,10 @@ impl Passes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Key, Outcome};
+    use crate::decision::{Outcome, SecretKeyRef};
 
     fn secret(name: &str) -> Lookup {
-        Lookup::Secret(Key::new("velero", name))
+        Lookup::Secret(SecretKeyRef::new("velero", name, "ca.crt"))
     }
 
     #[test]

@@ -14,4 +14,5 @@ pub mod pod;
 pub mod pod_kind;
 pub mod pod_status;
 pub mod restore;
+mod skipping;
 pub mod text;

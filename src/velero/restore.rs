@@ -82,6 +82,14 @@ pub fn newest_completed(backups: &[Backup]) -> Vec<&Backup> {
         .collect()
 }
 
+/// Removes the Backups that [`newest_completed`] leaves out, so that of a long list only candidates
+/// are held.
+pub fn keep_newest_completed(backups: &mut Vec<Backup>) {
+    backups.retain(|backup| backup.phase == "Completed");
+    let newest = backups.iter().map(|backup| backup.started).max();
+    backups.retain(|backup| Some(backup.started) == newest);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,11 +112,13 @@ mod tests {
             backup("of-the-same-second", "Completed", Some(2)),
             backup("newer-but-partial", "PartiallyFailed", Some(3)),
         ];
-        let newest = |backups| {
-            let newest = newest_completed(backups).into_iter();
-            newest
-                .map(|backup| backup.name.as_str())
-                .collect::<Vec<_>>()
+        let newest = |backups: &[Backup]| {
+            let mut kept = backups.to_vec();
+            keep_newest_completed(&mut kept);
+            let newest = newest_completed(backups);
+            assert_eq!(kept.iter().collect::<Vec<_>>(), newest);
+            let newest = newest.into_iter();
+            newest.map(|backup| backup.name.clone()).collect::<Vec<_>>()
         };
         assert_eq!(newest(&backups), ["new", "of-the-same-second"]);
         assert_eq!(newest(&backups[..1]), ["never-started"]);

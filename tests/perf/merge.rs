@@ -11,7 +11,7 @@ use velero_trust::ca::merged_bundle::{
     Contribution, Contributions, Memory, MergedBundle, Moment, Owner, merge_contributions,
 };
 use velero_trust::ca::rules::{self, Location};
-use velero_trust::decision::{Fact, Facts, Key, Lookup, Outcome, Secret};
+use velero_trust::decision::{Fact, Facts, Lookup, Outcome, Secret, SecretKeyRef};
 use velero_trust::kubernetes::bundle::{BundleStatus, config_map, is_same};
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::pki::Authority;
@@ -44,7 +44,11 @@ pub(super) fn measure() -> Result<()> {
     for number in 0..PRIVATE {
         let pem = Authority::new(&format!("private {number}"))?.pem();
         let data = BTreeMap::from([("ca.crt".to_owned(), pem.into_bytes())]);
-        let lookup = Lookup::Secret(Key::new(NAMESPACE, format!("ca-{number}")));
+        let lookup = Lookup::Secret(SecretKeyRef::new(
+            NAMESPACE,
+            format!("ca-{number}"),
+            "ca.crt",
+        ));
         let fact = Fact::Secret(Secret { data }.into());
         facts.insert(lookup, Outcome::Found(fact));
     }

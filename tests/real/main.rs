@@ -29,6 +29,7 @@ mod harness;
 mod holder;
 mod installed;
 mod locations;
+mod lookups;
 #[cfg(test)]
 mod pem;
 mod pods;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         harness::trials(&shared),
         installed::trials(),
         locations::trials(&shared),
+        lookups::trials(),
         vec![pem()],
         pods::trials(&shared),
         probe::trials(),

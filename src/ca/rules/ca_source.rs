@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::Location;
-use crate::ca::references::{CaReference, CaTarget, SecretKeyRef};
-use crate::decision::{FieldPath, Finding, Rule};
+use crate::ca::references::{CaReference, CaTarget};
+use crate::decision::{FieldPath, Finding, Rule, SecretKeyRef};
 
 /// The place that a CA bundle comes from: a key of a Secret, or a field of the location.
 #[derive(Clone, Debug)]

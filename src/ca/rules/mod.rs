@@ -12,7 +12,7 @@ mod reference;
 pub(in crate::ca) use certificate::format_date;
 pub(in crate::ca) use config::skips_verification;
 
-use super::references::{self, CaReference, Content, MAX_BUNDLE_BYTES};
+use super::references::{self, CaReference, CaTarget, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, Report, Rule, Stop};
 use crate::velero::bsl::Bsl;
 use baseline::{Baseline, KnownFindings};
@@ -52,39 +52,56 @@ pub fn find(id: &str) -> Option<&'static Rule> {
 
 /// Runs every check over a location.
 pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
-    run_checks(location, facts, &mut Baseline::Unused)
+    run_checks(location, None, facts, &mut Baseline::Unused)
 }
 
 /// Like [`judge`], but findings that also apply to `old` only warn. Otherwise an invalid object
 /// could not be corrected step by step.
 ///
-/// A Secret that `old` references and that cannot be read makes no difference: findings about other
-/// sources or other Secrets are new in any case, and the content of the unreadable Secret leads to
-/// no finding in the new location either.
+/// Secrets that only `old` references are not looked up: a finding names its Secret, so what is
+/// wrong with another one is never the same problem. An update thus needs the same look-ups as the
+/// creation of the new location. A Secret that both reference and that cannot be read makes no
+/// difference, because its content leads to no finding in either.
 pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) -> Report {
     let mut known = KnownFindings::default();
-    let old_report = run_checks(old, facts, &mut Baseline::Recording(&mut known));
+    let mut baseline = Baseline::Recording(&mut known);
+    let old_report = run_checks(old, Some(location), facts, &mut baseline);
     for finding in &old_report.findings {
         known.record(finding);
     }
-    let mut report = run_checks(location, facts, &mut Baseline::Recorded(&known));
+    let mut report = run_checks(location, None, facts, &mut Baseline::Recorded(&known));
     known.soften_all(&mut report);
-    for need in old_report.needs {
-        report.record(Err(Stop::Need(need)));
-    }
     report
 }
 
-fn run_checks(location: &Location<'_>, facts: &Facts, baseline: &mut Baseline<'_>) -> Report {
+/// Runs every check. With `successor`, leaves out the Secrets that the successor does not reference
+/// in the same field.
+fn run_checks(
+    location: &Location<'_>,
+    successor: Option<&Location<'_>>,
+    facts: &Facts,
+    baseline: &mut Baseline<'_>,
+) -> Report {
     let mut report = Report::default();
     let references = references::ca_references(location.namespace, location.bsl);
+    let kept = successor.map(|new| references::ca_references(new.namespace, new.bsl));
+    let is_kept = |reference: &&CaReference<'_>| {
+        let CaTarget::Secret(_) = reference.target else {
+            return true;
+        };
+        kept.as_ref().is_none_or(|kept| kept.contains(reference))
+    };
     reference::check_both(location, &mut report);
-    for reference in &references {
+    for reference in references.iter().filter(is_kept) {
         let result = check_reference(location, reference, facts, baseline, &mut report);
         report.record(result);
     }
     location::check(location, &references, &mut report);
     config::check(location.bsl, baseline, &mut report);
+    let credential = &location.bsl.spec.credential;
+    if successor.is_some_and(|new| new.bsl.spec.credential != *credential) {
+        return report;
+    }
     // A failed look-up of the credential never denies a request.
     match reference::check_credential(location, facts, &mut report) {
         Err(Stop::Unknown(..)) => {}

@@ -2,9 +2,10 @@
 
 use super::Location;
 use super::ca_source::CaSource;
-use crate::ca::references::{self, CaTarget, InvalidReference, SecretKeyRef};
+use crate::ca::references::{self, CaTarget, InvalidReference};
 use crate::decision::{
-    Code, Facts, FieldPath, Finding, Hint, Key, Known, Report, Rule, Sealed, Severity, Stop,
+    Code, Facts, FieldPath, Finding, Hint, Known, Report, Rule, Sealed, SecretKeyRef, Severity,
+    Stop,
 };
 use crate::velero::text::{or_empty, shown};
 
@@ -208,9 +209,9 @@ pub(super) fn check_credential(
     let name = or_empty(credential.name.as_ref());
     let key = or_empty(credential.key.as_ref());
     let message = match references::secret_target(location.namespace, name, key) {
-        CaTarget::Secret(SecretKeyRef { secret, key }) => match has_key(facts, &secret, &key)? {
-            None => format!("Secret {secret} does not exist"),
-            Some(false) => format!("Secret {secret} has no key {key}"),
+        CaTarget::Secret(reference) => match has_key(facts, &reference)? {
+            None => format!("Secret {} does not exist", reference.secret),
+            Some(false) => format!("Secret {} has no key {}", reference.secret, reference.key),
             Some(true) => return Ok(()),
         },
         CaTarget::Invalid(error) => format!("the reference {error}"),
@@ -227,10 +228,10 @@ pub(super) fn check_credential(
 }
 
 /// Returns whether the Secret has the key; `None` if the Secret does not exist.
-fn has_key(facts: &Facts, secret: &Key, key: &str) -> Known<bool> {
-    if let Some(sealed) = facts.sealed(secret) {
-        return Ok(Some(!sealed.lacks(key)));
+fn has_key(facts: &Facts, reference: &SecretKeyRef) -> Known<bool> {
+    if let Some(sealed) = facts.sealed(reference) {
+        return Ok(Some(!sealed.lacks(&reference.key)));
     }
-    let found = facts.secret(secret)?;
-    Ok(found.map(|found| found.data.contains_key(key)))
+    let found = facts.secret(reference)?;
+    Ok(found.map(|found| found.data.contains_key(&reference.key)))
 }

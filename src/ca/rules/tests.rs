@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::*;
-use crate::decision::{Fact, Key, Lookup, Outcome, Policy, Secret, Severity};
+use crate::decision::{Fact, Lookup, Outcome, Policy, Secret, SecretKeyRef, Severity};
 
 const BY_REFERENCE: &str = r#"{"metadata":{"namespace":"velero"},"spec":{"provider":"aws",
     "objectStorage":{"bucket":"b","caCertRef":{"name":"ca","key":"ca.crt"}}}}"#;
@@ -31,7 +31,7 @@ fn judged(json: &str, bundle: &str) -> Report {
     let secret = Secret {
         data: [("ca.crt".to_owned(), bundle.as_bytes().to_vec())].into(),
     };
-    let lookup = Lookup::Secret(Key::new("velero", "ca"));
+    let lookup = Lookup::Secret(SecretKeyRef::new("velero", "ca", "ca.crt"));
     facts.insert(lookup, Outcome::Found(Fact::Secret(secret.into())));
     judge(&location, &facts)
 }
@@ -177,4 +177,30 @@ fn ids_are_unique_well_formed_and_the_fixed_ones_are_those_that_leak_or_are_usel
         .collect();
     fixed.sort_unstable();
     assert_eq!(fixed, ["VT010", "VT011", "VT013", "VT014"]);
+}
+
+#[test]
+fn an_update_needs_no_more_look_ups_than_a_creation() {
+    let naming = |name: &str| {
+        format!(
+            r#"{{"metadata":{{"annotations":{{"velero-trust.io/ca-secret":"{name}-a/k"}}}},"spec":{{
+                "provider":"aws","credential":{{"name":"{name}-b","key":"k"}},
+                "config":{{"secretRef":"{name}-c/k"}},
+                "objectStorage":{{"caCertRef":{{"name":"{name}-d","key":"k"}}}}}}}}"#
+        )
+    };
+    let (new, old) = (naming("new"), naming("old"));
+    let (new, old) = (bsl(&new), bsl(&old));
+    let location = |bsl| Location {
+        namespace: "velero",
+        dry_run: false,
+        bsl,
+        old: None,
+        now: 0,
+    };
+    let needs = |report: Report| report.needs;
+    let creation = needs(judge(&location(&new), &Facts::default()));
+    let update = judge_change(&location(&new), &location(&old), &Facts::default());
+    assert_eq!(needs(update), creation);
+    assert_eq!(creation.len(), 4);
 }

@@ -1,7 +1,7 @@
 //! Renders the hint of a rule with the names of a location filled in.
 
-use crate::ca::references::{self, CaTarget, SecretKeyRef};
-use crate::decision::{Finding, Hint, Key};
+use crate::ca::references::{self, CaTarget};
+use crate::decision::{Finding, Hint, Key, SecretKeyRef};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::Located;
 use crate::velero::bsl::Bsl;

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use super::hint;
 use super::outcome::{LocatedFinding, Outcome};
 use crate::admission::{Envelope, HANDLERS, Opened};
-use crate::ca::references::{self, CaTarget, SecretKeyRef};
-use crate::decision::{Context, FieldPath, Finding, Judged, Note, Policy, Report, Severity};
+use crate::ca::references::{self, CaTarget};
+use crate::decision::{
+    Context, FieldPath, Finding, Judged, Note, Policy, Report, SecretKeyRef, Severity,
+};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
 use crate::sources::{LookupOptions, evaluate};

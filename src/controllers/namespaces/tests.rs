@@ -92,7 +92,7 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
     let first = next().await;
     let (lookups, span) = &first;
     assert!(
-        matches!(&lookups[..], [Lookup::Secret(key)] if key.namespace == "velero"),
+        matches!(&lookups[..], [Lookup::Secret(reference)] if reference.secret.namespace == "velero"),
         "it asked for {lookups:?}"
     );
     assert_eq!(*span, Some("reconcile"));

@@ -28,10 +28,10 @@ impl<'m> FileView<'m> {
     }
 
     pub(super) fn look_up(self, lookup: &Lookup) -> Outcome {
-        let Lookup::Secret(key) = lookup else {
+        let Lookup::Secret(reference) = lookup else {
             return Outcome::Absent;
         };
-        let nearest = self.nearest(key);
+        let nearest = self.nearest(&reference.secret);
         nearest.map_or(Outcome::Absent, |stored| match &stored.fact {
             Some(fact) => Outcome::Found(fact.clone()),
             None => Outcome::Unavailable(LookupError {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::decision::{Lookup, Outcome};
+use crate::decision::{Lookup, Outcome, SecretKeyRef};
 
 fn manifests(files: &[(&str, &str)]) -> Manifests {
     let mut manifests = Manifests::default();
@@ -27,7 +27,7 @@ fn of_several_secrets_the_nearest_counts() {
         ("clusters/c/sealed.yaml", sealed),
     ]);
     let found = |file: &str| {
-        let lookup = Lookup::Secret(Key::new("velero", "ca"));
+        let lookup = Lookup::Secret(SecretKeyRef::new("velero", "ca", "ca.crt"));
         match manifests.seen_from(Path::new(file)).look_up(&lookup) {
             Outcome::Found(Fact::Secret(secret)) => {
                 String::from_utf8(secret.data["ca.crt"].clone()).unwrap()

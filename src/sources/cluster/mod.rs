@@ -1,0 +1,219 @@
+//! Looks up facts in a cluster by live reads: an object is reported absent only after the API
+//! server was just asked for it.
+
+mod backups;
+mod fetch;
+mod secret;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use kube::Client;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::{LookupOptions, Source};
+use crate::ca::bundle_issue::NOT_OWNED_FIX;
+use crate::ca::common_roots::CommonRoots;
+use crate::decision::{Bundle, Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome};
+use crate::kubernetes::bundle::{self, EnsureOutcome};
+use crate::kubernetes::client::Identity;
+use crate::kubernetes::error;
+use crate::names::SECRET_READER_ROLE;
+
+/// Maximum number of concurrent reads for one call of [`Source::resolve`]. Each occupies a connection
+/// while it waits, and hundreds of locations may name hundreds of Secrets.
+const MAX_CONCURRENT_READS: usize = 16;
+
+/// Answers look-ups from a cluster.
+pub struct Cluster {
+    client: Client,
+    /// Our own namespace.
+    own: String,
+    common_roots: CommonRootsReceiver,
+    identity: Identity,
+}
+
+/// The current contents that all bundles share; none until they are known.
+pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
+
+impl Cluster {
+    /// Creates a source for the cluster of `client`, which should be the client for admission.
+    /// `own` is velero-trust's own namespace.
+    pub fn new(client: Client, own: &str, common_roots: CommonRootsReceiver) -> Self {
+        Self {
+            client,
+            own: own.to_owned(),
+            common_roots,
+            identity: Identity::default(),
+        }
+    }
+
+    /// Answers the look-ups of one group of [`group`] with one read, by `deadline`.
+    pub(super) async fn read(&self, group: &[Lookup], dry_run: bool, deadline: Instant) -> Facts {
+        let mut facts = Facts::default();
+        let answer = timeout_at(deadline, self.ask(group, dry_run)).await;
+        let outcome = match answer {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Outcome::Unavailable(self.explain(group, &error).await),
+            Err(_) => Outcome::Unavailable(LookupError {
+                kind: LookupErrorKind::Timeout,
+                message: "the API server did not answer in time".to_owned(),
+            }),
+        };
+        for lookup in group {
+            facts.insert(lookup.clone(), outcome.clone());
+        }
+        facts
+    }
+
+    async fn ask(&self, group: &[Lookup], dry_run: bool) -> kube::Result<Outcome> {
+        let Some(first) = group.first() else {
+            return Ok(Outcome::Absent);
+        };
+        let client = &self.client;
+        let found = match first {
+            Lookup::Secret(reference) => {
+                let keys = group.iter().filter_map(|lookup| match lookup {
+                    Lookup::Secret(reference) => Some(reference.key.as_str()),
+                    _ => None,
+                });
+                let read = secret::read(client, &reference.secret, &keys.collect()).await?;
+                read.map(|secret| Fact::Secret(Arc::new(secret)))
+            }
+            Lookup::Backup(key) => {
+                let read = backups::read(client, key).await?;
+                read.map(|backup| Fact::Backup(Arc::new(backup)))
+            }
+            Lookup::BackupsOfSchedule {
+                namespace,
+                schedule,
+            } => {
+                let newest = backups::newest_completed(client, namespace, schedule).await?;
+                Some(Fact::Backups(Arc::new(newest)))
+            }
+            Lookup::Bundle(namespace) => return self.ensure_bundle(namespace, dry_run).await,
+        };
+        Ok(found.map_or(Outcome::Absent, Outcome::Found))
+    }
+
+    async fn ensure_bundle(&self, namespace: &str, dry_run: bool) -> kube::Result<Outcome> {
+        let mut common_roots = self.common_roots.clone();
+        // Bounded by the deadline of the look-up.
+        let common_roots = match common_roots.wait_for(Option::is_some).await {
+            Ok(common_roots) => common_roots.clone().unwrap_or_default(),
+            Err(_) => Arc::default(),
+        };
+        let ensured = bundle::ensure(&self.client, &self.own, namespace, dry_run, &common_roots);
+        Ok(match ensured.await? {
+            EnsureOutcome::Exists { held } => Outcome::Found(Fact::Bundle(Bundle { held })),
+            EnsureOutcome::NoRoots => Outcome::Absent,
+            EnsureOutcome::NotOwned => Outcome::Unavailable(foreign_error()),
+            EnsureOutcome::Refused(why) => Outcome::Unavailable(LookupError {
+                kind: LookupErrorKind::NoBundle(why),
+                message: "no CA bundle is made in this namespace".to_owned(),
+            }),
+        })
+    }
+
+    async fn explain(&self, group: &[Lookup], error: &kube::Error) -> LookupError {
+        let mut error = error::lookup_error(error);
+        if let (LookupErrorKind::Forbidden, Some(Lookup::Secret(reference))) =
+            (error.kind, group.first())
+        {
+            let subject = self.identity.subject(&self.client).await;
+            error.message = format!(
+                "velero-trust may not read Secrets in namespace {0}; grant it with `kubectl -n {0} \
+                 create rolebinding {SECRET_READER_ROLE} --clusterrole={SECRET_READER_ROLE} \
+                 {subject}`",
+                reference.secret.namespace
+            );
+        }
+        error
+    }
+}
+
+impl Source for Cluster {
+    fn resolve<'a>(&'a self, wants: &'a [Lookup], options: LookupOptions) -> BoxFuture<'a, Facts> {
+        let LookupOptions {
+            deadline, dry_run, ..
+        } = options;
+        async move {
+            let groups = group(wants);
+            let reads = groups
+                .iter()
+                .map(|group| self.read(group, dry_run, deadline));
+            let reads = stream::iter(reads.collect::<Vec<_>>());
+            let mut facts = Facts::default();
+            for answer in reads
+                .buffer_unordered(MAX_CONCURRENT_READS)
+                .collect::<Vec<_>>()
+                .await
+            {
+                facts.extend(answer);
+            }
+            facts
+        }
+        .boxed()
+    }
+}
+
+/// Groups `wants` so that each group needs one read: several keys of one Secret are together.
+pub(super) fn group(wants: &[Lookup]) -> Vec<Vec<Lookup>> {
+    let secret = |lookup: &Lookup| -> Option<Key> {
+        match lookup {
+            Lookup::Secret(reference) => Some(reference.secret.clone()),
+            _ => None,
+        }
+    };
+    let mut groups: Vec<Vec<Lookup>> = Vec::new();
+    for want in wants {
+        let same = |group: &&mut Vec<Lookup>| {
+            let first = group.first();
+            first == Some(want)
+                || secret(want).is_some_and(|key| first.and_then(secret) == Some(key))
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) if group.contains(want) => {}
+            Some(group) => group.push(want.clone()),
+            None => groups.push(vec![want.clone()]),
+        }
+    }
+    groups
+}
+
+fn foreign_error() -> LookupError {
+    LookupError {
+        kind: LookupErrorKind::Foreign,
+        message: format!(
+            "a ConfigMap with that name exists that is not velero-trust's; {NOT_OWNED_FIX}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::SecretKeyRef;
+
+    #[test]
+    fn several_keys_of_one_secret_are_one_read() {
+        let key = |name, key| Lookup::Secret(SecretKeyRef::new("velero", name, key));
+        let backup = Lookup::Backup(Key::new("velero", "a"));
+        let wants = [
+            key("a", "1"),
+            key("b", "1"),
+            backup.clone(),
+            key("a", "2"),
+            key("a", "1"),
+            backup.clone(),
+        ];
+        let groups = [
+            vec![key("a", "1"), key("a", "2")],
+            vec![key("b", "1")],
+            vec![backup],
+        ];
+        assert_eq!(group(&wants), groups);
+    }
+}
