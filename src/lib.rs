@@ -20,6 +20,8 @@ pub mod admission;
 
 pub mod clock;
 
+pub mod rate_limiter;
+
 pub mod telemetry;
 
 pub mod kubernetes;

@@ -1,6 +1,7 @@
 //! Answers one review, from the bytes of its body.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -41,6 +42,14 @@ macro_rules! review_span {
     };
 }
 
+/// Where a review came from, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// The address of the client, if it is known.
+    pub(super) caller: Option<IpAddr>,
+    pub(super) began: Instant,
+}
+
 /// Answers reviews.
 #[derive(Clone)]
 pub(super) struct Reviewer {
@@ -50,17 +59,17 @@ pub(super) struct Reviewer {
 }
 
 impl Reviewer {
-    /// Answers the review in `body`, which `handler` received at `began`. Returns the answer and
+    /// Answers the review in `body`, which `handler` received from `origin`. Returns the answer and
     /// the memory of the review.
     pub(super) async fn review(
         self,
         handler: &'static Handler,
         body: RequestBody,
         budget: Budget,
-        began: Instant,
+        origin: Origin,
     ) -> (Answer, MemoryPermit) {
         let RequestBody { bytes, permit } = body;
-        let answer = catch_panic(self.answer(handler, &bytes, budget, began)).await;
+        let answer = catch_panic(self.answer(handler, &bytes, budget, origin)).await;
         (answer, permit)
     }
 
@@ -69,7 +78,7 @@ impl Reviewer {
         handler: &'static Handler,
         body: &[u8],
         budget: Budget,
-        began: Instant,
+        origin: Origin,
     ) -> Answer {
         let envelope = match Envelope::decode(body) {
             Ok(envelope) => envelope,
@@ -82,7 +91,7 @@ impl Reviewer {
         let decide = async {
             match handler.open(&request) {
                 Opened::ReviewedObject(subject) => {
-                    self.evaluate(handler, &request, subject.as_ref(), budget)
+                    self.evaluate(handler, &request, subject.as_ref(), budget, origin)
                         .await
                 }
                 Opened::Unreadable(report) => self.apply_policy(handler, &request, &report),
@@ -109,7 +118,7 @@ impl Reviewer {
         } else {
             span
         };
-        span.in_scope(|| log_answer(&request, &answer, began));
+        span.in_scope(|| log_answer(&request, &answer, origin.began));
         answer
     }
 
@@ -119,10 +128,12 @@ impl Reviewer {
         request: &Request<'_>,
         subject: &dyn ReviewedObject,
         budget: Budget,
+        origin: Origin,
     ) -> Answer {
         let options = LookupOptions {
             deadline: budget.source,
             dry_run: request.dry_run,
+            caller: origin.caller,
         };
         let context = Context {
             policy: &self.policy,

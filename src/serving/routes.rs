@@ -15,7 +15,7 @@ use super::body::{BodyError, BodyReader, discard_body};
 use super::budget::Budget;
 use super::large::ReviewRunner;
 use super::memory::MemoryPermit;
-use super::review::Reviewer;
+use super::review::{Origin, Reviewer};
 use super::settings::{Caps, Timeouts};
 use super::writing;
 use crate::admission::{Answer, HANDLERS, Handler, failure};
@@ -71,7 +71,9 @@ impl AdmissionService {
                     peer.begin_review(Instant::now());
                 }
                 let bytes = body.bytes.len();
-                let review = self.reviewer.clone().review(handler, body, budget, began);
+                let caller = peer.as_ref().map(|peer| peer.source.ip());
+                let origin = Origin { caller, began };
+                let review = self.reviewer.clone().review(handler, body, budget, origin);
                 let (answer, permit) = self.runner.run(bytes, budget, review).await;
                 if let Some(peer) = &peer {
                     peer.end_review(Instant::now());

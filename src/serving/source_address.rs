@@ -12,6 +12,13 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SourceAddress(IpAddr);
 
+impl SourceAddress {
+    /// Returns the address, or the first one of the subnet.
+    pub(super) const fn ip(self) -> IpAddr {
+        self.0
+    }
+}
+
 impl From<IpAddr> for SourceAddress {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {

@@ -5,6 +5,7 @@ pub mod files;
 mod helm_values;
 pub mod input;
 pub mod inventory;
+pub mod limited;
 pub mod manifests;
 mod object;
 pub mod objects;
@@ -12,6 +13,8 @@ mod passes;
 pub mod roots;
 mod sealed;
 pub mod yaml;
+
+use std::net::IpAddr;
 
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -39,6 +42,9 @@ pub struct LookupOptions {
     pub deadline: Instant,
     /// Whether nothing may be stored.
     pub dry_run: bool,
+    /// The address that the review came from, if it is known. Addresses that somebody can have many
+    /// of, such as an IPv6 /64, are one.
+    pub caller: Option<IpAddr>,
 }
 
 /// A decision that still needs facts after the last pass.

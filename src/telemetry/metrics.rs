@@ -30,6 +30,8 @@ pub struct Metrics {
     durations: Family<WebhookLabels, Histogram, fn() -> Histogram>,
     /// Reviews of a kind or an operation that no handler covers; they were allowed.
     pub foreign_reviews: Counter,
+    /// Look-ups that were not made because too many were under way.
+    pub lookups_refused: Counter,
     /// Open connections of the API server and of any other client of the webhook.
     pub connections: Gauge,
     /// New connections that were closed at once, because all places were taken.
@@ -87,6 +89,7 @@ impl Default for Metrics {
             errors: Family::default(),
             durations,
             foreign_reviews: Counter::default(),
+            lookups_refused: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_replaced: Counter::default(),
@@ -101,77 +104,8 @@ impl Default for Metrics {
             pods: Pods::default(),
             registry: Registry::default(),
         };
-        registry.register("reviews", "Answered reviews", metrics.reviews.clone());
-        registry.register(
-            "findings",
-            "Number of times a rule denied or warned",
-            metrics.findings.clone(),
-        );
-        registry.register(
-            "http_errors",
-            "Requests that were answered with an HTTP error instead of a review",
-            metrics.errors.clone(),
-        );
-        registry.register(
-            "review_duration_seconds",
-            "Time from a request's head to its answer",
-            metrics.durations.clone(),
-        );
-        registry.register(
-            "foreign_reviews",
-            "Reviews of kinds or operations that no rule covers; all were allowed",
-            metrics.foreign_reviews.clone(),
-        );
-        registry.register(
-            "connections",
-            "Open connections to the webhook",
-            metrics.connections.clone(),
-        );
-        registry.register(
-            "connections_refused",
-            "New connections closed at once because all places were taken",
-            metrics.connections_refused.clone(),
-        );
-        registry.register(
-            "connections_replaced",
-            "Connections closed to make room for a client of another address",
-            metrics.connections_replaced.clone(),
-        );
-        registry.register(
-            "ops_connections",
-            "Open connections to the port of health and metrics",
-            metrics.ops_connections.clone(),
-        );
-        registry.register(
-            "ops_connections_refused",
-            "New connections to the port of health and metrics closed at once because all places were taken",
-            metrics.ops_connections_refused.clone(),
-        );
-        registry.register(
-            "ops_connections_replaced",
-            "Connections to the port of health and metrics closed to make room for a client of another address",
-            metrics.ops_connections_replaced.clone(),
-        );
-        registry.register(
-            "handshake_failures",
-            "TLS handshakes that failed or took too long",
-            metrics.handshake_failures.clone(),
-        );
-        registry.register(
-            "tls_reload_failures",
-            "Attempts to load a new serving certificate that failed; the old one stays",
-            metrics.tls_reload_failures.clone(),
-        );
-        registry.register(
-            "serving_certificate_expiry_seconds",
-            "When the served certificate expires, seconds since 1970",
-            metrics.certificate_expiry.clone(),
-        );
-        registry.register(
-            "leader",
-            "Whether this replica runs the controllers",
-            metrics.leader.clone(),
-        );
+        metrics.register_reviews(&mut registry);
+        metrics.register_connections(&mut registry);
         metrics.namespaces.register(&mut registry);
         metrics.pods.register(&mut registry);
         metrics.registry = registry;
@@ -180,6 +114,88 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_reviews(&self, registry: &mut Registry) {
+        registry.register("reviews", "Answered reviews", self.reviews.clone());
+        registry.register(
+            "findings",
+            "Number of times a rule denied or warned",
+            self.findings.clone(),
+        );
+        registry.register(
+            "http_errors",
+            "Requests that were answered with an HTTP error instead of a review",
+            self.errors.clone(),
+        );
+        registry.register(
+            "review_duration_seconds",
+            "Time from a request's head to its answer",
+            self.durations.clone(),
+        );
+        registry.register(
+            "foreign_reviews",
+            "Reviews of kinds or operations that no rule covers; all were allowed",
+            self.foreign_reviews.clone(),
+        );
+        registry.register(
+            "lookups_refused",
+            "Look-ups that were not made because too many were under way",
+            self.lookups_refused.clone(),
+        );
+    }
+
+    fn register_connections(&self, registry: &mut Registry) {
+        registry.register(
+            "connections",
+            "Open connections to the webhook",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "New connections closed at once because all places were taken",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "connections_replaced",
+            "Connections closed to make room for a client of another address",
+            self.connections_replaced.clone(),
+        );
+        registry.register(
+            "ops_connections",
+            "Open connections to the port of health and metrics",
+            self.ops_connections.clone(),
+        );
+        registry.register(
+            "ops_connections_refused",
+            "New connections to the port of health and metrics closed at once because all places were taken",
+            self.ops_connections_refused.clone(),
+        );
+        registry.register(
+            "ops_connections_replaced",
+            "Connections to the port of health and metrics closed to make room for a client of another address",
+            self.ops_connections_replaced.clone(),
+        );
+        registry.register(
+            "handshake_failures",
+            "TLS handshakes that failed or took too long",
+            self.handshake_failures.clone(),
+        );
+        registry.register(
+            "tls_reload_failures",
+            "Attempts to load a new serving certificate that failed; the old one stays",
+            self.tls_reload_failures.clone(),
+        );
+        registry.register(
+            "serving_certificate_expiry_seconds",
+            "When the served certificate expires, seconds since 1970",
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this replica runs the controllers",
+            self.leader.clone(),
+        );
+    }
+
     /// Counts an answered review, and the rules that had findings.
     pub fn count_review(
         &self,
@@ -238,6 +254,7 @@ mod tests {
             r#"velero_trust_review_duration_seconds_bucket{le="0.005",webhook="/validate/restores"} 1"#,
             "velero_trust_serving_certificate_expiry_seconds 1700000000",
             "velero_trust_foreign_reviews_total 0",
+            "velero_trust_lookups_refused_total 0",
             "velero_trust_connections 0",
             "velero_trust_connections_refused_total 0",
             "velero_trust_connections_replaced_total 0",

@@ -88,6 +88,7 @@ impl Case {
         let options = LookupOptions {
             deadline: tokio::time::Instant::now() + Duration::from_secs(5),
             dry_run: request.dry_run,
+            caller: None,
         };
         let facts = CaseFacts::new(&self.objects, self.request.unreadable.clone());
         let report = match handler.open(&request) {

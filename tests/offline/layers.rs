@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "names",
     "decision",
     "velero",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 14] = [
     "integrity",
     "admission",
     "clock",
+    "rate_limiter",
     "telemetry",
     "kubernetes",
     "sources",

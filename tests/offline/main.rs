@@ -40,6 +40,8 @@ mod lint_files;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod lookups;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod pods;

@@ -91,6 +91,7 @@ impl Linter<'_> {
         let options = LookupOptions {
             deadline: Instant::now() + Duration::from_secs(10),
             dry_run: false,
+            caller: None,
         };
         let source = self.manifests.seen_from(&location.file);
         Ok(match handler.open(&request) {

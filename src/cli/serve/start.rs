@@ -22,6 +22,7 @@ use crate::serving::{Caps, Drain, Server, Task, Timeouts, descriptors, drain};
 use crate::sources::Source;
 use crate::sources::cluster::Cluster;
 use crate::sources::files::Files;
+use crate::sources::limited::LimitedCluster;
 use crate::telemetry::Metrics;
 
 /// Interval at which the certificate files are read again. This is cheap, and it detects changes
@@ -101,14 +102,16 @@ impl Serve {
         let own = self.namespace.as_deref();
         let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();
         let (sender, common_roots) = watch::channel(None);
-        let source: Arc<dyn Source> = Arc::new(Cluster::new(admission, &own, common_roots.clone()));
+        let cluster = || Cluster::new(admission.clone(), &own, common_roots.clone());
+        let limited = LimitedCluster::new(cluster(), metrics.lookups_refused.clone());
+        let source: Arc<dyn Source> = Arc::new(limited);
         tasks.push(Task::new(
             "roots",
             roots.follow(first, client.clone(), own.clone(), sender),
         ));
         let identity = identity();
         let controllers = ControllerContext {
-            source: Arc::clone(&source),
+            source: Arc::new(cluster()),
             common_roots,
             policy: Arc::clone(policy),
             metrics: Arc::clone(metrics),

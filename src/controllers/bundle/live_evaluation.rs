@@ -46,6 +46,7 @@ pub(super) async fn evaluate_locations(
     let options = LookupOptions {
         deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: false,
+        caller: None,
     };
     let mut budget = Budget::default();
     let mut facts = Facts::default();

@@ -132,6 +132,7 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
     let options = LookupOptions {
         deadline: Instant::now() + LOOKUP_TIMEOUT,
         dry_run: true,
+        caller: None,
     };
     // No bundle is looked up here, so its roots and our own namespace do not matter.
     let (_, base) = watch::channel(None);
