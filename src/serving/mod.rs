@@ -14,6 +14,7 @@ mod memory;
 mod ops;
 mod overload_log;
 mod review;
+mod review_log;
 mod routes;
 mod settings;
 mod source_address;
@@ -38,6 +39,7 @@ use connection_table::Places;
 use drain::{Phase, Stopping};
 use listener::{Gauges, Listener};
 use review::Reviewer;
+use review_log::ReviewLog;
 
 pub use ops::Condition;
 pub use settings::{Caps, Drain, Timeouts};
@@ -168,6 +170,7 @@ pub async fn run(server: Server) -> Result<(), ServeError> {
         handshakes: metrics.handshake_failures.clone(),
     };
     let reviewer = Reviewer {
+        log: Arc::new(ReviewLog::new(metrics.log_lines_left_out.clone())),
         source,
         policy,
         metrics,

@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use super::body::RequestBody;
 use super::budget::Budget;
 use super::memory::MemoryPermit;
+use super::review_log::ReviewLog;
 use crate::admission::{
     Answer, BadReview, Decision, Envelope, Handler, Opened, Request, ReviewedObject, failure,
 };
@@ -56,6 +57,7 @@ pub(super) struct Reviewer {
     pub(super) source: Arc<dyn Source>,
     pub(super) policy: Arc<Policy>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) log: Arc<ReviewLog>,
 }
 
 impl Reviewer {
@@ -82,11 +84,11 @@ impl Reviewer {
     ) -> Answer {
         let envelope = match Envelope::decode(body) {
             Ok(envelope) => envelope,
-            Err(bad) => return refuse(&bad),
+            Err(bad) => return self.refuse(&bad, origin),
         };
         let request = match envelope.request() {
             Ok(request) => request,
-            Err(bad) => return refuse(&bad),
+            Err(bad) => return self.refuse(&bad, origin),
         };
         let decide = async {
             match handler.open(&request) {
@@ -118,7 +120,10 @@ impl Reviewer {
         } else {
             span
         };
-        span.in_scope(|| log_answer(&request, &answer, origin.began));
+        let kind = LineKind::of(&answer);
+        if self.log.admits(origin.caller, kind.as_str()) {
+            span.in_scope(|| log_answer(kind, &request, &answer, origin.began));
+        }
         answer
     }
 
@@ -150,16 +155,18 @@ impl Reviewer {
         }
     }
 
+    fn refuse(&self, bad: &BadReview, origin: Origin) -> Answer {
+        let why = bad.to_string();
+        if self.log.admits(origin.caller, REFUSED) {
+            tracing::info!(why = %single_line(&why, MAX_LOGGED_REASON_CHARS), "request refused");
+        }
+        failure(400, why)
+    }
+
     fn apply_policy(&self, handler: &Handler, request: &Request<'_>, report: &Report) -> Answer {
         let judged = Judged::apply_policy(report, &self.policy);
         Answer::of(request, handler.mode, &judged, report)
     }
-}
-
-fn refuse(bad: &BadReview) -> Answer {
-    let why = bad.to_string();
-    tracing::info!(why = %single_line(&why, MAX_LOGGED_REASON_CHARS), "request refused");
-    failure(400, why)
 }
 
 /// Returns the answer of `work`, or an internal error if it panics: one bad review must break
@@ -172,14 +179,46 @@ async fn catch_panic(work: impl Future<Output = Answer>) -> Answer {
         .unwrap_or_else(|_| failure(500, "the review failed; the log says where"))
 }
 
+/// The kind of the lines about requests that are no reviews.
+pub(super) const REFUSED: &str = "refused";
+
+/// The kind of the final event of a review.
+#[derive(Clone, Copy, Debug)]
+enum LineKind {
+    Admitted,
+    Denied,
+    Failed,
+    NotDecided,
+}
+
+impl LineKind {
+    const fn of(answer: &Answer) -> Self {
+        match (answer.http, answer.decision) {
+            (503, _) => Self::NotDecided,
+            (500.., _) => Self::Failed,
+            (_, Decision::Deny) => Self::Denied,
+            _ => Self::Admitted,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::NotDecided => "not decided",
+        }
+    }
+}
+
 /// Logs the final event of a review, inside its span. A level is part of an event's identity, so
-/// each level has its own.
-fn log_answer(request: &Request<'_>, answer: &Answer, began: Instant) {
+/// each level has its own. Whoever reaches the port says in a review who the user is.
+fn log_answer(kind: LineKind, request: &Request<'_>, answer: &Answer, began: Instant) {
     macro_rules! event {
         ($level:ident, $message:literal) => {
             tracing::$level!(
                 operation = request.operation.as_str(),
-                user = %single_line(request.username, MAX_LOGGED_NAME_CHARS),
+                claimed_user = %single_line(request.username, MAX_LOGGED_NAME_CHARS),
                 dry_run = request.dry_run,
                 decision = answer.decision.as_str(),
                 rules = %answer.rules.join(","),
@@ -189,10 +228,10 @@ fn log_answer(request: &Request<'_>, answer: &Answer, began: Instant) {
             )
         };
     }
-    match (answer.http, answer.decision) {
-        (503, _) => event!(warn, "review not decided"),
-        (500.., _) => event!(error, "review failed"),
-        (_, Decision::Deny) => event!(info, "review denied"),
-        _ => event!(info, "review admitted"),
+    match kind {
+        LineKind::NotDecided => event!(warn, "review not decided"),
+        LineKind::Failed => event!(error, "review failed"),
+        LineKind::Denied => event!(info, "review denied"),
+        LineKind::Admitted => event!(info, "review admitted"),
     }
 }

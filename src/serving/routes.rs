@@ -1,5 +1,6 @@
 //! The paths of the webhook, and the HTTP checks that precede a review.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use super::body::{BodyError, BodyReader, discard_body};
 use super::budget::Budget;
 use super::large::ReviewRunner;
 use super::memory::MemoryPermit;
-use super::review::{Origin, Reviewer};
+use super::review::{Origin, REFUSED, Reviewer};
 use super::settings::{Caps, Timeouts};
 use super::writing;
 use crate::admission::{Answer, HANDLERS, Handler, failure};
@@ -65,13 +66,13 @@ impl AdmissionService {
         let budget = Budget::of(request.uri().query(), began);
         let deadline = budget.answer.min(began + self.body);
         let peer = request.extensions().get::<Peer>().cloned();
+        let caller = peer.as_ref().map(|peer| peer.source.ip());
         let response = match self.reader.read(handler, request, deadline).await {
             Ok(body) => {
                 if let Some(peer) = &peer {
                     peer.begin_review(Instant::now());
                 }
                 let bytes = body.bytes.len();
-                let caller = peer.as_ref().map(|peer| peer.source.ip());
                 let origin = Origin { caller, began };
                 let review = self.reviewer.clone().review(handler, body, budget, origin);
                 let (answer, permit) = self.runner.run(bytes, budget, review).await;
@@ -79,13 +80,13 @@ impl AdmissionService {
                     peer.end_review(Instant::now());
                 }
                 let is_review = answer.http != BAD_REQUEST;
-                let mut response = self.respond_with(answer, permit);
+                let mut response = self.respond_with(answer, permit, caller);
                 if is_review {
                     response.extensions_mut().insert(AnswersReview);
                 }
                 response
             }
-            Err(error) => self.respond(refuse(&error)),
+            Err(error) => self.respond(self.refuse_body(&error, caller)),
         };
         self.reviewer
             .metrics
@@ -94,12 +95,17 @@ impl AdmissionService {
     }
 
     /// Turns an answer into a response that holds the memory of its review until it is written.
-    fn respond_with(&self, answer: Answer, permit: Option<MemoryPermit>) -> Response {
+    fn respond_with(
+        &self,
+        answer: Answer,
+        permit: Option<MemoryPermit>,
+        caller: Option<IpAddr>,
+    ) -> Response {
         let Some(mut permit) = permit else {
             return self.respond(answer);
         };
         if let Err(exhausted) = permit.grow_to(answer.body.len()) {
-            return self.respond(refuse(&exhausted.into()));
+            return self.respond(self.refuse_body(&exhausted.into(), caller));
         }
         let mut response = self.respond(answer);
         writing::attach(&mut response, permit);
@@ -129,6 +135,13 @@ impl AdmissionService {
         self.respond(answer)
     }
 
+    fn refuse_body(&self, error: &BodyError, caller: Option<IpAddr>) -> Answer {
+        if self.reviewer.log.admits(caller, REFUSED) {
+            tracing::info!(why = %error, "request refused");
+        }
+        failure(error.code(), error.to_string())
+    }
+
     fn respond(&self, answer: Answer) -> Response {
         if answer.http != 200 {
             self.reviewer.metrics.count_error(answer.http);
@@ -143,9 +156,4 @@ impl AdmissionService {
         }
         response
     }
-}
-
-fn refuse(error: &BodyError) -> Answer {
-    tracing::info!(why = %error, "request refused");
-    failure(error.code(), error.to_string())
 }

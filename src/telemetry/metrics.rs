@@ -32,6 +32,8 @@ pub struct Metrics {
     pub foreign_reviews: Counter,
     /// Look-ups that were not made because too many were under way.
     pub lookups_refused: Counter,
+    /// Log lines about reviews that were left out because there were too many.
+    pub log_lines_left_out: Counter,
     /// Open connections of the API server and of any other client of the webhook.
     pub connections: Gauge,
     /// New connections that were closed at once, because all places were taken.
@@ -90,6 +92,7 @@ impl Default for Metrics {
             durations,
             foreign_reviews: Counter::default(),
             lookups_refused: Counter::default(),
+            log_lines_left_out: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_replaced: Counter::default(),
@@ -140,6 +143,11 @@ impl Metrics {
             "lookups_refused",
             "Look-ups that were not made because too many were under way",
             self.lookups_refused.clone(),
+        );
+        registry.register(
+            "log_lines_left_out",
+            "Log lines about reviews that were left out because there were too many",
+            self.log_lines_left_out.clone(),
         );
     }
 
@@ -255,6 +263,7 @@ mod tests {
             "velero_trust_serving_certificate_expiry_seconds 1700000000",
             "velero_trust_foreign_reviews_total 0",
             "velero_trust_lookups_refused_total 0",
+            "velero_trust_log_lines_left_out_total 0",
             "velero_trust_connections 0",
             "velero_trust_connections_refused_total 0",
             "velero_trust_connections_replaced_total 0",

@@ -89,7 +89,7 @@ async fn each_review_is_one_event() {
         ("namespace", "velero"),
         ("name", "r"),
         ("operation", "CREATE"),
-        ("user", "jane"),
+        ("claimed_user", "jane"),
         ("decision", "deny"),
         ("rules", "VT103"),
     ] {
@@ -106,7 +106,7 @@ async fn text_of_a_request_cannot_forge_the_log() {
     let rig = Rig::start(Plan::default()).await;
     let body = good("u").replace("jane", "jane\\n2026 ERROR \\u001b[31mfake");
     rig.client().await.review(RESTORES, &body).await.unwrap();
-    assert_eq!(log.events()[0]["user"], "jane 2026 ERROR  [31mfake");
+    assert_eq!(log.events()[0]["claimed_user"], "jane 2026 ERROR  [31mfake");
 }
 
 /// Asserts that `event` names the review with `uid`.
