@@ -11,6 +11,7 @@ use super::request::{API_VERSION, Request};
 use super::reviewed_object::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
 use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
+use crate::velero::printable::printable;
 
 /// An answer: an HTTP response, and what the log and the metrics record about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,9 +132,9 @@ impl Answer {
             reason: code.reason(),
             message: summary(denials, "\n"),
             details: Details {
-                name: request.name,
+                name: printable(request.name),
                 group: request.group,
-                kind: request.kind,
+                kind: printable(request.kind),
                 causes: denials.iter().map(Cause::of).collect(),
             },
         });
@@ -191,7 +192,7 @@ impl Answer {
 /// `Retry-After`, without which the API server does not retry.
 pub fn failure(code: u16, message: impl Into<String>) -> Answer {
     let retry_after = (code >= 500).then_some(1);
-    let message = message.into();
+    let message = printable(&message.into()).into_owned();
     let status = Failure {
         kind: "Status",
         api_version: "v1",

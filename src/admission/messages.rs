@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decision::{Finding, Judged, Note};
+use crate::velero::printable::printable;
 use crate::velero::text::single_line;
 
 /// Maximum length of a warning, in characters. The API server recommends 120 and may cut above 256.
@@ -33,7 +34,7 @@ pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
     let mut lines: Vec<_> = findings
         .iter()
         .take(MAX_MESSAGE_FINDINGS)
-        .map(ToString::to_string)
+        .map(|finding| printable(&finding.to_string()).into_owned())
         .collect();
     if findings.len() > MAX_MESSAGE_FINDINGS {
         lines.push(format!(

@@ -1,10 +1,12 @@
 //! The wire format of an answer (`k8s.io/api/admission/v1`, `metav1.Status`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::decision::{Code, Finding};
+use crate::velero::printable::printable;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,11 +57,11 @@ pub(super) struct Status<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Details<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) name: &'a str,
+    #[serde(skip_serializing_if = "<str>::is_empty")]
+    pub(super) name: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) group: &'a str,
-    pub(super) kind: &'a str,
+    pub(super) kind: Cow<'a, str>,
     pub(super) causes: Vec<Cause>,
 }
 
@@ -84,8 +86,8 @@ impl Cause {
                 Code::Forbidden => "FieldValueForbidden",
                 Code::Invalid => "FieldValueInvalid",
             },
-            message: format!("{message}; {fix} [{}]", rule.id),
-            field: path.to_string(),
+            message: printable(&format!("{message}; {fix} [{}]", rule.id)).into_owned(),
+            field: printable(&path.to_string()).into_owned(),
         }
     }
 }

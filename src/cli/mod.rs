@@ -15,6 +15,7 @@ mod cluster;
 mod doctor;
 mod file;
 mod install;
+mod json;
 mod lint;
 mod namespace_args;
 mod parse;

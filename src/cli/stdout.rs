@@ -1,6 +1,9 @@
-//! Standard output. Its reader may close it early, as `head` does.
+//! Standard output. Its reader may close it early, as `head` does, and may be a terminal, so that
+//! nothing unprintable is written but line breaks and tabs.
 
 use std::io::{self, Error, ErrorKind, Write};
+
+use crate::velero::printable::printable_lines;
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,16 @@ impl Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.handle_closed(io::stdout().write(bytes), bytes.len())
+        let written = match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                let text = printable_lines(text);
+                io::stdout()
+                    .write_all(text.as_bytes())
+                    .map(|()| bytes.len())
+            }
+            Err(_) => io::stdout().write(bytes),
+        };
+        self.handle_closed(written, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

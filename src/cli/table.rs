@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::velero::printable::printable;
+
 /// Rows under a header. Every column is as wide as its widest cell.
 #[derive(Debug)]
 pub(super) struct Table(Vec<Vec<String>>);
@@ -48,14 +50,12 @@ impl Table {
     }
 }
 
-/// Returns text from a cluster so that it is safe to print to a terminal: on one line and without
-/// control characters.
+/// Returns text from a cluster so that it is safe to print to a terminal, on one line.
 pub(super) fn clean(text: &str) -> String {
     if text.is_empty() {
         return "<none>".to_owned();
     }
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
+    printable(text).into_owned()
 }
 
 #[cfg(test)]
@@ -67,10 +67,10 @@ mod tests {
         let mut table = Table::new(&["NAME", "WHY"]);
         assert!(table.is_empty());
         table.row(["a-long-name".to_owned(), String::new()]);
-        table.row(["ä".to_owned(), "\u{1b}[2Jx\ny".to_owned()]);
+        table.row(["ä".to_owned(), "\u{1b}[2Jx\ny\u{200b}z".to_owned()]);
         let want = "NAME          WHY\n\
                     a-long-name   <none>\n\
-                    ä             \u{fffd}[2Jx\u{fffd}y\n";
+                    ä              [2Jx y z\n";
         assert_eq!(table.text(), want);
     }
 }

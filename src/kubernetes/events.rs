@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::error;
 use crate::names;
+use crate::velero::printable::printable;
 
 /// Most bytes in the note of an Event (`events.k8s.io/v1`, `note`).
 const MAX_NOTE_BYTES: usize = 1024;
@@ -113,7 +114,7 @@ impl Events {
         let event = Event {
             type_: reason.event_type(),
             reason: reason.to_string(),
-            note: Some(truncate_note(note).to_owned()),
+            note: Some(truncate_note(&printable(note)).to_owned()),
             action: reason.to_string(),
             secondary: None,
         };

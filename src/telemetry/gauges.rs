@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::Metrics;
 use super::series::{Series, gauge_value};
+use crate::velero::printable::printable;
 
 /// The gauges of all namespaces.
 #[derive(Debug, Default)]
@@ -125,7 +126,7 @@ impl BundleGauges {
     pub fn set_findings(&mut self, now: BTreeSet<(&str, &'static str)>) {
         let findings = now.into_iter().map(|(location, rule)| FindingLabels {
             namespace: self.namespace.clone(),
-            location: location.to_owned(),
+            location: printable(location).into_owned(),
             rule,
         });
         self.findings.replace(findings.map(|found| (found, 1)));
@@ -154,8 +155,8 @@ impl EndpointGauges {
             .into_iter()
             .map(|(location, url, state)| EndpointLabels {
                 namespace: self.namespace.clone(),
-                location,
-                url,
+                location: printable(&location).into_owned(),
+                url: printable(&url).into_owned(),
                 state,
             });
         self.endpoints

@@ -1,6 +1,6 @@
 //! The log: one line per event, on standard error.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::stderr;
 use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::json_lines::JsonLines;
+use super::printable_writer::PrintableWriter;
 
 /// The target whose events quote whole answers of the API server that could not be parsed, which
 /// may be Secrets. No filter can enable it; the caller of the request logs what went wrong.
@@ -66,12 +67,13 @@ pub fn start(format: Format, filter: &str) -> Result<(), LogError> {
     let parsed = EnvFilter::try_new(format!("{QUIET_WATCHER},{filter}"))
         .map_err(|error| LogError::Filter(filter.to_owned(), error))?;
     let log = tracing_subscriber::fmt()
-        .with_writer(stderr)
+        .with_writer(PrintableWriter::new(stderr, format))
         // A line that cannot be written, for example because the disk is full or a collector died,
         // is lost. Reporting that on the same stderr would panic.
         .log_internal_errors(false)
         .with_env_filter(parsed)
-        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+        // Colors are escape sequences, and none of those passes the writer.
+        .with_ansi(false);
     let silenced = filter_fn(|event| event.target() != UNREDACTED_TARGET);
     match format {
         Format::Json => {

@@ -6,6 +6,7 @@ mod log_once;
 mod logging;
 mod metrics;
 mod pods;
+mod printable_writer;
 mod series;
 
 pub use gauges::{BundleGauges, EndpointGauges};

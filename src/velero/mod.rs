@@ -13,6 +13,7 @@ pub mod naming;
 pub mod pod;
 pub mod pod_kind;
 pub mod pod_status;
+pub mod printable;
 pub mod restore;
 mod skipping;
 pub mod text;

@@ -6,6 +6,8 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 
+use super::printable::is_unprintable;
+
 /// A string that is borrowed if the JSON contains no escapes.
 ///
 /// A plain `Option<Cow<str>>` never borrows, even with `#[serde(borrow)]`; this newtype does.
@@ -81,9 +83,8 @@ pub fn shown(text: &str) -> String {
 /// Returns `text` in one line of at most `max_chars` characters, safe to show in a message, in a
 /// log or on a terminal.
 ///
-/// Control characters, which could forge a line or drive a terminal, become spaces, and so do the
-/// format characters that change the direction of text or break lines. Text that is cut ends in
-/// `…`.
+/// What is unprintable ([`is_unprintable`]) becomes a space: it could forge a line or drive a
+/// terminal. Text that is cut ends in `…`.
 pub fn single_line(text: &str, max_chars: usize) -> Cow<'_, str> {
     let fits = text.len() <= max_chars || text.chars().nth(max_chars).is_none();
     if fits && !text.chars().any(is_unprintable) {
@@ -98,13 +99,6 @@ pub fn single_line(text: &str, max_chars: usize) -> Cow<'_, str> {
         let kept = max_chars.saturating_sub(1);
         clean.take(kept).chain(['…']).collect()
     })
-}
-
-/// Whether `c` is a control character, or a format character that changes the direction of text or
-/// breaks a line.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Parses a Kubernetes timestamp. Returns it in seconds since 1970.

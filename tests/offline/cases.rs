@@ -75,7 +75,7 @@ impl Case {
     }
 
     /// Runs everything between the bytes of the request and the answer.
-    fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         let handler = self.handler();
         let body = self.review(handler);
         let envelope = Envelope::decode(&body).unwrap();

@@ -66,4 +66,6 @@ mod unreachable;
 #[cfg(test)]
 mod unread;
 #[cfg(test)]
+mod unseen;
+#[cfg(test)]
 mod x509;

@@ -2,6 +2,7 @@
 
 use super::Defect;
 use super::der::{Der, tag};
+use crate::velero::printable::is_unprintable;
 
 /// Maximum length of a displayed name, in characters. An attacker may have chosen the name.
 const MAX_DISPLAY_CHARS: usize = 80;
@@ -37,7 +38,7 @@ pub(in crate::ca) fn display_name(name: &[u8]) -> String {
     });
     let mut clean: String = text
         .chars()
-        .map(|c| if is_plain(c) { c } else { '\u{fffd}' })
+        .map(|c| if is_unprintable(c) { '\u{fffd}' } else { c })
         .take(MAX_DISPLAY_CHARS + 1)
         .collect();
     if clean.chars().count() > MAX_DISPLAY_CHARS {
@@ -53,12 +54,6 @@ pub(in crate::ca) fn display_name(name: &[u8]) -> String {
         clean.push_str("(no name)");
     }
     clean
-}
-
-/// Returns whether `c` is safe in a message: it neither controls, reorders nor hides text.
-fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn walk_attributes(name: &[u8], mut attribute: impl FnMut(&[u8], u8, &[u8])) -> Option<()> {

@@ -5,6 +5,9 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::cli::json;
+use crate::velero::printable::printable;
+
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -116,7 +119,8 @@ pub(super) fn write_text(diagnostics: &[Diagnostic], out: &mut dyn Write) -> std
             message,
             fix,
         } = diagnostic;
-        writeln!(out, "{level:<8}{check}: {subject}: {message}")?;
+        let line = format!("{level:<8}{check}: {subject}: {message}");
+        writeln!(out, "{}", printable(&line))?;
         if let Some(fix) = fix {
             writeln!(out, "        -> {fix}")?;
         }
@@ -137,8 +141,7 @@ pub(super) fn write_json(diagnostics: &[Diagnostic], out: &mut dyn Write) -> any
         checks: diagnostics,
         summary: summary.into_iter().collect(),
     };
-    serde_json::to_writer_pretty(&mut *out, &document).map_err(std::io::Error::from)?;
-    Ok(writeln!(out)?)
+    Ok(json::write(&document, out)?)
 }
 
 #[cfg(test)]

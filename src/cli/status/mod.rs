@@ -21,6 +21,7 @@ use super::policy::PolicyOptions;
 use super::root_args::RootArgs;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
+use crate::cli::json;
 use crate::decision::RestoresMode;
 use crate::sources::inventory::Inventory;
 
@@ -124,8 +125,7 @@ impl Status {
         match self.output {
             Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
             Output::Json => {
-                serde_json::to_writer_pretty(&mut out, &status).map_err(std::io::Error::from)?;
-                writeln!(out)?;
+                json::write(&status, &mut out)?;
             }
         }
         Ok(if status.clean {

@@ -7,6 +7,7 @@ use super::super::outcome::{LocatedFinding, Outcome};
 use super::message;
 use crate::decision::Severity;
 use crate::sources::manifests::Remark;
+use crate::velero::printable::is_unprintable;
 
 pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     for found in &outcome.findings {
@@ -61,7 +62,7 @@ fn place(file: &Path, line: Option<u64>) -> String {
 }
 
 /// Escapes text for the message of a command, as GitHub's own toolkit does (`actions/toolkit`,
-/// `command.ts`). Other control characters become spaces, because the log of a job is a terminal.
+/// `command.ts`). What is unprintable becomes a space, because the log of a job is a terminal.
 fn data(text: &str) -> String {
     let mut data = String::new();
     for c in text.chars() {
@@ -69,7 +70,7 @@ fn data(text: &str) -> String {
             '%' => data.push_str("%25"),
             '\r' => data.push_str("%0D"),
             '\n' => data.push_str("%0A"),
-            c if c.is_control() => data.push(' '),
+            c if is_unprintable(c) => data.push(' '),
             c => data.push(c),
         }
     }

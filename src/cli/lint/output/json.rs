@@ -79,8 +79,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
         notes: outcome.notes.iter().map(remark).collect(),
         errors: outcome.errors.iter().map(remark).collect(),
     };
-    serde_json::to_writer_pretty(&mut *out, &json)?;
-    writeln!(out)
+    crate::cli::json::write(&json, out)
 }
 
 fn finding(found: &LocatedFinding) -> FindingJson<'_> {

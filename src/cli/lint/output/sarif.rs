@@ -143,8 +143,7 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             invocations: [invocation(outcome)],
         }],
     };
-    serde_json::to_writer_pretty(&mut *out, &log)?;
-    writeln!(out)
+    crate::cli::json::write(&log, out)
 }
 
 /// Returns the rules that lint can report, sorted by ID.
