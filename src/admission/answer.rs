@@ -13,6 +13,10 @@ use super::wire::{Cause, Details, Failure, Response, Review, Status};
 use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
 use crate::velero::printable::printable;
 
+/// Maximum size of a patch in bytes. The largest patch of the injection, which adds to every
+/// container that is read, has half of it.
+const MAX_PATCH_BYTES: usize = 128 << 10;
+
 /// An answer: an HTTP response, and what the log and the metrics record about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -94,6 +98,11 @@ impl Answer {
         let patched = mode == Mode::Mutate && !report.patch.is_empty();
         if patched {
             match serde_json::to_vec(&report.patch) {
+                // An answer without a part of the decision would be worse than none.
+                Ok(patch) if patch.len() > MAX_PATCH_BYTES => {
+                    let why = format!("the patch has more than {MAX_PATCH_BYTES} bytes");
+                    return failure(500, why);
+                }
                 Ok(patch) => {
                     response.patch = Some(STANDARD.encode(patch));
                     response.patch_type = Some("JSONPatch");

@@ -10,6 +10,10 @@ use crate::velero::text::{Text, or_empty, shown};
 /// The only supported version of the AdmissionReview.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 
+/// Maximum size in bytes of what an answer may repeat of its request: the longest names that
+/// Kubernetes has are DNS subdomains of 253.
+const MAX_NAME_BYTES: usize = 253;
+
 /// The request of an AdmissionReview. Its objects are not parsed yet.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -82,6 +86,9 @@ pub enum BadReview {
     /// No `request.uid`.
     #[error("the AdmissionReview has no `request.uid`, so it cannot be answered")]
     NoUid,
+    /// A field that is longer than Kubernetes' own names are.
+    #[error("`request.{0}` has more than {MAX_NAME_BYTES} bytes")]
+    TooLong(&'static str),
     /// Another version of the review.
     #[error("the AdmissionReview is of `{0}`; only {API_VERSION} is spoken here")]
     Version(String),
@@ -148,6 +155,27 @@ struct UserInfo<'a> {
     username: Option<Text<'a>>,
 }
 
+impl WireRequest<'_> {
+    /// Returns a field that is too long to be repeated in an answer.
+    fn too_long(&self) -> Option<&'static str> {
+        let kind = self.kind.as_ref();
+        let resource = self.resource.as_ref();
+        let fields = [
+            ("uid", self.uid.as_ref()),
+            ("kind", kind.and_then(|kind| kind.kind.as_ref())),
+            (
+                "resource",
+                resource.and_then(|resource| resource.group.as_ref()),
+            ),
+            ("name", self.name.as_ref()),
+        ];
+        let mut too_long = fields
+            .into_iter()
+            .filter(|(_, text)| or_empty(*text).len() > MAX_NAME_BYTES);
+        too_long.next().map(|(field, _)| field)
+    }
+}
+
 impl<'a> Envelope<'a> {
     /// Decodes `body`.
     pub fn decode(body: &'a [u8]) -> Result<Self, BadReview> {
@@ -173,6 +201,9 @@ impl<'a> Envelope<'a> {
         let uid = or_empty(wire.uid.as_ref());
         if uid.is_empty() {
             return Err(BadReview::NoUid);
+        }
+        if let Some(field) = wire.too_long() {
+            return Err(BadReview::TooLong(field));
         }
         let namespace = or_empty(wire.namespace.as_ref());
         if !namespace.is_empty() && !is_name(namespace) {
@@ -218,6 +249,28 @@ mod tests {
         let body = serde_json::to_vec(&review).unwrap();
         let bad = Envelope::decode(&body).unwrap().request().err();
         bad.map_or_else(String::new, |bad| bad.to_string())
+    }
+
+    #[test]
+    fn what_an_answer_repeats_is_as_short_as_a_name() {
+        for field in ["/uid", "/name", "/kind/kind", "/resource/group"] {
+            for (length, is_refused) in [(253, false), (254, true)] {
+                let mut review = serde_json::json!({
+                    "apiVersion": API_VERSION, "kind": "AdmissionReview",
+                    "request": {"uid": "1", "name": "", "kind": {"kind": ""}, "resource": {"group": ""}},
+                });
+                let path = format!("/request{field}");
+                *review.pointer_mut(&path).unwrap() = "x".repeat(length).into();
+                let body = serde_json::to_vec(&review).unwrap();
+                let bad = Envelope::decode(&body).unwrap().request().err();
+                let said = bad.map(|bad| bad.to_string()).unwrap_or_default();
+                assert_eq!(
+                    said.ends_with("more than 253 bytes"),
+                    is_refused,
+                    "{field} {said}"
+                );
+            }
+        }
     }
 
     #[test]

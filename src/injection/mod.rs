@@ -21,13 +21,10 @@ use crate::decision::{
     Facts, FieldPath, Finding, LookupError, LookupErrorKind, NoBundle, Report, Stop,
 };
 use crate::names::BUNDLE;
+use crate::velero::metadata::MIRROR_ANNOTATION;
 use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
 use crate::velero::text::or_empty;
-
-/// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A
-/// mirror Pod must not be changed.
-const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Fix for a missing bundle.
 const RECREATE_LATER: &str = "make the pod again later";
@@ -44,6 +41,10 @@ pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     }
     let request = InjectionRequest::of(pod, &mut report.findings);
     if request == InjectionRequest::OptOut {
+        return report;
+    }
+    if let Some(path) = pod.cut_list() {
+        report.add_finding(too_large_finding(path));
         return report;
     }
     let mut kept = Vec::new();
@@ -164,6 +165,17 @@ fn volume_change(pod: &Pod<'_>) -> Result<patch::VolumeChange, Finding> {
             "rename it",
         )),
     }
+}
+
+fn too_large_finding(path: FieldPath) -> Finding {
+    Finding::new(
+        &rules::TOO_LARGE,
+        path,
+        "",
+        "has more entries than are read; no CA bundle is added",
+        "make the list shorter",
+    )
+    .softened()
 }
 
 /// Fix for a ConfigMap of somebody else. Short, because an API server cuts a warning at 120

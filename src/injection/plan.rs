@@ -4,11 +4,10 @@ use super::place::Place;
 use super::rules;
 use crate::decision::{FieldPath, Finding, Rule};
 use crate::names::{
-    AWS_CA_BUNDLE, AWS_CA_BUNDLE_VALUE, BUNDLE, BUNDLE_KEY, MOUNT_PATH, SSL_CERT_DIR,
-    SSL_CERT_DIR_VALUE,
+    AWS_CA_BUNDLE, AWS_CA_BUNDLE_VALUE, BUNDLE, MOUNT_PATH, SSL_CERT_DIR, SSL_CERT_DIR_VALUE,
 };
-use crate::velero::pod::{Container, EnvVar, KeyToPath, Volume};
-use crate::velero::text::or_empty;
+use crate::velero::pod::{Container, EnvVar, Volume};
+use crate::velero::text::{or_empty, shown};
 
 /// One of the lists of containers in `spec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +81,9 @@ pub(super) fn without_bundle_variable(mut containers: Vec<Additions>) -> (Vec<Ad
 
 /// Whether a volume with our name is equivalent to the one that the injection adds.
 pub(super) fn is_ours(volume: &Volume<'_>) -> bool {
-    volume.config_map.as_ref().is_some_and(|source| {
-        let whole = source.items.is_empty();
-        let file = |item: &KeyToPath<'_>| {
-            or_empty(item.key.as_ref()) == BUNDLE_KEY && or_empty(item.path.as_ref()) == BUNDLE_KEY
-        };
-        or_empty(source.name.as_ref()) == BUNDLE && (whole || source.items.iter().any(file))
-    })
+    let source = volume.config_map.as_ref();
+    source
+        .is_some_and(|source| or_empty(source.name.as_ref()) == BUNDLE && source.items.have_bundle)
 }
 
 /// Plans the additions to one container. Returns `None` if it needs none. Adds a finding to
@@ -169,7 +164,7 @@ impl ContainerScan<'_> {
         self.finding(
             &rules::PATH_TAKEN,
             self.position.path().field(field).index(index),
-            format!("{path} is used; the CA bundle is not added"),
+            format!("{} is used; the CA bundle is not added", shown(path)),
             format!("keep {MOUNT_PATH} free"),
         )
     }
@@ -247,7 +242,7 @@ impl ContainerScan<'_> {
         message: String,
         fix: impl Into<String>,
     ) -> Finding {
-        let subject = format!("container {}", self.container.name());
+        let subject = format!("container {}", shown(self.container.name()));
         Finding::new(rule, path, subject, message, fix)
     }
 }

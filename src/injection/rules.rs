@@ -10,13 +10,14 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// The rules that report a setting of the Pod that conflicts with the injection and is kept.
-static CONFLICTS: [&Rule; 6] = [
+static CONFLICTS: [&Rule; 7] = [
     &BUNDLE_VARIABLE,
     &CERT_DIR_VARIABLE,
     &VARIABLES_FROM_ELSEWHERE,
     &PATH_TAKEN,
     &VOLUME_TAKEN,
     &MOUNTED_OTHERWISE,
+    &TOO_LARGE,
 ];
 
 static OTHERS: [&Rule; 3] = [&NO_BUNDLE, &UNCLEAR_REQUEST, &HELD];
@@ -110,6 +111,16 @@ pub(super) static HELD: Rule = Rule {
             BackupStorageLocation. AWS_CA_BUNDLE would replace the CAs that work, so only \
             SSL_CERT_DIR is set, which adds to them. Name the CA in the BackupStorageLocation and \
             recreate the Pod.",
+    severity: Severity::Warn,
+    code: Code::Invalid,
+    ..Rule::DEFAULT
+};
+
+pub(super) static TOO_LARGE: Rule = Rule {
+    id: "VT210",
+    title: "the pod is larger than any real one",
+    about: "A list of the Pod has more entries than velero-trust reads, so the Pod is left unchanged. \
+            docs/limits.md lists the bounds, which are far from what Velero's Pods have.",
     severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT

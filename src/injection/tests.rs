@@ -8,6 +8,7 @@ use crate::decision::{
     Report, Severity, Verdict,
 };
 use crate::velero::pod::Pod;
+use crate::velero::pod_limits::{MAX_CONTAINERS, MAX_VARIABLE_SOURCES};
 
 fn with(outcome: Outcome) -> Facts {
     let mut facts = Facts::default();
@@ -345,13 +346,23 @@ fn touches_only_the_containers_that_run_velero() {
 }
 
 #[test]
-fn two_hundred_containers_share_one_volume() {
-    let container = json!({"name": "c", "command": ["/velero", "server"], "env": []});
-    let pod = json!({"spec": {"containers": vec![container; 200]}});
-    assert_eq!(report(&pod, &bundle()).patch.len(), 1 + 200 * 3);
+fn all_containers_share_one_volume_and_their_patch_is_never_large() {
+    let of = |count: usize| {
+        let container = json!({"name": "c", "command": ["/velero", "server"], "env": []});
+        let containers = vec![container; count];
+        json!({"spec": {"containers": containers, "initContainers": containers}})
+    };
+    let pod = of(MAX_CONTAINERS);
+    let patch = report(&pod, &bundle()).patch;
+    assert_eq!(patch.len(), 1 + 2 * MAX_CONTAINERS * 3);
+    let bytes = serde_json::to_vec(&patch).unwrap().len();
+    assert!(bytes < 64 << 10, "{bytes}");
     let (after, _) = injected(&pod);
     assert_eq!(after["spec"]["volumes"], json!([volume()]));
     assert_left_alone(&after);
+
+    let pod = of(MAX_CONTAINERS + 1);
+    assert_eq!(injected(&pod), (pod, vec!["VT210"]));
 }
 
 #[test]
@@ -464,6 +475,7 @@ fn every_warning_is_short_enough_to_be_shown_whole() {
         server(&json!({"envFrom": [{}]})),
         server(&json!({"volumeMounts": [{"name": "own", "mountPath": "/certs/some/where"}]})),
         server(&json!({"volumeMounts": [{"name": "velero-trust-ca", "mountPath": "/own"}]})),
+        server(&json!({"envFrom": vec![json!({}); MAX_VARIABLE_SOURCES + 1]})),
         volume_taken,
         unclear,
     ] {
@@ -478,6 +490,7 @@ fn every_warning_is_short_enough_to_be_shown_whole() {
     }
     seen.sort_unstable();
     seen.dedup();
-    let all: Vec<_> = super::rules().map(|rule| rule.id).collect();
+    let mut all: Vec<_> = super::rules().map(|rule| rule.id).collect();
+    all.sort_unstable();
     assert_eq!(seen, all);
 }

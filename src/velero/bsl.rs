@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::MapAccess;
+use serde::de::value::MapAccessDeserializer;
 use serde_json::Value;
 
-use super::lenient::wrong_is_default;
+use super::lenient::{Reported, reported};
+use super::list::bounded_map;
 use super::metadata::Metadata;
 use super::text::{Text, map_into_owned, or_empty};
 
@@ -23,7 +26,7 @@ pub struct Bsl<'a> {
     #[serde(borrow)]
     pub spec: BslSpec<'a>,
     /// `status`.
-    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    #[serde(borrow, deserialize_with = "reported")]
     pub status: BslStatus<'a>,
 }
 
@@ -34,8 +37,9 @@ pub struct BslSpec<'a> {
     /// The plugin's name. If it contains no `/`, Velero prefixes it with `velero.io/`.
     #[serde(borrow)]
     pub provider: Option<Text<'a>>,
-    /// The plugin's settings.
-    #[serde(borrow)]
+    /// The plugin's settings. A location with more than 128 cannot be read: plugins know fewer than
+    /// twenty.
+    #[serde(borrow, deserialize_with = "bounded_map::<_, 128>")]
     pub config: Option<BTreeMap<Text<'a>, Text<'a>>>,
     /// The Secret with the credentials.
     #[serde(borrow)]
@@ -65,11 +69,17 @@ pub struct ObjectStorage<'a> {
 #[serde(default)]
 pub struct BslStatus<'a> {
     /// The result of Velero's last attempt to reach the store; `None` before the first attempt.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "reported")]
     pub phase: Option<Text<'a>>,
     /// Why Velero could not reach the store.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "reported")]
     pub message: Option<Text<'a>>,
+}
+
+impl<'de> Reported<'de> for BslStatus<'de> {
+    fn of_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Self::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 /// A key of a Secret in the object's own namespace.
@@ -112,19 +122,25 @@ impl<'a> Bsl<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WithoutSpec<'a> {
-    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    #[serde(borrow, deserialize_with = "reported")]
     metadata: NameAndUid<'a>,
-    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    #[serde(borrow, deserialize_with = "reported")]
     status: BslStatus<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct NameAndUid<'a> {
-    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    #[serde(borrow, deserialize_with = "reported")]
     name: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    #[serde(borrow, deserialize_with = "reported")]
     uid: Option<Text<'a>>,
+}
+
+impl<'de> Reported<'de> for NameAndUid<'de> {
+    fn of_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Self::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 /// Returns a location with only the name, the uid and the status, as far as they can be read.
@@ -240,8 +256,8 @@ mod tests {
 
     use super::*;
 
-    const WHOLE: &str = r#"{"metadata":{"name":"default","uid":"u","labels":{"l":"1"},
-        "annotations":{"a":"b"}},"spec":{"provider":"aws","config":{"region":"r"},
+    const WHOLE: &str = r#"{"metadata":{"name":"default","uid":"u","labels":{"name":"1"},
+        "annotations":{"velero-trust.io/ca-secret":"b"}},"spec":{"provider":"aws","config":{"region":"r"},
         "credential":{"name":"c","key":"k"},"objectStorage":{"bucket":"b","caCert":"YQ==",
         "caCertRef":{"name":"n","key":"k"}}},"status":{"phase":"Available","message":"m"}}"#;
 
@@ -283,6 +299,23 @@ mod tests {
     }
 
     #[test]
+    fn a_location_with_more_settings_than_any_plugin_has_cannot_be_read() {
+        let with = |count: usize| {
+            let settings: Vec<_> = (0..count).map(|key| format!(r#""{key}": "v""#)).collect();
+            format!(r#"{{"spec": {{"config": {{{}}}}}}}"#, settings.join(","))
+        };
+        let text = with(128);
+        let read: Bsl<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.spec.config.unwrap().len(), 128);
+        let error = serde_json::from_str::<Bsl<'_>>(&with(129)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("a map has more than 128 entries")
+        );
+    }
+
+    #[test]
     fn name_uid_and_status_of_another_type_do_not_make_a_location_unreadable() {
         for (field, wrong) in [
             (r#""name":"default""#, r#""name":5"#),
@@ -290,6 +323,10 @@ mod tests {
             (r#"{"phase":"Available","message":"m"}"#, r#""none""#),
             (r#"{"phase":"Available","message":"m"}"#, "null"),
             (r#""phase":"Available""#, r#""phase":[1]"#),
+            (r#""phase":"Available""#, r#""phase":{"a":[{}]}"#),
+            (r#""phase":"Available""#, r#""phase":true"#),
+            (r#""phase":"Available""#, r#""phase":-1"#),
+            (r#""phase":"Available""#, r#""phase":1.5"#),
         ] {
             let text = WHOLE.replace(field, wrong);
             assert_ne!(text, WHOLE);

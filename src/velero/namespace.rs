@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::bsl::BslStatus;
-use super::lenient::wrong_is_default;
+use super::lenient::{reported, wrong_is_default};
 use super::pod::Pod;
 use super::pod_kind;
 use super::text::{Text, or_empty};
@@ -112,7 +112,7 @@ struct Page<T> {
 pub fn locations_in(page: &str) -> serde_json::Result<Locations> {
     #[derive(Deserialize)]
     struct Location<'a> {
-        #[serde(borrow, default, deserialize_with = "wrong_is_default")]
+        #[serde(borrow, default, deserialize_with = "reported")]
         status: BslStatus<'a>,
     }
     let page: Page<Location<'_>> = serde_json::from_str(page)?;

@@ -1,12 +1,22 @@
 //! A view of a Pod: the fields that tell whether it is Velero's and that the injection needs.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::lenient::null_is_default;
+use super::list::List;
 use super::metadata::Metadata;
+use super::pod_limits::{
+    MAX_CONTAINERS, MAX_DEVICES, MAX_MOUNTS, MAX_VARIABLE_SOURCES, MAX_VARIABLES, MAX_VOLUMES,
+    MAX_WORDS,
+};
 use super::text::{Text, or_empty};
+use crate::names::BUNDLE_KEY;
 
-/// The fields of a Pod that velero-trust reads.
+/// The fields of a Pod that velero-trust reads. Each list is read up to a bound that is far from
+/// what real Pods have ([`super::pod_limits`]).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Pod<'a> {
@@ -25,13 +35,13 @@ pub struct Pod<'a> {
 pub struct PodSpec<'a> {
     /// The containers.
     #[serde(borrow, deserialize_with = "null_is_default")]
-    pub containers: Vec<Container<'a>>,
+    pub containers: List<Container<'a>, MAX_CONTAINERS>,
     /// The init containers.
     #[serde(borrow, deserialize_with = "null_is_default")]
-    pub init_containers: Vec<Container<'a>>,
+    pub init_containers: List<Container<'a>, MAX_CONTAINERS>,
     /// The volumes; `None` if a patch has to create the list.
     #[serde(borrow)]
-    pub volumes: Option<Vec<Volume<'a>>>,
+    pub volumes: Option<List<Volume<'a>, MAX_VOLUMES>>,
     /// The operating system of the Pod.
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub os: Os<'a>,
@@ -49,22 +59,22 @@ pub struct Container<'a> {
     pub name: Option<Text<'a>>,
     /// The command that replaces the image's entry point.
     #[serde(borrow, deserialize_with = "null_is_default")]
-    pub command: Vec<Text<'a>>,
+    pub command: List<Text<'a>, MAX_WORDS>,
     /// The arguments.
     #[serde(borrow, deserialize_with = "null_is_default")]
-    pub args: Vec<Text<'a>>,
+    pub args: List<Text<'a>, MAX_WORDS>,
     /// The environment variables; `None` if a patch has to create the list.
     #[serde(borrow)]
-    pub env: Option<Vec<EnvVar<'a>>>,
+    pub env: Option<List<EnvVar<'a>, MAX_VARIABLES>>,
     /// The sources of further environment variables.
     #[serde(borrow, deserialize_with = "null_is_default")]
-    pub env_from: Vec<EnvFrom<'a>>,
+    pub env_from: List<EnvFrom<'a>, MAX_VARIABLE_SOURCES>,
     /// The volume mounts; `None` if a patch has to create the list.
     #[serde(borrow)]
-    pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
+    pub volume_mounts: Option<List<VolumeMount<'a>, MAX_MOUNTS>>,
     /// The raw block devices.
     #[serde(borrow, deserialize_with = "null_is_default")]
-    pub volume_devices: Vec<VolumeDevice<'a>>,
+    pub volume_devices: List<VolumeDevice<'a>, MAX_DEVICES>,
 }
 
 /// An environment variable.
@@ -135,21 +145,61 @@ pub struct ConfigMapVolume<'a> {
     /// The ConfigMap's name.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    /// The keys that become files; all keys if empty.
-    #[serde(borrow, deserialize_with = "null_is_default")]
-    pub items: Vec<KeyToPath<'a>>,
+    /// The keys that become files.
+    #[serde(deserialize_with = "null_is_default")]
+    pub items: Items,
 }
 
-/// A key of a ConfigMap that becomes a file.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct KeyToPath<'a> {
-    /// The key.
-    #[serde(borrow)]
-    pub key: Option<Text<'a>>,
-    /// The path of the file in the volume.
-    #[serde(borrow)]
-    pub path: Option<Text<'a>>,
+/// The keys of a ConfigMap that become files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Items {
+    /// Whether [`BUNDLE_KEY`] becomes a file of its name. So it does where no keys are chosen.
+    pub have_bundle: bool,
+}
+
+impl Default for Items {
+    fn default() -> Self {
+        Self { have_bundle: true }
+    }
+}
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct KeyToPath<'a> {
+            #[serde(borrow)]
+            key: Option<Text<'a>>,
+            #[serde(borrow)]
+            path: Option<Text<'a>>,
+        }
+
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Items;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
+                let mut is_empty = true;
+                let mut have_bundle = false;
+                while let Some(KeyToPath { key, path }) = list.next_element()? {
+                    is_empty = false;
+                    have_bundle |= [key, path]
+                        .iter()
+                        .all(|text| or_empty(text.as_ref()) == BUNDLE_KEY);
+                }
+                Ok(Items {
+                    have_bundle: have_bundle || is_empty,
+                })
+            }
+        }
+
+        deserializer.deserialize_seq(Keys)
+    }
 }
 
 /// `spec.os`.

@@ -116,7 +116,7 @@ fn words<'b>(container: &'b Container<'_>) -> impl Iterator<Item = &'b str> + Cl
     container
         .command
         .iter()
-        .chain(&container.args)
+        .chain(container.args.iter())
         .flat_map(|text| text.split_ascii_whitespace())
 }
 
@@ -157,6 +157,20 @@ const SPAWNED_POD_LABELS: [&str; 5] = [
     "velero.io/pod-volume-backup",
     "velero.io/pod-volume-restore",
     "velero.io/repo-name",
+];
+
+/// All labels that this file looks at.
+pub(super) const LABELS: [&str; 10] = [
+    "app.kubernetes.io/name",
+    "component",
+    "deploy",
+    "name",
+    "role",
+    SPAWNED_POD_LABELS[0],
+    SPAWNED_POD_LABELS[1],
+    SPAWNED_POD_LABELS[2],
+    SPAWNED_POD_LABELS[3],
+    SPAWNED_POD_LABELS[4],
 ];
 
 /// Detects the kind of a container without a command by the labels of the Pod and the name of the

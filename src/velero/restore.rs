@@ -1,8 +1,10 @@
 //! A view of Velero's Restore (`pkg/apis/velero/v1/restore_types.go`), and which Backup it takes.
 
 use serde::Deserialize;
+use serde::de::MapAccess;
+use serde::de::value::MapAccessDeserializer;
 
-use super::lenient::wrong_is_default;
+use super::lenient::{Reported, reported};
 use super::metadata::Metadata;
 use super::text::{Text, or_empty};
 use crate::decision::Backup;
@@ -22,7 +24,7 @@ pub struct Restore<'a> {
     #[serde(borrow)]
     pub spec: RestoreSpec<'a>,
     /// `status`.
-    #[serde(borrow, deserialize_with = "wrong_is_default")]
+    #[serde(borrow, deserialize_with = "reported")]
     pub status: RestoreStatus<'a>,
 }
 
@@ -43,8 +45,14 @@ pub struct RestoreSpec<'a> {
 #[serde(default)]
 pub struct RestoreStatus<'a> {
     /// How far Velero is. Absent before Velero has seen the Restore.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "reported")]
     pub phase: Option<Text<'a>>,
+}
+
+impl<'de> Reported<'de> for RestoreStatus<'de> {
+    fn of_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Self::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 impl Restore<'_> {

@@ -71,7 +71,7 @@ fn thousands_of_broken_blocks_and_unknown_keys_are_bounded_too() {
     );
     assert_eq!(counts(&report), HashMap::from([("VT013", 21)]));
 
-    let keys: Vec<_> = (0..30_000)
+    let keys: Vec<_> = (0..128)
         .map(|number| format!(r#""k{number}":"v""#))
         .collect();
     let json = format!(

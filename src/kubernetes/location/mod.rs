@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 pub use entry::LocationEntry;
 
 use crate::velero::bsl::{Bsl, BslSpec, BslStatus};
-use crate::velero::metadata::Metadata;
+use crate::velero::metadata::{Metadata, is_read};
 use crate::velero::text::Text;
 
 /// Returns the API resource of BackupStorageLocations.
@@ -53,7 +53,7 @@ pub fn read(object: &DynamicObject) -> Bsl<'static> {
         };
     };
     let map = |map: &Option<BTreeMap<String, String>>| {
-        let pairs = map.as_ref()?.iter();
+        let pairs = map.as_ref()?.iter().filter(|(key, _)| is_read(key));
         let pairs = pairs.map(|(key, value)| (key.clone().into(), value.clone().into()));
         Some(pairs.collect())
     };
