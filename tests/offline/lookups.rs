@@ -275,6 +275,9 @@ async fn reviews_that_ask_for_the_same_share_a_read_that_has_not_begun() {
     assert!(double.most_at_once() <= 16, "{}", double.most_at_once());
 }
 
+/// How long callers wait for the answers to a flood, and to good reviews beside it.
+const TIMEOUT: &str = "2s";
+
 #[tokio::test]
 async fn a_flood_costs_the_api_server_little_and_others_nothing() {
     // As the real API server does, it refuses what is too much, whoever it is for.
@@ -286,11 +289,13 @@ async fn a_flood_costs_the_api_server_little_and_others_nothing() {
         .collect();
     let flood = {
         let server = Arc::clone(&server);
-        tokio::spawn(async move { server.send(FLOOD, 64, "1s", forged).await })
+        tokio::spawn(async move { server.send(FLOOD, 128, TIMEOUT, forged).await })
     };
+    // With the patience of the flood itself, so that they would not get their turn after it.
     let mut good = server.client(API_SERVER).await;
+    let path = format!("{LOCATIONS}?timeout={TIMEOUT}");
     for number in 0..GOOD {
-        let answer = good.review(LOCATIONS, &creation(SECRET)).await.unwrap();
+        let answer = good.review(&path, &creation(SECRET)).await.unwrap();
         assert!(answer.body.contains("[VT003]"), "{number}: {answer:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
