@@ -7,7 +7,9 @@ use axum::http::{HeaderMap, Request};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
+use super::activity::Peer;
 use super::memory::{Exhausted, MemoryBudget, MemoryPermit};
+use super::source_address::SourceAddress;
 use crate::admission::Handler;
 use crate::velero::text::single_line;
 
@@ -85,10 +87,14 @@ impl BodyReader {
         deadline: Instant,
     ) -> Result<RequestBody, BodyError> {
         let (head, body) = request.into_parts();
+        let source = head
+            .extensions
+            .get::<Peer>()
+            .map_or(SourceAddress::UNKNOWN, |peer| peer.source);
         let mut stream = body.into_data_stream();
         let result = match check(&head.headers, handler.max_body_bytes) {
             Ok(length) => {
-                let fill = self.fill(handler, &mut stream, length);
+                let fill = self.fill(handler, source, &mut stream, length);
                 match timeout_at(deadline, fill).await {
                     Ok(result) => result,
                     Err(_) => return Err(BodyError::Slow),
@@ -107,10 +113,11 @@ impl BodyReader {
     async fn fill(
         &self,
         handler: &Handler,
+        source: SourceAddress,
         stream: &mut BodyDataStream,
         length: usize,
     ) -> Result<RequestBody, BodyError> {
-        let mut permit = self.budget.take(handler.memory(0))?;
+        let mut permit = self.budget.take(source, handler.memory(0))?;
         let mut bytes = Vec::with_capacity(length.min(INITIAL_CAPACITY));
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| BodyError::Broken(error.to_string()))?;

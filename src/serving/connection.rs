@@ -22,8 +22,9 @@ use super::drain::{Phase, Stopping};
 use super::settings::{Caps, Timeouts};
 use super::writing::{TimedWrites, Unwritten};
 
-/// Maximum size in bytes of a request's head, and of the buffer for a body.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// Maximum size in bytes of a request's head, and of the buffer for a body. A connection keeps its
+/// buffer, so it counts for each of them; a TLS record has no more.
+const MAX_BUFFER_BYTES: usize = 16 << 10;
 
 /// What all connections of a listener share.
 #[derive(Clone)]

@@ -1,12 +1,20 @@
-//! The memory that all reviews may need together.
+//! The memory that all reviews may need together, shared by source address.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::source_address::SourceAddress;
+
+/// How long after its last review a source is expected to send another one. Until then, half of the
+/// memory is kept free for it.
+const PRESENCE: Duration = Duration::from_mins(10);
 
 /// Shares the memory out.
 #[derive(Clone, Debug)]
-pub(super) struct MemoryBudget(Arc<Semaphore>);
+pub(super) struct MemoryBudget(Arc<Mutex<Shares>>);
 
 /// There is not enough memory at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,54 +23,250 @@ pub(super) struct Exhausted;
 impl MemoryBudget {
     /// Creates a budget of `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Mutex::new(Shares::new(bytes))))
     }
 
-    /// Takes `bytes`, without waiting for them.
-    pub(super) fn take(&self, bytes: usize) -> Result<MemoryPermit, Exhausted> {
-        take(&self.0, bytes).map(MemoryPermit)
+    /// Takes `bytes` for a review that `source` sends, without waiting for them.
+    pub(super) fn take(
+        &self,
+        source: SourceAddress,
+        bytes: usize,
+    ) -> Result<MemoryPermit, Exhausted> {
+        let now = Instant::now();
+        let mut shares = locked(&self.0);
+        shares.seen.note(source, now);
+        shares.open(source, bytes, now)?;
+        Ok(MemoryPermit {
+            shares: Arc::clone(&self.0),
+            source,
+            bytes,
+        })
     }
 }
 
 /// A part of the budget. It is given back when dropped.
 #[derive(Debug)]
-pub(super) struct MemoryPermit(OwnedSemaphorePermit);
+pub(super) struct MemoryPermit {
+    shares: Arc<Mutex<Shares>>,
+    source: SourceAddress,
+    bytes: usize,
+}
 
 impl MemoryPermit {
     /// Takes more, unless it already has `bytes`.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        let more = bytes.saturating_sub(self.0.num_permits());
+        let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
-            self.0.merge(take(self.0.semaphore(), more)?);
+            locked(&self.shares).grow(self.source, more, Instant::now())?;
+            self.bytes = bytes;
         }
         Ok(())
     }
 }
 
-fn take(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Exhausted> {
-    let bytes = u32::try_from(bytes).map_err(|_| Exhausted)?;
-    Arc::clone(budget)
-        .try_acquire_many_owned(bytes)
-        .map_err(|_| Exhausted)
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        locked(&self.shares).close(self.source, self.bytes);
+    }
+}
+
+fn locked(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
+    shares.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who holds how much.
+#[derive(Debug)]
+struct Shares {
+    all: usize,
+    free: usize,
+    held: HashMap<SourceAddress, Held>,
+    seen: LastSeen,
+}
+
+/// What one source holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    bytes: usize,
+    reviews: usize,
+}
+
+impl Shares {
+    fn new(all: usize) -> Self {
+        Self {
+            all,
+            free: all,
+            held: HashMap::new(),
+            seen: LastSeen::default(),
+        }
+    }
+
+    /// Takes `bytes` for another review of `source`.
+    fn open(&mut self, source: SourceAddress, bytes: usize, now: Instant) -> Result<(), Exhausted> {
+        let held = self.held.get(&source).copied().unwrap_or_default();
+        self.add(source, held, bytes, held.reviews, now)?;
+        self.held.entry(source).or_default().reviews += 1;
+        Ok(())
+    }
+
+    /// Takes `bytes` more for a review of `source`.
+    fn grow(&mut self, source: SourceAddress, bytes: usize, now: Instant) -> Result<(), Exhausted> {
+        let held = self.held.get(&source).copied().unwrap_or_default();
+        self.add(source, held, bytes, held.reviews.saturating_sub(1), now)
+    }
+
+    /// Adds `bytes` to what `source` holds. It may have more than half of the memory only where no
+    /// other source is expected to need any, or for a single review, since the largest one needs
+    /// half of it. `others` is the number of its other reviews.
+    fn add(
+        &mut self,
+        source: SourceAddress,
+        held: Held,
+        bytes: usize,
+        others: usize,
+        now: Instant,
+    ) -> Result<(), Exhausted> {
+        let is_above_half = held.bytes.saturating_add(bytes) > self.all / 2;
+        if bytes > self.free || (is_above_half && others > 0 && self.seen.another(source, now)) {
+            return Err(Exhausted);
+        }
+        self.free -= bytes;
+        self.held.entry(source).or_default().bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives back the `bytes` of a review of `source`.
+    fn close(&mut self, source: SourceAddress, bytes: usize) {
+        self.free += bytes;
+        if let Some(held) = self.held.get_mut(&source) {
+            held.bytes -= bytes;
+            held.reviews -= 1;
+            if held.reviews == 0 {
+                self.held.remove(&source);
+            }
+        }
+    }
+}
+
+/// The last two sources that sent reviews, and when. Two are enough to know whether there is
+/// another one than a given source.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastSeen([Option<(SourceAddress, Instant)>; 2]);
+
+impl LastSeen {
+    fn note(&mut self, source: SourceAddress, now: Instant) {
+        let [last, _] = self.0;
+        let is_last = last.is_some_and(|(last, _)| last == source);
+        let before = if is_last { self.0[1] } else { last };
+        self.0 = [Some((source, now)), before];
+    }
+
+    /// Returns whether another source than `source` is expected to send reviews.
+    fn another(&self, source: SourceAddress, now: Instant) -> bool {
+        let mut seen = self.0.iter().flatten();
+        seen.any(|(other, at)| *other != source && now.duration_since(*at) < PRESENCE)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn source(number: u8) -> SourceAddress {
+        IpAddr::from(Ipv4Addr::new(10, 0, 0, number)).into()
+    }
 
     #[test]
     fn a_permit_grows_within_the_budget_and_returns_all_of_it() {
         let budget = MemoryBudget::new(100);
-        let mut first = budget.take(40).unwrap();
+        let mut first = budget.take(source(1), 40).unwrap();
         assert_eq!(first.grow_to(30), Ok(()));
         assert_eq!(first.grow_to(70), Ok(()));
-        assert!(budget.take(31).is_err());
-        let second = budget.take(30).unwrap();
+        assert!(budget.take(source(1), 31).is_err());
+        let second = budget.take(source(1), 30).unwrap();
         assert_eq!(first.grow_to(71), Err(Exhausted));
         drop(second);
         assert_eq!(first.grow_to(100), Ok(()));
         drop(first);
-        assert!(budget.take(100).is_ok() && budget.take(101).is_err());
-        assert!(budget.take(usize::MAX).is_err());
+        assert!(budget.take(source(1), 100).is_ok());
+        assert!(budget.take(source(1), 101).is_err());
+        assert!(budget.take(source(1), usize::MAX).is_err());
+        assert!(locked(&budget.0).held.is_empty());
+    }
+
+    #[test]
+    fn a_source_has_half_at_most_while_another_one_may_need_the_rest() {
+        let now = Instant::now();
+        let mut shares = Shares::new(100);
+        let (api_server, flood) = (source(1), source(2));
+        shares.seen.note(api_server, now);
+        shares.seen.note(flood, now);
+        shares.open(flood, 30, now).unwrap();
+        shares.open(flood, 20, now).unwrap();
+        assert_eq!(shares.open(flood, 1, now), Err(Exhausted));
+        assert_eq!(shares.grow(flood, 1, now), Err(Exhausted));
+        shares.open(api_server, 50, now).unwrap();
+        shares.close(api_server, 50);
+        // Nobody else has sent a review for long.
+        assert_eq!(shares.open(flood, 50, now + PRESENCE), Ok(()));
+    }
+
+    #[test]
+    fn a_single_review_may_need_more_than_half() {
+        let now = Instant::now();
+        let mut shares = Shares::new(100);
+        shares.seen.note(source(1), now);
+        shares.seen.note(source(2), now);
+        shares.open(source(2), 20, now).unwrap();
+        assert_eq!(shares.grow(source(2), 50, now), Ok(()));
+        assert_eq!(shares.open(source(2), 1, now), Err(Exhausted));
+        assert_eq!(shares.open(source(1), 30, now), Ok(()));
+    }
+
+    #[test]
+    fn the_last_two_sources_are_two() {
+        let start = Instant::now();
+        let mut seen = LastSeen::default();
+        assert!(!seen.another(source(1), start));
+        let later = |seconds| start + Duration::from_secs(seconds);
+        for (second, number) in [(0, 1), (1, 1), (2, 2), (3, 1), (4, 2), (5, 2)] {
+            seen.note(source(number), later(second));
+        }
+        assert_eq!(
+            seen.0,
+            [(2, 5), (1, 3)].map(|(number, at)| Some((source(number), later(at))))
+        );
+        assert!(seen.another(source(1), later(5)) && seen.another(source(3), later(5)));
+        assert!(seen.another(source(2), later(3) + PRESENCE - Duration::from_secs(1)));
+        assert!(!seen.another(source(2), later(3) + PRESENCE));
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_balance(steps in proptest::collection::vec((0..3_u8, 0..60_usize, any::<bool>()), 0..60)) {
+            let budget = MemoryBudget::new(100);
+            let mut permits: Vec<MemoryPermit> = Vec::new();
+            for (number, bytes, opens) in steps {
+                match permits.pop() {
+                    Some(mut permit) if !opens && bytes % 2 == 0 => {
+                        let _ = permit.grow_to(bytes);
+                        permits.insert(0, permit);
+                    }
+                    Some(_) if !opens => {}
+                    popped => {
+                        permits.extend(popped);
+                        permits.extend(budget.take(source(number), bytes));
+                    }
+                }
+                let shares = locked(&budget.0);
+                let taken: usize = permits.iter().map(|permit| permit.bytes).sum();
+                prop_assert_eq!(shares.free + taken, 100);
+                let held: usize = shares.held.values().map(|held| held.bytes).sum();
+                prop_assert_eq!(held, taken);
+            }
+            drop(permits);
+            prop_assert!(locked(&budget.0).held.is_empty());
+        }
     }
 }

@@ -17,6 +17,9 @@ impl SourceAddress {
     pub(super) const fn ip(self) -> IpAddr {
         self.0
     }
+
+    /// The source of a request that came over no connection.
+    pub(super) const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
 }
 
 impl From<IpAddr> for SourceAddress {

@@ -136,6 +136,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::super::memory::MemoryBudget;
+    use super::super::source_address::SourceAddress;
     use super::*;
 
     #[tokio::test]
@@ -176,16 +177,17 @@ mod tests {
     #[tokio::test]
     async fn memory_is_held_until_the_answer_is_written() {
         let budget = MemoryBudget::new(1);
+        let source = SourceAddress::UNKNOWN;
         let (_client, server) = duplex(16);
         let unwritten = Unwritten::default();
         let mut server = TimedWrites::new(server, Duration::from_mins(1), unwritten.clone());
         let mut response = Response::new(Body::empty());
-        attach(&mut response, budget.take(1).unwrap());
+        attach(&mut response, budget.take(source, 1).unwrap());
         unwritten.hold(&mut response);
         drop(response);
         server.write_all(&[0; 16]).await.unwrap();
-        assert!(budget.take(1).is_err());
+        assert!(budget.take(source, 1).is_err());
         server.flush().await.unwrap();
-        assert!(budget.take(1).is_ok());
+        assert!(budget.take(source, 1).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! Valid and invalid HTTP requests and their answers.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use futures::FutureExt as _;
 use velero_trust::decision::{Facts, Key, Lookup, Outcome};
 use velero_trust::serving::{Caps, Timeouts};
 
-use crate::client::PATIENCE;
+use crate::client::{Client, PATIENCE};
 use crate::rig::{Plan, RESTORES, Rig, With, assert_allowed, good, restore, short, until};
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -247,6 +248,47 @@ async fn reviews_together_never_need_more_than_their_budget() {
     first.answer().await.unwrap().assert_failure(400, "empty");
     let answer = rig.client().await.post(RESTORES, JSON, &[b' '; 1000]).await;
     answer.unwrap().assert_failure(400, "empty");
+}
+
+#[tokio::test]
+async fn a_flood_of_bodies_leaves_half_of_the_memory_to_others() {
+    let flood = Ipv4Addr::new(127, 0, 0, 9);
+    let caps = Caps {
+        // Each review may need 64 KiB and eight times its body.
+        memory: 8 * 73_536,
+        ..Caps::default()
+    };
+    let timeouts = Timeouts {
+        body: PATIENCE,
+        ..Timeouts::default()
+    };
+    let rig = Rig::start(Plan {
+        timeouts,
+        caps,
+        ..Plan::default()
+    })
+    .await;
+    rig.assert_well().await;
+    let head = format!(
+        "POST {RESTORES}?timeout=30s HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 1000\r\n\r\n"
+    );
+    // Bodies that do not end, until one is refused.
+    let mut unfinished = Vec::new();
+    loop {
+        let mut client = Client::tls_from(flood, rig.address, &rig.roots)
+            .await
+            .unwrap();
+        client.write(head.as_bytes()).await.unwrap();
+        client.write(&[b' '; 999]).await.unwrap();
+        let refused = client.answer();
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(300), refused).await {
+            answer.unwrap().assert_failure(503, "ask again");
+            break;
+        }
+        unfinished.push(client);
+    }
+    assert_eq!(unfinished.len(), 4);
+    rig.assert_well().await;
 }
 
 #[tokio::test]
