@@ -56,6 +56,18 @@ impl Authority {
         }
     }
 
+    /// Issues a pair for a client.
+    pub(crate) fn issue_client(&self) -> Issued {
+        self.issue_with(|params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
+    /// Returns the certificate of the CA in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     pub(crate) fn roots(&self) -> Arc<rustls::RootCertStore> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();

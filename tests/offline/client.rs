@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use velero_trust_testing::balancer::connect_from;
 
-use crate::authority::HOST;
+use crate::authority::{HOST, Issued};
 
 /// Maximum time that a test waits for anything: a generous bound, not a measurement.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,7 +88,17 @@ impl Client {
         roots: &Arc<RootCertStore>,
     ) -> io::Result<Self> {
         let stream = connect_from(source, address).await?;
-        Self::handshake(stream, roots, &[b"http/1.1"]).await
+        Self::handshake(stream, roots, &[b"http/1.1"], None).await
+    }
+
+    /// Connects with TLS, and presents a certificate.
+    pub(crate) async fn tls_as(
+        identity: &Issued,
+        address: SocketAddr,
+        roots: &Arc<RootCertStore>,
+    ) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        Self::handshake(stream, roots, &[b"http/1.1"], Some(identity)).await
     }
 
     /// Connects with TLS and offers these protocols by ALPN.
@@ -97,20 +108,29 @@ impl Client {
         alpn: &[&[u8]],
     ) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
-        Self::handshake(stream, roots, alpn).await
+        Self::handshake(stream, roots, alpn, None).await
     }
 
     async fn handshake(
         stream: TcpStream,
         roots: &Arc<RootCertStore>,
         alpn: &[&[u8]],
+        identity: Option<&Issued>,
     ) -> io::Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(Arc::clone(roots))
-            .with_no_client_auth();
+            .with_root_certificates(Arc::clone(roots));
+        let mut config = match identity {
+            Some(Issued { der, key, .. }) => {
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+                builder
+                    .with_client_auth_cert(vec![der.clone()], key)
+                    .unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from(HOST).unwrap();
         let stream = TlsConnector::from(Arc::new(config))

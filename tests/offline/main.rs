@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod closed;
 #[cfg(test)]
 mod connections;

@@ -160,7 +160,7 @@ pub(crate) fn validated(issued: &Issued) -> Validated {
         key_name: "tls.key",
         key: issued.key.as_bytes(),
     };
-    Validated::new(pair, i64::try_from(now.as_secs()).unwrap()).unwrap()
+    Validated::new(pair, None, i64::try_from(now.as_secs()).unwrap()).unwrap()
 }
 
 /// Returns a review with `uid` of a Restore of the Backup `backup`.

@@ -95,13 +95,20 @@ async fn a_swap_under_load_reaches_new_connections_and_costs_no_request() {
 
 /// Starts to follow the files in `folder`, until the returned value is dropped.
 fn follow(rig: &mut Rig, folder: &Path) -> Following {
-    let files = Files::new(folder.join("tls.crt"), folder.join("tls.key"));
+    follow_files(
+        rig,
+        Files::new(folder.join("tls.crt"), folder.join("tls.key")),
+    )
+}
+
+/// Starts to follow `files`, until the returned value is dropped.
+pub(crate) fn follow_files(rig: &mut Rig, files: Files) -> Following {
     let first = files.load().unwrap();
     let sender = rig.sender.take().unwrap();
     Following(tokio::spawn(files.follow(first, sender, POLL)))
 }
 
-struct Following(JoinHandle<()>);
+pub(crate) struct Following(JoinHandle<()>);
 
 impl Drop for Following {
     fn drop(&mut self) {
@@ -121,7 +128,7 @@ async fn sees(rig: &Rig, issued: &Issued) {
 }
 
 /// Waits until the follower has failed again.
-async fn fails_again(rig: &Rig) {
+pub(crate) async fn fails_again(rig: &Rig) {
     let before = rig.metrics.tls_reload_failures.get();
     crate::rig::until(|| rig.metrics.tls_reload_failures.get() > before + 1).await;
 }

@@ -20,6 +20,7 @@ use velero_trust_testing::balancer::Balancer;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::flood::{Flood, Target};
 use velero_trust_testing::other_version::OtherVersion;
+use velero_trust_testing::pki::Authority;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{https, installer, scratch, velero, wait};
 
@@ -45,6 +46,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "balanced::a_webhook_that_one_replica_does_not_know_fails_no_write",
             two_versions_fail_no_write,
         ),
+        alone(
+            "balanced::only_an_api_server_with_its_certificate_is_heard",
+            only_with_a_certificate,
+        ),
     ]
 }
 
@@ -60,8 +65,20 @@ struct Behind {
 
 impl Behind {
     fn start() -> Result<Self> {
-        let server = ApiServer::start()?;
         let folder = scratch::folder("balanced")?;
+        let balancer = Balancer::start(API_SERVER, &[])?;
+        Self::start_with(folder, balancer, &[], &[])
+    }
+
+    /// Starts it with these arguments for the API server and for the replica.
+    fn start_with(
+        folder: TempDir,
+        balancer: Balancer,
+        for_server: &[&str],
+        for_replica: &[&str],
+    ) -> Result<Self> {
+        let no_accounts = ["--disable-admission-plugins=ServiceAccount"];
+        let server = ApiServer::start_with(&[&no_accounts, for_server].concat())?;
         let certificates = folder.path().display().to_string();
         Cli::new(binary().to_owned(), None)?.ok(&["certs", "--dir", &certificates])?;
         let file = |name: &str| format!("{certificates}/{name}");
@@ -76,8 +93,9 @@ impl Behind {
             &file("tls.key"),
         ];
         let kubeconfig = server.kubeconfig().display().to_string();
+        let arguments = [&arguments, for_replica].concat();
         let webhook = Webhook::start(binary(), &arguments, &[("KUBECONFIG", &kubeconfig)])?;
-        let balancer = Balancer::start(API_SERVER, &[address(&webhook)?])?;
+        balancer.set_replicas(&[address(&webhook)?]);
         let kubectl = server.kubectl()?;
         velero::apply_crds(&kubectl)?;
         kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
@@ -100,7 +118,8 @@ impl Behind {
             let output = kubectl.create(&location("bad", "bm90aGluZw==").to_string())?;
             ensure!(output.stderr.contains("[VT010]"), "{output:?}");
             Ok(())
-        })?;
+        })
+        .with_context(|| behind.webhook.log())?;
         Ok(behind)
     }
 
@@ -251,6 +270,50 @@ fn two_versions_fail_no_write() -> Result<()> {
     ensure!(
         answered >= 5,
         "the other version was asked {answered} times"
+    );
+    Ok(())
+}
+
+/// The API server presents a certificate as docs/install.md configures it, and nobody else is heard.
+fn only_with_a_certificate() -> Result<()> {
+    let folder = scratch::folder("balanced")?;
+    let balancer = Balancer::start(API_SERVER, &[])?;
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let clients = Authority::new("clients")?;
+    let identity = clients.client("api-server")?;
+    fs::write(file("clients.crt"), clients.pem())?;
+    fs::write(file("client.crt"), identity.certificate_pem)?;
+    fs::write(file("client.key"), identity.key_pem)?;
+    let page = fs::read_to_string(installer::manifests().join("../docs/install.md"))?;
+    let section = page
+        .split("## Client certificates")
+        .nth(1)
+        .context("no section")?;
+    let mut blocks = section.split("```yaml\n").skip(1);
+    for name in ["admission", "kubeconfig"] {
+        let block = blocks.next().and_then(|rest| rest.split("```").next());
+        let folder = folder.path().display().to_string();
+        let text = block.context("no block")?;
+        let text = text.replace("/etc/kubernetes/velero-trust", &folder);
+        let text = text.replace(HOST, &format!("{HOST}:{}", balancer.port()));
+        fs::write(file(name), text)?;
+    }
+    let for_server = format!("--admission-control-config-file={}", file("admission"));
+    let for_replica = format!("--client-ca={}", file("clients.crt"));
+    // It has been asked when this returns.
+    let behind = Behind::start_with(folder, balancer, &[&for_server], &[&for_replica])?;
+    ensure!(
+        behind.create_locations(8, 4)?.is_empty(),
+        "{}",
+        behind.webhook.log()
+    );
+    let headers = [("Content-Type", "application/json")];
+    let url = format!("{}{PATH}", behind.webhook.url);
+    let answer = https::send("POST", &url, &behind.file("ca.crt")?, &headers, "{}");
+    let error = answer.err().context("anybody is heard")?;
+    ensure!(
+        format!("{error:#}").contains("CertificateRequired"),
+        "{error:#}"
     );
     Ok(())
 }

@@ -59,6 +59,14 @@ pub(super) struct Serve {
     )]
     tls_key: PathBuf,
 
+    /// PEM file with the CAs whose clients may send reviews; reloaded when it changes [default:
+    /// anybody may]
+    ///
+    /// The API server must then present a certificate of its own, which its administrator configures
+    /// (docs/install.md shows how). The port of health and metrics stays open.
+    #[arg(long, value_name = "FILE", env = "VELERO_TRUST_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
+
     /// Look up objects in the YAML files under this folder instead of a cluster; can be repeated
     #[arg(
         long,

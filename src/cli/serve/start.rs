@@ -41,7 +41,8 @@ impl Serve {
         let policy = Arc::new(self.policy.policy(self.restores.into())?);
         let metrics = Arc::new(Metrics::default());
 
-        let files = CertificateFiles::new(&self.tls_cert, &self.tls_key);
+        let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)
+            .with_client_ca(self.client_ca.clone());
         let first = files.load()?;
         let (sender, tls) = certificates::channel(&first, Arc::clone(&metrics));
         let mut tasks = vec![Task::new(

@@ -1,4 +1,5 @@
-//! A serving certificate from two files, which are read again when they change.
+//! A serving certificate from two files, and the CAs of clients from a third one, which are read
+//! again when they change.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::{fs, io};
 use aws_lc_rs::digest::{self, SHA256};
 
 use super::CertificateSender;
+use super::clients::ClientAuthorities;
 use super::pair::{Pair, PairError, Validated};
 use crate::clock::now;
 use crate::telemetry::LogOnce;
@@ -16,11 +18,12 @@ use crate::telemetry::LogOnce;
 /// swaps the link.
 const KUBELET_LINK: &str = "..data";
 
-/// The files of a certificate and its private key.
+/// The files of a certificate and its private key, and of the CAs of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     certificate: PathBuf,
     key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 /// Why the files yield no pair that may be served.
@@ -45,7 +48,14 @@ impl Files {
         Self {
             certificate: certificate.into(),
             key: key.into(),
+            client_ca: None,
         }
+    }
+
+    /// Lets only clients connect that have a certificate of a CA in this file.
+    #[must_use]
+    pub fn with_client_ca(self, client_ca: Option<PathBuf>) -> Self {
+        Self { client_ca, ..self }
     }
 
     /// Reads the files and validates the pair.
@@ -76,7 +86,13 @@ impl Files {
         let (certificate, key) = self.resolve();
         let certificate = read(&certificate, &self.certificate)?;
         let key = read(&key, &self.key)?;
-        Ok(Contents { certificate, key })
+        let client_ca = self.client_ca.as_ref();
+        let client_ca = client_ca.map(|path| read(path, path)).transpose()?;
+        Ok(Contents {
+            certificate,
+            key,
+            client_ca,
+        })
     }
 
     /// Resolves a kubelet's link once for both files, so that an update between the two reads
@@ -109,7 +125,11 @@ impl Files {
             key_name: &self.key.display().to_string(),
             key: &contents.key,
         };
-        Ok(Validated::new(pair, now())?)
+        let clients = self.client_ca.as_ref().zip(contents.client_ca.as_ref());
+        let clients = clients
+            .map(|(path, pem)| ClientAuthorities::parse(&path.display().to_string(), pem))
+            .transpose()?;
+        Ok(Validated::new(pair, clients.as_ref(), now())?)
     }
 }
 
@@ -123,12 +143,15 @@ fn read(path: &Path, given: &Path) -> Result<Vec<u8>, FileError> {
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
 }
 
 impl Contents {
     /// Returns what identifies the contents without keeping the key itself.
-    fn digest(&self) -> [Vec<u8>; 2] {
-        [&self.certificate, &self.key].map(|part| digest::digest(&SHA256, part).as_ref().to_vec())
+    fn digest(&self) -> [Vec<u8>; 3] {
+        let client_ca = self.client_ca.as_deref().unwrap_or_default();
+        [&self.certificate, &self.key, client_ca]
+            .map(|part| digest::digest(&SHA256, part).as_ref().to_vec())
     }
 }
 
@@ -137,7 +160,7 @@ struct Follower {
     sender: CertificateSender,
     served: Validated,
     /// Digest of the files whose pair is served; none before the first poll.
-    digest: Option<[Vec<u8>; 2]>,
+    digest: Option<[Vec<u8>; 3]>,
     failure: LogOnce,
 }
 

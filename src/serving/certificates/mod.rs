@@ -1,6 +1,7 @@
 //! Serving certificates: validated here, whatever their origin, and handed to the listener through
 //! a channel.
 
+mod clients;
 mod files;
 pub mod issue;
 mod pair;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::telemetry::Metrics;
 
+pub use clients::ClientAuthorities;
 pub use files::{FileError, Files};
 pub use pair::{Pair, PairError, Validated};
 

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 use time::OffsetDateTime;
 
+use super::clients::ClientAuthorities;
 use crate::ca::x509::{GeneralName, ParsedCertificate};
 
 /// The only supported protocol: the API server uses no other for a webhook behind a Service.
@@ -70,6 +71,11 @@ pub enum PairError {
         "the certificate `{0}` names no host (subjectAltName with a DNS name or an IP address), so the API server would refuse it; make one with the name of the Service in it"
     )]
     NoName(String),
+    /// The CAs of clients cannot be used.
+    #[error(
+        "the client CA `{0}` cannot be used ({1}); give a PEM file with the CAs that sign the API server's client certificates"
+    )]
+    ClientCa(String, String),
     /// The extendedKeyUsage does not include servers.
     #[error(
         "the certificate `{0}` is not for servers (extendedKeyUsage lacks serverAuth), so the API server would refuse it; make one for servers"
@@ -84,8 +90,12 @@ pub enum PairError {
 }
 
 impl Validated {
-    /// Validates `pair` at `now`, in seconds since 1970.
-    pub fn new(pair: Pair<'_>, now: i64) -> Result<Self, PairError> {
+    /// Validates `pair` at `now`, in seconds since 1970. With `clients`, only they may connect.
+    pub fn new(
+        pair: Pair<'_>,
+        clients: Option<&ClientAuthorities>,
+        now: i64,
+    ) -> Result<Self, PairError> {
         let name = || pair.certificate_name.to_owned();
         let chain = read_chain(pair)?;
         let not_after = chain
@@ -111,11 +121,14 @@ impl Validated {
             }
             Err(error) => return Err(PairError::Tls(name(), error)),
         }
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| PairError::Tls(name(), error))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+            .map_err(|error| PairError::Tls(name(), error))?;
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![ALPN.to_vec()];
         // The API server does not resume sessions, so nobody would use tickets. Also, a session
         // must not outlive its certificate.

@@ -66,15 +66,30 @@ impl Authority {
 
     /// Issues a certificate for a server on 127.0.0.1 and localhost, with this validity.
     pub fn server_valid(&self, name: &str, years: Years) -> Result<Identity> {
+        let hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        self.issue(
+            params(name, years, hosts)?,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )
+    }
+
+    /// Issues a certificate for a client.
+    pub fn client(&self, name: &str) -> Result<Identity> {
+        self.issue(
+            params(name, VALID, Vec::new())?,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        )
+    }
+
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<Identity> {
         let key = KeyPair::generate()?;
-        let mut params = params(
-            name,
-            years,
-            vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
-        )?;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![usage];
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Identity {
             certificate_pem: certificate.pem(),
