@@ -87,6 +87,9 @@ pub enum Kind {
     /// An incomplete BEGIN line.
     #[error("has a BEGIN line that is not whole")]
     BrokenBegin,
+    /// More blocks than are read.
+    #[error("has more blocks than 1 MiB of certificates could have, and is not read further")]
+    Unread,
     /// Text in UTF-16.
     #[error("is UTF-16 text; PEM is plain ASCII")]
     Utf16,

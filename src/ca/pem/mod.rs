@@ -11,9 +11,13 @@ mod scan;
 mod shape;
 
 use super::base64;
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Fingerprint};
 
 pub use fault::{Fault, Kind};
+
+/// Most blocks, broken ones included, that are read. The smallest certificate has more than 128 bytes
+/// in PEM, so a bundle of certificates never has more in 1 MiB.
+const MAX_BLOCKS: usize = 8192;
 
 /// The content of a bundle.
 #[derive(Clone, Debug, Default)]
@@ -27,17 +31,37 @@ pub struct Contents {
 /// Parses a bundle.
 pub fn read(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    scan::for_each_block(bytes, &mut |found| match found {
+    let unread = scan::for_each_block(bytes, MAX_BLOCKS, &mut |found| match found {
         Ok(block) => match decode(&block) {
             Ok(certificate) => contents.certificates.push(certificate),
             Err(kind) => contents.faults.push(block.fault(kind)),
         },
         Err(fault) => contents.faults.push(fault),
     });
+    contents
+        .faults
+        .extend(unread.into_iter().flat_map(faults_of_unread));
     if contents.certificates.is_empty() && contents.faults.is_empty() {
         contents.faults = shape::faults_without_blocks(bytes);
     }
     contents
+}
+
+/// Returns the faults of what was not read. Its digest is the identity of the first one, so that any
+/// change of it is another fault.
+fn faults_of_unread(unread: scan::Unread<'_>) -> impl Iterator<Item = Fault> {
+    let has_private_key = has_private_key(unread.bytes);
+    let fault = move |kind, identity| Fault {
+        kind,
+        block: None,
+        line: unread.line,
+        identity,
+    };
+    let identity = (!has_private_key).then(|| Fingerprint::of(unread.bytes));
+    let private_key = has_private_key.then(|| fault(Kind::PrivateKey, None));
+    [fault(Kind::Unread, identity)]
+        .into_iter()
+        .chain(private_key)
 }
 
 /// Whether `bytes` contain a trace of a private key, whatever else they contain.

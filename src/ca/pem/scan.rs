@@ -78,17 +78,30 @@ struct OpenBlock<'a> {
     fault: Option<Kind>,
 }
 
-/// Calls `found` for every block and every fault of `bytes`.
-pub(super) fn for_each_block<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<Block<'a>, Fault>)) {
+/// Calls `found` for every block and every fault of `bytes`, until there were `max` of them. Returns
+/// the line at which it stopped, if it did.
+pub(super) fn for_each_block<'a>(
+    bytes: &'a [u8],
+    max: usize,
+    found: &mut dyn FnMut(Result<Block<'a>, Fault>),
+) -> Option<Unread<'a>> {
     let mut scan = Scan {
         bytes,
         found,
         open: None,
         count: 0,
+        room: max,
     };
     for line in lines(bytes) {
         if !line.text.contains(&b'-') {
             continue;
+        }
+        if scan.room == 0 {
+            let open = scan.open.as_ref();
+            let (line, start) =
+                open.map_or((line.number, line.start), |open| (open.line, open.begin));
+            let bytes = bytes.get(start..).unwrap_or(&[]);
+            return Some(Unread { line, bytes });
         }
         if find(line.text, BEGIN).is_some() {
             scan.begin(line);
@@ -97,11 +110,22 @@ pub(super) fn for_each_block<'a>(bytes: &'a [u8], found: &mut dyn FnMut(Result<B
         }
     }
     scan.truncate(bytes.len());
+    None
+}
+
+/// What was not read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread<'a> {
+    /// The number of its first line.
+    pub(super) line: usize,
+    pub(super) bytes: &'a [u8],
 }
 
 struct Scan<'a, 'f> {
     bytes: &'a [u8],
     found: &'f mut dyn FnMut(Result<Block<'a>, Fault>),
+    /// How many blocks and faults are still called.
+    room: usize,
     open: Option<OpenBlock<'a>>,
     count: usize,
 }
@@ -205,6 +229,7 @@ impl<'a> Scan<'a, '_> {
             Kind::Headers
         } else {
             let OpenBlock { number, line, .. } = open;
+            self.room = self.room.saturating_sub(1);
             return (self.found)(Ok(Block { number, line, body }));
         };
         self.report(fault, Some(open.number), open.line, whole);
@@ -226,6 +251,7 @@ impl<'a> Scan<'a, '_> {
         at: std::ops::Range<usize>,
     ) {
         let bytes = self.bytes.get(at).unwrap_or(&[]);
+        self.room = self.room.saturating_sub(1);
         (self.found)(Err(Fault {
             kind,
             block,

@@ -258,7 +258,37 @@ fn two_thousand_certificates_and_three_mebibytes_are_read_in_one_walk() {
     let long = format!("{a}{}", "-\n".repeat(1_500_000));
     good(&long, 1);
     let broken = "-----BEGIN CERTIFICATE-----\n".repeat(100_000);
-    assert_eq!(seen(&broken).1.len(), 100_000);
+    assert_eq!(seen(&broken).1.len(), MAX_BLOCKS + 1);
     let joined = "-----BEGIN CERTIFICATE-----".repeat(100_000);
     assert_eq!(seen(&joined).1.len(), 1);
+}
+
+#[test]
+fn a_bundle_of_ever_so_many_blocks_is_read_up_to_a_bound() {
+    let kinds = |text: &str| {
+        let faults = read(text.as_bytes()).faults;
+        let last = faults.last().unwrap().clone();
+        (faults.len(), last)
+    };
+    let ends = |count: usize| "-----END\n".repeat(count);
+    let (count, last) = kinds(&ends(8192));
+    assert_eq!((count, last.kind), (8192, Kind::OrphanEnd));
+    let (count, last) = kinds(&ends(8193));
+    assert_eq!((count, last.kind, last.line), (8193, Kind::Unread, 8193));
+    // Any change of what is not read is another fault.
+    let (count, other) = kinds(&ends(9000));
+    assert_eq!((count, other.kind), (8193, Kind::Unread));
+    assert!(last.identity.is_some() && last.identity != other.identity);
+    // A block is read from its first line, or not at all.
+    let (_, open) = kinds(&format!("{}-----BEGIN A\nx\n-----END A\n", ends(8191)));
+    assert_eq!((open.kind, open.line), (Kind::BrokenBegin, 8192));
+    // A private key is found wherever it is, and no digest tells of it.
+    let text = format!("{}-----BEGIN PRIVATE KEY-----\nsecret\n", ends(8193));
+    let faults = read(text.as_bytes()).faults;
+    let ends = faults.get(8192..).unwrap();
+    let kinds: Vec<_> = ends
+        .iter()
+        .map(|fault| (fault.kind, fault.identity))
+        .collect();
+    assert_eq!(kinds, [(Kind::Unread, None), (Kind::PrivateKey, None)]);
 }

@@ -149,7 +149,8 @@ const fn rule_of(kind: Kind) -> &'static Rule {
         | Kind::OneLine
         | Kind::OrphanEnd
         | Kind::TextBefore
-        | Kind::Truncated => &BROKEN_BLOCK,
+        | Kind::Truncated
+        | Kind::Unread => &BROKEN_BLOCK,
     }
 }
 
@@ -163,7 +164,7 @@ fn fix(source: &CaSource<'_>, kind: Kind) -> String {
         Kind::Bare => "put the lines BEGIN CERTIFICATE and END CERTIFICATE around it",
         Kind::Utf16 => "convert it with `iconv -f utf-16 -t ascii ca.txt >ca.pem`",
         Kind::Binary | Kind::Nothing => "it has to be PEM text",
-        Kind::NotACertificate(_) => {
+        Kind::NotACertificate(_) | Kind::Unread => {
             "keep only CERTIFICATE blocks, as `openssl x509 -in in.pem -out ca.pem` writes them"
         }
         Kind::Headers => "remove the lines between BEGIN and the base64",
