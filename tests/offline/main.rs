@@ -36,6 +36,8 @@ mod http;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod lint;
 #[cfg(test)]
 mod lint_files;

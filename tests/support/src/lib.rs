@@ -15,6 +15,7 @@ pub mod controllers;
 pub mod etcd;
 pub mod failure;
 pub mod flood;
+pub mod hostile;
 pub mod https;
 pub mod installer;
 pub mod kubelet;
