@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use velero_trust_testing::balancer::connect_from;
 use velero_trust_testing::flood::{self, Flood, Target};
+use velero_trust_testing::limited::{MemoryLimit, resident};
 use velero_trust_testing::webhook::Webhook;
 
 use crate::authority::{Authority, HOST};
@@ -23,6 +24,8 @@ const API_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// As many places as the webhook's port has by default.
 const PLACES: usize = 1024;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_velero-trust");
 
 /// The `timeoutSeconds` of the webhook for locations.
 const REVIEW: Duration = Duration::from_secs(5);
@@ -43,14 +46,31 @@ impl Server {
 
     /// Starts it by a shell that runs `script`, with the program and its arguments as `$0` and `$@`.
     fn start_after(script: &str) -> Self {
+        Self::start_by(|arguments| {
+            let arguments = [&["-c", script, BINARY], arguments].concat();
+            Webhook::start(Path::new("/bin/sh"), &arguments, &[])
+        })
+    }
+
+    /// Starts it below the memory limit of the Deployment, with its settings of malloc.
+    fn start_limited() -> Self {
+        let malloc = [
+            ("MALLOC_ARENA_MAX", "1"),
+            ("MALLOC_MMAP_THRESHOLD_", "65536"),
+            ("MALLOC_TRIM_THRESHOLD_", "65536"),
+        ];
+        Self::start_by(|arguments| {
+            let limit = MemoryLimit::new(256 << 20);
+            Webhook::start_limited(Path::new(BINARY), arguments, &malloc, limit)
+        })
+    }
+
+    fn start_by(start: impl FnOnce(&[&str]) -> anyhow::Result<Webhook>) -> Self {
         let folder = TempDir::new().unwrap();
         let authority = Authority::new();
         authority.issue().write(folder.path());
         let file = |name: &str| folder.path().join(name).display().to_string();
         let arguments = [
-            "-c",
-            script,
-            env!("CARGO_BIN_EXE_velero-trust"),
             "serve",
             "--listen=127.0.0.1:0",
             "--ops-listen=127.0.0.1:0",
@@ -62,7 +82,7 @@ impl Server {
             "--objects",
             &file(""),
         ];
-        let webhook = Webhook::start(Path::new("/bin/sh"), &arguments, &[]).unwrap();
+        let webhook = start(&arguments).unwrap();
         let address = |url: &str| url.rsplit('/').next().unwrap().parse().unwrap();
         Self {
             address: address(&webhook.url),
@@ -137,8 +157,12 @@ async fn idle_connections_to_the_second_port_cost_no_probe() {
 }
 
 fn sends_a_review() -> Flood {
+    sends(&good("flood"))
+}
+
+fn sends(review: &str) -> Flood {
     let head = format!("POST {RESTORES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json");
-    Flood::asking(&head, &good("flood"))
+    Flood::asking(&head, review)
 }
 
 async fn passes_beside(flood: Flood, clients: usize) -> Server {
@@ -175,6 +199,20 @@ async fn reviews_pass_beside_connections_that_sent_a_review_once() {
         "webhook",
         "velero_trust_connections_replaced_total",
     );
+}
+
+/// A connection keeps the buffers that its largest request needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_sent_large_reviews_fit_the_memory_of_the_deployment() {
+    let mut server = Server::start_limited();
+    let padding = format!("\"pad\":\"{}\",\"spec\"", "x".repeat(60_000));
+    let large = sends(&good("flood").replace("\"spec\"", &padding));
+    let _clients = large.start(&server.target(), PLACES).await.unwrap();
+    assert_eq!(server.answered_reviews(10).await, 10);
+    let resident = resident(server.webhook.id()).unwrap();
+    // The limit is 256 MiB, and the controllers need a part of it.
+    assert!(resident.peak < 160 << 20, "{resident:?}");
+    assert!(server.webhook.is_running().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
