@@ -1,9 +1,11 @@
 //! A view of Velero's Backup (`pkg/apis/velero/v1/backup_types.go`).
 
 use serde::Deserialize;
+use serde::de::MapAccess;
+use serde::de::value::MapAccessDeserializer;
 use serde_json::Value;
 
-use super::skipping::{object_or_default, text_or_none};
+use super::lenient::{Reported, reported};
 use super::text::seconds;
 use crate::decision::Backup;
 
@@ -19,20 +21,20 @@ const MAX_CHECKSUM_BYTES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct BackupView {
-    #[serde(deserialize_with = "object_or_default")]
+    #[serde(deserialize_with = "reported")]
     metadata: MetadataView,
-    #[serde(deserialize_with = "object_or_default")]
+    #[serde(deserialize_with = "reported")]
     status: StatusView,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct MetadataView {
-    #[serde(deserialize_with = "text_or_none")]
+    #[serde(deserialize_with = "reported")]
     name: Option<String>,
-    #[serde(deserialize_with = "object_or_default")]
+    #[serde(deserialize_with = "reported")]
     annotations: AnnotationsView,
-    #[serde(deserialize_with = "object_or_default")]
+    #[serde(deserialize_with = "reported")]
     labels: LabelsView,
 }
 
@@ -40,7 +42,7 @@ struct MetadataView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct AnnotationsView {
-    #[serde(rename = "velero-trust.io/checksum", deserialize_with = "text_or_none")]
+    #[serde(rename = "velero-trust.io/checksum", deserialize_with = "reported")]
     checksum: Option<String>,
 }
 
@@ -48,18 +50,31 @@ struct AnnotationsView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct LabelsView {
-    #[serde(rename = "velero.io/schedule-name", deserialize_with = "text_or_none")]
+    #[serde(rename = "velero.io/schedule-name", deserialize_with = "reported")]
     schedule: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct StatusView {
-    #[serde(deserialize_with = "text_or_none")]
+    #[serde(deserialize_with = "reported")]
     phase: Option<String>,
-    #[serde(deserialize_with = "text_or_none")]
+    #[serde(deserialize_with = "reported")]
     start_timestamp: Option<String>,
 }
+
+/// Reads a part of a Backup, or nothing where there is a value of another type.
+macro_rules! reported_part {
+    ($($part:ident),*) => {$(
+        impl<'de> Reported<'de> for $part {
+            fn of_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+                Self::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+    )*};
+}
+
+reported_part!(MetadataView, AnnotationsView, LabelsView, StatusView);
 
 impl BackupView {
     /// Returns the Backup together with the name of its Schedule.
@@ -111,9 +126,16 @@ mod tests {
             (backup.started, backup.phase.as_str()),
             (Some(60), "Completed")
         );
-        let wrong = serde_json::json!({"metadata": {"name": 3, "labels": [1]}, "status": "x"});
-        let (backup, schedule) = read(&wrong);
-        assert_eq!((backup, schedule), (Backup::default(), None));
+        for wrong in [
+            serde_json::json!({"metadata": {"name": 3, "labels": [1]}, "status": "x"}),
+            serde_json::json!({"metadata": {"annotations": null, "labels": {SCHEDULE_LABEL: {}}}}),
+            serde_json::json!({"metadata": {"annotations": {CHECKSUM_ANNOTATION: true}}}),
+            serde_json::json!({"metadata": -1, "status": {"phase": 0.5, "startTimestamp": [{}]}}),
+        ] {
+            assert_eq!(read(&wrong), (Backup::default(), None), "{wrong}");
+            let view: BackupView = serde_json::from_str(&wrong.to_string()).unwrap();
+            assert_eq!(view, BackupView::default());
+        }
         assert_eq!(read(&Value::Null), (Backup::default(), None));
     }
 

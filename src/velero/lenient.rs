@@ -34,6 +34,12 @@ pub(super) trait Reported<'de>: Default {
     }
 }
 
+impl<'de> Reported<'de> for Option<String> {
+    fn of_text(text: Cow<'de, str>) -> Self {
+        Some(text.into_owned())
+    }
+}
+
 impl<'de> Reported<'de> for Option<Text<'de>> {
     fn of_text(text: Cow<'de, str>) -> Self {
         Some(Text(text))

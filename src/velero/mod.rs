@@ -17,5 +17,4 @@ pub mod pod_limits;
 pub mod pod_status;
 pub mod printable;
 pub mod restore;
-mod skipping;
 pub mod text;
