@@ -125,4 +125,25 @@ mod tests {
             sleep(Duration::from_millis(5)).await;
         }
     }
+
+    #[test]
+    fn what_is_untold_at_the_end_is_told_then() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(file.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(writer);
+        let subscriber = subscriber.finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().build().unwrap();
+            runtime.block_on(async {
+                let interval = Duration::from_hours(1);
+                let log = ReviewLog::with_interval(Counter::default(), interval);
+                while log.admits(HERE, "denied") {}
+            });
+        });
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert!(text.contains(r#"kind="denied" lines=1"#), "{text}");
+    }
 }

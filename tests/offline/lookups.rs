@@ -31,7 +31,7 @@ const GOOD: usize = 20;
 /// The Secret that exists.
 const SECRET: &str = "known";
 
-/// An API server that has one Secret.
+/// An API server that has one Secret, and Backups in some namespaces ([`backups`]).
 #[derive(Clone)]
 struct Double {
     url: String,
@@ -83,7 +83,12 @@ fn answer(stream: &mut TcpStream, seen: &Mutex<Seen>, delay: Duration, places: u
     head.for_each(drop);
     let path = line.split(' ').nth(1).unwrap_or_default();
     let not_found = status(404, "NotFound");
-    let (code, body) = if path.contains("/namespaces/velero") && path.contains("/secrets/") {
+    let list = path
+        .strip_prefix("/apis/velero.io/v1/namespaces/")
+        .and_then(|rest| rest.split_once("/backups?"));
+    let (code, body) = if let Some((namespace, query)) = list {
+        backups(namespace, query)
+    } else if path.contains("/namespaces/velero") && path.contains("/secrets/") {
         let running = {
             let mut seen = seen.lock().unwrap();
             seen.secrets.push(path.to_owned());
@@ -115,6 +120,37 @@ fn answer(stream: &mut TcpStream, seen: &Mutex<Seen>, delay: Duration, places: u
     );
     // The client may have closed the connection in the meantime.
     let _ = stream.write_all(response.as_bytes());
+}
+
+/// Returns the page of Backups that `query` asks for. The first page names a second one, on which is
+/// the newest Backup, if it can be read.
+fn backups(namespace: &str, query: &str) -> (u16, Value) {
+    let limit = query.split('&').any(|part| part == "limit=10");
+    let backup = |name: &str, day: u8| {
+        let started = format!("2026-01-{day:02}T01:00:00Z");
+        json!({"metadata": {"name": name}, "status": {"phase": "Completed", "startTimestamp": started}})
+    };
+    match (namespace, query.contains("continue=second")) {
+        _ if !limit => (500, status(500, "NoLimit")),
+        ("no-crds", _) => (404, "404 page not found".into()),
+        ("broken", true) => (500, status(500, "InternalError")),
+        ("gone", true) => (410, status(410, "Expired")),
+        ("long", true) => (200, " ".repeat(17 << 20).into()),
+        (_, true) => {
+            let items = [backup("newest", 2)];
+            (
+                200,
+                json!({"kind": "BackupList", "metadata": {"continue": ""}, "items": items}),
+            )
+        }
+        (_, false) => {
+            let items = [backup("oldest", 1)];
+            (
+                200,
+                json!({"kind": "BackupList", "metadata": {"continue": "second"}, "items": items}),
+            )
+        }
+    }
 }
 
 fn status(code: u16, reason: &str) -> Value {
@@ -260,6 +296,37 @@ async fn a_secret_is_read_once_in_a_review_and_an_update_reads_no_other() {
     let expected =
         ["a", "b", "c"].map(|name| format!("/api/v1/namespaces/velero/secrets/new-{name}"));
     assert_eq!(reads, expected);
+}
+
+#[tokio::test]
+async fn all_pages_of_backups_are_read_or_it_is_not_known_which_is_the_newest() {
+    let server = Server::start(&Double::start(Duration::ZERO, 100));
+    let mut client = server.client(API_SERVER).await;
+    for (namespace, code, said) in [
+        ("paged", 200, "Backup paged/newest has no annotation"),
+        (
+            "no-crds",
+            200,
+            "Schedule no-crds/daily has no completed backup",
+        ),
+        (
+            "broken",
+            503,
+            "the API server answered 500: InternalError it says",
+        ),
+        ("gone", 503, "the API server answered 410: Expired it says"),
+        ("long", 503, "the answer has more than 16 MiB"),
+    ] {
+        let mut review = review(&json!({"spec": {"scheduleName": "daily"}}), None);
+        let request = &mut review["request"];
+        request["namespace"] = namespace.into();
+        request["resource"]["resource"] = "restores".into();
+        request["kind"]["kind"] = "Restore".into();
+        let body = review.to_string();
+        let answer = client.review("/validate/restores", &body).await.unwrap();
+        assert_eq!(answer.code, code, "{namespace}: {answer:?}");
+        assert!(answer.body.contains(said), "{namespace}: {answer:?}");
+    }
 }
 
 #[tokio::test]
