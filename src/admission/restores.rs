@@ -48,6 +48,6 @@ impl ReviewedObject for Review<'_> {
         if old.is_some_and(|old| !change::is_checked(&self.new, old)) {
             return Report::default();
         }
-        rules::judge(self.namespace, &self.new, facts, context.policy.restores)
+        rules::judge(self.namespace, &self.new, facts, context.policy)
     }
 }

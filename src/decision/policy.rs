@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::finding::Finding;
 use super::rule::{Rule, Severity};
+use crate::names;
 
 /// The input of a decision beyond the object and the facts.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +17,11 @@ pub struct Context<'a> {
 }
 
 /// The operator's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     severities: BTreeMap<&'static str, Severity>,
+    /// velero-trust's own namespace.
+    pub own_namespace: String,
     /// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
     pub restores: RestoresMode,
 }
@@ -49,6 +52,17 @@ pub enum PolicyError {
     /// The id of no known rule.
     #[error("there is no rule `{0}`; README lists them")]
     NoRule(String),
+}
+
+/// The default severities and mode, for velero-trust in the namespace of its manifests.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            severities: BTreeMap::new(),
+            own_namespace: names::APP.to_owned(),
+            restores: RestoresMode::default(),
+        }
+    }
 }
 
 impl Policy {

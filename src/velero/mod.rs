@@ -10,6 +10,7 @@ pub mod lenient;
 pub mod list;
 pub mod metadata;
 pub mod namespace;
+pub mod namespace_pattern;
 pub mod naming;
 pub mod pod;
 pub mod pod_kind;

@@ -1,10 +1,13 @@
 //! A view of Velero's Restore (`pkg/apis/velero/v1/restore_types.go`), and which Backup it takes.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 
-use super::lenient::{Reported, reported};
+use super::lenient::{Reported, null_is_default, reported};
+use super::list::{List, bounded_map};
 use super::metadata::Metadata;
 use super::text::{Text, or_empty};
 use crate::decision::Backup;
@@ -12,6 +15,10 @@ use crate::decision::Backup;
 /// Label that Velero puts on everything that it restores, with the name of the Restore, after all
 /// changes that the Restore asks for (`pkg/restore/restore.go`, `addRestoreLabels`).
 pub const RESTORE_LABEL: &str = "velero.io/restore-name";
+
+/// Most namespaces in a list or the mapping of a Restore. Who restores more names none, which means
+/// all.
+pub const MAX_NAMESPACES: usize = 4096;
 
 /// The fields of a Restore that velero-trust reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,6 +45,16 @@ pub struct RestoreSpec<'a> {
     /// The Schedule whose newest completed Backup is restored.
     #[serde(borrow)]
     pub schedule_name: Option<Text<'a>>,
+    /// The namespaces of the backup that are restored, or patterns of them; all if there are none.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub included_namespaces: List<Text<'a>, MAX_NAMESPACES>,
+    /// The namespaces of the backup that are not restored, or patterns of them.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub excluded_namespaces: List<Text<'a>, MAX_NAMESPACES>,
+    /// The namespaces into which namespaces of the backup are restored; each that is not named, into
+    /// the one of its own name.
+    #[serde(borrow, deserialize_with = "bounded_map::<_, MAX_NAMESPACES>")]
+    pub namespace_mapping: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
 
 /// The fields of `status` that velero-trust reads.

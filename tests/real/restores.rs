@@ -92,6 +92,16 @@ fn refused(cluster: &Cluster, _: &Installation) -> Result<()> {
             &["[VT106]", "names both a backup and a schedule"],
         ),
         row(
+            "mapped",
+            json!({"backupName": "good", "namespaceMapping": {"apps": "velero-trust"}}),
+            None,
+            &[
+                "[VT109]",
+                "spec.namespaceMapping[apps]: ",
+                "velero-trust's own",
+            ],
+        ),
+        row(
             "no-backup-of-schedule",
             json!({"scheduleName": "nightly"}),
             None,

@@ -38,7 +38,7 @@ impl Serve {
     pub(super) async fn serve(&self) -> anyhow::Result<()> {
         let caps = caps();
         let stopping = drain::signals().context("cannot listen for signals")?;
-        let policy = Arc::new(self.policy.policy(self.restores.into())?);
+        let policy = self.policy.policy(self.restores.into())?;
         let metrics = Arc::new(Metrics::default());
 
         let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)
@@ -49,7 +49,7 @@ impl Serve {
             "certificate files",
             files.follow(first, sender, CERTIFICATE_POLL),
         )];
-        let source = self.source(&mut tasks, &policy, &metrics).await?;
+        let (source, policy) = self.source(&mut tasks, policy, &metrics).await?;
 
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
@@ -79,19 +79,23 @@ impl Serve {
         Ok(())
     }
 
-    /// Returns the source of facts. With a cluster, also adds the tasks that maintain the bundles.
+    /// Returns the source of facts, and the policy with our own namespace. With a cluster, also adds
+    /// the tasks that maintain the bundles.
     async fn source(
         &self,
         tasks: &mut Vec<Task>,
-        policy: &Arc<Policy>,
+        mut policy: Policy,
         metrics: &Arc<Metrics>,
-    ) -> anyhow::Result<Arc<dyn Source>> {
+    ) -> anyhow::Result<(Arc<dyn Source>, Arc<Policy>)> {
         if !self.objects.is_empty() {
             let files = Files::open(self.objects.clone(), OBJECTS_POLL)?;
             for note in &files.objects().notes {
                 tracing::info!("{note}");
             }
-            return Ok(Arc::new(files));
+            if let Some(own) = &self.namespace {
+                policy.own_namespace.clone_from(own);
+            }
+            return Ok((Arc::new(files), Arc::new(policy)));
         }
         let roots = self.common_roots.roots();
         let first = roots.read()?;
@@ -102,6 +106,8 @@ impl Serve {
         } = Clients::connect().await?;
         let own = self.namespace.as_deref();
         let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();
+        policy.own_namespace.clone_from(&own);
+        let policy = Arc::new(policy);
         let (sender, common_roots) = watch::channel(None);
         let cluster = || Cluster::new(admission.clone(), &own, common_roots.clone());
         let limited = LimitedCluster::new(cluster(), metrics.lookups_refused.clone());
@@ -114,7 +120,7 @@ impl Serve {
         let controllers = ControllerContext {
             source: Arc::new(cluster()),
             common_roots,
-            policy: Arc::clone(policy),
+            policy: Arc::clone(&policy),
             metrics: Arc::clone(metrics),
             events: Events::new(client.clone(), &identity),
             permits: BuildPermits::default(),
@@ -128,7 +134,7 @@ impl Serve {
             },
         };
         tasks.push(Task::new("controllers", leader::run(controllers)));
-        Ok(source)
+        Ok((source, policy))
     }
 }
 

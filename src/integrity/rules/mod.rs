@@ -2,21 +2,25 @@
 
 mod checksum;
 mod named;
+mod target;
 
-use crate::decision::{Facts, FieldPath, Finding, Report, RestoresMode, Rule};
+use crate::decision::{Facts, FieldPath, Finding, Policy, Report, RestoresMode, Rule};
 use crate::velero::restore::Restore;
 
 /// Returns all rules for Restores.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    checksum::RULES.into_iter().chain(named::RULES)
+    let rules = checksum::RULES.into_iter().chain(named::RULES);
+    rules.chain(target::RULES)
 }
 
 /// Runs every check over a Restore that Velero is to run in `namespace`.
-pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, mode: RestoresMode) -> Report {
+pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, policy: &Policy) -> Report {
+    let mode = policy.restores;
     let mut report = Report::default();
     if mode == RestoresMode::Off {
         return report;
     }
+    target::check(&policy.own_namespace, restore, &mut report);
     match named::backups(namespace, restore, facts, &mut report) {
         Ok(backups) => checksum::check(namespace, restore, &backups, &mut report),
         stop => report.record(stop.map(drop)),
