@@ -10,6 +10,7 @@ use super::{error, owned_config_map};
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::merged_bundle::{Memory, Unreadable};
 use crate::names;
+use crate::velero::restore::RESTORE_LABEL;
 
 /// Key of the memory in its ConfigMap.
 const KEY: &str = "memory.json";
@@ -18,13 +19,31 @@ const KEY: &str = "memory.json";
 pub struct MemoryStore {
     config_maps: Api<ConfigMap>,
     name: String,
-    /// The text in the ConfigMap; `None` until it was read.
-    saved: Option<String>,
-    /// The resourceVersion of the ConfigMap at that time.
-    version: Option<String>,
+    /// What is in the ConfigMap; `None` if that is not known.
+    stored: Option<Stored>,
+    /// Whether the caller knows what was stored once.
     was_loaded: bool,
-    /// Why the text could not be parsed, until it is replaced.
-    unreadable: Option<Unreadable>,
+}
+
+/// The ConfigMap as it was last read or written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stored {
+    /// The text of the memory; empty if there is none, or none to use.
+    text: String,
+    /// The resourceVersion of the ConfigMap; `None` if there is no ConfigMap.
+    version: Option<String>,
+    /// Why the content is not used.
+    unusable: Option<Unusable>,
+}
+
+/// Why the content of the ConfigMap is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unusable {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// Whoever can forge a backup decides what is in it.
+    #[error("Velero's Restore {0} wrote it; it is not used, and is replaced")]
+    Restored(String),
 }
 
 impl MemoryStore {
@@ -33,96 +52,113 @@ impl MemoryStore {
         Self {
             config_maps: Api::namespaced(client, own),
             name: format!("{}{namespace}", names::MEMORY_PREFIX),
-            saved: None,
-            version: None,
+            stored: None,
             was_loaded: false,
-            unreadable: None,
         }
     }
 
-    /// Reads the memory; returns `None` if it was read before. If this fails and the store
-    /// [is loaded](Self::is_loaded) nevertheless, the memory counts as empty.
+    /// Reads the memory; returns `None` if what the caller knows is still right. If this fails and
+    /// the store [is loaded](Self::is_loaded) nevertheless, what the caller knows counts; that is an
+    /// empty memory if nothing was read before.
     pub async fn load(&mut self) -> Result<Option<Memory>, BundleIssue> {
-        if self.saved.is_some() {
-            return match &self.unreadable {
-                Some(why) => Err(self.issue(why.to_string())),
-                None => Ok(None),
-            };
+        if let Some(stored) = &self.stored {
+            let metadata = self.config_maps.get_metadata_opt(&self.name).await;
+            let metadata =
+                metadata.map_err(|error| self.issue(error::lookup_error(&error).message))?;
+            let version = metadata.and_then(|map| map.metadata.resource_version);
+            if version == stored.version {
+                return match &stored.unusable {
+                    Some(why) => Err(self.issue(why.to_string())),
+                    None => Ok(None),
+                };
+            }
         }
-        let map = self
-            .config_maps
-            .get_opt(&self.name)
-            .await
-            .map_err(|error| self.issue(error::lookup_error(&error).message))?;
-        self.version = map
-            .as_ref()
-            .and_then(|map| map.metadata.resource_version.clone());
-        if map.is_none() && self.was_loaded {
-            // Somebody deleted the ConfigMap. This process still knows its content.
-            self.saved = Some(String::new());
-            return Ok(None);
+        let map = self.config_maps.get_opt(&self.name).await;
+        let map = map.map_err(|error| self.issue(error::lookup_error(&error).message))?;
+        let (new, memory) = Stored::read(map.as_ref());
+        let before = self.stored.as_ref();
+        let is_known = before.is_some_and(|before| before.text == new.text);
+        let is_empty = new.text.is_empty();
+        let unusable = new.unusable.as_ref().map(ToString::to_string);
+        self.stored = Some(new);
+        let was_loaded = std::mem::replace(&mut self.was_loaded, true);
+        match unusable {
+            Some(why) => Err(self.issue(why)),
+            // Somebody deleted the ConfigMap, or changed something beside the memory. The caller
+            // still knows the content.
+            None if is_known || is_empty && was_loaded => Ok(None),
+            None => Ok(Some(memory)),
         }
-        self.was_loaded = true;
-        let data = map.and_then(|map| map.data);
-        let text = data.and_then(|mut data| data.remove(KEY));
-        let text = self.saved.insert(text.unwrap_or_default());
-        if text.is_empty() {
-            return Ok(Some(Memory::default()));
-        }
-        let memory = Memory::from_text(text);
-        memory.map(Some).map_err(|why| {
-            let issue = self.issue(why.to_string());
-            self.unreadable = Some(why);
-            issue
-        })
     }
 
-    /// Returns whether nothing was stored, or nothing that can be parsed.
+    /// Returns whether nothing was stored, or nothing that can be used.
     pub fn is_blank(&self) -> bool {
-        self.unreadable.is_some() || self.saved.as_ref().is_none_or(String::is_empty)
+        let usable = |stored: &Stored| stored.unusable.is_none() && !stored.text.is_empty();
+        !self.stored.as_ref().is_some_and(usable)
     }
 
     /// Returns whether the ConfigMap was read.
     pub const fn is_loaded(&self) -> bool {
-        self.saved.is_some()
+        self.stored.is_some()
     }
 
-    /// Stores `memory` if it changed. What a newer version of velero-trust wrote is not replaced:
-    /// that version may come back. After a conflict with another replica the next
-    /// [`load`](Self::load) reads the ConfigMap again.
+    /// Stores `memory` if it differs from what is [loaded](Self::is_loaded). What a newer version of
+    /// velero-trust wrote is not replaced: that version may come back. Fails if the ConfigMap is no
+    /// longer the one that was read; the next [`load`](Self::load) reads it again.
     pub async fn save(&mut self, memory: &Memory) -> Result<(), BundleIssue> {
+        let Some(stored) = &self.stored else {
+            return Ok(());
+        };
         let text = memory.to_text();
-        let is_newer = matches!(self.unreadable, Some(Unreadable::Version(_)));
-        if is_newer || self.saved.as_ref() == Some(&text) {
+        let is_kept = match &stored.unusable {
+            Some(Unusable::Unreadable(Unreadable::Version(_))) => true,
+            Some(_) => false,
+            None => stored.text == text,
+        };
+        if is_kept {
             return Ok(());
         }
-        let data = BTreeMap::from([(KEY.to_owned(), text.clone())]);
-        let version = self.version.clone();
-        match owned_config_map::apply(&self.config_maps, &self.name, data, version).await {
-            Ok(version) => self.version = version,
+        match self.write(stored, text.clone()).await {
+            Ok(version) => {
+                self.stored = Some(Stored {
+                    text,
+                    version,
+                    unusable: None,
+                });
+                Ok(())
+            }
             Err(error) => {
                 if matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
-                    self.saved = None;
+                    self.stored = None;
                 }
-                return Err(self.issue(error::lookup_error(&error).message));
+                Err(self.issue(error::lookup_error(&error).message))
             }
         }
-        self.saved = Some(text);
-        self.unreadable = None;
-        Ok(())
+    }
+
+    /// Replaces the `stored` ConfigMap, or creates it if there is none. Returns its new
+    /// resourceVersion.
+    async fn write(&self, stored: &Stored, text: String) -> kube::Result<Option<String>> {
+        let data = BTreeMap::from([(KEY.to_owned(), text)]);
+        let (config_maps, name) = (&self.config_maps, &self.name);
+        match (&stored.version, &stored.unusable) {
+            (Some(version), Some(Unusable::Restored(_))) => {
+                // Nothing of it stays, above all not the label of the Restore.
+                owned_config_map::delete(config_maps, name, &unchanged(version)).await?;
+                owned_config_map::create(config_maps, name, data).await
+            }
+            (Some(version), _) => {
+                owned_config_map::apply(config_maps, name, data, Some(version.clone())).await
+            }
+            (None, _) => owned_config_map::create(config_maps, name, data).await,
+        }
     }
 
     /// Deletes the ConfigMap, unless it changed after it was read.
     pub async fn delete(&mut self) -> kube::Result<()> {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                resource_version: self.version.clone(),
-                uid: None,
-            }),
-            ..DeleteParams::default()
-        };
         // Whether or not this succeeds, the ConfigMap has to be read again.
-        self.saved = None;
+        let version = self.stored.take().and_then(|stored| stored.version);
+        let params = version.as_deref().map(unchanged).unwrap_or_default();
         owned_config_map::delete(&self.config_maps, &self.name, &params).await
     }
 
@@ -131,5 +167,44 @@ impl MemoryStore {
             config_map: self.name.clone(),
             reason,
         }
+    }
+}
+
+impl Stored {
+    /// Returns what is in the ConfigMap, and its memory, which is empty if there is none to use.
+    fn read(map: Option<&ConfigMap>) -> (Self, Memory) {
+        let Some(map) = map else {
+            return Default::default();
+        };
+        let mut stored = Self {
+            version: map.metadata.resource_version.clone(),
+            ..Self::default()
+        };
+        let labels = map.metadata.labels.as_ref();
+        if let Some(restore) = labels.and_then(|labels| labels.get(RESTORE_LABEL)) {
+            stored.unusable = Some(Unusable::Restored(restore.clone()));
+            return (stored, Memory::default());
+        }
+        let text = map.data.as_ref().and_then(|data| data.get(KEY));
+        stored.text = text.cloned().unwrap_or_default();
+        if stored.text.is_empty() {
+            return (stored, Memory::default());
+        }
+        let memory = Memory::from_text(&stored.text).unwrap_or_else(|why| {
+            stored.unusable = Some(why.into());
+            Memory::default()
+        });
+        (stored, memory)
+    }
+}
+
+/// Returns the parameters that delete a ConfigMap only if it still has this resourceVersion.
+fn unchanged(version: &str) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            resource_version: Some(version.to_owned()),
+            uid: None,
+        }),
+        ..DeleteParams::default()
     }
 }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 
 use super::bundle::KEEP_ANNOTATIONS;
 use crate::names;
 
-/// Selects the ConfigMaps that [`apply`] wrote.
+/// Selects the ConfigMaps that were written here.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=velero-trust";
 
-/// The labels of every ConfigMap that [`apply`] writes. Velero leaves it out of its backups.
+/// The labels of every ConfigMap that is written here. Velero leaves it out of its backups.
 const LABELS: [(&str, &str); 2] = [
     ("app.kubernetes.io/managed-by", names::APP),
     ("velero.io/exclude-from-backup", "true"),
@@ -26,8 +26,32 @@ pub async fn apply(
     data: BTreeMap<String, String>,
     version: Option<String>,
 ) -> kube::Result<Option<String>> {
+    let map = config_map(name, data, version);
+    let params = PatchParams::apply(names::FIELD_MANAGER).force();
+    let written = config_maps
+        .patch(name, &params, &Patch::Apply(&map))
+        .await?;
+    Ok(written.metadata.resource_version)
+}
+
+/// Creates a ConfigMap and returns its resourceVersion. Fails with 409 if there is one already.
+pub async fn create(
+    config_maps: &Api<ConfigMap>,
+    name: &str,
+    data: BTreeMap<String, String>,
+) -> kube::Result<Option<String>> {
+    let params = PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let map = config_map(name, data, None);
+    let created = config_maps.create(&params, &map).await?;
+    Ok(created.metadata.resource_version)
+}
+
+fn config_map(name: &str, data: BTreeMap<String, String>, version: Option<String>) -> ConfigMap {
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-    let map = ConfigMap {
+    ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             annotations: Some(KEEP_ANNOTATIONS.map(owned).into()),
@@ -37,12 +61,7 @@ pub async fn apply(
         },
         data: Some(data),
         ..ConfigMap::default()
-    };
-    let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    let written = config_maps
-        .patch(name, &params, &Patch::Apply(&map))
-        .await?;
-    Ok(written.metadata.resource_version)
+    }
 }
 
 /// Deletes a ConfigMap. One that does not exist is not an error.

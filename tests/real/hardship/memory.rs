@@ -1,7 +1,7 @@
 //! The stored state in the namespace of velero-trust: unexpected content, and restarts.
 
 use super::{Steady, comes_from};
-use crate::bundle::{PATIENCE, holds, location, location_with, secret, squeezed};
+use crate::bundle::{BUNDLE, PATIENCE, holds, location, location_with, secret, squeezed};
 use crate::servers::Servers;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -84,6 +84,69 @@ pub(super) fn deleted(steady: &Steady) -> Result<()> {
         Ok(())
     })?;
     steady.has_issues(namespace, &[])
+}
+
+/// What is stored is read again for every build, even if nothing is to be remembered that was not
+/// before.
+pub(super) fn read_again(steady: &Steady) -> Result<()> {
+    let servers = &steady.servers;
+    let kubectl = &servers.kubectl;
+    let newer = r#"{"version":2,"more":[]}"#;
+    let [ca, planted] = [Authority::new("own")?.pem(), Authority::new("other")?.pem()];
+    for (namespace, before) in [("gone-memory", None), ("later-memory", Some(newer))] {
+        servers.namespace(namespace)?;
+        if let Some(text) = before {
+            remember(kubectl, namespace, text)?;
+        }
+        secret(kubectl, namespace, &ca)?;
+        location(kubectl, namespace)?;
+        holds(kubectl, namespace, &ca)?;
+        wait::poll("the memory", PATIENCE, || remembered(kubectl, namespace))?;
+
+        let map = ["configmap", &name(namespace), "-n", installer::NAMESPACE];
+        kubectl.ok(&[&["delete"], &map[..]].concat())?;
+        let remembers = || {
+            let text = remembered(kubectl, namespace)?;
+            ensure!(text.starts_with(r#"{"version":1,"#), "{text}");
+            Ok(text)
+        };
+        build(kubectl, namespace)?;
+        let text = wait::poll("the memory to be back", PATIENCE, remembers)
+            .with_context(|| namespace.to_owned())?;
+        steady.has_issues(namespace, &[])?;
+
+        // Velero restores another one from a forged backup.
+        let theirs = text.replace(&body(&ca), &body(&planted));
+        ensure!(theirs != text, "{text}");
+        remember(kubectl, namespace, &theirs)?;
+        kubectl.ok(&[&["label"], &map[..], &["velero.io/restore-name=r"]].concat())?;
+        build(kubectl, namespace)?;
+        wait::poll("the memory to be ours", PATIENCE, || {
+            let text = remembers()?;
+            ensure!(!text.contains(&body(&planted)), "{text}");
+            let map = kubectl.get(&map)?;
+            let restored = &map["metadata"]["labels"]["velero.io/restore-name"];
+            ensure!(restored.is_null(), "{map}");
+            Ok(())
+        })
+        .with_context(|| namespace.to_owned())?;
+        let bundle = servers.bundle(namespace)?;
+        ensure!(!bundle.to_string().contains(&body(&planted)), "it is in");
+    }
+    Ok(())
+}
+
+/// Makes the bundle be built again, with nothing new in it.
+fn build(kubectl: &Cli, namespace: &str) -> Result<()> {
+    let strip = r#"{"metadata":{"annotations":{"velero-trust.io/certificates":null}}}"#;
+    let map = ["patch", "configmap", BUNDLE, "-n", namespace];
+    kubectl.ok(&[&map[..], &["--type=merge", "-p", strip]].concat())?;
+    Ok(())
+}
+
+/// Returns the base64 of the only certificate in `pem`.
+fn body(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with('-')).collect()
 }
 
 /// The CA of a deleted location is kept for the retention, even across restarts.

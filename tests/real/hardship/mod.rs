@@ -42,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::a_bundle_that_is_immutable", foreign::immutable),
         shared.trial("hardship::a_memory_that_is_not_ours", memory::strange),
         shared.trial("hardship::a_memory_that_is_deleted", memory::deleted),
+        shared.trial("hardship::a_memory_that_is_read_again", memory::read_again),
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
         // With its own proxy, because a proxy can refuse requests for only one trial at a time.
