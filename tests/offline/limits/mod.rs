@@ -3,3 +3,4 @@
 
 mod bodies;
 mod server;
+mod unread;
