@@ -46,6 +46,10 @@ const MAX_IDLE_BUFFER_BYTES: usize = 16 << 10;
 /// A watch that ends earlier counts as a failure.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
+/// The status code for a version that is too old to continue from. The API server sends it as an
+/// event, and may also answer with it.
+const TOO_OLD: u16 = 410;
+
 static PAGES: Semaphore = Semaphore::const_new(MAX_CONCURRENT_PAGES);
 
 /// Projects the JSON text of an object; `None` if it counts as absent.
@@ -149,10 +153,16 @@ impl<V: Send + 'static> ListWatch<V> {
             State::Listing(page) => self.next_of_page(page).await,
             State::Listed { version } => match self.watch(&version).await {
                 Ok(running) => (None, State::Watching(running)),
-                Err(error) => (
-                    Some(Err(Error::WatchStartFailed(error))),
-                    State::Listed { version },
-                ),
+                Err(error) => {
+                    let is_too_old =
+                        matches!(&error, kube::Error::Api(status) if status.code == TOO_OLD);
+                    let next = if is_too_old {
+                        State::Start
+                    } else {
+                        State::Listed { version }
+                    };
+                    (Some(Err(Error::WatchStartFailed(error))), next)
+                }
             },
             State::Watching(running) => self.next_of_watch(running).await,
         }
@@ -296,9 +306,8 @@ fn apply<V>(event: Result<WatchEvent<V>, serde_json::Error>, mut running: Runnin
         Ok(WatchEvent::Deleted(object, version)) => (Some(Event::Delete(object)), version),
         Ok(WatchEvent::Bookmark(version)) => (None, version),
         Ok(WatchEvent::Error(status)) => {
-            // 410: the version is too old to continue from.
             let next = match status.code {
-                410 => State::Start,
+                TOO_OLD => State::Start,
                 _ => State::Listed {
                     version: running.version,
                 },

@@ -298,6 +298,24 @@ async fn a_version_that_is_too_old_needs_a_new_list_and_another_error_does_not()
 }
 
 #[tokio::test]
+async fn a_watch_that_is_refused_as_too_old_needs_a_new_list_too() {
+    let (mut events, seen) = events(
+        Timing::DEFAULT,
+        vec![
+            page(&[], "5", ""),
+            Answer::Status(410),
+            page(&[], "9", ""),
+            Answer::Silent(Vec::new()),
+        ],
+    );
+    let seen_events = next(&mut events, 5).await;
+    assert_eq!(seen_events[..2], ["init", "done"]);
+    assert!(seen_events[2].starts_with("error "), "{seen_events:?}");
+    assert_eq!(seen_events[3..], ["init", "done"]);
+    assert_eq!(versions(&seen), ["5"]);
+}
+
+#[tokio::test]
 async fn a_list_that_is_cut_off_or_has_no_version_is_none() {
     let (mut events, _) = events(
         Timing::DEFAULT,
