@@ -9,7 +9,7 @@ use kube::runtime::watcher::Config;
 use crate::kubernetes::location::{self, LocationEntry};
 use crate::kubernetes::watch::Watch;
 
-/// Most BSLs of a namespace that are kept. An entry has some hundred bytes, and 24 KiB at the most.
+/// Most BSLs of a namespace that are kept. An entry has some hundred bytes, and 8 KiB at the most.
 const MAX_LOCATIONS: usize = 2000;
 
 /// The BSLs of a namespace by name, shared with the watch.

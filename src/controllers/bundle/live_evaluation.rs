@@ -147,7 +147,100 @@ async fn read(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::{BoxError, service_fn};
+
     use super::*;
+    use crate::ca::bundle::{merge, mozilla};
+    use crate::decision::{Lookup, Policy};
+
+    /// A source of Secrets that nobody names.
+    struct NoSecrets;
+
+    impl Source for NoSecrets {
+        fn resolve<'a>(&'a self, _: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
+            async { Facts::default() }.boxed()
+        }
+    }
+
+    /// Evaluates locations with the same inline CA, which an API server that answers with `answer`
+    /// is asked for.
+    async fn evaluate(
+        names: &[&str],
+        answer: fn(&str) -> (u16, Value),
+    ) -> BTreeMap<String, EvaluatedLocation> {
+        let service = service_fn(move |request: http::Request<Body>| async move {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let (code, answer) = answer(&query);
+            let mut response = http::Response::new(Body::from(answer.to_string().into_bytes()));
+            *response.status_mut() = http::StatusCode::from_u16(code)?;
+            Ok::<_, BoxError>(response)
+        });
+        let client = Client::new(service, "default");
+        let entry = |name: &str| {
+            let text = location(name).to_string();
+            (name.to_owned(), Arc::new(LocationEntry::from_json(&text)))
+        };
+        let locations: Locations = Arc::new(names.iter().map(|name| entry(name)).collect());
+        let context = Context {
+            policy: &Policy::default(),
+            now: mozilla()[0].not_before,
+        };
+        evaluate_locations(&client, "velero", &locations, &NoSecrets, context).await
+    }
+
+    fn location(name: &str) -> Value {
+        let pem = merge(&mozilla()[..1]).text;
+        json!({"metadata": {"name": name, "uid": "u"}, "spec": {"config": {"caCert": pem}}})
+    }
+
+    #[tokio::test]
+    async fn a_ca_in_a_location_is_read_again_and_only_its_certificates_are_kept() {
+        let evaluated = evaluate(&["a", "b", "gone", "lost"], |query| {
+            let name = query.rsplit("metadata.name%3D").next().unwrap_or_default();
+            match name {
+                "gone" => (200, json!({"items": []})),
+                "lost" => (500, json!({"kind": "Status", "code": 500, "message": "m"})),
+                name => (200, json!({"items": [location(name)]})),
+            }
+        })
+        .await;
+        let names: Vec<_> = evaluated.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a", "b", "lost"]);
+        for name in ["a", "b"] {
+            assert_eq!(evaluated[name].ca.certificates, mozilla()[..1]);
+            assert_eq!(
+                (&*evaluated[name].uid, &evaluated[name].omission),
+                ("u", &None)
+            );
+        }
+        let reason = "the API server answered 500: m".to_owned();
+        assert_eq!(evaluated["lost"].omission, Some(Omission::Unread(reason)));
+        assert!(evaluated["lost"].is_unknown());
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_the_budget_is_not_even_read() {
+        let names: Vec<_> = (0..60).map(|number| format!("l{number:02}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let evaluated = evaluate(&names, |query| {
+            let name = query.rsplit("metadata.name%3D").next().unwrap_or_default();
+            // Forty are beyond 32 MiB.
+            assert!(name < "l40", "{name} is read");
+            let mut location = location(name);
+            location["spec"]["unknown"] = "x".repeat(1 << 20).into();
+            (200, json!({"items": [location]}))
+        })
+        .await;
+        assert_eq!(evaluated.len(), 60);
+        assert_eq!(evaluated["l00"].omission, None);
+        assert_eq!(evaluated["l59"].omission, Some(Omission::OverBudget));
+    }
 
     #[test]
     fn the_larger_the_secrets_are_the_fewer_are_read_at_a_time() {
@@ -162,9 +255,9 @@ mod tests {
     fn the_oldest_location_is_first() {
         let entry = |created: &str| {
             let text = format!(r#"{{"metadata":{{"creationTimestamp":"{created}"}}}}"#);
-            std::sync::Arc::new(LocationEntry::from_json(&text))
+            Arc::new(LocationEntry::from_json(&text))
         };
-        let locations: Locations = std::sync::Arc::new(
+        let locations: Locations = Arc::new(
             [
                 ("a", "2026-01-03T00:00:00Z"),
                 ("b", "2026-01-01T00:00:00Z"),

@@ -11,10 +11,14 @@ use crate::velero::text::{Text, or_empty, seconds};
 
 /// Most bytes of a text that is kept. Names of Kubernetes have at most 253, URLs are rarely longer
 /// than 100.
-const MAX_TEXT_BYTES: usize = 512;
+const MAX_TEXT_BYTES: usize = 256;
 
-/// Most settings, and most annotations, that are kept. The plugins know about twenty settings.
-const MAX_PAIRS: usize = 32;
+/// Most bytes of settings, and of annotations, that are kept. The plugins know about twenty
+/// settings, and a location rarely has ten.
+const MAX_PAIRS_BYTES: usize = 2 << 10;
+
+/// Memory for a setting beside its texts.
+const PAIR_BYTES: usize = 64;
 
 /// Settings that are kept before others: the controllers read them without reading the location
 /// again.
@@ -26,7 +30,7 @@ const READ_SETTINGS: [&str; 5] = [
     "secretRef",
 ];
 
-/// A location as the controllers keep it: a few KiB at most, because every location of the cluster
+/// A location as the controllers keep it: 8 KiB at most, because every location of the cluster
 /// is kept, and the API server stores up to 1.5 MiB of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocationEntry {
@@ -157,17 +161,17 @@ impl LeftOut {
         first: &[&str],
     ) -> BTreeMap<Text<'a>, Text<'a>> {
         let is_first = |key: &Text<'_>| first.contains(&&**key);
-        let mut room = MAX_PAIRS
-            - pairs
-                .keys()
-                .filter(|key| is_first(key))
-                .count()
-                .min(MAX_PAIRS);
+        let mut room = MAX_PAIRS_BYTES;
         let mut kept = BTreeMap::new();
         for (key, value) in pairs {
             let is_small = key.len() <= MAX_TEXT_BYTES && value.len() <= MAX_TEXT_BYTES;
-            if is_small && (is_first(&key) || room > 0) {
-                room -= usize::from(!is_first(&key));
+            let rest = if is_first(&key) {
+                Some(room)
+            } else {
+                room.checked_sub(PAIR_BYTES + key.len() + value.len())
+            };
+            if let Some(rest) = rest.filter(|_| is_small) {
+                room = rest;
                 kept.insert(key, value);
             } else {
                 self.update(&key);
@@ -285,10 +289,18 @@ mod tests {
                 object["spec"]["config"]["s3Url"] = "https://store".into();
             })
         };
-        let entry = many(MAX_PAIRS - 1);
+        let entry = many(20);
         assert_eq!(entry.left_out, None);
         let entry = many(100);
-        assert_eq!(entry.bsl.spec.config.as_ref().unwrap().len(), MAX_PAIRS);
+        let kept = entry.bsl.spec.config.as_ref().unwrap();
+        let bytes = kept
+            .iter()
+            .map(|(key, value)| PAIR_BYTES + key.len() + value.len());
+        let bytes = bytes.sum::<usize>();
+        assert!(
+            bytes <= MAX_PAIRS_BYTES + 128 && bytes > MAX_PAIRS_BYTES,
+            "{bytes}"
+        );
         assert_eq!(entry.bsl.config("s3Url"), Some("https://store"));
         assert!(entry.left_out.is_some());
         assert_ne!(entry.left_out, many(101).left_out);
