@@ -1,5 +1,6 @@
 //! Connections that are slow, idle, old or too many, the operations port, and tasks that end.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +76,43 @@ async fn connections_above_the_cap_are_closed_at_once() {
     drop(two);
     rig.metric("velero_trust_connections 1").await;
     rig.assert_well().await;
+}
+
+#[tokio::test]
+async fn a_newcomer_takes_the_place_of_the_source_with_the_most() {
+    let flood = Ipv4Addr::new(127, 0, 0, 9);
+    let caps = Caps {
+        connections: 4,
+        protected_connections: 2,
+        ..Caps::default()
+    };
+    let rig = Rig::start(Plan {
+        caps,
+        ..Plan::default()
+    })
+    .await;
+    let mut clients = Vec::new();
+    for uid in ["1", "2", "3", "4"] {
+        let mut client = Client::tls_from(flood, rig.address, &rig.roots)
+            .await
+            .unwrap();
+        assert_allowed(&client.review(RESTORES, &good(uid)).await.unwrap(), uid);
+        clients.push(client);
+    }
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    // The two that were idle for longest are closed, and the others go on.
+    for client in &mut clients[..2] {
+        client.assert_closed().await;
+    }
+    rig.metric("velero_trust_connections 4").await;
+    for client in clients[2..].iter_mut().chain([&mut one, &mut two]) {
+        assert_allowed(&client.review(RESTORES, &good("u")).await.unwrap(), "u");
+    }
+    // Now both sources have as many.
+    assert!(Client::tls(rig.address, &rig.roots).await.is_err());
+    rig.metric("velero_trust_connections_replaced_total 2")
+        .await;
+    rig.metric("velero_trust_connections_refused_total 1").await;
 }
 
 #[tokio::test]
