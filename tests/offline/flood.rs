@@ -10,6 +10,7 @@ use rustls::RootCertStore;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
+use velero_trust::serving::descriptors::raise_limit;
 use velero_trust_testing::balancer::connect_from;
 use velero_trust_testing::flood::{self, Flood, Target};
 use velero_trust_testing::limited::{MemoryLimit, resident};
@@ -66,6 +67,8 @@ impl Server {
     }
 
     fn start_by(start: impl FnOnce(&[&str]) -> anyhow::Result<Webhook>) -> Self {
+        // For the clients, which are in this process.
+        raise_limit();
         let folder = TempDir::new().unwrap();
         let authority = Authority::new();
         authority.issue().write(folder.path());

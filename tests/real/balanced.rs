@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use velero_trust::admission::{HANDLERS, Mode};
+use velero_trust::serving::descriptors::raise_limit;
 use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::balancer::Balancer;
 use velero_trust_testing::cli::Cli;
@@ -201,6 +202,8 @@ fn location(name: &str, ca: &str) -> Value {
 /// Two floods take every connection before the API server dials: clients that each sent a review,
 /// and as many that send nothing.
 fn flood_fails_no_write() -> Result<()> {
+    // For the clients, which are in this process.
+    raise_limit();
     let behind = Behind::start()?;
     let roots = Arc::new(https::roots(&behind.file("ca.crt")?)?);
     let target = Target::new(address(&behind.webhook)?, HOST, roots)?;
