@@ -4,7 +4,7 @@
 use crate::bundle::{BUNDLE, PATIENCE, location_at};
 use crate::pods;
 use crate::servers::Servers;
-use crate::shared::alone;
+use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -138,6 +138,15 @@ fn not_followed() -> Result<()> {
     let about = |seen: &Seen| seen.path.contains("left-over") && seen.method != "DELETE";
     let seen = proxy.seen(about);
     ensure!(seen.is_empty(), "it is followed: {seen:?}");
+
+    let admin = Cli::new(binary().to_owned(), Some(servers.kubeconfig()))?;
+    let output = admin.run(&["doctor"])?;
+    for part in [
+        "ConfigMap left-over/velero-trust-ca: nothing of Velero is in the namespace",
+        "-> kubectl -n left-over delete configmap velero-trust-ca",
+    ] {
+        ensure!(output.stdout.contains(part), "no `{part}`: {output:?}");
+    }
 
     // A namespace that was only a baseline becomes a Velero namespace with its first location.
     let location = location_at("left-over", "minio");

@@ -35,6 +35,28 @@ pub(super) struct ClusterSnapshot {
     pub(super) labelled: Read<()>,
     /// The Velero namespaces: those that contain a BSL or have our label.
     pub(super) velero: Read<Vec<VeleroNamespace>>,
+    /// The bundles in all other namespaces.
+    pub(super) other_bundles: Read<Vec<OtherBundle>>,
+}
+
+/// A bundle of ours in a namespace that contains no BSL and has no label.
+#[derive(Clone, Debug)]
+pub(super) struct OtherBundle {
+    /// The namespace.
+    pub(super) namespace: String,
+    /// Who may mount it.
+    pub(super) users: Read<BundleUsers>,
+}
+
+/// Who may mount a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BundleUsers {
+    /// Velero runs in the namespace.
+    Velero,
+    /// Pods of others asked for it.
+    Others,
+    /// Nobody.
+    None,
 }
 
 /// A webhook of one of our configurations.

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DynamicObject, ListParams};
@@ -15,14 +16,20 @@ use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::Value;
 
 use super::access::{Account, BUNDLE_RIGHTS, SECRET_RIGHTS};
-use super::cluster_snapshot::{self, ClusterSnapshot, Read, VeleroNamespace, Webhook, Workload};
+use super::cluster_snapshot::{
+    self, BundleUsers, ClusterSnapshot, OtherBundle, Read, VeleroNamespace, Webhook, Workload,
+};
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::cli::webhook_configurations::{self, WebhookConfiguration, has_rules};
 use crate::clock;
+use crate::kubernetes::bundle::is_ours;
 use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
 use crate::names;
+
+/// Most namespaces with a bundle of nobody that are read at a time.
+const MAX_CONCURRENT_NAMESPACES: usize = 8;
 
 /// Reads the snapshot.
 ///
@@ -42,6 +49,10 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
             .to_owned(),
     };
     let (labelled, velero) = velero_namespaces(client, &ours).await;
+    let other_bundles = match (&labelled, &velero) {
+        (Ok(()), Ok(velero)) => other_bundles(client, velero).await,
+        (Err(why), _) | (_, Err(why)) => Err(why.clone()),
+    };
     Ok(ClusterSnapshot {
         now: clock::now(),
         namespace: namespace.to_owned(),
@@ -52,6 +63,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         missing_rights: ours.missing_installation_rights(client).await,
         labelled,
         velero,
+        other_bundles,
     })
 }
 
@@ -169,6 +181,44 @@ async fn velero_namespace(
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
         locations: locations.iter().map(location::read).collect(),
         namespace,
+    }
+}
+
+/// Reads the bundles of ours in namespaces that are not among those of `velero`.
+async fn other_bundles(client: &Client, velero: &[VeleroNamespace]) -> Read<Vec<OtherBundle>> {
+    let config_maps = Api::<ConfigMap>::all(client.clone());
+    let params = ListParams::default().fields(&format!("metadata.name={}", names::BUNDLE));
+    let all = into_read(config_maps.list_metadata(&params).await)?;
+    let ours = all.iter().filter(|map| is_ours(&map.metadata));
+    let others = ours.filter_map(|map| {
+        let namespace = map.namespace()?;
+        let is_other = velero.iter().all(|velero| velero.namespace != namespace);
+        is_other.then_some(namespace)
+    });
+    let others: Vec<_> = others.collect();
+    let read = others.into_iter().map(|namespace| async {
+        let snapshot = NamespaceSnapshot::read(client, &namespace).await;
+        let users = snapshot.map_err(|error| format!("{error:#}"));
+        OtherBundle {
+            users: users.map(|snapshot| users_in(&snapshot)),
+            namespace,
+        }
+    });
+    let read = stream::iter(read).buffered(MAX_CONCURRENT_NAMESPACES);
+    Ok(read.collect().await)
+}
+
+fn users_in(snapshot: &NamespaceSnapshot) -> BundleUsers {
+    let pods = snapshot.pods.values().map(|pod| pod.coverage.kind);
+    let templates = snapshot.templates.values();
+    let templates = templates.map(|template| template.coverage.kind);
+    let kinds: Vec<_> = pods.chain(templates).collect();
+    if kinds.iter().any(Option::is_some) {
+        BundleUsers::Velero
+    } else if kinds.is_empty() {
+        BundleUsers::None
+    } else {
+        BundleUsers::Others
     }
 }
 

@@ -8,7 +8,7 @@ use super::{CheckSubject, Diagnostic, EXPIRY_WARNING_SECONDS, describe_expiry};
 use crate::ca::bundle::{hash, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
+use crate::cli::doctor::cluster_snapshot::{BundleUsers, ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::diagnostic::Level;
 use crate::kubernetes::bundle::{is_ours, text};
 use crate::names;
@@ -69,6 +69,39 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
         ));
     }
     diagnostics
+}
+
+/// Checks the bundles in namespaces that are not Velero's: a review of a Pod made them, or Velero is
+/// gone. velero-trust deletes none of them, because a Pod may mount it.
+pub(super) fn check_others(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let others = match &cluster.other_bundles {
+        Ok(others) => others,
+        Err(why) => {
+            let subject = format!("ConfigMaps {} of other namespaces", names::BUNDLE);
+            return vec![CheckSubject::new("bundle", subject).unknown(why)];
+        }
+    };
+    let found = others.iter().filter_map(|other| {
+        let namespace = &other.namespace;
+        let name = format!("ConfigMap {namespace}/{}", names::BUNDLE);
+        let subject = CheckSubject::new("bundle", name);
+        match &other.users {
+            Err(why) => Some(subject.unknown(why)),
+            Ok(BundleUsers::Velero) => None,
+            Ok(BundleUsers::Others) => Some(subject.warn(
+                "Pods use it, and nothing says that the namespace is Velero's, so it may be out of date",
+                format!(
+                    "kubectl label namespace {namespace} {}=true",
+                    names::VELERO_NAMESPACE_LABEL
+                ),
+            )),
+            Ok(BundleUsers::None) => Some(subject.warn(
+                "nothing of Velero is in the namespace, and no Pod asks for the bundle",
+                format!("kubectl -n {namespace} delete configmap {}", names::BUNDLE),
+            )),
+        }
+    });
+    found.collect()
 }
 
 /// Returns the issues of the bundle that the controllers report, as `status` shows them.

@@ -49,6 +49,7 @@ pub(super) fn run_all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
                 .flat_map(|check| check(cluster, velero)),
         );
     }
+    diagnostics.extend(bundle::check_others(cluster));
     diagnostics
 }
 

@@ -7,7 +7,7 @@ use crate::admission::HANDLERS;
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
-use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
+use crate::cli::doctor::cluster_snapshot::{BundleUsers, OtherBundle, Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::workloads::{self, Kind, RunningPod};
@@ -50,6 +50,7 @@ fn healthy() -> ClusterSnapshot {
         certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
         missing_rights: Ok(vec![]),
         labelled: Ok(()),
+        other_bundles: Ok(Vec::new()),
         velero: Ok(vec![velero()]),
     }
 }
@@ -582,4 +583,43 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
         "{text}"
     );
     assert_eq!(bad(server("false", "OTHER")), []);
+}
+
+#[test]
+fn a_bundle_that_nobody_needs_is_named_with_the_command_that_deletes_it() {
+    let mut cluster = healthy();
+    let other = |namespace: &str, users| OtherBundle {
+        namespace: namespace.to_owned(),
+        users,
+    };
+    cluster.other_bundles = Ok(vec![
+        other("left", Ok(BundleUsers::None)),
+        other("asks", Ok(BundleUsers::Others)),
+        other("early", Ok(BundleUsers::Velero)),
+        other("closed", Err("no".to_owned())),
+    ]);
+    let found = bundle::check_others(&cluster);
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.level, one.subject.as_str(), one.fix.as_deref()))
+        .collect();
+    let expected = [
+        (
+            Level::Warn,
+            "ConfigMap left/velero-trust-ca",
+            Some("kubectl -n left delete configmap velero-trust-ca"),
+        ),
+        (
+            Level::Warn,
+            "ConfigMap asks/velero-trust-ca",
+            Some("kubectl label namespace asks velero-trust.io/velero=true"),
+        ),
+        (Level::Unknown, "ConfigMap closed/velero-trust-ca", None),
+    ];
+    assert_eq!(found, expected);
+    cluster.other_bundles = Err("no".to_owned());
+    let [unknown] = &bundle::check_others(&cluster)[..] else {
+        panic!("not one")
+    };
+    assert_eq!(unknown.level, Level::Unknown);
 }
