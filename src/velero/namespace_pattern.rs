@@ -1,8 +1,31 @@
 //! Patterns of namespaces in the spec of a Restore.
+//!
+//! Velero compiles them with the module `gobwas/glob` (`pkg/util/collections/includes_excludes.go`).
+//! A list that contains a pattern which does not compile matches nothing from there on. So only
+//! patterns of letters, digits, `*` and `?`, which always compile, are matched here. What braces,
+//! classes and escapes match is not decided.
 
-/// Whether `pattern` matches the namespace `name`, as Velero matches them: `*` is any text, `?` any
-/// character, and `[ab]`, `[a-c]` or `[!a]` one of a class (`pkg/util/wildcard`, and the module
-/// `gobwas/glob`). A name of more than 63 characters, which no namespace has, matches only itself.
+/// The characters with a meaning in a pattern, apart from `*` and `?`.
+const SPECIAL: [char; 5] = ['[', ']', '{', '}', '\\'];
+
+/// Whether `pattern` has nothing but `*` (any text), `?` (any character) and text.
+pub fn is_simple(pattern: &str) -> bool {
+    !pattern.contains(SPECIAL)
+}
+
+/// Whether `pattern` matches the namespace `name`, or may match it: a pattern that is not simple
+/// counts if its text up to the first character with a meaning does not rule the name out.
+pub fn may_match(pattern: &str, name: &str) -> bool {
+    if is_simple(pattern) {
+        return matches(pattern, name);
+    }
+    let is_meaningful = |c: char| SPECIAL.contains(&c) || matches!(c, '*' | '?');
+    let text = pattern.split(is_meaningful).next().unwrap_or_default();
+    name.starts_with(text)
+}
+
+/// Whether the simple `pattern` matches the namespace `name`. A name of more than 63 characters,
+/// which no namespace has, matches only itself.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let name = name.as_bytes();
     if name.len() > 63 {
@@ -12,18 +35,15 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     let within = end | (end - 1);
     // Each bit is a position in the name up to which the pattern matches so far.
     let mut positions = 1_u128;
-    let mut rest = pattern.as_bytes();
-    while let Some((token, after)) = Token::next(rest) {
-        rest = after;
-        positions = match token {
+    for wanted in pattern.bytes() {
+        positions = if wanted == b'*' {
             // The lowest position and all after it.
-            Token::AnyText => within & !(positions & positions.wrapping_neg()).wrapping_sub(1),
-            token => {
-                let accepted = name.iter().zip(0_u32..);
-                let accepted = accepted.filter(|(byte, _)| token.takes(**byte));
-                let accepted = accepted.fold(0, |all, (_, at)| all | 1_u128 << at);
-                (positions & accepted) << 1
-            }
+            within & !(positions & positions.wrapping_neg()).wrapping_sub(1)
+        } else {
+            let accepted = name.iter().zip(0_u32..);
+            let accepted = accepted.filter(|(byte, _)| wanted == b'?' || wanted == **byte);
+            let accepted = accepted.fold(0, |all, (_, at)| all | 1_u128 << at);
+            (positions & accepted) << 1
         };
         if positions == 0 {
             return false;
@@ -32,56 +52,12 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     positions & end != 0
 }
 
-/// A part of a pattern.
-enum Token<'p> {
-    AnyText,
-    AnyByte,
-    Byte(u8),
-    Class { members: &'p [u8], negated: bool },
-}
-
-impl<'p> Token<'p> {
-    /// Returns the first token of `pattern`, and the rest.
-    fn next(pattern: &'p [u8]) -> Option<(Self, &'p [u8])> {
-        let (first, rest) = pattern.split_first()?;
-        Some(match first {
-            b'*' => (Self::AnyText, rest),
-            b'?' => (Self::AnyByte, rest),
-            b'[' => {
-                // Velero refuses a class without an end.
-                let length = rest.iter().position(|byte| *byte == b']')?;
-                let (members, rest) = rest.split_at_checked(length)?;
-                let (members, negated) = match members.split_first() {
-                    Some((b'!', members)) => (members, true),
-                    _ => (members, false),
-                };
-                (Self::Class { members, negated }, rest.get(1..)?)
-            }
-            byte => (Self::Byte(*byte), rest),
-        })
-    }
-
-    fn takes(&self, byte: u8) -> bool {
-        match self {
-            Self::AnyText | Self::AnyByte => true,
-            Self::Byte(wanted) => *wanted == byte,
-            Self::Class { members, negated } => {
-                let is_member = match members {
-                    [first, b'-', last] => (first..=last).contains(&&byte),
-                    _ => members.contains(&byte),
-                };
-                is_member != *negated
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn matches_as_velero_does() {
+    fn simple_patterns_match_as_velero_does() {
         for (pattern, name, expected) in [
             ("a", "a", true),
             ("a", "b", false),
@@ -97,25 +73,40 @@ mod tests {
             ("*b", "abc", false),
             ("a*c", "abbc", true),
             ("a*b*c", "aXbYbc", true),
+            ("**", "velero-trust", true),
             ("*-*", "velero-trust", true),
             ("*-*", "velero", false),
             ("?", "", false),
             ("a?", "ab", true),
             ("a?", "abc", false),
-            ("velero-[stu]rust", "velero-trust", true),
-            ("velero-[abc]rust", "velero-trust", false),
-            ("velero-[a-z]rust", "velero-trust", true),
-            ("velero-[a-c]rust", "velero-trust", false),
-            ("velero-[!a]rust", "velero-trust", true),
-            ("velero-[!t]rust", "velero-trust", false),
-            ("velero-[t", "velero-t", false),
         ] {
+            assert!(is_simple(pattern));
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(may_match(pattern, name), expected, "{pattern} {name}");
         }
         let longest = "a".repeat(63);
         assert!(matches(&longest, &longest) && matches("a*a", &longest));
         assert!(!matches(&format!("{longest}?"), &longest));
         let longer = "a".repeat(64);
         assert!(matches(&longer, &longer) && !matches("*", &longer));
+    }
+
+    #[test]
+    fn of_other_patterns_only_the_text_before_rules_a_name_out() {
+        for (pattern, expected) in [
+            ("{velero-trust,x}", true),
+            ("velero-{trust,x}", true),
+            (r"velero-\trust", true),
+            (r"\velero-trust", true),
+            ("{a,v*}", true),
+            ("velero-[a-z]rust", true),
+            ("*[t]", true),
+            ("v*]", true),
+            ("app-{a,b}", false),
+            ("velero-trust-[ab]", false),
+        ] {
+            assert!(!is_simple(pattern));
+            assert_eq!(may_match(pattern, "velero-trust"), expected, "{pattern}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The rule about the namespaces into which a Restore writes.
 
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
-use crate::velero::namespace_pattern::matches;
+use crate::velero::namespace_pattern::{is_simple, matches, may_match};
 use crate::velero::restore::{MAX_NAMESPACES, Restore};
 use crate::velero::text::shown;
 
@@ -30,41 +30,60 @@ pub(super) fn check(own: &str, restore: &Restore<'_>, report: &mut Report) {
         report.add_finding(finding);
     };
     let mapped = spec.namespace_mapping.iter().flatten();
-    for (from, _) in mapped.filter(|(from, to)| **to == *own && **from != *own) {
+    let mut mapped = mapped.filter(|(from, to)| **to == *own && **from != *own);
+    if let Some((from, _)) = mapped.next() {
+        let others = mapped.count();
+        let more = if others == 0 {
+            String::new()
+        } else {
+            format!(" and {others} more")
+        };
+        let from = shown(from);
         find(
-            FieldPath::of(&["spec", "namespaceMapping"]).key(&**from),
-            format!(
-                "it maps namespace {} to {own}, which is velero-trust's own",
-                shown(from)
-            ),
+            FieldPath::of(&["spec", "namespaceMapping"]).key(&from),
+            format!("it maps namespace {from}{more} to {own}, which is velero-trust's own"),
             "map it to another namespace".to_owned(),
         );
     }
     let mut targets = spec.namespace_mapping.iter().flatten();
     let is_mapped_away = targets.any(|(from, to)| **from == *own && **to != *own);
-    let mut excluded = spec.excluded_namespaces.iter();
-    if is_mapped_away || excluded.any(|pattern| matches(pattern, own)) {
+    if is_mapped_away || excludes(restore, own) {
         return;
     }
     let included = spec.included_namespaces.iter().enumerate();
-    let mut named = included.filter(|(_, pattern)| **pattern != *ALL && matches(pattern, own));
+    let mut named = included.filter(|(_, pattern)| **pattern != *ALL && may_match(pattern, own));
     if spec.included_namespaces.is_cut() {
         find(
             FieldPath::of(&["spec", "includedNamespaces"]),
             format!(
                 "it includes more than {MAX_NAMESPACES} namespaces, and {own} may be one of them"
             ),
-            format!("add {own} to spec.excludedNamespaces"),
+            exclude(own),
         );
     } else if let Some((index, _)) = named.next() {
         find(
             FieldPath::of(&["spec", "includedNamespaces"]).index(index),
-            format!("it includes {own}, which is velero-trust's own namespace"),
-            format!(
-                "add {own} to spec.excludedNamespaces, and install velero-trust from its manifests"
-            ),
+            format!("it includes, or may include, {own}, which is velero-trust's own namespace"),
+            exclude(own),
         );
     }
+}
+
+/// Returns how to exclude the namespace `own`.
+fn exclude(own: &str) -> String {
+    format!(
+        "add {own} to spec.excludedNamespaces, without a pattern with brackets, braces or \\ in that \
+         list, and install velero-trust from its manifests"
+    )
+}
+
+/// Whether `restore` certainly excludes the namespace `own`. In Velero, a pattern that does not
+/// compile makes the list match nothing from there on, so one that may not compile excludes nothing.
+fn excludes(restore: &Restore<'_>, own: &str) -> bool {
+    let excluded = &restore.spec.excluded_namespaces;
+    !excluded.is_cut()
+        && excluded.iter().all(|pattern| is_simple(pattern))
+        && excluded.iter().any(|pattern| matches(pattern, own))
 }
 
 #[cfg(test)]
@@ -89,6 +108,55 @@ mod tests {
         let expected = ["spec.namespaceMapping[a]", "spec.includedNamespaces[1]"];
         assert_eq!(paths("guards"), expected);
         assert!(paths("velero-trust").is_empty());
+    }
+
+    /// What Velero does with each was tried with the module that it uses.
+    #[test]
+    fn no_pattern_hides_the_own_namespace() {
+        let is_denied = |included: &[&str], excluded: &[&str]| {
+            let spec = json!({"includedNamespaces": included, "excludedNamespaces": excluded});
+            let restore = json!({"spec": spec});
+            let restore = Restore::deserialize(&restore).unwrap();
+            let mut report = Report::default();
+            check("velero-trust", &restore, &mut report);
+            !report.findings.is_empty()
+        };
+        for (included, excluded) in [
+            (["{velero-trust,x}"], &[][..]),
+            (["velero-{trust,x}"], &[]),
+            ([r"velero-\trust"], &[]),
+            (["velero-trus?"], &["[", "velero-trust"]),
+            (["velero-trust"], &["velero[a-]trust"]),
+            (["velero-trust"], &["velero-[t-]rust"]),
+            (["velero-trust"], &["{velero-trust,x}"]),
+        ] {
+            assert!(is_denied(&included, excluded), "{included:?} {excluded:?}");
+        }
+        for (included, excluded) in [
+            (["velero-*"], &["velero-trust"][..]),
+            (["velero-*"], &["a", "*-trust"]),
+            (["shop-{a,b}"], &[]),
+            (["*"], &[]),
+        ] {
+            assert!(!is_denied(&included, excluded), "{included:?} {excluded:?}");
+        }
+    }
+
+    #[test]
+    fn many_mappings_are_one_finding() {
+        let mapping: std::collections::BTreeMap<_, _> = (0..1000)
+            .map(|index| (format!("{index}{}", "n".repeat(1000)), "velero-trust"))
+            .collect();
+        let restore = json!({"spec": {"namespaceMapping": mapping}});
+        let restore = Restore::deserialize(&restore).unwrap();
+        let mut report = Report::default();
+        check("velero-trust", &restore, &mut report);
+        let [finding] = &report.findings[..] else {
+            panic!("{}", report.findings.len());
+        };
+        assert!(finding.message.contains(" and 999 more to velero-trust"));
+        let text = finding.message.len() + finding.path.to_string().len();
+        assert!(text < 300, "{finding:?}");
     }
 
     #[test]
