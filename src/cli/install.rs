@@ -14,9 +14,10 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::activation::{ActivationPatch, OtherCas};
+use super::rollout::restart::{restart, wait_until_complete};
 use super::webhook_configurations::{self, WebhookConfiguration};
 use crate::clock;
-use crate::kubernetes::workloads::RESTARTED_AT;
+use crate::kubernetes::workloads::{Kind, Workload};
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
@@ -88,25 +89,27 @@ pub(super) async fn run(
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let mut generation = 0;
     if *revoke_old {
-        generation = restart(&deployments).await?;
-        patches_to_activate = patches(OtherCas::Revoked)?;
+        let workload = Workload {
+            kind: Kind::Deployment,
+            name: names::APP.to_owned(),
+        };
+        // Then every Pod has read the Secret anew.
+        restart(client, namespace, &workload, Timestamp::now()).await?;
         writeln!(out, "Deployment {namespace}/{} is restarted", names::APP)?;
+        wait_until_complete(client, namespace, &workload, *wait)
+            .await
+            .context("no CA was revoked")?;
+        patches_to_activate = patches(OtherCas::Revoked)?;
     }
-    let available = await_condition(deployments, names::APP, is_available(generation));
+    let available = await_condition(deployments, names::APP, is_available());
     match tokio::time::timeout(*wait, available).await {
         Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
         Err(_) => bail!(
             "Deployment {namespace}/{} is not available after {} s, so nothing was made active \
-             that was not before{}; see `kubectl -n {namespace} get pods`, then run this again",
+             that was not before; see `kubectl -n {namespace} get pods`, then run this again",
             names::APP,
-            wait.as_secs(),
-            if *revoke_old {
-                ", and no CA was revoked"
-            } else {
-                ""
-            }
+            wait.as_secs()
         ),
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
@@ -168,30 +171,12 @@ async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> 
     Ok(ca.unwrap_or_default())
 }
 
-/// Restarts the Deployment as `kubectl rollout restart` does, so that every Pod reads the Secret
-/// anew. Returns the generation of the changed Deployment.
-async fn restart(deployments: &Api<Deployment>) -> anyhow::Result<i64> {
-    let annotations = json!({RESTARTED_AT: Timestamp::now().to_string()});
-    let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-    let deployment = deployments
-        .patch(names::APP, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-        .with_context(|| format!("cannot restart Deployment {}", names::APP))?;
-    Ok(deployment.metadata.generation.unwrap_or_default())
-}
-
-/// Returns the condition that the Deployment is rolled out, and has an available Pod and no Pod of
-/// an older template. `generation` is the oldest one that counts: after a change, the status still
-/// describes the state before it for a moment. The rollout alone is not enough: it stays complete
-/// when all Pods fail later.
-fn is_available(generation: i64) -> impl Condition<Deployment> {
-    is_deployment_completed().and(move |deployment: Option<&Deployment>| {
+/// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
+/// alone is not enough: it stays complete when all Pods fail later.
+fn is_available() -> impl Condition<Deployment> {
+    is_deployment_completed().and(|deployment: Option<&Deployment>| {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
-        status.is_some_and(|status| {
-            status.observed_generation.unwrap_or_default() >= generation
-                && status.available_replicas > Some(0)
-                && (generation == 0 || status.replicas == status.updated_replicas)
-        })
+        status.and_then(|status| status.available_replicas) > Some(0)
     })
 }
 

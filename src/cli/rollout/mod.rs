@@ -2,7 +2,7 @@
 //! bundle.
 
 mod plan;
-mod restart;
+pub(super) mod restart;
 mod text;
 
 use std::io::Write as _;

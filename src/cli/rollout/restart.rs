@@ -17,7 +17,7 @@ use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 const FIELD_MANAGER: &str = "velero-trust-rollout";
 
 /// Restarts `workload` as kubectl does: a changed template makes its controller replace the Pods.
-pub(super) async fn restart(
+pub(in crate::cli) async fn restart(
     client: &Client,
     namespace: &str,
     workload: &Workload,
@@ -43,7 +43,7 @@ pub(super) async fn restart(
 ///
 /// # Errors
 /// If that takes longer than `timeout`, or if the workload cannot be watched.
-pub(super) async fn wait_until_complete(
+pub(in crate::cli) async fn wait_until_complete(
     client: &Client,
     namespace: &str,
     workload: &Workload,
