@@ -107,12 +107,16 @@ fn only_where_velero_is() -> Result<()> {
     .with_context(|| replica.log())
 }
 
-/// An earlier version wrote a baseline into every namespace that a review named.
+/// An earlier version wrote a baseline into every namespace that a review named. And whoever may
+/// write ConfigMaps in a namespace can make one that looks like a bundle of the controllers.
 fn not_followed() -> Result<()> {
     let servers = Servers::start()?;
     let kubectl = &servers.kubectl;
-    kubectl.ok(&["create", "namespace", "left-over"])?;
+    for namespace in ["left-over", "forged"] {
+        kubectl.ok(&["create", "namespace", namespace])?;
+    }
     baseline(&servers, "left-over")?;
+    bundle_of(&servers, "forged", "velero-trust")?;
     // The garbage collector deletes the report of a namespace that is not Velero's, as soon as all
     // Velero namespaces are known.
     let report = json!({
@@ -135,15 +139,19 @@ fn not_followed() -> Result<()> {
         servers.report("velero").map(drop)
     })
     .with_context(|| replica.log())?;
-    let about = |seen: &Seen| seen.path.contains("left-over") && seen.method != "DELETE";
+    let about = |seen: &Seen| {
+        let is_about = |namespace| seen.path.contains(namespace);
+        ["left-over", "forged"].into_iter().any(is_about) && seen.method != "DELETE"
+    };
     let seen = proxy.seen(about);
-    ensure!(seen.is_empty(), "it is followed: {seen:?}");
+    ensure!(seen.is_empty(), "one is followed: {seen:?}");
 
     let admin = Cli::new(binary().to_owned(), Some(servers.kubeconfig()))?;
     let output = admin.run(&["doctor"])?;
     for part in [
         "ConfigMap left-over/velero-trust-ca: nothing of Velero is in the namespace",
         "-> kubectl -n left-over delete configmap velero-trust-ca",
+        "ConfigMap forged/velero-trust-ca: nothing of Velero is in the namespace",
     ] {
         ensure!(output.stdout.contains(part), "no `{part}`: {output:?}");
     }
@@ -158,6 +166,11 @@ fn not_followed() -> Result<()> {
 
 /// Writes a bundle as a review of an earlier version did.
 pub(crate) fn baseline(servers: &Servers, namespace: &str) -> Result<()> {
+    bundle_of(servers, namespace, "velero-trust-bootstrap")
+}
+
+/// Writes a bundle as a field manager of velero-trust.
+fn bundle_of(servers: &Servers, namespace: &str, manager: &str) -> Result<()> {
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {
@@ -167,8 +180,8 @@ pub(crate) fn baseline(servers: &Servers, namespace: &str) -> Result<()> {
         },
         "data": {"ca-bundle.crt": "# empty\n"},
     });
-    let manager = "--field-manager=velero-trust-bootstrap";
-    let apply = ["apply", "--server-side", manager, "-f", "-"];
+    let manager = format!("--field-manager={manager}");
+    let apply = ["apply", "--server-side", &manager, "-f", "-"];
     let output = servers.kubectl.run_with_input(&apply, &map.to_string())?;
     ensure!(output.code == Some(0), "{output:?}");
     Ok(())

@@ -48,7 +48,7 @@ struct Inputs {
 /// Keeps a task running for every Velero namespace. Ends only when it is cancelled, which also
 /// cancels the tasks.
 pub(super) async fn run(controllers: &Arc<ControllerContext>) {
-    let mut membership = Membership::watch(&controllers.client);
+    let mut membership = Membership::watch(&controllers.client, &controllers.settings.namespace);
     let mut join_set = JoinSet::new();
     let prober = controllers.settings.probe.clone().map(|denied| {
         let (prober, work) = Prober::new(denied);
@@ -72,6 +72,7 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
             }
             _ = membership.bundles.changed() => tasks.send_bundles(&membership),
             _ = membership.labelled.changed() => {}
+            _ = membership.owned.changed() => {}
             () = sleep_until(garbage_collector.next_run()), if may_collect => {
                 garbage_collector.collect(&membership.members()).await;
                 continue;
