@@ -15,6 +15,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use velero_trust_testing::https;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 
 use answer::Answer;
@@ -47,24 +48,8 @@ fn main() -> Result<ExitCode> {
     let folder = objects::folder(&root.join("tests/demo/objects"))?;
     println!("\n$ velero-trust serve --objects DIR   # Secrets and Backups as YAML files");
     let certs = root.join("certs-dev");
-    let path = |name: &str| certs.join(name).display().to_string();
-    let (cert, key) = (path("tls.crt"), path("tls.key"));
-    let objects = folder.path().display().to_string();
-    let webhook = Webhook::start(
-        &binary,
-        &[
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--tls-cert",
-            &cert,
-            "--tls-key",
-            &key,
-            "--objects",
-            &objects,
-        ],
-        &[],
-    )?;
+    let serve = Serve::new(&binary, &certs);
+    let webhook = serve.path("--objects", folder.path()).start()?;
     println!("listening on {}", webhook.url);
 
     let ca = std::fs::read_to_string(certs.join("ca.crt"))?;

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use velero_trust::serving::descriptors::raise_limit;
 use velero_trust_testing::balancer::connect_from;
 use velero_trust_testing::flood::{self, Flood, Target};
-use velero_trust_testing::limited::{MemoryLimit, resident};
+use velero_trust_testing::limited::resident;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 
 use crate::authority::{Authority, HOST};
@@ -42,54 +43,22 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        Self::start_after("exec \"$0\" \"$@\"")
+        Self::start_by(Ok)
     }
 
-    /// Starts it by a shell that runs `script`, with the program and its arguments as `$0` and `$@`.
-    fn start_after(script: &str) -> Self {
-        Self::start_by(|arguments| {
-            let arguments = [&["-c", script, BINARY], arguments].concat();
-            Webhook::start(Path::new("/bin/sh"), &arguments, &[])
-        })
-    }
-
-    /// Starts it below the memory limit of the Deployment, with its settings of malloc.
-    fn start_limited() -> Self {
-        let malloc = [
-            ("MALLOC_ARENA_MAX", "1"),
-            ("MALLOC_MMAP_THRESHOLD_", "65536"),
-            ("MALLOC_TRIM_THRESHOLD_", "65536"),
-        ];
-        Self::start_by(|arguments| {
-            let limit = MemoryLimit::new(256 << 20);
-            Webhook::start_limited(Path::new(BINARY), arguments, &malloc, limit)
-        })
-    }
-
-    fn start_by(start: impl FnOnce(&[&str]) -> anyhow::Result<Webhook>) -> Self {
+    /// Starts it with a prepared command.
+    fn start_by(prepare: impl FnOnce(Serve) -> anyhow::Result<Serve>) -> Self {
         // For the clients, which are in this process.
         raise_limit();
         let folder = TempDir::new().unwrap();
         let authority = Authority::new();
         authority.issue().write(folder.path());
-        let file = |name: &str| folder.path().join(name).display().to_string();
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--tls-cert",
-            &file("tls.crt"),
-            "--tls-key",
-            &file("tls.key"),
-            "--objects",
-            &file(""),
-        ];
-        let webhook = start(&arguments).unwrap();
-        let address = |url: &str| url.rsplit('/').next().unwrap().parse().unwrap();
+        let serve = Serve::new(Path::new(BINARY), folder.path());
+        let serve = prepare(serve.path("--objects", folder.path())).unwrap();
+        let webhook = serve.start().unwrap();
         Self {
-            address: address(&webhook.url),
-            ops: address(&webhook.ops),
+            address: webhook.address().unwrap(),
+            ops: webhook.ops_address().unwrap(),
             roots: authority.roots(),
             webhook,
             _folder: folder,
@@ -207,7 +176,7 @@ async fn reviews_pass_beside_connections_that_sent_a_review_once() {
 /// A connection keeps the buffers that its largest request needed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_sent_large_reviews_fit_the_memory_of_the_deployment() {
-    let mut server = Server::start_limited();
+    let mut server = Server::start_by(Serve::as_deployed);
     let padding = format!("\"pad\":\"{}\",\"spec\"", "x".repeat(60_000));
     let large = sends(&good("flood").replace("\"spec\"", &padding));
     let _clients = large.start(&server.target(), PLACES).await.unwrap();
@@ -233,10 +202,10 @@ async fn reviews_pass_beside_5000_silent_connections() {
 async fn few_descriptors_cost_neither_a_probe_nor_a_review() {
     for (script, clients) in [
         // The soft limit of most systems, which a process may raise by itself.
-        ("ulimit -Sn 1024; exec \"$0\" \"$@\"", PLACES),
-        ("ulimit -n 256; exec \"$0\" \"$@\"", 300),
+        ("ulimit -Sn 1024; exec \"$@\"", PLACES),
+        ("ulimit -n 256; exec \"$@\"", 300),
     ] {
-        let server = Server::start_after(script);
+        let server = Server::start_by(|serve| Ok(serve.script(script)));
         let target = server.target();
         let _clients = sends_a_review().start(&target, clients).await.unwrap();
         assert_eq!(server.answered_reviews(20).await, 20, "{script}");

@@ -12,6 +12,7 @@ use rustls::RootCertStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 
 use crate::authority::Authority;
@@ -181,24 +182,14 @@ impl Server {
             "contexts": [{"name": "double", "context": {"cluster": "double", "user": "double"}}],
         });
         std::fs::write(file("kubeconfig"), kubeconfig.to_string()).unwrap();
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--tls-cert",
-            &file("tls.crt"),
-            "--tls-key",
-            &file("tls.key"),
-        ];
         let binary = Path::new(env!("CARGO_BIN_EXE_velero-trust"));
-        let environment = [("KUBECONFIG", file("kubeconfig"))];
-        let environment = environment
-            .each_ref()
-            .map(|(key, value)| (*key, value.as_str()));
-        let webhook = Webhook::start(binary, &arguments, &environment).unwrap();
+        let serve = Serve::new(binary, folder.path());
+        let webhook = serve
+            .kubeconfig(Path::new(&file("kubeconfig")))
+            .start()
+            .unwrap();
         Arc::new(Self {
-            address: webhook.url.rsplit('/').next().unwrap().parse().unwrap(),
+            address: webhook.address().unwrap(),
             roots: authority.roots(),
             webhook,
             _folder: folder,

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::https::{Response, send};
 use velero_trust_testing::scratch;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 
 /// The whole HTTP response to every request; `None` to send no response.
@@ -98,17 +99,10 @@ fn serve(script: &Script) -> (Webhook, String, TempDir) {
     let binary = Path::new(env!("CARGO_BIN_EXE_velero-trust"));
     let certs = Cli::new(binary.to_owned(), None).unwrap();
     certs.ok(&["certs", "--dir", &file("")]).unwrap();
-    let (certificate, key, kubeconfig) = (file("tls.crt"), file("tls.key"), file("kubeconfig"));
     // The log must not contain the Secret at any level.
-    let mut arguments = vec!["serve", "--log=trace", "--listen=127.0.0.1:0"];
-    arguments.extend([
-        "--ops-listen=127.0.0.1:0",
-        "--tls-cert",
-        &certificate,
-        "--tls-key",
-        &key,
-    ]);
-    let webhook = Webhook::start(binary, &arguments, &[("KUBECONFIG", &kubeconfig)]).unwrap();
+    let serve = Serve::new(binary, folder.path()).arguments(&["--log=trace"]);
+    let serve = serve.kubeconfig(Path::new(&file("kubeconfig")));
+    let webhook = serve.start().unwrap();
     let ca = std::fs::read_to_string(file("ca.crt")).unwrap();
     (webhook, ca, folder)
 }

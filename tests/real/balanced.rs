@@ -10,7 +10,7 @@ use kube::discovery::ApiResource;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -22,6 +22,7 @@ use velero_trust_testing::cli::Cli;
 use velero_trust_testing::flood::{Flood, Target};
 use velero_trust_testing::other_version::OtherVersion;
 use velero_trust_testing::pki::Authority;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{https, installer, scratch, velero, wait};
 
@@ -82,21 +83,9 @@ impl Behind {
         let server = ApiServer::start_with(&[&no_accounts, for_server].concat())?;
         let certificates = folder.path().display().to_string();
         Cli::new(binary().to_owned(), None)?.ok(&["certs", "--dir", &certificates])?;
-        let file = |name: &str| format!("{certificates}/{name}");
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--tls-cert",
-            &file("tls.crt"),
-            "--tls-key",
-            &file("tls.key"),
-        ];
-        let kubeconfig = server.kubeconfig().display().to_string();
-        let arguments = [&arguments, for_replica].concat();
-        let webhook = Webhook::start(binary(), &arguments, &[("KUBECONFIG", &kubeconfig)])?;
-        balancer.set_replicas(&[address(&webhook)?]);
+        let serve = Serve::new(binary(), folder.path()).arguments(for_replica);
+        let webhook = serve.kubeconfig(server.kubeconfig()).start()?;
+        balancer.set_replicas(&[webhook.address()?]);
         let kubectl = server.kubectl()?;
         velero::apply_crds(&kubectl)?;
         kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
@@ -180,11 +169,6 @@ impl Behind {
     }
 }
 
-fn address(webhook: &Webhook) -> Result<SocketAddr> {
-    let address = webhook.url.strip_prefix("https://").context("no https")?;
-    Ok(address.parse()?)
-}
-
 /// Returns a location with this inline CA, in base64.
 fn location(name: &str, ca: &str) -> Value {
     let mut storage = json!({"bucket": "b"});
@@ -206,7 +190,7 @@ fn flood_fails_no_write() -> Result<()> {
     raise_limit();
     let behind = Behind::start()?;
     let roots = Arc::new(https::roots(&behind.file("ca.crt")?)?);
-    let target = Target::new(address(&behind.webhook)?, HOST, roots)?;
+    let target = Target::new(behind.webhook.address()?, HOST, roots)?;
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -261,7 +245,7 @@ fn two_versions_fail_no_write() -> Result<()> {
     )?;
     behind
         .balancer
-        .set_replicas(&[address(&behind.webhook)?, other.address()]);
+        .set_replicas(&[behind.webhook.address()?, other.address()]);
     let errors = behind.create_locations(200, 8)?;
     ensure!(
         errors.is_empty(),

@@ -2,7 +2,7 @@
 
 use crate::bundle::BUNDLE;
 use crate::shared::binary;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
@@ -14,8 +14,8 @@ use tokio::runtime::Runtime;
 use velero_trust_testing::access::Access;
 use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cli::Cli;
-use velero_trust_testing::limited::MemoryLimit;
 use velero_trust_testing::proxy::Proxy;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{installer, scratch, velero};
 
@@ -33,27 +33,6 @@ pub(crate) struct Servers {
     access: Access,
     folder: TempDir,
     server: ApiServer,
-}
-
-/// Returns the memory limit of the Deployment, in bytes, and its settings of malloc.
-fn deployment() -> Result<(u64, Vec<(String, String)>)> {
-    let text = fs::read_to_string(installer::manifests().join("deployment.yaml"))?;
-    let text = text.split("\n---").next().unwrap_or_default();
-    let deployment: Value = serde_saphyr::from_str(text)?;
-    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let limit = container["resources"]["limits"]["memory"].as_str();
-    let limit = limit.and_then(|limit| limit.strip_suffix("Mi"));
-    let limit: u64 = limit.context("no limit in MiB")?.parse()?;
-    let settings = container["env"].as_array().into_iter().flatten();
-    let settings = settings.filter_map(|one| {
-        let name = one["name"].as_str()?;
-        let value = one["value"].as_str()?.to_owned();
-        name.starts_with("MALLOC_")
-            .then(|| (name.to_owned(), value))
-    });
-    let settings: Vec<_> = settings.collect();
-    ensure!(settings.len() == 3, "{settings:?}");
-    Ok((limit << 20, settings))
 }
 
 impl Servers {
@@ -89,17 +68,17 @@ impl Servers {
 
     /// Starts a replica, which is stopped when it is dropped.
     pub(crate) fn replica(&self, more: &[&str]) -> Result<Webhook> {
-        self.replica_called(REPLICA, &self.access, more)
+        self.serve(REPLICA, &self.access)?.arguments(more).start()
     }
 
     /// Starts a replica that connects to the API server through a proxy.
     pub(crate) fn replica_behind(&self, proxy: &Proxy, more: &[&str]) -> Result<Webhook> {
-        self.replica_called(REPLICA, proxy.access(), more)
+        self.serve(REPLICA, proxy.access())?.arguments(more).start()
     }
 
     /// Starts a replica with another name, to run next to others.
     pub(crate) fn replica_beside(&self, name: &str) -> Result<Webhook> {
-        self.replica_called(name, &self.access, &[])
+        self.serve(name, &self.access)?.start()
     }
 
     /// Returns the path of the administrator's kubeconfig.
@@ -114,46 +93,16 @@ impl Servers {
 
     /// Starts a replica below the memory limit of the Deployment, with its settings of malloc.
     pub(crate) fn limited_replica(&self) -> Result<Webhook> {
-        let (limit, malloc) = deployment()?;
-        let limit = Some(MemoryLimit::new(limit));
-        self.start_replica(REPLICA, &self.access, &[], limit, &malloc)
+        self.serve(REPLICA, &self.access)?.as_deployed()?.start()
     }
 
-    fn replica_called(&self, name: &str, access: &Access, more: &[&str]) -> Result<Webhook> {
-        self.start_replica(name, access, more, None, &[])
-    }
-
-    fn start_replica(
-        &self,
-        name: &str,
-        access: &Access,
-        more: &[&str],
-        limit: Option<MemoryLimit>,
-        malloc: &[(String, String)],
-    ) -> Result<Webhook> {
-        let file = |name: &str| self.folder.path().join(name).display().to_string();
-        let kubeconfig = file("kubeconfig");
+    /// Prepares a replica with this name.
+    fn serve(&self, name: &str, access: &Access) -> Result<Serve> {
+        let kubeconfig = self.folder.path().join("kubeconfig");
         fs::write(&kubeconfig, access.kubeconfig())?;
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--tls-cert",
-            &file("tls.crt"),
-            "--tls-key",
-            &file("tls.key"),
-            "--namespace",
-            installer::NAMESPACE,
-        ];
-        let arguments = [&arguments[..], more].concat();
-        let mut environment = vec![("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", name)];
-        let malloc = malloc.iter();
-        environment.extend(malloc.map(|(name, value)| (name.as_str(), value.as_str())));
-        match limit {
-            Some(limit) => Webhook::start_limited(binary(), &arguments, &environment, limit),
-            None => Webhook::start(binary(), &arguments, &environment),
-        }
+        let serve = Serve::new(binary(), self.folder.path());
+        let serve = serve.kubeconfig(&kubeconfig).variable("HOSTNAME", name);
+        Ok(serve.arguments(&["--namespace", installer::NAMESPACE]))
     }
 
     /// Creates a namespace whose Secrets velero-trust may read.

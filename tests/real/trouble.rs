@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use velero_trust::admission::{HANDLERS, Mode};
 use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cli::Cli;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{https, scratch, velero, wait};
 
@@ -33,17 +34,8 @@ fn told_within_the_budget() -> Result<()> {
     let certificates = folder.path().display().to_string();
     Cli::new(binary().to_owned(), None)?.ok(&["certs", "--dir", &certificates])?;
     let file = |name: &str| format!("{certificates}/{name}");
-    let arguments = [
-        "serve",
-        "--listen=127.0.0.1:0",
-        "--ops-listen=127.0.0.1:0",
-        "--tls-cert",
-        &file("tls.crt"),
-        "--tls-key",
-        &file("tls.key"),
-    ];
-    let kubeconfig = asked.kubeconfig().display().to_string();
-    let webhook = Webhook::start(binary(), &arguments, &[("KUBECONFIG", &kubeconfig)])?;
+    let serve = Serve::new(binary(), folder.path());
+    let webhook = serve.kubeconfig(asked.kubeconfig()).start()?;
     let ca = fs::read_to_string(file("ca.crt"))?;
 
     let kubectl = caller.kubectl()?;

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use velero_trust_testing::hostile::Review;
-use velero_trust_testing::limited::{MemoryLimit, reset_peak, resident};
+use velero_trust_testing::limited::{reset_peak, resident};
 use velero_trust_testing::scratch;
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 
 use crate::authority::Authority;
@@ -27,19 +28,6 @@ pub(super) struct Server {
     /// Resident memory in bytes before the first review that is measured.
     idle: u64,
     _folder: TempDir,
-}
-
-/// Returns the memory limit in bytes and the environment of our container.
-fn deployment() -> (u64, Vec<(String, String)>) {
-    let text = std::fs::read_to_string("manifests/deployment.yaml").unwrap();
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    let container = &objects[0]["spec"]["template"]["spec"]["containers"][0];
-    let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
-    let mebibytes: u64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let environment = container["env"].as_array().unwrap().iter();
-    let environment = environment.map(|entry| (text(&entry["name"]), text(&entry["value"])));
-    (mebibytes << 20, environment.collect())
 }
 
 /// The objects that reviews look up.
@@ -63,30 +51,12 @@ impl Server {
         let file = |name: &str| folder.path().join(name).display().to_string();
         std::fs::create_dir(file("objects")).unwrap();
         std::fs::write(file("objects/all.yaml"), objects().to_string()).unwrap();
-        let (limit, environment) = deployment();
-        let environment: Vec<_> = environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let (certificate, key, objects) = (file("tls.crt"), file("tls.key"), file("objects"));
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--objects",
-            &objects,
-            "--tls-cert",
-            &certificate,
-            "--tls-key",
-            &key,
-        ];
         let binary = Path::new(env!("CARGO_BIN_EXE_velero-trust"));
-        let limit = MemoryLimit::new(limit);
-        let webhook = Webhook::start_limited(binary, &arguments, &environment, limit).unwrap();
-        let address = webhook.url.strip_prefix("https://").unwrap();
+        let serve = Serve::new(binary, folder.path());
+        let serve = serve.path("--objects", &folder.path().join("objects"));
+        let webhook = serve.as_deployed().unwrap().start().unwrap();
         let mut server = Self {
-            address: address.parse().unwrap(),
+            address: webhook.address().unwrap(),
             webhook,
             roots: authority.roots(),
             idle: 0,

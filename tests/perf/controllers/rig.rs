@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::installer::{self, NAMESPACE};
+use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{velero, wait};
 
@@ -89,32 +90,15 @@ impl<'r> Rig<'r> {
 
     /// Starts a replica with this name.
     pub(super) fn replica(&self, name: &str) -> Result<Webhook> {
-        let of = |file: &str| self.folder.join(file).display().to_string();
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--ops-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--probe=loopback",
-            "--namespace",
-            NAMESPACE,
-            "--tls-cert",
-            &of("tls.crt"),
-            "--tls-key",
-            &of("tls.key"),
-            "--extra-ca",
-            &of("ca.crt"),
-        ];
-        let kubeconfig = of("kubeconfig");
-        let ours = self
-            .environment
-            .iter()
-            .map(|(key, value)| (&**key, &**value));
-        let environment: Vec<_> = [("KUBECONFIG", &*kubeconfig), ("HOSTNAME", name)]
-            .into_iter()
-            .chain(ours)
-            .collect();
-        Webhook::start(self.binary, &arguments, &environment)
+        let mut serve = Serve::new(self.binary, &self.folder)
+            .kubeconfig(&self.folder.join("kubeconfig"))
+            .variable("HOSTNAME", name)
+            .path("--extra-ca", &self.folder.join("ca.crt"))
+            .arguments(&["--probe=loopback", "--namespace", NAMESPACE]);
+        for (name, value) in &self.environment {
+            serve = serve.variable(name, value);
+        }
+        serve.start()
     }
 }
 

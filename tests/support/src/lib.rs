@@ -29,6 +29,7 @@ pub mod process;
 pub mod proxy;
 pub mod rig;
 pub mod scratch;
+pub mod serve;
 pub mod tour;
 pub mod velero;
 pub mod wait;

@@ -1,13 +1,11 @@
 //! Our own server, run as a process.
 
 use crate::limited::{self, MemoryLimit};
-use crate::process::{Process, clean_command};
-use crate::scratch;
+use crate::process::Process;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -31,34 +29,13 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Starts `binary` with these arguments and exactly this environment (in addition to `PATH`,
-    /// `HOME` and `TMPDIR`), and waits until it listens. The arguments should choose port 0.
-    pub fn start(binary: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
-        let folder = scratch::folder("webhook")?;
-        let command = clean_command(binary, folder.path());
-        Self::run(command, folder, None, arguments, environment)
-    }
-
-    /// Does the same below a memory limit.
-    pub fn start_limited(
-        binary: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-        limit: MemoryLimit,
-    ) -> Result<Self> {
-        let folder = scratch::folder("webhook")?;
-        let command = limit.command(binary, folder.path());
-        Self::run(command, folder, Some(limit), arguments, environment)
-    }
-
-    fn run(
-        mut command: Command,
+    /// Runs the command of a server, and waits until it listens. `folder` is the folder of the
+    /// process.
+    pub(crate) fn run(
+        command: Command,
         folder: TempDir,
         limit: Option<MemoryLimit>,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
     ) -> Result<Self> {
-        command.args(arguments).envs(environment.iter().copied());
         let mut process = Process::start("velero-trust", command, folder.path())?;
         let (url, ops) = process.ready(|process| addresses(&process.log()))?;
         Ok(Self {
@@ -68,6 +45,16 @@ impl Webhook {
             limit,
             _folder: folder,
         })
+    }
+
+    /// Returns the address of the port of the webhook.
+    pub fn address(&self) -> Result<SocketAddr> {
+        address(&self.url)
+    }
+
+    /// Returns the address of the port of health and metrics.
+    pub fn ops_address(&self) -> Result<SocketAddr> {
+        address(&self.ops)
     }
 
     /// Returns the process id of the server.
@@ -98,8 +85,7 @@ impl Webhook {
 
     /// Returns the metrics, as Prometheus would get them.
     pub fn metrics(&self) -> Result<String> {
-        let address = self.ops.strip_prefix("http://").context("no http")?;
-        let mut connection = TcpStream::connect(address)?;
+        let mut connection = TcpStream::connect(self.ops_address()?)?;
         connection.set_read_timeout(Some(Duration::from_secs(10)))?;
         connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
@@ -137,6 +123,11 @@ impl Webhook {
     pub fn ended(&mut self, timeout: Duration) -> Result<ExitStatus> {
         self.process.ended(timeout)
     }
+}
+
+fn address(url: &str) -> Result<SocketAddr> {
+    let (_, address) = url.split_once("://").context("no scheme")?;
+    Ok(address.parse()?)
 }
 
 fn addresses(log: &str) -> Result<(String, String)> {

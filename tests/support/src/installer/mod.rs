@@ -13,6 +13,7 @@ pub use manifests::{manifests, rendered};
 use crate::access::Access;
 use crate::cli::{Cli, Output};
 use crate::cluster::{Cluster, VELERO_NAMESPACE};
+use crate::serve::Serve;
 use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
 use crate::{kubelet, ports, scratch};
@@ -151,32 +152,17 @@ impl Installer {
             .service_account(&self.kubectl, &self.namespace, NAMESPACE)?;
         let kubeconfig = self.file("kubeconfig");
         fs::write(&kubeconfig, access.kubeconfig())?;
-        let [certificate, key, kubeconfig] = [
-            self.file("tls/tls.crt"),
-            self.file("tls/tls.key"),
-            kubeconfig,
-        ]
-        .map(|path| path.display().to_string());
-        let listen = format!("127.0.0.1:{}", self.port);
-        let arguments = [
-            "serve",
-            "--listen",
-            &listen,
-            "--ops-listen=127.0.0.1:0",
-            "--tls-cert",
-            &certificate,
-            "--tls-key",
-            &key,
-            "--log-format=json",
-            "--namespace",
-            &self.namespace,
-            "--probe=loopback",
-        ];
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
-        let arguments = [&arguments[..], &options, more].concat();
         // As in a Pod, whose container may restart under the same name.
-        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("HOSTNAME", NAMESPACE)];
-        Webhook::start(&self.binary, &arguments, &environment)
+        let serve = Serve::new(&self.binary, &self.file("tls"))
+            .listen(&format!("127.0.0.1:{}", self.port))
+            .kubeconfig(&kubeconfig)
+            .variable("HOSTNAME", NAMESPACE);
+        serve
+            .arguments(&["--namespace", &self.namespace, "--probe=loopback"])
+            .arguments(&options)
+            .arguments(more)
+            .start()
     }
 
     /// Writes the Secret to the files that the Pods of the server see.
