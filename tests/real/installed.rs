@@ -326,7 +326,7 @@ fn text(encoded: &Value) -> Result<String> {
 }
 
 /// Tries to create a location with an invalid CA.
-fn bad_location(kubectl: &Cli) -> Result<Output> {
+pub(crate) fn bad_location(kubectl: &Cli) -> Result<Output> {
     let location = json!({
         "apiVersion": "velero.io/v1",
         "kind": "BackupStorageLocation",

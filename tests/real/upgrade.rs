@@ -1,5 +1,6 @@
 //! Upgrades and rollbacks of the webhook configurations, under the two ways of applying them.
 
+use crate::installed::bad_location;
 use crate::shared::{alone, binary};
 use crate::words::is_refused;
 use anyhow::{Context as _, Result, ensure};
@@ -172,18 +173,4 @@ fn apply(kubectl: &Cli, manager: &str, object: &Value) -> Result<()> {
     let output = kubectl.run_with_input(&arguments, &object.to_string())?;
     ensure!(output.code == Some(0), "{output:?}");
     Ok(())
-}
-
-/// Tries to create a location with an invalid CA.
-fn bad_location(kubectl: &Cli) -> Result<velero_trust_testing::cli::Output> {
-    let location = json!({
-        "apiVersion": "velero.io/v1",
-        "kind": "BackupStorageLocation",
-        "metadata": {"name": "bad", "namespace": "default"},
-        "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
-    });
-    kubectl.run_with_input(
-        &["create", "--dry-run=server", "-f", "-"],
-        &location.to_string(),
-    )
 }
