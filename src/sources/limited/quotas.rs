@@ -207,6 +207,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_look_up_waits_for_whichever_tokens_come_later() {
+        let quotas = Quotas::default();
+        let now = Instant::now();
+        let take = |caller, [lookup]: [Lookup; 1]| {
+            quotas.take_tokens(caller, &lookup, now, Duration::from_secs(1))
+        };
+        let ms = |millis| Some(Duration::from_millis(millis));
+        // The tokens of the address are used up first: the namespace still has some.
+        for number in 0..800 {
+            assert_eq!(take(None, secret(&number.to_string())), ms(0));
+        }
+        assert_eq!(take(None, secret("new")), ms(5));
+        // The tokens of the namespace are used up first: the address still has some.
+        for _ in 0..400 {
+            assert_eq!(take(HERE, secret("a")), ms(0));
+        }
+        assert_eq!(take(HERE, secret("a")), ms(10));
+    }
+
     #[tokio::test]
     async fn slow_answers_to_one_address_leave_places_for_others() {
         let quotas = Quotas::default();
