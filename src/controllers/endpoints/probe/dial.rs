@@ -1,5 +1,6 @@
 //! Resolves the host of a target and connects to it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use tokio::net::{TcpStream, lookup_host};
@@ -11,18 +12,24 @@ use crate::ca::endpoint::{DenialReason, DeniedAddresses, Target};
 /// Most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// Resolves the host of `target`. Fails if any of its addresses is denied.
+/// Looks the addresses of a name up, as the machine is configured to.
+pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((host, port)).await?.collect())
+}
+
+/// Resolves the host of `target` with one call of `look_up`. Fails if any of its addresses is
+/// denied.
 pub(super) async fn resolve(
     target: &Target,
     denied: &DeniedAddresses,
+    look_up: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let host = &target.lookup;
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, target.port)],
-        Err(_) => lookup_host((host.as_str(), target.port))
+        Err(_) => look_up(host, target.port)
             .await
-            .map_err(|error| unresolvable(host, &error.to_string()))?
-            .collect(),
+            .map_err(|error| unresolvable(host, &error.to_string()))?,
     };
     if addresses.is_empty() {
         return Err(unresolvable(host, "it has no address"));

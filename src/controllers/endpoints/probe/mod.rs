@@ -9,6 +9,8 @@ mod failure;
 mod handshake;
 pub mod schedule;
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -47,9 +49,19 @@ pub async fn fetch_certificates(
     denied: &DeniedAddresses,
     limits: ProbeLimits,
 ) -> Result<Vec<Vec<u8>>, Failure> {
+    fetch_certificates_by(target, denied, limits, dial::look_up).await
+}
+
+/// [`fetch_certificates`] with another resolver of names.
+async fn fetch_certificates_by(
+    target: &Target,
+    denied: &DeniedAddresses,
+    limits: ProbeLimits,
+    look_up: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+) -> Result<Vec<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limits.deadline;
     let late = |stage| move |_| Failure::Late(stage);
-    let addresses = timeout_at(deadline, dial::resolve(target, denied))
+    let addresses = timeout_at(deadline, dial::resolve(target, denied, look_up))
         .await
         .map_err(late(Stage::Resolving))??;
     let stream = dial::connect(&addresses, deadline).await?;

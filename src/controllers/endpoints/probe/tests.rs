@@ -1,6 +1,7 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::FutureExt as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -387,6 +388,48 @@ async fn a_host_that_nobody_answers_for_is_told_as_such() {
     );
 }
 
+/// DNS rebinding: a name has a harmless address when it is checked, and a denied one as soon as
+/// somebody asks again.
+#[tokio::test]
+async fn a_name_that_resolves_otherwise_the_second_time_is_dialled_where_it_was_checked() {
+    let authority = Authority::new("Root").unwrap();
+    let identity = authority.server("store").unwrap();
+    let chain = chain(&identity, &authority);
+    let store = store(chain.clone(), &identity.key_pem, &TLS13, None).await;
+    let harmless = SocketAddr::from(([127, 0, 0, 1], store.port));
+    // As the API server at its own loopback address, with the same port.
+    let forbidden = TcpListener::bind(("127.0.0.2", store.port)).await.unwrap();
+    let denied = forbidden.local_addr().unwrap();
+    let rules = DeniedAddresses::in_cluster([denied.ip()]).allowing_loopback();
+    let asked = AtomicUsize::new(0);
+    let rebinding = async |host: &str, port: u16| {
+        assert_eq!((host, port), ("rebinding.example", store.port));
+        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        Ok(vec![if is_first { harmless } else { denied }])
+    };
+    let target = Target {
+        host: "rebinding.example".to_owned(),
+        lookup: "rebinding.example".to_owned(),
+        port: store.port,
+    };
+    let fetch = || fetch_certificates_by(&target, &rules, ProbeLimits::default(), &rebinding);
+    assert_eq!(fetch().await, Ok(chain));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+
+    // The next probe resolves the name anew, and checks what it gets.
+    let failure = fetch().await.unwrap_err();
+    let expected = Failure::DeniedAddress {
+        host: "rebinding.example".to_owned(),
+        address: denied.ip(),
+        reason: DenialReason::ApiServer,
+    };
+    assert_eq!(failure, expected);
+    assert!(
+        forbidden.accept().now_or_never().is_none(),
+        "it was dialled"
+    );
+}
+
 /// URLs that name a metadata service, the API server or the machine itself in every form that a
 /// parser or a resolver may read. No form gives an address that is dialled: either the URL is
 /// refused, or what the resolver makes of it is. None of them asks a DNS server.
@@ -469,7 +512,7 @@ async fn no_form_of_a_url_reaches_a_denied_address() {
         if let Some(label) = target.lookup.strip_suffix(".velero.svc") {
             target.lookup = label.to_owned();
         }
-        let resolved = dial::resolve(&target, &denied).await;
+        let resolved = dial::resolve(&target, &denied, dial::look_up).await;
         assert!(
             matches!(
                 resolved,
