@@ -202,6 +202,7 @@ mod tests {
             ("2002:a00:1::1", DenialReason::Translated),
             ("2001::f5ff:fffe", DenialReason::Translated),
             ("fd12::5efe:10.0.0.1", DenialReason::Translated),
+            ("fd12::200:5efe:10.0.0.1", DenialReason::Translated),
             ("::10.0.0.1", DenialReason::Translated),
             ("::ffff:0:10.0.0.1", DenialReason::Translated),
             ("100.100.100.200", DenialReason::MetadataService),
@@ -222,6 +223,9 @@ mod tests {
         ] {
             assert_eq!(denial(&denied, address), Some(expected), "{address}");
         }
+        // In whatever form the environment names it.
+        let mapped = DeniedAddresses::in_cluster(["::ffff:10.96.0.9".parse().unwrap()]);
+        assert_eq!(denial(&mapped, "10.96.0.9"), Some(DenialReason::ApiServer));
     }
 
     #[test]
