@@ -16,7 +16,7 @@ use velero_trust_testing::serve::Serve;
 use velero_trust_testing::webhook::Webhook;
 
 use crate::authority::Authority;
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, PATIENCE};
 
 /// The address of the API server that sends reviews.
 const API_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -88,6 +88,10 @@ fn answer(stream: &mut TcpStream, seen: &Mutex<Seen>, delay: Duration, places: u
         .strip_prefix("/apis/velero.io/v1/namespaces/")
         .and_then(|rest| rest.split_once("/backups?"));
     let (code, body) = if let Some((namespace, query)) = list {
+        if (namespace, query.contains("continue=second")) == ("long", true) {
+            // As it is: to serialize it takes a second without optimization.
+            return write(stream, 200, &" ".repeat(17 << 20));
+        }
         backups(namespace, query)
     } else if path.contains("/namespaces/velero") && path.contains("/secrets/") {
         let running = {
@@ -113,7 +117,10 @@ fn answer(stream: &mut TcpStream, seen: &Mutex<Seen>, delay: Duration, places: u
     } else {
         (404, not_found)
     };
-    let body = body.to_string();
+    write(stream, code, &body.to_string());
+}
+
+fn write(stream: &mut TcpStream, code: u16, body: &str) {
     let response = format!(
         "HTTP/1.1 {code} Any\r\nContent-Type: application/json\r\nConnection: close\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -136,7 +143,6 @@ fn backups(namespace: &str, query: &str) -> (u16, Value) {
         ("no-crds", _) => (404, "404 page not found".into()),
         ("broken", true) => (500, status(500, "InternalError")),
         ("gone", true) => (410, status(410, "Expired")),
-        ("long", true) => (200, " ".repeat(17 << 20).into()),
         (_, true) => {
             let items = [backup("newest", 2)];
             (
@@ -314,7 +320,16 @@ async fn all_pages_of_backups_are_read_or_it_is_not_known_which_is_the_newest() 
         request["resource"]["resource"] = "restores".into();
         request["kind"]["kind"] = "Restore".into();
         let body = review.to_string();
-        let answer = client.review("/validate/restores", &body).await.unwrap();
+        let began = Instant::now();
+        let answer = loop {
+            let answer = client.review("/validate/restores?timeout=30s", &body).await;
+            let answer = answer.unwrap();
+            // A busy machine may need longer for a page than a look-up waits.
+            let may_be_late = answer.code == 503 && !answer.body.contains(said);
+            if !may_be_late || began.elapsed() > PATIENCE {
+                break answer;
+            }
+        };
         assert_eq!(answer.code, code, "{namespace}: {answer:?}");
         assert!(answer.body.contains(said), "{namespace}: {answer:?}");
     }
