@@ -3,12 +3,15 @@
 //! Each is an object with one field that is filled up to a size: with lists, maps, nesting, strings
 //! and certificates of the kinds that cost most to read.
 
-use crate::pki::Authority;
-use anyhow::{Context as _, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+mod bundles;
+mod der;
+
 use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+pub use bundles::bundles;
 
 /// A review, and the path that it is for.
 #[derive(Clone, Debug)]
@@ -262,163 +265,6 @@ pub fn large_pods(bytes: usize) -> Result<Vec<Review>> {
         }
     }
     Ok(reviews)
-}
-
-/// Returns locations with inline bundles of about 1 MiB that cost much to read, and updates that
-/// have two of them, before and after.
-pub fn bundles() -> Result<Vec<Review>> {
-    let mut reviews = Vec::new();
-    for (name, bundle) in bundle_texts()? {
-        let base64 = STANDARD.encode(&bundle);
-        let storage = json!({"bucket": "b", "caCert": base64});
-        let spec =
-            json!({"provider": "aws", "objectStorage": storage, "config": {"caCert": bundle}});
-        for (operation, old) in [("CREATE", Value::Null), ("UPDATE", json!({"spec": &spec}))] {
-            let mut review = base(LOCATIONS);
-            set(&mut review, "/request/object/spec", spec.clone())?;
-            set(&mut review, "/request/operation", operation.into())?;
-            if operation == "UPDATE" {
-                // Half of the room for each: the new one has one of the two.
-                set(&mut review, "/request/object/spec/config", json!({}))?;
-            }
-            set(&mut review, "/request/oldObject", old)?;
-            let name = format!("{operation} of a bundle of {name}");
-            reviews.push(Review {
-                name,
-                path: slot(LOCATIONS, "").path(),
-                body: review.to_string(),
-            });
-        }
-    }
-    Ok(reviews)
-}
-
-/// Returns texts of at most 1 MiB, each with what it consists of.
-fn bundle_texts() -> Result<Vec<(&'static str, String)>> {
-    const MAX: usize = 1 << 20;
-    let repeated = |text: &str| text.repeat(MAX / text.len());
-    let begin = "-----BEGIN CERTIFICATE-----\n";
-    let end = "-----END CERTIFICATE-----\n";
-    let der = Authority::new("hostile")?.der();
-    let pem = |der: &[u8]| format!("{begin}{}\n{end}", STANDARD.encode(der));
-    let certificates: String = (0_u32..)
-        .map(|number| pem(&with_serial(&der, number)))
-        .take(MAX / pem(&der).len())
-        .collect();
-    let large = |der: Vec<u8>| {
-        let text = pem(&der);
-        debug_assert!(text.len() <= MAX);
-        text
-    };
-    Ok(vec![
-        ("certificates", certificates),
-        ("one certificate again and again", repeated(&pem(&der))),
-        ("begins", repeated(begin)),
-        ("ends", repeated(end)),
-        ("short ends", repeated("-----END\n")),
-        ("begins in one line", repeated("-----BEGIN ")),
-        (
-            "begins and ends in one line",
-            repeated("-----BEGIN -----END "),
-        ),
-        ("empty blocks", repeated(&format!("{begin}{end}"))),
-        (
-            "blocks of another kind",
-            repeated("-----BEGIN A-----\n-----END A-----\n"),
-        ),
-        ("headers", repeated(&format!("{begin}a:b\n\n{end}"))),
-        (
-            "blocks that do not parse",
-            repeated(&format!("{begin}MAA=\n{end}")),
-        ),
-        ("private keys", repeated("-----BEGIN PRIVATE KEY-----\n")),
-        ("dashes", repeated("-")),
-        ("dashes in lines", repeated("-----\n")),
-        ("base64 without lines", repeated("MIIB")),
-        ("line ends", repeated("\n")),
-        (
-            "blanks in lines",
-            format!("{begin}{}\n{end}", " ".repeat(MAX - 64)),
-        ),
-        ("nothing but zeros", repeated("\0")),
-        ("a long name", large(with_name(&der, 300 << 10)?)),
-        ("many names", large(with_names(&der, 60 << 10)?)),
-    ])
-}
-
-/// Returns `der` with another serial number, of the same length.
-fn with_serial(der: &[u8], number: u32) -> Vec<u8> {
-    let mut der = der.to_vec();
-    // After the headers of the certificate, of what is signed, and of the version.
-    let digits = number.to_be_bytes();
-    if let Some(serial) = der.get_mut(18..22) {
-        serial.copy_from_slice(&digits);
-    }
-    der
-}
-
-/// Returns the DER of `tag` with `content`.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let mut whole = vec![tag];
-    match u8::try_from(length) {
-        Ok(length) if length < 0x80 => whole.push(length),
-        _ => {
-            let bytes = length.to_be_bytes();
-            let digits: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
-            whole.push(0x80 | u8::try_from(digits.len()).unwrap_or(8));
-            whole.extend(digits);
-        }
-    }
-    whole.extend_from_slice(content);
-    whole
-}
-
-/// Returns a certificate whose subject is one common name of `bytes`.
-fn with_name(certificate: &[u8], bytes: usize) -> Result<Vec<u8>> {
-    let value = [der(6, &[0x55, 4, 3]), der(0x0c, &vec![b'x'; bytes])].concat();
-    with_subject(certificate, &der(0x31, &der(0x30, &value)))
-}
-
-/// Returns a certificate whose subject has `count` names.
-fn with_names(certificate: &[u8], count: usize) -> Result<Vec<u8>> {
-    let value = [der(6, &[0x55, 4, 3]), der(0x0c, b"")].concat();
-    with_subject(certificate, &der(0x31, &der(0x30, &value)).repeat(count))
-}
-
-/// Returns `certificate` with another subject. Its signature is then wrong, and nothing that reads
-/// a bundle looks at it.
-fn with_subject(certificate: &[u8], names: &[u8]) -> Result<Vec<u8>> {
-    let (_, rest, _) = take(certificate).context("der")?;
-    let (_, tbs, after) = take(rest).context("tbs")?;
-    let mut parts = Vec::new();
-    let mut left = tbs;
-    while !left.is_empty() {
-        let (whole, _, more) = take(left).context("part")?;
-        parts.push(whole.to_vec());
-        left = more;
-    }
-    // Version, serial number, algorithm, issuer, validity, subject.
-    *parts.get_mut(5).context("subject")? = der(0x30, names);
-    let tbs = der(0x30, &parts.concat());
-    Ok(der(0x30, &[tbs, after.to_vec()].concat()))
-}
-
-/// Returns the first element of `der` as a whole, its content, and what follows it.
-fn take(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let first = usize::from(*der.get(1)?);
-    let (header, length) = if first < 0x80 {
-        (2, first)
-    } else {
-        let digits = first & 0x7f;
-        let number = der.get(2..2 + digits)?.iter();
-        (
-            2 + digits,
-            number.fold(0, |sum, digit| sum << 8 | usize::from(*digit)),
-        )
-    };
-    let (whole, after) = der.split_at_checked(header + length)?;
-    Some((whole, whole.get(header..)?, after))
 }
 
 /// Returns a small review of `resource`.
