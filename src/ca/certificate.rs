@@ -75,10 +75,13 @@ impl Fingerprint {
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(64);
+        // As one text: a review can write tens of thousands of these.
+        let mut text = String::with_capacity(64);
         for byte in self.0.iter().take(digits.div_ceil(2)) {
-            write!(f, "{byte:02x}")?;
+            let halves = [byte >> 4, byte & 0xf].map(u32::from);
+            text.extend(halves.map(|half| char::from_digit(half, 16).unwrap_or_default()));
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) fn check(
             .iter()
             .map(|certificate| certificate.not_after)
             .max();
-        let message = match certificates {
+        let message = || match certificates {
             [only] => format!(
                 "{} expired on {}",
                 display_name(only),
@@ -139,9 +139,9 @@ pub(super) fn check(
                 format_date(last_expiry.unwrap_or_default())
             ),
         };
-        let fix = format!("get the present CA; {}", source.replace_instruction());
-        limiter.find(&ALL_EXPIRED, || {
-            source.finding(&ALL_EXPIRED, "", message, fix)
+        limiter.find(&ALL_EXPIRED, (), || {
+            let fix = format!("get the present CA; {}", source.replace_instruction());
+            source.finding(&ALL_EXPIRED, "", message(), fix)
         });
     }
     let subjects: HashSet<_> = certificates.iter().map(Certificate::subject_der).collect();
@@ -150,9 +150,9 @@ pub(super) fn check(
         *counts.entry(certificate.fingerprint()).or_default() += 1;
     }
     for certificate in certificates {
-        let mut find = |rule, message: String, fix: &str| {
-            limiter.find(rule, || {
-                let message = format!("{} {message}", display_name(certificate));
+        let mut find = |rule, message: &dyn Fn() -> String, fix: &str| {
+            limiter.find(rule, certificate.fingerprint(), || {
+                let message = format!("{} {}", display_name(certificate), message());
                 let detail = format!("certificate {}", certificate.fingerprint());
                 source.finding(rule, detail, message, fix)
             });
@@ -162,55 +162,55 @@ pub(super) fn check(
             None => continue,
             Some(1) => {}
             Some(count) => {
-                let message = format!("is there {count} times");
-                find(&DUPLICATE, message, "keep one of them");
+                let message = || format!("is there {count} times");
+                find(&DUPLICATE, &message, "keep one of them");
             }
         }
         if is_expired(certificate) {
             if !are_all_expired {
-                let message = format!("expired on {}", format_date(certificate.not_after));
-                find(&EXPIRED, message, "take it out");
+                let message = || format!("expired on {}", format_date(certificate.not_after));
+                find(&EXPIRED, &message, "take it out");
             }
         } else if certificate.not_before > now {
-            let message = format!(
-                "is not valid before {}",
-                format_date(certificate.not_before)
-            );
+            let message = || {
+                let date = format_date(certificate.not_before);
+                format!("is not valid before {date}")
+            };
             find(
                 &NOT_YET_VALID,
-                message,
+                &message,
                 "keep the CA that is valid now beside it",
             );
         } else if certificate.not_after - now <= EXPIRY_WARNING_SECONDS {
-            let days = (certificate.not_after - now) / 86_400;
-            let message = format!(
-                "expires on {}, in {days} days",
-                format_date(certificate.not_after)
-            );
-            find(&EXPIRES_SOON, message, "put its successor beside it");
+            let message = || {
+                let date = format_date(certificate.not_after);
+                let days = (certificate.not_after - now) / 86_400;
+                format!("expires on {date}, in {days} days")
+            };
+            find(&EXPIRES_SOON, &message, "put its successor beside it");
         }
         if !certificate.is_ca {
             find(
                 &LEAF,
-                "is no CA certificate".to_owned(),
+                &|| "is no CA certificate".to_owned(),
                 "put in the CA that issued it",
             );
         } else if !certificate.is_self_issued() && !subjects.contains(certificate.issuer_der()) {
-            let message = format!("lacks its root, {}", certificate.issuer());
-            find(&NO_ROOT, message, "put the root beside it");
+            let message = || format!("lacks its root, {}", certificate.issuer());
+            find(&NO_ROOT, &message, "put the root beside it");
         }
         if let Some(digest) = certificate.weak_digest {
             find(
                 &WEAK,
-                format!("is signed with {digest}"),
+                &|| format!("is signed with {digest}"),
                 "have it issued again with SHA-256",
             );
         }
         if let Some(bits) = certificate.rsa_bits.filter(|bits| *bits < MIN_RSA_BITS) {
-            let message = format!("has an RSA key of {bits} bits");
+            let message = || format!("has an RSA key of {bits} bits");
             find(
                 &WEAK,
-                message,
+                &message,
                 "have it issued again with at least 2048 bits",
             );
         }

@@ -124,7 +124,7 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
     check_skip_verification(bsl, report);
     check_keys(
         bsl,
-        &mut FindingLimiter::new(report, baseline, FieldPath::of(&["spec", "config"])),
+        &mut FindingLimiter::new(report, baseline, FieldPath::of(&["spec", "config"]), ""),
     );
     if bsl.config("secretRef").is_some() {
         report.add_finding(Finding::new(
@@ -192,7 +192,7 @@ fn check_keys(bsl: &Bsl<'_>, limiter: &mut FindingLimiter<'_, '_>) {
         if is_known || key == "secretRef" || key.eq_ignore_ascii_case(SKIP_TLS_VERIFY) {
             continue;
         }
-        limiter.find(&UNKNOWN_KEY, || {
+        limiter.find(&UNKNOWN_KEY, key, || {
             let similar = known.iter().find(|known| known.eq_ignore_ascii_case(key));
             let fix = match similar {
                 Some(similar) => format!("write `{similar}`"),

@@ -141,7 +141,8 @@ fn check_reference(
         }
         Content::Bytes(bytes) => {
             let contents = crate::ca::pem::read(&bytes);
-            let mut limiter = FindingLimiter::new(report, baseline, reference.path.clone());
+            let mut limiter =
+                FindingLimiter::new(report, baseline, reference.path.clone(), &source);
             pem::check(&source, &contents, &mut limiter);
             certificate::check(&source, &contents.certificates, location.now, &mut limiter);
         }

@@ -107,11 +107,11 @@ pub(super) fn check(
         let rule = rule_of(fault.kind);
         // The identity of a block does not depend on its position. Otherwise the removal of a
         // block from an old bundle would make the blocks after it look new.
-        let detail = match fault.identity {
-            Some(identity) => format!("block {identity:.16}"),
-            None => String::new(),
-        };
-        limiter.find(rule, || {
+        limiter.find(rule, fault.identity, || {
+            let detail = match fault.identity {
+                Some(identity) => format!("block {identity:.16}"),
+                None => String::new(),
+            };
             source.finding(rule, detail, fault_message(fault), fix(source, fault.kind))
         });
     }
