@@ -74,12 +74,7 @@ impl ReviewedObject for Review<'_> {
         if rules::is_same_location(&self.new, old) {
             return Report::default();
         }
-        let report = rules::judge(&new, facts);
-        if Judged::apply_policy(&report, policy).verdict == Verdict::Deny {
-            // Only now, because most changes are valid and need no look-ups for the old object.
-            rules::judge_change(&new, &self.location(old, None, now), facts)
-        } else {
-            report
-        }
+        let is_denied = |report: &_| Judged::apply_policy(report, policy).verdict == Verdict::Deny;
+        rules::judge_change(&new, &self.location(old, None, now), facts, is_denied)
     }
 }

@@ -12,6 +12,10 @@ mod reference;
 pub(in crate::ca) use certificate::format_date;
 pub(in crate::ca) use config::skips_verification;
 
+use std::collections::HashMap;
+
+use super::certificate::Fingerprint;
+use super::pem::Contents;
 use super::references::{self, CaReference, CaTarget, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, Report, Rule, Stop};
 use crate::velero::bsl::Bsl;
@@ -52,26 +56,52 @@ pub fn find(id: &str) -> Option<&'static Rule> {
 
 /// Runs every check over a location.
 pub fn judge(location: &Location<'_>, facts: &Facts) -> Report {
-    run_checks(location, None, facts, &mut Baseline::Unused)
+    let mut bundles = Bundles::default();
+    run_checks(location, None, facts, &mut Baseline::Unused, &mut bundles)
 }
 
-/// Like [`judge`], but findings that also apply to `old` only warn. Otherwise an invalid object
-/// could not be corrected step by step.
+/// Like [`judge`], but if `is_denied` says so of its report, findings that also apply to `old` only
+/// warn. Otherwise an invalid object could not be corrected step by step.
 ///
 /// Secrets that only `old` references are not looked up: a finding names its Secret, so what is
 /// wrong with another one is never the same problem. An update thus needs the same look-ups as the
 /// creation of the new location. A Secret that both reference and that cannot be read makes no
 /// difference, because its content leads to no finding in either.
-pub fn judge_change(location: &Location<'_>, old: &Location<'_>, facts: &Facts) -> Report {
+pub fn judge_change(
+    location: &Location<'_>,
+    old: &Location<'_>,
+    facts: &Facts,
+    is_denied: impl Fn(&Report) -> bool,
+) -> Report {
+    let mut bundles = Bundles::default();
+    let mut run = |location: &_, successor: Option<&_>, baseline: &mut Baseline<'_>| {
+        run_checks(location, successor, facts, baseline, &mut bundles)
+    };
+    let report = run(location, None, &mut Baseline::Unused);
+    if !is_denied(&report) {
+        // Most changes are valid, and need nothing of the old object.
+        return report;
+    }
     let mut known = KnownFindings::default();
     let mut baseline = Baseline::Recording(&mut known);
-    let old_report = run_checks(old, Some(location), facts, &mut baseline);
+    let old_report = run(old, Some(location), &mut baseline);
     for finding in &old_report.findings {
         known.record(finding);
     }
-    let mut report = run_checks(location, None, facts, &mut Baseline::Recorded(&known));
+    let mut report = run(location, None, &mut Baseline::Recorded(&known));
     known.soften_all(&mut report);
     report
+}
+
+/// The bundles that were read, so that an update reads none twice.
+#[derive(Default)]
+struct Bundles(HashMap<Fingerprint, Contents>);
+
+impl Bundles {
+    fn read(&mut self, bytes: &[u8]) -> &Contents {
+        let read = self.0.entry(Fingerprint::of(bytes));
+        read.or_insert_with(|| crate::ca::pem::read(bytes))
+    }
 }
 
 /// Runs every check. With `successor`, leaves out the Secrets that the successor does not reference
@@ -81,6 +111,7 @@ fn run_checks(
     successor: Option<&Location<'_>>,
     facts: &Facts,
     baseline: &mut Baseline<'_>,
+    bundles: &mut Bundles,
 ) -> Report {
     let mut report = Report::default();
     let references = references::ca_references(location.namespace, location.bsl);
@@ -93,7 +124,7 @@ fn run_checks(
     };
     reference::check_both(location, &mut report);
     for reference in references.iter().filter(is_kept) {
-        let result = check_reference(location, reference, facts, baseline, &mut report);
+        let result = check_reference(location, reference, facts, baseline, bundles, &mut report);
         report.record(result);
     }
     location::check(location, &references, &mut report);
@@ -122,6 +153,7 @@ fn check_reference(
     reference: &CaReference<'_>,
     facts: &Facts,
     baseline: &mut Baseline<'_>,
+    bundles: &mut Bundles,
     report: &mut Report,
 ) -> Result<(), Stop> {
     let source = CaSource::new(location, reference);
@@ -140,10 +172,10 @@ fn check_reference(
             pem::too_large(&source, &bytes, report);
         }
         Content::Bytes(bytes) => {
-            let contents = crate::ca::pem::read(&bytes);
+            let contents = bundles.read(&bytes);
             let mut limiter =
                 FindingLimiter::new(report, baseline, reference.path.clone(), &source);
-            pem::check(&source, &contents, &mut limiter);
+            pem::check(&source, contents, &mut limiter);
             certificate::check(&source, &contents.certificates, location.now, &mut limiter);
         }
     }

@@ -100,6 +100,7 @@ fn changed(old: &str, new: &str) -> Report {
         &location(&new, Some(&old)),
         &location(&old, None),
         &Facts::default(),
+        |_| true,
     )
 }
 
@@ -200,7 +201,18 @@ fn an_update_needs_no_more_look_ups_than_a_creation() {
     };
     let needs = |report: Report| report.needs;
     let creation = needs(judge(&location(&new), &Facts::default()));
-    let update = judge_change(&location(&new), &location(&old), &Facts::default());
+    let update = judge_change(&location(&new), &location(&old), &Facts::default(), |_| {
+        true
+    });
     assert_eq!(needs(update), creation);
     assert_eq!(creation.len(), 4);
+}
+
+#[test]
+fn a_bundle_is_read_once_however_often_it_is_named() {
+    let mut bundles = Bundles::default();
+    let [first, again] = [0, 1].map(|_| std::ptr::from_ref(bundles.read(b"-----END\n")));
+    assert_eq!((first, bundles.0.len()), (again, 1));
+    assert_eq!(bundles.read(b"-----END \n").faults.len(), 1);
+    assert_eq!(bundles.0.len(), 2);
 }
