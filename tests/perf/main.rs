@@ -1,9 +1,9 @@
 //! `make bench` measures the cost and the reaction times of velero-trust. `cargo bench --bench perf
-//! -- merge` measures only one part; the parts are `webhook`, `merge` and `controllers`, the last
-//! on the real API server of `make rig`.
+//! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge` and `controllers`,
+//! the last on the real API server of `make rig`.
 //!
 //! CPU time is that of the server's process, as the kernel accounts it, so the client does not
-//! count. No benchmark fails because it is slow.
+//! count. No benchmark fails because it is slow, but `hostile`: its bounds are promised.
 
 #![expect(
     clippy::print_stdout,
@@ -16,6 +16,7 @@ mod client;
 mod controllers;
 mod echo;
 mod figures;
+mod hostile;
 mod merge;
 mod reviews;
 mod server;
@@ -29,7 +30,7 @@ use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
 /// The parts that can be measured alone.
-const PARTS: [&str; 3] = ["webhook", "merge", "controllers"];
+const PARTS: [&str; 4] = ["webhook", "hostile", "merge", "controllers"];
 
 fn main() -> Result<()> {
     if let Ok(folder) = std::env::var(echo::FOLDER) {
@@ -46,6 +47,9 @@ fn main() -> Result<()> {
     let folder = folder()?;
     if wants("webhook") {
         webhook::measure(binary, folder.path())?;
+    }
+    if wants("hostile") {
+        hostile::measure(binary, folder.path())?;
     }
     if wants("merge") {
         merge::measure()?;

@@ -132,7 +132,7 @@ fn handshakes(trust: &Trust, server: &Server, body: &[u8]) -> Result<Duration> {
     Ok(Usage::of(server.id())?.cpu.saturating_sub(before.cpu) / requests)
 }
 
-fn webhook(binary: &Path, folder: &Path) -> Command {
+pub(super) fn webhook(binary: &Path, folder: &Path) -> Command {
     let mut command = Command::new(binary);
     command.current_dir(folder).args([
         "serve",

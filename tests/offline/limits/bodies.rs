@@ -81,7 +81,7 @@ async fn the_worst_pods_cost_no_more_than_a_stated_multiple() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_worst_bundles_cost_no_more_than_a_stated_multiple() {
     let mut server = Server::start().await;
-    for review in hostile::bundles().unwrap() {
+    for review in hostile::bundles(max_bytes("/validate/backupstoragelocations")).unwrap() {
         check(&mut server, &review).await;
     }
     server.assert_well().await;
@@ -98,7 +98,7 @@ async fn beside_the_worst_reviews_good_ones_pass() {
         .map(|bytes| hostile::review(*containers.unwrap(), Filler::List("{}"), bytes).unwrap())
         .into_iter()
         .chain(hostile::large_pods(3 << 20).unwrap().into_iter().take(1))
-        .chain(hostile::bundles().unwrap().into_iter().take(1))
+        .chain(hostile::bundles(4 << 20).unwrap().into_iter().take(1))
         .collect();
     let beside = server.good_reviews();
     let floods: Vec<_> = (0..4).map(|_| server.flood(worst.clone())).collect();

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-pub use bundles::bundles;
+pub use bundles::{bundle_references, bundle_secrets, bundle_texts, bundles};
 
 /// A review, and the path that it is for.
 #[derive(Clone, Debug)]
