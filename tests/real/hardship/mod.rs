@@ -10,6 +10,7 @@ mod greedy;
 mod memory;
 mod refused;
 mod replicas;
+mod silent;
 
 use crate::bundle::PATIENCE;
 use crate::servers::Servers;
@@ -51,6 +52,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         crate::shared::alone("hardship::a_leader_that_dies", replicas::takeover),
         crate::shared::alone("hardship::a_leader_whose_lease_hangs", replicas::hung),
+        crate::shared::alone(
+            "hardship::a_leader_whose_connections_go_silent",
+            silent::silent,
+        ),
         crate::shared::alone("hardship::what_gone_namespaces_leave", gone::leavings),
     ]
 }

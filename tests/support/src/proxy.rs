@@ -1,5 +1,5 @@
-//! A proxy in front of an API server. It records requests and, on demand, refuses some of them or
-//! leaves them unanswered.
+//! A proxy in front of an API server. It records requests and, on demand, refuses some of them,
+//! leaves them unanswered, or lets its connections go silent.
 
 use crate::access::Access;
 use anyhow::Result;
@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use serde_json::json;
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -55,6 +56,8 @@ struct Refused {
 struct Shared {
     refused: Mutex<Option<Refused>>,
     healed: Notify,
+    silenced: Notify,
+    silent: AtomicUsize,
     held: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     running: AtomicUsize,
@@ -122,6 +125,18 @@ impl Proxy {
         self.shared.healed.notify_waiters();
     }
 
+    /// Lets all open connections go silent: each takes what is sent to it, answers nothing, neither
+    /// what it has begun nor anything new, and is not closed, as when a firewall has forgotten it.
+    /// New connections are served.
+    pub fn silence(&self) {
+        self.shared.silenced.notify_waiters();
+    }
+
+    /// Returns how many connections have gone silent so far.
+    pub fn silent(&self) -> usize {
+        self.shared.silent.load(Ordering::Relaxed)
+    }
+
     /// Returns the maximum number of requests that waited for an answer at the same time.
     pub fn most_at_once(&self) -> usize {
         self.shared.most.load(Ordering::Relaxed)
@@ -139,9 +154,19 @@ async fn serve(listener: TcpListener, client: kube::Client, shared: Arc<Shared>)
         let (client, shared) = (client.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, &client, &shared));
+            // Subscribed before the first request is read.
+            let silenced = shared.silenced.notified();
             let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-            // An error means that the other side has gone.
-            let _ = connection.await;
+            let mut connection = pin!(connection);
+            tokio::select! {
+                // An error means that the other side has gone.
+                _ = &mut connection => {}
+                () = silenced => {
+                    shared.silent.fetch_add(1, Ordering::Relaxed);
+                    // Nobody reads or writes any more, and the socket stays open.
+                    std::future::pending::<()>().await;
+                }
+            }
         });
     }
 }
