@@ -22,6 +22,8 @@ pub mod clock;
 
 pub mod rate_limiter;
 
+pub mod shared_quota;
+
 pub mod telemetry;
 
 pub mod kubernetes;

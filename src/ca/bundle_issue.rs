@@ -70,7 +70,8 @@ pub enum BundleIssue {
     /// The locations of the namespace name more CAs than are kept for one.
     #[error(
         "the CAs of {count} BackupStorageLocations, such as {first}, are left out: those of a \
-         namespace may name {} KiB of different certificates, and the oldest locations come first; \
+         namespace may name {} KiB of different certificates, less while other namespaces name very \
+         many, and the oldest locations come first; \
          name only the CAs that the stores need; {PREVIOUS_CAS_STAY}",
         MAX_CERTIFICATE_BYTES >> 10
     )]

@@ -8,9 +8,16 @@ use kube::runtime::watcher::Config;
 
 use crate::kubernetes::location::{self, LocationEntry};
 use crate::kubernetes::watch::Watch;
+use crate::shared_quota::SharedQuota;
 
 /// Most BSLs of a namespace that are kept. An entry has some hundred bytes, and 8 KiB at the most.
 const MAX_LOCATIONS: usize = 2000;
+
+/// Memory for the BSLs of a namespace that are always kept: about ninety of them.
+const GUARANTEED_BYTES: usize = 256 << 10;
+
+/// Memory for the BSLs of all namespaces.
+const TOTAL_BYTES: usize = 48 << 20;
 
 /// The BSLs of a namespace by name, shared with the watch.
 pub(super) type Locations = Arc<BTreeMap<String, Arc<LocationEntry>>>;
@@ -26,6 +33,9 @@ pub(super) fn watch_locations(client: Client) -> LocationWatch {
         Some(Arc::new(LocationEntry::from_json(bsl)))
     })
     .with_max_per_namespace(MAX_LOCATIONS)
+    .with_quota(SharedQuota::new(GUARANTEED_BYTES, TOTAL_BYTES), |entry| {
+        entry.memory
+    })
 }
 
 /// Returns the BSLs of `namespace`.

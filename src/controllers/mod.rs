@@ -34,7 +34,7 @@ use crate::sources::Source;
 use crate::sources::cluster::CommonRootsReceiver;
 use crate::telemetry::Metrics;
 
-pub use bundle::BuildPermits;
+pub use bundle::{BuildPermits, EvaluationQuota};
 pub use endpoints::probe;
 
 /// What the controllers depend on.
@@ -55,6 +55,8 @@ pub struct ControllerContext {
     pub events: Events,
     /// Limits how many bundles are built at the same time.
     pub permits: BuildPermits,
+    /// Bounds the memory for what is kept of all evaluations.
+    pub evaluations: EvaluationQuota,
     /// The options.
     pub settings: Settings,
 }
@@ -99,6 +101,7 @@ mod tests {
                 metrics: Arc::new(Metrics::default()),
                 events: Events::new(client.clone(), "us"),
                 permits: BuildPermits::default(),
+                evaluations: EvaluationQuota::default(),
                 lease: client.clone(),
                 client,
                 settings: Settings {

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "names",
     "decision",
     "velero",
@@ -16,6 +16,7 @@ const LAYERS: [&str; 15] = [
     "admission",
     "clock",
     "rate_limiter",
+    "shared_quota",
     "telemetry",
     "kubernetes",
     "sources",

@@ -197,6 +197,14 @@ impl Memory {
         incomplete.any(|(owner, _)| !self.known.contains_key(owner))
     }
 
+    /// Returns the different certificates that it contains.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        let retained = self.retained.values().map(|entry| &entry.certificate);
+        let all = self.known.values().flatten().chain(retained);
+        let all = all.map(|certificate| (certificate.fingerprint(), certificate));
+        all.collect::<BTreeMap<_, _>>().into_values()
+    }
+
     /// Whether the memory contains any certificate.
     pub fn has_certificates(&self) -> bool {
         !self.retained.is_empty() || self.known.values().any(|known| !known.is_empty())

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Serve;
 use crate::cli::stdout::Stdout;
-use crate::controllers::{BuildPermits, ControllerContext, Settings, leader};
+use crate::controllers::{BuildPermits, ControllerContext, EvaluationQuota, Settings, leader};
 use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
@@ -124,6 +124,7 @@ impl Serve {
             metrics: Arc::clone(metrics),
             events: Events::new(client.clone(), &identity),
             permits: BuildPermits::default(),
+            evaluations: EvaluationQuota::default(),
             client,
             lease: Clients::lease().await?,
             settings: Settings {

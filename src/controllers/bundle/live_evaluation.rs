@@ -10,6 +10,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::{Instant, timeout_at};
 
+use super::evaluation_share::EvaluationShare;
 use crate::ca::evaluation::{EvaluatedLocation, Evaluation, MAX_PASSES, Omission};
 use crate::ca::evaluation_budget::Budget;
 use crate::controllers::locations::Locations;
@@ -35,10 +36,10 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Most bytes of Secrets that are kept for the next locations, which often name the same.
 const MAX_KEPT_BYTES: usize = 1 << 20;
 
-/// Evaluates the `locations` of `namespace`.
+/// Evaluates the `locations` of `namespace`, within its `share` of the memory.
 pub(super) async fn evaluate_locations(
     client: &Client,
-    namespace: &str,
+    (namespace, share): (&str, &EvaluationShare),
     locations: &Locations,
     source: &dyn Source,
     context: Context<'_>,
@@ -100,7 +101,7 @@ pub(super) async fn evaluate_locations(
         let mut results = evaluation.apply_policy(context.policy);
         for (name, _) in &live {
             if let Some((name, location)) = results.remove_entry(*name) {
-                evaluated.insert(name, budget.admit(location));
+                evaluated.insert(name, budget.admit(location, |bytes| share.admit(bytes)));
             }
         }
         if facts.secret_bytes() > MAX_KEPT_BYTES {
@@ -157,6 +158,7 @@ mod tests {
 
     use super::*;
     use crate::ca::bundle::{merge, mozilla};
+    use crate::controllers::EvaluationQuota;
     use crate::decision::{Lookup, Policy};
 
     /// A source of Secrets that nobody names.
@@ -171,6 +173,15 @@ mod tests {
     /// Evaluates locations with the same inline CA, which an API server that answers with `answer`
     /// is asked for.
     async fn evaluate(
+        names: &[&str],
+        answer: fn(&str) -> (u16, Value),
+    ) -> BTreeMap<String, EvaluatedLocation> {
+        evaluate_within(&EvaluationQuota::default().share("velero"), names, answer).await
+    }
+
+    /// As [`evaluate`], with this share of the memory.
+    async fn evaluate_within(
+        share: &EvaluationShare,
         names: &[&str],
         answer: fn(&str) -> (u16, Value),
     ) -> BTreeMap<String, EvaluatedLocation> {
@@ -191,7 +202,8 @@ mod tests {
             policy: &Policy::default(),
             now: mozilla()[0].not_before,
         };
-        evaluate_locations(&client, "velero", &locations, &NoSecrets, context).await
+        let velero = ("velero", share);
+        evaluate_locations(&client, velero, &locations, &NoSecrets, context).await
     }
 
     fn location(name: &str) -> Value {
@@ -240,6 +252,41 @@ mod tests {
         assert_eq!(evaluated.len(), 60);
         assert_eq!(evaluated["l00"].omission, None);
         assert_eq!(evaluated["l59"].omission, Some(Omission::OverBudget));
+    }
+
+    #[tokio::test]
+    async fn what_has_no_room_beside_other_namespaces_is_left_out() {
+        let quota = EvaluationQuota::default();
+        let greedy: Vec<_> = (0..30)
+            .map(|number| quota.share(&number.to_string()))
+            .collect();
+        for bytes in (0..24).map(|bit| 1 << bit).rev() {
+            for one in &greedy {
+                one.admit(bytes);
+            }
+        }
+        let with_roots = |query: &str| {
+            let name = query.rsplit("metadata.name%3D").next().unwrap_or_default();
+            let mut location = location(name);
+            // More than is guaranteed.
+            let pem = merge(mozilla()).text;
+            location["spec"]["config"]["caCert"] = pem.into();
+            (200, json!({"items": [location]}))
+        };
+        let names: Vec<_> = (0..20).map(|number| format!("l{number:02}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let share = quota.share("velero");
+        let kept = |evaluated: &BTreeMap<String, EvaluatedLocation>| {
+            let kept = evaluated.values().filter(|one| one.omission.is_none());
+            kept.count()
+        };
+        let evaluated = evaluate_within(&share, &names, with_roots).await;
+        let few = kept(&evaluated);
+        assert!(few > 0 && few < 20, "{few}");
+        assert_eq!(evaluated["l19"].omission, Some(Omission::OverBudget));
+        drop(greedy);
+        let evaluated = evaluate_within(&share, &names, with_roots).await;
+        assert_eq!(kept(&evaluated), 20);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reconciles the merged CA bundle of one namespace.
 
 mod changes;
+mod evaluation_share;
 mod issue_log;
 mod live_evaluation;
 mod namespace_hold;
@@ -34,6 +35,7 @@ use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::sources::cluster::CommonRootsReceiver;
 
+pub use evaluation_share::EvaluationQuota;
 pub use permits::BuildPermits;
 
 const TIMING: Timing = Timing {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::changes::{adds_certificate, has_unknown_location};
+use super::evaluation_share::EvaluationShare;
 use super::issue_log::IssueLog;
 use super::live_evaluation::evaluate_locations;
 use super::namespace_hold;
@@ -18,6 +19,7 @@ use crate::ca::common_roots::CommonRoots;
 use crate::ca::evaluation::{
     EvaluatedLocation, contributions, dropped_certificates, truncation_issues,
 };
+use crate::ca::evaluation_budget::kept_memory;
 use crate::ca::merged_bundle::{Contributions, Memory, merge_contributions};
 use crate::clock::{moment, now};
 use crate::controllers::ControllerContext;
@@ -42,6 +44,8 @@ pub(super) struct BundlePublisher {
     next_validity_change: Option<i64>,
     /// The result of the last evaluation, by location.
     evaluated: BTreeMap<String, EvaluatedLocation>,
+    /// The memory that `evaluated` and `memory` may use.
+    share: EvaluationShare,
     issues: IssueLog,
     reporter: StatusReporter,
 }
@@ -73,6 +77,7 @@ impl BundlePublisher {
             memory: Memory::default(),
             next_validity_change: None,
             evaluated: BTreeMap::new(),
+            share: controllers.evaluations.share(namespace),
             issues: IssueLog::default(),
             namespace: namespace.to_owned(),
             controllers,
@@ -141,8 +146,8 @@ impl BundlePublisher {
         };
         let source = &*self.controllers.source;
         let client = &self.controllers.client;
-        let evaluated =
-            evaluate_locations(client, &self.namespace, locations, source, context).await;
+        let of_namespace = (self.namespace.as_str(), &self.share);
+        let evaluated = evaluate_locations(client, of_namespace, locations, source, context).await;
         let mut contributions = contributions(&evaluated, &common_roots, issues);
         if common_roots.extra.has_unknown {
             self.memory.recall_extra(&mut contributions);
@@ -159,6 +164,7 @@ impl BundlePublisher {
             i64::try_from(retention).unwrap_or(i64::MAX),
         );
         issues.extend(dropped_certificates(&mut self.memory, &self.namespace));
+        self.share.settle(kept_memory(&evaluated, &self.memory));
         namespace_hold::update(
             &mut self.memory,
             self.verdicts.borrow().as_ref(),

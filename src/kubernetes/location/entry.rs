@@ -20,6 +20,13 @@ const MAX_PAIRS_BYTES: usize = 2 << 10;
 /// Memory for a setting beside its texts.
 const PAIR_BYTES: usize = 64;
 
+/// Memory for a location beside its texts: here, in its evaluation, and in the report.
+const LOCATION_BYTES: usize = 2 << 10;
+
+/// How often a text of a location is kept: here, in its evaluation or its endpoints, and in the
+/// report.
+const COPIES: usize = 3;
+
 /// Settings that are kept before others: the controllers read them without reading the location
 /// again.
 const READ_SETTINGS: [&str; 5] = [
@@ -44,6 +51,8 @@ pub struct LocationEntry {
     /// SHA-256 of the CA bundles, and of what is too large; `None` if there is nothing of both, so
     /// that `bsl` is complete.
     pub left_out: Option<[u8; 32]>,
+    /// About how much memory the controllers need for it, in bytes.
+    pub memory: usize,
 }
 
 /// The creation time of an object.
@@ -107,6 +116,7 @@ impl LocationEntry {
             status,
         };
         Self {
+            memory: LOCATION_BYTES + COPIES * (kept.name().len() + left_out.kept_bytes),
             bsl: kept.into_owned(),
             created: None,
             left_out: left_out.finish(),
@@ -114,13 +124,16 @@ impl LocationEntry {
     }
 }
 
-/// The digest of what is left out.
+/// The digest of what is left out, and the size of what is kept.
 #[derive(Default)]
-struct LeftOut(Option<Context>);
+struct LeftOut {
+    digest: Option<Context>,
+    kept_bytes: usize,
+}
 
 impl LeftOut {
     fn update(&mut self, text: &str) {
-        let digest = self.0.get_or_insert_with(|| Context::new(&SHA256));
+        let digest = self.digest.get_or_insert_with(|| Context::new(&SHA256));
         digest.update(&text.len().to_le_bytes());
         digest.update(text.as_bytes());
     }
@@ -136,6 +149,7 @@ impl LeftOut {
     fn keep<'a>(&mut self, text: Option<Text<'a>>) -> Option<Text<'a>> {
         let text = text?;
         if text.len() <= MAX_TEXT_BYTES {
+            self.kept_bytes += text.len();
             return Some(text);
         }
         self.update(&text);
@@ -172,6 +186,7 @@ impl LeftOut {
             };
             if let Some(rest) = rest.filter(|_| is_small) {
                 room = rest;
+                self.kept_bytes += PAIR_BYTES + key.len() + value.len();
                 kept.insert(key, value);
             } else {
                 self.update(&key);
@@ -182,7 +197,7 @@ impl LeftOut {
     }
 
     fn finish(self) -> Option<[u8; 32]> {
-        self.0?.finish().as_ref().try_into().ok()
+        self.digest?.finish().as_ref().try_into().ok()
     }
 }
 

@@ -29,6 +29,7 @@ use self::projection::{Projected, Projection};
 use self::timing::Timing;
 use super::error::watch_error;
 use crate::decision::{Key, LookupError, LookupErrorKind};
+use crate::shared_quota::SharedQuota;
 
 /// Longest pause before a watch that failed is tried again.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -129,6 +130,15 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
     #[must_use]
     pub fn with_max_per_namespace(mut self, max: usize) -> Self {
         self.projection = Projection::new(max);
+        self
+    }
+
+    /// Bounds the memory of all entries by `quota`, too, where `size` returns the bytes of a value.
+    /// Call this before the first [`changed`](Self::changed), and after
+    /// [`with_max_per_namespace`](Self::with_max_per_namespace).
+    #[must_use]
+    pub fn with_quota(mut self, quota: SharedQuota, size: fn(&V) -> usize) -> Self {
+        self.projection = self.projection.with_quota(quota, size);
         self
     }
 

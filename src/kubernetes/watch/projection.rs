@@ -6,6 +6,7 @@ use kube::runtime::watcher::Event;
 
 use super::Change;
 use crate::decision::Key;
+use crate::shared_quota::SharedQuota;
 
 /// What an event of a watch says of one object: its key, and its value if it has one.
 pub(super) type Projected<V> = (Key, Option<V>);
@@ -17,38 +18,73 @@ pub(super) struct Projection<V> {
     known: Option<BTreeMap<Key, V>>,
     /// The entries of a list that is not complete yet.
     listing: BTreeMap<Key, V>,
-    limiter: Limiter,
+    limiter: Limiter<V>,
 }
 
-/// Limits how many objects of a namespace are kept. Whoever may create objects in one namespace
-/// could otherwise use up the memory.
+/// Limits how many objects of a namespace are kept, and how much memory they need. Whoever may
+/// create objects in one namespace could otherwise use up the memory.
 #[derive(Debug)]
-struct Limiter {
+struct Limiter<V> {
     max: usize,
     /// Number of entries of each namespace.
     counts: BTreeMap<String, usize>,
+    memory: Option<MemoryQuota<V>>,
     /// The namespaces of which entries are left out, as far as the log tells of them.
     told: BTreeSet<String>,
 }
 
-impl Limiter {
-    /// Whether one more entry of `namespace` may be kept; it then counts as kept.
-    fn admit(&mut self, namespace: &str) -> bool {
-        let count = self.counts.entry(namespace.to_owned()).or_default();
-        if *count < self.max {
-            *count += 1;
+/// The memory of the entries.
+#[derive(Debug)]
+struct MemoryQuota<V> {
+    quota: SharedQuota,
+    /// Returns the memory of a value, in bytes.
+    size: fn(&V) -> usize,
+}
+
+impl<V> Limiter<V> {
+    /// Whether `new` may be kept instead of `old`; it then counts as kept.
+    fn admit(&mut self, namespace: &str, old: Option<&V>, new: &V) -> bool {
+        let count = self.counts.get(namespace).copied().unwrap_or_default();
+        let after = if old.is_some() { count } else { count + 1 };
+        let bytes = self.memory.as_ref().map(|memory| {
+            let old = old.map(memory.size).unwrap_or_default();
+            let new = (memory.size)(new);
+            let bytes = memory.quota.held(namespace).saturating_sub(old) + new;
+            // One that grows no more is kept even if the others of its namespace are too large.
+            (bytes, new <= old || memory.quota.admits(namespace, bytes))
+        });
+        if after <= self.max && bytes.is_none_or(|(_, is_admitted)| is_admitted) {
+            self.counts.insert(namespace.to_owned(), after);
+            if let (Some(memory), Some((bytes, _))) = (&mut self.memory, bytes) {
+                memory.quota.set(namespace, bytes);
+            }
             return true;
         }
         if self.told.len() < MAX_TOLD && self.told.insert(namespace.to_owned()) {
             let max = self.max;
-            tracing::warn!(namespace, max, "too many objects; the others are left out");
+            tracing::warn!(
+                namespace,
+                max,
+                "too many objects, or too large ones; the others are left out"
+            );
         }
         false
     }
 
-    fn remove(&mut self, namespace: &str) {
+    fn remove(&mut self, namespace: &str, old: &V) {
         if let Some(count) = self.counts.get_mut(namespace) {
             *count = count.saturating_sub(1);
+        }
+        if let Some(MemoryQuota { quota, size }) = &mut self.memory {
+            let bytes = quota.held(namespace).saturating_sub(size(old));
+            quota.set(namespace, bytes);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.counts.clear();
+        if let Some(memory) = &mut self.memory {
+            memory.quota.clear();
         }
     }
 }
@@ -67,9 +103,17 @@ impl<V: PartialEq> Projection<V> {
             limiter: Limiter {
                 max: max_per_namespace,
                 counts: BTreeMap::new(),
+                memory: None,
                 told: BTreeSet::new(),
             },
         }
+    }
+
+    /// Bounds the memory of the entries by `quota`, too, where `size` returns the bytes of a value.
+    /// An entry that grows beyond it is left out.
+    pub(super) fn with_quota(mut self, quota: SharedQuota, size: fn(&V) -> usize) -> Self {
+        self.limiter.memory = Some(MemoryQuota { quota, size });
+        self
     }
 
     /// Applies an event. Returns what changed, if anything did: most writes of an object, such as
@@ -78,15 +122,18 @@ impl<V: PartialEq> Projection<V> {
         match event {
             Event::Init => {
                 self.listing.clear();
-                self.limiter.counts.clear();
+                self.limiter.clear();
                 None
             }
             Event::InitApply((key, value)) => {
                 // The API server lists an object once, unless it is deleted and created again.
-                if let Some(value) = value
-                    && (self.listing.contains_key(&key) || self.limiter.admit(&key.namespace))
-                {
-                    self.listing.insert(key, value);
+                if let Some(value) = value {
+                    let old = self.listing.get(&key);
+                    if self.limiter.admit(&key.namespace, old, &value) {
+                        self.listing.insert(key, value);
+                    } else if let Some(old) = self.listing.remove(&key) {
+                        self.limiter.remove(&key.namespace, &old);
+                    }
                 }
                 None
             }
@@ -105,15 +152,17 @@ impl<V: PartialEq> Projection<V> {
                 if old == Some(&value) {
                     return None;
                 }
-                if old.is_none() && !self.limiter.admit(&key.namespace) {
-                    return None;
+                if self.limiter.admit(&key.namespace, old, &value) {
+                    known.insert(key.clone(), value);
+                } else {
+                    let old = known.remove(&key)?;
+                    self.limiter.remove(&key.namespace, &old);
                 }
-                known.insert(key.clone(), value);
                 Some(Change::Entry(key))
             }
             Event::Apply((key, None)) | Event::Delete((key, _)) => {
-                self.known.as_mut()?.remove(&key)?;
-                self.limiter.remove(&key.namespace);
+                let old = self.known.as_mut()?.remove(&key)?;
+                self.limiter.remove(&key.namespace, &old);
                 Some(Change::Entry(key))
             }
         }
@@ -237,5 +286,58 @@ mod tests {
         assert!(apply(Event::Delete(entry("b", 1))).is_some());
         assert!(apply(Event::Apply(entry("e", 1))).is_some());
         assert_eq!(apply(Event::Apply(entry("f", 1))), None);
+    }
+
+    #[test]
+    fn no_more_memory_is_used_than_the_quota_admits() {
+        let size = |value: &u8| usize::from(*value);
+        let mut projection = Projection::new(10).with_quota(SharedQuota::new(4, 40), size);
+        let of = |namespace: &str, name: &str, size| (Key::new(namespace, name), Some(size));
+        projection.apply(Event::Init);
+        // A list that is given up holds nothing.
+        projection.apply(Event::InitApply(of("greedy", "given up", 20)));
+        projection.apply(Event::Init);
+        for (name, size) in [("a", 12), ("b", 9), ("c", 8), ("c", 8), ("d", 1)] {
+            projection.apply(Event::InitApply(of("greedy", name, size)));
+        }
+        projection.apply(Event::InitApply(of("other", "a", 10)));
+        projection.apply(Event::InitDone);
+        let names = |projection: &Projection<u8>| {
+            let entries = projection.entries().unwrap().keys();
+            let names = entries.map(|key| format!("{}/{}", key.namespace, key.name));
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&projection), "greedy/a greedy/c other/a");
+        let mut apply = |event| projection.apply(event);
+        let changed = |namespace, name| Some(Change::Entry(Key::new(namespace, name)));
+        // Another 10 leave no room for more, except for what is guaranteed and what shrinks.
+        assert_eq!(apply(Event::Apply(of("greedy", "e", 1))), None);
+        assert_eq!(
+            apply(Event::Apply(of("small", "a", 4))),
+            changed("small", "a")
+        );
+        let shrunk = apply(Event::Apply(of("greedy", "a", 11)));
+        assert_eq!(shrunk, changed("greedy", "a"));
+        // What grows is left out, and its memory is free.
+        let grown = apply(Event::Apply(of("greedy", "c", 20)));
+        assert_eq!(grown, changed("greedy", "c"));
+        assert_eq!(apply(Event::Apply(of("greedy", "c", 20))), None);
+        assert!(apply(Event::Apply(of("greedy", "f", 1))).is_some());
+        assert!(apply(Event::Delete(of("other", "a", 10))).is_some());
+        assert!(apply(Event::Apply(of("greedy", "g", 6))).is_some());
+        assert_eq!(apply(Event::Apply(of("greedy", "h", 1))), None);
+        assert_eq!(names(&projection), "greedy/a greedy/f greedy/g small/a");
+    }
+
+    #[test]
+    fn an_object_that_grows_while_it_is_listed_is_left_out() {
+        let size = |value: &u8| usize::from(*value);
+        let mut projection = Projection::new(10).with_quota(SharedQuota::new(4, 40), size);
+        projection.apply(Event::Init);
+        for value in [20, 21, 20] {
+            projection.apply(Event::InitApply(entry("a", value)));
+        }
+        projection.apply(Event::InitDone);
+        assert_eq!(projection.entries().unwrap().get(&key("a")), Some(&20));
     }
 }
