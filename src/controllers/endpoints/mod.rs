@@ -1,5 +1,6 @@
 //! Judges the endpoints of a namespace's BSLs by the bundle of the namespace alone.
 
+mod chain_quota;
 mod location;
 pub mod probe;
 mod probe_outcome;

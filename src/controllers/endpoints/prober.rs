@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::chain_quota::ChainQuota;
 use super::probe::schedule::{Next, RateLimits, Schedule};
 use super::probe::{self, Failure, ProbeLimits};
 use crate::ca::endpoint::{DeniedAddresses, Target};
@@ -75,6 +76,7 @@ async fn run<F>(
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
 {
     let mut schedule = Schedule::<Target>::new(RateLimits::default());
+    let mut chains = ChainQuota::default();
     let mut probes = JoinSet::new();
     loop {
         let now = Instant::now();
@@ -88,7 +90,7 @@ async fn run<F>(
                         let why = "velero-trust panicked; its log says where";
                         Err(Failure::Broken(why.to_owned()))
                     });
-                    (target, result.map(Arc::from))
+                    (target, result)
                 });
                 continue;
             }
@@ -104,13 +106,23 @@ async fn run<F>(
                 results.send_if_modified(|results| {
                     let is_stale = results.keys().any(|target| !schedule.is_wanted(target));
                     if is_stale {
-                        Arc::make_mut(results).retain(|target, _| schedule.is_wanted(target));
+                        Arc::make_mut(results).retain(|target, _| {
+                            let is_wanted = schedule.is_wanted(target);
+                            if !is_wanted {
+                                chains.forget(target);
+                            }
+                            is_wanted
+                        });
                     }
                     is_stale
                 });
             }
             Some(Ok((target, result))) = probes.join_next() => {
-                schedule.done(&target);
+                let namespace = schedule.done(&target).unwrap_or_default();
+                let result = result.and_then(|chain: Vec<Vec<u8>>| {
+                    let is_kept = chains.admit(&target, &namespace, &chain);
+                    is_kept.then(|| Arc::from(chain)).ok_or(Failure::NoRoom)
+                });
                 if let Err(failure) = &result {
                     tracing::debug!(host = target.host, %failure, "endpoint not probed");
                 }
@@ -118,6 +130,8 @@ async fn run<F>(
                     results.send_modify(|results| {
                         Arc::make_mut(results).insert(target, result);
                     });
+                } else {
+                    chains.forget(&target);
                 }
             }
             () = sleep_until(next) => {}
@@ -191,6 +205,36 @@ mod tests {
             .unwrap()
             .clone();
         assert!(results.len() <= 1 + 4, "{} came first", results.len());
+        assert!(!work.is_finished());
+    }
+
+    #[tokio::test]
+    async fn what_endpoints_present_is_kept_as_far_as_there_is_room() {
+        let target = |host: &str| Target {
+            host: host.to_owned(),
+            lookup: host.to_owned(),
+            port: 443,
+        };
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, mut results) = watch::channel(Arc::default());
+        // Two are more than half of the total.
+        let probe = |_| async { Ok(vec![vec![0; 9 << 20]]) };
+        let work = tokio::spawn(run(received, sender, probe));
+        let prober = Prober {
+            requests,
+            results: results.clone(),
+        };
+        prober.set_wanted("velero", ["a", "b"].map(target).to_vec());
+        let both = |results: &Arc<ProbeResults>| results.len() == 2;
+        let results = results.wait_for(both).await.unwrap().clone();
+        let refused = results.values().filter_map(|result| result.as_ref().err());
+        assert_eq!(refused.collect::<Vec<_>>(), [&Failure::NoRoom]);
+        // They give way to another one.
+        prober.set_wanted("velero", vec![target("c")]);
+        let mut results = prober.results();
+        let other = |results: &Arc<ProbeResults>| results.contains_key(&target("c"));
+        let results = results.wait_for(other).await.unwrap().clone();
+        assert!(results[&target("c")].is_ok());
         assert!(!work.is_finished());
     }
 }

@@ -34,6 +34,12 @@ pub enum Failure {
         /// Why it is denied.
         reason: DenialReason,
     },
+    /// What the server presents has no room beside what others present.
+    #[error(
+        "what the server presents is not kept, because the endpoints of this namespace present very \
+         much; name fewer endpoints"
+    )]
+    NoRoom,
     /// The server sent more bytes than any chain of certificates needs.
     #[error("the server sends more than a chain of certificates can need")]
     TooMuch,

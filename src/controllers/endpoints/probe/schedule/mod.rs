@@ -217,11 +217,10 @@ impl<K: Ord + Clone> Schedule<K> {
         Next::Probe(endpoint)
     }
 
-    /// Records that the probe of `endpoint` ended, whether or not it succeeded.
-    pub fn done(&mut self, endpoint: &K) {
-        if let Some(entry) = self.endpoints.get_mut(endpoint) {
-            entry.running_for = None;
-        }
+    /// Records that the probe of `endpoint` ended, whether or not it succeeded. Returns the
+    /// namespace in whose turn it was probed.
+    pub fn done(&mut self, endpoint: &K) -> Option<String> {
+        self.endpoints.get_mut(endpoint)?.running_for.take()
     }
 }
 
