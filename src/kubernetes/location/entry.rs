@@ -295,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_location_grows_with_what_is_kept_of_it() {
+        let before = object(|_| ()).memory;
+        assert!(before > LOCATION_BYTES && before < LOCATION_BYTES + 1000);
+        let more = |change: fn(&mut Value)| object(change).memory - before;
+        let bucket = more(|object| object["spec"]["objectStorage"]["bucket"] = "12345".into());
+        assert_eq!(bucket, COPIES * 4);
+        let name = more(|object| object["metadata"]["name"] = "default12".into());
+        assert_eq!(name, COPIES * 2);
+        let setting = more(|object| object["spec"]["config"]["ab"] = "123".into());
+        assert_eq!(setting, COPIES * (PAIR_BYTES + 5));
+        // Of what is left out, only a hash is kept.
+        let ca = more(|object| object["spec"]["config"]["caCert"] = "x".repeat(5000).into());
+        assert_eq!(ca, 0);
+    }
+
+    #[test]
     fn of_many_settings_those_that_the_controllers_read_stay() {
         let many = |count: usize| {
             object(|object| {
