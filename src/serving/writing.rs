@@ -134,6 +134,7 @@ mod tests {
     use axum::body::Body;
     use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::timeout;
 
     use super::super::memory::MemoryBudget;
     use super::super::source_address::SourceAddress;
@@ -153,7 +154,8 @@ mod tests {
                 // Held open.
                 std::future::pending::<()>().await;
             });
-            let error = server.write_all(&[0; 64]).await.unwrap_err();
+            let written = timeout(100 * limit, server.write_all(&[0; 64])).await;
+            let error = written.expect("it may take for ever").unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             reader.abort();
         }
