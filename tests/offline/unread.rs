@@ -1,6 +1,7 @@
 //! Clients that do not read their answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -46,7 +47,7 @@ async fn who_does_not_read_its_answers_is_closed_and_its_memory_is_free_again() 
     let rig = Rig::start(Plan {
         source: Arc::new(With(|| async { bundles() }.boxed())),
         timeouts: Timeouts {
-            write: Duration::from_secs(1),
+            write: Duration::from_secs(3),
             ..Timeouts::default()
         },
         // Enough for one review at a time.
@@ -59,22 +60,28 @@ async fn who_does_not_read_its_answers_is_closed_and_its_memory_is_free_again() 
     .await;
     let mut client = rig.client().await;
     // More answers than the kernel buffers for both ends.
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&written);
     let writes = tokio::spawn(async move {
-        let requests = request().repeat(100);
-        while client.write(requests.as_bytes()).await.is_ok() {}
+        let requests = request().repeat(10);
+        while client.write(requests.as_bytes()).await.is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     });
-    // The memory of the answer that waits is held, so another review has to wait.
-    let busy = async {
-        loop {
-            let mut other = rig.client().await;
-            let answer = other.review(RESTORES, &good("b")).await.unwrap();
-            if answer.code == 503 {
-                return answer;
-            }
+    let stalled = async {
+        let mut before = usize::MAX;
+        while before != written.load(Ordering::Relaxed) {
+            before = written.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let answer = tokio::time::timeout(PATIENCE, busy).await.unwrap();
-    answer.assert_failure(503, "too much is under review");
+    tokio::time::timeout(PATIENCE, stalled).await.unwrap();
+    assert!(!writes.is_finished(), "the server ended it too early");
+    // No review is under way, and the memory of the answer that waits is held.
+    let answer = rig.client().await.review(RESTORES, &good("b")).await;
+    answer
+        .unwrap()
+        .assert_failure(503, "too much is under review");
     // Not because it was reset, or read: the server ended it.
     tokio::time::timeout(PATIENCE, writes)
         .await
