@@ -51,8 +51,9 @@ fn sarif(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&ran.out).unwrap()
 }
 
-fn cases() -> Vec<PathBuf> {
-    let entries = fs::read_dir("tests/lint").unwrap();
+/// Returns the folders in a folder, sorted.
+pub(crate) fn folders(path: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap();
     let mut cases: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_dir())
@@ -72,7 +73,7 @@ fn key_lines() -> Vec<String> {
 #[test]
 fn every_case_prints_what_stands_beside_it() {
     let mut golden = Golden::new(UPDATE);
-    for case in cases() {
+    for case in folders("tests/lint") {
         let arguments = fs::read_to_string(case.join("arguments"));
         let arguments = arguments.unwrap_or_else(|_| "in".to_owned());
         let stdin = fs::read_to_string(case.join("stdin"));

@@ -53,6 +53,7 @@ mod pods;
 mod props;
 #[cfg(test)]
 mod readme;
+mod reports;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

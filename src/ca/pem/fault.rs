@@ -1,5 +1,6 @@
 //! The faults of a CA bundle.
 
+use super::marker::Damage;
 use crate::ca::certificate::Fingerprint;
 use crate::ca::x509::Defect;
 
@@ -22,10 +23,10 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
     /// Base64 of a certificate without BEGIN and END lines.
-    #[error("holds base64 without BEGIN and END lines")]
+    #[error("is a certificate in base64 without BEGIN and END lines")]
     Bare,
     /// Base64 of a whole PEM file.
-    #[error("holds PEM that was encoded in base64 once more")]
+    #[error("is PEM that was encoded in base64 once more")]
     Base64OfPem,
     /// A byte order mark before the first block, which hides the block from Go.
     #[error("has a byte order mark before its BEGIN line, so Go does not see it")]
@@ -33,8 +34,14 @@ pub enum Kind {
     /// Carriage returns without newlines as line ends.
     #[error("has carriage returns in place of newlines")]
     CarriageReturns,
+    /// A BEGIN line that is damaged, so that it is text to Go.
+    #[error("has a damaged BEGIN line, so Go does not see it: the line {0}")]
+    DamagedBegin(Damage),
+    /// An END line that is damaged.
+    #[error("has a damaged END line, so Go does not see it: the line {0}")]
+    DamagedEnd(Damage),
     /// A certificate in DER form.
-    #[error("holds a certificate in DER form, not PEM")]
+    #[error("is a certificate in DER form, not PEM")]
     Der,
     /// Nothing between the BEGIN and END lines.
     #[error("is empty")]
@@ -48,15 +55,21 @@ pub enum Kind {
     /// A block with PEM headers, which Go skips.
     #[error("has PEM headers, and Go skips such blocks")]
     Headers,
+    /// A certificate as hexadecimal digits.
+    #[error("is a certificate in hexadecimal digits, not PEM")]
+    Hex,
     /// Blanks before BEGIN or END.
     #[error("is indented, so Go does not see it")]
     Indented,
     /// A binary file such as a Java key store or a PKCS#12 file.
-    #[error("holds a binary file that is no certificate")]
+    #[error("is a binary file that is no certificate")]
     Binary,
     /// The two characters `\n` in place of newlines.
     #[error("has `\\n` written out in place of newlines")]
     LiteralNewlines,
+    /// Base64 outside of all blocks that encodes nothing that is known.
+    #[error("is base64 that belongs to no block, so Go skips it")]
+    LooseBase64,
     /// A block with another label.
     #[error("is {0}, not a CERTIFICATE")]
     NotACertificate(&'static str),
@@ -75,6 +88,9 @@ pub enum Kind {
     /// An END line without a BEGIN line.
     #[error("has an END line without a BEGIN line before it")]
     OrphanEnd,
+    /// A PKCS#7 container without a block.
+    #[error("is a PKCS#7 container, not PEM")]
+    Pkcs7,
     /// A private key.
     #[error("is a private key")]
     PrivateKey,

@@ -1,19 +1,24 @@
 //! A strict parser for the PEM text of a CA bundle.
 //!
 //! The parser is strict because Go silently skips every malformed block. Each `-----BEGIN` and each
-//! `-----END` must belong to a CERTIFICATE block that parses, or it is a fault.
+//! `-----END` must belong to a CERTIFICATE block that parses, or it is a fault. Everything else must
+//! plainly be text.
 //!
 //! A fault names the block and the line and never repeats any of the input, which could be a
 //! private key.
 
+mod encoded;
 mod fault;
+mod lines;
+mod marker;
 mod scan;
-mod shape;
+mod text;
 
 use super::base64;
 use super::certificate::{Certificate, Fingerprint};
 
 pub use fault::{Fault, Kind};
+pub use marker::Damage;
 
 /// Most blocks, broken ones included, that are read. The smallest certificate has more than 128 bytes
 /// in PEM, so a bundle of certificates never has more in 1 MiB.
@@ -42,7 +47,12 @@ pub fn read(bytes: &[u8]) -> Contents {
         .faults
         .extend(unread.into_iter().flat_map(faults_of_unread));
     if contents.certificates.is_empty() && contents.faults.is_empty() {
-        contents.faults = shape::faults_without_blocks(bytes);
+        contents.faults.push(Fault {
+            kind: Kind::Nothing,
+            block: None,
+            line: 1,
+            identity: None,
+        });
     }
     contents
 }
@@ -66,7 +76,8 @@ fn faults_of_unread(unread: scan::Unread<'_>) -> impl Iterator<Item = Fault> {
 
 /// Whether `bytes` contain a trace of a private key, whatever else they contain.
 pub fn has_private_key(bytes: &[u8]) -> bool {
-    scan::lines(bytes).any(|line| scan::names_private_key(line.text))
+    lines::lines(bytes).any(|line| lines::names_private_key(line.text))
+        || text::has_private_key(bytes)
 }
 
 fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {
@@ -80,7 +91,14 @@ fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {
         return Err(Kind::EmptyBlock);
     }
     let der = base64::decode(&text).ok_or(Kind::NotBase64)?;
-    Certificate::parse(der).map_err(Kind::NotCertificate)
+    let is_key = encoded::in_der(&der) == Some(Kind::PrivateKey);
+    Certificate::parse(der).map_err(|defect| {
+        if is_key {
+            Kind::PrivateKey
+        } else {
+            Kind::NotCertificate(defect)
+        }
+    })
 }
 
 #[cfg(test)]

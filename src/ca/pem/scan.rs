@@ -1,51 +1,14 @@
 //! A scanner for the blocks of a PEM text.
 
 use super::fault::{Fault, Kind};
+use super::lines::{Line, Position, find, is_blank, is_comment, lines, names_private_key};
+use super::marker::{self, Marker};
+use super::text::{self, Text};
 use crate::ca::certificate::Fingerprint;
 
 const BEGIN: &[u8] = b"-----BEGIN";
 const END: &[u8] = b"-----END";
 const DASHES: &[u8] = b"-----";
-
-/// A line of the text.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
-    /// The line's number, starting at one.
-    pub(super) number: usize,
-    /// Offset of the line.
-    pub(super) start: usize,
-    /// The text as Go sees it, without the newline and the blanks before it.
-    pub(super) text: &'a [u8],
-    /// Offset of the next line.
-    pub(super) next: usize,
-}
-
-/// Returns the lines of `bytes`.
-pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut start = 0;
-    bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .enumerate()
-        .map(move |(index, whole)| {
-            // A carriage return only counts as part of a line end if a newline follows.
-            let text = match whole {
-                [text @ .., b'\r', b'\n'] | [text @ .., b'\n'] | text => text,
-            };
-            let blanks = text
-                .iter()
-                .rev()
-                .take_while(|byte| matches!(byte, b' ' | b'\t'));
-            let length = text.len() - blanks.count();
-            let line = Line {
-                number: index + 1,
-                start,
-                text: text.get(..length).unwrap_or(text),
-                next: start + whole.len(),
-            };
-            start = line.next;
-            line
-        })
-}
 
 /// A CERTIFICATE block with well-formed BEGIN and END lines.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +25,7 @@ impl Block<'_> {
             kind,
             block: Some(self.number),
             line: self.line,
-            identity: Some(Fingerprint::of(self.body)),
+            identity: (kind != Kind::PrivateKey).then(|| Fingerprint::of(self.body)),
         }
     }
 }
@@ -70,16 +33,17 @@ impl Block<'_> {
 /// A block before its END line is seen.
 struct OpenBlock<'a> {
     number: usize,
-    line: usize,
-    begin: usize,
+    at: Position,
     body: usize,
     label: &'a [u8],
     /// The fault of its BEGIN line.
     fault: Option<Kind>,
+    /// Whether its BEGIN line is damaged, so that it may be text.
+    is_damaged: bool,
 }
 
-/// Calls `found` for every block and every fault of `bytes`, until there were `max` of them. Returns
-/// the line at which it stopped, if it did.
+/// Calls `found` for everything in `bytes`, until there were `max` blocks and faults. Returns what
+/// was not read then.
 pub(super) fn for_each_block<'a>(
     bytes: &'a [u8],
     max: usize,
@@ -88,29 +52,29 @@ pub(super) fn for_each_block<'a>(
     let mut scan = Scan {
         bytes,
         found,
+        room: max,
+        text: Position { line: 1, start: 0 },
         open: None,
         count: 0,
-        room: max,
+        unread: None,
     };
     for line in lines(bytes) {
-        if !line.text.contains(&b'-') {
-            continue;
-        }
-        if scan.room == 0 {
-            let open = scan.open.as_ref();
-            let (line, start) =
-                open.map_or((line.number, line.start), |open| (open.line, open.begin));
-            let bytes = bytes.get(start..).unwrap_or(&[]);
-            return Some(Unread { line, bytes });
-        }
-        if find(line.text, BEGIN).is_some() {
-            scan.begin(line);
-        } else if let Some(at) = find(line.text, END) {
-            scan.end(line, at);
+        scan.line(line);
+        if scan.unread.is_some() {
+            break;
         }
     }
-    scan.truncate(bytes.len());
-    None
+    if scan.unread.is_none() {
+        let end = Position {
+            line: 0,
+            start: bytes.len(),
+        };
+        scan.truncate(end);
+        scan.end_text(bytes.len(), false);
+    }
+    let Position { line, start } = scan.unread?;
+    let bytes = bytes.get(start..).unwrap_or(&[]);
+    Some(Unread { line, bytes })
 }
 
 /// What was not read.
@@ -126,28 +90,53 @@ struct Scan<'a, 'f> {
     found: &'f mut dyn FnMut(Result<Block<'a>, Fault>),
     /// How many blocks and faults are still called.
     room: usize,
+    /// Where the text after the last block begins.
+    text: Position,
     open: Option<OpenBlock<'a>>,
     count: usize,
+    /// Where reading stopped because there is no more room.
+    unread: Option<Position>,
 }
 
 impl<'a> Scan<'a, '_> {
-    /// Handles a line with at least one BEGIN.
-    fn begin(&mut self, line: Line<'a>) {
-        let at = find(line.text, BEGIN).unwrap_or(0);
+    fn line(&mut self, line: Line<'a>) {
+        // Most lines are base64.
+        let has_dash = line.text.contains(&b'-');
+        if has_dash && self.room == 0 {
+            let open = self.open.as_ref();
+            self.unread = Some(open.map_or_else(|| line.position(), |open| open.at));
+        } else if self.open.is_none() && is_comment(line.text) {
+            // Go sees no block in it, and nobody means it to.
+        } else if has_dash && let Some(at) = find(line.text, BEGIN) {
+            self.begin(line, at);
+        } else if has_dash && let Some(at) = find(line.text, END) {
+            self.end(line, at);
+        } else if let Some(marker) = marker::damaged(line.text) {
+            self.damaged(line, marker);
+        }
+    }
+
+    /// Handles a line with at least one BEGIN, the first of which is at the offset `at`.
+    fn begin(&mut self, line: Line<'a>, at: usize) {
         let (before, marked) = line.text.split_at(at);
         let is_glued = find(before, END).is_some();
         // Go drops both of two glued blocks. One fault, at the second block, is enough to report
         // that. A private key is always reported.
         match &self.open {
-            Some(open) if is_glued && open.fault != Some(Kind::PrivateKey) => self.open = None,
-            _ => self.truncate(line.start),
+            Some(open) if is_glued && open.fault != Some(Kind::PrivateKey) => {
+                self.open = None;
+                self.text = line.position();
+            }
+            _ => self.truncate(line.position()),
         }
         let after = marked.get(BEGIN.len()..).unwrap_or(&[]);
         let is_alone = find(after, BEGIN).is_none() && find(after, END).is_none();
         let label = after
             .strip_prefix(b" ")
             .and_then(|label| label.strip_suffix(DASHES));
-        let fault = if is_glued {
+        let fault = if names_private_key(marked) {
+            Some(Kind::PrivateKey)
+        } else if is_glued {
             Some(Kind::Glued)
         } else if before == b"\xef\xbb\xbf" {
             Some(Kind::ByteOrderMark)
@@ -166,43 +155,34 @@ impl<'a> Scan<'a, '_> {
         } else {
             Some(Kind::BrokenBegin)
         };
-        self.count += 1;
-        let is_key = names_private_key(marked);
-        let open = OpenBlock {
-            number: self.count,
-            line: line.number,
-            begin: line.start,
-            body: line.next,
-            label: label.unwrap_or(&[]),
-            fault: if is_key {
-                Some(Kind::PrivateKey)
-            } else {
-                fault
-            },
-        };
+        self.open(line, label.unwrap_or(&[]), fault);
         // Further blocks on the same line have the same fault and are only counted.
         let mut rest = after;
         while let Some(at) = find(rest, BEGIN) {
             self.count += 1;
             rest = rest.get(at + BEGIN.len()..).unwrap_or(&[]);
         }
-        self.open = Some(open);
         if find(rest, END).is_some() {
-            self.truncate(line.next);
+            self.truncate(line.end());
         }
     }
 
-    /// Handles a line with an END and no BEGIN.
+    /// Handles a line with an END, at the offset `at`, and no BEGIN.
     fn end(&mut self, line: Line<'a>, at: usize) {
+        let names_private_key = names_private_key(line.text);
         let Some(open) = self.open.take() else {
-            let kind = if names_private_key(line.text) {
+            // The content before it has lost its BEGIN line, and is not reported again.
+            self.end_text(line.start, true);
+            let kind = if names_private_key {
                 Kind::PrivateKey
             } else {
                 Kind::OrphanEnd
             };
-            return self.report(kind, None, line.number, line.start..line.next);
+            self.report(kind, None, line.position(), line.next);
+            self.text = line.end();
+            return;
         };
-        let whole = open.begin..line.next;
+        self.text = line.end();
         let before = line.text.get(..at).unwrap_or(&[]);
         let body = self.bytes.get(open.body..line.start).unwrap_or(&[]);
         let label = line
@@ -215,7 +195,7 @@ impl<'a> Scan<'a, '_> {
             .is_some_and(|line| line.text.contains(&b':'));
         let fault = if let Some(kind) = open.fault {
             kind
-        } else if names_private_key(line.text) {
+        } else if names_private_key {
             Kind::PrivateKey
         } else if let Some(kind) = other_kind(open.label) {
             kind
@@ -228,35 +208,102 @@ impl<'a> Scan<'a, '_> {
         } else if has_headers {
             Kind::Headers
         } else {
-            let OpenBlock { number, line, .. } = open;
+            let (number, line) = (open.number, open.at.line);
             self.room = self.room.saturating_sub(1);
             return (self.found)(Ok(Block { number, line, body }));
         };
-        self.report(fault, Some(open.number), open.line, whole);
+        self.report(fault, Some(open.number), open.at, line.next);
     }
 
-    /// Ends the open block, if there is one, at the offset `end`, without an END line.
-    fn truncate(&mut self, end: usize) {
-        if let Some(open) = self.open.take() {
-            let kind = open.fault.unwrap_or(Kind::Truncated);
-            self.report(kind, Some(open.number), open.line, open.begin..end);
+    /// Handles a damaged BEGIN or END line.
+    fn damaged(&mut self, line: Line<'a>, marker: Marker) {
+        let kind = match marker {
+            Marker {
+                names_private_key: true,
+                ..
+            } => Kind::PrivateKey,
+            Marker {
+                is_begin: true,
+                damage,
+                ..
+            } => Kind::DamagedBegin(damage),
+            Marker { damage, .. } => Kind::DamagedEnd(damage),
+        };
+        if marker.is_begin {
+            self.truncate(line.position());
+            self.open(line, &[], Some(kind));
+            if let Some(open) = &mut self.open {
+                open.is_damaged = true;
+            }
+        } else if let Some(open) = self.open.take() {
+            let kind = open.fault.unwrap_or(kind);
+            self.report(kind, Some(open.number), open.at, line.next);
+            self.text = line.end();
         }
     }
 
-    fn report(
-        &mut self,
-        kind: Kind,
-        block: Option<usize>,
-        line: usize,
-        at: std::ops::Range<usize>,
-    ) {
-        let bytes = self.bytes.get(at).unwrap_or(&[]);
+    fn open(&mut self, line: Line<'a>, label: &'a [u8], fault: Option<Kind>) {
+        self.end_text(line.start, false);
+        self.count += 1;
+        self.open = Some(OpenBlock {
+            number: self.count,
+            at: line.position(),
+            body: line.next,
+            label,
+            fault,
+            is_damaged: false,
+        });
+    }
+
+    /// Ends the open block, if there is one, before `end`, without an END line.
+    fn truncate(&mut self, end: Position) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let body = self.bytes.get(open.body..end.start).unwrap_or(&[]);
+        if open.is_damaged && !text::has_content(body) {
+            // Two words that begin a block, and no block: text.
+            self.count -= 1;
+            self.text = open.at;
+            return;
+        }
+        let kind = open.fault.unwrap_or(Kind::Truncated);
+        self.report(kind, Some(open.number), open.at, end.start);
+        self.text = end;
+    }
+
+    /// Examines the text that ends at the offset `end`. It is the `tail` of a block if an END line
+    /// follows.
+    fn end_text(&mut self, end: usize, is_tail: bool) {
+        let Position { line, start } = self.text;
+        let bytes = self.bytes.get(start..end).unwrap_or(&[]);
+        let text = Text {
+            bytes,
+            line,
+            is_tail,
+        };
+        let (room, unread, found) = (&mut self.room, &mut self.unread, &mut self.found);
+        text::faults(text, &mut |fault| {
+            if *room == 0 {
+                unread.get_or_insert(Position { line, start });
+            } else {
+                *room -= 1;
+                found(Err(fault));
+            }
+        });
+    }
+
+    /// Reports a fault of what is between `at` and the offset `end`.
+    fn report(&mut self, kind: Kind, block: Option<usize>, at: Position, end: usize) {
+        let bytes = self.bytes.get(at.start..end).unwrap_or(&[]);
+        let is_key = kind == Kind::PrivateKey || text::has_private_key(bytes);
+        let kind = if is_key { Kind::PrivateKey } else { kind };
         self.room = self.room.saturating_sub(1);
         (self.found)(Err(Fault {
             kind,
             block,
-            line,
-            identity: (kind != Kind::PrivateKey).then(|| Fingerprint::of(bytes)),
+            line: at.line,
+            identity: (!is_key).then(|| Fingerprint::of(bytes)),
         }));
     }
 }
@@ -276,27 +323,4 @@ fn other_kind(label: &[u8]) -> Option<Kind> {
         _ => "a block of another kind",
     };
     Some(Kind::NotACertificate(name))
-}
-
-/// Whether `text` looks like the BEGIN or END line of a private key.
-pub(super) fn names_private_key(text: &[u8]) -> bool {
-    find(text, DASHES).is_some() && find(text, b"PRIVATE KEY").is_some()
-}
-
-fn is_blank(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_whitespace)
-}
-
-/// Returns the offset of `needle` in `text`.
-pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = needle.first()?;
-    let mut from = 0;
-    loop {
-        let rest = text.get(from..)?;
-        let at = from + rest.iter().position(|byte| byte == first)?;
-        if text.get(at..)?.starts_with(needle) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
 }

@@ -151,17 +151,168 @@ fn says_what_bytes_without_blocks_are() {
     bad(&utf16, 0, Kind::Utf16, None);
     let utf16: Vec<u8> = a.encode_utf16().flat_map(u16::to_be_bytes).collect();
     bad(&utf16, 0, Kind::Utf16, None);
-    let kinds = |bytes: &str| {
-        seen(bytes)
-            .1
-            .iter()
-            .map(|fault| fault.0)
-            .collect::<Vec<_>>()
+    bad(PLAIN.encode(key), 0, Kind::PrivateKey, None);
+}
+
+/// Returns a certificate and its key in every form that Go does not read, with the kind of fault
+/// for the certificate. The key is a private key in each of them.
+fn other_forms(a: &str, key: &str) -> Vec<(Kind, Vec<u8>, Vec<u8>)> {
+    let body = |pem: &str| {
+        let lines = pem.lines().filter(|line| !line.starts_with('-'));
+        lines.collect::<String>()
     };
-    assert_eq!(
-        kinds(&PLAIN.encode(key)),
-        [Kind::Base64OfPem, Kind::PrivateKey]
+    let der = |pem: &str| PLAIN.decode(body(pem)).unwrap();
+    let hex = |pem: &str, separator: &str| {
+        let octets = der(pem);
+        let lines = octets.chunks(16).map(|line| {
+            let octets: Vec<_> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            octets.join(separator)
+        });
+        lines.collect::<Vec<_>>().join("\n").into_bytes()
+    };
+    let utf16 = |pem: &str| -> Vec<u8> { pem.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let quoted = |pem: &str| format!("ca: \"{}\",\n", body(pem)).into_bytes();
+    let wrapped = |pem: &str| {
+        let encoded = PLAIN.encode(pem).into_bytes();
+        encoded.chunks(76).collect::<Vec<_>>().join(&b"\n"[..])
+    };
+    let marked = |dashes: &str, pem: &str| pem.replace("-----", dashes).into_bytes();
+    let mut forms = vec![
+        (Kind::Bare, body(a).into_bytes(), body(key).into_bytes()),
+        (Kind::Bare, quoted(a), quoted(key)),
+        (Kind::Base64OfPem, wrapped(a), wrapped(key)),
+        (Kind::Der, der(a), der(key)),
+        (Kind::Hex, hex(a, ""), hex(key, "")),
+        (Kind::Hex, hex(a, ":"), hex(key, ":")),
+        (Kind::Utf16, utf16(a), utf16(key)),
+    ];
+    for (damage, dashes) in [
+        (Damage::DashCount, "----"),
+        (Damage::OtherDashes, "—–"),
+        (Damage::NoDashes, ""),
+        (Damage::Blanks, " ----- "),
+    ] {
+        let kind = Kind::DamagedBegin(damage);
+        forms.push((kind, marked(dashes, a), marked(dashes, key)));
+    }
+    let small = |pem: &str| {
+        let lines = pem.lines().map(|line| match line.strip_prefix('-') {
+            Some(_) => line.to_lowercase(),
+            None => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n").into_bytes()
+    };
+    forms.push((
+        Kind::DamagedBegin(Damage::SmallLetters),
+        small(a),
+        small(key),
+    ));
+    forms
+}
+
+#[test]
+fn nothing_is_lost_beside_a_good_block() {
+    let (good, _) = certificate("good");
+    let (a, key) = certificate("a");
+    for (kind, form, key_form) in other_forms(&a, &key) {
+        for (form, kind) in [(form, kind), (key_form, Kind::PrivateKey)] {
+            let shown = String::from_utf8_lossy(&form).into_owned();
+            for bytes in [
+                form.clone(),
+                [good.as_bytes(), &form].concat(),
+                [good.as_bytes(), b"\n\n# the old one\n", &form].concat(),
+                [&form, &b"\n"[..], good.as_bytes()].concat(),
+            ] {
+                let contents = read(&bytes);
+                let faults: Vec<_> = contents.faults.iter().map(|fault| fault.kind).collect();
+                assert_eq!(faults, [kind], "{shown:?}");
+                // A newline may be missing between it and the block.
+                let is_binary = shown.contains('\0');
+                let expected = usize::from(bytes.len() > form.len());
+                assert!(
+                    is_binary || contents.certificates.len() == expected,
+                    "{shown}"
+                );
+                assert!(
+                    kind != Kind::PrivateKey || has_private_key(&bytes),
+                    "{shown}"
+                );
+            }
+        }
+    }
+}
+
+/// What tools write around blocks, and what people note beside them.
+#[test]
+fn text_and_comments_are_no_fault() {
+    let (a, key) = certificate("a");
+    let commented = |pem: &str, sign: &str| {
+        let lines = pem.lines().map(|line| format!("{sign}{line}\n"));
+        lines.collect::<String>()
+    };
+    let hash = "3f".repeat(32);
+    for text in [
+        commented(&a, "# "),
+        commented(&a, "#"),
+        commented(&a, "// "),
+        "# CA with -----BEGIN CERTIFICATE-----?\n".to_owned(),
+        "; no -----BEGIN PRIVATE KEY----- here\n".to_owned(),
+        format!("SHA-256 fingerprint:\n{hash}\n{}\n", "AB:".repeat(31)),
+        "BEGIN CERTIFICATE\n".to_owned(),
+        "    Session-ID: 5D0F\n    0000 - 8b 15 00 a1 2b-7c 44   .....\n---\nDONE\n".to_owned(),
+        format!("Modulus:\n    00:{}\n", "c1:".repeat(15)),
+    ] {
+        good(format!("{text}{a}"), 1);
+        good(format!("{a}{text}"), 1);
+    }
+    good([a.as_bytes(), b"\0\0\n"].concat(), 1);
+    // A private key is one in a comment, too.
+    for sign in ["#", "# ", "// "] {
+        bad(
+            format!("{a}{}", commented(&key, sign)),
+            1,
+            Kind::PrivateKey,
+            None,
+        );
+    }
+}
+
+#[test]
+fn containers_and_unknown_base64_are_no_text() {
+    let (a, _) = certificate("a");
+    let signed = b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0";
+    let mut signed = signed.to_vec();
+    signed[1] = 0x70;
+    signed.extend([0x55; 100]);
+    let base64 = PLAIN.encode(&signed);
+    bad(format!("{a}{base64}\n"), 1, Kind::Pkcs7, None);
+    bad([a.as_bytes(), &signed].concat(), 1, Kind::Pkcs7, None);
+    // A certificate that is cut off, without its lines.
+    let body: String = a.lines().filter(|line| !line.starts_with('-')).collect();
+    bad(format!("{a}{}\n", &body[..100]), 1, Kind::LooseBase64, None);
+    let store = [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2];
+    bad([a.as_bytes(), &store].concat(), 1, Kind::Binary, None);
+    for (line, kind) in [
+        ("privateExponent:", Kind::PrivateKey),
+        ("PuTTY-User-Key-File-3: ssh-rsa", Kind::PrivateKey),
+    ] {
+        bad(format!("{a}{line}\n"), 1, kind, None);
+    }
+}
+
+#[test]
+fn a_damaged_end_line_is_told_and_text_before_a_lost_begin_line_is_not_told_twice() {
+    let (a, _) = certificate("a");
+    let (b, _) = certificate("b");
+    let cut = a.replace("-----END CERTIFICATE-----", "---END CERTIFICATE---");
+    bad(
+        format!("{b}{cut}"),
+        1,
+        Kind::DamagedEnd(Damage::DashCount),
+        Some(2),
     );
+    let (_, tail) = a.split_once('\n').unwrap();
+    bad(format!("{b}{tail}"), 1, Kind::OrphanEnd, None);
 }
 
 #[test]

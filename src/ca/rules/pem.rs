@@ -55,7 +55,9 @@ static BROKEN_BLOCK: Rule = Rule {
     id: "VT013",
     title: "broken block that Go would drop in silence",
     about: "A block is truncated, glued to its neighbour, indented, or preceded by a byte order \
-            mark or by text on its own line. Go silently drops it. Text between blocks is allowed.",
+            mark or by text on its own line, its BEGIN or END line is damaged, or a certificate \
+            stands beside the blocks in another encoding: bare base64, DER, PKCS#7, hexadecimal \
+            digits. Go silently drops it. Plain text between blocks is allowed, and so are comments.",
     severity: Severity::Deny,
     code: Code::Invalid,
     fixed: true,
@@ -103,8 +105,9 @@ pub(super) fn check(
     contents: &Contents,
     limiter: &mut FindingLimiter<'_, '_>,
 ) {
+    let has_certificate = !contents.certificates.is_empty();
     for fault in &contents.faults {
-        let rule = rule_of(fault.kind);
+        let rule = rule_of(fault.kind, has_certificate);
         // The identity of a block does not depend on its position. Otherwise the removal of a
         // block from an old bundle would make the blocks after it look new.
         limiter.find(rule, fault.identity, || {
@@ -125,32 +128,55 @@ fn fault_message(fault: &Fault) -> String {
     match (block, kind) {
         (Some(block), _) => format!("block {block} (line {line}) {kind}"),
         (None, Kind::OrphanEnd) => format!("line {line} {kind}"),
-        (None, Kind::PrivateKey) => format!("what begins at line {line} {kind}"),
-        (None, _) => format!("the bundle {kind}"),
+        (None, Kind::Nothing | Kind::Unread) => format!("the bundle {kind}"),
+        (None, _) => format!("what begins at line {line} {kind}"),
     }
 }
 
-const fn rule_of(kind: Kind) -> &'static Rule {
+/// Returns the rule of a fault. Beside a certificate, what is in another encoding is lost in
+/// silence; alone, it means that there is no CA at all.
+const fn rule_of(kind: Kind, has_certificate: bool) -> &'static Rule {
     match kind {
         Kind::PrivateKey => &PRIVATE_KEY,
-        Kind::Bare | Kind::Base64OfPem | Kind::Binary | Kind::Der | Kind::Nothing | Kind::Utf16 => {
+        Kind::Bare
+        | Kind::Base64OfPem
+        | Kind::Binary
+        | Kind::Der
+        | Kind::Hex
+        | Kind::LooseBase64
+        | Kind::Nothing
+        | Kind::Pkcs7
+        | Kind::Utf16
+            if !has_certificate =>
+        {
             &NO_CERTIFICATE
         }
         Kind::NotACertificate(_) => &OTHER_BLOCK,
         Kind::Headers => &HEADERS,
         Kind::EmptyBlock | Kind::NotBase64 | Kind::NotCertificate(_) => &NOT_PARSED,
-        Kind::BrokenBegin
+        Kind::Bare
+        | Kind::Base64OfPem
+        | Kind::Binary
+        | Kind::BrokenBegin
         | Kind::ByteOrderMark
         | Kind::CarriageReturns
+        | Kind::DamagedBegin(_)
+        | Kind::DamagedEnd(_)
+        | Kind::Der
         | Kind::EndMismatch
         | Kind::Glued
+        | Kind::Hex
         | Kind::Indented
         | Kind::LiteralNewlines
+        | Kind::LooseBase64
+        | Kind::Nothing
         | Kind::OneLine
         | Kind::OrphanEnd
+        | Kind::Pkcs7
         | Kind::TextBefore
         | Kind::Truncated
-        | Kind::Unread => &BROKEN_BLOCK,
+        | Kind::Unread
+        | Kind::Utf16 => &BROKEN_BLOCK,
     }
 }
 
@@ -161,7 +187,15 @@ fn fix(source: &CaSource<'_>, kind: Kind) -> String {
         }
         Kind::Der => "make PEM of it with `openssl x509 -inform der -in ca.der -out ca.pem`",
         Kind::Base64OfPem => "decode it with `base64 -d <ca.b64 >ca.pem`",
-        Kind::Bare => "put the lines BEGIN CERTIFICATE and END CERTIFICATE around it",
+        Kind::Bare | Kind::LooseBase64 => {
+            "put `-----BEGIN CERTIFICATE-----` and `-----END CERTIFICATE-----` around it"
+        }
+        Kind::Hex => {
+            "make PEM of it with `xxd -r -p ca.hex | openssl x509 -inform der -out ca.pem`"
+        }
+        Kind::Pkcs7 => "make PEM of it with `openssl pkcs7 -print_certs -in ca.p7b -out ca.pem`",
+        Kind::DamagedBegin(_) => "write the line as `-----BEGIN CERTIFICATE-----`",
+        Kind::DamagedEnd(_) => "write the line as `-----END CERTIFICATE-----`",
         Kind::Utf16 => "convert it with `iconv -f utf-16 -t ascii ca.txt >ca.pem`",
         Kind::Binary | Kind::Nothing => "it has to be PEM text",
         Kind::NotACertificate(_) | Kind::Unread => {

@@ -55,7 +55,7 @@ pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
         (!all.is_empty()).then(|| all[random.below(all.len())])
     };
     let at = random.below(text.len().max(1)).min(text.len());
-    let kind = random.below(22);
+    let kind = random.below(24);
     match kind {
         0 => {
             text.truncate(at);
@@ -195,6 +195,25 @@ pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
         18 => {
             if let Some(at) = find(text, "-----", random) {
                 text.remove(at);
+            }
+        }
+        19 => {
+            // The dashes of a word processor, of a chat, and of nobody.
+            let begin = ["-----BEGIN", "-----END"][random.below(2)];
+            if let Some(at) = find(text, begin, random) {
+                let dashes = ["----", "------", "—–", "", "=====", "----- "][random.below(6)];
+                text.splice(at..at + 5, dashes.bytes());
+            }
+        }
+        20 => {
+            let sign = ["# ", "#", "// ", ";"][random.below(4)];
+            let from = find(text, "\n-----BEGIN", random).unwrap_or(0);
+            let lines: Vec<_> = (from..text.len())
+                .filter(|at| text[*at] == b'\n')
+                .take(1 + random.below(30))
+                .collect();
+            for at in lines.into_iter().rev() {
+                text.splice(at + 1..at + 1, sign.bytes());
             }
         }
         _ => return "left alone".to_owned(),
