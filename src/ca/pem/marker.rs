@@ -61,8 +61,7 @@ pub enum Damage {
 /// Returns what `line` was before it was damaged. The line must contain neither `-----BEGIN` nor
 /// `-----END`.
 pub(super) fn damaged(line: &[u8]) -> Option<Marker> {
-    // Cheap, because it is asked of every line of base64 as well.
-    if line.len() > MAX_LENGTH || !can_start(*line.first()?) {
+    if line.len() > MAX_LENGTH || !can_be_marker(line) {
         return None;
     }
     let text: String = String::from_utf8_lossy(line)
@@ -106,9 +105,17 @@ pub(super) fn damaged(line: &[u8]) -> Option<Marker> {
     })
 }
 
-/// Whether a damaged line can begin with this byte: a blank, a dash of any kind, or a first letter.
-fn can_start(byte: u8) -> bool {
-    !byte.is_ascii() || b" \t-=_*~BbEe".contains(&byte)
+/// Whether BEGIN or END comes first in a line, after dashes and blanks. This is cheap, because it is
+/// asked of every line, most of which are base64.
+fn can_be_marker(line: &[u8]) -> bool {
+    let is_before = |byte: &&u8| !byte.is_ascii() || b" \t-=_*~".contains(byte);
+    let before = line.iter().take_while(is_before).count();
+    let words = line.get(before..).unwrap_or(&[]);
+    let begins_with = |word: &[u8]| {
+        let start = words.get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    begins_with(b"BEGIN") || begins_with(b"END")
 }
 
 /// Replaces what people and programs write instead of hyphens and blanks. Characters without a

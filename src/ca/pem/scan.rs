@@ -112,7 +112,11 @@ impl<'a> Scan<'a, '_> {
         } else if has_dash && let Some(at) = find(line.text, END) {
             self.end(line, at);
         } else if let Some(marker) = marker::damaged(line.text) {
-            self.damaged(line, marker);
+            if self.room == 0 {
+                self.unread = Some(line.position());
+            } else {
+                self.damaged(line, marker);
+            }
         }
     }
 
@@ -262,8 +266,9 @@ impl<'a> Scan<'a, '_> {
         };
         let body = self.bytes.get(open.body..end.start).unwrap_or(&[]);
         if open.is_damaged && !text::has_content(body) {
-            // Two words that begin a block, and no block: text.
+            // Words that begin a block, and no block: text. They take room, because they take time.
             self.count -= 1;
+            self.room = self.room.saturating_sub(1);
             self.text = open.at;
             return;
         }

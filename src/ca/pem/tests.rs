@@ -415,6 +415,17 @@ fn two_thousand_certificates_and_three_mebibytes_are_read_in_one_walk() {
 }
 
 #[test]
+fn ever_so_many_lines_that_only_look_like_a_block_are_read_up_to_a_bound() {
+    let text = "BEGIN CMS\n".repeat(9_000);
+    let faults = read(text.as_bytes()).faults;
+    let kinds: Vec<_> = faults
+        .iter()
+        .map(|fault| (fault.kind, fault.line))
+        .collect();
+    assert_eq!(kinds, [(Kind::Unread, 8194)]);
+}
+
+#[test]
 fn a_bundle_of_ever_so_many_blocks_is_read_up_to_a_bound() {
     let kinds = |text: &str| {
         let faults = read(text.as_bytes()).faults;

@@ -160,7 +160,8 @@ impl Run {
             found(fault(Kind::PrivateKey, number, text));
         }
         // A value after a name, in quotes, or in a list.
-        for token in text.split(|byte| !is_base64_digit(*byte)) {
+        let tokens = text.split(|byte| !is_base64_digit(*byte));
+        for token in tokens.filter(|token| token.len() >= MIN_BASE64) {
             let token = Self {
                 digits: token.to_vec(),
                 format: Format::Base64,
