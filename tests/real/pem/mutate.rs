@@ -213,7 +213,7 @@ pub(super) fn mutate_text(text: &mut Vec<u8>, random: &mut Random) -> String {
                 .take(1 + random.below(30))
                 .collect();
             for at in lines.into_iter().rev() {
-                text.splice(at + 1..at + 1, sign.bytes());
+                text.splice((at + 1)..=at, sign.bytes());
             }
         }
         _ => return "left alone".to_owned(),
