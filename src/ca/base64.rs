@@ -13,7 +13,7 @@ const GO: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Decodes `text`. Returns `None` if it is not base64.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     if !text.iter().any(is_line_end) {
         return GO.decode(text).ok();

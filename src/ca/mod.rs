@@ -1,6 +1,6 @@
 //! CA trust: certificates and CA bundles, the CA references of BSLs, and the rules for BSLs.
 
-mod base64;
+pub mod base64;
 pub mod bundle;
 pub mod bundle_issue;
 pub mod certificate;

@@ -82,7 +82,7 @@ impl Inventory {
                 true
             }
             ("v1", "Secret") if extra => {
-                if let Object::Secret(key, secret) = object::read(&object, DEFAULT_NAMESPACE)? {
+                if let Object::Secret(key, secret, _) = object::read(&object, DEFAULT_NAMESPACE)? {
                     let metadata = dynamic(&mut object, &key)?.metadata;
                     let extra = labelled::read("Secret", &metadata, secret.data);
                     self.extra.entry(key.namespace).or_default().extend(extra);

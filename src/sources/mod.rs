@@ -10,6 +10,7 @@ pub mod manifests;
 mod object;
 pub mod objects;
 mod passes;
+mod placeholder;
 pub mod roots;
 mod sealed;
 pub mod yaml;

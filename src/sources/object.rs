@@ -1,10 +1,9 @@
 //! Reads one document as a Kubernetes object.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::sealed;
+use super::sealed::{self, HiddenValues};
+use crate::ca::base64;
 use crate::decision::{Backup, FieldPath, Key, Sealed, Secret};
 use crate::names;
 use crate::velero::backup;
@@ -25,8 +24,8 @@ pub(super) enum Object {
     ConfigMap(Key, bool),
     /// A BackupStorageLocation.
     Location(Key),
-    /// A Secret.
-    Secret(Key, Secret),
+    /// A Secret, and those of its values that cannot be read here.
+    Secret(Key, Secret, Option<HiddenValues>),
     /// Secrets that will exist in the cluster but cannot be read here.
     Sealed(Vec<(Key, Sealed)>),
     /// An object of another kind: its `apiVersion` and `kind`.
@@ -66,16 +65,16 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObj
             let held = annotations.is_some_and(|all| all.get(names::bundle::HOLD).is_some());
             Ok(Object::ConfigMap(key, held))
         },
-        ("v1", "Secret") => |key, object| match sealed::secret(object) {
-            Some(sealed) => Ok(Object::Sealed(vec![(key, sealed)])),
-            None => match secret_data(object) {
-                Ok(secret) => Ok(Object::Secret(key, secret)),
+        ("v1", "Secret") => |key, object| {
+            let hidden = sealed::hidden_values(object);
+            match secret_data(object, hidden.as_ref()) {
+                Ok(secret) => Ok(Object::Secret(key, secret, hidden)),
                 Err((at, message)) => Err(InvalidObject {
                     message,
                     at,
                     secret: Some(key),
                 }),
-            },
+            }
         },
         ("velero.io/v1", "Backup") => |key, object| {
             let (backup, schedule) = backup::read(object);
@@ -100,32 +99,47 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObj
     read(key, object)
 }
 
-/// Returns the data of a Secret: `data` in base64, overridden by `stringData`, as in the API
-/// server.
-fn secret_data(object: &Value) -> Result<Secret, (FieldPath, String)> {
-    let invalid = |map: &'static str, key: &str, what: &str| {
-        let at = FieldPath::of(&[map]).key(key);
-        (at, format!("{} is not {what}", shown_field(map, key)))
-    };
+/// Returns the data of a Secret as the API server decodes it: `data` in base64, overridden by
+/// `stringData`. The values in `hidden` are left out.
+fn secret_data(
+    object: &Value,
+    hidden: Option<&HiddenValues>,
+) -> Result<Secret, (FieldPath, String)> {
     let mut secret = Secret::default();
-    for (key, value) in sealed::pairs(object, "data") {
-        let text = value
-            .as_str()
-            .ok_or_else(|| invalid("data", key, "a string"))?;
-        // The API server ignores line breaks in base64, and YAML folds long values into lines.
-        let compact: String = text.split_ascii_whitespace().collect();
-        let bytes = STANDARD
-            .decode(compact)
-            .map_err(|_| invalid("data", key, "base64"))?;
-        secret.data.insert(key.clone(), bytes);
-    }
-    for (key, value) in sealed::pairs(object, "stringData") {
-        let text = value
-            .as_str()
-            .ok_or_else(|| invalid("stringData", key, "a string"))?;
-        secret.data.insert(key.clone(), text.as_bytes().to_vec());
+    for (map, is_base64) in [("data", true), ("stringData", false)] {
+        for (key, value) in sealed::pairs(object, map) {
+            if hidden.is_some_and(|hidden| hidden.contains(key)) {
+                continue;
+            }
+            let decoded = match value {
+                // The API server stores an empty value.
+                Value::Null => Ok(Vec::new()),
+                Value::String(text) if is_base64 => {
+                    base64::decode(text.as_bytes()).ok_or_else(|| why_not_base64(text))
+                }
+                Value::String(text) => Ok(text.as_bytes().to_vec()),
+                Value::Bool(_) | Value::Number(_) => Err("is not a string; quote it"),
+                Value::Array(_) | Value::Object(_) => Err("is not a string"),
+            };
+            let value = decoded.map_err(|what| {
+                let at = FieldPath::of(&[map]).key(key);
+                (at, format!("{} {what}", shown_field(map, key)))
+            })?;
+            secret.data.insert(key.clone(), value);
+        }
     }
     Ok(secret)
+}
+
+/// Returns why the API server does not decode `text`.
+fn why_not_base64(text: &str) -> &'static str {
+    if text.contains("-----BEGIN") {
+        "is not base64 but PEM itself; put it into stringData"
+    } else if text.trim().contains([' ', '\t']) {
+        "is not base64: there are blanks in it, which YAML makes of line ends; use `|`"
+    } else {
+        "is not base64"
+    }
 }
 
 /// Returns the name of a value in a Secret to show. A key that is no valid name is not shown: it

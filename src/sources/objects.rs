@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
+use super::sealed::StoredSecret;
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome};
+use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, SecretKeyRef};
 use crate::names;
 
 /// The objects of some files.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
-    secrets: BTreeMap<Key, Fact>,
+    secrets: BTreeMap<Key, StoredSecret>,
     backups: BTreeMap<Key, (Backup, Option<String>)>,
     /// The value says whether the ConfigMap is the bundle of a namespace that is held.
     config_maps: BTreeMap<Key, bool>,
@@ -76,7 +77,9 @@ impl Objects {
     /// Returns the answer to `lookup`. What the files do not contain does not exist.
     pub fn look_up(&self, lookup: &Lookup) -> Outcome {
         let found = match lookup {
-            Lookup::Secret(reference) => self.secrets.get(&reference.secret).cloned(),
+            Lookup::Secret(SecretKeyRef { secret, key }) => {
+                self.secrets.get(secret).map(|stored| stored.fact(key))
+            }
             Lookup::Backup(key) => self
                 .backups
                 .get(key)
@@ -103,17 +106,19 @@ impl Objects {
     /// Adds one document. The error says what is wrong, but never a Secret's content.
     pub(super) fn add_document(&mut self, file: &Path, document: &Document) -> Result<(), String> {
         let duplicate = match object::read(&document.to_json(), DEFAULT_NAMESPACE)? {
-            Object::Secret(key, secret) => {
-                let fact = Fact::Secret(Arc::new(secret));
+            Object::Secret(key, secret, hidden) => {
                 let duplicate = format!("Secret {key}");
-                let before = self.secrets.insert(key, fact);
-                matches!(before, Some(Fact::Secret(_))).then_some(duplicate)
+                let stored = StoredSecret::readable(secret, hidden);
+                let before = self.secrets.insert(key, stored);
+                before
+                    .is_some_and(|before| before.is_readable())
+                    .then_some(duplicate)
             }
             Object::Sealed(sealed) => {
                 for (key, sealed) in sealed {
                     // A readable Secret says more.
-                    let fact = Fact::Sealed(Arc::new(sealed));
-                    self.secrets.entry(key).or_insert(fact);
+                    let stored = StoredSecret::sealed(sealed);
+                    self.secrets.entry(key).or_insert(stored);
                 }
                 None
             }

@@ -1,28 +1,83 @@
 //! Secrets that are not readable in Git: encrypted, or generated in the cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::yaml::is_template;
-use crate::decision::{Key, Sealed};
+use super::placeholder::placeholder;
+use crate::decision::{Fact, Key, Sealed, Secret};
 
-/// Returns the form in which `object`, a Secret, hides its content, if it does.
-pub(super) fn secret(object: &Value) -> Option<Sealed> {
+/// Values of a Secret that cannot be read here, beside those that can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HiddenValues {
+    /// What hides them, and all keys of the Secret: SOPS and templates keep the keys readable.
+    sealed: Arc<Sealed>,
+    keys: BTreeSet<String>,
+}
+
+impl HiddenValues {
+    /// Returns what stands for `key`, unless its value can be read.
+    pub(super) fn instead_of(&self, key: &str) -> Option<Fact> {
+        let is_hidden = self.keys.contains(key) || self.sealed.lacks(key);
+        is_hidden.then(|| Fact::Sealed(Arc::clone(&self.sealed)))
+    }
+
+    /// Whether the value of `key` is one of them.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.keys.contains(key)
+    }
+}
+
+/// A Secret that stands in a file.
+#[derive(Clone, Debug)]
+pub(super) struct StoredSecret {
+    fact: Fact,
+    hidden: Option<HiddenValues>,
+}
+
+impl StoredSecret {
+    /// One whose values can be read, except for those that are `hidden`.
+    pub(super) fn readable(secret: Secret, hidden: Option<HiddenValues>) -> Self {
+        Self {
+            fact: Fact::Secret(Arc::new(secret)),
+            hidden,
+        }
+    }
+
+    /// One that another object stands for.
+    pub(super) fn sealed(sealed: Sealed) -> Self {
+        Self {
+            fact: Fact::Sealed(Arc::new(sealed)),
+            hidden: None,
+        }
+    }
+
+    pub(super) const fn is_readable(&self) -> bool {
+        matches!(self.fact, Fact::Secret(_))
+    }
+
+    /// Returns the answer to a look-up of `key`.
+    pub(super) fn fact(&self, key: &str) -> Fact {
+        let hidden = self.hidden.as_ref();
+        hidden
+            .and_then(|hidden| hidden.instead_of(key))
+            .unwrap_or_else(|| self.fact.clone())
+    }
+}
+
+/// Returns the values of `object`, a Secret, that another tool replaces.
+pub(super) fn hidden_values(object: &Value) -> Option<HiddenValues> {
     let values = || pairs(object, "data").chain(pairs(object, "stringData"));
-    let has = |is: fn(&str) -> bool| values().any(|(_, value)| value.as_str().is_some_and(is));
-    let by = if has(|value| value.starts_with("ENC[")) {
-        "encrypted by SOPS"
-    } else if has(is_placeholder) {
-        "a template"
-    } else {
-        return None;
+    let hidden = values().filter_map(|(key, value)| Some((key, placeholder(value.as_str()?)?)));
+    let hidden: BTreeMap<_, _> = hidden.collect();
+    let sealed = Sealed {
+        by: hidden.values().next()?,
+        keys: Some(values().map(|(key, _)| key.clone()).collect()),
     };
-    // SOPS and templates keep the keys readable.
-    let keys = values().map(|(key, _)| key.clone()).collect();
-    Some(Sealed {
-        by,
-        keys: Some(keys),
+    Some(HiddenValues {
+        sealed: Arc::new(sealed),
+        keys: hidden.into_keys().cloned().collect(),
     })
 }
 
@@ -116,12 +171,6 @@ fn external_secret_keys(spec: &Value) -> Option<BTreeSet<String>> {
     Some(keys)
 }
 
-/// Returns whether `value` is a placeholder for another tool to replace, such as Helm or Argo CD's
-/// vault plugin.
-fn is_placeholder(value: &str) -> bool {
-    is_template(value) || value.starts_with("<path:") && value.trim_end().ends_with('>')
-}
-
 /// Returns the pairs of the map `field` of an object.
 pub(super) fn pairs<'v>(
     object: &'v Value,
@@ -154,18 +203,25 @@ mod tests {
     }
 
     #[test]
-    fn sops_and_templates_hide_values_and_show_keys() {
-        let sops =
-            json!({"sops": {}, "data": {"a": "ENC[AES256_GCM,data:x]"}, "stringData": {"b": ""}});
-        let sealed = secret(&sops).unwrap();
-        assert_eq!(sealed.by, "encrypted by SOPS");
-        assert_eq!(keys(&sealed), Some(vec!["a", "b"]));
-        let template = json!({"stringData": {"a": "{{ .Values.ca }}"}});
-        assert_eq!(secret(&template).unwrap().by, "a template");
-        let vault = json!({"data": {"a": "<path:secret/data/ca#ca.crt>"}});
-        assert_eq!(secret(&vault).unwrap().by, "a template");
-        // SOPS may leave some values unencrypted.
-        assert_eq!(secret(&json!({"sops": {}, "data": {"a": "YQ=="}})), None);
+    fn a_value_hides_only_itself() {
+        let object = json!({
+            "data": {"a": "ENC[AES256_GCM,data:x]", "c": "YQ=="},
+            "stringData": {"b": "plain"},
+        });
+        let hidden = hidden_values(&object).unwrap();
+        let by = |key| match hidden.instead_of(key)? {
+            Fact::Sealed(sealed) => Some((sealed.by, sealed.lacks(key))),
+            _ => None,
+        };
+        assert_eq!(by("a"), Some(("encrypted by SOPS", false)));
+        assert_eq!(by("b"), None);
+        assert_eq!(by("c"), None);
+        // Whatever makes the value may make other keys as well.
+        assert_eq!(by("d"), Some(("encrypted by SOPS", true)));
+        assert_eq!(
+            hidden_values(&json!({"sops": {}, "data": {"a": "YQ=="}})),
+            None
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::outcome::{LocatedFinding, Outcome};
 use crate::admission::{Envelope, HANDLERS, Opened};
 use crate::ca::references::{self, CaTarget};
 use crate::decision::{
-    Context, FieldPath, Finding, Judged, Note, Policy, Report, SecretKeyRef, Severity,
+    Context, FieldPath, Finding, Judged, Note, Policy, Report, SecretKeyRef, Segment, Severity,
 };
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::sources::manifests::{Located, Manifests, Remark};
@@ -50,14 +50,26 @@ impl Linter<'_> {
                 return;
             }
         };
+        let placeholders = location.placeholders();
+        let is_judged = |path: &FieldPath| !placeholders.iter().any(|(at, _)| is_at(path, at));
         let judged = Judged::apply_policy(&report, self.policy);
         let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
         let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
         for (severity, finding) in denials.chain(warnings) {
-            let found = self.locate(location, severity, finding);
-            outcome.findings.push(found);
+            if is_judged(&finding.path) {
+                let found = self.locate(location, severity, finding);
+                outcome.findings.push(found);
+            }
         }
-        for note in report.notes {
+        let notes = report
+            .notes
+            .into_iter()
+            .filter(|note| is_judged(&note.path));
+        let hidden = placeholders.iter().map(|(path, by)| Note {
+            path: path.clone(),
+            message: format!("it is {by}, so it was not judged"),
+        });
+        for note in notes.chain(hidden) {
             outcome.notes.push(note_remark(location, &note));
         }
     }
@@ -141,6 +153,26 @@ impl Linter<'_> {
             finding,
         }
     }
+}
+
+/// Whether a finding at `path` is about the value at `at`: the path is that of the value, or of the
+/// reference to a Secret that it is a part of.
+fn is_at(path: &FieldPath, at: &FieldPath) -> bool {
+    let names = |path: &FieldPath| -> Vec<String> {
+        let segments = path.segments().iter();
+        segments
+            .map(|segment| match segment {
+                Segment::Field(name) => name.clone().into_owned(),
+                Segment::Key(key) => key.clone(),
+                Segment::Index(index) => index.to_string(),
+            })
+            .collect()
+    };
+    let (path, at) = (names(path), names(at));
+    let is_reference = path
+        .last()
+        .is_some_and(|name| ["caCertRef", "credential"].contains(&name.as_str()));
+    at == path || is_reference && at.starts_with(&path)
 }
 
 /// Returns the Secret key that the location references at the path of the finding.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{Manifests, Stored};
-use crate::decision::{Fact, Facts, FieldPath, Key, Lookup, LookupError, LookupErrorKind, Outcome};
+use crate::decision::{Facts, FieldPath, Key, Lookup, LookupError, LookupErrorKind, Outcome};
+use crate::sources::sealed::StoredSecret;
 use crate::sources::{LookupOptions, Source};
 
 /// The manifests from the viewpoint of one file: of several Secrets with the same name, such as
@@ -32,8 +33,8 @@ impl<'m> FileView<'m> {
             return Outcome::Absent;
         };
         let nearest = self.nearest(&reference.secret);
-        nearest.map_or(Outcome::Absent, |stored| match &stored.fact {
-            Some(fact) => Outcome::Found(fact.clone()),
+        nearest.map_or(Outcome::Absent, |stored| match &stored.secret {
+            Some(secret) => Outcome::Found(secret.fact(&reference.key)),
             None => Outcome::Unavailable(LookupError {
                 kind: LookupErrorKind::Unreadable,
                 message: "it is in these files but malformed".to_owned(),
@@ -46,7 +47,8 @@ impl<'m> FileView<'m> {
         // The first of equals: `max_by_key` alone would return the last. A readable Secret is
         // preferred to a sealed one next to it, because it says more.
         known.rev().max_by_key(|stored| {
-            let is_readable = matches!(stored.fact, Some(Fact::Secret(_)));
+            let secret = stored.secret.as_ref();
+            let is_readable = secret.is_some_and(StoredSecret::is_readable);
             (self.nearness(&stored.file), is_readable)
         })
     }

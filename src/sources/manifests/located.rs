@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::decision::{FieldPath, Key, Segment};
 use crate::sources::helm_values::Entry;
-use crate::sources::yaml::{Document, is_template};
+use crate::sources::placeholder::placeholder;
+use crate::sources::yaml::Document;
 
 /// A BackupStorageLocation and its position in a file.
 #[derive(Clone, Debug)]
@@ -81,17 +82,27 @@ impl Located {
         }
     }
 
-    /// Returns whether its strings still contain template placeholders.
-    pub(super) fn is_template(&self) -> bool {
-        fn holds(value: &Value) -> bool {
+    /// Returns the values that another tool replaces, and what they are.
+    pub fn placeholders(&self) -> Vec<(FieldPath, &'static str)> {
+        fn find(path: &FieldPath, value: &Value, found: &mut Vec<(FieldPath, &'static str)>) {
             match value {
-                Value::String(text) => is_template(text),
-                Value::Array(list) => list.iter().any(holds),
-                Value::Object(map) => map.values().any(holds),
-                _ => false,
+                Value::String(text) => {
+                    found.extend(placeholder(text).map(|by| (path.clone(), by)));
+                }
+                Value::Object(map) => {
+                    for (name, value) in map {
+                        find(&path.clone().field(name.clone()), value, found);
+                    }
+                }
+                _ => {}
             }
         }
-        let of = |field| self.object.get(field).is_some_and(holds);
-        of("metadata") || of("spec")
+        let mut found = Vec::new();
+        for field in ["metadata", "spec"] {
+            if let Some(value) = self.object.get(field) {
+                find(&FieldPath::of(&[field]), value, &mut found);
+            }
+        }
+        found
     }
 }

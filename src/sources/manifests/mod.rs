@@ -9,8 +9,10 @@ use std::sync::Arc;
 use super::helm_values;
 use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
+use super::placeholder::placeholder;
+use super::sealed::StoredSecret;
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::{Fact, Key};
+use crate::decision::Key;
 
 mod file_view;
 mod located;
@@ -51,7 +53,7 @@ struct Stored {
     file: PathBuf,
     document: Arc<Document>,
     /// None if the Secret is malformed, which was already reported.
-    fact: Option<Fact>,
+    secret: Option<StoredSecret>,
 }
 
 /// A remark about a position in a file.
@@ -138,13 +140,14 @@ impl Manifests {
         let line = document.first_line();
         let own = namespace.unwrap_or(DEFAULT_NAMESPACE);
         match object::read(&json, own) {
-            Ok(Object::Secret(key, secret)) => {
-                self.add_secret(key, file, document, Some(Fact::Secret(Arc::new(secret))));
+            Ok(Object::Secret(key, secret, hidden)) => {
+                let secret = StoredSecret::readable(secret, hidden);
+                self.add_secret(key, file, document, Some(secret));
             }
             Ok(Object::Sealed(sealed)) => {
                 for (key, sealed) in sealed {
-                    let fact = Fact::Sealed(Arc::new(sealed));
-                    self.add_secret(key, file, document.clone(), Some(fact));
+                    let secret = StoredSecret::sealed(sealed);
+                    self.add_secret(key, file, document.clone(), Some(secret));
                 }
             }
             Ok(Object::Location(key)) => {
@@ -177,11 +180,17 @@ impl Manifests {
         }
     }
 
-    fn add_secret(&mut self, key: Key, file: &Path, document: Document, fact: Option<Fact>) {
+    fn add_secret(
+        &mut self,
+        key: Key,
+        file: &Path,
+        document: Document,
+        secret: Option<StoredSecret>,
+    ) {
         self.secrets.entry(key).or_default().push(Stored {
             file: file.to_owned(),
             document: Arc::new(document),
-            fact,
+            secret,
         });
     }
 
@@ -199,10 +208,12 @@ impl Manifests {
             let line = Some(location.first_line());
             self.notes.push(remark(&location.file, line, message));
         }
-        if location.is_template() {
+        let key = &location.key;
+        if let Some(by) = placeholder(&key.namespace) {
+            // Without a namespace nothing is known about its Secrets.
             let message = format!(
-                "BackupStorageLocation {} is a template and was not judged; render it first",
-                location.key
+                "BackupStorageLocation {key} was not judged: its namespace is {by}; lint what \
+                 is made of it"
             );
             let line = Some(location.first_line());
             self.notes.push(remark(&location.file, line, message));

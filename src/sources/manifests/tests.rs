@@ -1,5 +1,5 @@
 use super::*;
-use crate::decision::{Lookup, Outcome, SecretKeyRef};
+use crate::decision::{Fact, Lookup, Outcome, SecretKeyRef};
 
 fn manifests(files: &[(&str, &str)]) -> Manifests {
     let mut manifests = Manifests::default();
@@ -70,10 +70,24 @@ fn what_is_not_of_interest_stops_nothing() {
 }
 
 #[test]
-fn a_location_that_is_still_a_template_is_not_judged() {
-    let text = "apiVersion: velero.io/v1\nkind: BackupStorageLocation\nmetadata: {name: a}\n\
-                spec: {objectStorage: {bucket: '{{ .Values.bucket }}'}}\n";
-    let manifests = manifests(&[("a.yaml", text)]);
-    assert_eq!(manifests.locations.len(), 0);
-    assert_eq!(manifests.notes.len(), 1);
+fn a_location_is_judged_except_for_its_placeholders() {
+    let text = |namespace: &str| {
+        format!(
+            "apiVersion: velero.io/v1\nkind: BackupStorageLocation\n\
+             metadata: {{name: a, namespace: '{namespace}'}}\n\
+             spec: {{objectStorage: {{bucket: '{{{{ .Values.bucket }}}}'}}}}\n"
+        )
+    };
+    let judged = manifests(&[("a.yaml", &text("velero"))]);
+    let [location] = &judged.locations[..] else {
+        panic!()
+    };
+    let [(path, by)] = &location.placeholders()[..] else {
+        panic!()
+    };
+    let path = path.to_string();
+    assert_eq!((&*path, *by), ("spec.objectStorage.bucket", "a template"));
+    let not_judged = manifests(&[("a.yaml", &text("${NS}"))]);
+    assert_eq!(not_judged.locations.len(), 0);
+    assert_eq!(not_judged.notes.len(), 1);
 }
