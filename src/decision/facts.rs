@@ -3,6 +3,7 @@
 //! A check asks for a fact. If the fact was not looked up yet, the check stops with [`Stop::Need`].
 //! The caller then resolves all needs of a pass together and makes the decision again.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,10 @@ impl Key {
 /// Writes `namespace/name`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            // An object in a file that names no namespace.
+            return f.write_str(&self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
@@ -141,7 +146,7 @@ impl fmt::Debug for Secret {
 pub struct Sealed {
     /// The kind of object that stands for the Secret, as it reads after `the Secret is`, such as
     /// `a SealedSecret`.
-    pub by: &'static str,
+    pub by: Cow<'static, str>,
     /// The keys that the Secret will have; `None` if they are not known.
     pub keys: Option<BTreeSet<String>>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
-use super::sealed::StoredSecret;
+use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, SecretKeyRef};
 use crate::names;
@@ -78,7 +78,9 @@ impl Objects {
     pub fn look_up(&self, lookup: &Lookup) -> Outcome {
         let found = match lookup {
             Lookup::Secret(SecretKeyRef { secret, key }) => {
-                self.secrets.get(secret).map(|stored| stored.fact(key))
+                let anywhere = || self.secrets.get(&Key::new(ANY_NAMESPACE, &secret.name));
+                let stored = self.secrets.get(secret).or_else(anywhere);
+                stored.map(|stored| stored.fact(key))
             }
             Lookup::Backup(key) => self
                 .backups

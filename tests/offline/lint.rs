@@ -204,15 +204,17 @@ fn the_manifest_that_a_hint_shows_fixes_the_location() {
 }
 
 #[test]
-fn a_namespace_is_given_to_what_names_none() {
+fn what_names_no_namespace_matches_what_stands_beside_it_unless_one_is_given() {
     let location = fs::read_to_string("tests/lint/manifests/in/location.yaml").unwrap();
     let bare = location.replace("  namespace: velero\n", "");
     let secret = fs::read("tests/lint/manifests/in/secret.yaml").unwrap();
     let folder = folder(&[("bsl.yaml", bare.as_bytes()), ("secret.yaml", &secret)]);
-    let ran = lint(folder.path(), &["."], "");
-    assert!(ran.out.contains("Secret default/minio-ca does not exist"));
-    let ran = lint(folder.path(), &["--namespace=velero", "."], "");
-    assert_eq!(ran.code, 0, "{}", ran.out);
+    for arguments in [&["."][..], &["--namespace=velero", "."]] {
+        let ran = lint(folder.path(), arguments, "");
+        assert_eq!(ran.code, 0, "{}", ran.out);
+    }
+    let ran = lint(folder.path(), &["--namespace=other", "."], "");
+    assert!(ran.out.contains("Secret other/minio-ca does not exist"));
 }
 
 #[test]

@@ -177,7 +177,7 @@ pub(super) fn check_sealed(source: &CaSource<'_>, sealed: &Sealed, report: &mut 
     let Some(SecretKeyRef { secret, key }) = source.reference else {
         return;
     };
-    let by = sealed.by;
+    let by = &sealed.by;
     if sealed.lacks(key) {
         let message = format!("Secret {secret} is {by} here, and has no key {key}");
         let fix = format!("add the key {key}, or name a key that it has");

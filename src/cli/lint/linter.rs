@@ -105,7 +105,7 @@ impl Linter<'_> {
             dry_run: false,
             caller: None,
         };
-        let source = self.manifests.seen_from(&location.file);
+        let source = self.manifests.seen_from(location);
         Ok(match handler.open(&request) {
             Opened::ReviewedObject(subject) => {
                 evaluate(subject.as_ref(), &source, options, context).await?
@@ -118,7 +118,7 @@ impl Linter<'_> {
     /// Returns the file and line of the Secret that a finding is about.
     fn secret_location(&self, location: &Located, finding: &Finding) -> Option<(PathBuf, u64)> {
         let SecretKeyRef { secret, key } = referenced_key(location, finding)?;
-        let view = self.manifests.seen_from(&location.file);
+        let view = self.manifests.seen_from(location);
         view.locate(&secret, &key)
     }
 
@@ -129,6 +129,11 @@ impl Linter<'_> {
         mut finding: Finding,
     ) -> LocatedFinding {
         let path = location.path_of(&finding.path);
+        let reference = referenced_key(location, &finding);
+        let view = self.manifests.seen_from(location);
+        if reference.is_some_and(|reference| view.is_config_map(&reference.secret)) {
+            finding.message += "; a ConfigMap has this name, and Velero reads Secrets only";
+        }
         if location.is_values() {
             // Somebody who edits Helm values does not see the object that the rules refer to.
             let object_path = finding.path.to_string();

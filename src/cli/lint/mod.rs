@@ -61,7 +61,7 @@ pub(super) struct Lint {
     #[arg(long, env = "VELERO_TRUST_LINT_FIX_HINT")]
     fix_hint: bool,
 
-    /// Namespace of objects that do not set one [default: `default`, or `velero` for Helm values]
+    /// Namespace of objects that do not set one [default: that of what stands beside them]
     #[arg(long, short, value_parser = parse::namespace, env = "VELERO_TRUST_LINT_NAMESPACE")]
     namespace: Option<String>,
 

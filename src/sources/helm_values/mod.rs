@@ -5,11 +5,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::decision::{FieldPath, Key};
+use super::sealed::ANY_NAMESPACE;
+use crate::decision::{FieldPath, Key, Sealed};
 use crate::velero::text::shown;
 
 /// The namespace of a release if nothing names another one, as in the chart's documentation.
 const DEFAULT_NAMESPACE: &str = "velero";
+
+/// The name of a release, as in the chart's documentation.
+const DEFAULT_RELEASE: &str = "velero";
 
 /// A BackupStorageLocation that the chart would create.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,8 @@ pub(super) struct Entry {
     pub(super) path: FieldPath,
     /// Its namespace and name.
     pub(super) key: Key,
+    /// Whether something names the namespace.
+    pub(super) names_namespace: bool,
     /// The rendered object.
     pub(super) object: Value,
 }
@@ -27,6 +33,10 @@ pub(super) struct Entry {
 pub(super) struct Values {
     /// The BackupStorageLocations.
     pub(super) entries: Vec<Entry>,
+    /// The paths of further objects that the chart makes, and their namespace if they name none.
+    pub(super) objects: Vec<(FieldPath, Option<String>)>,
+    /// The Secrets with credentials that the chart makes.
+    pub(super) credentials: Vec<(Key, Sealed)>,
     /// What the chart does differently than one may expect, and where.
     pub(super) notes: Vec<(FieldPath, String)>,
     /// Whether the document has any values for the chart.
@@ -50,7 +60,7 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
         ),
         Some(_) => return values,
     };
-    let namespace = own.or(namespace).unwrap_or(DEFAULT_NAMESPACE);
+    let namespace = own.or(namespace);
     for root in roots {
         let Some(Value::Object(map)) = value_at(document, &root) else {
             continue;
@@ -67,8 +77,14 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
 }
 
 impl Values {
-    /// Reads `map`, the values of one chart.
-    fn read_chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: &str) {
+    /// Reads `map`, the values of one chart, for a release in `namespace`.
+    fn read_chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: Option<&str>) {
+        let objects = map.get("extraObjects").and_then(Value::as_array);
+        for index in 0..objects.map_or(0, Vec::len) {
+            let path = path.clone().field("extraObjects").index(index);
+            self.objects.push((path, namespace.map(str::to_owned)));
+        }
+        self.credentials.extend(credentials(map, namespace));
         let configuration = map.get("configuration");
         let Some(list) = configuration.and_then(|map| map.get("backupStorageLocation")) else {
             return;
@@ -97,7 +113,8 @@ impl Values {
         }
     }
 
-    fn add_entry(&mut self, path: FieldPath, entry: &Map<String, Value>, namespace: &str) {
+    fn add_entry(&mut self, path: FieldPath, entry: &Map<String, Value>, named: Option<&str>) {
+        let namespace = named.unwrap_or(DEFAULT_NAMESPACE);
         self.any = true;
         for name in ["caCertRef", "objectStorage"] {
             if entry.contains_key(name) {
@@ -111,6 +128,7 @@ impl Values {
         self.entries.push(Entry {
             path,
             key: Key::new(namespace, name),
+            names_namespace: named.is_some(),
             object: object(name, namespace, entry),
         });
     }
@@ -119,6 +137,31 @@ impl Values {
         self.any = true;
         self.notes.push((path, note.to_owned()));
     }
+}
+
+/// Returns the Secret with credentials that the chart makes from its values, if it makes one.
+fn credentials(map: &Map<String, Value>, namespace: Option<&str>) -> Option<(Key, Sealed)> {
+    let credentials = map.get("credentials")?;
+    let text = |name| {
+        credentials
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let contents = credentials.get("secretContents")?.as_object()?;
+    let is_made = credentials.get("useSecret") != Some(&Value::Bool(false))
+        && text("existingSecret").is_empty()
+        && !contents.is_empty();
+    // Without a name, the chart takes the name of the release.
+    let name = match text("name") {
+        "" => DEFAULT_RELEASE,
+        name => name,
+    };
+    let sealed = Sealed {
+        by: "made by Velero's chart".into(),
+        keys: Some(contents.keys().cloned().collect()),
+    };
+    is_made.then(|| (Key::new(namespace.unwrap_or(ANY_NAMESPACE), name), sealed))
 }
 
 /// Renders the object of one element. A value that the chart would copy keeps its type even if that

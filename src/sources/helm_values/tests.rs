@@ -93,3 +93,29 @@ fn what_the_chart_does_not_do_is_noted() {
         ["configuration.backupStorageLocation[0].caCertRef"]
     );
 }
+
+#[test]
+fn the_chart_makes_a_secret_with_credentials_unless_one_exists() {
+    let of = |credentials: Value| {
+        let document = json!({ "credentials": credentials });
+        let made = read(&document, Some("velero")).credentials;
+        made.into_iter()
+            .map(|(key, _)| key.to_string())
+            .collect::<Vec<_>>()
+    };
+    let contents = json!({"cloud": "x"});
+    assert_eq!(
+        of(json!({ "secretContents": contents, "name": "cloud" })),
+        ["velero/cloud"]
+    );
+    assert_eq!(of(json!({ "secretContents": contents })), ["velero/velero"]);
+    assert_eq!(
+        of(json!({ "secretContents": contents, "existingSecret": "x" })),
+        [""; 0]
+    );
+    assert_eq!(
+        of(json!({ "secretContents": contents, "useSecret": false })),
+        [""; 0]
+    );
+    assert_eq!(of(json!({ "name": "cloud" })), [""; 0]);
+}

@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{Manifests, Stored};
 use crate::decision::{Facts, FieldPath, Key, Lookup, LookupError, LookupErrorKind, Outcome};
-use crate::sources::sealed::StoredSecret;
+use crate::sources::sealed::{ANY_NAMESPACE, StoredSecret};
 use crate::sources::{LookupOptions, Source};
 
 /// The manifests from the viewpoint of one file: of several Secrets with the same name, such as
@@ -15,6 +15,8 @@ use crate::sources::{LookupOptions, Source};
 pub struct FileView<'m> {
     pub(super) manifests: &'m Manifests,
     pub(super) file: &'m Path,
+    /// Whether the location names no namespace, so that Secrets of every namespace match.
+    pub(super) any_namespace: bool,
 }
 
 impl<'m> FileView<'m> {
@@ -43,14 +45,30 @@ impl<'m> FileView<'m> {
     }
 
     fn nearest(self, secret: &Key) -> Option<&'m Stored> {
-        let known = self.manifests.secrets.get(secret)?.iter();
+        let known = self.manifests.secrets.get(&secret.name)?.iter();
+        let is_exact = |stored: &Stored| stored.namespace == secret.namespace;
+        let matching = known.filter(|stored| {
+            is_exact(stored) || stored.namespace == ANY_NAMESPACE || self.any_namespace
+        });
         // The first of equals: `max_by_key` alone would return the last. A readable Secret is
         // preferred to a sealed one next to it, because it says more.
-        known.rev().max_by_key(|stored| {
+        matching.rev().max_by_key(|stored| {
             let secret = stored.secret.as_ref();
             let is_readable = secret.is_some_and(StoredSecret::is_readable);
-            (self.nearness(&stored.file), is_readable)
+            (self.nearness(&stored.file), is_exact(stored), is_readable)
         })
+    }
+
+    /// Whether there is no such Secret, and a ConfigMap has its name.
+    pub fn is_config_map(self, secret: &Key) -> bool {
+        let mut maps = self.manifests.config_maps.iter();
+        self.nearest(secret).is_none()
+            && maps.any(|map| {
+                map.name == secret.name
+                    && (map.namespace == secret.namespace
+                        || map.namespace == ANY_NAMESPACE
+                        || self.any_namespace)
+            })
     }
 
     /// Returns how near `other` is, higher for nearer: the number of path components it shares with

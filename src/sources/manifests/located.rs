@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::decision::{FieldPath, Key, Segment};
 use crate::sources::helm_values::Entry;
+use crate::sources::object::DEFAULT_NAMESPACE;
 use crate::sources::placeholder::placeholder;
+use crate::sources::sealed::ANY_NAMESPACE;
 use crate::sources::yaml::Document;
 
 /// A BackupStorageLocation and its position in a file.
@@ -16,6 +18,8 @@ pub struct Located {
     pub file: PathBuf,
     /// Its namespace and name.
     pub key: Key,
+    /// Whether the files say which namespace that is.
+    pub(super) names_namespace: bool,
     /// The object.
     pub object: Value,
     document: Document,
@@ -24,12 +28,17 @@ pub struct Located {
 }
 
 impl Located {
-    /// Creates one from a document that is the object itself.
-    pub(super) fn manifest(file: &Path, key: Key, document: Document) -> Self {
+    /// Creates one from a document that is the `object` itself.
+    pub(super) fn manifest(file: &Path, mut key: Key, object: Value, document: Document) -> Self {
+        let names_namespace = key.namespace != ANY_NAMESPACE;
+        if !names_namespace {
+            DEFAULT_NAMESPACE.clone_into(&mut key.namespace);
+        }
         Self {
             file: file.to_owned(),
             key,
-            object: document.to_json(),
+            names_namespace,
+            object,
             document,
             values: None,
         }
@@ -40,6 +49,7 @@ impl Located {
         Self {
             file: file.to_owned(),
             key: entry.key,
+            names_namespace: entry.names_namespace,
             object: entry.object,
             document,
             values: Some(entry.path),

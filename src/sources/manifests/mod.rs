@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use super::helm_values;
 use super::input::{self, ReadError};
-use super::object::{self, DEFAULT_NAMESPACE, Object};
+use super::object::{self, Object};
 use super::placeholder::placeholder;
-use super::sealed::StoredSecret;
+use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::Key;
 
 mod file_view;
+mod kustomization;
 mod located;
+mod reflected;
 
 pub use file_view::FileView;
 pub use located::Located;
@@ -44,13 +46,27 @@ pub struct Manifests {
     pub left_out: usize,
     /// Number of documents that are templates and mention no BackupStorageLocation.
     pub templates: usize,
-    secrets: BTreeMap<Key, Vec<Stored>>,
+    /// By name, because a Secret may name no namespace.
+    secrets: BTreeMap<String, Vec<Stored>>,
+    /// The ConfigMaps.
+    config_maps: BTreeSet<Key>,
+}
+
+/// The namespace of the objects in a file.
+#[derive(Clone, Copy, Debug)]
+enum Namespace<'a> {
+    /// Of those that name none, if the user said so.
+    Default(Option<&'a str>),
+    /// Of all: a kustomization sets it.
+    Of(&'a str),
 }
 
 /// A Secret and its position.
 #[derive(Clone, Debug)]
 struct Stored {
     file: PathBuf,
+    /// Empty if it names none or may be in any: it matches what stands beside it.
+    namespace: String,
     document: Arc<Document>,
     /// None if the Secret is malformed, which was already reported.
     secret: Option<StoredSecret>,
@@ -80,11 +96,19 @@ impl Manifests {
             manifests.read_stdin(stdin, namespace);
         }
         let named: BTreeSet<_> = paths.iter().map(|path| input::identity(path)).collect();
-        for file in input::files(&paths) {
+        let files = input::files(&paths);
+        let readable: Vec<_> = files.iter().flatten().cloned().collect();
+        let namespaces = kustomization::namespaces(&readable);
+        for file in files {
             let text = file.and_then(|file| Ok((input::read_text(&file)?, file)));
             match text {
                 Ok((text, file)) => {
                     let is_named = named.contains(&input::identity(&file));
+                    let namespace = namespaces
+                        .get(&file)
+                        .map_or(Namespace::Default(namespace), |namespace| {
+                            Namespace::Of(namespace)
+                        });
                     manifests.add(&file, &text, namespace, is_named);
                 }
                 Err(error) => manifests.add_read_error(&error),
@@ -100,7 +124,7 @@ impl Manifests {
                 let message = "is empty: did the command before it fail?";
                 self.errors.push(remark(name, None, message));
             }
-            Ok(text) => self.add(name, &text, namespace, true),
+            Ok(text) => self.add(name, &text, Namespace::Default(namespace), true),
             Err(error) => self.add_read_error(&ReadError {
                 path: name.to_owned(),
                 error,
@@ -110,7 +134,7 @@ impl Manifests {
 
     /// Adds the objects in `text`, the content of `file`. `is_named` says that a user named the
     /// file.
-    fn add(&mut self, file: &Path, text: &str, namespace: Option<&str>, is_named: bool) {
+    fn add(&mut self, file: &Path, text: &str, namespace: Namespace<'_>, is_named: bool) {
         self.files += 1;
         let is_ours = is_named || RELEVANT_WORDS.iter().any(|word| text.contains(word));
         for document in documents(text) {
@@ -135,13 +159,23 @@ impl Manifests {
         }
     }
 
-    fn add_document(&mut self, file: &Path, document: Document, namespace: Option<&str>) {
-        let json = document.to_json();
+    fn add_document(&mut self, file: &Path, document: Document, namespace: Namespace<'_>) {
+        let mut json = document.to_json();
         let line = document.first_line();
-        let own = namespace.unwrap_or(DEFAULT_NAMESPACE);
-        match object::read(&json, own) {
+        let namespace = match namespace {
+            Namespace::Default(namespace) => namespace,
+            Namespace::Of(namespace) => {
+                set_namespace(&mut json, namespace);
+                Some(namespace)
+            }
+        };
+        match object::read(&json, namespace.unwrap_or(ANY_NAMESPACE)) {
             Ok(Object::Secret(key, secret, hidden)) => {
                 let secret = StoredSecret::readable(secret, hidden);
+                for copy in reflected::namespaces(&json) {
+                    let key = Key::new(&copy, &key.name);
+                    self.add_secret(key, file, document.clone(), Some(secret.clone()));
+                }
                 self.add_secret(key, file, document, Some(secret));
             }
             Ok(Object::Sealed(sealed)) => {
@@ -151,7 +185,7 @@ impl Manifests {
                 }
             }
             Ok(Object::Location(key)) => {
-                self.add_location(Located::manifest(file, key, document));
+                self.add_location(Located::manifest(file, key, json, document));
             }
             Ok(Object::None | Object::Foreign(..)) => {
                 let values = helm_values::read(&json, namespace);
@@ -166,8 +200,20 @@ impl Manifests {
                 for entry in values.entries {
                     self.add_location(Located::values(file, entry, document.clone()));
                 }
+                for (key, sealed) in values.credentials {
+                    let secret = StoredSecret::sealed(sealed);
+                    self.add_secret(key, file, document.clone(), Some(secret));
+                }
+                for (path, namespace) in values.objects {
+                    if let Some(object) = document.at(&path) {
+                        self.add_document(file, object, Namespace::Default(namespace.as_deref()));
+                    }
+                }
             }
-            Ok(Object::Backup(..) | Object::ConfigMap(..)) => {}
+            Ok(Object::ConfigMap(key, _)) => {
+                self.config_maps.insert(key);
+            }
+            Ok(Object::Backup(..)) => {}
             Err(invalid) => {
                 let line = Some(document.line_of(&invalid.at));
                 let Some(key) = invalid.secret else {
@@ -187,8 +233,9 @@ impl Manifests {
         document: Document,
         secret: Option<StoredSecret>,
     ) {
-        self.secrets.entry(key).or_default().push(Stored {
+        self.secrets.entry(key.name).or_default().push(Stored {
             file: file.to_owned(),
+            namespace: key.namespace,
             document: Arc::new(document),
             secret,
         });
@@ -223,16 +270,15 @@ impl Manifests {
     }
 
     fn leave_out(&mut self, file: &Path, line: u64, json: &serde_json::Value) {
-        let name = file.file_name().and_then(|name| name.to_str());
         let is_kustomization = json.get("kind").is_some_and(|kind| kind == "Kustomization")
-            || matches!(name, Some("kustomization.yaml" | "kustomization.yml"));
+            || kustomization::is_kustomization(file);
         let is_flux = json
             .get("apiVersion")
             .and_then(|api| api.as_str())
             .is_some_and(|api| api.starts_with("kustomize.toolkit.fluxcd.io"));
         if is_kustomization && !is_flux {
-            let message = "a kustomization's namespace, patches and generators are not applied; \
-                           lint what it makes: `kustomize build DIR | velero-trust lint -`";
+            let message = "of a kustomization, only the namespace of the files that it lists is \
+                           applied; lint what it makes: `kustomize build DIR | velero-trust lint -`";
             self.notes.push(remark(file, Some(line), message));
         } else {
             self.left_out += 1;
@@ -244,10 +290,21 @@ impl Manifests {
         self.errors.push(remark(path, None, message));
     }
 
-    /// Returns the objects from the viewpoint of `file`.
-    pub const fn seen_from<'m>(&'m self, file: &'m Path) -> FileView<'m> {
-        let manifests = self;
-        FileView { manifests, file }
+    /// Returns the objects from the viewpoint of `location`.
+    pub fn seen_from<'m>(&'m self, location: &'m Located) -> FileView<'m> {
+        FileView {
+            manifests: self,
+            file: &location.file,
+            any_namespace: !location.names_namespace,
+        }
+    }
+}
+
+/// Sets the namespace of an object.
+fn set_namespace(object: &mut serde_json::Value, namespace: &str) {
+    let metadata = object.get_mut("metadata");
+    if let Some(metadata) = metadata.and_then(serde_json::Value::as_object_mut) {
+        metadata.insert("namespace".to_owned(), namespace.into());
     }
 }
 

@@ -4,7 +4,7 @@ use crate::decision::{Fact, Lookup, Outcome, SecretKeyRef};
 fn manifests(files: &[(&str, &str)]) -> Manifests {
     let mut manifests = Manifests::default();
     for (file, text) in files {
-        manifests.add(Path::new(file), text, None, false);
+        manifests.add(Path::new(file), text, Namespace::Default(None), false);
     }
     manifests
 }
@@ -28,11 +28,16 @@ fn of_several_secrets_the_nearest_counts() {
     ]);
     let found = |file: &str| {
         let lookup = Lookup::Secret(SecretKeyRef::new("velero", "ca", "ca.crt"));
-        match manifests.seen_from(Path::new(file)).look_up(&lookup) {
+        let view = FileView {
+            manifests: &manifests,
+            file: Path::new(file),
+            any_namespace: false,
+        };
+        match view.look_up(&lookup) {
             Outcome::Found(Fact::Secret(secret)) => {
                 String::from_utf8(secret.data["ca.crt"].clone()).unwrap()
             }
-            Outcome::Found(Fact::Sealed(sealed)) => sealed.by.to_owned(),
+            Outcome::Found(Fact::Sealed(sealed)) => sealed.by.to_string(),
             other => panic!("{other:?}"),
         }
     };

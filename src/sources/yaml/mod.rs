@@ -149,6 +149,19 @@ impl Document {
             .collect()
     }
 
+    /// Returns the value at `path` as a document of its own.
+    pub fn at(&self, path: &FieldPath) -> Option<Self> {
+        let tree = path
+            .segments()
+            .iter()
+            .try_fold(&self.tree, |tree, segment| tree.inner(segment))?;
+        Some(Self {
+            number: self.number,
+            line: self.line,
+            tree: tree.clone(),
+        })
+    }
+
     /// Returns the line in the file, counted from 1, where the object itself begins.
     pub fn first_line(&self) -> u64 {
         self.line - 1 + self.tree.line
@@ -159,13 +172,7 @@ impl Document {
     pub fn line_of(&self, path: &FieldPath) -> u64 {
         let mut tree = &self.tree;
         for segment in path.segments() {
-            let next = match (segment, &tree.node) {
-                (Segment::Field(name), _) => tree.get(name),
-                (Segment::Key(name), _) => tree.get(name),
-                (Segment::Index(index), Node::List(list)) => list.get(*index),
-                (Segment::Index(_), _) => None,
-            };
-            match next {
+            match tree.inner(segment) {
                 Some(next) => tree = next,
                 None => break,
             }
@@ -175,6 +182,15 @@ impl Document {
 }
 
 impl Tree {
+    fn inner(&self, segment: &Segment) -> Option<&Self> {
+        match (segment, &self.node) {
+            (Segment::Field(name), _) => self.get(name),
+            (Segment::Key(name), _) => self.get(name),
+            (Segment::Index(index), Node::List(list)) => list.get(*index),
+            (Segment::Index(_), _) => None,
+        }
+    }
+
     fn get(&self, key: &str) -> Option<&Self> {
         match &self.node {
             Node::Map(map) => map
