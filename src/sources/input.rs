@@ -60,13 +60,20 @@ pub fn read_text(path: &Path) -> Result<String, ReadError> {
 
 /// Returns all text of a stream, up to the maximum size of a file.
 pub fn read_limited(stream: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    let read = stream.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    let read = stream.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
         let message = format!("it has more than {} MiB", MAX_FILE_BYTES >> 20);
         return Err(io::Error::other(message));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let begins_with = |mark: &[u8]| error.as_bytes().starts_with(mark);
+        io::Error::other(if begins_with(b"\xff\xfe") || begins_with(b"\xfe\xff") {
+            "it is UTF-16, as `>` of PowerShell writes it; convert it with `iconv -f utf-16 -t utf-8`"
+        } else {
+            "it is not UTF-8 text"
+        })
+    })
 }
 
 fn read_error(path: &Path, error: io::Error) -> ReadError {

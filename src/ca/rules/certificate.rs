@@ -90,7 +90,8 @@ static WEAK: Rule = Rule {
     id: "VT025",
     title: "weak certificate",
     about: "It is signed with SHA-1 or MD5, or has an RSA key of less than 2048 bits. TLS \
-            libraries refuse more of these with each release.",
+            libraries refuse more of these with each release. The signature of a root does not \
+            count: nobody verifies it.",
     severity: Severity::Warn,
     code: Code::Invalid,
     hint: Hint::ListCertificates,
@@ -190,16 +191,23 @@ pub(super) fn check(
             find(&EXPIRES_SOON, &message, "put its successor beside it");
         }
         if !certificate.is_ca {
-            find(
-                &LEAF,
-                &|| "is no CA certificate".to_owned(),
-                "put in the CA that issued it",
-            );
+            // A CA that nobody has cannot be put in.
+            let (message, fix) = if certificate.is_self_issued() {
+                (
+                    "is no CA certificate, and signed itself",
+                    "let a CA issue the server's certificate, and put that CA in",
+                )
+            } else {
+                ("is no CA certificate", "put in the CA that issued it")
+            };
+            find(&LEAF, &|| message.to_owned(), fix);
         } else if !certificate.is_self_issued() && !subjects.contains(certificate.issuer_der()) {
             let message = || format!("lacks its root, {}", certificate.issuer());
             find(&NO_ROOT, &message, "put the root beside it");
         }
-        if let Some(digest) = certificate.weak_digest {
+        // Nobody verifies the signature of a root: it is trusted because it is in the bundle.
+        let weak_digest = certificate.weak_digest;
+        if let Some(digest) = weak_digest.filter(|_| !certificate.is_self_issued()) {
             find(
                 &WEAK,
                 &|| format!("is signed with {digest}"),

@@ -73,11 +73,14 @@ pub(super) fn check(location: &Location<'_>, references: &[CaReference<'_>], rep
             "set spec.provider and spec.objectStorage.bucket".to_owned(),
         );
     }
-    let url = bsl.config("s3Url").unwrap_or("").trim_start();
-    let is_plain = url
-        .get(..7)
-        .is_some_and(|head| head.eq_ignore_ascii_case("http://"));
-    if is_plain && !references.is_empty() {
+    let begins = |setting, scheme: &str| {
+        let url = bsl.config(setting).unwrap_or("").trim_start();
+        url.get(..scheme.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+    };
+    // The velero command downloads by the publicUrl.
+    let uses_ca = begins("publicUrl", "https://");
+    if begins("s3Url", "http://") && !uses_ca && !references.is_empty() {
         find(
             &PLAIN_HTTP,
             FieldPath::of(&["spec", "config", "s3Url"]),

@@ -202,9 +202,8 @@ fn fix(source: &CaSource<'_>, kind: Kind) -> String {
             "keep only CERTIFICATE blocks, as `openssl x509 -in in.pem -out ca.pem` writes them"
         }
         Kind::Headers => "remove the lines between BEGIN and the base64",
-        Kind::EmptyBlock | Kind::NotBase64 | Kind::NotCertificate(_) => {
-            "get the certificate again from where it was issued"
-        }
+        Kind::EmptyBlock | Kind::NotBase64 => "get the certificate again from where it was issued",
+        Kind::NotCertificate(_) => "take the certificate out, or have it issued anew",
         Kind::Glued => "join PEM files with a newline between them",
         Kind::ByteOrderMark => "save the file as UTF-8 without a byte order mark",
         Kind::CarriageReturns | Kind::LiteralNewlines | Kind::OneLine => {
