@@ -1,6 +1,6 @@
 //! The CA bundle as text: one PEM text with all certificates that a namespace's Velero trusts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -31,11 +31,46 @@ pub struct ResolvedCa {
     /// All certificates that parse, from all CA references of the BSL. Validity dates are ignored,
     /// because Go checks them itself.
     pub certificates: Vec<Certificate>,
-    /// The CA references with something that is not in `certificates`, as far as known.
+    /// The CA references with something that does not get into the bundle, as far as known.
     pub left_out: Vec<FieldPath>,
+    /// The certificates that only denied CA references name: they do not get into the bundle.
+    denied: BTreeSet<Fingerprint>,
+    /// The CA references that were read, in the order of `certificates`, each with the number of its
+    /// certificates.
+    references: Vec<(FieldPath, usize)>,
     /// The look-ups that are needed to complete the list, and those that failed. Contains no
     /// findings.
     pub report: Report,
+}
+
+impl ResolvedCa {
+    /// Keeps the certificates of the CA references in `denied` out of the bundle, unless another
+    /// reference of the BSL names them too. A bundle that a rule denies is not half good: what else
+    /// is in it may be as wrong as the fault, such as a CA whose key lies beside it.
+    pub fn deny<'p>(&mut self, denied: impl IntoIterator<Item = &'p FieldPath>) {
+        let denied: Vec<_> = denied.into_iter().collect();
+        let mut rest = self.certificates.iter().map(Certificate::fingerprint);
+        let mut good = BTreeSet::new();
+        for (path, count) in &self.references {
+            let named = rest.by_ref().take(*count);
+            if !denied.contains(&path) {
+                good.extend(named);
+                continue;
+            }
+            self.denied.extend(named);
+            if !self.left_out.contains(path) {
+                self.left_out.push(path.clone());
+            }
+        }
+        self.denied
+            .retain(|fingerprint| !good.contains(fingerprint));
+    }
+
+    /// Returns the certificates that get into the bundle.
+    pub fn admitted(&self) -> impl Iterator<Item = &Certificate> {
+        let all = self.certificates.iter();
+        all.filter(|certificate| !self.denied.contains(&certificate.fingerprint()))
+    }
 }
 
 static MOZILLA: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
@@ -107,6 +142,8 @@ pub fn resolve_ca(namespace: &str, bsl: &Bsl<'_>, facts: &Facts) -> ResolvedCa {
             let is_whole = match content {
                 Content::Bytes(bytes) if bytes.len() <= MAX_BUNDLE_BYTES => {
                     let contents = pem::read(&bytes);
+                    let count = contents.certificates.len();
+                    resolved.references.push((reference.path.clone(), count));
                     resolved.certificates.extend(contents.certificates);
                     contents.faults.is_empty()
                 }

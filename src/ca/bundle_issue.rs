@@ -57,9 +57,9 @@ pub enum BundleIssue {
         /// Why the look-up failed.
         reason: String,
     },
-    /// The CA that a location references is missing or incomplete.
+    /// The CA that a location references is missing or incomplete, or a rule denies it.
     #[error(
-        "BackupStorageLocation {location}: the CA in {path} is broken or not there; {PREVIOUS_CAS_STAY}"
+        "BackupStorageLocation {location}: the CA in {path} is broken, denied or not there; {PREVIOUS_CAS_STAY}"
     )]
     LeftOut {
         /// The location.

@@ -19,7 +19,7 @@ pub const MAX_PASSES: usize = 3;
 /// The result of evaluating one location.
 #[derive(Clone, Debug)]
 pub struct EvaluatedLocation {
-    /// The certificates that the location adds to the bundle.
+    /// The certificates that the location names.
     pub ca: ResolvedCa,
     /// The findings of the rules. Failed look-ups are reflected in the verdict.
     pub judged: Judged,
@@ -67,7 +67,7 @@ impl EvaluatedLocation {
         matches!(self.omission, Some(Omission::Unread(_))) || !self.ca.report.unknowns.is_empty()
     }
 
-    /// Whether all certificates that it names are in `ca`.
+    /// Whether all that it names gets into the bundle.
     fn is_complete(&self) -> bool {
         self.omission.is_none() && self.ca.left_out.is_empty() && self.ca.report.unknowns.is_empty()
     }
@@ -128,10 +128,12 @@ impl<'l> Evaluation<'l> {
         let namespace = self.namespace;
         let evaluated = self.found.into_iter().zip(self.locations);
         evaluated
-            .map(|((resolved, report), (name, bsl))| {
+            .map(|((mut resolved, report), (name, bsl))| {
+                let judged = Judged::apply_policy(&report, policy);
+                resolved.deny(judged.denials.iter().map(|finding| &finding.path));
                 let evaluated = EvaluatedLocation {
                     ca: resolved,
-                    judged: Judged::apply_policy(&report, policy),
+                    judged,
                     notes: report.notes,
                     sources: describe_sources(namespace, bsl),
                     uid: bsl.uid().to_owned(),
@@ -204,7 +206,7 @@ pub fn contributions(
         }));
         let contribution = Contribution {
             is_complete: evaluated.is_complete(),
-            certificates: resolved.certificates.clone(),
+            certificates: resolved.admitted().cloned().collect(),
         };
         contributions.insert(Owner::Location(location.clone()), contribution);
     }
@@ -223,4 +225,114 @@ pub fn dropped_certificates(memory: &mut Memory, namespace: &str) -> Option<Bund
     let count = memory.take_forgotten();
     let config_map = format!("{MEMORY_PREFIX}{namespace}");
     (count > 0).then_some(BundleIssue::Forgotten { config_map, count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::bundle::{merge, mozilla};
+    use crate::ca::certificate::Certificate;
+    use crate::ca::merged_bundle::{Moment, merge_contributions};
+    use crate::decision::{Fact, Outcome, Secret, SecretKeyRef};
+    use crate::names::CA_SECRET_ANNOTATION;
+
+    const NOW: i64 = 1_800_000_000;
+
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+
+    /// Evaluates a location that names key `k` of each of these Secrets, at most two, and returns
+    /// what it contributes.
+    fn contributed(secrets: &[(&str, &str)], policy: &Policy) -> Contributions {
+        let mut facts = Facts::default();
+        for (name, text) in secrets {
+            let lookup = Lookup::Secret(SecretKeyRef::new("velero", *name, "k"));
+            let secret = Secret {
+                data: [("k".to_owned(), text.as_bytes().to_vec())].into(),
+            };
+            facts.insert(lookup, Outcome::Found(Fact::Secret(secret.into())));
+        }
+        let [first, second] = [0, 1].map(|at| secrets.get(at).map(|(name, _)| *name));
+        let bsl = serde_json::json!({
+            "metadata": {"annotations": second.map(|name| {
+                serde_json::json!({CA_SECRET_ANNOTATION: format!("{name}/k")})
+            })},
+            "spec": {"provider": "aws", "objectStorage": {
+                "bucket": "b", "caCertRef": {"name": first, "key": "k"},
+            }},
+        })
+        .to_string();
+        let bsl: Bsl<'_> = serde_json::from_str(&bsl).unwrap();
+        let name = "default".to_owned();
+        let mut evaluation = Evaluation::new("velero", [(&name, &bsl)], NOW);
+        assert!(evaluation.pass(&facts).is_empty());
+        let evaluated = evaluation.apply_policy(policy);
+        let roots = CommonRoots {
+            public: [].into(),
+            ..CommonRoots::default()
+        };
+        contributions(&evaluated, &roots, &mut BTreeSet::new())
+    }
+
+    /// Returns which of the first public roots are in the bundle after a location contributed
+    /// `before` and then `after`.
+    fn bundle_after(before: &Contributions, after: &Contributions) -> Vec<usize> {
+        let mut memory = Memory::default();
+        for (contributions, at) in [(before, 0), (after, 1)] {
+            let moment = Moment {
+                wall: NOW + at,
+                steady: at.unsigned_abs(),
+            };
+            memory.learn(contributions, moment, 60);
+        }
+        let merged = merge_contributions(after, &memory, &[]);
+        let is_in = |at: &usize| merged.certificates.contains(&mozilla()[*at]);
+        (0..4).filter(is_in).collect()
+    }
+
+    fn pem(certificate: &Certificate) -> String {
+        merge([certificate]).text
+    }
+
+    #[test]
+    fn a_bundle_that_a_rule_denies_adds_nothing_new_and_takes_nothing_away() {
+        let [old, new, other] = [0, 1, 2].map(|at| pem(&mozilla()[at]));
+        let strict = Policy::default();
+        let before = contributed(&[("a", &old)], &strict);
+        let after = |secrets: &[(&str, &str)], policy: &Policy| {
+            bundle_after(&before, &contributed(secrets, policy))
+        };
+        assert_eq!(after(&[("a", &format!("{old}{new}"))], &strict), [0, 1]);
+        let leaks = format!("{new}{KEY}");
+        assert_eq!(after(&[("a", &leaks)], &strict), [0]);
+        // What another reference of the location names is not affected.
+        assert_eq!(after(&[("a", &leaks), ("b", &other)], &strict), [0, 2]);
+        assert_eq!(after(&[("a", &leaks), ("b", &new)], &strict), [0, 1]);
+        // The operator decides what denies.
+        let request = KEY.replace("PRIVATE KEY", "CERTIFICATE REQUEST");
+        let with_request = format!("{new}{request}");
+        assert_eq!(after(&[("a", &with_request)], &strict), [0]);
+        let mut lenient = Policy::default();
+        lenient
+            .set("VT012=warn", rules::all().collect::<Vec<_>>().iter())
+            .unwrap();
+        assert_eq!(after(&[("a", &with_request)], &lenient), [0, 1]);
+    }
+
+    #[test]
+    fn a_whole_bundle_that_a_rule_denies_adds_nothing_new_either() {
+        let leaf = {
+            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+            let mut params = rcgen::CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(2000, 1, 1);
+            params.not_before = rcgen::date_time_ymd(1999, 1, 1);
+            let der = params.self_signed(&key).unwrap().der().to_vec();
+            Certificate::parse(der).unwrap()
+        };
+        let strict = Policy::default();
+        let before = contributed(&[("a", &pem(&mozilla()[0]))], &strict);
+        let after = contributed(&[("a", &pem(&leaf))], &strict);
+        assert_eq!(bundle_after(&before, &after), [0]);
+        let contributed = &after[&Owner::Location("default".to_owned())];
+        assert_eq!(*contributed, Contribution::default());
+    }
 }

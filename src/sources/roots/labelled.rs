@@ -86,19 +86,21 @@ pub(in crate::sources) fn read(
     extra
 }
 
-/// Returns the certificates in `bytes`, which `owner` gives.
+/// Returns the certificates in `bytes`, which `owner` gives. A value with a fault adds nothing new:
+/// it is not half good, and a private key beside its CA makes the CA worthless.
 fn contribution(owner: &str, bytes: &[u8]) -> Contribution {
     let contents = pem::read(bytes);
-    if let Some(fault) = contents.faults.first() {
-        let fault = describe_fault(fault);
-        tracing::error!(
-            extra = owner,
-            fault,
-            "extra CA left out as far as it is broken"
-        );
-    }
-    Contribution {
-        is_complete: contents.faults.is_empty(),
-        certificates: contents.certificates,
-    }
+    let Some(fault) = contents.faults.first() else {
+        return Contribution {
+            is_complete: true,
+            certificates: contents.certificates,
+        };
+    };
+    let fault = describe_fault(fault);
+    tracing::error!(
+        extra = owner,
+        fault,
+        "extra CA left out, because it is broken"
+    );
+    Contribution::default()
 }

@@ -35,10 +35,12 @@ fn a_file_that_is_no_bundle_is_refused_at_the_start() {
 }
 
 #[test]
-fn each_key_of_a_labelled_object_is_an_owner() {
+fn each_key_of_a_labelled_object_is_an_owner_and_a_broken_one_adds_nothing() {
+    let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let beside_a_key = format!("{}{key}", merge(&mozilla()[1..2]).text);
     let map: ConfigMap = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "corp"},
-        "data": {"a": merge(&mozilla()[..1]).text, "b": "broken"},
+        "data": {"a": merge(&mozilla()[..1]).text, "b": "broken", "c": beside_a_key},
     }))
     .unwrap();
     let extra = labelled::read("ConfigMap", &map.metadata.clone(), config_map_data(map));
@@ -56,6 +58,7 @@ fn each_key_of_a_labelled_object_is_an_owner() {
     let wanted = [
         ("ConfigMap corp key a".to_owned(), 1, true),
         ("ConfigMap corp key b".to_owned(), 0, false),
+        ("ConfigMap corp key c".to_owned(), 0, false),
     ];
     assert_eq!(found, wanted);
     assert!(extra.restored.is_empty() && !extra.has_unknown);

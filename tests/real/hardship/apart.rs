@@ -118,7 +118,7 @@ fn extras(servers: &Servers, replica: &Webhook, labelled: &str) -> Result<()> {
     }
     give(servers, installer::NAMESPACE, "nonsense")?;
     wait::poll("the fault in the log", PATIENCE, || {
-        let told = replica.events("extra CA left out as far as it is broken");
+        let told = replica.events("extra CA left out, because it is broken");
         let told: Vec<_> = told.iter().filter(|one| one["extra"] == EXTRA).collect();
         ensure!(told.len() == 1, "{told:?}");
         Ok(())

@@ -31,7 +31,7 @@ pub(super) fn flapping(steady: &Steady) -> Result<()> {
         servers.change_secret(namespace, "nonsense")?;
         // Make sure that some of the invalid Secrets are read.
         if flap % 20 == 0 {
-            steady.has_issues(namespace, &["is broken or not there"])?;
+            steady.has_issues(namespace, &["is broken, denied or not there"])?;
         }
         servers.change_secret(namespace, &good)?;
     }
