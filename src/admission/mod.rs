@@ -8,6 +8,7 @@ mod pods;
 mod request;
 mod restores;
 mod reviewed_object;
+pub mod schema;
 mod table;
 mod wire;
 

@@ -2,6 +2,7 @@
 //! it, and a test checks the manifests against it.
 
 use super::handler::{Handler, UNREADABLE};
+use super::schema::DROPPED;
 use super::{locations, pods, restores};
 use crate::decision::Rule;
 
@@ -10,7 +11,7 @@ pub static HANDLERS: [&Handler; 3] = [&locations::HANDLER, &restores::HANDLER, &
 
 /// Returns all rules, sorted by id.
 pub fn all_rules() -> Vec<&'static Rule> {
-    let mut rules: Vec<_> = [&UNREADABLE]
+    let mut rules: Vec<_> = [&UNREADABLE, &DROPPED]
         .into_iter()
         .chain(crate::ca::rules::all())
         .chain(crate::injection::rules())

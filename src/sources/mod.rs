@@ -7,6 +7,7 @@ pub mod input;
 pub mod inventory;
 pub mod limited;
 pub mod manifests;
+mod oadp;
 mod object;
 pub mod objects;
 mod passes;

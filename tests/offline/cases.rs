@@ -242,5 +242,6 @@ fn every_rule_has_a_case_and_speaks_in_each_of_its_cases() {
         assert!(rules.contains(&rule), "{}: only {rules:?} spoke", case.name);
         silent.remove(rule);
     }
-    assert!(silent.is_empty(), "rules without a case: {silent:?}");
+    // No webhook sees what the API server drops.
+    assert_eq!(Vec::from_iter(silent), ["VT042"], "rules without a case");
 }

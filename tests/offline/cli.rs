@@ -112,16 +112,16 @@ fn lint_goes_on_after_a_location_that_cannot_be_read() {
     let lines: Vec<_> = ran.out.lines().collect();
     assert!(
         lines[0].starts_with(
-            "./a.yaml:1: deny: BackupStorageLocation velero/default: object: \
-             the BackupStorageLocation cannot be read: invalid type: integer `7`"
+            "./a.yaml:9: deny: BackupStorageLocation velero/default: spec.objectStorage.bucket: \
+             the value is a number, and the API server wants a string; quote it"
         ) && lines[0].ends_with("[VT000]"),
         "{}",
         lines[0]
     );
-    assert!(lines[1].starts_with("./b.yaml:11: deny: ") && lines[1].ends_with("[VT001]"));
+    assert!(lines[2].starts_with("./b.yaml:11: deny: ") && lines[2].ends_with("[VT001]"));
     assert_eq!(
-        lines[2],
-        "BackupStorageLocations: 2, denials: 2, warnings: 0"
+        lines[3],
+        "BackupStorageLocations: 2, denials: 3, warnings: 0"
     );
 }
 

@@ -204,7 +204,12 @@ fn check_keys(bsl: &Bsl<'_>, limiter: &mut FindingLimiter<'_, '_>) {
     }
 }
 
-fn config_path(key: &'static str) -> FieldPath {
+/// Whether Go's `strconv.ParseBool` accepts `value`.
+pub(super) fn is_bool(value: &str) -> bool {
+    TRUE_VALUES.contains(&value) || FALSE_VALUES.contains(&value)
+}
+
+pub(super) fn config_path(key: &'static str) -> FieldPath {
     FieldPath::of(&["spec", "config", key])
 }
 

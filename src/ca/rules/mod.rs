@@ -8,6 +8,7 @@ mod finding_limiter;
 mod location;
 mod pem;
 mod reference;
+mod setting;
 
 pub(in crate::ca) use certificate::format_date;
 pub(in crate::ca) use config::skips_verification;
@@ -47,6 +48,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         .chain(certificate::RULES)
         .chain(location::RULES)
         .chain(config::RULES)
+        .chain(setting::RULES)
 }
 
 /// Returns the rule with this id.
@@ -129,6 +131,7 @@ fn run_checks(
     }
     location::check(location, &references, &mut report);
     config::check(location.bsl, baseline, &mut report);
+    setting::check(location.bsl, &mut report);
     let credential = &location.bsl.spec.credential;
     if successor.is_some_and(|new| new.bsl.spec.credential != *credential) {
         return report;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize as _;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::hint;
 use super::outcome::{LocatedFinding, Outcome};
-use crate::admission::{Envelope, HANDLERS, Opened};
+use crate::admission::{Envelope, HANDLERS, Opened, schema};
 use crate::ca::references::{self, CaTarget};
 use crate::decision::{
     Context, FieldPath, Finding, Judged, Note, Policy, Report, SecretKeyRef, Segment, Severity,
@@ -35,8 +36,14 @@ impl Linter<'_> {
     /// that no API server would ever send, such as one in namespace `${NAME}`, is reported as an
     /// error and does not stop the others.
     pub(super) async fn check(&self, location: &Located, outcome: &mut Outcome) {
-        let report = match self.review(location).await {
-            Ok(report) => report,
+        let mut object = location.object.clone();
+        let mut refused = Report::default();
+        schema::check(&mut object, &mut refused);
+        let report = match self.review(location, &object).await {
+            Ok(mut report) => {
+                report.findings.splice(..0, refused.findings);
+                report
+            }
             Err(error) => {
                 let path = FieldPath::of(&["metadata", "namespace"]);
                 outcome.errors.push(Remark {
@@ -61,6 +68,7 @@ impl Linter<'_> {
                 outcome.findings.push(found);
             }
         }
+        self.add_dropped(location, outcome);
         let notes = report
             .notes
             .into_iter()
@@ -74,7 +82,33 @@ impl Linter<'_> {
         }
     }
 
-    async fn review(&self, location: &Located) -> anyhow::Result<Report> {
+    /// Adds the findings about values that Velero's chart drops.
+    fn add_dropped(&self, location: &Located, outcome: &mut Outcome) {
+        let mut report = Report::default();
+        for (path, fix) in &location.dropped {
+            let message = "the chart knows no such value and drops it";
+            let finding = Finding::new(&schema::DROPPED, path.clone(), "", message, fix);
+            report.add_finding(finding);
+        }
+        let judged = Judged::apply_policy(&report, self.policy);
+        let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
+        let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
+        let found = denials
+            .chain(warnings)
+            .map(|(severity, finding)| LocatedFinding {
+                secret: None,
+                file: location.file.clone(),
+                line: location.line_at(&finding.path),
+                key: location.key.clone(),
+                severity,
+                hint: None,
+                path: finding.path.clone(),
+                finding,
+            });
+        outcome.findings.extend(found);
+    }
+
+    async fn review(&self, location: &Located, object: &Value) -> anyhow::Result<Report> {
         // The bytes that the API server would send, so that lint cannot differ from the webhook.
         let review = serde_json::json!({
             "apiVersion": "admission.k8s.io/v1",
@@ -86,7 +120,7 @@ impl Linter<'_> {
                 "name": location.key.name,
                 "namespace": location.key.namespace,
                 "operation": "CREATE",
-                "object": location.object,
+                "object": object,
             },
         });
         let body = serde_json::to_vec(&review)?;
@@ -134,15 +168,13 @@ impl Linter<'_> {
         if reference.is_some_and(|reference| view.is_config_map(&reference.secret)) {
             finding.message += "; a ConfigMap has this name, and Velero reads Secrets only";
         }
-        if location.is_values() {
-            // Somebody who edits Helm values does not see the object that the rules refer to.
-            let object_path = finding.path.to_string();
-            finding.fix = finding.fix.replace(&object_path, &path.to_string());
-            if finding.fix.contains("caCertRef") {
-                let fix = finding.fix;
-                finding.fix =
-                    format!("{fix} (the chart has annotations for it: {CA_SECRET_ANNOTATION})");
-            }
+        // Somebody who edits values does not see the object that the rules refer to.
+        let object_path = finding.path.to_string();
+        finding.fix = finding.fix.replace(&object_path, &path.to_string());
+        if location.is_values() && finding.fix.contains("caCertRef") {
+            let fix = finding.fix;
+            finding.fix =
+                format!("{fix} (the chart has annotations for it: {CA_SECRET_ANNOTATION})");
         }
         LocatedFinding {
             secret: self.secret_location(location, &finding),

@@ -5,7 +5,13 @@ use crate::velero::naming::{is_label_value, is_name};
 use crate::velero::restore::{Restore, newest_completed};
 use crate::velero::text::shown;
 
-pub(super) static RULES: [&Rule; 4] = [&NO_BACKUP, &NAMES_NONE, &NAMES_BOTH, &NO_COMPLETED];
+pub(super) static RULES: [&Rule; 5] = [
+    &NO_BACKUP,
+    &NAMES_NONE,
+    &NAMES_BOTH,
+    &NO_COMPLETED,
+    &NOT_WHOLE,
+];
 
 static NO_BACKUP: Rule = Rule {
     id: "VT103",
@@ -41,6 +47,16 @@ static NO_COMPLETED: Rule = Rule {
     about: "Velero restores a schedule's newest backup whose phase is exactly `Completed`, and \
             there is none. Name a partially failed backup in `backupName`.",
     severity: Severity::Deny,
+    code: Code::Invalid,
+    ..Rule::DEFAULT
+};
+
+static NOT_WHOLE: Rule = Rule {
+    id: "VT110",
+    title: "backup that is not whole",
+    about: "The backup failed, is being deleted, or is not finished. Velero does not look at that, \
+            and the Restore fails or finds only a part.",
+    severity: Severity::Warn,
     code: Code::Invalid,
     ..Rule::DEFAULT
 };
@@ -84,6 +100,15 @@ pub(super) fn backups<'a>(
                 let message = format!("Backup {key} does not exist");
                 return find(&NO_BACKUP, path(restore), message, &list);
             };
+            if let Some(state) = why_not_whole(&backup.phase) {
+                report.add_finding(Finding::new(
+                    &NOT_WHOLE,
+                    path(restore),
+                    key.name.clone(),
+                    format!("Backup {key} {state}, so there is nothing whole to restore"),
+                    format!("name one that is Completed; {list}"),
+                ));
+            }
             Ok(vec![backup])
         }
         ("", schedule) => {
@@ -114,6 +139,18 @@ pub(super) fn backups<'a>(
             "the Restore names both a backup and a schedule".to_owned(),
             "remove spec.backupName or spec.scheduleName",
         ),
+    }
+}
+
+/// Returns why a backup in this phase has not all of its files, if that is so
+/// (`pkg/apis/velero/v1/backup_types.go`). One that is being finalized has them.
+fn why_not_whole(phase: &str) -> Option<&'static str> {
+    match phase {
+        "Failed" => Some("failed"),
+        "FailedValidation" => Some("never began, because it is invalid"),
+        "Deleting" => Some("is being deleted"),
+        "New" | "Queued" | "ReadyToStart" | "InProgress" => Some("is not finished"),
+        _ => None,
     }
 }
 

@@ -1,19 +1,43 @@
 //! Renders the BackupStorageLocations that Velero's Helm chart would create from its values.
 //!
 //! The chart's `templates/backupstoragelocation.yaml`, since version 5 of the chart, creates one
-//! BSL for each element of the list `configuration.backupStorageLocation`.
+//! BSL for each element of the list `configuration.backupStorageLocation`. Its values stand in files
+//! of their own, in those of a chart that has Velero's as a dependency, and in the objects of Flux,
+//! Argo CD, k3s, Fleet and helmfile, as YAML or as text that contains YAML. All of them are found
+//! the same way: by the list.
 
-use serde_json::{Map, Value, json};
+mod entry;
+
+use serde_json::{Map, Value};
 
 use super::sealed::ANY_NAMESPACE;
-use crate::decision::{FieldPath, Key, Sealed};
-use crate::velero::text::shown;
+use crate::decision::{FieldPath, Key, Sealed, Segment};
 
 /// The namespace of a release if nothing names another one, as in the chart's documentation.
 const DEFAULT_NAMESPACE: &str = "velero";
 
 /// The name of a release, as in the chart's documentation.
 const DEFAULT_RELEASE: &str = "velero";
+
+/// The list of locations in the values of the chart.
+const LIST: &str = "backupStorageLocation";
+
+/// Deepest nesting of values. Umbrella charts of umbrella charts have less.
+const MAX_DEPTH: usize = 16;
+
+/// Kinds that contain no values, whatever their fields are called.
+const OTHER_KINDS: [&str; 7] = [
+    "CronJob",
+    "CustomResourceDefinition",
+    "DaemonSet",
+    "Deployment",
+    "Job",
+    "Pod",
+    "StatefulSet",
+];
+
+/// Kinds whose own namespace is that of the release.
+const NAMESPACED_KINDS: [&str; 3] = ["ConfigMap", "HelmRelease", "Secret"];
 
 /// A BackupStorageLocation that the chart would create.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +50,8 @@ pub(super) struct Entry {
     pub(super) names_namespace: bool,
     /// The rendered object.
     pub(super) object: Value,
+    /// The paths of values that the chart drops, and how to fix that.
+    pub(super) dropped: Vec<(FieldPath, String)>,
 }
 
 /// The values for Velero's chart in a document.
@@ -35,6 +61,8 @@ pub(super) struct Values {
     pub(super) entries: Vec<Entry>,
     /// The paths of further objects that the chart makes, and their namespace if they name none.
     pub(super) objects: Vec<(FieldPath, Option<String>)>,
+    /// The paths of texts that contain values, and the namespace of the release.
+    pub(super) texts: Vec<(FieldPath, Option<String>)>,
     /// The Secrets with credentials that the chart makes.
     pub(super) credentials: Vec<(Key, Sealed)>,
     /// What the chart does differently than one may expect, and where.
@@ -43,42 +71,61 @@ pub(super) struct Values {
     pub(super) any: bool,
 }
 
-/// Reads the values for Velero's chart in a document. That is a values file, also of a chart that
-/// has Velero's as a dependency, or a HelmRelease of Flux, or an Application of Argo CD.
+/// Reads the values for Velero's chart in a document. A release whose namespace the document does
+/// not name is in `namespace`.
 pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
     let mut values = Values::default();
     let text = |pointer| document.pointer(pointer).and_then(Value::as_str);
-    let (roots, own) = match text("/kind") {
-        None => (vec![FieldPath::default()], None),
-        Some("HelmRelease") => (
-            vec![FieldPath::of(&["spec", "values"])],
-            text("/spec/targetNamespace").or_else(|| text("/metadata/namespace")),
-        ),
-        Some("Application") => (
-            application_values(document),
-            text("/spec/destination/namespace").filter(|namespace| !namespace.is_empty()),
-        ),
-        Some(_) => return values,
-    };
-    let namespace = own.or(namespace);
-    for root in roots {
-        let Some(Value::Object(map)) = value_at(document, &root) else {
-            continue;
-        };
-        values.read_chart(root.clone(), map, namespace);
-        for (name, inner) in map {
-            // A dependency goes by the name or alias that the parent chart gives it.
-            if let Value::Object(inner) = inner {
-                values.read_chart(root.clone().field(name.clone()), inner, namespace);
-            }
-        }
+    let kind = text("/kind").unwrap_or_default();
+    if OTHER_KINDS.contains(&kind) {
+        return values;
     }
+    let own = text("/metadata/namespace").filter(|_| NAMESPACED_KINDS.contains(&kind));
+    values.walk(
+        &FieldPath::default(),
+        document,
+        own.or(namespace),
+        MAX_DEPTH,
+    );
     values
 }
 
 impl Values {
-    /// Reads `map`, the values of one chart, for a release in `namespace`.
-    fn read_chart(&mut self, path: FieldPath, map: &Map<String, Value>, namespace: Option<&str>) {
+    /// Finds the values of the chart in `value`, for a release in `namespace`.
+    fn walk(&mut self, path: &FieldPath, value: &Value, namespace: Option<&str>, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        match value {
+            Value::Object(map) => {
+                let namespace = release_namespace(map).or(namespace);
+                self.read_chart(path, map, namespace);
+                for (name, inner) in map {
+                    let inner_path = path.clone().field(name.clone());
+                    if is_misplaced(path.segments().last(), name, inner) {
+                        let note = "the chart reads only the list \
+                                    `configuration.backupStorageLocation`; this was not judged";
+                        self.add_note(inner_path.clone(), note);
+                    }
+                    self.walk(&inner_path, inner, namespace, depth);
+                }
+            }
+            Value::Array(list) => {
+                for (index, inner) in list.iter().enumerate() {
+                    self.walk(&path.clone().index(index), inner, namespace, depth);
+                }
+            }
+            Value::String(text) if text.contains(LIST) && text.contains('\n') => {
+                self.any = true;
+                self.texts
+                    .push((path.clone(), namespace.map(str::to_owned)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads `map`, which may be the values of the chart.
+    fn read_chart(&mut self, path: &FieldPath, map: &Map<String, Value>, namespace: Option<&str>) {
         let objects = map.get("extraObjects").and_then(Value::as_array);
         for index in 0..objects.map_or(0, Vec::len) {
             let path = path.clone().field("extraObjects").index(index);
@@ -86,11 +133,11 @@ impl Values {
         }
         self.credentials.extend(credentials(map, namespace));
         let configuration = map.get("configuration");
-        let Some(list) = configuration.and_then(|map| map.get("backupStorageLocation")) else {
+        let Some(list) = configuration.and_then(|map| map.get(LIST)) else {
             return;
         };
         let enabled = path.clone().field("backupsEnabled");
-        let path = path.field("configuration").field("backupStorageLocation");
+        let path = path.clone().field("configuration").field(LIST);
         let list = match list {
             Value::Array(list) => list,
             Value::Object(_) => {
@@ -116,20 +163,14 @@ impl Values {
     fn add_entry(&mut self, path: FieldPath, entry: &Map<String, Value>, named: Option<&str>) {
         let namespace = named.unwrap_or(DEFAULT_NAMESPACE);
         self.any = true;
-        for name in ["caCertRef", "objectStorage"] {
-            if entry.contains_key(name) {
-                let note = "the chart knows no such value and drops it; name the CA in \
-                            annotations: `velero-trust.io/ca-secret: <secret>/<key>`";
-                self.add_note(path.clone().field(name), note);
-            }
-        }
         let name = entry.get("name").and_then(Value::as_str);
         let name = name.filter(|name| !name.is_empty()).unwrap_or("default");
         self.entries.push(Entry {
+            dropped: entry::dropped(&path, entry),
             path,
             key: Key::new(namespace, name),
             names_namespace: named.is_some(),
-            object: object(name, namespace, entry),
+            object: entry::object(name, namespace, entry),
         });
     }
 
@@ -137,6 +178,29 @@ impl Values {
         self.any = true;
         self.notes.push((path, note.to_owned()));
     }
+}
+
+/// Whether `value`, which is called `name`, is a list of locations that the chart does not read,
+/// because it has another name or is in another place.
+fn is_misplaced(parent: Option<&Segment>, name: &str, value: &Value) -> bool {
+    let is_list = value.is_array() || value.is_object();
+    if name.eq_ignore_ascii_case("configuration") {
+        return name != "configuration" && value.get(LIST).is_some();
+    }
+    let singular = name.strip_suffix(['s', 'S']).unwrap_or(name);
+    let is_below = matches!(parent, Some(Segment::Field(parent)) if parent == "configuration");
+    is_list && singular.eq_ignore_ascii_case(LIST) && !(name == LIST && is_below)
+}
+
+/// Returns the namespace of the release that `map` describes: of Flux (`targetNamespace`), of Argo
+/// CD (`destination`), of Fleet (`defaultNamespace`), of helmfile (`namespace`).
+fn release_namespace(map: &Map<String, Value>) -> Option<&str> {
+    let destination = map.get("destination").and_then(|map| map.get("namespace"));
+    let own = ["targetNamespace", "defaultNamespace", "namespace"]
+        .into_iter()
+        .filter_map(|name| map.get(name));
+    let mut all = destination.into_iter().chain(own).filter_map(Value::as_str);
+    all.find(|namespace| !namespace.is_empty())
 }
 
 /// Returns the Secret with credentials that the chart makes from its values, if it makes one.
@@ -162,92 +226,6 @@ fn credentials(map: &Map<String, Value>, namespace: Option<&str>) -> Option<(Key
         keys: Some(contents.keys().cloned().collect()),
     };
     is_made.then(|| (Key::new(namespace.unwrap_or(ANY_NAMESPACE), name), sealed))
-}
-
-/// Renders the object of one element. A value that the chart would copy keeps its type even if that
-/// is wrong, so that the rules see it.
-fn object(name: &str, namespace: &str, entry: &Map<String, Value>) -> Value {
-    let copied = |fields: &[&str]| -> Map<String, Value> {
-        let set = fields
-            .iter()
-            .filter_map(|field| entry.get_key_value(*field))
-            .filter(|(_, value)| !is_empty(value));
-        set.map(|(field, value)| (field.clone(), value.clone()))
-            .collect()
-    };
-    let mut storage = copied(&["caCert"]);
-    storage.extend(quoted(Some(&Value::Object(copied(&["bucket", "prefix"])))));
-    let mut spec = copied(&["provider", "accessMode", "default", "validationFrequency"]);
-    spec.insert("objectStorage".to_owned(), Value::Object(storage));
-    for field in ["config", "credential"] {
-        if let Some(map) = entry.get(field).filter(|value| !is_empty(value)) {
-            let map = match map {
-                Value::Object(_) => Value::Object(quoted(Some(map))),
-                other => other.clone(),
-            };
-            spec.insert(field.to_owned(), map);
-        }
-    }
-    json!({
-        "apiVersion": "velero.io/v1",
-        "kind": "BackupStorageLocation",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "annotations": quoted(entry.get("annotations")),
-        },
-        "spec": spec,
-    })
-}
-
-/// Returns whether a template's `with` skips the value.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(on) => !on,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-    }
-}
-
-/// Returns the pairs of a map whose values the chart converts to strings with `quote`.
-fn quoted(map: Option<&Value>) -> Map<String, Value> {
-    let pairs = map.and_then(Value::as_object).into_iter().flatten();
-    let quoted = pairs.filter_map(|(key, value)| {
-        let value = match value {
-            Value::Null => return None,
-            Value::String(_) | Value::Array(_) | Value::Object(_) => value.clone(),
-            Value::Bool(_) | Value::Number(_) => Value::String(shown(&value.to_string())),
-        };
-        Some((key.clone(), value))
-    });
-    quoted.collect()
-}
-
-/// Returns the paths at which an Application may have values: in its single source, and in each of
-/// its sources.
-fn application_values(document: &Value) -> Vec<FieldPath> {
-    let spec = FieldPath::of(&["spec"]);
-    let sources = document.pointer("/spec/sources").and_then(Value::as_array);
-    let many =
-        (0..sources.map_or(0, Vec::len)).map(|index| spec.clone().field("sources").index(index));
-    std::iter::once(spec.clone().field("source"))
-        .chain(many)
-        .map(|source| source.field("helm").field("valuesObject"))
-        .collect()
-}
-
-fn value_at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
-    use crate::decision::Segment;
-    path.segments()
-        .iter()
-        .try_fold(document, |value, segment| match segment {
-            Segment::Field(name) => value.get(name.as_ref()),
-            Segment::Key(name) => value.get(name),
-            Segment::Index(index) => value.get(index),
-        })
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn parse(text: &str, namespace: Option<&str>) -> Values {
@@ -87,10 +89,100 @@ fn what_the_chart_does_not_do_is_noted() {
     assert_eq!(notes(map), ["configuration.backupStorageLocation"]);
     let off = "backupsEnabled: false\nconfiguration: {backupStorageLocation: [{bucket: a}]}";
     assert_eq!(notes(off), ["backupsEnabled"]);
-    let reference = "configuration: {backupStorageLocation: [{caCertRef: {name: a, key: b}}]}";
+    for misplaced in [
+        "configuration: {backupStorageLocations: [{bucket: a}]}",
+        "backupStorageLocation: [{bucket: a}]",
+        "Configuration: {backupStorageLocation: [{bucket: a}]}",
+    ] {
+        assert!(!notes(misplaced).is_empty(), "{misplaced}");
+        assert_eq!(parse(misplaced, None).entries, [], "{misplaced}");
+    }
+}
+
+#[test]
+fn what_the_chart_drops_is_told_with_the_right_name() {
+    let text = "configuration: {backupStorageLocation: [{caCertRef: {name: a, key: b}, cacert: x, \
+                caBundle: x, spec: {}, buckets: a, other: 1, labels: {}}]}";
+    let [entry] = &parse(text, None).entries[..] else {
+        panic!()
+    };
+    let mut fixes: Vec<_> = entry
+        .dropped
+        .iter()
+        .map(|(path, fix)| {
+            let path = path.to_string();
+            let (_, name) = path.rsplit_once('.').unwrap();
+            format!("{name}: {fix}")
+        })
+        .collect();
+    fixes.sort_by_key(|fix| fix.starts_with("other"));
     assert_eq!(
-        notes(reference),
-        ["configuration.backupStorageLocation[0].caCertRef"]
+        fixes[..5],
+        [
+            "buckets: write `bucket`",
+            "caBundle: write `caCert`",
+            "caCertRef: name the CA in annotations: `velero-trust.io/ca-secret: <secret>/<key>`",
+            "cacert: write `caCert`",
+            "spec: write the fields in it directly into this element",
+        ]
+    );
+    assert!(fixes[5].starts_with("other: remove it"), "{fixes:?}");
+    assert_eq!(fixes.len(), 6);
+}
+
+#[test]
+fn values_are_found_in_every_usual_wrapping() {
+    let list = "configuration: {backupStorageLocation: [{name: a}]}";
+    let text = |path: &str, wrapping: &str| {
+        let values = parse(wrapping, Some("given"));
+        let found = values.texts.iter().map(|(path, namespace)| {
+            format!("{path} {}", namespace.as_deref().unwrap_or_default())
+        });
+        assert_eq!(found.collect::<Vec<_>>(), [path], "{wrapping}");
+    };
+    let block = format!("\"\\n{list}\\n\"");
+    text(
+        "spec.source.helm.values argo",
+        &format!(
+            "kind: Application\nspec: {{destination: {{namespace: argo}}, \
+             source: {{helm: {{values: {block}}}}}}}"
+        ),
+    );
+    text(
+        "spec.valuesContent k3s",
+        &format!(
+            "kind: HelmChart\nmetadata: {{namespace: kube-system}}\n\
+             spec: {{targetNamespace: k3s, valuesContent: {block}}}"
+        ),
+    );
+    text(
+        "data.values.yaml flux",
+        &format!("kind: ConfigMap\nmetadata: {{namespace: flux}}\ndata: {{values.yaml: {block}}}"),
+    );
+    let entry = |want: &str, wrapping: &str| {
+        let entries = parse(wrapping, Some("given")).entries.into_iter();
+        let found = entries.map(|entry| format!("{} {}", entry.path, entry.key));
+        assert_eq!(found.collect::<Vec<_>>(), [want], "{wrapping}");
+    };
+    let path = "configuration.backupStorageLocation[0]";
+    entry(
+        &format!("spec.template.spec.source.helm.valuesObject.{path} argo/a"),
+        &format!(
+            "kind: ApplicationSet\nspec: {{template: {{spec: {{destination: {{namespace: argo}}, \
+             source: {{helm: {{valuesObject: {{{list}}}}}}}}}}}}}"
+        ),
+    );
+    entry(
+        &format!("helm.values.{path} fleet/a"),
+        &format!("defaultNamespace: fleet\nhelm: {{values: {{{list}}}}}"),
+    );
+    entry(
+        &format!("releases[0].values[0].{path} file/a"),
+        &format!("releases: [{{namespace: file, values: [{{{list}}}]}}]"),
+    );
+    entry(
+        &format!("platform.backup.velero.{path} given/a"),
+        &format!("platform: {{backup: {{velero: {{{list}}}}}}}"),
     );
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::decision::{FieldPath, Key, Segment};
 use crate::sources::helm_values::Entry;
+use crate::sources::oadp;
 use crate::sources::object::DEFAULT_NAMESPACE;
 use crate::sources::placeholder::placeholder;
 use crate::sources::sealed::ANY_NAMESPACE;
@@ -22,9 +23,21 @@ pub struct Located {
     pub(super) names_namespace: bool,
     /// The object.
     pub object: Value,
+    /// The paths in the document of values that Velero's chart drops, and how to fix that.
+    pub dropped: Vec<(FieldPath, String)>,
     document: Document,
-    /// The path of its values in the document, if Velero's chart renders it from them.
-    values: Option<FieldPath>,
+    layout: Layout,
+}
+
+/// Where the fields of the object stand in the document.
+#[derive(Clone, Debug)]
+enum Layout {
+    /// The document is the object.
+    Object,
+    /// Velero's chart renders the object from the values at this path.
+    Values(FieldPath),
+    /// Its spec is at this path.
+    Spec(FieldPath),
 }
 
 impl Located {
@@ -39,8 +52,9 @@ impl Located {
             key,
             names_namespace,
             object,
+            dropped: Vec::new(),
             document,
-            values: None,
+            layout: Layout::Object,
         }
     }
 
@@ -51,23 +65,39 @@ impl Located {
             key: entry.key,
             names_namespace: entry.names_namespace,
             object: entry.object,
+            dropped: entry.dropped,
             document,
-            values: Some(entry.path),
+            layout: Layout::Values(entry.path),
         }
+    }
+
+    /// Creates one that OADP makes of a part of a document.
+    pub(super) fn oadp(file: &Path, entry: oadp::Entry, document: Document) -> Self {
+        let mut located = Self::manifest(file, entry.key, entry.object, document);
+        located.layout = Layout::Spec(entry.spec);
+        located
     }
 
     /// Returns whether Velero's chart renders it from values.
     pub const fn is_values(&self) -> bool {
-        self.values.is_some()
+        matches!(self.layout, Layout::Values(_))
     }
 
     /// Translates `path` of the object to a path of the document.
     pub fn path_of(&self, path: &FieldPath) -> FieldPath {
-        let Some(entry) = &self.values else {
-            return path.clone();
-        };
         let is =
             |segment: &Segment, name| matches!(segment, Segment::Field(field) if field == name);
+        let entry = match &self.layout {
+            Layout::Object => return path.clone(),
+            Layout::Values(entry) => entry,
+            Layout::Spec(spec) => {
+                let below = match path.segments() {
+                    [first, below @ ..] if is(first, "spec") => below,
+                    _ => &[],
+                };
+                return spec.clone().then(below);
+            }
+        };
         let below = match path.segments() {
             [first, second, below @ ..] if is(first, "spec") && is(second, "objectStorage") => {
                 below
@@ -81,14 +111,19 @@ impl Located {
     /// Returns the line in the file, counted from 1, of the value at `path` of the object, or of
     /// its nearest existing parent.
     pub fn line_of(&self, path: &FieldPath) -> u64 {
-        self.document.line_of(&self.path_of(path))
+        self.line_at(&self.path_of(path))
+    }
+
+    /// Returns the line in the file, counted from 1, of the value at `path` of the document.
+    pub fn line_at(&self, path: &FieldPath) -> u64 {
+        self.document.line_of(path)
     }
 
     /// Returns the line in the file, counted from 1, where the object begins.
     pub fn first_line(&self) -> u64 {
-        match &self.values {
-            Some(path) => self.document.line_of(path),
-            None => self.document.first_line(),
+        match &self.layout {
+            Layout::Values(path) | Layout::Spec(path) => self.document.line_of(path),
+            Layout::Object => self.document.first_line(),
         }
     }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::helm_values;
 use super::input::{self, ReadError};
+use super::oadp;
 use super::object::{self, Object};
 use super::placeholder::placeholder;
 use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::Key;
+use crate::decision::{FieldPath, Key};
 
 mod file_view;
 mod kustomization;
@@ -171,6 +172,7 @@ impl Manifests {
         };
         match object::read(&json, namespace.unwrap_or(ANY_NAMESPACE)) {
             Ok(Object::Secret(key, secret, hidden)) => {
+                self.add_values(file, &document, &json, namespace);
                 let secret = StoredSecret::readable(secret, hidden);
                 for copy in reflected::namespaces(&json) {
                     let key = Key::new(&copy, &key.name);
@@ -188,29 +190,17 @@ impl Manifests {
                 self.add_location(Located::manifest(file, key, json, document));
             }
             Ok(Object::None | Object::Foreign(..)) => {
-                let values = helm_values::read(&json, namespace);
-                if !values.any {
+                let oadp = oadp::locations(&json, namespace);
+                let is_read = self.add_values(file, &document, &json, namespace);
+                if oadp.is_empty() && !is_read {
                     self.leave_out(file, line, &json);
                 }
-                for (path, message) in values.notes {
-                    let line = document.line_of(&path);
-                    let message = format!("{path}: {message}");
-                    self.notes.push(remark(file, Some(line), message));
-                }
-                for entry in values.entries {
-                    self.add_location(Located::values(file, entry, document.clone()));
-                }
-                for (key, sealed) in values.credentials {
-                    let secret = StoredSecret::sealed(sealed);
-                    self.add_secret(key, file, document.clone(), Some(secret));
-                }
-                for (path, namespace) in values.objects {
-                    if let Some(object) = document.at(&path) {
-                        self.add_document(file, object, Namespace::Default(namespace.as_deref()));
-                    }
+                for entry in oadp {
+                    self.add_location(Located::oadp(file, entry, document.clone()));
                 }
             }
             Ok(Object::ConfigMap(key, _)) => {
+                self.add_values(file, &document, &json, namespace);
                 self.config_maps.insert(key);
             }
             Ok(Object::Backup(..)) => {}
@@ -222,6 +212,69 @@ impl Manifests {
                 let message = format!("Secret {key}: {}", invalid.message);
                 self.errors.push(remark(file, line, message));
                 self.add_secret(key, file, document, None);
+            }
+        }
+    }
+
+    /// Adds what Velero's chart makes of the values in a document. Returns whether there are any.
+    fn add_values(
+        &mut self,
+        file: &Path,
+        document: &Document,
+        json: &serde_json::Value,
+        namespace: Option<&str>,
+    ) -> bool {
+        let values = helm_values::read(json, namespace);
+        for (path, message) in values.notes {
+            let line = document.line_of(&path);
+            let message = format!("{path}: {message}");
+            self.notes.push(remark(file, Some(line), message));
+        }
+        for entry in values.entries {
+            self.add_location(Located::values(file, entry, document.clone()));
+        }
+        for (key, sealed) in values.credentials {
+            let secret = StoredSecret::sealed(sealed);
+            self.add_secret(key, file, document.clone(), Some(secret));
+        }
+        for (path, namespace) in values.objects {
+            if let Some(object) = document.at(&path) {
+                self.add_document(file, object, Namespace::Default(namespace.as_deref()));
+            }
+        }
+        for (path, namespace) in values.texts {
+            self.add_text(file, document, &path, namespace.as_deref());
+        }
+        values.any
+    }
+
+    /// Adds the documents in a text of a document: values that are kept as one string.
+    fn add_text(
+        &mut self,
+        file: &Path,
+        document: &Document,
+        path: &FieldPath,
+        namespace: Option<&str>,
+    ) {
+        let json = document.at(path).map(|text| text.to_json());
+        let Some(serde_json::Value::String(text)) = json else {
+            return;
+        };
+        // The position of a text is that of its first line.
+        let line = document.line_of(path) - 1;
+        for inner in documents(&text) {
+            match inner {
+                Ok(mut inner) => {
+                    inner.line += line;
+                    for inner in inner.flatten() {
+                        self.add_document(file, inner, Namespace::Default(namespace));
+                    }
+                }
+                Err(error) => {
+                    let message = format!("{path}: {}", error.message);
+                    self.notes
+                        .push(remark(file, Some(line + error.line), message));
+                }
             }
         }
     }

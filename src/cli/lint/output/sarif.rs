@@ -9,6 +9,7 @@ use super::super::outcome::{LocatedFinding, Outcome};
 use super::message;
 use super::uri::uri;
 use crate::admission::UNREADABLE;
+use crate::admission::schema::DROPPED;
 use crate::decision::{Rule, Severity};
 use crate::sources::manifests::Remark;
 
@@ -148,7 +149,8 @@ pub(super) fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
 
 /// Returns the rules that lint can report, sorted by ID.
 fn rules() -> Vec<&'static Rule> {
-    let mut rules: Vec<_> = std::iter::once(&UNREADABLE)
+    let mut rules: Vec<_> = [&UNREADABLE, &DROPPED]
+        .into_iter()
         .chain(crate::ca::rules::all())
         .collect();
     rules.sort_by_key(|rule| rule.id);
