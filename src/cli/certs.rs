@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
+use super::cluster_args::ClusterArgs;
 use super::install::{self, Install};
 use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
@@ -29,7 +30,7 @@ pub(super) struct Certs {
         long,
         value_name = "DIR",
         default_value = "certs-dev",
-        env = "VELERO_TRUST_DIR"
+        env = "VELERO_TRUST_CERTS_DIR"
     )]
     dir: PathBuf,
 
@@ -37,35 +38,38 @@ pub(super) struct Certs {
     #[arg(
         long = "name",
         value_name = "NAME",
-        env = "VELERO_TRUST_NAME",
+        env = "VELERO_TRUST_CERTS_NAME",
         value_delimiter = ',',
         value_parser = parse::host
     )]
     names: Vec<String>,
 
     /// Number of days that the certificates are valid [default: 7, or 365 with `--install`]
-    #[arg(long, env = "VELERO_TRUST_DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    #[arg(long, env = "VELERO_TRUST_CERTS_DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     days: Option<u16>,
 
     /// Install the certificate into the current cluster instead of a folder, and activate the
     /// webhook
-    #[arg(long, env = "VELERO_TRUST_INSTALL")]
+    #[arg(long)]
     install: bool,
 
     /// With `--install`: restart the Deployment, then trust only the new CA, for example because the
     /// private key of the certificate was exposed
-    #[arg(long, requires = "install", env = "VELERO_TRUST_REVOKE_OLD")]
+    #[arg(long, requires = "install")]
     revoke_old: bool,
 
     #[command(flatten)]
     own: OwnNamespace,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 
     /// With `--install`: seconds to wait for the Deployment to become available
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 180,
-        env = "VELERO_TRUST_WAIT"
+        env = "VELERO_TRUST_CERTS_WAIT"
     )]
     wait: u64,
 }
@@ -89,7 +93,7 @@ impl Certs {
 
     fn install(&self, issued: &Issued) -> anyhow::Result<()> {
         runtime()?.block_on(async {
-            let client = cluster::connect().await?;
+            let client = cluster::connect_to(&self.cluster, &self.own).await?;
             let wait = Duration::from_secs(self.wait);
             let install = Install {
                 client,

@@ -4,17 +4,17 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::runtime::conditions::is_deployment_completed;
-use kube::runtime::wait::{Condition, await_condition};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::wait::Condition;
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::activation::{ActivationPatch, OtherCas};
 use super::rollout::restart::{restart, wait_until_complete};
+use super::snapshot::is_complete;
+use super::wait::{self, WaitError};
 use super::webhook_configurations::{self, WebhookConfiguration};
 use crate::clock;
 use crate::kubernetes::workloads::{Kind, Workload};
@@ -88,12 +88,11 @@ pub(super) async fn run(
     write_secret(client, namespace, issued).await?;
     writeln!(out, "Secret {namespace}/{TLS_SECRET} written")?;
 
-    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let workload = Workload {
+        kind: Kind::Deployment,
+        name: names::APP.to_owned(),
+    };
     if *revoke_old {
-        let workload = Workload {
-            kind: Kind::Deployment,
-            name: names::APP.to_owned(),
-        };
         // Then every Pod has read the Secret anew.
         restart(client, namespace, &workload, Timestamp::now()).await?;
         writeln!(out, "Deployment {namespace}/{} is restarted", names::APP)?;
@@ -102,15 +101,16 @@ pub(super) async fn run(
             .context("no CA was revoked")?;
         patches_to_activate = patches(OtherCas::Revoked)?;
     }
-    let available = await_condition(deployments, names::APP, is_available());
-    match tokio::time::timeout(*wait, available).await {
-        Ok(done) => done.map(drop).context("cannot watch the Deployment")?,
-        Err(_) => bail!(
+    match wait::until(client, namespace, &workload, is_available(), *wait).await {
+        Ok(()) => {}
+        Err(WaitError::Timeout(why)) => bail!(
             "Deployment {namespace}/{} is not available after {} s, so nothing was made active \
-             that was not before; see `kubectl -n {namespace} get pods`, then run this again",
+             that was not before{}; see `kubectl -n {namespace} get pods`, then run this again",
             names::APP,
-            wait.as_secs()
+            wait.as_secs(),
+            wait::because(&why)
         ),
+        Err(error) => return Err(error.into()),
     }
     writeln!(out, "Deployment {namespace}/{} is available", names::APP)?;
 
@@ -173,11 +173,13 @@ async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> 
 
 /// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
 /// alone is not enough: it stays complete when all Pods fail later.
-fn is_available() -> impl Condition<Deployment> {
-    is_deployment_completed().and(|deployment: Option<&Deployment>| {
-        let status = deployment.and_then(|deployment| deployment.status.as_ref());
-        status.and_then(|status| status.available_replicas) > Some(0)
-    })
+fn is_available() -> impl Condition<DynamicObject> {
+    |deployment: Option<&DynamicObject>| {
+        deployment.is_some_and(|deployment| {
+            let available = deployment.data.pointer("/status/availableReplicas");
+            is_complete(Kind::Deployment, deployment) && available.and_then(Value::as_i64) > Some(0)
+        })
+    }
 }
 
 async fn write_secret(client: &Client, namespace: &str, issued: &Issued) -> anyhow::Result<()> {

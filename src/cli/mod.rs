@@ -12,6 +12,8 @@ mod activation;
 mod certs;
 mod client_ca;
 mod cluster;
+mod cluster_args;
+mod completion;
 mod doctor;
 mod file;
 mod install;
@@ -27,6 +29,8 @@ mod snapshot;
 mod status;
 mod stdout;
 mod table;
+mod version;
+mod wait;
 mod webhook_configurations;
 
 /// Exit codes, the same as those of ripgrep and many linters.
@@ -43,7 +47,7 @@ mod exit {
 }
 
 const AFTER_HELP: &str = "\
-Every option can also be set by an environment variable, which the help of each command shows.
+Most options can also be set by an environment variable, which the help of each command shows.
 An option on the command line takes precedence.
 
 Exit codes:
@@ -69,6 +73,8 @@ enum Command {
     Lint(lint::Lint),
     Status(status::Status),
     Rollout(rollout::Rollout),
+    Version(version::Version),
+    Completion(completion::Completion),
 }
 
 /// Runs the command given by the arguments of the process, and returns its exit code.
@@ -88,6 +94,8 @@ pub fn run() -> ExitCode {
         Command::Lint(lint) => lint.run(),
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
+        Command::Version(version) => version.run(),
+        Command::Completion(completion) => completion.run(),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -186,8 +194,18 @@ mod tests {
         }
     }
 
+    /// Options that change a cluster or a machine. They must be typed: a variable that somebody set
+    /// for another command, or in a Pod, must not switch them on.
+    const TYPED_ONLY: [&str; 5] = [
+        "install",
+        "revoke_old",
+        "apply",
+        "even_while_running",
+        "configure",
+    ];
+
     #[test]
-    fn every_option_has_its_environment_variable() {
+    fn every_option_but_destructive_ones_has_its_environment_variable() {
         for command in Cli::command().get_subcommands() {
             for option in command
                 .get_arguments()
@@ -197,15 +215,45 @@ mod tests {
                 if ["help", "version"].contains(&id) {
                     continue;
                 }
-                let env = option
-                    .get_env()
-                    .and_then(|env| env.to_str())
-                    .unwrap_or_default();
-                assert!(
-                    env.starts_with("VELERO_TRUST_"),
-                    "--{id} of {}",
-                    command.get_name()
+                let env = option.get_env().and_then(|env| env.to_str());
+                let what = format!("--{id} of {}: {env:?}", command.get_name());
+                if TYPED_ONLY.contains(&id) {
+                    assert_eq!(env, None, "{what}");
+                } else {
+                    assert!(
+                        env.is_some_and(|env| env.starts_with("VELERO_TRUST_")),
+                        "{what}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Otherwise a variable for one command would be an error of the other.
+    #[test]
+    fn commands_share_a_variable_only_where_it_has_the_same_values() {
+        let mut seen = std::collections::BTreeMap::new();
+        for command in Cli::command().get_subcommands() {
+            for option in command.get_arguments() {
+                let Some(env) = option.get_env() else {
+                    continue;
+                };
+                let mut values = option
+                    .get_possible_values()
+                    .iter()
+                    .map(|value| value.get_name().to_owned())
+                    .collect::<Vec<_>>();
+                values.sort();
+                let takes = (
+                    option.get_num_args(),
+                    option.get_value_delimiter(),
+                    option.get_value_parser().type_id(),
+                    values,
                 );
+                let (first, of) = seen
+                    .entry(env.to_owned())
+                    .or_insert_with(|| (takes.clone(), command.get_name().to_owned()));
+                assert_eq!(*first, takes, "{env:?} of {of} and {}", command.get_name());
             }
         }
     }

@@ -1,15 +1,21 @@
 //! The clients for the API server: one for admission, which must answer soon or fail, one for
 //! controllers, which may wait, and one for the Lease.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 use tokio::sync::OnceCell;
 
+pub use super::connection::ConnectionError;
+
 use super::connection;
+use super::proxy;
 use crate::names;
 
 /// Longest time without data from the API server on a request of admission. kube has no limit by
@@ -29,6 +35,8 @@ pub struct Clients {
     pub controllers: Client,
     /// The address of the API server.
     pub server: Uri,
+    /// The address of the proxy between, without credentials.
+    pub proxy: Option<Uri>,
 }
 
 /// Why no client could be created.
@@ -38,39 +46,116 @@ pub enum ConnectError {
     #[error(
         "no cluster to talk to: run inside a cluster, or set KUBECONFIG to a file that can be read ({0})"
     )]
-    NoConfig(kube::config::InferConfigError),
+    NoConfig(InferConfigError),
+    /// The kubeconfig that was named cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    Kubeconfig(KubeconfigError),
+    /// The kubeconfig has no context of this name.
+    #[error("the kubeconfig has no context {context}; it has: {}", known.join(", "))]
+    NoContext {
+        /// The name.
+        context: String,
+        /// The contexts that there are.
+        known: Vec<String>,
+    },
     /// The configuration of the cluster cannot be used.
     #[error("the cluster's settings cannot be used: {0}")]
-    Unusable(kube::Error),
+    Unusable(ConnectionError),
+}
+
+/// Which cluster to connect to.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterSelection {
+    /// The kubeconfig, instead of those of `KUBECONFIG` or `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig, instead of the current one.
+    pub context: Option<String>,
+}
+
+impl ClusterSelection {
+    /// Returns the settings of the selected cluster, with its proxy. If nothing is selected and
+    /// there is no usable kubeconfig, it is the cluster of the Pod that this process runs in, which
+    /// is never behind a proxy.
+    async fn config(&self) -> Result<(Config, Option<Intercept>), ConnectError> {
+        let Self {
+            kubeconfig,
+            context,
+        } = self;
+        let read = match kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let is_selected = kubeconfig.is_some() || context.is_some();
+        let kubeconfig = match read {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) if is_selected => return Err(ConnectError::Kubeconfig(error)),
+            Err(_) => return inferred().await,
+        };
+        if let Some(context) = context {
+            require_context(&kubeconfig, context)?;
+        }
+        let options = KubeConfigOptions {
+            context: context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await;
+        match config {
+            Ok(config) => {
+                let environment = Matcher::from_env();
+                let server = &config.cluster_url;
+                let proxy = proxy::select(server, &kubeconfig, context.as_deref(), &environment);
+                Ok((config, proxy))
+            }
+            Err(error) if is_selected => Err(ConnectError::Kubeconfig(error)),
+            Err(_) => inferred().await,
+        }
+    }
+}
+
+async fn inferred() -> Result<(Config, Option<Intercept>), ConnectError> {
+    let config = Config::infer().await.map_err(ConnectError::NoConfig)?;
+    Ok((config, None))
+}
+
+fn require_context(kubeconfig: &Kubeconfig, context: &str) -> Result<(), ConnectError> {
+    let known = kubeconfig.contexts.iter().map(|known| known.name.clone());
+    let known: Vec<_> = known.collect();
+    if known.iter().any(|known| known == context) {
+        return Ok(());
+    }
+    Err(ConnectError::NoContext {
+        context: context.to_owned(),
+        known,
+    })
 }
 
 impl Clients {
-    /// Creates the clients for the cluster of the Pod that this process runs in, or of
-    /// `KUBECONFIG`.
-    pub async fn connect() -> Result<Self, ConnectError> {
-        let for_controllers = Config::infer().await.map_err(ConnectError::NoConfig)?;
+    /// Creates the clients for the selected cluster.
+    pub async fn connect(selection: &ClusterSelection) -> Result<Self, ConnectError> {
+        let (for_controllers, proxy) = selection.config().await?;
         let mut for_admission = for_controllers.clone();
         for_admission.read_timeout = Some(READ_TIMEOUT);
         for_admission.connect_timeout = Some(CONNECT_TIMEOUT);
         for_admission.default_retry = false;
         Ok(Self {
-            admission: client(for_admission)?,
+            admission: client(for_admission, proxy.as_ref())?,
             server: for_controllers.cluster_url.clone(),
-            controllers: client(for_controllers)?,
+            controllers: client(for_controllers, proxy.as_ref())?,
+            proxy: proxy.map(|proxy| proxy.uri().clone()),
         })
     }
 
     /// Creates a client for the Lease alone. It has its own connection, so that it never uses one
     /// on which requests of others hang.
-    pub async fn lease() -> Result<Client, ConnectError> {
-        let mut config = Config::infer().await.map_err(ConnectError::NoConfig)?;
+    pub async fn lease(selection: &ClusterSelection) -> Result<Client, ConnectError> {
+        let (mut config, proxy) = selection.config().await?;
         config.default_retry = false;
-        client(config)
+        client(config, proxy.as_ref())
     }
 }
 
-fn client(config: Config) -> Result<Client, ConnectError> {
-    connection::client(config).map_err(ConnectError::Unusable)
+fn client(config: Config, proxy: Option<&Intercept>) -> Result<Client, ConnectError> {
+    connection::client(config, proxy).map_err(ConnectError::Unusable)
 }
 
 /// The identity of this process to the API server, which is asked once.

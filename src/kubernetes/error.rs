@@ -1,7 +1,7 @@
 //! Classifies and describes errors of requests to the API server.
 
 use kube::Error;
-use kube::runtime::watcher;
+use kube::runtime::{wait, watcher};
 
 use crate::decision::{LookupError, LookupErrorKind};
 
@@ -40,6 +40,13 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+/// Converts the error of a wait for a condition to the error of a look-up.
+pub fn wait_error(error: &wait::Error) -> LookupError {
+    match error {
+        wait::Error::ProbeFailed(error) => watch_error(error),
+    }
 }
 
 /// Converts the error of a watch to the error of a look-up, as [`lookup_error`] does.

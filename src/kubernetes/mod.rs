@@ -10,6 +10,7 @@ pub mod lease;
 pub mod location;
 pub mod memory_store;
 pub mod owned_config_map;
+mod proxy;
 pub mod report;
 pub mod watch;
 pub mod worker;

@@ -268,6 +268,8 @@ fn help_teaches() {
         "lint",
         "client-ca",
         "doctor",
+        "version",
+        "completion",
         "Exit codes",
     ] {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
@@ -281,4 +283,39 @@ fn help_teaches() {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
     assert_eq!(run(folder.path(), &["serve", "--no-such"]).code, 2);
+}
+
+#[test]
+fn the_version_of_the_command_needs_no_cluster() {
+    let version = env!("CARGO_PKG_VERSION");
+    let folder = folder(&[]);
+    let ran = run(folder.path(), &["version", "--client"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out, format!("client: {version}\n"));
+    let ran = run(folder.path(), &["version", "--client", "-o", "json"]);
+    assert_eq!(ran.out, format!("{{\n  \"client\": \"{version}\"\n}}\n"));
+    // It is printed even where the cluster cannot be read.
+    let ran = run(folder.path(), &["version"]);
+    assert_eq!((ran.code, ran.out), (2, format!("client: {version}\n")));
+    assert!(ran.err.contains("no cluster to talk to"), "{}", ran.err);
+    let ran = run(folder.path(), &["--version"]);
+    assert_eq!(ran.out, format!("velero-trust {version}\n"));
+}
+
+#[test]
+fn completions_know_commands_options_and_values() {
+    let folder = folder(&[]);
+    for (shell, starts) in [
+        ("bash", "_velero__trust() {"),
+        ("zsh", "#compdef velero-trust"),
+        ("fish", "# Print an optspec"),
+    ] {
+        let ran = run(folder.path(), &["completion", shell]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{shell}");
+        assert!(ran.out.starts_with(starts), "{shell}: {}", ran.out);
+        for word in ["client-ca", "velero-namespace", "kubeconfig", "sarif"] {
+            assert!(ran.out.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(folder.path(), &["completion", "tcsh"]).code, 2);
 }

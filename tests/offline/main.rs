@@ -52,6 +52,8 @@ mod pods;
 #[cfg(test)]
 mod props;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod readme;
 mod reports;
 #[cfg(test)]

@@ -64,7 +64,14 @@ fn active_only_when_answered() -> Result<()> {
     installer.apply()?;
     nothing_is_active(kubectl).context("after the manifests")?;
 
+    image_is_not_pulled(kubectl)?;
     let output = installer.certs(Duration::from_secs(3))?;
+    for says in [
+        "velero-trust: waiting for deployment/velero-trust: Pod velero-trust-",
+        ": ImagePullBackOff: no such image); see `kubectl",
+    ] {
+        ensure!(output.stderr.contains(says), "{says}: {output:?}");
+    }
     let why = format!(
         "Deployment {ELSEWHERE}/velero-trust is not available after 3 s, so nothing was made active that was not before"
     );
@@ -120,6 +127,35 @@ fn active_only_when_answered() -> Result<()> {
     drop(webhook);
     let webhook = installer.serve(&[])?;
     installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
+    Ok(())
+}
+
+/// Reports what a kubelet reports that cannot pull the image of velero-trust.
+fn image_is_not_pulled(kubectl: &Cli) -> Result<()> {
+    let get = ["get", "pods", "-n", ELSEWHERE, "-o", "name"];
+    let pods = wait::poll("the Pods of velero-trust", SOON, || {
+        let pods = kubectl.ok(&get)?;
+        ensure!(pods.contains("pod/velero-trust-"), "there are none");
+        Ok(pods)
+    })?;
+    let waiting = json!({"reason": "ImagePullBackOff", "message": "no such image"});
+    let container = json!({
+        "name": "velero-trust", "image": "absent", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": waiting},
+    });
+    let patch = json!({"status": {"containerStatuses": [container]}}).to_string();
+    for pod in pods.lines() {
+        let patch = [
+            "patch",
+            pod,
+            "-n",
+            ELSEWHERE,
+            "--subresource=status",
+            "-p",
+            &patch,
+        ];
+        kubectl.ok(&patch)?;
+    }
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod balanced;
 mod baseline;
 mod bundle;
 mod client_ca;
+mod commands;
 mod conditions;
 mod consumers;
 mod coverage;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         bundle::trials(&shared),
         conditions::trials(),
         client_ca::trials(&shared),
+        commands::trials(&shared),
         coverage::trials(),
         doctor::trials(),
         extra_cas::trials(),

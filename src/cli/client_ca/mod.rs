@@ -14,6 +14,7 @@ use clap::Args;
 
 use self::fetch::{Ca, CaSource};
 use self::velero::VeleroCli;
+use super::cluster_args::ClusterArgs;
 use super::stdout::Stdout;
 use super::{exit, file, install_crypto_provider, parse, print_warning, runtime};
 
@@ -25,7 +26,7 @@ use super::{exit, file, install_crypto_provider, parse, print_warning, runtime};
 #[derive(Args, Debug)]
 pub(super) struct ClientCa {
     /// Write only the CA of this BackupStorageLocation; requires read access to the Secret it names
-    #[arg(long, value_name = "NAME", value_parser = parse::object, env = "VELERO_TRUST_BSL")]
+    #[arg(long, value_name = "NAME", value_parser = parse::object, env = "VELERO_TRUST_CLIENT_CA_BSL")]
     bsl: Option<String>,
 
     /// Namespace that Velero is installed in
@@ -34,18 +35,18 @@ pub(super) struct ClientCa {
         value_name = "NAMESPACE",
         default_value = "velero",
         value_parser = parse::namespace,
-        env = "VELERO_TRUST_VELERO_NAMESPACE"
+        env = "VELERO_TRUST_CLIENT_CA_VELERO_NAMESPACE"
     )]
     velero_namespace: String,
 
     /// Write to this file instead of standard output
-    #[arg(long, value_name = "FILE", env = "VELERO_TRUST_OUT")]
+    #[arg(long, value_name = "FILE", env = "VELERO_TRUST_CLIENT_CA_OUT")]
     out: Option<PathBuf>,
 
     /// Configure the velero CLI to use the certificates
     ///
     /// Without `--out`, they are written to `~/.config/velero/velero-trust-ca.crt`.
-    #[arg(long, env = "VELERO_TRUST_CONFIGURE")]
+    #[arg(long)]
     configure: bool,
 
     /// Name or path of the velero CLI that `--configure` runs
@@ -53,9 +54,12 @@ pub(super) struct ClientCa {
         long,
         value_name = "PROGRAM",
         default_value = "velero",
-        env = "VELERO_TRUST_VELERO"
+        env = "VELERO_TRUST_CLIENT_CA_VELERO"
     )]
     velero: PathBuf,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 impl ClientCa {
@@ -67,7 +71,7 @@ impl ClientCa {
             namespace: &self.velero_namespace,
             bsl: self.bsl.as_deref(),
         };
-        let ca = runtime()?.block_on(source.fetch())?;
+        let ca = runtime()?.block_on(source.fetch(&self.cluster))?;
         for warning in &ca.warnings {
             print_warning(warning);
         }

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use std::time::Duration;
 
 use self::diagnostic::{Level, count, write_json, write_text};
+use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime};
@@ -37,6 +38,9 @@ pub(super) struct Doctor {
     #[command(flatten)]
     own: OwnNamespace,
 
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
     /// Output format
     #[arg(
         long,
@@ -44,7 +48,7 @@ pub(super) struct Doctor {
         value_name = "FORMAT",
         value_enum,
         default_value = "text",
-        env = "VELERO_TRUST_OUTPUT"
+        env = "VELERO_TRUST_DOCTOR_OUTPUT"
     )]
     output: Output,
 }
@@ -61,7 +65,7 @@ impl Doctor {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         let cluster = runtime()?.block_on(async {
-            let client = cluster::connect().await?;
+            let client = cluster::connect_to(&self.cluster, &self.own).await?;
             let cluster = gather::gather(&client, &self.own.namespace);
             match tokio::time::timeout(GATHER_TIMEOUT, cluster).await {
                 Ok(cluster) => cluster,

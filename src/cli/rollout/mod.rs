@@ -14,6 +14,7 @@ use kube::Client;
 
 use self::plan::{Plan, Restart};
 use self::text::restart_command;
+use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
@@ -40,13 +41,16 @@ pub(super) struct Rollout {
     #[command(flatten)]
     own: OwnNamespace,
 
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
     /// Perform the restarts that are printed
-    #[arg(long, env = "VELERO_TRUST_APPLY")]
+    #[arg(long)]
     apply: bool,
 
     /// With `--apply`: restart even while a Backup or Restore is in progress, which may make it
     /// fail
-    #[arg(long, env = "VELERO_TRUST_EVEN_WHILE_RUNNING")]
+    #[arg(long)]
     even_while_running: bool,
 
     /// With `--apply`: wait for the new Pods of each workload to become available, for up to
@@ -56,7 +60,7 @@ pub(super) struct Rollout {
         value_name = "SECONDS",
         num_args = 0..=1,
         default_missing_value = "300",
-        env = "VELERO_TRUST_WAIT"
+        env = "VELERO_TRUST_ROLLOUT_WAIT"
     )]
     wait: Option<u64>,
 }
@@ -68,7 +72,7 @@ impl Rollout {
     }
 
     async fn roll_out(&self) -> anyhow::Result<u8> {
-        let client = cluster::connect().await?;
+        let client = cluster::connect_to(&self.cluster, &self.own).await?;
         let mut code = exit::CLEAN;
         let mut out = if self.apply {
             Stdout::ignore_when_closed()

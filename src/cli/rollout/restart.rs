@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
 use serde_json::json;
 
 use crate::cli::cluster::api_error;
 use crate::cli::snapshot::is_complete;
+use crate::cli::wait::{self, WaitError};
 use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
 
 /// The field manager of a restart.
@@ -49,20 +49,18 @@ pub(in crate::cli) async fn wait_until_complete(
     workload: &Workload,
     timeout: Duration,
 ) -> anyhow::Result<()> {
-    let workloads = workload.kind.api(client.clone(), namespace);
     let kind = workload.kind;
     let through = move |object: Option<&DynamicObject>| {
         object.is_some_and(|object| is_complete(kind, object))
     };
-    let wait = await_condition(workloads, &workload.name, through);
-    match tokio::time::timeout(timeout, wait).await {
-        Ok(done) => done
-            .map(drop)
-            .with_context(|| format!("cannot watch {workload}")),
-        Err(_) => bail!(
-            "{workload} is not through after {} s; see `kubectl -n {namespace} rollout status \
+    match wait::until(client, namespace, workload, through, timeout).await {
+        Ok(()) => Ok(()),
+        Err(WaitError::Timeout(why)) => bail!(
+            "{workload} is not through after {} s{}; see `kubectl -n {namespace} rollout status \
              {workload}`",
-            timeout.as_secs()
+            timeout.as_secs(),
+            wait::because(&why)
         ),
+        Err(error) => Err(error.into()),
     }
 }

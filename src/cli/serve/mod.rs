@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use self::probe::Probe;
+use super::cluster_args::ClusterArgs;
 use super::policy::{PolicyOptions, Restores};
 use super::root_args::RootArgs;
 use super::{exit, install_crypto_provider, parse, runtime};
@@ -129,6 +130,9 @@ pub(super) struct Serve {
         env = "VELERO_TRUST_NAMESPACE"
     )]
     namespace: Option<String>,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 
     /// Log format: `text` or `json`
     #[arg(

@@ -103,7 +103,7 @@ impl Serve {
             admission,
             controllers: client,
             ..
-        } = Clients::connect().await?;
+        } = Clients::connect(&self.cluster.selection()).await?;
         let own = self.namespace.as_deref();
         let own = own.unwrap_or_else(|| client.default_namespace()).to_owned();
         policy.own_namespace.clone_from(&own);
@@ -126,7 +126,7 @@ impl Serve {
             permits: BuildPermits::default(),
             evaluations: EvaluationQuota::default(),
             client,
-            lease: Clients::lease().await?,
+            lease: Clients::lease(&self.cluster.selection()).await?,
             settings: Settings {
                 namespace: own,
                 identity,

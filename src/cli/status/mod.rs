@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use self::model::StatusReport;
 use self::offline::OfflineStatus;
+use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
 use super::root_args::RootArgs;
@@ -47,8 +48,11 @@ pub(super) struct Status {
     #[command(flatten)]
     own: OwnNamespace,
 
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
     /// Also show the certificates in each bundle, and what references them
-    #[arg(long, env = "VELERO_TRUST_CERTIFICATES")]
+    #[arg(long, env = "VELERO_TRUST_STATUS_CERTIFICATES")]
     certificates: bool,
 
     /// Compute the status from the YAML files under this folder instead of a cluster; can be
@@ -77,7 +81,7 @@ pub(super) struct Status {
         value_name = "FORMAT",
         value_enum,
         default_value = "table",
-        env = "VELERO_TRUST_OUTPUT"
+        env = "VELERO_TRUST_STATUS_OUTPUT"
     )]
     output: Output,
 }
@@ -136,7 +140,7 @@ impl Status {
     }
 
     async fn read(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
-        let client = cluster::connect().await?;
+        let client = cluster::connect_to(&self.cluster, &self.own).await?;
         let ours = &self.own.namespace;
         let mut status = StatusReport {
             leader: read::leader(&client, ours, now).await,

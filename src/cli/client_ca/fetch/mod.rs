@@ -14,6 +14,7 @@ use crate::ca::bundle_issue::NOT_OWNED_FIX;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, references};
 use crate::cli::cluster;
+use crate::cli::cluster_args::ClusterArgs;
 use crate::clock;
 use crate::decision::{Facts, Lookup, LookupError, LookupErrorKind, Severity};
 use crate::kubernetes::{bundle, error, location};
@@ -46,8 +47,8 @@ pub(super) struct Ca {
 
 impl CaSource<'_> {
     /// Reads the certificates.
-    pub(super) async fn fetch(&self) -> anyhow::Result<Ca> {
-        let client = cluster::connect().await?;
+    pub(super) async fn fetch(&self, cluster: &ClusterArgs) -> anyhow::Result<Ca> {
+        let client = cluster::connect(cluster).await?;
         let found = async {
             match self.bsl {
                 None => self.bundle_ca(client).await,
