@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -15,7 +15,10 @@ use super::drain::{Phase, Stopping};
 use super::settings::Timeouts;
 use crate::telemetry::Metrics;
 
-/// The media type of the text that prometheus-client writes.
+/// The media type of the Prometheus text format.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The media type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Number of connections of one source address that are never closed to make room for another
@@ -74,7 +77,7 @@ pub(super) fn router(
         )
         .route(
             "/metrics",
-            get(move || async move { metrics_response(&metrics) }),
+            get(move |headers: HeaderMap| async move { metrics_response(&metrics, &headers) }),
         )
 }
 
@@ -93,9 +96,60 @@ fn readiness(stopping: &Stopping, conditions: &[Condition]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-fn metrics_response(metrics: &Metrics) -> Response {
-    match metrics.text() {
-        Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+fn metrics_response(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let accept = headers.get_all(ACCEPT).iter();
+    let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
+    let (media_type, text) = if prefers_open_metrics(&accept.join(",")) {
+        (OPEN_METRICS, metrics.open_metrics())
+    } else {
+        (PROMETHEUS_TEXT, metrics.text())
+    };
+    match text {
+        Ok(text) => ([(CONTENT_TYPE, media_type)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Returns whether the value of an `Accept` header names OpenMetrics, and no other text with a
+/// higher quality. A wildcard asks for nothing in particular.
+fn prefers_open_metrics(accept: &str) -> bool {
+    let quality = |wanted: &str| {
+        let ranges = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_wanted = parts.next()?.eq_ignore_ascii_case(wanted);
+            let quality = parts.find_map(|part| part.strip_prefix("q="));
+            let quality = quality.map_or(Some(1.0), |quality| quality.parse::<f32>().ok())?;
+            is_wanted.then_some(quality)
+        });
+        ranges.fold(0.0, f32::max)
+    };
+    let open_metrics = quality("application/openmetrics-text");
+    open_metrics > 0.0 && open_metrics >= quality("text/plain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_metrics_is_for_those_that_ask_for_it() {
+        // What Prometheus 3 sends.
+        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                          application/openmetrics-text;version=0.0.1;q=0.5,\
+                          text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                          text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, wanted) in [
+            (prometheus, true),
+            ("application/openmetrics-text", true),
+            ("Application/OpenMetrics-Text; version=1.0.0", true),
+            ("", false),
+            ("*/*", false),
+            ("text/plain", false),
+            ("text/html, */*;q=0.8", false),
+            ("text/plain, application/openmetrics-text;q=0.5", false),
+            ("application/openmetrics-text;q=0", false),
+        ] {
+            assert_eq!(prefers_open_metrics(accept), wanted, "{accept}");
+        }
     }
 }

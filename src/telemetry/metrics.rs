@@ -9,10 +9,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::gauges::Families;
 use super::pods::Pods;
+use super::prometheus_text;
 
 /// Upper bounds of the duration buckets in seconds: from the cost of a review without look-ups to
 /// the longest timeout that the API server allows.
@@ -107,6 +109,11 @@ impl Default for Metrics {
             pods: Pods::default(),
             registry: Registry::default(),
         };
+        registry.register(
+            "build",
+            "The version of this process",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         metrics.register_reviews(&mut registry);
         metrics.register_connections(&mut registry);
         metrics.namespaces.register(&mut registry);
@@ -235,8 +242,13 @@ impl Metrics {
             .observe(time.as_secs_f64());
     }
 
-    /// Returns all metrics as OpenMetrics text.
+    /// Returns all metrics in the Prometheus text format.
     pub fn text(&self) -> Result<String, fmt::Error> {
+        Ok(prometheus_text::from_open_metrics(&self.open_metrics()?))
+    }
+
+    /// Returns all metrics as OpenMetrics text.
+    pub fn open_metrics(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -272,8 +284,47 @@ mod tests {
             "velero_trust_ops_connections_replaced_total 0",
             "velero_trust_handshake_failures_total 0",
             "velero_trust_tls_reload_failures_total 0",
+            concat!(
+                r#"velero_trust_build_info{version=""#,
+                env!("CARGO_PKG_VERSION"),
+                r#""} 1"#
+            ),
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    /// What `promtool check metrics` complains about.
+    #[test]
+    fn the_prometheus_text_is_what_its_linter_accepts() {
+        let metrics = Metrics::default();
+        metrics.count_review("/validate/restores", "CREATE", "deny", &["VT101"]);
+        metrics.observe_duration("/validate/restores", Duration::from_millis(2));
+        let text = metrics.text().unwrap();
+        let (mut helped, mut family, mut samples) = (String::new(), (String::new(), ""), 0);
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, help) = help.split_once(' ').unwrap();
+                assert!(!help.is_empty(), "{line}");
+                name.clone_into(&mut helped);
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert_eq!(name, helped, "{line}");
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+                family = (name.to_owned(), kind);
+            } else {
+                assert!(!line.starts_with('#'), "{line}");
+                let name = line.split(['{', ' ']).next().unwrap();
+                let suffix = name.strip_prefix(family.0.as_str());
+                let allowed: &[_] = match family.1 {
+                    "histogram" => &["_bucket", "_sum", "_count"],
+                    _ => &[""],
+                };
+                assert!(suffix.is_some_and(|it| allowed.contains(&it)), "{line}");
+                samples += 1;
+            }
+        }
+        assert!(samples > 20, "{text}");
     }
 }

@@ -7,6 +7,7 @@ mod logging;
 mod metrics;
 mod pods;
 mod printable_writer;
+mod prometheus_text;
 mod series;
 
 pub use gauges::{BundleGauges, EndpointGauges};

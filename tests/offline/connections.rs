@@ -185,9 +185,22 @@ async fn the_second_port_tells_health_readiness_and_metrics() {
     );
     synced.store(true, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(rig.ops("/readyz").await, (200, "ready\n".into()));
-    let (code, text) = rig.ops("/metrics").await;
-    assert_eq!(code, 200);
-    assert!(text.ends_with("# EOF\n"), "{text}");
+    for (accept, media_type, has_end) in [
+        ("", "text/plain; version=0.0.4; charset=utf-8", false),
+        (
+            "accept: application/openmetrics-text;version=1.0.0\r\n",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            true,
+        ),
+    ] {
+        let mut client = Client::plain(rig.ops).await.unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: a\r\n{accept}\r\n");
+        client.write(request.as_bytes()).await.unwrap();
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.code, 200);
+        assert_eq!(answer.header("content-type"), Some(media_type));
+        assert_eq!(answer.body.ends_with("# EOF\n"), has_end, "{accept}");
+    }
     assert_eq!(rig.ops("/").await.0, 404);
 }
 
