@@ -15,6 +15,7 @@ mod cluster;
 mod cluster_args;
 mod completion;
 mod doctor;
+mod explain;
 mod file;
 mod install;
 mod json;
@@ -73,6 +74,7 @@ enum Command {
     Lint(lint::Lint),
     Status(status::Status),
     Rollout(rollout::Rollout),
+    Explain(explain::Explain),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Lint(lint) => lint.run(),
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Version(version) => version.run(),
         Command::Completion(completion) => completion.run(),
     };

@@ -319,3 +319,30 @@ fn completions_know_commands_options_and_values() {
     }
     assert_eq!(run(folder.path(), &["completion", "tcsh"]).code, 2);
 }
+
+#[test]
+fn explain_prints_the_page_of_each_rule() {
+    let folder = folder(&[]);
+    let listed = run(folder.path(), &["explain"]);
+    assert_eq!((listed.code, listed.err.as_str()), (0, ""));
+    for rule in velero_trust::admission::all_rules() {
+        assert!(listed.out.contains(rule.title), "{}", rule.id);
+        let ran = run(folder.path(), &["explain", &rule.id.to_lowercase()]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", rule.id);
+        let title = format!("{}: {}\n", rule.id, rule.title);
+        assert!(ran.out.starts_with(&title), "{}", ran.out);
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&ran.out).contains(&words(rule.about)), "{}", ran.out);
+        let by_default = if rule.fixed {
+            ", always: "
+        } else {
+            "; `--rule "
+        };
+        let by_default = format!("By default: {}{by_default}", rule.severity);
+        assert!(ran.out.contains(&by_default), "{}", ran.out);
+        assert!(ran.out.lines().all(|line| line.chars().count() <= 80));
+    }
+    let ran = run(folder.path(), &["explain", "VT999"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("there is no rule `VT999`"), "{}", ran.err);
+}
