@@ -15,6 +15,8 @@ pub struct Handler {
     pub group: &'static str,
     /// The resource, in lower-case plural.
     pub resource: &'static str,
+    /// The kind of the resource.
+    pub kind: &'static str,
     /// The operations that are reviewed; all others are allowed.
     pub operations: &'static [Operation],
     /// Whether the answer may change the object.

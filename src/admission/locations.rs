@@ -12,6 +12,7 @@ pub(super) static HANDLER: Handler = Handler {
     path: "/validate/backupstoragelocations",
     group: "velero.io",
     resource: "backupstoragelocations",
+    kind: "BackupStorageLocation",
     operations: &[Operation::Create, Operation::Update],
     mode: Mode::Validate,
     // etcd takes requests of 1.5 MiB, and stores custom resources in JSON. An UPDATE carries two

@@ -10,6 +10,7 @@ mod restores;
 mod reviewed_object;
 pub mod schema;
 mod table;
+pub mod webhook_state;
 mod wire;
 
 pub use answer::{Answer, Decision, failure};

@@ -12,6 +12,7 @@ pub(super) static HANDLER: Handler = Handler {
     path: "/mutate/pods",
     group: "",
     resource: "pods",
+    kind: "Pod",
     operations: &[Operation::Create],
     mode: Mode::Mutate,
     // etcd takes requests of 1.5 MiB. A stored Pod is protobuf; its JSON has field names and escapes

@@ -12,6 +12,7 @@ pub(super) static HANDLER: Handler = Handler {
     path: "/validate/restores",
     group: "velero.io",
     resource: "restores",
+    kind: "Restore",
     operations: &[Operation::Create, Operation::Update],
     mode: Mode::Validate,
     // As for a BackupStorageLocation.

@@ -56,9 +56,22 @@ pub(super) async fn run(
     } = install;
     require_match_conditions(client).await?;
     let configurations = webhook_configurations::list(client).await?;
-    let (current, retired): (Vec<_>, Vec<_>) = configurations
+    let (others, ours): (Vec<_>, Vec<_>) = configurations
         .into_iter()
-        .partition(WebhookConfiguration::is_current);
+        .partition(|configuration| configuration.other_namespace(namespace).is_some());
+    let (current, retired): (Vec<_>, Vec<_>) =
+        ours.into_iter().partition(WebhookConfiguration::is_current);
+    let foreign = describe_others(namespace, &others);
+    if current.is_empty() && !foreign.is_empty() {
+        bail!(
+            "{}; nothing was changed. To move the configurations to {namespace}, apply the manifests of \
+             that installation again, and run this again",
+            foreign.join("; ")
+        );
+    }
+    for line in foreign {
+        writeln!(out, "{line}; it was left as it is")?;
+    }
     if current.is_empty() {
         bail!(
             "the cluster has no webhook configuration labelled app.kubernetes.io/name={} and {}; \
@@ -128,6 +141,18 @@ pub(super) async fn run(
         writeln!(out, "{}", configuration.deactivate(client).await?)?;
     }
     Ok(())
+}
+
+/// Says of each configuration which installation it calls instead of that in `own`.
+fn describe_others(own: &str, others: &[WebhookConfiguration]) -> Vec<String> {
+    let described = others.iter().filter_map(|configuration| {
+        let namespace = configuration.other_namespace(own)?;
+        Some(format!(
+            "{configuration} calls another installation of {}, in namespace {namespace}",
+            names::APP
+        ))
+    });
+    described.collect()
 }
 
 /// Fails if the API server is too old. Older API servers silently drop `matchConditions` and would

@@ -7,6 +7,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch,
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
+use crate::kubernetes::registered_webhooks::own_label;
 use crate::names;
 
 /// A webhook configuration that has velero-trust's label.
@@ -25,7 +26,7 @@ impl fmt::Display for WebhookConfiguration {
 
 /// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
 pub(super) async fn list(client: &Client) -> anyhow::Result<Vec<WebhookConfiguration>> {
-    let params = ListParams::default().labels(&format!("app.kubernetes.io/name={}", names::APP));
+    let params = ListParams::default().labels(&own_label());
     let mut found = Vec::new();
     for kind in [
         "ValidatingWebhookConfiguration",
@@ -61,6 +62,12 @@ impl WebhookConfiguration {
     pub(super) fn webhooks(&self) -> impl Iterator<Item = &Value> {
         let webhooks = self.object.data.get("webhooks").and_then(Value::as_array);
         webhooks.into_iter().flatten()
+    }
+
+    /// Returns the namespace of an installation other than that in `own` which it calls.
+    pub(super) fn other_namespace(&self, own: &str) -> Option<&str> {
+        let namespaces = self.webhooks().filter_map(service_namespace);
+        namespaces.into_iter().find(|namespace| *namespace != own)
     }
 
     /// Returns the command that deletes it.
@@ -107,6 +114,13 @@ impl WebhookConfiguration {
             "{self} is of an earlier version: {state}; delete it with `{delete}`"
         ))
     }
+}
+
+/// Returns the namespace of the Service that a webhook calls; `None` if it calls a URL.
+pub(super) fn service_namespace(webhook: &Value) -> Option<&str> {
+    webhook
+        .pointer("/clientConfig/service/namespace")
+        .and_then(Value::as_str)
 }
 
 /// Whether a webhook is sent requests.

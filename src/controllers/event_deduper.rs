@@ -48,6 +48,12 @@ impl<K: Ord + Clone> EventDeduper<K> {
         due
     }
 
+    /// Forgets that `event` was emitted, because its reason is over and that was told: it is emitted
+    /// again when the reason returns.
+    pub(super) fn forget(&mut self, event: &K) {
+        self.0.remove(event);
+    }
+
     /// Returns the time until the next of the `current` Events is due.
     pub(super) fn next_due<'k>(
         &self,
@@ -131,6 +137,8 @@ mod tests {
         let later = start + REPEAT_INTERVAL;
         assert_eq!(events.take_due(["a"], later), ["a"]);
         assert_eq!(events.take_due(["a"], later), [""; 0]);
+        events.forget(&"a");
+        assert_eq!(events.take_due(["a"], later), ["a"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod observed_bundle;
 mod refused_extra_cas;
 mod report_handle;
 mod status;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;

@@ -53,6 +53,10 @@ pub enum EventReason {
     CaBundleOptedOut,
     /// Processes of a workload began before the newest certificate was added.
     CaBundleStale,
+    /// The API server does not ask this installation about requests that it should judge.
+    WebhookInactive,
+    /// The API server asks this installation again.
+    WebhookActive,
 }
 
 impl EventReason {
@@ -75,12 +79,14 @@ impl EventReason {
             Self::CaBundleConflict => "CABundleConflict",
             Self::CaBundleOptedOut => "CABundleOptedOut",
             Self::CaBundleStale => "CABundleStale",
+            Self::WebhookInactive => "WebhookInactive",
+            Self::WebhookActive => "WebhookActive",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
-            Self::CaBundleCurrent => EventType::Normal,
+            Self::CaBundleCurrent | Self::WebhookActive => EventType::Normal,
             _ => EventType::Warning,
         }
     }

@@ -19,6 +19,13 @@ pub(super) struct Families {
     held: Family<NamespaceLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     endpoints: Family<EndpointLabels, Gauge>,
+    webhooks: Family<WebhookLabels, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    webhook: &'static str,
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +80,11 @@ impl Families {
             "endpoint",
             "Endpoints of BackupStorageLocations, by whether the merged bundle verifies their certificates",
             self.endpoints.clone(),
+        );
+        registry.register(
+            "webhook",
+            "Webhooks, by whether the API server asks this installation",
+            self.webhooks.clone(),
         );
     }
 }
@@ -161,6 +173,24 @@ impl EndpointGauges {
             });
         self.endpoints
             .replace(endpoints.map(|endpoint| (endpoint, 1)));
+    }
+}
+
+/// The states of the webhooks. They are removed when this is dropped.
+#[derive(Debug)]
+pub struct WebhookGauges(Series<WebhookLabels>);
+
+impl WebhookGauges {
+    /// Creates the gauges; none exists until they are set.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(Series::new(&metrics.namespaces.webhooks))
+    }
+
+    /// Sets the current state of each webhook.
+    pub fn set(&mut self, now: impl IntoIterator<Item = (&'static str, &'static str)>) {
+        let now = now.into_iter();
+        self.0
+            .replace(now.map(|(webhook, state)| (WebhookLabels { webhook, state }, 1)));
     }
 }
 

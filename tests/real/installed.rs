@@ -37,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             active_only_when_answered,
         ),
         alone("installed::revokes_the_cas_of_before", revokes_old_cas),
+        alone("installed::says_when_it_is_not_asked", says_when_not_asked),
         alone("installed::is_never_in_a_backup", never_in_a_backup),
         alone(
             "installed::reads_secrets_where_the_component_says",
@@ -157,6 +158,145 @@ fn image_is_not_pulled(kubectl: &Cli) -> Result<()> {
         kubectl.ok(&patch)?;
     }
     Ok(())
+}
+
+/// `kubectl replace` takes rules and caBundle away, and a second installation the configurations.
+fn says_when_not_asked() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    let installation = installer.install()?;
+    let installer = &installation.installer;
+    wait::poll("the metric of an active webhook", SOON, || {
+        has_metric(&installation.webhook.metrics()?, "restores", "active")
+    })?;
+    told(&installer.command, &[])?;
+
+    let restores = |objects: Vec<Value>| {
+        let mut objects = objects.into_iter();
+        objects.find(|object| object["metadata"]["name"] == "velero-trust-restores")
+    };
+    let plain = restores(installer.objects()?).context("no such configuration")?;
+    let output = kubectl.run_with_input(&["replace", "-f", "-"], &plain.to_string())?;
+    ensure!(output.code == Some(0), "{output:?}");
+    let unjudged = "ValidatingWebhookConfiguration velero-trust-restores has no rules: Restores that \
+                    are created or changed pass unjudged now";
+    told(&installer.command, &[unjudged])?;
+    wait::poll("metric, log and Event of it", SOON, || {
+        has_metric(&installation.webhook.metrics()?, "restores", "noRules")?;
+        ensure!(
+            !installation.webhook.events(unjudged).is_empty(),
+            "not logged"
+        );
+        has_event(kubectl, "WebhookInactive", unjudged)
+    })?;
+
+    let output = installer.certs(SOON)?;
+    ensure!(output.code == Some(0), "{output:?}");
+    told(&installer.command, &[])?;
+    wait::poll("the Event that it is over", SOON, || {
+        has_metric(&installation.webhook.metrics()?, "restores", "active")?;
+        has_event(kubectl, "WebhookActive", "restores")
+    })?;
+
+    // The manifests of a second installation, as kustomize renders them.
+    let taken = restores(rendered(kubectl, ELSEWHERE)?).context("no such configuration")?;
+    let mut taken = taken;
+    taken["webhooks"][0]["rules"] = webhook_of(kubectl, "velero-trust-restores")?["rules"].clone();
+    taken["webhooks"][0]["clientConfig"]["caBundle"] =
+        webhook_of(kubectl, "velero-trust-restores")?["clientConfig"]["caBundle"].clone();
+    let output = kubectl.run_with_input(&["replace", "-f", "-"], &taken.to_string())?;
+    ensure!(output.code == Some(0), "{output:?}");
+    told(
+        &installer.command,
+        &["calls namespace guards, which is not there: Restores"],
+    )?;
+    kubectl.ok(&["create", "namespace", ELSEWHERE])?;
+    let refused = "calls Service guards/velero-trust, which has no ready endpoint: Restores that are \
+                   created or changed are refused now";
+    told(&installer.command, &[refused])?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "velero-trust-1",
+            "namespace": ELSEWHERE,
+            "labels": {"kubernetes.io/service-name": "velero-trust"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+        "ports": [],
+    });
+    kubectl.apply(&slice.to_string())?;
+    told(
+        &installer.command,
+        &["calls the installation in namespace guards"],
+    )?;
+    let before = webhook_of(kubectl, "velero-trust-restores")?;
+    let output = installer.certs(SOON)?;
+    let named =
+        "velero-trust-restores calls another installation of velero-trust, in namespace guards";
+    ensure!(
+        output.code == Some(0) && output.stdout.contains(named),
+        "{output:?}"
+    );
+    let after = webhook_of(kubectl, "velero-trust-restores")?;
+    ensure!(before == after, "it was changed: {after}");
+    wait::poll("metric and Event of it", SOON, || {
+        has_metric(
+            &installation.webhook.metrics()?,
+            "restores",
+            "otherInstallation",
+        )?;
+        has_event(kubectl, "WebhookInactive", "namespace guards")
+    })
+}
+
+/// Waits until `status` names these problems of the webhooks and no others.
+fn told(command: &Cli, wanted: &[&str]) -> Result<()> {
+    wait::poll("status to tell of the webhooks", SOON, || {
+        let output = command.run(&["status", "--output", "json"])?;
+        let status: Value = serde_json::from_str(&output.stdout)?;
+        let problems = status["problems"].as_array().context("no problems")?;
+        let problems = problems.iter().filter_map(Value::as_str);
+        let problems: Vec<_> = problems
+            .filter(|problem| problem.contains("Webhook"))
+            .collect();
+        let is_told = |wanted: &&str| problems.iter().any(|problem| problem.contains(wanted));
+        ensure!(
+            problems.len() == wanted.len() && wanted.iter().all(is_told),
+            "{problems:?}"
+        );
+        Ok(())
+    })
+}
+
+fn has_metric(metrics: &str, webhook: &str, state: &str) -> Result<()> {
+    let line = format!(r#"velero_trust_webhook{{webhook="{webhook}",state="{state}"}} 1"#);
+    ensure!(metrics.contains(&line), "no {line}");
+    let series = format!(r#"velero_trust_webhook{{webhook="{webhook}","#);
+    ensure!(
+        metrics.matches(&series).count() == 1,
+        "another state as well"
+    );
+    Ok(())
+}
+
+fn has_event(kubectl: &Cli, reason: &str, note: &str) -> Result<()> {
+    let events = kubectl.get(&["events", "-n", installer::NAMESPACE])?;
+    let events = events["items"].as_array().context("no list")?;
+    let has = events.iter().any(|event| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["reason"] == reason && message.contains(note)
+    });
+    ensure!(has, "no Event {reason}");
+    Ok(())
+}
+
+fn webhook_of(kubectl: &Cli, name: &str) -> Result<Value> {
+    let configuration = kubectl.get(&["validatingwebhookconfiguration", name])?;
+    Ok(configuration["webhooks"][0].clone())
 }
 
 /// After the key of a certificate was exposed, the API server trusts only the new CA.

@@ -49,7 +49,7 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 };
 
 /// Permissions in the whole cluster, in addition to the bundle.
-pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
+pub(super) const CLUSTER_RIGHTS: [Right; 9] = [
     right("velero.io", "backupstoragelocations", &["list", "watch"]),
     right("velero.io", "backups", &["get", "list"]),
     right("", "namespaces", &["list", "watch"]),
@@ -57,10 +57,20 @@ pub(super) const CLUSTER_RIGHTS: [Right; 7] = [
     right("apps", "deployments", &["list", "watch"]),
     right("apps", "daemonsets", &["list", "watch"]),
     right("events.k8s.io", "events", &["create"]),
+    right(
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        &["list", "watch"],
+    ),
+    right(
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+        &["list", "watch"],
+    ),
 ];
 
 /// Permissions in our own namespace.
-pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 3] = [
+pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 4] = [
     right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     right(
         "",
@@ -68,6 +78,7 @@ pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 3] = [
         &["get", "list", "watch", "create", "patch", "delete"],
     ),
     right("", "secrets", &["list", "watch"]),
+    right("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];
 
 /// Our ServiceAccount.

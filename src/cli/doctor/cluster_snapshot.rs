@@ -25,6 +25,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) deployment: Read<Option<Deployment>>,
     /// The webhooks of our configurations.
     pub(super) webhooks: Read<Vec<Webhook>>,
+    /// The namespaces of Deployments of other installations.
+    pub(super) other_installations: Read<Vec<String>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.
     pub(super) certificate: Read<Option<String>>,
     /// The permissions of the manifests that our ServiceAccount lacks, each as `verb resource`.
@@ -66,6 +68,8 @@ pub(super) struct Webhook {
     pub(super) configuration: String,
     /// If an earlier version left the configuration behind, the command that deletes it.
     pub(super) retired: Option<String>,
+    /// The namespace of the other installation that it calls; `None` if it calls ours.
+    pub(super) other_namespace: Option<String>,
     /// Its own name.
     pub(super) name: String,
     /// The path or URL that it calls.

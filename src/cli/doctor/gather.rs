@@ -1,7 +1,7 @@
 //! Reads the snapshot of a cluster with the permissions of the user. Nothing is changed. A denied
 //! request makes its result unknown, but does not end the command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use axum::http::Uri;
@@ -21,9 +21,12 @@ use super::cluster_snapshot::{
 };
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
-use crate::cli::webhook_configurations::{self, WebhookConfiguration, has_rules};
+use crate::cli::webhook_configurations::{
+    self, WebhookConfiguration, has_rules, service_namespace,
+};
 use crate::clock;
 use crate::kubernetes::bundle::is_ours;
+use crate::kubernetes::registered_webhooks::own_label;
 use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
 use crate::names;
@@ -58,7 +61,8 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         namespace: namespace.to_owned(),
         kubernetes,
         deployment,
-        webhooks: webhooks(client).await,
+        webhooks: webhooks(client, namespace).await,
+        other_installations: other_installations(client, namespace).await,
         certificate: certificate(client, namespace).await,
         missing_rights: ours.missing_installation_rights(client).await,
         labelled,
@@ -75,7 +79,17 @@ fn into_read<T>(result: kube::Result<T>) -> Read<T> {
     result.map_err(|error| message_of(&error))
 }
 
-async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
+/// Returns the namespaces in which another installation runs.
+async fn other_installations(client: &Client, own: &str) -> Read<Vec<String>> {
+    let params = ListParams::default().labels(&own_label());
+    let deployments = Api::<Deployment>::all(client.clone());
+    let all = into_read(deployments.list_metadata(&params).await)?;
+    let namespaces = all.iter().filter_map(kube::ResourceExt::namespace);
+    let others: BTreeSet<_> = namespaces.filter(|namespace| namespace != own).collect();
+    Ok(others.into_iter().collect())
+}
+
+async fn webhooks(client: &Client, own: &str) -> Read<Vec<Webhook>> {
     let configurations = webhook_configurations::list(client).await;
     let configurations = configurations.map_err(|error| match error.downcast_ref() {
         Some(cause) => message_of(cause),
@@ -83,12 +97,12 @@ async fn webhooks(client: &Client) -> Read<Vec<Webhook>> {
     })?;
     let webhooks = configurations.iter().flat_map(|configuration| {
         let webhooks = configuration.webhooks();
-        webhooks.map(move |object| webhook(configuration, object))
+        webhooks.map(move |object| webhook(own, configuration, object))
     });
     Ok(webhooks.collect())
 }
 
-fn webhook(configuration: &WebhookConfiguration, object: &Value) -> Webhook {
+fn webhook(own: &str, configuration: &WebhookConfiguration, object: &Value) -> Webhook {
     let text = |pointer| {
         let text = object.pointer(pointer).and_then(Value::as_str);
         text.unwrap_or_default()
@@ -111,6 +125,9 @@ fn webhook(configuration: &WebhookConfiguration, object: &Value) -> Webhook {
     Webhook {
         configuration: configuration.to_string(),
         retired: (!configuration.is_current()).then(|| configuration.delete_command()),
+        other_namespace: service_namespace(object)
+            .filter(|namespace| *namespace != own)
+            .map(str::to_owned),
         name: text("/name").to_owned(),
         path: path.to_owned(),
         host,

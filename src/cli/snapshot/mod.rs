@@ -4,10 +4,12 @@
 mod namespaces;
 mod reports;
 mod rollouts;
+mod webhooks;
 
 pub(super) use namespaces::{find_namespaces, nothing_found};
 pub(super) use reports::read_report;
 pub(super) use rollouts::{OngoingRollout, is_complete};
+pub(super) use webhooks::read_webhooks;
 
 use std::collections::BTreeMap;
 

@@ -144,6 +144,7 @@ impl Status {
         let ours = &self.own.namespace;
         let mut status = StatusReport {
             leader: read::leader(&client, ours, now).await,
+            webhooks: snapshot::read_webhooks(&client, ours).await,
             ..StatusReport::default()
         };
         for namespace in

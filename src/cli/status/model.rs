@@ -4,6 +4,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
+use crate::admission::webhook_state::WebhookStatus;
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
@@ -16,6 +17,9 @@ pub(super) struct StatusReport {
     /// Where the status was read from.
     pub(super) source: Source,
     pub(super) leader: Leader,
+    /// Whether the API server asks velero-trust; empty for a folder of files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) webhooks: Vec<WebhookStatus>,
     pub(super) namespaces: Vec<Namespace>,
     /// Problems that need attention and concern no single namespace.
     pub(super) problems: Vec<String>,

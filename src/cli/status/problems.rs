@@ -16,6 +16,8 @@ use crate::names::BUNDLE;
 pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
         status.problems.extend(leader_problem(&status.leader));
+        let inactive = status.webhooks.iter().filter(|one| one.is_problem());
+        status.problems.extend(inactive.map(ToString::to_string));
     }
     if status.namespaces.is_empty() {
         let problem =

@@ -20,7 +20,7 @@ use super::garbage_collector::GarbageCollector;
 use super::locations::{Locations, locations_in};
 use super::observed_bundle::{ObservedBundle, observe};
 use super::report_handle::ReportHandle;
-use super::{ControllerContext, refused_extra_cas, status};
+use super::{ControllerContext, refused_extra_cas, status, webhooks};
 use crate::kubernetes::watch::Change;
 
 /// Pause before the tasks of a namespace restart after a panic.
@@ -56,6 +56,7 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
         prober
     });
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
+    join_set.spawn(webhooks::run(Arc::clone(controllers)));
     let mut tasks = Tasks {
         controllers,
         prober,

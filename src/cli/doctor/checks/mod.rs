@@ -18,8 +18,9 @@ use super::diagnostic::{CheckSubject, Diagnostic};
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// Checks of the installation.
-const INSTALLATION_CHECKS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 4] = [
+const INSTALLATION_CHECKS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 5] = [
     server::check,
+    webhooks::check_installations,
     webhooks::check,
     webhooks::check_certificate,
     rights::check_installation,

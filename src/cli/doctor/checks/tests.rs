@@ -23,6 +23,7 @@ fn healthy() -> ClusterSnapshot {
     let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
         configuration: format!("ValidatingWebhookConfiguration velero-trust-{index}"),
         retired: None,
+        other_namespace: None,
         name: format!("hook-{index}"),
         path: handler.path.to_owned(),
         host: "localhost".to_owned(),
@@ -47,6 +48,7 @@ fn healthy() -> ClusterSnapshot {
             .unwrap(),
         )),
         webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
+        other_installations: Ok(Vec::new()),
         certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
         missing_rights: Ok(vec![]),
         labelled: Ok(()),
@@ -253,6 +255,45 @@ fn a_webhook_that_was_left_behind_is_none_that_is_needed() {
     };
     assert!(missing.message.contains("no webhook"), "{missing:?}");
     assert_eq!(left.fix.as_deref(), Some("kubectl delete it"), "{left:?}");
+}
+
+#[test]
+fn a_second_installation_is_named() {
+    exactly(
+        Level::Warn,
+        "installations",
+        &["in namespace guards", "--namespace guards"],
+        |cluster| {
+            cluster.other_installations = Ok(vec!["guards".to_owned()]);
+        },
+    );
+    // Its webhooks are none of ours, and their caBundle need not verify our certificate.
+    exactly(
+        Level::Warn,
+        "webhooks",
+        &["in namespace guards", "--namespace guards"],
+        |cluster| {
+            let webhooks = cluster.webhooks.as_mut().unwrap();
+            webhooks.push(Webhook {
+                other_namespace: Some("guards".to_owned()),
+                ca: Authority::new("other").unwrap().pem().into_bytes(),
+                ..webhooks[0].clone()
+            });
+        },
+    );
+    let taken = problems_after(|cluster| {
+        let webhooks = cluster.webhooks.as_mut().unwrap();
+        webhooks[0].other_namespace = Some("guards".to_owned());
+    });
+    let levels: Vec<_> = taken
+        .iter()
+        .map(|(level, check, _)| (*level, *check))
+        .collect();
+    assert_eq!(
+        levels,
+        [(Level::Fail, "webhooks"), (Level::Warn, "webhooks")],
+        "{taken:?}"
+    );
 }
 
 #[test]

@@ -27,8 +27,11 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let activate = activate_command(cluster);
     let mut diagnostics = Vec::new();
     for handler in HANDLERS {
-        let calls =
-            |webhook: &Webhook| webhook.retired.is_none() && webhook.path.ends_with(handler.path);
+        let calls = |webhook: &Webhook| {
+            webhook.retired.is_none()
+                && webhook.other_namespace.is_none()
+                && webhook.path.ends_with(handler.path)
+        };
         if !webhooks.iter().any(calls) {
             diagnostics.push(CheckSubject::new("webhooks", handler.path).fail(
                 "no webhook configuration asks it",
@@ -43,6 +46,13 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     for webhook in webhooks {
         let name = format!("{}, {}", webhook.configuration, webhook.name);
         let subject = CheckSubject::new("webhooks", name);
+        if let Some(other) = &webhook.other_namespace {
+            diagnostics.push(subject.warn(
+                format!("calls another installation of velero-trust, in namespace {other}"),
+                second_installation_fix(cluster, other),
+            ));
+            continue;
+        }
         if let Some(delete) = &webhook.retired {
             diagnostics.push(subject.warn(
                 if webhook.has_rules {
@@ -61,6 +71,33 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         });
     }
     diagnostics
+}
+
+/// Warns about installations in other namespaces.
+pub(super) fn check_installations(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let subject = || CheckSubject::new("installations", "velero-trust");
+    let others = match &cluster.other_installations {
+        Err(why) => return vec![subject().unknown(why)],
+        Ok(others) => others.iter(),
+    };
+    let warn = |other: &String| {
+        subject().warn(
+            format!(
+                "there is another installation in namespace {other}; both write the bundles, and only \
+                 one can have the webhook configurations of the manifests"
+            ),
+            second_installation_fix(cluster, other),
+        )
+    };
+    others.map(warn).collect()
+}
+
+fn second_installation_fix(cluster: &ClusterSnapshot, other: &str) -> String {
+    format!(
+        "keep one of the two: uninstall the one in {other}, or use --namespace {other} and uninstall the \
+         one in {}",
+        cluster.namespace
+    )
 }
 
 /// Checks that the API server accepts the certificate, and that it does not expire soon.
@@ -90,7 +127,9 @@ fn check_trust(
 ) -> Diagnostic {
     let webhooks = match &cluster.webhooks {
         Err(why) => return subject.unknown(why),
-        Ok(webhooks) => webhooks.iter().filter(|webhook| !webhook.ca.is_empty()),
+        Ok(webhooks) => webhooks
+            .iter()
+            .filter(|webhook| webhook.other_namespace.is_none() && !webhook.ca.is_empty()),
     };
     let mut count = 0;
     for webhook in webhooks {

@@ -9,6 +9,7 @@ mod uncovered;
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{Leader, LeaderState, Source, StatusReport};
+use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::cli::table::{Table, clean};
 use crate::kubernetes::report;
 
@@ -17,7 +18,9 @@ const SHORT_HASH_DIGITS: usize = 12;
 
 /// Renders the status for people. Ages and durations are relative to `now`.
 pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
-    let mut parts = vec![format!("LEADER   {}\n", leader(&status.leader, now))];
+    let mut header = format!("LEADER   {}\n", leader(&status.leader, now));
+    header.push_str(&webhooks(&status.webhooks));
+    let mut parts = vec![header];
     let mut namespaces = namespaces::table();
     let mut locations = locations::table();
     let mut uncovered = uncovered::table();
@@ -61,6 +64,26 @@ fn leader(leader: &Leader, now: Timestamp) -> String {
             format!("unknown ({})", clean(why))
         }
     }
+}
+
+/// Renders the state of each webhook, on one line, and why a state is not known.
+fn webhooks(webhooks: &[WebhookStatus]) -> String {
+    let states = webhooks
+        .iter()
+        .map(|one| format!("{} {}", one.webhook, one.state.as_str()));
+    let states: Vec<_> = states.collect();
+    if states.is_empty() {
+        return String::new();
+    }
+    let unknown = webhooks
+        .iter()
+        .find(|one| one.state == WebhookState::Unknown);
+    let why = unknown.map(|one| format!(" ({})", clean(&one.message)));
+    format!(
+        "WEBHOOKS {}{}\n",
+        states.join(", "),
+        why.unwrap_or_default()
+    )
 }
 
 /// Renders the values that are not known although nothing is wrong; `None` if there are none.

@@ -17,7 +17,8 @@ pub struct Installation {
     pub webhook: Webhook,
     /// The output of `certs --install`.
     pub certs: Output,
-    pub(super) installer: Installer,
+    /// What it was installed with.
+    pub installer: Installer,
 }
 
 impl Installation {

@@ -36,7 +36,7 @@ pub struct Installer {
     access: Access,
     kubectl: Cli,
     /// velero-trust as run by the administrator.
-    command: Cli,
+    pub command: Cli,
     binary: PathBuf,
     namespace: String,
     /// The port on which the server will listen. It is chosen first, because the configurations

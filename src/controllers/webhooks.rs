@@ -1,0 +1,188 @@
+//! Tells whether the API server asks velero-trust: by a metric, the log, and Events on our Deployment.
+//!
+//! `kubectl replace` or a forced upgrade takes the rules and the caBundle out of the configurations
+//! without a sign: everything goes on, and nothing is judged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::watcher::Config;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::ControllerContext;
+use super::event_deduper::EventDeduper;
+use crate::admission::webhook_state::{
+    self, Backend, RegisteredWebhook, ServiceReference, WebhookState, WebhookStatus,
+};
+use crate::kubernetes::events::EventReason;
+use crate::kubernetes::registered_webhooks::{
+    SERVICE_NAME_LABEL, backend, is_ready, own_label, webhooks,
+};
+use crate::kubernetes::watch::Watch;
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
+use crate::names;
+use crate::telemetry::WebhookGauges;
+
+/// An installation changes one configuration after the other: the debounce spares an Event on each
+/// step.
+const TIMING: Timing = Timing {
+    debounce: Duration::from_secs(2),
+    min_backoff: Duration::from_secs(15),
+    max_backoff: Duration::from_secs(15),
+    resync: None,
+};
+
+/// What is watched.
+struct Watches {
+    validating: Watch<Vec<RegisteredWebhook>>,
+    mutating: Watch<Vec<RegisteredWebhook>>,
+    /// The Service of each EndpointSlice in our own namespace, and whether something in it is ready.
+    slices: Watch<(String, bool)>,
+}
+
+/// The states that were told last.
+struct Reporter<'c> {
+    controllers: &'c ControllerContext,
+    gauges: WebhookGauges,
+    known: BTreeMap<&'static str, WebhookStatus>,
+    events: EventDeduper<String>,
+}
+
+/// Tells of the state while this replica leads. Never returns.
+pub(super) async fn run(controllers: Arc<ControllerContext>) {
+    let own = &controllers.settings.namespace;
+    let mut watches = Watches::new(&controllers.client, own);
+    let mut reporter = Reporter {
+        gauges: WebhookGauges::new(&controllers.metrics),
+        known: BTreeMap::new(),
+        events: EventDeduper::default(),
+        controllers: &controllers,
+    };
+    let mut worker = Worker::new(TIMING);
+    loop {
+        tokio::select! {
+            _ = watches.validating.changed() => worker.trigger(()),
+            _ = watches.mutating.changed() => worker.trigger(()),
+            _ = watches.slices.changed() => worker.trigger(()),
+            () = worker.next() => {
+                let within = match watches.judge(own) {
+                    Some(now) => reporter.report(now).await,
+                    None => None,
+                };
+                worker.done((), Requeue { retry: false, within });
+            }
+        }
+    }
+}
+
+impl Watches {
+    fn new(client: &Client, own: &str) -> Self {
+        let slices = Api::<EndpointSlice>::namespaced(client.clone(), own);
+        Self {
+            validating: configurations::<ValidatingWebhookConfiguration>(client),
+            mutating: configurations::<MutatingWebhookConfiguration>(client),
+            slices: Watch::new(
+                slices,
+                Config::default(),
+                format!("EndpointSlices in namespace {own}"),
+                |slice: EndpointSlice| {
+                    let service = slice.labels().get(SERVICE_NAME_LABEL)?.clone();
+                    Some((service, is_ready(&slice)))
+                },
+            ),
+        }
+    }
+
+    /// Returns the state of each webhook; `None` while it is not known yet.
+    fn judge(&self, own: &str) -> Option<Vec<WebhookStatus>> {
+        let (validating, mutating) = (self.validating.last_known()?, self.mutating.last_known()?);
+        let all = validating.values().chain(mutating.values()).flatten();
+        let registered: Vec<_> = all.cloned().collect();
+        Some(webhook_state::judge(own, &registered, |service| {
+            self.backend(own, service)
+        }))
+    }
+
+    fn backend(&self, own: &str, service: &ServiceReference) -> Backend {
+        match self.slices.current() {
+            Some(slices) if service.namespace == own => {
+                let slices = slices.values();
+                let of_service = slices.filter(|(name, _)| *name == service.name);
+                backend(of_service.map(|(_, is_ready)| *is_ready))
+            }
+            _ => Backend::Unknown,
+        }
+    }
+}
+
+fn configurations<K>(client: &Client) -> Watch<Vec<RegisteredWebhook>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
+{
+    let kind = K::kind(&()).into_owned();
+    let subject = format!("{kind}s of velero-trust");
+    let config = Config::default().labels(&own_label());
+    Watch::of_text(
+        Api::<K>::all(client.clone()),
+        config,
+        subject,
+        move |text| {
+            let object: Value = serde_json::from_str(text).ok()?;
+            Some(webhooks(&kind, &object))
+        },
+    )
+}
+
+impl Reporter<'_> {
+    /// Tells of what is new in `now`. Returns the time until an Event has to be emitted again.
+    async fn report(&mut self, now: Vec<WebhookStatus>) -> Option<Duration> {
+        let states = now.iter().map(|one| (one.webhook, one.state.as_str()));
+        self.gauges.set(states);
+        for status in &now {
+            let before = self.known.insert(status.webhook, status.clone());
+            if before.as_ref() == Some(status) {
+                continue;
+            }
+            let (webhook, state) = (status.webhook, status.state.as_str());
+            if status.is_problem() {
+                let (message, fix) = (&status.message, &status.fix);
+                tracing::warn!(webhook, state, fix, "{message}");
+            }
+            let Some(before) = before.filter(WebhookStatus::is_problem) else {
+                continue;
+            };
+            self.events.forget(&before.to_string());
+            if status.state == WebhookState::Active {
+                let note = format!("{webhook}: requests are judged by this installation again");
+                tracing::info!(webhook, state, "{note}");
+                self.emit(EventReason::WebhookActive, &note).await;
+            }
+        }
+        let problems = now.iter().filter(|one| one.is_problem());
+        let problems: Vec<_> = problems.map(WebhookStatus::to_string).collect();
+        for note in self.events.take_due(problems.clone(), Instant::now()) {
+            self.emit(EventReason::WebhookInactive, &note).await;
+        }
+        self.events.next_due(&problems, Instant::now())
+    }
+
+    async fn emit(&self, reason: EventReason, note: &str) {
+        let about = ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some("Deployment".to_owned()),
+            namespace: Some(self.controllers.settings.namespace.clone()),
+            name: Some(names::APP.to_owned()),
+            ..ObjectReference::default()
+        };
+        self.controllers.events.emit(&about, reason, note).await;
+    }
+}
