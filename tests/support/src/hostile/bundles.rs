@@ -237,6 +237,22 @@ fn blocks(max: usize) -> Vec<Named> {
         ("blanks in lines", filled(" ")),
         ("line ends", repeated("\n")),
         ("nothing but zeros", repeated("\0")),
+        ("lines that look like a begin", repeated("BEGIN CMS\n")),
+        ("damaged begins", repeated("----BEGIN CERTIFICATE----\n")),
+        ("damaged blocks", repeated("BEGIN CMS\nMIIBMIIBMIIBMIIB\n")),
+        ("short words", repeated("a ")),
+        (
+            "pieces of base64",
+            repeated(&format!("{} ", "MIIB".repeat(16))),
+        ),
+        ("hexadecimal digits", repeated("30 82 ")),
+        ("comments", repeated(&format!("# {}\n", "MIIB".repeat(16)))),
+        (
+            "commented begins",
+            repeated("#-----BEGIN CERTIFICATE-----\n"),
+        ),
+        // Each byte may begin a sequence of DER.
+        ("digits after a zero", format!("\0{}", "0".repeat(max - 1))),
     ]
 }
 
