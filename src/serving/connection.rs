@@ -152,8 +152,14 @@ fn close_and_retry(response: &mut Response) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use axum::body::Body;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::super::drain;
+    use super::super::source_address::SourceAddress;
+    use super::*;
 
     #[test]
     fn a_term_is_over_at_its_age_or_its_number_of_requests() {
@@ -174,5 +180,49 @@ mod tests {
             &caps,
         );
         assert!(limits.are_reached(1));
+    }
+
+    /// So a client that sends reviews and reads no answer holds the memory of one, not of all. That is
+    /// how hyper works as long as its `pipeline_flush` is off.
+    #[tokio::test]
+    async fn no_review_is_answered_before_the_answer_to_the_one_before_it_is_taken() {
+        const ANSWER_BYTES: usize = 64 << 10;
+        let answered = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&answered);
+        let router = Router::new().fallback(async move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut response = Response::new(Body::from(vec![0; ANSWER_BYTES]));
+            response.extensions_mut().insert(AnswersReview);
+            response
+        });
+        let protocol = Protocol {
+            router,
+            timeouts: Timeouts::default(),
+            caps: Caps::default(),
+            stopping: drain::never(),
+        };
+        // Has room for less than one answer, and for a few requests.
+        let (client, server) = duplex(1024);
+        let peer = Peer::new(SourceAddress::UNKNOWN, Instant::now());
+        let serving = tokio::spawn(protocol.serve(server, peer));
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let sent = tokio::spawn(async move {
+            let requests = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
+            writer.write_all(&requests).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        // There is one thread: whatever can go on does so meanwhile.
+        let others_go_on = async || {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        for number in 1..=3 {
+            others_go_on().await;
+            assert_eq!(answered.load(Ordering::Relaxed), number);
+            reader.read_exact(&mut vec![0; ANSWER_BYTES]).await.unwrap();
+        }
+        sent.abort();
+        serving.abort();
     }
 }

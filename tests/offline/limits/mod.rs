@@ -3,4 +3,3 @@
 
 mod bodies;
 mod server;
-mod unread;
