@@ -9,6 +9,7 @@ use clap::Args;
 use super::exit;
 use super::stdout::Stdout;
 use super::table::Table;
+use super::wrap::wrap_indented;
 use crate::admission::all_rules;
 use crate::decision::Rule;
 
@@ -67,7 +68,7 @@ fn page(rule: &Rule) -> String {
         )
     };
     let mut text = format!("{}: {}\n\n", rule.id, rule.title);
-    text.push_str(&wrap(rule.about));
+    text.push_str(&wrap_indented(rule.about, WIDTH, ""));
     // Writing to a string cannot fail.
     let _ = writeln!(text, "\nBy default: {severity}");
     let _ = writeln!(
@@ -77,25 +78,4 @@ fn page(rule: &Rule) -> String {
         rule.code.reason()
     );
     text
-}
-
-/// Breaks `text` into lines of at most [`WIDTH`] columns, except for longer words.
-fn wrap(text: &str) -> String {
-    let mut wrapped = String::new();
-    let mut width = 0;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
-            wrapped.push('\n');
-            width = 0;
-        }
-        if width > 0 {
-            wrapped.push(' ');
-            width += 1;
-        }
-        wrapped.push_str(word);
-        width += length;
-    }
-    wrapped.push('\n');
-    wrapped
 }

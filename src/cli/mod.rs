@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::kubernetes::error::lookup_error;
 use crate::velero::text::single_line;
 
 mod activation;
@@ -13,6 +14,7 @@ mod certs;
 mod client_ca;
 mod cluster;
 mod cluster_args;
+mod color;
 mod completion;
 mod doctor;
 mod explain;
@@ -33,6 +35,7 @@ mod table;
 mod version;
 mod wait;
 mod webhook_configurations;
+mod wrap;
 
 /// Exit codes, the same as those of ripgrep and many linters.
 mod exit {
@@ -122,7 +125,20 @@ fn exit_with_usage_error(command: &str, message: &str) -> ! {
 const MAX_MESSAGE_CHARS: usize = 4000;
 
 fn print_error(error: &anyhow::Error) {
-    eprint_line(&format!("velero-trust: {error:#}"));
+    eprint_line(&format!("velero-trust: {}", describe(error)));
+}
+
+/// Returns the error and its causes as one sentence. kube's own texts contain dumps of the answer.
+fn describe(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<kube::Error>() {
+            parts.push(lookup_error(error).message);
+            break;
+        }
+        parts.push(cause.to_string());
+    }
+    parts.join(": ")
 }
 
 /// Prints a warning to standard error.
@@ -155,6 +171,20 @@ fn install_crypto_provider() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_api_server_is_one_sentence() {
+        use anyhow::Context as _;
+
+        let status = kube::core::Status::failure("secrets is forbidden: no", "Forbidden");
+        let error = kube::Error::Api(status.with_code(403).boxed());
+        let error = Err::<(), _>(error).context("cannot write Secret a/b");
+        let error = error.context("no CA was revoked").unwrap_err();
+        assert_eq!(
+            describe(&error),
+            "no CA was revoked: cannot write Secret a/b: secrets is forbidden: no"
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

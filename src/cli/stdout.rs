@@ -3,6 +3,7 @@
 
 use std::io::{self, Error, ErrorKind, Write};
 
+use super::color::{self, Palette};
 use crate::velero::printable::printable_lines;
 
 /// Standard output.
@@ -31,6 +32,15 @@ impl Stdout {
         Self {
             ignore_closed: true,
         }
+    }
+
+    /// Writes `text`, on a terminal with the colours of `palette`.
+    pub(super) fn write_lines(mut self, text: &str, palette: Palette) -> io::Result<()> {
+        if !color::is_wanted() {
+            return self.write_all(text.as_bytes());
+        }
+        let painted = color::paint(text, palette);
+        self.handle_closed(io::stdout().write_all(painted.as_bytes()), ())
     }
 
     fn handle_closed<T>(self, result: io::Result<T>, done: T) -> io::Result<T> {

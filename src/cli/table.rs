@@ -1,8 +1,15 @@
 //! Tables in the style of kubectl.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::velero::printable::printable;
+
+/// What separates two columns.
+const GAP: &str = "   ";
+
+/// Width below which no column is cut.
+const MIN_WIDTH: usize = 8;
 
 /// Rows under a header. Every column is as wide as its widest cell.
 #[derive(Debug)]
@@ -27,6 +34,12 @@ impl Table {
 
     /// Returns the table as text, with one line per row.
     pub(super) fn text(&self) -> String {
+        self.text_within(usize::MAX)
+    }
+
+    /// Returns the table in at most `columns`: cells of the widest columns are cut, with `…` at
+    /// their end. A column is never cut below [`MIN_WIDTH`].
+    pub(super) fn text_within(&self, limit: usize) -> String {
         let columns = self.0.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.0.iter().filter_map(|row| row.get(column));
@@ -35,19 +48,40 @@ impl Table {
                 .max()
                 .unwrap_or_default()
         };
-        let widths: Vec<_> = (0..columns).map(width).collect();
+        let widths = fit((0..columns).map(width).collect(), limit);
         let mut text = String::new();
         for row in &self.0 {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
+                let cell = cut(cell, *width);
                 // Writing to a string cannot fail.
-                let _ = write!(line, "{cell:width$}   ");
+                let _ = write!(line, "{cell:width$}{GAP}");
             }
             text.push_str(line.trim_end());
             text.push('\n');
         }
         text
     }
+}
+
+/// Lowers the widths of the widest columns until they fit into `limit` together with the gaps.
+fn fit(mut widths: Vec<usize>, limit: usize) -> Vec<usize> {
+    let gaps = GAP.len() * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > limit {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > MIN_WIDTH => *widest -= 1,
+            _ => break,
+        }
+    }
+    widths
+}
+
+fn cut(cell: &str, width: usize) -> Cow<'_, str> {
+    if cell.chars().count() <= width {
+        return cell.into();
+    }
+    let start: String = cell.chars().take(width.saturating_sub(1)).collect();
+    format!("{}…", start.trim_end()).into()
 }
 
 /// Returns text from a cluster so that it is safe to print to a terminal, on one line.
@@ -72,5 +106,19 @@ mod tests {
                     a-long-name   <none>\n\
                     ä              [2Jx y z\n";
         assert_eq!(table.text(), want);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_where_it_is_widest() {
+        let mut table = Table::new(&["NAME", "WHY", "LAST"]);
+        let long = "spec.objectStorage.caCertRef: Secret store-ca does not exist, ä and so on";
+        table.row(["default".to_owned(), long.to_owned(), "trusted".to_owned()]);
+        let text = table.text_within(40);
+        let want = "NAME      WHY                    LAST\n\
+                    default   spec.objectStorage.…   trusted\n";
+        assert_eq!(text, want);
+        assert!(table.text().contains(long));
+        // A table of many narrow columns stays readable.
+        assert!(table.text_within(1).contains("default"));
     }
 }

@@ -61,15 +61,31 @@ fn status_of_every_case_is_what_stands_beside_it() {
         let arguments = fs::read_to_string(case.join("arguments"));
         let arguments = arguments.unwrap_or_else(|_| "--objects=in --public-roots=none".to_owned());
         for format in ["table", "json"] {
-            let output = format!("--output={format}");
+            // Cells that are cut would hide what a case is about.
+            let output = match format {
+                "table" => "--output=wide",
+                _ => "--output=json",
+            };
             let mut all: Vec<_> = arguments.split_whitespace().collect();
-            all.push(&output);
+            all.push(output);
             let ran = status(&case, &all);
             let out = match format {
                 "table" => timeless(&ran.out),
                 _ => ran.out,
             };
             let said = format!("{out}--- stderr\n{}--- exit {}\n", ran.err, ran.code);
+            let narrow = status(
+                &case,
+                arguments.split_whitespace().collect::<Vec<_>>().as_slice(),
+            );
+            let lines = narrow
+                .out
+                .lines()
+                .filter(|line| !line.starts_with("    -> "));
+            for line in lines {
+                let columns = line.chars().count();
+                assert!(columns <= 120, "{}: {columns}: {line}", case.display());
+            }
             golden.is(case.join(format!("want.{format}")), &said);
         }
     }

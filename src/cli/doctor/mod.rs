@@ -16,7 +16,7 @@ use self::diagnostic::{Level, count, write_json, write_text};
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
-use super::{cluster, exit, install_crypto_provider, runtime};
+use super::{cluster, color, exit, install_crypto_provider, runtime};
 
 /// Maximum time for all requests together. The client itself would wait indefinitely.
 const GATHER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -78,7 +78,11 @@ impl Doctor {
         let diagnostics = checks::run_all(&cluster);
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            Output::Text => write_text(&diagnostics, &mut out)?,
+            Output::Text => {
+                let mut text = Vec::new();
+                write_text(&diagnostics, &mut text)?;
+                out.write_lines(&String::from_utf8_lossy(&text), color::doctor)?;
+            }
             Output::Json => write_json(&diagnostics, &mut out)?,
         }
         Ok(if count(&diagnostics, Level::Fail) == 0 {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::policy::PolicyOptions;
 use super::stdout::Stdout;
-use super::{eprint_line, exit, parse, runtime};
+use super::{color, eprint_line, exit, parse, runtime};
 use crate::clock;
 use crate::decision::RestoresMode;
 use crate::sources::manifests::{Manifests, Remark};
@@ -92,8 +92,15 @@ impl Lint {
         for location in &manifests.locations {
             runtime.block_on(linter.check(location, &mut outcome));
         }
-        self.output
-            .write(&outcome, &mut Stdout::fail_when_closed())?;
+        let mut out = Stdout::fail_when_closed();
+        match self.output {
+            Format::Text => {
+                let mut text = Vec::new();
+                self.output.write(&outcome, &mut text)?;
+                out.write_lines(&String::from_utf8_lossy(&text), color::lint)?;
+            }
+            output => output.write(&outcome, &mut out)?,
+        }
         for error in &outcome.errors {
             print_read_error(error);
         }

@@ -7,7 +7,6 @@ mod problems;
 mod read;
 mod render;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -21,10 +20,13 @@ use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
 use super::root_args::RootArgs;
 use super::stdout::Stdout;
-use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
+use super::{cluster, color, exit, install_crypto_provider, runtime, snapshot};
 use crate::cli::json;
 use crate::decision::RestoresMode;
 use crate::sources::inventory::Inventory;
+
+/// Width of the tables, and of the lines below them.
+const MAX_COLUMNS: usize = 120;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -88,8 +90,10 @@ pub(super) struct Status {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// Tables, for people
+    /// Tables of at most 120 columns, for people
     Table,
+    /// Tables with whole cells, however wide
+    Wide,
     /// One JSON object with a stable schema, for scripts
     Json,
 }
@@ -127,7 +131,12 @@ impl Status {
         problems::find_problems(&mut status, now);
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            Output::Table => out.write_all(render::text(&status, now).as_bytes())?,
+            Output::Table => {
+                out.write_lines(&render::text(&status, now, MAX_COLUMNS), color::status)?;
+            }
+            Output::Wide => {
+                out.write_lines(&render::text(&status, now, usize::MAX), color::status)?;
+            }
             Output::Json => {
                 json::write(&status, &mut out)?;
             }

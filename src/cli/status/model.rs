@@ -2,11 +2,23 @@
 //! docs/operations.md describes it.
 
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::admission::webhook_state::WebhookStatus;
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
+
+/// What separates a problem from its fix: for people, the fix has a line of its own.
+pub(super) const FIX_SEPARATOR: char = '\n';
+
+/// Serializes each problem and its fix as one line.
+fn serialize_problems<S: Serializer>(problems: &[String], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(
+        problems
+            .iter()
+            .map(|problem| problem.replace(FIX_SEPARATOR, "; ")),
+    )
+}
 
 /// The status of all shown namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,6 +34,7 @@ pub(super) struct StatusReport {
     pub(super) webhooks: Vec<WebhookStatus>,
     pub(super) namespaces: Vec<Namespace>,
     /// Problems that need attention and concern no single namespace.
+    #[serde(serialize_with = "serialize_problems")]
     pub(super) problems: Vec<String>,
 }
 
@@ -83,6 +96,7 @@ pub(super) struct Namespace {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unknown: Vec<String>,
     /// Problems that need attention.
+    #[serde(serialize_with = "serialize_problems")]
     pub(super) problems: Vec<String>,
 }
 

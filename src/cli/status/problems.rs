@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport};
+use super::model::{
+    BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, Source, StatusReport,
+};
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
 use crate::decision::Severity;
@@ -127,8 +129,8 @@ fn find_location_problems(
         };
         covers_expiry |= rules::find(&finding.rule).is_some_and(|rule| rule.covers_expiry);
         problems.push(format!(
-            "{}: {}; {}{retention_note} [{}]",
-            finding.path, finding.message, finding.fix, finding.rule
+            "{}: {}{retention_note} [{}]{FIX_SEPARATOR}{}",
+            finding.path, finding.message, finding.rule, finding.fix
         ));
     }
     for certificate in &report.certificates {
@@ -144,7 +146,7 @@ fn find_location_problems(
         if endpoint.state == EndpointState::Untrusted {
             let mut problem = format!("{}: {}", endpoint.url, endpoint.message);
             if !endpoint.fix.is_empty() {
-                problem = format!("{problem}; {}", endpoint.fix);
+                problem = format!("{problem}{FIX_SEPARATOR}{}", endpoint.fix);
             }
             problems.push(problem);
         }
@@ -162,8 +164,8 @@ fn pod_problems(namespace: &Namespace) -> Vec<String> {
     let restarts = in_state(State::Uninjected) + in_state(State::Stale);
     if restarts > 0 {
         problems.push(format!(
-            "{restarts} of {} Pods without the bundle or with an old one; `velero-trust rollout \
-             --velero-namespace {}` shows what to restart",
+            "{restarts} of {} Pods without the bundle or with an old one{FIX_SEPARATOR}velero-trust \
+             rollout --velero-namespace {} shows what to restart",
             namespace.pods.wanted, namespace.name
         ));
     }
@@ -175,7 +177,7 @@ fn pod_problems(namespace: &Namespace) -> Vec<String> {
     let conflicts = in_state(State::Conflicting);
     if conflicts > 0 {
         problems.push(format!(
-            "{conflicts} of {} Pods keep the bundle out; change what makes them",
+            "{conflicts} of {} Pods keep the bundle out{FIX_SEPARATOR}change what makes them",
             namespace.pods.wanted
         ));
     }

@@ -6,18 +6,25 @@ mod locations;
 mod namespaces;
 mod uncovered;
 
+use std::fmt::Write as _;
+
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{Leader, LeaderState, Source, StatusReport};
+use super::model::{FIX_SEPARATOR, Leader, LeaderState, Source, StatusReport};
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
-use crate::cli::table::{Table, clean};
+use crate::cli::table::clean;
+use crate::cli::wrap::wrap_indented;
 use crate::kubernetes::report;
 
 /// Number of digits of a hash that are shown. They are enough to distinguish bundles.
 const SHORT_HASH_DIGITS: usize = 12;
 
-/// Renders the status for people. Ages and durations are relative to `now`.
-pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
+/// What the second line of a problem starts with.
+const INDENT: &str = "    ";
+
+/// Renders the status for people, in `columns`, except for fixes, which can be copied from one
+/// line. Ages and durations are relative to `now`.
+pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let mut header = format!("LEADER   {}\n", leader(&status.leader, now));
     header.push_str(&webhooks(&status.webhooks));
     let mut parts = vec![header];
@@ -42,10 +49,10 @@ pub(super) fn text(status: &StatusReport, now: Timestamp) -> String {
         tables
             .iter()
             .filter(|table| !table.is_empty())
-            .map(Table::text),
+            .map(|table| table.text_within(columns)),
     );
-    parts.extend(unknown(status));
-    parts.push(problems(status));
+    parts.extend(unknown(status, columns));
+    parts.push(problems(status, columns));
     parts.join("\n")
 }
 
@@ -87,26 +94,34 @@ fn webhooks(webhooks: &[WebhookStatus]) -> String {
 }
 
 /// Renders the values that are not known although nothing is wrong; `None` if there are none.
-fn unknown(status: &StatusReport) -> Option<String> {
+fn unknown(status: &StatusReport, columns: usize) -> Option<String> {
     let mut text = "NOT KNOWN\n".to_owned();
     let header_length = text.len();
     for namespace in &status.namespaces {
         for unknown in &namespace.unknown {
-            text.push_str(&clean(&format!("{}: {unknown}", namespace.name)));
-            text.push('\n');
+            let unknown = clean(&format!("{}: {unknown}", namespace.name));
+            text.push_str(&wrap_indented(&unknown, columns, INDENT));
         }
     }
     (text.len() > header_length).then_some(text)
 }
 
-fn problems(status: &StatusReport) -> String {
+fn problems(status: &StatusReport, columns: usize) -> String {
     if status.clean {
         return "Nothing needs a person.\n".to_owned();
     }
     let mut text = "NEEDS A PERSON\n".to_owned();
     let mut add = |problem: String| {
-        text.push_str(&clean(&problem));
-        text.push('\n');
+        let (problem, fix) = problem
+            .split_once(FIX_SEPARATOR)
+            .map_or((problem.as_str(), None), |(problem, fix)| {
+                (problem, Some(fix))
+            });
+        text.push_str(&wrap_indented(&clean(problem), columns, INDENT));
+        if let Some(fix) = fix {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{INDENT}-> {}", clean(fix));
+        }
     };
     for problem in &status.problems {
         add(problem.clone());
