@@ -223,7 +223,8 @@ fn log_answer(kind: LineKind, request: &Request<'_>, answer: &Answer, began: Ins
                 decision = answer.decision.as_str(),
                 rules = %answer.rules.join(","),
                 why = %single_line(&answer.why, MAX_LOGGED_REASON_CHARS),
-                milliseconds = began.elapsed().as_secs_f64() * 1e3,
+                // Whole microseconds: more digits are noise.
+                milliseconds = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
                 $message
             )
         };

@@ -346,3 +346,54 @@ fn explain_prints_the_page_of_each_rule() {
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     assert!(ran.err.contains("there is no rule `VT999`"), "{}", ran.err);
 }
+
+#[test]
+fn a_server_with_a_json_log_prints_nothing_but_json() {
+    let folder = folder(&[]);
+    let serve = [
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--ops-listen=127.0.0.1:0",
+        "--objects=.",
+        "--log-format=json",
+    ];
+    // Without a certificate it ends with an error.
+    let ran = run(folder.path(), &serve);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    let line: serde_json::Value = serde_json::from_str(ran.err.trim_end()).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert!(
+        line["error"]
+            .as_str()
+            .unwrap()
+            .contains("certs-dev/tls.crt")
+    );
+
+    run(folder.path(), &["certs"]);
+    let mut server = Command::new(env!("CARGO_BIN_EXE_velero-trust"))
+        .env_clear()
+        .current_dir(folder.path())
+        .args(serve)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["message"], "listening");
+    assert!(
+        line["webhook"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://127.0.0.1:")
+    );
+    assert!(
+        line["ops"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+}

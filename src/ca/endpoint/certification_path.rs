@@ -197,9 +197,19 @@ fn to_undecided(error: &Error) -> PathError {
         | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
             "a certificate is signed in a way that velero-trust does not know".to_owned()
         }
-        error => format!("our check stopped at {error:?}")
-            .chars()
-            .take(MAX_ERROR_CHARS)
-            .collect(),
+        error => format!("our check stopped: {}", words(&format!("{error:?}"))),
     })
+}
+
+/// Returns the name of a variant, such as `BadDer`, in words. What it contains is left out.
+fn words(variant: &str) -> String {
+    let name = variant.chars().take_while(char::is_ascii_alphanumeric);
+    let mut words = String::new();
+    for letter in name.take(MAX_ERROR_CHARS) {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }

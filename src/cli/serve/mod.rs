@@ -13,7 +13,7 @@ use self::probe::Probe;
 use super::cluster_args::ClusterArgs;
 use super::policy::{PolicyOptions, Restores};
 use super::root_args::RootArgs;
-use super::{exit, install_crypto_provider, parse, runtime};
+use super::{describe, exit, install_crypto_provider, parse, runtime};
 use crate::telemetry::{self, Format};
 
 /// Run the admission webhook and, in a cluster, the controllers
@@ -160,7 +160,14 @@ impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         telemetry::start(self.log_format, &self.log)?;
-        runtime()?.block_on(self.serve())?;
-        Ok(exit::CLEAN)
+        match runtime()?.block_on(self.serve()) {
+            Ok(()) => Ok(exit::CLEAN),
+            // A reader of JSON lines understands no other.
+            Err(error) if self.log_format == Format::Json => {
+                tracing::error!(error = describe(&error), "the server ends");
+                Ok(exit::ERROR)
+            }
+            Err(error) => Err(error),
+        }
     }
 }

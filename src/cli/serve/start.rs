@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -23,7 +24,7 @@ use crate::sources::Source;
 use crate::sources::cluster::Cluster;
 use crate::sources::files::Files;
 use crate::sources::limited::LimitedCluster;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Format, Metrics};
 
 /// Interval at which the certificate files are read again. This is cheap, and it detects changes
 /// that a file watch misses in a Secret volume, where the kubelet swaps a symbolic link next to the
@@ -54,11 +55,15 @@ impl Serve {
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
         // In one write: a reader of the first line also gets the second.
-        let addresses = format!(
-            "listening on https://{}\nops on http://{}\n",
-            admission.local_addr()?,
-            ops.local_addr()?
-        );
+        let webhook = format!("https://{}", admission.local_addr()?);
+        let health = format!("http://{}", ops.local_addr()?);
+        let addresses = match self.log_format {
+            Format::Text => format!("listening on {webhook}\nops on {health}\n"),
+            Format::Json => {
+                let line = json!({"message": "listening", "webhook": webhook, "ops": health});
+                format!("{line}\n")
+            }
+        };
         Stdout::ignore_when_closed().write_all(addresses.as_bytes())?;
 
         crate::serving::run(Server {

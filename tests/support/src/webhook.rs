@@ -10,11 +10,8 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What `velero-trust serve` prints before its address once it listens.
-const LISTENING: &str = "listening on ";
-
-/// The same for the port of health and metrics.
-const OPS: &str = "ops on ";
+/// The message of the line that `velero-trust serve --log-format=json` prints once it listens.
+const LISTENING: &str = "listening";
 
 /// A running `velero-trust serve`.
 #[derive(Debug)]
@@ -131,13 +128,16 @@ fn address(url: &str) -> Result<SocketAddr> {
 }
 
 fn addresses(log: &str) -> Result<(String, String)> {
-    let after = |prefix: &str| {
-        log.lines()
-            .find_map(|line| line.strip_prefix(prefix))
-            .map(|rest| rest.trim().to_owned())
-            .with_context(|| format!("it printed no line `{prefix}…`"))
+    let events = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut events = events.filter(|event| event.get("message").is_some_and(|it| it == LISTENING));
+    let event = events.next().context("it does not listen yet")?;
+    let address = |field: &str| {
+        let address = event.get(field).and_then(Value::as_str).map(str::to_owned);
+        address.with_context(|| format!("its line has no `{field}`"))
     };
-    Ok((after(LISTENING)?, after(OPS)?))
+    Ok((address("webhook")?, address("ops")?))
 }
 
 #[cfg(test)]
@@ -146,12 +146,12 @@ mod tests {
 
     #[test]
     fn reads_both_addresses_between_other_lines() {
-        let log = "{\"level\":\"INFO\"}\nlistening on https://127.0.0.1:4711\nops on http://127.0.0.1:4712\n";
+        let log = "{\"level\":\"INFO\"}\n{\"message\":\"listening\",\"webhook\":\"https://127.0.0.1:4711\",\"ops\":\"http://127.0.0.1:4712\"}\n";
         let want = (
             "https://127.0.0.1:4711".to_owned(),
             "http://127.0.0.1:4712".to_owned(),
         );
         assert_eq!(addresses(log).unwrap(), want);
-        assert!(addresses("listening on https://127.0.0.1:4711\n").is_err());
+        assert!(addresses("{\"message\":\"listening\"}\n").is_err());
     }
 }
