@@ -19,6 +19,7 @@ use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
 use crate::names;
 use crate::serving::certificates::{self, Files as CertificateFiles};
+use crate::serving::drain::{Phase, Stopping};
 use crate::serving::{Caps, Drain, Server, Task, Timeouts, descriptors, drain};
 use crate::sources::Source;
 use crate::sources::cluster::Cluster;
@@ -50,7 +51,8 @@ impl Serve {
             "certificate files",
             files.follow(first, sender, CERTIFICATE_POLL),
         )];
-        let (source, policy) = self.source(&mut tasks, policy, &metrics).await?;
+        let draining = stopping.clone();
+        let (source, policy) = self.source(&mut tasks, policy, &metrics, draining).await?;
 
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
@@ -91,6 +93,7 @@ impl Serve {
         tasks: &mut Vec<Task>,
         mut policy: Policy,
         metrics: &Arc<Metrics>,
+        draining: Stopping,
     ) -> anyhow::Result<(Arc<dyn Source>, Arc<Policy>)> {
         if !self.objects.is_empty() {
             let files = Files::open(self.objects.clone(), OBJECTS_POLL)?;
@@ -139,7 +142,8 @@ impl Serve {
                 probe: self.probe.denied_addresses(),
             },
         };
-        tasks.push(Task::new("controllers", leader::run(controllers)));
+        let draining = async move { draining.reached(Phase::Draining).await };
+        tasks.push(Task::new("controllers", leader::run(controllers, draining)));
         Ok((source, policy))
     }
 }

@@ -4,6 +4,7 @@
 //! replica may start to lead, as far as the clocks of their nodes agree. If two replicas lead for a
 //! moment nevertheless, they write the same.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,13 +43,31 @@ const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// Longest pause after failures to get the Lease.
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
-/// Runs the controllers whenever this replica leads. Ends only when its task is cancelled.
-pub async fn run(controllers: ControllerContext) {
+/// Runs the controllers whenever this replica leads, until `draining` is ready. A replica that drains
+/// releases the Lease, and does not take it any more: it would lead for as long as its last
+/// connections last. Ends only when its task is cancelled.
+pub async fn run(controllers: ControllerContext, draining: impl Future<Output = ()>) {
     let controllers = Arc::new(controllers);
+    // Dropping the election releases the Lease.
+    tokio::select! {
+        biased;
+        () = draining => {}
+        never = elect(&controllers) => match never {},
+    }
+    controllers.metrics.leader.set(0);
+    tracing::info!(
+        identity = controllers.settings.identity,
+        "draining: this replica does not lead any more"
+    );
+    std::future::pending::<()>().await;
+}
+
+/// Leads whenever this replica holds the Lease.
+async fn elect(controllers: &Arc<ControllerContext>) -> Infallible {
     let mut pause = MIN_BACKOFF;
     let mut failures = LogOnce::default();
     loop {
-        match lead(&controllers, ACQUIRE_TIMEOUT).await {
+        match lead(controllers, ACQUIRE_TIMEOUT).await {
             Ok(()) => {
                 pause = MIN_BACKOFF;
                 failures.clear();

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::FutureExt as _;
 use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -80,7 +81,7 @@ async fn no_two_take_the_lease_as_the_same_field_manager() {
     let mut managers = Vec::new();
     for _ in 0..2 {
         let (client, mut asked) = lease(&Arc::new(AtomicBool::new(true)));
-        let running = tokio::spawn(run(controllers(client)));
+        let running = tokio::spawn(run(controllers(client), std::future::pending()));
         managers.push(first(&mut asked, Method::PATCH).await);
         running.abort();
     }
@@ -108,4 +109,60 @@ async fn who_is_not_answered_in_time_does_not_keep_the_lease_from_others() {
     let led = timeout(Duration::from_secs(20), led).await;
     let why = led.expect("it holds the lease for ever").unwrap_err();
     assert!(why.contains("answered in time"), "{why}");
+}
+
+/// Returns the holders that the Lease is given until `count` of them were written. The replica is told
+/// to drain when it holds the Lease.
+async fn holders_until_drained(count: usize) -> Vec<Value> {
+    let (sender, mut written) = mpsc::unbounded_channel();
+    let server = service_fn(move |request: http::Request<Body>| {
+        let sender = sender.clone();
+        async move {
+            let is_lease = request.uri().path().contains("/leases/");
+            let is_write = request.method() == Method::PATCH;
+            if !is_lease {
+                // Lists and watches of the controllers.
+                return std::future::pending().await;
+            }
+            let bytes = request.into_body().collect_bytes().await?;
+            let patch: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let mut lease = json!({"metadata": {"name": "l"}});
+            if is_write {
+                lease["spec"] = patch["spec"].clone();
+                let _ = sender.send(patch["spec"]["holderIdentity"].clone());
+            }
+            let lease = Body::from(lease.to_string().into_bytes());
+            Ok::<_, BoxError>(http::Response::new(lease))
+        }
+    });
+    let (drain, draining) = tokio::sync::oneshot::channel::<()>();
+    let controllers = controllers(Client::new(server, "default"));
+    let metrics = Arc::clone(&controllers.metrics);
+    let running = tokio::spawn(run(controllers, async { drop(draining.await) }));
+    let mut holders = Vec::new();
+    let mut drain = Some(drain);
+    while holders.len() < count {
+        let next = timeout(Duration::from_secs(20), written.recv()).await;
+        holders.push(next.expect("the Lease is not written").unwrap());
+        drop(drain.take());
+    }
+    assert_eq!(metrics.leader.get(), 0);
+    assert!(!running.is_finished(), "the server would end");
+    running.abort();
+    holders
+}
+
+#[tokio::test]
+async fn a_replica_that_drains_releases_the_lease_and_takes_it_no_more() {
+    let holders = holders_until_drained(2).await;
+    assert_eq!(holders[0], "us");
+    assert!(holders[1].is_null() || holders[1] == "", "{holders:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_drains_already_does_not_ask_for_the_lease() {
+    let (client, mut asked) = lease(&Arc::new(AtomicBool::new(true)));
+    let running = run(controllers(client), std::future::ready(()));
+    assert!(running.now_or_never().is_none(), "the server would end");
+    assert!(asked.try_recv().is_err());
 }

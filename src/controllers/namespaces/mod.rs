@@ -4,6 +4,7 @@ mod membership;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -43,6 +44,16 @@ struct Tasks<'c> {
 struct Inputs {
     locations: watch::Sender<Locations>,
     bundle: watch::Sender<ObservedBundle>,
+    membership: Arc<AtomicBool>,
+}
+
+impl Inputs {
+    /// Ends the task because the namespace is a Velero namespace no longer. Only then its report is
+    /// deleted: the inputs are also dropped when this replica leads no more, and the report is then
+    /// that of the next leader.
+    fn end_membership(&self) {
+        self.membership.store(false, Ordering::Release);
+    }
 }
 
 /// Keeps a task running for every Velero namespace. Ends only when it is cancelled, which also
@@ -124,8 +135,13 @@ impl Tasks<'_> {
     fn sync(&mut self, membership: &Membership) {
         let members = membership.members();
         // A task ends without its inputs. The bundle stays for the Pods that mount it.
-        self.inputs
-            .retain(|namespace, _| members.contains(namespace.as_str()));
+        self.inputs.retain(|namespace, inputs| {
+            let is_member = members.contains(namespace.as_str());
+            if !is_member {
+                inputs.end_membership();
+            }
+            is_member
+        });
         // A lock that no task holds or waits for is not needed.
         self.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         for namespace in members {
@@ -144,9 +160,11 @@ impl Tasks<'_> {
         let (locations_sender, locations) =
             watch::channel(locations_in(&membership.locations, namespace));
         let (bundle_sender, bundle) = watch::channel(observe(&membership.bundles, namespace));
+        let membership = Arc::new(AtomicBool::new(true));
         let inputs = Inputs {
             locations: locations_sender,
             bundle: bundle_sender,
+            membership: Arc::clone(&membership),
         };
         self.inputs.insert(namespace.to_owned(), inputs);
         let controllers = Arc::clone(self.controllers);
@@ -161,6 +179,9 @@ impl Tasks<'_> {
             if locations.has_changed().is_ok() {
                 let run = run_reconcilers(&controllers, &namespace, locations, bundle, prober);
                 Box::pin(run).await;
+                if !membership.load(Ordering::Acquire) {
+                    status::delete_report(&controllers, &namespace).await;
+                }
             }
         };
         self.join_set.spawn(task.instrument(span));
@@ -202,7 +223,6 @@ async fn run_reconcilers(
         () = status::write_report(controllers, namespace, &report) => {}
         () = coverage_reconciler.run(bundle) => {}
     }
-    status::delete_report(controllers, namespace).await;
 }
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -38,38 +37,50 @@ impl Source for PanicsOnce {
 
 /// A cluster with one BSL and nothing else.
 fn cluster() -> Client {
-    let answer = |request: http::Request<Body>| async move {
-        let path = request.uri().path();
-        let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
-        let is_list_of_all = path.matches('/').count() < 5;
-        let (code, answer) = if is_watch {
-            return std::future::pending().await;
-        } else if path.ends_with("/backupstoragelocations") {
-            let bsl = json!({
-                "apiVersion": "velero.io/v1",
-                "kind": "BackupStorageLocation",
-                "metadata": {"name": "default", "namespace": "velero"},
-                "spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
-            });
-            (
-                200,
-                json!({"metadata": {"resourceVersion": "1"}, "items": [bsl]}),
-            )
-        } else if is_list_of_all {
-            (
-                200,
-                json!({"metadata": {"resourceVersion": "1"}, "items": []}),
-            )
-        } else {
-            let status = json!({
-                "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound",
-            });
-            (404, status)
-        };
-        let response = http::Response::builder().status(code);
-        Ok::<_, BoxError>(response.body(Body::from(answer.to_string().into_bytes()))?)
+    recording_cluster(&mpsc::unbounded_channel().0)
+}
+
+/// As [`cluster`], which sends the method and the path of each request.
+fn recording_cluster(requests: &mpsc::UnboundedSender<(http::Method, String)>) -> Client {
+    let requests = requests.clone();
+    let answer = move |request: http::Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let _ = requests.send((request.method().clone(), path));
+        answer(request)
     };
     Client::new(service_fn(answer), "default")
+}
+
+async fn answer(request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+    let path = request.uri().path();
+    let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
+    let is_list_of_all = path.matches('/').count() < 5;
+    let (code, answer) = if is_watch {
+        return std::future::pending().await;
+    } else if path.ends_with("/backupstoragelocations") {
+        let bsl = json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "BackupStorageLocation",
+            "metadata": {"name": "default", "namespace": "velero"},
+            "spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
+        });
+        (
+            200,
+            json!({"metadata": {"resourceVersion": "1"}, "items": [bsl]}),
+        )
+    } else if is_list_of_all {
+        (
+            200,
+            json!({"metadata": {"resourceVersion": "1"}, "items": []}),
+        )
+    } else {
+        let status = json!({
+            "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound",
+        });
+        (404, status)
+    };
+    let response = http::Response::builder().status(code);
+    Ok::<_, BoxError>(response.body(Body::from(answer.to_string().into_bytes()))?)
 }
 
 #[tokio::test]
@@ -99,4 +110,60 @@ async fn tasks_that_panicked_begin_again_with_the_locations_of_their_namespace()
     // The first look-up panicked, so that the task restarted.
     assert_eq!(next().await, first);
     running.abort();
+}
+
+/// A source in which nothing is found.
+struct Nothing;
+
+impl Source for Nothing {
+    fn resolve<'a>(&'a self, _: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
+        async { Facts::default() }.boxed()
+    }
+}
+
+/// Runs the task of a namespace, ends it, and returns how many objects that deleted.
+async fn deletions_after(end: fn(&Inputs)) -> usize {
+    let (sender, mut requests) = mpsc::unbounded_channel();
+    let (_sender, common_roots) = watch::channel(Some(Arc::default()));
+    let client = recording_cluster(&sender);
+    let controllers = Arc::new(ControllerContext::for_test(
+        client,
+        Arc::new(Nothing),
+        common_roots,
+    ));
+    let mut membership = Membership::watch(&controllers.client, &controllers.settings.namespace);
+    while !membership.has_locations() {
+        membership.locations.changed().await;
+    }
+    let mut tasks = Tasks {
+        controllers: &controllers,
+        prober: None,
+        inputs: BTreeMap::new(),
+        locks: BTreeMap::new(),
+        join_set: JoinSet::new(),
+    };
+    tasks.sync(&membership);
+    let is_working = async {
+        while let Some((_, path)) = requests.recv().await {
+            if path.ends_with("/velero-trust-memory.velero") {
+                return;
+            }
+        }
+    };
+    let is_working = timeout(Duration::from_secs(20), is_working).await;
+    is_working.expect("the task does nothing");
+    end(&tasks.inputs["velero"]);
+    tasks.inputs.clear();
+    timeout(Duration::from_secs(20), tasks.join_set.join_next())
+        .await
+        .expect("the task goes on");
+    let rest = std::iter::from_fn(|| requests.try_recv().ok());
+    rest.filter(|(method, _)| *method == http::Method::DELETE)
+        .count()
+}
+
+#[tokio::test]
+async fn the_report_is_deleted_when_the_membership_ends_and_not_when_the_leadership_does() {
+    assert_eq!(deletions_after(|_| {}).await, 0);
+    assert_eq!(deletions_after(Inputs::end_membership).await, 1);
 }
