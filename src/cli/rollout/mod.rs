@@ -8,6 +8,7 @@ mod text;
 use std::io::Write as _;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -19,6 +20,7 @@ use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
+use crate::admission::webhook_state::{Effect, WebhookStatus};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -65,6 +67,14 @@ pub(super) struct Rollout {
     wait: Option<u64>,
 }
 
+/// Returns why new Pods would not get the bundle; `None` if they do, as far as known.
+fn pods_inactive(webhooks: &[WebhookStatus]) -> Option<String> {
+    let mut inactive = webhooks.iter().filter(|one| one.is_problem());
+    inactive
+        .find(|one| one.webhook == "pods" && one.requests != Effect::JudgedElsewhere)
+        .map(ToString::to_string)
+}
+
 impl Rollout {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
@@ -86,10 +96,9 @@ impl Rollout {
         )
         .await?;
         if namespaces.is_empty() {
-            anyhow::bail!(
-                "no namespace holds a BackupStorageLocation; name one with --velero-namespace"
-            );
+            bail!("no namespace holds a BackupStorageLocation; name one with --velero-namespace");
         }
+        let inactive = pods_inactive(&snapshot::read_webhooks(&client, &self.own.namespace).await);
         for namespace in namespaces {
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
             // A namespace that was discovered, not named, may be labelled before Velero is
@@ -106,12 +115,36 @@ impl Rollout {
             let in_progress = snapshot::list_in_progress(&client, &namespace).await?;
             let plan = Plan::of(&snapshot, in_progress);
             out.write_all(plan.text().as_bytes())?;
+            if let Some(why) = inactive.as_ref().filter(|_| !plan.restarts.is_empty()) {
+                let refused = if self.apply {
+                    "refused, nothing was restarted"
+                } else {
+                    "do not restart yet"
+                };
+                let line =
+                    format!("# {namespace}: {refused}, new Pods would lack the bundle: {why}\n");
+                out.write_all(line.as_bytes())?;
+                code = exit::FINDINGS;
+                continue;
+            }
             let restarted = self.apply && self.restart(&client, &plan, &mut out).await?;
             if plan.needs_attention(restarted) {
                 code = exit::FINDINGS;
             }
         }
         Ok(code)
+    }
+
+    /// Fails unless the Pods of `namespace` carry the bundle, after they were replaced.
+    async fn check_new_pods(client: &Client, namespace: &str, before: &Plan) -> anyhow::Result<()> {
+        let snapshot = NamespaceSnapshot::read(client, namespace).await?;
+        match before.still_lacking(&Plan::of(&snapshot, Vec::new())) {
+            None => Ok(()),
+            Some(workload) => bail!(
+                "the new Pods of {workload} in {namespace} lack the bundle as well; see `velero-trust \
+                 status`"
+            ),
+        }
     }
 
     /// Performs the restarts. Returns `false` if it refuses to, because Velero is busy.
@@ -146,7 +179,27 @@ impl Rollout {
                 let timeout = Duration::from_secs(seconds);
                 restart::wait_until_complete(client, namespace, workload, timeout).await?;
             }
+            Self::check_new_pods(client, namespace, plan).await?;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::webhook_state::{self, Backend};
+
+    #[test]
+    fn nothing_is_restarted_while_new_pods_would_lack_the_bundle() {
+        let absent = webhook_state::judge("velero-trust", &[], |_| Backend::Unknown);
+        let why = pods_inactive(&absent).expect("no webhook is active");
+        assert!(why.contains("start without the CA bundle now"), "{why}");
+        assert!(why.contains("velero-trust certs --install"), "{why}");
+        // A user who may not read the configurations can still restart.
+        assert_eq!(pods_inactive(&WebhookStatus::unknown("forbidden")), None);
+        let mut others = absent;
+        others.retain(|one| one.webhook != "pods");
+        assert_eq!(pods_inactive(&others), None);
     }
 }

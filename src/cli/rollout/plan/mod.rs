@@ -91,6 +91,17 @@ impl Plan {
         plan
     }
 
+    /// Returns a workload that was restarted and that needs a restart in the plan `after` that as well:
+    /// its new Pods lack the bundle.
+    pub(super) fn still_lacking<'p>(&'p self, after: &Self) -> Option<&'p Workload> {
+        let restarted = self.restarts.iter().map(|restart| &restart.workload);
+        let mut restarted = restarted.chain(&self.ongoing);
+        restarted.find(|workload| {
+            let mut lacking = after.restarts.iter().map(|restart| &restart.workload);
+            lacking.any(|lacking| lacking == *workload)
+        })
+    }
+
     /// Returns whether somebody has to act, given whether the restarts were performed.
     pub(super) fn needs_attention(&self, restarted: bool) -> bool {
         let remaining = self.remaining.iter().any(|it| it.needs_attention);

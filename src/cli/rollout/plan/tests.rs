@@ -188,3 +188,24 @@ fn leaves_alone_what_ends_by_itself_and_what_nothing_makes_again() {
         "# velero: nothing to restart\n"
     );
 }
+
+#[test]
+fn new_pods_that_lack_the_bundle_as_well_are_found() {
+    let mut before = snapshot();
+    pod(&mut before, "old", "node-agent", AGENT);
+    template(&mut before, "node-agent", &json!([]), &json!({}));
+    let before = Plan::of(&before, Vec::new());
+    assert_eq!(before.restarts.len(), 1);
+    let mut after = snapshot();
+    template(&mut after, "node-agent", &json!([]), &json!({}));
+    // One that nobody restarted is not waited for.
+    pod(&mut after, "other", "other", AGENT);
+    template(&mut after, "other", &json!([]), &json!({}));
+    assert_eq!(before.still_lacking(&Plan::of(&after, Vec::new())), None);
+    pod(&mut after, "new", "node-agent", AGENT);
+    let lacking = before.still_lacking(&Plan::of(&after, Vec::new()));
+    assert_eq!(
+        lacking.map(ToString::to_string).as_deref(),
+        Some("daemonset/node-agent")
+    );
+}
