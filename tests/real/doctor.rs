@@ -176,10 +176,10 @@ fn finds() -> Result<()> {
     kubectl.ok(&[&secret[..], &[&patch]].concat())?;
     doctor.finds("fail", "certificate", "does not verify it")?;
 
-    // Without permissions, everything is unknown and nothing fails.
+    // Without permissions, everything is unknown, and that is no good result.
     let blind = Doctor::new(&cluster, "blind", folder.path())?;
     let (code, bad) = blind.bad()?;
-    ensure!(code == Some(0) && bad.len() >= 4, "{code:?}: {bad:#?}");
+    ensure!(code == Some(1) && bad.len() >= 4, "{code:?}: {bad:#?}");
     ensure!(
         bad.iter().all(|check| check["level"] == "unknown"),
         "{bad:#?}"

@@ -12,7 +12,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 
-use self::diagnostic::{Level, count, write_json, write_text};
+use self::diagnostic::{Diagnostic, Level, count, write_json, write_text};
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
@@ -21,10 +21,13 @@ use super::{cluster, color, exit, install_crypto_provider, runtime};
 /// Maximum time for all requests together. The client itself would wait indefinitely.
 const GATHER_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The checks without which nothing is known of an installation.
+const ESSENTIAL_CHECKS: [&str; 3] = ["namespaces", "server", "webhooks"];
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0  No check fails
-  1  At least one check fails
+  1  At least one check fails, or something essential could not be read
   2  Invalid usage, or the cluster cannot be reached";
 
 /// Check an installation for common problems
@@ -85,10 +88,41 @@ impl Doctor {
             }
             Output::Json => write_json(&diagnostics, &mut out)?,
         }
-        Ok(if count(&diagnostics, Level::Fail) == 0 {
-            exit::CLEAN
-        } else {
-            exit::FINDINGS
-        })
+        Ok(exit_code(&diagnostics))
+    }
+}
+
+/// Returns the exit code. What could not be read may hide anything: without any result about the
+/// Deployment, the webhooks or Velero's namespaces, nobody can say that all is well.
+fn exit_code(diagnostics: &[Diagnostic]) -> u8 {
+    let is_blind = |check: &&str| {
+        let of_check = || diagnostics.iter().filter(|one| one.check == *check);
+        of_check().next().is_some() && of_check().all(|one| one.level == Level::Unknown)
+    };
+    if ESSENTIAL_CHECKS.iter().any(is_blind) || count(diagnostics, Level::Fail) > 0 {
+        exit::FINDINGS
+    } else {
+        exit::CLEAN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::diagnostic::CheckSubject;
+
+    #[test]
+    fn what_essential_checks_could_not_read_is_no_good_result() {
+        let ok = |check| CheckSubject::new(check, "s").ok("is well");
+        let unknown = |check| CheckSubject::new(check, "s").unknown("forbidden");
+        let known = [ok("server"), ok("webhooks"), unknown("image")];
+        assert_eq!(exit_code(&known), exit::CLEAN);
+        let fail = CheckSubject::new("image", "s").fail("is ill", "cure it");
+        assert_eq!(exit_code(&[ok("server"), fail]), exit::FINDINGS);
+        for check in ESSENTIAL_CHECKS {
+            assert_eq!(exit_code(&[unknown(check)]), exit::FINDINGS, "{check}");
+            let partly = [unknown(check), ok(check)];
+            assert_eq!(exit_code(&partly), exit::CLEAN, "{check}");
+        }
     }
 }
