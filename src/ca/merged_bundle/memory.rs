@@ -15,8 +15,12 @@ pub struct Memory {
     pub(super) known: BTreeMap<Owner, Vec<Certificate>>,
     /// The certificates that locations no longer name.
     pub(super) retained: BTreeMap<Fingerprint, RetainedCertificate>,
-    /// Time when a certificate was last added to the bundle, seconds since 1970.
-    pub last_added: Option<i64>,
+    /// Time of the last addition that is not among `additions`, seconds since 1970: of the first bundle,
+    /// and of public roots.
+    pub(super) last_added: Option<i64>,
+    /// The certificates in the memory that were added later, by the time of their addition, seconds since
+    /// 1970.
+    pub(super) additions: BTreeMap<i64, BTreeSet<Fingerprint>>,
     /// The hold of each location.
     pub holds: BTreeMap<String, Hold>,
     /// Number of certificates that had no room in the memory and are not reported yet. Not stored.
@@ -36,6 +40,9 @@ pub(super) const RESERVED_HOLD_BYTES: usize = 32 << 10;
 /// How long a retention must be seen as expired before the certificate is dropped, in seconds. A
 /// clock that is ahead for a shorter time has no effect.
 const EXPIRY_CONFIRMATION_SECONDS: u64 = 240;
+
+/// Most times of additions that are remembered. The oldest ones count as one.
+const MAX_ADDITIONS: usize = 32;
 
 /// A moment, measured by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +153,43 @@ impl Memory {
             !named.contains(fingerprint) && entry.refresh(now, retention)
         });
         self.forget_oldest();
+        let present: BTreeSet<_> = self.certificates().map(Certificate::fingerprint).collect();
+        self.additions.retain(|_, added| {
+            added.retain(|fingerprint| present.contains(fingerprint));
+            !added.is_empty()
+        });
+    }
+
+    /// Records that these certificates were added to the bundle at `now`, in seconds since 1970; none if
+    /// it is the first bundle.
+    pub fn record_addition(&mut self, now: i64, new: &BTreeSet<Fingerprint>) {
+        let known = self.certificates().map(Certificate::fingerprint);
+        let known: BTreeSet<_> = known.filter(|one| new.contains(one)).collect();
+        if known.len() < new.len() || new.is_empty() {
+            self.last_added = Some(now);
+        }
+        if !known.is_empty() {
+            self.additions.entry(now).or_default().extend(known);
+        }
+        while self.additions.len() > MAX_ADDITIONS {
+            let oldest = self.additions.pop_first().map(|(at, _)| at);
+            self.last_added = self.last_added.max(oldest);
+        }
+    }
+
+    /// Returns when a certificate was last added that something still names. One that nothing names any
+    /// more is no reason to restart a process, so it does not count while it is retained.
+    pub fn last_added(&self) -> Option<i64> {
+        let known = self.known.values().flatten().map(Certificate::fingerprint);
+        let known: BTreeSet<_> = known.collect();
+        let mut newest_first = self.additions.iter().rev();
+        let newest = newest_first.find(|(_, added)| !added.is_disjoint(&known));
+        newest.map(|(at, _)| *at).max(self.last_added)
+    }
+
+    /// Whether no bundle was published yet, as far as known.
+    pub fn is_unpublished(&self) -> bool {
+        self.last_added.is_none() && self.additions.is_empty()
     }
 
     /// Adds an incomplete contribution for each extra CA that is remembered and not among

@@ -42,6 +42,9 @@ struct StoredMemory {
     /// Time when a certificate was last added, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_added: Option<String>,
+    /// The certificates that were added later, by time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    additions: BTreeMap<String, Vec<usize>>,
     /// The certificates in base64 of their DER, each once: hundreds of locations may name the same.
     /// All other fields refer to them by index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -99,9 +102,14 @@ impl Memory {
                 until: rfc3339(entry.until).unwrap_or_default(),
             })
         });
+        let additions = self.additions.iter().filter_map(|(at, added)| {
+            let added = added.iter().filter_map(place);
+            Some((rfc3339(*at)?, added.collect()))
+        });
         let stored = StoredMemory {
             version: VERSION,
             last_added: self.last_added.and_then(rfc3339),
+            additions: additions.collect(),
             locations: owned_by(|owner| match owner {
                 Owner::Location(name) => Some(name),
                 Owner::Extra(_) => None,
@@ -146,6 +154,13 @@ impl Memory {
             last_added: stored.last_added.as_deref().map(seconds).transpose()?,
             ..Self::default()
         };
+        for (time, added) in stored.additions {
+            let added = added
+                .into_iter()
+                .map(|place| at(place).map(|one| one.fingerprint()));
+            let added = added.collect::<Result<_, _>>()?;
+            memory.additions.insert(seconds(&time)?, added);
+        }
         let locations = stored.locations.into_iter();
         let locations = locations.map(|(name, known)| (Owner::Location(name), known));
         let extra = stored.extra.into_iter();

@@ -525,3 +525,39 @@ fn a_memory_that_is_not_ours_is_not_half_read() {
         assert!(why(text).starts_with("it is not what"), "{text}");
     }
 }
+
+#[test]
+fn a_ca_that_nothing_names_any_more_is_no_newest_addition() {
+    let own = own();
+    let fingerprints = |of: &[Certificate]| of.iter().map(Certificate::fingerprint).collect();
+    let named =
+        |certificates: &[Certificate]| contributions([("a", contribution(certificates, true))]);
+    let mut memory = Memory::default();
+    assert!(memory.is_unpublished());
+    memory.learn(&named(&own[..1]), at(10), WEEK);
+    memory.record_addition(10, &BTreeSet::new());
+    assert_eq!(memory.last_added(), Some(10));
+    // A wrong CA, for some seconds.
+    memory.learn(&named(&own[..2]), at(20), WEEK);
+    memory.record_addition(20, &fingerprints(&own[1..2]));
+    assert_eq!(memory.last_added(), Some(20));
+    memory.learn(&named(&own[..1]), at(25), WEEK);
+    assert_eq!(memory.last_added(), Some(10));
+    let mut memory = Memory::from_text(&memory.to_text()).unwrap();
+    assert_eq!(memory.last_added(), Some(10));
+    // It is in the bundle all the time. Whoever names it again needs the processes that have it.
+    memory.learn(&named(&own[..2]), at(30), WEEK);
+    assert_eq!(memory.last_added(), Some(20));
+    // Public roots are not in the memory, and count until others are selected.
+    memory.record_addition(40, &fingerprints(&mozilla()[..1]));
+    assert_eq!(memory.last_added(), Some(40));
+    assert!(!memory.is_unpublished());
+    // What left the memory leaves the additions, and their number is bounded.
+    memory.learn(&named(&own[..1]), at(50), 0);
+    assert!(memory.additions.is_empty(), "{:?}", memory.additions);
+    for time in 100..200 {
+        memory.record_addition(time, &fingerprints(&own[..1]));
+    }
+    assert!(memory.additions.len() < 50);
+    assert_eq!(memory.last_added(), Some(199));
+}

@@ -23,28 +23,30 @@ pub(super) fn has_unknown_location(
     memory.lacks(&contributions.collect())
 }
 
-/// Returns whether `merged` has a certificate that the bundle did not have before. The bundle
-/// before is the one that this process published, or else the stored one unless somebody edited it.
-pub(super) fn adds_certificate(
+/// Returns the certificates of `merged` that the bundle did not have before; `None` if it had all. The
+/// bundle before is the one that this process published, or else the stored one unless somebody edited
+/// it. The set is empty for the first bundle.
+pub(super) fn added_certificates(
     merged: &MergedBundle,
     published: &[Certificate],
     live: Option<&ConfigMap>,
     memory: &Memory,
-) -> bool {
+) -> Option<BTreeSet<Fingerprint>> {
     let live = live.filter(|live| bundle::is_as_published(live));
     let live = live.and_then(bundle::text);
     let before: BTreeSet<Fingerprint> = if !published.is_empty() {
         published.iter().map(Certificate::fingerprint).collect()
     } else if let Some(live) = live {
         if live == merged.bundle.text {
-            return false;
+            return None;
         }
         let live = pem::read(live.as_bytes()).certificates;
         live.iter().map(Certificate::fingerprint).collect()
     } else {
         // There was no bundle yet, or it was deleted.
-        return memory.last_added.is_none();
+        return memory.is_unpublished().then(BTreeSet::new);
     };
-    let mut now = merged.certificates.iter();
-    now.any(|certificate| !before.contains(&certificate.fingerprint()))
+    let now = merged.certificates.iter().map(Certificate::fingerprint);
+    let added: BTreeSet<_> = now.filter(|one| !before.contains(one)).collect();
+    (!added.is_empty()).then_some(added)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::changes::{adds_certificate, has_unknown_location};
+use super::changes::{added_certificates, has_unknown_location};
 use super::evaluation_share::EvaluationShare;
 use super::issue_log::IssueLog;
 use super::live_evaluation::evaluate_locations;
@@ -208,8 +208,9 @@ impl BundlePublisher {
             .as_ref()
             .is_some_and(|live| bundle::is_frozen(live, text));
         let published = self.writer.published();
-        if !is_frozen && adds_certificate(&merged, &published, live.as_ref(), &self.memory) {
-            self.memory.last_added = Some(now);
+        let added = added_certificates(&merged, &published, live.as_ref(), &self.memory);
+        if let Some(added) = added.filter(|_| !is_frozen) {
+            self.memory.record_addition(now, &added);
         }
         // The memory is saved first, because the bundle can be rebuilt from it.
         if let Err(issue) = self.store.save(&self.memory).await {
@@ -222,7 +223,7 @@ impl BundlePublisher {
             return Ok(false);
         }
         let status = BundleStatus {
-            last_added: self.memory.last_added,
+            last_added: self.memory.last_added(),
             hold: hold.as_deref(),
         };
         self.writer.write(&merged, status, live.as_ref()).await
