@@ -107,14 +107,53 @@ impl EventObject {
 }
 
 impl EventDeduper<PendingEvent> {
-    /// Emits each of the `current` Events that is due.
+    /// Returns an Event for each condition that was told and is over: no `current` Event has its object
+    /// and reason. The condition is told again when it returns; its end is told at most once in
+    /// [`REPEAT_INTERVAL`], so that one that comes and goes does not flood the API server.
+    fn take_ended(
+        &mut self,
+        current: &[PendingEvent],
+        now: Instant,
+        is_known: impl Fn(&EventObject) -> bool,
+    ) -> Vec<PendingEvent> {
+        let lasts = |told: &PendingEvent| {
+            current
+                .iter()
+                .any(|one| one.about == told.about && one.reason == told.reason)
+        };
+        let told = self.0.keys().filter(|told| {
+            told.reason != EventReason::ConditionEnded && !lasts(told) && is_known(&told.about)
+        });
+        let told: Vec<_> = told.cloned().collect();
+        let mut ended = Vec::new();
+        for told in told {
+            let end = PendingEvent {
+                about: told.about.clone(),
+                reason: EventReason::ConditionEnded,
+                note: format!("{} is over: {}", told.reason, told.note),
+            };
+            if ended.len() < MAX_EVENTS && !self.0.contains_key(&end) {
+                self.0.remove(&told);
+                self.0.insert(end.clone(), now);
+                ended.push(end);
+            }
+        }
+        ended
+    }
+
+    /// Emits each of the `current` Events that is due, and an Event for each condition that is over.
+    /// `is_known` tells whether everything is known about an object, so that what is not current is over.
     pub(super) async fn emit_events(
         &mut self,
         recorder: &Events,
         namespace: &str,
         current: Vec<PendingEvent>,
+        is_known: impl Fn(&EventObject) -> bool,
     ) {
-        for event in self.take_due(current, Instant::now()) {
+        let now = Instant::now();
+        let mut events = self.take_ended(&current, now, is_known);
+        events.extend(self.take_due(current, now));
+        for event in events {
             let about = event.about.reference(namespace);
             recorder.emit(&about, event.reason, &event.note).await;
         }
@@ -182,5 +221,41 @@ mod tests {
             Some(REPEAT_INTERVAL)
         );
         assert_eq!(events.next_due(&[], start), None);
+    }
+
+    #[test]
+    fn what_is_over_is_told_once_and_what_is_not_known_is_not_over() {
+        let start = Instant::now();
+        let event = |name: &str, note: &str| PendingEvent {
+            about: EventObject::Location {
+                name: name.to_owned(),
+                uid: String::new(),
+            },
+            reason: EventReason::CaInvalid,
+            note: note.to_owned(),
+        };
+        let mut events = EventDeduper::default();
+        let both = [event("a", "x"), event("b", "y")];
+        assert_eq!(events.take_due(both.clone(), start).len(), 2);
+        assert_eq!(events.take_ended(&both, start, |_| true), []);
+        // The reason is still there, with another note.
+        let changed = [event("a", "z"), event("b", "y")];
+        assert_eq!(events.take_ended(&changed, start, |_| true), []);
+        assert_eq!(events.take_ended(&[], start, |_| false), []);
+        let is_a = |about: &EventObject| *about == both[0].about;
+        let ended = events.take_ended(&[], start, is_a);
+        let notes: Vec<_> = ended
+            .iter()
+            .map(|one| (one.reason, one.note.as_str()))
+            .collect();
+        assert_eq!(
+            notes,
+            [(EventReason::ConditionEnded, "CAInvalid is over: x")]
+        );
+        assert_eq!(events.take_ended(&[], start, is_a), []);
+        // It returns and ends again: that is told once more, and then not before an hour is over.
+        assert_eq!(events.take_due(both.clone(), start), both[..1]);
+        assert_eq!(events.take_ended(&both[1..], start, is_a), []);
+        assert_eq!(events.take_due(both.clone(), start), []);
     }
 }

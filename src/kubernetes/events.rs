@@ -57,6 +57,8 @@ pub enum EventReason {
     WebhookInactive,
     /// The API server asks this installation again.
     WebhookActive,
+    /// What an earlier Event told of is over.
+    ConditionEnded,
 }
 
 impl EventReason {
@@ -81,12 +83,13 @@ impl EventReason {
             Self::CaBundleStale => "CABundleStale",
             Self::WebhookInactive => "WebhookInactive",
             Self::WebhookActive => "WebhookActive",
+            Self::ConditionEnded => "ConditionEnded",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
-            Self::CaBundleCurrent | Self::WebhookActive => EventType::Normal,
+            Self::CaBundleCurrent | Self::WebhookActive | Self::ConditionEnded => EventType::Normal,
             _ => EventType::Warning,
         }
     }

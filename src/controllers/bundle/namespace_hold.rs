@@ -10,6 +10,15 @@ use crate::controllers::channels::EndpointVerdicts;
 /// Most deleted locations whose hold is remembered.
 const MAX_DELETED: usize = 100;
 
+/// Why a location holds its namespace before its endpoint was looked at.
+const NOT_LOOKED_AT: &str = "its endpoint was not looked at yet";
+
+/// Whether nothing but the first look at its endpoint makes the location `name` hold its namespace. That
+/// is over in seconds, and no reason for anybody to act.
+pub(super) fn awaits_first_look(memory: &Memory, name: &str) -> bool {
+    matches!(memory.holds.get(name), Some(Hold::Held(why)) if why == NOT_LOOKED_AT)
+}
+
 /// Updates the holds in `memory`. `verdicts` is `None` if endpoints are not probed; then no
 /// namespace is held.
 pub(super) fn update(
@@ -53,9 +62,7 @@ fn decide(
     while holds.len() > MAX_DELETED {
         holds.pop_first();
     }
-    let not_yet = [EndpointVerdict::Unknown(
-        "its endpoint was not looked at yet".to_owned(),
-    )];
+    let not_yet = [EndpointVerdict::Unknown(NOT_LOOKED_AT.to_owned())];
     let states = evaluated.iter().map(|(name, location)| LocationState {
         name,
         is_available: location.is_available,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::namespace_hold::awaits_first_look;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::common_roots::ExtraCas;
 use crate::ca::evaluation::EvaluatedLocation;
@@ -62,8 +63,12 @@ impl StatusReporter {
             })
         });
         let pending = pending.collect();
+        // What could not be read hides what else is wrong.
+        let is_known = !issues.iter().any(BundleIssue::is_transient);
         self.bundle_events
-            .emit_events(&self.controllers.events, &self.namespace, pending)
+            .emit_events(&self.controllers.events, &self.namespace, pending, |_| {
+                is_known
+            })
             .await;
     }
 
@@ -97,8 +102,17 @@ impl StatusReporter {
             .iter()
             .flat_map(|(name, location)| location_events(name, location, memory));
         let pending = pending.collect();
+        // A location that was deleted needs no Event, and one that could not be read has no news.
+        let is_known = |about: &EventObject| match about {
+            EventObject::Bundle => false,
+            EventObject::Location { name, .. } => {
+                let location = evaluated.get(name);
+                location.is_some_and(|one| one.omission.is_none() && !one.is_unknown())
+                    && !awaits_first_look(memory, name)
+            }
+        };
         self.location_events
-            .emit_events(&self.controllers.events, &self.namespace, pending)
+            .emit_events(&self.controllers.events, &self.namespace, pending, is_known)
             .await;
     }
 
@@ -141,7 +155,7 @@ fn location_events(name: &str, location: &EvaluatedLocation, memory: &Memory) ->
     let dated = judged.warnings.iter();
     let dated = dated.filter(|finding| finding.rule.depends_on_date);
     let dated = dated.map(|finding| event(EventReason::CaExpiring, finding.to_string()));
-    let held = hold_reason(memory, name);
+    let held = hold_reason(memory, name).filter(|_| !awaits_first_look(memory, name));
     let held = held.map(|why| event(EventReason::CaHeld, hold_note(why)));
     denials.chain(dated).chain(held).collect()
 }
@@ -201,6 +215,12 @@ mod tests {
             ["CAInvalid", expiring, expiring, expiring, "CAHeld"]
         );
         assert!(events[1].note.contains("VT020"), "{}", events[1].note);
+        // Before the first look there is nothing to tell of the hold.
+        let hold = Hold::Held("its endpoint was not looked at yet".to_owned());
+        memory.holds.insert("default".to_owned(), hold);
+        let events = location_events("default", &location, &memory);
+        let mut reasons = events.iter().map(|event| event.reason);
+        assert!(!reasons.any(|reason| reason == EventReason::CaHeld));
     }
 
     #[test]

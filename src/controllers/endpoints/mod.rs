@@ -17,7 +17,7 @@ use self::probe_outcome::{ProbeOutcome, event_reason, report_endpoint, state, ve
 use self::prober::{ProbeResults, Prober};
 use super::ControllerContext;
 use super::channels::{PublishedCertificatesSender, VerdictsSender};
-use super::event_deduper::{EventDeduper, PendingEvent};
+use super::event_deduper::{EventDeduper, EventObject, PendingEvent};
 use super::locations::Locations;
 use super::report_handle::ReportHandle;
 use crate::ca::certificate::Certificate;
@@ -162,8 +162,17 @@ impl EndpointsReconciler {
             }
         }
         self.gauges.set(states);
+        // What could not be looked at may still be as it was.
+        let is_known = |about: &EventObject| match about {
+            EventObject::Bundle => false,
+            EventObject::Location { name, .. } => {
+                let bsl = bsls.iter().find(|bsl| bsl.name == *name);
+                let is_judged = |one| matches!(found(one), ProbeOutcome::Judged(_));
+                bsl.is_some_and(|bsl| bsl.endpoints.iter().all(is_judged))
+            }
+        };
         self.events
-            .emit_events(&self.controllers.events, &self.namespace, events)
+            .emit_events(&self.controllers.events, &self.namespace, events, is_known)
             .await;
         let decided = bsls.iter().filter_map(|bsl| {
             let store = bsl.endpoints.iter().filter(|one| bsl.breaks_without(one));
