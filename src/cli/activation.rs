@@ -24,7 +24,9 @@ pub(super) struct ActivationPatch<'a> {
 pub(super) enum OtherCas {
     /// They stay until they expire: servers may still present certificates of them.
     Kept,
-    /// They are removed.
+    /// They are removed, because no server presents a certificate of them.
+    Dropped,
+    /// They are removed, and that of the Secret from before too.
     Revoked,
 }
 
@@ -74,7 +76,7 @@ fn webhook_patch(
         .with_context(|| format!("{name}: this version does not serve `{path}`"))?;
     let old = match others {
         OtherCas::Kept => text("/clientConfig/caBundle").unwrap_or_default(),
-        OtherCas::Revoked => "",
+        OtherCas::Dropped | OtherCas::Revoked => "",
     };
     let old = String::from_utf8(STANDARD.decode(old)?)?;
     let bundle = ca_bundle(cas.iter().copied().chain([old.as_str()]), now);

@@ -81,10 +81,12 @@ pub(super) async fn run(
         );
     }
     // Servers may still present the certificate that is in the Secret now for some minutes.
-    let current_ca = current_ca(client, namespace).await?;
+    let installed = CurrentCa::read(client, namespace).await?;
+    let current_ca = installed.pem.as_str();
+    let unrevoked = installed.others(Timestamp::now());
     let patches = |others: OtherCas| {
         let cas = match others {
-            OtherCas::Kept => vec![issued.ca.as_str(), current_ca.as_str()],
+            OtherCas::Kept | OtherCas::Dropped => vec![issued.ca.as_str(), current_ca],
             OtherCas::Revoked => vec![issued.ca.as_str()],
         };
         let patches = current
@@ -92,7 +94,7 @@ pub(super) async fn run(
             .map(|configuration| ActivationPatch::new(configuration, &cas, others, clock::now()));
         patches.collect::<anyhow::Result<Vec<_>>>()
     };
-    let mut patches_to_activate = patches(OtherCas::Kept)?;
+    let mut patches_to_activate = patches(unrevoked)?;
 
     for patch in patches_to_activate.iter().filter(|patch| patch.is_active) {
         patch.apply(client).await?;
@@ -184,16 +186,54 @@ pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u3
     Ok((number(&version.major), number(&version.minor)))
 }
 
-/// Returns the CA of the certificate that is installed in the cluster, or an empty string.
-async fn current_ca(client: &Client, namespace: &str) -> anyhow::Result<String> {
-    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-    let secret = secrets.get_opt(TLS_SECRET).await;
-    let secret = secret.with_context(|| format!("cannot read Secret {namespace}/{TLS_SECRET}"))?;
-    let data = secret.and_then(|secret| secret.data).unwrap_or_default();
-    let ca = data
-        .get("ca.crt")
-        .map(|ca| String::from_utf8_lossy(&ca.0).into_owned());
-    Ok(ca.unwrap_or_default())
+/// Time after which every server shows the certificate of a Secret: a kubelet updates the files within
+/// two minutes, and a server reads them every ten seconds.
+const SHOWN_AFTER_SECONDS: i64 = 10 * 60;
+
+/// The CA of the certificate that is installed in the cluster.
+struct CurrentCa {
+    /// Empty if there is none.
+    pem: String,
+    /// When this command wrote it, if that is known.
+    written: Option<Timestamp>,
+}
+
+impl CurrentCa {
+    async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+        let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+        let secret = secrets.get_opt(TLS_SECRET).await;
+        let secret =
+            secret.with_context(|| format!("cannot read Secret {namespace}/{TLS_SECRET}"))?;
+        Ok(Self::of(secret.unwrap_or_default()))
+    }
+
+    fn of(secret: Secret) -> Self {
+        let fields = secret.metadata.managed_fields.unwrap_or_default();
+        let writes = fields
+            .into_iter()
+            .filter(|fields| fields.manager.as_deref() == Some(names::FIELD_MANAGER));
+        let data = secret.data.unwrap_or_default();
+        let ca = data.get("ca.crt");
+        Self {
+            pem: ca.map_or_else(String::new, |ca| {
+                String::from_utf8_lossy(&ca.0).into_owned()
+            }),
+            written: writes.filter_map(|fields| Some(fields.time?.0)).max(),
+        }
+    }
+
+    /// Returns what becomes of other CAs at `now`. Once every server shows the certificate of this
+    /// one, none shows one of an earlier CA.
+    fn others(&self, now: Timestamp) -> OtherCas {
+        let is_shown = self
+            .written
+            .is_some_and(|written| now.as_second() - written.as_second() > SHOWN_AFTER_SECONDS);
+        if is_shown && !self.pem.is_empty() {
+            OtherCas::Dropped
+        } else {
+            OtherCas::Kept
+        }
+    }
 }
 
 /// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
@@ -232,4 +272,41 @@ async fn write_secret(client: &Client, namespace: &str, issued: &Issued) -> anyh
         .await
         .with_context(|| format!("cannot write Secret {namespace}/{TLS_SECRET}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn earlier_cas_are_dropped_once_every_server_shows_the_current_one() {
+        let secret = |manager: &str, ca: &str| {
+            let secret = json!({
+                "metadata": {"managedFields": [
+                    {"manager": "kubectl", "time": "2026-11-28T10:30:00Z"},
+                    {"manager": manager, "time": "2026-11-28T10:00:00Z"},
+                ]},
+                "data": {"ca.crt": STANDARD.encode(ca)},
+            });
+            CurrentCa::of(serde_json::from_value(secret).unwrap())
+        };
+        let at = |time: &str| time.parse().unwrap();
+        let ours = secret(names::FIELD_MANAGER, "CA");
+        assert_eq!(ours.pem, "CA");
+        assert_eq!(ours.others(at("2026-11-28T10:10:00Z")), OtherCas::Kept);
+        assert_eq!(ours.others(at("2026-11-28T10:10:01Z")), OtherCas::Dropped);
+        let late = at("2026-11-29T10:00:00Z");
+        // What somebody else wrote may be newer than it seems.
+        assert_eq!(secret("cert-manager", "CA").others(late), OtherCas::Kept);
+        assert_eq!(
+            secret(names::FIELD_MANAGER, "").others(late),
+            OtherCas::Kept
+        );
+        assert_eq!(
+            CurrentCa::of(Secret::default()).others(late),
+            OtherCas::Kept
+        );
+    }
 }
