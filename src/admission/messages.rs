@@ -6,11 +6,15 @@ use crate::decision::{Finding, Judged, Note};
 use crate::velero::printable::printable;
 use crate::velero::text::single_line;
 
-/// Maximum length of a warning, in characters. The API server recommends 120 and may cut above 256.
-const MAX_WARNING_CHARS: usize = 120;
+/// Maximum length of a warning, in characters: the API server may cut a longer one.
+const MAX_WARNING_CHARS: usize = 256;
+
+/// Length that the API server recommends, in characters. A fix that makes a warning longer becomes a
+/// warning of its own.
+const SHORT_WARNING_CHARS: usize = 120;
 
 /// Maximum number of warnings in one answer. All warnings of one API request share 4,096
-/// characters.
+/// characters, and those of other webhooks need some of them.
 const MAX_WARNINGS: usize = 8;
 
 /// Maximum number of findings in the message of a denial. `details.causes` always has all of them.
@@ -46,29 +50,50 @@ pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
 }
 
 /// Returns the findings and the notes as warnings that the API server passes on to the user.
+///
+/// What is wrong comes first, so that a terminal or a log that cuts lines shows it; then the field,
+/// then the fix. If there are too many warnings, fixes are left out first.
 pub(super) fn warnings(findings: &[Finding], notes: &[Note]) -> Vec<String> {
-    // The id comes first, so that it is never cut off.
-    let findings = findings.iter().map(|finding| {
-        let Finding {
-            rule,
-            path,
-            message,
-            fix,
-            ..
-        } = finding;
-        format!("[{}] {path}: {message}; {fix}", rule.id)
-    });
-    let mut all: Vec<_> = findings
-        .chain(notes.iter().map(Note::to_string))
-        // The API server drops a warning with a control character.
-        .map(|line| single_line(&line, MAX_WARNING_CHARS).into_owned())
-        .collect();
+    let mut texts: Vec<_> = findings.iter().map(texts_of).collect();
+    texts.extend(notes.iter().map(|note| vec![line(&note.to_string())]));
+    let mut count: usize = texts.iter().map(Vec::len).sum();
+    for fixes in texts.iter_mut().rev() {
+        if count > MAX_WARNINGS && fixes.len() > 1 {
+            count -= fixes.len() - 1;
+            fixes.truncate(1);
+        }
+    }
+    let mut all = texts.concat();
     if all.len() > MAX_WARNINGS {
         let more = all.len() - (MAX_WARNINGS - 1);
         all.truncate(MAX_WARNINGS - 1);
         all.push(format!("and {more} more warnings from velero-trust"));
     }
     all
+}
+
+/// Returns the warning about a finding, and one with the fix if both are too long for one.
+fn texts_of(finding: &Finding) -> Vec<String> {
+    let Finding {
+        rule,
+        path,
+        message,
+        fix,
+        ..
+    } = finding;
+    let id = rule.id;
+    let fault = format!("[{id}] {message} (at {path})");
+    let both = format!("{fault}; {fix}");
+    if both.chars().count() <= SHORT_WARNING_CHARS {
+        vec![line(&both)]
+    } else {
+        vec![line(&fault), line(&format!("[{id}] to fix it: {fix}"))]
+    }
+}
+
+/// Returns `text` in one line, because the API server drops a warning with a control character.
+fn line(text: &str) -> String {
+    single_line(text, MAX_WARNING_CHARS).into_owned()
 }
 
 /// Returns the audit annotations. Their keys are fixed: the API server drops a key that is not a
@@ -98,12 +123,34 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_one_line_of_at_most_120_characters_that_begins_with_the_rule() {
+    fn a_warning_begins_with_the_rule_and_what_is_wrong() {
         let said = warnings(&[finding("a\nb\u{7}c")], &[]);
-        assert_eq!(said, ["[VT999] spec: a b c; fix it"]);
+        assert_eq!(said, ["[VT999] a b c (at spec); fix it"]);
         let said = warnings(&[finding(&"ö".repeat(500))], &[]);
-        assert_eq!(said[0].chars().count(), 120);
-        assert!(said[0].starts_with("[VT999] ") && said[0].ends_with('…'));
+        assert_eq!(said[0].chars().count(), 256);
+        assert!(said[0].starts_with("[VT999] ö") && said[0].ends_with('…'));
+    }
+
+    #[test]
+    fn a_fix_that_does_not_fit_is_a_second_warning() {
+        let fault = "x".repeat(91);
+        let said = warnings(&[finding(&fault)], &[]);
+        assert_eq!(said, [format!("[VT999] {fault} (at spec); fix it")]);
+        assert_eq!(said[0].len(), 117);
+        let fault = "x".repeat(95);
+        let said = warnings(&[finding(&fault)], &[]);
+        assert_eq!(
+            said,
+            [
+                format!("[VT999] {fault} (at spec)"),
+                "[VT999] to fix it: fix it".to_owned()
+            ]
+        );
+        // No fault is left out for a fix.
+        let said = warnings(&vec![finding(&fault); 7], &[]);
+        assert_eq!(said.len(), 8);
+        assert_eq!(said[1], "[VT999] to fix it: fix it");
+        assert!(said[2..].iter().all(|said| said.contains("(at spec)")));
     }
 
     #[test]

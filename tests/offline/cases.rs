@@ -148,21 +148,9 @@ impl Case {
             (rule.to_owned(), text("field"), message)
         });
         mismatches.extend(compare("denied", denied, causes.collect()));
-        let warnings = response["warnings"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|warning| {
-                let text = warning.as_str().unwrap();
-                let (rule, rest) = text.split_once("] ").unwrap_or(("", text));
-                let field = rest.split(": ").next().unwrap_or_default();
-                (
-                    rule.trim_start_matches('[').to_owned(),
-                    field.to_owned(),
-                    text.to_owned(),
-                )
-            });
-        mismatches.extend(compare("warned", warned, warnings.collect()));
+        let (warnings, too_long) = warnings(response);
+        mismatches.extend(too_long);
+        mismatches.extend(compare("warned", warned, warnings));
         if !mismatches.is_empty() {
             mismatches.push(format!("the answer: {response:#}"));
         }
@@ -181,6 +169,38 @@ impl Case {
             .find(|word| said.contains(word) || answer.why.contains(word))
             .map(str::to_owned)
     }
+}
+
+/// Rule, field and text of a warning.
+type Warned = (String, String, String);
+
+/// Returns the warnings of a response, each with its fix, and those whose point does not stand in
+/// the first 120 characters.
+fn warnings(response: &Value) -> (Vec<Warned>, Vec<String>) {
+    let (mut found, mut too_long) = (Vec::<Warned>::new(), Vec::new());
+    for warning in response["warnings"].as_array().into_iter().flatten() {
+        let text = warning.as_str().unwrap();
+        let (rule, rest) = text.split_once("] ").unwrap_or(("", text));
+        if rest.starts_with("to fix it: ") {
+            found.last_mut().unwrap().2.push_str(rest);
+            continue;
+        }
+        // A note has its field first.
+        let (point, field) = match rest.split_once(" (at ") {
+            Some((point, field)) => (point, field.split(')').next()),
+            None => (rest, rest.split(": ").next()),
+        };
+        let field = field.unwrap_or_default();
+        if rule.len() + point.chars().count() + 2 > 120 {
+            too_long.push(format!("the point of a warning is too long: {text}"));
+        }
+        found.push((
+            rule.trim_start_matches('[').to_owned(),
+            field.to_owned(),
+            text.to_owned(),
+        ));
+    }
+    (found, too_long)
 }
 
 fn compare(what: &str, wanted: &[Said], got: Vec<(String, String, String)>) -> Vec<String> {

@@ -136,7 +136,7 @@ fn are_tried_first(cluster: &Cluster, _: &Installation) -> Result<()> {
     let object = location_at(&namespace, "early").to_string();
     let dry_run = ["create", "--dry-run=server", "-f", "-"];
     let output = cluster.kubectl().run_with_input(&dry_run, &object)?;
-    let absent = format!("Warning: [VT001] {AT}Secret {namespace}/ca does not exist yet");
+    let absent = format!("Warning: [VT001] Secret {namespace}/ca does not exist yet");
     is_admitted(&output, &[&absent])?;
 
     // An existing but invalid Secret does not become valid later, so the dry run is denied.

@@ -174,7 +174,7 @@ fn let_through(cluster: &Cluster, _: &Installation) -> Result<()> {
         ("on-both", &good, Some(GOOD)),
     ] {
         let output = restore(cluster, &namespace, name, spec, expected)?;
-        is_admitted(&output, &["[VT108] spec.backupName: "]).context(name)?;
+        is_admitted(&output, &["[VT108] ", "(at spec.backupName)"]).context(name)?;
     }
     Ok(())
 }
@@ -213,7 +213,7 @@ fn of_a_schedule(cluster: &Cluster, _: &Installation) -> Result<()> {
     backup(cluster, &namespace, "weekly-4", None, other)?;
     let output = restore(cluster, &namespace, "first", &nightly, None)?;
     // No Restore of another backup here is admitted, because none of them has a checksum.
-    is_admitted(&output, &["[VT108] spec.scheduleName: "])?;
+    is_admitted(&output, &["[VT108] ", "(at spec.scheduleName)"])?;
 
     backup(cluster, &namespace, "nightly-2", None, run(2, "Completed"))?;
     let output = restore(cluster, &namespace, "second", &nightly, None)?;
