@@ -20,7 +20,7 @@ use self::request::InjectionRequest;
 use crate::decision::{
     Facts, FieldPath, Finding, LookupError, LookupErrorKind, NoBundle, Report, Stop,
 };
-use crate::names::BUNDLE;
+use crate::names::{BUNDLE, EXCLUDED_NAMESPACE};
 use crate::velero::metadata::MIRROR_ANNOTATION;
 use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
@@ -113,7 +113,7 @@ pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>>
 
 /// Whether the injection ignores `pod`, whatever it runs.
 pub fn is_excluded(namespace: &str, pod: &Pod<'_>) -> bool {
-    namespace == "kube-system" || pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
+    namespace == EXCLUDED_NAMESPACE || pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
 }
 
 /// Plans the additions to each container that the injection applies to.

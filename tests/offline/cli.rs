@@ -397,3 +397,12 @@ fn a_server_with_a_json_log_prints_nothing_but_json() {
             .starts_with("http://127.0.0.1:")
     );
 }
+
+#[test]
+fn lint_tells_that_velero_in_kube_system_gets_no_bundle() {
+    let location = LOCATION.replace("namespace: velero", "namespace: kube-system");
+    let folder = folder(&[("bsl.yaml", &location)]);
+    let ran = run(folder.path(), &["lint", "bsl.yaml"]);
+    let says = "bsl.yaml: note: velero-trust never changes a Pod of kube-system";
+    assert!(ran.out.contains(says), "{}", ran.out);
+}

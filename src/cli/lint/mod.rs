@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::policy::PolicyOptions;
 use super::stdout::Stdout;
-use super::{color, eprint_line, exit, parse, runtime};
+use super::{IN_EXCLUDED_NAMESPACE, color, eprint_line, exit, parse, runtime};
 use crate::clock;
 use crate::decision::RestoresMode;
+use crate::names::EXCLUDED_NAMESPACE;
 use crate::sources::manifests::{Manifests, Remark};
 
 mod hint;
@@ -88,6 +89,13 @@ impl Lint {
             templates: manifests.templates,
             ..Outcome::default()
         };
+        let locations = manifests.locations.iter();
+        let excluded = locations.filter(|location| location.key.namespace == EXCLUDED_NAMESPACE);
+        outcome.notes.extend(excluded.map(|location| Remark {
+            file: location.file.clone(),
+            line: None,
+            message: format!("{}; {}", IN_EXCLUDED_NAMESPACE.0, IN_EXCLUDED_NAMESPACE.1),
+        }));
         let runtime = runtime()?;
         for location in &manifests.locations {
             runtime.block_on(linter.check(location, &mut outcome));

@@ -9,10 +9,11 @@ use super::model::{
 };
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
+use crate::cli::IN_EXCLUDED_NAMESPACE;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
 use crate::kubernetes::report::{EndpointState, Issue};
-use crate::names::BUNDLE;
+use crate::names::{BUNDLE, EXCLUDED_NAMESPACE};
 
 /// Sets the problems of `status`, and whether it is clean.
 pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
@@ -62,6 +63,10 @@ pub(super) fn is_empty(namespace: &Namespace) -> bool {
 fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if is_empty(namespace) {
         return vec!["holds nothing of Velero".to_owned()];
+    }
+    if namespace.name == EXCLUDED_NAMESPACE {
+        let (problem, fix) = IN_EXCLUDED_NAMESPACE;
+        return vec![format!("{problem}{FIX_SEPARATOR}{fix}")];
     }
     let mut problems = Vec::new();
     let mut issues: Vec<_> = namespace.issues.iter().collect();

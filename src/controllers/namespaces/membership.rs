@@ -11,10 +11,7 @@ use crate::controllers::locations::{LocationWatch, watch_locations};
 use crate::controllers::observed_bundle::{BundleWatch, watch_bundles};
 use crate::kubernetes::owned_config_map;
 use crate::kubernetes::watch::Watch;
-use crate::names;
-
-/// The namespace that is never Velero's, whatever it holds.
-const EXCLUDED_NAMESPACE: &str = "kube-system";
+use crate::names::{self, EXCLUDED_NAMESPACE};
 
 /// A watch of the namespaces that carry velero-trust's label.
 type LabelledNamespaces = Watch<()>;

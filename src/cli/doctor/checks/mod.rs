@@ -12,6 +12,8 @@ mod webhooks;
 
 use super::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use super::diagnostic::{CheckSubject, Diagnostic};
+use crate::cli::IN_EXCLUDED_NAMESPACE;
+use crate::names::EXCLUDED_NAMESPACE;
 
 /// Time before the expiry of a certificate at which the warning begins, in seconds: 30 days, as in
 /// the rules for BSLs (VT022).
@@ -69,6 +71,12 @@ fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         }
     }];
     let mut all = cluster.velero.iter().flatten();
+    if all
+        .clone()
+        .any(|velero| velero.namespace == EXCLUDED_NAMESPACE)
+    {
+        diagnostics.push(subject().warn(IN_EXCLUDED_NAMESPACE.0, IN_EXCLUDED_NAMESPACE.1));
+    }
     if all.any(|velero| velero.namespace == cluster.namespace) {
         diagnostics.push(subject().warn(
             format!(

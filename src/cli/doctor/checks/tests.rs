@@ -547,6 +547,13 @@ fn our_own_namespace_is_better_not_veleros() {
 }
 
 #[test]
+fn velero_in_kube_system_gets_nothing() {
+    exactly(Level::Warn, "namespaces", &["kube-system"], |cluster| {
+        first(cluster).namespace = "kube-system".to_owned();
+    });
+}
+
+#[test]
 fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
     let forbidden = || "no right".to_owned();
     let bad = problems_after(|cluster| {

@@ -293,6 +293,16 @@ fn problems_after(change: impl FnOnce(&mut Namespace)) -> Vec<String> {
 }
 
 #[test]
+fn velero_in_kube_system_is_told_that_it_gets_nothing() {
+    let problems = problems_after(|namespace| namespace.name = "kube-system".to_owned());
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}")
+    };
+    assert!(problem.starts_with("velero-trust never changes a Pod of kube-system"));
+    assert!(problem.contains("\ninstall Velero in a namespace of its own"));
+}
+
+#[test]
 fn one_fault_is_told_once_and_what_becomes_of_the_good() {
     let left_out = |path: &str| BundleIssue::LeftOut {
         location: "default".to_owned(),
