@@ -132,6 +132,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_connection_lives_for_two_seconds_whatever_it_does() {
+        let hour = Duration::from_hours(1);
+        let limits = timeouts(&Timeouts {
+            first_request: hour,
+            hard_age: hour,
+            write: hour,
+            ..Timeouts::default()
+        });
+        assert_eq!(limits.first_request, CONNECTION_LIFE);
+        assert_eq!(limits.hard_age, CONNECTION_LIFE);
+        assert_eq!(limits.write, hour);
+    }
+
+    #[test]
     fn open_metrics_is_for_those_that_ask_for_it() {
         // What Prometheus 3 sends.
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\

@@ -68,7 +68,7 @@ impl LimitedCluster {
         let shared = self.pending.join(read, |read, begins| {
             async move {
                 let Some(_place) = quotas
-                    .enter(caller, &read.group, wait_until(deadline))
+                    .enter(caller, &read.group, wait_until(deadline, Instant::now()))
                     .await
                 else {
                     refused.inc();
@@ -102,10 +102,9 @@ impl Source for LimitedCluster {
 
 const BUSY: &str = "too many look-ups are under way; try again";
 
-/// Returns until when a look-up with this deadline waits for its turn: half of its time, so that the
-/// API server has the other half.
-fn wait_until(deadline: Instant) -> Instant {
-    let now = Instant::now();
+/// Returns until when a look-up that comes `now` waits for its turn: half of its time, so that the API
+/// server has the other half.
+fn wait_until(deadline: Instant, now: Instant) -> Instant {
     now + deadline.saturating_duration_since(now) / 2
 }
 
@@ -119,4 +118,18 @@ fn unavailable(group: &[Lookup], why: &str) -> Facts {
         facts.insert(lookup.clone(), outcome);
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_look_up_waits_for_half_of_its_time() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        assert_eq!(wait_until(now + 6 * second, now), now + 3 * second);
+        assert_eq!(wait_until(now, now + second), now + second);
+    }
 }
