@@ -176,6 +176,17 @@ mod tests {
         assert!(server.timer.is_none());
     }
 
+    /// Without it, a client could not tell the end of a TLS connection from an attack.
+    #[tokio::test]
+    async fn the_end_of_the_connection_is_written_too() {
+        let (mut client, server) = duplex(16);
+        let mut server = TimedWrites::new(server, Duration::from_mins(1), Unwritten::default());
+        assert!(client.read_u8().now_or_never().is_none());
+        server.shutdown().await.unwrap();
+        let read = client.read(&mut [0]).now_or_never();
+        assert_eq!(read.expect("it is open").unwrap(), 0);
+    }
+
     #[tokio::test]
     async fn memory_is_held_until_the_answer_is_written() {
         let budget = MemoryBudget::new(1);
