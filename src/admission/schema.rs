@@ -70,6 +70,28 @@ const OBJECT_STORAGE: Schema = Schema::Object(
     ],
 );
 
+/// The fields of an object.
+const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// The fields of `metadata` (`ObjectMeta` of apimachinery).
+const METADATA_FIELDS: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// Other names that people give to the fields of a CA.
 const CA_NAMES: [&str; 5] = [
     "ca",
@@ -82,11 +104,31 @@ const CA_NAMES: [&str; 5] = [
 /// Reports what the API server refuses and drops of a BackupStorageLocation, and takes both out of
 /// it, so that the rest can be reviewed.
 pub fn check(location: &mut Value, report: &mut Report) {
+    check_names(location, &FIELDS, &FieldPath::default(), report);
+    if let Some(metadata) = location.get("metadata") {
+        let path = FieldPath::of(&["metadata"]);
+        check_names(metadata, &METADATA_FIELDS, &path, report);
+    }
     if let Some(spec) = location.get_mut("spec")
         && spec.is_object()
     {
         let path = FieldPath::of(&["spec"]);
         check_value(spec, &SPEC, &path, report);
+    }
+}
+
+/// Reports the fields of an object that have other names than `known`.
+fn check_names(object: &Value, known: &[&str], path: &FieldPath, report: &mut Report) {
+    let fields = object.as_object().into_iter().flatten();
+    for (name, _) in fields.filter(|(name, _)| !known.contains(&name.as_str())) {
+        let at = path.clone().field(shown(name));
+        let fix = match name.to_ascii_lowercase().as_str() {
+            "annotation" | "annotations" => "write `metadata.annotations`".to_owned(),
+            "label" | "lables" | "labels" => "write `metadata.labels`".to_owned(),
+            _ => format!("remove it; the fields are {}", known.join(", ")),
+        };
+        let message = "there is no such field, and the API server drops it";
+        report.add_finding(Finding::new(&DROPPED, at, "", message, fix));
     }
 }
 
@@ -98,6 +140,7 @@ fn check_value(value: &mut Value, schema: &Schema, path: &FieldPath, report: &mu
             return true;
         }
         (Schema::Map(schema), Value::Object(map)) => {
+            drop_nulls(map, |_| false);
             map.retain(|key, value| {
                 let path = path.clone().field(shown(key));
                 check_value(value, schema, &path, report)
@@ -138,7 +181,7 @@ fn check_value(value: &mut Value, schema: &Schema, path: &FieldPath, report: &mu
         _ => "a string",
     };
     let found = match value {
-        Value::Null => "empty",
+        Value::Null => "null",
         Value::Bool(_) => "a bool",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
@@ -146,14 +189,22 @@ fn check_value(value: &mut Value, schema: &Schema, path: &FieldPath, report: &mu
         Value::Object(_) => "a map",
     };
     let fix = match (expected, found) {
+        ("a string", "a number") if matches!(schema, Schema::NullableString) => {
+            "write a duration, such as \"60s\""
+        }
         ("a string", "a bool" | "a number") => "quote it",
-        (_, "empty") => "set it, or remove it",
         ("a bool", "a string") => "remove the quotes, and write true or false",
         _ => "give the field the type that the CRD describes",
     };
     let message = format!("the value is {found}, and the API server wants {expected}");
     refuse(path, &message, fix, report);
     false
+}
+
+/// Takes the fields without a value out of `map`, except for those that may be null, as the API server
+/// does before it looks at the schema.
+fn drop_nulls(map: &mut Map<String, Value>, is_nullable: impl Fn(&str) -> bool) {
+    map.retain(|key, value| !value.is_null() || is_nullable(key));
 }
 
 fn check_object(
@@ -163,6 +214,10 @@ fn check_object(
     path: &FieldPath,
     report: &mut Report,
 ) {
+    drop_nulls(map, |key| {
+        let field = fields.iter().find(|(name, _)| *name == key);
+        matches!(field, Some((_, Schema::NullableString)))
+    });
     for (name, _) in fields.iter().take(required) {
         if !map.contains_key(*name) {
             let path = path.clone().field(*name);
@@ -264,10 +319,11 @@ mod tests {
                 json!("readonly"),
                 "VT000 spec.accessMode: write ReadOnly or ReadWrite",
             ),
+            ("/provider", json!(null), "VT000 spec.provider: set it"),
             (
-                "/provider",
-                json!(null),
-                "VT000 spec.provider: set it, or remove it",
+                "/validationFrequency",
+                json!(60),
+                "VT000 spec.validationFrequency: write a duration, such as \"60s\"",
             ),
             (
                 "/default",
@@ -297,6 +353,42 @@ mod tests {
         assert_eq!(
             found(&spec),
             ["VT000 spec.objectStorage.caCertRef.key: set it"]
+        );
+    }
+
+    /// The API server drops a null where the schema has none, before it looks for required fields.
+    #[test]
+    fn an_optional_field_without_a_value_is_none() {
+        let mut spec = good();
+        for pointer in [
+            "/config",
+            "/credential",
+            "/default",
+            "/objectStorage/prefix",
+        ] {
+            *spec.pointer_mut(pointer).unwrap() = Value::Null;
+        }
+        assert_eq!(found(&spec), [""; 0]);
+        let spec = json!({"provider": "aws", "config": {"profile": null}, "objectStorage": {"bucket": null}});
+        assert_eq!(found(&spec), ["VT000 spec.objectStorage.bucket: set it"]);
+    }
+
+    #[test]
+    fn a_misspelt_field_of_the_metadata_is_told() {
+        let mut report = Report::default();
+        let mut location = json!({
+            "metadata": {"name": "a", "annotation": {"a": "b"}},
+            "annotations": {},
+            "spec": good(),
+        });
+        check(&mut location, &mut report);
+        let paths = report
+            .findings
+            .iter()
+            .map(|finding| finding.path.to_string());
+        assert_eq!(
+            paths.collect::<Vec<_>>(),
+            ["annotations", "metadata.annotation"]
         );
     }
 

@@ -40,6 +40,7 @@ mod restored;
 mod restores;
 mod rights;
 mod rotation;
+mod schema;
 mod servers;
 mod shared;
 mod story;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         restored::trials(&shared),
         restores::trials(&shared),
         rights::trials(),
+        schema::trials(),
         trouble::trials(),
         upgrade::trials(),
     ];

@@ -1,7 +1,7 @@
 //! Recognition of certificates, private keys and containers by their bytes, without any PEM block.
 
 use super::fault::Kind;
-use super::lines::{find, names_private_key};
+use super::lines::{find, lines, names_private_key};
 use crate::ca::base64;
 use crate::ca::certificate::Certificate;
 
@@ -31,13 +31,27 @@ pub(super) fn in_base64(text: &[u8]) -> Option<Kind> {
     padded.extend(rest.iter().take_while(|byte| **byte == b'='));
     let decoded = base64::decode(&padded)
         .or_else(|| base64::decode(whole.get(..whole.len() / 4 * 4).unwrap_or(whole)))?;
-    if names_private_key(&decoded) {
+    in_octets(&decoded)
+}
+
+/// Returns what octets are that were decoded: PEM, DER, or base64 once more.
+pub(super) fn in_octets(octets: &[u8]) -> Option<Kind> {
+    if lines(octets).any(|line| names_private_key(line.text)) {
         return Some(Kind::PrivateKey);
     }
-    if find(&decoded, b"-----BEGIN").is_some() {
+    if find(octets, b"-----BEGIN").is_some() {
         return Some(Kind::Base64OfPem);
     }
-    match in_der(&decoded) {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(byte);
+    if !octets.is_empty() && octets.iter().all(is_base64) {
+        let digits = octets
+            .iter()
+            .copied()
+            .filter(|byte| !byte.is_ascii_whitespace());
+        // Each time the text is shorter by a quarter.
+        return in_base64(&digits.collect::<Vec<u8>>());
+    }
+    match in_der(octets) {
         Some(Kind::Der) => Some(Kind::Bare),
         other => other,
     }
@@ -62,8 +76,11 @@ pub(super) fn in_der(bytes: &[u8]) -> Option<Kind> {
 /// Returns what is in binary text: the first element of DER that is known. A private key counts
 /// before everything else.
 pub(super) fn in_binary(bytes: &[u8]) -> Option<Kind> {
+    if find(bytes, OPENSSH_KEY).is_some() {
+        return Some(Kind::PrivateKey);
+    }
     let starts = bytes.windows(2).enumerate();
-    let starts = starts.filter(|(_, pair)| matches!(pair, [0x30, 0x30..=0x7f | 0x81..=0x83]));
+    let starts = starts.filter(|(_, pair)| matches!(pair, [0x30, 0x20..=0x7f | 0x81..=0x83]));
     let plausible = starts.filter(|(start, _)| {
         let rest = bytes.get(*start..).unwrap_or(&[]);
         // Every element that is looked for begins with another element.

@@ -76,7 +76,7 @@ pub(super) fn names_private_key(text: &[u8]) -> bool {
 
 /// Whether a line is a comment. PEM has none: what is in such a line is text to Go, and whoever
 /// wrote the sign means it to be.
-pub(super) fn is_comment(line: &[u8]) -> bool {
+pub fn is_comment(line: &[u8]) -> bool {
     let text = line.trim_ascii_start();
     text.starts_with(b"#") || text.starts_with(b";") || text.starts_with(b"//")
 }

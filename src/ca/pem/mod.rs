@@ -18,6 +18,7 @@ use super::base64;
 use super::certificate::{Certificate, Fingerprint};
 
 pub use fault::{Fault, Kind};
+pub use lines::is_comment;
 pub use marker::Damage;
 
 /// Most blocks, broken ones included, that are read. The smallest certificate has more than 128 bytes

@@ -108,7 +108,9 @@ impl<'a> Scan<'a, '_> {
         } else if self.open.is_none() && is_comment(line.text) {
             // Go sees no block in it, and nobody means it to.
         } else if has_dash && let Some(at) = find(line.text, BEGIN) {
-            self.begin(line, at);
+            if self.open.is_some() || !text::only_mentions_a_block(line.text, at) {
+                self.begin(line, at);
+            }
         } else if has_dash && let Some(at) = find(line.text, END) {
             self.end(line, at);
         } else if let Some(marker) = marker::damaged(line.text) {

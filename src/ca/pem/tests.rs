@@ -261,6 +261,8 @@ fn text_and_comments_are_no_fault() {
         "BEGIN CERTIFICATE\n".to_owned(),
         "    Session-ID: 5D0F\n    0000 - 8b 15 00 a1 2b-7c 44   .....\n---\nDONE\n".to_owned(),
         format!("Modulus:\n    00:{}\n", "c1:".repeat(15)),
+        format!("Modulus={}\n", "9A3F".repeat(128)),
+        "It goes from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.\n".to_owned(),
     ] {
         good(format!("{text}{a}"), 1);
         good(format!("{a}{text}"), 1);
@@ -292,11 +294,31 @@ fn containers_and_unknown_base64_are_no_text() {
     bad(format!("{a}{}\n", &body[..100]), 1, Kind::LooseBase64, None);
     let store = [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2];
     bad([a.as_bytes(), &store].concat(), 1, Kind::Binary, None);
-    for (line, kind) in [
-        ("privateExponent:", Kind::PrivateKey),
-        ("PuTTY-User-Key-File-3: ssh-rsa", Kind::PrivateKey),
+}
+
+#[test]
+fn a_private_key_is_found_in_what_tools_print_and_in_comments() {
+    let (a, key) = certificate("a");
+    let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    let encrypted = "# -----BEGIN RSA PRIVATE KEY-----\n# Proc-Type: 4,ENCRYPTED\n\
+                     # DEK-Info: AES-128-CBC,00\n#\n# QUJDQUJDQUJDQUJDQUJDQUJDQUJD\n";
+    for text in [
+        "privateExponent:".to_owned(),
+        "ED25519 Private-Key:\npriv:\n    00:11:22\n".to_owned(),
+        "Private-Key: (256 bit)".to_owned(),
+        "PuTTY-User-Key-File-3: ssh-rsa".to_owned(),
+        r#"{"kty": "EC", "crv": "P-256", "d": "x"}"#.to_owned(),
+        encrypted.to_owned(),
+        format!("# -----BEGIN PRIVATE KEY-----\n# {}\n", &body[..40]),
+        format!("# key: {}", key.replace('\n', "\\n")),
+        PLAIN.encode(PLAIN.encode(PLAIN.decode(&body).unwrap())),
     ] {
-        bad(format!("{a}{line}\n"), 1, kind, None);
+        let faults = read(format!("{a}{text}\n").as_bytes()).faults;
+        let is_key = |fault: &Fault| fault.kind == Kind::PrivateKey;
+        assert!(
+            !faults.is_empty() && faults.iter().all(is_key),
+            "{faults:?} {text}"
+        );
     }
 }
 

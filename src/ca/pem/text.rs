@@ -10,14 +10,24 @@ use crate::ca::certificate::Fingerprint;
 /// shorter, or are none of these when they are decoded.
 const MIN_BASE64: usize = 64;
 
+/// Shortest line, in characters, that is a part of a key: a word of a comment is shorter.
+const MIN_KEY_LINE: usize = 24;
+
 /// Length of base64 that is no text, whatever it encodes.
 const MAX_UNKNOWN_BASE64: usize = 160;
 
 /// Most bytes that tell UTF-16 and other binary files from text.
 const MAX_SNIFFED_BYTES: usize = 64 * 1024;
 
-/// What only a private key has beside it, in the output of tools that print no block.
-const KEY_LINES: [&[u8]; 2] = [b"privateExponent:", b"PuTTY-User-Key-File-"];
+/// How lines begin that only a private key has beside it: the headers of an encrypted one, and the
+/// output of tools that print no block.
+const KEY_LINES: [&[u8]; 5] = [
+    b"DEK-Info:",
+    b"Private-Key:",
+    b"PuTTY-User-Key-File-",
+    b"priv:",
+    b"privateExponent:",
+];
 
 /// Text around blocks.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +44,10 @@ pub(super) struct Text<'a> {
 pub(super) fn faults(text: Text<'_>, found: &mut dyn FnMut(Fault)) {
     if let Some(kind) = in_binary(text.bytes) {
         return found(fault(kind, text.line, text.bytes));
+    }
+    // A key in JSON (RFC 7517) says its type, and has a private part.
+    if find(text.bytes, b"\"kty\"").is_some() && find(text.bytes, b"\"d\"").is_some() {
+        found(fault(Kind::PrivateKey, text.line, text.bytes));
     }
     let mut run = Run::default();
     for line in lines(text.bytes) {
@@ -67,6 +81,18 @@ pub(super) fn has_content(bytes: &[u8]) -> bool {
         let text = line.text.trim_ascii();
         text.len() >= 16 && format_of(text) == Some(Format::Base64)
     })
+}
+
+/// Whether a line is a sentence about a block that begins at the offset `at`: it has words before it,
+/// an END after it, and nothing that could be the content.
+pub(super) fn only_mentions_a_block(line: &[u8], at: usize) -> bool {
+    let (before, after) = line.split_at(at);
+    let mut tokens = after.split(|byte| !is_base64_digit(*byte));
+    before.iter().any(u8::is_ascii_alphabetic)
+        && find(before, b"-----END").is_none()
+        && find(after, b"-----END").is_some()
+        && !names_private_key(line)
+        && tokens.all(|token| token.len() < MIN_KEY_LINE)
 }
 
 fn fault(kind: Kind, line: usize, bytes: &[u8]) -> Fault {
@@ -123,6 +149,8 @@ struct Run {
     /// The number of the first line.
     line: usize,
     is_comment: bool,
+    /// Whether the line before is a comment with the BEGIN line of a private key.
+    follows_key: bool,
 }
 
 impl Run {
@@ -137,6 +165,15 @@ impl Run {
         };
         let text = text.trim_ascii();
         let format = format_of(text);
+        let is_begin = is_comment && names_private_key(text) && text.ends_with(b"-");
+        if std::mem::replace(&mut self.follows_key, is_begin)
+            && is_comment
+            && format.is_some()
+            && text.len() >= MIN_KEY_LINE
+        {
+            // The rest of it is the same key, or says so itself.
+            return found(fault(Kind::PrivateKey, number, text));
+        }
         let is_more = !self.digits.is_empty()
             && !self.digits.ends_with(b"=")
             && self.is_comment == is_comment
@@ -145,7 +182,9 @@ impl Run {
                 Format::HexDump => is_hex(text),
             };
         if !is_more {
+            let follows_key = self.follows_key;
             std::mem::take(self).end(found);
+            self.follows_key = follows_key;
             self.line = number;
             self.is_comment = is_comment;
             self.format = format.unwrap_or_default();
@@ -156,17 +195,22 @@ impl Run {
                 .extend(text.iter().filter(|byte| !is_separator(byte)));
             return;
         }
-        if KEY_LINES.iter().any(|key| text.starts_with(key)) {
+        // OpenSSL says the algorithm first: `ED25519 Private-Key:`.
+        let says_key =
+            KEY_LINES.iter().any(|key| text.starts_with(key)) || text.ends_with(b" Private-Key:");
+        if says_key || is_comment && is_key_on_one_line(text) {
             found(fault(Kind::PrivateKey, number, text));
         }
         // A value after a name, in quotes, or in a list.
         let tokens = text.split(|byte| !is_base64_digit(*byte));
+        let tokens = tokens.map(after_equals_sign);
         for token in tokens.filter(|token| token.len() >= MIN_BASE64) {
             let token = Self {
                 digits: token.to_vec(),
                 format: Format::Base64,
                 line: number,
                 is_comment,
+                follows_key: false,
             };
             token.end(found);
         }
@@ -187,8 +231,8 @@ impl Run {
             return None;
         }
         if is_hex(digits) {
-            return match encoded::in_der(&from_hex(digits))? {
-                Kind::Der => Some(Kind::Hex),
+            return match encoded::in_octets(&from_hex(digits))? {
+                Kind::Bare | Kind::Base64OfPem => Some(Kind::Hex),
                 other => Some(other),
             };
         }
@@ -200,13 +244,30 @@ impl Run {
 
 /// Returns how `text` writes octets; `None` if it is something else.
 fn format_of(text: &[u8]) -> Option<Format> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let digits = text.get(..text.len() - padding).unwrap_or(&[]);
+    let is_digit = |byte: &u8| is_base64_digit(*byte) && *byte != b'=';
     if text.is_empty() {
         None
-    } else if text.iter().all(|byte| is_base64_digit(*byte)) {
+    } else if padding <= 2 && digits.iter().all(is_digit) {
         Some(Format::Base64)
     } else {
         is_hex(text).then_some(Format::HexDump)
     }
+}
+
+/// Returns what follows the last equals sign of a token that is no padding, as in `Modulus=9A3F`.
+fn after_equals_sign(token: &[u8]) -> &[u8] {
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let digits = token.get(..token.len() - padding).unwrap_or(&[]);
+    let sign = digits.iter().rposition(|byte| *byte == b'=');
+    sign.and_then(|sign| token.get(sign + 1..)).unwrap_or(token)
+}
+
+/// Whether a whole private key is on this line of a comment, with its line ends written out. A
+/// comment that only mentions one is shorter.
+fn is_key_on_one_line(text: &[u8]) -> bool {
+    names_private_key(text) && text.len() >= 2 * MIN_BASE64
 }
 
 const fn is_base64_digit(byte: u8) -> bool {

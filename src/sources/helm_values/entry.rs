@@ -9,12 +9,12 @@ use crate::velero::text::shown;
 const KNOWN: [&str; 12] = [
     "accessMode",
     "annotations",
+    "backupSyncPeriod",
     "bucket",
     "caCert",
     "config",
     "credential",
     "default",
-    "labels",
     "name",
     "prefix",
     "provider",
@@ -75,7 +75,19 @@ pub(super) fn object(name: &str, namespace: &str, entry: &Map<String, Value>) ->
     };
     let mut storage = copied(&["caCert"]);
     storage.extend(quoted(Some(&Value::Object(copied(&["bucket", "prefix"])))));
-    let mut spec = copied(&["provider", "accessMode", "default", "validationFrequency"]);
+    let mut spec = copied(&[
+        "provider",
+        "accessMode",
+        "backupSyncPeriod",
+        "default",
+        "validationFrequency",
+    ]);
+    // The chart writes it without quotes.
+    if let Some(Value::String(text)) = spec.get("default")
+        && let Ok(is_default) = text.parse::<bool>()
+    {
+        spec.insert("default".to_owned(), is_default.into());
+    }
     spec.insert("objectStorage".to_owned(), Value::Object(storage));
     for field in ["config", "credential"] {
         if let Some(map) = entry.get(field).filter(|value| !is_empty(value)) {
@@ -83,7 +95,10 @@ pub(super) fn object(name: &str, namespace: &str, entry: &Map<String, Value>) ->
                 Value::Object(_) => Value::Object(quoted(Some(map))),
                 other => other.clone(),
             };
-            spec.insert(field.to_owned(), map);
+            // The API server drops a map without anything in it.
+            if !is_empty(&map) {
+                spec.insert(field.to_owned(), map);
+            }
         }
     }
     json!({

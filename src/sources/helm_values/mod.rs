@@ -36,9 +36,6 @@ const OTHER_KINDS: [&str; 7] = [
     "StatefulSet",
 ];
 
-/// Kinds whose own namespace is that of the release.
-const NAMESPACED_KINDS: [&str; 3] = ["ConfigMap", "HelmRelease", "Secret"];
-
 /// A BackupStorageLocation that the chart would create.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
@@ -61,8 +58,8 @@ pub(super) struct Values {
     pub(super) entries: Vec<Entry>,
     /// The paths of further objects that the chart makes, and their namespace if they name none.
     pub(super) objects: Vec<(FieldPath, Option<String>)>,
-    /// The paths of texts that contain values, and the namespace of the release.
-    pub(super) texts: Vec<(FieldPath, Option<String>)>,
+    /// The texts that contain values: path, text, and the namespace of the release.
+    pub(super) texts: Vec<(FieldPath, String, Option<String>)>,
     /// The Secrets with credentials that the chart makes.
     pub(super) credentials: Vec<(Key, Sealed)>,
     /// What the chart does differently than one may expect, and where.
@@ -80,7 +77,7 @@ pub(super) fn read(document: &Value, namespace: Option<&str>) -> Values {
     if OTHER_KINDS.contains(&kind) {
         return values;
     }
-    let own = text("/metadata/namespace").filter(|_| NAMESPACED_KINDS.contains(&kind));
+    let own = text("/metadata/namespace").filter(|_| kind == "HelmRelease");
     values.walk(
         &FieldPath::default(),
         document,
@@ -117,8 +114,8 @@ impl Values {
             }
             Value::String(text) if text.contains(LIST) && text.contains('\n') => {
                 self.any = true;
-                self.texts
-                    .push((path.clone(), namespace.map(str::to_owned)));
+                let namespace = namespace.map(str::to_owned);
+                self.texts.push((path.clone(), text.clone(), namespace));
             }
             _ => {}
         }

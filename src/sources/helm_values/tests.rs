@@ -115,7 +115,7 @@ fn what_the_chart_drops_is_told_with_the_right_name() {
             format!("{name}: {fix}")
         })
         .collect();
-    fixes.sort_by_key(|fix| fix.starts_with("other"));
+    fixes.sort_by_key(|fix| fix.contains("remove it"));
     assert_eq!(
         fixes[..5],
         [
@@ -126,8 +126,25 @@ fn what_the_chart_drops_is_told_with_the_right_name() {
             "spec: write the fields in it directly into this element",
         ]
     );
-    assert!(fixes[5].starts_with("other: remove it"), "{fixes:?}");
-    assert_eq!(fixes.len(), 6);
+    assert!(fixes[5].starts_with("labels: remove it"), "{fixes:?}");
+    assert!(fixes[6].starts_with("other: remove it"), "{fixes:?}");
+    assert_eq!(fixes.len(), 7);
+}
+
+/// The chart's own values.yaml has these.
+#[test]
+fn what_the_chart_renders_as_nothing_is_no_field() {
+    let text = "configuration: {backupStorageLocation: [{provider: aws, bucket: b, \
+                credential: {name: , key: }, config: {}, backupSyncPeriod: 1m, default: 'true'}]}";
+    let [entry] = &parse(text, None).entries[..] else {
+        panic!()
+    };
+    assert_eq!(entry.dropped, []);
+    assert_eq!(
+        entry.object["spec"],
+        json!({"provider": "aws", "objectStorage": {"bucket": "b"}, "backupSyncPeriod": "1m",
+            "default": true})
+    );
 }
 
 #[test]
@@ -135,7 +152,7 @@ fn values_are_found_in_every_usual_wrapping() {
     let list = "configuration: {backupStorageLocation: [{name: a}]}";
     let text = |path: &str, wrapping: &str| {
         let values = parse(wrapping, Some("given"));
-        let found = values.texts.iter().map(|(path, namespace)| {
+        let found = values.texts.iter().map(|(path, _, namespace)| {
             format!("{path} {}", namespace.as_deref().unwrap_or_default())
         });
         assert_eq!(found.collect::<Vec<_>>(), [path], "{wrapping}");
@@ -156,7 +173,7 @@ fn values_are_found_in_every_usual_wrapping() {
         ),
     );
     text(
-        "data.values.yaml flux",
+        "data.values.yaml given",
         &format!("kind: ConfigMap\nmetadata: {{namespace: flux}}\ndata: {{values.yaml: {block}}}"),
     );
     let entry = |want: &str, wrapping: &str| {

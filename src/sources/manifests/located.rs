@@ -1,6 +1,7 @@
 //! A BackupStorageLocation and its position in a file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ pub struct Located {
     pub object: Value,
     /// The paths in the document of values that Velero's chart drops, and how to fix that.
     pub dropped: Vec<(FieldPath, String)>,
-    document: Document,
+    document: Arc<Document>,
     layout: Layout,
 }
 
@@ -42,7 +43,12 @@ enum Layout {
 
 impl Located {
     /// Creates one from a document that is the `object` itself.
-    pub(super) fn manifest(file: &Path, mut key: Key, object: Value, document: Document) -> Self {
+    pub(super) fn manifest(
+        file: &Path,
+        mut key: Key,
+        object: Value,
+        document: Arc<Document>,
+    ) -> Self {
         let names_namespace = key.namespace != ANY_NAMESPACE;
         if !names_namespace {
             DEFAULT_NAMESPACE.clone_into(&mut key.namespace);
@@ -59,7 +65,7 @@ impl Located {
     }
 
     /// Creates one that Velero's chart renders from values in a document.
-    pub(super) fn values(file: &Path, entry: Entry, document: Document) -> Self {
+    pub(super) fn values(file: &Path, entry: Entry, document: Arc<Document>) -> Self {
         Self {
             file: file.to_owned(),
             key: entry.key,
@@ -72,10 +78,16 @@ impl Located {
     }
 
     /// Creates one that OADP makes of a part of a document.
-    pub(super) fn oadp(file: &Path, entry: oadp::Entry, document: Document) -> Self {
+    pub(super) fn oadp(file: &Path, entry: oadp::Entry, document: Arc<Document>) -> Self {
         let mut located = Self::manifest(file, entry.key, entry.object, document);
         located.layout = Layout::Spec(entry.spec);
         located
+    }
+
+    /// Returns the document that it is, or is a part of.
+    #[cfg(test)]
+    pub(super) fn document(&self) -> &Document {
+        &self.document
     }
 
     /// Returns whether Velero's chart renders it from values.

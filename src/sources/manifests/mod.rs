@@ -13,7 +13,7 @@ use super::object::{self, Object};
 use super::placeholder::placeholder;
 use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::{FieldPath, Key};
+use crate::decision::{FieldPath, Key, Secret};
 
 mod file_view;
 mod kustomization;
@@ -47,6 +47,8 @@ pub struct Manifests {
     pub left_out: usize,
     /// Number of documents that are templates and mention no BackupStorageLocation.
     pub templates: usize,
+    /// The line of the first location with a name in a file.
+    first_lines: BTreeMap<(PathBuf, Key), u64>,
     /// By name, because a Secret may name no namespace.
     secrets: BTreeMap<String, Vec<Stored>>,
     /// The ConfigMaps.
@@ -161,6 +163,8 @@ impl Manifests {
     }
 
     fn add_document(&mut self, file: &Path, document: Document, namespace: Namespace<'_>) {
+        // Every location in it shares the document.
+        let document = Arc::new(document);
         let mut json = document.to_json();
         let line = document.first_line();
         let namespace = match namespace {
@@ -172,35 +176,32 @@ impl Manifests {
         };
         match object::read(&json, namespace.unwrap_or(ANY_NAMESPACE)) {
             Ok(Object::Secret(key, secret, hidden)) => {
-                self.add_values(file, &document, &json, namespace);
+                self.add_values(file, &document, &with_decoded_data(&json, &secret), None);
                 let secret = StoredSecret::readable(secret, hidden);
                 for copy in reflected::namespaces(&json) {
                     let key = Key::new(&copy, &key.name);
-                    self.add_secret(key, file, document.clone(), Some(secret.clone()));
+                    self.add_secret(key, file, Arc::clone(&document), Some(secret.clone()));
                 }
                 self.add_secret(key, file, document, Some(secret));
             }
             Ok(Object::Sealed(sealed)) => {
+                self.add_configuration(file, &document, &json, namespace);
                 for (key, sealed) in sealed {
                     let secret = StoredSecret::sealed(sealed);
-                    self.add_secret(key, file, document.clone(), Some(secret));
+                    self.add_secret(key, file, Arc::clone(&document), Some(secret));
                 }
             }
             Ok(Object::Location(key)) => {
                 self.add_location(Located::manifest(file, key, json, document));
             }
             Ok(Object::None | Object::Foreign(..)) => {
-                let oadp = oadp::locations(&json, namespace);
-                let is_read = self.add_values(file, &document, &json, namespace);
-                if oadp.is_empty() && !is_read {
+                if !self.add_configuration(file, &document, &json, namespace) {
                     self.leave_out(file, line, &json);
-                }
-                for entry in oadp {
-                    self.add_location(Located::oadp(file, entry, document.clone()));
                 }
             }
             Ok(Object::ConfigMap(key, _)) => {
-                self.add_values(file, &document, &json, namespace);
+                // The release that reads it may be in any namespace.
+                self.add_values(file, &document, &json, None);
                 self.config_maps.insert(key);
             }
             Ok(Object::Backup(..)) => {}
@@ -216,11 +217,27 @@ impl Manifests {
         }
     }
 
+    /// Adds the locations that another tool makes of a document. Returns whether there are any.
+    fn add_configuration(
+        &mut self,
+        file: &Path,
+        document: &Arc<Document>,
+        json: &serde_json::Value,
+        namespace: Option<&str>,
+    ) -> bool {
+        let oadp = oadp::locations(json, namespace);
+        let is_read = self.add_values(file, document, json, namespace) || !oadp.is_empty();
+        for entry in oadp {
+            self.add_location(Located::oadp(file, entry, Arc::clone(document)));
+        }
+        is_read
+    }
+
     /// Adds what Velero's chart makes of the values in a document. Returns whether there are any.
     fn add_values(
         &mut self,
         file: &Path,
-        document: &Document,
+        document: &Arc<Document>,
         json: &serde_json::Value,
         namespace: Option<&str>,
     ) -> bool {
@@ -231,41 +248,45 @@ impl Manifests {
             self.notes.push(remark(file, Some(line), message));
         }
         for entry in values.entries {
-            self.add_location(Located::values(file, entry, document.clone()));
+            self.add_location(Located::values(file, entry, Arc::clone(document)));
         }
         for (key, sealed) in values.credentials {
             let secret = StoredSecret::sealed(sealed);
-            self.add_secret(key, file, document.clone(), Some(secret));
+            self.add_secret(key, file, Arc::clone(document), Some(secret));
         }
         for (path, namespace) in values.objects {
             if let Some(object) = document.at(&path) {
                 self.add_document(file, object, Namespace::Default(namespace.as_deref()));
             }
         }
-        for (path, namespace) in values.texts {
-            self.add_text(file, document, &path, namespace.as_deref());
+        for (path, text, namespace) in values.texts {
+            self.add_text(file, document, &path, &text, namespace.as_deref());
         }
         values.any
     }
 
-    /// Adds the documents in a text of a document: values that are kept as one string.
+    /// Adds the documents in the `text` at a path of a document: values that are kept as one string.
     fn add_text(
         &mut self,
         file: &Path,
         document: &Document,
         path: &FieldPath,
+        text: &str,
         namespace: Option<&str>,
     ) {
-        let json = document.at(path).map(|text| text.to_json());
-        let Some(serde_json::Value::String(text)) = json else {
-            return;
-        };
-        // The position of a text is that of its first line.
+        let stored = document.at(path).map(|stored| stored.to_json());
+        let is_stored = stored.as_ref().and_then(serde_json::Value::as_str) == Some(text);
+        // The position of a text is that of its first line. One that was decoded has one line.
         let line = document.line_of(path) - 1;
-        for inner in documents(&text) {
+        for inner in documents(text) {
             match inner {
                 Ok(mut inner) => {
-                    inner.line += line;
+                    inner.line = if is_stored {
+                        inner.line + line
+                    } else {
+                        line + 1
+                    };
+                    inner.is_one_line = !is_stored;
                     for inner in inner.flatten() {
                         self.add_document(file, inner, Namespace::Default(namespace));
                     }
@@ -283,27 +304,43 @@ impl Manifests {
         &mut self,
         key: Key,
         file: &Path,
-        document: Document,
+        document: Arc<Document>,
         secret: Option<StoredSecret>,
     ) {
-        self.secrets.entry(key.name).or_default().push(Stored {
+        let is_readable =
+            |secret: &Option<StoredSecret>| secret.as_ref().is_some_and(StoredSecret::is_readable);
+        let all = self.secrets.entry(key.name.clone()).or_default();
+        let before = all.iter().position(|other| {
+            other.file == file
+                && other.namespace == key.namespace
+                && is_readable(&other.secret)
+                && is_readable(&secret)
+        });
+        if let Some(before) = before {
+            let first = all.remove(before).document.first_line();
+            let message =
+                format!("Secret {key} stands in line {first} too; a cluster keeps the last one");
+            let line = Some(document.first_line());
+            self.notes.push(remark(file, line, message));
+        }
+        all.push(Stored {
             file: file.to_owned(),
             namespace: key.namespace,
-            document: Arc::new(document),
+            document,
             secret,
         });
     }
 
     fn add_location(&mut self, location: Located) {
-        let duplicate = self
-            .locations
-            .iter()
-            .find(|other| other.key == location.key && other.file == location.file);
-        if let Some(first) = duplicate {
+        let identity = (location.file.clone(), location.key.clone());
+        let first = *self
+            .first_lines
+            .entry(identity)
+            .or_insert_with(|| location.first_line());
+        if first != location.first_line() {
             let message = format!(
-                "BackupStorageLocation {} stands in line {} too; a cluster keeps the last one",
+                "BackupStorageLocation {} stands in line {first} too; a cluster keeps the last one",
                 location.key,
-                first.first_line()
             );
             let line = Some(location.first_line());
             self.notes.push(remark(&location.file, line, message));
@@ -351,6 +388,26 @@ impl Manifests {
             any_namespace: !location.names_namespace,
         }
     }
+}
+
+/// Returns a Secret with its data as text, where it is text.
+fn with_decoded_data(object: &serde_json::Value, secret: &Secret) -> serde_json::Value {
+    let mut object = object.clone();
+    let data = object.get_mut("data");
+    for (key, value) in data
+        .and_then(serde_json::Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
+        let decoded = secret
+            .data
+            .get(key)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        if let Some(decoded) = decoded {
+            *value = decoded.into();
+        }
+    }
+    object
 }
 
 /// Sets the namespace of an object.

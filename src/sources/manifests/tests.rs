@@ -96,3 +96,63 @@ fn a_location_is_judged_except_for_its_placeholders() {
     assert_eq!(not_judged.locations.len(), 0);
     assert_eq!(not_judged.notes.len(), 1);
 }
+
+const VALUES: &str = "configuration:\n  backupStorageLocation:\n  - {name: a, bucket: b}\n";
+
+#[test]
+fn what_makes_a_secret_may_hold_values_too() {
+    let application = format!(
+        "apiVersion: example.test/v1\nkind: Application\nmetadata: {{name: x}}\n\
+         spec:\n  destination: {{name: in-cluster}}\n  helm:\n    values:\n      {}",
+        VALUES.trim_end().replace('\n', "\n      ")
+    );
+    let manifests = manifests(&[("a.yaml", &application)]);
+    assert_eq!(manifests.locations.len(), 1);
+    assert!(manifests.secrets.contains_key("in-cluster"));
+}
+
+#[test]
+fn values_in_the_data_of_a_secret_are_read_and_stand_in_its_line() {
+    use base64::Engine as _;
+    let data = base64::engine::general_purpose::STANDARD.encode(VALUES);
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: values, namespace: flux}}\ndata:\n  \
+         values.yaml: {data}\n"
+    );
+    let manifests = manifests(&[("a.yaml", &secret)]);
+    let [location] = &manifests.locations[..] else {
+        panic!()
+    };
+    // The release that reads it may be in any namespace.
+    assert_eq!(
+        (location.first_line(), location.names_namespace),
+        (5, false)
+    );
+}
+
+#[test]
+fn of_two_secrets_in_one_file_the_last_counts_as_in_a_cluster() {
+    let text = format!("{}---\n{}", secret("first"), secret("last"));
+    let manifests = manifests(&[("a.yaml", &text)]);
+    assert_eq!(manifests.secrets["ca"].len(), 1);
+    let notes: Vec<_> = manifests
+        .notes
+        .iter()
+        .map(|note| note.message.as_str())
+        .collect();
+    assert_eq!(
+        notes,
+        ["Secret velero/ca stands in line 1 too; a cluster keeps the last one"]
+    );
+}
+
+/// One document is shared by all of its locations.
+#[test]
+fn two_thousand_locations_in_one_document_are_read_in_one_walk() {
+    let entries = "  - {name: a, bucket: b}\n".repeat(2_000);
+    let text = format!("configuration:\n  backupStorageLocation:\n{entries}");
+    let manifests = manifests(&[("a.yaml", &text)]);
+    let (first, last) = (&manifests.locations[0], &manifests.locations[1999]);
+    assert_eq!((first.first_line(), last.first_line()), (3, 2002));
+    assert!(std::ptr::eq(first.document(), last.document()));
+}

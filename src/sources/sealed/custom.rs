@@ -7,12 +7,16 @@ use serde_json::Value;
 
 use crate::decision::Key;
 
-/// Groups of Kubernetes itself and of Velero, whose kinds read Secrets and make none.
-const READERS: [&str; 9] = [
+/// Groups whose kinds read Secrets and make none: those of Kubernetes itself, of Velero, and of tools
+/// that deploy other objects.
+const READERS: [&str; 12] = [
     "admissionregistration.k8s.io",
     "apps",
+    "argoproj.io",
     "autoscaling",
     "batch",
+    "helm.toolkit.fluxcd.io",
+    "kustomize.toolkit.fluxcd.io",
     "networking.k8s.io",
     "rbac.authorization.k8s.io",
     "source.toolkit.fluxcd.io",
@@ -20,75 +24,73 @@ const READERS: [&str; 9] = [
     "velero.io",
 ];
 
-/// Fields below which a Secret is made.
-const TARGETS: [&str; 6] = [
+/// How the names of the fields begin that name a Secret to make.
+const TARGETS: [&str; 8] = [
     "destination",
-    "generate",
-    "managedsecret",
+    "managed",
     "output",
+    "publishconnectiondetailsto",
+    "secrettemplate",
     "target",
     "template",
+    "write",
 ];
 
-/// Ends of the names of fields below which a Secret is read.
-const SOURCES: [&str; 8] = [
-    "auth",
-    "from",
-    "ref",
-    "refs",
-    "reference",
-    "selector",
-    "source",
-    "store",
-];
+/// Fields whose value is the name of a Secret to make.
+const NAMES: [&str; 3] = ["outputSecretName", "secretName", "targetSecretName"];
 
 /// Returns the names of the Secrets that an object of another kind makes; `own` is its own name.
 pub(super) fn secret_names(group: &str, kind: &str, own: &Key, object: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let is_custom = group.contains('.') && !READERS.contains(&group);
-    if !is_custom {
+    if !group.contains('.') || READERS.contains(&group) {
         return names;
     }
-    if kind.ends_with("Secret") {
+    if kind.ends_with("Secret") && !kind.contains("Push") {
         names.insert(own.name.clone());
     }
-    if let Some(spec) = object.get("spec") {
-        find(spec, "", false, &mut names);
+    let fields = object.get("spec").and_then(Value::as_object);
+    for (field, value) in fields.into_iter().flatten() {
+        if NAMES.contains(&field.as_str()) {
+            names.extend(value.as_str().map(str::to_owned));
+        }
+        let lower = field.to_ascii_lowercase();
+        if TARGETS.iter().any(|target| lower.starts_with(target)) {
+            each(value, &mut |value| names.extend(made(&lower, value)));
+        }
     }
     names
 }
 
-/// Finds the names below `value`, which is at the field `field`, in the target of the object or not.
-fn find(value: &Value, field: &str, in_target: bool, names: &mut BTreeSet<String>) {
+/// Calls `take` for the elements of a list, or for what is no list.
+fn each<'v>(value: &'v Value, take: &mut dyn FnMut(&'v Value)) {
     match value {
-        Value::Array(list) => {
-            for item in list {
-                find(item, field, in_target, names);
-            }
-        }
-        Value::Object(map) => {
-            let lower = field.to_ascii_lowercase();
-            let in_target = in_target || TARGETS.iter().any(|target| lower.starts_with(target));
-            let is_source = SOURCES.iter().any(|source| lower.ends_with(source));
-            if is_source && !lower.starts_with("managed") {
-                return;
-            }
-            for (name, value) in map {
-                let names_one = match name.as_str() {
-                    "secretName" => true,
-                    "name" => in_target,
-                    _ => false,
-                };
-                match value {
-                    Value::String(text) if names_one => {
-                        names.insert(text.clone());
-                    }
-                    _ => find(value, name, in_target, names),
-                }
-            }
-        }
-        _ => {}
+        Value::Array(list) => list.iter().for_each(|value| each(value, take)),
+        value => take(value),
     }
+}
+
+/// Returns the name of the Secret that the field with this name, in lower case, describes.
+fn made(field: &str, value: &Value) -> Option<String> {
+    let text = |value: &Value, name: &str| Some(value.get(name)?.as_str()?.to_owned());
+    // Patches, and tools that make other objects, say which kind it is.
+    if text(value, "kind").is_some_and(|kind| kind != "Secret") {
+        return None;
+    }
+    if field.contains("template") {
+        // The template of a Secret has its content. That of a Pod has a spec.
+        let is_secret = field.contains("secret")
+            || ["data", "stringData", "type"]
+                .iter()
+                .any(|name| value.get(name).is_some());
+        let name = text(value.get("metadata")?, "name").or_else(|| text(value, "name"));
+        return name.filter(|_| is_secret && value.get("spec").is_none());
+    }
+    let inner = ["secret", "secretRef", "secretReference"];
+    let inner = inner.iter().find_map(|name| value.get(*name));
+    [Some(value), inner]
+        .into_iter()
+        .flatten()
+        .find_map(|value| text(value, "secretName").or_else(|| text(value, "name")))
 }
 
 #[cfg(test)]
@@ -110,7 +112,10 @@ mod tests {
             json!({"target": {"name": "s"}}),
             json!({"targets": [{"secret": {"name": "s"}}]}),
             json!({"output": {"secret": {"name": "s"}}}),
-            json!({"template": {"metadata": {"name": "s"}}}),
+            json!({"template": {"metadata": {"name": "s"}, "data": {}}}),
+            json!({"secretTemplate": {"metadata": {"name": "s"}}}),
+            json!({"writeConnectionSecretToRef": {"name": "s", "namespace": "x"}}),
+            json!({"managedKubeSecretReferences": [{"secretName": "s"}]}),
             json!({"managedSecretReference": {"secretName": "s"}}),
         ] {
             assert_eq!(names("Maker", &spec), ["s"], "{spec}");
@@ -125,6 +130,11 @@ mod tests {
             json!({"secretKeyRef": {"name": "s"}}),
             json!({"valuesFrom": [{"secretName": "s"}]}),
             json!({"target": {"secretStoreRef": {"name": "s"}}}),
+            json!({"target": {"tls": {"caSecret": {"name": "s"}}}}),
+            json!({"target": {"kind": "ConfigMap", "name": "s"}}),
+            json!({"ca": {"secretName": "s"}}),
+            json!({"template": {"metadata": {"name": "s"}, "spec": {}}}),
+            json!({"tls": {"trustedCertificates": [{"secretName": "s"}]}}),
             json!({"name": "s"}),
         ] {
             assert_eq!(names("Reader", &spec), [""; 0], "{spec}");
@@ -132,9 +142,8 @@ mod tests {
         let own = Key::new("ns", "own");
         let pod =
             json!({"spec": {"template": {"spec": {"volumes": [{"secret": {"secretName": "s"}}]}}}});
-        assert_eq!(
-            secret_names("apps", "Deployment", &own, &pod),
-            BTreeSet::new()
-        );
+        for (group, kind) in [("apps", "Deployment"), ("argoproj.io", "Rollout")] {
+            assert_eq!(secret_names(group, kind, &own, &pod), BTreeSet::new());
+        }
     }
 }

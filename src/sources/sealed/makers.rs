@@ -124,6 +124,11 @@ pub(in crate::sources) fn secrets_made_by(
             "a SealedSecret",
             sealed_secret_keys(spec),
         ),
+        ("external-secrets.io", "ExternalSecret")
+            if text("/spec/target/manifest/kind").is_some_and(|kind| kind != "Secret") =>
+        {
+            None
+        }
         ("external-secrets.io", "ExternalSecret") => {
             let name = text("/spec/target/name").or(Some(&own.name));
             let keys = external_secret_keys(spec);
@@ -138,8 +143,10 @@ pub(in crate::sources) fn secrets_made_by(
             let keys = external_secret_keys(spec);
             one_secret(ANY_NAMESPACE, name, made_by(kind), keys)
         }
-        // It writes a Secret into a store.
-        ("external-secrets.io", "PushSecret" | "ClusterPushSecret") => None,
+        // They read Secrets.
+        ("cert-manager.io", _) | ("external-secrets.io", "PushSecret" | "ClusterPushSecret") => {
+            None
+        }
         ("isindir.github.com", "SopsSecret") => {
             let templates = items(spec.get("secretTemplates")).filter_map(|template| {
                 let name = template.get("name").and_then(Value::as_str);

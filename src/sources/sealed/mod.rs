@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::placeholder::placeholder;
+use crate::ca::pem;
 use crate::decision::{Fact, Sealed, Secret};
 
 pub(super) use makers::{ANY_NAMESPACE, secrets_made_by};
@@ -72,10 +73,20 @@ impl StoredSecret {
     }
 }
 
+/// Returns what hides a value of a Secret. A placeholder in a comment hides nothing, and nothing hides
+/// a private key beside it.
+fn hidden_by(value: &str) -> Option<&'static str> {
+    let lines = value
+        .lines()
+        .filter(|line| !pem::is_comment(line.as_bytes()));
+    let by = placeholder(&lines.collect::<Vec<_>>().join("\n"))?;
+    (!pem::has_private_key(value.as_bytes())).then_some(by)
+}
+
 /// Returns the values of `object`, a Secret, that another tool replaces.
 pub(super) fn hidden_values(object: &Value) -> Option<HiddenValues> {
     let values = || pairs(object, "data").chain(pairs(object, "stringData"));
-    let hidden = values().filter_map(|(key, value)| Some((key, placeholder(value.as_str()?)?)));
+    let hidden = values().filter_map(|(key, value)| Some((key, hidden_by(value.as_str()?)?)));
     let hidden: BTreeMap<_, _> = hidden.collect();
     let sealed = Sealed {
         by: Cow::Borrowed(hidden.values().next()?),
@@ -118,6 +129,10 @@ mod tests {
         assert_eq!(by("c"), None);
         // Whatever makes the value may make other keys as well.
         assert_eq!(by("d"), Some((sops(), true)));
+        let comment = json!({"stringData": {"a": "# ${USER}\nplain"}});
+        assert_eq!(hidden_values(&comment), None);
+        let key = json!({"stringData": {"a": "${CA}\n-----BEGIN PRIVATE KEY-----\n"}});
+        assert_eq!(hidden_values(&key), None);
         assert_eq!(
             hidden_values(&json!({"sops": {}, "data": {"a": "YQ=="}})),
             None

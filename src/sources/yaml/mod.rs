@@ -15,6 +15,8 @@ pub struct Document {
     pub number: usize,
     /// The line in the file where the document begins, counted from 1.
     pub line: u64,
+    /// Whether all of it is in that line, because it was decoded.
+    pub is_one_line: bool,
     tree: Tree,
 }
 
@@ -53,7 +55,12 @@ pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, NotYaml>> 
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = (1..).zip(split(text)).map(|(number, (line, part))| {
         let tree = parse(part).map_err(|error| not_yaml(number, line, part, &error))?;
-        Ok(Document { number, line, tree })
+        Ok(Document {
+            number,
+            line,
+            is_one_line: false,
+            tree,
+        })
     });
     documents.filter(|document| {
         let empty = |document: &Document| matches!(document.tree.node, Node::Leaf(Value::Null));
@@ -141,11 +148,19 @@ impl Document {
             }) if is_list => items.clone(),
             _ => return vec![self],
         };
-        let (number, line) = (self.number, self.line);
+        let (number, line, is_one_line) = (self.number, self.line, self.is_one_line);
         // Lines of the items also count from the document's start.
         items
             .into_iter()
-            .flat_map(|tree| Self { number, line, tree }.flatten())
+            .flat_map(|tree| {
+                Self {
+                    number,
+                    line,
+                    is_one_line,
+                    tree,
+                }
+                .flatten()
+            })
             .collect()
     }
 
@@ -158,13 +173,22 @@ impl Document {
         Some(Self {
             number: self.number,
             line: self.line,
+            is_one_line: self.is_one_line,
             tree: tree.clone(),
         })
     }
 
     /// Returns the line in the file, counted from 1, where the object itself begins.
     pub fn first_line(&self) -> u64 {
-        self.line - 1 + self.tree.line
+        self.line_in_file(&self.tree)
+    }
+
+    fn line_in_file(&self, tree: &Tree) -> u64 {
+        if self.is_one_line {
+            self.line
+        } else {
+            self.line - 1 + tree.line
+        }
     }
 
     /// Returns the line in the file, counted from 1, of the value at `path`, or of its nearest
@@ -177,7 +201,7 @@ impl Document {
                 None => break,
             }
         }
-        self.line - 1 + tree.line
+        self.line_in_file(tree)
     }
 }
 
