@@ -7,12 +7,13 @@ use k8s_openapi::jiff::Timestamp;
 use super::model::{
     BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, Source, StatusReport,
 };
+use crate::admission::webhook_state::WebhookStatus;
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
 use crate::cli::IN_EXCLUDED_NAMESPACE;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
-use crate::kubernetes::report::{EndpointState, Issue};
+use crate::kubernetes::report::{self, EndpointState, Issue};
 use crate::names::{BUNDLE, EXCLUDED_NAMESPACE};
 
 /// Sets the problems of `status`, and whether it is clean.
@@ -20,7 +21,8 @@ pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
         status.problems.extend(leader_problem(&status.leader));
         let inactive = status.webhooks.iter().filter(|one| one.is_problem());
-        status.problems.extend(inactive.map(ToString::to_string));
+        let text = |one: &WebhookStatus| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix);
+        status.problems.extend(inactive.map(text));
     }
     if status.namespaces.is_empty() {
         let problem =
@@ -87,7 +89,12 @@ fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     }
     let mut location_problems = Vec::new();
     for location in &namespace.locations {
-        location_problems.extend(find_location_problems(location, now, &mut issues));
+        location_problems.extend(find_location_problems(
+            &namespace.name,
+            location,
+            now,
+            &mut issues,
+        ));
     }
     let messages: BTreeSet<_> = issues.iter().map(|issue| &issue.message).collect();
     problems.extend(messages.into_iter().cloned());
@@ -112,14 +119,35 @@ fn remove_issue(issues: &mut Vec<&Issue>, issue: &BundleIssue) -> bool {
 
 /// Returns the problems of a location. Removes the `issues` that a finding explains in more detail.
 fn find_location_problems(
+    namespace: &str,
     location: &Location,
     now: Timestamp,
     issues: &mut Vec<&Issue>,
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    let Some(report) = &location.report else {
-        return problems;
-    };
+    if location.phase.as_deref() == Some("Unavailable") {
+        problems.push(format!(
+            "Velero reports it Unavailable, so no backup to it can be made or \
+             restored{FIX_SEPARATOR}kubectl -n {namespace} get backupstoragelocation {} -o \
+             jsonpath='{{.status.message}}' says why",
+            location.name
+        ));
+    }
+    if let Some(report) = &location.report {
+        problems.extend(report_problems(location, report, now, issues));
+    }
+    let with_name = |problem| format!("BackupStorageLocation {}: {problem}", location.name);
+    problems.into_iter().map(with_name).collect()
+}
+
+/// Returns the problems in the `report` on a location.
+fn report_problems(
+    location: &Location,
+    report: &report::Location,
+    now: Timestamp,
+    issues: &mut Vec<&Issue>,
+) -> Vec<String> {
+    let mut problems = Vec::new();
     let denials = report.findings.iter();
     let mut covers_expiry = false;
     for finding in denials.filter(|finding| finding.severity == Severity::Deny) {
@@ -156,8 +184,7 @@ fn find_location_problems(
             problems.push(problem);
         }
     }
-    let with_name = |problem| format!("BackupStorageLocation {}: {problem}", location.name);
-    problems.into_iter().map(with_name).collect()
+    problems
 }
 
 fn pod_problems(namespace: &Namespace) -> Vec<String> {

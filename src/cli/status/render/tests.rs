@@ -406,3 +406,28 @@ fn other_words_change_nothing_that_is_decided() {
         assert_eq!(decided(reworded.clone()), before, "{reworded:?}");
     }
 }
+
+#[test]
+fn a_location_that_velero_cannot_use_needs_attention() {
+    let problems = problems_after(|namespace| {
+        namespace.locations[0].phase = Some("Unavailable".to_owned());
+    });
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}")
+    };
+    assert!(
+        problem.starts_with("BackupStorageLocation default: "),
+        "{problem}"
+    );
+    assert!(problem.contains("Unavailable"), "{problem}");
+    assert!(
+        problem.contains("kubectl -n velero get backupstoragelocation default"),
+        "{problem}"
+    );
+    // It does not need the report of the controllers.
+    let without = problems_after(|namespace| {
+        namespace.locations[0].phase = Some("Unavailable".to_owned());
+        namespace.locations[0].report = None;
+    });
+    assert_eq!(without, problems);
+}
