@@ -116,6 +116,8 @@ mod tests {
         let want =
             "\u{1b}[32mok\u{1b}[0m      a: b\n\u{1b}[31mfail\u{1b}[0m    c: ok\n        -> fail\n";
         assert_eq!(paint(text, doctor), want);
+        let want = "\u{1b}[33mwarn\u{1b}[0m    a\n\u{1b}[33munknown\u{1b}[0m b\n";
+        assert_eq!(paint("warn    a\nunknown b\n", doctor), want);
         let text = "a.yaml:1: warn: says : deny: [VT000]\nnote: none\n";
         let want = "a.yaml:1: \u{1b}[33mwarn\u{1b}[0m: says : deny: [VT000]\nnote: none\n";
         assert_eq!(paint(text, lint), want);
