@@ -14,6 +14,8 @@ mod marker;
 mod scan;
 mod text;
 
+use std::sync::Arc;
+
 use super::base64;
 use super::certificate::{Certificate, Fingerprint};
 
@@ -92,13 +94,11 @@ fn decode(block: &scan::Block<'_>) -> Result<Certificate, Kind> {
         return Err(Kind::EmptyBlock);
     }
     let der = base64::decode(&text).ok_or(Kind::NotBase64)?;
-    let is_key = encoded::in_der(&der) == Some(Kind::PrivateKey);
-    Certificate::parse(der).map_err(|defect| {
-        if is_key {
-            Kind::PrivateKey
-        } else {
-            Kind::NotCertificate(defect)
-        }
+    let der: Arc<[u8]> = der.into();
+    // Most blocks are certificates, and only what is none may be a key.
+    Certificate::parse(Arc::clone(&der)).map_err(|defect| match encoded::in_der(&der) {
+        Some(Kind::PrivateKey) => Kind::PrivateKey,
+        _ => Kind::NotCertificate(defect),
     })
 }
 
