@@ -59,10 +59,7 @@ impl Linter<'_> {
         };
         let placeholders = location.placeholders();
         let is_judged = |path: &FieldPath| !placeholders.iter().any(|(at, _)| is_at(path, at));
-        let judged = Judged::apply_policy(&report, self.policy);
-        let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
-        let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
-        for (severity, finding) in denials.chain(warnings) {
+        for (severity, finding) in self.judged(&report) {
             if is_judged(&finding.path) {
                 let found = self.locate(location, severity, finding);
                 outcome.findings.push(found);
@@ -82,6 +79,14 @@ impl Linter<'_> {
         }
     }
 
+    /// Returns the findings of `report` with the severities of the policy, denials first.
+    fn judged(&self, report: &Report) -> impl Iterator<Item = (Severity, Finding)> + use<> {
+        let judged = Judged::apply_policy(report, self.policy);
+        let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
+        let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
+        denials.chain(warnings)
+    }
+
     /// Adds the findings about values that Velero's chart drops.
     fn add_dropped(&self, location: &Located, outcome: &mut Outcome) {
         let mut report = Report::default();
@@ -90,11 +95,8 @@ impl Linter<'_> {
             let finding = Finding::new(&schema::DROPPED, path.clone(), "", message, fix);
             report.add_finding(finding);
         }
-        let judged = Judged::apply_policy(&report, self.policy);
-        let denials = judged.denials.into_iter().map(|f| (Severity::Deny, f));
-        let warnings = judged.warnings.into_iter().map(|f| (Severity::Warn, f));
-        let found = denials
-            .chain(warnings)
+        let found = self
+            .judged(&report)
             .map(|(severity, finding)| LocatedFinding {
                 secret: None,
                 file: location.file.clone(),
