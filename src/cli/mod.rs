@@ -10,6 +10,7 @@ use crate::kubernetes::error::lookup_error;
 use crate::velero::text::single_line;
 
 mod activation;
+mod ca;
 mod certs;
 mod client_ca;
 mod cluster;
@@ -77,6 +78,7 @@ enum Command {
     Lint(lint::Lint),
     Status(status::Status),
     Rollout(rollout::Rollout),
+    Ca(ca::Ca),
     Explain(explain::Explain),
     Version(version::Version),
     Completion(completion::Completion),
@@ -99,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Lint(lint) => lint.run(),
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
+        Command::Ca(ca) => ca.run(),
         Command::Explain(explain) => explain.run(),
         Command::Version(version) => version.run(),
         Command::Completion(completion) => completion.run(),
@@ -199,11 +202,22 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Returns every command and the commands below it.
+    fn all_commands() -> Vec<clap::Command> {
+        let mut open: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+        let mut all = Vec::new();
+        while let Some(command) = open.pop() {
+            open.extend(command.get_subcommands().cloned());
+            all.push(command);
+        }
+        all
+    }
+
     /// A short option has the same meaning in every command.
     #[test]
     fn a_short_option_is_the_same_in_every_command() {
         let known = [("namespace", 'n'), ("output", 'o')];
-        for command in Cli::command().get_subcommands() {
+        for command in all_commands() {
             for option in command.get_arguments() {
                 let long = option.get_long().unwrap_or_default();
                 let wanted = known.iter().find(|(name, _)| *name == long);
@@ -225,7 +239,7 @@ mod tests {
             assert!(help.starts_with(char::is_uppercase), "{what}: {help}");
             assert!(!help.ends_with('.'), "{what}: {help}");
         };
-        for command in Cli::command().get_subcommands() {
+        for command in all_commands() {
             let name = command.get_name();
             styled(command.get_about().map(ToString::to_string), name);
             for option in command.get_arguments() {
@@ -247,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_option_but_destructive_ones_has_its_environment_variable() {
-        for command in Cli::command().get_subcommands() {
+        for command in all_commands() {
             for option in command
                 .get_arguments()
                 .filter(|argument| !argument.is_positional())
@@ -274,7 +288,7 @@ mod tests {
     #[test]
     fn commands_share_a_variable_only_where_it_has_the_same_values() {
         let mut seen = std::collections::BTreeMap::new();
-        for command in Cli::command().get_subcommands() {
+        for command in all_commands() {
             for option in command.get_arguments() {
                 let Some(env) = option.get_env() else {
                     continue;

@@ -17,6 +17,7 @@ pub mod leader;
 mod locations;
 mod namespaces;
 mod observed_bundle;
+mod own_config_maps;
 mod refused_extra_cas;
 mod report_handle;
 mod status;

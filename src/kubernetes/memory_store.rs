@@ -97,6 +97,13 @@ impl MemoryStore {
         !self.stored.as_ref().is_some_and(usable)
     }
 
+    /// Returns whether this version of the ConfigMap was read or written here; `None` if there is no
+    /// ConfigMap.
+    pub fn has_seen(&self, version: Option<&str>) -> bool {
+        let stored = self.stored.as_ref();
+        stored.is_some_and(|stored| stored.version.as_deref() == version)
+    }
+
     /// Returns whether the ConfigMap was read.
     pub const fn is_loaded(&self) -> bool {
         self.stored.is_some()

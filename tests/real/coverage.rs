@@ -1,7 +1,7 @@
 //! The coverage audit, `velero-trust status` and `velero-trust rollout`, for the Pods that the real
 //! controllers create from the output of `velero install`.
 
-use crate::bundle::{holds, location_with};
+use crate::bundle::{holds, location_with, squeezed};
 use crate::fresh::NAMESPACE;
 use crate::servers::Servers;
 use crate::shared::{alone, binary};
@@ -83,6 +83,7 @@ fn story() -> Result<()> {
     refused_while_at_work(&trial).context("while a Backup is at work")?;
     restarted(&trial).context("after the rollout")?;
     nobody_reads(&trial).context("a reader that goes early")?;
+    forgotten(&trial).context("a wrong CA")?;
     stale(&trial).context("stale")?;
     conflicting(&trial).context("conflicting")?;
     opted_out(&trial).context("opted out")?;
@@ -310,6 +311,59 @@ fn same_from_files(trial: &Trialled) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A location with a wrong CA is made and deleted. The Pods never needed that CA, and the operator
+/// takes it out before its retention is over.
+fn forgotten(trial: &Trialled) -> Result<()> {
+    let wrong = Authority::new("wrong")?.pem();
+    let location = location_with(VELERO_NAMESPACE, "mistake", &wrong);
+    trial.cluster.kubectl().apply(&location.to_string())?;
+    holds(trial.cluster.kubectl(), VELERO_NAMESPACE, &wrong)?;
+    trial.kubectl(&["delete", "bsl", "mistake"])?;
+    let status = wait::poll("the CA to be retained", PATIENCE, || {
+        let status = trial.status()?;
+        let retained = status["namespaces"][0]["retained"].clone();
+        ensure!(retained[0]["subject"] == "CN=wrong", "{retained}");
+        Ok(status)
+    })?;
+    let namespace = &status["namespaces"][0];
+    let retained = &namespace["retained"][0];
+    let until: Timestamp = retained["until"].as_str().context("no end")?.parse()?;
+    let left = until.as_second() - Timestamp::now().as_second();
+    ensure!((6 * 86_400..=7 * 86_400).contains(&left), "{retained}");
+    trial.pods_are(&[("current", 2)])?;
+    let day = until.to_string()[..10].to_owned();
+    let fingerprint = retained["fingerprint"].as_str().context("none")?[..12].to_owned();
+    let says = [
+        "RETAINED UNTIL",
+        &day,
+        &fingerprint,
+        "Nothing needs a person.",
+    ];
+    trial.ran(&["status"], 0, &says)?;
+    let until = format!("retained until {day}");
+    trial.ran(&["status", "--certificates"], 0, &[&until])?;
+
+    trial.ran(
+        &["ca", "forget", &fingerprint],
+        0,
+        &["velero: CN=wrong", "is forgotten"],
+    )?;
+    let bundle = trial.kubectl(&["get", "configmap", "velero-trust-ca", "-o", "json"])?;
+    let bundle: Value = serde_json::from_str(&bundle)?;
+    let text = bundle["data"]["ca-bundle.crt"].as_str().unwrap_or_default();
+    ensure!(
+        !squeezed(text).contains(&squeezed(&wrong)),
+        "it is in the bundle"
+    );
+    trial.pods_are(&[("current", 2)])?;
+    wait::poll("the status not to show it", PATIENCE, || {
+        let status = trial.status()?;
+        ensure!(status["namespaces"][0]["retained"].is_null(), "{status}");
+        ensure!(status["clean"] == true, "{status}");
+        Ok(())
+    })
 }
 
 fn stale(trial: &Trialled) -> Result<()> {

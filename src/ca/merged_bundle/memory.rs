@@ -153,6 +153,11 @@ impl Memory {
             !named.contains(fingerprint) && entry.refresh(now, retention)
         });
         self.forget_oldest();
+        self.prune_additions();
+    }
+
+    /// Drops the additions of certificates that the memory does not contain.
+    pub(super) fn prune_additions(&mut self) {
         let present: BTreeSet<_> = self.certificates().map(Certificate::fingerprint).collect();
         self.additions.retain(|_, added| {
             added.retain(|fingerprint| present.contains(fingerprint));

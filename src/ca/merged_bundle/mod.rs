@@ -4,6 +4,7 @@
 //! good. A CA that is no longer named stays for the retention, so that a rotation has an overlap.
 
 mod memory;
+mod retained;
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};

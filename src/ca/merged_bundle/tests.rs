@@ -561,3 +561,55 @@ fn a_ca_that_nothing_names_any_more_is_no_newest_addition() {
     assert!(memory.additions.len() < 50);
     assert_eq!(memory.last_added(), Some(199));
 }
+
+#[test]
+fn a_retained_certificate_is_forgotten_and_a_named_one_is_not() {
+    let own = own();
+    let mut memory = learnt([("a", contribution(&own[..2], true))]);
+    let now = contributions([("a", contribution(&own[1..2], true))]);
+    memory.learn(&now, at(9), WEEK);
+    let added = own[..1].iter().map(Certificate::fingerprint).collect();
+    memory.record_addition(9, &added);
+    let until: Vec<_> = memory.retained_until().collect();
+    assert_eq!(until, [(&own[0], 9 + WEEK)]);
+    let [wrong, named] = [own[0].fingerprint(), own[1].fingerprint()];
+    assert!(!memory.forget(named));
+    let owners: Vec<_> = memory.named_by(named).collect();
+    assert_eq!(owners, [&location("a")]);
+    assert_eq!(memory.named_by(wrong).count(), 0);
+    assert!(memory.forget(wrong) && !memory.forget(wrong));
+    assert_eq!(
+        (memory.contains(wrong), memory.contains(named)),
+        (false, true)
+    );
+    // It does not come back, and nothing of it is stored.
+    assert_eq!(Memory::from_text(&memory.to_text()).unwrap(), {
+        let mut stored = memory.clone();
+        stored.latest_wall = 0;
+        stored
+    });
+    memory.learn(&now, at(10), WEEK);
+    let merged = merge_contributions(&now, &memory, &[]);
+    assert_eq!(holds(&merged, &own), [false, true, false]);
+    assert!(memory.additions.is_empty());
+}
+
+/// A memory that was edited is read again. Clocks that jump must not have more effect because of it.
+#[test]
+fn a_memory_that_is_read_again_keeps_what_only_the_process_knows() {
+    let own = own();
+    let mut before = learnt([("a", contribution(&own[..2], true))]);
+    before.learn(&Contributions::new(), at(WEEK), WEEK);
+    before.learn(&Contributions::new(), at(WEEK + 1), WEEK);
+    let mut stored = Memory::from_text(&before.to_text()).unwrap();
+    assert!(stored.forget(own[0].fingerprint()));
+    stored.continue_from(&before);
+    before.forget(own[0].fingerprint());
+    assert_eq!(stored, before);
+    assert!(
+        stored
+            .retained
+            .values()
+            .all(|entry| entry.first_seen.is_some())
+    );
+}

@@ -22,6 +22,7 @@ pub(super) fn bundle_certificates(
         let from = references.get(&reported.fingerprint);
         BundleCertificate {
             from: from.cloned().unwrap_or_default(),
+            retained_until: None,
             public: public.contains(&certificate.fingerprint()),
             certificate: reported,
         }
@@ -48,4 +49,14 @@ pub(super) fn references_in_report(report: &report::NamespaceReport) -> Referenc
         }
     }
     references
+}
+
+/// Sets the end of the retention of those `items` that are `retained`.
+pub(super) fn set_retention(items: &mut [BundleCertificate], retained: &[report::RetainedCa]) {
+    for item in items {
+        let mut retained = retained.iter();
+        let found =
+            retained.find(|one| one.certificate.fingerprint == item.certificate.fingerprint);
+        item.retained_until = found.map(|one| one.until.clone());
+    }
 }

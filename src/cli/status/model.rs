@@ -84,6 +84,9 @@ pub(super) struct Namespace {
     /// The CAs that were given at installation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_cas: Vec<report::ExtraCa>,
+    /// The CAs that no location names any longer and that are still in the bundle.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) retained: Vec<report::RetainedCa>,
     /// Why the report of the controllers is not known. Fields that depend on it are null then.
     pub(super) no_report: Option<String>,
     /// Issues of the bundle.
@@ -128,6 +131,9 @@ pub(super) struct BundleCertificate {
     pub(super) certificate: report::Certificate,
     /// What names it; empty if that is not known. Such a certificate is retained, or is a public root.
     pub(super) from: Vec<String>,
+    /// The end of its retention, RFC 3339, if nothing names it any longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retained_until: Option<String>,
     /// Whether it is one of the public roots.
     pub(super) public: bool,
 }

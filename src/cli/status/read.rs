@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 
-use super::bundle_certificates::{bundle_certificates, references_in_report};
+use super::bundle_certificates::{bundle_certificates, references_in_report, set_retention};
 use super::model::{
     Bundle, BundleState, CoverageEntry, Leader, LeaderState, Location, Namespace, Pods,
 };
@@ -45,11 +45,10 @@ pub(super) async fn namespace(
     let mut bundle = bundle(&snapshot.bundle);
     if with_certificates && bundle.state == BundleState::Published {
         let certificates = certificates(client, namespace).await?;
-        bundle.items = Some(bundle_certificates(
-            &certificates,
-            &references_in_report(&report),
-            mozilla(),
-        ));
+        let references = references_in_report(&report);
+        let mut items = bundle_certificates(&certificates, &references, mozilla());
+        set_retention(&mut items, &report.retained);
+        bundle.items = Some(items);
     }
     let locations = snapshot::list_locations(client, namespace).await?;
     let locations = locations.iter().map(|bsl| Location {
@@ -64,6 +63,7 @@ pub(super) async fn namespace(
         locations: locations.collect(),
         no_report,
         extra_cas: report.extra_cas,
+        retained: report.retained,
         issues: report.issues,
         pods: pods(&snapshot),
         templates: templates(&snapshot),

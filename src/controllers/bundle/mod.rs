@@ -29,6 +29,7 @@ use super::ControllerContext;
 use super::channels::{EndpointVerdicts, PublishedCertificatesSender, VerdictsSender};
 use super::locations::Locations;
 use super::observed_bundle::ObservedBundle;
+use super::own_config_maps::OwnConfigMaps;
 use super::report_handle::ReportHandle;
 use crate::ca::references::names_secret;
 use crate::kubernetes::watch::{Change, Watch};
@@ -55,6 +56,7 @@ pub(super) struct BundleReconciler {
     /// The resourceVersions of the Secrets; only metadata is watched.
     secrets: Watch<Option<String>>,
     bundle: watch::Receiver<ObservedBundle>,
+    own: watch::Receiver<OwnConfigMaps>,
     common_roots: CommonRootsReceiver,
     verdicts: watch::Receiver<Option<EndpointVerdicts>>,
     rivals: RivalBackoff,
@@ -76,6 +78,7 @@ impl BundleReconciler {
         controllers: Arc<ControllerContext>,
         namespace: &str,
         bundle: watch::Receiver<ObservedBundle>,
+        own: watch::Receiver<OwnConfigMaps>,
         report: ReportHandle,
         verdicts: &VerdictsSender,
         published: Arc<PublishedCertificatesSender>,
@@ -89,6 +92,7 @@ impl BundleReconciler {
                 Some(secret.metadata.resource_version)
             }),
             bundle,
+            own,
             common_roots: controllers.common_roots.clone(),
             verdicts: verdicts.subscribe(),
             publisher: BundlePublisher::new(controllers, namespace, reporter, verdicts, published),
@@ -133,6 +137,11 @@ impl BundleReconciler {
                     Ok(()) => {}
                     Err(_) => return,
                 },
+                changed = self.own.changed() => match changed {
+                    Ok(()) if self.was_memory_changed() => self.trigger(&mut worker),
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
                 () = worker.next() => {
                     let now = locations.borrow_and_update().clone();
                     let requeue = self.reconcile(&now).await;
@@ -150,6 +159,7 @@ impl BundleReconciler {
     async fn reconcile(&mut self, locations: &Locations) -> Requeue {
         self.common_roots.mark_unchanged();
         self.bundle.mark_unchanged();
+        self.own.mark_unchanged();
         self.verdicts.mark_unchanged();
         // The Secrets are read live below, so that changes until now need no further build.
         while self.secrets.changed().now_or_never().is_some() {}
@@ -169,6 +179,12 @@ impl BundleReconciler {
             retry: requeue,
             within: [next_change, poll].into_iter().flatten().min(),
         }
+    }
+
+    /// Returns whether another writer changed or deleted the memory.
+    fn was_memory_changed(&mut self) -> bool {
+        let own = self.own.borrow_and_update();
+        !self.publisher.has_seen_memory(own.memory.as_deref())
     }
 
     /// Returns whether another writer changed the bundle, or may have changed it.

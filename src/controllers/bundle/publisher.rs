@@ -91,6 +91,11 @@ impl BundlePublisher {
         self.writer.has_seen(version)
     }
 
+    /// Returns whether this process read or wrote this version of the memory; `None` if there is none.
+    pub(super) fn has_seen_memory(&self, version: Option<&str>) -> bool {
+        self.store.has_seen(version)
+    }
+
     /// Builds the bundle from what is known now and writes it if it differs from the stored one.
     /// New issues are logged.
     pub(super) async fn publish(&mut self, locations: &Locations) -> Outcome {
@@ -235,7 +240,20 @@ impl BundlePublisher {
         issues: &mut BTreeSet<BundleIssue>,
     ) -> Result<(), PublishError> {
         match self.store.load().await {
-            Ok(Some(memory)) => self.memory = memory,
+            Ok(Some(mut memory)) => {
+                memory.continue_from(&self.memory);
+                for (certificate, _) in self.memory.retained_until() {
+                    let fingerprint = certificate.fingerprint();
+                    if !memory.contains(fingerprint) {
+                        tracing::info!(
+                            subject = certificate.subject(),
+                            %fingerprint,
+                            "somebody took a retained CA out of the memory"
+                        );
+                    }
+                }
+                self.memory = memory;
+            }
             Ok(None) => {}
             Err(issue) if self.store.is_loaded() => {
                 issues.insert(issue);

@@ -12,7 +12,7 @@ use crate::controllers::ControllerContext;
 use crate::controllers::event_deduper::{EventDeduper, EventObject, PendingEvent};
 use crate::controllers::report_handle::ReportHandle;
 use crate::kubernetes::events::EventReason;
-use crate::kubernetes::report::{ExtraCa, Issue};
+use crate::kubernetes::report::{ExtraCa, Issue, RetainedCa};
 use crate::telemetry::BundleGauges;
 
 /// Reports on the bundle and the locations of one namespace.
@@ -79,6 +79,7 @@ impl StatusReporter {
         memory: &Memory,
     ) {
         self.report.update(|report| {
+            report.retained = RetainedCa::all(memory);
             report
                 .locations
                 .retain(|name, _| evaluated.contains_key(name));

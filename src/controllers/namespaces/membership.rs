@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
 use crate::controllers::locations::{LocationWatch, watch_locations};
 use crate::controllers::observed_bundle::{BundleWatch, watch_bundles};
-use crate::kubernetes::owned_config_map;
+use crate::controllers::own_config_maps::{OwnConfigMapWatch, watch_own_config_maps};
 use crate::kubernetes::watch::Watch;
 use crate::names::{self, EXCLUDED_NAMESPACE};
 
@@ -27,7 +27,7 @@ pub(super) struct Membership {
     pub(super) bundles: BundleWatch,
     pub(super) labelled: LabelledNamespaces,
     /// The ConfigMaps that velero-trust wrote into its own namespace.
-    pub(super) owned: Watch<()>,
+    pub(super) owned: OwnConfigMapWatch,
 }
 
 impl Membership {
@@ -37,13 +37,11 @@ impl Membership {
         let label = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
         let config = Config::default().labels(&label);
         let subject = format!("namespaces labelled {label}");
-        let maps = Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), own);
-        let written = Config::default().labels(owned_config_map::SELECTOR);
         Self {
             locations: watch_locations(client.clone()),
             bundles: watch_bundles(client.clone()),
             labelled: Watch::new(namespaces, config, subject, |_| Some(())),
-            owned: Watch::new(maps, written, "our own ConfigMaps", |_| Some(())),
+            owned: watch_own_config_maps(client.clone(), own),
         }
     }
 
@@ -75,7 +73,7 @@ impl Membership {
     fn former_members(&self) -> impl Iterator<Item = &str> {
         let owned = self.owned.last_known().into_iter().flatten();
         let known: BTreeSet<&str> = owned
-            .filter_map(|(key, ())| {
+            .filter_map(|(key, _)| {
                 let prefixes = [names::MEMORY_PREFIX, names::REPORT_PREFIX];
                 let mut suffixes = prefixes.iter().map(|prefix| key.name.strip_prefix(prefix));
                 suffixes.find_map(|suffix| suffix)

@@ -20,6 +20,7 @@ use super::endpoints::prober::Prober;
 use super::garbage_collector::GarbageCollector;
 use super::locations::{Locations, locations_in};
 use super::observed_bundle::{ObservedBundle, observe};
+use super::own_config_maps::{self, OwnConfigMaps};
 use super::report_handle::ReportHandle;
 use super::{ControllerContext, refused_extra_cas, status, webhooks};
 use crate::kubernetes::watch::Change;
@@ -44,7 +45,15 @@ struct Tasks<'c> {
 struct Inputs {
     locations: watch::Sender<Locations>,
     bundle: watch::Sender<ObservedBundle>,
+    own: watch::Sender<OwnConfigMaps>,
     membership: Arc<AtomicBool>,
+}
+
+/// Where the task of a namespace receives its inputs.
+struct Receivers {
+    locations: watch::Receiver<Locations>,
+    bundle: watch::Receiver<ObservedBundle>,
+    own: watch::Receiver<OwnConfigMaps>,
 }
 
 impl Inputs {
@@ -84,7 +93,7 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
             }
             _ = membership.bundles.changed() => tasks.send_bundles(&membership),
             _ = membership.labelled.changed() => {}
-            _ = membership.owned.changed() => {}
+            _ = membership.owned.changed() => tasks.send_own(&membership),
             () = sleep_until(garbage_collector.next_run()), if may_collect => {
                 garbage_collector.collect(&membership.members()).await;
                 continue;
@@ -131,6 +140,25 @@ impl Tasks<'_> {
         }
     }
 
+    /// Sends the task of each namespace what changed in our own ConfigMaps about it.
+    fn send_own(&self, membership: &Membership) {
+        for (namespace, inputs) in &self.inputs {
+            let Some(new) = self.own(membership, namespace) else {
+                continue;
+            };
+            inputs.own.send_if_modified(|own| {
+                let is_changed = *own != new;
+                *own = new;
+                is_changed
+            });
+        }
+    }
+
+    fn own(&self, membership: &Membership, namespace: &str) -> Option<OwnConfigMaps> {
+        let own = &self.controllers.settings.namespace;
+        own_config_maps::observe(&membership.owned, own, namespace)
+    }
+
     /// Starts the tasks of new members, and ends those of namespaces that are no longer members.
     fn sync(&mut self, membership: &Membership) {
         let members = membership.members();
@@ -160,10 +188,12 @@ impl Tasks<'_> {
         let (locations_sender, locations) =
             watch::channel(locations_in(&membership.locations, namespace));
         let (bundle_sender, bundle) = watch::channel(observe(&membership.bundles, namespace));
+        let (own_sender, own) = watch::channel(self.own(membership, namespace).unwrap_or_default());
         let membership = Arc::new(AtomicBool::new(true));
         let inputs = Inputs {
             locations: locations_sender,
             bundle: bundle_sender,
+            own: own_sender,
             membership: Arc::clone(&membership),
         };
         self.inputs.insert(namespace.to_owned(), inputs);
@@ -177,7 +207,12 @@ impl Tasks<'_> {
             let _guard = lock.lock().await;
             // The namespace may have left while the task waited.
             if locations.has_changed().is_ok() {
-                let run = run_reconcilers(&controllers, &namespace, locations, bundle, prober);
+                let receivers = Receivers {
+                    locations,
+                    bundle,
+                    own,
+                };
+                let run = run_reconcilers(&controllers, &namespace, receivers, prober);
                 Box::pin(run).await;
                 if !membership.load(Ordering::Acquire) {
                     status::delete_report(&controllers, &namespace).await;
@@ -193,10 +228,14 @@ impl Tasks<'_> {
 async fn run_reconcilers(
     controllers: &Arc<ControllerContext>,
     namespace: &str,
-    locations: watch::Receiver<Locations>,
-    bundle: watch::Receiver<ObservedBundle>,
+    inputs: Receivers,
     prober: Option<Prober>,
 ) {
+    let Receivers {
+        locations,
+        bundle,
+        own,
+    } = inputs;
     let report = ReportHandle::new(namespace);
     let published = Arc::new(watch::Sender::new(Arc::from([])));
     let verdicts = watch::Sender::new(prober.is_some().then(BTreeMap::new));
@@ -205,6 +244,7 @@ async fn run_reconcilers(
         Arc::clone(controllers),
         namespace,
         bundle.clone(),
+        own,
         report.clone(),
         &verdicts,
         Arc::clone(&published),

@@ -95,6 +95,7 @@ fn text(mut report: NamespaceReport) -> String {
     for extra in &mut report.extra_cas {
         extra.certificates.truncate(MAX_LIST_ENTRIES);
     }
+    report.retained.truncate(MAX_LIST_ENTRIES);
     report.issues.push(ReportIssue::ReportTruncated.into());
     let shorter = serde_json::to_string(&report).unwrap_or_default();
     if shorter.len() <= MAX_REPORT_BYTES {

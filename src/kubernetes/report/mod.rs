@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::ca::certificate;
 use crate::ca::endpoint::{EndpointSettingError, SkippedSetting};
 use crate::ca::evaluation::EvaluatedLocation;
-use crate::ca::merged_bundle::{Contributions, Owner};
+use crate::ca::merged_bundle::{Contributions, Memory, Owner};
 use crate::decision::{self, Severity};
 use crate::names;
 
@@ -31,6 +31,9 @@ pub struct NamespaceReport {
     /// The CAs that were given at installation, which are in every bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_cas: Vec<ExtraCa>,
+    /// The CAs that no location names any longer and that are still in the bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained: Vec<RetainedCa>,
     /// Issues of its bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
@@ -65,6 +68,16 @@ pub struct ExtraCa {
     /// The certificates.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+}
+
+/// A CA that no location names any longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RetainedCa {
+    /// The certificate.
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    /// The end of its retention, RFC 3339.
+    pub until: String,
 }
 
 /// A certificate, without its bytes.
@@ -179,6 +192,19 @@ impl ExtraCa {
     }
 }
 
+impl RetainedCa {
+    /// Returns the retained CAs of a memory; those that leave first come first.
+    pub fn all(memory: &Memory) -> Vec<Self> {
+        let retained = memory.retained_until().map(|(certificate, until)| Self {
+            certificate: Certificate::from(certificate),
+            until: rfc3339(until),
+        });
+        let mut all: Vec<_> = retained.collect();
+        all.sort_by(|one, other| one.until.cmp(&other.until).then_with(|| one.cmp(other)));
+        all
+    }
+}
+
 impl Location {
     /// Sets the results of an evaluation. Other fields are left unchanged.
     pub fn set_evaluated(&mut self, evaluated: &EvaluatedLocation) {
@@ -196,13 +222,18 @@ impl Location {
 
 impl From<&certificate::Certificate> for Certificate {
     fn from(certificate: &certificate::Certificate) -> Self {
-        let not_after = Timestamp::from_second(certificate.not_after);
         Self {
             subject: certificate.subject(),
             fingerprint: certificate.fingerprint().to_string(),
-            not_after: not_after.map_or_else(|_| String::new(), |time| time.to_string()),
+            not_after: rfc3339(certificate.not_after),
         }
     }
+}
+
+/// Returns a time in seconds since 1970 as RFC 3339; an empty text if it is out of range.
+fn rfc3339(seconds: i64) -> String {
+    let time = Timestamp::from_second(seconds);
+    time.map_or_else(|_| String::new(), |time| time.to_string())
 }
 
 impl Finding {

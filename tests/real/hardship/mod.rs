@@ -5,6 +5,7 @@ mod apart;
 mod crowd;
 mod flapping;
 mod foreign;
+mod forgotten;
 mod gone;
 mod greedy;
 mod memory;
@@ -46,6 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::a_memory_that_is_read_again", memory::read_again),
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
+        crate::shared::alone("hardship::a_ca_that_is_forgotten", forgotten::forgotten),
         // With its own proxy, because a proxy can refuse requests for only one trial at a time.
         crate::shared::alone("hardship::a_namespace_that_leaves_and_is_back", || {
             gone::back(&Steady::start()?)

@@ -16,13 +16,16 @@ pub(super) fn rows(table: &mut Table, namespace: &Namespace) {
     let is_only_public = |item: &&BundleCertificate| item.public && item.from.is_empty();
     let (public, others): (Vec<_>, Vec<_>) = items.partition(is_only_public);
     for BundleCertificate {
-        certificate, from, ..
+        certificate,
+        from,
+        retained_until,
+        ..
     } in others
     {
-        let from = if from.is_empty() {
-            "retention".to_owned()
-        } else {
-            from.join(", ")
+        let from = match retained_until {
+            Some(until) => format!("retained until {}", date(until)),
+            None if from.is_empty() => "retention".to_owned(),
+            None => from.join(", "),
         };
         table.row([
             namespace.name.clone(),

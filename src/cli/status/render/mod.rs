@@ -4,6 +4,7 @@ mod certificates;
 mod extra_cas;
 mod locations;
 mod namespaces;
+mod retained;
 mod uncovered;
 
 use std::fmt::Write as _;
@@ -32,6 +33,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     let mut locations = locations::table();
     let mut uncovered = uncovered::table();
     let mut certificates = certificates::table();
+    let mut retained = retained::table();
     for namespace in &status.namespaces {
         // The text for values that are not known. An empty value is only certain in a cluster.
         let placeholder = match status.source {
@@ -41,10 +43,18 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
         namespaces::row(&mut namespaces, namespace, now, placeholder);
         locations::rows(&mut locations, namespace, placeholder);
         certificates::rows(&mut certificates, namespace);
+        retained::rows(&mut retained, namespace);
         uncovered::rows(&mut uncovered, namespace);
     }
     let extra_cas = extra_cas::table(&status.namespaces);
-    let tables = [namespaces, certificates, locations, extra_cas, uncovered];
+    let tables = [
+        namespaces,
+        certificates,
+        locations,
+        extra_cas,
+        retained,
+        uncovered,
+    ];
     parts.extend(
         tables
             .iter()

@@ -127,6 +127,10 @@ fn troubled() -> Vec<Namespace> {
         phase: None,
         report: Some(report),
     });
+    bad.retained = vec![report::RetainedCa {
+        certificate: certificate("CN=former", "2036-01-01T00:00:00Z"),
+        until: "2026-11-27T10:00:00Z".to_owned(),
+    }];
     let reason = "full".to_owned();
     bad.issues = vec![BundleIssue::WriteFailed { reason }.into()];
     bad.bundle.held = Some("default does not verify".to_owned());
