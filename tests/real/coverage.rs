@@ -81,6 +81,7 @@ fn story() -> Result<()> {
     typo(&trial).context("a namespace that is not Velero's")?;
     made_before(&trial).context("made before velero-trust")?;
     refused_while_at_work(&trial).context("while a Backup is at work")?;
+    refused_while_unasked(&trial).context("while the webhook is not asked")?;
     restarted(&trial).context("after the rollout")?;
     nobody_reads(&trial).context("a reader that goes early")?;
     forgotten(&trial).context("a wrong CA")?;
@@ -378,6 +379,41 @@ fn stale(trial: &Trialled) -> Result<()> {
     trial.ran(&["rollout"], 1, &[why, "deployment/velero"])?;
     roll_out(trial)?;
     trial.pods_are(&[("current", 2)])
+}
+
+/// A restart would replace Pods that lack the bundle by others that lack it, or, where they carry it,
+/// take it away from them.
+fn refused_while_unasked(trial: &Trialled) -> Result<()> {
+    let kubectl = trial.cluster.kubectl();
+    let configuration = ["mutatingwebhookconfiguration", "velero-trust-pods"];
+    let rules = kubectl.get(&configuration)?["webhooks"][0]["rules"].clone();
+    let patch = |operation: Value| {
+        let patch = json!([operation]).to_string();
+        let patch = ["--type=json", "-p", &patch];
+        kubectl.ok(&[&["patch"], &configuration[..], &patch].concat())
+    };
+    patch(json!({"op": "remove", "path": "/webhooks/0/rules"}))?;
+    let deployment = || kubectl.get(&["deployment", "velero", "-n", VELERO_NAMESPACE]);
+    let pods = || {
+        let pods = pods(kubectl)?.into_iter();
+        anyhow::Ok(
+            pods.map(|pod| pod["metadata"]["uid"].clone())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let before = (deployment()?["spec"].clone(), pods()?);
+    let command = "kubectl -n velero rollout restart deployment/velero\n";
+    let cause = "new Pods would lack the bundle: MutatingWebhookConfiguration velero-trust-pods has no \
+                 rules: Pods of Velero that are created start without the CA bundle now; run \
+                 `velero-trust certs --install --namespace velero-trust`";
+    let refused = format!("# velero: refused, nothing was restarted, {cause}");
+    trial.ran(&["rollout", "--apply"], 1, &[command, &refused])?;
+    let not_yet = format!("# velero: do not restart yet, {cause}");
+    trial.ran(&["rollout"], 1, &[command, &not_yet])?;
+    let after = (deployment()?["spec"].clone(), pods()?);
+    ensure!(before == after, "something was restarted: {after:?}");
+    patch(json!({"op": "add", "path": "/webhooks/0/rules", "value": rules}))?;
+    installer::wait_until_asked(kubectl)
 }
 
 /// Runs `rollout --apply --wait`, and meanwhile plays the kubelets.
