@@ -64,6 +64,10 @@ pub const MEMORY_PREFIX: &str = "velero-trust-memory.";
 /// of the name.
 pub const REPORT_PREFIX: &str = "velero-trust-report.";
 
+/// Name of the ConfigMap in which the leader publishes the certificate that it presents, without its
+/// key, for `velero-trust status`. It is in velero-trust's own namespace.
+pub const SERVING_CERTIFICATE: &str = "velero-trust-serving-certificate";
+
 /// Key of the report in its ConfigMap.
 pub const REPORT_KEY: &str = "report.json";
 

@@ -13,6 +13,7 @@ pub mod merged_bundle;
 pub mod pem;
 pub mod references;
 pub mod rules;
+pub mod serving_certificate;
 pub mod x509;
 
 pub use x509::Defect;

@@ -20,6 +20,7 @@ mod observed_bundle;
 mod own_config_maps;
 mod refused_extra_cas;
 mod report_handle;
+mod serving_certificate;
 mod status;
 mod webhooks;
 
@@ -27,11 +28,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::ca::endpoint::DeniedAddresses;
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::decision::Policy;
 use crate::kubernetes::events::Events;
+use crate::names;
 use crate::sources::Source;
 use crate::sources::cluster::CommonRootsReceiver;
 use crate::telemetry::Metrics;
@@ -49,6 +54,8 @@ pub struct ControllerContext {
     pub source: Arc<dyn Source>,
     /// The certificates in every bundle.
     pub common_roots: CommonRootsReceiver,
+    /// The certificate that this replica presents; `None` if it is not known.
+    pub certificate: watch::Receiver<Option<ServingCertificate>>,
     /// The severity of each rule.
     pub policy: Arc<Policy>,
     /// The metrics of the process.
@@ -77,6 +84,19 @@ pub struct Settings {
     pub probe: Option<DeniedAddresses>,
 }
 
+impl ControllerContext {
+    /// Returns our own Deployment, as the object of Events.
+    fn own_deployment(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some("Deployment".to_owned()),
+            namespace: Some(self.settings.namespace.clone()),
+            name: Some(names::APP.to_owned()),
+            ..ObjectReference::default()
+        }
+    }
+}
+
 impl fmt::Debug for ControllerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControllerContext")
@@ -99,6 +119,7 @@ mod tests {
             Self {
                 source,
                 common_roots,
+                certificate: watch::channel(None).1,
                 policy: Arc::new(Policy::default()),
                 metrics: Arc::new(Metrics::default()),
                 events: Events::new(client.clone(), "us"),

@@ -10,7 +10,6 @@ use std::time::Duration;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -21,15 +20,16 @@ use tokio::time::Instant;
 use super::ControllerContext;
 use super::event_deduper::EventDeduper;
 use crate::admission::webhook_state::{
-    self, Backend, RegisteredWebhook, ServiceReference, WebhookState, WebhookStatus,
+    self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookState, WebhookStatus,
 };
+use crate::ca::serving_certificate::ServingCertificate;
+use crate::clock;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::registered_webhooks::{
     SERVICE_NAME_LABEL, backend, is_ready, own_label, webhooks,
 };
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
-use crate::names;
 use crate::telemetry::WebhookGauges;
 
 /// An installation changes one configuration after the other: the debounce spares an Event on each
@@ -38,7 +38,8 @@ const TIMING: Timing = Timing {
     debounce: Duration::from_secs(2),
     min_backoff: Duration::from_secs(15),
     max_backoff: Duration::from_secs(15),
-    resync: None,
+    // Certificates expire without any other change.
+    resync: Some(Duration::from_mins(1)),
 };
 
 /// What is watched.
@@ -67,14 +68,17 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         events: EventDeduper::default(),
         controllers: &controllers,
     };
+    let mut certificates = controllers.certificate.clone();
     let mut worker = Worker::new(TIMING);
     loop {
         tokio::select! {
             _ = watches.validating.changed() => worker.trigger(()),
             _ = watches.mutating.changed() => worker.trigger(()),
             _ = watches.slices.changed() => worker.trigger(()),
+            Ok(()) = certificates.changed() => worker.trigger(()),
             () = worker.next() => {
-                let within = match watches.judge(own) {
+                let certificate = certificates.borrow_and_update().clone();
+                let within = match watches.judge(own, certificate.as_ref()) {
                     Some(now) => reporter.report(now).await,
                     None => None,
                 };
@@ -103,11 +107,20 @@ impl Watches {
     }
 
     /// Returns the state of each webhook; `None` while it is not known yet.
-    fn judge(&self, own: &str) -> Option<Vec<WebhookStatus>> {
+    fn judge(
+        &self,
+        own: &str,
+        certificate: Option<&ServingCertificate>,
+    ) -> Option<Vec<WebhookStatus>> {
         let (validating, mutating) = (self.validating.last_known()?, self.mutating.last_known()?);
         let all = validating.values().chain(mutating.values()).flatten();
         let registered: Vec<_> = all.cloned().collect();
-        Some(webhook_state::judge(own, &registered, |service| {
+        let installation = Installation {
+            namespace: own,
+            certificate,
+            now: clock::now(),
+        };
+        Some(webhook_state::judge(installation, &registered, |service| {
             self.backend(own, service)
         }))
     }
@@ -176,13 +189,7 @@ impl Reporter<'_> {
     }
 
     async fn emit(&self, reason: EventReason, note: &str) {
-        let about = ObjectReference {
-            api_version: Some("apps/v1".to_owned()),
-            kind: Some("Deployment".to_owned()),
-            namespace: Some(self.controllers.settings.namespace.clone()),
-            name: Some(names::APP.to_owned()),
-            ..ObjectReference::default()
-        };
+        let about = self.controllers.own_deployment();
         self.controllers.events.emit(&about, reason, note).await;
     }
 }

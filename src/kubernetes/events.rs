@@ -57,6 +57,10 @@ pub enum EventReason {
     WebhookInactive,
     /// The API server asks this installation again.
     WebhookActive,
+    /// The serving certificate expires soon, or has expired.
+    ServingCertificateExpiring,
+    /// Another serving certificate is presented, which does not expire soon.
+    ServingCertificateRenewed,
     /// What an earlier Event told of is over.
     ConditionEnded,
 }
@@ -83,13 +87,18 @@ impl EventReason {
             Self::CaBundleStale => "CABundleStale",
             Self::WebhookInactive => "WebhookInactive",
             Self::WebhookActive => "WebhookActive",
+            Self::ServingCertificateExpiring => "ServingCertificateExpiring",
+            Self::ServingCertificateRenewed => "ServingCertificateRenewed",
             Self::ConditionEnded => "ConditionEnded",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
-            Self::CaBundleCurrent | Self::WebhookActive | Self::ConditionEnded => EventType::Normal,
+            Self::CaBundleCurrent
+            | Self::WebhookActive
+            | Self::ServingCertificateRenewed
+            | Self::ConditionEnded => EventType::Normal,
             _ => EventType::Warning,
         }
     }

@@ -11,6 +11,7 @@ pub mod location;
 pub mod memory_store;
 pub mod owned_config_map;
 mod proxy;
+pub mod published_certificate;
 pub mod registered_webhooks;
 pub mod report;
 pub mod watch;

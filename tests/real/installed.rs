@@ -13,6 +13,7 @@ use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installer, rendered};
+use velero_trust_testing::pki::Authority;
 use velero_trust_testing::{rig, scratch, wait};
 
 /// A namespace other than that of the manifests.
@@ -38,6 +39,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         alone("installed::revokes_the_cas_of_before", revokes_old_cas),
         alone("installed::says_when_it_is_not_asked", says_when_not_asked),
+        alone(
+            "installed::says_what_its_certificate_is_worth",
+            says_what_certificate_is_worth,
+        ),
+        alone(
+            "installed::says_when_a_webhook_is_not_as_shipped",
+            says_when_not_as_shipped,
+        ),
         alone("installed::is_never_in_a_backup", never_in_a_backup),
         alone(
             "installed::reads_secrets_where_the_component_says",
@@ -250,6 +259,143 @@ fn says_when_not_asked() -> Result<()> {
             "otherInstallation",
         )?;
         has_event(kubectl, "WebhookInactive", "namespace guards")
+    })
+}
+
+/// Another tool issues a certificate that the caBundles do not verify and that expires soon; then the
+/// caBundles are rotated with an overlap.
+fn says_what_certificate_is_worth() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    let installation = installer.install()?;
+    let installer = &installation.installer;
+    certificate_is(&installer.command, "valid")?;
+    told(&installer.command, &[])?;
+
+    let elsewhere = Authority::new("elsewhere")?;
+    installer.mount(&elsewhere.server_for_seconds("webhook", 10 * 24 * 60 * 60)?)?;
+    certificate_is(&installer.command, "expiresSoon")?;
+    let cause = "does not verify the serving certificate (it was issued by CN=elsewhere, and the bundle \
+                 has no CA of that name), so every new connection fails: ";
+    let restores = format!("{cause}Restores that are created or changed are refused now");
+    let locations =
+        format!("{cause}BackupStorageLocations that are created or changed are refused now");
+    let pods = format!("{cause}Pods of Velero that are created start without the CA bundle now");
+    told(&installer.command, &[&restores, &locations, &pods])?;
+    // That is what happens: with another caBundle, the API server makes a new connection.
+    let secret = text(&installer.secret()?["data"]["ca.crt"])?;
+    let trust = |cas: [String; 2]| {
+        let cas = ByteString(cas.concat().into_bytes());
+        let patch =
+            json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": cas}]);
+        CONFIGURATIONS.iter().try_for_each(|(kind, name)| {
+            let patch = patch.to_string();
+            kubectl.ok(&["patch", kind, name, "--type=json", "-p", &patch])?;
+            anyhow::Ok(())
+        })
+    };
+    trust([secret.clone(), Authority::new("third")?.pem()])?;
+    wait::poll("a write to be refused", SOON, || {
+        let output = bad_location(kubectl)?;
+        let says = "signed by unknown authority";
+        ensure!(output.stderr.contains(says), "{output:?}");
+        Ok(())
+    })?;
+    wait::poll("metric and Events of it", SOON, || {
+        has_metric(
+            &installation.webhook.metrics()?,
+            "restores",
+            "wrongCaBundle",
+        )?;
+        has_event(kubectl, "WebhookInactive", &restores)?;
+        let note = "; run `velero-trust certs --install";
+        has_event(kubectl, "ServingCertificateExpiring", note)
+    })?;
+
+    trust([elsewhere.pem(), secret])?;
+    told(&installer.command, &[])?;
+    wait::poll("the Event that it is over", SOON, || {
+        has_event(kubectl, "WebhookActive", "restores")
+    })?;
+    installer.mount_certificate()?;
+    certificate_is(&installer.command, "valid")?;
+    wait::poll("the Event of the new certificate", SOON, || {
+        let note = "a serving certificate that expires on ";
+        has_event(kubectl, "ServingCertificateRenewed", note)
+    })?;
+    told(&installer.command, &[])?;
+    has_metric(&installation.webhook.metrics()?, "restores", "active")?;
+    let warnings = installation.webhook.log().matches(cause).count();
+    ensure!(warnings == CONFIGURATIONS.len(), "warned {warnings} times");
+    Ok(())
+}
+
+/// Waits until `status` shows this state of the serving certificate.
+fn certificate_is(command: &Cli, state: &str) -> Result<()> {
+    wait::poll("status to tell of the certificate", SOON, || {
+        let output = command.run(&["status", "--output", "json"])?;
+        let status: Value = serde_json::from_str(&output.stdout)?;
+        let certificate = &status["servingCertificate"];
+        ensure!(certificate["state"] == state, "{certificate}");
+        ensure!(certificate["notAfter"].is_string(), "{certificate}");
+        let problems = status["problems"].to_string();
+        let is_problem = problems.contains("the serving certificate expires at ");
+        ensure!(is_problem == (state != "valid"), "{problems}");
+        Ok(())
+    })
+}
+
+/// Somebody adds a condition to a webhook, or changes what a failed call does.
+fn says_when_not_as_shipped() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    let installation = installer.install()?;
+    let installer = &installation.installer;
+    let patch = |patch: Value| {
+        let (kind, name) = ("validatingwebhookconfiguration", "velero-trust-restores");
+        kubectl.ok(&["patch", kind, name, "--type=json", "-p", &patch.to_string()])
+    };
+    // What kubectl, the API server and the manifests make of it is as shipped.
+    told(&installer.command, &[])?;
+    wait::poll("the metric of an active webhook", SOON, || {
+        has_metric(&installation.webhook.metrics()?, "restores", "active")
+    })?;
+
+    let condition = json!({"name": "only-mine", "expression": "object.metadata.name == 'mine'"});
+    patch(json!([
+        {"op": "add", "path": "/webhooks/0/matchConditions/-", "value": condition},
+        {"op": "add", "path": "/webhooks/0/namespaceSelector", "value": {"matchLabels": {"team": "a"}}},
+    ]))?;
+    let narrowed = "ValidatingWebhookConfiguration velero-trust-restores has the matchCondition \
+                    `only-mine` and the namespaceSelector `team in (a)`, which the manifests do not \
+                    have: Restores that are created or changed pass unjudged now where that is not met";
+    told(&installer.command, &[narrowed])?;
+    wait::poll("metric and Event of it", SOON, || {
+        has_metric(&installation.webhook.metrics()?, "restores", "narrowed")?;
+        has_event(kubectl, "WebhookInactive", narrowed)
+    })?;
+    let doctor = installer.command.run(&["doctor"])?;
+    ensure!(doctor.stdout.contains("`only-mine`"), "{doctor:?}");
+
+    patch(json!([
+        {"op": "remove", "path": "/webhooks/0/matchConditions/1"},
+        {"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": {}},
+        {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
+    ]))?;
+    let opened = "the failurePolicy of ValidatingWebhookConfiguration velero-trust-restores is Ignore, \
+                  not Fail: Restores that are created or changed pass unjudged whenever velero-trust \
+                  does not answer";
+    told(&installer.command, &[opened])?;
+    // Applying the manifests again, as the fix says, mends it.
+    installer.apply()?;
+    told(&installer.command, &[])?;
+    wait::poll("the Event that it is over", SOON, || {
+        has_metric(&installation.webhook.metrics()?, "restores", "active")?;
+        has_event(kubectl, "WebhookActive", "restores")
     })
 }
 

@@ -1,16 +1,21 @@
 //! Whether the API server asks velero-trust: what becomes of the requests that each webhook should
-//! judge, deduced from the rules, the caBundle and the Service of the configurations.
+//! judge, deduced from the configurations, the Service that they call, and the certificate that it
+//! presents. What a webhook should be is what the manifests of this version say.
 
 mod registered;
+mod shipped;
+mod words;
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::{HANDLERS, Handler, Mode, Operation};
-use crate::names;
+use self::words::{cause, effect, fix, plural};
+use super::{HANDLERS, Handler, Operation};
+use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 
 pub use registered::{RegisteredWebhook, ServiceReference};
+pub use words::renewal_fix;
 
 /// What answers at the Service that a webhook calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +42,21 @@ pub enum WebhookState {
     NoRules,
     /// It has no caBundle, so that calls fail.
     NoCaBundle,
+    /// Its caBundle does not verify the serving certificate for the host that it calls, so that calls
+    /// fail.
+    WrongCaBundle,
+    /// The serving certificate has expired, so that calls fail.
+    CertificateExpired,
     /// Nothing answers the calls.
     NoEndpoint,
     /// The namespace that it calls does not exist.
     NoNamespace,
     /// It calls another installation.
     OtherInstallation,
+    /// Somebody added conditions to it, so that it is not sent what does not meet them.
+    Narrowed,
+    /// It has another failurePolicy than in the manifests.
+    OtherFailurePolicy,
     /// It could not be read.
     Unknown,
 }
@@ -55,6 +69,10 @@ impl WebhookState {
             Self::Absent => "absent",
             Self::NoRules => "noRules",
             Self::NoCaBundle => "noCaBundle",
+            Self::WrongCaBundle => "wrongCaBundle",
+            Self::CertificateExpired => "certificateExpired",
+            Self::Narrowed => "narrowed",
+            Self::OtherFailurePolicy => "otherFailurePolicy",
             Self::NoEndpoint => "noEndpoint",
             Self::NoNamespace => "noNamespace",
             Self::OtherInstallation => "otherInstallation",
@@ -73,6 +91,8 @@ pub enum Effect {
     JudgedElsewhere,
     /// They pass and nobody judges them.
     Unjudged,
+    /// Some of them pass and nobody judges these.
+    PartlyUnjudged,
     /// The API server refuses them, because it cannot call the webhook.
     Refused,
     /// Not known.
@@ -129,20 +149,34 @@ struct Outcome<'w> {
     state: WebhookState,
     /// The webhook that decides it.
     webhook: Option<&'w RegisteredWebhook>,
+    /// What is wrong with it, if the state alone does not say so.
+    detail: String,
 }
 
-/// Returns the status of each webhook of the installation in namespace `own`, when these are
-/// `registered`. `backend` tells what answers at a Service.
+/// The installation that is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Installation<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The certificate that its servers present; `None` if it is not known.
+    pub certificate: Option<&'a ServingCertificate>,
+    /// The time, in seconds since 1970.
+    pub now: i64,
+}
+
+/// Returns the status of each webhook of the `installation`, when these are `registered`. `backend`
+/// tells what answers at a Service.
 pub fn judge(
-    own: &str,
+    installation: Installation<'_>,
     registered: &[RegisteredWebhook],
     backend: impl Fn(&ServiceReference) -> Backend,
 ) -> Vec<WebhookStatus> {
+    let own = installation.namespace;
     let status = |handler: &&'static Handler| {
         let webhooks = registered.iter().filter(|webhook| webhook.calls(handler));
         let webhooks: Vec<_> = webhooks.collect();
         let outcomes = handler.operations.iter().map(|operation| {
-            let outcome = outcome(own, handler, *operation, &webhooks, &backend);
+            let outcome = outcome(installation, handler, *operation, &webhooks, &backend);
             (*operation, outcome)
         });
         describe(own, handler, &outcomes.collect::<Vec<_>>())
@@ -153,73 +187,118 @@ pub fn judge(
 /// Returns what becomes of requests of `operation`. One webhook that cannot be called is enough to
 /// refuse a request, and one that judges it is enough to judge it.
 fn outcome<'w>(
-    own: &str,
+    installation: Installation<'_>,
     handler: &Handler,
     operation: Operation,
     webhooks: &[&'w RegisteredWebhook],
     backend: &impl Fn(&ServiceReference) -> Backend,
 ) -> Outcome<'w> {
     let of_webhook = |webhook: &&'w RegisteredWebhook| {
-        let (state, effect) = if webhook.is_asked(handler, operation.as_str()) {
-            call(own, webhook, backend)
+        let (state, effect, detail) = if webhook.is_asked(handler, operation.as_str()) {
+            let call = call(installation, webhook, backend);
+            call.unwrap_or_else(|| compare(handler, webhook))
         } else {
-            (WebhookState::NoRules, Effect::Unjudged)
+            (WebhookState::NoRules, Effect::Unjudged, String::new())
         };
         Outcome {
             effect,
             state,
             webhook: Some(webhook),
+            detail,
         }
     };
     let outcomes = webhooks.iter().map(of_webhook);
-    let strongest = outcomes.max_by_key(|outcome| match outcome.effect {
-        Effect::Refused => 3,
-        Effect::Judged => 2,
-        Effect::JudgedElsewhere => 1,
-        Effect::Unjudged | Effect::Unknown => 0,
+    let strongest = outcomes.max_by_key(|outcome| {
+        let effect = match outcome.effect {
+            Effect::Refused => 4,
+            Effect::Judged => 3,
+            Effect::JudgedElsewhere => 2,
+            Effect::PartlyUnjudged => 1,
+            Effect::Unjudged | Effect::Unknown => 0,
+        };
+        (effect, outcome.state == WebhookState::Active)
     });
     strongest.unwrap_or(Outcome {
         effect: Effect::Unjudged,
         state: WebhookState::Absent,
         webhook: None,
+        detail: String::new(),
     })
 }
 
-/// Returns what becomes of a call.
+/// Returns why a call does not reach this installation, what becomes of it, and the detail; `None` if
+/// it does, as far as known.
 fn call(
-    own: &str,
+    installation: Installation<'_>,
     webhook: &RegisteredWebhook,
     backend: &impl Fn(&ServiceReference) -> Backend,
-) -> (WebhookState, Effect) {
+) -> Option<(WebhookState, Effect, String)> {
     let failure = if webhook.refuses_on_failure() {
         Effect::Refused
     } else {
         Effect::Unjudged
     };
-    if !webhook.has_ca_bundle() {
-        return (WebhookState::NoCaBundle, failure);
-    }
-    let Some(service) = webhook.service() else {
-        return (WebhookState::Active, Effect::Judged);
+    let fails = |state| Some((state, failure, String::new()));
+    let Some(ca_bundle) = webhook.ca_bundle() else {
+        return fails(WebhookState::NoCaBundle);
     };
-    match backend(service) {
-        Backend::NoNamespace => (WebhookState::NoNamespace, failure),
-        Backend::NoEndpoint => (WebhookState::NoEndpoint, failure),
-        Backend::Ready | Backend::Unknown if service.namespace != own => {
-            (WebhookState::OtherInstallation, Effect::JudgedElsewhere)
+    if let Some(service) = webhook.service() {
+        match backend(service) {
+            Backend::NoNamespace => return fails(WebhookState::NoNamespace),
+            Backend::NoEndpoint => return fails(WebhookState::NoEndpoint),
+            Backend::Ready | Backend::Unknown => {}
         }
-        Backend::Ready | Backend::Unknown => (WebhookState::Active, Effect::Judged),
+        if service.namespace != installation.namespace {
+            let state = WebhookState::OtherInstallation;
+            return Some((state, Effect::JudgedElsewhere, String::new()));
+        }
     }
+    let certificate = installation.certificate?;
+    let refusal = certificate.refusal(&ca_bundle, &webhook.host()?, installation.now);
+    match refusal {
+        // What answers at a URL may be a proxy with a certificate of its own.
+        Some(Refusal::WrongName(_)) if webhook.service().is_none() => None,
+        Some(refusal @ (Refusal::Untrusted(_) | Refusal::WrongName(_))) => {
+            Some((WebhookState::WrongCaBundle, failure, refusal.to_string()))
+        }
+        _ if certificate.validity(installation.now) == Validity::Expired => Some((
+            WebhookState::CertificateExpired,
+            failure,
+            certificate.expiry_date(),
+        )),
+        _ => None,
+    }
+}
+
+/// Returns what becomes of the requests that `webhook` is asked about, by what it is in the manifests.
+fn compare(handler: &Handler, webhook: &RegisteredWebhook) -> (WebhookState, Effect, String) {
+    let active = (WebhookState::Active, Effect::Judged, String::new());
+    let Some(shipped) = shipped::shipped(handler) else {
+        return active;
+    };
+    if let Some(detail) = webhook.narrowed_by(shipped) {
+        return (WebhookState::Narrowed, Effect::PartlyUnjudged, detail);
+    }
+    if webhook.refuses_on_failure() != shipped.refuses_on_failure() {
+        let policy = if webhook.refuses_on_failure() {
+            "Fail, not Ignore"
+        } else {
+            "Ignore, not Fail"
+        };
+        let state = WebhookState::OtherFailurePolicy;
+        return (state, Effect::Judged, policy.to_owned());
+    }
+    active
 }
 
 /// Describes the first outcome that is not as it should be, with all operations that it is true of.
 fn describe(own: &str, handler: &Handler, outcomes: &[(Operation, Outcome<'_>)]) -> WebhookStatus {
     let mut wrong = outcomes
         .iter()
-        .filter(|(_, outcome)| outcome.effect != Effect::Judged);
+        .filter(|(_, outcome)| outcome.state != WebhookState::Active);
     let Some((_, first)) = wrong.clone().max_by_key(|(_, outcome)| {
         // Where requests are refused, somebody notices. What passes unjudged nobody does.
-        outcome.effect == Effect::Unjudged
+        matches!(outcome.effect, Effect::Unjudged | Effect::PartlyUnjudged)
     }) else {
         return WebhookStatus {
             webhook: handler.resource,
@@ -238,95 +317,9 @@ fn describe(own: &str, handler: &Handler, outcomes: &[(Operation, Outcome<'_>)])
         message: format!(
             "{}: {}",
             cause(own, first, &operations),
-            effect(handler, first.effect, &operations)
+            effect(handler, first, &operations)
         ),
         fix: fix(own, first),
-    }
-}
-
-fn cause(own: &str, outcome: &Outcome<'_>, operations: &[Operation]) -> String {
-    let name = outcome
-        .webhook
-        .map(|webhook| webhook.configuration.as_str());
-    let name = name.unwrap_or_default();
-    let service = outcome.webhook.and_then(RegisteredWebhook::service);
-    let service = service.cloned().unwrap_or_default();
-    let ServiceReference {
-        namespace,
-        name: service,
-        ..
-    } = &service;
-    match outcome.state {
-        WebhookState::Active | WebhookState::Unknown => String::new(),
-        WebhookState::Absent => "no webhook configuration calls velero-trust".to_owned(),
-        WebhookState::NoRules if outcome.webhook.is_some_and(RegisteredWebhook::has_rules) => {
-            let names = operations.iter().map(|operation| operation.as_str());
-            let names: Vec<_> = names.collect();
-            format!("{name} has no rule for {}", names.join(" and "))
-        }
-        WebhookState::NoRules => format!("{name} has no rules"),
-        WebhookState::NoCaBundle => format!("{name} has no caBundle, so every call fails"),
-        WebhookState::NoEndpoint => {
-            format!("{name} calls Service {namespace}/{service}, which has no ready endpoint")
-        }
-        WebhookState::NoNamespace => {
-            format!("{name} calls namespace {namespace}, which is not there")
-        }
-        WebhookState::OtherInstallation => {
-            format!("{name} calls the installation in namespace {namespace}, not the one in {own}")
-        }
-    }
-}
-
-fn effect(handler: &Handler, effect: Effect, operations: &[Operation]) -> String {
-    let verbs = operations.iter().map(|operation| match operation.as_str() {
-        "CREATE" => "created",
-        _ => "changed",
-    });
-    let verbs: Vec<_> = verbs.collect();
-    let what = format!("{} that are {}", plural(handler), verbs.join(" or "));
-    match (effect, handler.mode) {
-        (Effect::Refused, _) => format!("{what} are refused now"),
-        (Effect::Unjudged, Mode::Mutate) => format!("{what} start without the CA bundle now"),
-        (Effect::JudgedElsewhere, _) => format!("that one decides about {what}"),
-        _ => format!("{what} pass unjudged now"),
-    }
-}
-
-fn fix(own: &str, outcome: &Outcome<'_>) -> String {
-    let app = names::APP;
-    let certs = format!("{app} certs --install --namespace {own}");
-    let service = outcome.webhook.and_then(RegisteredWebhook::service);
-    let namespace = service.map_or(own, |service| service.namespace.as_str());
-    match outcome.state {
-        WebhookState::Active | WebhookState::Unknown => String::new(),
-        WebhookState::NoRules | WebhookState::NoCaBundle => format!("run `{certs}`"),
-        WebhookState::Absent => format!("apply the manifests, then run `{certs}`"),
-        WebhookState::NoNamespace => {
-            let (kind, name) = outcome
-                .webhook
-                .and_then(|webhook| webhook.configuration.split_once(' '))
-                .unwrap_or_default();
-            let kind = kind.to_lowercase();
-            format!(
-                "install {app} again, or, if it should be gone, run `kubectl delete {kind} {name}`"
-            )
-        }
-        WebhookState::NoEndpoint => format!(
-            "see `kubectl -n {namespace} get deployments,pods -l app.kubernetes.io/name={app}`"
-        ),
-        WebhookState::OtherInstallation => format!(
-            "uninstall one of the two; to keep the one in {own}, apply its manifests again, then run \
-             `{certs}`; to keep the other, use --namespace {namespace}"
-        ),
-    }
-}
-
-/// Returns the plural of the kind that `handler` judges.
-fn plural(handler: &Handler) -> String {
-    match handler.mode {
-        Mode::Validate => format!("{}s", handler.kind),
-        Mode::Mutate => format!("{}s of Velero", handler.kind),
     }
 }
 

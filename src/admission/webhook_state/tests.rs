@@ -1,26 +1,52 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use velero_trust_testing::pki::Authority;
 
 use super::*;
 
 const OWN: &str = "velero-trust";
 
+/// A time within the validity period of what [`Authority`] issues.
+const NOW: i64 = 1_790_000_000;
+
+fn installation(certificate: Option<&ServingCertificate>) -> Installation<'_> {
+    Installation {
+        namespace: OWN,
+        certificate,
+        now: NOW,
+    }
+}
+
 /// Returns the webhooks of an installation in `namespace` after `certs --install`.
 fn installed(namespace: &str) -> Vec<Value> {
+    let manifests = shipped::MANIFESTS.map(|text| {
+        let configurations: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        configurations
+    });
+    let mut shipped = manifests.concat();
     let webhooks = HANDLERS.iter().map(|handler| {
+        let shipped = shipped.iter_mut().map(|one| &mut one["webhooks"][0]);
+        let mut shipped =
+            shipped.filter(|one| one["clientConfig"]["service"]["path"] == handler.path);
+        let mut webhook = shipped.next().unwrap().take();
         let operations: Vec<_> = handler.operations.iter().map(|one| one.as_str()).collect();
-        json!({
-            "clientConfig": {
-                "caBundle": "LS0t",
-                "service": {"namespace": namespace, "name": "velero-trust", "path": handler.path},
-            },
-            "failurePolicy": if handler.mode == Mode::Mutate { "Ignore" } else { "Fail" },
-            "rules": [{
-                "apiGroups": [handler.group],
-                "apiVersions": ["v1"],
-                "operations": operations,
-                "resources": [handler.resource],
-            }],
-        })
+        webhook["clientConfig"]["caBundle"] = json!("LS0t");
+        webhook["clientConfig"]["service"]["namespace"] = json!(namespace);
+        // What the API server adds.
+        for selector in ["namespaceSelector", "objectSelector"] {
+            if webhook[selector].is_null() {
+                webhook[selector] = json!({});
+            }
+        }
+        webhook["rules"] = json!([{
+            "apiGroups": [handler.group],
+            "apiVersions": ["v1"],
+            "operations": operations,
+            "resources": [handler.resource],
+            "scope": "Namespaced",
+        }]);
+        webhook
     });
     webhooks.collect()
 }
@@ -32,7 +58,7 @@ fn registered(webhooks: &[Value]) -> Vec<RegisteredWebhook> {
 
 /// Returns state, effect and message of each webhook.
 fn states(webhooks: &[Value], backend: Backend) -> Vec<(WebhookState, Effect, String)> {
-    let all = judge(OWN, &registered(webhooks), |_| backend).into_iter();
+    let all = judge(installation(None), &registered(webhooks), |_| backend).into_iter();
     all.map(|one| (one.state, one.requests, one.message))
         .collect()
 }
@@ -47,7 +73,9 @@ fn with(change: impl Fn(&mut Value)) -> Vec<Value> {
 #[test]
 fn an_installation_that_is_complete_is_active() {
     for backend in [Backend::Ready, Backend::Unknown] {
-        let found = judge(OWN, &registered(&installed(OWN)), |_| backend);
+        let found = judge(installation(None), &registered(&installed(OWN)), |_| {
+            backend
+        });
         assert_eq!(found.len(), HANDLERS.len());
         for one in found {
             assert_eq!(
@@ -61,7 +89,7 @@ fn an_installation_that_is_complete_is_active() {
     let wide = with(|webhook| {
         let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
         webhook["clientConfig"] = json!({"caBundle": "LS0t", "url": format!("https://h{path}")});
-        webhook["rules"] = json!([{"apiGroups": ["*"], "operations": ["*"], "resources": ["*/*"]}]);
+        webhook["rules"] = json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"]}]);
     });
     assert!(
         states(&wide, Backend::NoEndpoint)
@@ -163,7 +191,9 @@ fn a_call_that_fails_refuses_or_lets_pass_as_the_policy_says() {
 #[test]
 fn a_second_installation_is_named_whether_it_took_over_or_stands_beside() {
     let other = installed("guards");
-    let found = judge(OWN, &registered(&other), |_| Backend::Unknown);
+    let found = judge(installation(None), &registered(&other), |_| {
+        Backend::Unknown
+    });
     assert_eq!(found[0].state, WebhookState::OtherInstallation);
     assert_eq!(
         found[0].message,
@@ -180,7 +210,7 @@ fn a_second_installation_is_named_whether_it_took_over_or_stands_beside() {
                 backend
             }
         };
-        judge(OWN, &registered(&both), of)
+        judge(installation(None), &registered(&both), of)
     };
     assert_eq!(beside(Backend::Ready)[0].state, WebhookState::Active);
     // If it cannot be called, requests are refused although ours would answer.
@@ -202,4 +232,224 @@ fn what_cannot_be_read_is_unknown_and_no_problem() {
         unknown[0].message,
         "whether BackupStorageLocations are judged is not known: forbidden"
     );
+}
+
+/// Returns the webhooks with this caBundle.
+fn trusting(pem: &str) -> Vec<Value> {
+    with(|webhook| webhook["clientConfig"]["caBundle"] = json!(STANDARD.encode(pem)))
+}
+
+fn certificate(authority: &Authority) -> ServingCertificate {
+    let pem = authority
+        .server_named("webhook", &["velero-trust.velero-trust.svc"])
+        .unwrap();
+    ServingCertificate::from_pem(pem.certificate_pem.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_ca_bundle_that_does_not_verify_the_certificate_fails_every_call() {
+    let (ours, other) = (Authority::new("a").unwrap(), Authority::new("b").unwrap());
+    let served = certificate(&ours);
+    let found = |webhooks: &[Value], served| {
+        judge(installation(Some(served)), &registered(webhooks), |_| {
+            Backend::Ready
+        })
+    };
+    let active = |webhooks: &[Value]| {
+        let found = found(webhooks, &served);
+        found.iter().all(|one| one.state == WebhookState::Active)
+    };
+    // Alone, and beside another one during a rotation.
+    assert!(active(&trusting(&ours.pem())));
+    assert!(active(&trusting(&[other.pem(), ours.pem()].concat())));
+    for wrong in [other.pem(), "no PEM".to_owned()] {
+        let wrong = found(&trusting(&wrong), &served);
+        let effects = wrong.iter().map(|one| (one.state, one.requests));
+        let effects: Vec<_> = effects.collect();
+        let wanted = [Effect::Refused, Effect::Refused, Effect::Unjudged]
+            .map(|it| (WebhookState::WrongCaBundle, it));
+        assert_eq!(effects, wanted);
+        let text = &wrong[0].message;
+        let begins = "the caBundle of ValidatingWebhookConfiguration c does not verify the serving \
+                      certificate (it was issued by CN=a, and ";
+        assert!(text.starts_with(begins), "{text}");
+        assert!(
+            text.ends_with("BackupStorageLocations that are created or changed are refused now"),
+            "{text}"
+        );
+        assert!(
+            wrong[0]
+                .fix
+                .starts_with("run `velero-trust certs --install")
+        );
+    }
+    // The name of the Service counts, but not that of a URL, which may be a proxy's.
+    let nameless = ours.server("webhook").unwrap().certificate_pem;
+    let nameless = ServingCertificate::from_pem(nameless.as_bytes()).unwrap();
+    let state = found(&trusting(&ours.pem()), &nameless)[0].clone();
+    assert_eq!(state.state, WebhookState::WrongCaBundle);
+    assert!(
+        state
+            .message
+            .contains("not for velero-trust.velero-trust.svc"),
+        "{state}"
+    );
+    let mut by_url = trusting(&ours.pem());
+    for webhook in &mut by_url {
+        let path = webhook["clientConfig"]["service"]["path"].take();
+        let url = format!("https://proxy{}", path.as_str().unwrap());
+        webhook["clientConfig"] =
+            json!({"caBundle": webhook["clientConfig"]["caBundle"], "url": url});
+    }
+    assert!(active(&by_url));
+    // What another installation presents is not known.
+    let elsewhere = installed("guards");
+    assert_eq!(
+        found(&elsewhere, &served)[0].state,
+        WebhookState::OtherInstallation
+    );
+    // Without a certificate, nothing is known of the caBundle.
+    assert_eq!(
+        states(&trusting(&other.pem()), Backend::Ready)[0].0,
+        WebhookState::Active
+    );
+}
+
+#[test]
+fn an_expired_certificate_fails_every_call() {
+    let authority = Authority::new("a").unwrap();
+    let served = certificate(&authority);
+    let at = |now| {
+        let installation = Installation {
+            now,
+            ..installation(Some(&served))
+        };
+        let webhooks = registered(&trusting(&authority.pem()));
+        judge(installation, &webhooks, |_| Backend::Ready)[1].clone()
+    };
+    assert_eq!(at(served.not_after()).state, WebhookState::Active);
+    let expired = at(served.not_after() + 1);
+    assert_eq!(
+        (expired.state, expired.requests),
+        (WebhookState::CertificateExpired, Effect::Refused)
+    );
+    assert_eq!(
+        expired.message,
+        "the serving certificate that ValidatingWebhookConfiguration c calls expired on 2120-01-01, so \
+         every new connection fails: Restores that are created or changed are refused now"
+    );
+}
+
+#[test]
+fn a_condition_that_the_manifests_do_not_have_lets_requests_pass() {
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 5] = [
+        (
+            |webhook| webhook["namespaceSelector"] = json!({"matchLabels": {"team": "a"}}),
+            "the namespaceSelector `team in (a)`",
+        ),
+        (
+            |webhook| {
+                let requirement = json!({"key": "skip", "operator": "DoesNotExist"});
+                webhook["objectSelector"] = json!({"matchExpressions": [requirement]});
+            },
+            "the objectSelector `!skip`",
+        ),
+        (
+            |webhook| {
+                let all = webhook["matchConditions"].as_array_mut().unwrap();
+                all.push(json!({"name": "x", "expression": "false"}));
+            },
+            "the matchCondition `x`",
+        ),
+        (
+            |webhook| webhook["matchConditions"][0]["expression"] = json!("false"),
+            "the matchCondition `",
+        ),
+        (
+            |webhook| {
+                webhook["objectSelector"] =
+                    json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]});
+                webhook["namespaceSelector"] = json!({"matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["velero", "kube-system"]}]});
+            },
+            "the namespaceSelector `kubernetes.io/metadata.name notin (kube-system,velero)` and the \
+             objectSelector `a`",
+        ),
+    ];
+    for (change, cause) in cases {
+        let found = states(&with(change), Backend::Ready);
+        for (state, effect, message) in &found {
+            assert_eq!(
+                (*state, *effect),
+                (WebhookState::Narrowed, Effect::PartlyUnjudged),
+                "{message}"
+            );
+            let begins = format!("ValidatingWebhookConfiguration c has {cause}");
+            assert!(message.starts_with(&begins), "{message}");
+        }
+        let effect = "BackupStorageLocations that are created or changed pass unjudged now where that is \
+                      not met";
+        assert!(found[0].2.ends_with(effect), "{}", found[0].2);
+    }
+    // Fewer conditions, or the same ones in another order, let nothing pass.
+    let fewer = with(|webhook| {
+        webhook["namespaceSelector"] = json!({});
+        webhook["matchConditions"].as_array_mut().unwrap().reverse();
+    });
+    let found = states(&fewer, Backend::Ready);
+    assert!(
+        found
+            .iter()
+            .all(|(state, ..)| *state == WebhookState::Active)
+    );
+    // A second webhook that is sent everything makes up for it.
+    let beside = [with(cases[0].0), installed(OWN)].concat();
+    let found = states(&beside, Backend::Ready);
+    assert!(
+        found
+            .iter()
+            .all(|(state, ..)| *state == WebhookState::Active)
+    );
+}
+
+#[test]
+fn another_failure_policy_is_told_by_what_it_does() {
+    let other = with(|webhook| {
+        let is_fail = webhook["failurePolicy"] == "Fail";
+        webhook["failurePolicy"] = json!(if is_fail { "Ignore" } else { "Fail" });
+    });
+    let found = states(&other, Backend::Ready);
+    let wanted = [
+        "Ignore, not Fail: BackupStorageLocations that are created or changed pass unjudged whenever \
+         velero-trust does not answer",
+        "Ignore, not Fail: Restores that are created or changed pass unjudged whenever velero-trust does \
+         not answer",
+        "Fail, not Ignore: Pods of Velero that are created are refused, and backups fail, whenever \
+         velero-trust does not answer",
+    ];
+    for ((state, effect, message), wanted) in found.iter().zip(wanted) {
+        assert_eq!(
+            (*state, *effect),
+            (WebhookState::OtherFailurePolicy, Effect::Judged)
+        );
+        let wanted = format!("the failurePolicy of ValidatingWebhookConfiguration c is {wanted}");
+        assert_eq!(*message, wanted);
+    }
+}
+
+#[test]
+fn a_rule_for_another_version_or_scope_is_none() {
+    for (field, value) in [("apiVersions", json!(["v2"])), ("scope", json!("Cluster"))] {
+        let other = with(|webhook| webhook["rules"][0][field] = value.clone());
+        let found = states(&other, Backend::Ready);
+        assert!(
+            found
+                .iter()
+                .all(|(state, ..)| *state == WebhookState::NoRules),
+            "{field}"
+        );
+    }
+    let wide = with(|webhook| webhook["rules"][0]["scope"] = json!("*"));
+    assert_eq!(states(&wide, Backend::Ready)[0].0, WebhookState::Active);
 }

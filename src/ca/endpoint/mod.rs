@@ -89,6 +89,11 @@ pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Sk
     store.into_iter().chain(public).collect()
 }
 
+/// Returns the host of an https URL, in lower case and without brackets.
+pub fn host_of_url(url: &str) -> Option<String> {
+    url::parse_https_url(url).ok().map(|(host, _)| host)
+}
+
 /// Builds the target for `host`. The cluster's DNS resolves a single label to a Service of the
 /// Pod's own namespace, so our Pod must look up a name that includes Velero's namespace.
 fn build_target(namespace: &str, host: String, port: u16) -> Target {

@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 
+use crate::admission::webhook_state::WebhookStatus;
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::report::Issue;
 use crate::kubernetes::workloads;
@@ -25,6 +26,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) deployment: Read<Option<Deployment>>,
     /// The webhooks of our configurations.
     pub(super) webhooks: Read<Vec<Webhook>>,
+    /// What becomes of the requests that each webhook should judge, as `status` shows it.
+    pub(super) states: Vec<WebhookStatus>,
     /// The namespaces of Deployments of other installations.
     pub(super) other_installations: Read<Vec<String>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.

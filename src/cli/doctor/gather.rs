@@ -62,6 +62,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         kubernetes,
         deployment,
         webhooks: webhooks(client, namespace).await,
+        states: snapshot::read_webhooks(client, namespace, None).await,
         other_installations: other_installations(client, namespace).await,
         certificate: certificate(client, namespace).await,
         missing_rights: ours.missing_installation_rights(client).await,

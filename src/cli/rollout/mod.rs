@@ -21,6 +21,7 @@ use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
 use crate::admission::webhook_state::{Effect, WebhookStatus};
+use crate::kubernetes::published_certificate;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -67,11 +68,13 @@ pub(super) struct Rollout {
     wait: Option<u64>,
 }
 
-/// Returns why new Pods would not get the bundle; `None` if they do, as far as known.
+/// Returns why new Pods would not get the bundle; `None` if they do, as far as known: conditions that
+/// somebody added may be met by all of Velero's.
 fn pods_inactive(webhooks: &[WebhookStatus]) -> Option<String> {
     let mut inactive = webhooks.iter().filter(|one| one.is_problem());
+    let is_lost = |effect| matches!(effect, Effect::Unjudged | Effect::Refused);
     inactive
-        .find(|one| one.webhook == "pods" && one.requests != Effect::JudgedElsewhere)
+        .find(|one| one.webhook == "pods" && is_lost(one.requests))
         .map(ToString::to_string)
 }
 
@@ -98,7 +101,12 @@ impl Rollout {
         if namespaces.is_empty() {
             bail!("no namespace holds a BackupStorageLocation; name one with --velero-namespace");
         }
-        let inactive = pods_inactive(&snapshot::read_webhooks(&client, &self.own.namespace).await);
+        let own = &self.own.namespace;
+        // A user who may not read it can still restart.
+        let certificate = published_certificate::read(&client, own).await;
+        let certificate = certificate.ok().flatten();
+        let webhooks = snapshot::read_webhooks(&client, own, certificate.as_ref()).await;
+        let inactive = pods_inactive(&webhooks);
         for namespace in namespaces {
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
             // A namespace that was discovered, not named, may be labelled before Velero is
@@ -188,11 +196,16 @@ impl Rollout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::webhook_state::{self, Backend};
+    use crate::admission::webhook_state::{self, Backend, Installation};
 
     #[test]
     fn nothing_is_restarted_while_new_pods_would_lack_the_bundle() {
-        let absent = webhook_state::judge("velero-trust", &[], |_| Backend::Unknown);
+        let installation = Installation {
+            namespace: "velero-trust",
+            certificate: None,
+            now: 0,
+        };
+        let absent = webhook_state::judge(installation, &[], |_| Backend::Unknown);
         let why = pods_inactive(&absent).expect("no webhook is active");
         assert!(why.contains("start without the CA bundle now"), "{why}");
         assert!(why.contains("velero-trust certs --install"), "{why}");

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Serve;
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::stdout::Stdout;
 use crate::controllers::{BuildPermits, ControllerContext, EvaluationQuota, Settings, leader};
 use crate::decision::Policy;
@@ -47,12 +48,15 @@ impl Serve {
             .with_client_ca(self.client_ca.clone());
         let first = files.load()?;
         let (sender, tls) = certificates::channel(&first, Arc::clone(&metrics));
+        let certificate = sender.certificate();
         let mut tasks = vec![Task::new(
             "certificate files",
             files.follow(first, sender, CERTIFICATE_POLL),
         )];
         let draining = stopping.clone();
-        let (source, policy) = self.source(&mut tasks, policy, &metrics, draining).await?;
+        let (source, policy) = self
+            .source(&mut tasks, policy, &metrics, certificate, draining)
+            .await?;
 
         let admission = bind(self.listen).await?;
         let ops = bind(self.ops_listen).await?;
@@ -93,6 +97,7 @@ impl Serve {
         tasks: &mut Vec<Task>,
         mut policy: Policy,
         metrics: &Arc<Metrics>,
+        certificate: watch::Receiver<Option<ServingCertificate>>,
         draining: Stopping,
     ) -> anyhow::Result<(Arc<dyn Source>, Arc<Policy>)> {
         if !self.objects.is_empty() {
@@ -128,6 +133,7 @@ impl Serve {
         let controllers = ControllerContext {
             source: Arc::new(cluster()),
             common_roots,
+            certificate,
             policy: Arc::clone(&policy),
             metrics: Arc::clone(metrics),
             events: Events::new(client.clone(), &identity),

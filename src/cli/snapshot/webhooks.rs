@@ -9,14 +9,20 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::admission::webhook_state::{
-    self, Backend, RegisteredWebhook, ServiceReference, WebhookStatus,
+    self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
 };
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::webhook_configurations;
+use crate::clock;
 use crate::kubernetes::registered_webhooks::{SERVICE_NAME_LABEL, backend, is_ready};
 
-/// Returns the state of each webhook of the installation in namespace `own`. What the user may not
-/// read is unknown.
-pub(in crate::cli) async fn read_webhooks(client: &Client, own: &str) -> Vec<WebhookStatus> {
+/// Returns the state of each webhook of the installation in namespace `own`, which presents this
+/// `certificate`, if that is known. What the user may not read is unknown.
+pub(in crate::cli) async fn read_webhooks(
+    client: &Client,
+    own: &str,
+    certificate: Option<&ServingCertificate>,
+) -> Vec<WebhookStatus> {
     let configurations = match webhook_configurations::list(client).await {
         Ok(configurations) => configurations,
         Err(why) => return WebhookStatus::unknown(&format!("{why:#}")),
@@ -36,7 +42,12 @@ pub(in crate::cli) async fn read_webhooks(client: &Client, own: &str) -> Vec<Web
             entry.insert(read_backend(client, service).await);
         }
     }
-    webhook_state::judge(own, &registered, |service| {
+    let installation = Installation {
+        namespace: own,
+        certificate,
+        now: clock::now(),
+    };
+    webhook_state::judge(installation, &registered, |service| {
         let key = (service.namespace.clone(), service.name.clone());
         backends.get(&key).copied().unwrap_or(Backend::Unknown)
     })

@@ -6,6 +6,7 @@ mod offline;
 mod problems;
 mod read;
 mod render;
+mod serving_certificate;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ use super::stdout::Stdout;
 use super::{cluster, color, exit, install_crypto_provider, runtime, snapshot};
 use crate::cli::json;
 use crate::decision::RestoresMode;
+use crate::kubernetes::published_certificate;
 use crate::sources::inventory::Inventory;
 
 /// Width of the tables, and of the lines below them.
@@ -151,9 +153,12 @@ impl Status {
     async fn read(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
         let client = cluster::connect_to(&self.cluster, &self.own).await?;
         let ours = &self.own.namespace;
+        let certificate = published_certificate::read(&client, ours).await;
+        let known = certificate.as_ref().ok().and_then(Option::as_ref);
         let mut status = StatusReport {
             leader: read::leader(&client, ours, now).await,
-            webhooks: snapshot::read_webhooks(&client, ours).await,
+            webhooks: snapshot::read_webhooks(&client, ours, known).await,
+            serving_certificate: Some(serving_certificate::status(ours, &certificate, now)),
             ..StatusReport::default()
         };
         for namespace in

@@ -32,10 +32,34 @@ pub(super) struct StatusReport {
     /// Whether the API server asks velero-trust; empty for a folder of files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) webhooks: Vec<WebhookStatus>,
+    /// The certificate that the leader presents; absent for a folder of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) serving_certificate: Option<ServingCertificateStatus>,
     pub(super) namespaces: Vec<Namespace>,
     /// Problems that need attention and concern no single namespace.
     #[serde(serialize_with = "serialize_problems")]
     pub(super) problems: Vec<String>,
+}
+
+/// The certificate that the leader presents to the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServingCertificateStatus {
+    pub(super) state: ServingCertificateState,
+    pub(super) not_after: Option<Timestamp>,
+    /// What to do if it expires soon, or why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum ServingCertificateState {
+    Valid,
+    ExpiresSoon,
+    Expired,
+    /// The leader has not published it, or it could not be read.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

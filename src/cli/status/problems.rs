@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{
-    BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, Source, StatusReport,
+    BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, ServingCertificateState,
+    Source, StatusReport,
 };
-use crate::admission::webhook_state::WebhookStatus;
+use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
 use crate::cli::IN_EXCLUDED_NAMESPACE;
@@ -23,6 +24,7 @@ pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
         let inactive = status.webhooks.iter().filter(|one| one.is_problem());
         let text = |one: &WebhookStatus| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix);
         status.problems.extend(inactive.map(text));
+        status.problems.extend(certificate_problem(status));
     }
     if status.namespaces.is_empty() {
         let problem =
@@ -35,6 +37,21 @@ pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     let mut namespaces = status.namespaces.iter();
     status.clean =
         status.problems.is_empty() && namespaces.all(|namespace| namespace.problems.is_empty());
+}
+
+/// Returns the problem that the serving certificate expires, unless a webhook has that problem.
+fn certificate_problem(status: &StatusReport) -> Option<String> {
+    let certificate = status.serving_certificate.as_ref()?;
+    let is_told = |one: &WebhookStatus| one.state == WebhookState::CertificateExpired;
+    let verb = match certificate.state {
+        ServingCertificateState::ExpiresSoon => "expires",
+        ServingCertificateState::Expired if !status.webhooks.iter().any(is_told) => "expired",
+        _ => return None,
+    };
+    let (until, fix) = (certificate.not_after?, certificate.message.as_deref()?);
+    Some(format!(
+        "the serving certificate {verb} at {until}{FIX_SEPARATOR}{fix}"
+    ))
 }
 
 fn leader_problem(leader: &Leader) -> Option<String> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::telemetry::Metrics;
 
 pub use clients::ClientAuthorities;
@@ -24,6 +25,7 @@ pub type CertificateReceiver = watch::Receiver<Arc<ServerConfig>>;
 #[derive(Debug)]
 pub struct CertificateSender {
     sender: watch::Sender<Arc<ServerConfig>>,
+    certificate: watch::Sender<Option<ServingCertificate>>,
     metrics: Arc<Metrics>,
 }
 
@@ -34,7 +36,13 @@ pub fn channel(
 ) -> (CertificateSender, CertificateReceiver) {
     let (sender, served) = watch::channel(first.config());
     metrics.certificate_expiry.set(first.not_after());
-    (CertificateSender { sender, metrics }, served)
+    let certificate = watch::Sender::new(Some(first.certificate().clone()));
+    let sender = CertificateSender {
+        sender,
+        certificate,
+        metrics,
+    };
+    (sender, served)
 }
 
 impl CertificateSender {
@@ -42,6 +50,17 @@ impl CertificateSender {
     pub fn publish(&self, next: &Validated) {
         self.metrics.certificate_expiry.set(next.not_after());
         self.sender.send_replace(next.config());
+        let next = Some(next.certificate().clone());
+        self.certificate.send_if_modified(|served| {
+            let is_new = *served != next;
+            *served = next;
+            is_new
+        });
+    }
+
+    /// Returns a receiver of the certificate that new connections get, without its key.
+    pub fn certificate(&self) -> watch::Receiver<Option<ServingCertificate>> {
+        self.certificate.subscribe()
     }
 
     /// Counts a certificate that could not be published.

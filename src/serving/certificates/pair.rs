@@ -11,6 +11,8 @@ use rustls::{Error, InconsistentKeys, ServerConfig};
 use time::OffsetDateTime;
 
 use super::clients::ClientAuthorities;
+use crate::ca::certificate::Certificate;
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::ca::x509::{GeneralName, ParsedCertificate};
 
 /// The only supported protocol: the API server uses no other for a webhook behind a Service.
@@ -34,7 +36,7 @@ pub struct Pair<'a> {
 #[derive(Clone, Debug)]
 pub struct Validated {
     config: Arc<ServerConfig>,
-    not_after: i64,
+    certificate: ServingCertificate,
 }
 
 /// Why a pair cannot be served. The messages name the file and say what to do. They never quote
@@ -98,10 +100,14 @@ impl Validated {
     ) -> Result<Self, PairError> {
         let name = || pair.certificate_name.to_owned();
         let chain = read_chain(pair)?;
-        let not_after = chain
+        let leaf = chain
             .first()
-            .ok_or_else(|| PairError::Certificate(name(), "it holds no certificate".to_owned()))
-            .and_then(|leaf| check_leaf(leaf, pair.certificate_name, now))?;
+            .ok_or_else(|| PairError::Certificate(name(), "it holds no certificate".to_owned()))?;
+        check_leaf(leaf, pair.certificate_name, now)?;
+        let parsed = chain.iter().map(|der| Certificate::parse(der.as_ref()));
+        // One of its chain that does not parse is of no use to the API server.
+        let certificate = ServingCertificate::new(parsed.flatten())
+            .ok_or_else(|| PairError::Certificate(name(), "it does not parse".to_owned()))?;
         let key = PrivateKeyDer::from_pem_slice(pair.key)
             .map_err(|_| PairError::Key(pair.key_name.to_owned(), explain_missing_key(pair.key)))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -136,7 +142,7 @@ impl Validated {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             config: Arc::new(config),
-            not_after,
+            certificate,
         })
     }
 
@@ -145,9 +151,14 @@ impl Validated {
         Arc::clone(&self.config)
     }
 
+    /// Returns the certificate with its chain.
+    pub const fn certificate(&self) -> &ServingCertificate {
+        &self.certificate
+    }
+
     /// Returns when the certificate expires, seconds since 1970.
     pub const fn not_after(&self) -> i64 {
-        self.not_after
+        self.certificate.not_after()
     }
 }
 
@@ -189,9 +200,8 @@ fn contains(text: &[u8], part: &str) -> bool {
         .any(|window| window == part.as_bytes())
 }
 
-/// Checks what the API server requires of the first certificate, the one for our host. Returns
-/// when it expires, seconds since 1970.
-fn check_leaf(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, PairError> {
+/// Checks what the API server requires of the first certificate, the one for our host.
+fn check_leaf(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<(), PairError> {
     // The API server is a Go program too.
     let leaf = ParsedCertificate::parse(leaf)
         .map_err(|defect| PairError::Certificate(name.to_owned(), defect.to_string()))?;
@@ -212,7 +222,7 @@ fn check_leaf(leaf: &CertificateDer<'_>, name: &str, now: i64) -> Result<i64, Pa
     if !leaf.extensions.allows_server_auth() {
         return Err(PairError::NotForServers(name.to_owned()));
     }
-    Ok(leaf.not_after)
+    Ok(())
 }
 
 /// Formats seconds since 1970 as `Jul 28 12:00:00 2026 +00:00`.

@@ -52,7 +52,7 @@ pub fn judge<P: AsRef<[u8]>>(
     problems.extend(check_dates(leaf, now));
     problems.extend(check_name(parsed, host));
     problems.extend(check_trust(parsed, &chain, roots, now));
-    observation.expires_soon = check_expiry(leaf, now);
+    observation.expires_soon = expires_soon(leaf, now);
     observation
 }
 
@@ -70,7 +70,9 @@ fn check_dates(leaf: &Certificate, now: i64) -> Option<Problem> {
     }
 }
 
-fn check_expiry(leaf: &Certificate, now: i64) -> Option<ExpiresSoon> {
+/// Returns when `leaf`, a certificate of a server that is valid at `now` (seconds since 1970), expires,
+/// if that is soon.
+pub fn expires_soon(leaf: &Certificate, now: i64) -> Option<ExpiresSoon> {
     let left = leaf.not_after - now;
     let life = leaf.not_after.saturating_sub(leaf.not_before);
     let is_within = |days: i64, part: i64| left <= (days * SECONDS_PER_DAY).min(life / part);

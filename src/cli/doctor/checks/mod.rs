@@ -20,10 +20,11 @@ use crate::names::EXCLUDED_NAMESPACE;
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// Checks of the installation.
-const INSTALLATION_CHECKS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 5] = [
+const INSTALLATION_CHECKS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 6] = [
     server::check,
     webhooks::check_installations,
     webhooks::check,
+    webhooks::check_states,
     webhooks::check_certificate,
     rights::check_installation,
 ];

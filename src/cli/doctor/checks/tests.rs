@@ -4,6 +4,7 @@ use velero_trust_testing::pki::{Authority, EXPIRED, VALID};
 
 use super::*;
 use crate::admission::HANDLERS;
+use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::Certificate;
@@ -48,6 +49,7 @@ fn healthy() -> ClusterSnapshot {
             .unwrap(),
         )),
         webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
+        states: Vec::new(),
         other_installations: Ok(Vec::new()),
         certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
         missing_rights: Ok(vec![]),
@@ -331,6 +333,19 @@ fn the_webhooks_and_their_certificate() {
     exactly(Fail, "certificate", &["does not verify"], |cluster| {
         cluster.webhooks.as_mut().unwrap()[1].host = "velero-trust.guards.svc".to_owned();
     });
+    let narrowed = |state| WebhookStatus {
+        webhook: "restores",
+        state,
+        requests: Effect::PartlyUnjudged,
+        message: "has the matchCondition `x`".to_owned(),
+        fix: "kubectl edit it".to_owned(),
+    };
+    for state in [WebhookState::Narrowed, WebhookState::OtherFailurePolicy] {
+        let says = ["matchCondition `x`", "kubectl edit it"];
+        exactly(Warn, "webhooks", &says, |cluster| {
+            cluster.states = vec![narrowed(state), narrowed(WebhookState::NoEndpoint)];
+        });
+    }
     exactly(Fail, "certificate", &["no certificate"], |cluster| {
         cluster.certificate = Ok(None);
     });

@@ -1,18 +1,9 @@
 //! Checks the webhook configurations, and the certificate that the webhooks present.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier as _;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-
-use super::{CheckSubject, Diagnostic, EXPIRY_WARNING_SECONDS, describe_expiry};
+use super::{CheckSubject, Diagnostic, describe_expiry};
 use crate::admission::HANDLERS;
-use crate::ca::certificate::Certificate;
-use crate::ca::pem;
+use crate::admission::webhook_state::{WebhookState, WebhookStatus};
+use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::install::TLS_SECRET;
 
@@ -108,21 +99,20 @@ pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         Err(why) => return vec![subject("certificate").unknown(why)],
         Ok(text) => text.as_deref().unwrap_or_default(),
     };
-    let chain = pem::read(text.as_bytes()).certificates;
-    let Some(leaf) = chain.first() else {
+    let Some(certificate) = ServingCertificate::from_pem(text.as_bytes()) else {
         let message = "there is no certificate in its tls.crt";
         return vec![subject("certificate").fail(message, activate_command(cluster))];
     };
     vec![
-        check_trust(cluster, &chain, subject("certificate")),
-        check_expiry(cluster, leaf, subject("expiry")),
+        check_trust(cluster, &certificate, subject("certificate")),
+        check_expiry(cluster, &certificate, subject("expiry")),
     ]
 }
 
 /// Checks that the caBundle of every webhook that has one verifies the certificate.
 fn check_trust(
     cluster: &ClusterSnapshot,
-    chain: &[Certificate],
+    certificate: &ServingCertificate,
     subject: CheckSubject,
 ) -> Diagnostic {
     let webhooks = match &cluster.webhooks {
@@ -133,51 +123,53 @@ fn check_trust(
     };
     let mut count = 0;
     for webhook in webhooks {
-        if let Err(why) = verify(chain, webhook, cluster.now) {
-            let message = format!("the caBundle of {} does not verify it: {why}", webhook.name);
-            return subject.fail(message, activate_command(cluster));
+        match certificate.refusal(&webhook.ca, &webhook.host, cluster.now) {
+            None => count += 1,
+            Some(Refusal::Undecided) => {
+                let message = format!(
+                    "whether the caBundle of {} verifies it is not known",
+                    webhook.name
+                );
+                return subject.unknown(message);
+            }
+            Some(why) => {
+                let message = format!("the caBundle of {} does not verify it: {why}", webhook.name);
+                return subject.fail(message, activate_command(cluster));
+            }
         }
-        count += 1;
     }
     subject.ok(format!("is verified by the caBundles of {count} webhooks"))
 }
 
-/// Verifies the certificate like the API server, except for its validity period, which has a
-/// diagnostic of its own.
-fn verify(chain: &[Certificate], webhook: &Webhook, now: i64) -> Result<(), String> {
-    let der = |certificate: &Certificate| CertificateDer::from(certificate.der().to_vec());
-    let mut roots = RootCertStore::empty();
-    let cas = pem::read(&webhook.ca).certificates;
-    roots.add_parsable_certificates(cas.iter().map(der));
-    let provider = Arc::new(default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    let verifier = verifier.map_err(|_| "there is no usable CA in it".to_owned())?;
-    let (leaf, rest) = chain.split_first().ok_or("there is no certificate")?;
-    let host = ServerName::try_from(webhook.host.as_str());
-    let host = host.map_err(|_| format!("`{}` is no host", webhook.host))?;
-    let rest: Vec<_> = rest.iter().map(der).collect();
-    // A time within the validity period. `check_expiry` reports an expired certificate.
-    let moment = now.clamp(leaf.not_before, leaf.not_after);
-    let moment = UnixTime::since_unix_epoch(Duration::from_secs(moment.unsigned_abs()));
-    let result = verifier.verify_server_cert(&der(leaf), &rest, &host, &[], moment);
-    result.map(drop).map_err(|error| error.to_string())
+/// Reports what else the webhooks are not: what [`check`] and [`check_trust`] do not find.
+pub(super) fn check_states(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let is_told = |status: &&WebhookStatus| {
+        matches!(
+            status.state,
+            WebhookState::Narrowed | WebhookState::OtherFailurePolicy
+        )
+    };
+    let found = cluster.states.iter().filter(is_told);
+    let warn = |status: &WebhookStatus| {
+        let subject = CheckSubject::new("webhooks", status.webhook);
+        subject.warn(&status.message, &status.fix)
+    };
+    found.map(warn).collect()
 }
 
 fn check_expiry(
     cluster: &ClusterSnapshot,
-    leaf: &Certificate,
+    certificate: &ServingCertificate,
     subject: CheckSubject,
 ) -> Diagnostic {
-    let message = describe_expiry(cluster.now, leaf.not_after);
-    if leaf.not_after < cluster.now {
-        subject.fail(
+    let message = describe_expiry(cluster.now, certificate.not_after());
+    match certificate.validity(cluster.now) {
+        Validity::Expired => subject.fail(
             format!("{message}; every call to the webhook fails"),
             activate_command(cluster),
-        )
-    } else if leaf.not_after < cluster.now + EXPIRY_WARNING_SECONDS {
-        subject.warn(message, activate_command(cluster))
-    } else {
-        subject.ok(message)
+        ),
+        Validity::ExpiresSoon => subject.warn(message, activate_command(cluster)),
+        Validity::Valid => subject.ok(message),
     }
 }
 

@@ -11,7 +11,10 @@ use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::model::{FIX_SEPARATOR, Leader, LeaderState, Source, StatusReport};
+use super::model::{
+    FIX_SEPARATOR, Leader, LeaderState, ServingCertificateState, ServingCertificateStatus, Source,
+    StatusReport,
+};
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::cli::table::clean;
 use crate::cli::wrap::wrap_indented;
@@ -28,6 +31,8 @@ const INDENT: &str = "    ";
 pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let mut header = format!("LEADER   {}\n", leader(&status.leader, now));
     header.push_str(&webhooks(&status.webhooks));
+    let certificate = status.serving_certificate.as_ref();
+    header.push_str(&certificate.map_or_else(String::new, |one| certificate_line(one, now)));
     let mut parts = vec![header];
     let mut namespaces = namespaces::table();
     let mut locations = locations::table();
@@ -101,6 +106,19 @@ fn webhooks(webhooks: &[WebhookStatus]) -> String {
         states.join(", "),
         why.unwrap_or_default()
     )
+}
+
+/// Renders when the serving certificate expires.
+fn certificate_line(certificate: &ServingCertificateStatus, now: Timestamp) -> String {
+    let text = match (certificate.state, certificate.not_after) {
+        (ServingCertificateState::Unknown, _) | (_, None) => {
+            let why = certificate.message.as_deref().unwrap_or_default();
+            format!("unknown ({})", clean(why))
+        }
+        (ServingCertificateState::Expired, Some(until)) => format!("expired {}", day(until)),
+        (_, Some(until)) => format!("expires {} ({})", day(until), format_duration(until, now)),
+    };
+    format!("SERVING CERTIFICATE {text}\n")
 }
 
 /// Renders the values that are not known although nothing is wrong; `None` if there are none.

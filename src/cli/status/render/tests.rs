@@ -191,6 +191,51 @@ fn status_of(leader: Leader, namespaces: Vec<Namespace>) -> StatusReport {
     status
 }
 
+/// Returns the text of a status with a serving certificate in this state, which expires at `until`.
+fn with_certificate(state: ServingCertificateState, until: &str) -> String {
+    let mut status = status_of(leading(), vec![healthy()]);
+    status.serving_certificate = Some(ServingCertificateStatus {
+        state,
+        not_after: (!until.is_empty()).then(|| at(until)),
+        message: Some("renew it".to_owned()),
+    });
+    problems::find_problems(&mut status, now());
+    text(&status, now(), 120)
+}
+
+#[test]
+fn the_serving_certificate_has_a_line_and_needs_somebody_when_it_expires() {
+    use ServingCertificateState::{Expired, ExpiresSoon, Unknown, Valid};
+    let valid = with_certificate(Valid, "2027-11-22T12:00:00Z");
+    let line = "\nSERVING CERTIFICATE expires 2027-11-22 (365d)\n";
+    assert!(valid.contains(line), "{valid}");
+    assert!(valid.ends_with("Nothing needs a person.\n"), "{valid}");
+    for (state, until, line, problem) in [
+        (
+            ExpiresSoon,
+            "2026-12-12T12:00:00Z",
+            "expires 2026-12-12 (20d)",
+            "expires at 2026-12-12T12:00:00Z\n    -> renew it",
+        ),
+        (
+            Expired,
+            "2026-11-12T12:00:00Z",
+            "expired 2026-11-12",
+            "expired at 2026-11-12T12:00:00Z\n    -> renew it",
+        ),
+    ] {
+        let text = with_certificate(state, until);
+        let line = format!("\nSERVING CERTIFICATE {line}\n");
+        assert!(text.contains(&line), "{text}");
+        let problem = format!("\nNEEDS A PERSON\nthe serving certificate {problem}\n");
+        assert!(text.contains(&problem), "{text}");
+    }
+    let unknown = with_certificate(Unknown, "");
+    let line = "\nSERVING CERTIFICATE unknown (renew it)\n";
+    assert!(unknown.contains(line), "{unknown}");
+    assert!(unknown.ends_with("Nothing needs a person.\n"), "{unknown}");
+}
+
 #[test]
 fn a_healthy_namespace_needs_nobody() {
     let status = status_of(leading(), vec![healthy()]);

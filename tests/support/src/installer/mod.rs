@@ -13,6 +13,7 @@ pub use manifests::{manifests, rendered};
 use crate::access::Access;
 use crate::cli::{Cli, Output};
 use crate::cluster::{Cluster, VELERO_NAMESPACE};
+use crate::pki::Identity;
 use crate::serve::Serve;
 use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
@@ -165,8 +166,18 @@ impl Installer {
             .start()
     }
 
+    /// Gives the Pods of the server another certificate, as if another tool issued it.
+    pub fn mount(&self, identity: &Identity) -> Result<()> {
+        let files = [
+            ("tls.crt".to_owned(), identity.certificate_pem.as_bytes()),
+            ("tls.key".to_owned(), identity.key_pem.as_bytes()),
+        ];
+        let files = files.iter().map(|(name, bytes)| (name, bytes));
+        kubelet::lay_out(&self.file("tls"), files)
+    }
+
     /// Writes the Secret to the files that the Pods of the server see.
-    fn mount_certificate(&self) -> Result<()> {
+    pub fn mount_certificate(&self) -> Result<()> {
         let secret: Secret = serde_json::from_value(self.secret()?)?;
         let data = secret.data.unwrap_or_default();
         let files = data.iter().map(|(name, bytes)| (name, &bytes.0));

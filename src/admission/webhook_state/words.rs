@@ -1,0 +1,154 @@
+//! The words about the state of a webhook: its cause, what becomes of requests, and the fix.
+
+use super::{Effect, Outcome, RegisteredWebhook, ServiceReference, WebhookState};
+use crate::admission::{Handler, Mode, Operation};
+use crate::names;
+
+/// Returns why requests of `operations` are not judged as they should be.
+pub(super) fn cause(own: &str, outcome: &Outcome<'_>, operations: &[Operation]) -> String {
+    let name = outcome
+        .webhook
+        .map(|webhook| webhook.configuration.as_str());
+    let name = name.unwrap_or_default();
+    let service = outcome.webhook.and_then(RegisteredWebhook::service);
+    let service = service.cloned().unwrap_or_default();
+    let ServiceReference {
+        namespace,
+        name: service,
+        ..
+    } = &service;
+    match outcome.state {
+        WebhookState::Active | WebhookState::Unknown => String::new(),
+        WebhookState::Absent => "no webhook configuration calls velero-trust".to_owned(),
+        WebhookState::NoRules if outcome.webhook.is_some_and(RegisteredWebhook::has_rules) => {
+            let names = operations.iter().map(|operation| operation.as_str());
+            let names: Vec<_> = names.collect();
+            format!("{name} has no rule for {}", names.join(" and "))
+        }
+        WebhookState::NoRules => format!("{name} has no rules"),
+        WebhookState::NoCaBundle => format!("{name} has no caBundle, so every call fails"),
+        WebhookState::WrongCaBundle => format!(
+            "the caBundle of {name} does not verify the serving certificate ({}), so every new connection fails",
+            outcome.detail
+        ),
+        WebhookState::CertificateExpired => format!(
+            "the serving certificate that {name} calls expired on {}, so every new connection fails",
+            outcome.detail
+        ),
+        WebhookState::Narrowed => format!(
+            "{name} has {}, which the manifests do not have",
+            outcome.detail
+        ),
+        WebhookState::OtherFailurePolicy => {
+            format!("the failurePolicy of {name} is {}", outcome.detail)
+        }
+        WebhookState::NoEndpoint => {
+            format!("{name} calls Service {namespace}/{service}, which has no ready endpoint")
+        }
+        WebhookState::NoNamespace => {
+            format!("{name} calls namespace {namespace}, which is not there")
+        }
+        WebhookState::OtherInstallation => {
+            format!("{name} calls the installation in namespace {namespace}, not the one in {own}")
+        }
+    }
+}
+
+/// Returns what becomes of requests of `operations`.
+pub(super) fn effect(handler: &Handler, outcome: &Outcome<'_>, operations: &[Operation]) -> String {
+    let verbs = operations.iter().map(|operation| match operation.as_str() {
+        "CREATE" => "created",
+        _ => "changed",
+    });
+    let verbs: Vec<_> = verbs.collect();
+    let what = format!("{} that are {}", plural(handler), verbs.join(" or "));
+    match (outcome.effect, handler.mode) {
+        (Effect::Judged, Mode::Mutate) => {
+            format!(
+                "{what} are refused, and backups fail, whenever {} does not answer",
+                names::APP
+            )
+        }
+        (Effect::Judged, Mode::Validate) => {
+            format!(
+                "{what} pass unjudged whenever {} does not answer",
+                names::APP
+            )
+        }
+        (Effect::PartlyUnjudged, Mode::Mutate) => {
+            format!("{what} start without the CA bundle now where that is not met")
+        }
+        (Effect::PartlyUnjudged, Mode::Validate) => {
+            format!("{what} pass unjudged now where that is not met")
+        }
+        (Effect::Refused, _) => format!("{what} are refused now"),
+        (Effect::Unjudged, Mode::Mutate) => format!("{what} start without the CA bundle now"),
+        (Effect::JudgedElsewhere, _) => format!("that one decides about {what}"),
+        _ => format!("{what} pass unjudged now"),
+    }
+}
+
+/// Returns what to do about it.
+pub(super) fn fix(own: &str, outcome: &Outcome<'_>) -> String {
+    let app = names::APP;
+    let certs = format!("{app} certs --install --namespace {own}");
+    let service = outcome.webhook.and_then(RegisteredWebhook::service);
+    let namespace = service.map_or(own, |service| service.namespace.as_str());
+    match outcome.state {
+        WebhookState::Active | WebhookState::Unknown => String::new(),
+        WebhookState::NoRules | WebhookState::NoCaBundle => format!("run `{certs}`"),
+        WebhookState::WrongCaBundle => format!(
+            "run `{certs}`; where another tool, such as cert-manager, issues the certificate, let it set \
+             its CA as the caBundle"
+        ),
+        WebhookState::CertificateExpired => renewal_fix(own),
+        WebhookState::Narrowed => {
+            let (kind, name) = kind_and_name(outcome);
+            format!("take it out with `kubectl edit {kind} {name}`, unless it is meant")
+        }
+        WebhookState::OtherFailurePolicy => {
+            "apply the manifests again (`kubectl apply -k manifests`)".to_owned()
+        }
+        WebhookState::Absent => format!("apply the manifests, then run `{certs}`"),
+        WebhookState::NoNamespace => {
+            let (kind, name) = kind_and_name(outcome);
+            format!(
+                "install {app} again, or, if it should be gone, run `kubectl delete {kind} {name}`"
+            )
+        }
+        WebhookState::NoEndpoint => format!(
+            "see `kubectl -n {namespace} get deployments,pods -l app.kubernetes.io/name={app}`"
+        ),
+        WebhookState::OtherInstallation => format!(
+            "uninstall one of the two; to keep the one in {own}, apply its manifests again, then run \
+             `{certs}`; to keep the other, use --namespace {namespace}"
+        ),
+    }
+}
+
+/// Returns how to renew the serving certificate of the installation in namespace `own`.
+pub fn renewal_fix(own: &str) -> String {
+    let app = names::APP;
+    format!(
+        "run `{app} certs --install --namespace {own}`, or renew it where another tool, such as \
+         cert-manager, issues it; if it was renewed, see the log of {app}"
+    )
+}
+
+/// Returns kind and name of the configuration, as kubectl takes them.
+fn kind_and_name(outcome: &Outcome<'_>) -> (String, String) {
+    let configuration = outcome
+        .webhook
+        .map(|webhook| webhook.configuration.as_str());
+    let configuration = configuration.and_then(|configuration| configuration.split_once(' '));
+    let (kind, name) = configuration.unwrap_or_default();
+    (kind.to_lowercase(), name.to_owned())
+}
+
+/// Returns the plural of the kind that `handler` judges.
+pub(super) fn plural(handler: &Handler) -> String {
+    match handler.mode {
+        Mode::Validate => format!("{}s", handler.kind),
+        Mode::Mutate => format!("{}s of Velero", handler.kind),
+    }
+}
