@@ -24,6 +24,7 @@ mod install;
 mod json;
 mod lint;
 mod namespace_args;
+mod output_format;
 mod parse;
 mod policy;
 mod rollout;

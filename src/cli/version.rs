@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 use serde::Serialize;
 
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
+use super::output_format::OutputFormat;
 use super::stdout::Stdout;
 use super::{cluster, exit, install_crypto_provider, json, runtime};
 use crate::names;
@@ -45,15 +46,7 @@ pub(super) struct Version {
         default_value = "text",
         env = "VELERO_TRUST_VERSION_OUTPUT"
     )]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// One line for each version
-    Text,
-    /// One JSON object, for scripts
-    Json,
+    output: OutputFormat,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,8 +74,8 @@ impl Version {
         };
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            Output::Text => out.write_all(self.text(&versions, read.is_ok()).as_bytes())?,
-            Output::Json => json::write(&versions, &mut out)?,
+            OutputFormat::Text => out.write_all(self.text(&versions, read.is_ok()).as_bytes())?,
+            OutputFormat::Json => json::write(&versions, &mut out)?,
         }
         read.map(|()| exit::CLEAN)
     }

@@ -9,12 +9,13 @@ mod diagnostic;
 mod gather;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::time::Duration;
 
 use self::diagnostic::{Diagnostic, Level, count, write_json, write_text};
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
+use super::output_format::OutputFormat;
 use super::stdout::Stdout;
 use super::{cluster, color, exit, install_crypto_provider, runtime};
 
@@ -53,15 +54,7 @@ pub(super) struct Doctor {
         default_value = "text",
         env = "VELERO_TRUST_DOCTOR_OUTPUT"
     )]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// One line per check, followed by the fix where there is one
-    Text,
-    /// One JSON object, for scripts
-    Json,
+    output: OutputFormat,
 }
 
 impl Doctor {
@@ -81,12 +74,12 @@ impl Doctor {
         let diagnostics = checks::run_all(&cluster);
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            Output::Text => {
+            OutputFormat::Text => {
                 let mut text = Vec::new();
                 write_text(&diagnostics, &mut text)?;
                 out.write_lines(&String::from_utf8_lossy(&text), color::doctor)?;
             }
-            Output::Json => write_json(&diagnostics, &mut out)?,
+            OutputFormat::Json => write_json(&diagnostics, &mut out)?,
         }
         Ok(exit_code(&diagnostics))
     }
