@@ -1,0 +1,76 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+#[test]
+fn the_cluster_and_our_deployment() {
+    use Level::{Fail, Unknown, Warn};
+    exactly(Fail, "kubernetes", &["1.29", "1.30"], |cluster| {
+        cluster.kubernetes = Ok((1, 29));
+    });
+    exactly(Fail, "server", &["kubectl apply -k manifests"], |cluster| {
+        cluster.deployment = Ok(None);
+    });
+    let available = |cluster: &mut ClusterSnapshot, wanted, available| {
+        let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
+        deployment.spec.as_mut().unwrap().replicas = Some(wanted);
+        deployment.status.as_mut().unwrap().available_replicas = available;
+    };
+    exactly(Fail, "server", &["0 of 2", "describe pods"], |cluster| {
+        available(cluster, 2, None);
+    });
+    exactly(Warn, "server", &["1 of 2"], |cluster| {
+        available(cluster, 2, Some(1));
+    });
+    exactly(
+        Fail,
+        "server",
+        &["scale deployment/velero-trust"],
+        |cluster| {
+            available(cluster, 0, None);
+        },
+    );
+    let container = |cluster: &mut ClusterSnapshot, image: &str, env: Value| {
+        let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
+        let spec = &mut deployment.spec.as_mut().unwrap().template.spec;
+        let container = &mut spec.as_mut().unwrap().containers[0];
+        container.image = Some(image.to_owned());
+        container.env = serde_json::from_value(env).unwrap();
+    };
+    exactly(Warn, "image", &["velero-trust:0.0.1"], |cluster| {
+        container(cluster, "velero-trust:0.0.1", json!([]));
+    });
+    exactly(Unknown, "image", &["no tag"], |cluster| {
+        container(cluster, "velero-trust@sha256:00", json!([]));
+    });
+    let ours = concat!("velero-trust:v", env!("CARGO_PKG_VERSION"));
+    let unset = "set env deployment/velero-trust HTTPS_PROXY-";
+    exactly(Warn, "proxy", &[unset], |cluster| {
+        container(
+            cluster,
+            ours,
+            json!([{"name": "HTTPS_PROXY", "value": "http://p"}]),
+        );
+    });
+}
+
+/// `--namespace velero` is a common mistake, out of habit from kubectl.
+#[test]
+fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed() {
+    let mut cluster = healthy();
+    cluster.namespace = "velero".to_owned();
+    cluster.deployment = Ok(None);
+    cluster.certificate = Ok(None);
+    let diagnostics = run_all(&cluster);
+    let expected = "it is not there: is velero-trust installed in namespace velero? --namespace is \
+                velero-trust's own namespace";
+    assert_eq!(
+        (diagnostics[0].level, &*diagnostics[0].message),
+        (Level::Fail, expected)
+    );
+    let advised = diagnostics
+        .iter()
+        .filter_map(|diagnostic| diagnostic.fix.as_deref());
+    let installs: Vec<_> = advised.filter(|fix| fix.contains("--install")).collect();
+    assert_eq!(installs, [""; 0]);
+}

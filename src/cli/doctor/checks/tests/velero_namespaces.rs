@@ -1,0 +1,155 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cli::snapshot::NamespaceSnapshot;
+use crate::kubernetes::workloads::RunningPod;
+use crate::velero::bsl::Bsl;
+
+fn server(cluster: &mut ClusterSnapshot) -> &mut k8s_openapi::api::core::v1::PodTemplateSpec {
+    &mut first(cluster).workloads.as_mut().unwrap()[0].template
+}
+
+fn variables(cluster: &mut ClusterSnapshot, env: Value) {
+    let spec = server(cluster).spec.as_mut().unwrap();
+    spec.containers[0].env = serde_json::from_value(env).unwrap();
+}
+
+fn image(cluster: &mut ClusterSnapshot, image: &str) {
+    let spec = server(cluster).spec.as_mut().unwrap();
+    spec.containers[0].image = Some(image.to_owned());
+}
+
+#[test]
+fn velero_its_plugins_and_its_locations() {
+    use Level::{Fail, Unknown, Warn};
+    exactly(Warn, "velero", &["1.9"], |cluster| {
+        image(cluster, "velero/velero:v1.9.7");
+    });
+    exactly(Unknown, "velero", &["velero@sha256:00"], |cluster| {
+        image(cluster, "velero@sha256:00");
+    });
+    exactly(Warn, "plugin", &["v1.8.2"], |cluster| {
+        let spec = server(cluster).spec.as_mut().unwrap();
+        let plugin = &mut spec.init_containers.as_mut().unwrap()[0];
+        plugin.image = Some("velero/velero-plugin-for-aws:v1.8.2".to_owned());
+    });
+    let patch =
+        r#"{"spec":{"template":{"metadata":{"annotations":{"velero-trust.io/inject":null}}}}}"#;
+    exactly(Warn, "injection", &[patch], |cluster| {
+        let out = [("velero-trust.io/inject".to_owned(), "false".to_owned())];
+        server(cluster).metadata.as_mut().unwrap().annotations = Some(out.into());
+    });
+    exactly(Warn, "velero", &["no Deployment"], |cluster| {
+        first(cluster).workloads = Ok(vec![]);
+    });
+
+    let set = "kubectl -n velero set env deployment/velero NO_PROXY=.svc,s3.corp";
+    exactly(Warn, "proxy", &[set], |cluster| {
+        variables(
+            cluster,
+            json!([
+                {"name": "https_proxy", "value": "http://proxy"},
+                {"name": "NO_PROXY", "value": ".svc"},
+            ]),
+        );
+    });
+    let fine = [
+        json!([{"name": "HTTPS_PROXY", "value": "http://proxy"}, {"name": "no_proxy", "value": ".corp"}]),
+        json!([{"name": "HTTP_PROXY", "value": "http://proxy"}]),
+        json!([{"name": "HTTPS_PROXY", "value": ""}]),
+    ];
+    for env in fine {
+        assert_eq!(problems_after(|cluster| variables(cluster, env)), []);
+    }
+
+    let status = |cluster: &mut ClusterSnapshot, status: Value| {
+        let object = json!({"status": status});
+        first(cluster).locations[0].status = Bsl::from_value(&object).into_owned().status;
+    };
+    let message = "x509: certificate signed by unknown authority";
+    exactly(Fail, "location", &[message, "rollout restart"], |cluster| {
+        status(cluster, json!({"phase": "Unavailable", "message": message}));
+    });
+    let bad = problems_after(|cluster| {
+        status(cluster, json!({"phase": "Unavailable", "message": message}));
+        first(cluster).locations[0].spec.object_storage = None;
+        image(cluster, "velero/velero:v1.17.0");
+    });
+    let fix = "annotate backupstoragelocation default velero-trust.io/ca-secret=SECRET/KEY \
+                (this Velero has no caCertRef)";
+    assert!(bad.len() == 1 && bad[0].2.contains(fix), "{bad:?}");
+    exactly(Warn, "location", &["NoSuchBucket"], |cluster| {
+        status(
+            cluster,
+            json!({"phase": "Unavailable", "message": "NoSuchBucket"}),
+        );
+    });
+    exactly(Unknown, "location", &[], |cluster| {
+        status(cluster, json!({}));
+    });
+}
+
+#[test]
+fn our_own_namespace_is_better_not_veleros() {
+    exactly(Level::Warn, "namespaces", &["add CAs"], |cluster| {
+        let all = cluster.velero.as_ref().unwrap();
+        let namespace = all[0].namespace.clone();
+        cluster.namespace = namespace;
+    });
+}
+
+#[test]
+fn velero_in_kube_system_gets_nothing() {
+    exactly(Level::Warn, "namespaces", &["kube-system"], |cluster| {
+        first(cluster).namespace = "kube-system".to_owned();
+    });
+}
+
+#[test]
+fn pods_without_the_bundle_are_to_be_rolled_out() {
+    let server = |out: &str, variable: &str| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "velero-1", "namespace": "velero",
+                "annotations": {"velero-trust.io/inject": out},
+            },
+            "spec": {"containers": [{
+                "name": "velero", "image": "velero/velero:v1.18.3",
+                "command": ["/velero", "server"],
+                "env": [{"name": variable, "value": "/mine"}],
+            }]},
+        });
+        RunningPod::read(&serde_json::from_value(pod).unwrap()).unwrap()
+    };
+    let bad = |pod: RunningPod| {
+        problems_after(|cluster| {
+            for velero in cluster.velero.as_mut().unwrap() {
+                let pods = [("velero-1".to_owned(), pod.clone())].into();
+                velero.snapshot = Ok(NamespaceSnapshot {
+                    pods,
+                    ..NamespaceSnapshot::default()
+                });
+            }
+        })
+    };
+    let [(level, check, text)] = &bad(server("", "OTHER"))[..] else {
+        panic!()
+    };
+    assert_eq!((*level, *check), (Level::Warn, "coverage"));
+    for word in [
+        "1 of 1 run without the bundle or with an old one, such as velero-1: made before",
+        "velero-trust rollout --velero-namespace velero",
+    ] {
+        assert!(text.contains(word), "{text}");
+    }
+    let [(level, _, text)] = &bad(server("", "AWS_CA_BUNDLE"))[..] else {
+        panic!()
+    };
+    assert_eq!(*level, Level::Warn);
+    assert!(
+        text.contains("1 of 1 keep the bundle out, such as "),
+        "{text}"
+    );
+    assert_eq!(bad(server("false", "OTHER")), []);
+}
