@@ -19,6 +19,15 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// Creates options that select a cluster.
+    #[cfg(test)]
+    pub(super) const fn select(kubeconfig: Option<PathBuf>, context: Option<String>) -> Self {
+        Self {
+            kubeconfig,
+            context,
+        }
+    }
+
     /// Returns which cluster they select.
     pub(super) fn selection(&self) -> ClusterSelection {
         ClusterSelection {

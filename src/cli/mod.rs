@@ -10,6 +10,7 @@ use crate::kubernetes::error::lookup_error;
 use crate::velero::text::single_line;
 
 mod activation;
+mod advice;
 mod ca;
 mod certs;
 mod client_ca;

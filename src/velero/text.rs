@@ -101,6 +101,20 @@ pub fn single_line(text: &str, max_chars: usize) -> Cow<'_, str> {
     })
 }
 
+/// Like [`single_line`], but text that is too long keeps its end, and a third from its beginning: errors
+/// of Go programs wrap each other, and the cause comes last.
+pub fn single_line_with_end(text: &str, max_chars: usize) -> Cow<'_, str> {
+    let count = text.chars().count();
+    if count <= max_chars {
+        return single_line(text, max_chars);
+    }
+    let start: String = text.chars().take(max_chars / 3).collect();
+    let rest = max_chars.saturating_sub(max_chars / 3 + 3);
+    let end: String = text.chars().skip(count - rest).collect();
+    let (start, end) = (start.trim_end(), end.trim_start());
+    Cow::Owned(single_line(&format!("{start} … {end}"), max_chars).into_owned())
+}
+
 /// Parses a Kubernetes timestamp. Returns it in seconds since 1970.
 pub fn seconds(text: &str) -> Option<i64> {
     Some(
@@ -125,5 +139,17 @@ mod tests {
         assert_eq!(single_line("größer", 6), "größer");
         assert_eq!(single_line("größer", 5), "größ…");
         assert!(matches!(single_line("plain", 5), Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn the_end_of_a_long_error_is_kept() {
+        assert_eq!(single_line_with_end("short\n", 6), "short ");
+        let long = format!("{}: x509: unknown authority", "wrapped: ".repeat(40));
+        let shown = single_line_with_end(&long, 60);
+        assert_eq!(
+            shown,
+            "wrapped: wrapped: wr … d: wrapped: : x509: unknown authority"
+        );
+        assert!(shown.chars().count() <= 60);
     }
 }

@@ -30,6 +30,9 @@ fn each_is_named() -> Result<()> {
         "spec": {"provider": "aws", "objectStorage": {"bucket": "b"}},
     });
     kubectl.apply(&location.to_string())?;
+    // Before an installation, nobody asks for the rights of its ServiceAccount.
+    let deployment = fs::read_to_string(installer::manifests().join("deployment.yaml"))?;
+    kubectl.apply(&deployment)?;
     let doctor = Cli::new(binary().to_owned(), Some(servers.kubeconfig()))?;
     has_all(&doctor)?;
 

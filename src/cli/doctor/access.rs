@@ -14,14 +14,14 @@ use crate::names;
 /// Permissions: verbs on a resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Right {
-    group: &'static str,
-    resource: &'static str,
+    pub(super) group: &'static str,
+    pub(super) resource: &'static str,
     /// The name of the only object that the permissions apply to; `None` for all objects.
-    name: Option<&'static str>,
-    verbs: &'static [&'static str],
+    pub(super) name: Option<&'static str>,
+    pub(super) verbs: &'static [&'static str],
 }
 
-const fn right(
+pub(super) const fn right(
     group: &'static str,
     resource: &'static str,
     verbs: &'static [&'static str],
@@ -158,9 +158,11 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::Value;
     use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
 
     /// Returns each permission as `group resource name verb`.
     fn rights_as_text(rights: &[Right]) -> BTreeSet<String> {

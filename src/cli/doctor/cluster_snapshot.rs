@@ -22,6 +22,13 @@ pub(super) struct ClusterSnapshot {
     pub(super) namespace: String,
     /// The version of Kubernetes.
     pub(super) kubernetes: Read<(u32, u32)>,
+    /// Our namespace itself.
+    pub(super) own_namespace: Read<NamespaceState>,
+    /// The permissions to install velero-trust that the user lacks, each as `verb/verb resource`;
+    /// empty where it is installed.
+    pub(super) missing_user_rights: Read<Vec<String>>,
+    /// Velero's CRDs.
+    pub(super) crds: Read<VeleroCrds>,
     /// Our Deployment.
     pub(super) deployment: Read<Option<Deployment>>,
     /// The webhooks of our configurations.
@@ -42,6 +49,40 @@ pub(super) struct ClusterSnapshot {
     pub(super) velero: Read<Vec<VeleroNamespace>>,
     /// The bundles in all other namespaces.
     pub(super) other_bundles: Read<Vec<OtherBundle>>,
+}
+
+/// The state of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NamespaceState {
+    Present,
+    /// It is being deleted, so that nothing can be created in it.
+    Terminating,
+    Absent,
+}
+
+/// Velero's CRDs, as far as velero-trust depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct VeleroCrds {
+    /// The names of those that the cluster does not have.
+    pub(super) missing: Vec<&'static str>,
+    /// Whether a BackupStorageLocation keeps `spec.objectStorage.caCertRef`. The API server drops
+    /// fields that are not in the schema.
+    pub(super) has_ca_cert_ref: bool,
+}
+
+impl VeleroCrds {
+    /// The CRDs whose objects velero-trust reads or judges. The first is that of
+    /// BackupStorageLocations.
+    pub(super) const NAMES: [&'static str; 3] = [
+        "backupstoragelocations.velero.io",
+        "backups.velero.io",
+        "restores.velero.io",
+    ];
+
+    /// Whether Velero is not installed in the cluster.
+    pub(super) fn are_absent(&self) -> bool {
+        self.missing.len() == Self::NAMES.len()
+    }
 }
 
 /// A bundle of ours in a namespace that contains no BSL and has no label.
@@ -69,8 +110,12 @@ pub(super) enum BundleUsers {
 pub(super) struct Webhook {
     /// Kind and name of the configuration.
     pub(super) configuration: String,
-    /// If an earlier version left the configuration behind, the command that deletes it.
-    pub(super) retired: Option<String>,
+    /// The command that deletes the configuration.
+    pub(super) delete: String,
+    /// Whether an earlier version left the configuration behind.
+    pub(super) is_retired: bool,
+    /// Whether the API server refuses the request if it cannot call the webhook.
+    pub(super) refuses_on_failure: bool,
     /// The namespace of the other installation that it calls; `None` if it calls ours.
     pub(super) other_namespace: Option<String>,
     /// Its own name.
@@ -126,6 +171,23 @@ impl ClusterSnapshot {
     /// Whether velero-trust is not installed in the namespace.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.deployment, Ok(None))
+    }
+
+    /// Returns the numbers of replicas that our Deployment has available and wants; `None` if there
+    /// is none or it could not be read.
+    pub(super) fn replicas(&self) -> Option<(i32, i32)> {
+        let deployment = self.deployment.as_ref().ok()?.as_ref()?;
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        let status = deployment.status.as_ref();
+        let available = status.and_then(|status| status.available_replicas);
+        Some((available.unwrap_or_default(), wanted.unwrap_or(1)))
+    }
+
+    /// Returns the webhooks of this installation that the manifests of this version have, as far as
+    /// they are known.
+    pub(super) fn own_webhooks(&self) -> impl Iterator<Item = &Webhook> {
+        let all = self.webhooks.iter().flatten();
+        all.filter(|webhook| !webhook.is_retired && webhook.other_namespace.is_none())
     }
 }
 

@@ -20,11 +20,19 @@ pub(super) enum Level {
     Fail,
     /// It could not be read.
     Unknown,
+    /// It was not checked, because something that it depends on is missing.
+    Skipped,
 }
 
 impl Level {
     /// All levels, in the order of the summary.
-    pub(super) const ALL: [Self; 4] = [Self::Ok, Self::Warn, Self::Fail, Self::Unknown];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::Warn,
+        Self::Fail,
+        Self::Unknown,
+        Self::Skipped,
+    ];
 }
 
 /// Writes the name, padded to the width of the format.
@@ -35,6 +43,7 @@ impl fmt::Display for Level {
             Self::Warn => "warn",
             Self::Fail => "fail",
             Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
         })
     }
 }
@@ -83,6 +92,15 @@ impl CheckSubject {
 
     pub(super) fn unknown(self, why: impl Into<String>) -> Diagnostic {
         self.diagnostic(Level::Unknown, why, None)
+    }
+
+    /// Like [`CheckSubject::unknown`], for something that the reader can change.
+    pub(super) fn unread(self, why: impl Into<String>, fix: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Level::Unknown, why, Some(fix.into()))
+    }
+
+    pub(super) fn skipped(self, why: &str) -> Diagnostic {
+        self.diagnostic(Level::Skipped, why, None)
     }
 
     fn diagnostic(
@@ -160,7 +178,7 @@ mod tests {
             String::from_utf8(text).unwrap(),
             "ok      a: Thing x: is well\n\
              fail    b: Thing y: is ill\n        -> kubectl cure y\n\
-             ok: 1, warn: 0, fail: 1, unknown: 0\n"
+             ok: 1, warn: 0, fail: 1, unknown: 0, skipped: 0\n"
         );
         let mut json = Vec::new();
         write_json(&diagnostics, &mut json).unwrap();

@@ -17,8 +17,10 @@ use serde_json::Value;
 
 use super::access::{Account, BUNDLE_RIGHTS, SECRET_RIGHTS};
 use super::cluster_snapshot::{
-    self, BundleUsers, ClusterSnapshot, OtherBundle, Read, VeleroNamespace, Webhook, Workload,
+    self, BundleUsers, ClusterSnapshot, NamespaceState, OtherBundle, Read, VeleroNamespace,
+    Webhook, Workload,
 };
+use super::{crds, user_access};
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::cli::webhook_configurations::{
@@ -56,10 +58,17 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         (Ok(()), Ok(velero)) => other_bundles(client, velero).await,
         (Err(why), _) | (_, Err(why)) => Err(why.clone()),
     };
+    let missing_user_rights = match &deployment {
+        Ok(None) => user_access::missing_install_rights(client, namespace).await,
+        _ => Ok(Vec::new()),
+    };
     Ok(ClusterSnapshot {
         now: clock::now(),
         namespace: namespace.to_owned(),
         kubernetes,
+        own_namespace: namespace_state(client, namespace).await,
+        missing_user_rights,
+        crds: crds::read(client).await,
         deployment,
         webhooks: webhooks(client, namespace).await,
         states: snapshot::read_webhooks(client, namespace, None).await,
@@ -78,6 +87,18 @@ fn message_of(error: &Error) -> String {
 
 fn into_read<T>(result: kube::Result<T>) -> Read<T> {
     result.map_err(|error| message_of(&error))
+}
+
+async fn namespace_state(client: &Client, name: &str) -> Read<NamespaceState> {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let namespace = into_read(namespaces.get_metadata_opt(name).await)?;
+    Ok(match namespace {
+        None => NamespaceState::Absent,
+        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+            NamespaceState::Terminating
+        }
+        Some(_) => NamespaceState::Present,
+    })
 }
 
 /// Returns the namespaces in which another installation runs.
@@ -125,7 +146,9 @@ fn webhook(own: &str, configuration: &WebhookConfiguration, object: &Value) -> W
     let ca = STANDARD.decode(text("/clientConfig/caBundle"));
     Webhook {
         configuration: configuration.to_string(),
-        retired: (!configuration.is_current()).then(|| configuration.delete_command()),
+        delete: configuration.delete_command(),
+        is_retired: !configuration.is_current(),
+        refuses_on_failure: text("/failurePolicy") != "Ignore",
         other_namespace: service_namespace(object)
             .filter(|namespace| *namespace != own)
             .map(str::to_owned),

@@ -5,14 +5,18 @@
 mod access;
 mod checks;
 mod cluster_snapshot;
+mod crds;
 mod diagnostic;
 mod gather;
+mod grouping;
+mod user_access;
 
 use anyhow::bail;
 use clap::Args;
 use std::time::Duration;
 
 use self::diagnostic::{Diagnostic, Level, count, write_json, write_text};
+use super::advice::Selection;
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
 use super::output_format::OutputFormat;
@@ -28,14 +32,15 @@ const ESSENTIAL_CHECKS: [&str; 3] = ["namespaces", "server", "webhooks"];
 const AFTER_HELP: &str = "\
 Exit codes:
   0  No check fails
-  1  At least one check fails, or something essential could not be read
+  1  At least one check fails, as before the installation, or something essential could not be read
   2  Invalid usage, or the cluster cannot be reached";
 
 /// Check an installation for common problems
 ///
 /// Checks versions, the Deployment, the webhook configurations and their certificate, permissions,
-/// bundles, proxy variables and BackupStorageLocations. The cluster is read with the permissions of
-/// your kubeconfig, and nothing is changed.
+/// bundles, proxy variables, Velero's CRDs and BackupStorageLocations. Before the installation, it
+/// checks what that would meet. The cluster is read with the permissions of your kubeconfig, and
+/// nothing is changed.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Doctor {
@@ -72,6 +77,16 @@ impl Doctor {
             }
         })?;
         let diagnostics = checks::run_all(&cluster);
+        let code = exit_code(&diagnostics);
+        let mut diagnostics = grouping::group(diagnostics);
+        let selection = Selection {
+            cluster: &self.cluster,
+            own: &self.own,
+        };
+        for diagnostic in &mut diagnostics {
+            let fix = diagnostic.fix.as_deref();
+            diagnostic.fix = fix.map(|fix| selection.apply(fix));
+        }
         let mut out = Stdout::fail_when_closed();
         match self.output {
             OutputFormat::Text => {
@@ -81,7 +96,7 @@ impl Doctor {
             }
             OutputFormat::Json => write_json(&diagnostics, &mut out)?,
         }
-        Ok(exit_code(&diagnostics))
+        Ok(code)
     }
 }
 

@@ -15,6 +15,7 @@ use kube::Client;
 
 use self::plan::{Plan, Restart};
 use self::text::restart_command;
+use super::advice::Selection;
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
@@ -107,6 +108,10 @@ impl Rollout {
         let certificate = certificate.ok().flatten();
         let webhooks = snapshot::read_webhooks(&client, own, certificate.as_ref()).await;
         let inactive = pods_inactive(&webhooks);
+        let selection = Selection {
+            cluster: &self.cluster,
+            own: &self.own,
+        };
         for namespace in namespaces {
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
             // A namespace that was discovered, not named, may be labelled before Velero is
@@ -122,7 +127,9 @@ impl Rollout {
             }
             let in_progress = snapshot::list_in_progress(&client, &namespace).await?;
             let plan = Plan::of(&snapshot, in_progress);
-            out.write_all(plan.text().as_bytes())?;
+            for line in plan.text().lines() {
+                writeln!(out, "{}", selection.apply(line))?;
+            }
             if let Some(why) = inactive.as_ref().filter(|_| !plan.restarts.is_empty()) {
                 let refused = if self.apply {
                     "refused, nothing was restarted"

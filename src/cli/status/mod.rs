@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use self::model::StatusReport;
 use self::offline::OfflineStatus;
+use super::advice::Selection;
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
@@ -131,6 +132,11 @@ impl Status {
             self.compute(now)?
         };
         problems::find_problems(&mut status, now);
+        let selection = Selection {
+            cluster: &self.cluster,
+            own: &self.own,
+        };
+        problems::select_cluster(&mut status, selection);
         let mut out = Stdout::fail_when_closed();
         match self.output {
             Output::Table => {
@@ -201,3 +207,6 @@ impl Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
 use crate::cli::IN_EXCLUDED_NAMESPACE;
+use crate::cli::advice::Selection;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
 use crate::kubernetes::report::{self, EndpointState, Issue};
@@ -52,6 +53,20 @@ fn certificate_problem(status: &StatusReport) -> Option<String> {
     Some(format!(
         "the serving certificate {verb} at {until}{FIX_SEPARATOR}{fix}"
     ))
+}
+
+/// Adds the options that select the cluster to the commands in the fixes of all problems.
+pub(super) fn select_cluster(status: &mut StatusReport, selection: Selection<'_>) {
+    let namespaces = status.namespaces.iter_mut();
+    let problems = namespaces.flat_map(|namespace| &mut namespace.problems);
+    for problem in problems.chain(&mut status.problems) {
+        if let Some((text, fix)) = problem.split_once(FIX_SEPARATOR) {
+            *problem = format!("{text}{FIX_SEPARATOR}{}", selection.apply(fix));
+        }
+    }
+    for webhook in &mut status.webhooks {
+        webhook.fix = selection.apply(&webhook.fix);
+    }
 }
 
 fn leader_problem(leader: &Leader) -> Option<String> {
@@ -146,7 +161,7 @@ fn find_location_problems(
         problems.push(format!(
             "Velero reports it Unavailable, so no backup to it can be made or \
              restored{FIX_SEPARATOR}kubectl -n {namespace} get backupstoragelocation {} -o \
-             jsonpath='{{.status.message}}' says why",
+             jsonpath='{{.status.message}}'",
             location.name
         ));
     }
@@ -214,7 +229,7 @@ fn pod_problems(namespace: &Namespace) -> Vec<String> {
     if restarts > 0 {
         problems.push(format!(
             "{restarts} of {} Pods without the bundle or with an old one{FIX_SEPARATOR}velero-trust \
-             rollout --velero-namespace {} shows what to restart",
+             rollout --velero-namespace {}",
             namespace.pods.wanted, namespace.name
         ));
     }

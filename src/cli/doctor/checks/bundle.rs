@@ -8,6 +8,7 @@ use super::{CheckSubject, Diagnostic, EXPIRY_WARNING_SECONDS, describe_expiry};
 use crate::ca::bundle::{hash, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
+use crate::ca::references::ca_references;
 use crate::cli::doctor::cluster_snapshot::{BundleUsers, ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::diagnostic::Level;
 use crate::kubernetes::bundle::{is_ours, text};
@@ -31,7 +32,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     };
     if !is_ours(&map.metadata) {
         let delete = format!(
-            "kubectl -n {} delete configmap {}, when nobody needs it under this name",
+            "when nobody needs it under this name, `kubectl -n {} delete configmap {}`",
             velero.namespace,
             names::BUNDLE
         );
@@ -61,11 +62,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     if let Some(why) = annotation(map, names::bundle::HOLD) {
         diagnostics.push(subject("hold").warn(
             format!("the namespace is held, its Pods get no AWS_CA_BUNDLE: {why}"),
-            format!(
-                "kubectl -n {} annotate backupstoragelocation NAME {}=SECRET/KEY",
-                velero.namespace,
-                names::CA_SECRET_ANNOTATION
-            ),
+            name_ca(velero),
         ));
     }
     diagnostics
@@ -91,7 +88,7 @@ pub(super) fn check_others(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
             Ok(BundleUsers::Others) => Some(subject.warn(
                 "Pods use it, and nothing says that the namespace is Velero's, so it may be out of date",
                 format!(
-                    "kubectl label namespace {namespace} {}=true",
+                    "kubectl label --overwrite namespace {namespace} {}=true",
                     names::VELERO_NAMESPACE_LABEL
                 ),
             )),
@@ -104,6 +101,24 @@ pub(super) fn check_others(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     found.collect()
 }
 
+/// Returns how to name the CA of a location that names none.
+fn name_ca(velero: &VeleroNamespace) -> String {
+    let namespace = &velero.namespace;
+    let mut unnamed = velero
+        .locations
+        .iter()
+        .filter(|bsl| ca_references(namespace, bsl).is_empty());
+    let location = match (unnamed.next(), unnamed.next()) {
+        (Some(bsl), None) => bsl.name(),
+        _ => "NAME",
+    };
+    format!(
+        "put the CA into a Secret there, and name it: `kubectl -n {namespace} annotate \
+         backupstoragelocation {location} {}=SECRET/KEY`",
+        names::CA_SECRET_ANNOTATION
+    )
+}
+
 /// Returns the issues of the bundle that the controllers report, as `status` shows them.
 fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
     let issues = match &velero.issues {
@@ -111,7 +126,7 @@ fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
         Ok(issues) => issues.iter(),
     };
     let status = format!(
-        "velero-trust status --velero-namespace {} tells more",
+        "velero-trust status --velero-namespace {}",
         velero.namespace
     );
     issues

@@ -1,15 +1,15 @@
 //! Checks the status that Velero reports for its BackupStorageLocations.
 
-use super::velero::{FIRST_WITH_CA_CERT_REF, server_version};
+use super::velero::{FIRST_WITH_CA_CERT_REF, server_version, server_workload};
 use super::{CheckSubject, Diagnostic};
 use crate::ca::references;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::names::CA_SECRET_ANNOTATION;
 use crate::velero::bsl::Bsl;
-use crate::velero::text::{or_empty, single_line};
+use crate::velero::text::{or_empty, single_line_with_end};
 
 /// Maximum length of Velero's message in the output, in characters.
-const MAX_MESSAGE_CHARS: usize = 200;
+const MAX_MESSAGE_CHARS: usize = 400;
 
 pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
     let lacks_ca_cert_ref =
@@ -26,7 +26,7 @@ fn check_location(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bo
         format!("BackupStorageLocation {namespace}/{name}"),
     );
     let status_message = or_empty(bsl.status.message.as_ref());
-    let shown = single_line(status_message, MAX_MESSAGE_CHARS);
+    let shown = single_line_with_end(status_message, MAX_MESSAGE_CHARS);
     match bsl.phase() {
         _ if bsl.is_available() => subject.ok("Velero reports it Available"),
         "" => subject.unknown("Velero has not reported on it yet"),
@@ -36,7 +36,7 @@ fn check_location(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bo
         }
         phase => subject.warn(
             format!("Velero reports it {phase}: {shown}"),
-            format!("kubectl -n {namespace} logs deployment/velero"),
+            format!("kubectl -n {namespace} logs {}", server_workload(velero)),
         ),
     }
 }
@@ -47,8 +47,9 @@ fn certificate_fix(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: b
     let name = bsl.name();
     if !references::ca_references(namespace, bsl).is_empty() {
         return format!(
-            "kubectl -n {namespace} rollout restart deployment/velero; where that does not help, \
-             the CA is not that of the endpoint"
+            "`kubectl -n {namespace} rollout restart {}`; where that does not help, the CA is not that \
+             of the endpoint",
+            server_workload(velero)
         );
     }
     let reason = if lacks_ca_cert_ref {
@@ -57,8 +58,8 @@ fn certificate_fix(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: b
         ""
     };
     format!(
-        "kubectl -n {namespace} annotate backupstoragelocation {name} \
-         {CA_SECRET_ANNOTATION}=SECRET/KEY{reason}"
+        "put the CA into a Secret there, and name it{reason}: `kubectl -n {namespace} annotate \
+         backupstoragelocation {name} {CA_SECRET_ANNOTATION}=SECRET/KEY`"
     )
 }
 

@@ -1,8 +1,12 @@
 //! The checks, one file per topic. They are pure functions of the snapshot.
 
 mod bundle;
+mod causes;
 mod coverage;
+mod crds;
+mod installation;
 mod locations;
+mod namespaces;
 mod proxy;
 mod rights;
 mod server;
@@ -10,92 +14,91 @@ mod velero;
 mod version;
 mod webhooks;
 
+use self::causes::Prerequisite::{self, Certificate, Installed, PodWebhook, Running, Velero};
 use super::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use super::diagnostic::{CheckSubject, Diagnostic};
-use crate::cli::IN_EXCLUDED_NAMESPACE;
-use crate::names::EXCLUDED_NAMESPACE;
 
 /// Time before the expiry of a certificate at which the warning begins, in seconds: 30 days, as in
 /// the rules for BSLs (VT022).
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
 
+/// A check, and what it depends on.
+struct Check<F> {
+    /// The name of its diagnostics.
+    name: &'static str,
+    needs: &'static [Prerequisite],
+    run: F,
+}
+
+const fn check<F>(name: &'static str, needs: &'static [Prerequisite], run: F) -> Check<F> {
+    Check { name, needs, run }
+}
+
+type InstallationCheck = Check<fn(&ClusterSnapshot) -> Vec<Diagnostic>>;
+
 /// Checks of the installation.
-const INSTALLATION_CHECKS: [fn(&ClusterSnapshot) -> Vec<Diagnostic>; 6] = [
-    server::check,
-    webhooks::check_installations,
-    webhooks::check,
-    webhooks::check_states,
-    webhooks::check_certificate,
-    rights::check_installation,
+const INSTALLATION_CHECKS: [InstallationCheck; 13] = [
+    check("server", &[], installation::check),
+    check("kubernetes", &[], server::check_kubernetes),
+    check("server", &[Installed, Certificate], server::check_replicas),
+    check("image", &[Installed], server::check_template),
+    check("installations", &[Installed], webhooks::check_installations),
+    check("webhooks", &[Installed, Certificate], webhooks::check),
+    check(
+        "webhooks",
+        &[Installed, Certificate],
+        webhooks::check_states,
+    ),
+    check("certificate", &[Installed], webhooks::check_certificate),
+    check("rights", &[Installed], rights::check_installation),
+    check("rights", &[], installation::check_before),
+    check("crds", &[], crds::check),
+    check("namespaces", &[Velero], namespaces::check),
+    check("bundle", &[], bundle::check_others),
 ];
+
+type NamespaceCheck = Check<fn(&ClusterSnapshot, &VeleroNamespace) -> Vec<Diagnostic>>;
 
 /// Checks of each Velero namespace.
-const NAMESPACE_CHECKS: [fn(&ClusterSnapshot, &VeleroNamespace) -> Vec<Diagnostic>; 6] = [
-    rights::check,
-    bundle::check,
-    velero::check,
-    coverage::check,
-    proxy::check,
-    locations::check,
+const NAMESPACE_CHECKS: [NamespaceCheck; 6] = [
+    check("rights", &[Installed], rights::check),
+    check("bundle", &[Installed, Certificate, Running], bundle::check),
+    check("velero", &[], velero::check),
+    check(
+        "coverage",
+        &[Installed, Certificate, Running, PodWebhook],
+        coverage::check,
+    ),
+    check("proxy", &[], proxy::check),
+    check("location", &[], locations::check),
 ];
 
-/// Runs all checks. Returns their results in the order of the output.
+/// Runs all checks but those whose prerequisites are not met. Returns their results in the order of
+/// the output.
 pub(super) fn run_all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let mut diagnostics: Vec<_> = INSTALLATION_CHECKS
-        .iter()
-        .flat_map(|check| check(cluster))
-        .collect();
-    diagnostics.extend(namespaces(cluster));
-    for velero in cluster.velero.iter().flatten() {
-        diagnostics.extend(
-            NAMESPACE_CHECKS
-                .iter()
-                .flat_map(|check| check(cluster, velero)),
-        );
+    let mut diagnostics = Vec::new();
+    for check in &INSTALLATION_CHECKS {
+        diagnostics.extend(run(cluster, check, |run| run(cluster)));
     }
-    diagnostics.extend(bundle::check_others(cluster));
+    for velero in cluster.velero.iter().flatten() {
+        for check in &NAMESPACE_CHECKS {
+            diagnostics.extend(run(cluster, check, |run| run(cluster, velero)));
+        }
+    }
     diagnostics
 }
 
-/// Checks that there are Velero namespaces, and that all of them could be found.
-fn namespaces(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let subject = || CheckSubject::new("namespaces", "Velero namespaces");
-    let mut diagnostics = vec![match &cluster.velero {
-        Err(why) => subject().unknown(why),
-        Ok(all) if all.is_empty() => subject().warn(
-            "there is no BackupStorageLocation, so no bundle is published",
-            "velero backup-location create --help",
-        ),
-        Ok(all) => {
-            let names: Vec<_> = all.iter().map(|velero| &*velero.namespace).collect();
-            subject().ok(names.join(", "))
-        }
-    }];
-    let mut all = cluster.velero.iter().flatten();
-    if all
-        .clone()
-        .any(|velero| velero.namespace == EXCLUDED_NAMESPACE)
-    {
-        diagnostics.push(subject().warn(IN_EXCLUDED_NAMESPACE.0, IN_EXCLUDED_NAMESPACE.1));
+/// Runs `check`, or returns that it is not run because of the first prerequisite that is not met.
+fn run<F>(
+    cluster: &ClusterSnapshot,
+    check: &Check<F>,
+    run: impl FnOnce(&F) -> Vec<Diagnostic>,
+) -> Vec<Diagnostic> {
+    let mut unmet = check.needs.iter().filter_map(|need| need.unmet(cluster));
+    match unmet.next() {
+        Some(why) => vec![CheckSubject::new(check.name, check.name).skipped(&why)],
+        None => run(&check.run),
     }
-    if all.any(|velero| velero.namespace == cluster.namespace) {
-        diagnostics.push(subject().warn(
-            format!(
-                "{} is velero-trust's own and Velero's: whoever may write a ConfigMap or Secret \
-                 there can add CAs to the bundle of every namespace",
-                cluster.namespace
-            ),
-            "install velero-trust in a namespace of its own",
-        ));
-    }
-    if let Err(why) = &cluster.labelled {
-        let labelled = format!(
-            "namespaces labelled {}",
-            crate::names::VELERO_NAMESPACE_LABEL
-        );
-        diagnostics.push(CheckSubject::new("namespaces", labelled).unknown(why));
-    }
-    diagnostics
 }
 
 /// Returns `expires in n days` or `expired n days ago`. Both times are in seconds since 1970.

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::velero::velero_workloads;
 use super::{CheckSubject, Diagnostic};
+use crate::cli::advice::shell_word;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace, Workload};
 
 /// Returns the environment variables of the containers of `template`. The value is `None` if it
@@ -88,7 +89,7 @@ fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagn
     let fix = format!(
         "kubectl -n {namespace} set env {} NO_PROXY={}",
         workload.id,
-        entries.join(",")
+        shell_word(&entries.join(","))
     );
     let hosts = hosts.join(", ");
     Some(subject.warn(

@@ -8,41 +8,10 @@ use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::cli::install::OLDEST_KUBERNETES;
 use crate::names;
 
-const APPLY_MANIFESTS: &str = "kubectl apply -k manifests";
-
-pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let kubernetes = kubernetes(cluster);
-    let name = format!("Deployment {}/{}", cluster.namespace, names::APP);
-    let subject = |check| CheckSubject::new(check, name.clone());
-    let mut diagnostics = Vec::new();
-    match &cluster.deployment {
-        Err(why) => diagnostics.extend([kubernetes, subject("server").unknown(why)]),
-        // This comes first: if the namespace is wrong, no other result is useful.
-        Ok(None) => diagnostics.extend([
-            subject("server").fail(
-                format!(
-                    "it is not there: is {0} installed in namespace {1}? --namespace is {0}'s own \
-                     namespace",
-                    names::APP,
-                    cluster.namespace
-                ),
-                format!("{APPLY_MANIFESTS}, or name its namespace with --namespace"),
-            ),
-            kubernetes,
-        ]),
-        Ok(Some(deployment)) => {
-            diagnostics.push(kubernetes);
-            diagnostics.push(replicas(cluster, deployment, subject("server")));
-            diagnostics.push(image(cluster, deployment, subject("image")));
-            diagnostics.extend(proxies(cluster, deployment, subject("proxy")));
-        }
-    }
-    diagnostics
-}
-
-fn kubernetes(cluster: &ClusterSnapshot) -> Diagnostic {
+/// Checks the version of the API server.
+pub(super) fn check_kubernetes(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let subject = CheckSubject::new("kubernetes", "API server");
-    match &cluster.kubernetes {
+    vec![match &cluster.kubernetes {
         Err(why) => subject.unknown(why),
         Ok((major, minor)) if (*major, *minor) < OLDEST_KUBERNETES => subject.fail(
             format!("version {major}.{minor} drops `matchConditions` without a word"),
@@ -52,41 +21,55 @@ fn kubernetes(cluster: &ClusterSnapshot) -> Diagnostic {
             ),
         ),
         Ok((major, minor)) => subject.ok(format!("version {major}.{minor}")),
-    }
+    }]
 }
 
-fn replicas(
-    cluster: &ClusterSnapshot,
-    deployment: &Deployment,
-    subject: CheckSubject,
-) -> Diagnostic {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-    let wanted = wanted.unwrap_or(1);
-    let status = deployment.status.as_ref();
-    let available = status.and_then(|status| status.available_replicas);
-    let available = available.unwrap_or_default();
+fn subject(cluster: &ClusterSnapshot, check: &'static str) -> CheckSubject {
+    CheckSubject::new(
+        check,
+        format!("Deployment {}/{}", cluster.namespace, names::APP),
+    )
+}
+
+/// Checks that replicas run.
+pub(super) fn check_replicas(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let Some((available, wanted)) = cluster.replicas() else {
+        return Vec::new();
+    };
+    let subject = subject(cluster, "server");
     let message = format!("{available} of {wanted} replicas are available");
     let kubectl = format!("kubectl -n {}", cluster.namespace);
     let describe = format!(
         "{kubectl} describe pods -l app.kubernetes.io/name={}",
         names::APP
     );
-    if wanted == 0 {
-        let scale = format!("{kubectl} scale deployment/{} --replicas=2", names::APP);
-        subject.fail(
-            format!("{message}; BSL changes and Restores are refused"),
-            scale,
-        )
-    } else if available == 0 {
-        subject.fail(
-            format!("{message}; BSL changes and Restores are refused"),
-            describe,
-        )
-    } else if available < wanted {
-        subject.warn(message, describe)
-    } else {
+    let scale = format!("{kubectl} scale deployment/{} --replicas=2", names::APP);
+    let fix = if wanted == 0 { scale } else { describe };
+    vec![if available > 0 && available >= wanted {
         subject.ok(message)
-    }
+    } else if available > 0 {
+        subject.warn(message, fix)
+    } else {
+        let refused = cluster
+            .own_webhooks()
+            .any(|webhook| webhook.has_rules && webhook.refuses_on_failure);
+        let effect = if refused {
+            "; BSL changes and Restores are refused"
+        } else {
+            ""
+        };
+        subject.fail(format!("{message}{effect}"), fix)
+    }]
+}
+
+/// Checks the image and the variables of our Deployment.
+pub(super) fn check_template(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let Ok(Some(deployment)) = &cluster.deployment else {
+        return Vec::new();
+    };
+    let mut diagnostics = vec![image(cluster, deployment, subject(cluster, "image"))];
+    diagnostics.extend(proxies(cluster, deployment, subject(cluster, "proxy")));
+    diagnostics
 }
 
 fn image(cluster: &ClusterSnapshot, deployment: &Deployment, subject: CheckSubject) -> Diagnostic {

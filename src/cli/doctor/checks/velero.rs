@@ -28,7 +28,8 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
         Ok(_) => velero_workloads(velero).collect(),
     };
     if workloads.is_empty() {
-        let fix = format!("velero install --namespace {namespace}");
+        let fix =
+            format!("install Velero in {namespace} by its chart, or see `velero install --help`");
         return vec![subject.warn("no Deployment or DaemonSet here runs Velero", fix)];
     }
     let mut diagnostics = Vec::new();
@@ -48,6 +49,16 @@ pub(super) fn velero_workloads(
 ) -> impl Iterator<Item = (PodKind, &Workload)> {
     let workloads = velero.workloads.iter().flatten();
     workloads.filter_map(|workload| Some((kind(&workload.template)?, workload)))
+}
+
+/// Returns the workload that runs Velero's server, as kubectl names it; the one that Velero's own
+/// installer makes if none was found.
+pub(super) fn server_workload(velero: &VeleroNamespace) -> String {
+    let mut servers = velero_workloads(velero).filter(|(kind, _)| *kind == PodKind::Server);
+    servers.next().map_or_else(
+        || "deployment/velero".to_owned(),
+        |(_, workload)| workload.id.to_string(),
+    )
 }
 
 /// Returns the version of the server from the tag of its image.
@@ -111,8 +122,8 @@ fn plugins(namespace: &str, workload: &Workload) -> Vec<Diagnostic> {
                 None => subject.unknown(format!("{image} does not tell its version")),
                 Some(version) if version <= LAST_ON_OLD_SDK => subject.warn(
                     format!("{image}: where a BSL has a caCert, this old plugin trusts only that"),
-                    "velero plugin remove and velero plugin add, or the values of the chart, \
-                     with velero-plugin-for-aws 1.9 or newer",
+                    "use velero-plugin-for-aws 1.9 or newer, in the values of the chart or by \
+                     `velero plugin add --help`",
                 ),
                 Some(_) => subject.ok(format!(
                     "velero-plugin-for-aws {}",

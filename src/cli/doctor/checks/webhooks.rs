@@ -4,6 +4,7 @@ use super::{CheckSubject, Diagnostic, describe_expiry};
 use crate::admission::HANDLERS;
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
+use crate::cli::advice::apply_manifests;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::install::TLS_SECRET;
 
@@ -19,18 +20,14 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for handler in HANDLERS {
         let calls = |webhook: &Webhook| {
-            webhook.retired.is_none()
+            !webhook.is_retired
                 && webhook.other_namespace.is_none()
                 && webhook.path.ends_with(handler.path)
         };
         if !webhooks.iter().any(calls) {
             diagnostics.push(CheckSubject::new("webhooks", handler.path).fail(
                 "no webhook configuration asks it",
-                if cluster.is_absent() {
-                    activate.clone()
-                } else {
-                    format!("kubectl apply -k manifests && {activate}")
-                },
+                apply_manifests(&cluster.namespace, true),
             ));
         }
     }
@@ -44,14 +41,14 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
             ));
             continue;
         }
-        if let Some(delete) = &webhook.retired {
+        if webhook.is_retired {
             diagnostics.push(subject.warn(
                 if webhook.has_rules {
                     "an earlier version left it behind, and it is still sent requests"
                 } else {
                     "an earlier version left it behind; it is sent nothing"
                 },
-                delete,
+                &webhook.delete,
             ));
             continue;
         }
@@ -62,6 +59,19 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         });
     }
     diagnostics
+}
+
+/// Whether a webhook of this installation is sent requests, and can be called.
+pub(super) fn is_active(webhook: &Webhook) -> bool {
+    !webhook.is_retired
+        && webhook.other_namespace.is_none()
+        && webhook.has_rules
+        && !webhook.ca.is_empty()
+}
+
+/// Whether the value of `tls.crt` contains a certificate.
+pub(super) fn has_certificate(text: Option<&str>) -> bool {
+    ServingCertificate::from_pem(text.unwrap_or_default().as_bytes()).is_some()
 }
 
 /// Warns about installations in other namespaces.
@@ -86,7 +96,7 @@ pub(super) fn check_installations(cluster: &ClusterSnapshot) -> Vec<Diagnostic> 
 fn second_installation_fix(cluster: &ClusterSnapshot, other: &str) -> String {
     format!(
         "keep one of the two: uninstall the one in {other}, or use --namespace {other} and uninstall the \
-         one in {}",
+         one in {} (docs/install.md)",
         cluster.namespace
     )
 }
@@ -173,13 +183,8 @@ fn check_expiry(
     }
 }
 
-/// Returns the command that creates a certificate and activates the webhooks. If velero-trust is
-/// not installed in the namespace, the text says so instead, because the command would write the
-/// certificate there.
+/// Returns the command that creates a certificate and activates the webhooks.
 fn activate_command(cluster: &ClusterSnapshot) -> String {
-    if cluster.is_absent() {
-        return "install velero-trust, or name its namespace with --namespace, first".to_owned();
-    }
     format!(
         "velero-trust certs --install --namespace {}",
         cluster.namespace

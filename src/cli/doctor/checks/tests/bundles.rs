@@ -142,7 +142,7 @@ fn a_bundle_that_nobody_needs_is_named_with_the_command_that_deletes_it() {
         (
             Level::Warn,
             "ConfigMap asks/velero-trust-ca",
-            Some("kubectl label namespace asks velero-trust.io/velero=true"),
+            Some("kubectl label --overwrite namespace asks velero-trust.io/velero=true"),
         ),
         (Level::Unknown, "ConfigMap closed/velero-trust-ca", None),
     ];

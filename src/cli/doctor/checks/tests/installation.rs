@@ -8,9 +8,6 @@ fn the_cluster_and_our_deployment() {
     exactly(Fail, "kubernetes", &["1.29", "1.30"], |cluster| {
         cluster.kubernetes = Ok((1, 29));
     });
-    exactly(Fail, "server", &["kubectl apply -k manifests"], |cluster| {
-        cluster.deployment = Ok(None);
-    });
     let available = |cluster: &mut ClusterSnapshot, wanted, available| {
         let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
         deployment.spec.as_mut().unwrap().replicas = Some(wanted);
@@ -52,25 +49,4 @@ fn the_cluster_and_our_deployment() {
             json!([{"name": "HTTPS_PROXY", "value": "http://p"}]),
         );
     });
-}
-
-/// `--namespace velero` is a common mistake, out of habit from kubectl.
-#[test]
-fn where_velero_trust_is_not_that_is_said_first_and_nothing_is_to_be_installed() {
-    let mut cluster = healthy();
-    cluster.namespace = "velero".to_owned();
-    cluster.deployment = Ok(None);
-    cluster.certificate = Ok(None);
-    let diagnostics = run_all(&cluster);
-    let expected = "it is not there: is velero-trust installed in namespace velero? --namespace is \
-                velero-trust's own namespace";
-    assert_eq!(
-        (diagnostics[0].level, &*diagnostics[0].message),
-        (Level::Fail, expected)
-    );
-    let advised = diagnostics
-        .iter()
-        .filter_map(|diagnostic| diagnostic.fix.as_deref());
-    let installs: Vec<_> = advised.filter(|fix| fix.contains("--install")).collect();
-    assert_eq!(installs, [""; 0]);
 }

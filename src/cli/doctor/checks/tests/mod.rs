@@ -1,6 +1,7 @@
 //! Tests of the checks on changes to a healthy installation, one file per theme.
 
 mod bundles;
+mod causes;
 mod installation;
 mod registrations;
 mod velero_namespaces;
@@ -13,8 +14,10 @@ use super::*;
 use crate::admission::HANDLERS;
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
-use crate::cli::doctor::cluster_snapshot::{Webhook, Workload};
+use crate::cli::advice::tests::assert_can_be_typed;
+use crate::cli::doctor::cluster_snapshot::{NamespaceState, VeleroCrds, Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
+use crate::cli::doctor::grouping::group;
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::workloads::{self, Kind};
 use crate::velero::bsl::Bsl;
@@ -28,7 +31,9 @@ fn healthy() -> ClusterSnapshot {
     let authority = Authority::new("serving").unwrap();
     let webhook = |(index, handler): (usize, &&crate::admission::Handler)| Webhook {
         configuration: format!("ValidatingWebhookConfiguration velero-trust-{index}"),
-        retired: None,
+        delete: "kubectl delete it".to_owned(),
+        is_retired: false,
+        refuses_on_failure: true,
         other_namespace: None,
         name: format!("hook-{index}"),
         path: handler.path.to_owned(),
@@ -39,6 +44,12 @@ fn healthy() -> ClusterSnapshot {
     ClusterSnapshot {
         now: NOW,
         namespace: "velero-trust".to_owned(),
+        own_namespace: Ok(NamespaceState::Present),
+        missing_user_rights: Ok(vec![]),
+        crds: Ok(VeleroCrds {
+            missing: vec![],
+            has_ca_cert_ref: true,
+        }),
         kubernetes: Ok((1, 34)),
         deployment: Ok(Some(
             serde_json::from_value(json!({
@@ -123,13 +134,34 @@ fn bundle(years: velero_trust_testing::pki::Years) -> ConfigMap {
     serde_json::from_value(map).unwrap()
 }
 
-/// Returns all diagnostics that are not ok after `change` to a healthy installation.
+/// Returns all diagnostics that are not ok after `change` to a healthy installation. Asserts that the
+/// commands of their fixes can be typed, also for an installation in another namespace.
 fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'static str, String)> {
     let mut cluster = healthy();
     change(&mut cluster);
-    let diagnostics = run_all(&cluster).into_iter();
+    let elsewhere = ClusterSnapshot {
+        namespace: "guards".to_owned(),
+        ..cluster.clone()
+    };
+    for fix in run_all(&elsewhere)
+        .iter()
+        .filter_map(|one| one.fix.as_ref())
+    {
+        assert_can_be_typed(fix);
+        for wrong in [
+            "-k manifests",
+            "-n velero-trust ",
+            "--namespace velero-trust",
+        ] {
+            assert!(!fix.contains(wrong), "velero-trust is in guards: {fix}");
+        }
+    }
+    let diagnostics = group(run_all(&cluster)).into_iter();
     let bad = diagnostics.filter(|diagnostic| diagnostic.level != Level::Ok);
     bad.map(|diagnostic| {
+        if let Some(fix) = &diagnostic.fix {
+            assert_can_be_typed(fix);
+        }
         let texts = [Some(diagnostic.message), diagnostic.fix]
             .into_iter()
             .flatten();
@@ -139,11 +171,12 @@ fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'st
     .collect()
 }
 
-/// Asserts that `change` leads to exactly one diagnostic, with this level and check and all
-/// `words`.
+/// Asserts that `change` leads to exactly one diagnostic besides those that say what it kept from being
+/// checked, with this level and check and all `words`.
 #[track_caller]
 fn exactly(level: Level, check: &str, words: &[&str], change: impl FnOnce(&mut ClusterSnapshot)) {
-    let bad = problems_after(change);
+    let mut bad = problems_after(change);
+    bad.retain(|(level, ..)| *level != Level::Skipped);
     let [(actual_level, actual_check, text)] = &bad[..] else {
         panic!("{bad:?}");
     };

@@ -8,7 +8,7 @@ use crate::cli::doctor::cluster_snapshot::Webhook;
 fn a_webhook_that_was_left_behind_is_none_that_is_needed() {
     let mut cluster = healthy();
     let webhooks = cluster.webhooks.as_mut().unwrap();
-    webhooks[0].retired = Some("kubectl delete it".to_owned());
+    webhooks[0].is_retired = true;
     let found = webhooks::check(&cluster);
     let bad: Vec<_> = found.iter().filter(|found| found.fix.is_some()).collect();
     let [missing, left] = &bad[..] else {
@@ -71,7 +71,7 @@ fn the_webhooks_and_their_certificate() {
         exactly(Warn, "webhooks", &["earlier version", state], |cluster| {
             let webhooks = cluster.webhooks.as_mut().unwrap();
             webhooks.push(Webhook {
-                retired: Some("kubectl delete it".to_owned()),
+                is_retired: true,
                 has_rules,
                 ..webhooks[0].clone()
             });

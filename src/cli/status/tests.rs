@@ -1,0 +1,116 @@
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use super::model::{
+    Bundle, BundleState, CoverageEntry, FIX_SEPARATOR, Location, Namespace, Pods, StatusReport,
+};
+use super::problems::{find_problems, select_cluster};
+use crate::admission::HANDLERS;
+use crate::admission::webhook_state::{
+    Backend, Installation, RegisteredWebhook, WebhookStatus, judge,
+};
+use crate::cli::advice::Selection;
+use crate::cli::advice::tests::assert_can_be_typed;
+use crate::cli::cluster_args::ClusterArgs;
+use crate::cli::namespace_args::OwnNamespace;
+use crate::injection::coverage::State;
+
+/// Returns webhooks that call the Service of `namespace`, with what `change` makes of them.
+fn registered(namespace: &str, rules: bool, ca_bundle: &str) -> Vec<RegisteredWebhook> {
+    let webhooks = HANDLERS.iter().map(|handler| {
+        let operations: Vec<_> = handler
+            .operations
+            .iter()
+            .map(|operation| operation.as_str())
+            .collect();
+        let rule = json!({
+            "apiGroups": [handler.group], "apiVersions": ["v1"], "resources": [handler.resource],
+            "operations": operations,
+        });
+        let webhook = json!({
+            "clientConfig": {
+                "caBundle": ca_bundle,
+                "service": {"namespace": namespace, "name": "velero-trust", "path": handler.path},
+            },
+            "rules": if rules { vec![rule] } else { vec![] },
+        });
+        RegisteredWebhook::read("ValidatingWebhookConfiguration x", &webhook)
+    });
+    webhooks.collect()
+}
+
+/// Every fix of ours, for an installation in a namespace and a cluster that options select.
+#[test]
+fn the_commands_of_fixes_can_be_typed() {
+    let pod = |state| CoverageEntry {
+        name: "velero-1".to_owned(),
+        kind: Some("server"),
+        workload: None,
+        state,
+        message: String::new(),
+    };
+    let namespace = |name: &str| Namespace {
+        name: name.to_owned(),
+        bundle: Bundle {
+            state: BundleState::Published,
+            ..Bundle::default()
+        },
+        locations: vec![Location {
+            name: "default".to_owned(),
+            phase: Some("Unavailable".to_owned()),
+            report: None,
+        }],
+        pods: Pods {
+            wanted: 2,
+            items: vec![pod(State::Stale), pod(State::Conflicting)],
+            ..Pods::default()
+        },
+        ..Namespace::default()
+    };
+    let mut status = StatusReport {
+        namespaces: vec![namespace("velero"), namespace("kube-system")],
+        ..StatusReport::default()
+    };
+    let installation = Installation {
+        namespace: "guards",
+        certificate: None,
+        now: 0,
+    };
+    for (webhooks, backend) in [
+        (vec![], Backend::Ready),
+        (registered("guards", false, "YQ=="), Backend::Ready),
+        (registered("guards", true, ""), Backend::Ready),
+        (registered("guards", true, "YQ=="), Backend::NoEndpoint),
+        (registered("guards", true, "YQ=="), Backend::NoNamespace),
+        (registered("other", true, "YQ=="), Backend::Ready),
+    ] {
+        let judged = judge(installation, &webhooks, |_| backend);
+        assert!(judged.iter().all(WebhookStatus::is_problem), "{judged:?}");
+        status.webhooks.extend(judged);
+    }
+    find_problems(&mut status, Timestamp::UNIX_EPOCH);
+    let cluster = ClusterArgs::select(None, Some("prod".to_owned()));
+    let own = OwnNamespace {
+        namespace: "guards".to_owned(),
+    };
+    let selection = Selection {
+        cluster: &cluster,
+        own: &own,
+    };
+    select_cluster(&mut status, selection);
+    let problems = status.namespaces.iter().flat_map(|one| &one.problems);
+    let problems: Vec<_> = problems.chain(&status.problems).collect();
+    let fixes = problems
+        .iter()
+        .filter_map(|problem| problem.split_once(FIX_SEPARATOR));
+    let fixes: Vec<_> = fixes.map(|(_, fix)| fix).collect();
+    let commands: usize = fixes.iter().map(|fix| assert_can_be_typed(fix)).sum();
+    assert!(commands >= 18, "{commands}: {fixes:#?}");
+    for expected in [
+        "kubectl --context prod -n velero get backupstoragelocation default -o \
+         jsonpath='{.status.message}'",
+        "velero-trust rollout --velero-namespace velero --namespace guards --context prod",
+    ] {
+        assert!(fixes.contains(&expected), "{expected}: {fixes:#?}");
+    }
+}
