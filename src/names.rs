@@ -68,6 +68,13 @@ pub const REPORT_PREFIX: &str = "velero-trust-report.";
 /// key, for `velero-trust status`. It is in velero-trust's own namespace.
 pub const SERVING_CERTIFICATE: &str = "velero-trust-serving-certificate";
 
+/// Annotation on a report. A new value, such as the time, asks the leader to probe the endpoints of
+/// the namespace now. The report says which request is done.
+pub const PROBE_REQUESTED: &str = "velero-trust.io/probe-requested";
+
+/// Most characters of a request. It is repeated in the report.
+pub const MAX_PROBE_REQUEST_CHARS: usize = 64;
+
 /// Key of the report in its ConfigMap.
 pub const REPORT_KEY: &str = "report.json";
 

@@ -1,7 +1,8 @@
 //! Watches the ConfigMaps in velero-trust's own namespace, by which an operator tells the leader
-//! something: a memory that was edited.
+//! something: a memory that was edited, or a request for a probe on a report.
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
@@ -12,7 +13,7 @@ use crate::kubernetes::watch::Watch;
 use crate::names;
 
 /// A watch of the ConfigMaps that velero-trust wrote into its own namespace. The value is what the
-/// leader reacts to: of a memory, the resourceVersion.
+/// leader reacts to: of a memory the resourceVersion, of a report the request for a probe.
 pub(super) type OwnConfigMapWatch = Watch<Option<String>>;
 
 /// What the leader reacts to in its own ConfigMaps about one namespace.
@@ -20,6 +21,8 @@ pub(super) type OwnConfigMapWatch = Watch<Option<String>>;
 pub(super) struct OwnConfigMaps {
     /// The resourceVersion of the memory; `None` if there is no memory.
     pub(super) memory: Option<String>,
+    /// The last request for a probe of the endpoints.
+    pub(super) probe_request: Option<String>,
 }
 
 /// Watches the ConfigMaps in the namespace `own`.
@@ -27,10 +30,19 @@ pub(super) fn watch_own_config_maps(client: Client, own: &str) -> OwnConfigMapWa
     let config_maps = Api::<PartialObjectMeta<ConfigMap>>::namespaced(client, own);
     let written = Config::default().labels(owned_config_map::SELECTOR);
     Watch::new(config_maps, written, "our own ConfigMaps", |map| {
-        let name = map.metadata.name.unwrap_or_default();
-        let is_memory = name.starts_with(names::MEMORY_PREFIX);
-        Some(map.metadata.resource_version.filter(|_| is_memory))
+        Some(value(map.metadata))
     })
+}
+
+fn value(metadata: ObjectMeta) -> Option<String> {
+    let name = metadata.name.unwrap_or_default();
+    if name.starts_with(names::MEMORY_PREFIX) {
+        return metadata.resource_version;
+    }
+    let request = metadata.annotations?.remove(names::PROBE_REQUESTED)?;
+    let is_report = name.starts_with(names::REPORT_PREFIX);
+    let is_short = request.chars().count() <= names::MAX_PROBE_REQUEST_CHARS;
+    (is_report && is_short).then_some(request)
 }
 
 /// Returns what the watch knows about `namespace`, where `own` is the namespace of velero-trust;
@@ -47,5 +59,30 @@ pub(super) fn observe(
     };
     Some(OwnConfigMaps {
         memory: value(names::MEMORY_PREFIX),
+        probe_request: value(names::REPORT_PREFIX),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_has_its_version_and_a_report_its_request() {
+        let of = |name: &str, request: &str| {
+            let annotations = [(names::PROBE_REQUESTED.to_owned(), request.to_owned())];
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                resource_version: Some("7".to_owned()),
+                annotations: Some(annotations.into()),
+                ..ObjectMeta::default()
+            };
+            value(metadata)
+        };
+        assert_eq!(of("velero-trust-memory.a", "now").as_deref(), Some("7"));
+        assert_eq!(of("velero-trust-report.a", "now").as_deref(), Some("now"));
+        // Every write of a report would be a change otherwise.
+        assert_eq!(of("other", "now"), None);
+        assert_eq!(of("velero-trust-report.a", &"x".repeat(65)), None);
+    }
 }

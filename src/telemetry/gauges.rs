@@ -19,6 +19,7 @@ pub(super) struct Families {
     held: Family<NamespaceLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     endpoints: Family<EndpointLabels, Gauge>,
+    probes: Family<ProbeLabels, Gauge>,
     webhooks: Family<WebhookLabels, Gauge>,
 }
 
@@ -54,6 +55,13 @@ struct EndpointLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct ProbeLabels {
+    namespace: String,
+    location: String,
+    url: String,
+}
+
 impl Families {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -80,6 +88,11 @@ impl Families {
             "endpoint",
             "Endpoints of BackupStorageLocations, by whether the merged bundle verifies their certificates",
             self.endpoints.clone(),
+        );
+        registry.register(
+            "endpoint_probed_seconds",
+            "When an endpoint of a BackupStorageLocation was probed last, seconds since 1970",
+            self.probes.clone(),
         );
         registry.register(
             "webhook",
@@ -150,29 +163,52 @@ impl BundleGauges {
 pub struct EndpointGauges {
     namespace: String,
     endpoints: Series<EndpointLabels>,
+    probes: Series<ProbeLabels>,
+}
+
+/// What is measured of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointGauge<'e> {
+    /// The name of its location.
+    pub location: &'e str,
+    /// Its URL.
+    pub url: &'e str,
+    /// Its state.
+    pub state: &'static str,
+    /// When it was probed last, seconds since 1970; `None` if it was not.
+    pub probed_at: Option<i64>,
 }
 
 impl EndpointGauges {
     /// Creates the gauges of `namespace`; none exists until it is set.
     pub fn new(metrics: &Metrics, namespace: &str) -> Self {
+        let families = &metrics.namespaces;
         Self {
             namespace: namespace.to_owned(),
-            endpoints: Series::new(&metrics.namespaces.endpoints),
+            endpoints: Series::new(&families.endpoints),
+            probes: Series::new(&families.probes),
         }
     }
 
-    /// Sets the current endpoints, each by its location, URL and state.
-    pub fn set(&mut self, now: impl IntoIterator<Item = (String, String, &'static str)>) {
-        let endpoints = now
-            .into_iter()
-            .map(|(location, url, state)| EndpointLabels {
-                namespace: self.namespace.clone(),
-                location: printable(&location).into_owned(),
-                url: printable(&url).into_owned(),
-                state,
-            });
+    /// Sets the current endpoints.
+    pub fn set(&mut self, now: &[EndpointGauge<'_>]) {
+        let endpoints = now.iter().map(|endpoint| EndpointLabels {
+            namespace: self.namespace.clone(),
+            location: printable(endpoint.location).into_owned(),
+            url: printable(endpoint.url).into_owned(),
+            state: endpoint.state,
+        });
         self.endpoints
             .replace(endpoints.map(|endpoint| (endpoint, 1)));
+        let probes = now.iter().filter_map(|endpoint| {
+            let labels = ProbeLabels {
+                namespace: self.namespace.clone(),
+                location: printable(endpoint.location).into_owned(),
+                url: printable(endpoint.url).into_owned(),
+            };
+            Some((labels, endpoint.probed_at?))
+        });
+        self.probes.replace(probes);
     }
 }
 
@@ -221,5 +257,37 @@ mod tests {
         drop(gauges);
         let text = metrics.text().unwrap();
         assert!(!text.contains("namespace="), "{text}");
+    }
+
+    #[test]
+    fn an_endpoint_has_the_time_of_its_last_probe_and_none_before_that() {
+        let metrics = Metrics::default();
+        let mut gauges = EndpointGauges::new(&metrics, "velero");
+        let endpoint = |url, probed_at| EndpointGauge {
+            location: "default",
+            url,
+            state: "unknown",
+            probed_at,
+        };
+        gauges.set(&[endpoint("https://a", Some(7)), endpoint("https://b", None)]);
+        let text = metrics.text().unwrap();
+        let labels = |url| format!(r#"{{namespace="velero",location="default",url="{url}"#);
+        let probed = format!(
+            "velero_trust_endpoint_probed_seconds{}\"}} 7",
+            labels("https://a")
+        );
+        assert!(text.contains(&probed), "{text}");
+        assert_eq!(
+            text.matches("endpoint_probed_seconds{").count(),
+            1,
+            "{text}"
+        );
+        let state = format!("velero_trust_endpoint{}", labels("https://b"));
+        assert!(text.contains(&state), "{text}");
+        drop(gauges);
+        assert!(
+            !metrics.text().unwrap().contains("velero_trust_endpoint"),
+            "{text}"
+        );
     }
 }

@@ -8,6 +8,9 @@ use crate::ca::hold::EndpointVerdict;
 pub struct Observation {
     /// The presented certificates, the server's own first, without those that do not parse.
     pub chain: Vec<PresentedCertificate>,
+    /// The issuer of the last certificate of the chain, which is the CA that the bundle should
+    /// contain; `None` if a certificate does not parse, or there is none.
+    pub issuer: Option<String>,
     /// All problems; empty if the endpoint is trusted.
     pub problems: Vec<Problem>,
     /// Present if the server's certificate expires soon.

@@ -1,6 +1,7 @@
 //! `velero-trust status`: shows what Velero's Pods trust, and which problems need attention.
 
 mod bundle_certificates;
+mod live;
 mod model;
 mod offline;
 mod problems;
@@ -8,7 +9,9 @@ mod read;
 mod render;
 mod serving_certificate;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
@@ -59,6 +62,21 @@ pub(super) struct Status {
     /// Also show the certificates in each bundle, and what references them
     #[arg(long, env = "VELERO_TRUST_STATUS_CERTIFICATES")]
     certificates: bool,
+
+    /// Ask the leader to probe the endpoints now, and wait for up to SECONDS (30 if `--live` has no
+    /// value)
+    ///
+    /// An endpoint is probed no sooner than 5 seconds after its last probe. You need the right to patch
+    /// the ConfigMap with the report. The status says when each endpoint was probed; if the leader
+    /// does not answer in time, that is a problem.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "30",
+        env = "VELERO_TRUST_STATUS_LIVE"
+    )]
+    live: Option<u64>,
 
     /// Compute the status from the YAML files under this folder instead of a cluster; can be
     /// repeated
@@ -113,10 +131,11 @@ impl Status {
     /// Returns an error message if an option on the command line has no effect. Environment
     /// variables are not checked: they may be the server's, if the command runs in its Pod.
     pub(super) fn misused(&self, given: &ArgMatches) -> Option<String> {
-        if !self.objects.is_empty() {
-            return None;
-        }
         let typed = |id| given.value_source(id) == Some(ValueSource::CommandLine);
+        if !self.objects.is_empty() {
+            let message = "--live cannot be used with --objects: files have no leader to ask";
+            return typed("live").then(|| message.to_owned());
+        }
         let (_, option) = OBJECTS_ONLY_OPTIONS.into_iter().find(|(id, _)| typed(id))?;
         Some(format!(
             "{option} can be used with --objects only: a cluster shows what its server was given"
@@ -131,6 +150,8 @@ impl Status {
         } else {
             self.compute(now)?
         };
+        // It may have waited for the leader.
+        let now = Timestamp::now();
         problems::find_problems(&mut status, now);
         let selection = Selection {
             cluster: &self.cluster,
@@ -167,10 +188,18 @@ impl Status {
             serving_certificate: Some(serving_certificate::status(ours, &certificate, now)),
             ..StatusReport::default()
         };
-        for namespace in
-            snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?
-        {
-            let namespace = read::namespace(&client, ours, &namespace, self.certificates).await?;
+        let namespaces =
+            snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?;
+        let mut probes = match self.live {
+            Some(seconds) => {
+                let timeout = Duration::from_secs(seconds);
+                live::probe(&client, ours, &namespaces, timeout).await?
+            }
+            None => BTreeMap::new(),
+        };
+        for name in namespaces {
+            let mut namespace = read::namespace(&client, ours, &name, self.certificates).await?;
+            namespace.live = probes.remove(&name);
             status.namespaces.push(namespace);
         }
         self.check_named_namespaces(&status)?;

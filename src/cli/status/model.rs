@@ -113,6 +113,9 @@ pub(super) struct Namespace {
     pub(super) retained: Vec<report::RetainedCa>,
     /// Why the report of the controllers is not known. Fields that depend on it are null then.
     pub(super) no_report: Option<String>,
+    /// Whether the leader probed the endpoints on request; absent if it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live: Option<LiveProbe>,
     /// Issues of the bundle.
     pub(super) issues: Vec<report::Issue>,
     pub(super) pods: Pods,
@@ -125,6 +128,20 @@ pub(super) struct Namespace {
     /// Problems that need attention.
     #[serde(serialize_with = "serialize_problems")]
     pub(super) problems: Vec<String>,
+}
+
+/// A request for a probe of the endpoints now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LiveProbe {
+    /// When it was made, by the clock of this machine.
+    pub(super) requested: Timestamp,
+    /// How long the command waited at most, in seconds.
+    #[serde(skip)]
+    pub(super) seconds: u64,
+    /// Whether each endpoint was probed after it.
+    #[serde(rename = "done")]
+    pub(super) is_done: bool,
 }
 
 /// The bundle ConfigMap.

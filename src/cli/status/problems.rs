@@ -8,6 +8,7 @@ use super::model::{
     BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, ServingCertificateState,
     Source, StatusReport,
 };
+use super::render;
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
@@ -119,6 +120,13 @@ fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if let Some(why) = &namespace.no_report {
         problems.push(format!("no report of the controllers: {why}"));
     }
+    if let Some(live) = namespace.live.filter(|live| !live.is_done) {
+        problems.push(format!(
+            "the leader did not probe the endpoints within {} s of the request, so what is shown of them is \
+             older{FIX_SEPARATOR}LEADER shows whether there is one; its log says why it does not",
+            live.seconds
+        ));
+    }
     let mut location_problems = Vec::new();
     for location in &namespace.locations {
         location_problems.extend(find_location_problems(
@@ -209,7 +217,9 @@ fn report_problems(
     }
     for endpoint in &report.endpoints {
         if endpoint.state == EndpointState::Untrusted {
-            let mut problem = format!("{}: {}", endpoint.url, endpoint.message);
+            let age = render::age(endpoint, now);
+            let age = age.map_or_else(String::new, |age| format!(" (probed {age})"));
+            let mut problem = format!("{}: {}{age}", endpoint.url, endpoint.message);
             if !endpoint.fix.is_empty() {
                 problem = format!("{problem}{FIX_SEPARATOR}{}", endpoint.fix);
             }

@@ -16,6 +16,8 @@ pub(super) const MAX_TARGETS: usize = 500;
 pub(super) struct LocationEndpoints {
     pub(super) name: String,
     uid: String,
+    /// The phase that Velero set; empty before it checked the location.
+    pub(super) phase: String,
     /// Whether its plugin reads `AWS_CA_BUNDLE`.
     is_aws: bool,
     pub(super) endpoints: Vec<Endpoint>,
@@ -61,6 +63,7 @@ pub(super) fn read(namespace: &str, locations: &Locations) -> Vec<LocationEndpoi
         LocationEndpoints {
             name: name.clone(),
             uid: bsl.uid().to_owned(),
+            phase: bsl.phase().to_owned(),
             is_aws: !["azure", "gcp"].contains(&bsl.provider()),
             endpoints,
             skipped,

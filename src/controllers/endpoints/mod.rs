@@ -5,6 +5,7 @@ mod location;
 pub mod probe;
 mod probe_outcome;
 pub(super) mod prober;
+mod reprobe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,10 +16,12 @@ use tokio::sync::watch;
 use self::location::{LocationEndpoints, MAX_TARGETS, read, targets};
 use self::probe_outcome::{ProbeOutcome, event_reason, report_endpoint, state, verdict};
 use self::prober::{ProbeResults, Prober};
+use self::reprobe::{Novelty, Phases, ProbeRequest, turned};
 use super::ControllerContext;
 use super::channels::{PublishedCertificatesSender, VerdictsSender};
 use super::event_deduper::{EventDeduper, EventObject, PendingEvent};
 use super::locations::Locations;
+use super::own_config_maps::OwnConfigMaps;
 use super::report_handle::ReportHandle;
 use crate::ca::certificate::Certificate;
 use crate::ca::endpoint::judge::judge;
@@ -27,7 +30,7 @@ use crate::ca::hold::EndpointVerdict;
 use crate::clock::now;
 use crate::kubernetes::report;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
-use crate::telemetry::EndpointGauges;
+use crate::telemetry::{EndpointGauge, EndpointGauges};
 
 const TIMING: Timing = Timing {
     debounce: Duration::ZERO,
@@ -36,6 +39,10 @@ const TIMING: Timing = Timing {
     // Certificates expire although nothing else changes.
     resync: Some(Duration::from_mins(5)),
 };
+
+/// How long the time of a probe that found the same as before may wait until it is reported, so that
+/// many endpoints do not cause a write each.
+const TIME_REPORT_DELAY: Duration = Duration::from_secs(30);
 
 /// Judges the endpoints of one namespace.
 pub(super) struct EndpointsReconciler {
@@ -65,10 +72,11 @@ impl EndpointsReconciler {
     }
 
     /// Judges now and after every change of a location, of the bundle or of the certificates that a
-    /// server presents; never returns.
+    /// server presents; never returns. `own` brings requests for a probe.
     pub(super) async fn run(
         mut self,
         mut locations: watch::Receiver<Locations>,
+        mut own: watch::Receiver<OwnConfigMaps>,
         published: &PublishedCertificatesSender,
         verdicts: &VerdictsSender,
     ) {
@@ -77,15 +85,33 @@ impl EndpointsReconciler {
         let mut worker = Worker::new(TIMING);
         worker.run_now(());
         let mut targets = BTreeSet::new();
+        let mut phases = Phases::new();
         let mut judged = Arc::<ProbeResults>::default();
+        // A request that an earlier leader did not answer is done after the first probes.
+        let mut last_request = own.borrow_and_update().probe_request.clone();
+        let mut request = last_request
+            .clone()
+            .map(|text| ProbeRequest::new(text, &judged));
         loop {
             tokio::select! {
                 Ok(()) = locations.changed() => worker.trigger(()),
                 Ok(()) = published.changed() => worker.trigger(()),
-                Ok(()) = results.changed() => {
-                    let new = results.borrow_and_update();
-                    if targets.iter().any(|target| new.get(target) != judged.get(target)) {
+                Ok(()) = own.changed() => {
+                    let asked = own.borrow_and_update().probe_request.clone();
+                    if asked != last_request && let Some(text) = asked {
+                        request = Some(ProbeRequest::new(text.clone(), &results.borrow()));
+                        last_request = Some(text);
+                        self.prober.expedite(targets.iter().cloned().collect());
                         worker.trigger(());
+                    }
+                }
+                Ok(()) = results.changed() => {
+                    match Novelty::of(&targets, &judged, &results.borrow_and_update()) {
+                        Novelty::Nothing => {}
+                        Novelty::Time if request.is_none() => {
+                            worker.trigger_after((), TIME_REPORT_DELAY);
+                        }
+                        Novelty::Time | Novelty::Finding => worker.trigger(()),
                     }
                 }
                 () = worker.next() => {
@@ -95,9 +121,18 @@ impl EndpointsReconciler {
                     targets = self::targets(&bsls);
                     self.prober
                         .set_wanted(&self.namespace, targets.iter().cloned().collect());
+                    let turned = turned(&phases, &bsls);
+                    if !turned.is_empty() {
+                        self.prober.expedite(turned);
+                    }
+                    let now = bsls.iter().map(|bsl| (bsl.name.clone(), bsl.phase.clone()));
+                    phases = now.collect();
                     // Without a bundle the endpoints cannot be judged.
                     if !roots.is_empty() {
                         self.judge(&bsls, &targets, &roots, &judged, verdicts).await;
+                    }
+                    if let Some(done) = request.take_if(|one| one.is_done(&targets, &judged)) {
+                        self.report.update(|report| report.probe_request_done = Some(done.text));
                     }
                     worker.done((), Requeue::default());
                 }
@@ -126,13 +161,16 @@ impl EndpointsReconciler {
                         ProbeOutcome::Failed(format!("it is not probed: {why}"))
                     }
                     None => ProbeOutcome::Pending,
-                    Some(Err(failure)) => ProbeOutcome::Failed(failure.to_string()),
-                    Some(Ok(chain)) => {
-                        let observation = judge(chain, &target.host, roots, now);
-                        ProbeOutcome::Judged(Arc::new(observation))
-                    }
+                    Some(record) => match &record.result {
+                        Err(failure) => ProbeOutcome::Failed(failure.to_string()),
+                        Ok(chain) => {
+                            let observation = judge(chain, &target.host, roots, now);
+                            ProbeOutcome::Judged(Arc::new(observation))
+                        }
+                    },
                 });
         }
+        let probed_at = |endpoint: &Endpoint| seen.get(&endpoint.target).map(|record| record.at);
         let found = |endpoint: &Endpoint| {
             judged
                 .get(&endpoint.target)
@@ -141,27 +179,34 @@ impl EndpointsReconciler {
         self.report.update(|report| {
             for bsl in bsls {
                 let told = bsl.endpoints.iter();
-                let told = told.map(|one| report_endpoint(&self.namespace, one, found(one)));
+                let told = told
+                    .map(|one| report_endpoint(&self.namespace, one, found(one), probed_at(one)));
                 let told = told.chain(bsl.skipped.iter().filter_map(report::Endpoint::skipped));
                 let location = report.locations.entry(bsl.name.clone()).or_default();
                 location.endpoints = told.collect();
             }
         });
-        let mut states = Vec::new();
+        let mut gauges = Vec::new();
         let mut events = Vec::new();
         for bsl in bsls {
             for endpoint in &bsl.endpoints {
                 let found = found(endpoint);
                 let state = state(found).as_str();
-                states.push((bsl.name.clone(), endpoint.url.clone(), state));
+                gauges.push(EndpointGauge {
+                    location: &bsl.name,
+                    url: &endpoint.url,
+                    state,
+                    probed_at: probed_at(endpoint),
+                });
                 let reason = event_reason(found).filter(|_| endpoint.verified_by_velero);
                 events.extend(reason.map(|reason| {
-                    let reported = report_endpoint(&self.namespace, endpoint, found);
+                    let reported =
+                        report_endpoint(&self.namespace, endpoint, found, probed_at(endpoint));
                     bsl.event(reason, &reported)
                 }));
             }
         }
-        self.gauges.set(states);
+        self.gauges.set(&gauges);
         // What could not be looked at may still be as it was.
         let is_known = |about: &EventObject| match about {
             EventObject::Bundle => false,
@@ -185,6 +230,20 @@ impl EndpointsReconciler {
             *verdicts = Some(decided);
             is_new
         });
+    }
+}
+
+/// Says of every request for a probe that it is done, where endpoints are not probed. Never returns.
+pub(super) async fn answer_requests(
+    report: &ReportHandle,
+    mut own: watch::Receiver<OwnConfigMaps>,
+) {
+    loop {
+        let request = own.borrow_and_update().probe_request.clone();
+        report.update(|report| report.probe_request_done = request);
+        if own.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -49,15 +49,17 @@ pub(super) fn event_reason(found: &ProbeOutcome) -> Option<EventReason> {
     }
 }
 
-/// Returns the endpoint for the report.
+/// Returns the endpoint for the report. It was probed last at `probed_at`, in seconds since 1970.
 pub(super) fn report_endpoint(
     namespace: &str,
     endpoint: &Endpoint,
     found: &ProbeOutcome,
+    probed_at: Option<i64>,
 ) -> report::Endpoint {
     let mut told = report::Endpoint {
         url: endpoint.url.clone(),
         state: state(found),
+        probed_at: probed_at.map(report::rfc3339),
         ..report::Endpoint::default()
     };
     match found {
@@ -74,6 +76,7 @@ pub(super) fn report_endpoint(
             }
             let leaf = seen.chain.first();
             let expiry = leaf.and_then(|leaf| Timestamp::from_second(leaf.not_after).ok());
+            told.issuer.clone_from(&seen.issuer);
             told.not_after = expiry.map(|expiry| expiry.to_string());
         }
     }
@@ -95,6 +98,7 @@ mod tests {
             };
             let found = ProbeOutcome::Judged(Arc::new(Observation {
                 chain: Vec::new(),
+                issuer: None,
                 problems: problem.into_iter().collect(),
                 expires_soon: is_soon.then_some(soon),
             }));

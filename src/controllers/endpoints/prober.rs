@@ -15,6 +15,7 @@ use super::chain_quota::ChainQuota;
 use super::probe::schedule::{Next, RateLimits, Schedule};
 use super::probe::{self, Failure, ProbeLimits};
 use crate::ca::endpoint::{DeniedAddresses, Target};
+use crate::clock::now as now_seconds;
 
 /// Longest wait while no probe is scheduled. Every event ends the wait, so its length does not
 /// matter.
@@ -23,20 +24,35 @@ const MAX_IDLE: Duration = Duration::from_mins(10);
 /// The certificates that an endpoint presented at its last probe: DER, the server's own first.
 pub(in crate::controllers) type ProbeResult = Result<Arc<[Vec<u8>]>, Failure>;
 
-/// The last result of each endpoint that was probed.
-pub(in crate::controllers) type ProbeResults = BTreeMap<Target, ProbeResult>;
+/// The last probe of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::controllers) struct ProbeRecord {
+    /// The number of the probe: one that ended later has a greater number, also of another endpoint.
+    pub(in crate::controllers) number: u64,
+    /// When it ended, seconds since 1970.
+    pub(in crate::controllers) at: i64,
+    /// What it found.
+    pub(in crate::controllers) result: ProbeResult,
+}
+
+/// The last probe of each endpoint that was probed.
+pub(in crate::controllers) type ProbeResults = BTreeMap<Target, ProbeRecord>;
 
 /// Requests probes for a namespace and returns their results. Clones share one schedule.
 #[derive(Clone)]
 pub(in crate::controllers) struct Prober {
-    requests: mpsc::UnboundedSender<WantedTargets>,
+    requests: mpsc::UnboundedSender<Request>,
     results: watch::Receiver<Arc<ProbeResults>>,
 }
 
-/// The endpoints of one namespace, which replace those it requested before.
-struct WantedTargets {
-    namespace: String,
-    targets: Vec<Target>,
+enum Request {
+    /// The endpoints of one namespace, which replace those it requested before.
+    Want {
+        namespace: String,
+        targets: Vec<Target>,
+    },
+    /// Endpoints to probe again as soon as the limits allow.
+    Expedite(Vec<Target>),
 }
 
 impl Prober {
@@ -50,16 +66,23 @@ impl Prober {
             let denied = Arc::clone(&denied);
             async move { probe::fetch_certificates(&target, &denied, ProbeLimits::default()).await }
         };
-        (Self { requests, results }, run(received, sender, probe))
+        let work = run(received, sender, RateLimits::default(), probe);
+        (Self { requests, results }, work)
     }
 
     /// Sets the endpoints of `namespace` that are probed from now on.
     pub(in crate::controllers) fn set_wanted(&self, namespace: &str, targets: Vec<Target>) {
         // The send fails only after the future of the prober ended. Then nothing is probed anyway.
-        let _ = self.requests.send(WantedTargets {
+        let _ = self.requests.send(Request::Want {
             namespace: namespace.to_owned(),
             targets,
         });
+    }
+
+    /// Probes these endpoints again, as soon as the limits allow: no sooner than the shortest interval
+    /// after their last probe. Those that no namespace wants are not probed.
+    pub(in crate::controllers) fn expedite(&self, targets: Vec<Target>) {
+        let _ = self.requests.send(Request::Expedite(targets));
     }
 
     /// Returns a receiver of the results.
@@ -69,15 +92,17 @@ impl Prober {
 }
 
 async fn run<F>(
-    mut requests: mpsc::UnboundedReceiver<WantedTargets>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
     results: watch::Sender<Arc<ProbeResults>>,
+    limits: RateLimits,
     probe: impl Fn(Target) -> F,
 ) where
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
 {
-    let mut schedule = Schedule::<Target>::new(RateLimits::default());
+    let mut schedule = Schedule::<Target>::new(limits);
     let mut chains = ChainQuota::default();
     let mut probes = JoinSet::new();
+    let mut number = 0_u64;
     loop {
         let now = Instant::now();
         let next = match schedule.next(now) {
@@ -99,8 +124,15 @@ async fn run<F>(
         };
         tokio::select! {
             request = requests.recv() => {
-                let Some(WantedTargets { namespace, targets }) = request else {
-                    return;
+                let (namespace, targets) = match request {
+                    None => return,
+                    Some(Request::Want { namespace, targets }) => (namespace, targets),
+                    Some(Request::Expedite(targets)) => {
+                        for target in &targets {
+                            schedule.expedite(target, Instant::now());
+                        }
+                        continue;
+                    }
                 };
                 schedule.set_wanted(&namespace, targets, Instant::now());
                 results.send_if_modified(|results| {
@@ -126,9 +158,11 @@ async fn run<F>(
                 if let Err(failure) = &result {
                     tracing::debug!(host = target.host, %failure, "endpoint not probed");
                 }
+                number += 1;
                 if schedule.is_wanted(&target) {
+                    let at = now_seconds();
                     results.send_modify(|results| {
-                        Arc::make_mut(results).insert(target, result);
+                        Arc::make_mut(results).insert(target, ProbeRecord { number, at, result });
                     });
                 } else {
                     chains.forget(&target);
@@ -157,7 +191,7 @@ mod tests {
             assert_ne!(target.host, "panics", "as a bug");
             Ok(Vec::new())
         };
-        let work = tokio::spawn(run(received, sender, probe));
+        let work = tokio::spawn(run(received, sender, RateLimits::default(), probe));
         let prober = Prober {
             requests,
             results: results.clone(),
@@ -168,8 +202,8 @@ mod tests {
         let waited = timeout(Duration::from_secs(20), results.wait_for(both)).await;
         let results = waited.expect("a probe has no result").unwrap().clone();
         let [panicked, well] = all.each_ref().map(|target| results.get(target).unwrap());
-        assert!(well.is_ok());
-        let why = panicked.as_ref().unwrap_err().to_string();
+        assert!(well.result.is_ok());
+        let why = panicked.result.as_ref().unwrap_err().to_string();
         assert!(why.contains("velero-trust panicked"), "{why}");
         // The probe that panicked does not block the schedule.
         prober.set_wanted("velero", vec![target("later")]);
@@ -219,7 +253,7 @@ mod tests {
         let (sender, mut results) = watch::channel(Arc::default());
         // Two are more than half of the total.
         let probe = |_| async { Ok(vec![vec![0; 9 << 20]]) };
-        let work = tokio::spawn(run(received, sender, probe));
+        let work = tokio::spawn(run(received, sender, RateLimits::default(), probe));
         let prober = Prober {
             requests,
             results: results.clone(),
@@ -227,14 +261,57 @@ mod tests {
         prober.set_wanted("velero", ["a", "b"].map(target).to_vec());
         let both = |results: &Arc<ProbeResults>| results.len() == 2;
         let results = results.wait_for(both).await.unwrap().clone();
-        let refused = results.values().filter_map(|result| result.as_ref().err());
+        let refused = results
+            .values()
+            .filter_map(|record| record.result.as_ref().err());
         assert_eq!(refused.collect::<Vec<_>>(), [&Failure::NoRoom]);
         // They give way to another one.
         prober.set_wanted("velero", vec![target("c")]);
         let mut results = prober.results();
         let other = |results: &Arc<ProbeResults>| results.contains_key(&target("c"));
         let results = results.wait_for(other).await.unwrap().clone();
-        assert!(results[&target("c")].is_ok());
+        assert!(results[&target("c")].result.is_ok());
+        assert!(!work.is_finished());
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_is_probed_anew_on_request_and_no_more_often_than_the_limits_say() {
+        let target = |host: &str| Target {
+            host: host.to_owned(),
+            lookup: host.to_owned(),
+            port: 443,
+        };
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, mut results) = watch::channel(Arc::default());
+        let limits = RateLimits {
+            min_interval: Duration::from_millis(500),
+            ..RateLimits::default()
+        };
+        let work = tokio::spawn(run(received, sender, limits, |_| async { Ok(Vec::new()) }));
+        let prober = Prober {
+            requests,
+            results: results.clone(),
+        };
+        let start = Instant::now();
+        let both = ["a", "b"].map(target);
+        prober.set_wanted("velero", both.to_vec());
+        let has_both = |results: &Arc<ProbeResults>| results.len() == 2;
+        let first = results.wait_for(has_both).await.unwrap().clone();
+        // A flood of requests, and one for what nobody wants.
+        for _ in 0..1000 {
+            prober.expedite(vec![both[0].clone(), target("other")]);
+        }
+        let before = first[&both[0]].number;
+        let is_new = |results: &Arc<ProbeResults>| results[&both[0]].number > before;
+        let second = results.wait_for(is_new).await.unwrap().clone();
+        assert!(
+            start.elapsed() >= limits.min_interval,
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(second[&both[0]].number, 3, "one probe for all requests");
+        assert_eq!(second[&both[1]], first[&both[1]], "nobody asked for it");
+        assert_eq!(second.len(), 2);
         assert!(!work.is_finished());
     }
 }

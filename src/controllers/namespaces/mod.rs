@@ -15,8 +15,8 @@ use tracing::Instrument as _;
 use self::membership::Membership;
 use super::bundle::BundleReconciler;
 use super::coverage::CoverageReconciler;
-use super::endpoints::EndpointsReconciler;
 use super::endpoints::prober::Prober;
+use super::endpoints::{EndpointsReconciler, answer_requests};
 use super::garbage_collector::GarbageCollector;
 use super::locations::{Locations, locations_in};
 use super::observed_bundle::{ObservedBundle, observe};
@@ -245,17 +245,17 @@ async fn run_reconcilers(
         Arc::clone(controllers),
         namespace,
         bundle.clone(),
-        own,
+        own.clone(),
         report.clone(),
         &verdicts,
         Arc::clone(&published),
     );
     let endpoints = async {
         let Some(prober) = prober else {
-            return std::future::pending().await;
+            return answer_requests(&report, own).await;
         };
         EndpointsReconciler::new(Arc::clone(controllers), namespace, report.clone(), prober)
-            .run(locations.clone(), &published, &verdicts)
+            .run(locations.clone(), own, &published, &verdicts)
             .await;
     };
     tokio::select! {

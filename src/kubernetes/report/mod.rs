@@ -37,6 +37,10 @@ pub struct NamespaceReport {
     /// Issues of its bundle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
+    /// The last request for a probe ([`names::PROBE_REQUESTED`]) that is done: all endpoints were
+    /// probed after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_request_done: Option<String>,
 }
 
 /// The report on a BSL.
@@ -124,6 +128,12 @@ pub struct Endpoint {
     /// When the server's certificate expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
+    /// The issuer of the last certificate of the chain that the server presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// When it was probed last, RFC 3339; `None` if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probed_at: Option<String>,
 }
 
 /// Whether an endpoint is trusted.
@@ -231,7 +241,7 @@ impl From<&certificate::Certificate> for Certificate {
 }
 
 /// Returns a time in seconds since 1970 as RFC 3339; an empty text if it is out of range.
-fn rfc3339(seconds: i64) -> String {
+pub fn rfc3339(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds);
     time.map_or_else(|_| String::new(), |time| time.to_string())
 }

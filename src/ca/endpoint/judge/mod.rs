@@ -36,6 +36,7 @@ pub fn judge<P: AsRef<[u8]>>(
     let chain: Vec<_> = parsed.iter().map(Certificate::from).collect();
     let mut observation = Observation {
         chain: chain.iter().map(PresentedCertificate::from).collect(),
+        issuer: None,
         problems,
         expires_soon: None,
     };
@@ -48,6 +49,8 @@ pub fn judge<P: AsRef<[u8]>>(
         observation.problems.push(Problem::Undecided { reason });
         return observation;
     };
+    let top = follow_issuers(&chain).last().copied().unwrap_or(leaf);
+    observation.issuer = Some(top.issuer());
     let problems = &mut observation.problems;
     problems.extend(check_dates(leaf, now));
     problems.extend(check_name(parsed, host));

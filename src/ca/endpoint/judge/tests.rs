@@ -470,3 +470,18 @@ fn every_problem_has_a_fix_that_names_the_place() {
         ]
     );
 }
+
+#[test]
+fn the_issuer_is_that_of_the_top_of_the_presented_chain() {
+    let root = root(ca_params("Root"));
+    let issuing = intermediate(ca_params("Issuing"), &root);
+    let below = leaf(&leaf_params(&[HOST]), &issuing);
+    let issuer = |presented: &[Vec<u8>]| judge(presented, HOST, &[], NOW).issuer;
+    assert_eq!(issuer(from_ref(&below)).as_deref(), Some("CN=Issuing"));
+    let chain = [below.clone(), der(&issuing)];
+    assert_eq!(issuer(&chain).as_deref(), Some("CN=Root"));
+    let whole = [below.clone(), der(&root), der(&issuing)];
+    assert_eq!(issuer(&whole).as_deref(), Some("CN=Root"));
+    assert_eq!(issuer(&[]), None);
+    assert_eq!(issuer(&[below, b"no certificate".to_vec()]), None);
+}

@@ -1,7 +1,9 @@
 //! The BSLs, as a table.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::super::model::{Location, Namespace};
-use super::certificates_until;
+use super::{age, certificates_until};
 use crate::cli::table::Table;
 use crate::decision::Severity;
 use crate::kubernetes::report;
@@ -19,20 +21,26 @@ pub(super) fn table() -> Table {
     ])
 }
 
-/// Adds a row for each location of a namespace. `placeholder` stands for unknown values.
-pub(super) fn rows(table: &mut Table, namespace: &Namespace, placeholder: &str) {
+/// Adds a row for each location of a namespace. `placeholder` stands for unknown values. Ages are
+/// relative to `now`.
+pub(super) fn rows(table: &mut Table, namespace: &Namespace, now: Timestamp, placeholder: &str) {
     for location in &namespace.locations {
-        row(table, namespace, location, placeholder);
+        row(table, namespace, location, now, placeholder);
     }
 }
 
-fn row(table: &mut Table, namespace: &Namespace, location: &Location, placeholder: &str) {
-    let column_or_reason =
-        |text: fn(&report::Location) -> String| match (&location.report, &namespace.no_report) {
-            (Some(report), _) => text(report),
-            (None, Some(why)) => format!("unknown (no report: {why})"),
-            (None, None) => "unknown (not reported yet)".to_owned(),
-        };
+fn row(
+    table: &mut Table,
+    namespace: &Namespace,
+    location: &Location,
+    now: Timestamp,
+    placeholder: &str,
+) {
+    let endpoints = match (&location.report, &namespace.no_report) {
+        (Some(report), _) => endpoints(report, now),
+        (None, Some(why)) => format!("unknown (no report: {why})"),
+        (None, None) => "unknown (not reported yet)".to_owned(),
+    };
     // Only the last column shows the reason.
     let column_or_unknown = |text: fn(&report::Location) -> String| match &location.report {
         Some(report) => text(report),
@@ -48,13 +56,13 @@ fn row(table: &mut Table, namespace: &Namespace, location: &Location, placeholde
         column_or_unknown(|report| report.sources.join(", ")),
         column_or_unknown(|report| certificates_until(&report.certificates)),
         column_or_unknown(findings),
-        column_or_reason(|report| join(&report.endpoints, endpoint)),
+        endpoints,
     ]);
 }
 
-fn join<T>(items: &[T], text: fn(&T) -> String) -> String {
-    let texts: Vec<_> = items.iter().map(text).collect();
-    texts.join(", ")
+fn endpoints(location: &report::Location, now: Timestamp) -> String {
+    let texts = location.endpoints.iter().map(|one| endpoint(one, now));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn findings(location: &report::Location) -> String {
@@ -79,9 +87,10 @@ fn findings(location: &report::Location) -> String {
     })
 }
 
-fn endpoint(endpoint: &report::Endpoint) -> String {
+fn endpoint(endpoint: &report::Endpoint, now: Timestamp) -> String {
+    let age = age(endpoint, now).map_or_else(String::new, |age| format!(" ({age})"));
     match (endpoint.state, endpoint.message.as_str()) {
-        (state, "") => state.to_string(),
-        (state, message) => format!("{state}: {message}"),
+        (state, "") => format!("{state}{age}"),
+        (state, message) => format!("{state}{age}: {message}"),
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
             Source::Objects => "unknown",
         };
         namespaces::row(&mut namespaces, namespace, now, placeholder);
-        locations::rows(&mut locations, namespace, placeholder);
+        locations::rows(&mut locations, namespace, now, placeholder);
         certificates::rows(&mut certificates, namespace);
         retained::rows(&mut retained, namespace);
         uncovered::rows(&mut uncovered, namespace);
@@ -184,6 +184,12 @@ fn date(time: &str) -> String {
 
 fn day(time: Timestamp) -> String {
     date(&time.to_string())
+}
+
+/// Returns how long ago an endpoint was probed, such as `3m ago`; `None` if that is not known.
+pub(super) fn age(endpoint: &report::Endpoint, now: Timestamp) -> Option<String> {
+    let probed_at: Timestamp = endpoint.probed_at.as_deref()?.parse().ok()?;
+    Some(format!("{} ago", format_duration(now, probed_at)))
 }
 
 /// Formats the time from `earlier` to `later` in its largest unit, as kubectl formats ages.

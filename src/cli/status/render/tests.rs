@@ -1,6 +1,8 @@
 use super::*;
 use crate::ca::bundle_issue::BundleIssue;
-use crate::cli::status::model::{Bundle, BundleState, CoverageEntry, Location, Namespace, Pods};
+use crate::cli::status::model::{
+    Bundle, BundleState, CoverageEntry, LiveProbe, Location, Namespace, Pods,
+};
 use crate::cli::status::problems;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
@@ -67,6 +69,8 @@ fn location() -> Location {
             endpoints: vec![report::Endpoint {
                 url: "https://minio:9000".to_owned(),
                 state: EndpointState::Trusted,
+                issuer: Some("CN=store".to_owned()),
+                probed_at: Some("2026-11-22T11:59:20Z".to_owned()),
                 ..report::Endpoint::default()
             }],
             ..report::Location::default()
@@ -117,7 +121,8 @@ fn troubled() -> Vec<Namespace> {
             state: EndpointState::Untrusted,
             message: "issued by CN=other".to_owned(),
             fix: "name that CA".to_owned(),
-            not_after: None,
+            probed_at: Some("2026-11-22T11:55:00Z".to_owned()),
+            ..report::Endpoint::default()
         }],
         ..report::Location::default()
     };
@@ -269,6 +274,21 @@ fn the_shape_of_the_json_stays() {
     let status = status_of(leading(), namespaces);
     let json = serde_json::to_string_pretty(&status).unwrap();
     assert_eq!(json + "\n", include_str!("golden/status.json"));
+}
+
+#[test]
+fn a_leader_that_does_not_probe_on_request_needs_attention() {
+    let live = |is_done| LiveProbe {
+        requested: now(),
+        seconds: 30,
+        is_done,
+    };
+    assert!(problems_after(|namespace| namespace.live = Some(live(true))).is_empty());
+    let problems = problems_after(|namespace| namespace.live = Some(live(false)));
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}")
+    };
+    assert!(problem.starts_with("the leader did not probe the endpoints within 30 s"));
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! `velero-trust status --live`: asks the leader to probe the endpoints now.
+//!
+//! The leader sees the network that Velero sees, and this machine may not. The request is an
+//! annotation on the report, in velero-trust's own namespace, so only who may write ConfigMaps there
+//! can ask. It names no endpoint: the leader probes those that it knows, within the limits of its
+//! probes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::bail;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Error};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::model::LiveProbe;
+use crate::cli::cluster::api_error;
+use crate::cli::{eprint_line, snapshot};
+use crate::kubernetes::report;
+use crate::names;
+
+/// Time between two looks at a report.
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Time after which the command says what it waits for.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Field manager of a request.
+const FIELD_MANAGER: &str = "velero-trust-status";
+
+/// Asks the leader to probe the endpoints of these namespaces, and waits until it has, for `timeout`
+/// at most. A namespace without a report cannot be asked about and has no entry.
+///
+/// # Errors
+/// If a request cannot be made.
+pub(super) async fn probe(
+    client: &Client,
+    ours: &str,
+    namespaces: &[String],
+    timeout: Duration,
+) -> anyhow::Result<BTreeMap<String, LiveProbe>> {
+    let requested = Timestamp::now();
+    let request = requested.to_string();
+    let mut probes = BTreeMap::new();
+    for namespace in namespaces {
+        if ask(client, ours, namespace, &request).await? {
+            let probe = LiveProbe {
+                requested,
+                seconds: timeout.as_secs(),
+                is_done: false,
+            };
+            probes.insert(namespace.clone(), probe);
+        }
+    }
+    let start = Instant::now();
+    let mut was_told = false;
+    loop {
+        for (namespace, probe) in probes.iter_mut().filter(|(_, probe)| !probe.is_done) {
+            let report = snapshot::read_report(client, ours, namespace).await;
+            let done = report.ok().and_then(|report| report.probe_request_done);
+            probe.is_done = done.as_deref() == Some(&request);
+        }
+        let open = probes.iter().filter(|(_, probe)| !probe.is_done);
+        let open: Vec<_> = open.map(|(namespace, _)| namespace.as_str()).collect();
+        if open.is_empty() || start.elapsed() >= timeout {
+            return Ok(probes);
+        }
+        if start.elapsed() >= QUIET && !std::mem::replace(&mut was_told, true) {
+            eprint_line(&format!(
+                "velero-trust: waiting for the leader to probe the endpoints of {}",
+                open.join(", ")
+            ));
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Writes the request on the report on `namespace`. Returns whether there is a report.
+async fn ask(client: &Client, ours: &str, namespace: &str, request: &str) -> anyhow::Result<bool> {
+    let name = report::name(namespace);
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
+    let annotations = json!({names::PROBE_REQUESTED: request});
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match config_maps.patch_metadata(&name, &params, &patch).await {
+        Ok(_) => Ok(true),
+        Err(Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(Error::Api(status)) if status.code == 403 => bail!(
+            "you may not ask the leader to probe now ({}); without --live, the status shows what it saw \
+             last, and when",
+            status.message
+        ),
+        Err(error) => Err(api_error(
+            "patch",
+            &format!("ConfigMap {ours}/{name}"),
+            &error,
+        )),
+    }
+}
