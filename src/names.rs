@@ -7,8 +7,8 @@
 /// Prefix of every label and annotation that velero-trust defines.
 pub const PREFIX: &str = "velero-trust.io/";
 
-/// The namespace that is never a Velero namespace: no Pod of it is changed and it gets no bundle, so
-/// that no fault of velero-trust reaches what a cluster runs on.
+/// The namespace that is no Velero namespace unless the operator includes it: no Pod of it is changed
+/// and it gets no bundle, so that no fault of velero-trust reaches what a cluster runs on.
 pub const EXCLUDED_NAMESPACE: &str = "kube-system";
 
 /// Annotation on a BSL that names its CA as `<secret>/<key>`, for Velero before 1.18: its BSL has

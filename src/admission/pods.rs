@@ -36,7 +36,44 @@ struct Review<'a> {
 }
 
 impl ReviewedObject for Review<'_> {
-    fn decide(&self, facts: &Facts, _: Context<'_>) -> Report {
+    fn decide(&self, facts: &Facts, Context { policy, .. }: Context<'_>) -> Report {
+        if policy.excludes(self.namespace) {
+            return Report::default();
+        }
         injection::decide(self.namespace, &self.pod, facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Lookup, Policy};
+    use serde_json::json;
+
+    #[test]
+    fn kube_system_is_left_alone_unless_it_is_included() {
+        let pod = json!({
+            "metadata": {"labels": {"component": "velero"}},
+            "spec": {"containers": [{"name": "velero", "command": ["/velero", "server"]}]},
+        })
+        .to_string();
+        let report = |namespace, include_kube_system| {
+            let review = Review {
+                namespace,
+                pod: serde_json::from_str(&pod).unwrap(),
+            };
+            let mut policy = Policy::default();
+            policy.include_kube_system = include_kube_system;
+            let context = Context {
+                policy: &policy,
+                now: 0,
+            };
+            review.decide(&Facts::default(), context)
+        };
+        assert_eq!(report("kube-system", false), Report::default());
+        for (namespace, include) in [("kube-system", true), ("velero", false)] {
+            let needs = report(namespace, include).needs;
+            assert_eq!(needs, [Lookup::Bundle(namespace.to_owned())], "{namespace}");
+        }
     }
 }

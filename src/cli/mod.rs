@@ -126,12 +126,12 @@ fn exit_with_usage_error(command: &str, message: &str) -> ! {
     command.error(ErrorKind::ArgumentConflict, message).exit()
 }
 
-/// What Velero in [`EXCLUDED_NAMESPACE`](crate::names::EXCLUDED_NAMESPACE) has to be told, and what to
-/// do.
+/// What Velero in [`EXCLUDED_NAMESPACE`](crate::names::EXCLUDED_NAMESPACE) has to be told where that
+/// is not included, and what to do.
 const IN_EXCLUDED_NAMESPACE: (&str, &str) = (
-    "velero-trust never changes a Pod of kube-system and keeps no bundle there, so Velero there \
+    "velero-trust changes no Pod of kube-system and keeps no bundle there, so Velero there \
      trusts only what its BackupStorageLocations and its image give it",
-    "install Velero in a namespace of its own (docs/bundle.md)",
+    "install Velero in a namespace of its own, or include kube-system (docs/bundle.md)",
 );
 
 /// Longest message that is printed to standard error, in characters.

@@ -16,6 +16,18 @@ pub(super) struct PolicyOptions {
         help_heading = "Policy"
     )]
     rules: Vec<String>,
+
+    /// Treat `kube-system` as any other namespace, if Velero is installed there
+    ///
+    /// By default, no Pod of it is changed and it gets no bundle. The component
+    /// `manifests/components/kube-system` sets this option of `serve`, and lets the API server ask about
+    /// the Pods of Velero there.
+    #[arg(
+        long,
+        env = "VELERO_TRUST_INCLUDE_KUBE_SYSTEM",
+        help_heading = "Policy"
+    )]
+    include_kube_system: bool,
 }
 
 impl PolicyOptions {
@@ -23,6 +35,7 @@ impl PolicyOptions {
     pub(super) fn policy(&self, restores: RestoresMode) -> Result<Policy, PolicyError> {
         let rules = all_rules();
         let mut policy = Policy::new(restores);
+        policy.include_kube_system = self.include_kube_system;
         self.rules
             .iter()
             .try_for_each(|rule| policy.set(rule, rules.iter()))?;

@@ -22,6 +22,8 @@ pub struct Policy {
     severities: BTreeMap<&'static str, Severity>,
     /// velero-trust's own namespace.
     pub own_namespace: String,
+    /// Whether `kube-system` may be a Velero namespace.
+    pub include_kube_system: bool,
     /// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
     pub restores: RestoresMode,
 }
@@ -60,6 +62,7 @@ impl Default for Policy {
         Self {
             severities: BTreeMap::new(),
             own_namespace: names::APP.to_owned(),
+            include_kube_system: false,
             restores: RestoresMode::default(),
         }
     }
@@ -72,6 +75,11 @@ impl Policy {
             restores,
             ..Self::default()
         }
+    }
+
+    /// Whether `namespace` is never a Velero namespace, whatever is in it.
+    pub fn excludes(&self, namespace: &str) -> bool {
+        namespace == names::EXCLUDED_NAMESPACE && !self.include_kube_system
     }
 
     /// Changes the severity of a rule, given as `VT017=warn`. `rules` are all known rules.

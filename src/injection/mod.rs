@@ -20,7 +20,7 @@ use self::request::InjectionRequest;
 use crate::decision::{
     Facts, FieldPath, Finding, LookupError, LookupErrorKind, NoBundle, Report, Stop,
 };
-use crate::names::{BUNDLE, EXCLUDED_NAMESPACE};
+use crate::names::BUNDLE;
 use crate::velero::metadata::MIRROR_ANNOTATION;
 use crate::velero::pod::{Container, Pod};
 use crate::velero::pod_kind;
@@ -36,7 +36,7 @@ const RECREATE_LATER: &str = "make the pod again later";
 /// velero-trust may keep Velero from starting.
 pub fn decide(namespace: &str, pod: &Pod<'_>, facts: &Facts) -> Report {
     let mut report = Report::default();
-    if is_excluded(namespace, pod) {
+    if is_excluded(pod) {
         return report;
     }
     let request = InjectionRequest::of(pod, &mut report.findings);
@@ -112,8 +112,8 @@ pub fn injected<'p>(pod: &'p Pod<'_>) -> impl Iterator<Item = &'p Container<'p>>
 }
 
 /// Whether the injection ignores `pod`, whatever it runs.
-pub fn is_excluded(namespace: &str, pod: &Pod<'_>) -> bool {
-    namespace == EXCLUDED_NAMESPACE || pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
+pub fn is_excluded(pod: &Pod<'_>) -> bool {
+    pod.metadata.annotation(MIRROR_ANNOTATION).is_some()
 }
 
 /// Plans the additions to each container that the injection applies to.

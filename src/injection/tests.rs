@@ -435,16 +435,6 @@ fn a_wish_without_meaning_counts_as_none_and_is_said() {
 }
 
 #[test]
-fn leaves_kube_system_alone() {
-    let text = server(&json!({})).to_string();
-    let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
-    assert_eq!(
-        decide("kube-system", &pod, &Facts::default()),
-        Report::default()
-    );
-}
-
-#[test]
 fn a_held_namespace_gets_what_adds_and_not_what_replaces() {
     let pod = server(&json!({}));
     let report = report(&pod, &held());

@@ -403,6 +403,11 @@ fn lint_tells_that_velero_in_kube_system_gets_no_bundle() {
     let location = LOCATION.replace("namespace: velero", "namespace: kube-system");
     let folder = folder(&[("bsl.yaml", &location)]);
     let ran = run(folder.path(), &["lint", "bsl.yaml"]);
-    let says = "bsl.yaml: note: velero-trust never changes a Pod of kube-system";
+    let says = "bsl.yaml: note: velero-trust changes no Pod of kube-system";
     assert!(ran.out.contains(says), "{}", ran.out);
+    let included = run(
+        folder.path(),
+        &["lint", "--include-kube-system", "bsl.yaml"],
+    );
+    assert!(!included.out.contains("changes no Pod"), "{}", included.out);
 }

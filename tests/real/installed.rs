@@ -400,7 +400,7 @@ fn says_when_not_as_shipped() -> Result<()> {
 }
 
 /// Waits until `status` names these problems of the webhooks and no others.
-fn told(command: &Cli, wanted: &[&str]) -> Result<()> {
+pub(crate) fn told(command: &Cli, wanted: &[&str]) -> Result<()> {
     wait::poll("status to tell of the webhooks", SOON, || {
         let output = command.run(&["status", "--output", "json"])?;
         let status: Value = serde_json::from_str(&output.stdout)?;

@@ -29,6 +29,7 @@ mod hardship;
 mod harness;
 mod holder;
 mod installed;
+mod kube_system;
 mod locations;
 mod lookups;
 #[cfg(test)]
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         fresh::trials(),
         harness::trials(&shared),
         installed::trials(),
+        kube_system::trials(),
         locations::trials(&shared),
         lookups::trials(),
         vec![pem()],

@@ -135,6 +135,8 @@ pub(super) struct Webhook {
 pub(super) struct VeleroNamespace {
     /// Its name.
     pub(super) namespace: String,
+    /// Whether the controllers leave it alone.
+    pub(super) is_excluded: bool,
     /// The permissions on its Secrets that our ServiceAccount lacks.
     pub(super) missing_secret_rights: Read<Vec<String>>,
     /// The permissions on its bundle that our ServiceAccount lacks.

@@ -22,7 +22,7 @@ use super::cluster_snapshot::{
 };
 use super::{crds, user_access};
 use crate::cli::install;
-use crate::cli::snapshot::{self, NamespaceSnapshot};
+use crate::cli::snapshot::{self, NamespaceSnapshot, NoReport};
 use crate::cli::webhook_configurations::{
     self, WebhookConfiguration, has_rules, service_namespace,
 };
@@ -217,7 +217,12 @@ async fn velero_namespace(
         missing_secret_rights,
         missing_bundle_rights,
         bundle: into_read(bundle),
-        issues: report.map(|report| report.issues),
+        is_excluded: report
+            .as_ref()
+            .is_err_and(|no_report: &NoReport| no_report.is_excluded(&namespace)),
+        issues: report
+            .map(|report| report.issues)
+            .map_err(|no_report| no_report.why),
         workloads: into_read(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
         locations: locations.iter().map(location::read).collect(),

@@ -9,7 +9,6 @@ use super::stdout::Stdout;
 use super::{IN_EXCLUDED_NAMESPACE, color, eprint_line, exit, parse, runtime};
 use crate::clock;
 use crate::decision::RestoresMode;
-use crate::names::EXCLUDED_NAMESPACE;
 use crate::sources::manifests::{Manifests, Remark};
 
 mod hint;
@@ -90,7 +89,7 @@ impl Lint {
             ..Outcome::default()
         };
         let locations = manifests.locations.iter();
-        let excluded = locations.filter(|location| location.key.namespace == EXCLUDED_NAMESPACE);
+        let excluded = locations.filter(|location| policy.excludes(&location.key.namespace));
         outcome.notes.extend(excluded.map(|location| Remark {
             file: location.file.clone(),
             line: None,

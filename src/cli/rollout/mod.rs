@@ -20,7 +20,7 @@ use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
-use super::{cluster, exit, install_crypto_provider, runtime, snapshot};
+use super::{IN_EXCLUDED_NAMESPACE, cluster, exit, install_crypto_provider, runtime, snapshot};
 use crate::admission::webhook_state::{Effect, WebhookStatus};
 use crate::kubernetes::published_certificate;
 
@@ -113,6 +113,14 @@ impl Rollout {
             own: &self.own,
         };
         for namespace in namespaces {
+            let report = snapshot::read_report(&client, own, &namespace).await;
+            if report.is_err_and(|no_report| no_report.is_excluded(&namespace)) {
+                let (why, fix) = IN_EXCLUDED_NAMESPACE;
+                let line = format!("# {namespace}: nothing is restarted, {why}; {fix}\n");
+                out.write_all(line.as_bytes())?;
+                code = exit::FINDINGS;
+                continue;
+            }
             let snapshot = NamespaceSnapshot::read(&client, &namespace).await?;
             // A namespace that was discovered, not named, may be labelled before Velero is
             // installed.

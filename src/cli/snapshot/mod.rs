@@ -7,7 +7,7 @@ mod rollouts;
 mod webhooks;
 
 pub(super) use namespaces::{find_namespaces, nothing_found};
-pub(super) use reports::read_report;
+pub(super) use reports::{NoReport, read_report};
 pub(super) use rollouts::{OngoingRollout, is_complete};
 pub(super) use webhooks::read_webhooks;
 

@@ -7,29 +7,57 @@ use crate::kubernetes::error;
 use crate::kubernetes::report::{self, NamespaceReport};
 use crate::names;
 
+/// Why the report on a namespace is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct NoReport {
+    /// The reason, for people.
+    pub(in crate::cli) why: String,
+    /// Whether there is no report, so that the namespace is none of those that the controllers keep.
+    is_absent: bool,
+}
+
+impl NoReport {
+    const fn unreadable(why: String) -> Self {
+        Self {
+            why,
+            is_absent: false,
+        }
+    }
+
+    /// Whether the controllers leave `namespace` alone.
+    pub(in crate::cli) fn is_excluded(&self, namespace: &str) -> bool {
+        self.is_absent && namespace == names::EXCLUDED_NAMESPACE
+    }
+}
+
 /// Reads the report of the controllers on `namespace`, or returns why there is none.
 pub(in crate::cli) async fn read_report(
     client: &Client,
     own_namespace: &str,
     namespace: &str,
-) -> Result<NamespaceReport, String> {
+) -> Result<NamespaceReport, NoReport> {
     let name = report::name(namespace);
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
     let map = match config_maps.get_opt(&name).await {
         Ok(Some(map)) => map,
-        Ok(None) => return Err(format!("ConfigMap {own_namespace}/{name} is not there")),
-        Err(error) => return Err(error::lookup_error(&error).message),
+        Ok(None) => {
+            return Err(NoReport {
+                why: format!("ConfigMap {own_namespace}/{name} is not there"),
+                is_absent: true,
+            });
+        }
+        Err(error) => return Err(NoReport::unreadable(error::lookup_error(&error).message)),
     };
     let text = map
         .data
         .as_ref()
         .and_then(|data| data.get(names::REPORT_KEY));
     let text = text.ok_or_else(|| {
-        format!(
-            "ConfigMap {own_namespace}/{name} has no {}",
-            names::REPORT_KEY
-        )
+        let key = names::REPORT_KEY;
+        NoReport::unreadable(format!("ConfigMap {own_namespace}/{name} has no {key}"))
     })?;
-    serde_json::from_str(text)
-        .map_err(|error| format!("ConfigMap {own_namespace}/{name} cannot be understood: {error}"))
+    serde_json::from_str(text).map_err(|error| {
+        let map = format!("ConfigMap {own_namespace}/{name}");
+        NoReport::unreadable(format!("{map} cannot be understood: {error}"))
+    })
 }

@@ -121,8 +121,9 @@ enum Output {
 
 /// The options that can be used with `--objects` only. For a cluster, the options of the server
 /// apply.
-const OBJECTS_ONLY_OPTIONS: [(&str, &str); 3] = [
+const OBJECTS_ONLY_OPTIONS: [(&str, &str); 4] = [
     ("extra_ca", "--extra-ca"),
+    ("include_kube_system", "--include-kube-system"),
     ("public_roots", "--public-roots"),
     ("rules", "--rule"),
 ];

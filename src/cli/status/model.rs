@@ -111,6 +111,9 @@ pub(super) struct Namespace {
     /// The CAs that no location names any longer and that are still in the bundle.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) retained: Vec<report::RetainedCa>,
+    /// Whether the controllers leave the namespace alone.
+    #[serde(skip)]
+    pub(super) is_excluded: bool,
     /// Why the report of the controllers is not known. Fields that depend on it are null then.
     pub(super) no_report: Option<String>,
     /// Whether the leader probed the endpoints on request; absent if it was not asked.

@@ -50,10 +50,14 @@ impl OfflineStatus<'_> {
         };
         let namespaces = shown.iter().map(|name| {
             let snapshot = self.snapshot(name);
-            if velero_namespaces.contains(name) {
+            let namespace = if velero_namespaces.contains(name) {
                 self.namespace(&snapshot)
             } else {
                 without_locations(&snapshot)
+            };
+            Namespace {
+                is_excluded: self.policy.excludes(name),
+                ..namespace
             }
         });
         StatusReport {

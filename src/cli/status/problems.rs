@@ -17,7 +17,7 @@ use crate::cli::advice::Selection;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
 use crate::kubernetes::report::{self, EndpointState, Issue};
-use crate::names::{BUNDLE, EXCLUDED_NAMESPACE};
+use crate::names::BUNDLE;
 
 /// Sets the problems of `status`, and whether it is clean.
 pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
@@ -99,7 +99,7 @@ fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if is_empty(namespace) {
         return vec!["holds nothing of Velero".to_owned()];
     }
-    if namespace.name == EXCLUDED_NAMESPACE {
+    if namespace.is_excluded {
         let (problem, fix) = IN_EXCLUDED_NAMESPACE;
         return vec![format!("{problem}{FIX_SEPARATOR}{fix}")];
     }

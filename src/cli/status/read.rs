@@ -40,8 +40,11 @@ pub(super) async fn namespace(
     let report = snapshot::read_report(client, ours, namespace).await;
     let (mut report, no_report) = match report {
         Ok(report) => (report, None),
-        Err(why) => (NamespaceReport::default(), Some(why)),
+        Err(no_report) => (NamespaceReport::default(), Some(no_report)),
     };
+    let is_excluded = no_report
+        .as_ref()
+        .is_some_and(|no_report| no_report.is_excluded(namespace));
     let mut bundle = bundle(&snapshot.bundle);
     if with_certificates && bundle.state == BundleState::Published {
         let certificates = certificates(client, namespace).await?;
@@ -61,7 +64,8 @@ pub(super) async fn namespace(
         velero: version(&snapshot),
         bundle,
         locations: locations.collect(),
-        no_report,
+        is_excluded,
+        no_report: no_report.map(|no_report| no_report.why),
         extra_cas: report.extra_cas,
         retained: report.retained,
         issues: report.issues,

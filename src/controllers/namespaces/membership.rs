@@ -1,17 +1,20 @@
 //! Determines which namespaces are Velero's.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Config;
-use kube::{Api, Client};
 
+use crate::controllers::ControllerContext;
 use crate::controllers::locations::{LocationWatch, watch_locations};
 use crate::controllers::observed_bundle::{BundleWatch, watch_bundles};
 use crate::controllers::own_config_maps::{OwnConfigMapWatch, watch_own_config_maps};
+use crate::decision::Policy;
 use crate::kubernetes::watch::Watch;
-use crate::names::{self, EXCLUDED_NAMESPACE};
+use crate::names;
 
 /// A watch of the namespaces that carry velero-trust's label.
 type LabelledNamespaces = Watch<()>;
@@ -28,11 +31,15 @@ pub(super) struct Membership {
     pub(super) labelled: LabelledNamespaces,
     /// The ConfigMaps that velero-trust wrote into its own namespace.
     pub(super) owned: OwnConfigMapWatch,
+    policy: Arc<Policy>,
 }
 
 impl Membership {
-    /// Starts the watches. `own` is the namespace of velero-trust.
-    pub(super) fn watch(client: &Client, own: &str) -> Self {
+    /// Starts the watches.
+    pub(super) fn watch(controllers: &ControllerContext) -> Self {
+        let ControllerContext {
+            client, settings, ..
+        } = controllers;
         let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
         let label = format!("{}=true", names::VELERO_NAMESPACE_LABEL);
         let config = Config::default().labels(&label);
@@ -41,7 +48,8 @@ impl Membership {
             locations: watch_locations(client.clone()),
             bundles: watch_bundles(client.clone()),
             labelled: Watch::new(namespaces, config, subject, |_| Some(())),
-            owned: watch_own_config_maps(client.clone(), own),
+            owned: watch_own_config_maps(client.clone(), &settings.namespace),
+            policy: Arc::clone(&controllers.policy),
         }
     }
 
@@ -66,7 +74,7 @@ impl Membership {
         let labelled = labelled.map(|(key, ())| key.name.as_str());
         let former = self.former_members();
         let all = locations.chain(labelled).chain(former);
-        all.filter(|name| *name != EXCLUDED_NAMESPACE).collect()
+        all.filter(|name| !self.policy.excludes(name)).collect()
     }
 
     /// Returns the namespaces with a bundle that were Velero's before.

@@ -68,7 +68,7 @@ impl Inputs {
 /// Keeps a task running for every Velero namespace. Ends only when it is cancelled, which also
 /// cancels the tasks.
 pub(super) async fn run(controllers: &Arc<ControllerContext>) {
-    let mut membership = Membership::watch(&controllers.client, &controllers.settings.namespace);
+    let mut membership = Membership::watch(controllers);
     let mut join_set = JoinSet::new();
     let prober = controllers.settings.probe.clone().map(|denied| {
         let (prober, work) = Prober::new(denied);

@@ -11,7 +11,7 @@ use tower::{BoxError, service_fn};
 use tracing::{Level, Metadata, Span};
 
 use super::*;
-use crate::decision::{Facts, Lookup};
+use crate::decision::{Facts, Lookup, Policy};
 use crate::sources::{LookupOptions, Source};
 
 /// The look-ups of a request, and the span that it comes from.
@@ -35,7 +35,7 @@ impl Source for PanicsOnce {
     }
 }
 
-/// A cluster with one BSL and nothing else.
+/// A cluster with a BSL in `velero` and one in `kube-system`, and nothing else.
 fn cluster() -> Client {
     recording_cluster(&mpsc::unbounded_channel().0)
 }
@@ -58,15 +58,17 @@ async fn answer(request: http::Request<Body>) -> Result<http::Response<Body>, Bo
     let (code, answer) = if is_watch {
         return std::future::pending().await;
     } else if path.ends_with("/backupstoragelocations") {
-        let bsl = json!({
-            "apiVersion": "velero.io/v1",
-            "kind": "BackupStorageLocation",
-            "metadata": {"name": "default", "namespace": "velero"},
-            "spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
+        let bsls = ["velero", "kube-system"].map(|namespace| {
+            json!({
+                "apiVersion": "velero.io/v1",
+                "kind": "BackupStorageLocation",
+                "metadata": {"name": "default", "namespace": namespace},
+                "spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
+            })
         });
         (
             200,
-            json!({"metadata": {"resourceVersion": "1"}, "items": [bsl]}),
+            json!({"metadata": {"resourceVersion": "1"}, "items": bsls}),
         )
     } else if is_list_of_all {
         (
@@ -121,6 +123,26 @@ impl Source for Nothing {
     }
 }
 
+#[tokio::test]
+async fn kube_system_is_a_velero_namespace_only_if_it_is_included() {
+    for (is_included, wanted) in [
+        (false, vec!["velero"]),
+        (true, vec!["kube-system", "velero"]),
+    ] {
+        let (_sender, common_roots) = watch::channel(Some(Arc::default()));
+        let mut controllers =
+            ControllerContext::for_test(cluster(), Arc::new(Nothing), common_roots);
+        let mut policy = Policy::default();
+        policy.include_kube_system = is_included;
+        controllers.policy = Arc::new(policy);
+        let mut membership = Membership::watch(&controllers);
+        while !membership.has_locations() {
+            membership.locations.changed().await;
+        }
+        assert_eq!(Vec::from_iter(membership.members()), wanted);
+    }
+}
+
 /// Runs the task of a namespace, ends it, and returns how many objects that deleted.
 async fn deletions_after(end: fn(&Inputs)) -> usize {
     let (sender, mut requests) = mpsc::unbounded_channel();
@@ -131,7 +153,7 @@ async fn deletions_after(end: fn(&Inputs)) -> usize {
         Arc::new(Nothing),
         common_roots,
     ));
-    let mut membership = Membership::watch(&controllers.client, &controllers.settings.namespace);
+    let mut membership = Membership::watch(&controllers);
     while !membership.has_locations() {
         membership.locations.changed().await;
     }

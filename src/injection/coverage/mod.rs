@@ -122,7 +122,7 @@ impl PodCoverage {
     pub fn of(namespace: &str, pod: &Pod<'_>, status: &Status<'_>) -> Option<Self> {
         let kind = pod_kind::kind(pod);
         let asks = injection::is_asked_for(pod);
-        let ours = (kind.is_some() || asks) && !injection::is_excluded(namespace, pod);
+        let ours = (kind.is_some() || asks) && !injection::is_excluded(pod);
         if !ours || status.is_finished() {
             return None;
         }

@@ -80,7 +80,8 @@ pub(super) fn run_all(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     for check in &INSTALLATION_CHECKS {
         diagnostics.extend(run(cluster, check, |run| run(cluster)));
     }
-    for velero in cluster.velero.iter().flatten() {
+    let all = cluster.velero.iter().flatten();
+    for velero in all.filter(|velero| !velero.is_excluded) {
         for check in &NAMESPACE_CHECKS {
             diagnostics.extend(run(cluster, check, |run| run(cluster, velero)));
         }

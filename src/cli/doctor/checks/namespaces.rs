@@ -3,7 +3,7 @@
 use super::{CheckSubject, Diagnostic};
 use crate::cli::IN_EXCLUDED_NAMESPACE;
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
-use crate::names::{EXCLUDED_NAMESPACE, VELERO_NAMESPACE_LABEL};
+use crate::names::VELERO_NAMESPACE_LABEL;
 
 /// Runs the check.
 pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
@@ -20,10 +20,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         }
     }];
     let mut all = cluster.velero.iter().flatten();
-    if all
-        .clone()
-        .any(|velero| velero.namespace == EXCLUDED_NAMESPACE)
-    {
+    if all.clone().any(|velero| velero.is_excluded) {
         diagnostics.push(subject().warn(IN_EXCLUDED_NAMESPACE.0, IN_EXCLUDED_NAMESPACE.1));
     }
     if all.any(|velero| velero.namespace == cluster.namespace) {

@@ -16,6 +16,11 @@ pub fn manifests() -> PathBuf {
 /// Returns the manifests as `kubectl apply -k` would send them. If `namespace` is not their own, a
 /// kustomization on top installs them into it.
 pub fn rendered(kubectl: &Cli, namespace: &str) -> Result<Vec<Value>> {
+    rendered_with(kubectl, namespace, &[])
+}
+
+/// As [`rendered`], with these components.
+pub fn rendered_with(kubectl: &Cli, namespace: &str, components: &[String]) -> Result<Vec<Value>> {
     let folder = scratch::folder("kustomization")?;
     let base = folder.path().join("manifests");
     fs::create_dir(&base)?;
@@ -25,17 +30,27 @@ pub fn rendered(kubectl: &Cli, namespace: &str) -> Result<Vec<Value>> {
             fs::copy(entry.path(), base.join(entry.file_name()))?;
         }
     }
+    for component in components {
+        let from = manifests().join("components").join(component);
+        let to = folder.path().join(component);
+        fs::create_dir(&to)?;
+        fs::copy(
+            from.join("kustomization.yaml"),
+            to.join("kustomization.yaml"),
+        )?;
+    }
     let overlay = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": namespace,
         "resources": ["manifests"],
+        "components": components,
     });
     fs::write(
         folder.path().join("kustomization.yaml"),
         overlay.to_string(),
     )?;
-    let root = if namespace == NAMESPACE {
+    let root = if namespace == NAMESPACE && components.is_empty() {
         &base
     } else {
         folder.path()

@@ -8,7 +8,7 @@ mod installation;
 mod manifests;
 
 pub use installation::{Installation, wait_until_asked};
-pub use manifests::{manifests, rendered};
+pub use manifests::{manifests, rendered, rendered_with};
 
 use crate::access::Access;
 use crate::cli::{Cli, Output};
@@ -45,6 +45,8 @@ pub struct Installer {
     port: u16,
     /// Arguments of `serve` in addition to those that every test needs.
     options: Vec<String>,
+    /// The components of the manifests that are used.
+    components: Vec<String>,
     folder: TempDir,
 }
 
@@ -59,6 +61,7 @@ impl Installer {
             namespace: namespace.to_owned(),
             port: ports::free()?,
             options: Vec::new(),
+            components: Vec::new(),
             folder: scratch::folder("installation")?,
         })
     }
@@ -68,6 +71,15 @@ impl Installer {
     pub fn with_options(mut self, options: &[&str]) -> Self {
         self.options
             .extend(options.iter().map(|option| (*option).to_owned()));
+        self
+    }
+
+    /// Uses components of the manifests. What they set of the Deployment is not seen by the server,
+    /// which is no Pod.
+    #[must_use]
+    pub fn with_components(mut self, components: &[&str]) -> Self {
+        let components = components.iter().map(|component| (*component).to_owned());
+        self.components.extend(components);
         self
     }
 
@@ -96,7 +108,7 @@ impl Installer {
 
     /// Returns the objects of the manifests, with webhooks that call the server of this installer.
     pub fn objects(&self) -> Result<Vec<Value>> {
-        let mut objects = rendered(&self.kubectl, &self.namespace)?;
+        let mut objects = rendered_with(&self.kubectl, &self.namespace, &self.components)?;
         for object in &mut objects {
             let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
             for webhook in webhooks.into_iter().flatten() {

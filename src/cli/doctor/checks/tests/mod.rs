@@ -112,6 +112,7 @@ fn velero() -> VeleroNamespace {
     });
     VeleroNamespace {
         namespace: "velero".to_owned(),
+        is_excluded: false,
         missing_secret_rights: Ok(vec![]),
         missing_bundle_rights: Ok(vec![]),
         bundle: Ok(Some(bundle(VALID))),
