@@ -151,7 +151,14 @@ fn anew() -> Result<()> {
         let status = serde_json::from_str(&output.stdout).with_context(|| format!("{output:?}"))?;
         Ok((output, status))
     };
-    let (_, answer) = status("--live")?;
+    // Two ask at the same time, and both have an answer.
+    let (answer, other) = thread::scope(|scope| {
+        let other = scope.spawn(|| status("--live"));
+        (status("--live"), other.join())
+    });
+    let (_, other) = other.ok().context("its thread panicked")??;
+    let (_, answer) = answer?;
+    ensure!(other["namespaces"][0]["live"]["done"] == true, "{other}");
     let namespace = &answer["namespaces"][0];
     ensure!(namespace["live"]["done"] == true, "{answer}");
     let endpoint = &namespace["locations"][0]["report"]["endpoints"][0];

@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use super::model::LiveProbe;
 use crate::cli::cluster::api_error;
-use crate::cli::{eprint_line, snapshot};
-use crate::kubernetes::report;
+use crate::cli::eprint_line;
+use crate::kubernetes::report::{self, NamespaceReport};
 use crate::names;
 
 /// Time between two looks at a report.
@@ -42,11 +42,12 @@ pub(super) async fn probe(
     namespaces: &[String],
     timeout: Duration,
 ) -> anyhow::Result<BTreeMap<String, LiveProbe>> {
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
     let requested = Timestamp::now();
     let request = requested.to_string();
     let mut probes = BTreeMap::new();
     for namespace in namespaces {
-        if ask(client, ours, namespace, &request).await? {
+        if ask(&config_maps, ours, namespace, &request).await? {
             let probe = LiveProbe {
                 requested,
                 seconds: timeout.as_secs(),
@@ -59,9 +60,9 @@ pub(super) async fn probe(
     let mut was_told = false;
     loop {
         for (namespace, probe) in probes.iter_mut().filter(|(_, probe)| !probe.is_done) {
-            let report = snapshot::read_report(client, ours, namespace).await;
-            let done = report.ok().and_then(|report| report.probe_request_done);
-            probe.is_done = done.as_deref() == Some(&request);
+            // What cannot be read now may be readable the next time.
+            let map = config_maps.get_opt(&report::name(namespace)).await;
+            probe.is_done = map.ok().flatten().is_some_and(|map| is_answered(&map));
         }
         let open = probes.iter().filter(|(_, probe)| !probe.is_done);
         let open: Vec<_> = open.map(|(namespace, _)| namespace.as_str()).collect();
@@ -79,9 +80,13 @@ pub(super) async fn probe(
 }
 
 /// Writes the request on the report on `namespace`. Returns whether there is a report.
-async fn ask(client: &Client, ours: &str, namespace: &str, request: &str) -> anyhow::Result<bool> {
+async fn ask(
+    config_maps: &Api<ConfigMap>,
+    ours: &str,
+    namespace: &str,
+    request: &str,
+) -> anyhow::Result<bool> {
     let name = report::name(namespace);
-    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), ours);
     let annotations = json!({names::PROBE_REQUESTED: request});
     let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
     let params = PatchParams {
@@ -101,5 +106,46 @@ async fn ask(client: &Client, ours: &str, namespace: &str, request: &str) -> any
             &format!("ConfigMap {ours}/{name}"),
             &error,
         )),
+    }
+}
+
+/// Returns whether the last request on a report is done. If that is not ours, somebody asked after us,
+/// and what is probed after their request is also probed after ours.
+fn is_answered(map: &ConfigMap) -> bool {
+    let annotations = map.metadata.annotations.as_ref();
+    let asked = annotations.and_then(|annotations| annotations.get(names::PROBE_REQUESTED));
+    let text = map
+        .data
+        .as_ref()
+        .and_then(|data| data.get(names::REPORT_KEY));
+    let report = text.and_then(|text| serde_json::from_str::<NamespaceReport>(text).ok());
+    let done = report.and_then(|report| report.probe_request_done);
+    asked.is_some() && asked == done.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_answered_when_the_last_one_is_done() {
+        let answered = |asked: Option<&str>, done: Option<&str>| {
+            let annotations = asked.map(|asked| json!({names::PROBE_REQUESTED: asked}));
+            let report = NamespaceReport {
+                probe_request_done: done.map(str::to_owned),
+                ..NamespaceReport::default()
+            };
+            let report = serde_json::to_string(&report).unwrap();
+            let map = json!({
+                "metadata": {"annotations": annotations},
+                "data": {names::REPORT_KEY: report},
+            });
+            is_answered(&serde_json::from_value(map).unwrap())
+        };
+        assert!(answered(Some("2"), Some("2")));
+        assert!(!answered(Some("2"), Some("1")));
+        assert!(!answered(Some("2"), None));
+        assert!(!answered(None, None) && !answered(None, Some("1")));
+        assert!(!is_answered(&ConfigMap::default()));
     }
 }
