@@ -1,10 +1,14 @@
 //! Standard output. Its reader may close it early, as `head` does, and may be a terminal, so that
 //! nothing unprintable is written but line breaks and tabs.
 
-use std::io::{self, Error, ErrorKind, Write};
+use std::io::{self, Error, ErrorKind, IsTerminal as _, Write};
 
 use super::color::{self, Palette};
+use super::wrap::wrap_lines;
 use crate::velero::printable::printable_lines;
+
+/// Width of tables and lines for people.
+pub(super) const MAX_COLUMNS: usize = 120;
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,16 @@ impl Stdout {
     pub(super) const fn ignore_when_closed() -> Self {
         Self {
             ignore_closed: true,
+        }
+    }
+
+    /// Writes `text` as [`Stdout::write_lines`] does, on a terminal in at most [`MAX_COLUMNS`]. What
+    /// another program reads keeps its lines.
+    pub(super) fn write_wrapped(self, text: &str, palette: Palette) -> io::Result<()> {
+        if io::stdout().is_terminal() {
+            self.write_lines(&wrap_lines(text, MAX_COLUMNS), palette)
+        } else {
+            self.write_lines(text, palette)
         }
     }
 

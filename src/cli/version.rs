@@ -74,7 +74,9 @@ impl Version {
         };
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            OutputFormat::Text => out.write_all(self.text(&versions, read.is_ok()).as_bytes())?,
+            OutputFormat::Text | OutputFormat::Wide => {
+                out.write_all(self.text(&versions, read.is_ok()).as_bytes())?;
+            }
             OutputFormat::Json => json::write(&versions, &mut out)?,
         }
         read.map(|()| exit::CLEAN)

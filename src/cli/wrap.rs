@@ -23,9 +23,62 @@ pub(super) fn wrap_indented(text: &str, columns: usize, indent: &str) -> String 
     wrapped
 }
 
+/// Indentation of the continuation of a line.
+const INDENT: &str = "    ";
+
+/// Breaks the lines of `text` that are longer than `columns` at blanks. Lines that begin with a blank
+/// stay whole: they are commands and manifests to copy.
+pub(super) fn wrap_lines(text: &str, columns: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut rest = line;
+        let mut indent = "";
+        while let Some(end) =
+            line_end(rest, columns.saturating_sub(indent.len())).filter(|_| !line.starts_with(' '))
+        {
+            let (first, after) = rest.split_at(end);
+            wrapped.push_str(indent);
+            wrapped.push_str(first);
+            wrapped.push('\n');
+            rest = after.trim_start_matches(' ');
+            indent = INDENT;
+        }
+        wrapped.push_str(indent);
+        wrapped.push_str(rest);
+    }
+    wrapped
+}
+
+/// Returns where `line` is to be broken so that its beginning has at most `columns`, or as few more as
+/// its first word has; `None` if it fits.
+fn line_end(line: &str, columns: usize) -> Option<usize> {
+    let line = line.trim_end();
+    let (limit, _) = line.char_indices().nth(columns)?;
+    let blank = |part: &str| part.rfind(' ').filter(|at| !part[..*at].trim().is_empty());
+    // A blank at the limit ends a line that just fits.
+    let end = line
+        .get(..=limit)
+        .and_then(blank)
+        .or_else(|| blank(line.get(..limit)?));
+    end.or_else(|| Some(limit + line.get(limit..)?.find(' ')?))
+        .map(|end| line.get(..end).map_or(end, |start| start.trim_end().len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_and_commands_stay_whole() {
+        let text = "fail    check: a message of words\n        -> kubectl get a b c d e f\nshort\n";
+        let expected = "fail    check: a\n    message of\n    words\n        -> kubectl get a b c d e \
+                        f\nshort\n";
+        assert_eq!(wrap_lines(text, 17), expected);
+        assert_eq!(wrap_lines(text, 16), expected);
+        assert_eq!(wrap_lines(text, usize::MAX), text);
+        assert_eq!(wrap_lines("abcdefgh ijkl", 4), "abcdefgh\n    ijkl");
+        assert_eq!(wrap_lines("ä ö ü ä ö", 5), "ä ö ü\n    ä\n    ö");
+    }
 
     #[test]
     fn breaks_between_words_and_never_in_one() {

@@ -1,6 +1,6 @@
 //! The results of checks.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 
 use serde::Serialize;
@@ -127,8 +127,9 @@ pub(super) fn count(diagnostics: &[Diagnostic], level: Level) -> usize {
         .count()
 }
 
-/// Writes the diagnostics as text, each with its fix below it.
-pub(super) fn write_text(diagnostics: &[Diagnostic], out: &mut dyn Write) -> std::io::Result<()> {
+/// Returns the diagnostics as text, each with its fix below it.
+pub(super) fn text(diagnostics: &[Diagnostic]) -> String {
+    let mut text = String::new();
     for diagnostic in diagnostics {
         let Diagnostic {
             level,
@@ -138,13 +139,17 @@ pub(super) fn write_text(diagnostics: &[Diagnostic], out: &mut dyn Write) -> std
             fix,
         } = diagnostic;
         let line = format!("{level:<8}{check}: {subject}: {message}");
-        writeln!(out, "{}", printable(&line))?;
+        text.push_str(&printable(&line));
+        text.push('\n');
         if let Some(fix) = fix {
-            writeln!(out, "        -> {fix}")?;
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "        -> {}", printable(fix));
         }
     }
     let counts = Level::ALL.map(|level| format!("{level}: {}", count(diagnostics, level)));
-    writeln!(out, "{}", counts.join(", "))
+    text.push_str(&counts.join(", "));
+    text.push('\n');
+    text
 }
 
 /// Writes the diagnostics as JSON.
@@ -172,10 +177,8 @@ mod tests {
             CheckSubject::new("a", "Thing x").ok("is well"),
             CheckSubject::new("b", "Thing y").fail("is ill", "kubectl cure y"),
         ];
-        let mut text = Vec::new();
-        write_text(&diagnostics, &mut text).unwrap();
         assert_eq!(
-            String::from_utf8(text).unwrap(),
+            text(&diagnostics),
             "ok      a: Thing x: is well\n\
              fail    b: Thing y: is ill\n        -> kubectl cure y\n\
              ok: 1, warn: 0, fail: 1, unknown: 0, skipped: 0\n"

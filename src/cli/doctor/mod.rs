@@ -15,7 +15,7 @@ use anyhow::bail;
 use clap::Args;
 use std::time::Duration;
 
-use self::diagnostic::{Diagnostic, Level, count, write_json, write_text};
+use self::diagnostic::{Diagnostic, Level, count, text, write_json};
 use super::advice::Selection;
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
@@ -89,11 +89,8 @@ impl Doctor {
         }
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            OutputFormat::Text => {
-                let mut text = Vec::new();
-                write_text(&diagnostics, &mut text)?;
-                out.write_lines(&String::from_utf8_lossy(&text), color::doctor)?;
-            }
+            OutputFormat::Text => out.write_wrapped(&text(&diagnostics), color::doctor)?,
+            OutputFormat::Wide => out.write_lines(&text(&diagnostics), color::doctor)?,
             OutputFormat::Json => write_json(&diagnostics, &mut out)?,
         }
         Ok(code)

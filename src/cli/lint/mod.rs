@@ -101,10 +101,15 @@ impl Lint {
         }
         let mut out = Stdout::fail_when_closed();
         match self.output {
-            Format::Text => {
+            Format::Text | Format::Wide => {
                 let mut text = Vec::new();
                 self.output.write(&outcome, &mut text)?;
-                out.write_lines(&String::from_utf8_lossy(&text), color::lint)?;
+                let text = String::from_utf8_lossy(&text);
+                if matches!(self.output, Format::Wide) {
+                    out.write_lines(&text, color::lint)?;
+                } else {
+                    out.write_wrapped(&text, color::lint)?;
+                }
             }
             output => output.write(&outcome, &mut out)?,
         }

@@ -24,15 +24,12 @@ use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::policy::PolicyOptions;
 use super::root_args::RootArgs;
-use super::stdout::Stdout;
+use super::stdout::{MAX_COLUMNS, Stdout};
 use super::{cluster, color, exit, install_crypto_provider, runtime, snapshot};
 use crate::cli::json;
 use crate::decision::RestoresMode;
 use crate::kubernetes::published_certificate;
 use crate::sources::inventory::Inventory;
-
-/// Width of the tables, and of the lines below them.
-const MAX_COLUMNS: usize = 120;
 
 const AFTER_HELP: &str = "\
 Exit codes:

@@ -17,8 +17,10 @@ mod uri;
 /// An output format.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {
-    /// One line per finding, for people and editors
+    /// One line per finding, for people and editors; on a terminal, of at most 120 columns
     Text,
+    /// The same, with whole lines on a terminal too
+    Wide,
     /// One JSON object, for scripts
     Json,
     /// SARIF 2.1.0, for code scanning
@@ -31,7 +33,7 @@ impl Format {
     /// Writes `outcome` in this format.
     pub(super) fn write(self, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
         match self {
-            Self::Text => text::write(outcome, out),
+            Self::Text | Self::Wide => text::write(outcome, out),
             Self::Json => json::write(outcome, out),
             Self::Sarif => sarif::write(outcome, out),
             Self::Github => github::write(outcome, out),
