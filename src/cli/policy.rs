@@ -31,6 +31,14 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
+    /// Creates options with these settings of rules, as far as they matter for Restores.
+    pub(super) const fn new(rules: Vec<String>) -> Self {
+        Self {
+            rules,
+            include_kube_system: false,
+        }
+    }
+
     /// Returns the policy that the options describe.
     pub(super) fn policy(&self, restores: RestoresMode) -> Result<Policy, PolicyError> {
         let rules = all_rules();

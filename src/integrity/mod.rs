@@ -2,4 +2,5 @@
 
 pub mod change;
 pub mod checksum;
+pub mod restorable;
 pub mod rules;

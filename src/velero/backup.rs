@@ -24,6 +24,8 @@ pub struct BackupView {
     #[serde(deserialize_with = "reported")]
     metadata: MetadataView,
     #[serde(deserialize_with = "reported")]
+    spec: SpecView,
+    #[serde(deserialize_with = "reported")]
     status: StatusView,
 }
 
@@ -56,6 +58,13 @@ struct LabelsView {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+struct SpecView {
+    #[serde(deserialize_with = "reported")]
+    storage_location: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct StatusView {
     #[serde(deserialize_with = "reported")]
     phase: Option<String>,
@@ -74,12 +83,26 @@ macro_rules! reported_part {
     )*};
 }
 
-reported_part!(MetadataView, AnnotationsView, LabelsView, StatusView);
+reported_part!(
+    MetadataView,
+    AnnotationsView,
+    LabelsView,
+    SpecView,
+    StatusView
+);
 
 impl BackupView {
+    /// Returns the name of the BackupStorageLocation that holds the backup; empty before Velero has
+    /// begun with it.
+    pub fn storage_location(&self) -> &str {
+        self.spec.storage_location.as_deref().unwrap_or_default()
+    }
+
     /// Returns the Backup together with the name of its Schedule.
     pub fn into_backup(self) -> (Backup, Option<String>) {
-        let Self { metadata, status } = self;
+        let Self {
+            metadata, status, ..
+        } = self;
         let checksum = metadata.annotations.checksum;
         let backup = Backup {
             name: metadata.name.unwrap_or_default(),
@@ -137,6 +160,9 @@ mod tests {
             assert_eq!(view, BackupView::default());
         }
         assert_eq!(read(&Value::Null), (Backup::default(), None));
+        let stored = serde_json::json!({"spec": {"storageLocation": "default"}});
+        let view = BackupView::deserialize(&stored).unwrap();
+        assert_eq!(view.storage_location(), "default");
     }
 
     #[test]

@@ -246,6 +246,7 @@ fn finds() -> Result<()> {
     doctor.is_content()?;
 
     crds(&cluster, &doctor)?;
+    backups(&cluster)?;
 
     let set = ["set", "env", "deployment/velero", "-n", VELERO_NAMESPACE];
     let proxy = [
@@ -257,19 +258,14 @@ fn finds() -> Result<()> {
     fix(&cluster, &said)?;
     doctor.is_content()?;
 
-    admin.ok(&["certs", "--install", "--days=10"])?;
-    let said = doctor.finds("warn", "expiry", "expires in")?;
-    ensure!(said.starts_with("velero-trust certs --install"), "{said}");
-    let arguments: Vec<_> = said.split(' ').skip(1).collect();
-    admin.ok(&arguments)?;
-    doctor.is_content()?;
-
     // A certificate that the API server would not accept.
     let stray = Authority::new("stray")?.server("stray")?.certificate_pem;
     let patch = json!({"stringData": {"tls.crt": stray}}).to_string();
     let secret = ["patch", "secret", "velero-trust-tls", "-n", NAMESPACE, "-p"];
     kubectl.ok(&[&secret[..], &[&patch]].concat())?;
-    doctor.finds("fail", "certificate", "does not verify it")?;
+    let said = doctor.finds("fail", "certificate", "does not verify it")?;
+    fix(&cluster, &said)?;
+    doctor.is_content()?;
 
     // Without permissions, nothing is known. That is one line, and no good result.
     let blind = Doctor::new(&cluster, "blind", folder.path())?;
@@ -288,6 +284,66 @@ fn finds() -> Result<()> {
         "{message}"
     );
     Ok(())
+}
+
+/// `status` counts the backups that the webhook would let pass, over several pages of the list.
+fn backups(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let checksum = format!("sha256:{}", "0".repeat(64));
+    let backup = |index: usize| {
+        let annotations = if index.is_multiple_of(2) {
+            json!({"velero-trust.io/checksum": checksum})
+        } else {
+            json!({})
+        };
+        let phase = if index.is_multiple_of(6) {
+            "Failed"
+        } else {
+            "Completed"
+        };
+        json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "Backup",
+            "metadata": {
+                "name": format!("b{index}"), "namespace": VELERO_NAMESPACE, "annotations": annotations,
+            },
+            "spec": {"storageLocation": "default"},
+            "status": {"phase": phase},
+        })
+    };
+    let items: Vec<_> = (0..120).map(backup).collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    kubectl.apply(&list.to_string())?;
+
+    let admin = Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?;
+    let output = admin.run(&["status", "--output=json"])?;
+    let status: Value = serde_json::from_str(&output.stdout)?;
+    let expected = json!({
+        "restores": "enforce", "total": 120, "restorable": 40,
+        "reasons": {"backup without a checksum [VT101]": 60, "failed": 20},
+    });
+    let told = &status["namespaces"][0]["backups"];
+    ensure!(*told == expected, "{told}");
+    let text = admin.run(&["status"])?.stdout;
+    let row = "40 of 120 now";
+    ensure!(text.contains(row), "{text}");
+
+    for (name, is_restorable) in [("b1", false), ("b2", true)] {
+        let restore = json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "Restore",
+            "metadata": {"name": name, "namespace": VELERO_NAMESPACE},
+            "spec": {"backupName": name},
+        });
+        let dry_run = ["create", "--dry-run=server", "-f", "-"];
+        let output = kubectl.run_with_input(&dry_run, &restore.to_string())?;
+        ensure!(
+            (output.code == Some(0)) == is_restorable,
+            "{name}: {output:?}"
+        );
+    }
+    let delete = ["delete", "backups", "--all", "-n", VELERO_NAMESPACE];
+    kubectl.ok(&delete).map(drop)
 }
 
 /// Creates a user who may get and list everything, and create access reviews.

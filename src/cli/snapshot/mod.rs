@@ -1,14 +1,18 @@
 //! The state of a Velero namespace, for `status`, `rollout` and `doctor`. It is read with the
 //! permissions of the user's kubeconfig. Secrets are never read.
 
+mod backups;
 mod namespaces;
 mod reports;
 mod rollouts;
+mod server_policy;
 mod webhooks;
 
+pub(super) use backups::{BackupTally, tally_backups};
 pub(super) use namespaces::{find_namespaces, nothing_found};
 pub(super) use reports::{NoReport, read_report};
 pub(super) use rollouts::{OngoingRollout, is_complete};
+pub(super) use server_policy::read_restores_policy;
 pub(super) use webhooks::read_webhooks;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! `velero-trust status`: shows what Velero's Pods trust, and which problems need attention.
 
+mod backups;
 mod bundle_certificates;
 mod live;
 mod model;
@@ -17,6 +18,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
+use self::backups::Review;
 use self::model::StatusReport;
 use self::offline::OfflineStatus;
 use super::advice::Selection;
@@ -186,6 +188,7 @@ impl Status {
             serving_certificate: Some(serving_certificate::status(ours, &certificate, now)),
             ..StatusReport::default()
         };
+        let review = Review::read(&client, ours, &status.webhooks).await;
         let namespaces =
             snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?;
         let mut probes = match self.live {
@@ -196,7 +199,8 @@ impl Status {
             None => BTreeMap::new(),
         };
         for name in namespaces {
-            let mut namespace = read::namespace(&client, ours, &name, self.certificates).await?;
+            let mut namespace =
+                read::namespace(&client, ours, &name, self.certificates, &review).await?;
             namespace.live = probes.remove(&name);
             status.namespaces.push(namespace);
         }

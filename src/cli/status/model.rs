@@ -1,6 +1,8 @@
 //! The data model of `velero-trust status`, which is also the schema of its JSON.
 //! docs/operations.md describes it.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -105,6 +107,9 @@ pub(super) struct Namespace {
     pub(super) velero: Option<String>,
     pub(super) bundle: Bundle,
     pub(super) locations: Vec<Location>,
+    /// The backups that could be restored; absent for a folder of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) backups: Option<Backups>,
     /// The CAs that were given at installation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_cas: Vec<report::ExtraCa>,
@@ -145,6 +150,23 @@ pub(super) struct LiveProbe {
     /// Whether each endpoint was probed after it.
     #[serde(rename = "done")]
     pub(super) is_done: bool,
+}
+
+/// The backups of a namespace, and how many of them could be restored now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Backups {
+    /// How Restores are reviewed now: `enforce`, `warn` or `off`; null if that is not known.
+    pub(super) restores: Option<&'static str>,
+    /// The number of backups; null if they could not be read.
+    pub(super) total: Option<usize>,
+    /// The number of backups that could be restored; null if that is not known.
+    pub(super) restorable: Option<usize>,
+    /// The numbers of all other backups by the reason.
+    pub(super) reasons: BTreeMap<String, usize>,
+    /// Why something is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
 }
 
 /// The bundle ConfigMap.

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 
+use super::backups::{self, Review};
 use super::bundle_certificates::{bundle_certificates, references_in_report, set_retention};
 use super::model::{
     Bundle, BundleState, CoverageEntry, Leader, LeaderState, Location, Namespace, Pods,
@@ -29,12 +30,13 @@ const MAX_CLOCK_SKEW_SECONDS: i64 = 30;
 /// Reads the status of a Velero namespace.
 ///
 /// # Errors
-/// When anything but the report cannot be read.
+/// When anything but the report and the Backups cannot be read.
 pub(super) async fn namespace(
     client: &Client,
     ours: &str,
     namespace: &str,
     with_certificates: bool,
+    review: &Review,
 ) -> anyhow::Result<Namespace> {
     let snapshot = NamespaceSnapshot::read(client, namespace).await?;
     let report = snapshot::read_report(client, ours, namespace).await;
@@ -54,6 +56,7 @@ pub(super) async fn namespace(
         bundle.items = Some(items);
     }
     let locations = snapshot::list_locations(client, namespace).await?;
+    let backups = backups::read(client, namespace, &locations, review).await;
     let locations = locations.iter().map(|bsl| Location {
         name: bsl.name().to_owned(),
         phase: phase(bsl),
@@ -64,6 +67,7 @@ pub(super) async fn namespace(
         velero: version(&snapshot),
         bundle,
         locations: locations.collect(),
+        backups: Some(backups),
         is_excluded,
         no_report: no_report.map(|no_report| no_report.why),
         extra_cas: report.extra_cas,

@@ -4,6 +4,8 @@ mod checksum;
 mod named;
 mod target;
 
+pub use named::why_not_whole;
+
 use crate::decision::{Facts, FieldPath, Finding, Policy, Report, RestoresMode, Rule};
 use crate::velero::restore::Restore;
 

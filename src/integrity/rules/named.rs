@@ -144,7 +144,7 @@ pub(super) fn backups<'a>(
 
 /// Returns why a backup in this phase has not all of its files, if that is so
 /// (`pkg/apis/velero/v1/backup_types.go`). One that is being finalized has them.
-fn why_not_whole(phase: &str) -> Option<&'static str> {
+pub fn why_not_whole(phase: &str) -> Option<&'static str> {
     match phase {
         "Failed" => Some("failed"),
         "FailedValidation" => Some("never began, because it is invalid"),

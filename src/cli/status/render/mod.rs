@@ -1,5 +1,6 @@
 //! Renders the status as tables.
 
+mod backups;
 mod certificates;
 mod extra_cas;
 mod locations;
@@ -37,6 +38,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     let mut namespaces = namespaces::table();
     let mut locations = locations::table();
     let mut uncovered = uncovered::table();
+    let mut backups = backups::table();
     let mut certificates = certificates::table();
     let mut retained = retained::table();
     for namespace in &status.namespaces {
@@ -50,12 +52,14 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
         certificates::rows(&mut certificates, namespace);
         retained::rows(&mut retained, namespace);
         uncovered::rows(&mut uncovered, namespace);
+        backups::row(&mut backups, namespace);
     }
     let extra_cas = extra_cas::table(&status.namespaces);
     let tables = [
         namespaces,
         certificates,
         locations,
+        backups,
         extra_cas,
         retained,
         uncovered,

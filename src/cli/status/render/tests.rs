@@ -1,7 +1,7 @@
 use super::*;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::status::model::{
-    Bundle, BundleState, CoverageEntry, LiveProbe, Location, Namespace, Pods,
+    Backups, Bundle, BundleState, CoverageEntry, LiveProbe, Location, Namespace, Pods,
 };
 use crate::cli::status::problems;
 use crate::decision::Severity;
@@ -166,8 +166,24 @@ fn troubled() -> Vec<Namespace> {
         ..conflict
     }];
 
+    bad.backups = Some(Backups {
+        restores: Some("enforce"),
+        total: Some(10),
+        restorable: Some(3),
+        reasons: [
+            ("failed".to_owned(), 2),
+            ("backup without a checksum [VT101]".to_owned(), 5),
+        ]
+        .into(),
+        message: None,
+    });
+
     let blind = Namespace {
         name: "blind".to_owned(),
+        backups: Some(Backups {
+            message: Some("backups.velero.io is forbidden".to_owned()),
+            ..Backups::default()
+        }),
         bundle: Bundle {
             state: BundleState::Foreign,
             ..Bundle::default()
@@ -181,6 +197,12 @@ fn troubled() -> Vec<Namespace> {
     };
     let empty = Namespace {
         name: "vleero".to_owned(),
+        backups: Some(Backups {
+            restores: Some("off"),
+            total: Some(0),
+            restorable: Some(0),
+            ..Backups::default()
+        }),
         ..Namespace::default()
     };
     vec![blind, bad, empty]

@@ -1,0 +1,140 @@
+//! The policy for Restores that the server runs with, from its Deployment.
+
+use clap::ValueEnum as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Container;
+use kube::{Api, Client};
+
+use crate::cli::policy::{PolicyOptions, Restores};
+use crate::decision::{Policy, RestoresMode};
+use crate::kubernetes::error;
+use crate::names;
+
+/// Reads the policy of the installation in the namespace `own`. Without one, nothing reviews
+/// Restores.
+///
+/// # Errors
+/// Why the policy is not known.
+pub(in crate::cli) async fn read_restores_policy(
+    client: &Client,
+    own: &str,
+) -> Result<Policy, String> {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), own);
+    let deployment = deployments.get_opt(names::APP).await;
+    match deployment.map_err(|error| error::lookup_error(&error).message)? {
+        None => Ok(Policy::new(RestoresMode::Off)),
+        Some(deployment) => of_deployment(own, &deployment),
+    }
+}
+
+fn of_deployment(own: &str, deployment: &Deployment) -> Result<Policy, String> {
+    let spec = deployment.spec.as_ref();
+    let spec = spec.and_then(|spec| spec.template.spec.as_ref());
+    let mut containers = spec.into_iter().flat_map(|spec| &spec.containers);
+    let container = containers
+        .find(|container| container.name == names::APP)
+        .ok_or_else(|| format!("Deployment {own}/{0} has no container {0}", names::APP))?;
+    let mode = values(container, "--restores", "VELERO_TRUST_RESTORES")?.pop();
+    let mode = match mode.as_deref() {
+        None => RestoresMode::default(),
+        Some(mode) => Restores::from_str(mode, false)
+            .map_err(|_| format!("Deployment {own}/{} has --restores={mode}", names::APP))?
+            .into(),
+    };
+    let rules = values(container, "--rule", "VELERO_TRUST_RULE")?;
+    let rules = rules.iter().flat_map(|rules| rules.split(','));
+    let options = PolicyOptions::new(rules.map(str::to_owned).collect());
+    let mut policy = options.policy(mode).map_err(|error| error.to_string())?;
+    own.clone_into(&mut policy.own_namespace);
+    Ok(policy)
+}
+
+/// Returns the values of `option` on the command line of the container, else that of `variable`.
+fn values(container: &Container, option: &str, variable: &str) -> Result<Vec<String>, String> {
+    let mut arguments = container.args.iter().flatten();
+    let mut values = Vec::new();
+    while let Some(argument) = arguments.next() {
+        if argument == option {
+            values.extend(arguments.next().cloned());
+        } else if let Some(value) = argument
+            .strip_prefix(option)
+            .and_then(|rest| rest.strip_prefix('='))
+        {
+            values.push(value.to_owned());
+        }
+    }
+    if !values.is_empty() {
+        return Ok(values);
+    }
+    if container.env_from.iter().flatten().next().is_some() {
+        return Err(format!("{variable} may come from another object"));
+    }
+    let mut variables = container.env.iter().flatten();
+    match variables.find(|one| one.name == variable) {
+        None => Ok(values),
+        Some(one) if one.value_from.is_some() => {
+            Err(format!("{variable} comes from another object"))
+        }
+        Some(one) => Ok(one.value.clone().into_iter().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn deployment(container: &Value) -> Deployment {
+        let mut container = container.clone();
+        container["name"] = "velero-trust".into();
+        let deployment = json!({"spec": {"selector": {}, "template": {"spec": {
+            "containers": [container],
+        }}}});
+        serde_json::from_value(deployment).unwrap()
+    }
+
+    fn policy(container: &Value) -> Result<Policy, String> {
+        of_deployment("guards", &deployment(container))
+    }
+
+    #[test]
+    fn the_policy_is_that_of_the_container() {
+        let mode = |container: &Value| policy(container).map(|policy| policy.restores);
+        let variable = |value: &str| json!([{"name": "VELERO_TRUST_RESTORES", "value": value}]);
+        for (container, expected) in [
+            (json!({}), RestoresMode::Enforce),
+            (
+                json!({"args": ["serve", "--restores=warn"]}),
+                RestoresMode::Warn,
+            ),
+            (
+                json!({"args": ["serve", "--restores", "off"]}),
+                RestoresMode::Off,
+            ),
+            (json!({"env": variable("off")}), RestoresMode::Off),
+            (
+                json!({"args": ["--restores=warn"], "env": variable("off")}),
+                RestoresMode::Warn,
+            ),
+        ] {
+            assert_eq!(mode(&container), Ok(expected), "{container}");
+        }
+        for unknown in [
+            json!({"args": ["--restores=${MODE}"]}),
+            json!({"env": [{"name": "VELERO_TRUST_RESTORES", "valueFrom": {}}]}),
+            json!({"envFrom": [{}]}),
+            json!({"args": ["--rule=VT999=warn", "--restores=off"]}),
+        ] {
+            assert!(mode(&unknown).is_err(), "{unknown}");
+        }
+        let rules = json!({"args": ["--rule=VT101=warn,VT102=off", "--rule", "VT110=deny"]});
+        let mut expected = Policy::default();
+        let all = crate::admission::all_rules();
+        for rule in ["VT101=warn", "VT102=off", "VT110=deny"] {
+            expected.set(rule, all.iter()).unwrap();
+        }
+        expected.own_namespace = "guards".to_owned();
+        assert_eq!(policy(&rules), Ok(expected));
+    }
+}

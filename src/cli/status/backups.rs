@@ -1,0 +1,164 @@
+//! How many backups could be restored now.
+
+use kube::Client;
+
+use super::model::Backups;
+use crate::admission::webhook_state::{Effect, WebhookStatus};
+use crate::cli::snapshot;
+use crate::decision::{Policy, RestoresMode};
+use crate::velero::bsl::Bsl;
+
+/// The resource whose webhook decides.
+const RESTORES: &str = "restores";
+
+/// The reason for every backup while the API server refuses every Restore.
+const ALL_REFUSED: &str = "every Restore is refused now";
+
+/// What becomes of Restores now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Review {
+    /// They are reviewed under this policy.
+    Reviewed(Policy),
+    /// The API server refuses all of them.
+    Refused,
+    /// That is not known, for this reason.
+    Unknown(String),
+}
+
+impl Review {
+    /// Reads the policy of the installation in the namespace `own`, whose webhooks have this status.
+    pub(super) async fn read(client: &Client, own: &str, webhooks: &[WebhookStatus]) -> Self {
+        Self::of(webhooks, snapshot::read_restores_policy(client, own).await)
+    }
+
+    fn of(webhooks: &[WebhookStatus], policy: Result<Policy, String>) -> Self {
+        let webhook = webhooks.iter().find(|one| one.webhook == RESTORES);
+        match webhook.map(|one| one.requests) {
+            Some(Effect::Refused) => Self::Refused,
+            Some(Effect::Unjudged) => Self::Reviewed(Policy::new(RestoresMode::Off)),
+            Some(Effect::JudgedElsewhere) => {
+                Self::Unknown("an installation in another namespace judges Restores".to_owned())
+            }
+            Some(Effect::Judged | Effect::PartlyUnjudged | Effect::Unknown) | None => {
+                policy.map_or_else(Self::Unknown, Self::Reviewed)
+            }
+        }
+    }
+}
+
+/// Reads the backups of `namespace`, which has these `locations`.
+pub(super) async fn read(
+    client: &Client,
+    namespace: &str,
+    locations: &[Bsl<'_>],
+    review: &Review,
+) -> Backups {
+    let not_reviewed = Policy::new(RestoresMode::Off);
+    let policy = match review {
+        Review::Reviewed(policy) => policy,
+        Review::Refused | Review::Unknown(_) => &not_reviewed,
+    };
+    let tally = snapshot::tally_backups(client, namespace, locations, policy).await;
+    summarize(review, tally)
+}
+
+fn summarize(review: &Review, tally: Result<snapshot::BackupTally, String>) -> Backups {
+    let restores = match review {
+        Review::Reviewed(policy) => Some(mode(policy.restores)),
+        Review::Refused | Review::Unknown(_) => None,
+    };
+    let tally = match tally {
+        Ok(tally) => tally,
+        Err(why) => {
+            return Backups {
+                restores,
+                message: Some(why),
+                ..Backups::default()
+            };
+        }
+    };
+    let total = Some(tally.total);
+    match review {
+        Review::Reviewed(_) => Backups {
+            restores,
+            total,
+            restorable: Some(tally.restorable),
+            reasons: tally.reasons,
+            message: None,
+        },
+        Review::Refused => Backups {
+            total,
+            restorable: Some(0),
+            reasons: [(ALL_REFUSED.to_owned(), tally.total)].into(),
+            ..Backups::default()
+        },
+        Review::Unknown(why) => Backups {
+            total,
+            message: Some(why.clone()),
+            ..Backups::default()
+        },
+    }
+}
+
+const fn mode(mode: RestoresMode) -> &'static str {
+    match mode {
+        RestoresMode::Enforce => "enforce",
+        RestoresMode::Warn => "warn",
+        RestoresMode::Off => "off",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::webhook_state::WebhookState;
+    use crate::cli::snapshot::BackupTally;
+
+    fn webhooks(requests: Effect) -> Vec<WebhookStatus> {
+        vec![WebhookStatus {
+            webhook: RESTORES,
+            state: WebhookState::Unknown,
+            requests,
+            message: String::new(),
+            fix: String::new(),
+        }]
+    }
+
+    #[test]
+    fn restores_that_are_not_sent_to_us_are_not_ours_to_judge() {
+        let of = |effect| Review::of(&webhooks(effect), Ok(Policy::default()));
+        assert_eq!(of(Effect::Judged), Review::Reviewed(Policy::default()));
+        assert_eq!(of(Effect::Unknown), Review::Reviewed(Policy::default()));
+        assert_eq!(of(Effect::Refused), Review::Refused);
+        assert!(matches!(of(Effect::JudgedElsewhere), Review::Unknown(_)));
+        let off = Policy::new(RestoresMode::Off);
+        assert_eq!(of(Effect::Unjudged), Review::Reviewed(off));
+        let unread = Review::of(&webhooks(Effect::Judged), Err("no right".to_owned()));
+        assert_eq!(unread, Review::Unknown("no right".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_number() {
+        let tally = || BackupTally {
+            total: 3,
+            restorable: 2,
+            reasons: [("failed".to_owned(), 1)].into(),
+        };
+        let reviewed = Review::Reviewed(Policy::default());
+        let known = summarize(&reviewed, Ok(tally()));
+        assert_eq!(
+            (known.restores, known.total, known.restorable),
+            (Some("enforce"), Some(3), Some(2))
+        );
+        assert_eq!(known.reasons, tally().reasons);
+        let refused = summarize(&Review::Refused, Ok(tally()));
+        assert_eq!((refused.total, refused.restorable), (Some(3), Some(0)));
+        assert_eq!(refused.reasons, [(ALL_REFUSED.to_owned(), 3)].into());
+        let unknown = summarize(&Review::Unknown("why".to_owned()), Ok(tally()));
+        assert_eq!((unknown.total, unknown.restorable), (Some(3), None));
+        assert_eq!(unknown.message.as_deref(), Some("why"));
+        let unread = summarize(&reviewed, Err("no right".to_owned()));
+        assert_eq!((unread.total, unread.restorable), (None, None));
+        assert_eq!(unread.message.as_deref(), Some("no right"));
+    }
+}

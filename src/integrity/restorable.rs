@@ -1,0 +1,84 @@
+//! Whether a backup could be restored: whether a Restore that names it would pass its review, and
+//! Velero would find all of its files.
+
+use std::sync::Arc;
+
+use super::rules::{self, why_not_whole};
+use crate::decision::{Backup, Fact, Facts, Judged, Key, Lookup, Outcome, Policy, Rule, Verdict};
+use crate::velero::restore::Restore;
+
+/// Why a backup could not be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRestorable {
+    /// A Restore that names it is denied by this rule.
+    Denied(&'static Rule),
+    /// It has not all of its files, for this reason.
+    NotWhole(&'static str),
+}
+
+/// Returns why a Restore that names nothing but `backup` could not restore it under `policy`; `None`
+/// if it could. It is decided by the rules that review Restores.
+pub fn why_not_restorable(
+    namespace: &str,
+    backup: &Backup,
+    policy: &Policy,
+) -> Option<NotRestorable> {
+    let key = Key::new(namespace, &*backup.name);
+    let mut restore = Restore::default();
+    restore.spec.backup_name = Some(backup.name.as_str().into());
+    let mut facts = Facts::default();
+    let fact = Fact::Backup(Arc::new(backup.clone()));
+    facts.insert(Lookup::Backup(key), Outcome::Found(fact));
+    let report = rules::judge(namespace, &restore, &facts, policy);
+    let judged = Judged::apply_policy(&report, policy);
+    let denial = judged
+        .denials
+        .first()
+        .filter(|_| judged.verdict == Verdict::Deny);
+    match denial {
+        Some(denial) => Some(NotRestorable::Denied(denial.rule)),
+        None => why_not_whole(&backup.phase).map(NotRestorable::NotWhole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::RestoresMode;
+
+    fn told(phase: &str, checksum: Option<&str>, policy: &Policy) -> Option<String> {
+        let backup = Backup {
+            name: "nightly".to_owned(),
+            phase: phase.to_owned(),
+            started: None,
+            checksum: checksum.map(str::to_owned),
+        };
+        why_not_restorable("velero", &backup, policy).map(|why| match why {
+            NotRestorable::Denied(rule) => rule.id.to_owned(),
+            NotRestorable::NotWhole(why) => why.to_owned(),
+        })
+    }
+
+    #[test]
+    fn the_mode_the_checksum_and_the_phase_decide() {
+        let good = format!("sha256:{}", "0".repeat(64));
+        let enforce = Policy::new(RestoresMode::Enforce);
+        let of = |phase, checksum| told(phase, checksum, &enforce);
+        assert_eq!(of("Completed", Some(&good)), None);
+        assert_eq!(of("PartiallyFailed", Some(&good)), None);
+        assert_eq!(of("Completed", None).as_deref(), Some("VT101"));
+        assert_eq!(of("Completed", Some("md5:0")).as_deref(), Some("VT102"));
+        assert_eq!(of("Failed", Some(&good)).as_deref(), Some("failed"));
+        assert_eq!(of("Failed", None).as_deref(), Some("VT101"));
+        for mode in [RestoresMode::Warn, RestoresMode::Off] {
+            let policy = Policy::new(mode);
+            assert_eq!(told("Completed", None, &policy), None, "{mode:?}");
+            let failed = told("Failed", None, &policy);
+            assert_eq!(failed.as_deref(), Some("failed"), "{mode:?}");
+        }
+        let mut softened = Policy::new(RestoresMode::Enforce);
+        let all: Vec<_> = rules::all().collect();
+        softened.set("VT101=warn", all.iter()).unwrap();
+        assert_eq!(told("Completed", None, &softened), None);
+    }
+}
