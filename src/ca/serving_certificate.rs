@@ -69,11 +69,6 @@ impl ServingCertificate {
         self.chain().map(pem_block).collect()
     }
 
-    /// Returns the start of its validity, seconds since 1970.
-    pub const fn not_before(&self) -> i64 {
-        self.leaf.not_before
-    }
-
     /// Returns when it expires, seconds since 1970.
     pub const fn not_after(&self) -> i64 {
         self.leaf.not_after

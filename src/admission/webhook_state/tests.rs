@@ -453,3 +453,27 @@ fn a_rule_for_another_version_or_scope_is_none() {
     let wide = with(|webhook| webhook["rules"][0]["scope"] = json!("*"));
     assert_eq!(states(&wide, Backend::Ready)[0].0, WebhookState::Active);
 }
+
+#[test]
+fn a_state_has_the_same_name_in_metrics_and_in_json() {
+    use WebhookState::{
+        Absent, Active, CertificateExpired, Narrowed, NoCaBundle, NoEndpoint, NoNamespace, NoRules,
+        OtherFailurePolicy, OtherInstallation, Unknown, WrongCaBundle,
+    };
+    for state in [
+        Active,
+        Absent,
+        NoRules,
+        NoCaBundle,
+        WrongCaBundle,
+        CertificateExpired,
+        NoEndpoint,
+        NoNamespace,
+        OtherInstallation,
+        Narrowed,
+        OtherFailurePolicy,
+        Unknown,
+    ] {
+        assert_eq!(json!(state), state.as_str());
+    }
+}
