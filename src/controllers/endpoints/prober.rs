@@ -303,7 +303,8 @@ mod tests {
         }
         let before = first[&both[0]].number;
         let is_new = |results: &Arc<ProbeResults>| results[&both[0]].number > before;
-        let second = results.wait_for(is_new).await.unwrap().clone();
+        let waited = timeout(Duration::from_secs(20), results.wait_for(is_new)).await;
+        let second = waited.expect("it is not probed anew").unwrap().clone();
         assert!(
             start.elapsed() >= limits.min_interval,
             "{:?}",
