@@ -163,6 +163,10 @@ impl EventDeduper<PendingEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::Client;
+    use kube::client::Body;
+    use tokio::sync::mpsc;
+    use tower::{BoxError, service_fn};
 
     #[test]
     fn emits_an_event_once_and_again_after_an_hour() {
@@ -257,5 +261,42 @@ mod tests {
         assert_eq!(events.take_due(both.clone(), start), both[..1]);
         assert_eq!(events.take_ended(&both[1..], start, is_a), []);
         assert_eq!(events.take_due(both.clone(), start), []);
+    }
+
+    /// What is told and what is over are both written, to the API server.
+    #[tokio::test]
+    async fn the_end_of_a_condition_is_emitted() {
+        let (sender, mut written) = mpsc::unbounded_channel();
+        let client = Client::new(
+            service_fn(move |request: http::Request<Body>| {
+                let sender = sender.clone();
+                async move {
+                    let body = request.into_body().collect_bytes().await?;
+                    let event: serde_json::Value = serde_json::from_slice(&body)?;
+                    let reason = event["reason"].as_str().unwrap_or_default().to_owned();
+                    let _ = sender.send((reason, event["type"].clone()));
+                    Ok::<_, BoxError>(http::Response::new(Body::from(body.to_vec())))
+                }
+            }),
+            "default",
+        );
+        let recorder = Events::new(client, "us");
+        let event = PendingEvent {
+            about: EventObject::Bundle,
+            reason: EventReason::CaInvalid,
+            note: "x".to_owned(),
+        };
+        let mut events = EventDeduper::default();
+        for current in [vec![event], Vec::new(), Vec::new()] {
+            events
+                .emit_events(&recorder, "velero", current, |_| true)
+                .await;
+        }
+        let expected = [("CAInvalid", "Warning"), ("ConditionEnded", "Normal")];
+        for (reason, kind) in expected {
+            let (told, event_type) = written.try_recv().unwrap();
+            assert_eq!((told.as_str(), event_type), (reason, kind.into()));
+        }
+        assert!(written.try_recv().is_err());
     }
 }
