@@ -24,6 +24,8 @@ pub mod rate_limiter;
 
 pub mod shared_quota;
 
+pub mod dial;
+
 pub mod telemetry;
 
 pub mod kubernetes;

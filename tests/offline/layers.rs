@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "names",
     "decision",
     "velero",
@@ -17,6 +17,7 @@ const LAYERS: [&str; 16] = [
     "clock",
     "rate_limiter",
     "shared_quota",
+    "dial",
     "telemetry",
     "kubernetes",
     "sources",

@@ -3,7 +3,7 @@
 //! The author of a BSL chooses the host. A server there receives only a ClientHello. Private
 //! networks are allowed, because stores run there. Metadata services and the API server are not:
 //! they are never a store. The addresses of the Pod itself are known only where it runs:
-//! `controllers::endpoints::probe` finds them.
+//! `crate::dial` finds them.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;

@@ -4,7 +4,6 @@
 //! client certificate and no application data, so nothing can be redirected. Because the connection
 //! is not used for anything, it does not matter that it is not verified.
 
-mod dial;
 mod failure;
 mod handshake;
 pub mod schedule;
@@ -16,8 +15,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ca::endpoint::{DeniedAddresses, Target};
+use crate::dial::{self, dial_by};
 
-pub use failure::{Failure, Stage};
+pub use failure::Failure;
 
 /// The limits of one probe.
 #[derive(Clone, Copy, Debug)]
@@ -60,17 +60,13 @@ async fn fetch_certificates_by(
     look_up: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limits.deadline;
-    let late = |stage| move |_| Failure::Late(stage);
-    let addresses = timeout_at(deadline, dial::resolve(target, denied, look_up))
-        .await
-        .map_err(late(Stage::Resolving))??;
-    let stream = dial::connect(&addresses, deadline).await?;
+    let stream = dial_by(target, denied, deadline, look_up).await?;
     timeout_at(
         deadline,
         handshake::certificates(stream, target, limits.bytes),
     )
     .await
-    .map_err(late(Stage::Handshaking))?
+    .map_err(|_| Failure::Late)?
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::*;
 use crate::ca::certificate::Certificate;
 use crate::ca::endpoint::DenialReason;
 use crate::ca::endpoint::judge::judge;
+use crate::dial::{DialError, DialStage};
 
 /// 2026-07-01.
 const NOW: i64 = 1_782_864_000;
@@ -262,7 +263,7 @@ async fn a_server_that_says_nothing_ends_at_the_deadline() {
     let failure = fetch_certificates(&address(port), &denied, limits)
         .await
         .unwrap_err();
-    assert_eq!(failure, Failure::Late(Stage::Handshaking));
+    assert_eq!(failure, Failure::Late);
     assert_eq!(
         failure.to_string(),
         "the connection was accepted, but no certificate was presented in time"
@@ -345,7 +346,8 @@ async fn denied_addresses_are_not_dialled() {
     assert!(
         matches!(
             &failure,
-            Failure::DeniedAddress { host, reason: DenialReason::Loopback, .. } if host == "localhost"
+            Failure::Dial(DialError::DeniedAddress { host, reason: DenialReason::Loopback, .. })
+                if host == "localhost"
         ),
         "{failure}"
     );
@@ -370,7 +372,7 @@ async fn a_host_that_nobody_answers_for_is_told_as_such() {
     let failure = fetch_locally(&address(port)).await.unwrap_err();
     let expected: SocketAddr = ([127, 0, 0, 1], port).into();
     assert!(
-        matches!(&failure, Failure::Unreachable { address, .. } if *address == expected),
+        matches!(&failure, Failure::Dial(DialError::Unreachable { address, .. }) if *address == expected),
         "{failure}"
     );
     let nowhere = Target {
@@ -382,7 +384,7 @@ async fn a_host_that_nobody_answers_for_is_told_as_such() {
     assert!(
         matches!(
             failure,
-            Failure::Unresolvable { .. } | Failure::Late(Stage::Resolving)
+            Failure::Dial(DialError::Unresolvable { .. } | DialError::Late(DialStage::Resolving))
         ),
         "{failure}"
     );
@@ -418,12 +420,12 @@ async fn a_name_that_resolves_otherwise_the_second_time_is_dialled_where_it_was_
 
     // The next probe resolves the name anew, and checks what it gets.
     let failure = fetch().await.unwrap_err();
-    let expected = Failure::DeniedAddress {
+    let expected = DialError::DeniedAddress {
         host: "rebinding.example".to_owned(),
         address: denied.ip(),
         reason: DenialReason::ApiServer,
     };
-    assert_eq!(failure, expected);
+    assert_eq!(failure, Failure::Dial(expected));
     assert!(
         forbidden.accept().now_or_never().is_none(),
         "it was dialled"
@@ -516,7 +518,7 @@ async fn no_form_of_a_url_reaches_a_denied_address() {
         assert!(
             matches!(
                 resolved,
-                Err(Failure::DeniedAddress { .. } | Failure::Unresolvable { .. })
+                Err(DialError::DeniedAddress { .. } | DialError::Unresolvable { .. })
             ),
             "{host}: {resolved:?}"
         );

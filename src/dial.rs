@@ -1,4 +1,4 @@
-//! Resolves the host of a target and connects to it.
+//! Resolves the host of a target and connects to it, unless it has an address that is denied.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -6,24 +6,91 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::{Failure, Stage};
 use crate::ca::endpoint::{DenialReason, DeniedAddresses, Target};
 
 /// Most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
+/// Why there is no connection to a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The host has an address at which no store can be.
+    #[error("{host} has the address {address}, which is {reason}, and is not dialled")]
+    DeniedAddress {
+        /// The name that was looked up.
+        host: String,
+        /// The address that is denied.
+        address: IpAddr,
+        /// Why it is denied.
+        reason: DenialReason,
+    },
+    /// The deadline has passed.
+    #[error("{0} in time")]
+    Late(DialStage),
+    /// No address accepts the connection.
+    #[error("no connection to {address} ({why})")]
+    Unreachable {
+        /// The address that was tried last.
+        address: SocketAddr,
+        /// The error of the operating system.
+        why: String,
+    },
+    /// The host does not exist.
+    #[error("{host} cannot be resolved ({why})")]
+    Unresolvable {
+        /// The name that was looked up.
+        host: String,
+        /// The error of the resolver.
+        why: String,
+    },
+}
+
+/// The step that did not end in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialStage {
+    /// TCP: no address accepted the connection.
+    #[error("no connection was made")]
+    Connecting,
+    /// DNS.
+    #[error("the host was not resolved")]
+    Resolving,
+}
+
+/// Connects to `target`. Fails if any address of its host is denied. The host is resolved once, so
+/// that only addresses that were checked are dialled.
+pub async fn dial(
+    target: &Target,
+    denied: &DeniedAddresses,
+    deadline: Instant,
+) -> Result<TcpStream, DialError> {
+    dial_by(target, denied, deadline, look_up).await
+}
+
+/// [`dial`] with another resolver of names.
+pub async fn dial_by(
+    target: &Target,
+    denied: &DeniedAddresses,
+    deadline: Instant,
+    look_up: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+) -> Result<TcpStream, DialError> {
+    let addresses = timeout_at(deadline, resolve(target, denied, look_up))
+        .await
+        .map_err(|_| DialError::Late(DialStage::Resolving))??;
+    connect(&addresses, deadline).await
+}
+
 /// Looks the addresses of a name up, as the machine is configured to.
-pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(lookup_host((host, port)).await?.collect())
 }
 
 /// Resolves the host of `target` with one call of `look_up`. Fails if any of its addresses is
 /// denied.
-pub(super) async fn resolve(
+pub async fn resolve(
     target: &Target,
     denied: &DeniedAddresses,
     look_up: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
-) -> Result<Vec<SocketAddr>, Failure> {
+) -> Result<Vec<SocketAddr>, DialError> {
     let host = &target.lookup;
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, target.port)],
@@ -37,8 +104,8 @@ pub(super) async fn resolve(
     check_allowed(host, addresses, denied, is_own)
 }
 
-fn unresolvable(host: &str, why: &str) -> Failure {
-    Failure::Unresolvable {
+fn unresolvable(host: &str, why: &str) -> DialError {
+    DialError::Unresolvable {
         host: host.to_owned(),
         why: why.to_owned(),
     }
@@ -51,7 +118,7 @@ fn check_allowed(
     addresses: Vec<SocketAddr>,
     denied: &DeniedAddresses,
     is_own: impl Fn(IpAddr) -> bool,
-) -> Result<Vec<SocketAddr>, Failure> {
+) -> Result<Vec<SocketAddr>, DialError> {
     let own_reason = |address: IpAddr| {
         let is_own = !denied.allows_own() && is_own(address.to_canonical());
         is_own.then_some(DenialReason::OwnAddress)
@@ -65,7 +132,7 @@ fn check_allowed(
         .iter()
         .find_map(|address| Some((address.ip(), reason(address.ip())?)));
     match bad {
-        Some((address, reason)) => Err(Failure::DeniedAddress {
+        Some((address, reason)) => Err(DialError::DeniedAddress {
             host: host.to_owned(),
             address,
             reason,
@@ -82,11 +149,8 @@ fn is_own(address: IpAddr) -> bool {
 
 /// Connects to the first of `addresses` that accepts the connection. The time is shared between the
 /// addresses, so that one that does not answer cannot use all of it.
-pub(super) async fn connect(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-) -> Result<TcpStream, Failure> {
-    let mut failure = Failure::Late(Stage::Connecting);
+async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
+    let mut failure = DialError::Late(DialStage::Connecting);
     let mut left = addresses.len().min(MAX_ADDRESSES);
     for address in addresses.iter().take(MAX_ADDRESSES) {
         let share = u32::try_from(left).unwrap_or(1).max(1);
@@ -96,7 +160,7 @@ pub(super) async fn connect(
         match timeout_at(until, TcpStream::connect(*address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
-                failure = Failure::Unreachable {
+                failure = DialError::Unreachable {
                     address: *address,
                     why: error.to_string(),
                 }
@@ -130,7 +194,7 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), open);
         let failure = connect(&[closed], deadline).await.unwrap_err();
         assert!(
-            matches!(failure, Failure::Unreachable { address, .. } if address == closed),
+            matches!(failure, DialError::Unreachable { address, .. } if address == closed),
             "{failure}"
         );
     }
@@ -142,7 +206,7 @@ mod tests {
         let check = |text: &str, denied: &DeniedAddresses| {
             let checked = check_allowed("a", addresses(&[text]), denied, |one| one == own);
             match checked {
-                Err(Failure::DeniedAddress { reason, .. }) => Some(reason),
+                Err(DialError::DeniedAddress { reason, .. }) => Some(reason),
                 _ => None,
             }
         };
@@ -172,7 +236,7 @@ mod tests {
         let trick = addresses(&["10.0.0.1:443", "169.254.169.254:443"]);
         assert_eq!(
             check_allowed("a.example", trick, &denied, |_| false).unwrap_err(),
-            Failure::DeniedAddress {
+            DialError::DeniedAddress {
                 host: "a.example".to_owned(),
                 address: "169.254.169.254".parse().unwrap(),
                 reason: DenialReason::LinkLocal,
