@@ -56,6 +56,9 @@ pub struct ObjectStorage<'a> {
     /// The bucket.
     #[serde(borrow)]
     pub bucket: Option<Text<'a>>,
+    /// The folder in the bucket that Velero uses; without it, the whole bucket.
+    #[serde(borrow)]
+    pub prefix: Option<Text<'a>>,
     /// CA bundle, inline and in base64; deprecated since Velero 1.18.
     #[serde(borrow)]
     pub ca_cert: Option<Text<'a>>,
@@ -225,6 +228,7 @@ impl ObjectStorage<'_> {
     fn into_owned(self) -> ObjectStorage<'static> {
         ObjectStorage {
             bucket: self.bucket.map(Text::into_owned),
+            prefix: self.prefix.map(Text::into_owned),
             ca_cert: self.ca_cert.map(Text::into_owned),
             ca_cert_ref: self.ca_cert_ref.map(SecretKeySelector::into_owned),
         }
@@ -258,7 +262,7 @@ mod tests {
 
     const WHOLE: &str = r#"{"metadata":{"name":"default","uid":"u","labels":{"name":"1"},
         "annotations":{"velero-trust.io/ca-secret":"b"}},"spec":{"provider":"aws","config":{"region":"r"},
-        "credential":{"name":"c","key":"k"},"objectStorage":{"bucket":"b","caCert":"YQ==",
+        "credential":{"name":"c","key":"k"},"objectStorage":{"bucket":"b","prefix":"p","caCert":"YQ==",
         "caCertRef":{"name":"n","key":"k"}}},"status":{"phase":"Available","message":"m"}}"#;
 
     #[test]

@@ -20,7 +20,9 @@ pub use denied_addresses::{DenialReason, DeniedAddresses};
 pub use problem::{ExpiresSoon, Observation, PresentedCertificate, Problem, UntrustedReason};
 pub use setting::{EndpointSetting, EndpointSettingError, SkippedSetting};
 
-use super::rules::skips_verification;
+pub use super::rules::{parse_bool, skips_verification};
+pub use url::{StoreUrl, build_s3_url, build_sts_url, parse_url};
+
 use crate::velero::bsl::Bsl;
 
 /// What to dial. Equal targets need a single handshake, however many BSLs name them.
@@ -73,7 +75,7 @@ pub fn read_endpoints(namespace: &str, bsl: &Bsl<'_>) -> Vec<Result<Endpoint, Sk
     let regional = || {
         let setting = EndpointSetting::Region;
         let region = value(setting).filter(|_| bsl.provider() == "aws")?;
-        Some(match url::build_s3_url(region) {
+        Some(match build_s3_url(region) {
             Some(url) => endpoint(setting, &url, is_verified),
             None => Err(SkippedSetting {
                 setting,
@@ -94,9 +96,10 @@ pub fn host_of_url(url: &str) -> Option<String> {
     url::parse_https_url(url).ok().map(|(host, _)| host)
 }
 
-/// Builds the target for `host`. The cluster's DNS resolves a single label to a Service of the
-/// Pod's own namespace, so our Pod must look up a name that includes Velero's namespace.
-fn build_target(namespace: &str, host: String, port: u16) -> Target {
+/// Builds the target for `host`, as a BSL in `namespace` names it. The cluster's DNS resolves a
+/// single label to a Service of the Pod's own namespace, so our Pod must look up a name that includes
+/// Velero's namespace.
+pub fn build_target(namespace: &str, host: String, port: u16) -> Target {
     let is_word = !host.contains(['.', ':']) && host != "localhost";
     let lookup = if is_word {
         format!("{host}.{namespace}.svc")

@@ -18,7 +18,17 @@ const PARTITIONS: [(&str, &str); 7] = [
 ];
 
 /// Returns the URL that the AWS SDK uses for S3 in `region`; none if that is no region name.
-pub(super) fn build_s3_url(region: &str) -> Option<String> {
+pub fn build_s3_url(region: &str) -> Option<String> {
+    build_aws_url("s3", region)
+}
+
+/// Returns the URL that the AWS SDK uses for the Security Token Service in `region`; none if that is
+/// no region name.
+pub fn build_sts_url(region: &str) -> Option<String> {
+    build_aws_url("sts", region)
+}
+
+fn build_aws_url(service: &str, region: &str) -> Option<String> {
     let is_region = region.len() <= 40
         && region
             .bytes()
@@ -29,12 +39,22 @@ pub(super) fn build_s3_url(region: &str) -> Option<String> {
     let (_, domain) = PARTITIONS
         .iter()
         .find(|(prefix, _)| region.starts_with(prefix))?;
-    Some(format!("https://s3.{region}.{domain}"))
+    Some(format!("https://{service}.{region}.{domain}"))
 }
 
-/// Returns the host, in lower case and without brackets, and the port of an https URL. Ignores
-/// userinfo, path and query.
-pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSettingError> {
+/// An http or https URL of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUrl {
+    /// Whether the scheme is https.
+    pub is_https: bool,
+    /// The host, in lower case and without brackets: a DNS name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Parses an http or https URL. Ignores userinfo, path and query.
+pub fn parse_url(text: &str) -> Result<StoreUrl, EndpointSettingError> {
     // Parse nothing after the host: it is not needed, and `Uri` is stricter about it than Go.
     let (scheme, rest) = text
         .split_once("://")
@@ -46,11 +66,11 @@ pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSetti
     let uri: Uri = format!("{scheme}://{authority}")
         .parse()
         .map_err(|_| EndpointSettingError::NotHttps)?;
-    match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") => return Err(EndpointSettingError::PlainHttp),
+    let is_https = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
         _ => return Err(EndpointSettingError::NotHttps),
-    }
+    };
     let authority = uri.authority().ok_or(EndpointSettingError::NotHttps)?;
     let host = parse_host(authority.host())?;
     let port = authority
@@ -58,7 +78,8 @@ pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSetti
         .rsplit_once(authority.host())
         .map_or("", |(_, port)| port.strip_prefix(':').unwrap_or(port));
     let port = match port {
-        "" => 443,
+        "" if is_https => 443,
+        "" => 80,
         digits => digits
             .parse()
             .map_err(|_| EndpointSettingError::InvalidPort)?,
@@ -66,7 +87,22 @@ pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSetti
     if port == 0 {
         return Err(EndpointSettingError::InvalidPort);
     }
-    Ok((host, port))
+    Ok(StoreUrl {
+        is_https,
+        host,
+        port,
+    })
+}
+
+/// Returns the host, in lower case and without brackets, and the port of an https URL. Ignores
+/// userinfo, path and query.
+pub(super) fn parse_https_url(text: &str) -> Result<(String, u16), EndpointSettingError> {
+    let url = parse_url(text)?;
+    if url.is_https {
+        Ok((url.host, url.port))
+    } else {
+        Err(EndpointSettingError::PlainHttp)
+    }
 }
 
 fn parse_host(host: &str) -> Result<String, EndpointSettingError> {

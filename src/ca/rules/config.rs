@@ -147,7 +147,7 @@ pub(super) fn check(bsl: &Bsl<'_>, baseline: &mut Baseline<'_>, report: &mut Rep
 }
 
 /// Whether `bsl` disables the verification of its store's certificates.
-pub(in crate::ca) fn skips_verification(bsl: &Bsl<'_>) -> bool {
+pub fn skips_verification(bsl: &Bsl<'_>) -> bool {
     bsl.config(SKIP_TLS_VERIFY)
         .is_some_and(|value| TRUE_VALUES.contains(&value))
 }
@@ -204,9 +204,18 @@ fn check_keys(bsl: &Bsl<'_>, limiter: &mut FindingLimiter<'_, '_>) {
     }
 }
 
+/// Parses a value as Go's `strconv.ParseBool` does; `None` if that refuses it.
+pub fn parse_bool(value: &str) -> Option<bool> {
+    if TRUE_VALUES.contains(&value) {
+        Some(true)
+    } else {
+        FALSE_VALUES.contains(&value).then_some(false)
+    }
+}
+
 /// Whether Go's `strconv.ParseBool` accepts `value`.
 pub(super) fn is_bool(value: &str) -> bool {
-    TRUE_VALUES.contains(&value) || FALSE_VALUES.contains(&value)
+    parse_bool(value).is_some()
 }
 
 pub(super) fn config_path(key: &'static str) -> FieldPath {

@@ -11,7 +11,7 @@ mod reference;
 mod setting;
 
 pub(in crate::ca) use certificate::format_date;
-pub(in crate::ca) use config::skips_verification;
+pub use config::{parse_bool, skips_verification};
 
 use std::collections::HashMap;
 

@@ -104,6 +104,7 @@ impl LocationEntry {
         });
         spec.object_storage = spec.object_storage.map(|storage| ObjectStorage {
             bucket: left_out.keep(storage.bucket),
+            prefix: left_out.keep(storage.prefix),
             ca_cert: {
                 left_out.add(storage.ca_cert);
                 None
