@@ -50,6 +50,10 @@ fn poisoned(value: &Value) -> Vec<Value> {
     paths.iter().map(copy).collect()
 }
 
+/// Nothing unseen. Its type is written out because a dependency compares characters with types of
+/// its own.
+const NOTHING: [char; 0] = [];
+
 /// Returns what in `text` nobody sees, but line breaks and tabs.
 fn unseen(text: &str) -> Vec<char> {
     let unprintable = |c: &char| is_unprintable(*c) && !matches!(c, '\n' | '\t');
@@ -60,11 +64,11 @@ fn unseen(text: &str) -> Vec<char> {
 #[track_caller]
 fn assert_seen(value: &Value, context: &str) {
     match value {
-        Value::String(text) => assert_eq!(unseen(text), [], "{context}: {text:?}"),
+        Value::String(text) => assert_eq!(unseen(text), NOTHING, "{context}: {text:?}"),
         Value::Array(items) => items.iter().for_each(|item| assert_seen(item, context)),
         Value::Object(map) => {
             for (key, item) in map {
-                assert_eq!(unseen(key), [], "{context}: {key:?}");
+                assert_eq!(unseen(key), NOTHING, "{context}: {key:?}");
                 assert_seen(item, context);
             }
         }
@@ -176,8 +180,8 @@ fn run(folder: &Path, arguments: &[&str]) -> [String; 2] {
 #[track_caller]
 fn assert_output_seen(folder: &Path, arguments: &[&str]) -> String {
     let [out, error] = run(folder, arguments);
-    assert_eq!(unseen(&out), [], "{arguments:?}: {out:?}");
-    assert_eq!(unseen(&error), [], "{arguments:?}: {error:?}");
+    assert_eq!(unseen(&out), NOTHING, "{arguments:?}: {out:?}");
+    assert_eq!(unseen(&error), NOTHING, "{arguments:?}: {error:?}");
     out
 }
 
