@@ -30,6 +30,8 @@ pub mod telemetry;
 
 pub mod kubernetes;
 
+pub mod bucket;
+
 pub mod sources;
 
 pub mod controllers;

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "names",
     "decision",
     "velero",
@@ -20,6 +20,7 @@ const LAYERS: [&str; 17] = [
     "dial",
     "telemetry",
     "kubernetes",
+    "bucket",
     "sources",
     "controllers",
     "serving",

@@ -6,6 +6,8 @@ mod arguments;
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
+mod bucket;
+#[cfg(test)]
 mod case_files;
 #[cfg(test)]
 mod cases;

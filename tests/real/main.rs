@@ -16,6 +16,7 @@
 mod after;
 mod balanced;
 mod baseline;
+mod bucket;
 mod bundle;
 mod client_ca;
 mod commands;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         hardship::trials(),
         baseline::trials(),
         balanced::trials(),
+        bucket::trials(&shared),
         bundle::trials(&shared),
         conditions::trials(),
         client_ca::trials(&shared),

@@ -1,0 +1,420 @@
+//! Why something could not be done in a bucket: what is wrong, where, and what to do.
+//!
+//! No error says that a file was tampered with: each means that nothing is known about it. None
+//! contains anything of a Secret, or text of a store beyond its error code.
+
+use std::fmt;
+
+use super::credentials::CredentialsError;
+use super::settings::SettingsError;
+use crate::dial::DialError;
+use crate::velero::text::shown;
+
+/// What was done in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Credentials and region were looked up.
+    Open,
+    /// The folder of a backup was listed.
+    List {
+        /// The backup.
+        backup: String,
+    },
+    /// A file was read.
+    Read {
+        /// The backup.
+        backup: String,
+        /// The file in its folder.
+        file: String,
+    },
+    /// A file was written.
+    Put {
+        /// The backup.
+        backup: String,
+        /// The file in its folder.
+        file: String,
+    },
+    /// A file was deleted.
+    Delete {
+        /// The backup.
+        backup: String,
+        /// The file in its folder.
+        file: String,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = |backup: &str, file: &str| format!("backups/{}/{}", shown(backup), shown(file));
+        match self {
+            Self::Open => f.write_str("the bucket could not be opened"),
+            Self::List { backup } => {
+                write!(f, "backups/{}/ could not be listed", shown(backup))
+            }
+            Self::Read { backup, file: name } => {
+                write!(f, "{} could not be read", file(backup, name))
+            }
+            Self::Put { backup, file: name } => {
+                write!(f, "{} could not be written", file(backup, name))
+            }
+            Self::Delete { backup, file: name } => {
+                write!(f, "{} could not be deleted", file(backup, name))
+            }
+        }
+    }
+}
+
+/// Why something could not be done in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {kind}")]
+pub struct Error {
+    /// What was done.
+    pub action: Action,
+    /// What was wrong.
+    pub kind: ErrorKind,
+}
+
+/// What was wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ErrorKind {
+    /// The key is valid, and may not do this.
+    #[error("the store refuses it to this access key ({code})")]
+    AccessDenied {
+        /// The store's error code.
+        code: String,
+    },
+    /// The key may not do this, or the file is encrypted with another key of a customer: stores
+    /// answer both alike.
+    #[error(
+        "the store refuses it to this access key, or the file is encrypted with another key of a \
+         customer (SSE-C) ({code})"
+    )]
+    AccessOrCustomerKey {
+        /// The store's error code.
+        code: String,
+    },
+    /// An answer that no other kind covers.
+    #[error("the store answers {status} ({code})")]
+    Answer {
+        /// The status code.
+        status: u16,
+        /// The store's error code; empty if it gave none.
+        code: String,
+    },
+    /// The file is in cold storage.
+    #[error("the store has it in an archive, from which nothing can be read at once")]
+    Archived,
+    /// The server's certificate is not trusted.
+    #[error("the store's certificate is not trusted: {problem}")]
+    Certificate {
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        fix: String,
+    },
+    /// The file changed while it was read: its ETag is another one.
+    #[error("it was written anew in the meantime")]
+    Changed,
+    /// The store wants a checksum with each upload.
+    #[error("the store wants a checksum with each upload, as a bucket with Object Lock does")]
+    ChecksumRequired,
+    /// The client's clock and the store's differ.
+    #[error("the store's clock and this machine's differ by too much")]
+    ClockSkew,
+    /// There are no credentials to use.
+    #[error("{0}")]
+    Credentials(CredentialsError),
+    /// The file is encrypted with a key that the BSL does not name, or with another one.
+    #[error(
+        "it is encrypted with a key of a customer (SSE-C), and the BSL names none or another one"
+    )]
+    CustomerKey,
+    /// The connection ended before the answer did.
+    #[error("the connection ended before the answer did")]
+    CutOff,
+    /// There is no connection.
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    /// The credentials were temporary, and are no longer valid.
+    #[error("the credentials have expired")]
+    Expired,
+    /// The key management service refuses its key.
+    #[error("the store's key management service refuses its key ({code})")]
+    Kms {
+        /// The store's error code.
+        code: String,
+    },
+    /// No answer in time.
+    #[error("the store did not answer in time")]
+    Late,
+    /// The answer is not what the protocol says.
+    #[error("the store's answer is none of S3: {0}")]
+    Malformed(&'static str),
+    /// There is no such bucket.
+    #[error("there is no such bucket at this store")]
+    NoBucket,
+    /// There is no such file.
+    #[error("there is no such file")]
+    NoFile,
+    /// The server speaks TLS, and http was used.
+    #[error("the server wants TLS on this port")]
+    WantsTls,
+    /// The server does not speak TLS.
+    #[error("the server does not speak TLS on this port")]
+    NotTls,
+    /// The name of a file is one that no request can carry.
+    #[error("`{}` has a name that Velero gives to no file", shown(.file))]
+    OddName {
+        /// The file.
+        file: String,
+    },
+    /// The store sends the client elsewhere.
+    #[error("the store redirects ({status}), and redirects are not followed")]
+    Redirect {
+        /// The status code.
+        status: u16,
+    },
+    /// The store has a fault, or too much to do.
+    #[error("the store has a fault or too much to do ({status} {code})")]
+    Server {
+        /// The status code.
+        status: u16,
+        /// The store's error code; empty if it gave none.
+        code: String,
+    },
+    /// The BSL cannot be used.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+    /// The store sends another number of bytes than it listed.
+    #[error("the store listed {listed} bytes, and sends {sent}")]
+    Size {
+        /// The size in the list.
+        listed: u64,
+        /// What it sends, or says that it does; of too many, only as far as they were read.
+        sent: u64,
+    },
+    /// TLS failed.
+    #[error("there is no TLS with the store ({0})")]
+    Tls(String),
+    /// The folder has more files than are listed, or their names are very long.
+    #[error("the folder has more files than velero-trust lists")]
+    TooMany,
+    /// The bytes come too slowly.
+    #[error("the store sends too slowly")]
+    TooSlow,
+    /// The store knows no such access key.
+    #[error("the store knows no such access key ({code})")]
+    UnknownKey {
+        /// The store's error code.
+        code: String,
+    },
+    /// The bucket is in another region.
+    #[error("the bucket is in another region than `{}`{}", shown(.given), in_region(.expected.as_deref()))]
+    WrongRegion {
+        /// The region that was used.
+        given: String,
+        /// The one that the store names.
+        expected: Option<String>,
+    },
+    /// The secret key does not belong to the access key.
+    #[error("the secret key is not the one of this access key")]
+    WrongSecretKey,
+}
+
+fn in_region(region: Option<&str>) -> String {
+    region.map_or_else(String::new, |region| format!(": in `{}`", shown(region)))
+}
+
+impl From<SettingsError> for Error {
+    fn from(error: SettingsError) -> Self {
+        ErrorKind::Settings(error).during(Action::Open)
+    }
+}
+
+impl From<CredentialsError> for Error {
+    fn from(error: CredentialsError) -> Self {
+        ErrorKind::Credentials(error).during(Action::Open)
+    }
+}
+
+impl ErrorKind {
+    pub(super) const fn during(self, action: Action) -> Error {
+        Error { action, kind: self }
+    }
+}
+
+impl Error {
+    /// Returns one word for it, for conditions, Events and metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self.kind {
+            ErrorKind::AccessDenied { .. } | ErrorKind::AccessOrCustomerKey { .. } => {
+                "AccessDenied"
+            }
+            ErrorKind::Answer { .. } => "UnknownAnswer",
+            ErrorKind::Archived => "Archived",
+            ErrorKind::Certificate { .. } => "CertificateNotTrusted",
+            ErrorKind::Changed => "Changed",
+            ErrorKind::ChecksumRequired => "ChecksumRequired",
+            ErrorKind::ClockSkew => "ClockSkew",
+            ErrorKind::Credentials(_) => "NoCredentials",
+            ErrorKind::CustomerKey => "CustomerKeyMissing",
+            ErrorKind::CutOff => "CutOff",
+            ErrorKind::Dial(DialError::DeniedAddress { .. }) => "AddressDenied",
+            ErrorKind::Dial(_) => "Unreachable",
+            ErrorKind::Expired => "CredentialsExpired",
+            ErrorKind::Kms { .. } => "KmsKeyRefused",
+            ErrorKind::Late | ErrorKind::TooSlow => "TooSlow",
+            ErrorKind::Malformed(_) => "MalformedAnswer",
+            ErrorKind::NoBucket => "NoBucket",
+            ErrorKind::NoFile => "NoFile",
+            ErrorKind::NotTls | ErrorKind::Tls(_) | ErrorKind::WantsTls => "NoTls",
+            ErrorKind::OddName { .. } => "OddFileName",
+            ErrorKind::Redirect { .. } => "Redirect",
+            ErrorKind::Server { .. } => "ServerError",
+            ErrorKind::Settings(_) => "NotSupported",
+            ErrorKind::Size { .. } => "WrongSize",
+            ErrorKind::TooMany => "TooManyFiles",
+            ErrorKind::UnknownKey { .. } => "UnknownAccessKey",
+            ErrorKind::WrongRegion { .. } => "WrongRegion",
+            ErrorKind::WrongSecretKey => "WrongSecretKey",
+        }
+    }
+
+    /// Whether it may pass without anybody doing something.
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Changed
+                | ErrorKind::Credentials(
+                    CredentialsError::Identity { .. } | CredentialsError::Unavailable { .. }
+                )
+                | ErrorKind::CutOff
+                | ErrorKind::Dial(
+                    DialError::Late(_)
+                        | DialError::Unreachable { .. }
+                        | DialError::Unresolvable { .. }
+                )
+                | ErrorKind::Late
+                | ErrorKind::Malformed(_)
+                | ErrorKind::Server { .. }
+                | ErrorKind::Size { .. }
+                | ErrorKind::TooSlow
+        )
+    }
+
+    /// Returns what to do about it; `None` if the message itself says it.
+    pub fn fix(&self) -> Option<String> {
+        let fix = match &self.kind {
+            ErrorKind::AccessDenied { .. } => {
+                return Some(format!(
+                    "allow {} to this access key in the bucket's policy",
+                    self.right()
+                ));
+            }
+            ErrorKind::AccessOrCustomerKey { .. } => {
+                return Some(format!(
+                    "allow {} to this access key, or see whether the file was written with another \
+                     one than spec.config.customerKeyEncryptionSecret names",
+                    self.right()
+                ));
+            }
+            ErrorKind::Certificate { fix, .. } => return Some(fix.clone()),
+            ErrorKind::WrongRegion {
+                expected: Some(region),
+                ..
+            } => return Some(format!("set spec.config.region to `{}`", shown(region))),
+            ErrorKind::Answer { .. } => "look the code up in the store's documentation",
+            ErrorKind::Archived => {
+                "restore the file from the archive, and keep backups in a storage class that can be \
+                 read, since Velero cannot restore from an archive either"
+            }
+            ErrorKind::ChecksumRequired => {
+                "remove `checksumAlgorithm: \"\"` from spec.config: Velero's own uploads need it, too"
+            }
+            ErrorKind::ClockSkew => "set the clock of this node, or of the store, by NTP",
+            ErrorKind::Credentials(_) | ErrorKind::Settings(_) => return None,
+            ErrorKind::CustomerKey => {
+                "name the Secret with the key in spec.config.customerKeyEncryptionSecret"
+            }
+            ErrorKind::Dial(DialError::DeniedAddress { .. }) | ErrorKind::Redirect { .. } => {
+                "name the store itself in spec.config.s3Url"
+            }
+            ErrorKind::Dial(_) => {
+                "check spec.config.s3Url, DNS and the NetworkPolicies between velero-trust and the store"
+            }
+            ErrorKind::Expired => "renew the credentials in the Secret",
+            ErrorKind::Kms { .. } => {
+                "see whether the key exists, is enabled, and may be used by this access key"
+            }
+            ErrorKind::Changed
+            | ErrorKind::CutOff
+            | ErrorKind::Late
+            | ErrorKind::Server { .. }
+            | ErrorKind::TooSlow => {
+                "nothing: it is tried again; if it stays, see the store's log and what is between"
+            }
+            ErrorKind::Malformed(_) | ErrorKind::Size { .. } => {
+                "see whether spec.config.s3Url names the S3 port of the store, and what is between"
+            }
+            ErrorKind::NoBucket => "create the bucket, or correct spec.objectStorage.bucket",
+            ErrorKind::NoFile => "see whether somebody deleted it from the bucket",
+            ErrorKind::NotTls => "correct the port in spec.config.s3Url, or write http://",
+            ErrorKind::WantsTls => "write https:// in spec.config.s3Url",
+            ErrorKind::OddName { .. } | ErrorKind::TooMany => {
+                "look at the folder in the bucket, and delete what Velero did not put there"
+            }
+            ErrorKind::Tls(_) => "see the store's log, and whether it speaks TLS 1.2 or later",
+            ErrorKind::UnknownKey { .. } | ErrorKind::WrongSecretKey => {
+                "correct the credentials in the Secret"
+            }
+            ErrorKind::WrongRegion { .. } => "set spec.config.region to the region of the bucket",
+        };
+        Some(fix.to_owned())
+    }
+
+    /// Returns the right that the action needs.
+    fn right(&self) -> &'static str {
+        match self.action {
+            Action::Open | Action::List { .. } => "s3:ListBucket on the bucket",
+            Action::Read { .. } => "s3:GetObject on its files",
+            Action::Put { .. } => "s3:PutObject on velero-trust's files",
+            Action::Delete { .. } => "s3:DeleteObject on velero-trust's files",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_codes_from_outside_stay_in_one_line() {
+        let backup = "a\nb\u{202e}".to_owned();
+        let file = "x".repeat(500);
+        let error = ErrorKind::OddName {
+            file: "\u{7}".into(),
+        }
+        .during(Action::Read { backup, file });
+        let text = error.to_string();
+        assert!(text.starts_with(r"backups/a\nb\u{202e}/xxx"), "{text}");
+        assert!(text.len() < 250, "{text}");
+        assert!(
+            text.ends_with(r"`\u{7}` has a name that Velero gives to no file"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_fix_of_a_refusal_names_the_right() {
+        let denied = |action| {
+            let code = "AccessDenied".to_owned();
+            let error = ErrorKind::AccessDenied { code }.during(action);
+            error.fix().unwrap()
+        };
+        let (backup, file) = ("b".to_owned(), "f".to_owned());
+        let list = Action::List { backup: "b".into() };
+        assert!(denied(list).contains("s3:ListBucket"));
+        let put = Action::Put { backup, file };
+        assert!(denied(put).contains("s3:PutObject"));
+    }
+}

@@ -1,0 +1,36 @@
+//! The buckets of backup storage locations: which they are, and how their files are listed, read,
+//! written and deleted.
+//!
+//! A caller makes [`BucketSettings`] of a BSL, [`Credentials`] for them, and opens a [`Store`]:
+//!
+//! ```text
+//! let settings = BucketSettings::read(namespace, &bsl)?;
+//! let credentials = Credentials::read(&settings, &ClusterSecrets::new(client, namespace), identity).await?;
+//! let store = Store::open(settings, credentials, reach).await?;
+//! let listing = store.list(backup).await?;
+//! let digest = store.read(backup, artifact).await?.sha256(|bytes| …).await?;
+//! ```
+//!
+//! S3 only. `object_store` signs, reads, writes, deletes and gives the cloud's identities; its HTTP
+//! client is `connector`.
+
+mod answer;
+mod connector;
+pub mod credentials;
+mod error;
+mod list;
+mod reading;
+mod rights;
+mod settings;
+mod store;
+mod url;
+
+pub use connector::{Reach, Timing, Trust};
+pub use credentials::{ClusterSecrets, Credentials, CredentialsError, SecretSource};
+pub use error::{Action, Error, ErrorKind};
+pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};
+pub use reading::Reading;
+pub use rights::Rights;
+pub use settings::{BucketSettings, Checksum, Encryption, SecretKey, SettingsError};
+pub use store::Store;
+pub use url::{BackupUrl, BucketUrl};

@@ -1,0 +1,152 @@
+//! A file that is being read.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::connector::describe;
+use super::error::{Action, Error, ErrorKind};
+
+/// Time to read a file, whatever its size.
+const BASE_TIME: Duration = Duration::from_mins(1);
+
+/// Slowest transfer that is waited for, in bytes a second: 1 GB in an hour.
+const MIN_BYTES_PER_SECOND: u64 = 256 << 10;
+
+/// A file that is being read: pieces of at most 128 KiB, in order, and exactly as many bytes as were
+/// listed. If it ends with an error, nothing of it may be used.
+pub struct Reading {
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    action: Action,
+    size: u64,
+    read: u64,
+    deadline: Instant,
+}
+
+impl Reading {
+    /// Reads a file of `size` bytes from `stream`.
+    pub(super) fn new(
+        stream: BoxStream<'static, object_store::Result<Bytes>>,
+        action: Action,
+        size: u64,
+    ) -> Self {
+        Self {
+            stream,
+            action,
+            size,
+            read: 0,
+            deadline: Instant::now() + longest_time(size),
+        }
+    }
+
+    /// Returns the next piece; `None` after the last byte.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let piece = self.next_piece().await;
+        piece.map_err(|kind| kind.during(self.action.clone()))
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, ErrorKind> {
+        let piece = timeout_at(self.deadline, self.stream.next()).await;
+        let piece = match piece.map_err(|_| ErrorKind::TooSlow)? {
+            Some(piece) => piece.map_err(|error| describe(&error))?,
+            None if self.read < self.size => return Err(ErrorKind::CutOff),
+            None => return Ok(None),
+        };
+        self.read += piece.len() as u64;
+        if self.read > self.size {
+            return Err(ErrorKind::Size {
+                listed: self.size,
+                sent: self.read,
+            });
+        }
+        Ok(Some(piece))
+    }
+
+    /// Reads the rest and returns the SHA-256 of the whole file, if nothing was read before.
+    /// `on_piece` is called with the number of bytes of each piece.
+    pub async fn sha256(
+        mut self,
+        mut on_piece: impl FnMut(u64),
+    ) -> Result<[u8; SHA256_OUTPUT_LEN], Error> {
+        let mut context = Context::new(&SHA256);
+        while let Some(piece) = self.next().await? {
+            context.update(&piece);
+            on_piece(piece.len() as u64);
+        }
+        let digest = context.finish();
+        let digest = digest.as_ref().try_into();
+        digest.map_err(|_| ErrorKind::Malformed("a digest has another length").during(self.action))
+    }
+
+    /// Reads the rest into memory. Fails before the first byte if the file has more than `max`.
+    pub async fn bytes(mut self, max: u64) -> Result<Vec<u8>, Error> {
+        if self.size > max {
+            return Err(ErrorKind::Size {
+                listed: max,
+                sent: self.size,
+            }
+            .during(self.action));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
+        while let Some(piece) = self.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Returns the longest time that a file of `size` bytes may take.
+const fn longest_time(size: u64) -> Duration {
+    BASE_TIME.saturating_add(Duration::from_secs(size / MIN_BYTES_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn reading(pieces: &[&'static str], size: u64) -> Reading {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from(*piece))).collect();
+        Reading::new(stream::iter(pieces).boxed(), Action::Open, size)
+    }
+
+    #[tokio::test]
+    async fn only_as_many_bytes_as_were_listed_are_a_file() {
+        let digest = reading(&["ab", "c"], 3).sha256(|_| ()).await.unwrap();
+        assert!(digest.starts_with(&[0xba, 0x78, 0x16, 0xbf]), "{digest:?}");
+        let kind = |error: Error| error.kind;
+        let few = reading(&["ab"], 3).sha256(|_| ()).await.unwrap_err();
+        assert_eq!(kind(few), ErrorKind::CutOff);
+        let many = reading(&["ab", "cd"], 3).bytes(3).await.unwrap_err();
+        assert_eq!(kind(many), ErrorKind::Size { listed: 3, sent: 4 });
+        assert_eq!(reading(&[], 0).bytes(0).await.unwrap(), b"");
+        let large = reading(&["ab"], 2).bytes(1).await.unwrap_err();
+        assert_eq!(kind(large), ErrorKind::Size { listed: 1, sent: 2 });
+        let mut seen = Vec::new();
+        let digest = reading(&["ab", "c"], 3)
+            .sha256(|bytes| seen.push(bytes))
+            .await;
+        assert!(digest.is_ok());
+        assert_eq!(seen, [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_sends_crumbs_is_given_up() {
+        assert_eq!(longest_time(0), Duration::from_mins(1));
+        assert_eq!(longest_time(100 << 20), Duration::from_secs(460));
+        assert!(longest_time(u64::MAX) > longest_time(1 << 60));
+        let crumbs = stream::unfold((), |()| async {
+            tokio::task::yield_now().await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let mut reading = Reading::new(crumbs.boxed(), Action::Open, u64::MAX);
+        reading.deadline = Instant::now() + Duration::from_millis(20);
+        let error = reading.sha256(|_| ()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooSlow);
+    }
+}
