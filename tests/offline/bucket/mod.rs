@@ -3,6 +3,7 @@
 
 mod identity;
 mod server;
+mod tls;
 
 use std::time::{Duration, Instant};
 
