@@ -26,6 +26,8 @@ pub mod shared_quota;
 
 pub mod dial;
 
+pub mod signing_key;
+
 pub mod telemetry;
 
 pub mod kubernetes;

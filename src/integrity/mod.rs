@@ -1,6 +1,14 @@
-//! Backup integrity: checksums, and the rules for Restores.
+//! Backup integrity: checksums, signed statements about backups, and the rules for Restores.
 
 pub mod change;
 pub mod checksum;
+pub mod digest;
+pub mod envelope;
+pub mod files;
+pub mod manifest;
+pub mod origin;
+pub mod pod_volumes;
+pub mod public_key;
 pub mod restorable;
 pub mod rules;
+pub mod statement;

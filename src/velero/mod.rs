@@ -4,6 +4,7 @@
 //! "not set".
 
 pub mod backup;
+pub mod backup_fields;
 pub mod bsl;
 pub mod image;
 pub mod lenient;
@@ -19,3 +20,4 @@ pub mod pod_status;
 pub mod printable;
 pub mod restore;
 pub mod text;
+pub mod unique_keys;

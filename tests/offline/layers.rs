@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "names",
     "decision",
     "velero",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 18] = [
     "rate_limiter",
     "shared_quota",
     "dial",
+    "signing_key",
     "telemetry",
     "kubernetes",
     "bucket",

@@ -1,0 +1,190 @@
+//! Whether the files of a backup are those that Velero wrote in this cluster. Only those are signed
+//! without a person.
+
+use super::files;
+use super::manifest::{ManifestError, shown};
+use crate::velero::backup_fields::{BackupFields, DocumentError};
+use crate::velero::text;
+
+/// How much later than the final phase a file may be written, in milliseconds. Velero uploads before
+/// it sets the phase; the rest is what two readings of one clock may differ.
+pub const TOLERANCE_MILLIS: i64 = 5_000;
+
+/// Why the files of a Backup are not signed by themselves. A person can still adopt them.
+#[derive(Debug, thiserror::Error)]
+pub enum Unobserved {
+    /// The Backup came by sync.
+    #[error(
+        "it was not made in this cluster, or Velero synced it from the bucket again: \
+         velero-backup.json has the uid {}", text::shown(.0)
+    )]
+    Synced(String),
+    /// The directory holds another backup.
+    #[error("velero-backup.json is that of the backup {}", text::shown(.0))]
+    Renamed(String),
+    /// The cluster and the bucket disagree.
+    #[error("these fields of velero-backup.json differ from the Backup: {}", .0.join(", "))]
+    Differs(Vec<&'static str>),
+    /// Velero did not write it so.
+    #[error("velero-backup.json: {0}")]
+    Document(#[from] DocumentError),
+    /// The directory holds no complete backup.
+    #[error("{0}")]
+    Files(#[from] ManifestError),
+    /// Somebody wrote after Velero was done.
+    #[error("{} was written {seconds} s after the backup was complete", shown(.name))]
+    Rewritten {
+        /// The name of the file that was written last.
+        name: String,
+        /// How much later, in seconds.
+        seconds: i64,
+    },
+    /// Nothing tells when the backup was complete.
+    #[error(
+        "the cluster does not tell when the backup was complete, so a later change cannot be seen"
+    )]
+    CompletionUnknown,
+}
+
+impl Unobserved {
+    /// Returns the reason as one word, for conditions, Events and metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Synced(_) => "Synced",
+            Self::Renamed(_) => "Renamed",
+            Self::Differs(_) => "FieldsDiffer",
+            Self::Document(_) => "DocumentUnreadable",
+            Self::Files(_) => "FilesIncomplete",
+            Self::Rewritten { .. } => "WrittenLater",
+            Self::CompletionUnknown => "CompletionUnknown",
+        }
+    }
+}
+
+/// A file as the store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// The name below the directory of the backup.
+    pub name: &'a str,
+    /// When the store wrote it, by the clock of the store, in milliseconds since 1970.
+    pub modified: i64,
+}
+
+/// Checks that `document`, the content of `velero-backup.json`, is the Backup `object` of the
+/// cluster.
+///
+/// The uid tells: the sync gives each Backup a new one. Times would not: the store, Velero and the
+/// API server each have their own clock.
+pub fn check_document(object: &BackupFields, document: &BackupFields) -> Result<(), Unobserved> {
+    if document.name != object.name {
+        return Err(Unobserved::Renamed(document.name.clone()));
+    }
+    if document.uid != object.uid {
+        return Err(Unobserved::Synced(document.uid.clone()));
+    }
+    let differences = object.differences(document);
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Unobserved::Differs(differences))
+    }
+}
+
+/// Checks that nothing in the directory of `backup` was written after `completed`: the time at which
+/// the API server stored the final phase, by the clock of the store, in milliseconds since 1970.
+///
+/// The time that Velero itself writes bounds nothing: it sets that first, and then uploads.
+pub fn check_times(
+    backup: &str,
+    listed: &[Listed<'_>],
+    completed: Option<i64>,
+) -> Result<(), Unobserved> {
+    let completed = completed.ok_or(Unobserved::CompletionUnknown)?;
+    let is_signed = |file: &&Listed<'_>| files::role(backup, file.name) != files::Role::Envelope;
+    let latest = listed
+        .iter()
+        .filter(is_signed)
+        .max_by_key(|file| file.modified);
+    match latest {
+        Some(file) if file.modified > completed.saturating_add(TOLERANCE_MILLIS) => {
+            Err(Unobserved::Rewritten {
+                name: file.name.to_owned(),
+                seconds: file.modified.saturating_sub(completed) / 1000,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> BackupFields {
+        BackupFields {
+            namespace: "velero".into(),
+            name: "b".into(),
+            uid: "u".into(),
+            phase: "Completed".into(),
+            ..BackupFields::default()
+        }
+    }
+
+    fn differing(change: fn(&mut BackupFields)) -> (&'static str, String) {
+        let mut document = fields();
+        change(&mut document);
+        let error = check_document(&fields(), &document).unwrap_err();
+        (error.reason(), error.to_string())
+    }
+
+    #[test]
+    fn only_the_uid_and_the_fields_of_the_cluster_make_a_backup_its_own() {
+        check_document(&fields(), &fields()).unwrap();
+        let (reason, message) = differing(|document| document.uid = "v\n".into());
+        assert_eq!(reason, "Synced");
+        assert!(message.ends_with("has the uid v\\n"), "{message}");
+        let (reason, message) = differing(|document| {
+            document.name = "c".into();
+            document.uid = "v".into();
+        });
+        assert_eq!(
+            (reason, message.as_str()),
+            ("Renamed", "velero-backup.json is that of the backup c")
+        );
+        let (reason, message) = differing(|document| {
+            document.schedule = Some("nightly".into());
+            document.started = Some("2031-01-01T00:00:00Z".into());
+        });
+        assert_eq!(reason, "FieldsDiffer");
+        assert!(
+            message.contains("schedule-name], status.startTimestamp"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_file_written_after_the_completion_is_told() {
+        let check = |times: &[(&str, i64)], completed| {
+            let listed: Vec<_> = times
+                .iter()
+                .map(|&(name, modified)| Listed { name, modified })
+                .collect();
+            check_times("b", &listed, completed).map_err(|error| error.to_string())
+        };
+        let bound = 100_000 + TOLERANCE_MILLIS;
+        assert_eq!(check(&[("b.tar.gz", bound)], Some(100_000)), Ok(()));
+        assert_eq!(check(&[], Some(0)), Ok(()));
+        let later = check(
+            &[("x", bound + 2), ("b.tar.gz", bound + 9), ("y", 0)],
+            Some(100_000),
+        );
+        assert_eq!(
+            later,
+            Err("b.tar.gz was written 5 s after the backup was complete".into())
+        );
+        let ours = ("velero-trust.0123456789abcdef.dsse.json", i64::MAX);
+        assert_eq!(check(&[ours], Some(100_000)), Ok(()));
+        assert_eq!(check(&[("x", i64::MAX)], Some(i64::MAX)), Ok(()));
+        assert!(check(&[], None).unwrap_err().contains("does not tell when"));
+    }
+}
