@@ -35,6 +35,7 @@ mod snapshot;
 mod status;
 mod stdout;
 mod table;
+mod verify;
 mod version;
 mod wait;
 mod webhook_configurations;
@@ -82,6 +83,7 @@ enum Command {
     Rollout(rollout::Rollout),
     Ca(ca::Ca),
     Explain(explain::Explain),
+    Verify(verify::Verify),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -105,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Rollout(rollout) => rollout.run(),
         Command::Ca(ca) => ca.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Version(version) => version.run(),
         Command::Completion(completion) => completion.run(),
     };

@@ -12,3 +12,4 @@ pub mod public_key;
 pub mod restorable;
 pub mod rules;
 pub mod statement;
+pub mod verification;

@@ -77,4 +77,6 @@ mod unread;
 #[cfg(test)]
 mod unseen;
 #[cfg(test)]
+mod verify;
+#[cfg(test)]
 mod x509;

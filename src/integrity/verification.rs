@@ -1,0 +1,80 @@
+//! Whether files are those of a signed backup.
+
+use super::digest::Sha256;
+use super::envelope::{Envelope, EnvelopeError, VerifyError};
+use super::manifest::{Difference, File};
+use super::public_key::PublicKey;
+use super::statement::{Statement, StatementError};
+use crate::velero::text::shown;
+
+/// What an envelope says about files, if it says that they are good or that they are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What is signed.
+    pub statement: Statement,
+    /// The id of the key that signed it.
+    pub key: Sha256,
+    /// How the files differ. Empty if they are those that were signed.
+    pub differences: Vec<Difference>,
+}
+
+/// Why files are not good, or cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum VerificationError {
+    /// The envelope was changed.
+    #[error("the envelope was changed after it was signed: {0}")]
+    Forged(VerifyError),
+    /// The envelope is that of another backup.
+    #[error("the envelope is that of the backup {}, not of {}", shown(.signed), shown(.expected))]
+    OtherBackup {
+        /// The name that is signed.
+        signed: String,
+        /// The name of the directory.
+        expected: String,
+    },
+    /// None of the keys signed it.
+    #[error("{0}")]
+    UnknownKey(VerifyError),
+    /// Bytes that are no envelope.
+    #[error("the envelope cannot be read: {0}")]
+    Envelope(#[from] EnvelopeError),
+    /// The payload is signed by one of the keys, and cannot be read.
+    #[error("what is signed cannot be read: {0}")]
+    Statement(#[from] StatementError),
+}
+
+impl VerificationError {
+    /// Whether the files are known not to be good. Otherwise nothing is known about them.
+    pub const fn is_proof(&self) -> bool {
+        matches!(self, Self::Forged(_) | Self::OtherBackup { .. })
+    }
+}
+
+/// Judges `files`, all those in the directory of one backup, by `envelope`, of which one of `keys`
+/// must be the signer. `name` is that of the directory, where that is known.
+pub fn verify(
+    envelope: &[u8],
+    keys: &[&PublicKey],
+    name: Option<&str>,
+    files: &[File],
+) -> Result<Verified, VerificationError> {
+    let envelope = Envelope::parse(envelope)?;
+    let key = envelope.verify(keys).map_err(|error| match error {
+        VerifyError::Forged => VerificationError::Forged(error),
+        VerifyError::UnknownKey(_) => VerificationError::UnknownKey(error),
+    })?;
+    // Nothing in the payload is looked at before this line.
+    let statement = Statement::parse(envelope.payload())?;
+    let signed = &statement.backup.name;
+    if let Some(expected) = name.filter(|name| name != signed) {
+        return Err(VerificationError::OtherBackup {
+            signed: signed.clone(),
+            expected: expected.to_owned(),
+        });
+    }
+    Ok(Verified {
+        key: key.id(),
+        differences: statement.manifest.differences(signed, files),
+        statement,
+    })
+}
