@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod bundle_annotations;
 pub mod client;
 mod connection;
+pub mod crds;
 pub mod error;
 pub mod events;
 pub mod lease;

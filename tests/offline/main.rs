@@ -22,6 +22,8 @@ mod closed;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod crds;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod drain;

@@ -13,7 +13,7 @@ const BEGIN: &str = "<!-- rules:begin -->\n";
 const END: &str = "<!-- rules:end -->";
 
 /// Environment variable, set by `make docs`, that writes the pages instead of comparing them.
-const UPDATE: &str = "UPDATE_DOCS";
+pub(crate) const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
 fn docs_show_the_table_that_the_rules_and_the_cases_make() {

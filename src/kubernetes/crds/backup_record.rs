@@ -1,0 +1,155 @@
+//! `BackupRecord`: what velero-trust knows about the files of one backup.
+
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each column of a kind has the same attributes"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "the derive of schemas makes public items inside of functions"
+)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The backup that a record is about. It never changes.
+#[derive(
+    CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
+#[kube(
+    group = "velero-trust.io",
+    version = "v1alpha1",
+    kind = "BackupRecord",
+    plural = "backuprecords",
+    category = "velero",
+    status = "BackupRecordStatus",
+    derive = "PartialEq",
+    doc = "What velero-trust knows about the files of one backup. It is written by velero-trust only.",
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.namespace"),
+    printcolumn(name = "Backup", type_ = "string", json_path = ".spec.backup"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Level", type_ = "string", json_path = ".status.level"),
+    printcolumn(name = "Files", type_ = "integer", json_path = ".status.files"),
+    printcolumn(name = "Bytes", type_ = "integer", json_path = ".status.bytes"),
+    printcolumn(name = "Recorded", type_ = "date", json_path = ".status.recordedAt")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("the backup of a record never changes"))]
+pub struct BackupRecordSpec {
+    /// Namespace of the Backup.
+    pub namespace: String,
+    /// Name of the Backup.
+    pub backup: String,
+    /// UID of the Backup, as it is in velero-backup.json.
+    pub uid: String,
+}
+
+/// What is known about the files.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupRecordStatus {
+    /// How far the recording is.
+    #[serde(default)]
+    pub state: RecordState,
+    /// Why it is in this state, as one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why it is in this state, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Who vouches for the files: observed, late or adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// SHA-256 of the tarball, as in the annotation of the Backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// SHA-256 of what is signed, as in the annotation of the Backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Number of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<i64>,
+    /// Number of bytes of all files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// Where the files were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<RecordedLocation>,
+    /// The signed statement as a DSSE envelope, as it is beside the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<String>,
+    /// Whether the envelope is in the bucket as well.
+    #[serde(default)]
+    pub envelope_in_bucket: bool,
+    /// When the files were recorded.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<Time>,
+    /// When and how the Backup went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Gone>,
+}
+
+/// How far the recording of a backup is.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum RecordState {
+    /// The backup is not complete yet, or its files are being read.
+    #[default]
+    Pending,
+    /// The files are recorded and signed.
+    Recorded,
+    /// The files are not known to be those that Velero wrote here. They are not signed.
+    Unobserved,
+    /// The files could not be read; they are tried again.
+    Unreadable,
+}
+
+/// Where files were read.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedLocation {
+    /// Name of the BackupStorageLocation.
+    pub name: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Prefix in the bucket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+/// When and how a Backup went away.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gone {
+    /// When velero-trust saw it.
+    #[schemars(schema_with = "time")]
+    pub at: Time,
+    /// Deleted, or Replaced by another Backup of the name.
+    pub how: String,
+}
+
+/// The schema of a [`Time`], which has none of its own without a feature for all of k8s-openapi.
+fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
+fn optional_time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time", "nullable": true})
+}
+
+impl RecordState {
+    /// Returns the name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Recorded => "Recorded",
+            Self::Unobserved => "Unobserved",
+            Self::Unreadable => "Unreadable",
+        }
+    }
+}

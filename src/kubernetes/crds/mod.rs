@@ -1,0 +1,21 @@
+//! The CustomResourceDefinitions of velero-trust. `manifests/crds` is generated from them.
+//!
+//! Both kinds are cluster-scoped: the ledger must outlive our namespace and those of Velero.
+
+mod backup_record;
+mod trusted_key;
+
+pub use backup_record::{
+    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, RecordState, RecordedLocation,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+pub use trusted_key::{KeyState, TrustedKey, TrustedKeySpec};
+
+/// The API group and version of both kinds.
+pub const API_VERSION: &str = "velero-trust.io/v1alpha1";
+
+/// Returns the definitions as they are installed.
+pub fn all() -> [CustomResourceDefinition; 2] {
+    [BackupRecord::crd(), TrustedKey::crd()]
+}
