@@ -18,6 +18,13 @@ pub const CA_SECRET_ANNOTATION: &str = "velero-trust.io/ca-secret";
 /// Annotation on a Backup with the checksum of its tarball, `sha256:<64 hex>`.
 pub const CHECKSUM_ANNOTATION: &str = "velero-trust.io/checksum";
 
+/// Annotation on a Backup with the SHA-256 of the signed statement about all its files,
+/// `sha256:<64 hex>`.
+pub const MANIFEST_ANNOTATION: &str = "velero-trust.io/manifest";
+
+/// Annotation on a Backup with the time at which its files were recorded, RFC 3339.
+pub const VERIFIED_AT_ANNOTATION: &str = "velero-trust.io/verified-at";
+
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 

@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod namespace;
 pub mod namespace_pattern;
 pub mod naming;
+pub mod observed_backup;
 pub mod pod;
 pub mod pod_kind;
 pub mod pod_limits;

@@ -146,7 +146,7 @@ fn every_change_of_the_files_is_told() {
     };
     let changed = "the bytes of daily.tar.gz differ from those that were signed";
     change(changed, &|signed| {
-        signed.write("daily.tar.gz", "content of daily.tar.gZ")
+        signed.write("daily.tar.gz", "content of daily.tar.gZ");
     });
     let longer = "daily-logs.gz has 3 bytes, and 24 were signed";
     change(longer, &|signed| signed.write("daily-logs.gz", "abc"));
@@ -156,7 +156,7 @@ fn every_change_of_the_files_is_told() {
     });
     let added = "daily-csi-volumesnapshots.json.gz was added";
     change(added, &|signed| {
-        signed.write("daily-csi-volumesnapshots.json.gz", "")
+        signed.write("daily-csi-volumesnapshots.json.gz", "");
     });
     change("\"a\\nb\" was added", &|signed| signed.write("a\nb", ""));
     change("daily.tar.gz was signed and is missing", &|signed| {

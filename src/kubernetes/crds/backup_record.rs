@@ -14,6 +14,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::integrity::recording::RecordState;
+
 /// The backup that a record is about. It never changes.
 #[derive(
     CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
@@ -93,22 +95,6 @@ pub struct BackupRecordStatus {
     pub gone: Option<Gone>,
 }
 
-/// How far the recording of a backup is.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
-pub enum RecordState {
-    /// The backup is not complete yet, or its files are being read.
-    #[default]
-    Pending,
-    /// The files are recorded and signed.
-    Recorded,
-    /// The files are not known to be those that Velero wrote here. They are not signed.
-    Unobserved,
-    /// The files could not be read; they are tried again.
-    Unreadable,
-}
-
 /// Where files were read.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,16 +126,4 @@ fn time(_: &mut SchemaGenerator) -> Schema {
 
 fn optional_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time", "nullable": true})
-}
-
-impl RecordState {
-    /// Returns the name of the state.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Recorded => "Recorded",
-            Self::Unobserved => "Unobserved",
-            Self::Unreadable => "Unreadable",
-        }
-    }
 }

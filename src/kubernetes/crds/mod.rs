@@ -6,7 +6,7 @@ mod backup_record;
 mod trusted_key;
 
 pub use backup_record::{
-    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, RecordState, RecordedLocation,
+    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, RecordedLocation,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

@@ -1,0 +1,207 @@
+//! What the recorder does next with a Backup.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::statement::Level;
+use crate::velero::observed_backup::{ObservedBackup, Progress};
+
+/// How far the recording of a backup is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
+pub enum RecordState {
+    /// The backup is not complete yet, or its files are being read.
+    #[default]
+    Pending,
+    /// The files are recorded and signed.
+    Recorded,
+    /// The files are not known to be those that Velero wrote here. They are not signed.
+    Unobserved,
+    /// The files could not be read; they are tried again.
+    Unreadable,
+}
+
+impl RecordState {
+    /// Returns the name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Recorded => "Recorded",
+            Self::Unobserved => "Unobserved",
+            Self::Unreadable => "Unreadable",
+        }
+    }
+}
+
+/// What is known of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// `spec.uid`: the uid in velero-backup.json.
+    pub uid: &'a str,
+    /// How far it is.
+    pub state: RecordState,
+    /// Whether the backup was seen before it was complete.
+    pub is_observed: bool,
+    /// The checksum of the tarball as an annotation.
+    pub checksum: Option<&'a str>,
+    /// The digest of what is signed as an annotation.
+    pub manifest: Option<&'a str>,
+}
+
+/// What to do next with a Backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Nothing, until the Backup changes.
+    Wait,
+    /// Make a record, which shows later that the backup was seen before it was complete.
+    Observe,
+    /// Delete the record of this uid: there will be no files.
+    Forget(&'a str),
+    /// Read the files and record them.
+    Read(Level),
+    /// Write what the record of this uid says on the Backup.
+    Annotate(&'a str),
+}
+
+/// Decides what to do with `backup`, where `records` are all those of its namespace and name.
+///
+/// The first judgement stays: what is not known to be ours does not become so by itself.
+pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>]) -> Step<'a> {
+    let own = records
+        .iter()
+        .find(|record| record.uid == backup.fields.uid);
+    match (backup.progress(), own) {
+        (Progress::Running, None) => Step::Observe,
+        (Progress::Over, Some(record)) if record.state != RecordState::Recorded => {
+            Step::Forget(record.uid)
+        }
+        (Progress::Running, Some(_)) | (Progress::Over, _) => Step::Wait,
+        (Progress::Complete, Some(record)) => match record.state {
+            RecordState::Recorded if is_annotated(backup, record) => Step::Wait,
+            RecordState::Recorded => Step::Annotate(record.uid),
+            RecordState::Unobserved => Step::Wait,
+            RecordState::Pending | RecordState::Unreadable if record.is_observed => {
+                Step::Read(Level::Observed)
+            }
+            RecordState::Pending | RecordState::Unreadable => Step::Read(Level::Late),
+        },
+        // The sync gives a Backup a new uid. Which record is its own is in the bucket.
+        (Progress::Complete, None) => {
+            let is_its_own = |record: &&Record<'_>| {
+                record.state == RecordState::Recorded && is_annotated(backup, record)
+            };
+            if records.iter().any(|record| is_its_own(&record)) {
+                Step::Wait
+            } else {
+                Step::Read(Level::Late)
+            }
+        }
+    }
+}
+
+/// Whether the annotations of `backup` are those of `record`.
+fn is_annotated(backup: &ObservedBackup, record: &Record<'_>) -> bool {
+    let annotations = (backup.checksum.as_deref(), backup.manifest.as_deref());
+    annotations == (record.checksum, record.manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn backup(phase: &str, checksum: &str) -> ObservedBackup {
+        let backup = json!({
+            "metadata": {
+                "uid": "u",
+                "annotations": {
+                    "velero-trust.io/checksum": checksum,
+                    "velero-trust.io/manifest": "m",
+                },
+            },
+            "status": {"phase": phase},
+        });
+        ObservedBackup::from_json(&backup.to_string()).unwrap()
+    }
+
+    fn record(uid: &str, state: RecordState) -> Record<'_> {
+        Record {
+            uid,
+            state,
+            is_observed: true,
+            checksum: Some("c"),
+            manifest: Some("m"),
+        }
+    }
+
+    const STATES: [RecordState; 4] = [
+        RecordState::Pending,
+        RecordState::Recorded,
+        RecordState::Unobserved,
+        RecordState::Unreadable,
+    ];
+
+    #[test]
+    fn a_backup_is_seen_then_read_once_then_annotated() {
+        let step = |phase: &str, records: &[Record<'static>]| next(&backup(phase, "x"), records);
+        assert_eq!(step("InProgress", &[]), Step::Observe);
+        assert_eq!(
+            step("InProgress", &[record("u", RecordState::Pending)]),
+            Step::Wait
+        );
+        let observed = [record("u", RecordState::Pending)];
+        assert_eq!(step("Completed", &observed), Step::Read(Level::Observed));
+        assert_eq!(step("Completed", &[]), Step::Read(Level::Late));
+        let unreadable = [record("u", RecordState::Unreadable)];
+        assert_eq!(
+            step("PartiallyFailed", &unreadable),
+            Step::Read(Level::Observed)
+        );
+        let late = [Record {
+            is_observed: false,
+            ..record("u", RecordState::Unreadable)
+        }];
+        assert_eq!(step("PartiallyFailed", &late), Step::Read(Level::Late));
+        let recorded = [record("u", RecordState::Recorded)];
+        assert_eq!(step("Completed", &recorded), Step::Annotate("u"));
+        assert_eq!(next(&backup("Completed", "c"), &recorded), Step::Wait);
+        // The first judgement stays.
+        let unobserved = [record("u", RecordState::Unobserved)];
+        assert_eq!(step("Completed", &unobserved), Step::Wait);
+    }
+
+    #[test]
+    fn a_backup_without_files_needs_no_record_unless_they_were_recorded() {
+        for phase in ["Failed", "Deleting"] {
+            assert_eq!(next(&backup(phase, "x"), &[]), Step::Wait);
+            for state in STATES {
+                let expected = if state == RecordState::Recorded {
+                    Step::Wait
+                } else {
+                    Step::Forget("u")
+                };
+                assert_eq!(next(&backup(phase, "x"), &[record("u", state)]), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_synced_backup_is_looked_up_until_it_is_annotated_as_recorded() {
+        let other = [record("v", RecordState::Recorded)];
+        assert_eq!(
+            next(&backup("Completed", "x"), &other),
+            Step::Read(Level::Late)
+        );
+        assert_eq!(next(&backup("Completed", "c"), &other), Step::Wait);
+        for state in STATES
+            .into_iter()
+            .filter(|state| *state != RecordState::Recorded)
+        {
+            let other = [record("v", state)];
+            let step = next(&backup("Completed", "c"), &other);
+            assert_eq!(step, Step::Read(Level::Late), "{state:?}");
+        }
+        assert_eq!(next(&backup("New", "c"), &other), Step::Observe);
+    }
+}

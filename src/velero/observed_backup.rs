@@ -1,0 +1,203 @@
+//! What the recorder follows of a Backup in the cluster.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::backup_fields::{BackupFields, Document};
+use super::lenient::null_is_default;
+use super::text::seconds;
+
+/// How far Velero is with a backup (`pkg/apis/velero/v1/backup_types.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Velero still works on it, or waits.
+    Running,
+    /// Velero writes none of its files any more, and can restore it.
+    Complete,
+    /// It failed, or is being deleted: there is nothing to record.
+    Over,
+}
+
+/// A Backup, as far as the recorder depends on it. It has some hundred bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedBackup {
+    /// The fields that are signed.
+    pub fields: BackupFields,
+    /// `spec.storageLocation`.
+    pub storage_location: String,
+    /// Whether its deletion began.
+    pub is_deleted: bool,
+    /// The annotation with the checksum of the tarball.
+    pub checksum: Option<String>,
+    /// The annotation with the digest of what is signed.
+    pub manifest: Option<String>,
+    /// When the API server stored the phase, by its own clock, in seconds since 1970. The fraction
+    /// of the second is lost.
+    pub phase_stored: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rest {
+    #[serde(deserialize_with = "null_is_default")]
+    metadata: RestOfMetadata,
+    #[serde(deserialize_with = "null_is_default")]
+    spec: RestOfSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RestOfMetadata {
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(deserialize_with = "null_is_default")]
+    annotations: Annotations,
+    #[serde(deserialize_with = "null_is_default")]
+    managed_fields: Vec<ManagedFields>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "velero-trust.io/checksum")]
+    checksum: Option<String>,
+    #[serde(rename = "velero-trust.io/manifest")]
+    manifest: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RestOfSpec {
+    #[serde(deserialize_with = "null_is_default")]
+    storage_location: String,
+}
+
+/// An entry of `metadata.managedFields`: who wrote which fields, and when last.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ManagedFields {
+    time: Option<String>,
+    #[serde(rename = "fieldsV1", deserialize_with = "null_is_default")]
+    fields: Fields,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(rename = "f:status", deserialize_with = "null_is_default")]
+    status: StatusFields,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StatusFields {
+    #[serde(rename = "f:phase")]
+    phase: Option<IgnoredAny>,
+}
+
+impl ObservedBackup {
+    /// Reads a Backup from its JSON. Returns `None` if a field is of another type than in Velero's
+    /// schema.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let document: Document = serde_json::from_str(text).ok()?;
+        let Rest { metadata, spec } = serde_json::from_str(text).ok()?;
+        let writers = metadata.managed_fields.iter();
+        let writers = writers.filter(|writer| writer.fields.status.phase.is_some());
+        let times = writers.filter_map(|writer| seconds(writer.time.as_deref()?));
+        Some(Self {
+            fields: document.into(),
+            storage_location: spec.storage_location,
+            is_deleted: metadata.deletion_timestamp.is_some(),
+            checksum: metadata.annotations.checksum,
+            manifest: metadata.annotations.manifest,
+            phase_stored: times.max(),
+        })
+    }
+
+    /// Returns how far Velero is.
+    pub fn progress(&self) -> Progress {
+        match self.fields.phase.as_str() {
+            _ if self.is_deleted => Progress::Over,
+            "Completed" | "PartiallyFailed" => Progress::Complete,
+            "Failed" | "FailedValidation" | "Deleting" => Progress::Over,
+            _ => Progress::Running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{CHECKSUM_ANNOTATION, MANIFEST_ANNOTATION};
+    use serde_json::{Value, json};
+
+    fn backup() -> Value {
+        json!({
+            "metadata": {
+                "namespace": "velero", "name": "b", "uid": "u",
+                "annotations": {CHECKSUM_ANNOTATION: "sha256:x", MANIFEST_ANNOTATION: "sha256:y"},
+                "managedFields": [
+                    {"manager": "velero", "time": "1970-01-01T00:00:09Z",
+                     "fieldsV1": {"f:spec": {"f:ttl": {}}}},
+                    {"manager": "velero-server", "time": "1970-01-01T00:00:05Z",
+                     "fieldsV1": {"f:status": {".": {}, "f:phase": {}, "f:progress": {}}}},
+                    {"manager": "old", "time": "1970-01-01T00:00:04Z",
+                     "fieldsV1": {"f:status": {"f:phase": {}}}},
+                    {"manager": "without a time", "fieldsV1": {"f:status": {"f:phase": {}}}},
+                ],
+            },
+            "spec": {"storageLocation": "default"},
+            "status": {"phase": "Completed"},
+        })
+    }
+
+    fn read(backup: &Value) -> Option<ObservedBackup> {
+        ObservedBackup::from_json(&backup.to_string())
+    }
+
+    #[test]
+    fn reads_what_the_recorder_follows() {
+        let observed = read(&backup()).unwrap();
+        assert_eq!(observed.fields.uid, "u");
+        assert_eq!(observed.storage_location, "default");
+        assert_eq!(observed.checksum.as_deref(), Some("sha256:x"));
+        assert_eq!(observed.manifest.as_deref(), Some("sha256:y"));
+        assert_eq!(observed.phase_stored, Some(5));
+        let bare = read(&json!({"metadata": {"managedFields": null}})).unwrap();
+        assert_eq!((bare.phase_stored, bare.checksum), (None, None));
+        let mut wrong = backup();
+        wrong["status"]["phase"] = json!(1);
+        assert_eq!(read(&wrong), None);
+    }
+
+    #[test]
+    fn only_what_velero_can_restore_is_complete() {
+        let progress = |phase: &str, is_deleted: bool| {
+            let mut backup = backup();
+            backup["status"]["phase"] = json!(phase);
+            if is_deleted {
+                backup["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:00:00Z");
+            }
+            read(&backup).unwrap().progress()
+        };
+        for phase in ["Completed", "PartiallyFailed"] {
+            assert_eq!(progress(phase, false), Progress::Complete);
+            assert_eq!(progress(phase, true), Progress::Over);
+        }
+        for phase in ["Failed", "FailedValidation", "Deleting"] {
+            assert_eq!(progress(phase, false), Progress::Over);
+        }
+        for phase in [
+            "",
+            "New",
+            "Queued",
+            "ReadyToStart",
+            "InProgress",
+            "Finalizing",
+            "WaitingForPluginOperations",
+            "FinalizingPartiallyFailed",
+            "of a later version",
+        ] {
+            assert_eq!(progress(phase, false), Progress::Running, "{phase}");
+        }
+    }
+}
