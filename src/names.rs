@@ -120,5 +120,8 @@ pub const BOOTSTRAP_FIELD_MANAGER: &str = "velero-trust-bootstrap";
 /// namespace.
 pub const SECRET_READER_ROLE: &str = "velero-trust-secret-reader";
 
+/// Secret in velero-trust's own namespace with the key that signs backups.
+pub const SIGNING_KEY: &str = "velero-trust-signing-key";
+
 /// Default name of velero-trust's own namespace, ServiceAccount, Deployment and Service.
 pub const APP: &str = "velero-trust";

@@ -302,6 +302,14 @@ impl Error {
         )
     }
 
+    /// Returns what was wrong and what to do about it, in one line.
+    pub fn with_fix(&self) -> String {
+        match self.fix() {
+            Some(fix) => format!("{self}; {fix}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Returns what to do about it; `None` if the message itself says it.
     pub fn fix(&self) -> Option<String> {
         let fix = match &self.kind {

@@ -18,6 +18,7 @@ mod locations;
 mod namespaces;
 mod observed_bundle;
 mod own_config_maps;
+mod recorder;
 mod refused_extra_cas;
 mod report_handle;
 mod serving_certificate;
@@ -82,6 +83,19 @@ pub struct Settings {
     /// The addresses that are never dialled; `None` if endpoints are not probed, so that no
     /// namespace is held.
     pub probe: Option<DeniedAddresses>,
+    /// The options of the recorder; `None` if no backup is recorded.
+    pub recorder: Option<RecorderSettings>,
+}
+
+/// The options of the recorder.
+#[derive(Clone, Debug)]
+pub struct RecorderSettings {
+    /// The addresses that are never dialled.
+    pub denied: DeniedAddresses,
+    /// Whether backups are recorded that were complete before they were seen.
+    pub records_existing: bool,
+    /// Time for which a record is kept after its Backup went away.
+    pub retention: Duration,
 }
 
 impl ControllerContext {
@@ -132,6 +146,7 @@ mod tests {
                     identity: "us".to_owned(),
                     retention: Duration::ZERO,
                     probe: None,
+                    recorder: None,
                 },
             }
         }

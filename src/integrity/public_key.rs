@@ -1,5 +1,7 @@
 //! The public keys that verify what is signed about backups.
 
+use std::fmt;
+
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::{self, PemObject as _};
@@ -19,6 +21,15 @@ pub enum Algorithm {
     EcdsaP256,
     /// Ed25519 (RFC 8032).
     Ed25519,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EcdsaP256 => "ECDSA-P256",
+            Self::Ed25519 => "Ed25519",
+        })
+    }
 }
 
 /// A public key.

@@ -64,10 +64,18 @@ pub enum Step<'a> {
     Annotate(&'a str),
 }
 
-/// Decides what to do with `backup`, where `records` are all those of its namespace and name.
+/// Decides what to do with `backup`, where `records` are all those of its namespace and name, and
+/// `is_observed` tells whether this process saw it before it was complete.
 ///
 /// The first judgement stays: what is not known to be ours does not become so by itself.
-pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>]) -> Step<'a> {
+pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bool) -> Step<'a> {
+    let level = |was_observed: bool| {
+        if is_observed || was_observed {
+            Level::Observed
+        } else {
+            Level::Late
+        }
+    };
     let own = records
         .iter()
         .find(|record| record.uid == backup.fields.uid);
@@ -81,10 +89,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>]) -> Step<'a> {
             RecordState::Recorded if is_annotated(backup, record) => Step::Wait,
             RecordState::Recorded => Step::Annotate(record.uid),
             RecordState::Unobserved => Step::Wait,
-            RecordState::Pending | RecordState::Unreadable if record.is_observed => {
-                Step::Read(Level::Observed)
-            }
-            RecordState::Pending | RecordState::Unreadable => Step::Read(Level::Late),
+            RecordState::Pending | RecordState::Unreadable => Step::Read(level(record.is_observed)),
         },
         // The sync gives a Backup a new uid. Which record is its own is in the bucket.
         (Progress::Complete, None) => {
@@ -94,7 +99,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>]) -> Step<'a> {
             if records.iter().any(|record| is_its_own(&record)) {
                 Step::Wait
             } else {
-                Step::Read(Level::Late)
+                Step::Read(level(false))
             }
         }
     }
@@ -144,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_backup_is_seen_then_read_once_then_annotated() {
-        let step = |phase: &str, records: &[Record<'static>]| next(&backup(phase, "x"), records);
+        let step =
+            |phase: &str, records: &[Record<'static>]| next(&backup(phase, "x"), records, false);
         assert_eq!(step("InProgress", &[]), Step::Observe);
         assert_eq!(
             step("InProgress", &[record("u", RecordState::Pending)]),
@@ -153,6 +159,9 @@ mod tests {
         let observed = [record("u", RecordState::Pending)];
         assert_eq!(step("Completed", &observed), Step::Read(Level::Observed));
         assert_eq!(step("Completed", &[]), Step::Read(Level::Late));
+        // So fast that no record was made meanwhile.
+        let fast = next(&backup("Completed", "x"), &[], true);
+        assert_eq!(fast, Step::Read(Level::Observed));
         let unreadable = [record("u", RecordState::Unreadable)];
         assert_eq!(
             step("PartiallyFailed", &unreadable),
@@ -165,7 +174,10 @@ mod tests {
         assert_eq!(step("PartiallyFailed", &late), Step::Read(Level::Late));
         let recorded = [record("u", RecordState::Recorded)];
         assert_eq!(step("Completed", &recorded), Step::Annotate("u"));
-        assert_eq!(next(&backup("Completed", "c"), &recorded), Step::Wait);
+        assert_eq!(
+            next(&backup("Completed", "c"), &recorded, false),
+            Step::Wait
+        );
         // The first judgement stays.
         let unobserved = [record("u", RecordState::Unobserved)];
         assert_eq!(step("Completed", &unobserved), Step::Wait);
@@ -174,14 +186,17 @@ mod tests {
     #[test]
     fn a_backup_without_files_needs_no_record_unless_they_were_recorded() {
         for phase in ["Failed", "Deleting"] {
-            assert_eq!(next(&backup(phase, "x"), &[]), Step::Wait);
+            assert_eq!(next(&backup(phase, "x"), &[], false), Step::Wait);
             for state in STATES {
                 let expected = if state == RecordState::Recorded {
                     Step::Wait
                 } else {
                     Step::Forget("u")
                 };
-                assert_eq!(next(&backup(phase, "x"), &[record("u", state)]), expected);
+                assert_eq!(
+                    next(&backup(phase, "x"), &[record("u", state)], false),
+                    expected
+                );
             }
         }
     }
@@ -190,18 +205,18 @@ mod tests {
     fn a_synced_backup_is_looked_up_until_it_is_annotated_as_recorded() {
         let other = [record("v", RecordState::Recorded)];
         assert_eq!(
-            next(&backup("Completed", "x"), &other),
+            next(&backup("Completed", "x"), &other, false),
             Step::Read(Level::Late)
         );
-        assert_eq!(next(&backup("Completed", "c"), &other), Step::Wait);
+        assert_eq!(next(&backup("Completed", "c"), &other, false), Step::Wait);
         for state in STATES
             .into_iter()
             .filter(|state| *state != RecordState::Recorded)
         {
             let other = [record("v", state)];
-            let step = next(&backup("Completed", "c"), &other);
+            let step = next(&backup("Completed", "c"), &other, false);
             assert_eq!(step, Step::Read(Level::Late), "{state:?}");
         }
-        assert_eq!(next(&backup("New", "c"), &other), Step::Observe);
+        assert_eq!(next(&backup("New", "c"), &other, false), Step::Observe);
     }
 }

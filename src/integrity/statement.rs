@@ -35,6 +35,17 @@ pub enum Level {
     },
 }
 
+impl Level {
+    /// Returns the name of the level.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Late => "late",
+            Self::Adopted { .. } => "adopted",
+        }
+    }
+}
+
 /// Where the files of a backup are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -61,6 +61,12 @@ pub enum EventReason {
     ServingCertificateExpiring,
     /// Another serving certificate is presented, which does not expire soon.
     ServingCertificateRenewed,
+    /// The files of a Backup are recorded and signed.
+    BackupRecorded,
+    /// The files of a Backup are not known to be those that Velero wrote here.
+    BackupUnobserved,
+    /// The files of a Backup cannot be read.
+    BackupUnreadable,
     /// What an earlier Event told of is over.
     ConditionEnded,
 }
@@ -89,13 +95,17 @@ impl EventReason {
             Self::WebhookActive => "WebhookActive",
             Self::ServingCertificateExpiring => "ServingCertificateExpiring",
             Self::ServingCertificateRenewed => "ServingCertificateRenewed",
+            Self::BackupRecorded => "BackupRecorded",
+            Self::BackupUnobserved => "BackupUnobserved",
+            Self::BackupUnreadable => "BackupUnreadable",
             Self::ConditionEnded => "ConditionEnded",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
-            Self::CaBundleCurrent
+            Self::BackupRecorded
+            | Self::CaBundleCurrent
             | Self::WebhookActive
             | Self::ServingCertificateRenewed
             | Self::ConditionEnded => EventType::Normal,

@@ -1,6 +1,6 @@
 //! The gauges of each Velero namespace, removed with the namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -21,6 +21,12 @@ pub(super) struct Families {
     endpoints: Family<EndpointLabels, Gauge>,
     probes: Family<ProbeLabels, Gauge>,
     webhooks: Family<WebhookLabels, Gauge>,
+    records: Family<RecordLabels, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct RecordLabels {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -99,6 +105,11 @@ impl Families {
             "Webhooks, by whether the API server asks this installation",
             self.webhooks.clone(),
         );
+        registry.register(
+            "backup_records",
+            "Records of backups, by how far the recording is",
+            self.records.clone(),
+        );
     }
 }
 
@@ -155,6 +166,28 @@ impl BundleGauges {
             rule,
         });
         self.findings.replace(findings.map(|found| (found, 1)));
+    }
+}
+
+/// The gauges of the records of backups. They are removed when this is dropped.
+#[derive(Debug)]
+pub struct RecordGauges(Series<RecordLabels>);
+
+impl RecordGauges {
+    /// Creates the gauges; none exists until they are set.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(Series::new(&metrics.namespaces.records))
+    }
+
+    /// Sets the number of records in each state, from the state of each record.
+    pub fn set(&mut self, states: impl IntoIterator<Item = &'static str>) {
+        let mut counts = BTreeMap::new();
+        for state in states {
+            *counts.entry(RecordLabels { state }).or_insert(0) += 1;
+        }
+        let counts = counts.into_iter();
+        self.0
+            .replace(counts.map(|(labels, count)| (labels, gauge_value(count))));
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// When the served certificate expires, in seconds since 1970.
     pub certificate_expiry: Gauge,
+    /// Bytes of backups that were read to record them.
+    pub backup_bytes_read: Counter,
     /// Whether this replica runs the controllers.
     pub leader: Gauge,
     pub(super) namespaces: Families,
@@ -94,6 +96,7 @@ impl Default for Metrics {
             durations,
             foreign_reviews: Counter::default(),
             lookups_refused: Counter::default(),
+            backup_bytes_read: Counter::default(),
             log_lines_left_out: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
@@ -155,6 +158,11 @@ impl Metrics {
             "log_lines_left_out",
             "Log lines about reviews that were left out because there were too many",
             self.log_lines_left_out.clone(),
+        );
+        registry.register(
+            "backup_bytes_read",
+            "Bytes of backups that were read to record them",
+            self.backup_bytes_read.clone(),
         );
     }
 

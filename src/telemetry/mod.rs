@@ -10,7 +10,7 @@ mod printable_writer;
 mod prometheus_text;
 mod series;
 
-pub use gauges::{BundleGauges, EndpointGauge, EndpointGauges, WebhookGauges};
+pub use gauges::{BundleGauges, EndpointGauge, EndpointGauges, RecordGauges, WebhookGauges};
 pub use json_lines::JsonLines;
 pub use log_once::LogOnce;
 pub use logging::{Format, LogError, log_panic, start};

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod backup_fields;
 pub mod bsl;
 pub mod image;
+pub mod label;
 pub mod lenient;
 pub mod list;
 pub mod metadata;

@@ -39,7 +39,7 @@ const STRANGERS: [(&str, &str); 3] = [
 ];
 
 /// The reconcilers: folders of `controllers` that must not import each other.
-const RECONCILERS: [&str; 4] = ["bundle", "coverage", "endpoints", "status"];
+const RECONCILERS: [&str; 5] = ["bundle", "coverage", "endpoints", "recorder", "status"];
 
 /// Names that no pure layer may use: I/O, clocks, the environment, the log.
 const IMPURE: [&str; 16] = [

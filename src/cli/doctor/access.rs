@@ -49,9 +49,25 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 };
 
 /// Permissions in the whole cluster, in addition to the bundle.
-pub(super) const CLUSTER_RIGHTS: [Right; 9] = [
-    right("velero.io", "backupstoragelocations", &["list", "watch"]),
-    right("velero.io", "backups", &["get", "list"]),
+pub(super) const CLUSTER_RIGHTS: [Right; 14] = [
+    right(
+        "velero.io",
+        "backupstoragelocations",
+        &["get", "list", "watch"],
+    ),
+    right("velero.io", "backups", &["get", "list", "watch", "patch"]),
+    right("velero.io", "podvolumebackups", &["list"]),
+    right(
+        "velero-trust.io",
+        "backuprecords",
+        &["get", "list", "watch", "create", "delete"],
+    ),
+    right("velero-trust.io", "backuprecords/status", &["patch"]),
+    right("velero-trust.io", "trustedkeys", &["create"]),
+    Right {
+        name: Some(names::EXCLUDED_NAMESPACE),
+        ..right("", "namespaces", &["get"])
+    },
     right("", "namespaces", &["list", "watch"]),
     right("", "pods", &["list", "watch"]),
     right("apps", "deployments", &["list", "watch"]),
@@ -70,14 +86,18 @@ pub(super) const CLUSTER_RIGHTS: [Right; 9] = [
 ];
 
 /// Permissions in our own namespace.
-pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 4] = [
+pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 5] = [
     right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     right(
         "",
         "configmaps",
         &["get", "list", "watch", "create", "patch", "delete"],
     ),
-    right("", "secrets", &["list", "watch"]),
+    right("", "secrets", &["list", "watch", "create"]),
+    Right {
+        name: Some(names::SIGNING_KEY),
+        ..right("", "secrets", &["get"])
+    },
     right("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];
 

@@ -2,6 +2,7 @@
 
 mod probe;
 mod start;
+mod switch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 
 use self::probe::Probe;
+use self::switch::Switch;
 use super::cluster_args::ClusterArgs;
 use super::policy::{PolicyOptions, Restores};
 use super::root_args::RootArgs;
@@ -105,6 +107,31 @@ pub(super) struct Serve {
         help_heading = "Bundle"
     )]
     retention: Duration,
+
+    /// Whether to record backups that were complete before velero-trust saw them
+    ///
+    /// Each of their files is read once from the bucket, the newest backup first. Backups that complete
+    /// later are always recorded, once `manifests/crds` is installed.
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        default_value = "on",
+        env = "VELERO_TRUST_RECORD_EXISTING",
+        help_heading = "Records"
+    )]
+    record_existing: Switch,
+
+    /// How long the record of a backup is kept after the backup went away, such as `90d`
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "90d",
+        value_parser = parse::duration,
+        env = "VELERO_TRUST_RECORD_RETENTION",
+        help_heading = "Records"
+    )]
+    record_retention: Duration,
 
     /// Which endpoints of BackupStorageLocations to probe
     ///

@@ -18,13 +18,20 @@ pub(super) enum Probe {
 impl Probe {
     /// Returns the addresses that are never dialled, or `None` if no endpoint is probed.
     pub(super) fn denied_addresses(self) -> Option<DeniedAddresses> {
+        match self {
+            Self::On | Self::Loopback => Some(self.never_dialled()),
+            Self::Off => None,
+        }
+    }
+
+    /// Returns the addresses that nothing dials, whether endpoints are probed or not.
+    pub(super) fn never_dialled(self) -> DeniedAddresses {
         let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
         let denied =
             DeniedAddresses::in_cluster(api_server.and_then(|address| address.parse().ok()));
         match self {
-            Self::On => Some(denied),
-            Self::Loopback => Some(denied.allowing_loopback()),
-            Self::Off => None,
+            Self::On | Self::Off => denied,
+            Self::Loopback => denied.allowing_loopback(),
         }
     }
 }

@@ -12,9 +12,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Serve;
+use super::switch::Switch;
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::stdout::Stdout;
-use crate::controllers::{BuildPermits, ControllerContext, EvaluationQuota, Settings, leader};
+use crate::controllers::{
+    BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
+};
 use crate::decision::Policy;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
@@ -146,6 +149,11 @@ impl Serve {
                 identity,
                 retention: self.retention,
                 probe: self.probe.denied_addresses(),
+                recorder: Some(RecorderSettings {
+                    denied: self.probe.never_dialled(),
+                    records_existing: self.record_existing == Switch::On,
+                    retention: self.record_retention,
+                }),
             },
         };
         let draining = async move { draining.reached(Phase::Draining).await };

@@ -37,7 +37,6 @@ pub(super) fn read(path: &Path, envelopes: &[String]) -> anyhow::Result<Found> {
             found.files.push(file);
         } else if envelopes.contains(&name) {
             found.envelope = Some(read_envelope(&path).with_context(failed)?);
-            found.name = Some(name);
         } else {
             found.others.push(name);
         }

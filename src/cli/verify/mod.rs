@@ -1,5 +1,6 @@
 //! `velero-trust verify`: proves a backup without a cluster.
 
+mod bucket;
 mod directory;
 mod recipe;
 mod report;
@@ -11,8 +12,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use self::bucket::BucketArgs;
 use super::output_format::OutputFormat;
 use super::stdout::Stdout;
+use crate::bucket::BackupUrl;
 use crate::integrity::files;
 use crate::integrity::manifest::File;
 use crate::integrity::public_key::PublicKey;
@@ -41,29 +44,45 @@ Volume data in kopia or restic repositories and in snapshots is not signed.";
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Verify {
-    /// Directory with a copy of all files of one backup, `backups/<name>` in the bucket
-    #[arg(value_name = "DIRECTORY")]
-    directory: PathBuf,
+    /// Directory with a copy of all files of one backup, or `s3://<bucket>/<prefix>/backups/<name>`
+    #[arg(value_name = "DIRECTORY|URL")]
+    place: PathBuf,
 
     /// File with a public key that may have signed the backup, in PEM; can be given several times
-    #[arg(long = "key", value_name = "FILE", required = true)]
+    #[arg(
+        long = "key",
+        value_name = "FILE",
+        required = true,
+        env = "VELERO_TRUST_VERIFY_KEY",
+        value_delimiter = ','
+    )]
     keys: Vec<PathBuf>,
 
     /// File with the envelope, if it is not in the directory
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "VELERO_TRUST_VERIFY_ENVELOPE")]
     envelope: Option<PathBuf>,
 
     /// Name that the backup must have
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "VELERO_TRUST_VERIFY_NAME")]
     name: Option<String>,
 
     /// Print the commands that verify the same with openssl and sha256sum instead
-    #[arg(long)]
+    #[arg(long, env = "VELERO_TRUST_VERIFY_RECIPE")]
     recipe: bool,
 
     /// OutputFormat format
-    #[arg(long, short, value_name = "FORMAT", value_enum, default_value = "text")]
+    #[arg(
+        long,
+        short,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        env = "VELERO_TRUST_VERIFY_OUTPUT"
+    )]
     output: OutputFormat,
+
+    #[command(flatten)]
+    bucket: BucketArgs,
 }
 
 /// What is in the directory of a backup.
@@ -73,8 +92,6 @@ struct Found {
     files: Vec<File>,
     /// The envelope of one of the given keys.
     envelope: Option<Vec<u8>>,
-    /// The name of that envelope.
-    name: Option<String>,
     /// The names of the envelopes of other keys.
     others: Vec<String>,
 }
@@ -93,7 +110,11 @@ impl Verify {
             return self.print_recipe(&keys);
         }
         let envelopes: Vec<String> = keys.iter().map(|given| envelope_name(&given.key)).collect();
-        let mut found = directory::read(&self.directory, &envelopes)?;
+        let url = self.url()?;
+        let mut found = match &url {
+            Some(url) => self.bucket.read(url, &envelopes)?,
+            None => directory::read(&self.place, &envelopes)?,
+        };
         if let Some(path) = &self.envelope {
             let read = directory::read_envelope(path);
             found.envelope = Some(read.with_context(|| format!("cannot read {}", path.display()))?);
@@ -102,7 +123,10 @@ impl Verify {
             return self.without_envelope(&found);
         };
         let keys: Vec<&PublicKey> = keys.iter().map(|given| &given.key).collect();
-        match verification::verify(envelope, &keys, self.name.as_deref(), &found.files) {
+        // A copied directory may have any name. In a bucket it is the name of the backup.
+        let name = url.as_ref().map(|url| url.backup.as_str());
+        let name = self.name.as_deref().or(name);
+        match verification::verify(envelope, &keys, name, &found.files) {
             Ok(verified) => self.report(&verified, &found),
             Err(error @ VerificationError::UnknownKey(_)) => {
                 report::failure(self.output, &error.to_string())?;
@@ -114,6 +138,17 @@ impl Verify {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the backup in a bucket; `None` if it is in a directory.
+    fn url(&self) -> anyhow::Result<Option<BackupUrl>> {
+        let Some(text) = self.place.to_str().filter(|text| text.contains("://")) else {
+            return Ok(None);
+        };
+        let url = BackupUrl::parse(text);
+        let form = "s3://<bucket>/<prefix>/backups/<name>";
+        url.map(Some)
+            .with_context(|| format!("{text} does not have the form {form}"))
     }
 
     fn read_keys(&self) -> anyhow::Result<Vec<GivenKey<'_>>> {
@@ -129,7 +164,7 @@ impl Verify {
 
     /// Says why there is nothing to verify with.
     fn without_envelope(&self, found: &Found) -> anyhow::Result<u8> {
-        let directory = self.directory.display();
+        let directory = self.place.display();
         if found.others.is_empty() {
             bail!(
                 "{directory} has no envelope of velero-trust, so nothing is signed there; if the \
@@ -155,9 +190,13 @@ impl Verify {
         let [given] = keys else {
             bail!("`--recipe` takes one key; give `--key` once");
         };
-        let beside = self.directory.join(envelope_name(&given.key));
+        anyhow::ensure!(
+            self.url()?.is_none(),
+            "`--recipe` is for a directory; copy the files of the backup first"
+        );
+        let beside = self.place.join(envelope_name(&given.key));
         let envelope = self.envelope.as_ref().unwrap_or(&beside);
-        let recipe = recipe::recipe(&self.directory, envelope, &given.key, given.file);
+        let recipe = recipe::recipe(&self.place, envelope, &given.key, given.file);
         Stdout::fail_when_closed().write_all(recipe.as_bytes())?;
         Ok(exit::GOOD)
     }

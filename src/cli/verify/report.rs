@@ -43,7 +43,7 @@ struct Signed<'a> {
 pub(super) fn failure(output: OutputFormat, reason: &str) -> anyhow::Result<()> {
     let mut out = Stdout::fail_when_closed();
     match output {
-        OutputFormat::Text => writeln!(out, "{}", printable_lines(reason))?,
+        OutputFormat::Text | OutputFormat::Wide => writeln!(out, "{}", printable_lines(reason))?,
         OutputFormat::Json => json::write(
             &Json {
                 good: false,
@@ -65,7 +65,9 @@ pub(super) fn verified(
 ) -> anyhow::Result<()> {
     let mut out = Stdout::fail_when_closed();
     match output {
-        OutputFormat::Text => out.write_all(printable_lines(&text(verified, files)).as_bytes())?,
+        OutputFormat::Text | OutputFormat::Wide => {
+            out.write_all(printable_lines(&text(verified, files)).as_bytes())?;
+        }
         OutputFormat::Json => {
             let statement = &verified.statement;
             let differences = verified.differences.iter().map(ToString::to_string);

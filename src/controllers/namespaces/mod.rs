@@ -22,7 +22,9 @@ use super::locations::{Locations, locations_in};
 use super::observed_bundle::{ObservedBundle, observe};
 use super::own_config_maps::{self, OwnConfigMaps};
 use super::report_handle::ReportHandle;
-use super::{ControllerContext, refused_extra_cas, serving_certificate, status, webhooks};
+use super::{
+    ControllerContext, recorder, refused_extra_cas, serving_certificate, status, webhooks,
+};
 use crate::kubernetes::watch::Change;
 
 /// Pause before the tasks of a namespace restart after a panic.
@@ -78,6 +80,7 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
     join_set.spawn(webhooks::run(Arc::clone(controllers)));
     join_set.spawn(serving_certificate::run(Arc::clone(controllers)));
+    join_set.spawn(recorder::run(Arc::clone(controllers)));
     let mut tasks = Tasks {
         controllers,
         prober,

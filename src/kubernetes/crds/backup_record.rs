@@ -47,6 +47,9 @@ pub struct BackupRecordSpec {
     pub backup: String,
     /// UID of the Backup, as it is in velero-backup.json.
     pub uid: String,
+    /// Whether velero-trust saw the Backup before it was complete.
+    #[serde(default)]
+    pub observed: bool,
 }
 
 /// What is known about the files.

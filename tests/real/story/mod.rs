@@ -5,6 +5,7 @@
 mod down;
 mod held;
 mod life;
+mod recorded;
 mod rewritten;
 
 use crate::pods;
@@ -35,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "story::no_restore_is_rewritten_to_an_unchecked_backup",
             rewritten::story,
         ),
+        alone("story::a_backup_is_recorded_and_verified", recorded::story),
         alone("story::what_make_cluster_proposes_works", tour),
     ]
 }

@@ -1,0 +1,168 @@
+//! The files of a backup in a bucket.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::Found;
+use crate::bucket::credentials::personal;
+use crate::bucket::{Artifact, BackupUrl, BucketSettings, Error, Reach, Store, Timing, Trust};
+use crate::ca::endpoint::DeniedAddresses;
+use crate::cli::runtime;
+use crate::integrity::digest::Hasher;
+use crate::integrity::envelope;
+use crate::integrity::files;
+use crate::integrity::manifest::{File, MAX_FILES, shown};
+use crate::sources::roots::{PublicRoots, Roots};
+
+/// How a bucket is reached. Without an option, the variables of AWS's own tools count.
+#[derive(Args, Debug)]
+pub(super) struct BucketArgs {
+    /// URL of a store other than AWS's, such as `https://minio.example.com` [default: that of
+    /// `AWS_ENDPOINT_URL`]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "VELERO_TRUST_VERIFY_S3_URL",
+        help_heading = "Bucket"
+    )]
+    s3_url: Option<String>,
+
+    /// Region of the bucket [default: that of `AWS_REGION`, else the store is asked]
+    #[arg(
+        long,
+        value_name = "REGION",
+        env = "VELERO_TRUST_VERIFY_REGION",
+        help_heading = "Bucket"
+    )]
+    region: Option<String>,
+
+    /// PEM file with the CAs of the store, in addition to Mozilla's [default: that of
+    /// `AWS_CA_BUNDLE`]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VELERO_TRUST_VERIFY_CA",
+        help_heading = "Bucket"
+    )]
+    ca: Option<PathBuf>,
+
+    /// Profile in the file of credentials of AWS's tools [default: the environment, then `default`]
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        env = "VELERO_TRUST_VERIFY_PROFILE",
+        help_heading = "Bucket"
+    )]
+    profile: Option<String>,
+}
+
+/// Reads a variable of AWS's tools. An empty one counts as not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl BucketArgs {
+    /// Reads and hashes all files of the backup at `url`.
+    pub(super) fn read(&self, url: &BackupUrl, envelopes: &[String]) -> anyhow::Result<Found> {
+        crate::cli::install_crypto_provider();
+        runtime()?.block_on(self.read_all(url, envelopes))
+    }
+
+    async fn read_all(&self, url: &BackupUrl, envelopes: &[String]) -> anyhow::Result<Found> {
+        let store = self.open(url).await?;
+        let backup = &url.backup;
+        let listing = store
+            .list(backup)
+            .await
+            .map_err(|error| described(&error))?;
+        anyhow::ensure!(
+            !listing.artifacts.is_empty(),
+            "the bucket has no backup {}",
+            shown(backup)
+        );
+        let mut found = Found::default();
+        for artifact in &listing.artifacts {
+            let name = &artifact.name;
+            if files::envelope_key(name).is_none() {
+                anyhow::ensure!(
+                    found.files.len() <= MAX_FILES,
+                    "the backup has more than {MAX_FILES} files, and none of Velero has"
+                );
+                found.files.push(
+                    hash(&store, backup, artifact)
+                        .await
+                        .map_err(|error| described(&error))?,
+                );
+            } else if envelopes.contains(name) {
+                let reading = store
+                    .read(backup, artifact)
+                    .await
+                    .map_err(|error| described(&error))?;
+                let bytes = reading.bytes(envelope::MAX_BYTES as u64).await;
+                found.envelope = Some(bytes.map_err(|error| described(&error))?);
+            } else {
+                found.others.push(name.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn open(&self, url: &BackupUrl) -> anyhow::Result<Store> {
+        let ca = self.ca.clone();
+        let ca = ca.or_else(|| variable("AWS_CA_BUNDLE").map(PathBuf::from));
+        let s3_url = self.s3_url.clone();
+        let s3_url = s3_url.or_else(|| variable("AWS_ENDPOINT_URL"));
+        let region = self.region.clone().or_else(|| variable("AWS_REGION"));
+        let roots = Roots {
+            public: PublicRoots::Mozilla,
+            extra: ca.into_iter().collect(),
+        };
+        let roots = roots.read()?;
+        let extra = roots.extra.contributions.values();
+        let extra = extra.flat_map(|contribution| contribution.certificates.iter());
+        let trust = Trust::Roots {
+            roots: roots.public.iter().chain(extra).cloned().collect(),
+            namespace: String::new(),
+        };
+        let settings = BucketSettings::of_bucket("", &url.bucket, &url.prefix)?;
+        // Only AWS has the bucket in the host for certain.
+        let settings = settings.at(s3_url.as_deref(), region.as_deref(), s3_url.is_some())?;
+        let credentials = personal::read(
+            variable,
+            |path| std::fs::read_to_string(path).ok(),
+            self.profile.as_deref(),
+            region.as_deref().unwrap_or_default(),
+            trust.clone(),
+        )
+        .context("there are no credentials for the bucket")?;
+        let reach = Reach {
+            trust,
+            // Whoever runs the command names the store.
+            denied: DeniedAddresses::nothing(),
+            timing: Timing::default(),
+        };
+        Store::open(settings, credentials, reach)
+            .await
+            .map_err(|error| described(&error))
+    }
+}
+
+async fn hash(store: &Store, backup: &str, artifact: &Artifact) -> Result<File, Error> {
+    let mut reading = store.read(backup, artifact).await?;
+    let mut hasher = Hasher::default();
+    while let Some(piece) = reading.next().await? {
+        hasher.update(&piece);
+    }
+    Ok(File {
+        name: artifact.name.clone(),
+        size: artifact.size,
+        sha256: hasher.finish(),
+    })
+}
+
+/// Returns the error with what to do about it.
+fn described(error: &Error) -> anyhow::Error {
+    anyhow::Error::msg(error.with_fix())
+}

@@ -1,0 +1,125 @@
+//! Signs a statement and puts its envelope beside the backup.
+
+use super::Context;
+use super::location::OpenLocation;
+use super::reader::Stop;
+use crate::bucket::{ErrorKind, Listing, Store};
+use crate::integrity::digest::Sha256;
+use crate::integrity::envelope::{Envelope, MAX_BYTES};
+use crate::integrity::files;
+use crate::integrity::manifest::shown;
+use crate::integrity::statement::Statement;
+
+/// A signed statement.
+pub(super) struct WrittenEnvelope {
+    /// The digest of what is signed.
+    pub(super) payload: Sha256,
+    /// The envelope.
+    pub(super) json: String,
+    pub(super) is_in_bucket: bool,
+    /// Why it is not in the bucket.
+    pub(super) message: Option<String>,
+}
+
+/// What is in the bucket under the name of our envelope.
+enum Existing {
+    Nothing,
+    /// An envelope that our key signed.
+    Ours(Box<Envelope>),
+    /// Somebody else's file.
+    Foreign,
+}
+
+/// Signs `statement` and puts the envelope into the directory of the backup `name`, which was just
+/// listed.
+pub(super) async fn write(
+    context: &Context,
+    location: &OpenLocation,
+    name: &str,
+    statement: &Statement,
+    listing: &Listing,
+) -> Result<WrittenEnvelope, Stop> {
+    let key = &context.signer.key;
+    let failed = |message: String| Stop::unreadable("SigningFailed", message);
+    let payload = statement
+        .to_bytes()
+        .map_err(|error| failed(error.to_string()))?;
+    let digest = Sha256::of(&payload);
+    let file = files::envelope(&key.public().id().to_string());
+    let existing = existing(context, &location.store, name, &file, listing).await?;
+    let kept = match &existing {
+        // Two leaders sign the same, with other signatures.
+        Existing::Ours(envelope) if envelope.payload() == payload => Some(envelope),
+        _ => None,
+    };
+    let is_kept = kept.is_some();
+    let envelope = match kept {
+        Some(envelope) => Envelope::clone(envelope),
+        None => key
+            .sign(payload)
+            .map_err(|error| failed(error.to_string()))?,
+    };
+    let json = envelope
+        .to_json()
+        .map_err(|error| failed(error.to_string()))?;
+    let message = match existing {
+        _ if is_kept => None,
+        _ if location.is_read_only => Some("the location is ReadOnly".to_owned()),
+        Existing::Foreign => Some(format!("somebody else's file is named {}", shown(&file))),
+        Existing::Nothing | Existing::Ours(_) => put(&location.store, name, &file, &json).await?,
+    };
+    Ok(WrittenEnvelope {
+        payload: digest,
+        json,
+        is_in_bucket: message.is_none(),
+        message: message.map(|why| format!("the envelope is not in the bucket: {why}")),
+    })
+}
+
+async fn existing(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    file: &str,
+    listing: &Listing,
+) -> Result<Existing, Stop> {
+    let Some(artifact) = listing.get(file) else {
+        return Ok(Existing::Nothing);
+    };
+    if artifact.size > MAX_BYTES as u64 {
+        return Ok(Existing::Foreign);
+    }
+    let bytes = store
+        .read(name, artifact)
+        .await?
+        .bytes(artifact.size)
+        .await?;
+    let envelope = Envelope::parse(&bytes).ok();
+    let ours = envelope.filter(|envelope| envelope.verify(&[context.signer.key.public()]).is_ok());
+    Ok(ours.map_or(Existing::Foreign, |envelope| {
+        Existing::Ours(Box::new(envelope))
+    }))
+}
+
+/// Puts the envelope, only while the backup is there. Returns why it could not be put, if that needs a
+/// person.
+///
+/// A lone file of ours would keep a Backup alive whose files are gone.
+async fn put(store: &Store, name: &str, file: &str, json: &str) -> Result<Option<String>, Stop> {
+    if !store.exists(name, files::BACKUP).await? {
+        return Err(Stop::Changed);
+    }
+    let put = store.put(name, file, json.as_bytes().to_vec()).await;
+    // A PUT whose answer was lost may have arrived.
+    if !store.exists(name, files::BACKUP).await? {
+        store.delete(name, file).await?;
+        return Err(Stop::Changed);
+    }
+    match put {
+        Ok(()) => Ok(None),
+        Err(error) if matches!(error.kind, ErrorKind::AccessDenied { .. }) => {
+            Ok(Some(error.with_fix()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,166 @@
+//! Reads and writes the records.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Error};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::integrity::digest::Sha256;
+use crate::kubernetes::crds::{
+    API_VERSION, BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone,
+};
+use crate::kubernetes::error::lookup_error;
+use crate::kubernetes::keep;
+use crate::names;
+use crate::telemetry::LogOnce;
+
+/// Pause before it is looked again whether the kinds of the ledger exist.
+const INSTALL_PAUSE: Duration = Duration::from_secs(10);
+
+/// Longest part of a backup's name in the name of its record, so that the uid fits after it.
+const MAX_NAME_BYTES: usize = 200;
+
+/// The records of all backups.
+#[derive(Clone)]
+pub(super) struct Ledger(Api<BackupRecord>);
+
+/// Waits until the API server has the kinds of the ledger.
+pub(super) async fn wait_until_installed(client: &Client) {
+    let records = Api::<BackupRecord>::all(client.clone());
+    let mut failures = LogOnce::default();
+    loop {
+        let message = match records.list_metadata(&ListParams::default().limit(1)).await {
+            Ok(_) => return,
+            Err(Error::Api(status)) if status.code == 404 => {
+                "the kind BackupRecord is not installed: run `kubectl apply -k manifests/crds`"
+                    .to_owned()
+            }
+            Err(error) => lookup_error(&error).message,
+        };
+        if failures.is_new(&message) {
+            tracing::warn!(why = message, "no backup is recorded");
+        }
+        sleep(INSTALL_PAUSE).await;
+    }
+}
+
+/// Returns the name of the record of the backup `name` whose velero-backup.json has `uid`. The uid
+/// comes from the bucket and may be any text.
+pub(super) fn record_name(name: &str, uid: &str) -> String {
+    let is_usual =
+        |byte: u8| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase() || byte == b'-';
+    let is_uid = uid.len() == 36 && uid.bytes().all(is_usual);
+    let is_short = name.len() <= MAX_NAME_BYTES;
+    if is_uid && is_short {
+        return format!("{name}.{uid}");
+    }
+    let digest = Sha256::of(format!("{name}\0{uid}").as_bytes());
+    format!("backup.{digest}")
+}
+
+impl Ledger {
+    pub(super) fn new(client: &Client) -> Self {
+        Self(Api::all(client.clone()))
+    }
+
+    /// Makes a record, unless there is one, and returns its name.
+    pub(super) async fn create(&self, spec: BackupRecordSpec) -> kube::Result<String> {
+        let name = record_name(&spec.backup, &spec.uid);
+        let record = BackupRecord {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                ..keep::metadata()
+            },
+            spec,
+            status: None,
+        };
+        match self.0.create(&params(), &record).await {
+            Ok(_) => Ok(name),
+            Err(Error::Api(status)) if status.is_already_exists() => Ok(name),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a record.
+    pub(super) async fn get(&self, name: &str) -> kube::Result<Option<BackupRecord>> {
+        self.0.get_opt(name).await
+    }
+
+    /// Writes the status of a record.
+    pub(super) async fn set_status(
+        &self,
+        name: &str,
+        status: &BackupRecordStatus,
+    ) -> kube::Result<()> {
+        let patch = json!({
+            "apiVersion": API_VERSION,
+            "kind": "BackupRecord",
+            "metadata": {"name": name},
+            "status": status,
+        });
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        let patch = Patch::Apply(&patch);
+        self.0.patch_status(name, &params, &patch).await.map(drop)
+    }
+
+    /// Notes that the Backup of a record went away, or that it is there again.
+    pub(super) async fn set_gone(&self, name: &str, gone: Option<Gone>) -> kube::Result<()> {
+        let Some(record) = self.get(name).await? else {
+            return Ok(());
+        };
+        let status = BackupRecordStatus {
+            gone,
+            ..record.status.unwrap_or_default()
+        };
+        self.set_status(name, &status).await
+    }
+
+    /// Deletes a record.
+    pub(super) async fn delete(&self, name: &str) -> kube::Result<()> {
+        match self.0.delete(name, &DeleteParams::default()).await {
+            Err(Error::Api(status)) if status.code == 404 => Ok(()),
+            deleted => deleted.map(drop),
+        }
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// Returns the current time for a record.
+pub(super) fn time_now() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    let now = Timestamp::from_second(crate::clock::now());
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::velero::naming::is_name;
+
+    #[test]
+    fn each_backup_has_one_valid_name_of_a_record() {
+        let uid = "3f2a0000-0000-4000-8000-00000000000a";
+        assert_eq!(record_name("daily", uid), format!("daily.{uid}"));
+        let long = "a".repeat(253);
+        let names = [
+            record_name("daily", uid),
+            record_name("daily", "Forged\n"),
+            record_name("daily", &uid.to_uppercase()),
+            record_name("daily", ""),
+            record_name(&long, uid),
+            record_name(&long, &uid.replace('a', "b")),
+        ];
+        for (index, name) in names.iter().enumerate() {
+            assert!(is_name(name), "{name}");
+            assert!(!names[..index].contains(name), "{name}");
+        }
+    }
+}

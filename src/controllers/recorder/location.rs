@@ -1,0 +1,103 @@
+//! Opens the bucket of a Backup.
+
+use kube::api::DynamicObject;
+use kube::{Api, Error};
+use serde_json::Value;
+
+use super::Context;
+use super::reader::Stop;
+use crate::bucket::credentials::identity;
+use crate::bucket::{BucketSettings, ClusterSecrets, Credentials, Reach, Store, Timing, Trust};
+use crate::integrity::statement::Location;
+use crate::kubernetes::error::lookup_error;
+use crate::kubernetes::{bundle, location};
+use crate::names;
+use crate::velero::naming::is_name;
+use crate::velero::observed_backup::ObservedBackup;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+/// An open bucket.
+pub(super) struct OpenLocation {
+    pub(super) store: Store,
+    /// What is signed about it.
+    pub(super) signed: Location,
+    /// The name of the BackupStorageLocation.
+    pub(super) name: String,
+    pub(super) is_read_only: bool,
+}
+
+/// Opens the bucket of `backup` with what its BackupStorageLocation says now.
+pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<OpenLocation, Stop> {
+    let namespace = &backup.fields.namespace;
+    let name = &backup.storage_location;
+    let object = read(context, namespace, name).await?;
+    let access = object
+        .data
+        .pointer("/spec/accessMode")
+        .and_then(Value::as_str);
+    let is_read_only = access == Some("ReadOnly");
+    let bsl = location::read(&object);
+    let provider = bsl.provider().to_owned();
+    let unusable = |error: &dyn ToString| {
+        Stop::unreadable(
+            "LocationUnusable",
+            format!("BackupStorageLocation {name}: {}", error.to_string()),
+        )
+    };
+    let settings = BucketSettings::read(namespace, &bsl).map_err(|error| unusable(&error))?;
+    let trust = trust(context, namespace).await?;
+    let timing = Timing::default();
+    let secrets = ClusterSecrets::new(context.controllers.client.clone(), namespace);
+    let region = settings.region.clone().unwrap_or_default();
+    let own = trust.clone();
+    let own = || identity::provider(|name| std::env::var(name).ok(), &region, own, timing);
+    let credentials = Credentials::read(&settings, &secrets, own).await;
+    let credentials = credentials.map_err(|error| unusable(&error))?;
+    let signed = Location {
+        provider,
+        bucket: settings.bucket.clone(),
+        prefix: settings.prefix.clone(),
+    };
+    let reach = Reach {
+        trust,
+        denied: context.settings.denied.clone(),
+        timing,
+    };
+    Ok(OpenLocation {
+        store: Store::open(settings, credentials, reach).await?,
+        signed,
+        name: name.clone(),
+        is_read_only,
+    })
+}
+
+async fn read(context: &Context, namespace: &str, name: &str) -> Result<DynamicObject, Stop> {
+    let missing = |why: String| Stop::unreadable("LocationUnusable", why);
+    if !is_name(name) {
+        return Err(missing(
+            "the Backup names no BackupStorageLocation".to_owned(),
+        ));
+    }
+    let locations = location::in_namespace(&context.controllers.client, namespace);
+    match locations.get(name).await {
+        Ok(object) => Ok(object),
+        Err(Error::Api(status)) if status.code == 404 => Err(missing(format!(
+            "BackupStorageLocation {namespace}/{name} does not exist"
+        ))),
+        Err(error) => Err(missing(lookup_error(&error).message)),
+    }
+}
+
+/// Trusts what Velero's Pods trust: the merged bundle of the namespace.
+async fn trust(context: &Context, namespace: &str) -> Result<Trust, Stop> {
+    let maps = Api::<ConfigMap>::namespaced(context.controllers.client.clone(), namespace);
+    let map = maps.get_opt(names::BUNDLE).await;
+    let map =
+        map.map_err(|error| Stop::unreadable("BundleUnreadable", lookup_error(&error).message))?;
+    let pem = map.as_ref().and_then(bundle::text);
+    let pem = pem.ok_or_else(|| {
+        let why = format!("the bundle {namespace}/{} is not there yet", names::BUNDLE);
+        Stop::unreadable("BundleUnreadable", why)
+    })?;
+    Ok(Trust::bundle(namespace, pem))
+}

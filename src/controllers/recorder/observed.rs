@@ -1,0 +1,89 @@
+//! What the recorder watches: the Backups and its own records.
+
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::Config;
+use kube::{Api, Client};
+
+use crate::decision::Key;
+use crate::integrity::recording::{Record, RecordState};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
+use crate::kubernetes::watch::Watch;
+use crate::velero::observed_backup::ObservedBackup;
+
+/// Most records that are kept in memory. Each has some hundred bytes.
+const MAX_RECORDS: usize = 20_000;
+
+/// A record without its envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RecordEntry {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) is_observed: bool,
+    pub(super) state: RecordState,
+    pub(super) checksum: Option<String>,
+    pub(super) manifest: Option<String>,
+    /// When the files were recorded, RFC 3339.
+    pub(super) recorded_at: Option<String>,
+    /// When the Backup went away, in seconds since 1970.
+    pub(super) gone_at: Option<i64>,
+}
+
+impl RecordEntry {
+    fn new(record: BackupRecord) -> Self {
+        let status: BackupRecordStatus = record.status.unwrap_or_default();
+        Self {
+            namespace: record.spec.namespace,
+            name: record.spec.backup,
+            uid: record.spec.uid,
+            is_observed: record.spec.observed,
+            state: status.state,
+            checksum: status.checksum,
+            manifest: status.manifest,
+            recorded_at: status.recorded_at.map(|time| time.0.to_string()),
+            gone_at: status.gone.map(|gone| gone.at.0.as_second()),
+        }
+    }
+
+    /// Returns the key of the Backup.
+    pub(super) fn backup(&self) -> Key {
+        Key::new(&self.namespace, &self.name)
+    }
+
+    /// Whether the record is one of a Backup of this key.
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        self.namespace == key.namespace && self.name == key.name
+    }
+
+    /// Returns what decides the next step.
+    pub(super) fn known(&self) -> Record<'_> {
+        Record {
+            uid: &self.uid,
+            state: self.state,
+            is_observed: self.is_observed,
+            checksum: self.checksum.as_deref(),
+            manifest: self.manifest.as_deref(),
+        }
+    }
+}
+
+/// Returns the API resource of Backups.
+pub(super) fn backup_resource() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", "Backup"))
+}
+
+/// Watches all Backups. Velero writes their progress every few seconds, which changes no entry.
+pub(super) fn watch_backups(client: &Client) -> Watch<ObservedBackup> {
+    let all = Api::<DynamicObject>::all_with(client.clone(), &backup_resource());
+    Watch::of_text(all, Config::default(), "Backups", ObservedBackup::from_json)
+}
+
+/// Watches all records.
+pub(super) fn watch_records(client: &Client) -> Watch<RecordEntry> {
+    let all = Api::<BackupRecord>::all(client.clone());
+    let subject = "BackupRecords";
+    Watch::new(all, Config::default(), subject, |record| {
+        Some(RecordEntry::new(record))
+    })
+    .with_max_per_namespace(MAX_RECORDS)
+}

@@ -1,0 +1,153 @@
+//! The key that signs, in a Secret of our own namespace, and its public half as a TrustedKey.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Error};
+use tokio::time::sleep;
+
+use super::super::ControllerContext;
+use crate::integrity::public_key::Algorithm;
+use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
+use crate::kubernetes::error::lookup_error;
+use crate::kubernetes::keep;
+use crate::names;
+use crate::signing_key::{SigningKey, SigningKeyError};
+use crate::telemetry::LogOnce;
+
+/// Key of the Secret with the private key in PEM.
+const PRIVATE_KEY: &str = "key.pem";
+
+/// Key of the Secret with the public key in PEM, for people.
+const PUBLIC_KEY: &str = "key.pub";
+
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_secs(15);
+
+/// What signs in this cluster.
+pub(super) struct Signer {
+    pub(super) key: SigningKey,
+    /// The uid of the namespace kube-system.
+    pub(super) cluster: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SignerError {
+    #[error("{}", lookup_error(.0).message)]
+    Api(#[from] Error),
+    #[error("Secret {secret}: {0}", secret = names::SIGNING_KEY)]
+    Key(#[from] SigningKeyError),
+    #[error(
+        "Secret {secret} has no key {PRIVATE_KEY} with the text of a private key",
+        secret = names::SIGNING_KEY
+    )]
+    NoKey,
+    #[error("the namespace kube-system has no uid")]
+    NoCluster,
+}
+
+/// Reads the key, or makes one if there is none. Waits until that succeeds.
+pub(super) async fn wait_for_signer(controllers: &ControllerContext) -> Signer {
+    let mut failures = LogOnce::default();
+    loop {
+        match signer(controllers).await {
+            Ok(signer) => return signer,
+            Err(error) => {
+                let message = error.to_string();
+                if failures.is_new(&message) {
+                    tracing::error!(
+                        why = message,
+                        "no backup is recorded: there is no key to sign with"
+                    );
+                }
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn signer(controllers: &ControllerContext) -> Result<Signer, SignerError> {
+    let client = &controllers.client;
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let system = namespaces.get(names::EXCLUDED_NAMESPACE).await?;
+    let cluster = system.metadata.uid.ok_or(SignerError::NoCluster)?;
+    let secrets = Api::<Secret>::namespaced(client.clone(), &controllers.settings.namespace);
+    let key = match secrets.get_opt(names::SIGNING_KEY).await? {
+        Some(secret) => read(&secret)?,
+        None => create(&secrets).await?,
+    };
+    trust(controllers, &key).await?;
+    Ok(Signer { key, cluster })
+}
+
+fn read(secret: &Secret) -> Result<SigningKey, SignerError> {
+    let data = secret.data.as_ref().and_then(|data| data.get(PRIVATE_KEY));
+    let pem = data.and_then(|pem| std::str::from_utf8(&pem.0).ok());
+    Ok(SigningKey::from_pem(pem.ok_or(SignerError::NoKey)?)?)
+}
+
+/// Makes a key. Of two leaders at the same moment, one makes it and the other reads it.
+async fn create(secrets: &Api<Secret>) -> Result<SigningKey, SignerError> {
+    let key = SigningKey::generate(Algorithm::EcdsaP256)?;
+    let data = [
+        (
+            PRIVATE_KEY.to_owned(),
+            ByteString(key.to_pem().into_bytes()),
+        ),
+        (
+            PUBLIC_KEY.to_owned(),
+            ByteString(key.public_pem().into_bytes()),
+        ),
+    ];
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(names::SIGNING_KEY.to_owned()),
+            ..keep::metadata()
+        },
+        data: Some(BTreeMap::from(data)),
+        ..Secret::default()
+    };
+    match secrets.create(&params(), &secret).await {
+        Ok(_) => {
+            let id = key.public().id().to_string();
+            tracing::info!(key = id, "made a new key that signs backups");
+            Ok(key)
+        }
+        Err(Error::Api(status)) if status.is_already_exists() => {
+            read(&secrets.get(names::SIGNING_KEY).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the TrustedKey of `key`, unless there is one.
+async fn trust(controllers: &ControllerContext, key: &SigningKey) -> Result<(), SignerError> {
+    let id = key.public().id().to_string();
+    let digits = id.get(..16).unwrap_or(&id);
+    let trusted = TrustedKey {
+        metadata: ObjectMeta {
+            name: Some(format!("{}-{digits}", names::APP)),
+            ..keep::metadata()
+        },
+        spec: TrustedKeySpec {
+            public_key: key.public_pem(),
+            algorithm: Some(key.public().algorithm().to_string()),
+            state: KeyState::Active,
+        },
+    };
+    let keys = Api::<TrustedKey>::all(controllers.client.clone());
+    match keys.create(&params(), &trusted).await {
+        Err(Error::Api(status)) if status.is_already_exists() => Ok(()),
+        created => Ok(created.map(drop)?),
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
