@@ -23,6 +23,11 @@ pub enum RecordState {
 }
 
 impl RecordState {
+    /// Whether the files are judged. That stays.
+    pub const fn is_judgement(self) -> bool {
+        matches!(self, Self::Recorded | Self::Unobserved)
+    }
+
     /// Returns the name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,9 +86,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bo
         .find(|record| record.uid == backup.fields.uid);
     match (backup.progress(), own) {
         (Progress::Running, None) => Step::Observe,
-        (Progress::Over, Some(record)) if record.state != RecordState::Recorded => {
-            Step::Forget(record.uid)
-        }
+        (Progress::Over, Some(record)) if !record.state.is_judgement() => Step::Forget(record.uid),
         (Progress::Running, Some(_)) | (Progress::Over, _) => Step::Wait,
         (Progress::Complete, Some(record)) => match record.state {
             RecordState::Recorded if is_annotated(backup, record) => Step::Wait,
@@ -184,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_without_files_needs_no_record_unless_they_were_recorded() {
+    fn a_backup_without_files_needs_no_record_unless_they_were_judged() {
         for phase in ["Failed", "Deleting"] {
             assert_eq!(next(&backup(phase, "x"), &[], false), Step::Wait);
             for state in STATES {
-                let expected = if state == RecordState::Recorded {
+                let expected = if state.is_judgement() {
                     Step::Wait
                 } else {
                     Step::Forget("u")

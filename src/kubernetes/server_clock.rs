@@ -6,14 +6,29 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 use kube::Client;
 use kube::client::Body;
+use tokio::time::Instant;
 
-/// Returns how far the clock of the API server is ahead of ours, in milliseconds; `None` if it does
-/// not tell. The API server tells whole seconds.
-pub async fn offset_millis(client: &Client) -> Option<i64> {
-    let request = Request::get("/version").body(Body::empty()).ok()?;
-    let asked_at = Timestamp::now();
-    let answer = client.send(request).await.ok()?;
-    let date = answer.headers().get(DATE)?.to_str().ok()?;
-    let date = DateTimeParser::new().parse_timestamp(date).ok()?;
-    Some(date.as_millisecond() - asked_at.as_millisecond())
+/// What a clock showed, and when by the clock of this process that never jumps.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockReading {
+    /// What it showed, in whole seconds.
+    pub time: Timestamp,
+    /// A moment before or after it showed that.
+    pub at: Instant,
+}
+
+/// Reads the clock; `at` is the moment of the answer. Returns `None` if the answer has no time.
+pub async fn read(client: &Client) -> kube::Result<Option<ClockReading>> {
+    let request = Request::get("/version").body(Body::empty());
+    let request = request.map_err(kube::Error::HttpError)?;
+    let answer = client.send(request).await?;
+    let at = Instant::now();
+    let date = answer
+        .headers()
+        .get(DATE)
+        .and_then(|date| date.to_str().ok());
+    let time = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+    Ok(time
+        .filter(|_| answer.status().is_success())
+        .map(|time| ClockReading { time, at }))
 }

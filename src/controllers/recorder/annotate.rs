@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, Error};
+use kube::Error;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::Context;
-use super::observed::{RecordEntry, backup_resource};
+use super::observed::RecordEntry;
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::worker::Requeue;
 use crate::names::{CHECKSUM_ANNOTATION, MANIFEST_ANNOTATION, VERIFIED_AT_ANNOTATION};
@@ -45,9 +45,7 @@ pub(super) async fn write(
     annotations: Annotations<'_>,
 ) -> bool {
     let fields = &backup.fields;
-    let client = context.controllers.client.clone();
-    let backups =
-        Api::<DynamicObject>::namespaced_with(client, &fields.namespace, &backup_resource());
+    let backups = context.backups(&fields.namespace);
     // The uid is a precondition: another Backup of the name gets 409.
     let patch = json!({
         "metadata": {
@@ -68,8 +66,9 @@ pub(super) async fn write(
             tracing::info!(checksum = annotations.checksum, "annotated the Backup");
             false
         }
-        // It is gone or was replaced; the watch tells.
-        Err(Error::Api(status)) if [404, 409].contains(&status.code) => false,
+        // It is gone; the watch tells. A conflict may be a replaced Backup, or a write of somebody
+        // else at the same moment.
+        Err(Error::Api(status)) if status.code == 404 => false,
         Err(error) => {
             let why = lookup_error(&error).message;
             tracing::warn!(why, "cannot annotate the Backup");

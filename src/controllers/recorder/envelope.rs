@@ -1,14 +1,22 @@
 //! Signs a statement and puts its envelope beside the backup.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::Context;
 use super::location::OpenLocation;
-use super::reader::Stop;
-use crate::bucket::{ErrorKind, Listing, Store};
+use super::reader::{Stop, check_present};
+use crate::bucket::{Listing, Store};
 use crate::integrity::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
 use crate::integrity::files;
 use crate::integrity::manifest::shown;
 use crate::integrity::statement::Statement;
+use crate::velero::observed_backup::ObservedBackup;
+
+/// Pauses before an upload that failed is tried again. All files were read for it.
+const PUT_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
 
 /// A signed statement.
 pub(super) struct WrittenEnvelope {
@@ -30,15 +38,30 @@ enum Existing {
     Foreign,
 }
 
-/// Signs `statement` and puts the envelope into the directory of the backup `name`, which was just
-/// listed.
+/// Returns what this key signed about the backup `name`, which was just listed, before the record was
+/// complete.
+pub(super) async fn signed_before(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    listing: &Listing,
+) -> Result<Option<Statement>, Stop> {
+    let file = files::envelope(&context.signer.key.public().id().to_string());
+    match existing(context, store, name, &file, listing).await? {
+        Existing::Ours(envelope) => Ok(Statement::parse(envelope.payload()).ok()),
+        Existing::Nothing | Existing::Foreign => Ok(None),
+    }
+}
+
+/// Signs `statement` and puts the envelope into the directory of `backup`, which was just listed.
 pub(super) async fn write(
     context: &Context,
     location: &OpenLocation,
-    name: &str,
+    backup: &ObservedBackup,
     statement: &Statement,
     listing: &Listing,
 ) -> Result<WrittenEnvelope, Stop> {
+    let name = &backup.fields.name;
     let key = &context.signer.key;
     let failed = |message: String| Stop::unreadable("SigningFailed", message);
     let payload = statement
@@ -66,7 +89,9 @@ pub(super) async fn write(
         _ if is_kept => None,
         _ if location.is_read_only => Some("the location is ReadOnly".to_owned()),
         Existing::Foreign => Some(format!("somebody else's file is named {}", shown(&file))),
-        Existing::Nothing | Existing::Ours(_) => put(&location.store, name, &file, &json).await?,
+        Existing::Nothing | Existing::Ours(_) => {
+            put(context, &location.store, backup, &file, &json).await?
+        }
     };
     Ok(WrittenEnvelope {
         payload: digest,
@@ -101,25 +126,45 @@ async fn existing(
     }))
 }
 
-/// Puts the envelope, only while the backup is there. Returns why it could not be put, if that needs a
-/// person.
+/// Puts the envelope, only while the backup is there. Returns why it could not be put, so that the
+/// files are not read again and again for that.
 ///
-/// A lone file of ours would keep a Backup alive whose files are gone.
-async fn put(store: &Store, name: &str, file: &str, json: &str) -> Result<Option<String>, Stop> {
-    if !store.exists(name, files::BACKUP).await? {
-        return Err(Stop::Changed);
-    }
-    let put = store.put(name, file, json.as_bytes().to_vec()).await;
-    // A PUT whose answer was lost may have arrived.
-    if !store.exists(name, files::BACKUP).await? {
-        store.delete(name, file).await?;
-        return Err(Stop::Changed);
-    }
-    match put {
-        Ok(()) => Ok(None),
-        Err(error) if matches!(error.kind, ErrorKind::AccessDenied { .. }) => {
-            Ok(Some(error.with_fix()))
+/// A lone file of ours would keep a Backup alive whose files are gone. Velero marks the Backup before
+/// it lists the files that it deletes: as long as the Backup is not marked after the upload, Velero
+/// finds the envelope.
+async fn put(
+    context: &Context,
+    store: &Store,
+    backup: &ObservedBackup,
+    file: &str,
+    json: &str,
+) -> Result<Option<String>, Stop> {
+    let name = &backup.fields.name;
+    let mut pauses = PUT_PAUSES.into_iter();
+    loop {
+        check_present(context, backup).await?;
+        if !store.exists(name, files::BACKUP).await? {
+            return Err(Stop::Changed);
         }
-        Err(error) => Err(error.into()),
+        let put = store.put(name, file, json.as_bytes().to_vec()).await;
+        // An upload whose answer was lost may have arrived.
+        let is_present = match check_present(context, backup).await {
+            Err(Stop::Changed) => false,
+            checked => {
+                checked?;
+                store.exists(name, files::BACKUP).await?
+            }
+        };
+        if !is_present {
+            store.delete(name, file).await?;
+            return Err(Stop::Changed);
+        }
+        let Err(error) = put else {
+            return Ok(None);
+        };
+        match pauses.next().filter(|_| error.may_pass()) {
+            Some(pause) => sleep(pause).await,
+            None => return Ok(Some(error.with_fix())),
+        }
     }
 }

@@ -66,43 +66,45 @@ impl Ledger {
         Self(Api::all(client.clone()))
     }
 
-    /// Makes a record, unless there is one, and returns its name.
-    pub(super) async fn create(&self, spec: BackupRecordSpec) -> kube::Result<String> {
-        let name = record_name(&spec.backup, &spec.uid);
+    /// Makes a record. Fails with 409 if there is one.
+    pub(super) async fn create(&self, spec: BackupRecordSpec) -> kube::Result<BackupRecord> {
         let record = BackupRecord {
             metadata: ObjectMeta {
-                name: Some(name.clone()),
+                name: Some(record_name(&spec.backup, &spec.uid)),
                 ..keep::metadata()
             },
             spec,
             status: None,
         };
-        match self.0.create(&params(), &record).await {
-            Ok(_) => Ok(name),
-            Err(Error::Api(status)) if status.is_already_exists() => Ok(name),
-            Err(error) => Err(error),
-        }
+        self.0.create(&params(), &record).await
     }
 
-    /// Returns a record.
+    /// Returns a record as it is stored; the watch may lag behind.
     pub(super) async fn get(&self, name: &str) -> kube::Result<Option<BackupRecord>> {
         self.0.get_opt(name).await
     }
 
-    /// Writes the status of a record.
+    /// Replaces the status of `record`. Fails with 409 if somebody else wrote it meanwhile: a
+    /// judgement is never replaced by one that did not know of it.
     pub(super) async fn set_status(
         &self,
-        name: &str,
+        record: &BackupRecord,
         status: &BackupRecordStatus,
     ) -> kube::Result<()> {
+        let ObjectMeta {
+            name,
+            resource_version,
+            ..
+        } = &record.metadata;
         let patch = json!({
             "apiVersion": API_VERSION,
             "kind": "BackupRecord",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "resourceVersion": resource_version},
             "status": status,
         });
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
         let patch = Patch::Apply(&patch);
+        let name = name.as_deref().unwrap_or_default();
         self.0.patch_status(name, &params, &patch).await.map(drop)
     }
 
@@ -113,9 +115,9 @@ impl Ledger {
         };
         let status = BackupRecordStatus {
             gone,
-            ..record.status.unwrap_or_default()
+            ..record.status.clone().unwrap_or_default()
         };
-        self.set_status(name, &status).await
+        self.set_status(&record, &status).await
     }
 
     /// Deletes a record.

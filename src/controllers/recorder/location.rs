@@ -5,11 +5,12 @@ use kube::{Api, Error};
 use serde_json::Value;
 
 use super::Context;
-use super::reader::Stop;
+use super::reader::{Stop, Unreadable};
 use crate::bucket::credentials::identity;
-use crate::bucket::{BucketSettings, ClusterSecrets, Credentials, Reach, Store, Timing, Trust};
+use crate::bucket::{
+    self, BucketSettings, ClusterSecrets, Credentials, Reach, Store, Timing, Trust,
+};
 use crate::integrity::statement::Location;
-use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::{bundle, location};
 use crate::names;
 use crate::velero::naming::is_name;
@@ -38,13 +39,15 @@ pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<O
     let is_read_only = access == Some("ReadOnly");
     let bsl = location::read(&object);
     let provider = bsl.provider().to_owned();
-    let unusable = |error: &dyn ToString| {
-        Stop::unreadable(
-            "LocationUnusable",
-            format!("BackupStorageLocation {name}: {}", error.to_string()),
-        )
+    let unusable = |error: bucket::Error| {
+        Stop::Unreadable(Unreadable {
+            reason: error.reason(),
+            message: format!("BackupStorageLocation {name}: {}", error.with_fix()),
+            may_pass: error.may_pass(),
+        })
     };
-    let settings = BucketSettings::read(namespace, &bsl).map_err(|error| unusable(&error))?;
+    let settings = BucketSettings::read(namespace, &bsl);
+    let settings = settings.map_err(|error| unusable(error.into()))?;
     let trust = trust(context, namespace).await?;
     let timing = Timing::default();
     let secrets = ClusterSecrets::new(context.controllers.client.clone(), namespace);
@@ -52,7 +55,7 @@ pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<O
     let own = trust.clone();
     let own = || identity::provider(|name| std::env::var(name).ok(), &region, own, timing);
     let credentials = Credentials::read(&settings, &secrets, own).await;
-    let credentials = credentials.map_err(|error| unusable(&error))?;
+    let credentials = credentials.map_err(|error| unusable(error.into()))?;
     let signed = Location {
         provider,
         bucket: settings.bucket.clone(),
@@ -84,7 +87,7 @@ async fn read(context: &Context, namespace: &str, name: &str) -> Result<DynamicO
         Err(Error::Api(status)) if status.code == 404 => Err(missing(format!(
             "BackupStorageLocation {namespace}/{name} does not exist"
         ))),
-        Err(error) => Err(missing(lookup_error(&error).message)),
+        Err(error) => Err(Stop::unanswered("LocationUnusable", &error)),
     }
 }
 
@@ -92,8 +95,7 @@ async fn read(context: &Context, namespace: &str, name: &str) -> Result<DynamicO
 async fn trust(context: &Context, namespace: &str) -> Result<Trust, Stop> {
     let maps = Api::<ConfigMap>::namespaced(context.controllers.client.clone(), namespace);
     let map = maps.get_opt(names::BUNDLE).await;
-    let map =
-        map.map_err(|error| Stop::unreadable("BundleUnreadable", lookup_error(&error).message))?;
+    let map = map.map_err(|error| Stop::unanswered("BundleUnreadable", &error))?;
     let pem = map.as_ref().and_then(bundle::text);
     let pem = pem.ok_or_else(|| {
         let why = format!("the bundle {namespace}/{} is not there yet", names::BUNDLE);

@@ -13,20 +13,26 @@ mod observed;
 mod reader;
 mod signing;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kube::Api;
+use kube::api::DynamicObject;
 use tokio::task::{self, JoinError, JoinSet};
 use tracing::Instrument as _;
 
 use self::ledger::Ledger;
-use self::observed::{RecordEntry, watch_backups, watch_records};
+use self::observed::{RecordEntry, backup_resource, watch_backups, watch_records};
+use self::reader::Extent;
 use self::signing::Signer;
 use super::{ControllerContext, RecorderSettings};
 use crate::decision::Key;
-use crate::integrity::recording::{self, Step};
+use crate::integrity::recording::{self, RecordState, Step};
 use crate::integrity::statement::Level;
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
@@ -55,6 +61,14 @@ struct Context {
     settings: RecorderSettings,
 }
 
+impl Context {
+    /// Returns the Backups of a namespace.
+    fn backups(&self, namespace: &str) -> Api<DynamicObject> {
+        let client = self.controllers.client.clone();
+        Api::namespaced_with(client, namespace, &backup_resource())
+    }
+}
+
 /// The state of the recorder.
 struct Recorder {
     context: Arc<Context>,
@@ -62,8 +76,10 @@ struct Recorder {
     records: Watch<RecordEntry>,
     worker: Worker<Key>,
     tasks: JoinSet<Requeue>,
-    /// The Backup of each task, and whether it reads files.
-    owners: HashMap<task::Id, (Key, bool)>,
+    /// The Backup of each task.
+    owners: HashMap<task::Id, Key>,
+    /// The backups whose files are being read, and what tells the task to end.
+    reading: BTreeMap<Key, (String, Arc<AtomicBool>)>,
     /// The backups with a step under way.
     busy: BTreeSet<Key>,
     /// Those of them that changed meanwhile.
@@ -73,7 +89,6 @@ struct Recorder {
     running: BTreeMap<Key, String>,
     /// The backups that wait for others to be read.
     waiting: VecDeque<Key>,
-    reads: usize,
     gauges: RecordGauges,
 }
 
@@ -92,11 +107,11 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         worker: Worker::new(TIMING),
         tasks: JoinSet::new(),
         owners: HashMap::new(),
+        reading: BTreeMap::new(),
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
         running: BTreeMap::new(),
         waiting: VecDeque::new(),
-        reads: 0,
         gauges,
         context: Arc::new(Context {
             ledger: Ledger::new(&controllers.client),
@@ -126,18 +141,22 @@ impl Recorder {
                 for key in keys {
                     self.note_running(key);
                 }
-                let known = self.backups.last_known();
-                let started = |key: &Key| known?.get(key)?.fields.started.clone();
-                let mut keys: Vec<_> = keys.iter().map(|key| (started(key), key)).collect();
-                keys.sort();
-                let delays = (0..).map(|rank| LIST_SPACING * rank);
-                for ((_, key), delay) in keys.into_iter().rev().zip(delays) {
-                    self.worker.trigger_after(key.clone(), delay);
-                }
+                self.trigger_newest_first(keys);
                 // Records of Backups that went away while nobody watched.
                 self.trigger_all_records();
             }
             Change::Refused => {}
+        }
+    }
+
+    fn trigger_newest_first(&mut self, keys: &BTreeSet<Key>) {
+        let known = self.backups.last_known();
+        let started = |key: &Key| known?.get(key)?.fields.started.clone();
+        let mut keys: Vec<_> = keys.iter().map(|key| (started(key), key)).collect();
+        keys.sort();
+        let delays = (0..).map(|rank| LIST_SPACING * rank);
+        for ((_, key), delay) in keys.into_iter().rev().zip(delays) {
+            self.worker.trigger_after(key.clone(), delay);
         }
     }
 
@@ -164,7 +183,13 @@ impl Recorder {
                     self.worker.trigger(key);
                 }
             }
-            Change::List(_) => self.trigger_all_records(),
+            Change::List(_) => {
+                // Nothing was decided before the first list, nor about Backups without a record.
+                let backups = self.backups.last_known();
+                let backups = backups.into_iter().flat_map(BTreeMap::keys).cloned();
+                self.trigger_newest_first(&backups.collect());
+                self.trigger_all_records();
+            }
             Change::Refused => {}
         }
     }
@@ -191,6 +216,7 @@ impl Recorder {
     /// Starts the next step of a Backup, unless one is under way.
     fn start(&mut self, key: Key) {
         if self.busy.contains(&key) {
+            self.end_reading(&key);
             self.again.insert(key);
             return;
         }
@@ -201,13 +227,20 @@ impl Recorder {
         };
         let context = Arc::clone(&self.context);
         let backup = backups.get(&key).cloned();
-        let records = self.records_of(&key);
+        let mut records = self.records_of(&key);
         let Some(backup) = backup else {
             if !records.is_empty() {
-                self.spawn(key, false, steps::end(context, records));
+                self.spawn(key.clone(), steps::end(context, key, records));
             }
             return;
         };
+        let closed = records
+            .iter()
+            .find(|(_, record)| record.is_closed_in_error(&backup));
+        if let Some((name, _)) = closed.cloned() {
+            self.spawn(key, steps::reopen(context, name));
+            return;
+        }
         let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
         let step = recording::next(&backup, &known, self.running.contains_key(&key));
         let own = |uid: &str| {
@@ -217,40 +250,86 @@ impl Recorder {
                 .cloned()
         };
         match step {
-            Step::Wait => {}
-            Step::Observe => self.spawn(key, false, steps::observe(context, backup)),
+            Step::Wait => {
+                records.retain(|(_, record)| record.gone_at.is_some());
+                if !records.is_empty() {
+                    self.spawn(key.clone(), steps::end(context, key, records));
+                }
+            }
+            Step::Observe => self.spawn(key, steps::observe(context, backup)),
             Step::Forget(uid) => {
                 if let Some((name, _)) = own(uid) {
-                    self.spawn(key, false, steps::forget(context, name));
+                    self.spawn(key, steps::forget(context, name));
                 }
             }
             Step::Annotate(uid) => {
                 if let Some((_, record)) = own(uid) {
-                    self.spawn(key, false, annotate::annotate(context, backup, record));
+                    self.spawn(key, annotate::annotate(context, backup, record));
                 }
             }
-            Step::Read(Level::Late) if !context.settings.records_existing => {}
-            Step::Read(_) if self.reads >= MAX_READS => {
-                self.busy.insert(key.clone());
-                self.waiting.push_back(key);
-            }
             Step::Read(level) => {
-                self.reads += 1;
-                self.spawn(key, true, steps::read(context, backup, records, level));
+                let reads_files = level != Level::Late || context.settings.records_existing;
+                let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
+                // The record of a synced Backup is looked up even if nothing may be read.
+                if reads_files || records.iter().any(|(_, record)| is_recorded(record)) {
+                    self.start_reading(key, backup, records, level, reads_files);
+                }
             }
         }
     }
 
-    fn spawn(
+    /// Reads the files of a Backup, or lets it wait for others.
+    fn start_reading(
         &mut self,
         key: Key,
-        is_read: bool,
-        step: impl Future<Output = Requeue> + Send + 'static,
+        backup: ObservedBackup,
+        records: Vec<(String, RecordEntry)>,
+        level: Level,
+        reads_files: bool,
     ) {
+        if self.reading.len() >= MAX_READS {
+            if self.waiting.contains(&key) {
+                return;
+            }
+            let was_tried = |(_, record): &(String, RecordEntry)| {
+                record.state == RecordState::Unreadable && record.uid == backup.fields.uid
+            };
+            // A store that cannot be read does not hold up those that can.
+            if level == Level::Observed && !records.iter().any(was_tried) {
+                self.waiting.push_front(key);
+            } else {
+                self.waiting.push_back(key);
+            }
+            return;
+        }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let reading = (backup.fields.uid.clone(), Arc::clone(&is_over));
+        self.reading.insert(key.clone(), reading);
+        let extent = Extent {
+            level,
+            reads_files,
+            is_over,
+        };
+        let context = Arc::clone(&self.context);
+        self.spawn(key, steps::read(context, backup, records, extent));
+    }
+
+    /// Ends reading the files of a Backup that is being deleted, or is another one.
+    fn end_reading(&self, key: &Key) {
+        if let Some((uid, is_over)) = self.reading.get(key) {
+            let backup = self.backups.last_known().and_then(|all| all.get(key));
+            let is_same = backup.is_some_and(|backup| {
+                backup.fields.uid == *uid && backup.progress() == Progress::Complete
+            });
+            is_over.fetch_or(!is_same, Ordering::Relaxed);
+        }
+    }
+
+    fn spawn(&mut self, key: Key, step: impl Future<Output = Requeue> + Send + 'static) {
         self.busy.insert(key.clone());
         let span = tracing::error_span!("record", namespace = key.namespace, backup = key.name);
         let id = self.tasks.spawn(step.instrument(span)).id();
-        self.owners.insert(id, (key, is_read));
+        self.owners.insert(id, key);
     }
 
     fn finish(&mut self, ended: Result<(task::Id, Requeue), JoinError>) {
@@ -264,20 +343,20 @@ impl Recorder {
                 },
             )
         });
-        let Some((key, is_read)) = self.owners.remove(&id) else {
+        let Some(key) = self.owners.remove(&id) else {
             return;
         };
         self.busy.remove(&key);
+        self.reading.remove(&key);
         self.worker.done(key.clone(), requeue);
         if self.again.remove(&key) {
             self.worker.trigger(key);
         }
-        if is_read {
-            self.reads = self.reads.saturating_sub(1);
-            if let Some(next) = self.waiting.pop_front() {
-                self.busy.remove(&next);
-                self.worker.run_now(next);
-            }
+        // What waits may have nothing to be read any more.
+        while self.reading.len() < MAX_READS
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.start(next);
         }
     }
 }

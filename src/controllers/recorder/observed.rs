@@ -8,7 +8,7 @@ use crate::decision::Key;
 use crate::integrity::recording::{Record, RecordState};
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
 use crate::kubernetes::watch::Watch;
-use crate::velero::observed_backup::ObservedBackup;
+use crate::velero::observed_backup::{ObservedBackup, Progress};
 
 /// Most records that are kept in memory. Each has some hundred bytes.
 const MAX_RECORDS: usize = 20_000;
@@ -30,7 +30,7 @@ pub(super) struct RecordEntry {
 }
 
 impl RecordEntry {
-    fn new(record: BackupRecord) -> Self {
+    pub(super) fn new(record: BackupRecord) -> Self {
         let status: BackupRecordStatus = record.status.unwrap_or_default();
         Self {
             namespace: record.spec.namespace,
@@ -53,6 +53,16 @@ impl RecordEntry {
     /// Whether the record is one of a Backup of this key.
     pub(super) fn is_of(&self, key: &Key) -> bool {
         self.namespace == key.namespace && self.name == key.name
+    }
+
+    /// Whether the record is closed although its Backup is there: a watch lagged behind, or the
+    /// Backup came back.
+    pub(super) fn is_closed_in_error(&self, backup: &ObservedBackup) -> bool {
+        let annotations = (&self.checksum, &self.manifest);
+        let is_annotated = annotations == (&backup.checksum, &backup.manifest);
+        let is_its_own =
+            self.uid == backup.fields.uid || self.state == RecordState::Recorded && is_annotated;
+        self.gone_at.is_some() && is_its_own && backup.progress() == Progress::Complete
     }
 
     /// Returns what decides the next step.

@@ -1,6 +1,9 @@
 //! Reads and signs the files of one backup.
 
-use k8s_openapi::jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
@@ -16,9 +19,10 @@ use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Statement};
 use crate::kubernetes::crds::RecordedLocation;
 use crate::kubernetes::error::lookup_error;
-use crate::kubernetes::{pod_volume_backups, server_clock};
+use crate::kubernetes::pod_volume_backups;
+use crate::kubernetes::server_clock::{self, ClockReading};
 use crate::velero::backup_fields::{BackupFields, DocumentError, MAX_DOCUMENT_BYTES};
-use crate::velero::observed_backup::ObservedBackup;
+use crate::velero::observed_backup::{ObservedBackup, Progress};
 
 /// What came of reading.
 pub(super) enum Outcome {
@@ -29,12 +33,20 @@ pub(super) enum Outcome {
     /// They are not known to be those that Velero wrote here.
     Unobserved(Unobserved),
     /// They could not be read.
-    Unreadable {
-        reason: &'static str,
-        message: String,
-    },
+    Unreadable(Unreadable),
     /// They changed meanwhile, or are gone.
     Changed,
+    /// They are not to be read, only looked up.
+    NotKnown,
+}
+
+/// Why files could not be read.
+pub(super) struct Unreadable {
+    /// One word for it.
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    /// Whether it may pass without anybody doing something.
+    pub(super) may_pass: bool,
 }
 
 /// A signed backup.
@@ -47,12 +59,19 @@ pub(super) struct Recorded {
 /// Why reading ended early.
 pub(super) enum Stop {
     Unobserved(Unobserved),
-    Unreadable {
-        reason: &'static str,
-        message: String,
-    },
+    Unreadable(Unreadable),
     Known(String),
     Changed,
+    NotKnown,
+}
+
+/// How far to read.
+pub(super) struct Extent {
+    pub(super) level: Level,
+    /// Whether files are read, not only looked up among the records.
+    pub(super) reads_files: bool,
+    /// Set when the Backup is no longer one to read.
+    pub(super) is_over: Arc<AtomicBool>,
 }
 
 impl From<Unobserved> for Stop {
@@ -72,16 +91,30 @@ impl From<bucket::Error> for Stop {
         if matches!(error.kind, ErrorKind::Changed) {
             return Self::Changed;
         }
-        Self::Unreadable {
-            reason: "BucketUnreadable",
+        Self::Unreadable(Unreadable {
+            reason: error.reason(),
             message: error.with_fix(),
-        }
+            may_pass: error.may_pass(),
+        })
     }
 }
 
 impl Stop {
     pub(super) const fn unreadable(reason: &'static str, message: String) -> Self {
-        Self::Unreadable { reason, message }
+        Self::Unreadable(Unreadable {
+            reason,
+            message,
+            may_pass: false,
+        })
+    }
+
+    /// The API server does not answer, or refuses.
+    pub(super) fn unanswered(reason: &'static str, error: &kube::Error) -> Self {
+        Self::Unreadable(Unreadable {
+            reason,
+            message: lookup_error(error).message,
+            may_pass: true,
+        })
     }
 }
 
@@ -90,14 +123,15 @@ pub(super) async fn read(
     context: &Context,
     backup: &ObservedBackup,
     records: &[(String, RecordEntry)],
-    level: Level,
+    extent: &Extent,
 ) -> Outcome {
-    match try_read(context, backup, records, level).await {
+    match try_read(context, backup, records, extent).await {
         Ok(recorded) => Outcome::Recorded(Box::new(recorded)),
         Err(Stop::Unobserved(unobserved)) => Outcome::Unobserved(unobserved),
-        Err(Stop::Unreadable { reason, message }) => Outcome::Unreadable { reason, message },
+        Err(Stop::Unreadable(unreadable)) => Outcome::Unreadable(unreadable),
         Err(Stop::Known(uid)) => Outcome::Known(uid),
         Err(Stop::Changed) => Outcome::Changed,
+        Err(Stop::NotKnown) => Outcome::NotKnown,
     }
 }
 
@@ -105,15 +139,23 @@ async fn try_read(
     context: &Context,
     backup: &ObservedBackup,
     records: &[(String, RecordEntry)],
-    level: Level,
+    extent: &Extent,
 ) -> Result<Recorded, Stop> {
     let name = &backup.fields.name;
     let location = location::open(context, backup).await?;
     let store = &location.store;
-    let asked_at = Timestamp::now();
+    let asked_at = Instant::now();
     let listing = store.list(name).await?;
-    let completed = completion(context, backup, &listing, asked_at).await;
-    let document = read_document(store, name, &listing).await?;
+    if listing.artifacts.is_empty() {
+        // The location may be pointed elsewhere for a moment, and a judgement stays.
+        let message = format!(
+            "there is no file in backups/{name}/; see whether the BackupStorageLocation {} names \
+             the bucket and the prefix to which Velero wrote the backup",
+            location.name
+        );
+        return Err(Stop::unreadable("NoFiles", message));
+    }
+    let (document, file) = read_document(store, name, &listing).await?;
     // A synced Backup has another uid than its files. They are known if a record has theirs.
     let is_its_record =
         |record: &RecordEntry| record.uid == document.uid && record.state == RecordState::Recorded;
@@ -121,27 +163,36 @@ async fn try_read(
     {
         return Err(Stop::Known(document.uid));
     }
+    if !extent.reads_files {
+        return Err(Stop::NotKnown);
+    }
     origin::check_document(&backup.fields, &document)?;
+    let completed = completion(context, backup, &listing, asked_at).await?;
     let listed: Vec<_> = listing.artifacts.iter().map(listed).collect();
     origin::check_times(name, &listed, completed)?;
-    let files = hash_files(context, store, name, &listing).await?;
-    let again = store.list(name).await?;
-    if signed_artifacts(name, &again) != signed_artifacts(name, &listing) {
-        return Err(Stop::Changed);
-    }
     let pod_volumes = pod_volume_backups::of(&context.controllers.client, &backup.fields).await;
-    let pod_volumes = pod_volumes.map_err(|error| {
-        Stop::unreadable("PodVolumeBackupsUnreadable", lookup_error(&error).message)
-    })?;
-    let statement = Statement {
-        manifest: Manifest::new(name, files)?,
+    let pod_volumes =
+        pod_volumes.map_err(|error| Stop::unanswered("PodVolumeBackupsUnreadable", &error))?;
+    let mut statement = Statement {
+        manifest: Manifest::new(name, without_digests(name, &listing))?,
         cluster: context.signer.cluster.clone(),
         backup: document,
         location: location.signed.clone(),
         pod_volumes: PodVolumes::new(&pod_volumes),
-        level,
+        level: extent.level.clone(),
     };
-    let written = envelope::write(context, &location, name, &statement, &again).await?;
+    match envelope::signed_before(context, store, name, &listing).await? {
+        Some(signed) if is_same(&signed, &statement, &file) => statement = signed,
+        _ => {
+            let files = hash_files(context, store, &listing, &statement, file, extent).await?;
+            statement.manifest = Manifest::new(name, files)?;
+        }
+    }
+    let again = store.list(name).await?;
+    if signed_artifacts(name, &again) != signed_artifacts(name, &listing) {
+        return Err(Stop::Changed);
+    }
+    let written = envelope::write(context, &location, backup, &statement, &again).await?;
     Ok(Recorded {
         statement,
         written,
@@ -153,25 +204,73 @@ async fn try_read(
     })
 }
 
+/// Whether `signed`, which this key signed before it was ended, says the same as `expected`, of
+/// whose files only the sizes and `document` were read.
+fn is_same(signed: &Statement, expected: &Statement, document: &File) -> bool {
+    let sizes = |statement: &Statement| -> Vec<(String, u64)> {
+        let files = statement.manifest.files().iter();
+        files.map(|file| (file.name.clone(), file.size)).collect()
+    };
+    signed.manifest.file(&document.name) == Some(document)
+        && sizes(signed) == sizes(expected)
+        && (&signed.cluster, &signed.backup) == (&expected.cluster, &expected.backup)
+        && (&signed.location, signed.pod_volumes) == (&expected.location, expected.pod_volumes)
+}
+
+/// Fails unless `backup` is still there and complete.
+pub(super) async fn check_present(context: &Context, backup: &ObservedBackup) -> Result<(), Stop> {
+    let BackupFields {
+        namespace, name, ..
+    } = &backup.fields;
+    let found = context.backups(namespace).get_opt(name).await;
+    let found = found.map_err(|error| Stop::unanswered("BackupUnreadable", &error))?;
+    let text = found.and_then(|found| serde_json::to_string(&found).ok());
+    let found = text.and_then(|text| ObservedBackup::from_json(&text));
+    let is_it = |found: &ObservedBackup| {
+        found.fields.uid == backup.fields.uid && found.progress() == Progress::Complete
+    };
+    found.filter(is_it).map(drop).ok_or(Stop::Changed)
+}
+
 /// Returns when the API server stored the final phase, by the clock of the store, in milliseconds
-/// since 1970. `listing` is the answer to what was asked at `asked_at` by our own clock.
+/// since 1970; `None` if the Backup does not tell. `listing` is the answer to what was asked at
+/// `asked_at`.
+///
+/// The time for which either server takes to answer makes the result later, never earlier: a slow
+/// server makes no file look as if it was written after the completion.
 async fn completion(
     context: &Context,
     backup: &ObservedBackup,
     listing: &Listing,
-    asked_at: Timestamp,
-) -> Option<i64> {
+    asked_at: Instant,
+) -> Result<Option<i64>, Stop> {
+    let Some(stored) = backup.phase_stored else {
+        return Ok(None);
+    };
+    let untold = |who: &str| {
+        Stop::unreadable(
+            "ClockUnknown",
+            format!("{who} does not tell its time: its answers have no header `Date`"),
+        )
+    };
+    let store = listing.store_time.ok_or_else(|| untold("the store"))?;
+    let server = server_clock::read(&context.controllers.client).await;
+    let server = server.map_err(|error| Stop::unanswered("ClockUnknown", &error))?;
+    let ClockReading { time, at } = server.ok_or_else(|| untold("the API server"))?;
+    let between = at.saturating_duration_since(asked_at).as_millis();
+    let between = i64::try_from(between).unwrap_or(i64::MAX);
+    let ahead = store.as_millisecond().saturating_sub(time.as_millisecond());
     // The API server keeps whole seconds.
-    let stored = backup
-        .phase_stored?
-        .saturating_mul(1000)
-        .saturating_add(999);
-    let store = listing.store_time?.as_millisecond() - asked_at.as_millisecond();
-    let server = server_clock::offset_millis(&context.controllers.client).await?;
-    Some(stored.saturating_add(store).saturating_sub(server))
+    let stored = stored.saturating_mul(1000).saturating_add(999);
+    Ok(Some(stored.saturating_add(ahead).saturating_add(between)))
 }
 
-async fn read_document(store: &Store, name: &str, listing: &Listing) -> Result<BackupFields, Stop> {
+/// Reads velero-backup.json, and its digest from the same bytes.
+async fn read_document(
+    store: &Store,
+    name: &str,
+    listing: &Listing,
+) -> Result<(BackupFields, File), Stop> {
     let missing = || ManifestError::Missing(files::BACKUP.to_owned());
     let artifact = listing.get(files::BACKUP).ok_or_else(missing)?;
     let length = usize::try_from(artifact.size).unwrap_or(usize::MAX);
@@ -183,7 +282,13 @@ async fn read_document(store: &Store, name: &str, listing: &Listing) -> Result<B
         .await?
         .bytes(artifact.size)
         .await?;
-    Ok(BackupFields::from_document(&bytes).map_err(Unobserved::from)?)
+    let file = File {
+        name: artifact.name.clone(),
+        size: artifact.size,
+        sha256: Sha256::of(&bytes),
+    };
+    let fields = BackupFields::from_document(&bytes).map_err(Unobserved::from)?;
+    Ok((fields, file))
 }
 
 fn listed(artifact: &Artifact) -> Listed<'_> {
@@ -199,32 +304,42 @@ fn signed_artifacts<'a>(backup: &str, listing: &'a Listing) -> Vec<&'a Artifact>
     listing.artifacts.iter().filter(is_signed).collect()
 }
 
-/// Reads every file once.
-async fn hash_files(
-    context: &Context,
-    store: &Store,
-    name: &str,
-    listing: &Listing,
-) -> Result<Vec<File>, Stop> {
-    let artifacts = signed_artifacts(name, listing);
-    // Nothing is read of a directory that holds no backup.
-    let without_digests = artifacts.iter().map(|artifact| File {
+/// Returns the files with their sizes, and an empty digest.
+fn without_digests(name: &str, listing: &Listing) -> Vec<File> {
+    let artifacts = signed_artifacts(name, listing).into_iter();
+    let files = artifacts.map(|artifact| File {
         name: artifact.name.clone(),
         size: artifact.size,
         sha256: Sha256::of(b""),
     });
-    Manifest::new(name, without_digests.collect())?;
-    let mut files = Vec::with_capacity(artifacts.len());
-    for artifact in artifacts {
+    files.collect()
+}
+
+/// Reads every file once, but the `document` that was read already.
+async fn hash_files(
+    context: &Context,
+    store: &Store,
+    listing: &Listing,
+    statement: &Statement,
+    document: File,
+    extent: &Extent,
+) -> Result<Vec<File>, Stop> {
+    let name = &statement.backup.name;
+    let read = &context.controllers.metrics.backup_bytes_read;
+    read.inc_by(document.size);
+    let mut files = vec![document];
+    for artifact in signed_artifacts(name, listing) {
+        if artifact.name == files::BACKUP {
+            continue;
+        }
         let mut reading = store.read(name, artifact).await?;
         let mut hasher = Hasher::default();
         while let Some(piece) = reading.next().await? {
+            if extent.is_over.load(Ordering::Relaxed) {
+                return Err(Stop::Changed);
+            }
             hasher.update(&piece);
-            context
-                .controllers
-                .metrics
-                .backup_bytes_read
-                .inc_by(piece.len() as u64);
+            read.inc_by(piece.len() as u64);
         }
         files.push(File {
             name: artifact.name.clone(),

@@ -10,7 +10,7 @@ use kube::{Api, Error};
 use tokio::time::sleep;
 
 use super::super::ControllerContext;
-use crate::integrity::public_key::Algorithm;
+use crate::integrity::public_key::{Algorithm, PublicKey};
 use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::keep;
@@ -47,6 +47,8 @@ enum SignerError {
     NoKey,
     #[error("the namespace kube-system has no uid")]
     NoCluster,
+    #[error("TrustedKey {0} holds another key than Secret {secret}; delete the TrustedKey", secret = names::SIGNING_KEY)]
+    OtherKey(String),
 }
 
 /// Reads the key, or makes one if there is none. Waits until that succeeds.
@@ -140,7 +142,15 @@ async fn trust(controllers: &ControllerContext, key: &SigningKey) -> Result<(), 
     };
     let keys = Api::<TrustedKey>::all(controllers.client.clone());
     match keys.create(&params(), &trusted).await {
-        Err(Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(Error::Api(status)) if status.is_already_exists() => {
+            let name = format!("{}-{digits}", names::APP);
+            let stored = keys.get(&name).await?.spec.public_key;
+            let stored = PublicKey::from_pem(&stored).ok().map(|key| key.id());
+            if stored == Some(key.public().id()) {
+                return Ok(());
+            }
+            Err(SignerError::OtherKey(name))
+        }
         created => Ok(created.map(drop)?),
     }
 }

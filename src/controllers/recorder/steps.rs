@@ -7,21 +7,30 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::annotate::{self, Annotations};
 use super::observed::RecordEntry;
-use super::reader::{self, Outcome, Recorded};
+use super::reader::{self, Extent, Outcome, Recorded, Unreadable};
 use super::{Context, ledger};
 use crate::clock::now;
+use crate::decision::Key;
+use crate::integrity::origin::Unobserved;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::Level;
-use crate::kubernetes::crds::{BackupRecordSpec, BackupRecordStatus, Gone};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone};
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::worker::Requeue;
 use crate::velero::observed_backup::ObservedBackup;
+use crate::velero::text::single_line;
+
+/// Most characters of a message in a record. A part of it may be a quotation from the bucket.
+const MAX_MESSAGE_CHARS: usize = 1_000;
 
 /// Makes the record of a Backup that is not complete yet.
 pub(super) async fn observe(context: Arc<Context>, backup: ObservedBackup) -> Requeue {
-    let created = context.ledger.create(spec(&backup, true)).await;
-    told(created.map(drop), "make the record")
+    let created = match context.ledger.create(spec(&backup, true)).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        created => created.map(drop),
+    };
+    told(created, "make the record")
 }
 
 /// Deletes a record that has nothing recorded.
@@ -29,8 +38,27 @@ pub(super) async fn forget(context: Arc<Context>, name: String) -> Requeue {
     told(context.ledger.delete(&name).await, "delete the record")
 }
 
-/// Closes the records of Backups that are gone, and deletes them after the retention.
-pub(super) async fn end(context: Arc<Context>, records: Vec<(String, RecordEntry)>) -> Requeue {
+/// Opens a closed record, whose Backup is there.
+pub(super) async fn reopen(context: Arc<Context>, name: String) -> Requeue {
+    let opened = context.ledger.set_gone(&name, None).await;
+    told(opened, "open the record again")
+}
+
+/// Closes the records of a Backup that is gone, and deletes those whose retention is over.
+pub(super) async fn end(
+    context: Arc<Context>,
+    key: Key,
+    records: Vec<(String, RecordEntry)>,
+) -> Requeue {
+    // A watch can lag behind, and it leaves out what it has no room for.
+    if records.iter().any(|(_, record)| record.gone_at.is_none()) {
+        let backups = context.backups(&key.namespace);
+        match backups.get_metadata_opt(&key.name).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return again(),
+            Err(error) => return told(Err(error), "see whether the Backup is gone"),
+        }
+    }
     let retention = context.settings.retention;
     let mut result = Ok(());
     let mut within = None;
@@ -63,146 +91,217 @@ pub(super) async fn end(context: Arc<Context>, records: Vec<(String, RecordEntry
     }
 }
 
+/// A Backup whose files are read, and its records.
+struct Reading {
+    context: Arc<Context>,
+    backup: ObservedBackup,
+    /// All records of its name, as the watch knows them.
+    records: Vec<(String, RecordEntry)>,
+    /// Its own record as it was stored before the files were read.
+    own: Option<BackupRecord>,
+    is_observed: bool,
+}
+
 /// Reads the files of a complete Backup and records them.
 pub(super) async fn read(
     context: Arc<Context>,
     backup: ObservedBackup,
     records: Vec<(String, RecordEntry)>,
-    level: Level,
+    extent: Extent,
 ) -> Requeue {
-    let is_observed = level == Level::Observed;
-    match reader::read(&context, &backup, &records, level).await {
-        Outcome::Recorded(recorded) => record(&context, &backup, &records, *recorded).await,
-        Outcome::Known(uid) => {
-            let known = records.iter().find(|(_, record)| record.uid == uid);
-            let Some((name, record)) = known else {
-                return Requeue::default();
-            };
-            if record.gone_at.is_some()
-                && let Err(error) = context.ledger.set_gone(name, None).await
-            {
-                return told(Err(error), "open the record again");
-            }
-            annotate::annotate(Arc::clone(&context), backup, record.clone()).await
+    // The watch can lag behind what this replica, or another leader, wrote.
+    let own = ledger::record_name(&backup.fields.name, &backup.fields.uid);
+    let own = match context.ledger.get(&own).await {
+        Ok(own) => own,
+        Err(error) => return told(Err(error), "read the record"),
+    };
+    if let Some(record) = own.clone().map(RecordEntry::new) {
+        match record.state {
+            RecordState::Recorded => return annotate::annotate(context, backup, record).await,
+            RecordState::Unobserved => return Requeue::default(),
+            RecordState::Pending | RecordState::Unreadable => {}
         }
-        Outcome::Unobserved(unobserved) => {
-            let status = BackupRecordStatus {
-                state: RecordState::Unobserved,
-                reason: Some(unobserved.reason().to_owned()),
-                message: Some(unobserved.to_string()),
-                ..BackupRecordStatus::default()
-            };
-            let written = write(&context, &backup, &records, is_observed, &status).await;
-            if written.is_ok() {
-                let note = format!("its files are not recorded: {unobserved}");
-                tracing::warn!(reason = unobserved.reason(), "{note}");
-                emit(&context, &backup, EventReason::BackupUnobserved, &note).await;
-            }
-            told(written, "write the record")
+    }
+    let outcome = reader::read(&context, &backup, &records, &extent).await;
+    let reading = Reading {
+        is_observed: extent.level == Level::Observed,
+        context,
+        backup,
+        records,
+        own,
+    };
+    reading.conclude(outcome).await
+}
+
+impl Reading {
+    async fn conclude(self, outcome: Outcome) -> Requeue {
+        match outcome {
+            Outcome::Recorded(recorded) => self.record(*recorded).await,
+            Outcome::Known(uid) => self.annotate_known(&uid).await,
+            Outcome::Unobserved(unobserved) => self.refuse(&unobserved).await,
+            Outcome::Unreadable(unreadable) => self.postpone(unreadable).await,
+            Outcome::NotKnown => Requeue::default(),
+            Outcome::Changed => again(),
         }
-        Outcome::Unreadable { reason, message } => {
-            let status = BackupRecordStatus {
-                state: RecordState::Unreadable,
-                reason: Some(reason.to_owned()),
-                message: Some(message.clone()),
-                ..BackupRecordStatus::default()
-            };
-            let was = current(&context, &backup).await;
-            let is_new = was.as_ref() != Some(&status);
-            if is_new {
-                tracing::warn!(reason, "its files cannot be recorded: {message}");
-                let note = format!("its files cannot be recorded: {message}");
-                emit(&context, &backup, EventReason::BackupUnreadable, &note).await;
-                if let Err(error) = write(&context, &backup, &records, is_observed, &status).await {
-                    return told(Err(error), "write the record");
-                }
-            }
-            Requeue {
-                retry: true,
-                within: None,
-            }
+    }
+
+    /// Annotates the Backup with what the record of this uid says.
+    async fn annotate_known(self, uid: &str) -> Requeue {
+        let known = self
+            .records
+            .into_iter()
+            .find(|(_, record)| record.uid == uid);
+        let Some((name, record)) = known else {
+            return Requeue::default();
+        };
+        if record.gone_at.is_some()
+            && let Err(error) = self.context.ledger.set_gone(&name, None).await
+        {
+            return told(Err(error), "open the record again");
         }
-        Outcome::Changed => Requeue {
-            retry: true,
+        annotate::annotate(self.context, self.backup, record).await
+    }
+
+    /// Notes that the files are not known to be Velero's. That stays.
+    async fn refuse(&self, unobserved: &Unobserved) -> Requeue {
+        let message = message(&unobserved.to_string());
+        let status = BackupRecordStatus {
+            state: RecordState::Unobserved,
+            reason: Some(unobserved.reason().to_owned()),
+            message: Some(message.clone()),
+            ..BackupRecordStatus::default()
+        };
+        let written = self.write(&status).await;
+        if written.is_ok() {
+            let note = format!("its files are not recorded: {message}");
+            tracing::warn!(reason = unobserved.reason(), "{note}");
+            self.emit(EventReason::BackupUnobserved, &note).await;
+        }
+        told(written, "write the record")
+    }
+
+    /// Notes that the files cannot be read, if that is news, and tries again later.
+    async fn postpone(&self, unreadable: Unreadable) -> Requeue {
+        let Unreadable {
+            reason,
+            message: text,
+            may_pass,
+        } = unreadable;
+        let message = message(&text);
+        let was = self.own.as_ref().and_then(|record| record.status.as_ref());
+        let was = was.filter(|was| was.state == RecordState::Unreadable);
+        let is_same_reason = was.is_some_and(|was| was.reason.as_deref() == Some(reason));
+        let is_same_message =
+            was.is_some_and(|was| was.message.as_ref() == Some(&message)) && is_same_reason;
+        // A store that fails in many ways by turns is no news with each of them.
+        if is_same_message || may_pass && was.is_some() {
+            return again();
+        }
+        let status = BackupRecordStatus {
+            state: RecordState::Unreadable,
+            reason: Some(reason.to_owned()),
+            message: Some(message.clone()),
+            ..BackupRecordStatus::default()
+        };
+        if let Err(error) = self.write(&status).await {
+            return told(Err(error), "write the record");
+        }
+        if !is_same_reason {
+            let note = format!("its files cannot be recorded: {message}");
+            tracing::warn!(reason, "{note}");
+            self.emit(EventReason::BackupUnreadable, &note).await;
+        }
+        again()
+    }
+
+    /// Completes the record and annotates the Backup.
+    async fn record(&self, recorded: Recorded) -> Requeue {
+        let at = ledger::time_now();
+        let verified_at = at.0.to_string();
+        let statement = &recorded.statement;
+        let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
+        let manifest = format!("sha256:{}", recorded.written.payload);
+        let status = BackupRecordStatus {
+            state: RecordState::Recorded,
+            reason: None,
+            message: recorded.written.message.as_deref().map(message),
+            level: Some(statement.level.name().to_owned()),
+            checksum: checksum.clone(),
+            manifest: Some(manifest.clone()),
+            files: i64::try_from(statement.manifest.files().len()).ok(),
+            bytes: i64::try_from(statement.manifest.bytes()).ok(),
+            location: Some(recorded.location),
+            envelope: Some(recorded.written.json),
+            envelope_in_bucket: recorded.written.is_in_bucket,
+            recorded_at: Some(at),
+            gone: None,
+        };
+        if let Err(error) = self.write(&status).await {
+            return told(Err(error), "write the record");
+        }
+        let annotations = Annotations {
+            checksum: checksum.as_deref(),
+            manifest: Some(&manifest),
+            verified_at: Some(&verified_at),
+        };
+        let retry = annotate::write(&self.context, &self.backup, annotations).await;
+        let bytes = statement.manifest.bytes();
+        let files = statement.manifest.files().len();
+        let note = format!("its {files} files ({bytes} bytes) are recorded and signed");
+        tracing::info!(files, bytes, "recorded the backup");
+        self.emit(EventReason::BackupRecorded, &note).await;
+        Requeue {
+            retry,
             within: None,
-        },
+        }
+    }
+
+    /// Writes the status of the Backup's own record, which is made if there is none. Records of
+    /// earlier Backups of the name are closed.
+    async fn write(&self, status: &BackupRecordStatus) -> kube::Result<()> {
+        let ledger = &self.context.ledger;
+        let spec = spec(&self.backup, self.is_observed);
+        let name = ledger::record_name(&spec.backup, &spec.uid);
+        if let Some(own) = &self.own {
+            ledger.set_status(own, status).await?;
+        } else {
+            let own = ledger.create(spec).await?;
+            ledger.set_status(&own, status).await?;
+        }
+        for (other, record) in &self.records {
+            if *other != name && record.gone_at.is_none() {
+                ledger.set_gone(other, Some(gone("Replaced"))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn emit(&self, reason: EventReason, note: &str) {
+        let fields = &self.backup.fields;
+        let about = ObjectReference {
+            api_version: Some("velero.io/v1".to_owned()),
+            kind: Some("Backup".to_owned()),
+            namespace: Some(fields.namespace.clone()),
+            name: Some(fields.name.clone()),
+            uid: Some(fields.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let events = &self.context.controllers.events;
+        events.emit(&about, reason, note).await;
     }
 }
 
-/// Completes the record and annotates the Backup.
-async fn record(
-    context: &Arc<Context>,
-    backup: &ObservedBackup,
-    records: &[(String, RecordEntry)],
-    recorded: Recorded,
-) -> Requeue {
-    let at = ledger::time_now();
-    let verified_at = at.0.to_string();
-    let statement = &recorded.statement;
-    let is_observed = statement.level == Level::Observed;
-    let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
-    let manifest = format!("sha256:{}", recorded.written.payload);
-    let status = BackupRecordStatus {
-        state: RecordState::Recorded,
-        reason: None,
-        message: recorded.written.message,
-        level: Some(statement.level.name().to_owned()),
-        checksum: checksum.clone(),
-        manifest: Some(manifest.clone()),
-        files: i64::try_from(statement.manifest.files().len()).ok(),
-        bytes: i64::try_from(statement.manifest.bytes()).ok(),
-        location: Some(recorded.location),
-        envelope: Some(recorded.written.json),
-        envelope_in_bucket: recorded.written.is_in_bucket,
-        recorded_at: Some(at),
-        gone: None,
-    };
-    if let Err(error) = write(context, backup, records, is_observed, &status).await {
-        return told(Err(error), "write the record");
-    }
-    let annotations = Annotations {
-        checksum: checksum.as_deref(),
-        manifest: Some(&manifest),
-        verified_at: Some(&verified_at),
-    };
-    let retry = annotate::write(context, backup, annotations).await;
-    let bytes = statement.manifest.bytes();
-    let files = statement.manifest.files().len();
-    let note = format!("its {files} files ({bytes} bytes) are recorded and signed");
-    tracing::info!(files, bytes, "recorded the backup");
-    emit(context, backup, EventReason::BackupRecorded, &note).await;
+/// Returns a text for people that is short and in one line, whatever it quotes.
+fn message(text: &str) -> String {
+    single_line(text, MAX_MESSAGE_CHARS).into_owned()
+}
+
+/// Tries the step again later.
+const fn again() -> Requeue {
     Requeue {
-        retry,
+        retry: true,
         within: None,
     }
-}
-
-/// Writes the status of the record of `backup`, which is made if there is none. Records of earlier
-/// Backups of the name are closed.
-async fn write(
-    context: &Context,
-    backup: &ObservedBackup,
-    records: &[(String, RecordEntry)],
-    is_observed: bool,
-    status: &BackupRecordStatus,
-) -> kube::Result<()> {
-    let name = context.ledger.create(spec(backup, is_observed)).await?;
-    context.ledger.set_status(&name, status).await?;
-    for (other, record) in records {
-        if *other != name && record.gone_at.is_none() {
-            context
-                .ledger
-                .set_gone(other, Some(gone("Replaced")))
-                .await?;
-        }
-    }
-    Ok(())
-}
-
-/// Returns the status of the record of `backup` as it is stored.
-async fn current(context: &Context, backup: &ObservedBackup) -> Option<BackupRecordStatus> {
-    let name = ledger::record_name(&backup.fields.name, &backup.fields.uid);
-    context.ledger.get(&name).await.ok()??.status
 }
 
 fn gone(how: &str) -> Gone {
@@ -219,18 +318,6 @@ fn spec(backup: &ObservedBackup, observed: bool) -> BackupRecordSpec {
         uid: backup.fields.uid.clone(),
         observed,
     }
-}
-
-async fn emit(context: &Context, backup: &ObservedBackup, reason: EventReason, note: &str) {
-    let about = ObjectReference {
-        api_version: Some("velero.io/v1".to_owned()),
-        kind: Some("Backup".to_owned()),
-        namespace: Some(backup.fields.namespace.clone()),
-        name: Some(backup.fields.name.clone()),
-        uid: Some(backup.fields.uid.clone()),
-        ..ObjectReference::default()
-    };
-    context.controllers.events.emit(&about, reason, note).await;
 }
 
 /// Logs a failure to `act`, after which the step is tried again.

@@ -1,0 +1,56 @@
+//! A gate through which each request passes, and at which a test can end the recorder.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+#[derive(Default)]
+struct State {
+    /// The requests that passed, in order.
+    passed: Vec<String>,
+    /// The number of the request that never passes.
+    closed_at: Option<usize>,
+}
+
+/// Clones are the same gate.
+#[derive(Clone, Default)]
+pub(super) struct Gate {
+    state: Arc<Mutex<State>>,
+    reached: Arc<Notify>,
+}
+
+impl Gate {
+    /// Lets a request pass. The one that reaches the closed gate waits for ever.
+    pub(super) async fn pass(&self, what: &str) {
+        let is_closed = {
+            let mut state = self.state.lock().unwrap();
+            let is_closed = state.closed_at == Some(state.passed.len());
+            if !is_closed {
+                state.passed.push(what.to_owned());
+            }
+            is_closed
+        };
+        if is_closed {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Closes the gate after this number of requests.
+    pub(super) fn close_after(&self, number: usize) {
+        self.state.lock().unwrap().closed_at = Some(number);
+    }
+
+    pub(super) fn open(&self) {
+        self.state.lock().unwrap().closed_at = None;
+    }
+
+    /// Waits until a request stands at the closed gate.
+    pub(super) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    pub(super) fn passed(&self) -> Vec<String> {
+        self.state.lock().unwrap().passed.clone()
+    }
+}

@@ -1,0 +1,204 @@
+//! The recorder with an API server and a store in memory, which do what a test says.
+
+mod api;
+mod gate;
+mod kills;
+mod store;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use self::api::Api;
+use self::gate::Gate;
+use self::store::S3;
+use super::super::{ControllerContext, RecorderSettings};
+use crate::ca::endpoint::DeniedAddresses;
+use crate::decision::{Facts, Lookup};
+use crate::names;
+use crate::sources::{LookupOptions, Source};
+
+const BACKUPS: &str = "/apis/velero.io/v1/namespaces/velero/backups";
+const RECORDS: &str = "/apis/velero-trust.io/v1alpha1/backuprecords";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/velero/events";
+
+/// Longest time for anything here.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The recorder looks nothing up.
+struct NoSource;
+
+impl Source for NoSource {
+    fn resolve<'a>(&'a self, _: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
+        std::future::pending().boxed()
+    }
+}
+
+/// A cluster with a store, and a recorder that can be killed.
+struct Scene {
+    api: Api,
+    s3: S3,
+    gate: Gate,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+fn uid(number: usize) -> String {
+    format!("3f2a0000-0000-4000-8000-{number:012x}")
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let gate = Gate::default();
+        let (api, s3) = (Api::new(gate.clone()), S3::start(gate.clone()).await);
+        let uid = json!({"metadata": {"uid": "cluster"}});
+        api.put("/api/v1/namespaces/kube-system", uid);
+        let bundle = json!({"data": {"ca-bundle.crt": "# none\n"}});
+        let maps = "/api/v1/namespaces/velero/configmaps";
+        api.put(&format!("{maps}/{}", names::BUNDLE), bundle);
+        // [default], aws_access_key_id=a, aws_secret_access_key=b
+        let keys = "W2RlZmF1bHRdCmF3c19hY2Nlc3Nfa2V5X2lkPWEKYXdzX3NlY3JldF9hY2Nlc3Nfa2V5PWIK";
+        let secret = json!({"data": {"cloud": keys}});
+        api.put("/api/v1/namespaces/velero/secrets/cloud", secret);
+        let scene = Self {
+            api,
+            s3,
+            gate,
+            running: None,
+        };
+        scene.set_location(&json!({}));
+        scene
+    }
+
+    /// Sets the location, with these fields of its spec in addition.
+    fn set_location(&self, spec: &Value) {
+        let mut location = json!({
+            "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
+            "metadata": {"namespace": "velero"},
+            "spec": {
+                "provider": "aws",
+                "objectStorage": {"bucket": "bucket"},
+                "credential": {"name": "cloud", "key": "cloud"},
+                "config": {"region": "r", "s3ForcePathStyle": "true", "s3Url": self.s3.url},
+            },
+        });
+        json_patch::merge(&mut location["spec"], spec);
+        let path = "/apis/velero.io/v1/namespaces/velero/backupstoragelocations/default";
+        self.api.put(path, location);
+    }
+
+    /// Returns a Backup as Velero stores it at this moment.
+    fn backup(name: &str, uid: &str, phase: &str) -> Value {
+        let now = Timestamp::now();
+        json!({
+            "apiVersion": "velero.io/v1", "kind": "Backup",
+            "metadata": {
+                "namespace": "velero", "name": name, "uid": uid,
+                "managedFields": [{
+                    "manager": "velero-server", "time": now.to_string(),
+                    "fieldsV1": {"f:status": {"f:phase": {}}},
+                }],
+            },
+            "spec": {"storageLocation": "default"},
+            "status": {"phase": phase, "startTimestamp": "2026-01-01T00:00:00Z"},
+        })
+    }
+
+    fn set_backup(&self, name: &str, uid: &str, phase: &str) {
+        let path = format!("{BACKUPS}/{name}");
+        self.api.put(&path, Self::backup(name, uid, phase));
+    }
+
+    /// Adds a complete Backup with its files.
+    fn complete(&self, name: &str, uid: &str) {
+        let document = Self::backup(name, uid, "Completed").to_string();
+        let now = Timestamp::now();
+        let folder = format!("backups/{name}");
+        self.s3.put(
+            &format!("{folder}/velero-backup.json"),
+            document.as_bytes(),
+            now,
+        );
+        self.s3
+            .put(&format!("{folder}/{name}.tar.gz"), b"tarball", now);
+        self.set_backup(name, uid, "Completed");
+    }
+
+    fn run(&mut self) {
+        self.run_with(true);
+    }
+
+    fn run_with(&mut self, records_existing: bool) {
+        let (_sender, common_roots) = watch::channel(Some(Arc::default()));
+        let source = Arc::new(NoSource);
+        let mut context = ControllerContext::for_test(self.api.client(), source, common_roots);
+        context.settings.recorder = Some(RecorderSettings {
+            denied: DeniedAddresses::nothing(),
+            records_existing,
+            retention: Duration::from_hours(1),
+        });
+        let running = tokio::spawn(super::run(Arc::new(context)));
+        self.running = Some(running);
+    }
+
+    async fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.abort();
+            let _ = running.await;
+        }
+    }
+
+    fn record(&self, name: &str, uid: &str) -> Option<Value> {
+        self.api.get(&format!("{RECORDS}/{name}.{uid}"))
+    }
+
+    fn status(&self, name: &str, uid: &str) -> Value {
+        let record = self.record(name, uid).unwrap_or_default();
+        record["status"].clone()
+    }
+
+    fn checksum(&self, name: &str) -> Option<String> {
+        let backup = self.api.get(&format!("{BACKUPS}/{name}"))?;
+        let checksum = &backup["metadata"]["annotations"][names::CHECKSUM_ANNOTATION];
+        checksum.as_str().map(str::to_owned)
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let waited = timeout(PATIENCE, async {
+            while !is_so(self) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{what}: {:#?}", self.gate.passed());
+    }
+
+    async fn until_state(&self, name: &str, uid: &str, state: &str) {
+        let what = format!("{name} to be {state}");
+        self.until(&what, |scene| scene.status(name, uid)["state"] == state)
+            .await;
+    }
+
+    /// Waits until nothing happens for this time.
+    async fn rest(&self, time: Duration) {
+        let mut before = usize::MAX;
+        while self.gate.passed().len() != before {
+            before = self.gate.passed().len();
+            sleep(time).await;
+        }
+    }
+}
