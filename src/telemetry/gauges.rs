@@ -22,6 +22,7 @@ pub(super) struct Families {
     probes: Family<ProbeLabels, Gauge>,
     webhooks: Family<WebhookLabels, Gauge>,
     records: Family<RecordLabels, Gauge>,
+    last_recorded: Family<NamespaceLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -110,6 +111,11 @@ impl Families {
             "Records of backups, by how far the recording is",
             self.records.clone(),
         );
+        registry.register(
+            "backup_last_recorded_seconds",
+            "When the last backup of a namespace was recorded, seconds since 1970",
+            self.last_recorded.clone(),
+        );
     }
 }
 
@@ -171,23 +177,51 @@ impl BundleGauges {
 
 /// The gauges of the records of backups. They are removed when this is dropped.
 #[derive(Debug)]
-pub struct RecordGauges(Series<RecordLabels>);
+pub struct RecordGauges {
+    states: Series<RecordLabels>,
+    last_recorded: Series<NamespaceLabels>,
+}
+
+/// What is measured of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordGauge<'r> {
+    /// The namespace of its Backup.
+    pub namespace: &'r str,
+    /// How far the recording is.
+    pub state: &'static str,
+    /// When the backup was recorded, seconds since 1970; `None` if it is not.
+    pub recorded_at: Option<i64>,
+}
 
 impl RecordGauges {
     /// Creates the gauges; none exists until they are set.
     pub fn new(metrics: &Metrics) -> Self {
-        Self(Series::new(&metrics.namespaces.records))
+        Self {
+            states: Series::new(&metrics.namespaces.records),
+            last_recorded: Series::new(&metrics.namespaces.last_recorded),
+        }
     }
 
-    /// Sets the number of records in each state, from the state of each record.
-    pub fn set(&mut self, states: impl IntoIterator<Item = &'static str>) {
+    /// Sets the number of records in each state, and the time of the last one of each namespace.
+    pub fn set<'r>(&mut self, records: impl IntoIterator<Item = RecordGauge<'r>>) {
         let mut counts = BTreeMap::new();
-        for state in states {
+        let mut last = BTreeMap::new();
+        for record in records {
+            let state = record.state;
             *counts.entry(RecordLabels { state }).or_insert(0) += 1;
+            if let Some(at) = record.recorded_at {
+                let newest = last.entry(record.namespace).or_insert(at);
+                *newest = at.max(*newest);
+            }
         }
         let counts = counts.into_iter();
-        self.0
+        self.states
             .replace(counts.map(|(labels, count)| (labels, gauge_value(count))));
+        self.last_recorded
+            .replace(last.into_iter().map(|(namespace, at)| {
+                let namespace = printable(namespace).into_owned();
+                (NamespaceLabels { namespace }, at)
+            }));
     }
 }
 
@@ -290,6 +324,33 @@ mod tests {
         drop(gauges);
         let text = metrics.text().unwrap();
         assert!(!text.contains("namespace="), "{text}");
+    }
+
+    #[test]
+    fn the_last_record_of_each_namespace_is_measured() {
+        let metrics = Metrics::default();
+        let mut gauges = RecordGauges::new(&metrics);
+        let record = |namespace, recorded_at| RecordGauge {
+            namespace,
+            state: "Recorded",
+            recorded_at,
+        };
+        gauges.set([
+            record("a", Some(7)),
+            record("a", Some(9)),
+            record("a", Some(8)),
+            record("b", None),
+        ]);
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains("backup_records{state=\"Recorded\"} 4"),
+            "{text}"
+        );
+        let last = "velero_trust_backup_last_recorded_seconds{namespace=\"a\"} 9\n";
+        assert!(text.contains(last), "{text}");
+        assert!(!text.contains("namespace=\"b\""), "{text}");
+        drop(gauges);
+        assert!(!metrics.text().unwrap().contains("last_recorded_seconds{"));
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod printable_writer;
 mod prometheus_text;
 mod series;
 
-pub use gauges::{BundleGauges, EndpointGauge, EndpointGauges, RecordGauges, WebhookGauges};
+pub use gauges::{
+    BundleGauges, EndpointGauge, EndpointGauges, RecordGauge, RecordGauges, WebhookGauges,
+};
 pub use json_lines::JsonLines;
 pub use log_once::LogOnce;
 pub use logging::{Format, LogError, log_panic, start};

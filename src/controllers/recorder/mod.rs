@@ -173,9 +173,8 @@ impl Recorder {
     }
 
     fn trigger_records(&mut self, change: &Change) {
-        let states = self.records.last_known().into_iter().flatten();
-        self.gauges
-            .set(states.map(|(_, record)| record.state.as_str()));
+        let records = self.records.last_known().into_iter().flatten();
+        self.gauges.set(records.map(|(_, record)| record.gauge()));
         match change {
             Change::Entry(name) => {
                 let record = self.records.last_known().and_then(|all| all.get(name));

@@ -8,7 +8,9 @@ use crate::decision::Key;
 use crate::integrity::recording::{Record, RecordState};
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
 use crate::kubernetes::watch::Watch;
+use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
+use crate::velero::text::seconds;
 
 /// Most records that are kept in memory. Each has some hundred bytes.
 const MAX_RECORDS: usize = 20_000;
@@ -63,6 +65,15 @@ impl RecordEntry {
         let is_its_own =
             self.uid == backup.fields.uid || self.state == RecordState::Recorded && is_annotated;
         self.gone_at.is_some() && is_its_own && backup.progress() == Progress::Complete
+    }
+
+    /// Returns what is measured.
+    pub(super) fn gauge(&self) -> RecordGauge<'_> {
+        RecordGauge {
+            namespace: &self.namespace,
+            state: self.state.as_str(),
+            recorded_at: self.recorded_at.as_deref().and_then(seconds),
+        }
     }
 
     /// Returns what decides the next step.
