@@ -123,5 +123,11 @@ pub const SECRET_READER_ROLE: &str = "velero-trust-secret-reader";
 /// Secret in velero-trust's own namespace with the key that signs backups.
 pub const SIGNING_KEY: &str = "velero-trust-signing-key";
 
+/// Key of that Secret with the private key in PEM.
+pub const PRIVATE_KEY: &str = "key.pem";
+
+/// Annotation on a TrustedKey with the time at which a person exported its private half, RFC 3339.
+pub const EXPORTED_AT: &str = "velero-trust.io/exported-at";
+
 /// Default name of velero-trust's own namespace, ServiceAccount, Deployment and Service.
 pub const APP: &str = "velero-trust";

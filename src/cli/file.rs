@@ -35,20 +35,34 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     written
 }
 
+/// Writes `bytes` to a new file at `path`, with the permissions `mode` regardless of the umask.
+///
+/// # Errors
+/// If there is something at `path`, or if it cannot be written.
+pub(super) fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     // A process with the same ID may have left one.
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()
+    create(path, bytes, mode)
 }
 
 #[cfg(test)]
@@ -67,6 +81,21 @@ mod tests {
         let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_new_file_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["key.pem", "link"].map(|name| folder.path().join(name));
+        create(&file, b"old", 0o600).unwrap();
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::os::unix::fs::symlink(folder.path().join("absent"), &link).unwrap();
+        for path in [&file, &link] {
+            let error = create(path, b"new", 0o600).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{}", path.display());
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"old");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::velero::text::single_line;
 
 mod activation;
 mod advice;
+mod backup;
 mod ca;
 mod certs;
 mod client_ca;
@@ -23,6 +24,7 @@ mod explain;
 mod file;
 mod install;
 mod json;
+mod keys;
 mod lint;
 mod namespace_args;
 mod output_format;
@@ -82,6 +84,8 @@ enum Command {
     Status(status::Status),
     Rollout(rollout::Rollout),
     Ca(ca::Ca),
+    Backup(backup::Backup),
+    Keys(keys::Keys),
     Explain(explain::Explain),
     Verify(verify::Verify),
     Version(version::Version),
@@ -106,6 +110,8 @@ pub fn run() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
         Command::Ca(ca) => ca.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Keys(keys) => keys.run(),
         Command::Explain(explain) => explain.run(),
         Command::Verify(verify) => verify.run(),
         Command::Version(version) => version.run(),
@@ -256,12 +262,13 @@ mod tests {
 
     /// Options that change a cluster or a machine. They must be typed: a variable that somebody set
     /// for another command, or in a Pod, must not switch them on.
-    const TYPED_ONLY: [&str; 5] = [
+    const TYPED_ONLY: [&str; 6] = [
         "install",
         "revoke_old",
         "apply",
         "even_while_running",
         "configure",
+        "private",
     ];
 
     #[test]

@@ -96,16 +96,29 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bo
         },
         // The sync gives a Backup a new uid. Which record is its own is in the bucket.
         (Progress::Complete, None) => {
-            let is_its_own = |record: &&Record<'_>| {
-                record.state == RecordState::Recorded && is_annotated(backup, record)
-            };
-            if records.iter().any(|record| is_its_own(&record)) {
+            if find_own(backup, records).is_some() {
                 Step::Wait
             } else {
                 Step::Read(level(false))
             }
         }
     }
+}
+
+/// Returns the record of `backup` among those of its namespace and name: the one with its uid or,
+/// for a Backup that the sync made again, the one whose annotations it has.
+pub fn find_own<'r, 'a>(
+    backup: &ObservedBackup,
+    records: &'r [Record<'a>],
+) -> Option<&'r Record<'a>> {
+    let own = records
+        .iter()
+        .find(|record| record.uid == backup.fields.uid);
+    own.or_else(|| {
+        records
+            .iter()
+            .find(|record| record.state == RecordState::Recorded && is_annotated(backup, record))
+    })
 }
 
 /// Whether the annotations of `backup` are those of `record`.
@@ -221,5 +234,20 @@ mod tests {
             assert_eq!(step, Step::Read(Level::Late), "{state:?}");
         }
         assert_eq!(next(&backup("New", "c"), &other, false), Step::Observe);
+    }
+
+    #[test]
+    fn the_record_of_a_backup_has_its_uid_or_its_annotations() {
+        let find = |checksum: &str, records: &[Record<'static>]| {
+            let found = find_own(&backup("Completed", checksum), records);
+            found.map(|record| record.uid)
+        };
+        let own = record("u", RecordState::Unreadable);
+        let synced = record("v", RecordState::Recorded);
+        assert_eq!(find("c", &[synced, own]), Some("u"));
+        assert_eq!(find("c", &[synced]), Some("v"));
+        assert_eq!(find("x", &[synced]), None, "another checksum");
+        let unobserved = record("v", RecordState::Unobserved);
+        assert_eq!(find("c", &[unobserved]), None, "nothing is recorded");
     }
 }

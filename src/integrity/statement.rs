@@ -4,6 +4,8 @@
 //! The bytes that are signed are kept and never serialized again, so nothing depends on how JSON is
 //! written.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::digest::Sha256;
@@ -11,6 +13,7 @@ use super::files;
 use super::manifest::{File, Manifest, ManifestError};
 use super::pod_volumes::PodVolumes;
 use crate::velero::backup_fields::BackupFields;
+use crate::velero::text::shown;
 
 /// `_type` of a Statement.
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -42,6 +45,19 @@ impl Level {
             Self::Observed => "observed",
             Self::Late => "late",
             Self::Adopted { .. } => "adopted",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Observed => f.write_str("when the backup completed"),
+            Self::Late => f.write_str(
+                "after the backup completed; that the files are unchanged since rests on the clock \
+                 of the store",
+            ),
+            Self::Adopted { by } => write!(f, "on the word of {}", shown(by)),
         }
     }
 }
@@ -79,7 +95,7 @@ pub struct Statement {
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
     /// A statement about something else, or of a later version of velero-trust.
-    #[error("it is a statement of type \"{}\", which this version does not know", crate::velero::text::shown(.0))]
+    #[error("it is a statement of type \"{}\", which this version does not know", shown(.0))]
     Unknown(String),
     /// Not the JSON of a statement.
     #[error("it is not the JSON of a statement about a backup: {0}")]

@@ -50,14 +50,24 @@ impl VerificationError {
     }
 }
 
-/// Judges `files`, all those in the directory of one backup, by `envelope`, of which one of `keys`
-/// must be the signer. `name` is that of the directory, where that is known.
-pub fn verify(
+/// What one of the keys signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// What is signed.
+    pub statement: Statement,
+    /// The id of the key that signed it.
+    pub key: Sha256,
+    /// The digest of the signed bytes.
+    pub payload: Sha256,
+}
+
+/// Returns what is in `envelope`, of which one of `keys` must be the signer. `name` is that of the
+/// backup, where that is known.
+pub fn open(
     envelope: &[u8],
     keys: &[&PublicKey],
     name: Option<&str>,
-    files: &[File],
-) -> Result<Verified, VerificationError> {
+) -> Result<Opened, VerificationError> {
     let envelope = Envelope::parse(envelope)?;
     let key = envelope.verify(keys).map_err(|error| match error {
         VerifyError::Forged => VerificationError::Forged(error),
@@ -72,8 +82,25 @@ pub fn verify(
             expected: expected.to_owned(),
         });
     }
-    Ok(Verified {
+    Ok(Opened {
         key: key.id(),
+        payload: Sha256::of(envelope.payload()),
+        statement,
+    })
+}
+
+/// Judges `files`, all those in the directory of one backup, by `envelope`, of which one of `keys`
+/// must be the signer. `name` is that of the directory, where that is known.
+pub fn verify(
+    envelope: &[u8],
+    keys: &[&PublicKey],
+    name: Option<&str>,
+    files: &[File],
+) -> Result<Verified, VerificationError> {
+    let Opened { statement, key, .. } = open(envelope, keys, name)?;
+    let signed = &statement.backup.name;
+    Ok(Verified {
+        key,
         differences: statement.manifest.differences(signed, files),
         statement,
     })

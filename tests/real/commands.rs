@@ -34,11 +34,15 @@ fn know_where_they_are(cluster: &Cluster, _: &Installation) -> Result<()> {
         "--replicas=0",
     ];
     kubectl.ok(&[&create[..], &["-n", &velero]].concat())?;
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 8] = [
         &["status"],
         &["rollout"],
         &["doctor"],
         &["certs", "--install"],
+        &["backup", "list"],
+        &["backup", "show", "b"],
+        &["keys", "list"],
+        &["keys", "export"],
     ];
     for arguments in commands {
         let output = command.run(&[arguments, &["-n", &velero]].concat())?;

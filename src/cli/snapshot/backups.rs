@@ -6,12 +6,16 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::core::Request;
 use kube::{Api, Client, Error};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use super::record_tally::RecordTally;
+use super::records::Records;
 use crate::decision::Policy;
 use crate::integrity::restorable::{NotRestorable, why_not_restorable};
 use crate::kubernetes::error;
 use crate::velero::backup::BackupView;
 use crate::velero::bsl::Bsl;
+use crate::velero::observed_backup::ObservedBackup;
 
 /// Number of Backups in one page of the list, which is what is held at a time. One is tens of KiB in
 /// general, and at most 1.5 MiB.
@@ -26,6 +30,8 @@ pub(in crate::cli) struct BackupTally {
     pub(in crate::cli) restorable: usize,
     /// The others by the reason. There are as many reasons as rules and phases.
     pub(in crate::cli) reasons: BTreeMap<String, usize>,
+    /// Those that are recorded, and why the others are not; `None` if the records are not known.
+    pub(in crate::cli) records: Option<RecordTally>,
 }
 
 impl BackupTally {
@@ -57,7 +63,8 @@ fn why_not_stored(name: &str, locations: &[Bsl<'_>]) -> Option<&'static str> {
     }
 }
 
-/// Reads the Backups of `namespace` page by page, and counts those that could be restored.
+/// Reads the Backups of `namespace` page by page, and counts those that could be restored, and those
+/// that are recorded by `records`.
 ///
 /// # Errors
 /// Why they could not be read.
@@ -66,17 +73,30 @@ pub(in crate::cli) async fn tally_backups(
     namespace: &str,
     locations: &[Bsl<'_>],
     policy: &Policy,
+    records: Option<&Records>,
 ) -> Result<BackupTally, String> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", "Backup"));
     let backups = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
     let url = backups.resource_url().to_owned();
     let mut params = ListParams::default().limit(PAGE_SIZE);
-    let mut tally = BackupTally::default();
+    let mut tally = BackupTally {
+        records: records.map(|_| RecordTally::default()),
+        ..BackupTally::default()
+    };
     loop {
         let page = page(client, &url, &params).await;
         let page = page.map_err(|error| error::lookup_error(&error).message)?;
-        for view in page.items {
+        for text in page.items {
+            let view = serde_json::from_str(text.get()).unwrap_or_default();
             tally.add(namespace, view, locations, policy);
+            if let (Some(tally), Some(records)) = (&mut tally.records, records) {
+                match ObservedBackup::from_json(text.get()) {
+                    Some(backup) => {
+                        tally.add(&backup, records.of(namespace, &backup.fields.name));
+                    }
+                    None => tally.add_malformed(),
+                }
+            }
         }
         match page.metadata.next {
             Some(next) if !next.is_empty() => params = params.continue_token(&next),
@@ -85,12 +105,12 @@ pub(in crate::cli) async fn tally_backups(
     }
 }
 
-/// A page of the list. Of each Backup only what decides is kept.
+/// A page of the list, with the text of each Backup.
 #[derive(Deserialize)]
 struct Page {
     #[serde(default)]
     metadata: PageMetadata,
-    items: Vec<BackupView>,
+    items: Vec<Box<RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -154,6 +174,7 @@ mod tests {
         let expected = BackupTally {
             total: 7,
             restorable: 2,
+            records: None,
             reasons: reasons(&[
                 ("backup without a checksum [VT101]", 2),
                 ("failed", 1),

@@ -3,16 +3,22 @@
 
 mod backups;
 mod namespaces;
+mod record_tally;
+mod records;
 mod reports;
 mod rollouts;
 mod server_policy;
+mod trusted_keys;
 mod webhooks;
 
 pub(super) use backups::{BackupTally, tally_backups};
 pub(super) use namespaces::{find_namespaces, nothing_found};
+pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally};
+pub(super) use records::{INSTALL_LEDGER, LedgerError, Records, read_trusted_keys};
 pub(super) use reports::{NoReport, read_report};
 pub(super) use rollouts::{OngoingRollout, is_complete};
 pub(super) use server_policy::read_restores_policy;
+pub(super) use trusted_keys::{counting_keys, exported_at, is_exported, public_key, signing_key};
 pub(super) use webhooks::read_webhooks;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use super::model::Backups;
+use super::model::{Backups, NotRecordedBackups};
 use crate::admission::webhook_state::{Effect, WebhookStatus};
 use crate::cli::snapshot;
 use crate::decision::{Policy, RestoresMode};
@@ -52,13 +52,14 @@ pub(super) async fn read(
     namespace: &str,
     locations: &[Bsl<'_>],
     review: &Review,
+    records: Option<&snapshot::Records>,
 ) -> Backups {
     let not_reviewed = Policy::new(RestoresMode::Off);
     let policy = match review {
         Review::Reviewed(policy) => policy,
         Review::Refused | Review::Unknown(_) => &not_reviewed,
     };
-    let tally = snapshot::tally_backups(client, namespace, locations, policy).await;
+    let tally = snapshot::tally_backups(client, namespace, locations, policy, records).await;
     summarize(review, tally)
 }
 
@@ -77,26 +78,45 @@ fn summarize(review: &Review, tally: Result<snapshot::BackupTally, String>) -> B
             };
         }
     };
-    let total = Some(tally.total);
+    let counted = Backups {
+        total: Some(tally.total),
+        ..recorded(tally.records)
+    };
     match review {
         Review::Reviewed(_) => Backups {
             restores,
-            total,
             restorable: Some(tally.restorable),
             reasons: tally.reasons,
-            message: None,
+            ..counted
         },
         Review::Refused => Backups {
-            total,
             restorable: Some(0),
             reasons: [(ALL_REFUSED.to_owned(), tally.total)].into(),
-            ..Backups::default()
+            ..counted
         },
         Review::Unknown(why) => Backups {
-            total,
             message: Some(why.clone()),
-            ..Backups::default()
+            ..counted
         },
+    }
+}
+
+/// Returns how many backups are recorded, and the others with the most frequent reason first.
+fn recorded(tally: Option<snapshot::RecordTally>) -> Backups {
+    let Some(tally) = tally else {
+        return Backups::default();
+    };
+    let recorded = tally.recorded();
+    let others = tally.others.into_iter();
+    let mut not_recorded: Vec<_> = others
+        .map(|(why, backups)| NotRecordedBackups { why, backups })
+        .collect();
+    not_recorded.sort_by_key(|others| std::cmp::Reverse(others.backups.count));
+    Backups {
+        recorded: Some(recorded),
+        levels: tally.levels,
+        not_recorded,
+        ..Backups::default()
     }
 }
 
@@ -143,6 +163,7 @@ mod tests {
             total: 3,
             restorable: 2,
             reasons: [("failed".to_owned(), 1)].into(),
+            records: None,
         };
         let reviewed = Review::Reviewed(Policy::default());
         let known = summarize(&reviewed, Ok(tally()));

@@ -7,6 +7,7 @@ mod model;
 mod offline;
 mod problems;
 mod read;
+mod records;
 mod render;
 mod serving_certificate;
 
@@ -189,6 +190,10 @@ impl Status {
             ..StatusReport::default()
         };
         let review = Review::read(&client, ours, &status.webhooks).await;
+        let records = snapshot::Records::read(&client).await;
+        let keys = snapshot::read_trusted_keys(&client).await;
+        status.records = Some(records::summarize(records.as_ref().err(), &keys));
+        let records = records.as_ref().ok();
         let namespaces =
             snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?;
         let mut probes = match self.live {
@@ -200,7 +205,7 @@ impl Status {
         };
         for name in namespaces {
             let mut namespace =
-                read::namespace(&client, ours, &name, self.certificates, &review).await?;
+                read::namespace(&client, ours, &name, self.certificates, &review, records).await?;
             namespace.live = probes.remove(&name);
             status.namespaces.push(namespace);
         }

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::admission::webhook_state::WebhookStatus;
+use crate::cli::snapshot::{NotRecorded, Others};
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
@@ -37,6 +38,9 @@ pub(super) struct StatusReport {
     /// The certificate that the leader presents; absent for a folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) serving_certificate: Option<ServingCertificateStatus>,
+    /// The records of backups; absent for a folder of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) records: Option<Records>,
     pub(super) namespaces: Vec<Namespace>,
     /// Problems that need attention and concern no single namespace.
     #[serde(serialize_with = "serialize_problems")]
@@ -62,6 +66,29 @@ pub(super) enum ServingCertificateState {
     Expired,
     /// The leader has not published it, or it could not be read.
     Unknown,
+}
+
+/// The records of backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Records {
+    /// Whether the cluster has their kinds; null if that is not known.
+    pub(super) installed: Option<bool>,
+    /// The key that signs; null if there is none, or it is not known.
+    pub(super) signing_key: Option<SigningKey>,
+    /// Why something is not known, or that the kinds are not installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+}
+
+/// The key that signs the records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SigningKey {
+    /// The name of its TrustedKey.
+    pub(super) trusted_key: String,
+    /// Whether a person has a copy of its private half.
+    pub(super) exported: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -164,9 +191,25 @@ pub(super) struct Backups {
     pub(super) restorable: Option<usize>,
     /// The numbers of all other backups by the reason.
     pub(super) reasons: BTreeMap<String, usize>,
+    /// The number of backups whose files are recorded; null if that is not known.
+    pub(super) recorded: Option<usize>,
+    /// The numbers of these by who vouches for the files: `observed`, `late` or `adopted`.
+    pub(super) levels: BTreeMap<String, usize>,
+    /// The backups that are not recorded, by the reason.
+    pub(super) not_recorded: Vec<NotRecordedBackups>,
     /// Why something is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
+}
+
+/// The backups that are not recorded for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotRecordedBackups {
+    #[serde(flatten)]
+    pub(super) why: NotRecorded,
+    #[serde(flatten)]
+    pub(super) backups: Others,
 }
 
 /// The bundle ConfigMap.

@@ -8,7 +8,7 @@ use super::model::{
     BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, ServingCertificateState,
     Source, StatusReport,
 };
-use super::render;
+use super::{records, render};
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
@@ -27,6 +27,8 @@ pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
         let text = |one: &WebhookStatus| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix);
         status.problems.extend(inactive.map(text));
         status.problems.extend(certificate_problem(status));
+        let records = status.records.iter();
+        status.problems.extend(records.flat_map(records::problems));
     }
     if status.namespaces.is_empty() {
         let problem =
@@ -140,6 +142,8 @@ fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     problems.extend(messages.into_iter().cloned());
     problems.extend(location_problems);
     problems.extend(pod_problems(namespace));
+    let backups = namespace.backups.iter();
+    problems.extend(backups.flat_map(records::unreadable));
     problems
 }
 

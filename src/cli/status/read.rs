@@ -37,6 +37,7 @@ pub(super) async fn namespace(
     namespace: &str,
     with_certificates: bool,
     review: &Review,
+    records: Option<&snapshot::Records>,
 ) -> anyhow::Result<Namespace> {
     let snapshot = NamespaceSnapshot::read(client, namespace).await?;
     let report = snapshot::read_report(client, ours, namespace).await;
@@ -56,7 +57,7 @@ pub(super) async fn namespace(
         bundle.items = Some(items);
     }
     let locations = snapshot::list_locations(client, namespace).await?;
-    let backups = backups::read(client, namespace, &locations, review).await;
+    let backups = backups::read(client, namespace, &locations, review, records).await;
     let locations = locations.iter().map(|bsl| Location {
         name: bsl.name().to_owned(),
         phase: phase(bsl),

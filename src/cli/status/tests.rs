@@ -2,7 +2,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::model::{
-    Bundle, BundleState, CoverageEntry, FIX_SEPARATOR, Location, Namespace, Pods, StatusReport,
+    Bundle, BundleState, CoverageEntry, FIX_SEPARATOR, Location, Namespace, Pods, Records,
+    SigningKey, StatusReport,
 };
 use super::problems::{find_problems, select_cluster};
 use crate::admission::HANDLERS;
@@ -68,6 +69,14 @@ fn the_commands_of_fixes_can_be_typed() {
         ..Namespace::default()
     };
     let mut status = StatusReport {
+        records: Some(Records {
+            installed: Some(false),
+            signing_key: Some(SigningKey {
+                trusted_key: "key".to_owned(),
+                exported: false,
+            }),
+            message: None,
+        }),
         namespaces: vec![namespace("velero"), namespace("kube-system")],
         ..StatusReport::default()
     };
@@ -105,11 +114,14 @@ fn the_commands_of_fixes_can_be_typed() {
         .filter_map(|problem| problem.split_once(FIX_SEPARATOR));
     let fixes: Vec<_> = fixes.map(|(_, fix)| fix).collect();
     let commands: usize = fixes.iter().map(|fix| assert_can_be_typed(fix)).sum();
-    assert!(commands >= 18, "{commands}: {fixes:#?}");
+    assert!(commands >= 20, "{commands}: {fixes:#?}");
     for expected in [
         "kubectl --context prod -n velero get backupstoragelocation default -o \
          jsonpath='{.status.message}'",
         "velero-trust rollout --velero-namespace velero --namespace guards --context prod",
+        "kubectl --context prod apply -k manifests/crds",
+        "velero-trust keys export --private velero-trust-signing-key.pem --namespace guards --context \
+         prod",
     ] {
         assert!(fixes.contains(&expected), "{expected}: {fixes:#?}");
     }

@@ -117,7 +117,7 @@ fn text(verified: &Verified, files: &[File]) -> String {
     );
     let _ = writeln!(text, "cluster:  {}", statement.cluster);
     let _ = writeln!(text, "key:      {}", verified.key);
-    let _ = writeln!(text, "recorded: {}\n", level(&statement.level));
+    let _ = writeln!(text, "recorded: {}\n", statement.level);
     if verified.differences.is_empty() {
         let mut table = Table::new(&["FILE", "BYTES", "SHA-256"]);
         let mut sorted: Vec<&File> = files.iter().collect();
@@ -142,16 +142,4 @@ fn text(verified: &Verified, files: &[File]) -> String {
     }
     text.push_str("\nnot good: these are not the files that were signed\n");
     text
-}
-
-fn level(level: &Level) -> String {
-    match level {
-        Level::Observed => "when the backup completed".to_owned(),
-        Level::Late => {
-            "after the backup completed; that the files are unchanged since rests on the clock of \
-             the store"
-                .to_owned()
-        }
-        Level::Adopted { by } => format!("on the word of {by}"),
-    }
 }

@@ -18,9 +18,6 @@ use crate::names;
 use crate::signing_key::{SigningKey, SigningKeyError};
 use crate::telemetry::LogOnce;
 
-/// Key of the Secret with the private key in PEM.
-const PRIVATE_KEY: &str = "key.pem";
-
 /// Key of the Secret with the public key in PEM, for people.
 const PUBLIC_KEY: &str = "key.pub";
 
@@ -41,8 +38,9 @@ enum SignerError {
     #[error("Secret {secret}: {0}", secret = names::SIGNING_KEY)]
     Key(#[from] SigningKeyError),
     #[error(
-        "Secret {secret} has no key {PRIVATE_KEY} with the text of a private key",
-        secret = names::SIGNING_KEY
+        "Secret {secret} has no key {key} with the text of a private key",
+        secret = names::SIGNING_KEY,
+        key = names::PRIVATE_KEY
     )]
     NoKey,
     #[error("the namespace kube-system has no uid")]
@@ -86,7 +84,10 @@ async fn signer(controllers: &ControllerContext) -> Result<Signer, SignerError> 
 }
 
 fn read(secret: &Secret) -> Result<SigningKey, SignerError> {
-    let data = secret.data.as_ref().and_then(|data| data.get(PRIVATE_KEY));
+    let data = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(names::PRIVATE_KEY));
     let pem = data.and_then(|pem| std::str::from_utf8(&pem.0).ok());
     Ok(SigningKey::from_pem(pem.ok_or(SignerError::NoKey)?)?)
 }
@@ -96,7 +97,7 @@ async fn create(secrets: &Api<Secret>) -> Result<SigningKey, SignerError> {
     let key = SigningKey::generate(Algorithm::EcdsaP256)?;
     let data = [
         (
-            PRIVATE_KEY.to_owned(),
+            names::PRIVATE_KEY.to_owned(),
             ByteString(key.to_pem().into_bytes()),
         ),
         (

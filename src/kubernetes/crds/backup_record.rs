@@ -14,7 +14,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::integrity::recording::RecordState;
+use crate::integrity::recording::{Record, RecordState};
 
 /// The backup that a record is about. It never changes.
 #[derive(
@@ -96,6 +96,20 @@ pub struct BackupRecordStatus {
     /// When and how the Backup went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Gone>,
+}
+
+impl BackupRecord {
+    /// Returns what decides which Backup the record is about, and how far it is.
+    pub fn known(&self) -> Record<'_> {
+        let status = self.status.as_ref();
+        Record {
+            uid: &self.spec.uid,
+            state: status.map(|status| status.state).unwrap_or_default(),
+            is_observed: self.spec.observed,
+            checksum: status.and_then(|status| status.checksum.as_deref()),
+            manifest: status.and_then(|status| status.manifest.as_deref()),
+        }
+    }
 }
 
 /// Where files were read.

@@ -5,6 +5,7 @@ mod certificates;
 mod extra_cas;
 mod locations;
 mod namespaces;
+mod records;
 mod retained;
 mod uncovered;
 
@@ -17,7 +18,7 @@ use super::model::{
     StatusReport,
 };
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
-use crate::cli::table::clean;
+use crate::cli::table::{Table, clean};
 use crate::cli::wrap::wrap_indented;
 use crate::kubernetes::report;
 
@@ -34,11 +35,22 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     header.push_str(&webhooks(&status.webhooks));
     let certificate = status.serving_certificate.as_ref();
     header.push_str(&certificate.map_or_else(String::new, |one| certificate_line(one, now)));
+    if let Some(records) = status
+        .records
+        .as_ref()
+        .filter(|one| one.installed.is_none())
+    {
+        let why = records.message.as_deref().unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(header, "RECORDS  unknown ({})", clean(why));
+    }
     let mut parts = vec![header];
     let mut namespaces = namespaces::table();
     let mut locations = locations::table();
     let mut uncovered = uncovered::table();
     let mut backups = backups::table();
+    let mut recorded = records::table();
+    let mut is_some_late = false;
     let mut certificates = certificates::table();
     let mut retained = retained::table();
     for namespace in &status.namespaces {
@@ -53,23 +65,22 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
         retained::rows(&mut retained, namespace);
         uncovered::rows(&mut uncovered, namespace);
         backups::row(&mut backups, namespace);
+        is_some_late |= records::row(&mut recorded, namespace);
     }
     let extra_cas = extra_cas::table(&status.namespaces);
-    let tables = [
-        namespaces,
-        certificates,
-        locations,
-        backups,
-        extra_cas,
-        retained,
-        uncovered,
-    ];
-    parts.extend(
-        tables
-            .iter()
-            .filter(|table| !table.is_empty())
-            .map(|table| table.text_within(columns)),
-    );
+    let mut add = |table: &Table, note: &str| {
+        if !table.is_empty() {
+            parts.push(format!("{}{note}", table.text_within(columns)));
+        }
+    };
+    add(&namespaces, "");
+    add(&certificates, "");
+    add(&locations, "");
+    add(&backups, "");
+    add(&recorded, if is_some_late { records::LATE } else { "" });
+    add(&extra_cas, "");
+    add(&retained, "");
+    add(&uncovered, "");
     parts.extend(unknown(status, columns));
     parts.push(problems(status, columns));
     parts.join("\n")

@@ -1,7 +1,9 @@
 use super::*;
 use crate::ca::bundle_issue::BundleIssue;
+use crate::cli::snapshot::{NotRecorded, NotRecordedState, Others};
 use crate::cli::status::model::{
-    Backups, Bundle, BundleState, CoverageEntry, LiveProbe, Location, Namespace, Pods,
+    Backups, Bundle, BundleState, CoverageEntry, LiveProbe, Location, Namespace,
+    NotRecordedBackups, Pods, Records, SigningKey,
 };
 use crate::cli::status::problems;
 use crate::decision::Severity;
@@ -104,6 +106,39 @@ fn healthy() -> Namespace {
     }
 }
 
+/// Returns backups of which some are not restorable, and some not recorded.
+fn backups() -> Backups {
+    Backups {
+        restores: Some("enforce"),
+        total: Some(10),
+        restorable: Some(3),
+        reasons: [
+            ("failed".to_owned(), 2),
+            ("backup without a checksum [VT101]".to_owned(), 5),
+        ]
+        .into(),
+        recorded: Some(5),
+        levels: [("observed".to_owned(), 4), ("late".to_owned(), 1)].into(),
+        not_recorded: vec![
+            not_recorded(NotRecordedState::NothingToRecord, Some("Failed"), 2, None),
+            not_recorded(
+                NotRecordedState::Unobserved,
+                Some("Synced"),
+                1,
+                Some("other"),
+            ),
+            not_recorded(
+                NotRecordedState::Unreadable,
+                Some("AccessDenied"),
+                1,
+                Some("no right"),
+            ),
+            not_recorded(NotRecordedState::NoRecord, None, 1, None),
+        ],
+        message: None,
+    }
+}
+
 /// Returns three namespaces that together have every kind of problem.
 fn troubled() -> Vec<Namespace> {
     let report = report::Location {
@@ -166,18 +201,7 @@ fn troubled() -> Vec<Namespace> {
         ..conflict
     }];
 
-    bad.backups = Some(Backups {
-        restores: Some("enforce"),
-        total: Some(10),
-        restorable: Some(3),
-        reasons: [
-            ("failed".to_owned(), 2),
-            ("backup without a checksum [VT101]".to_owned(), 5),
-        ]
-        .into(),
-        message: None,
-    });
-
+    bad.backups = Some(backups());
     let blind = Namespace {
         name: "blind".to_owned(),
         backups: Some(Backups {
@@ -206,6 +230,72 @@ fn troubled() -> Vec<Namespace> {
         ..Namespace::default()
     };
     vec![blind, bad, empty]
+}
+
+fn not_recorded(
+    state: NotRecordedState,
+    reason: Option<&str>,
+    count: usize,
+    message: Option<&str>,
+) -> NotRecordedBackups {
+    NotRecordedBackups {
+        why: NotRecorded {
+            state,
+            reason: reason.map(str::to_owned),
+        },
+        backups: Others {
+            count,
+            message: message.map(str::to_owned),
+        },
+    }
+}
+
+/// Returns the text of a status whose records are so.
+fn with_records(records: Records) -> String {
+    let mut status = status_of(leading(), vec![healthy()]);
+    status.records = Some(records);
+    problems::find_problems(&mut status, now());
+    text(&status, now(), 120)
+}
+
+#[test]
+fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
+    let key = |exported| {
+        Some(SigningKey {
+            trusted_key: "velero-trust-ab12".to_owned(),
+            exported,
+        })
+    };
+    let good = with_records(Records {
+        installed: Some(true),
+        signing_key: key(true),
+        message: None,
+    });
+    assert!(good.ends_with("Nothing needs a person.\n"), "{good}");
+    let absent = with_records(Records {
+        installed: Some(false),
+        message: Some("not installed".to_owned()),
+        signing_key: None,
+    });
+    let problem = "NEEDS A PERSON\nnot installed\n    -> kubectl apply -k manifests/crds\n";
+    assert!(absent.ends_with(problem), "{absent}");
+    let kept = with_records(Records {
+        installed: Some(true),
+        signing_key: key(false),
+        message: None,
+    });
+    let command = "\n    -> velero-trust keys export --private velero-trust-signing-key.pem\n";
+    assert!(kept.contains("it was never exported"), "{kept}");
+    assert!(kept.ends_with(command), "{kept}");
+    let unknown = with_records(Records {
+        message: Some("forbidden".to_owned()),
+        ..Records::default()
+    });
+    assert!(
+        unknown.contains("\nRECORDS  unknown (forbidden)\n"),
+        "{unknown}"
+    );
+    assert!(unknown.ends_with("Nothing needs a person.\n"), "{unknown}");
 }
 
 fn status_of(leader: Leader, namespaces: Vec<Namespace>) -> StatusReport {

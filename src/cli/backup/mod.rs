@@ -1,0 +1,33 @@
+//! `velero-trust backup`: shows the records of backups.
+
+mod list;
+mod show;
+mod signed;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use clap::{Args, Subcommand};
+
+/// Show which backups are recorded, and what is signed of them
+#[derive(Args, Debug)]
+pub(super) struct Backup {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// The help of a command is the doc comment of its arguments. One on a variant would replace it.
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::List),
+    Show(show::Show),
+}
+
+impl Backup {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        match &self.command {
+            Command::List(list) => list.run(),
+            Command::Show(show) => show.run(),
+        }
+    }
+}

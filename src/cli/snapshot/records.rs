@@ -1,0 +1,98 @@
+//! The records of backups and the keys that verify them, as the user may read them.
+
+use std::collections::HashMap;
+
+use kube::api::ListParams;
+use kube::{Api, Client, Error};
+
+use crate::decision::Key;
+use crate::kubernetes::crds::{BackupRecord, TrustedKey};
+use crate::kubernetes::error;
+
+/// Number of records in one page of the list. Each has at most about 70 KiB, most of it the envelope.
+const PAGE_SIZE: u32 = 50;
+
+/// Why records or keys are not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::cli) enum LedgerError {
+    /// The cluster does not have the kinds.
+    #[error("the kinds BackupRecord and TrustedKey are not installed, so no backup is recorded")]
+    NotInstalled,
+    /// The API server did not answer with them.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// How the kinds are installed.
+pub(in crate::cli) const INSTALL_LEDGER: &str = "kubectl apply -k manifests/crds";
+
+impl From<Error> for LedgerError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Api(status) if status.code == 404 => Self::NotInstalled,
+            error => Self::Unreadable(error::lookup_error(&error).message),
+        }
+    }
+}
+
+impl LedgerError {
+    /// Returns the error of a command that needs `what`, with what to do.
+    pub(in crate::cli) fn explain(self, what: &str) -> anyhow::Error {
+        match self {
+            Self::NotInstalled => anyhow::anyhow!("{self}; run `{INSTALL_LEDGER}`"),
+            Self::Unreadable(why) => anyhow::anyhow!("the {what} cannot be read: {why}"),
+        }
+    }
+}
+
+/// The records without their envelopes, by the Backup that they are about.
+#[derive(Clone, Debug, Default)]
+pub(in crate::cli) struct Records(HashMap<Key, Vec<BackupRecord>>);
+
+impl Records {
+    /// Reads all records, page by page.
+    pub(in crate::cli) async fn read(client: &Client) -> Result<Self, LedgerError> {
+        let api = Api::<BackupRecord>::all(client.clone());
+        let mut params = ListParams::default().limit(PAGE_SIZE);
+        let mut records = Self::default();
+        loop {
+            let page = api.list(&params).await?;
+            page.items
+                .into_iter()
+                .for_each(|record| records.add(record));
+            match page.metadata.continue_ {
+                Some(next) if !next.is_empty() => params = params.continue_token(&next),
+                _ => return Ok(records),
+            }
+        }
+    }
+
+    /// Adds a record, of which the envelope and who wrote it are left out.
+    pub(in crate::cli) fn add(&mut self, mut record: BackupRecord) {
+        record.metadata.managed_fields = None;
+        if let Some(status) = &mut record.status {
+            status.envelope = None;
+        }
+        let key = Key::new(&*record.spec.namespace, &*record.spec.backup);
+        self.0.entry(key).or_default().push(record);
+    }
+
+    /// Returns the records of the Backups of this namespace and name.
+    pub(in crate::cli) fn of(&self, namespace: &str, name: &str) -> &[BackupRecord] {
+        let records = self.0.get(&Key::new(namespace, name));
+        records.map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns all records.
+    pub(in crate::cli) fn all(&self) -> impl Iterator<Item = &BackupRecord> {
+        self.0.values().flatten()
+    }
+}
+
+/// Reads all keys that verify backups.
+pub(in crate::cli) async fn read_trusted_keys(
+    client: &Client,
+) -> Result<Vec<TrustedKey>, LedgerError> {
+    let keys = Api::<TrustedKey>::all(client.clone());
+    Ok(keys.list(&ListParams::default()).await?.items)
+}

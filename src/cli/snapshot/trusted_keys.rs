@@ -1,0 +1,130 @@
+//! The keys that verify backups, and whether the one that signs was exported.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::integrity::public_key::{PublicKey, PublicKeyError};
+use crate::kubernetes::crds::{KeyState, TrustedKey};
+use crate::names;
+
+/// Returns the public key, or why it cannot be used.
+pub(in crate::cli) fn public_key(key: &TrustedKey) -> Result<PublicKey, PublicKeyError> {
+    PublicKey::from_pem(&key.spec.public_key)
+}
+
+/// Returns the keys whose signatures count.
+pub(in crate::cli) fn counting_keys(keys: &[TrustedKey]) -> Vec<PublicKey> {
+    let counting = keys
+        .iter()
+        .filter(|key| key.spec.state != KeyState::Revoked);
+    counting.filter_map(|key| public_key(key).ok()).collect()
+}
+
+/// Returns when a person exported the private half of `key`.
+pub(in crate::cli) fn exported_at(key: &TrustedKey) -> Option<Timestamp> {
+    key.annotations().get(names::EXPORTED_AT)?.parse().ok()
+}
+
+/// Returns the key that signs: the newest one that an installation in this cluster made.
+pub(in crate::cli) fn signing_key(keys: &[TrustedKey]) -> Option<&TrustedKey> {
+    own_keys(keys).max_by_key(|key| created_at(key))
+}
+
+/// Whether the key that signs was exported. An older key that was exported after the newest was made
+/// is the one that signs: somebody put its Secret back.
+pub(in crate::cli) fn is_exported(keys: &[TrustedKey]) -> bool {
+    let Some(newest) = signing_key(keys) else {
+        return false;
+    };
+    let mut exports = own_keys(keys).filter_map(exported_at);
+    exported_at(newest).is_some() || exports.any(|at| Some(at) >= created_at(newest))
+}
+
+/// Returns the active keys that an installation in this cluster made.
+fn own_keys(keys: &[TrustedKey]) -> impl Iterator<Item = &TrustedKey> {
+    keys.iter().filter(|key| {
+        let manager = key.labels().get("app.kubernetes.io/managed-by");
+        manager.is_some_and(|manager| manager == names::APP) && key.spec.state == KeyState::Active
+    })
+}
+
+fn created_at(key: &TrustedKey) -> Option<Timestamp> {
+    key.creation_timestamp().map(|time| time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn key(name: &str, created: &str, exported: Option<&str>) -> TrustedKey {
+        let mut key = json!({
+            "metadata": {
+                "name": name,
+                "creationTimestamp": created,
+                "labels": {"app.kubernetes.io/managed-by": "velero-trust"},
+                "annotations": {},
+            },
+            "spec": {"publicKey": "", "state": "Active"},
+        });
+        if let Some(at) = exported {
+            key["metadata"]["annotations"][names::EXPORTED_AT] = json!(at);
+        }
+        serde_json::from_value(key).unwrap()
+    }
+
+    const OLD: &str = "2026-01-01T00:00:00Z";
+    const NEW: &str = "2026-02-01T00:00:00Z";
+    const LATER: &str = "2026-03-01T00:00:00Z";
+
+    #[test]
+    fn the_newest_own_key_signs_and_has_to_be_exported() {
+        let state = |keys: &[TrustedKey]| {
+            let signing = signing_key(keys).map(ResourceExt::name_any);
+            (signing, is_exported(keys))
+        };
+        assert_eq!(state(&[]), (None, false));
+        let of = |name: &str, exported| (Some(name.to_owned()), exported);
+        assert_eq!(state(&[key("a", OLD, None)]), of("a", false));
+        assert_eq!(state(&[key("a", OLD, Some(LATER))]), of("a", true));
+        assert_eq!(state(&[key("a", OLD, Some("yes"))]), of("a", false));
+        // The Secret was lost, and a new key made.
+        let lost = [key("a", OLD, Some(OLD)), key("b", NEW, None)];
+        assert_eq!(state(&lost), of("b", false));
+        // The old Secret was put back, and exported again.
+        let back = [key("a", OLD, Some(LATER)), key("b", NEW, None)];
+        assert_eq!(state(&back), of("b", true));
+        // Keys of others are not ours to export, and one that signs no more needs no export.
+        let mut other = key("c", LATER, None);
+        other.metadata.labels = None;
+        let mut retired = key("d", LATER, None);
+        retired.spec.state = KeyState::VerifyOnly;
+        assert_eq!(
+            state(&[key("a", OLD, Some(NEW)), other, retired]),
+            of("a", true)
+        );
+    }
+
+    #[test]
+    fn signatures_of_revoked_and_of_broken_keys_do_not_count() {
+        let signing = crate::signing_key::SigningKey::generate(
+            crate::integrity::public_key::Algorithm::EcdsaP256,
+        );
+        let signing = signing.unwrap();
+        let with = |state| {
+            let mut key = key("a", OLD, None);
+            key.spec.public_key = signing.public_pem();
+            key.spec.state = state;
+            key
+        };
+        let keys = [
+            with(KeyState::Active),
+            with(KeyState::VerifyOnly),
+            with(KeyState::Revoked),
+            key("broken", OLD, None),
+        ];
+        let counting = counting_keys(&keys);
+        assert_eq!(counting.len(), 2);
+        assert!(counting.iter().all(|one| one.id() == signing.public().id()));
+    }
+}
