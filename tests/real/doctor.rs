@@ -40,7 +40,12 @@ impl Doctor {
     fn bad(&self) -> Result<(Option<i32>, Vec<Value>)> {
         let output = self.0.run(&["doctor", "--output=json"])?;
         let all = checks(&output)?;
-        let bad = all.into_iter().filter(|check| check["level"] != "ok");
+        // There are no records here; `story::a_backup_is_recorded_and_verified` has these checks.
+        let is_here = |check: &Value| {
+            !["records", "bucket"].contains(&check["check"].as_str().unwrap_or_default())
+        };
+        let all = all.into_iter().filter(is_here);
+        let bad = all.filter(|check| check["level"] != "ok");
         Ok((output.code, bad.collect()))
     }
 
@@ -207,7 +212,8 @@ fn finds() -> Result<()> {
     doctor.is_content().with_context(|| webhook.log())?;
     let text = doctor.0.ok(&["doctor"])?;
     ensure!(
-        text.ends_with("warn: 0, fail: 0, unknown: 0, skipped: 0\n"),
+        // The kinds of the records are not installed, and the store does not exist.
+        text.ends_with("warn: 1, fail: 0, unknown: 1, skipped: 0\n"),
         "{text}"
     );
 
@@ -321,6 +327,7 @@ fn backups(cluster: &Cluster) -> Result<()> {
     let expected = json!({
         "restores": "enforce", "total": 120, "restorable": 40,
         "reasons": {"backup without a checksum [VT101]": 60, "failed": 20},
+        "recorded": null, "levels": {}, "notRecorded": [],
     });
     let told = &status["namespaces"][0]["backups"];
     ensure!(*told == expected, "{told}");

@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 
+use super::buckets::BucketAccess;
+use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
 use crate::cli::snapshot::NamespaceSnapshot;
 use crate::kubernetes::report::Issue;
@@ -29,6 +31,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) missing_user_rights: Read<Vec<String>>,
     /// Velero's CRDs.
     pub(super) crds: Read<VeleroCrds>,
+    /// What the records of backups need.
+    pub(super) ledger: LedgerSnapshot,
     /// Our Deployment.
     pub(super) deployment: Read<Option<Deployment>>,
     /// The webhooks of our configurations.
@@ -151,6 +155,10 @@ pub(super) struct VeleroNamespace {
     pub(super) snapshot: Read<NamespaceSnapshot>,
     /// Its BSLs.
     pub(super) locations: Vec<Bsl<'static>>,
+    /// What is known of the bucket of each BSL, by the name of the BSL.
+    pub(super) buckets: Vec<(String, BucketAccess)>,
+    /// Whether its repositories of volume data have the password that everybody knows.
+    pub(super) has_default_password: Read<bool>,
 }
 
 /// A Deployment or DaemonSet.

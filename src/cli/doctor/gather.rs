@@ -20,14 +20,14 @@ use super::cluster_snapshot::{
     self, BundleUsers, ClusterSnapshot, NamespaceState, OtherBundle, Read, VeleroNamespace,
     Webhook, Workload,
 };
-use super::{crds, user_access};
+use super::{buckets, crds, ledger, user_access};
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot, NoReport};
 use crate::cli::webhook_configurations::{
     self, WebhookConfiguration, has_rules, service_namespace,
 };
 use crate::clock;
-use crate::kubernetes::bundle::is_ours;
+use crate::kubernetes::bundle::{self, is_ours};
 use crate::kubernetes::registered_webhooks::own_label;
 use crate::kubernetes::workloads::{self, Kind};
 use crate::kubernetes::{error, location};
@@ -69,6 +69,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         own_namespace: namespace_state(client, namespace).await,
         missing_user_rights,
         crds: crds::read(client).await,
+        ledger: ledger::read(client, namespace).await,
         deployment,
         webhooks: webhooks(client, namespace).await,
         states: snapshot::read_webhooks(client, namespace, None).await,
@@ -205,7 +206,7 @@ async fn velero_namespace(
     locations: Vec<DynamicObject>,
 ) -> VeleroNamespace {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
-    let (missing_secret_rights, missing_bundle_rights, bundle, report, workloads, snapshot) = tokio::join!(
+    let (missing_secret_rights, missing_bundle_rights, map, report, workloads, snapshot) = tokio::join!(
         ours.missing_rights(client, Some(&namespace), SECRET_RIGHTS),
         ours.missing_rights(client, Some(&namespace), BUNDLE_RIGHTS),
         config_maps.get_opt(names::BUNDLE),
@@ -213,10 +214,20 @@ async fn velero_namespace(
         list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );
+    let locations: Vec<_> = locations.iter().map(location::read).collect();
+    let map = into_read(map);
+    let text = map.as_ref().ok().and_then(Option::as_ref);
+    let text = text.and_then(bundle::text);
+    let (buckets, has_default_password) = tokio::join!(
+        buckets::try_all(client, &namespace, &locations, text),
+        buckets::has_default_password(client, &namespace),
+    );
     VeleroNamespace {
+        buckets,
+        has_default_password,
         missing_secret_rights,
         missing_bundle_rights,
-        bundle: into_read(bundle),
+        bundle: map,
         is_excluded: report
             .as_ref()
             .is_err_and(|no_report: &NoReport| no_report.is_excluded(&namespace)),
@@ -225,7 +236,7 @@ async fn velero_namespace(
             .map_err(|no_report| no_report.why),
         workloads: into_read(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
-        locations: locations.iter().map(location::read).collect(),
+        locations,
         namespace,
     }
 }

@@ -3,12 +3,14 @@
 //! [`gather`] reads the cluster first. The [`checks`] are pure functions of the result.
 
 mod access;
+mod buckets;
 mod checks;
 mod cluster_snapshot;
 mod crds;
 mod diagnostic;
 mod gather;
 mod grouping;
+mod ledger;
 mod user_access;
 
 use anyhow::bail;
@@ -38,9 +40,11 @@ Exit codes:
 /// Check an installation for common problems
 ///
 /// Checks versions, the Deployment, the webhook configurations and their certificate, permissions,
-/// bundles, proxy variables, Velero's CRDs and BackupStorageLocations. Before the installation, it
-/// checks what that would meet. The cluster is read with the permissions of your kubeconfig, and
-/// nothing is changed.
+/// bundles, proxy variables, Velero's CRDs and BackupStorageLocations, and what the records of backups
+/// need: the key that signs, and what Velero's credentials may do in each bucket. Before the installation, it
+/// checks what that would meet. The cluster is read with the permissions of your kubeconfig, also the
+/// Secrets with the credentials if you may, and nothing is changed. The right to write is tried with
+/// an upload that a store refuses for its checksum; a store that takes it is told to delete it.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Doctor {

@@ -7,6 +7,7 @@ mod held;
 mod life;
 mod recorded;
 mod rewritten;
+mod seen;
 
 use crate::pods;
 use crate::shared::{alone, binary};

@@ -1,6 +1,6 @@
 //! A backup is recorded: read once, signed, annotated, and verified by others.
 
-use super::{at, back_up, ensure_passed, get, install, wait_for_phase};
+use super::{at, back_up, ensure_passed, get, install, seen, wait_for_phase};
 use crate::shared::binary;
 use anyhow::{Context as _, Result, ensure};
 use json_patch::merge;
@@ -35,6 +35,7 @@ fn recorded(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
         log.contains("kubectl apply -k manifests/crds"),
         "not said: {log}"
     );
+    seen::without_the_ledger(cluster)?;
     install_ledger(cluster)?;
     let early = wait_for_annotation(cluster, "early").with_context(|| velero.tail())?;
     ensure!(
@@ -56,6 +57,7 @@ fn recorded(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
         first.record
     );
     verify_without_the_cluster(cluster, &first)?;
+    seen::recorded(cluster)?;
     what_is_forged_while_we_are_down_is_not_signed(cluster, installation)?;
     a_record_outlives_its_backup(cluster, installation, &first)
 }

@@ -5,6 +5,7 @@ mod causes;
 mod coverage;
 mod crds;
 mod installation;
+mod ledger;
 mod locations;
 mod namespaces;
 mod proxy;
@@ -37,7 +38,7 @@ const fn check<F>(name: &'static str, needs: &'static [Prerequisite], run: F) ->
 type InstallationCheck = Check<fn(&ClusterSnapshot) -> Vec<Diagnostic>>;
 
 /// Checks of the installation.
-const INSTALLATION_CHECKS: [InstallationCheck; 13] = [
+const INSTALLATION_CHECKS: [InstallationCheck; 14] = [
     check("server", &[], installation::check),
     check("kubernetes", &[], server::check_kubernetes),
     check("server", &[Installed, Certificate], server::check_replicas),
@@ -53,6 +54,7 @@ const INSTALLATION_CHECKS: [InstallationCheck; 13] = [
     check("rights", &[Installed], rights::check_installation),
     check("rights", &[], installation::check_before),
     check("crds", &[], crds::check),
+    check("records", &[Installed], ledger::check),
     check("namespaces", &[Velero], namespaces::check),
     check("bundle", &[], bundle::check_others),
 ];
@@ -60,7 +62,7 @@ const INSTALLATION_CHECKS: [InstallationCheck; 13] = [
 type NamespaceCheck = Check<fn(&ClusterSnapshot, &VeleroNamespace) -> Vec<Diagnostic>>;
 
 /// Checks of each Velero namespace.
-const NAMESPACE_CHECKS: [NamespaceCheck; 6] = [
+const NAMESPACE_CHECKS: [NamespaceCheck; 8] = [
     check("rights", &[Installed], rights::check),
     check("bundle", &[Installed, Certificate, Running], bundle::check),
     check("velero", &[], velero::check),
@@ -71,6 +73,8 @@ const NAMESPACE_CHECKS: [NamespaceCheck; 6] = [
     ),
     check("proxy", &[], proxy::check),
     check("location", &[], locations::check),
+    check("bucket", &[Installed], ledger::check_buckets),
+    check("repository", &[], ledger::check_repositories),
 ];
 
 /// Runs all checks but those whose prerequisites are not met. Returns their results in the order of

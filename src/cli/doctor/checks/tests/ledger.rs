@@ -1,0 +1,190 @@
+use super::*;
+use crate::bucket::{Action, Error, ErrorKind, Rights};
+use crate::cli::doctor::buckets::BucketAccess;
+use crate::cli::doctor::ledger::{KeySecret, LedgerKinds, LedgerSnapshot};
+use crate::integrity::digest::Sha256;
+use crate::integrity::public_key::Algorithm;
+use crate::kubernetes::crds::TrustedKey;
+use crate::signing_key::SigningKey;
+
+/// Returns records with all that they need.
+pub(super) fn healthy() -> LedgerSnapshot {
+    let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+    let trusted = json!({
+        "metadata": {
+            "name": "velero-trust-ab12",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"app.kubernetes.io/managed-by": "velero-trust"},
+            "annotations": {"velero-trust.io/exported-at": "2026-01-02T00:00:00Z"},
+        },
+        "spec": {"publicKey": key.public_pem()},
+    });
+    LedgerSnapshot {
+        kinds: Ok(LedgerKinds::Current),
+        secret: Ok(KeySecret::Key(key.public().id())),
+        trusted_keys: Ok(vec![serde_json::from_value(trusted).unwrap()]),
+    }
+}
+
+pub(super) fn may_all() -> BucketAccess {
+    BucketAccess::Tried(Box::new(Rights {
+        list: Ok(()),
+        get: Ok(()),
+        put: Ok(()),
+    }))
+}
+
+fn keys(cluster: &mut ClusterSnapshot) -> &mut Vec<TrustedKey> {
+    cluster.ledger.trusted_keys.as_mut().unwrap()
+}
+
+#[test]
+fn the_kinds_and_the_key_of_the_records() {
+    use Level::{Fail, Unknown, Warn};
+    let apply = "kubectl apply -k manifests/crds";
+    exactly(
+        Warn,
+        "records",
+        &["no backup is recorded", apply],
+        |cluster| {
+            cluster.ledger.kinds = Ok(LedgerKinds::Absent);
+            cluster.ledger.secret = Ok(KeySecret::Absent);
+            cluster.ledger.trusted_keys = Err("not installed".to_owned());
+        },
+    );
+    exactly(
+        Fail,
+        "records",
+        &["not those of this version", apply],
+        |cluster| {
+            cluster.ledger.kinds = Ok(LedgerKinds::Different);
+        },
+    );
+    exactly(Warn, "records", &["has not yet", "logs"], |cluster| {
+        cluster.ledger.secret = Ok(KeySecret::Absent);
+    });
+    exactly(
+        Fail,
+        "records",
+        &["no backup can be signed: why", "delete secret"],
+        |cluster| {
+            cluster.ledger.secret = Ok(KeySecret::Unusable("why".to_owned()));
+        },
+    );
+    exactly(
+        Fail,
+        "records",
+        &["no TrustedKey", "rollout restart"],
+        |cluster| {
+            cluster.ledger.secret = Ok(KeySecret::Key(Sha256::of(b"other")));
+        },
+    );
+    let export = "velero-trust keys export --private";
+    exactly(Warn, "records", &["never exported", export], |cluster| {
+        keys(cluster)[0].metadata.annotations = None;
+    });
+    exactly(Unknown, "records", &["no right"], |cluster| {
+        cluster.ledger.secret = Err("no right".to_owned());
+    });
+}
+
+#[test]
+fn what_the_credentials_may_do_in_a_bucket() {
+    use Level::{Fail, Unknown, Warn};
+    let refused = |action| {
+        let code = "AccessDenied".to_owned();
+        let kind = ErrorKind::AccessDenied { code };
+        Err(Error { action, kind })
+    };
+    let list = || Action::List {
+        backup: "b".to_owned(),
+    };
+    let (backup, file) = ("b".to_owned(), "f".to_owned());
+    let tried = |cluster: &mut ClusterSnapshot, rights: Rights| {
+        first(cluster).buckets[0].1 = BucketAccess::Tried(Box::new(rights));
+    };
+    let all = || Rights {
+        list: Ok(()),
+        get: Ok(()),
+        put: Ok(()),
+    };
+    exactly(
+        Fail,
+        "bucket",
+        &["cannot be recorded", "s3:ListBucket"],
+        |cluster| {
+            tried(
+                cluster,
+                Rights {
+                    list: refused(list()),
+                    ..all()
+                },
+            );
+        },
+    );
+    let read = Action::Read {
+        backup: backup.clone(),
+        file: file.clone(),
+    };
+    exactly(
+        Fail,
+        "bucket",
+        &["cannot be recorded", "s3:GetObject"],
+        |cluster| {
+            tried(
+                cluster,
+                Rights {
+                    get: refused(read),
+                    ..all()
+                },
+            );
+        },
+    );
+    let put = Action::Put { backup, file };
+    exactly(
+        Warn,
+        "bucket",
+        &["in the records only", "s3:PutObject"],
+        |cluster| {
+            tried(
+                cluster,
+                Rights {
+                    put: refused(put),
+                    ..all()
+                },
+            );
+        },
+    );
+    // What this machine cannot reach is no fault of the cluster.
+    exactly(Unknown, "bucket", &["did not answer in time"], |cluster| {
+        let late = Error {
+            action: list(),
+            kind: ErrorKind::Late,
+        };
+        tried(
+            cluster,
+            Rights {
+                list: Err(late),
+                ..all()
+            },
+        );
+    });
+    exactly(Warn, "bucket", &["cannot be recorded: gcp"], |cluster| {
+        first(cluster).buckets[0].1 = BucketAccess::Unusable("gcp".to_owned());
+    });
+    exactly(Unknown, "bucket", &["no right"], |cluster| {
+        first(cluster).buckets[0].1 = BucketAccess::Unknown("no right".to_owned());
+    });
+}
+
+#[test]
+fn a_password_that_everybody_knows_is_told() {
+    exactly(
+        Level::Warn,
+        "repository",
+        &["default", "velero-repo-credentials"],
+        |cluster| {
+            first(cluster).has_default_password = Ok(true);
+        },
+    );
+}
