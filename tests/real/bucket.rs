@@ -101,37 +101,7 @@ impl Scene {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<https::Response> {
-        self.send_to("s3", method, path, headers, body)
-    }
-
-    fn send_to(
-        &self,
-        service: &str,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Result<https::Response> {
-        let url = format!("{}/{path}", self.minio.url);
-        let mut request = HttpRequest::new(HttpRequestBody::from(body.to_owned()));
-        *request.method_mut() = method.parse()?;
-        *request.uri_mut() = url.parse()?;
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse()?;
-            request.headers_mut().insert(name, value.parse()?);
-        }
-        let keys = AwsCredential {
-            key_id: ACCESS_KEY.to_owned(),
-            secret_key: SECRET_KEY.to_owned(),
-            token: None,
-        };
-        let sha256 = digest(&SHA256, body.as_bytes());
-        AwsAuthorizer::new(&keys, service, REGION)
-            .try_authorize(&mut request, Some(sha256.as_ref()))?;
-        let pairs = request.headers().iter();
-        let pairs = pairs.map(|(name, value)| Ok((name.as_str(), value.to_str()?)));
-        let pairs = pairs.collect::<Result<Vec<_>>>()?;
-        https::send(method, &url, &self.minio.authority.pem(), &pairs, body)
+        send_to(&self.minio, "s3", method, path, headers, body)
     }
 
     fn send_well(
@@ -150,6 +120,37 @@ impl Scene {
         );
         Ok(response)
     }
+}
+
+/// Sends a signed request as the administrator. `path` is encoded already.
+pub(crate) fn send_to(
+    minio: &Minio,
+    service: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<https::Response> {
+    let url = format!("{}/{path}", minio.url);
+    let mut request = HttpRequest::new(HttpRequestBody::from(body.to_owned()));
+    *request.method_mut() = method.parse()?;
+    *request.uri_mut() = url.parse()?;
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse()?;
+        request.headers_mut().insert(name, value.parse()?);
+    }
+    let keys = AwsCredential {
+        key_id: ACCESS_KEY.to_owned(),
+        secret_key: SECRET_KEY.to_owned(),
+        token: None,
+    };
+    let sha256 = digest(&SHA256, body.as_bytes());
+    AwsAuthorizer::new(&keys, service, REGION)
+        .try_authorize(&mut request, Some(sha256.as_ref()))?;
+    let pairs = request.headers().iter();
+    let pairs = pairs.map(|(name, value)| Ok((name.as_str(), value.to_str()?)));
+    let pairs = pairs.collect::<Result<Vec<_>>>()?;
+    https::send(method, &url, &minio.authority.pem(), &pairs, body)
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
@@ -426,15 +427,20 @@ fn locked() -> Result<()> {
 
 /// Returns a file of credentials that may do what `statements` allow, for an hour.
 fn limited(scene: &Scene, actions: &[&str]) -> Result<Vec<u8>> {
-    let policy = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": actions, "Resource": ["arn:aws:s3:::*"]}]});
+    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": ["arn:aws:s3:::*"]});
+    limited_to(&scene.minio, &json!([statement]))
+}
+
+/// Returns a file of credentials that may do what the statements of a policy allow, for an hour.
+pub(crate) fn limited_to(minio: &Minio, statements: &Value) -> Result<Vec<u8>> {
+    let policy = json!({"Version": "2012-10-17", "Statement": statements});
     let encoded = policy
         .to_string()
         .bytes()
         .fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
     let body = format!("Action=AssumeRole&Version=2011-06-15&Policy={encoded}");
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let response = scene.send_to("sts", "POST", "", &form, &body)?;
+    let response = send_to(minio, "sts", "POST", "", &form, &body)?;
     let value = |name: &str| {
         let (_, rest) = response.body.split_once(&format!("<{name}>"))?;
         Some(rest.split_once('<')?.0.to_owned())

@@ -38,6 +38,7 @@ mod pem;
 mod pods;
 mod probe;
 mod processes;
+mod records;
 mod restored;
 mod restores;
 mod rights;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         vec![pem()],
         pods::trials(&shared),
         probe::trials(),
+        records::trials(),
         restored::trials(&shared),
         restores::trials(&shared),
         rights::trials(),

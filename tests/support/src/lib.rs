@@ -30,6 +30,7 @@ pub mod proxy;
 pub mod rig;
 pub mod scratch;
 pub mod serve;
+pub mod store_proxy;
 pub mod tour;
 pub mod velero;
 pub mod wait;

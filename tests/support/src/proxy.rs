@@ -42,6 +42,15 @@ pub struct Seen {
     pub status: u16,
 }
 
+impl Refused {
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.strip_suffix('*') {
+            Some(beginning) => path.starts_with(beginning),
+            None => self.path == path,
+        }
+    }
+}
+
 /// A rule for requests to refuse.
 #[derive(Clone, Debug)]
 struct Refused {
@@ -105,7 +114,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Begins to leave every `method`, or all methods, on exactly `path` unanswered.
+    /// Begins to leave every `method`, or all methods, on exactly `path` unanswered, or on all paths
+    /// that begin so if it ends in `*`.
     pub fn hold(&self, method: Option<&str>, path: &str) {
         *locked(&self.shared.refused) = Some(Refused {
             method: method.map(str::to_owned),
@@ -208,7 +218,11 @@ async fn refused(shared: &Shared, method: &str, path: &str) -> Option<StatusCode
         // Subscribed before the check, so that no release in between is missed.
         let healed = shared.healed.notified();
         let refused = locked(&shared.refused).clone()?;
-        let is_it = refused.method.is_none_or(|refused| refused == method) && refused.path == path;
+        let is_method = refused
+            .method
+            .as_ref()
+            .is_none_or(|refused| refused == method);
+        let is_it = is_method && refused.is_at(path);
         match refused.status {
             _ if !is_it => return None,
             Some(status) => return Some(status),
