@@ -114,6 +114,8 @@ impl GarbageCollector {
         match store.load().await {
             Ok(Some(loaded)) => *memory = loaded,
             Ok(None) => {}
+            // Nothing of it is used.
+            Err(_) if store.is_restored() => *memory = Memory::default(),
             Err(issue) => {
                 tracing::debug!(%issue, "cannot load the memory of a former Velero namespace");
                 return;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::ControllerContext;
@@ -26,20 +27,29 @@ const TIMING: Timing = Timing {
     resync: Some(Duration::from_mins(10)),
 };
 
+/// Time after which what somebody changed is published again. It bounds the writes where somebody
+/// goes on changing it.
+const REPAIR_DELAY: Duration = Duration::from_secs(2);
+
 /// Longest time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was published and told last.
 struct Reporter<'c> {
     controllers: &'c ControllerContext,
-    published: Option<ServingCertificate>,
+    /// The certificate, and the resourceVersion of the ConfigMap with it.
+    published: Option<(ServingCertificate, Option<String>)>,
     told: Option<ServingCertificate>,
     events: EventDeduper<String>,
     failure: LogOnce,
 }
 
-/// Tells of the certificate while this replica leads. Never returns.
-pub(super) async fn run(controllers: Arc<ControllerContext>) {
+/// Tells of the certificate while this replica leads. Never returns. `observed` is the
+/// resourceVersion of the ConfigMap with the certificate; `None` if there is none, or it is not ours.
+pub(super) async fn run(
+    controllers: Arc<ControllerContext>,
+    mut observed: watch::Receiver<Option<String>>,
+) {
     let mut certificates = controllers.certificate.clone();
     let mut reporter = Reporter {
         controllers: &controllers,
@@ -53,10 +63,16 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
     loop {
         tokio::select! {
             Ok(()) = certificates.changed() => worker.run_now(()),
+            Ok(()) = observed.changed() => if !reporter.wrote(observed.borrow_and_update().as_deref()) {
+                worker.trigger_after((), REPAIR_DELAY);
+            },
             () = worker.next() => {
                 let certificate = certificates.borrow_and_update().clone();
                 let requeue = match certificate {
-                    Some(certificate) => reporter.report(&certificate).await,
+                    Some(certificate) => {
+                        let version = observed.borrow_and_update().clone();
+                        reporter.report(&certificate, version.as_deref()).await
+                    }
                     None => Requeue::default(),
                 };
                 worker.done((), requeue);
@@ -66,7 +82,17 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
 }
 
 impl Reporter<'_> {
-    async fn report(&mut self, certificate: &ServingCertificate) -> Requeue {
+    /// Returns whether this version of the ConfigMap is the one that was published.
+    fn wrote(&self, version: Option<&str>) -> bool {
+        let published = self.published.as_ref();
+        published.is_some_and(|(_, published)| published.as_deref() == version)
+    }
+
+    async fn report(
+        &mut self,
+        certificate: &ServingCertificate,
+        observed: Option<&str>,
+    ) -> Requeue {
         let note = note(
             &self.controllers.settings.namespace,
             certificate,
@@ -86,14 +112,17 @@ impl Reporter<'_> {
                 .await;
         }
         Requeue {
-            retry: !self.publish(certificate).await,
+            retry: !self.publish(certificate, observed).await,
             within: self.events.next_due(&current, Instant::now()),
         }
     }
 
-    /// Publishes the certificate. Returns whether that succeeded.
-    async fn publish(&mut self, certificate: &ServingCertificate) -> bool {
-        if self.published.as_ref() == Some(certificate) {
+    /// Publishes the certificate, unless the `observed` ConfigMap is the one with it. Returns whether
+    /// that succeeded.
+    async fn publish(&mut self, certificate: &ServingCertificate, observed: Option<&str>) -> bool {
+        let published = self.published.as_ref();
+        if published.is_some_and(|(published, _)| published == certificate) && self.wrote(observed)
+        {
             return true;
         }
         let ControllerContext {
@@ -102,8 +131,8 @@ impl Reporter<'_> {
         let (own, identity) = (&settings.namespace, &settings.identity);
         let publish = published_certificate::publish(client, own, identity, certificate);
         let why = match timeout(REQUEST_TIMEOUT, publish).await {
-            Ok(Ok(())) => {
-                self.published = Some(certificate.clone());
+            Ok(Ok(version)) => {
+                self.published = Some((certificate.clone(), version));
                 self.failure.clear();
                 return true;
             }

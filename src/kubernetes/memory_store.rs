@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
 
 use super::{error, owned_config_map};
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::merged_bundle::{Memory, Unreadable};
 use crate::names;
-use crate::velero::restore::RESTORE_LABEL;
 
 /// Key of the memory in its ConfigMap.
 const KEY: &str = "memory.json";
@@ -97,6 +95,15 @@ impl MemoryStore {
         !self.stored.as_ref().is_some_and(usable)
     }
 
+    /// Returns whether [Velero restored](owned_config_map::restored_by) what is stored.
+    pub fn is_restored(&self) -> bool {
+        let unusable = self
+            .stored
+            .as_ref()
+            .and_then(|stored| stored.unusable.as_ref());
+        matches!(unusable, Some(Unusable::Restored(_)))
+    }
+
     /// Returns whether this version of the ConfigMap was read or written here; `None` if there is no
     /// ConfigMap.
     pub fn has_seen(&self, version: Option<&str>) -> bool {
@@ -148,16 +155,11 @@ impl MemoryStore {
     async fn write(&self, stored: &Stored, text: String) -> kube::Result<Option<String>> {
         let data = BTreeMap::from([(KEY.to_owned(), text)]);
         let (config_maps, name) = (&self.config_maps, &self.name);
-        match (&stored.version, &stored.unusable) {
-            (Some(version), Some(Unusable::Restored(_))) => {
-                // Nothing of it stays, above all not the label of the Restore.
-                owned_config_map::delete(config_maps, name, &unchanged(version)).await?;
-                owned_config_map::create(config_maps, name, data).await
-            }
-            (Some(version), _) => {
+        match &stored.version {
+            Some(version) => {
                 owned_config_map::apply(config_maps, name, data, Some(version.clone())).await
             }
-            (None, _) => owned_config_map::create(config_maps, name, data).await,
+            None => owned_config_map::create(config_maps, name, data).await,
         }
     }
 
@@ -165,7 +167,8 @@ impl MemoryStore {
     pub async fn delete(&mut self) -> kube::Result<()> {
         // Whether or not this succeeds, the ConfigMap has to be read again.
         let version = self.stored.take().and_then(|stored| stored.version);
-        let params = version.as_deref().map(unchanged).unwrap_or_default();
+        let params = version.as_deref().map(owned_config_map::unchanged);
+        let params = params.unwrap_or_default();
         owned_config_map::delete(&self.config_maps, &self.name, &params).await
     }
 
@@ -187,9 +190,8 @@ impl Stored {
             version: map.metadata.resource_version.clone(),
             ..Self::default()
         };
-        let labels = map.metadata.labels.as_ref();
-        if let Some(restore) = labels.and_then(|labels| labels.get(RESTORE_LABEL)) {
-            stored.unusable = Some(Unusable::Restored(restore.clone()));
+        if let Some(restore) = owned_config_map::restored_by(&map.metadata) {
+            stored.unusable = Some(Unusable::Restored(restore.to_owned()));
             return (stored, Memory::default());
         }
         let text = map.data.as_ref().and_then(|data| data.get(KEY));
@@ -202,16 +204,5 @@ impl Stored {
             Memory::default()
         });
         (stored, memory)
-    }
-}
-
-/// Returns the parameters that delete a ConfigMap only if it still has this resourceVersion.
-fn unchanged(version: &str) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions {
-            resource_version: Some(version.to_owned()),
-            uid: None,
-        }),
-        ..DeleteParams::default()
     }
 }

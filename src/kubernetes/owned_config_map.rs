@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 
 use super::bundle::KEEP_ANNOTATIONS;
 use crate::names;
+use crate::velero::restore::RESTORE_LABEL;
 
 /// Selects the ConfigMaps that were written here.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=velero-trust";
@@ -18,20 +19,45 @@ const LABELS: [(&str, &str); 2] = [
     ("velero.io/exclude-from-backup", "true"),
 ];
 
+/// Returns the name of the Restore that made an object; `None` if none did. What Velero restored is
+/// not believed: whoever can forge a backup decides what is in it.
+pub fn restored_by(metadata: &ObjectMeta) -> Option<&str> {
+    let labels = metadata.labels.as_ref()?;
+    labels.get(RESTORE_LABEL).map(String::as_str)
+}
+
 /// Applies a ConfigMap and returns its new resourceVersion. With a `version` the write fails with
-/// 409 if the ConfigMap has another one. GitOps tools leave the ConfigMap alone.
+/// 409 if the ConfigMap has another one. GitOps tools leave the ConfigMap alone. One that
+/// [Velero restored](restored_by) is deleted and created anew, so that nothing of it stays.
 pub async fn apply(
     config_maps: &Api<ConfigMap>,
     name: &str,
     data: BTreeMap<String, String>,
     version: Option<String>,
 ) -> kube::Result<Option<String>> {
-    let map = config_map(name, data, version);
+    let map = config_map(name, data.clone(), version);
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
     let written = config_maps
         .patch(name, &params, &Patch::Apply(&map))
         .await?;
-    Ok(written.metadata.resource_version)
+    let version = written.metadata.resource_version.clone();
+    if restored_by(&written.metadata).is_none() {
+        return Ok(version);
+    }
+    let only_this = version.as_deref().map(unchanged).unwrap_or_default();
+    delete(config_maps, name, &only_this).await?;
+    create(config_maps, name, data).await
+}
+
+/// Returns the parameters that delete an object only if it still has this resourceVersion.
+pub fn unchanged(version: &str) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            resource_version: Some(version.to_owned()),
+            uid: None,
+        }),
+        ..DeleteParams::default()
+    }
 }
 
 /// Creates a ConfigMap and returns its resourceVersion. Fails with 409 if there is one already.

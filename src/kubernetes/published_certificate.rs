@@ -17,25 +17,26 @@ const CERTIFICATE_KEY: &str = "tls.crt";
 /// Key of the identity of the replica that presents it.
 const HOLDER_KEY: &str = "holder";
 
-/// Publishes the certificate of the replica `identity`, which leads, in namespace `own`.
+/// Publishes the certificate of the replica `identity`, which leads, in namespace `own`. Returns the
+/// resourceVersion of the ConfigMap.
 pub async fn publish(
     client: &Client,
     own: &str,
     identity: &str,
     certificate: &ServingCertificate,
-) -> kube::Result<()> {
+) -> kube::Result<Option<String>> {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own);
     let data = BTreeMap::from([
         (CERTIFICATE_KEY.to_owned(), certificate.to_pem()),
         (HOLDER_KEY.to_owned(), identity.to_owned()),
     ]);
     let name = names::SERVING_CERTIFICATE;
-    owned_config_map::apply(&config_maps, name, data, None).await?;
-    Ok(())
+    owned_config_map::apply(&config_maps, name, data, None).await
 }
 
 /// Returns the certificate that the leader of the installation in namespace `own` presents; `None`
-/// if the replica that leads has not published it. Another one may present another certificate.
+/// if the replica that leads has not published it. Another one may present another certificate, and
+/// what [Velero restored](owned_config_map::restored_by) is not the leader's.
 pub async fn read(client: &Client, own: &str) -> kube::Result<Option<ServingCertificate>> {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own);
     let leases = Api::<Lease>::namespaced(client.clone(), own);
@@ -47,7 +48,11 @@ pub async fn read(client: &Client, own: &str) -> kube::Result<Option<ServingCert
 }
 
 fn presented(map: Option<ConfigMap>, lease: Option<Lease>) -> Option<ServingCertificate> {
-    let data = map?.data?;
+    let map = map?;
+    if owned_config_map::restored_by(&map.metadata).is_some() {
+        return None;
+    }
+    let data = map.data?;
     let leader = lease?.spec?.holder_identity?;
     let certificate = data.get(CERTIFICATE_KEY)?;
     let is_leaders = data.get(HOLDER_KEY) == Some(&leader);
@@ -78,5 +83,13 @@ mod tests {
         assert_eq!(presented(map("a"), lease("b")), None);
         assert_eq!(presented(map("a"), None), None);
         assert_eq!(presented(None, lease("a")), None);
+        let mut restored: Option<ConfigMap> = map("a");
+        let label = ("velero.io/restore-name".to_owned(), "r".to_owned());
+        restored.as_mut().unwrap().metadata.labels = Some([label].into());
+        assert_eq!(
+            presented(restored, lease("a")),
+            None,
+            "whoever can forge a backup decides what is in it"
+        );
     }
 }

@@ -8,7 +8,7 @@ use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Error, ResourceExt as _};
 
 use crate::cli::cluster::api_error;
-use crate::kubernetes::{location, report};
+use crate::kubernetes::{location, owned_config_map, report};
 use crate::names;
 
 /// Returns the `requested` namespaces or, if there are none, all namespaces that have a BSL, carry
@@ -39,7 +39,8 @@ pub(in crate::cli) fn nothing_found(namespace: &str) -> anyhow::Error {
     )
 }
 
-async fn require_exists(client: &Client, namespace: &str) -> anyhow::Result<()> {
+/// Fails if the namespace does not exist. One that the user may not read may exist.
+pub(in crate::cli) async fn require_exists(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let namespaces = Api::<Namespace>::all(client.clone());
     match namespaces.get_metadata_opt(namespace).await {
         Ok(Some(_)) => Ok(()),
@@ -77,7 +78,9 @@ async fn discover(client: &Client, own_namespace: &str) -> anyhow::Result<Vec<St
     }
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own_namespace);
     if let Ok(list) = config_maps.list_metadata(&ListParams::default()).await {
-        let names = list.items.iter().map(PartialObjectMeta::name_any);
+        let ours = list.items.iter();
+        let ours = ours.filter(|map| owned_config_map::restored_by(&map.metadata).is_none());
+        let names = ours.map(PartialObjectMeta::name_any);
         found.extend(names.filter_map(|name| report::namespace_of(&name).map(str::to_owned)));
     }
     Ok(found.into_iter().collect())

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
-use crate::kubernetes::error;
 use crate::kubernetes::report::{self, NamespaceReport};
+use crate::kubernetes::{error, owned_config_map};
 use crate::names;
 
 /// Why the report on a namespace is not known.
@@ -48,6 +48,12 @@ pub(in crate::cli) async fn read_report(
         }
         Err(error) => return Err(NoReport::unreadable(error::lookup_error(&error).message)),
     };
+    if let Some(restore) = owned_config_map::restored_by(&map.metadata) {
+        return Err(NoReport::unreadable(format!(
+            "Velero's Restore {restore} wrote ConfigMap {own_namespace}/{name}; it is not used, and the \
+             leader replaces it"
+        )));
+    }
     let text = map
         .data
         .as_ref()

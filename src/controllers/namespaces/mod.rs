@@ -26,6 +26,7 @@ use super::{
     ControllerContext, recorder, refused_extra_cas, serving_certificate, status, webhooks,
 };
 use crate::kubernetes::watch::Change;
+use crate::names;
 
 /// Pause before the tasks of a namespace restart after a panic.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -79,8 +80,12 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     });
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
     join_set.spawn(webhooks::run(Arc::clone(controllers)));
-    join_set.spawn(serving_certificate::run(Arc::clone(controllers)));
     join_set.spawn(recorder::run(Arc::clone(controllers)));
+    let (certificate_sender, certificate_map) = watch::channel(None);
+    join_set.spawn(serving_certificate::run(
+        Arc::clone(controllers),
+        certificate_map,
+    ));
     let mut tasks = Tasks {
         controllers,
         prober,
@@ -97,7 +102,10 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
             }
             _ = membership.bundles.changed() => tasks.send_bundles(&membership),
             _ = membership.labelled.changed() => {}
-            _ = membership.owned.changed() => tasks.send_own(&membership),
+            _ = membership.owned.changed() => {
+                tasks.send_own(&membership);
+                tasks.send_certificate(&membership, &certificate_sender);
+            }
             () = sleep_until(garbage_collector.next_run()), if may_collect => {
                 garbage_collector.collect(&membership.members()).await;
                 continue;
@@ -156,6 +164,20 @@ impl Tasks<'_> {
                 is_changed
             });
         }
+    }
+
+    /// Sends the version of the published certificate, if it changed.
+    fn send_certificate(&self, membership: &Membership, sender: &watch::Sender<Option<String>>) {
+        let own = &self.controllers.settings.namespace;
+        let name = names::SERVING_CERTIFICATE.to_owned();
+        let Some(new) = own_config_maps::observe_one(&membership.owned, own, name) else {
+            return;
+        };
+        sender.send_if_modified(|version| {
+            let is_changed = *version != new.version;
+            *version = new.version;
+            is_changed
+        });
     }
 
     fn own(&self, membership: &Membership, namespace: &str) -> Option<OwnConfigMaps> {
@@ -255,16 +277,16 @@ async fn run_reconcilers(
     );
     let endpoints = async {
         let Some(prober) = prober else {
-            return answer_requests(&report, own).await;
+            return answer_requests(&report, own.clone()).await;
         };
         EndpointsReconciler::new(Arc::clone(controllers), namespace, report.clone(), prober)
-            .run(locations.clone(), own, &published, &verdicts)
+            .run(locations.clone(), own.clone(), &published, &verdicts)
             .await;
     };
     tokio::select! {
         () = bundle_reconciler.run(locations.clone()) => {}
         () = endpoints => {}
-        () = status::write_report(controllers, namespace, &report) => {}
+        () = status::write_report(controllers, namespace, &report, own.clone()) => {}
         () = coverage_reconciler.run(bundle) => {}
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::DeleteParams;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::own_config_maps::OwnConfigMaps;
 use super::report_handle::ReportHandle;
 use crate::controllers::ControllerContext;
 use crate::kubernetes::report::{self, Location, NamespaceReport, ReportIssue};
@@ -23,6 +25,10 @@ const TIMING: Timing = Timing {
     resync: None,
 };
 
+/// Time after which a report that somebody changed is written again. It bounds the writes where
+/// somebody goes on changing it.
+const REPAIR_DELAY: Duration = Duration::from_secs(2);
+
 /// Most bytes of a report; a ConfigMap holds 1 MiB.
 const MAX_REPORT_BYTES: usize = 900 << 10;
 
@@ -32,11 +38,13 @@ const MAX_LIST_ENTRIES: usize = 3;
 /// Longest time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Writes the report to a ConfigMap in our own namespace after every change. Never returns.
+/// Writes the report to a ConfigMap in our own namespace after every change, and again if somebody
+/// changes or deletes it, which `own` tells. Never returns.
 pub(super) async fn write_report(
     controllers: &ControllerContext,
     namespace: &str,
     handle: &ReportHandle,
+    mut own: watch::Receiver<OwnConfigMaps>,
 ) {
     let name = report::name(namespace);
     let config_maps =
@@ -44,20 +52,38 @@ pub(super) async fn write_report(
     let mut changes = handle.subscribe();
     let mut failures = LogOnce::default();
     let mut worker = Worker::new(TIMING);
+    // The resourceVersion that the last write made; `None` if the report must be written.
+    let mut version = None;
     loop {
         tokio::select! {
             // The sender is in `handle`.
-            Ok(()) = changes.changed() => worker.trigger(()),
+            Ok(()) = changes.changed() => {
+                version = None;
+                worker.trigger(());
+            }
+            Ok(()) = own.changed() => if own.borrow_and_update().report != version {
+                worker.trigger_after((), REPAIR_DELAY);
+            },
             () = worker.next() => {
+                if version.is_some() && own.borrow().report == version {
+                    // The watch was late, and told of a version before the last write.
+                    worker.done((), Requeue::default());
+                    continue;
+                }
                 let text = text(changes.borrow_and_update().clone());
                 let written = write(&config_maps, &name, text).await;
                 let retry = written.is_err();
                 match written {
-                    Ok(()) => failures.clear(),
-                    Err(why) if failures.is_new(&why) => {
-                        tracing::warn!(why, "cannot write ConfigMap {name}");
+                    Ok(new) => {
+                        version = new;
+                        failures.clear();
                     }
-                    Err(_) => {}
+                    Err(why) => {
+                        version = None;
+                        if failures.is_new(&why) {
+                            tracing::warn!(why, "cannot write ConfigMap {name}");
+                        }
+                    }
                 }
                 worker.done((), Requeue { retry, within: None });
             }
@@ -65,11 +91,16 @@ pub(super) async fn write_report(
     }
 }
 
-async fn write(config_maps: &Api<ConfigMap>, name: &str, text: String) -> Result<(), String> {
+/// Writes the report, and returns the resourceVersion that it has then.
+async fn write(
+    config_maps: &Api<ConfigMap>,
+    name: &str,
+    text: String,
+) -> Result<Option<String>, String> {
     let data = BTreeMap::from([(names::REPORT_KEY.to_owned(), text)]);
     let written = owned_config_map::apply(config_maps, name, data, None);
     match timeout(REQUEST_TIMEOUT, written).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(version)) => Ok(version),
         Ok(Err(error)) => Err(error::lookup_error(&error).message),
         Err(_) => Err("the API server did not answer in time".to_owned()),
     }

@@ -9,6 +9,7 @@ mod forgotten;
 mod gone;
 mod greedy;
 mod memory;
+mod own;
 mod refused;
 mod replicas;
 mod silent;
@@ -45,6 +46,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         shared.trial("hardship::a_memory_that_is_not_ours", memory::strange),
         shared.trial("hardship::a_memory_that_is_deleted", memory::deleted),
         shared.trial("hardship::a_memory_that_is_read_again", memory::read_again),
+        shared.trial(
+            "hardship::a_report_and_a_certificate_that_others_touch",
+            own::replaced,
+        ),
         shared.trial("hardship::an_api_server_that_refuses", refused::refused),
         crate::shared::alone("hardship::retention_over_restarts", memory::restarts),
         crate::shared::alone("hardship::a_ca_that_is_forgotten", forgotten::forgotten),
