@@ -89,9 +89,7 @@ impl EndpointsReconciler {
         let mut judged = Arc::<ProbeResults>::default();
         // A request that an earlier leader did not answer is done after the first probes.
         let mut last_request = own.borrow_and_update().probe_request.clone();
-        let mut request = last_request
-            .clone()
-            .map(|text| ProbeRequest::new(text, &judged));
+        let mut request = last_request.clone().map(|text| ProbeRequest::new(text, 0));
         loop {
             tokio::select! {
                 Ok(()) = locations.changed() => worker.trigger(()),
@@ -99,7 +97,7 @@ impl EndpointsReconciler {
                 Ok(()) = own.changed() => {
                     let asked = own.borrow_and_update().probe_request.clone();
                     if asked != last_request && let Some(text) = asked {
-                        request = Some(ProbeRequest::new(text.clone(), &results.borrow()));
+                        request = Some(ProbeRequest::new(text.clone(), self.prober.last_begun()));
                         last_request = Some(text);
                         self.prober.expedite(targets.iter().cloned().collect());
                         worker.trigger(());

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -27,7 +28,7 @@ pub(in crate::controllers) type ProbeResult = Result<Arc<[Vec<u8>]>, Failure>;
 /// The last probe of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::controllers) struct ProbeRecord {
-    /// The number of the probe: one that ended later has a greater number, also of another endpoint.
+    /// The number of the probe: one that began later has a greater number, also of another endpoint.
     pub(in crate::controllers) number: u64,
     /// When it ended, seconds since 1970.
     pub(in crate::controllers) at: i64,
@@ -43,6 +44,7 @@ pub(in crate::controllers) type ProbeResults = BTreeMap<Target, ProbeRecord>;
 pub(in crate::controllers) struct Prober {
     requests: mpsc::UnboundedSender<Request>,
     results: watch::Receiver<Arc<ProbeResults>>,
+    begun: Arc<AtomicU64>,
 }
 
 enum Request {
@@ -66,8 +68,20 @@ impl Prober {
             let denied = Arc::clone(&denied);
             async move { probe::fetch_certificates(&target, &denied, ProbeLimits::default()).await }
         };
-        let work = run(received, sender, RateLimits::default(), probe);
-        (Self { requests, results }, work)
+        let begun = Arc::default();
+        let work = run(
+            received,
+            sender,
+            RateLimits::default(),
+            Arc::clone(&begun),
+            probe,
+        );
+        let prober = Self {
+            requests,
+            results,
+            begun,
+        };
+        (prober, work)
     }
 
     /// Sets the endpoints of `namespace` that are probed from now on.
@@ -85,6 +99,11 @@ impl Prober {
         let _ = self.requests.send(Request::Expedite(targets));
     }
 
+    /// Returns the number of the last probe that began; 0 before the first one.
+    pub(in crate::controllers) fn last_begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
     /// Returns a receiver of the results.
     pub(in crate::controllers) fn results(&self) -> watch::Receiver<Arc<ProbeResults>> {
         self.results.clone()
@@ -95,6 +114,7 @@ async fn run<F>(
     mut requests: mpsc::UnboundedReceiver<Request>,
     results: watch::Sender<Arc<ProbeResults>>,
     limits: RateLimits,
+    begun: Arc<AtomicU64>,
     probe: impl Fn(Target) -> F,
 ) where
     F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
@@ -102,11 +122,11 @@ async fn run<F>(
     let mut schedule = Schedule::<Target>::new(limits);
     let mut chains = ChainQuota::default();
     let mut probes = JoinSet::new();
-    let mut number = 0_u64;
     loop {
         let now = Instant::now();
         let next = match schedule.next(now) {
             Next::Probe(target) => {
+                let number = begun.fetch_add(1, Ordering::AcqRel) + 1;
                 let probing = probe(target.clone());
                 probes.spawn(async move {
                     // The schedule must learn that a probe ended even if it panicked.
@@ -115,7 +135,7 @@ async fn run<F>(
                         let why = "velero-trust panicked; its log says where";
                         Err(Failure::Broken(why.to_owned()))
                     });
-                    (target, result)
+                    (target, number, result)
                 });
                 continue;
             }
@@ -149,7 +169,7 @@ async fn run<F>(
                     is_stale
                 });
             }
-            Some(Ok((target, result))) = probes.join_next() => {
+            Some(Ok((target, number, result))) = probes.join_next() => {
                 let namespace = schedule.done(&target).unwrap_or_default();
                 let result = result.and_then(|chain: Vec<Vec<u8>>| {
                     let is_kept = chains.admit(&target, &namespace, &chain);
@@ -158,7 +178,6 @@ async fn run<F>(
                 if let Err(failure) = &result {
                     tracing::debug!(host = target.host, %failure, "endpoint not probed");
                 }
-                number += 1;
                 if schedule.is_wanted(&target) {
                     let at = now_seconds();
                     results.send_modify(|results| {
@@ -176,6 +195,7 @@ async fn run<F>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::endpoints::reprobe::ProbeRequest;
     use tokio::time::timeout;
 
     #[tokio::test]
@@ -187,14 +207,22 @@ mod tests {
         };
         let (requests, received) = mpsc::unbounded_channel();
         let (sender, mut results) = watch::channel(Arc::default());
+        let begun = Arc::<AtomicU64>::default();
         let probe = |target: Target| async move {
             assert_ne!(target.host, "panics", "as a bug");
             Ok(Vec::new())
         };
-        let work = tokio::spawn(run(received, sender, RateLimits::default(), probe));
+        let work = tokio::spawn(run(
+            received,
+            sender,
+            RateLimits::default(),
+            Arc::clone(&begun),
+            probe,
+        ));
         let prober = Prober {
             requests,
             results: results.clone(),
+            begun,
         };
         let all = ["panics", "well"].map(target);
         prober.set_wanted("velero", all.to_vec());
@@ -210,6 +238,56 @@ mod tests {
         let mut results = prober.results();
         let later = |results: &Arc<ProbeResults>| results.contains_key(&target("later"));
         results.wait_for(later).await.unwrap();
+        assert!(!work.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_runs_when_somebody_asks_is_no_answer() {
+        let target = Target {
+            host: "a".to_owned(),
+            lookup: "a".to_owned(),
+            port: 443,
+        };
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, mut results) = watch::channel(Arc::default());
+        let begun = Arc::<AtomicU64>::default();
+        let limits = RateLimits {
+            min_interval: Duration::from_millis(1),
+            ..RateLimits::default()
+        };
+        let (beginning, mut begins) = mpsc::unbounded_channel();
+        let permits = Arc::new(tokio::sync::Semaphore::new(0));
+        let gate = Arc::clone(&permits);
+        let probe = move |_| {
+            let (beginning, gate) = (beginning.clone(), Arc::clone(&gate));
+            async move {
+                beginning.send(()).unwrap();
+                gate.acquire().await.unwrap().forget();
+                Ok(Vec::new())
+            }
+        };
+        let work = tokio::spawn(run(received, sender, limits, Arc::clone(&begun), probe));
+        let prober = Prober {
+            requests,
+            results: results.clone(),
+            begun,
+        };
+        prober.set_wanted("velero", vec![target.clone()]);
+        timeout(Duration::from_secs(20), begins.recv())
+            .await
+            .expect("it is not probed");
+        let request = ProbeRequest::new("now".to_owned(), prober.last_begun());
+        prober.expedite(vec![target.clone()]);
+        let targets = [target].into();
+        for is_done in [false, true] {
+            permits.add_permits(1);
+            let changed = timeout(Duration::from_secs(20), results.changed()).await;
+            changed.expect("no probe ends").unwrap();
+            assert_eq!(
+                request.is_done(&targets, &results.borrow_and_update()),
+                is_done
+            );
+        }
         assert!(!work.is_finished());
     }
 
@@ -251,12 +329,20 @@ mod tests {
         };
         let (requests, received) = mpsc::unbounded_channel();
         let (sender, mut results) = watch::channel(Arc::default());
+        let begun = Arc::<AtomicU64>::default();
         // Two are more than half of the total.
         let probe = |_| async { Ok(vec![vec![0; 9 << 20]]) };
-        let work = tokio::spawn(run(received, sender, RateLimits::default(), probe));
+        let work = tokio::spawn(run(
+            received,
+            sender,
+            RateLimits::default(),
+            Arc::clone(&begun),
+            probe,
+        ));
         let prober = Prober {
             requests,
             results: results.clone(),
+            begun,
         };
         prober.set_wanted("velero", ["a", "b"].map(target).to_vec());
         let both = |results: &Arc<ProbeResults>| results.len() == 2;
@@ -283,14 +369,22 @@ mod tests {
         };
         let (requests, received) = mpsc::unbounded_channel();
         let (sender, mut results) = watch::channel(Arc::default());
+        let begun = Arc::<AtomicU64>::default();
         let limits = RateLimits {
             min_interval: Duration::from_millis(500),
             ..RateLimits::default()
         };
-        let work = tokio::spawn(run(received, sender, limits, |_| async { Ok(Vec::new()) }));
+        let work = tokio::spawn(run(
+            received,
+            sender,
+            limits,
+            Arc::clone(&begun),
+            |_| async { Ok(Vec::new()) },
+        ));
         let prober = Prober {
             requests,
             results: results.clone(),
+            begun,
         };
         let start = Instant::now();
         let both = ["a", "b"].map(target);

@@ -15,21 +15,18 @@ const UNAVAILABLE: &str = "Unavailable";
 pub(super) struct ProbeRequest {
     /// The text of the request.
     pub(super) text: String,
-    /// The number of the last probe that ended before it.
+    /// The number of the last probe that began before it. What that one found may be older.
     after: u64,
 }
 
 impl ProbeRequest {
-    /// Returns a request that is made after `results` were found.
-    pub(super) fn new(text: String, results: &ProbeResults) -> Self {
-        let numbers = results.values().map(|record| record.number);
-        Self {
-            text,
-            after: numbers.max().unwrap_or_default(),
-        }
+    /// Returns a request that is made after the probe with the number `after` began, and before the
+    /// next one.
+    pub(super) const fn new(text: String, after: u64) -> Self {
+        Self { text, after }
     }
 
-    /// Returns whether a probe of each target ended after the request.
+    /// Returns whether a probe of each target began after the request, and ended.
     pub(super) fn is_done(&self, targets: &BTreeSet<Target>, results: &ProbeResults) -> bool {
         let mut records = targets.iter().map(|target| results.get(target));
         records.all(|record| record.is_some_and(|record| record.number > self.after))
@@ -140,7 +137,7 @@ mod tests {
         let targets: BTreeSet<_> = super::super::location::targets(&targets);
         let [a, b] = [0, 1].map(|at| targets.iter().nth(at).unwrap().clone());
         let mut results = ProbeResults::from([(a.clone(), record(4, b"x"))]);
-        let request = ProbeRequest::new("r".to_owned(), &results);
+        let request = ProbeRequest::new("r".to_owned(), 4);
         assert!(request.is_done(&BTreeSet::new(), &results));
         assert!(!request.is_done(&targets, &results));
         results.insert(b, record(5, b"y"));
