@@ -1,12 +1,13 @@
 //! `velero-trust ca forget`: a retained CA leaves, one that something names stays, and neither the
 //! restart of the leader nor its absence changes that.
 
-use super::{Steady, comes_from};
+use super::{Steady, comes_from, memory};
 use crate::bundle::{BUNDLE, holds, location, secret, squeezed};
 use crate::shared::binary;
 use anyhow::{Context as _, Result, ensure};
 use velero_trust::ca::certificate::Certificate;
 use velero_trust_testing::cli::{Cli, Output};
+use velero_trust_testing::installer;
 use velero_trust_testing::pki::Authority;
 
 pub(super) fn forgotten() -> Result<()> {
@@ -53,8 +54,9 @@ pub(super) fn forgotten() -> Result<()> {
     ran(
         &["--velero-namespace=gone", &fingerprint],
         2,
-        &["the memories of gone hold none"],
+        &["there is no namespace gone"],
     )?;
+    beside_a_broken_one(kubectl, |says| ran(&["--dry-run", &fingerprint], 2, says))?;
     let openssl: Vec<_> = fingerprint
         .as_bytes()
         .chunks(2)
@@ -98,4 +100,25 @@ pub(super) fn forgotten() -> Result<()> {
     let replica = servers.replica(&[])?;
     comes_from(&servers, "stays", "locations=1").with_context(|| replica.log())?;
     lacks("stays")
+}
+
+/// A memory that cannot be used keeps no other namespace from its CA.
+fn beside_a_broken_one(kubectl: &Cli, run: impl Fn(&[&str]) -> Result<Output>) -> Result<()> {
+    memory::remember(kubectl, "broken", "}{")?;
+    let broken = [
+        "configmap",
+        "velero-trust-memory.broken",
+        "-n",
+        installer::NAMESPACE,
+    ];
+    let label = "app.kubernetes.io/managed-by=velero-trust";
+    kubectl.ok(&[&["label"], &broken[..], &[label]].concat())?;
+    run(&[
+        "leaves: CN=old (",
+        "would be forgotten",
+        "broken is left out: cannot use",
+        "--velero-namespace",
+    ])?;
+    kubectl.ok(&[&["delete"], &broken[..]].concat())?;
+    Ok(())
 }

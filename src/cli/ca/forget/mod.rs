@@ -21,12 +21,14 @@ use tokio::time::{Instant, sleep};
 use super::fingerprint::FingerprintPrefix;
 use super::selection::{Standing, select, standing};
 use crate::ca::bundle::mozilla;
+use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::merged_bundle::Memory;
 use crate::ca::pem;
 use crate::cli::cluster::api_error;
 use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::namespace_args::OwnNamespace;
+use crate::cli::snapshot::require_exists;
 use crate::cli::stdout::Stdout;
 use crate::cli::{cluster, eprint_line, exit, install_crypto_provider, parse, runtime};
 use crate::kubernetes::bundle;
@@ -44,7 +46,8 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  It is forgotten, or with --dry-run would be
   1  Something still names it in one of the namespaces, and it stays there
-  2  Invalid usage, nothing retained has this fingerprint, or the command failed";
+  2  Invalid usage, nothing retained has this fingerprint, or the command failed, at least for one
+     of the namespaces";
 
 /// Take one retained CA out of the bundle of Velero's namespaces
 ///
@@ -106,14 +109,29 @@ impl Forget {
         };
         let mut stores = BTreeMap::new();
         let mut memories = BTreeMap::new();
+        let mut code = exit::CLEAN;
         for namespace in namespaces {
             let mut store = MemoryStore::new(client.clone(), own, &namespace);
-            memories.insert(namespace.clone(), load(&mut store).await?);
-            stores.insert(namespace, store);
+            match load(&mut store).await {
+                Ok(memory) => {
+                    if store.is_blank() {
+                        self.require_memory(&client, &namespace).await?;
+                    }
+                    memories.insert(namespace.clone(), memory);
+                    stores.insert(namespace, store);
+                }
+                Err(issue) => {
+                    code = exit::ERROR;
+                    eprint_line(&format!(
+                        "velero-trust: {namespace} is left out: {}; `--velero-namespace` selects the \
+                         others alone",
+                        unreadable(own, &issue)
+                    ));
+                }
+            }
         }
         let certificate = select(&memories, &self.fingerprint).map_err(|why| anyhow!(why))?;
         let mut out = Stdout::ignore_when_closed();
-        let mut code = exit::CLEAN;
         let mut forgotten = Vec::new();
         for (namespace, memory) in memories {
             let mut entry = Entry {
@@ -123,14 +141,21 @@ impl Forget {
             let Some(store) = stores.get_mut(&namespace) else {
                 continue;
             };
-            let found = entry.forget(store, &certificate, self.dry_run).await?;
+            let found = match entry.forget(store, &certificate, self.dry_run).await {
+                Ok(found) => found,
+                Err(error) => {
+                    code = exit::ERROR;
+                    eprint_line(&format!("velero-trust: {error:#}"));
+                    continue;
+                }
+            };
             writeln!(
                 out,
                 "{}",
                 describe(&namespace, &certificate, &found, self.dry_run)
             )?;
             match found {
-                Standing::Named(_) => code = exit::FINDINGS,
+                Standing::Named(_) => code = code.max(exit::FINDINGS),
                 Standing::Retained(_) if !self.dry_run => forgotten.push(namespace),
                 Standing::Retained(_) | Standing::Absent => {}
             }
@@ -143,6 +168,15 @@ impl Forget {
             writeln!(out, "{note}")?;
         }
         Ok(code)
+    }
+
+    /// Fails if `namespace`, which has no memory, was named and does not exist, or if it had a memory a
+    /// moment ago.
+    async fn require_memory(&self, client: &Client, namespace: &str) -> anyhow::Result<()> {
+        if self.velero_namespace.is_empty() {
+            bail!(deleted_meanwhile(namespace));
+        }
+        require_exists(client, namespace).await
     }
 
     async fn wait_for_bundles(
@@ -163,11 +197,12 @@ impl Forget {
         if self.wait == 0 {
             return Ok(());
         }
-        let deadline = Instant::now() + Duration::from_secs(self.wait);
+        let start = Instant::now();
+        let longest = Duration::from_secs(self.wait);
         for namespace in namespaces {
             let mut was_told = false;
             while let Some(why) = still_in(client, namespace, fingerprint).await? {
-                if Instant::now() >= deadline {
+                if start.elapsed() >= longest {
                     bail!(
                         "it is forgotten, but the bundle of {namespace} still holds it after {} s: {why}",
                         self.wait
@@ -211,7 +246,18 @@ impl Entry<'_> {
             match store.save(&self.memory).await {
                 Ok(()) => return Ok(found),
                 // Somebody else wrote or deleted it.
-                Err(_) if !store.is_loaded() => self.memory = load(store).await?,
+                Err(_) if !store.is_loaded() => {
+                    let read = load(store).await;
+                    self.memory = read.map_err(|issue| {
+                        anyhow!(
+                            "cannot read what is remembered of {}: {issue}",
+                            self.namespace
+                        )
+                    })?;
+                    if store.is_blank() {
+                        bail!(deleted_meanwhile(self.namespace));
+                    }
+                }
                 Err(issue) => bail!(
                     "cannot write what is remembered of {}: {issue}",
                     self.namespace
@@ -226,8 +272,26 @@ impl Entry<'_> {
 }
 
 /// Reads a memory; it is empty if there is none.
-async fn load(store: &mut MemoryStore) -> anyhow::Result<Memory> {
+async fn load(store: &mut MemoryStore) -> Result<Memory, BundleIssue> {
     Ok(store.load().await?.unwrap_or_default())
+}
+
+/// Says that a memory cannot be used.
+fn unreadable(own: &str, issue: &BundleIssue) -> String {
+    match issue {
+        BundleIssue::MemoryFailed { config_map, reason } => {
+            format!("cannot use what is remembered in ConfigMap {own}/{config_map}: {reason}")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Says that the leader still knows the CAs of a memory that is not there.
+fn deleted_meanwhile(namespace: &str) -> String {
+    format!(
+        "nothing was forgotten of {namespace}: somebody deleted its memory meanwhile, and the leader \
+         writes it again with every CA; try again"
+    )
 }
 
 /// Returns the namespaces that have a memory.
@@ -253,7 +317,9 @@ async fn still_in(
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = config_maps.get_opt(names::BUNDLE).await.map_err(|error| {
         let object = format!("ConfigMap {namespace}/{}", names::BUNDLE);
-        api_error("read", &object, &error)
+        api_error("read", &object, &error).context(
+            "it is forgotten, but whether the bundle is without it cannot be seen (`--wait=0` does not look)",
+        )
     })?;
     let Some(map) = map.filter(|map| bundle::is_ours(&map.metadata)) else {
         return Ok(None);
@@ -308,3 +374,6 @@ fn describe(
         Standing::Absent => format!("{namespace}: {ca} is not remembered here"),
     }
 }
+
+#[cfg(test)]
+mod tests;
