@@ -262,7 +262,8 @@ mod tests {
 
     /// Options that change a cluster or a machine. They must be typed: a variable that somebody set
     /// for another command, or in a Pod, must not switch them on.
-    const TYPED_ONLY: [&str; 6] = [
+    const TYPED_ONLY: [&str; 7] = [
+        "live",
         "install",
         "revoke_old",
         "apply",

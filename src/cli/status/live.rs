@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::model::LiveProbe;
 use crate::cli::cluster::api_error;
 use crate::cli::eprint_line;
+use crate::kubernetes::owned_config_map;
 use crate::kubernetes::report::{self, NamespaceReport};
 use crate::names;
 
@@ -32,7 +33,7 @@ const QUIET: Duration = Duration::from_secs(3);
 const FIELD_MANAGER: &str = "velero-trust-status";
 
 /// Asks the leader to probe the endpoints of these namespaces, and waits until it has, for `timeout`
-/// at most. A namespace without a report cannot be asked about and has no entry.
+/// at most. Nobody can be asked about a namespace without a report, so that its probe is not done.
 ///
 /// # Errors
 /// If a request cannot be made.
@@ -47,24 +48,24 @@ pub(super) async fn probe(
     let request = requested.to_string();
     let mut probes = BTreeMap::new();
     for namespace in namespaces {
-        if ask(&config_maps, ours, namespace, &request).await? {
-            let probe = LiveProbe {
-                requested,
-                seconds: timeout.as_secs(),
-                is_done: false,
-            };
-            probes.insert(namespace.clone(), probe);
-        }
+        let probe = LiveProbe {
+            requested,
+            seconds: timeout.as_secs(),
+            is_asked: ask(&config_maps, ours, namespace, &request).await?,
+            is_done: false,
+        };
+        probes.insert(namespace.clone(), probe);
     }
     let start = Instant::now();
     let mut was_told = false;
     loop {
-        for (namespace, probe) in probes.iter_mut().filter(|(_, probe)| !probe.is_done) {
+        let is_open = |probe: &LiveProbe| probe.is_asked && !probe.is_done;
+        for (namespace, probe) in probes.iter_mut().filter(|(_, probe)| is_open(probe)) {
             // What cannot be read now may be readable the next time.
             let map = config_maps.get_opt(&report::name(namespace)).await;
             probe.is_done = map.ok().flatten().is_some_and(|map| is_answered(&map));
         }
-        let open = probes.iter().filter(|(_, probe)| !probe.is_done);
+        let open = probes.iter().filter(|(_, probe)| is_open(probe));
         let open: Vec<_> = open.map(|(namespace, _)| namespace.as_str()).collect();
         if open.is_empty() || start.elapsed() >= timeout {
             return Ok(probes);
@@ -118,6 +119,8 @@ fn is_answered(map: &ConfigMap) -> bool {
         .data
         .as_ref()
         .and_then(|data| data.get(names::REPORT_KEY));
+    let is_leaders = owned_config_map::restored_by(&map.metadata).is_none();
+    let text = text.filter(|_| is_leaders);
     let report = text.and_then(|text| serde_json::from_str::<NamespaceReport>(text).ok());
     let done = report.and_then(|report| report.probe_request_done);
     asked.is_some() && asked == done.as_ref()
@@ -125,7 +128,31 @@ fn is_answered(map: &ConfigMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube::client::Body;
+    use tower::BoxError;
+
     use super::*;
+
+    #[tokio::test]
+    async fn where_there_is_no_report_the_request_is_not_done() {
+        let absent = |_| async {
+            let status = json!({
+                "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound",
+            });
+            let answer = Body::from(status.to_string().into_bytes());
+            Ok::<_, BoxError>(http::Response::builder().status(404).body(answer)?)
+        };
+        let client = Client::new(tower::service_fn(absent), "default");
+        let namespaces = ["velero".to_owned()];
+        let long = Duration::from_mins(10);
+        let probes = probe(&client, "velero-trust", &namespaces, long).await;
+        let probes = probes.unwrap();
+        let done: Vec<_> = probes
+            .iter()
+            .map(|(name, one)| (&**name, one.is_done))
+            .collect();
+        assert_eq!(done, [("velero", false)]);
+    }
 
     #[test]
     fn a_request_is_answered_when_the_last_one_is_done() {
@@ -147,5 +174,17 @@ mod tests {
         assert!(!answered(Some("2"), None));
         assert!(!answered(None, None) && !answered(None, Some("1")));
         assert!(!is_answered(&ConfigMap::default()));
+        let report = NamespaceReport {
+            probe_request_done: Some("2".to_owned()),
+            ..NamespaceReport::default()
+        };
+        let restored = json!({
+            "metadata": {
+                "annotations": {names::PROBE_REQUESTED: "2"},
+                "labels": {"velero.io/restore-name": "r"},
+            },
+            "data": {names::REPORT_KEY: serde_json::to_string(&report).unwrap()},
+        });
+        assert!(!is_answered(&serde_json::from_value(restored).unwrap()));
     }
 }

@@ -73,8 +73,7 @@ pub(super) struct Status {
         long,
         value_name = "SECONDS",
         num_args = 0..=1,
-        default_missing_value = "30",
-        env = "VELERO_TRUST_STATUS_LIVE"
+        default_missing_value = "30"
     )]
     live: Option<u64>,
 

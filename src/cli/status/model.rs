@@ -174,6 +174,9 @@ pub(super) struct LiveProbe {
     /// How long the command waited at most, in seconds.
     #[serde(skip)]
     pub(super) seconds: u64,
+    /// Whether there is a report to write the request on.
+    #[serde(skip)]
+    pub(super) is_asked: bool,
     /// Whether each endpoint was probed after it.
     #[serde(rename = "done")]
     pub(super) is_done: bool,

@@ -122,7 +122,7 @@ fn namespace_problems(namespace: &Namespace, now: Timestamp) -> Vec<String> {
     if let Some(why) = &namespace.no_report {
         problems.push(format!("no report of the controllers: {why}"));
     }
-    if let Some(live) = namespace.live.filter(|live| !live.is_done) {
+    if let Some(live) = namespace.live.filter(|live| live.is_asked && !live.is_done) {
         problems.push(format!(
             "the leader did not probe the endpoints within {} s of the request, so what is shown of them is \
              older{FIX_SEPARATOR}LEADER shows whether there is one; its log says why it does not",

@@ -393,6 +393,7 @@ fn a_leader_that_does_not_probe_on_request_needs_attention() {
     let live = |is_done| LiveProbe {
         requested: now(),
         seconds: 30,
+        is_asked: true,
         is_done,
     };
     assert!(problems_after(|namespace| namespace.live = Some(live(true))).is_empty());
