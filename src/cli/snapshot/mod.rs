@@ -2,6 +2,7 @@
 //! permissions of the user's kubeconfig. Secrets are never read.
 
 mod backups;
+mod leader;
 mod namespaces;
 mod record_tally;
 mod records;
@@ -12,9 +13,10 @@ mod trusted_keys;
 mod webhooks;
 
 pub(super) use backups::{BackupTally, tally_backups};
+pub(super) use leader::{Leader, LeaderState, read_leader};
+pub(super) use namespaces::{find_namespaces, nothing_found, require_exists};
 pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally};
 pub(super) use records::{INSTALL_LEDGER, LedgerError, Records, read_trusted_keys};
-pub(super) use namespaces::{find_namespaces, nothing_found, require_exists};
 pub(super) use reports::{NoReport, read_report};
 pub(super) use rollouts::{OngoingRollout, is_complete};
 pub(super) use server_policy::read_restores_policy;

@@ -183,7 +183,7 @@ impl Status {
         let certificate = published_certificate::read(&client, ours).await;
         let known = certificate.as_ref().ok().and_then(Option::as_ref);
         let mut status = StatusReport {
-            leader: read::leader(&client, ours, now).await,
+            leader: snapshot::read_leader(&client, ours, now).await,
             webhooks: snapshot::read_webhooks(&client, ours, known).await,
             serving_certificate: Some(serving_certificate::status(ours, &certificate, now)),
             ..StatusReport::default()

@@ -7,12 +7,12 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::admission::webhook_state::WebhookStatus;
-use crate::cli::snapshot::{NotRecorded, Others};
+use crate::cli::snapshot::{Leader, NotRecorded, Others};
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
 /// What separates a problem from its fix: for people, the fix has a line of its own.
-pub(super) const FIX_SEPARATOR: char = '\n';
+pub(in crate::cli) const FIX_SEPARATOR: char = '\n';
 
 /// Serializes each problem and its fix as one line.
 fn serialize_problems<S: Serializer>(problems: &[String], out: S) -> Result<S::Ok, S::Error> {
@@ -98,31 +98,6 @@ pub(super) enum Source {
     Cluster,
     /// A folder of YAML files. The leader and the states of endpoints are not known.
     Objects,
-}
-
-/// The replica that runs the controllers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Leader {
-    pub(super) state: LeaderState,
-    pub(super) holder: Option<String>,
-    pub(super) renewed: Option<Timestamp>,
-    /// Why the leader is not known, or that there is no Lease.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum LeaderState {
-    Leading,
-    /// The holder has not renewed its Lease in time.
-    Stale,
-    /// There is no Lease, or it has no holder.
-    #[default]
-    Absent,
-    /// The Lease could not be read.
-    Unknown,
 }
 
 /// A Velero namespace.

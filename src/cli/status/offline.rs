@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::bundle_certificates::{References, bundle_certificates};
-use super::model::{
-    Bundle, BundleState, Leader, LeaderState, Location, Namespace, Source, StatusReport,
-};
+use super::model::{Bundle, BundleState, Location, Namespace, Source, StatusReport};
 use super::read;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::ca::common_roots::CommonRoots;
@@ -17,7 +15,7 @@ use crate::ca::evaluation::{
     EvaluatedLocation, Evaluation, MAX_PASSES, contributions, truncation_issues,
 };
 use crate::ca::merged_bundle::{Contributions, Memory, MergedBundle, merge_contributions};
-use crate::cli::snapshot::{self, NamespaceSnapshot};
+use crate::cli::snapshot::{self, Leader, LeaderState, NamespaceSnapshot};
 use crate::decision::Policy;
 use crate::kubernetes::bundle::{BundleStatus, config_map};
 use crate::kubernetes::bundle_annotations::BundleAnnotations;

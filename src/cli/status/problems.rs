@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{
-    BundleState, FIX_SEPARATOR, Leader, LeaderState, Location, Namespace, ServingCertificateState,
-    Source, StatusReport,
+    BundleState, FIX_SEPARATOR, Location, Namespace, ServingCertificateState, Source, StatusReport,
 };
 use super::{records, render};
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
@@ -22,7 +21,7 @@ use crate::names::BUNDLE;
 /// Sets the problems of `status`, and whether it is clean.
 pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
-        status.problems.extend(leader_problem(&status.leader));
+        status.problems.extend(status.leader.problem());
         let inactive = status.webhooks.iter().filter(|one| one.is_problem());
         let text = |one: &WebhookStatus| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix);
         status.problems.extend(inactive.map(text));
@@ -69,23 +68,6 @@ pub(super) fn select_cluster(status: &mut StatusReport, selection: Selection<'_>
     }
     for webhook in &mut status.webhooks {
         webhook.fix = selection.apply(&webhook.fix);
-    }
-}
-
-fn leader_problem(leader: &Leader) -> Option<String> {
-    match leader.state {
-        LeaderState::Leading => None,
-        LeaderState::Stale => Some(
-            "the leader of velero-trust has not renewed its Lease; are its Pods running?"
-                .to_owned(),
-        ),
-        LeaderState::Absent => Some(leader.message.clone().unwrap_or_else(|| {
-            "nobody leads velero-trust: no bundle is kept, nothing is audited".to_owned()
-        })),
-        LeaderState::Unknown => {
-            let why = leader.message.as_deref().unwrap_or_default();
-            Some(format!("who leads velero-trust is not known: {why}"))
-        }
     }
 }
 
@@ -178,15 +160,16 @@ fn find_location_problems(
         ));
     }
     if let Some(report) = &location.report {
-        problems.extend(report_problems(location, report, now, issues));
+        problems.extend(report_problems(&location.name, report, now, issues));
     }
     let with_name = |problem| format!("BackupStorageLocation {}: {problem}", location.name);
     problems.into_iter().map(with_name).collect()
 }
 
-/// Returns the problems in the `report` on a location.
-fn report_problems(
-    location: &Location,
+/// Returns the problems in the `report` on the location of this name. Removes the `issues` that a
+/// finding explains in more detail.
+pub(in crate::cli) fn report_problems(
+    name: &str,
     report: &report::Location,
     now: Timestamp,
     issues: &mut Vec<&Issue>,
@@ -196,7 +179,7 @@ fn report_problems(
     let mut covers_expiry = false;
     for finding in denials.filter(|finding| finding.severity == Severity::Deny) {
         let left_out = BundleIssue::LeftOut {
-            location: location.name.clone(),
+            location: name.to_owned(),
             path: finding.path.clone(),
         };
         let retention_note = if remove_issue(issues, &left_out) {

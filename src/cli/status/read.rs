@@ -1,31 +1,23 @@
 //! Reads the status from a cluster.
 
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 
 use super::backups::{self, Review};
 use super::bundle_certificates::{bundle_certificates, references_in_report, set_retention};
-use super::model::{
-    Bundle, BundleState, CoverageEntry, Leader, LeaderState, Location, Namespace, Pods,
-};
+use super::model::{Bundle, BundleState, CoverageEntry, Location, Namespace, Pods};
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
 use crate::cli::cluster::api_error;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::injection::coverage::{PodCoverage, State};
+use crate::kubernetes;
 use crate::kubernetes::bundle_annotations::BundleAnnotations;
 use crate::kubernetes::report::NamespaceReport;
-use crate::kubernetes::{self, error};
 use crate::names;
 use crate::velero::bsl::Bsl;
 use crate::velero::pod_kind::PodKind;
-
-/// Additional time, in seconds, before an expired Lease counts as stale. It allows for a difference
-/// between the clocks of this machine and of the leader.
-const MAX_CLOCK_SKEW_SECONDS: i64 = 30;
 
 /// Reads the status of a Velero namespace.
 ///
@@ -98,53 +90,6 @@ async fn certificates(client: &Client, namespace: &str) -> anyhow::Result<Vec<Ce
         .and_then(kubernetes::bundle::text)
         .unwrap_or_default();
     Ok(pem::read(text.as_bytes()).certificates)
-}
-
-/// Reads the holder of the controllers' Lease.
-pub(super) async fn leader(client: &Client, ours: &str, now: Timestamp) -> Leader {
-    let leases = Api::<Lease>::namespaced(client.clone(), ours);
-    match leases.get_opt(names::APP).await {
-        Ok(lease) => leader_from_lease(lease, ours, now),
-        Err(error) => Leader {
-            state: LeaderState::Unknown,
-            message: Some(error::lookup_error(&error).message),
-            ..Leader::default()
-        },
-    }
-}
-
-fn leader_from_lease(lease: Option<Lease>, ours: &str, now: Timestamp) -> Leader {
-    match lease {
-        Some(lease) => lease_holder(lease, now),
-        None => Leader {
-            message: Some(format!(
-                "no Lease {0} in namespace {ours}: is {0} installed there? --namespace is {0}'s own \
-                 namespace",
-                names::APP
-            )),
-            ..Leader::default()
-        },
-    }
-}
-
-fn lease_holder(lease: Lease, now: Timestamp) -> Leader {
-    let spec = lease.spec.unwrap_or_default();
-    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-    let renewed = spec.renew_time.map(|time| time.0);
-    let max_age =
-        i64::from(spec.lease_duration_seconds.unwrap_or_default()) + MAX_CLOCK_SKEW_SECONDS;
-    let is_fresh = |renewed: Timestamp| now.as_second() - renewed.as_second() <= max_age;
-    let state = match (&holder, renewed) {
-        (None, _) => LeaderState::Absent,
-        (Some(_), Some(renewed)) if is_fresh(renewed) => LeaderState::Leading,
-        _ => LeaderState::Stale,
-    };
-    Leader {
-        state,
-        holder,
-        renewed,
-        message: None,
-    }
 }
 
 /// Returns the version of the server; during a rollout from one version to another, both.
@@ -232,40 +177,5 @@ fn coverage_entry(
         workload,
         state: snapshot.state(coverage),
         message: coverage.why(snapshot.bundle_summary()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_lease_is_held_stale_or_nobodys() {
-        let state = |spec: serde_json::Value, now| {
-            let lease = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
-            lease_holder(lease, Timestamp::from_second(now).unwrap()).state
-        };
-        let spec = json!({"holderIdentity": "a", "leaseDurationSeconds": 6,
-            "renewTime": "1970-01-01T00:01:00.000000Z"});
-        assert_eq!(state(spec.clone(), 60), LeaderState::Leading);
-        assert_eq!(state(spec.clone(), 96), LeaderState::Leading);
-        assert_eq!(state(spec.clone(), 97), LeaderState::Stale);
-        // The leader's clock is ahead of ours.
-        assert_eq!(state(spec, 0), LeaderState::Leading);
-        assert_eq!(state(json!({"holderIdentity": ""}), 0), LeaderState::Absent);
-        assert_eq!(state(json!({"holderIdentity": "a"}), 0), LeaderState::Stale);
-    }
-
-    #[test]
-    fn without_a_lease_velero_trust_is_elsewhere() {
-        let leader = leader_from_lease(None, "velero", Timestamp::UNIX_EPOCH);
-        let message = "no Lease velero-trust in namespace velero: is velero-trust installed there? \
-                       --namespace is velero-trust's own namespace";
-        assert_eq!(leader.state, LeaderState::Absent);
-        assert_eq!(leader.message.as_deref(), Some(message));
-        let nobodys = leader_from_lease(Some(Lease::default()), "velero", Timestamp::UNIX_EPOCH);
-        assert_eq!(nobodys.state, LeaderState::Absent);
-        assert_eq!(nobodys.message, None);
     }
 }

@@ -14,10 +14,10 @@ use std::fmt::Write as _;
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{
-    FIX_SEPARATOR, Leader, LeaderState, ServingCertificateState, ServingCertificateStatus, Source,
-    StatusReport,
+    FIX_SEPARATOR, ServingCertificateState, ServingCertificateStatus, Source, StatusReport,
 };
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
+use crate::cli::snapshot::{Leader, LeaderState};
 use crate::cli::table::{Table, clean};
 use crate::cli::wrap::wrap_indented;
 use crate::kubernetes::report;
