@@ -2,12 +2,14 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
+use k8s_openapi::jiff::Timestamp;
 
 use super::buckets::BucketAccess;
 use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
-use crate::cli::snapshot::NamespaceSnapshot;
-use crate::kubernetes::report::Issue;
+use crate::ca::serving_certificate::ServingCertificate;
+use crate::cli::snapshot::{Leader, NamespaceSnapshot};
+use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::workloads;
 use crate::names;
 use crate::velero::bsl::Bsl;
@@ -39,6 +41,10 @@ pub(super) struct ClusterSnapshot {
     pub(super) webhooks: Read<Vec<Webhook>>,
     /// What becomes of the requests that each webhook should judge, as `status` shows it.
     pub(super) states: Vec<WebhookStatus>,
+    /// The holder of the controllers' Lease.
+    pub(super) leader: Leader,
+    /// The certificate that the leader presents; `None` if it is not known.
+    pub(super) presented: Option<ServingCertificate>,
     /// The namespaces of Deployments of other installations.
     pub(super) other_installations: Read<Vec<String>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.
@@ -147,8 +153,8 @@ pub(super) struct VeleroNamespace {
     pub(super) missing_bundle_rights: Read<Vec<String>>,
     /// The ConfigMap with the name of the bundle.
     pub(super) bundle: Read<Option<ConfigMap>>,
-    /// The issues in the report of the controllers.
-    pub(super) issues: Read<Vec<Issue>>,
+    /// The report of the controllers.
+    pub(super) report: Read<NamespaceReport>,
     /// Deployments and DaemonSets, Velero's and others.
     pub(super) workloads: Read<Vec<Workload>>,
     /// Its Pods and templates, as `status` reads them.
@@ -168,6 +174,16 @@ pub(super) struct Workload {
     pub(super) id: workloads::Workload,
     /// Its Pod template.
     pub(super) template: PodTemplateSpec,
+}
+
+impl VeleroNamespace {
+    /// Whether nothing in it could be read, of what the checks need.
+    fn is_unread(&self) -> bool {
+        !self.is_excluded
+            && self.bundle.is_err()
+            && self.workloads.is_err()
+            && self.snapshot.is_err()
+    }
 }
 
 impl ClusterSnapshot {
@@ -191,6 +207,23 @@ impl ClusterSnapshot {
         let status = deployment.status.as_ref();
         let available = status.and_then(|status| status.available_replicas);
         Some((available.unwrap_or_default(), wanted.unwrap_or(1)))
+    }
+
+    /// Returns the time of the snapshot.
+    pub(super) fn time(&self) -> Timestamp {
+        Timestamp::from_second(self.now).unwrap_or_default()
+    }
+
+    /// Whether nothing inside a Velero namespace could be read.
+    pub(super) fn has_unread_namespace(&self) -> bool {
+        let mut namespaces = self.velero.iter().flatten();
+        namespaces.any(VeleroNamespace::is_unread)
+    }
+
+    /// Whether the API server refuses requests that it cannot send to this installation.
+    pub(super) fn refuses_without_replicas(&self) -> bool {
+        let mut webhooks = self.own_webhooks();
+        webhooks.any(|webhook| webhook.has_rules && webhook.refuses_on_failure)
     }
 
     /// Returns the webhooks of this installation that the manifests of this version have, as far as

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::Value;
@@ -21,6 +22,7 @@ use super::cluster_snapshot::{
     Webhook, Workload,
 };
 use super::{buckets, crds, ledger, user_access};
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot, NoReport};
 use crate::cli::webhook_configurations::{
@@ -30,7 +32,7 @@ use crate::clock;
 use crate::kubernetes::bundle::{self, is_ours};
 use crate::kubernetes::registered_webhooks::own_label;
 use crate::kubernetes::workloads::{self, Kind};
-use crate::kubernetes::{error, location};
+use crate::kubernetes::{error, location, published_certificate};
 use crate::names;
 
 /// Most namespaces with a bundle of nobody that are read at a time.
@@ -62,6 +64,13 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         Ok(None) => user_access::missing_install_rights(client, namespace).await,
         _ => Ok(Vec::new()),
     };
+    let certificate = certificate(client, namespace).await;
+    let presented = published_certificate::read(client, namespace).await;
+    let presented = presented.ok().flatten();
+    let stored = certificate.as_ref().ok().and_then(Option::as_deref);
+    let stored = stored.and_then(|text| ServingCertificate::from_pem(text.as_bytes()));
+    let states =
+        snapshot::read_webhooks(client, namespace, presented.as_ref().or(stored.as_ref())).await;
     Ok(ClusterSnapshot {
         now: clock::now(),
         namespace: namespace.to_owned(),
@@ -72,9 +81,11 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         ledger: ledger::read(client, namespace).await,
         deployment,
         webhooks: webhooks(client, namespace).await,
-        states: snapshot::read_webhooks(client, namespace, None).await,
+        states,
+        leader: snapshot::read_leader(client, namespace, Timestamp::now()).await,
+        presented,
         other_installations: other_installations(client, namespace).await,
-        certificate: certificate(client, namespace).await,
+        certificate,
         missing_rights: ours.missing_installation_rights(client).await,
         labelled,
         velero,
@@ -231,9 +242,7 @@ async fn velero_namespace(
         is_excluded: report
             .as_ref()
             .is_err_and(|no_report: &NoReport| no_report.is_excluded(&namespace)),
-        issues: report
-            .map(|report| report.issues)
-            .map_err(|no_report| no_report.why),
+        report: report.map_err(|no_report| no_report.why),
         workloads: into_read(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),
         locations,

@@ -81,7 +81,7 @@ impl Doctor {
             }
         })?;
         let diagnostics = checks::run_all(&cluster);
-        let code = exit_code(&diagnostics);
+        let code = exit_code(&diagnostics, cluster.has_unread_namespace());
         let mut diagnostics = grouping::group(diagnostics);
         let selection = Selection {
             cluster: &self.cluster,
@@ -102,13 +102,17 @@ impl Doctor {
 }
 
 /// Returns the exit code. What could not be read may hide anything: without any result about the
-/// Deployment, the webhooks or Velero's namespaces, nobody can say that all is well.
-fn exit_code(diagnostics: &[Diagnostic]) -> u8 {
+/// Deployment, the webhooks or Velero's namespaces, nobody can say that all is well; neither where
+/// nothing inside one of these namespaces could be read.
+fn exit_code(diagnostics: &[Diagnostic], has_unread_namespace: bool) -> u8 {
     let is_blind = |check: &&str| {
         let of_check = || diagnostics.iter().filter(|one| one.check == *check);
         of_check().next().is_some() && of_check().all(|one| one.level == Level::Unknown)
     };
-    if ESSENTIAL_CHECKS.iter().any(is_blind) || count(diagnostics, Level::Fail) > 0 {
+    if has_unread_namespace
+        || ESSENTIAL_CHECKS.iter().any(is_blind)
+        || count(diagnostics, Level::Fail) > 0
+    {
         exit::FINDINGS
     } else {
         exit::CLEAN
@@ -125,13 +129,18 @@ mod tests {
         let ok = |check| CheckSubject::new(check, "s").ok("is well");
         let unknown = |check| CheckSubject::new(check, "s").unknown("forbidden");
         let known = [ok("server"), ok("webhooks"), unknown("image")];
-        assert_eq!(exit_code(&known), exit::CLEAN);
+        assert_eq!(exit_code(&known, false), exit::CLEAN);
+        assert_eq!(exit_code(&known, true), exit::FINDINGS);
         let fail = CheckSubject::new("image", "s").fail("is ill", "cure it");
-        assert_eq!(exit_code(&[ok("server"), fail]), exit::FINDINGS);
+        assert_eq!(exit_code(&[ok("server"), fail], false), exit::FINDINGS);
         for check in ESSENTIAL_CHECKS {
-            assert_eq!(exit_code(&[unknown(check)]), exit::FINDINGS, "{check}");
+            assert_eq!(
+                exit_code(&[unknown(check)], false),
+                exit::FINDINGS,
+                "{check}"
+            );
             let partly = [unknown(check), ok(check)];
-            assert_eq!(exit_code(&partly), exit::CLEAN, "{check}");
+            assert_eq!(exit_code(&partly, false), exit::CLEAN, "{check}");
         }
     }
 }

@@ -19,6 +19,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
+pub(super) use self::model::FIX_SEPARATOR;
+pub(super) use self::problems::report_problems;
+
 use self::backups::Review;
 use self::model::StatusReport;
 use self::offline::OfflineStatus;

@@ -11,6 +11,7 @@ use crate::ca::pem;
 use crate::ca::references::ca_references;
 use crate::cli::doctor::cluster_snapshot::{BundleUsers, ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::diagnostic::Level;
+use crate::cli::status::report_problems;
 use crate::kubernetes::bundle::{is_ours, text};
 use crate::names;
 
@@ -26,7 +27,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
         Err(why) => return vec![subject("bundle").unknown(why)],
         Ok(None) => {
             let absent = subject("bundle").fail("it is not there", show_log);
-            return [vec![absent], issues(velero, &name)].concat();
+            return [vec![absent], issues(cluster, velero, &name)].concat();
         }
         Ok(Some(map)) => map,
     };
@@ -40,7 +41,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     }
     let bundle = text(map).unwrap_or_default();
     let certificates = pem::read(bundle.as_bytes()).certificates;
-    let issues = issues(velero, &name);
+    let issues = issues(cluster, velero, &name);
     let mut diagnostics = Vec::new();
     if certificates.is_empty() {
         diagnostics.push(subject("bundle").fail(
@@ -119,16 +120,24 @@ fn name_ca(velero: &VeleroNamespace) -> String {
     )
 }
 
-/// Returns the issues of the bundle that the controllers report, as `status` shows them.
-fn issues(velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
-    let issues = match &velero.issues {
+/// Returns the issues of the bundle that the controllers report, as `status` shows them: without
+/// those that the findings of a location explain.
+fn issues(cluster: &ClusterSnapshot, velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
+    let report = match &velero.report {
         Err(why) => return vec![CheckSubject::new("report", name).unknown(why)],
-        Ok(issues) => issues.iter(),
+        Ok(report) => report,
     };
+    let mut issues: Vec<_> = report.issues.iter().collect();
+    for bsl in &velero.locations {
+        if let Some(location) = report.locations.get(bsl.name()) {
+            report_problems(bsl.name(), location, cluster.time(), &mut issues);
+        }
+    }
     let status = format!(
         "velero-trust status --velero-namespace {}",
         velero.namespace
     );
+    let issues = issues.into_iter();
     issues
         .map(|issue| CheckSubject::new("bundle", name).warn(&issue.message, &status))
         .collect()

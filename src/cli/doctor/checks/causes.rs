@@ -1,7 +1,8 @@
 //! What checks depend on. What is missing is told by a check of its own; the checks that depend on it
 //! would only repeat it, and are not run.
 
-use super::webhooks::is_active;
+use super::webhooks::{is_active, problem};
+use crate::admission::webhook_state::Effect;
 use crate::admission::{HANDLERS, Mode};
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::names;
@@ -49,7 +50,9 @@ impl Prerequisite {
                 let is_asked = webhooks
                     .iter()
                     .any(|webhook| is_active(webhook) && webhook.path.ends_with(pods.path));
-                (!is_asked)
+                let is_unjudged = problem(cluster, pods)
+                    .is_some_and(|state| matches!(state.requests, Effect::Unjudged));
+                (!is_asked || is_unjudged)
                     .then(|| format!("the API server does not ask {} about Pods", names::APP))
             }
             Self::Velero => {

@@ -46,9 +46,9 @@ const INSTALLATION_CHECKS: [InstallationCheck; 14] = [
     check("installations", &[Installed], webhooks::check_installations),
     check("webhooks", &[Installed, Certificate], webhooks::check),
     check(
-        "webhooks",
-        &[Installed, Certificate],
-        webhooks::check_states,
+        "leader",
+        &[Installed, Certificate, Running],
+        server::check_leader,
     ),
     check("certificate", &[Installed], webhooks::check_certificate),
     check("rights", &[Installed], rights::check_installation),

@@ -6,6 +6,7 @@ use super::version::image_tag;
 use super::{CheckSubject, Diagnostic, proxy};
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::cli::install::OLDEST_KUBERNETES;
+use crate::cli::snapshot::{Leader, LeaderState};
 use crate::names;
 
 /// Checks the version of the API server.
@@ -50,15 +51,35 @@ pub(super) fn check_replicas(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     } else if available > 0 {
         subject.warn(message, fix)
     } else {
-        let refused = cluster
-            .own_webhooks()
-            .any(|webhook| webhook.has_rules && webhook.refuses_on_failure);
-        let effect = if refused {
-            "; BSL changes and Restores are refused"
-        } else {
-            ""
-        };
+        let effect = effect_without_replicas(cluster);
         subject.fail(format!("{message}{effect}"), fix)
+    }]
+}
+
+/// Returns what becomes of requests while no replica is available, after a semicolon; empty if none
+/// is sent here.
+pub(super) fn effect_without_replicas(cluster: &ClusterSnapshot) -> &'static str {
+    if cluster.refuses_without_replicas() {
+        "; BSL changes and Restores are refused"
+    } else {
+        ""
+    }
+}
+
+/// Checks that a replica runs the controllers.
+pub(super) fn check_leader(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let name = format!("Lease {}/{}", cluster.namespace, names::APP);
+    let subject = CheckSubject::new("leader", name);
+    let logs = format!(
+        "kubectl -n {} logs deployment/{}",
+        cluster.namespace,
+        names::APP
+    );
+    let Leader { state, message, .. } = &cluster.leader;
+    vec![match (state, cluster.leader.problem()) {
+        (LeaderState::Unknown, _) => subject.unknown(message.clone().unwrap_or_default()),
+        (_, Some(problem)) => subject.fail(problem, logs),
+        (_, None) => subject.ok("a replica renews it"),
     }]
 }
 

@@ -28,9 +28,8 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
         Ok(_) => velero_workloads(velero).collect(),
     };
     if workloads.is_empty() {
-        let fix =
-            format!("install Velero in {namespace} by its chart, or see `velero install --help`");
-        return vec![subject.warn("no Deployment or DaemonSet here runs Velero", fix)];
+        let message = "no Deployment or DaemonSet here runs Velero";
+        return vec![subject.warn(message, install_velero(namespace))];
     }
     let mut diagnostics = Vec::new();
     for (kind, workload) in workloads {
@@ -51,14 +50,19 @@ pub(super) fn velero_workloads(
     workloads.filter_map(|workload| Some((kind(&workload.template)?, workload)))
 }
 
-/// Returns the workload that runs Velero's server, as kubectl names it; the one that Velero's own
-/// installer makes if none was found.
-pub(super) fn server_workload(velero: &VeleroNamespace) -> String {
+/// Returns the workload that runs Velero's server, as kubectl names it; `None` if none was found. If
+/// the workloads could not be read, it is the one that Velero's own installer makes.
+pub(super) fn server_workload(velero: &VeleroNamespace) -> Option<String> {
+    if velero.workloads.is_err() {
+        return Some("deployment/velero".to_owned());
+    }
     let mut servers = velero_workloads(velero).filter(|(kind, _)| *kind == PodKind::Server);
-    servers.next().map_or_else(
-        || "deployment/velero".to_owned(),
-        |(_, workload)| workload.id.to_string(),
-    )
+    servers.next().map(|(_, workload)| workload.id.to_string())
+}
+
+/// Returns how to install Velero in `namespace`.
+pub(super) fn install_velero(namespace: &str) -> String {
+    format!("install Velero in {namespace} by its chart, or see `velero install --help`")
 }
 
 /// Returns the version of the server from the tag of its image.

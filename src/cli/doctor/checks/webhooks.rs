@@ -1,14 +1,17 @@
 //! Checks the webhook configurations, and the certificate that the webhooks present.
 
+use super::causes::Prerequisite;
+use super::server::effect_without_replicas;
 use super::{CheckSubject, Diagnostic, describe_expiry};
-use crate::admission::HANDLERS;
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
+use crate::admission::{HANDLERS, Handler};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 use crate::cli::advice::apply_manifests;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
+use crate::cli::doctor::diagnostic::Level;
 use crate::cli::install::TLS_SECRET;
 
-/// Checks that all webhooks exist and are active.
+/// Checks that all webhooks exist and are active. Whether they are is what `status` says.
 pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let webhooks = match &cluster.webhooks {
         Err(why) => {
@@ -16,57 +19,112 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         }
         Ok(webhooks) => webhooks,
     };
-    let activate = activate_command(cluster);
     let mut diagnostics = Vec::new();
     for handler in HANDLERS {
-        let calls = |webhook: &Webhook| {
-            !webhook.is_retired
-                && webhook.other_namespace.is_none()
-                && webhook.path.ends_with(handler.path)
-        };
-        if !webhooks.iter().any(calls) {
-            diagnostics.push(CheckSubject::new("webhooks", handler.path).fail(
-                "no webhook configuration asks it",
-                apply_manifests(&cluster.namespace, true),
-            ));
-        }
+        let calls = |webhook: &&Webhook| is_own(webhook) && webhook.path.ends_with(handler.path);
+        let own = webhooks.iter().filter(calls);
+        diagnostics.extend(check_handler(cluster, handler, &own.collect::<Vec<_>>()));
     }
-    for webhook in webhooks {
+    let others = webhooks.iter().filter(|webhook| !is_own(webhook));
+    diagnostics.extend(others.map(|webhook| describe_other(cluster, webhook)));
+    diagnostics
+}
+
+/// Checks the webhooks of this installation that call `handler`.
+fn check_handler(
+    cluster: &ClusterSnapshot,
+    handler: &Handler,
+    webhooks: &[&Webhook],
+) -> Vec<Diagnostic> {
+    let activate = activate_command(cluster);
+    if webhooks.is_empty() {
+        let subject = CheckSubject::new("webhooks", handler.path);
+        return vec![subject.fail(
+            "no webhook configuration asks it",
+            apply_manifests(&cluster.namespace, true),
+        )];
+    }
+    let subject = |webhook: &Webhook| {
         let name = format!("{}, {}", webhook.configuration, webhook.name);
-        let subject = CheckSubject::new("webhooks", name);
-        if let Some(other) = &webhook.other_namespace {
-            diagnostics.push(subject.warn(
-                format!("calls another installation of velero-trust, in namespace {other}"),
-                second_installation_fix(cluster, other),
-            ));
-            continue;
+        CheckSubject::new("webhooks", name)
+    };
+    let inactive = webhooks.iter().filter(|webhook| !is_active(webhook));
+    let mut diagnostics: Vec<_> = inactive
+        .map(|webhook| {
+            let message = if webhook.has_rules {
+                "has no caBundle, so every call to it fails"
+            } else {
+                "has no rules, so it is sent nothing"
+            };
+            subject(webhook).fail(message, &activate)
+        })
+        .collect();
+    let active = webhooks.iter().filter(|webhook| is_active(webhook));
+    match problem(cluster, handler) {
+        None => diagnostics.extend(active.map(|webhook| subject(webhook).ok("is active"))),
+        Some(status) if diagnostics.is_empty() && !is_told(cluster, status) => {
+            let subject = CheckSubject::new("webhooks", status.webhook);
+            let is_partial = matches!(
+                status.state,
+                WebhookState::Narrowed | WebhookState::OtherFailurePolicy
+            );
+            diagnostics.push(if is_partial {
+                subject.warn(&status.message, &status.fix)
+            } else {
+                subject.fail(&status.message, &status.fix)
+            });
         }
-        if webhook.is_retired {
-            diagnostics.push(subject.warn(
-                if webhook.has_rules {
-                    "an earlier version left it behind, and it is still sent requests"
-                } else {
-                    "an earlier version left it behind; it is sent nothing"
-                },
-                &webhook.delete,
-            ));
-            continue;
-        }
-        diagnostics.push(match (webhook.has_rules, webhook.ca.is_empty()) {
-            (true, false) => subject.ok("is active"),
-            (false, _) => subject.fail("has no rules, so it is sent nothing", &activate),
-            (true, true) => subject.fail("has no caBundle, so every call to it fails", &activate),
-        });
+        Some(_) => {}
     }
     diagnostics
 }
 
+/// Describes a webhook that an earlier version left behind, or that calls another installation.
+fn describe_other(cluster: &ClusterSnapshot, webhook: &Webhook) -> Diagnostic {
+    let name = format!("{}, {}", webhook.configuration, webhook.name);
+    let subject = CheckSubject::new("webhooks", name);
+    if let Some(other) = &webhook.other_namespace {
+        return subject.warn(
+            format!("calls another installation of velero-trust, in namespace {other}"),
+            second_installation_fix(cluster, other),
+        );
+    }
+    let message = if webhook.has_rules {
+        "an earlier version left it behind, and it is still sent requests"
+    } else {
+        "an earlier version left it behind; it is sent nothing"
+    };
+    subject.warn(message, &webhook.delete)
+}
+
+/// Returns what `status` says about the webhook that calls `handler`, if that is a problem.
+pub(super) fn problem<'c>(
+    cluster: &'c ClusterSnapshot,
+    handler: &Handler,
+) -> Option<&'c WebhookStatus> {
+    let mut problems = cluster.states.iter().filter(|status| status.is_problem());
+    problems.find(|status| status.webhook == handler.resource)
+}
+
+/// Whether another check tells the cause of this `status`.
+fn is_told(cluster: &ClusterSnapshot, status: &WebhookStatus) -> bool {
+    match status.state {
+        WebhookState::NoEndpoint => Prerequisite::Running.unmet(cluster).is_some(),
+        WebhookState::WrongCaBundle | WebhookState::CertificateExpired => {
+            let found = check_certificate(cluster);
+            found.iter().any(|one| one.level == Level::Fail)
+        }
+        _ => false,
+    }
+}
+
+fn is_own(webhook: &Webhook) -> bool {
+    !webhook.is_retired && webhook.other_namespace.is_none()
+}
+
 /// Whether a webhook of this installation is sent requests, and can be called.
 pub(super) fn is_active(webhook: &Webhook) -> bool {
-    !webhook.is_retired
-        && webhook.other_namespace.is_none()
-        && webhook.has_rules
-        && !webhook.ca.is_empty()
+    is_own(webhook) && webhook.has_rules && !webhook.ca.is_empty()
 }
 
 /// Whether the value of `tls.crt` contains a certificate.
@@ -106,17 +164,33 @@ pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let name = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
     let subject = |check| CheckSubject::new(check, name.clone());
     let text = match &cluster.certificate {
-        Err(why) => return vec![subject("certificate").unknown(why)],
+        Err(why) => {
+            let presented = cluster.presented.iter();
+            let expiry = presented.map(|one| check_expiry(cluster, one, subject("expiry")));
+            let unknown = subject("certificate").unknown(why);
+            return std::iter::once(unknown).chain(expiry).collect();
+        }
         Ok(text) => text.as_deref().unwrap_or_default(),
     };
     let Some(certificate) = ServingCertificate::from_pem(text.as_bytes()) else {
-        let message = "there is no certificate in its tls.crt";
+        let message = format!("there is no certificate in its tls.crt{}", effect(cluster));
         return vec![subject("certificate").fail(message, activate_command(cluster))];
     };
     vec![
         check_trust(cluster, &certificate, subject("certificate")),
         check_expiry(cluster, &certificate, subject("expiry")),
     ]
+}
+
+/// Returns what follows from the missing certificate while no replica is available; empty if one is.
+fn effect(cluster: &ClusterSnapshot) -> String {
+    match cluster.replicas() {
+        Some((0, wanted)) if wanted > 0 => format!(
+            ", so that none of {wanted} replicas starts{}",
+            effect_without_replicas(cluster)
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Checks that the caBundle of every webhook that has one verifies the certificate.
@@ -149,22 +223,6 @@ fn check_trust(
         }
     }
     subject.ok(format!("is verified by the caBundles of {count} webhooks"))
-}
-
-/// Reports what else the webhooks are not: what [`check`] and [`check_trust`] do not find.
-pub(super) fn check_states(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
-    let is_told = |status: &&WebhookStatus| {
-        matches!(
-            status.state,
-            WebhookState::Narrowed | WebhookState::OtherFailurePolicy
-        )
-    };
-    let found = cluster.states.iter().filter(is_told);
-    let warn = |status: &WebhookStatus| {
-        let subject = CheckSubject::new("webhooks", status.webhook);
-        subject.warn(&status.message, &status.fix)
-    };
-    found.map(warn).collect()
 }
 
 fn check_expiry(

@@ -89,8 +89,11 @@ fn a_bundle_with_issues_is_not_ok() {
     use Level::{Unknown, Warn};
     let immutable = BundleIssue::Immutable.to_string();
     let with_issue = |issue: &BundleIssue| {
-        let issues = Ok(vec![issue.clone().into()]);
-        move |cluster: &mut ClusterSnapshot| first(cluster).issues = issues
+        let report = NamespaceReport {
+            issues: vec![issue.clone().into()],
+            ..NamespaceReport::default()
+        };
+        move |cluster: &mut ClusterSnapshot| first(cluster).report = Ok(report)
     };
     exactly(
         Warn,
@@ -111,7 +114,7 @@ fn a_bundle_with_issues_is_not_ok() {
         map.metadata.annotations = None;
     });
     exactly(Unknown, "report", &["is not there"], |cluster| {
-        first(cluster).issues = Err("ConfigMap r is not there".to_owned());
+        first(cluster).report = Err("ConfigMap r is not there".to_owned());
     });
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::admission::webhook_state::{Effect, WebhookState};
 use crate::cli::doctor::access::CLUSTER_RIGHTS;
 
 /// Returns level and check of each diagnostic that is not ok after `change`, and all of them as text.
@@ -19,7 +20,7 @@ fn before_installation(cluster: &mut ClusterSnapshot) {
     cluster.missing_rights = Ok(CLUSTER_RIGHTS.iter().map(lacks).collect());
     let velero = first(cluster);
     velero.bundle = Ok(None);
-    velero.issues = Err("ConfigMap r is not there".to_owned());
+    velero.report = Err("ConfigMap r is not there".to_owned());
     velero.missing_secret_rights = Ok(vec!["get secrets".to_owned()]);
     velero.missing_bundle_rights = Ok(vec!["get configmaps".to_owned()]);
 }
@@ -29,7 +30,7 @@ fn without_replicas(cluster: &mut ClusterSnapshot) {
     deployment.status.as_mut().unwrap().available_replicas = None;
     let velero = first(cluster);
     velero.bundle = Ok(None);
-    velero.issues = Err("ConfigMap r is not there".to_owned());
+    velero.report = Err("ConfigMap r is not there".to_owned());
 }
 
 #[test]
@@ -173,8 +174,32 @@ fn before_certs_install_the_missing_certificate_is_the_only_cause() {
 }
 
 #[test]
+fn a_missing_certificate_tells_what_is_refused_meanwhile() {
+    // The Secret was deleted under webhooks that are active, and then the Pods ended.
+    let (bad, text) = told(|cluster| {
+        without_replicas(cluster);
+        cluster.certificate = Ok(None);
+    });
+    assert_eq!(
+        bad,
+        [(Level::Fail, "certificate"), (Level::Skipped, "skipped")],
+        "{text}"
+    );
+    for words in [
+        "none of 2 replicas starts",
+        "BSL changes and Restores are refused",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn without_a_replica_nothing_is_told_that_a_replica_would_do() {
-    let (bad, text) = told(without_replicas);
+    let (bad, text) = told(|cluster| {
+        without_replicas(cluster);
+        cluster.leader = Leader::default();
+        cluster.states = vec![state("restores", WebhookState::NoEndpoint, Effect::Refused)];
+    });
     assert_eq!(
         bad,
         [(Level::Fail, "server"), (Level::Skipped, "skipped")],

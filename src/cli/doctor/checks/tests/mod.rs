@@ -13,13 +13,15 @@ use velero_trust_testing::pki::{Authority, VALID};
 
 use super::*;
 use crate::admission::HANDLERS;
+use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::cli::advice::tests::assert_can_be_typed;
 use crate::cli::doctor::cluster_snapshot::{NamespaceState, VeleroCrds, Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::doctor::grouping::group;
-use crate::cli::snapshot::NamespaceSnapshot;
+use crate::cli::snapshot::{Leader, LeaderState, NamespaceSnapshot};
+use crate::kubernetes::report::{self, EndpointState, NamespaceReport};
 use crate::kubernetes::workloads::{self, Kind};
 use crate::velero::bsl::Bsl;
 
@@ -68,12 +70,28 @@ fn healthy() -> ClusterSnapshot {
         )),
         webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
         states: Vec::new(),
+        leader: Leader {
+            state: LeaderState::Leading,
+            ..Leader::default()
+        },
+        presented: None,
         other_installations: Ok(Vec::new()),
         certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
         missing_rights: Ok(vec![]),
         labelled: Ok(()),
         other_bundles: Ok(Vec::new()),
         velero: Ok(vec![velero()]),
+    }
+}
+
+/// Returns what `status` would say of the webhook that judges this resource.
+fn state(webhook: &'static str, state: WebhookState, requests: Effect) -> WebhookStatus {
+    WebhookStatus {
+        webhook,
+        state,
+        requests,
+        message: format!("{webhook} are {}", state.as_str()),
+        fix: "kubectl edit it".to_owned(),
     }
 }
 
@@ -118,7 +136,7 @@ fn velero() -> VeleroNamespace {
         missing_secret_rights: Ok(vec![]),
         missing_bundle_rights: Ok(vec![]),
         bundle: Ok(Some(bundle(VALID))),
-        issues: Ok(vec![]),
+        report: Ok(NamespaceReport::default()),
         workloads: Ok(vec![workload("velero", server), workload("ui", other)]),
         snapshot: Ok(NamespaceSnapshot::default()),
         locations: vec![Bsl::from_value(&location).into_owned()],

@@ -1,7 +1,7 @@
 use velero_trust_testing::pki::Authority;
 
 use super::*;
-use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
+use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::doctor::cluster_snapshot::Webhook;
 
 #[test]
@@ -92,19 +92,6 @@ fn the_webhooks_and_their_certificate() {
     exactly(Fail, "certificate", &["does not verify"], |cluster| {
         cluster.webhooks.as_mut().unwrap()[1].host = "velero-trust.guards.svc".to_owned();
     });
-    let narrowed = |state| WebhookStatus {
-        webhook: "restores",
-        state,
-        requests: Effect::PartlyUnjudged,
-        message: "has the matchCondition `x`".to_owned(),
-        fix: "kubectl edit it".to_owned(),
-    };
-    for state in [WebhookState::Narrowed, WebhookState::OtherFailurePolicy] {
-        let says = ["matchCondition `x`", "kubectl edit it"];
-        exactly(Warn, "webhooks", &says, |cluster| {
-            cluster.states = vec![narrowed(state), narrowed(WebhookState::NoEndpoint)];
-        });
-    }
     exactly(Fail, "certificate", &["no certificate"], |cluster| {
         cluster.certificate = Ok(None);
     });
@@ -129,4 +116,129 @@ fn the_webhooks_and_their_certificate() {
     exactly(Fail, "expiry", &["expired 1 days ago"], |cluster| {
         at(cluster, -DAY);
     });
+}
+
+/// The states that `status` calls a problem.
+fn problem_states() -> Vec<WebhookState> {
+    use WebhookState::{
+        Absent, Active, CertificateExpired, Narrowed, NoCaBundle, NoEndpoint, NoNamespace, NoRules,
+        OtherFailurePolicy, OtherInstallation, Unknown, WrongCaBundle,
+    };
+    let all = [
+        Active,
+        Absent,
+        NoRules,
+        NoCaBundle,
+        WrongCaBundle,
+        CertificateExpired,
+        NoEndpoint,
+        NoNamespace,
+        OtherInstallation,
+        Narrowed,
+        OtherFailurePolicy,
+        Unknown,
+    ];
+    let is_problem = |one: &WebhookState| state("restores", *one, Effect::Unknown).is_problem();
+    all.into_iter().filter(is_problem).collect()
+}
+
+#[test]
+fn no_webhook_is_active_that_is_a_problem_in_the_status() {
+    assert_eq!(problem_states().len(), 10);
+    for problem in problem_states() {
+        let level = match problem {
+            WebhookState::Narrowed | WebhookState::OtherFailurePolicy => Level::Warn,
+            _ => Level::Fail,
+        };
+        let words = [
+            &*format!("restores are {}", problem.as_str()),
+            "kubectl edit it",
+        ];
+        let change = |cluster: &mut ClusterSnapshot| {
+            cluster.states = vec![state("restores", problem, Effect::Unjudged)];
+        };
+        exactly(level, "webhooks", &words, change);
+        let mut cluster = healthy();
+        change(&mut cluster);
+        let all = webhooks::check(&cluster);
+        let active = all.iter().filter(|one| one.message == "is active");
+        assert_eq!(active.count(), HANDLERS.len() - 1, "{all:?}");
+    }
+    // The same cause is told once.
+    exactly(
+        Level::Fail,
+        "certificate",
+        &["does not verify"],
+        |cluster| {
+            let other = Authority::new("other").unwrap();
+            cluster.webhooks.as_mut().unwrap()[0].ca = other.pem().into_bytes();
+            let resource = HANDLERS[0].resource;
+            cluster.states = vec![state(
+                resource,
+                WebhookState::WrongCaBundle,
+                Effect::Refused,
+            )];
+        },
+    );
+    exactly(Level::Fail, "webhooks", &["no rules"], |cluster| {
+        cluster.webhooks.as_mut().unwrap()[0].has_rules = false;
+        let resource = HANDLERS[0].resource;
+        cluster.states = vec![state(resource, WebhookState::NoRules, Effect::Unjudged)];
+    });
+}
+
+#[test]
+fn pods_that_are_not_judged_explain_pods_without_the_bundle() {
+    let mut cluster = healthy();
+    cluster.states = vec![state("pods", WebhookState::NoRules, Effect::Unjudged)];
+    let skipped = run_all(&cluster)
+        .into_iter()
+        .find(|one| one.check == "coverage");
+    let skipped = skipped.unwrap();
+    assert_eq!(skipped.level, Level::Skipped, "{skipped:?}");
+}
+
+#[test]
+fn somebody_leads() {
+    use Level::{Fail, Unknown};
+    let with = |leader: LeaderState, message: Option<&str>| {
+        let leader = Leader {
+            state: leader,
+            message: message.map(str::to_owned),
+            ..Leader::default()
+        };
+        move |cluster: &mut ClusterSnapshot| cluster.leader = leader
+    };
+    let words = ["has not renewed its Lease", "logs deployment/velero-trust"];
+    exactly(Fail, "leader", &words, with(LeaderState::Stale, None));
+    exactly(
+        Fail,
+        "leader",
+        &["nobody leads"],
+        with(LeaderState::Absent, None),
+    );
+    let message = Some("no answer");
+    exactly(
+        Unknown,
+        "leader",
+        &["no answer"],
+        with(LeaderState::Unknown, message),
+    );
+}
+
+#[test]
+fn where_the_secret_is_not_read_the_certificate_of_the_leader_counts() {
+    let mut cluster = healthy();
+    let text = cluster.certificate.clone().unwrap().unwrap();
+    cluster.presented = ServingCertificate::from_pem(text.as_bytes());
+    cluster.certificate = Err("no right".to_owned());
+    cluster.now = cluster.presented.as_ref().unwrap().not_after() + DAY;
+    let levels: Vec<_> = webhooks::check_certificate(&cluster)
+        .iter()
+        .map(|one| (one.level, one.check))
+        .collect();
+    assert_eq!(
+        levels,
+        [(Level::Unknown, "certificate"), (Level::Fail, "expiry")]
+    );
 }

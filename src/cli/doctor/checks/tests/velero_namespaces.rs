@@ -176,3 +176,63 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
     );
     assert_eq!(bad(server("false", "OTHER")), []);
 }
+
+#[test]
+fn what_the_controllers_report_of_a_location_is_told() {
+    let report = |cluster: &mut ClusterSnapshot| {
+        let endpoint = report::Endpoint {
+            url: "https://s3.corp:9000".to_owned(),
+            state: EndpointState::Untrusted,
+            message: "it was issued by x".to_owned(),
+            fix: "put x into the Secret".to_owned(),
+            ..report::Endpoint::default()
+        };
+        let location = report::Location {
+            endpoints: vec![endpoint],
+            ..report::Location::default()
+        };
+        let report = first(cluster).report.as_mut().unwrap();
+        report.locations.insert("default".to_owned(), location);
+    };
+    let words = [
+        "https://s3.corp:9000: it was issued by x",
+        "put x into the Secret",
+    ];
+    exactly(Level::Warn, "location", &words, report);
+}
+
+#[test]
+fn where_no_velero_runs_none_is_restarted() {
+    for message in ["x509: unknown authority", "connection refused"] {
+        let told = problems_after(|cluster| {
+            let location = json!({
+                "metadata": {"name": "default"},
+                "spec": {"objectStorage": {"caCertRef": {"name": "ca", "key": "k"}}},
+                "status": {"phase": "Unavailable", "message": message},
+            });
+            first(cluster).locations = vec![Bsl::from_value(&location).into_owned()];
+            first(cluster).workloads = Ok(vec![]);
+        });
+        let [_, (_, "location", text)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert!(text.ends_with("see `velero install --help`"), "{text}");
+        assert!(!text.contains("deployment/velero"), "{text}");
+    }
+}
+
+#[test]
+fn a_namespace_of_which_nothing_is_read_is_no_good_result() {
+    let with = |is_excluded| {
+        let mut cluster = healthy();
+        let velero = first(&mut cluster);
+        velero.bundle = Err("no right".to_owned());
+        velero.workloads = Err("no right".to_owned());
+        velero.is_excluded = is_excluded;
+        assert!(!cluster.has_unread_namespace());
+        first(&mut cluster).snapshot = Err("no right".to_owned());
+        cluster.has_unread_namespace()
+    };
+    assert!(with(false));
+    assert!(!with(true));
+}
