@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 
 use http::HeaderMap;
-use http::header::DATE;
 use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 use serde::Deserialize;
 
 use super::error::ErrorKind;
 use super::url::decode;
+use crate::kubernetes::server_clock::date;
 
 /// Most files of a backup. Velero writes fewer than twenty.
 pub const MAX_FILES: usize = 10_000;
@@ -192,14 +191,11 @@ impl Collector {
     }
 }
 
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    DateTimeParser::new().parse_timestamp(text).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+
+    use http::header::DATE;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connector::describe;
 use super::error::{Action, Error, ErrorKind};
+use crate::integrity::digest::Hasher;
 
 /// Time to read a file, whatever its size.
 const BASE_TIME: Duration = Duration::from_mins(1);
@@ -72,14 +73,12 @@ impl Reading {
         mut self,
         mut on_piece: impl FnMut(u64),
     ) -> Result<[u8; SHA256_OUTPUT_LEN], Error> {
-        let mut context = Context::new(&SHA256);
+        let mut hasher = Hasher::default();
         while let Some(piece) = self.next().await? {
-            context.update(&piece);
+            hasher.update(&piece);
             on_piece(piece.len() as u64);
         }
-        let digest = context.finish();
-        let digest = digest.as_ref().try_into();
-        digest.map_err(|_| ErrorKind::Malformed("a digest has another length").during(self.action))
+        Ok(hasher.finish().into())
     }
 
     /// Reads the rest into memory. Fails before the first byte if the file has more than `max`.

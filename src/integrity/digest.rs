@@ -30,6 +30,18 @@ impl Sha256 {
     }
 }
 
+impl From<[u8; SHA256_OUTPUT_LEN]> for Sha256 {
+    fn from(bytes: [u8; SHA256_OUTPUT_LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Sha256> for [u8; SHA256_OUTPUT_LEN] {
+    fn from(digest: Sha256) -> Self {
+        digest.0
+    }
+}
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&HEXLOWER.encode(&self.0))

@@ -1,6 +1,6 @@
-//! Metadata of objects that must outlive their installation and stay out of Velero's backups.
+//! Objects that must outlive their installation and stay out of Velero's backups.
 
-use kube::api::ObjectMeta;
+use kube::api::{ObjectMeta, PostParams};
 
 use super::bundle::KEEP_ANNOTATIONS;
 use crate::names;
@@ -16,5 +16,13 @@ pub fn metadata() -> ObjectMeta {
         annotations: Some(KEEP_ANNOTATIONS.map(owned).into()),
         labels: Some(labels.map(owned).into()),
         ..ObjectMeta::default()
+    }
+}
+
+/// Returns the parameters that create an object in the name of our field manager.
+pub fn create_params() -> PostParams {
+    PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
     }
 }

@@ -1,5 +1,6 @@
 //! Access to the API server: clients, watches, and the objects that velero-trust reads and writes.
 
+pub mod backup;
 pub mod bundle;
 pub mod bundle_annotations;
 pub mod client;

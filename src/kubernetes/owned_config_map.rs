@@ -4,20 +4,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 
-use super::bundle::KEEP_ANNOTATIONS;
+use super::keep;
 use crate::names;
 use crate::velero::restore::RESTORE_LABEL;
 
 /// Selects the ConfigMaps that were written here.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=velero-trust";
-
-/// The labels of every ConfigMap that is written here. Velero leaves it out of its backups.
-const LABELS: [(&str, &str); 2] = [
-    ("app.kubernetes.io/managed-by", names::APP),
-    ("velero.io/exclude-from-backup", "true"),
-];
 
 /// Returns the name of the Restore that made an object; `None` if none did. What Velero restored is
 /// not believed: whoever can forge a backup decides what is in it.
@@ -66,24 +60,17 @@ pub async fn create(
     name: &str,
     data: BTreeMap<String, String>,
 ) -> kube::Result<Option<String>> {
-    let params = PostParams {
-        field_manager: Some(names::FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     let map = config_map(name, data, None);
-    let created = config_maps.create(&params, &map).await?;
+    let created = config_maps.create(&keep::create_params(), &map).await?;
     Ok(created.metadata.resource_version)
 }
 
 fn config_map(name: &str, data: BTreeMap<String, String>, version: Option<String>) -> ConfigMap {
-    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            annotations: Some(KEEP_ANNOTATIONS.map(owned).into()),
-            labels: Some(LABELS.map(owned).into()),
             resource_version: version,
-            ..ObjectMeta::default()
+            ..keep::metadata()
         },
         data: Some(data),
         ..ConfigMap::default()

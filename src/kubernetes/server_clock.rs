@@ -1,7 +1,7 @@
 //! The clock of the API server.
 
-use http::Request;
 use http::header::DATE;
+use http::{HeaderMap, Request};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 use kube::Client;
@@ -23,12 +23,13 @@ pub async fn read(client: &Client) -> kube::Result<Option<ClockReading>> {
     let request = request.map_err(kube::Error::HttpError)?;
     let answer = client.send(request).await?;
     let at = Instant::now();
-    let date = answer
-        .headers()
-        .get(DATE)
-        .and_then(|date| date.to_str().ok());
-    let time = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
-    Ok(time
+    Ok(date(answer.headers())
         .filter(|_| answer.status().is_success())
         .map(|time| ClockReading { time, at }))
+}
+
+/// Returns the time in the header `Date` of an answer; `None` if it has none.
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTimeParser::new().parse_timestamp(text).ok()
 }

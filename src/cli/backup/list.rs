@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta};
+use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
 
@@ -150,7 +150,7 @@ impl List {
 
 /// Reads the Backups in `namespaces`, in all if there are none, without anything but their metadata.
 async fn backups(client: &Client, namespaces: &[String]) -> Result<Vec<ObservedBackup>, String> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", "Backup"));
+    let resource = crate::kubernetes::backup::resource();
     let everywhere = || Api::<DynamicObject>::all_with(client.clone(), &resource);
     let in_namespace =
         |name: &String| Api::<DynamicObject>::namespaced_with(client.clone(), name, &resource);

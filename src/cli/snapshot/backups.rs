@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::core::Request;
 use kube::{Api, Client, Error};
 use serde::Deserialize;
@@ -75,7 +75,7 @@ pub(in crate::cli) async fn tally_backups(
     policy: &Policy,
     records: Option<&Records>,
 ) -> Result<BackupTally, String> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", "Backup"));
+    let resource = crate::kubernetes::backup::resource();
     let backups = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
     let url = backups.resource_url().to_owned();
     let mut params = ListParams::default().limit(PAGE_SIZE);

@@ -10,7 +10,6 @@ use crate::bucket::credentials::personal;
 use crate::bucket::{Artifact, BackupUrl, BucketSettings, Error, Reach, Store, Timing, Trust};
 use crate::ca::endpoint::DeniedAddresses;
 use crate::cli::runtime;
-use crate::integrity::digest::Hasher;
 use crate::integrity::envelope;
 use crate::integrity::files;
 use crate::integrity::manifest::{File, MAX_FILES, shown};
@@ -150,15 +149,11 @@ impl BucketArgs {
 }
 
 async fn hash(store: &Store, backup: &str, artifact: &Artifact) -> Result<File, Error> {
-    let mut reading = store.read(backup, artifact).await?;
-    let mut hasher = Hasher::default();
-    while let Some(piece) = reading.next().await? {
-        hasher.update(&piece);
-    }
+    let reading = store.read(backup, artifact).await?;
     Ok(File {
         name: artifact.name.clone(),
         size: artifact.size,
-        sha256: hasher.finish(),
+        sha256: reading.sha256(|_| ()).await?.into(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, Error};
 use serde_json::json;
 use tokio::time::sleep;
@@ -76,7 +76,7 @@ impl Ledger {
             spec,
             status: None,
         };
-        self.0.create(&params(), &record).await
+        self.0.create(&keep::create_params(), &record).await
     }
 
     /// Returns a record as it is stored; the watch may lag behind.
@@ -126,13 +126,6 @@ impl Ledger {
             Err(Error::Api(status)) if status.code == 404 => Ok(()),
             deleted => deleted.map(drop),
         }
-    }
-}
-
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(names::FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
     }
 }
 

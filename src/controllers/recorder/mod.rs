@@ -27,7 +27,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tracing::Instrument as _;
 
 use self::ledger::Ledger;
-use self::observed::{RecordEntry, backup_resource, watch_backups, watch_records};
+use self::observed::{RecordEntry, watch_backups, watch_records};
 use self::reader::Extent;
 use self::signing::Signer;
 use super::{ControllerContext, RecorderSettings};
@@ -65,7 +65,7 @@ impl Context {
     /// Returns the Backups of a namespace.
     fn backups(&self, namespace: &str) -> Api<DynamicObject> {
         let client = self.controllers.client.clone();
-        Api::namespaced_with(client, namespace, &backup_resource())
+        Api::namespaced_with(client, namespace, &crate::kubernetes::backup::resource())
     }
 }
 

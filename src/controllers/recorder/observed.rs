@@ -1,11 +1,12 @@
 //! What the recorder watches: the Backups and its own records.
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
 use crate::decision::Key;
 use crate::integrity::recording::{Record, RecordState};
+use crate::kubernetes::backup;
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
 use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
@@ -88,14 +89,9 @@ impl RecordEntry {
     }
 }
 
-/// Returns the API resource of Backups.
-pub(super) fn backup_resource() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", "Backup"))
-}
-
 /// Watches all Backups. Velero writes their progress every few seconds, which changes no entry.
 pub(super) fn watch_backups(client: &Client) -> Watch<ObservedBackup> {
-    let all = Api::<DynamicObject>::all_with(client.clone(), &backup_resource());
+    let all = Api::<DynamicObject>::all_with(client.clone(), &backup::resource());
     Watch::of_text(all, Config::default(), "Backups", ObservedBackup::from_json)
 }
 

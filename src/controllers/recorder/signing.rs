@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::ObjectMeta;
 use kube::{Api, Error};
 use tokio::time::sleep;
 
@@ -113,7 +113,7 @@ async fn create(secrets: &Api<Secret>) -> Result<SigningKey, SignerError> {
         data: Some(BTreeMap::from(data)),
         ..Secret::default()
     };
-    match secrets.create(&params(), &secret).await {
+    match secrets.create(&keep::create_params(), &secret).await {
         Ok(_) => {
             let id = key.public().id().to_string();
             tracing::info!(key = id, "made a new key that signs backups");
@@ -142,7 +142,7 @@ async fn trust(controllers: &ControllerContext, key: &SigningKey) -> Result<(), 
         },
     };
     let keys = Api::<TrustedKey>::all(controllers.client.clone());
-    match keys.create(&params(), &trusted).await {
+    match keys.create(&keep::create_params(), &trusted).await {
         Err(Error::Api(status)) if status.is_already_exists() => {
             let name = format!("{}-{digits}", names::APP);
             let stored = keys.get(&name).await?.spec.public_key;
@@ -153,12 +153,5 @@ async fn trust(controllers: &ControllerContext, key: &SigningKey) -> Result<(), 
             Err(SignerError::OtherKey(name))
         }
         created => Ok(created.map(drop)?),
-    }
-}
-
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(names::FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Reads Velero's Backups.
 
-use kube::api::{ApiResource, DynamicObject, GetParams, GroupVersionKind, ListParams};
+use kube::api::{DynamicObject, GetParams, ListParams};
 use kube::core::Request;
 use kube::{Api, Client, Error};
 use serde::Deserialize;
@@ -86,8 +86,7 @@ fn parse(answer: &[u8]) -> serde_json::Result<Page> {
 }
 
 fn request(client: &Client, namespace: &str) -> Request {
-    let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
-    let resource = ApiResource::from_gvk(&kind);
+    let resource = crate::kubernetes::backup::resource();
     let backups = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
     Request::new(backups.resource_url())
 }
