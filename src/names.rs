@@ -25,6 +25,13 @@ pub const MANIFEST_ANNOTATION: &str = "velero-trust.io/manifest";
 /// Annotation on a Backup with the time at which its files were recorded, RFC 3339.
 pub const VERIFIED_AT_ANNOTATION: &str = "velero-trust.io/verified-at";
 
+/// The annotations of a Backup that velero-trust alone writes, once it has read the files of the backup.
+pub const RESERVED_BACKUP_ANNOTATIONS: [&str; 3] = [
+    CHECKSUM_ANNOTATION,
+    MANIFEST_ANNOTATION,
+    VERIFIED_AT_ANNOTATION,
+];
+
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 

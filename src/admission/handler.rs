@@ -17,6 +17,10 @@ pub struct Handler {
     pub resource: &'static str,
     /// The kind of the resource.
     pub kind: &'static str,
+    /// What is reviewed, for people, in plural.
+    pub plural: &'static str,
+    /// What the reviewed objects do, for people, when they are not reviewed.
+    pub unjudged: &'static str,
     /// The operations that are reviewed; all others are allowed.
     pub operations: &'static [Operation],
     /// Whether the answer may change the object.

@@ -13,6 +13,8 @@ pub(super) static HANDLER: Handler = Handler {
     group: "velero.io",
     resource: "backupstoragelocations",
     kind: "BackupStorageLocation",
+    plural: "BackupStorageLocations",
+    unjudged: "pass unjudged",
     operations: &[Operation::Create, Operation::Update],
     mode: Mode::Validate,
     // etcd takes requests of 1.5 MiB, and stores custom resources in JSON. An UPDATE carries two

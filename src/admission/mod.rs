@@ -1,6 +1,7 @@
 //! The admission protocol, from the bytes of an AdmissionReview to the bytes of its answer.
 
 mod answer;
+mod backups;
 mod handler;
 mod locations;
 mod messages;

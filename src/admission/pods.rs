@@ -13,6 +13,8 @@ pub(super) static HANDLER: Handler = Handler {
     group: "",
     resource: "pods",
     kind: "Pod",
+    plural: "Pods of Velero",
+    unjudged: "start without the CA bundle",
     operations: &[Operation::Create],
     mode: Mode::Mutate,
     // etcd takes requests of 1.5 MiB. A stored Pod is protobuf; its JSON has field names and escapes

@@ -13,6 +13,8 @@ pub(super) static HANDLER: Handler = Handler {
     group: "velero.io",
     resource: "restores",
     kind: "Restore",
+    plural: "Restores",
+    unjudged: "pass unjudged",
     operations: &[Operation::Create, Operation::Update],
     mode: Mode::Validate,
     // As for a BackupStorageLocation.

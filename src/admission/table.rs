@@ -3,11 +3,16 @@
 
 use super::handler::{Handler, UNREADABLE};
 use super::schema::DROPPED;
-use super::{locations, pods, restores};
+use super::{backups, locations, pods, restores};
 use crate::decision::Rule;
 
 /// All handlers.
-pub static HANDLERS: [&Handler; 3] = [&locations::HANDLER, &restores::HANDLER, &pods::HANDLER];
+pub static HANDLERS: [&Handler; 4] = [
+    &locations::HANDLER,
+    &restores::HANDLER,
+    &pods::HANDLER,
+    &backups::HANDLER,
+];
 
 /// Returns all rules, sorted by id.
 pub fn all_rules() -> Vec<&'static Rule> {

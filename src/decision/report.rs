@@ -16,7 +16,7 @@ pub struct Report {
     pub needs: Vec<Lookup>,
     /// The facts whose look-up failed.
     pub unknowns: Vec<(Lookup, LookupError)>,
-    /// The changes of a mutating decision, additions only.
+    /// The changes of a mutating decision.
     pub patch: Vec<PatchOperation>,
     /// Messages for the user although no rule was broken.
     pub notes: Vec<Note>,

@@ -9,14 +9,16 @@ use serde::{Deserialize, Deserializer};
 use super::lenient::reported;
 use super::pod_kind;
 use super::text::{Text, map_into_owned};
-use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CA_SECRET_ANNOTATION, INJECT, PREFIX};
+use crate::names::{
+    BACKUP_CHECKSUM_ANNOTATION, CA_SECRET_ANNOTATION, INJECT, PREFIX, RESERVED_BACKUP_ANNOTATIONS,
+};
 
 /// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A
 /// mirror Pod must not be changed.
 pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// The labels and annotations that are read, besides the labels of Velero's Pods. All others are
-/// skipped: an object can have any number of them.
+/// The labels and annotations that are read, besides the labels of Velero's Pods and what is reserved
+/// on Backups. All others are skipped: an object can have any number of them.
 const READ: [&str; 4] = [
     BACKUP_CHECKSUM_ANNOTATION,
     CA_SECRET_ANNOTATION,
@@ -26,7 +28,9 @@ const READ: [&str; 4] = [
 
 /// Whether the label or annotation `key` is read.
 pub fn is_read(key: &str) -> bool {
-    READ.contains(&key) || pod_kind::LABELS.contains(&key)
+    READ.contains(&key)
+        || RESERVED_BACKUP_ANNOTATIONS.contains(&key)
+        || pod_kind::LABELS.contains(&key)
 }
 
 /// The fields of an object's `metadata` that velero-trust reads.

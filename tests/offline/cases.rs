@@ -22,6 +22,7 @@ impl Case {
         let object = if object.is_null() { old_object } else { object };
         let resource = match object["kind"].as_str() {
             Some("BackupStorageLocation") => "backupstoragelocations",
+            Some("Backup") => "backups",
             Some("Pod") => "pods",
             Some("Restore") => "restores",
             kind => panic!("{}: no webhook for {kind:?}", self.name),

@@ -70,6 +70,7 @@ fn nothing_that_velero_does_for_a_backup_waits_for_us() {
         ),
         ("validating.yaml", "/validate/restores", "Fail", 10),
         ("mutating.yaml", "/mutate/pods", "Ignore", 3),
+        ("mutating.yaml", "/mutate/backups", "Ignore", 3),
     ] {
         let webhook = &webhooks(file)[path];
         assert_eq!(webhook["failurePolicy"], policy, "{path}");

@@ -169,10 +169,12 @@ impl Bed {
                 self.0.kubectl.apply(&configuration.to_string())?;
             }
         }
+        let reserved = json!({"metadata": {"annotations": {"velero-trust.io/checksum": ""}}});
         let annotated = json!({"metadata": {"labels": {"velero-trust.io/inject": "true"}}, "spec": {"containers": []}});
         for (version, kind, fields) in [
             ("velero.io/v1", "BackupStorageLocation", json!({})),
             ("velero.io/v1", "Restore", json!({})),
+            ("velero.io/v1", "Backup", reserved),
             ("v1", "Pod", annotated),
         ] {
             let probe = object(version, kind, "probe", &fields);

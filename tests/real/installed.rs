@@ -19,13 +19,14 @@ use velero_trust_testing::{rig, scratch, wait};
 /// A namespace other than that of the manifests.
 const ELSEWHERE: &str = "guards";
 
-const CONFIGURATIONS: [(&str, &str); 3] = [
+const CONFIGURATIONS: [(&str, &str); 4] = [
     (
         "validatingwebhookconfiguration",
         "velero-trust-backupstoragelocations",
     ),
     ("validatingwebhookconfiguration", "velero-trust-restores"),
     ("mutatingwebhookconfiguration", "velero-trust-pods"),
+    ("mutatingwebhookconfiguration", "velero-trust-backups"),
 ];
 
 /// Time limit for changes that take effect at once or as soon as the API server notices them.

@@ -262,10 +262,13 @@ fn backup(
     if !schedule.is_empty() {
         backup["metadata"]["labels"]["velero.io/schedule-name"] = schedule.into();
     }
+    let kubectl = cluster.kubectl();
+    kubectl.apply(&backup.to_string())?;
+    // A Backup that is created with a checksum loses it.
     if let Some(checksum) = checksum {
-        backup["metadata"]["annotations"]["velero-trust.io/checksum"] = checksum.into();
+        let annotation = format!("velero-trust.io/checksum={checksum}");
+        kubectl.ok(&["annotate", "backup", name, "-n", namespace, &annotation])?;
     }
-    cluster.kubectl().apply(&backup.to_string())?;
     Ok(())
 }
 

@@ -98,6 +98,7 @@ fn one_webhook_fewer() -> Result<()> {
     for (kind, name) in [
         (VALIDATING, "velero-trust-backupstoragelocations"),
         (MUTATING, "velero-trust-pods"),
+        (MUTATING, "velero-trust-backups"),
     ] {
         for webhook in webhooks(&kubectl.get(&[kind, name])?) {
             ensure!(webhook["rules"].is_array(), "no longer active: {webhook}");

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use self::words::{cause, effect, fix, plural};
+use self::words::{cause, effect, fix};
 use super::{HANDLERS, Handler, Operation};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 
@@ -123,7 +123,7 @@ impl WebhookStatus {
             webhook: handler.resource,
             state: WebhookState::Unknown,
             requests: Effect::Unknown,
-            message: format!("whether {} are judged is not known: {why}", plural(handler)),
+            message: format!("whether {} are judged is not known: {why}", handler.plural),
             fix: String::new(),
         });
         all.collect()

@@ -105,7 +105,9 @@ fn what_is_not_asked_lets_everything_pass() {
             .map(|kinds| format!("{cause}: {kinds} that are created or changed pass unjudged now"));
         let [first, second] = created_or_changed;
         let pods = "Pods of Velero that are created start without the CA bundle now";
-        vec![first, second, format!("{cause}: {pods}")]
+        let backups = "Backups with reserved annotations that are created keep them now";
+        let [pods, backups] = [pods, backups].map(|effect| format!("{cause}: {effect}"));
+        vec![first, second, pods, backups]
     };
     let messages = |webhooks: &[Value], wanted: WebhookState| {
         let all = states(webhooks, Backend::Ready).into_iter();
@@ -266,8 +268,13 @@ fn a_ca_bundle_that_does_not_verify_the_certificate_fails_every_call() {
         let wrong = found(&trusting(&wrong), &served);
         let effects = wrong.iter().map(|one| (one.state, one.requests));
         let effects: Vec<_> = effects.collect();
-        let wanted = [Effect::Refused, Effect::Refused, Effect::Unjudged]
-            .map(|it| (WebhookState::WrongCaBundle, it));
+        let wanted = [
+            Effect::Refused,
+            Effect::Refused,
+            Effect::Unjudged,
+            Effect::Unjudged,
+        ]
+        .map(|it| (WebhookState::WrongCaBundle, it));
         assert_eq!(effects, wanted);
         let text = &wrong[0].message;
         let begins = "the caBundle of ValidatingWebhookConfiguration c does not verify the serving \
@@ -427,6 +434,8 @@ fn another_failure_policy_is_told_by_what_it_does() {
          not answer",
         "Fail, not Ignore: Pods of Velero that are created are refused, and backups fail, whenever \
          velero-trust does not answer",
+        "Fail, not Ignore: Backups with reserved annotations that are created are refused, and backups \
+         fail, whenever velero-trust does not answer",
     ];
     for ((state, effect, message), wanted) in found.iter().zip(wanted) {
         assert_eq!(

@@ -61,7 +61,8 @@ pub(super) fn effect(handler: &Handler, outcome: &Outcome<'_>, operations: &[Ope
         _ => "changed",
     });
     let verbs: Vec<_> = verbs.collect();
-    let what = format!("{} that are {}", plural(handler), verbs.join(" or "));
+    let what = format!("{} that are {}", handler.plural, verbs.join(" or "));
+    let unjudged = handler.unjudged;
     match (outcome.effect, handler.mode) {
         (Effect::Judged, Mode::Mutate) => {
             format!(
@@ -70,21 +71,12 @@ pub(super) fn effect(handler: &Handler, outcome: &Outcome<'_>, operations: &[Ope
             )
         }
         (Effect::Judged, Mode::Validate) => {
-            format!(
-                "{what} pass unjudged whenever {} does not answer",
-                names::APP
-            )
+            format!("{what} {unjudged} whenever {} does not answer", names::APP)
         }
-        (Effect::PartlyUnjudged, Mode::Mutate) => {
-            format!("{what} start without the CA bundle now where that is not met")
-        }
-        (Effect::PartlyUnjudged, Mode::Validate) => {
-            format!("{what} pass unjudged now where that is not met")
-        }
+        (Effect::PartlyUnjudged, _) => format!("{what} {unjudged} now where that is not met"),
         (Effect::Refused, _) => format!("{what} are refused now"),
-        (Effect::Unjudged, Mode::Mutate) => format!("{what} start without the CA bundle now"),
         (Effect::JudgedElsewhere, _) => format!("that one decides about {what}"),
-        _ => format!("{what} pass unjudged now"),
+        _ => format!("{what} {unjudged} now"),
     }
 }
 
@@ -143,12 +135,4 @@ fn kind_and_name(outcome: &Outcome<'_>) -> (String, String) {
     let configuration = configuration.and_then(|configuration| configuration.split_once(' '));
     let (kind, name) = configuration.unwrap_or_default();
     (kind.to_lowercase(), name.to_owned())
-}
-
-/// Returns the plural of the kind that `handler` judges.
-pub(super) fn plural(handler: &Handler) -> String {
-    match handler.mode {
-        Mode::Validate => format!("{}s", handler.kind),
-        Mode::Mutate => format!("{}s of Velero", handler.kind),
-    }
 }

@@ -18,7 +18,7 @@ use crate::kubernetes::error;
 const APPLY: &[&str] = &["get", "create", "patch"];
 
 /// Permissions in the whole cluster, for the manifests and for `certs --install`.
-const CLUSTER_INSTALL_RIGHTS: [Right; 5] = [
+const CLUSTER_INSTALL_RIGHTS: [Right; 7] = [
     right("", "namespaces", APPLY),
     right("rbac.authorization.k8s.io", "clusterroles", APPLY),
     right("rbac.authorization.k8s.io", "clusterrolebindings", APPLY),
@@ -31,6 +31,16 @@ const CLUSTER_INSTALL_RIGHTS: [Right; 5] = [
         "admissionregistration.k8s.io",
         "mutatingwebhookconfigurations",
         &["get", "list", "create", "patch"],
+    ),
+    right(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        APPLY,
+    ),
+    right(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        APPLY,
     ),
 ];
 
@@ -164,7 +174,11 @@ mod tests {
                     .split_once('/')
                     .map_or("", |(group, _version)| group);
                 let is_namespaced = object["metadata"]["namespace"].is_string();
-                expected.insert((is_namespaced, full_name(group, &format!("{kind}s"))));
+                let plural = match kind.strip_suffix('y') {
+                    Some(stem) => format!("{stem}ies"),
+                    None => format!("{kind}s"),
+                };
+                expected.insert((is_namespaced, full_name(group, &plural)));
             }
         }
         let names = |rights: &[Right], is_namespaced: bool| {

@@ -1,18 +1,20 @@
-//! The rules for Restores, one file per theme.
+//! The rules for Restores and Backups, one file per theme.
 
 mod checksum;
 mod named;
+mod reserved;
 mod target;
 
 pub use named::why_not_whole;
+pub use reserved::strip as strip_reserved;
 
 use crate::decision::{Facts, FieldPath, Finding, Policy, Report, RestoresMode, Rule};
 use crate::velero::restore::Restore;
 
-/// Returns all rules for Restores.
+/// Returns all rules for Restores and Backups.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let rules = checksum::RULES.into_iter().chain(named::RULES);
-    rules.chain(target::RULES)
+    rules.chain(target::RULES).chain(reserved::RULES)
 }
 
 /// Runs every check over a Restore that Velero is to run in `namespace`.

@@ -6,6 +6,7 @@ mod down;
 mod held;
 mod life;
 mod recorded;
+mod reserved;
 mod rewritten;
 mod seen;
 
@@ -38,6 +39,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             rewritten::story,
         ),
         alone("story::a_backup_is_recorded_and_verified", recorded::story),
+        alone(
+            "story::no_backup_keeps_annotations_that_it_came_with",
+            reserved::story,
+        ),
         alone("story::what_make_cluster_proposes_works", tour),
     ]
 }

@@ -177,7 +177,7 @@ fn bytes_read(installation: &Installation) -> Result<String> {
     Ok(line.context("no such metric")?.to_owned())
 }
 
-async fn open(cluster: &Cluster) -> Result<Store> {
+pub(super) async fn open(cluster: &Cluster) -> Result<Store> {
     let minio = cluster.minio()?;
     let settings = BucketSettings::of_bucket(VELERO_NAMESPACE, BUCKET, "")?;
     let settings = settings.at(Some(&minio.url), Some(REGION), true)?;
@@ -194,7 +194,7 @@ async fn open(cluster: &Cluster) -> Result<Store> {
     Ok(Store::open(settings, Credentials::fixed(keys)?, reach).await?)
 }
 
-fn record_of(cluster: &Cluster, name: &str) -> Result<Value> {
+pub(super) fn record_of(cluster: &Cluster, name: &str) -> Result<Value> {
     let backup = get(cluster, "backup", name)?;
     let uid = at(&backup, "/metadata/uid").as_str().context("no uid")?;
     cluster
@@ -203,12 +203,12 @@ fn record_of(cluster: &Cluster, name: &str) -> Result<Value> {
 }
 
 /// The Backup and its record.
-struct Annotated {
-    backup: Value,
-    record: Value,
+pub(super) struct Annotated {
+    pub(super) backup: Value,
+    pub(super) record: Value,
 }
 
-fn start_velero(cluster: &Cluster) -> Result<Velero> {
+pub(super) fn start_velero(cluster: &Cluster) -> Result<Velero> {
     let minio = cluster.minio()?;
     let (mut location, secret) = minio.location_with_ca(VELERO_NAMESPACE, "default", BUCKET);
     merge(
@@ -223,13 +223,13 @@ fn start_velero(cluster: &Cluster) -> Result<Velero> {
 }
 
 /// Runs the command that the log names.
-fn install_ledger(cluster: &Cluster) -> Result<()> {
+pub(super) fn install_ledger(cluster: &Cluster) -> Result<()> {
     let ledger = installer::manifests().join("crds");
     let ledger = ledger.to_str().context("a path that is no text")?;
     cluster.kubectl().ok(&["apply", "-k", ledger]).map(drop)
 }
 
-fn wait_for_annotation(cluster: &Cluster, name: &str) -> Result<Annotated> {
+pub(super) fn wait_for_annotation(cluster: &Cluster, name: &str) -> Result<Annotated> {
     wait::poll(
         &format!("backup {name} to be recorded"),
         super::PATIENCE,

@@ -2,8 +2,8 @@
 //! would only repeat it, and are not run.
 
 use super::webhooks::{is_active, problem};
+use crate::admission::HANDLERS;
 use crate::admission::webhook_state::Effect;
-use crate::admission::{HANDLERS, Mode};
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::names;
 
@@ -44,9 +44,7 @@ impl Prerequisite {
             }
             Self::PodWebhook => {
                 let webhooks = cluster.webhooks.as_ref().ok()?;
-                let pods = HANDLERS
-                    .iter()
-                    .find(|handler| handler.mode == Mode::Mutate)?;
+                let pods = HANDLERS.iter().find(|handler| handler.kind == "Pod")?;
                 let is_asked = webhooks
                     .iter()
                     .any(|webhook| is_active(webhook) && webhook.path.ends_with(pods.path));

@@ -102,7 +102,22 @@ pub fn wait_until_asked(kubectl: &Cli) -> Result<()> {
         },
         "spec": {"containers": [{"name": "c", "image": "none"}]},
     });
-    for (object, rule) in [(location, "VT010"), (restore, "VT105"), (pod, "VT208")] {
+    let backup = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Backup",
+        "metadata": {
+            "name": "is-it-asked",
+            "namespace": "default",
+            "annotations": {"velero-trust.io/checksum": "forged"},
+        },
+        "spec": {},
+    });
+    for (object, rule) in [
+        (location, "VT010"),
+        (restore, "VT105"),
+        (pod, "VT208"),
+        (backup, "VT111"),
+    ] {
         let what = format!("the webhook to speak of {rule}");
         wait::poll(&what, PATIENCE, || {
             let arguments = ["create", "--dry-run=server", "-f", "-"];
