@@ -36,6 +36,7 @@ mod lookups;
 #[cfg(test)]
 mod pem;
 mod pods;
+mod policies;
 mod probe;
 mod processes;
 mod records;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         lookups::trials(),
         vec![pem()],
         pods::trials(&shared),
+        policies::trials(),
         probe::trials(),
         records::trials(),
         restored::trials(&shared),

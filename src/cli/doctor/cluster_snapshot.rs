@@ -45,6 +45,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) leader: Leader,
     /// The certificate that the leader presents; `None` if it is not known.
     pub(super) presented: Option<ServingCertificate>,
+    /// The admission policies.
+    pub(super) policies: Read<Policies>,
     /// The namespaces of Deployments of other installations.
     pub(super) other_installations: Read<Vec<String>>,
     /// The serving certificate and its chain, PEM, from the Secret; never the key.
@@ -93,6 +95,15 @@ impl VeleroCrds {
     pub(super) fn are_absent(&self) -> bool {
         self.missing.len() == Self::NAMES.len()
     }
+}
+
+/// The admission policies of the manifests.
+#[derive(Clone, Debug)]
+pub(super) struct Policies {
+    /// Kind and name of each policy or binding that is not there, or not as in the manifests.
+    pub(super) not_as_shipped: Vec<String>,
+    /// The ServiceAccounts that the policies take for velero-trust's, as `namespace/name`.
+    pub(super) accounts: Vec<String>,
 }
 
 /// A bundle of ours in a namespace that contains no BSL and has no label.

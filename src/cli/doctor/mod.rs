@@ -11,6 +11,7 @@ mod diagnostic;
 mod gather;
 mod grouping;
 mod ledger;
+mod policies;
 mod user_access;
 
 use anyhow::bail;

@@ -8,6 +8,7 @@ mod installation;
 mod ledger;
 mod locations;
 mod namespaces;
+mod policies;
 mod proxy;
 mod rights;
 mod server;
@@ -38,7 +39,7 @@ const fn check<F>(name: &'static str, needs: &'static [Prerequisite], run: F) ->
 type InstallationCheck = Check<fn(&ClusterSnapshot) -> Vec<Diagnostic>>;
 
 /// Checks of the installation.
-const INSTALLATION_CHECKS: [InstallationCheck; 14] = [
+const INSTALLATION_CHECKS: [InstallationCheck; 15] = [
     check("server", &[], installation::check),
     check("kubernetes", &[], server::check_kubernetes),
     check("server", &[Installed, Certificate], server::check_replicas),
@@ -51,6 +52,7 @@ const INSTALLATION_CHECKS: [InstallationCheck; 14] = [
         server::check_leader,
     ),
     check("certificate", &[Installed], webhooks::check_certificate),
+    check("policies", &[Installed], policies::check),
     check("rights", &[Installed], rights::check_installation),
     check("rights", &[], installation::check_before),
     check("crds", &[], crds::check),

@@ -17,7 +17,9 @@ use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::cli::advice::tests::assert_can_be_typed;
-use crate::cli::doctor::cluster_snapshot::{NamespaceState, VeleroCrds, Webhook, Workload};
+use crate::cli::doctor::cluster_snapshot::{
+    NamespaceState, Policies, VeleroCrds, Webhook, Workload,
+};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::doctor::grouping::group;
 use crate::cli::snapshot::{Leader, LeaderState, NamespaceSnapshot};
@@ -75,6 +77,10 @@ fn healthy() -> ClusterSnapshot {
             ..Leader::default()
         },
         presented: None,
+        policies: Ok(Policies {
+            not_as_shipped: Vec::new(),
+            accounts: vec!["velero-trust/guard".to_owned()],
+        }),
         other_installations: Ok(Vec::new()),
         certificate: Ok(Some(authority.server("webhook").unwrap().certificate_pem)),
         missing_rights: Ok(vec![]),

@@ -242,3 +242,25 @@ fn where_the_secret_is_not_read_the_certificate_of_the_leader_counts() {
         [(Level::Unknown, "certificate"), (Level::Fail, "expiry")]
     );
 }
+
+#[test]
+fn a_policy_that_is_missing_or_takes_others_for_us_is_told() {
+    let policy = "ValidatingAdmissionPolicy velero-trust-records";
+    exactly(Level::Fail, "policies", &[policy], |cluster| {
+        let policies = cluster.policies.as_mut().unwrap();
+        policies.not_as_shipped = vec![policy.to_owned()];
+    });
+    let unknown = ["do not know ServiceAccount velero-trust/guard"];
+    for accounts in [vec![], vec!["velero-trust/velero-trust".to_owned()]] {
+        exactly(Level::Fail, "policies", &unknown, |cluster| {
+            cluster.policies.as_mut().unwrap().accounts = accounts;
+        });
+    }
+    exactly(Level::Warn, "policies", &["names a/b as well"], |cluster| {
+        let accounts = &mut cluster.policies.as_mut().unwrap().accounts;
+        accounts.push("a/b".to_owned());
+    });
+    exactly(Level::Unknown, "policies", &["no right"], |cluster| {
+        cluster.policies = Err("no right".to_owned());
+    });
+}

@@ -115,6 +115,7 @@ fn our_own_namespace_is_better_not_veleros() {
     exactly(Level::Warn, "namespaces", &["add CAs"], |cluster| {
         let all = cluster.velero.as_ref().unwrap();
         let namespace = all[0].namespace.clone();
+        cluster.policies.as_mut().unwrap().accounts = vec![format!("{namespace}/guard")];
         cluster.namespace = namespace;
     });
 }

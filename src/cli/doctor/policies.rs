@@ -1,0 +1,142 @@
+//! Reads the admission policies of the manifests, and whom they take for velero-trust.
+
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
+
+use super::cluster_snapshot::{Policies, Read};
+use crate::kubernetes::error;
+use crate::kubernetes::registered_webhooks::own_label;
+use crate::names;
+
+/// The policies and their bindings.
+const MANIFEST: &str = include_str!("../../../manifests/policies.yaml");
+
+/// Reads the policies.
+pub(super) async fn read(client: &Client) -> Read<Policies> {
+    let mut live = Vec::new();
+    for kind in [
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ] {
+        let resource = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        let all = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&resource));
+        let list = all.list(&ListParams::default().labels(&own_label())).await;
+        let list = list.map_err(|error| error::lookup_error(&error).message)?;
+        let objects = list.items.into_iter();
+        live.extend(objects.map(|object| {
+            let name = object.name_any();
+            (kind, name, object.data)
+        }));
+    }
+    let bindings = Api::<ClusterRoleBinding>::all(client.clone());
+    let binding = bindings.get_opt(names::APP).await;
+    let binding = binding.map_err(|error| error::lookup_error(&error).message)?;
+    let subjects = binding.and_then(|binding| binding.subjects);
+    let accounts = subjects.into_iter().flatten().map(|subject| {
+        let namespace = subject.namespace.unwrap_or_default();
+        format!("{namespace}/{}", subject.name)
+    });
+    Ok(Policies {
+        not_as_shipped: not_as_shipped(&live),
+        accounts: accounts.collect(),
+    })
+}
+
+/// Returns kind and name of each object of the manifests that is not among those that are `live`, as
+/// kind, name and fields, with all that it has in the manifests.
+fn not_as_shipped(live: &[(&str, String, Value)]) -> Vec<String> {
+    let shipped: Vec<Value> = serde_saphyr::from_multiple(MANIFEST).unwrap_or_default();
+    let text = |object: &Value, pointer| {
+        let text = object.pointer(pointer).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let described = shipped.iter().filter_map(|shipped| {
+        let (kind, name) = (text(shipped, "/kind"), text(shipped, "/metadata/name"));
+        let is_live = live.iter().any(|(live_kind, live_name, data)| {
+            let same = *live_kind == kind && *live_name == name;
+            same && includes(&data["spec"], &shipped["spec"])
+        });
+        (!is_live).then(|| format!("{kind} {name}"))
+    });
+    described.collect()
+}
+
+/// Whether `live` is `shipped`, besides fields that the API server added.
+fn includes(live: &Value, shipped: &Value) -> bool {
+    match (live, shipped) {
+        (Value::Object(live), Value::Object(shipped)) => shipped
+            .iter()
+            .all(|(key, value)| live.get(key).is_some_and(|live| includes(live, value))),
+        (Value::Array(live), Value::Array(shipped)) => {
+            let mut pairs = live.iter().zip(shipped);
+            live.len() == shipped.len() && pairs.all(|(live, shipped)| includes(live, shipped))
+        }
+        _ => live == shipped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn all() -> Vec<(&'static str, String, Value)> {
+        let shipped: Vec<Value> = serde_saphyr::from_multiple(MANIFEST).unwrap();
+        let live = shipped.into_iter().map(|mut object| {
+            let kind = match object["kind"].as_str().unwrap() {
+                "ValidatingAdmissionPolicy" => "ValidatingAdmissionPolicy",
+                _ => "ValidatingAdmissionPolicyBinding",
+            };
+            // What the API server adds.
+            object["spec"]["added"] = json!({});
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            (kind, name, object)
+        });
+        live.collect()
+    }
+
+    #[test]
+    fn each_policy_and_binding_is_compared_with_the_manifests() {
+        assert!(all().len() >= 8);
+        assert_eq!(not_as_shipped(&all()), Vec::<String>::new());
+        for index in 0..all().len() {
+            let (kind, name, _) = all()[index].clone();
+            let mut without = all();
+            without.remove(index);
+            assert_eq!(not_as_shipped(&without), [format!("{kind} {name}")]);
+        }
+    }
+
+    #[test]
+    fn a_policy_that_somebody_weakened_is_told() {
+        type Change = fn(&mut Value);
+        let changes: [(&str, Change); 4] = [
+            ("ValidatingAdmissionPolicy velero-trust-records", |spec| {
+                spec["validations"][0]["expression"] = json!("true");
+            }),
+            ("ValidatingAdmissionPolicy velero-trust-records", |spec| {
+                let conditions = spec["matchConditions"].as_array_mut().unwrap();
+                conditions.push(json!({"name": "never", "expression": "false"}));
+            }),
+            ("ValidatingAdmissionPolicy velero-trust-restored", |spec| {
+                spec["failurePolicy"] = json!("Ignore");
+            }),
+            (
+                "ValidatingAdmissionPolicyBinding velero-trust-records",
+                |spec| {
+                    spec["validationActions"] = json!(["Audit"]);
+                },
+            ),
+        ];
+        for (object, change) in changes {
+            let mut live = all();
+            let found = live.iter_mut();
+            let mut found = found.filter(|(kind, name, _)| format!("{kind} {name}") == object);
+            change(&mut found.next().unwrap().2["spec"]);
+            assert_eq!(not_as_shipped(&live), [object]);
+        }
+    }
+}

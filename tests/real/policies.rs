@@ -1,0 +1,252 @@
+//! The admission policies of the manifests on the real API server, with no webhook configuration active
+//! and no server of ours: what they refuse, they refuse while velero-trust is down.
+
+use crate::servers::Servers;
+use crate::shared::alone;
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use velero_trust_testing::cli::{Cli, Output};
+use velero_trust_testing::{installer, wait};
+
+/// A namespace other than that of the manifests, which kustomize sets.
+const ELSEWHERE: &str = "guards";
+const VELERO: &str = "velero";
+
+/// What the messages of the policies begin with.
+const NEW_BACKUP: &str = "velero-trust alone writes the annotations";
+const OWN_ACCOUNT: &str = "velero-trust may change nothing of a Backup but its own annotations";
+const RECORD: &str = "velero-trust alone writes BackupRecords";
+const RESTORED: &str = "BackupRecords and TrustedKeys are not restored from a backup";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        alone("policies::hold_while_we_are_down", || {
+            Bed::start(installer::NAMESPACE)?.holds()
+        }),
+        alone("policies::know_the_account_in_another_namespace", || {
+            Bed::start(ELSEWHERE)?.holds()
+        }),
+    ]
+}
+
+/// An API server with the policies.
+struct Bed {
+    servers: Servers,
+    /// The option of kubectl to be velero-trust.
+    account: String,
+}
+
+impl Bed {
+    fn start(namespace: &str) -> Result<Self> {
+        let servers = Servers::start()?;
+        let kubectl = &servers.kubectl;
+        kubectl.ok(&["create", "namespace", VELERO])?;
+        let crds = installer::manifests().join("crds");
+        let crds = crds.to_str().context("a path that is no text")?;
+        kubectl.ok(&["apply", "-k", crds])?;
+        let objects = installer::rendered(kubectl, namespace)?.into_iter();
+        let is_needed = |object: &Value| {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            kind.starts_with("ValidatingAdmissionPolicy") || kind.starts_with("ClusterRole")
+        };
+        let objects: Vec<_> = objects.filter(is_needed).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        kubectl.apply(&list.to_string())?;
+        let bed = Self {
+            account: format!("--as=system:serviceaccount:{namespace}:velero-trust"),
+            servers,
+        };
+        bed.wait_until_enforced()?;
+        Ok(bed)
+    }
+
+    fn kubectl(&self) -> &Cli {
+        &self.servers.kubectl
+    }
+
+    /// The API server uses new policies only a moment after they are stored.
+    fn wait_until_enforced(&self) -> Result<()> {
+        let plain = backup("probe", &json!({}), &json!({}));
+        self.kubectl().create(&plain.to_string())?;
+        wait::poll("the policies to be enforced", wait::PATIENCE, || {
+            let forged = backup("forged", &reserved(), &json!({"phase": "Completed"}));
+            refused(&self.dry_run(&forged, &[])?, NEW_BACKUP)?;
+            let labelled = [
+                "label",
+                "--dry-run=server",
+                "backup/probe",
+                "-n",
+                VELERO,
+                "a=b",
+            ];
+            refused(&self.run_as_us(&labelled)?, OWN_ACCOUNT)?;
+            refused(&self.dry_run(&record(&json!({})), &[])?, RECORD)?;
+            let restored = record(&json!({"velero.io/restore-name": "r"}));
+            refused(&self.dry_run(&restored, &[&self.account])?, RESTORED)
+        })
+    }
+
+    fn dry_run(&self, object: &Value, more: &[&str]) -> Result<Output> {
+        let create = ["create", "--dry-run=server", "-f", "-"];
+        let arguments = [&create[..], more].concat();
+        self.kubectl()
+            .run_with_input(&arguments, &object.to_string())
+    }
+
+    fn run_as_us(&self, arguments: &[&str]) -> Result<Output> {
+        self.kubectl().run(&[arguments, &[&self.account]].concat())
+    }
+
+    fn holds(&self) -> Result<()> {
+        self.new_backups()?;
+        self.our_account()?;
+        self.records()?;
+        self.keys()
+    }
+
+    /// What a Schedule makes passes, with whatever annotations. What the sync brings does not.
+    fn new_backups(&self) -> Result<()> {
+        for (status, is_refused) in [
+            (json!({}), false),
+            (json!({"phase": "New"}), false),
+            (json!({"phase": "InProgress"}), true),
+            (json!({"phase": "Failed"}), true),
+        ] {
+            for annotations in ["checksum", "manifest", "verified-at"] {
+                let key = format!("velero-trust.io/{annotations}");
+                let forged = backup("forged", &json!({key: "x"}), &status);
+                let output = self.dry_run(&forged, &[])?;
+                let checked = if is_refused {
+                    refused(&output, NEW_BACKUP)
+                } else {
+                    passed(&output)
+                };
+                checked.with_context(|| forged.to_string())?;
+            }
+            let plain = backup("plain", &json!({"velero-trust.io/other": "x"}), &status);
+            passed(&self.dry_run(&plain, &[])?)?;
+        }
+        Ok(())
+    }
+
+    /// Our account changes its annotations and nothing else; everybody else is as free as before.
+    fn our_account(&self) -> Result<()> {
+        let kubectl = self.kubectl();
+        let stored = backup(
+            "mine",
+            &json!({"note": "x"}),
+            &json!({"phase": "Completed"}),
+        );
+        passed(&kubectl.create(&stored.to_string())?)?;
+        let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "y"}]);
+        for patch in [
+            json!({"spec": {"ttl": "1h"}}),
+            json!({"status": {"phase": "Failed"}}),
+            json!({"status": {"errors": 1}}),
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            json!({"metadata": {"finalizers": ["example.com/x"]}}),
+            json!({"metadata": {"ownerReferences": owner}}),
+            json!({"metadata": {"annotations": {"note": "y"}}}),
+            json!({"metadata": {"annotations": {"note": null}}}),
+            json!({"metadata": {"annotations": {"another": "x"}}}),
+            json!({"metadata": {"annotations": {"velero-trust.io/checksum": "x", "note": null}}}),
+        ] {
+            let patch = patch.to_string();
+            let arguments = [
+                "patch",
+                "backup/mine",
+                "-n",
+                VELERO,
+                "--type=merge",
+                "-p",
+                &patch,
+            ];
+            refused(&self.run_as_us(&arguments)?, OWN_ACCOUNT).with_context(|| patch.clone())?;
+            let dry_run = [&arguments[..], &["--dry-run=server"]].concat();
+            passed(&kubectl.run(&dry_run)?).with_context(|| patch)?;
+        }
+        for value in [json!("x"), json!("y"), json!(null)] {
+            let patch = json!({"metadata": {"annotations": {"velero-trust.io/checksum": value}}});
+            let patch = patch.to_string();
+            let arguments = [
+                "patch",
+                "backup/mine",
+                "-n",
+                VELERO,
+                "--type=merge",
+                "-p",
+                &patch,
+            ];
+            passed(&self.run_as_us(&arguments)?).with_context(|| patch)?;
+        }
+        Ok(())
+    }
+
+    /// Records are ours to write. Everybody may label and delete them who has the right.
+    fn records(&self) -> Result<()> {
+        let kubectl = self.kubectl();
+        let create = ["create", "-f", "-", &self.account];
+        passed(&kubectl.run_with_input(&create, &record(&json!({})).to_string())?)?;
+        let state = |state: &str| json!({"status": {"state": state}}).to_string();
+        let status = |patch| {
+            let arguments = ["patch", "backuprecord/mine.u", "--subresource=status"];
+            [&arguments[..], &["--type=merge", "-p", patch]].concat()
+        };
+        refused(&kubectl.run(&status(&state("Recorded")))?, RECORD)?;
+        // What a cluster does that migrates its storage.
+        passed(&kubectl.run(&["label", "backuprecord/mine.u", "a=b"])?)?;
+        let restored = ["label", "backuprecord/mine.u", "velero.io/restore-name=r"];
+        refused(&kubectl.run(&restored)?, RESTORED)?;
+        passed(&kubectl.run(&["delete", "backuprecord/mine.u"])?)
+    }
+
+    /// A key may be applied by a person, and is not restored.
+    fn keys(&self) -> Result<()> {
+        let key = |labels: &Value| {
+            json!({
+                "apiVersion": "velero-trust.io/v1alpha1",
+                "kind": "TrustedKey",
+                "metadata": {"name": "k", "labels": labels},
+                "spec": {"publicKey": "PEM", "algorithm": "ECDSA-P256"},
+            })
+        };
+        let restored = key(&json!({"velero.io/restore-name": "r"}));
+        refused(&self.dry_run(&restored, &[])?, RESTORED)?;
+        passed(&self.dry_run(&key(&json!({})), &[])?)
+    }
+}
+
+fn reserved() -> Value {
+    json!({"velero-trust.io/checksum": "forged"})
+}
+
+fn backup(name: &str, annotations: &Value, status: &Value) -> Value {
+    json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Backup",
+        "metadata": {"name": name, "namespace": VELERO, "annotations": annotations},
+        "spec": {},
+        "status": status,
+    })
+}
+
+fn record(labels: &Value) -> Value {
+    json!({
+        "apiVersion": "velero-trust.io/v1alpha1",
+        "kind": "BackupRecord",
+        "metadata": {"name": "mine.u", "labels": labels},
+        "spec": {"namespace": VELERO, "backup": "mine", "uid": "u", "observed": true},
+    })
+}
+
+fn refused(output: &Output, by: &str) -> Result<()> {
+    let is_refused = output.code != Some(0) && output.stderr.contains(by);
+    ensure!(is_refused, "not refused with `{by}`: {output:?}");
+    Ok(())
+}
+
+fn passed(output: &Output) -> Result<()> {
+    ensure!(output.code == Some(0), "refused: {output:?}");
+    Ok(())
+}
