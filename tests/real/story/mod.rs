@@ -5,6 +5,7 @@
 mod down;
 mod held;
 mod life;
+mod outlived;
 mod recorded;
 mod reserved;
 mod rewritten;
@@ -39,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             rewritten::story,
         ),
         alone("story::a_backup_is_recorded_and_verified", recorded::story),
+        alone("story::records_outlive_the_installation", outlived::story),
         alone(
             "story::no_backup_keeps_annotations_that_it_came_with",
             reserved::story,

@@ -169,7 +169,7 @@ fn a_record_outlives_its_backup(
 }
 
 /// Returns the metric of the bytes that were read of backups.
-fn bytes_read(installation: &Installation) -> Result<String> {
+pub(super) fn bytes_read(installation: &Installation) -> Result<String> {
     let metrics = installation.webhook.metrics()?;
     let line = metrics
         .lines()
@@ -285,16 +285,22 @@ fn verify_without_the_cluster(cluster: &Cluster, first: &Annotated) -> Result<()
     let pem = at(&keys, "/items/0/spec/publicKey")
         .as_str()
         .context("no key")?;
-    let key = folder.path().join("key.pub");
-    fs::write(&key, pem)?;
-    let url = format!("s3://{BUCKET}/backups/first");
-    let verified = verify(cluster, &[&url, "--key", key.to_str().context("no text")?])?;
+    let verified = verify_with_key(cluster, "first", pem)?;
     ensure_passed("verify", &verified)?;
     ensure!(
         verified.stdout.contains("are those that were signed"),
         "{verified:?}"
     );
     Ok(())
+}
+
+/// Runs `velero-trust verify` on a backup in the bucket.
+pub(super) fn verify_with_key(cluster: &Cluster, backup: &str, pem: &str) -> Result<Output> {
+    let folder = scratch::folder("key")?;
+    let key = folder.path().join("key.pub");
+    fs::write(&key, pem)?;
+    let url = format!("s3://{BUCKET}/backups/{backup}");
+    verify(cluster, &[&url, "--key", key.to_str().context("no text")?])
 }
 
 fn verify(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {

@@ -88,7 +88,7 @@ impl Installer {
     /// its Secrets.
     pub fn install(self) -> Result<Installation> {
         self.apply()?;
-        bind(&self.kubectl, VELERO_NAMESPACE)?;
+        bind_account_of(&self.kubectl, VELERO_NAMESPACE, &self.namespace)?;
         let (webhook, certs) = self.activate()?;
         ensure!(certs.code == Some(0), "certs --install failed: {certs:?}");
         wait_until_asked(&self.kubectl).with_context(|| webhook.log())?;
@@ -226,14 +226,24 @@ impl Installer {
 
 /// Runs the README's command that lets velero-trust read the Secrets of `namespace`.
 pub fn bind(kubectl: &Cli, namespace: &str) -> Result<()> {
-    kubectl.ok(&[
+    bind_account_of(kubectl, namespace, NAMESPACE)
+}
+
+/// Does the same for an installation in another namespace than that of the manifests.
+fn bind_account_of(kubectl: &Cli, namespace: &str, installed: &str) -> Result<()> {
+    let name = "velero-trust-secret-reader";
+    let account = format!("--serviceaccount={installed}:{NAMESPACE}");
+    let role = format!("--clusterrole={name}");
+    let create = [
         "-n",
         namespace,
         "create",
         "rolebinding",
-        "velero-trust-secret-reader",
-        "--clusterrole=velero-trust-secret-reader",
-        "--serviceaccount=velero-trust:velero-trust",
-    ])?;
-    Ok(())
+        name,
+        &role,
+        &account,
+    ];
+    let binding = kubectl.ok(&[&create[..], &["--dry-run=client", "-o", "json"]].concat())?;
+    // An earlier installation may have left one.
+    kubectl.apply(&binding).map(drop)
 }
