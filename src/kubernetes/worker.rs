@@ -5,7 +5,7 @@
 //! `scheduler` is not used: each new request for a key postpones it by the whole debounce again, so
 //! that a key with steady triggers would never be reconciled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -36,7 +36,10 @@ pub struct Requeue {
 #[derive(Debug)]
 pub struct Worker<K> {
     timing: Timing,
+    /// The keys that are due, being reconciled, or failed the last time.
     keys: BTreeMap<K, Entry>,
+    /// Those that are due at some time, the first one first.
+    due: BTreeSet<(Instant, K)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +56,7 @@ impl<K: Ord + Clone> Worker<K> {
         Self {
             timing,
             keys: BTreeMap::new(),
+            due: BTreeSet::new(),
         }
     }
 
@@ -74,14 +78,16 @@ impl<K: Ord + Clone> Worker<K> {
     /// Waits until a key is due and returns it. Call [`done`](Self::done) when it was reconciled.
     /// Cancel safe.
     pub async fn next(&mut self) -> K {
-        let Some((key, at)) = self.first() else {
-            return std::future::pending().await;
-        };
-        sleep_until(at).await;
-        if let Some(entry) = self.keys.get_mut(&key) {
-            entry.due = None;
+        if let Some((at, _)) = self.due.first() {
+            sleep_until(*at).await;
+            if let Some((_, key)) = self.due.pop_first() {
+                if let Some(entry) = self.keys.get_mut(&key) {
+                    entry.due = None;
+                }
+                return key;
+            }
         }
-        key
+        std::future::pending().await
     }
 
     /// Tells how the reconciliation of `key` ended.
@@ -90,16 +96,15 @@ impl<K: Ord + Clone> Worker<K> {
     }
 
     fn run_at(&mut self, key: K, at: Instant) {
-        let due = &mut self.keys.entry(key).or_default().due;
-        *due = Some(due.map_or(at, |due| due.min(at)));
-    }
-
-    /// Returns the key that is due first, and when.
-    fn first(&self) -> Option<(K, Instant)> {
-        let due = self.keys.iter();
-        let due = due.filter_map(|(key, entry)| Some((key, entry.due?)));
-        let (key, at) = due.min_by_key(|(_, at)| *at)?;
-        Some((key.clone(), at))
+        let entry = self.keys.entry(key.clone()).or_default();
+        if let Some(due) = entry.due {
+            if due <= at {
+                return;
+            }
+            self.due.remove(&(due, key.clone()));
+        }
+        entry.due = Some(at);
+        self.due.insert((at, key));
     }
 
     fn finish(&mut self, key: K, requeue: Requeue, now: Instant) {
@@ -123,6 +128,8 @@ impl<K: Ord + Clone> Worker<K> {
         if let Some(pause) = pause.min() {
             // A key that asks to run at once must not keep its worker busy.
             self.run_at(key, now + pause.max(debounce));
+        } else if entry.due.is_none() {
+            self.keys.remove(&key);
         }
     }
 }
@@ -157,7 +164,9 @@ mod tests {
         worker.run_at("b", start + 3 * SECOND);
         assert_eq!(due(&worker, "a", start), Some(1));
         worker.run_at("b", start);
-        assert_eq!(worker.first(), Some(("b", start)));
+        worker.run_at("b", start + SECOND);
+        let in_order = [(start, "b"), (start + SECOND, "a")];
+        assert_eq!(worker.due, in_order.into());
     }
 
     #[test]
@@ -165,13 +174,10 @@ mod tests {
         let start = Instant::now();
         let mut worker = worker(Some(60 * SECOND));
         let mut pause = |retry| {
-            worker.keys.insert(
-                "a",
-                Entry {
-                    due: None,
-                    ..worker.keys.get("a").copied().unwrap_or_default()
-                },
-            );
+            if let Some(entry) = worker.keys.get_mut("a") {
+                entry.due = None;
+            }
+            worker.due.clear();
             worker.finish(
                 "a",
                 Requeue {
@@ -214,7 +220,7 @@ mod tests {
         assert_eq!(due(&resynced, "now", start), Some(1));
         let mut without = worker(None);
         without.finish("a", Requeue::default(), start);
-        assert_eq!(without.first(), None);
+        assert_eq!((without.due.len(), without.keys.len()), (0, 0));
     }
 
     #[tokio::test]
@@ -222,11 +228,11 @@ mod tests {
         let mut worker = worker(None);
         worker.run_now("a");
         assert_eq!(worker.next().await, "a");
-        assert_eq!(worker.first(), None);
+        assert!(worker.due.is_empty());
         // A trigger while it is reconciled is not lost when that ends.
         worker.trigger("a");
         worker.done("a", Requeue::default());
-        assert!(worker.first().is_some());
+        assert_eq!(worker.due.len(), 1);
         // Nor is the time that it asks for.
         worker.run_now("a");
         assert_eq!(worker.next().await, "a");
@@ -238,6 +244,6 @@ mod tests {
                 within,
             },
         );
-        assert!(worker.first().is_some());
+        assert_eq!(worker.due.len(), 1);
     }
 }
