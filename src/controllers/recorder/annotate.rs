@@ -19,10 +19,11 @@ pub(super) async fn annotate(
     backup: ObservedBackup,
     record: RecordEntry,
 ) -> Requeue {
+    let verified_at = record.recorded_at.map(|at| at.to_string());
     let annotations = Annotations {
         checksum: record.checksum.as_deref(),
         manifest: record.manifest.as_deref(),
-        verified_at: record.recorded_at.as_deref(),
+        verified_at: verified_at.as_deref(),
     };
     let retry = write(&context, &backup, annotations).await;
     Requeue {

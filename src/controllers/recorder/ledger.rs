@@ -20,8 +20,8 @@ use crate::telemetry::LogOnce;
 /// Pause before it is looked again whether the kinds of the ledger exist.
 const INSTALL_PAUSE: Duration = Duration::from_secs(10);
 
-/// Longest part of a backup's name in the name of its record, so that the uid fits after it.
-const MAX_NAME_BYTES: usize = 200;
+/// Longest part of a backup's name in the name of its record, so that a digest fits after it.
+const MAX_NAME_BYTES: usize = 188;
 
 /// The records of all backups.
 #[derive(Clone)]
@@ -53,12 +53,19 @@ pub(super) fn record_name(name: &str, uid: &str) -> String {
     let is_usual =
         |byte: u8| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase() || byte == b'-';
     let is_uid = uid.len() == 36 && uid.bytes().all(is_usual);
-    let is_short = name.len() <= MAX_NAME_BYTES;
-    if is_uid && is_short {
-        return format!("{name}.{uid}");
+    let prefix = name_prefix(name);
+    if is_uid && prefix.len() == name.len() + 1 {
+        return prefix + uid;
     }
     let digest = Sha256::of(format!("{name}\0{uid}").as_bytes());
-    format!("backup.{digest}")
+    format!("{prefix}{digest}")
+}
+
+/// Returns what the names of all records of the backup `name` begin with.
+pub(super) fn name_prefix(name: &str) -> String {
+    let start = name.get(..MAX_NAME_BYTES).unwrap_or(name);
+    let start = start.trim_end_matches(|last: char| !last.is_ascii_alphanumeric());
+    format!("{start}.")
 }
 
 impl Ledger {
@@ -144,18 +151,25 @@ mod tests {
     fn each_backup_has_one_valid_name_of_a_record() {
         let uid = "3f2a0000-0000-4000-8000-00000000000a";
         assert_eq!(record_name("daily", uid), format!("daily.{uid}"));
-        let long = "a".repeat(253);
+        let (short, dotted) = ("a".repeat(188), format!("{}.b", "a".repeat(187)));
+        let other = uid.replace('a', "b");
         let names = [
-            record_name("daily", uid),
-            record_name("daily", "Forged\n"),
-            record_name("daily", &uid.to_uppercase()),
-            record_name("daily", ""),
-            record_name(&long, uid),
-            record_name(&long, &uid.replace('a', "b")),
+            ("daily", uid),
+            ("daily", "Forged\n"),
+            ("daily", &uid.to_uppercase()),
+            ("daily", ""),
+            (&"a".repeat(253), uid),
+            (&"a".repeat(253), &other),
+            (&short, uid),
+            (&short, &other),
+            (&dotted, uid),
         ];
-        for (index, name) in names.iter().enumerate() {
-            assert!(is_name(name), "{name}");
-            assert!(!names[..index].contains(name), "{name}");
+        let made = names.map(|(name, uid)| record_name(name, uid));
+        for (index, (name, record)) in names.iter().zip(&made).enumerate() {
+            assert!(is_name(record), "{record}");
+            assert!(!made[..index].contains(record), "{record}");
+            assert!(record.starts_with(&name_prefix(name.0)), "{record}");
         }
+        assert_eq!(made[6], format!("{short}.{uid}"));
     }
 }

@@ -50,6 +50,12 @@ const TIMING: Timing = Timing {
     resync: None,
 };
 
+/// The changes of a second are counted together.
+const GAUGE_TIMING: Timing = Timing {
+    debounce: Duration::from_secs(1),
+    ..TIMING
+};
+
 /// Order in which the backups of a list are recorded: the newest first, this much apart.
 const LIST_SPACING: Duration = Duration::from_millis(1);
 
@@ -69,6 +75,18 @@ impl Context {
     }
 }
 
+/// What this process saw of a Backup.
+#[derive(Clone, Debug, Default)]
+struct Sighting {
+    uid: String,
+    /// Whether it was seen before it was complete. A backup of a second may be complete before its
+    /// record is seen.
+    was_running: bool,
+    /// When the API server stored the final phase, as it was first seen: later writes of Velero make
+    /// it later.
+    phase_stored: Option<i64>,
+}
+
 /// The state of the recorder.
 struct Recorder {
     context: Arc<Context>,
@@ -84,12 +102,13 @@ struct Recorder {
     busy: BTreeSet<Key>,
     /// Those of them that changed meanwhile.
     again: BTreeSet<Key>,
-    /// The uids of the Backups that were seen before they were complete. A backup of a second may be
-    /// complete before its record is seen.
-    running: BTreeMap<Key, String>,
+    /// What was seen of the Backups whose files are not judged.
+    sightings: BTreeMap<Key, Sighting>,
     /// The backups that wait for others to be read.
     waiting: VecDeque<Key>,
     gauges: RecordGauges,
+    /// When the gauges are set: each time over all records.
+    gauge_worker: Worker<()>,
 }
 
 /// Records backups while this replica leads. Never returns.
@@ -110,9 +129,10 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         reading: BTreeMap::new(),
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
-        running: BTreeMap::new(),
+        sightings: BTreeMap::new(),
         waiting: VecDeque::new(),
         gauges,
+        gauge_worker: Worker::new(GAUGE_TIMING),
         context: Arc::new(Context {
             ledger: Ledger::new(&controllers.client),
             signer,
@@ -125,6 +145,7 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
             change = recorder.records.changed() => recorder.trigger_records(&change),
             key = recorder.worker.next() => recorder.start(key),
+            () = recorder.gauge_worker.next() => recorder.set_gauges(),
             Some(ended) = recorder.tasks.join_next_with_id() => recorder.finish(ended),
         }
     }
@@ -134,12 +155,12 @@ impl Recorder {
     fn trigger_backups(&mut self, change: &Change) {
         match change {
             Change::Entry(key) => {
-                self.note_running(key);
+                self.note(key);
                 self.worker.trigger(key.clone());
             }
             Change::List(keys) => {
                 for key in keys {
-                    self.note_running(key);
+                    self.note(key);
                 }
                 self.trigger_newest_first(keys);
                 // Records of Backups that went away while nobody watched.
@@ -160,26 +181,35 @@ impl Recorder {
         }
     }
 
-    fn note_running(&mut self, key: &Key) {
-        match self.backups.last_known().and_then(|all| all.get(key)) {
-            Some(backup) if backup.progress() == Progress::Running => {
-                self.running.insert(key.clone(), backup.fields.uid.clone());
-            }
-            Some(backup) if self.running.get(key) == Some(&backup.fields.uid) => {}
-            _ => {
-                self.running.remove(key);
-            }
+    /// Notes what is seen of a Backup.
+    fn note(&mut self, key: &Key) {
+        let Some(backup) = self.backups.last_known().and_then(|all| all.get(key)) else {
+            self.sightings.remove(key);
+            return;
+        };
+        let uid = &backup.fields.uid;
+        let seen = self.sightings.entry(key.clone()).or_default();
+        if seen.uid != *uid {
+            *seen = Sighting {
+                uid: uid.clone(),
+                ..Sighting::default()
+            };
+        }
+        match backup.progress() {
+            Progress::Running => seen.was_running = true,
+            Progress::Complete => seen.phase_stored = seen.phase_stored.or(backup.phase_stored),
+            Progress::Over => {}
         }
     }
 
     fn trigger_records(&mut self, change: &Change) {
-        let records = self.records.last_known().into_iter().flatten();
-        self.gauges.set(records.map(|(_, record)| record.gauge()));
+        self.gauge_worker.trigger(());
         match change {
             Change::Entry(name) => {
                 let record = self.records.last_known().and_then(|all| all.get(name));
-                if let Some(key) = record.map(RecordEntry::backup) {
-                    self.worker.trigger(key);
+                match record.map(RecordEntry::backup) {
+                    Some(key) => self.worker.trigger(key),
+                    None => self.trigger_by_record(&name.name),
                 }
             }
             Change::List(_) => {
@@ -190,6 +220,22 @@ impl Recorder {
                 self.trigger_all_records();
             }
             Change::Refused => {}
+        }
+    }
+
+    fn set_gauges(&mut self) {
+        let records = self.records.last_known().into_iter().flatten();
+        self.gauges.set(records.map(|(_, record)| record.gauge()));
+    }
+
+    /// Triggers the Backups that a record of this name may have been about. It was deleted, and nothing
+    /// else of it is known.
+    fn trigger_by_record(&mut self, record: &str) {
+        let backups = self.backups.last_known().into_iter().flatten();
+        for (key, _) in backups {
+            if record.starts_with(&ledger::name_prefix(&key.name)) {
+                self.worker.trigger(key.clone());
+            }
         }
     }
 
@@ -206,8 +252,12 @@ impl Recorder {
 
     /// Returns the records of the Backups of this name, by the name of the record.
     fn records_of(&self, key: &Key) -> Vec<(String, RecordEntry)> {
-        let all = self.records.last_known().into_iter().flatten();
-        let own = all.filter(|(_, record)| record.is_of(key));
+        let prefix = ledger::name_prefix(&key.name);
+        let from = Key::new("", &*prefix);
+        let all = self.records.last_known();
+        let named = all.into_iter().flat_map(|all| all.range(&from..));
+        let named = named.take_while(|(name, _)| name.name.starts_with(&prefix));
+        let own = named.filter(|(_, record)| record.is_of(key));
         own.map(|(name, record)| (name.name.clone(), record.clone()))
             .collect()
     }
@@ -225,7 +275,11 @@ impl Recorder {
             return;
         };
         let context = Arc::clone(&self.context);
-        let backup = backups.get(&key).cloned();
+        let mut backup = backups.get(&key).cloned();
+        let seen = self.sightings.get(&key).cloned().unwrap_or_default();
+        if let Some(backup) = &mut backup {
+            backup.phase_stored = seen.phase_stored.or(backup.phase_stored);
+        }
         let mut records = self.records_of(&key);
         let Some(backup) = backup else {
             if !records.is_empty() {
@@ -241,7 +295,7 @@ impl Recorder {
             return;
         }
         let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
-        let step = recording::next(&backup, &known, self.running.contains_key(&key));
+        let step = recording::next(&backup, &known, seen.was_running);
         let own = |uid: &str| {
             records
                 .iter()
@@ -251,7 +305,12 @@ impl Recorder {
         match step {
             Step::Wait => {
                 records.retain(|(_, record)| record.gone_at.is_some());
-                if !records.is_empty() {
+                if backup.progress() == Progress::Complete {
+                    self.sightings.remove(&key);
+                }
+                if records.is_empty() {
+                    self.worker.done(key, Requeue::default());
+                } else {
                     self.spawn(key.clone(), steps::end(context, key, records));
                 }
             }

@@ -1,5 +1,6 @@
 //! What the recorder watches: the Backups and its own records.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
@@ -11,7 +12,6 @@ use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
 use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
-use crate::velero::text::seconds;
 
 /// Most records that are kept in memory. Each has some hundred bytes.
 const MAX_RECORDS: usize = 20_000;
@@ -26,8 +26,8 @@ pub(super) struct RecordEntry {
     pub(super) state: RecordState,
     pub(super) checksum: Option<String>,
     pub(super) manifest: Option<String>,
-    /// When the files were recorded, RFC 3339.
-    pub(super) recorded_at: Option<String>,
+    /// When the files were recorded.
+    pub(super) recorded_at: Option<Timestamp>,
     /// When the Backup went away, in seconds since 1970.
     pub(super) gone_at: Option<i64>,
 }
@@ -43,7 +43,7 @@ impl RecordEntry {
             state: status.state,
             checksum: status.checksum,
             manifest: status.manifest,
-            recorded_at: status.recorded_at.map(|time| time.0.to_string()),
+            recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
         }
     }
@@ -73,7 +73,7 @@ impl RecordEntry {
         RecordGauge {
             namespace: &self.namespace,
             state: self.state.as_str(),
-            recorded_at: self.recorded_at.as_deref().and_then(seconds),
+            recorded_at: self.recorded_at.map(Timestamp::as_second),
         }
     }
 

@@ -3,6 +3,8 @@
 mod api;
 mod gate;
 mod kills;
+#[cfg(target_os = "linux")]
+mod many;
 mod store;
 mod trouble;
 

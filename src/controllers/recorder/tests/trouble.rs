@@ -1,7 +1,7 @@
 //! Slow answers, lagging watches, refusals, and Backups that change while they are read.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -90,6 +90,57 @@ async fn what_the_watch_does_not_tell_yet_is_neither_read_again_nor_replaced() {
         .api
         .count("PATCH", &format!("{RECORDS}/b.{}/status", uid(1)));
     assert_eq!(writes, 1);
+}
+
+/// Velero writes the Backup again while its files wait for others to be read, which moves the time
+/// of the phase in `metadata.managedFields`.
+#[tokio::test]
+async fn a_later_write_of_velero_hides_no_change_of_a_file() {
+    let mut scene = Scene::start().await;
+    for number in [1, 2] {
+        scene.complete(&format!("first-{number}"), &uid(number));
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    scene.api.set_hook(move |method, path| {
+        let is_it = method == "GET" && path.ends_with("/configmaps/velero-trust-ca");
+        let is_first = is_it && counted.fetch_add(1, Ordering::Relaxed) < 2;
+        is_first.then_some(Act::Delay(Duration::from_secs(1)))
+    });
+    scene.run();
+    scene
+        .until("both to be read", |_| asked.load(Ordering::Relaxed) == 2)
+        .await;
+    scene.complete("b", &uid(3));
+    let path = format!("{BACKUPS}/b");
+    let mut backup = scene.api.get(&path).unwrap();
+    let later = |seconds| Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(seconds);
+    backup["metadata"]["managedFields"][0]["time"] = json!(later(100).to_string());
+    scene.api.put(&path, backup);
+    scene.s3.put("backups/b/b.tar.gz", b"swapped", later(50));
+    scene.until_state("b", &uid(3), "Unobserved").await;
+    assert_eq!(scene.status("b", &uid(3))["reason"], "WrittenLater");
+}
+
+/// Somebody deletes a record whose Backup is there.
+#[tokio::test]
+async fn a_deleted_record_is_made_again() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.complete("b.c", &uid(2));
+    scene.run();
+    for (name, number) in [("b", 1), ("b.c", 2)] {
+        scene.until_state(name, &uid(number), "Recorded").await;
+    }
+    scene.rest(Duration::from_millis(400)).await;
+    for (name, number) in [("b", 1), ("b.c", 2)] {
+        scene
+            .api
+            .remove(&format!("{RECORDS}/{name}.{}", uid(number)));
+        scene.until_state(name, &uid(number), "Recorded").await;
+    }
+    // Its own envelope tells what was read before.
+    assert_eq!(reads(&scene, TARBALL), 1);
 }
 
 /// Another leader judges while this one reads.
