@@ -1,6 +1,6 @@
 //! `make bench` measures the cost and the reaction times of velero-trust. `cargo bench --bench perf
-//! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge` and `controllers`,
-//! the last on the real API server of `make rig`.
+//! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge`, `controllers` and
+//! `recorder`, the last two on the real servers of `make rig`. `recorder` needs 12 GB of disk.
 //!
 //! CPU time is that of the server's process, as the kernel accounts it, so the client does not
 //! count. No benchmark fails because it is slow, but `hostile`: its bounds are promised.
@@ -18,6 +18,7 @@ mod echo;
 mod figures;
 mod hostile;
 mod merge;
+mod recorder;
 mod reviews;
 mod server;
 mod usage;
@@ -30,7 +31,7 @@ use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
 /// The parts that can be measured alone.
-const PARTS: [&str; 4] = ["webhook", "hostile", "merge", "controllers"];
+const PARTS: [&str; 5] = ["webhook", "hostile", "merge", "controllers", "recorder"];
 
 fn main() -> Result<()> {
     if let Ok(folder) = std::env::var(echo::FOLDER) {
@@ -56,6 +57,9 @@ fn main() -> Result<()> {
     }
     if wants("controllers") {
         controllers::measure(binary, folder.path())?;
+    }
+    if wants("recorder") {
+        recorder::measure(binary)?;
     }
     Ok(())
 }

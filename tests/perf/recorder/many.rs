@@ -1,0 +1,124 @@
+//! What records and Backups cost while nothing changes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::Api;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::json;
+use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordSpec};
+use velero_trust_testing::limited::resident;
+use velero_trust_testing::wait;
+
+use super::scene::{Scene, VELERO};
+use crate::figures::{self, row};
+use crate::usage::Usage;
+
+/// Number of Backups, each with its record.
+const BACKUPS: usize = 1_000;
+
+/// Requests at the same time.
+const AT_ONCE: usize = 16;
+
+/// Maximum memory of a record and its Backup, in KiB, and of the whole server, in MiB.
+const EACH: f64 = 1.0;
+const IDLE: f64 = 15.0;
+
+/// Time that the server has to come to rest.
+const SETTLE: Duration = Duration::from_secs(20);
+
+pub(super) fn measure(scene: &Scene<'_>) -> Result<()> {
+    figures::head(&format!("Recorder: {BACKUPS} Backups with their records"));
+    let few = idle(scene, 0)?;
+    let sample = scene.record("large")?;
+    let made = stream::iter(0..BACKUPS).map(|number| add(scene, &sample, number));
+    let made = made.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>();
+    scene.runtime.block_on(made)?;
+    let many = idle(scene, BACKUPS)?;
+    row(
+        "memory, idle, without them",
+        few.resident,
+        "MiB",
+        Some(IDLE),
+    );
+    row("memory, idle, with them", many.resident, "MiB", Some(IDLE));
+    let each = (many.resident - few.resident) * 1024.0 / BACKUPS as f64;
+    row("  of each", each, "KiB", Some(EACH));
+    row("memory, peak", many.peak, "MiB", None);
+    row("CPU from the start, without them", few.cpu, "s", None);
+    row("CPU from the start, with them", many.cpu, "s", None);
+    Ok(())
+}
+
+struct Rest {
+    /// In MiB.
+    resident: f64,
+    peak: f64,
+    /// In seconds.
+    cpu: f64,
+}
+
+/// Starts a server, and waits until it knows at least this number of records and is at rest.
+fn idle(scene: &Scene<'_>, records: usize) -> Result<Rest> {
+    let replica = scene.replica()?;
+    wait::poll("the records to be known", 2 * SETTLE, || {
+        let metrics = replica.metrics()?;
+        let counts = metrics.lines().filter_map(|line| {
+            let series = line.strip_prefix("velero_trust_backup_records{")?;
+            series.rsplit(' ').next()?.parse::<usize>().ok()
+        });
+        let known: usize = counts.sum();
+        ensure!(known > records, "{known} records");
+        Ok(())
+    })?;
+    std::thread::sleep(SETTLE);
+    let memory = resident(replica.id())?;
+    Ok(Rest {
+        resident: memory.now as f64 / 1_048_576.0,
+        peak: memory.peak as f64 / 1_048_576.0,
+        cpu: Usage::of(replica.id())?.cpu.as_secs_f64(),
+    })
+}
+
+/// Adds a Backup whose record is like `sample`.
+async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize) -> Result<()> {
+    let name = format!("daily-2026{number:010}");
+    let status = sample.status.clone().context("no status")?;
+    let object = json!({
+        "apiVersion": "velero.io/v1", "kind": "Backup",
+        "metadata": {"name": name, "namespace": VELERO, "annotations": {
+            "velero-trust.io/checksum": status.checksum,
+            "velero-trust.io/manifest": status.manifest,
+        }},
+        "spec": {"storageLocation": "default"},
+        "status": {
+            "phase": "Completed", "formatVersion": "1.1.0",
+            "startTimestamp": "2026-01-01T00:00:00Z", "completionTimestamp": "2026-01-01T00:01:00Z",
+        },
+    });
+    let params = PostParams::default();
+    let object = serde_json::from_value(object)?;
+    let backup = scene.backups().create(&params, &object).await?;
+    let uid = backup.metadata.uid.context("no uid")?;
+    let record = BackupRecord {
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{uid}")),
+            ..ObjectMeta::default()
+        },
+        spec: BackupRecordSpec {
+            namespace: VELERO.to_owned(),
+            backup: name.clone(),
+            uid: uid.clone(),
+            observed: true,
+        },
+        status: None,
+    };
+    let records = Api::<BackupRecord>::all(scene.client.clone());
+    records.create(&params, &record).await?;
+    let status = Patch::Merge(json!({"status": status}));
+    let name = format!("{name}.{uid}");
+    let patch = PatchParams::default();
+    records.patch_status(&name, &patch, &status).await?;
+    Ok(())
+}
