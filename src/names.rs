@@ -25,12 +25,26 @@ pub const MANIFEST_ANNOTATION: &str = "velero-trust.io/manifest";
 /// Annotation on a Backup with the time at which its files were recorded, RFC 3339.
 pub const VERIFIED_AT_ANNOTATION: &str = "velero-trust.io/verified-at";
 
-/// The annotations of a Backup that velero-trust alone writes, once it has read the files of the backup.
-pub const RESERVED_BACKUP_ANNOTATIONS: [&str; 3] = [
+/// Annotation on a Backup with the name of the user who vouches for its files, and asks to record them.
+/// An admission policy holds that it is the name of who sets it.
+pub const ADOPT_ANNOTATION: &str = "velero-trust.io/adopt";
+
+/// Annotation on a Backup, beside [`ADOPT_ANNOTATION`], with the checksum of a tarball that is not to be
+/// read, `sha256:<64 hex>`.
+pub const DECLARED_CHECKSUM_ANNOTATION: &str = "velero-trust.io/declared-checksum";
+
+/// The annotations with which no Backup is created. Those of a record are written once the files are
+/// read, and who vouches for a backup does so when there is one.
+pub const RESERVED_BACKUP_ANNOTATIONS: [&str; 5] = [
     CHECKSUM_ANNOTATION,
     MANIFEST_ANNOTATION,
     VERIFIED_AT_ANNOTATION,
+    ADOPT_ANNOTATION,
+    DECLARED_CHECKSUM_ANNOTATION,
 ];
+
+/// ClusterRole of those who may vouch for backups, bound to nobody.
+pub const ATTEST_ROLE: &str = "velero-trust-attest";
 
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";

@@ -9,7 +9,7 @@ use crate::decision::{Context, Facts, Report};
 use crate::integrity::rules::strip_reserved;
 use crate::velero::metadata::Metadata;
 
-/// Removes the annotations that velero-trust alone writes from Backups that are created.
+/// Removes the annotations with which no Backup may come from Backups that are created.
 pub(super) static HANDLER: Handler = Handler {
     path: "/mutate/backups",
     group: "velero.io",

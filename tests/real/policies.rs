@@ -9,12 +9,19 @@ use serde_json::{Value, json};
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::{installer, wait};
 
+/// The annotations that say what is recorded.
+const RECORDED_KEYS: [&str; 3] = ["checksum", "manifest", "verified-at"];
+
 /// A namespace other than that of the manifests, which kustomize sets.
 const ELSEWHERE: &str = "guards";
 const VELERO: &str = "velero";
 
 /// What the messages of the policies begin with.
-const NEW_BACKUP: &str = "velero-trust alone writes the annotations";
+const NEW_BACKUP: &str = "no Backup may come with the annotations";
+const RECORDED: &str = "velero-trust alone sets the annotations";
+const NOT_YOURSELF: &str = "velero-trust.io/adopt must be your own name, ";
+const NO_CHECKSUM: &str = "velero-trust.io/declared-checksum must be `sha256:`";
+const NO_VERB: &str = "jane may not vouch for this backup: the verb attest";
 const OWN_ACCOUNT: &str = "velero-trust may change nothing of a Backup but its own annotations";
 const RECORD: &str = "velero-trust alone writes BackupRecords";
 const RESTORED: &str = "BackupRecords and TrustedKeys are not restored from a backup";
@@ -22,7 +29,9 @@ const RESTORED: &str = "BackupRecords and TrustedKeys are not restored from a ba
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         alone("policies::hold_while_we_are_down", || {
-            Bed::start(installer::NAMESPACE)?.holds()
+            let bed = Bed::start(installer::NAMESPACE)?;
+            bed.holds()?;
+            bed.adopted_backups()
         }),
         alone("policies::know_the_account_in_another_namespace", || {
             Bed::start(ELSEWHERE)?.holds()
@@ -81,6 +90,10 @@ impl Bed {
                 "a=b",
             ];
             refused(&self.run_as_us(&labelled)?, OWN_ACCOUNT)?;
+            let forged = patch("probe", &annotation("checksum", "x"), &["--dry-run=server"]);
+            refused(&self.kubectl().run(&words(&forged))?, RECORDED)?;
+            let adopted = patch("probe", &annotation("adopt", "x"), &["--dry-run=server"]);
+            refused(&self.kubectl().run(&words(&adopted))?, NOT_YOURSELF)?;
             refused(&self.dry_run(&record(&json!({})), &[])?, RECORD)?;
             let restored = record(&json!({"velero.io/restore-name": "r"}));
             refused(&self.dry_run(&restored, &[&self.account])?, RESTORED)
@@ -101,6 +114,7 @@ impl Bed {
     fn holds(&self) -> Result<()> {
         self.new_backups()?;
         self.our_account()?;
+        self.recorded_backups()?;
         self.records()?;
         self.keys()
     }
@@ -113,7 +127,7 @@ impl Bed {
             (json!({"phase": "InProgress"}), true),
             (json!({"phase": "Failed"}), true),
         ] {
-            for annotations in ["checksum", "manifest", "verified-at"] {
+            for annotations in [&RECORDED_KEYS[..], &["adopt", "declared-checksum"]].concat() {
                 let key = format!("velero-trust.io/{annotations}");
                 let forged = backup("forged", &json!({key: "x"}), &status);
                 let output = self.dry_run(&forged, &[])?;
@@ -150,7 +164,7 @@ impl Bed {
             json!({"metadata": {"annotations": {"note": "y"}}}),
             json!({"metadata": {"annotations": {"note": null}}}),
             json!({"metadata": {"annotations": {"another": "x"}}}),
-            json!({"metadata": {"annotations": {"velero-trust.io/checksum": "x", "note": null}}}),
+            json!({"metadata": {"annotations": {"velero-trust.io/other": "x", "note": null}}}),
         ] {
             let patch = patch.to_string();
             let arguments = [
@@ -181,6 +195,157 @@ impl Bed {
             passed(&self.run_as_us(&arguments)?).with_context(|| patch)?;
         }
         Ok(())
+    }
+
+    /// Nobody but us says what is recorded. Whatever changes nothing of that passes.
+    fn recorded_backups(&self) -> Result<()> {
+        let kubectl = self.kubectl();
+        let bare = [
+            json!({}),
+            json!({"metadata": {"annotations": {}}}),
+            json!({"metadata": {"annotations": {"note": "x"}}, "status": {"phase": "New"}}),
+            json!({"status": {"phase": "Completed", "expiration": null}}),
+        ];
+        for (old, shape) in bare.iter().enumerate() {
+            let name = format!("bare-{old}");
+            let shaped = |shape: &Value| {
+                let mut object = shape.clone();
+                let named = json!({
+                    "apiVersion": "velero.io/v1", "kind": "Backup",
+                    "metadata": {"name": name, "namespace": VELERO}, "spec": {},
+                });
+                json_patch::merge(&mut object, &named);
+                object.to_string()
+            };
+            passed(&kubectl.create(&shaped(shape))?)?;
+            for new in &bare {
+                let replace = ["replace", "--dry-run=server", "-f", "-"];
+                passed(&kubectl.run_with_input(&replace, &shaped(new))?)?;
+            }
+            let forged = patch(&name, &annotation("checksum", "x"), &[]);
+            refused(&kubectl.run(&words(&forged))?, RECORDED)?;
+        }
+        for key in RECORDED_KEYS {
+            let set = |value: &str| patch("bare-0", &annotation(key, value), &[]);
+            refused(&kubectl.run(&words(&set("x")))?, RECORDED)?;
+            passed(&self.run_as_us(&words(&set("x")))?)?;
+            refused(&kubectl.run(&words(&set("y")))?, RECORDED)?;
+            passed(&kubectl.run(&words(&set("x")))?)?;
+        }
+        // What Velero writes, and a cluster that migrates its storage.
+        let failed = patch("bare-0", &json!({"status": {"phase": "Failed"}}), &[]);
+        passed(&kubectl.run(&words(&failed))?)?;
+        let stored = kubectl.get(&["backup", "bare-0", "-n", VELERO])?;
+        let replace = ["replace", "-f", "-"];
+        passed(&kubectl.run_with_input(&replace, &stored.to_string())?)?;
+        let mut without = stored;
+        without["metadata"]["annotations"] = json!({});
+        passed(&kubectl.run_with_input(&replace, &without.to_string())?)
+    }
+
+    /// Who vouches for a backup does so by name, and has the verb for it.
+    fn adopted_backups(&self) -> Result<()> {
+        let kubectl = self.kubectl();
+        for name in ["adopted", "other"] {
+            let object = backup(name, &json!({}), &json!({"phase": "Completed"}));
+            passed(&kubectl.create(&object.to_string())?)?;
+        }
+        let role = |name: &str, rules: &Value, user: &str| {
+            let group = "rbac.authorization.k8s.io";
+            let metadata = json!({"name": name, "namespace": VELERO});
+            json!({"apiVersion": "v1", "kind": "List", "items": [
+                {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
+                 "rules": rules},
+                {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                 "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+                 "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
+            ]})
+        };
+        let backups = |verbs: &[&str]| json!({"apiGroups": ["velero.io"], "resources": ["backups"], "verbs": verbs});
+        let may_patch = json!([backups(&["get", "patch"])]);
+        for user in ["jane", "bob"] {
+            kubectl.apply(&role(user, &may_patch, user).to_string())?;
+        }
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        let vouch = |name: &str, by: &str, declared: Option<&str>, more: &[&str]| {
+            let annotations = json!({
+                "velero-trust.io/adopt": by, "velero-trust.io/declared-checksum": declared,
+            });
+            let patch = patch(
+                name,
+                &json!({"metadata": {"annotations": annotations}}),
+                more,
+            );
+            kubectl.run(&words(&patch))
+        };
+        let as_jane = ["--as=jane"];
+        wait::poll("the right to patch", wait::PATIENCE, || {
+            refused(&vouch("adopted", "jane", None, &as_jane)?, NO_VERB)
+        })?;
+        refused(&vouch("adopted", "jane", Some(&digest), &as_jane)?, NO_VERB)?;
+        // Only of one backup, and only in this namespace.
+        let mut attest = backups(&["attest"]);
+        attest["resourceNames"] = json!(["adopted"]);
+        kubectl.apply(&role("attest", &json!([attest]), "jane").to_string())?;
+        wait::poll("the verb to be known", wait::PATIENCE, || {
+            let dry_run = [&as_jane[..], &["--dry-run=server"]].concat();
+            passed(&vouch("adopted", "jane", None, &dry_run)?)
+        })?;
+        refused(&vouch("other", "jane", None, &as_jane)?, NO_VERB)?;
+        let not_jane = format!("{NOT_YOURSELF}jane");
+        refused(&vouch("adopted", "bob", None, &as_jane)?, &not_jane)?;
+        let declared = patch(
+            "adopted",
+            &annotation("declared-checksum", &digest),
+            &as_jane,
+        );
+        refused(&kubectl.run(&words(&declared))?, &not_jane)?;
+        for wrong in [
+            "",
+            "0f",
+            &digest[1..],
+            &digest[..70],
+            &format!("{digest}0"),
+            &digest.to_uppercase(),
+        ] {
+            let output = vouch("adopted", "jane", Some(wrong), &as_jane)?;
+            refused(&output, NO_CHECKSUM).with_context(|| wrong.to_owned())?;
+        }
+        passed(&vouch("adopted", "jane", Some(&digest), &as_jane)?)?;
+
+        // Others may change the rest, and take it away.
+        let as_bob = ["--as=bob"];
+        let label = patch(
+            "adopted",
+            &json!({"metadata": {"labels": {"a": "b"}}}),
+            &as_bob,
+        );
+        passed(&kubectl.run(&words(&label))?)?;
+        let phase = patch(
+            "adopted",
+            &json!({"status": {"phase": "Deleting"}}),
+            &as_bob,
+        );
+        passed(&kubectl.run(&words(&phase))?)?;
+        let other = format!("sha256:{}", "0e".repeat(32));
+        let swapped = patch("adopted", &annotation("declared-checksum", &other), &as_bob);
+        refused(
+            &kubectl.run(&words(&swapped))?,
+            &format!("{NOT_YOURSELF}bob"),
+        )?;
+        let removed = json!({"metadata": {"annotations": {"velero-trust.io/adopt": null}}});
+        passed(&kubectl.run(&words(&patch("adopted", &removed, &as_bob)))?)?;
+        // The role of the manifests has all that is needed.
+        let bind = [
+            "create",
+            "rolebinding",
+            "attests",
+            "--clusterrole=velero-trust-attest",
+        ];
+        kubectl.ok(&[&bind[..], &["--user=ann", "-n", VELERO]].concat())?;
+        wait::poll("the role to be known", wait::PATIENCE, || {
+            passed(&vouch("other", "ann", None, &["--as=ann"])?)
+        })
     }
 
     /// Records are ours to write. Everybody may label and delete them who has the right.
@@ -215,6 +380,23 @@ impl Bed {
         refused(&self.dry_run(&restored, &[])?, RESTORED)?;
         passed(&self.dry_run(&key(&json!({})), &[])?)
     }
+}
+
+/// Returns the arguments of kubectl that patch a Backup.
+fn patch(name: &str, patch: &Value, more: &[&str]) -> Vec<String> {
+    let patch = patch.to_string();
+    let backup = format!("backup/{name}");
+    let words = ["patch", &backup, "-n", VELERO, "--type=merge", "-p", &patch];
+    let words = [&words[..], more].concat();
+    words.into_iter().map(str::to_owned).collect()
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn annotation(key: &str, value: &str) -> Value {
+    json!({"metadata": {"annotations": {format!("velero-trust.io/{key}"): value}}})
 }
 
 fn reserved() -> Value {

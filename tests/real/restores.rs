@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::Cluster;
-use velero_trust_testing::installer::Installation;
+use velero_trust_testing::installer::{self, Installation};
 
 /// The checksum of the good backups here.
 const GOOD: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -267,7 +267,8 @@ fn backup(
     // A Backup that is created with a checksum loses it.
     if let Some(checksum) = checksum {
         let annotation = format!("velero-trust.io/checksum={checksum}");
-        kubectl.ok(&["annotate", "backup", name, "-n", namespace, &annotation])?;
+        let annotate = ["annotate", "backup", name, "-n", namespace, &annotation];
+        kubectl.ok(&[&annotate[..], &[installer::AS_VELERO_TRUST]].concat())?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The rule about annotations of a new Backup that velero-trust alone writes.
+//! The rule about annotations with which no Backup may be created.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{PatchOperation, RemoveOperation};
@@ -13,7 +13,9 @@ static RESERVED: Rule = Rule {
     id: "VT111",
     title: "reserved annotation on a new Backup",
     about: "velero-trust writes `velero-trust.io/checksum`, `velero-trust.io/manifest` and \
-            `velero-trust.io/verified-at` itself, once it has read the files of the backup. One that a \
+            `velero-trust.io/verified-at` itself, once it has read the files of the backup. With \
+            `velero-trust.io/adopt` and `velero-trust.io/declared-checksum`, a person vouches for a \
+            Backup that is there. One that a \
             new Backup comes with, from a Schedule, a person, or Velero's sync from the bucket, is \
             removed. The Backup is never refused, whatever severity the rule has: that would fail \
             every backup of the Schedule.",
@@ -37,7 +39,7 @@ pub fn strip(metadata: &Metadata<'_>) -> Report {
             &RESERVED,
             FieldPath::annotation(annotation),
             annotation,
-            "is removed: velero-trust alone writes it",
+            "is removed: no Backup may come with it",
             "take it out of the Schedule or the command that makes the Backup",
         );
         report.add_finding(finding.softened());

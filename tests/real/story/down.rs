@@ -10,6 +10,7 @@ use json_patch::merge;
 use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installer;
 use velero_trust_testing::velero::Velero;
 use velero_trust_testing::wait;
 
@@ -56,7 +57,8 @@ fn prepare(cluster: &Cluster, server: &Velero) -> Result<()> {
     }
     let checksum = format!("velero-trust.io/checksum=sha256:{}", "0".repeat(64));
     let annotate = ["annotate", "backup/lost", "-n", VELERO_NAMESPACE, &checksum];
-    cluster.kubectl().ok(&annotate)?;
+    let as_us = [&annotate[..], &[installer::AS_VELERO_TRUST]].concat();
+    cluster.kubectl().ok(&as_us)?;
     let output = cluster.kubectl().create(&restore("done", "lost"))?;
     ensure_passed("a Restore that was vouched for", &output)?;
     wait_for_phase(cluster, "restore", "done", "Completed").with_context(|| server.tail())?;

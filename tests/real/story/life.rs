@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
-use velero_trust_testing::installer::Installation;
+use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::{scratch, wait};
 
 /// The namespace that is backed up, deleted and restored.
@@ -178,6 +178,7 @@ fn vouch_for(cluster: &Cluster, backup: &str) -> Result<()> {
         "backup",
         backup,
         &checksum,
+        installer::AS_VELERO_TRUST,
     ];
     cluster.kubectl().ok(&annotate)?;
     Ok(())

@@ -10,8 +10,17 @@ use velero_trust_testing::installer::Installation;
 use velero_trust_testing::velero::Velero;
 use velero_trust_testing::wait;
 
-/// The annotations that velero-trust alone writes.
-const RESERVED: [&str; 3] = ["checksum", "manifest", "verified-at"];
+/// The annotations with which no Backup may come.
+const RESERVED: [&str; 5] = [
+    "checksum",
+    "manifest",
+    "verified-at",
+    "adopt",
+    "declared-checksum",
+];
+
+/// Those of them that say what is recorded.
+const RECORDED: [&str; 3] = ["checksum", "manifest", "verified-at"];
 
 pub(super) fn story() -> Result<()> {
     let cluster = Cluster::start()?;
@@ -65,7 +74,7 @@ fn sync_is_refused_while_we_are_down(cluster: &Cluster) -> Result<()> {
         let log = server.log();
         for name in ["stripped", "while-down"] {
             let is_refused = log.lines().any(|line| {
-                line.contains("velero-trust alone writes the annotations") && line.contains(name)
+                line.contains("no Backup may come with the annotations") && line.contains(name)
             });
             ensure!(is_refused, "{name}: {}", server.tail());
         }
@@ -87,7 +96,7 @@ fn sync_brings_no_annotations(cluster: &Cluster, before: &Value) -> Result<()> {
     }
     wait::poll("the recorded backup to be annotated", PATIENCE, || {
         let backup = get(cluster, "backup", "stripped")?;
-        for annotation in RESERVED {
+        for annotation in RECORDED {
             let pointer = format!("/metadata/annotations/velero-trust.io~1{annotation}");
             let (now, then) = (at(&backup, &pointer), at(before, &pointer));
             ensure!(

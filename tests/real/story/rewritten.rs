@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::installer;
 use velero_trust_testing::velero::Velero;
 
 /// A backup with a checksum, and one without.
@@ -47,7 +48,8 @@ fn prepare(cluster: &Cluster, server: &Velero) -> Result<()> {
     }
     let object = format!("backup/{VOUCHED}");
     let checksum = format!("velero-trust.io/checksum=sha256:{}", "0".repeat(64));
-    kubectl.ok(&["annotate", &object, "-n", VELERO_NAMESPACE, &checksum])?;
+    let annotate = ["annotate", &object, "-n", VELERO_NAMESPACE, &checksum];
+    kubectl.ok(&[&annotate[..], &[installer::AS_VELERO_TRUST]].concat())?;
     // The label by which Velero finds the backups of a schedule.
     let schedule = "velero.io/schedule-name=nightly";
     kubectl.ok(&["label", &object, "-n", VELERO_NAMESPACE, schedule])?;

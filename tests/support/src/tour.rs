@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, Output};
 use crate::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
-use crate::installer::{self, Installation, Installer};
+use crate::installer::{self, AS_VELERO_TRUST, Installation, Installer};
 use crate::wait::{self, PATIENCE};
 use crate::{rig, scratch};
 use anyhow::{Context as _, Result, ensure};
@@ -123,7 +123,7 @@ pub fn steps() -> [Step; 5] {
     let digest = "$(sha256sum first.tar.gz | cut -c 1-64)";
     let vouch = format!(
         "velero backup download {BACKUP} --cacert minio.pem --force -o first.tar.gz
-kubectl -n {VELERO_NAMESPACE} annotate backup {BACKUP} velero-trust.io/checksum=sha256:{digest}
+kubectl -n {VELERO_NAMESPACE} annotate backup {BACKUP} velero-trust.io/checksum=sha256:{digest} {AS_VELERO_TRUST}
 velero restore create --from-backup {BACKUP} --wait"
     );
     let refused = format!("velero restore create --from-backup {BACKUP}");

@@ -30,6 +30,9 @@ use tempfile::TempDir;
 /// The namespace in the manifests.
 pub const NAMESPACE: &str = "velero-trust";
 
+/// The option of kubectl to be velero-trust, which alone says what is recorded of a Backup.
+pub const AS_VELERO_TRUST: &str = "--as=system:serviceaccount:velero-trust:velero-trust";
+
 /// An installation, step by step.
 #[derive(Debug)]
 pub struct Installer {
