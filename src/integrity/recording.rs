@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::statement::Level;
-use crate::velero::observed_backup::{ObservedBackup, Progress};
+use crate::velero::observed_backup::{Adoption, ObservedBackup, Progress};
 
 /// How far the recording of a backup is.
 #[derive(
@@ -20,12 +20,14 @@ pub enum RecordState {
     Unobserved,
     /// The files could not be read; they are tried again.
     Unreadable,
+    /// A person told the checksum of the tarball. Nothing was read, and nothing is signed.
+    Declared,
 }
 
 impl RecordState {
     /// Whether the files are judged. That stays.
     pub const fn is_judgement(self) -> bool {
-        matches!(self, Self::Recorded | Self::Unobserved)
+        matches!(self, Self::Recorded | Self::Unobserved | Self::Declared)
     }
 
     /// Returns the name of the state.
@@ -35,6 +37,7 @@ impl RecordState {
             Self::Recorded => "Recorded",
             Self::Unobserved => "Unobserved",
             Self::Unreadable => "Unreadable",
+            Self::Declared => "Declared",
         }
     }
 }
@@ -65,6 +68,8 @@ pub enum Step<'a> {
     Forget(&'a str),
     /// Read the files and record them.
     Read(Level),
+    /// Record the checksum that a person declares.
+    Declare,
     /// Write what the record of this uid says on the Backup.
     Annotate(&'a str),
 }
@@ -72,7 +77,8 @@ pub enum Step<'a> {
 /// Decides what to do with `backup`, where `records` are all those of its namespace and name, and
 /// `is_observed` tells whether this process saw it before it was complete.
 ///
-/// The first judgement stays: what is not known to be ours does not become so by itself.
+/// The first judgement stays: what is not known to be ours does not become so by itself. A person may
+/// vouch for it, once there is a record; before, the annotations may have come with the Backup.
 pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bool) -> Step<'a> {
     let level = |was_observed: bool| {
         if is_observed || was_observed {
@@ -88,20 +94,44 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bo
         (Progress::Running, None) => Step::Observe,
         (Progress::Over, Some(record)) if !record.state.is_judgement() => Step::Forget(record.uid),
         (Progress::Running, Some(_)) | (Progress::Over, _) => Step::Wait,
-        (Progress::Complete, Some(record)) => match record.state {
-            RecordState::Recorded if is_annotated(backup, record) => Step::Wait,
-            RecordState::Recorded => Step::Annotate(record.uid),
-            RecordState::Unobserved => Step::Wait,
-            RecordState::Pending | RecordState::Unreadable => Step::Read(level(record.is_observed)),
+        (Progress::Complete, Some(record)) => match (record.state, adoption(backup)) {
+            (RecordState::Recorded, _) | (RecordState::Declared, None) => {
+                annotate_or_wait(backup, record)
+            }
+            // It was adopted, and has the record of the uid in its files.
+            (RecordState::Unobserved, None) if find_synced(backup, records).is_some() => {
+                Step::Forget(record.uid)
+            }
+            (RecordState::Unobserved, None) => Step::Wait,
+            (RecordState::Unobserved | RecordState::Declared, Some(adopt)) => adopt,
+            (RecordState::Unreadable, Some(Step::Declare)) => Step::Declare,
+            (RecordState::Pending | RecordState::Unreadable, _) => {
+                Step::Read(level(record.is_observed))
+            }
         },
         // The sync gives a Backup a new uid. Which record is its own is in the bucket.
-        (Progress::Complete, None) => {
-            if find_own(backup, records).is_some() {
-                Step::Wait
-            } else {
-                Step::Read(level(false))
-            }
-        }
+        (Progress::Complete, None) => match find_synced(backup, records) {
+            Some(record) => annotate_or_wait(backup, record),
+            None => Step::Read(level(false)),
+        },
+    }
+}
+
+/// Returns the step to which a person vouches for `backup`.
+fn adoption(backup: &ObservedBackup) -> Option<Step<'static>> {
+    let Adoption { by, declared } = backup.adoption.as_ref()?;
+    Some(match declared {
+        Some(_) => Step::Declare,
+        None => Step::Read(Level::Adopted { by: by.clone() }),
+    })
+}
+
+/// Whoever vouches for what is recorded already is too late.
+fn annotate_or_wait<'a>(backup: &ObservedBackup, record: &Record<'a>) -> Step<'a> {
+    if is_annotated(backup, record) && backup.adoption.is_none() {
+        Step::Wait
+    } else {
+        Step::Annotate(record.uid)
     }
 }
 
@@ -114,10 +144,23 @@ pub fn find_own<'r, 'a>(
     let own = records
         .iter()
         .find(|record| record.uid == backup.fields.uid);
-    own.or_else(|| {
-        records
-            .iter()
-            .find(|record| record.state == RecordState::Recorded && is_annotated(backup, record))
+    let synced = find_synced(backup, records);
+    match own {
+        // It was adopted.
+        Some(own) if own.state == RecordState::Unobserved => synced.or(Some(own)),
+        _ => own.or(synced),
+    }
+}
+
+/// Returns the record with another uid whose annotations `backup` has.
+fn find_synced<'r, 'a>(
+    backup: &ObservedBackup,
+    records: &'r [Record<'a>],
+) -> Option<&'r Record<'a>> {
+    records.iter().find(|record| {
+        record.uid != backup.fields.uid
+            && record.state == RecordState::Recorded
+            && is_annotated(backup, record)
     })
 }
 
@@ -156,12 +199,24 @@ mod tests {
         }
     }
 
-    const STATES: [RecordState; 4] = [
+    const STATES: [RecordState; 5] = [
         RecordState::Pending,
         RecordState::Recorded,
         RecordState::Unobserved,
         RecordState::Unreadable,
+        RecordState::Declared,
     ];
+
+    /// A complete Backup for which jane vouches.
+    fn adopted(checksum: &str, declared: Option<&str>) -> ObservedBackup {
+        let mut backup = backup("Completed", checksum);
+        let declared = declared.map(str::to_owned);
+        backup.adoption = Some(Adoption {
+            by: "jane".into(),
+            declared,
+        });
+        backup
+    }
 
     #[test]
     fn a_backup_is_seen_then_read_once_then_annotated() {
@@ -234,6 +289,80 @@ mod tests {
             assert_eq!(step, Step::Read(Level::Late), "{state:?}");
         }
         assert_eq!(next(&backup("New", "c"), &other, false), Step::Observe);
+    }
+
+    #[test]
+    fn a_person_vouches_for_what_is_judged_and_not_recorded() {
+        let adopt = Step::Read(Level::Adopted { by: "jane".into() });
+        let late = Step::Read(Level::Late);
+        let step = |state, declared| {
+            let record = Record {
+                is_observed: false,
+                ..record("u", state)
+            };
+            next(&adopted("x", declared), &[record], false)
+        };
+        for (state, to_read, declared) in [
+            (RecordState::Pending, late.clone(), late.clone()),
+            (
+                RecordState::Recorded,
+                Step::Annotate("u"),
+                Step::Annotate("u"),
+            ),
+            (RecordState::Unobserved, adopt.clone(), Step::Declare),
+            (RecordState::Unreadable, late.clone(), Step::Declare),
+            (RecordState::Declared, adopt, Step::Declare),
+        ] {
+            assert_eq!(step(state, None), to_read, "{state:?}");
+            assert_eq!(step(state, Some("c")), declared, "{state:?}");
+        }
+        // Without a record, the annotations may have come with the Backup.
+        assert_eq!(next(&adopted("x", None), &[], false), late);
+        assert_eq!(next(&adopted("x", Some("c")), &[], false), late);
+        let mut running = adopted("x", None);
+        running.fields.phase = "InProgress".into();
+        let pending = [record("u", RecordState::Pending)];
+        assert_eq!(next(&running, &pending, false), Step::Wait);
+        // Too late: it is recorded, and only the annotation is to go.
+        let recorded = [record("u", RecordState::Recorded)];
+        let synced = [record("v", RecordState::Recorded)];
+        assert_eq!(
+            next(&adopted("c", None), &recorded, false),
+            Step::Annotate("u")
+        );
+        assert_eq!(
+            next(&adopted("c", None), &synced, false),
+            Step::Annotate("v")
+        );
+    }
+
+    #[test]
+    fn what_is_declared_is_annotated_without_a_manifest() {
+        let declared = [Record {
+            manifest: None,
+            ..record("u", RecordState::Declared)
+        }];
+        let mut backup = backup("Completed", "c");
+        assert_eq!(next(&backup, &declared, false), Step::Annotate("u"));
+        backup.manifest = None;
+        assert_eq!(next(&backup, &declared, false), Step::Wait);
+    }
+
+    /// The record of adopted files has the uid in them.
+    #[test]
+    fn the_judgement_of_an_adopted_backup_goes_once_it_has_the_other_record() {
+        let unobserved = record("u", RecordState::Unobserved);
+        let recorded = record("v", RecordState::Recorded);
+        let both = [unobserved, recorded];
+        assert_eq!(
+            next(&backup("Completed", "c"), &both, false),
+            Step::Forget("u")
+        );
+        assert_eq!(next(&backup("Completed", "x"), &both, false), Step::Wait);
+        let found = find_own(&backup("Completed", "c"), &both);
+        assert_eq!(found.map(|record| record.uid), Some("v"));
+        let found = find_own(&backup("Completed", "x"), &both);
+        assert_eq!(found.map(|record| record.uid), Some("u"));
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub enum EventReason {
     ServingCertificateRenewed,
     /// The files of a Backup are recorded and signed.
     BackupRecorded,
+    /// The files of a Backup are recorded and signed on the word of a user.
+    BackupAdopted,
+    /// The checksum of a Backup is what a user declares.
+    BackupDeclared,
+    /// A user vouches for the files of a Backup, and they could not be recorded.
+    BackupNotAdopted,
     /// The files of a Backup are not known to be those that Velero wrote here.
     BackupUnobserved,
     /// The files of a Backup cannot be read.
@@ -96,6 +102,9 @@ impl EventReason {
             Self::ServingCertificateExpiring => "ServingCertificateExpiring",
             Self::ServingCertificateRenewed => "ServingCertificateRenewed",
             Self::BackupRecorded => "BackupRecorded",
+            Self::BackupAdopted => "BackupAdopted",
+            Self::BackupDeclared => "BackupDeclared",
+            Self::BackupNotAdopted => "BackupNotAdopted",
             Self::BackupUnobserved => "BackupUnobserved",
             Self::BackupUnreadable => "BackupUnreadable",
             Self::ConditionEnded => "ConditionEnded",
@@ -105,6 +114,8 @@ impl EventReason {
     const fn event_type(self) -> EventType {
         match self {
             Self::BackupRecorded
+            | Self::BackupAdopted
+            | Self::BackupDeclared
             | Self::CaBundleCurrent
             | Self::WebhookActive
             | Self::ServingCertificateRenewed

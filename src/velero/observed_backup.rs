@@ -18,6 +18,10 @@ pub enum Progress {
     Over,
 }
 
+/// Most bytes in the name of a user who vouches for a backup, and in what is declared. Those with more
+/// are as if they were not there.
+pub const MAX_ADOPTION_BYTES: usize = 512;
+
 /// A Backup, as far as the recorder depends on it. It has some hundred bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedBackup {
@@ -31,9 +35,32 @@ pub struct ObservedBackup {
     pub checksum: Option<String>,
     /// The annotation with the digest of what is signed.
     pub manifest: Option<String>,
+    /// Who vouches for the files and asks to record them.
+    pub adoption: Option<Adoption>,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: Option<i64>,
     /// When the API server stored the phase, by its own clock, in seconds since 1970. The fraction
     /// of the second is lost.
     pub phase_stored: Option<i64>,
+}
+
+/// The annotations with which a person vouches for a backup. They are anybody's who could create the
+/// Backup with them, as a Schedule does, until the recorder has removed those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The name of the user.
+    pub by: String,
+    /// The checksum of the tarball, not validated, if the files are not to be read.
+    pub declared: Option<String>,
+}
+
+impl Adoption {
+    fn is_short(&self) -> bool {
+        let mut texts = [Some(&self.by), self.declared.as_ref()]
+            .into_iter()
+            .flatten();
+        texts.all(|text| text.len() <= MAX_ADOPTION_BYTES)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -48,6 +75,7 @@ struct Rest {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RestOfMetadata {
+    creation_timestamp: Option<String>,
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(deserialize_with = "null_is_default")]
     annotations: Annotations,
@@ -62,6 +90,10 @@ struct Annotations {
     checksum: Option<String>,
     #[serde(rename = "velero-trust.io/manifest")]
     manifest: Option<String>,
+    #[serde(rename = "velero-trust.io/adopt")]
+    adopt: Option<String>,
+    #[serde(rename = "velero-trust.io/declared-checksum")]
+    declared: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -103,12 +135,22 @@ impl ObservedBackup {
         let writers = metadata.managed_fields.iter();
         let writers = writers.filter(|writer| writer.fields.status.phase.is_some());
         let times = writers.filter_map(|writer| seconds(writer.time.as_deref()?));
+        let Annotations {
+            checksum,
+            manifest,
+            adopt,
+            declared,
+        } = metadata.annotations;
         Some(Self {
             fields: document.into(),
             storage_location: spec.storage_location,
             is_deleted: metadata.deletion_timestamp.is_some(),
-            checksum: metadata.annotations.checksum,
-            manifest: metadata.annotations.manifest,
+            checksum,
+            manifest,
+            adoption: adopt
+                .map(|by| Adoption { by, declared })
+                .filter(Adoption::is_short),
+            created: metadata.creation_timestamp.as_deref().and_then(seconds),
             phase_stored: times.max(),
         })
     }
@@ -127,7 +169,9 @@ impl ObservedBackup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{CHECKSUM_ANNOTATION, MANIFEST_ANNOTATION};
+    use crate::names::{
+        ADOPT_ANNOTATION, CHECKSUM_ANNOTATION, DECLARED_CHECKSUM_ANNOTATION, MANIFEST_ANNOTATION,
+    };
     use serde_json::{Value, json};
 
     fn backup() -> Value {
@@ -164,6 +208,27 @@ mod tests {
         assert_eq!(observed.phase_stored, Some(5));
         let bare = read(&json!({"metadata": {"managedFields": null}})).unwrap();
         assert_eq!((bare.phase_stored, bare.checksum), (None, None));
+        assert_eq!((bare.adoption, bare.created), (None, None));
+        let mut adopted = backup();
+        adopted["metadata"]["creationTimestamp"] = json!("1970-01-01T00:00:03Z");
+        let annotations = &mut adopted["metadata"]["annotations"];
+        annotations[DECLARED_CHECKSUM_ANNOTATION] = json!("sha256:z");
+        assert_eq!(read(&adopted).unwrap().adoption, None, "by nobody");
+        adopted["metadata"]["annotations"][ADOPT_ANNOTATION] = json!("jane");
+        let observed = read(&adopted).unwrap();
+        let adoption = Adoption {
+            by: "jane".into(),
+            declared: Some("sha256:z".into()),
+        };
+        assert_eq!(
+            (observed.adoption, observed.created),
+            (Some(adoption), Some(3))
+        );
+        for key in [ADOPT_ANNOTATION, DECLARED_CHECKSUM_ANNOTATION] {
+            let mut long = adopted.clone();
+            long["metadata"]["annotations"][key] = json!("x".repeat(MAX_ADOPTION_BYTES + 1));
+            assert_eq!(read(&long).unwrap().adoption, None);
+        }
         let mut wrong = backup();
         wrong["status"]["phase"] = json!(1);
         assert_eq!(read(&wrong), None);

@@ -11,7 +11,7 @@ use crate::velero::observed_backup::{ObservedBackup, Progress};
 /// How many backups of a namespace are recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct RecordTally {
-    /// Those that are recorded, by who vouches for their files.
+    /// Those that are recorded or declared, by who vouches for their files.
     pub(in crate::cli) levels: BTreeMap<String, usize>,
     /// The others by the reason. There are as many as states and reasons.
     pub(in crate::cli) others: BTreeMap<NotRecorded, Others>,
@@ -84,7 +84,7 @@ impl RecordTally {
         let reason = || status.and_then(|status| status.reason.clone());
         let message = status.and_then(|status| status.message.as_deref());
         match state {
-            RecordState::Recorded => {
+            RecordState::Recorded | RecordState::Declared => {
                 let level = status.and_then(|status| status.level.clone());
                 *self.levels.entry(level.unwrap_or_default()).or_default() += 1;
             }

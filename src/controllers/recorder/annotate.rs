@@ -1,17 +1,21 @@
-//! Writes on a Backup what its record says.
+//! Writes on a Backup what its record says, and removes what none says.
 
 use std::sync::Arc;
 
 use kube::Error;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::observed::RecordEntry;
+use crate::integrity::recording::RecordState;
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::worker::Requeue;
-use crate::names::{CHECKSUM_ANNOTATION, MANIFEST_ANNOTATION, VERIFIED_AT_ANNOTATION};
-use crate::velero::observed_backup::ObservedBackup;
+use crate::names::{
+    ADOPT_ANNOTATION, CHECKSUM_ANNOTATION, DECLARED_CHECKSUM_ANNOTATION, MANIFEST_ANNOTATION,
+    VERIFIED_AT_ANNOTATION,
+};
+use crate::velero::observed_backup::{ObservedBackup, Progress};
 
 /// Annotates `backup`, unless it was replaced by another one of its name.
 pub(super) async fn annotate(
@@ -23,7 +27,10 @@ pub(super) async fn annotate(
     let annotations = Annotations {
         checksum: record.checksum.as_deref(),
         manifest: record.manifest.as_deref(),
-        verified_at: verified_at.as_deref(),
+        // Nothing was read of what is declared.
+        verified_at: verified_at
+            .as_deref()
+            .filter(|_| record.state == RecordState::Recorded),
     };
     let retry = write(&context, &backup, annotations).await;
     Requeue {
@@ -45,35 +52,84 @@ pub(super) async fn write(
     backup: &ObservedBackup,
     annotations: Annotations<'_>,
 ) -> bool {
-    let fields = &backup.fields;
-    let backups = context.backups(&fields.namespace);
-    // The uid is a precondition: another Backup of the name gets 409.
-    let patch = json!({
-        "metadata": {
-            "uid": fields.uid,
-            "annotations": {
-                CHECKSUM_ANNOTATION: annotations.checksum,
-                MANIFEST_ANNOTATION: annotations.manifest,
-                VERIFIED_AT_ANNOTATION: annotations.verified_at,
-            },
-        },
+    let values = json!({
+        CHECKSUM_ANNOTATION: annotations.checksum,
+        MANIFEST_ANNOTATION: annotations.manifest,
+        VERIFIED_AT_ANNOTATION: annotations.verified_at,
+        // It is done, or too late.
+        ADOPT_ANNOTATION: null,
+        DECLARED_CHECKSUM_ANNOTATION: null,
     });
-    let patch = Patch::Merge(&patch);
-    match backups
-        .patch(&fields.name, &PatchParams::default(), &patch)
-        .await
-    {
-        Ok(_) => {
+    match patch(context, backup, &values).await {
+        Ok(()) => {
             tracing::info!(checksum = annotations.checksum, "annotated the Backup");
             false
         }
-        // It is gone; the watch tells. A conflict may be a replaced Backup, or a write of somebody
-        // else at the same moment.
-        Err(Error::Api(status)) if status.code == 404 => false,
+        // A conflict may be a replaced Backup, or a write of somebody else at the same moment.
         Err(error) => {
             let why = lookup_error(&error).message;
             tracing::warn!(why, "cannot annotate the Backup");
             true
         }
+    }
+}
+
+/// Removes what a user wrote who vouches for `backup`.
+pub(super) async fn end_adoption(context: &Context, backup: &ObservedBackup) -> kube::Result<()> {
+    let removed = json!({ADOPT_ANNOTATION: null, DECLARED_CHECKSUM_ANNOTATION: null});
+    patch(context, backup, &removed).await
+}
+
+/// Removes from `backup`, which has no record, those of our annotations with which it may have come.
+///
+/// What is there once it has a record was set since, and so admitted by a policy. What is removed from
+/// a Backup that is made is its Schedule's, or forged; the webhook does not run while velero-trust is
+/// down. On a Backup that is older than our key, a checksum may be one that a person set.
+pub(super) async fn remove_unfounded(
+    context: &Context,
+    backup: &ObservedBackup,
+) -> kube::Result<()> {
+    let is_younger = match (backup.created, context.signer.since) {
+        (Some(created), Some(since)) => created > since,
+        _ => false,
+    };
+    let is_new = is_younger || backup.progress() == Progress::Running;
+    let mut removed = Map::new();
+    if is_new && (backup.checksum.is_some() || backup.manifest.is_some()) {
+        let recorded = [
+            CHECKSUM_ANNOTATION,
+            MANIFEST_ANNOTATION,
+            VERIFIED_AT_ANNOTATION,
+        ];
+        removed.extend(recorded.map(|key| (key.to_owned(), Value::Null)));
+    }
+    if backup.adoption.is_some() {
+        let adoption = [ADOPT_ANNOTATION, DECLARED_CHECKSUM_ANNOTATION];
+        removed.extend(adoption.map(|key| (key.to_owned(), Value::Null)));
+    }
+    if removed.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!("removed annotations with which the Backup came");
+    patch(context, backup, &removed.into()).await
+}
+
+/// Merges `annotations` into those of `backup`. Fails with 409 if it is another Backup of the name. That
+/// it is gone is no failure; the watch tells.
+async fn patch(
+    context: &Context,
+    backup: &ObservedBackup,
+    annotations: &Value,
+) -> kube::Result<()> {
+    let fields = &backup.fields;
+    let patch = json!({"metadata": {"uid": fields.uid, "annotations": annotations}});
+    let backups = context.backups(&fields.namespace);
+    let params = PatchParams::default();
+    match backups
+        .patch(&fields.name, &params, &Patch::Merge(&patch))
+        .await
+    {
+        Err(Error::Api(status)) if status.code == 404 => Ok(()),
+        patched => patched.map(drop),
     }
 }

@@ -5,6 +5,7 @@
 //! what it finds. First the envelope is put beside the backup, then the record is completed, then the
 //! Backup is annotated.
 
+mod adopt;
 mod annotate;
 mod envelope;
 mod ledger;
@@ -325,8 +326,12 @@ impl Recorder {
                     self.spawn(key, annotate::annotate(context, backup, record));
                 }
             }
+            Step::Declare => self.spawn(key, adopt::declare(context, backup)),
             Step::Read(level) => {
-                let reads_files = level != Level::Late || context.settings.records_existing;
+                // Who vouches for a backup without a record asks to have it judged.
+                let is_asked = backup.adoption.is_some();
+                let reads_files =
+                    level != Level::Late || is_asked || context.settings.records_existing;
                 let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
                 // The record of a synced Backup is looked up even if nothing may be read.
                 if reads_files || records.iter().any(|(_, record)| is_recorded(record)) {
@@ -353,7 +358,7 @@ impl Recorder {
                 record.state == RecordState::Unreadable && record.uid == backup.fields.uid
             };
             // A store that cannot be read does not hold up those that can.
-            if level == Level::Observed && !records.iter().any(was_tried) {
+            if level != Level::Late && !records.iter().any(was_tried) {
                 self.waiting.push_front(key);
             } else {
                 self.waiting.push_back(key);

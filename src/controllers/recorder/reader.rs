@@ -142,6 +142,10 @@ async fn try_read(
     extent: &Extent,
 ) -> Result<Recorded, Stop> {
     let name = &backup.fields.name;
+    let is_adopted = matches!(extent.level, Level::Adopted { .. });
+    if is_adopted {
+        check_adoption(context, backup).await?;
+    }
     let location = location::open(context, backup).await?;
     let store = &location.store;
     let asked_at = Instant::now();
@@ -166,10 +170,14 @@ async fn try_read(
     if !extent.reads_files {
         return Err(Stop::NotKnown);
     }
-    origin::check_document(&backup.fields, &document)?;
-    let completed = completion(context, backup, &listing, asked_at).await?;
-    let listed: Vec<_> = listing.artifacts.iter().map(listed).collect();
-    origin::check_times(name, &listed, completed)?;
+    if is_adopted {
+        origin::check_name(&backup.fields, &document)?;
+    } else {
+        origin::check_document(&backup.fields, &document)?;
+        let completed = completion(context, backup, &listing, asked_at).await?;
+        let listed: Vec<_> = listing.artifacts.iter().map(listed).collect();
+        origin::check_times(name, &listed, completed)?;
+    }
     let pod_volumes = pod_volume_backups::of(&context.controllers.client, &backup.fields).await;
     let pod_volumes =
         pod_volumes.map_err(|error| Stop::unanswered("PodVolumeBackupsUnreadable", &error))?;
@@ -182,7 +190,8 @@ async fn try_read(
         level: extent.level.clone(),
     };
     match envelope::signed_before(context, store, name, &listing).await? {
-        Some(signed) if is_same(&signed, &statement, &file) => statement = signed,
+        // A user vouches for the bytes as they are, not as they were.
+        Some(signed) if !is_adopted && is_same(&signed, &statement, &file) => statement = signed,
         _ => {
             let files = hash_files(context, store, &listing, &statement, file, extent).await?;
             statement.manifest = Manifest::new(name, files)?;
@@ -219,6 +228,24 @@ fn is_same(signed: &Statement, expected: &Statement, document: &File) -> bool {
 
 /// Fails unless `backup` is still there and complete.
 pub(super) async fn check_present(context: &Context, backup: &ObservedBackup) -> Result<(), Stop> {
+    present(context, backup).await.map(drop)
+}
+
+/// Fails unless the user who vouches for `backup` still does.
+///
+/// Its record is there, and before that was made, the annotations with which the Backup came were
+/// removed. The watch may show those yet. What is stored was admitted by the policy.
+pub(super) async fn check_adoption(context: &Context, backup: &ObservedBackup) -> Result<(), Stop> {
+    let found = present(context, backup).await?;
+    if found.adoption == backup.adoption {
+        Ok(())
+    } else {
+        Err(Stop::Changed)
+    }
+}
+
+/// Returns `backup` as it is stored, if it is still there and complete.
+async fn present(context: &Context, backup: &ObservedBackup) -> Result<ObservedBackup, Stop> {
     let BackupFields {
         namespace, name, ..
     } = &backup.fields;
@@ -229,7 +256,7 @@ pub(super) async fn check_present(context: &Context, backup: &ObservedBackup) ->
     let is_it = |found: &ObservedBackup| {
         found.fields.uid == backup.fields.uid && found.progress() == Progress::Complete
     };
-    found.filter(is_it).map(drop).ok_or(Stop::Changed)
+    found.filter(is_it).ok_or(Stop::Changed)
 }
 
 /// Returns when the API server stored the final phase, by the clock of the store, in milliseconds

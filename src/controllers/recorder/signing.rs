@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::ObjectMeta;
-use kube::{Api, Error};
+use kube::{Api, Error, ResourceExt as _};
 use tokio::time::sleep;
 
 use super::super::ControllerContext;
@@ -29,6 +29,9 @@ pub(super) struct Signer {
     pub(super) key: SigningKey,
     /// The uid of the namespace kube-system.
     pub(super) cluster: String,
+    /// When its TrustedKey was made, in seconds since 1970. Since then, the policies let nobody else set
+    /// the annotations of a record.
+    pub(super) since: Option<i64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +82,13 @@ async fn signer(controllers: &ControllerContext) -> Result<Signer, SignerError> 
         Some(secret) => read(&secret)?,
         None => create(&secrets).await?,
     };
-    trust(controllers, &key).await?;
-    Ok(Signer { key, cluster })
+    let trusted = trust(controllers, &key).await?;
+    let created = trusted.creation_timestamp();
+    Ok(Signer {
+        key,
+        cluster,
+        since: created.map(|time| time.0.as_second()),
+    })
 }
 
 fn read(secret: &Secret) -> Result<SigningKey, SignerError> {
@@ -126,8 +134,11 @@ async fn create(secrets: &Api<Secret>) -> Result<SigningKey, SignerError> {
     }
 }
 
-/// Makes the TrustedKey of `key`, unless there is one.
-async fn trust(controllers: &ControllerContext, key: &SigningKey) -> Result<(), SignerError> {
+/// Returns the TrustedKey of `key`, which is made if there is none.
+async fn trust(
+    controllers: &ControllerContext,
+    key: &SigningKey,
+) -> Result<TrustedKey, SignerError> {
     let id = key.public().id().to_string();
     let digits = id.get(..16).unwrap_or(&id);
     let trusted = TrustedKey {
@@ -145,13 +156,13 @@ async fn trust(controllers: &ControllerContext, key: &SigningKey) -> Result<(), 
     match keys.create(&keep::create_params(), &trusted).await {
         Err(Error::Api(status)) if status.is_already_exists() => {
             let name = format!("{}-{digits}", names::APP);
-            let stored = keys.get(&name).await?.spec.public_key;
-            let stored = PublicKey::from_pem(&stored).ok().map(|key| key.id());
-            if stored == Some(key.public().id()) {
-                return Ok(());
+            let trusted = keys.get(&name).await?;
+            let stored = PublicKey::from_pem(&trusted.spec.public_key);
+            if stored.is_ok_and(|stored| stored.id() == key.public().id()) {
+                return Ok(trusted);
             }
             Err(SignerError::OtherKey(name))
         }
-        created => Ok(created.map(drop)?),
+        created => Ok(created?),
     }
 }

@@ -26,11 +26,22 @@ const MAX_MESSAGE_CHARS: usize = 1_000;
 
 /// Makes the record of a Backup that is not complete yet.
 pub(super) async fn observe(context: Arc<Context>, backup: ObservedBackup) -> Requeue {
-    let created = match context.ledger.create(spec(&backup, true)).await {
+    let created = match create_own(&context, &backup, true).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         created => created.map(drop),
     };
     told(created, "make the record")
+}
+
+/// Makes the record of a Backup. From then on, what a user writes on the Backup counts.
+async fn create_own(
+    context: &Context,
+    backup: &ObservedBackup,
+    observed: bool,
+) -> kube::Result<BackupRecord> {
+    annotate::remove_unfounded(context, backup).await?;
+    let uid = &backup.fields.uid;
+    context.ledger.create(spec(backup, uid, observed)).await
 }
 
 /// Deletes a record that has nothing recorded.
@@ -92,14 +103,14 @@ pub(super) async fn end(
 }
 
 /// A Backup whose files are read, and its records.
-struct Reading {
-    context: Arc<Context>,
-    backup: ObservedBackup,
+pub(super) struct Reading {
+    pub(super) context: Arc<Context>,
+    pub(super) backup: ObservedBackup,
     /// All records of its name, as the watch knows them.
-    records: Vec<(String, RecordEntry)>,
+    pub(super) records: Vec<(String, RecordEntry)>,
     /// Its own record as it was stored before the files were read.
-    own: Option<BackupRecord>,
-    is_observed: bool,
+    pub(super) own: Option<BackupRecord>,
+    pub(super) level: Level,
 }
 
 /// Reads the files of a complete Backup and records them.
@@ -110,34 +121,54 @@ pub(super) async fn read(
     extent: Extent,
 ) -> Requeue {
     // The watch can lag behind what this replica, or another leader, wrote.
-    let own = ledger::record_name(&backup.fields.name, &backup.fields.uid);
-    let own = match context.ledger.get(&own).await {
+    let own = match own_record(&context, &backup).await {
         Ok(own) => own,
         Err(error) => return told(Err(error), "read the record"),
     };
-    if let Some(record) = own.clone().map(RecordEntry::new) {
-        match record.state {
-            RecordState::Recorded => return annotate::annotate(context, backup, record).await,
-            RecordState::Unobserved => return Requeue::default(),
-            RecordState::Pending | RecordState::Unreadable => {}
-        }
+    let is_adopted = matches!(extent.level, Level::Adopted { .. });
+    let known = own.clone().map(RecordEntry::new);
+    if let Some(record) = &known
+        && record.state == RecordState::Recorded
+    {
+        return annotate::annotate(context, backup, record.clone()).await;
+    }
+    // Only a user turns what is judged into what is recorded.
+    if known.is_some_and(|record| record.state.is_judgement()) != is_adopted {
+        return Requeue::default();
     }
     let outcome = reader::read(&context, &backup, &records, &extent).await;
     let reading = Reading {
-        is_observed: extent.level == Level::Observed,
         context,
         backup,
         records,
         own,
+        level: extent.level,
     };
     reading.conclude(outcome).await
 }
 
+/// Returns the record with the uid of `backup`, as it is stored.
+pub(super) async fn own_record(
+    context: &Context,
+    backup: &ObservedBackup,
+) -> kube::Result<Option<BackupRecord>> {
+    let fields = &backup.fields;
+    let name = ledger::record_name(&fields.name, &fields.uid);
+    context.ledger.get(&name).await
+}
+
 impl Reading {
     async fn conclude(self, outcome: Outcome) -> Requeue {
+        let is_adopted = matches!(self.level, Level::Adopted { .. });
         match outcome {
             Outcome::Recorded(recorded) => self.record(*recorded).await,
             Outcome::Known(uid) => self.annotate_known(&uid).await,
+            Outcome::Unobserved(unobserved) if is_adopted => {
+                self.end_adoption(&unobserved.to_string()).await
+            }
+            Outcome::Unreadable(unreadable) if is_adopted => {
+                self.postpone_adoption(unreadable).await
+            }
             Outcome::Unobserved(unobserved) => self.refuse(&unobserved).await,
             Outcome::Unreadable(unreadable) => self.postpone(unreadable).await,
             Outcome::NotKnown => Requeue::default(),
@@ -171,13 +202,13 @@ impl Reading {
             message: Some(message.clone()),
             ..BackupRecordStatus::default()
         };
-        let written = self.write(&status).await;
+        let written = self.write(&status, None).await;
         if written.is_ok() {
             let note = format!("its files are not recorded: {message}");
             tracing::warn!(reason = unobserved.reason(), "{note}");
             self.emit(EventReason::BackupUnobserved, &note).await;
         }
-        told(written, "write the record")
+        told(written.map(drop), "write the record")
     }
 
     /// Notes that the files cannot be read, if that is news, and tries again later.
@@ -203,7 +234,7 @@ impl Reading {
             message: Some(message.clone()),
             ..BackupRecordStatus::default()
         };
-        if let Err(error) = self.write(&status).await {
+        if let Err(error) = self.write(&status, None).await {
             return told(Err(error), "write the record");
         }
         if !is_same_reason {
@@ -221,11 +252,17 @@ impl Reading {
         let statement = &recorded.statement;
         let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
         let manifest = format!("sha256:{}", recorded.written.payload);
+        let adopted_by = match &statement.level {
+            Level::Adopted { by } => Some(by.clone()),
+            Level::Observed | Level::Late => None,
+        };
         let status = BackupRecordStatus {
             state: RecordState::Recorded,
             reason: None,
             message: recorded.written.message.as_deref().map(message),
             level: Some(statement.level.name().to_owned()),
+            adopted_by: adopted_by.clone(),
+            not_adopted: None,
             checksum: checksum.clone(),
             manifest: Some(manifest.clone()),
             files: i64::try_from(statement.manifest.files().len()).ok(),
@@ -236,8 +273,10 @@ impl Reading {
             recorded_at: Some(at),
             gone: None,
         };
-        if let Err(error) = self.write(&status).await {
-            return told(Err(error), "write the record");
+        match self.write(&status, Some(&statement.backup.uid)).await {
+            Ok(true) => {}
+            Ok(false) => return again(),
+            Err(error) => return told(Err(error), "write the record"),
         }
         let annotations = Annotations {
             checksum: checksum.as_deref(),
@@ -247,36 +286,62 @@ impl Reading {
         let retry = annotate::write(&self.context, &self.backup, annotations).await;
         let bytes = statement.manifest.bytes();
         let files = statement.manifest.files().len();
-        let note = format!("its {files} files ({bytes} bytes) are recorded and signed");
-        tracing::info!(files, bytes, "recorded the backup");
-        self.emit(EventReason::BackupRecorded, &note).await;
+        let (reason, on_whose_word) = match &adopted_by {
+            Some(by) => (EventReason::BackupAdopted, format!(" on the word of {by}")),
+            None => (EventReason::BackupRecorded, String::new()),
+        };
+        let note =
+            format!("its {files} files ({bytes} bytes) are recorded and signed{on_whose_word}");
+        tracing::info!(files, bytes, adopted_by, "recorded the backup");
+        self.emit(reason, &note).await;
         Requeue {
             retry,
             within: None,
         }
     }
 
-    /// Writes the status of the Backup's own record, which is made if there is none. Records of
-    /// earlier Backups of the name are closed.
-    async fn write(&self, status: &BackupRecordStatus) -> kube::Result<()> {
+    /// Writes the status of the record of this uid, that of the Backup if `None`. It is made if there is
+    /// none. Records of earlier Backups of the name are closed.
+    ///
+    /// Returns whether it is written: another record that is complete stays as it is.
+    pub(super) async fn write(
+        &self,
+        status: &BackupRecordStatus,
+        uid: Option<&str>,
+    ) -> kube::Result<bool> {
         let ledger = &self.context.ledger;
-        let spec = spec(&self.backup, self.is_observed);
-        let name = ledger::record_name(&spec.backup, &spec.uid);
-        if let Some(own) = &self.own {
-            ledger.set_status(own, status).await?;
+        let fields = &self.backup.fields;
+        // A Backup that came by sync has another uid than its files.
+        let uid = uid.unwrap_or(&fields.uid);
+        let is_own = uid == fields.uid;
+        let name = ledger::record_name(&fields.name, uid);
+        let stored = if is_own {
+            self.own.clone()
         } else {
-            let own = ledger.create(spec).await?;
-            ledger.set_status(&own, status).await?;
-        }
+            ledger.get(&name).await?
+        };
+        let record = match stored {
+            Some(other) if !is_own && other.known().state == RecordState::Recorded => {
+                return Ok(false);
+            }
+            Some(stored) => stored,
+            None if is_own => {
+                let is_observed = self.level == Level::Observed;
+                create_own(&self.context, &self.backup, is_observed).await?
+            }
+            None => ledger.create(spec(&self.backup, uid, false)).await?,
+        };
+        ledger.set_status(&record, status).await?;
         for (other, record) in &self.records {
-            if *other != name && record.gone_at.is_none() {
+            let is_earlier = *other != name && record.uid != fields.uid;
+            if is_earlier && record.gone_at.is_none() {
                 ledger.set_gone(other, Some(gone("Replaced"))).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn emit(&self, reason: EventReason, note: &str) {
+    pub(super) async fn emit(&self, reason: EventReason, note: &str) {
         let fields = &self.backup.fields;
         let about = ObjectReference {
             api_version: Some("velero.io/v1".to_owned()),
@@ -292,12 +357,12 @@ impl Reading {
 }
 
 /// Returns a text for people that is short and in one line, whatever it quotes.
-fn message(text: &str) -> String {
+pub(super) fn message(text: &str) -> String {
     single_line(text, MAX_MESSAGE_CHARS).into_owned()
 }
 
 /// Tries the step again later.
-const fn again() -> Requeue {
+pub(super) const fn again() -> Requeue {
     Requeue {
         retry: true,
         within: None,
@@ -311,17 +376,17 @@ fn gone(how: &str) -> Gone {
     }
 }
 
-fn spec(backup: &ObservedBackup, observed: bool) -> BackupRecordSpec {
+fn spec(backup: &ObservedBackup, uid: &str, observed: bool) -> BackupRecordSpec {
     BackupRecordSpec {
         namespace: backup.fields.namespace.clone(),
         backup: backup.fields.name.clone(),
-        uid: backup.fields.uid.clone(),
+        uid: uid.to_owned(),
         observed,
     }
 }
 
 /// Logs a failure to `act`, after which the step is tried again.
-fn told(result: kube::Result<()>, act: &str) -> Requeue {
+pub(super) fn told(result: kube::Result<()>, act: &str) -> Requeue {
     let retry = result.is_err();
     if let Err(error) = result {
         let why = lookup_error(&error).message;

@@ -65,9 +65,15 @@ pub struct BackupRecordStatus {
     /// Why it is in this state, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Who vouches for the files: observed, late or adopted.
+    /// Who vouches for the files: observed, late, adopted or declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+    /// The user who vouches for the files, if they are adopted or declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_by: Option<String>,
+    /// Why the files could not be recorded when a user vouched for them last, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_adopted: Option<String>,
     /// SHA-256 of the tarball, as in the annotation of the Backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,

@@ -90,6 +90,15 @@ impl Api {
         self.state().objects.get(path).cloned()
     }
 
+    /// Returns the first object of a collection, with its path.
+    pub(super) fn first(&self, collection: &str) -> Option<(String, Value)> {
+        let state = self.state();
+        let prefix = format!("{collection}/");
+        let mut objects = state.objects.iter();
+        let first = objects.find(|(path, _)| path.starts_with(&prefix));
+        first.map(|(path, object)| (path.clone(), object.clone()))
+    }
+
     /// Stores an object, with a new resourceVersion.
     pub(super) fn put(&self, path: &str, object: Value) -> Value {
         self.store(path, Some(object))

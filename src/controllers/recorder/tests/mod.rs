@@ -1,5 +1,6 @@
 //! The recorder with an API server and a store in memory, which do what a test says.
 
+mod adopt;
 mod api;
 mod gate;
 mod kills;
