@@ -15,21 +15,22 @@ use crate::names;
 /// The programs whose commands are advised.
 const PROGRAMS: [&str; 3] = ["kubectl", "velero-trust", "velero"];
 
-/// Returns how to apply the manifests of an installation in the namespace `own`, and then to run
-/// `certs --install` if `activate`.
-pub(super) fn apply_manifests(own: &str, activate: bool) -> String {
-    let certs = format!("velero-trust certs --install --namespace {own}");
-    match (own == names::APP, activate) {
-        (true, true) => format!("kubectl apply -k manifests && {certs}"),
-        (true, false) => "kubectl apply -k manifests".to_owned(),
-        (false, true) => {
-            format!(
-                "apply your kustomization of the manifests with namespace {own}, then run `{certs}`"
-            )
-        }
-        (false, false) => {
-            format!("apply your kustomization of the manifests with namespace {own} again")
-        }
+/// Returns how to install velero-trust in the namespace `own`. The manifests alone have a placeholder for
+/// the image.
+pub(super) fn install(own: &str) -> String {
+    format!(
+        "apply your kustomization of the manifests with namespace {own} (docs/install.md), then run \
+         `velero-trust certs --install --namespace {own}`"
+    )
+}
+
+/// Returns how to apply the file of this name, of the manifests of an installation in the namespace `own`,
+/// again. The other files would reset what a kustomization changes, such as the image.
+pub(super) fn apply_manifest(own: &str, file: &str) -> String {
+    if own == names::APP {
+        format!("kubectl apply -f manifests/{file}")
+    } else {
+        format!("apply your kustomization of the manifests with namespace {own} again")
     }
 }
 
@@ -58,7 +59,12 @@ impl Selection<'_> {
         if starts_with_program(advice) {
             return self.apply_to_list(advice);
         }
-        let parts = advice.split('`').enumerate();
+        self.apply_to_message(advice)
+    }
+
+    /// Returns `message`, which is prose, with these options in the commands between its backticks.
+    pub(super) fn apply_to_message(&self, message: &str) -> String {
+        let parts = message.split('`').enumerate();
         let parts = parts.map(|(index, part)| {
             if index % 2 == 1 && starts_with_program(part) {
                 self.apply_to_list(part)
@@ -246,6 +252,11 @@ pub(super) mod tests {
             assert_eq!(selection.apply(advice), expected);
             assert_can_be_typed(&selection.apply(advice));
         }
+        // A sentence may begin with the name of a program.
+        assert_eq!(
+            selection.apply_to_message("velero-trust may not read it; `kubectl get x`"),
+            "velero-trust may not read it; `kubectl --kubeconfig '/a b' --context prod get x`"
+        );
         let here = (ClusterArgs::default(), own(names::APP));
         let here = Selection {
             cluster: &here.0,

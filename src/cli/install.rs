@@ -75,7 +75,7 @@ pub(super) async fn run(
     if current.is_empty() {
         bail!(
             "the cluster has no webhook configuration labelled app.kubernetes.io/name={} and {}; \
-             apply the manifests first (`kubectl apply -k manifests`)",
+             apply your kustomization of the manifests first (docs/install.md)",
             names::APP,
             names::WEBHOOK_LABEL
         );

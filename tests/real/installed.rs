@@ -68,7 +68,9 @@ fn active_only_when_answered() -> Result<()> {
     let output = installer.certs(SOON)?;
     ensure!(output.code == Some(2), "without manifests: {output:?}");
     ensure!(
-        output.stderr.contains("kubectl apply -k manifests"),
+        output
+            .stderr
+            .contains("apply your kustomization of the manifests first"),
         "{output:?}"
     );
 

@@ -99,9 +99,11 @@ pub(super) fn fix(own: &str, outcome: &Outcome<'_>) -> String {
             format!("take it out with `kubectl edit {kind} {name}`, unless it is meant")
         }
         WebhookState::OtherFailurePolicy => {
-            "apply the manifests again (`kubectl apply -k manifests`)".to_owned()
+            "apply your kustomization of the manifests again".to_owned()
         }
-        WebhookState::Absent => format!("apply the manifests, then run `{certs}`"),
+        WebhookState::Absent => {
+            format!("apply your kustomization of the manifests, then run `{certs}`")
+        }
         WebhookState::NoNamespace => {
             let (kind, name) = kind_and_name(outcome);
             format!(

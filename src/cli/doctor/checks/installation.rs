@@ -1,7 +1,7 @@
 //! Checks whether velero-trust is installed and, if it is not, what an installation would meet.
 
 use super::{CheckSubject, Diagnostic};
-use crate::cli::advice::apply_manifests;
+use crate::cli::advice::install;
 use crate::cli::doctor::cluster_snapshot::{
     ClusterSnapshot, NamespaceState, VeleroNamespace, Webhook,
 };
@@ -38,13 +38,13 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         ),
         Ok(NamespaceState::Absent) => subject().fail(
             format!("{app} is not installed: there is no namespace {namespace}"),
-            apply_manifests(namespace, true),
+            install(namespace),
         ),
         Ok(NamespaceState::Present) | Err(_) => subject().fail(
             format!(
                 "{app} is not installed in namespace {namespace}; --namespace is {app}'s own namespace"
             ),
-            apply_manifests(namespace, true),
+            install(namespace),
         ),
     }]
 }
@@ -112,8 +112,8 @@ fn bundles(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
             "an earlier installation left it behind, and nobody keeps it up to date; an installation \
              takes it over",
             format!(
-                "to go on without velero-trust, restart what mounts it after `kubectl -n {} delete \
-                 configmap {}`",
+                "to go on without velero-trust, recreate the Pods that mount it, then run `kubectl -n {} \
+                 delete configmap {}`",
                 velero.namespace,
                 names::BUNDLE
             ),

@@ -1,7 +1,7 @@
 //! Checks the admission policies.
 
 use super::{CheckSubject, Diagnostic};
-use crate::cli::advice::apply_manifests;
+use crate::cli::advice::apply_manifest;
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::names;
 
@@ -14,16 +14,16 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         Err(why) => return vec![subject.unknown(why)],
         Ok(policies) => policies,
     };
-    let fix = apply_manifests(&cluster.namespace, false);
     if !policies.not_as_shipped.is_empty() {
         let missing = policies.not_as_shipped.join(", ");
         let message = format!("not there, or not as in the manifests: {missing}");
-        return vec![subject.fail(message, fix)];
+        return vec![subject.fail(message, apply_manifest(&cluster.namespace, "policies.yaml"))];
     }
     if cluster.deployment.is_err() {
         // Which account it has is not known.
         return vec![subject.ok(AS_SHIPPED)];
     }
+    let fix = apply_manifest(&cluster.namespace, "rbac.yaml");
     let account = format!("{}/{}", cluster.namespace, cluster.account());
     let others = policies.accounts.iter().filter(|one| **one != account);
     let others: Vec<_> = others.map(String::as_str).collect();

@@ -3,7 +3,7 @@
 use super::locations::any_reference;
 use super::{CheckSubject, Diagnostic};
 use crate::ca::references::CaTarget;
-use crate::cli::advice::apply_manifests;
+use crate::cli::advice::apply_manifest;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Read, VeleroNamespace};
 use crate::names::{BUNDLE, SECRET_READER_ROLE};
 
@@ -16,7 +16,7 @@ pub(super) fn check_installation(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         Ok(None) => subject.ok("it has those of the manifests"),
         Ok(Some(missing)) => subject.fail(
             format!("it may not {missing}"),
-            apply_manifests(&cluster.namespace, false),
+            apply_manifest(&cluster.namespace, "rbac.yaml"),
         ),
     }]
 }
@@ -50,7 +50,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
         Ok(None) => bundle.ok("velero-trust may publish it"),
         Ok(Some(missing)) => bundle.fail(
             format!("velero-trust may not {missing}"),
-            apply_manifests(&cluster.namespace, false),
+            apply_manifest(&cluster.namespace, "rbac.yaml"),
         ),
     };
     vec![secrets, bundle]

@@ -6,7 +6,7 @@ use super::{CheckSubject, Diagnostic, describe_expiry};
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::admission::{HANDLERS, Handler};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
-use crate::cli::advice::apply_manifests;
+use crate::cli::advice::install;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::install::TLS_SECRET;
@@ -39,10 +39,8 @@ fn check_handler(
     let activate = activate_command(cluster);
     if webhooks.is_empty() {
         let subject = CheckSubject::new("webhooks", handler.path);
-        return vec![subject.fail(
-            "no webhook configuration asks it",
-            apply_manifests(&cluster.namespace, true),
-        )];
+        let fix = install(&cluster.namespace);
+        return vec![subject.fail("no webhook configuration asks it", fix)];
     }
     let subject = |webhook: &Webhook| {
         let name = format!("{}, {}", webhook.configuration, webhook.name);

@@ -29,7 +29,7 @@ fn rights_and_bundle() {
     exactly(
         Fail,
         "rights",
-        &["patch configmaps", "apply -k"],
+        &["patch configmaps", "kubectl apply -f manifests/rbac.yaml"],
         |cluster| {
             first(cluster).missing_bundle_rights = Ok(vec!["patch configmaps".to_owned()]);
         },
@@ -37,7 +37,10 @@ fn rights_and_bundle() {
     exactly(
         Fail,
         "rights",
-        &["it may not patch leases", "apply -k"],
+        &[
+            "it may not patch leases",
+            "kubectl apply -f manifests/rbac.yaml",
+        ],
         |cluster| {
             cluster.missing_rights = Ok(vec!["patch leases".to_owned()]);
         },

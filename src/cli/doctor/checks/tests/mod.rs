@@ -179,6 +179,7 @@ fn problems_after(change: impl FnOnce(&mut ClusterSnapshot)) -> Vec<(Level, &'st
         assert_can_be_typed(fix);
         for wrong in [
             "-k manifests",
+            "-f manifests",
             "-n velero-trust ",
             "--namespace velero-trust",
         ] {
