@@ -91,6 +91,7 @@ impl Doctor {
         for diagnostic in &mut diagnostics {
             let fix = diagnostic.fix.as_deref();
             diagnostic.fix = fix.map(|fix| selection.apply(fix));
+            diagnostic.message = selection.apply_to_message(&diagnostic.message);
         }
         let mut out = Stdout::fail_when_closed();
         match self.output {

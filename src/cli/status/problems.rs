@@ -57,14 +57,21 @@ fn certificate_problem(status: &StatusReport) -> Option<String> {
     ))
 }
 
-/// Adds the options that select the cluster to the commands in the fixes of all problems.
+/// Adds the options that select the cluster to the commands in all problems and their fixes.
 pub(super) fn select_cluster(status: &mut StatusReport, selection: Selection<'_>) {
     let namespaces = status.namespaces.iter_mut();
     let problems = namespaces.flat_map(|namespace| &mut namespace.problems);
     for problem in problems.chain(&mut status.problems) {
-        if let Some((text, fix)) = problem.split_once(FIX_SEPARATOR) {
-            *problem = format!("{text}{FIX_SEPARATOR}{}", selection.apply(fix));
-        }
+        *problem = match problem.split_once(FIX_SEPARATOR) {
+            Some((text, fix)) => {
+                let text = selection.apply_to_message(text);
+                format!("{text}{FIX_SEPARATOR}{}", selection.apply(fix))
+            }
+            None => selection.apply_to_message(problem),
+        };
+    }
+    for issue in status.namespaces.iter_mut().flat_map(|one| &mut one.issues) {
+        issue.message = selection.apply_to_message(&issue.message);
     }
     for webhook in &mut status.webhooks {
         webhook.fix = selection.apply(&webhook.fix);

@@ -10,11 +10,13 @@ use crate::admission::HANDLERS;
 use crate::admission::webhook_state::{
     Backend, Installation, RegisteredWebhook, WebhookStatus, judge,
 };
+use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::advice::Selection;
 use crate::cli::advice::tests::assert_can_be_typed;
 use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::namespace_args::OwnNamespace;
 use crate::injection::coverage::State;
+use crate::kubernetes::report;
 
 /// Returns webhooks that call the Service of `namespace`, with what `change` makes of them.
 fn registered(namespace: &str, rules: bool, ca_bundle: &str) -> Vec<RegisteredWebhook> {
@@ -106,7 +108,16 @@ fn the_commands_of_fixes_can_be_typed() {
         cluster: &cluster,
         own: &own,
     };
+    let unread = "velero-trust may not read Secrets; grant it with `kubectl create x`";
+    status.problems.push(unread.to_owned());
+    let mut issue = report::Issue::from(BundleIssue::Empty);
+    issue.message = unread.to_owned();
+    status.namespaces[0].issues.push(issue);
     select_cluster(&mut status, selection);
+    let selected =
+        "velero-trust may not read Secrets; grant it with `kubectl --context prod create x`";
+    assert_eq!(status.problems.pop().as_deref(), Some(selected));
+    assert_eq!(status.namespaces[0].issues[0].message, selected);
     let problems = status.namespaces.iter().flat_map(|one| &one.problems);
     let problems: Vec<_> = problems.chain(&status.problems).collect();
     let fixes = problems
