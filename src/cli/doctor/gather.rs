@@ -24,7 +24,7 @@ use super::cluster_snapshot::{
 use super::{buckets, crds, ledger, policies, user_access};
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::install;
-use crate::cli::snapshot::{self, NamespaceSnapshot, NoReport};
+use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::cli::webhook_configurations::{
     self, WebhookConfiguration, has_rules, service_namespace,
 };
@@ -218,6 +218,7 @@ async fn velero_namespace(
     locations: Vec<DynamicObject>,
 ) -> VeleroNamespace {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
+    let locations: Vec<_> = locations.iter().map(location::read).collect();
     let (missing_secret_rights, missing_bundle_rights, map, report, workloads, snapshot) = tokio::join!(
         ours.missing_rights(client, Some(&namespace), SECRET_RIGHTS),
         ours.missing_rights(client, Some(&namespace), BUNDLE_RIGHTS),
@@ -226,13 +227,14 @@ async fn velero_namespace(
         list_workloads(client, &namespace),
         NamespaceSnapshot::read(client, &namespace),
     );
-    let locations: Vec<_> = locations.iter().map(location::read).collect();
     let map = into_read(map);
     let text = map.as_ref().ok().and_then(Option::as_ref);
     let text = text.and_then(bundle::text);
-    let (buckets, has_default_password) = tokio::join!(
+    let no_report = report.as_ref().err();
+    let (buckets, has_default_password, is_excluded) = tokio::join!(
         buckets::try_all(client, &namespace, &locations, text),
         buckets::has_default_password(client, &namespace),
+        snapshot::is_excluded(client, &ours.namespace, &namespace, no_report),
     );
     VeleroNamespace {
         buckets,
@@ -240,9 +242,7 @@ async fn velero_namespace(
         missing_secret_rights,
         missing_bundle_rights,
         bundle: map,
-        is_excluded: report
-            .as_ref()
-            .is_err_and(|no_report: &NoReport| no_report.is_excluded(&namespace)),
+        is_excluded,
         report: report.map_err(|no_report| no_report.why),
         workloads: into_read(workloads),
         snapshot: snapshot.map_err(|error| format!("{error:#}")),

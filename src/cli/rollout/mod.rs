@@ -114,7 +114,8 @@ impl Rollout {
         };
         for namespace in namespaces {
             let report = snapshot::read_report(&client, own, &namespace).await;
-            if report.is_err_and(|no_report| no_report.is_excluded(&namespace)) {
+            let no_report = report.err();
+            if snapshot::is_excluded(&client, own, &namespace, no_report.as_ref()).await {
                 let (why, fix) = IN_EXCLUDED_NAMESPACE;
                 let line = format!("# {namespace}: nothing is restarted, {why}; {fix}\n");
                 out.write_all(line.as_bytes())?;

@@ -12,7 +12,6 @@ use crate::names;
 pub(in crate::cli) struct NoReport {
     /// The reason, for people.
     pub(in crate::cli) why: String,
-    /// Whether there is no report, so that the namespace is none of those that the controllers keep.
     is_absent: bool,
 }
 
@@ -24,9 +23,9 @@ impl NoReport {
         }
     }
 
-    /// Whether the controllers leave `namespace` alone.
-    pub(in crate::cli) fn is_excluded(&self, namespace: &str) -> bool {
-        self.is_absent && namespace == names::EXCLUDED_NAMESPACE
+    /// Whether there is none, so that the controllers do not keep the namespace, or not yet.
+    pub(in crate::cli) const fn is_absent(&self) -> bool {
+        self.is_absent
     }
 }
 

@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 use kube::{Api, Client};
 
+use super::NoReport;
 use crate::cli::policy::{PolicyOptions, Restores};
 use crate::decision::{Policy, RestoresMode};
 use crate::kubernetes::error;
@@ -24,6 +25,47 @@ pub(in crate::cli) async fn read_restores_policy(
     match deployment.map_err(|error| error::lookup_error(&error).message)? {
         None => Ok(Policy::new(RestoresMode::Off)),
         Some(deployment) => of_deployment(own, &deployment),
+    }
+}
+
+/// Whether the controllers of the installation in the namespace `own` leave `namespace` alone. Its
+/// Deployment says so; where that is not known, it is deduced from the missing report.
+pub(in crate::cli) async fn is_excluded(
+    client: &Client,
+    own: &str,
+    namespace: &str,
+    no_report: Option<&NoReport>,
+) -> bool {
+    if namespace != names::EXCLUDED_NAMESPACE {
+        return false;
+    }
+    let deployments = Api::<Deployment>::namespaced(client.clone(), own);
+    let deployment = deployments.get_opt(names::APP).await.ok().flatten();
+    let included = deployment.and_then(|deployment| includes_kube_system(&deployment));
+    included.map_or_else(
+        || no_report.is_some_and(NoReport::is_absent),
+        |included| !included,
+    )
+}
+
+/// Whether the server is started with `--include-kube-system`; `None` if that is not known.
+fn includes_kube_system(deployment: &Deployment) -> Option<bool> {
+    let spec = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    let mut containers = spec.containers.iter();
+    let container = containers.find(|container| container.name == names::APP)?;
+    let mut arguments = container.args.iter().flatten();
+    if arguments.any(|argument| argument == "--include-kube-system") {
+        return Some(true);
+    }
+    let values = values(
+        container,
+        "--include-kube-system",
+        "VELERO_TRUST_INCLUDE_KUBE_SYSTEM",
+    );
+    match values.ok()?.first().map(String::as_str) {
+        None | Some("false") => Some(false),
+        Some("true") => Some(true),
+        Some(_) => None,
     }
 }
 
@@ -96,6 +138,25 @@ mod tests {
 
     fn policy(container: &Value) -> Result<Policy, String> {
         of_deployment("guards", &deployment(container))
+    }
+
+    #[test]
+    fn kube_system_is_included_by_an_option_or_a_variable() {
+        let variable = |value: &str| json!({"env": [{"name": "VELERO_TRUST_INCLUDE_KUBE_SYSTEM", "value": value}]});
+        for (container, expected) in [
+            (json!({"args": ["serve"]}), Some(false)),
+            (
+                json!({"args": ["serve", "--include-kube-system", "--probe"]}),
+                Some(true),
+            ),
+            (variable("true"), Some(true)),
+            (variable("false"), Some(false)),
+            (variable("$(X)"), None),
+            (json!({"envFrom": [{}]}), None),
+        ] {
+            let included = includes_kube_system(&deployment(&container));
+            assert_eq!(included, expected, "{container}");
+        }
     }
 
     #[test]

@@ -37,9 +37,7 @@ pub(super) async fn namespace(
         Ok(report) => (report, None),
         Err(no_report) => (NamespaceReport::default(), Some(no_report)),
     };
-    let is_excluded = no_report
-        .as_ref()
-        .is_some_and(|no_report| no_report.is_excluded(namespace));
+    let is_excluded = snapshot::is_excluded(client, ours, namespace, no_report.as_ref()).await;
     let mut bundle = bundle(&snapshot.bundle);
     if with_certificates && bundle.state == BundleState::Published {
         let certificates = certificates(client, namespace).await?;
