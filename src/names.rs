@@ -141,6 +141,9 @@ pub const BOOTSTRAP_FIELD_MANAGER: &str = "velero-trust-bootstrap";
 /// namespace.
 pub const SECRET_READER_ROLE: &str = "velero-trust-secret-reader";
 
+/// Start of the names of the Roles in `kube-system` that let velero-trust read a single Secret each.
+pub const CA_READER_ROLE: &str = "velero-trust-ca-reader";
+
 /// Secret in velero-trust's own namespace with the key that signs backups.
 pub const SIGNING_KEY: &str = "velero-trust-signing-key";
 

@@ -1,11 +1,12 @@
 //! Velero in kube-system, as some distributions install it: before and after the operator includes the
 //! namespace with the component.
 
-use crate::bundle::location_with;
+use crate::bundle::{location_at, location_with};
+use crate::doctor::{checks, command_in, fix};
 use crate::installed::told;
 use crate::pods;
 use crate::shared::{alone, binary};
-use crate::words::is_admitted;
+use crate::words::{is_admitted, is_refused};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -47,7 +48,8 @@ fn story() -> Result<()> {
     let (webhook, certs) = installer.activate()?;
     ensure!(certs.code == Some(0), "{certs:?}");
     installer::wait_until_asked(kubectl)?;
-    included(kubectl, &command, &webhook).context("with the component")
+    included(kubectl, &command, &webhook).context("with the component")?;
+    reads_named_secrets_only(&cluster, &command).context("the Secrets of kube-system")
 }
 
 /// Nothing in the namespace is touched, and the commands say so.
@@ -69,7 +71,16 @@ fn left_alone(kubectl: &Cli, command: &Cli, webhook: &Webhook) -> Result<()> {
 /// The component changes the selector of the webhook for Pods and the arguments of the server, and
 /// nothing else.
 fn differs_in_two_things(kubectl: &Cli) -> Result<()> {
-    let with = rendered_with(kubectl, installer::NAMESPACE, &[KUBE_SYSTEM.to_owned()])?;
+    let mut with = rendered_with(kubectl, installer::NAMESPACE, &[KUBE_SYSTEM.to_owned()])?;
+    for object in &mut with {
+        // kustomize takes policies for namespaced; the API server ignores the namespace.
+        let kind = object["kind"].as_str().unwrap_or_default();
+        if kind.starts_with("ValidatingAdmissionPolicy")
+            && let Some(metadata) = object["metadata"].as_object_mut()
+        {
+            metadata.remove("namespace");
+        }
+    }
     let mut without = rendered(kubectl, installer::NAMESPACE)?;
     for object in &mut without {
         if object["metadata"]["name"] == "velero-trust-pods" {
@@ -119,6 +130,68 @@ fn included(kubectl: &Cli, command: &Cli, webhook: &Webhook) -> Result<()> {
     told(command, &[])?;
     let doctor = command.run(&["doctor"])?;
     ensure!(!doctor.stdout.contains(EXCLUDED), "{doctor:?}");
+    Ok(())
+}
+
+/// The commands that a review and `doctor` advise let velero-trust read the Secrets that BSLs name, each
+/// without what was allowed before, and nothing else.
+fn reads_named_secrets_only(cluster: &Cluster, command: &Cli) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    for name in ["first-ca", "second-ca"] {
+        let ca = Authority::new(name)?.pem();
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": KUBE_SYSTEM, "name": name},
+            "stringData": {"ca.crt": ca},
+        });
+        kubectl.apply(&secret.to_string())?;
+        let mut location = location_at(KUBE_SYSTEM, name);
+        location["spec"]["objectStorage"]["caCertRef"]["name"] = name.into();
+        let refused = kubectl.run_with_input(&["create", "-f", "-"], &location.to_string())?;
+        is_refused(
+            &refused,
+            &["velero-trust may not read Secrets in namespace kube-system"],
+        )?;
+        fix(cluster, command_in(&refused.stderr)?)?;
+        wait::poll("the BSL to be judged", PATIENCE, || {
+            let created = kubectl.run_with_input(&["apply", "-f", "-"], &location.to_string())?;
+            is_admitted(&created, &[])
+        })?;
+    }
+    let rights = || {
+        let checks = checks(&command.run(&["doctor", "--output", "json"])?)?;
+        let mut checks = checks.into_iter();
+        let found = checks.find(|one| {
+            one["check"] == "rights" && one["subject"] == "Secrets in namespace kube-system"
+        });
+        found.context("doctor has no result")
+    };
+    let found = rights()?;
+    ensure!(found["level"] == "ok", "{found}");
+    let role = "velero-trust-ca-reader-second-ca";
+    for kind in ["role", "rolebinding"] {
+        kubectl.ok(&["delete", kind, role, "-n", KUBE_SYSTEM])?;
+    }
+    let found = rights()?;
+    ensure!(
+        found["message"] == "velero-trust may not get secrets/second-ca, and a BSL names one",
+        "{found}"
+    );
+    fix(cluster, found["fix"].as_str().unwrap_or_default())?;
+    let found = rights()?;
+    ensure!(found["level"] == "ok", "{found}");
+    let account = format!("--as=system:serviceaccount:{0}:{0}", installer::NAMESPACE);
+    let may = kubectl.run(&[
+        "auth",
+        "can-i",
+        "list",
+        "secrets",
+        "-n",
+        KUBE_SYSTEM,
+        &account,
+    ])?;
+    ensure!(may.stdout.trim() == "no", "{may:?}");
     Ok(())
 }
 

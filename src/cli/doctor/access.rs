@@ -1,5 +1,7 @@
 //! Asks the API server for the permissions of our ServiceAccount. The reviews store nothing.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -122,19 +124,47 @@ impl Account {
             name,
             verbs,
         } = right;
-        let reviews = Api::<SubjectAccessReview>::all(client.clone());
         let requests = verbs.iter().map(async |verb| {
-            let review = self.review(ResourceAttributes {
+            let attributes = ResourceAttributes {
                 namespace: namespace.map(str::to_owned),
                 group: Some(group.to_owned()),
                 resource: Some(resource.to_owned()),
                 name: name.map(str::to_owned),
                 verb: Some((*verb).to_owned()),
                 ..ResourceAttributes::default()
-            });
-            let answer = reviews.create(&PostParams::default(), &review).await?;
-            let allowed = answer.status.is_some_and(|status| status.allowed);
+            };
+            let allowed = self.is_allowed(client, attributes).await?;
             Ok((!allowed).then(|| format!("{verb} {resource}")))
+        });
+        let answers = try_join_all(requests).await;
+        let answers = answers.map_err(|error: kube::Error| error::lookup_error(&error).message)?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Like [`Account::missing_rights`], for the Secrets of the Velero namespace `namespace`, of which BSLs
+    /// name those in `named`. In `kube-system`, only these need to be read.
+    pub(super) async fn missing_secret_rights(
+        &self,
+        client: &Client,
+        namespace: &str,
+        named: &BTreeSet<String>,
+    ) -> Read<Vec<String>> {
+        if namespace != names::EXCLUDED_NAMESPACE {
+            return self
+                .missing_rights(client, Some(namespace), SECRET_RIGHTS)
+                .await;
+        }
+        let requests = named.iter().map(async |name| {
+            let attributes = ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                group: Some(SECRET_RIGHTS.group.to_owned()),
+                resource: Some(SECRET_RIGHTS.resource.to_owned()),
+                name: Some(name.clone()),
+                verb: Some("get".to_owned()),
+                ..ResourceAttributes::default()
+            };
+            let allowed = self.is_allowed(client, attributes).await?;
+            Ok((!allowed).then(|| get_secret(name)))
         });
         let answers = try_join_all(requests).await;
         let answers = answers.map_err(|error: kube::Error| error::lookup_error(&error).message)?;
@@ -157,6 +187,17 @@ impl Account {
             .collect())
     }
 
+    async fn is_allowed(
+        &self,
+        client: &Client,
+        attributes: ResourceAttributes,
+    ) -> kube::Result<bool> {
+        let reviews = Api::<SubjectAccessReview>::all(client.clone());
+        let review = self.review(attributes);
+        let answer = reviews.create(&PostParams::default(), &review).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
     fn review(&self, attributes: ResourceAttributes) -> SubjectAccessReview {
         let Self { namespace, name } = self;
         let groups = [
@@ -176,10 +217,13 @@ impl Account {
     }
 }
 
+/// Returns how [`Account::missing_secret_rights`] calls the right to get the Secret `name`.
+pub(super) fn get_secret(name: &str) -> String {
+    format!("get secrets/{name}")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use serde_json::Value;
 
     use super::*;

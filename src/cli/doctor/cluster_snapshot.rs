@@ -1,5 +1,7 @@
 //! A snapshot of a cluster, which is the only input of the checks.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
@@ -7,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::buckets::BucketAccess;
 use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
+use crate::ca::references::{CaTarget, ca_references};
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::snapshot::{Leader, NamespaceSnapshot};
 use crate::kubernetes::report::NamespaceReport;
@@ -176,6 +179,18 @@ pub(super) struct VeleroNamespace {
     pub(super) buckets: Vec<(String, BucketAccess)>,
     /// Whether its repositories of volume data have the password that everybody knows.
     pub(super) has_default_password: Read<bool>,
+}
+
+/// Returns the names of the Secrets of `namespace` that its `locations` name as CAs.
+pub(super) fn named_secrets(namespace: &str, locations: &[Bsl<'_>]) -> BTreeSet<String> {
+    let references = locations
+        .iter()
+        .flat_map(|bsl| ca_references(namespace, bsl));
+    let names = references.filter_map(|reference| match reference.target {
+        CaTarget::Secret(reference) => Some(reference.secret.name),
+        CaTarget::Base64(_) | CaTarget::Pem(_) | CaTarget::Invalid(_) => None,
+    });
+    names.collect()
 }
 
 /// A Deployment or DaemonSet.

@@ -16,10 +16,10 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::Value;
 
-use super::access::{Account, BUNDLE_RIGHTS, SECRET_RIGHTS};
+use super::access::{Account, BUNDLE_RIGHTS};
 use super::cluster_snapshot::{
     self, BundleUsers, ClusterSnapshot, NamespaceState, OtherBundle, Read, VeleroNamespace,
-    Webhook, Workload,
+    Webhook, Workload, named_secrets,
 };
 use super::{buckets, crds, ledger, policies, user_access};
 use crate::ca::serving_certificate::ServingCertificate;
@@ -219,8 +219,9 @@ async fn velero_namespace(
 ) -> VeleroNamespace {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     let locations: Vec<_> = locations.iter().map(location::read).collect();
+    let named = named_secrets(&namespace, &locations);
     let (missing_secret_rights, missing_bundle_rights, map, report, workloads, snapshot) = tokio::join!(
-        ours.missing_rights(client, Some(&namespace), SECRET_RIGHTS),
+        ours.missing_secret_rights(client, &namespace, &named),
         ours.missing_rights(client, Some(&namespace), BUNDLE_RIGHTS),
         config_maps.get_opt(names::BUNDLE),
         snapshot::read_report(client, &ours.namespace, &namespace),

@@ -20,7 +20,7 @@ use crate::decision::{Bundle, Fact, Facts, Key, Lookup, LookupError, LookupError
 use crate::kubernetes::bundle::{self, EnsureOutcome};
 use crate::kubernetes::client::Identity;
 use crate::kubernetes::error;
-use crate::names::SECRET_READER_ROLE;
+use crate::kubernetes::secret_access::grant_command;
 
 /// Maximum number of concurrent reads for one call of [`Source::resolve`]. Each occupies a connection
 /// while it waits, and hundreds of locations may name hundreds of Secrets.
@@ -123,11 +123,10 @@ impl Cluster {
             (error.kind, group.first())
         {
             let subject = self.identity.subject(&self.client).await;
+            let Key { namespace, name } = &reference.secret;
             error.message = format!(
-                "velero-trust may not read Secrets in namespace {0}; grant it with `kubectl -n {0} \
-                 create rolebinding {SECRET_READER_ROLE} --clusterrole={SECRET_READER_ROLE} \
-                 {subject}`",
-                reference.secret.namespace
+                "velero-trust may not read Secrets in namespace {namespace}; grant it with `{}`",
+                grant_command(namespace, [name.as_str()], subject)
             );
         }
         error

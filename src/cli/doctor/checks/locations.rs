@@ -104,14 +104,3 @@ fn certificate_fix(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: b
          backupstoragelocation {name} {CA_SECRET_ANNOTATION}=SECRET/KEY`"
     )
 }
-
-/// Whether a location of `velero` has a CA reference that matches `predicate`.
-pub(super) fn any_reference(
-    velero: &VeleroNamespace,
-    predicate: impl Fn(&references::CaReference<'_>) -> bool,
-) -> bool {
-    velero.locations.iter().any(|bsl| {
-        let references = references::ca_references(&velero.namespace, bsl);
-        references.iter().any(&predicate)
-    })
-}

@@ -1,11 +1,11 @@
 //! Checks the permissions of our ServiceAccount, as the API server reports them.
 
-use super::locations::any_reference;
 use super::{CheckSubject, Diagnostic};
-use crate::ca::references::CaTarget;
 use crate::cli::advice::apply_manifest;
-use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Read, VeleroNamespace};
-use crate::names::{BUNDLE, SECRET_READER_ROLE};
+use crate::cli::doctor::access::get_secret;
+use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Read, VeleroNamespace, named_secrets};
+use crate::kubernetes::secret_access::grant_command;
+use crate::names::BUNDLE;
 
 /// Checks the permissions that do not belong to a single Velero namespace.
 pub(super) fn check_installation(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
@@ -26,21 +26,25 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     let secrets = CheckSubject::new("rights", format!("Secrets in namespace {namespace}"));
     let secrets = match join_missing(&velero.missing_secret_rights) {
         Err(why) => secrets.unknown(why),
-        Ok(None) => secrets.ok("velero-trust may read them"),
+        Ok(None) => secrets.ok("velero-trust may read those with CAs"),
         Ok(Some(missing)) => {
             let message = format!("velero-trust may not {missing}");
-            let bind = format!(
-                "kubectl -n {namespace} create rolebinding {SECRET_READER_ROLE} \
-                 --clusterrole={SECRET_READER_ROLE} --serviceaccount={}:{}",
+            let account = format!(
+                "--serviceaccount={}:{}",
                 cluster.namespace,
                 cluster.account()
             );
-            if any_reference(velero, |reference| {
-                matches!(reference.target, CaTarget::Secret(_))
-            }) {
-                secrets.fail(format!("{message}, and a BSL names one"), bind)
-            } else {
+            let named = named_secrets(namespace, &velero.locations);
+            let is_missing = |name: &&str| {
+                let missing = velero.missing_secret_rights.as_ref();
+                missing.is_ok_and(|missing| missing.contains(&get_secret(name)))
+            };
+            let unread = named.iter().map(String::as_str).filter(is_missing);
+            let bind = grant_command(namespace, unread, &account);
+            if named.is_empty() {
                 secrets.warn(format!("{message}; no BSL names one yet"), bind)
+            } else {
+                secrets.fail(format!("{message}, and a BSL names one"), bind)
             }
         }
     };

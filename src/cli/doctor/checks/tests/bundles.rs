@@ -6,6 +6,35 @@ use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::doctor::cluster_snapshot::{BundleUsers, OtherBundle};
 
 #[test]
+fn in_kube_system_the_right_to_each_secret_with_a_ca_is_asked_for() {
+    use Level::Fail;
+    let role = "kubectl -n kube-system create role velero-trust-ca-reader-ca --verb=get --resource=secrets \
+                --resource-name=ca && kubectl -n kube-system create rolebinding \
+                velero-trust-ca-reader-ca --role=velero-trust-ca-reader-ca \
+                --serviceaccount=velero-trust:guard";
+    exactly(
+        Fail,
+        "rights",
+        &["may not get secrets/ca", role],
+        |cluster| {
+            let velero = first(cluster);
+            velero.namespace = "kube-system".to_owned();
+            velero.missing_secret_rights = Ok(vec!["get secrets/ca".to_owned()]);
+            let allowed = json!({
+                "metadata": {
+                    "name": "second",
+                    "annotations": {"velero-trust.io/ca-secret": "allowed/ca.crt"},
+                },
+                "spec": {"provider": "aws", "objectStorage": {"bucket": "b"}},
+                "status": {"phase": "Available"},
+            });
+            let allowed = Bsl::from_value(&allowed).into_owned();
+            velero.locations.push(allowed);
+        },
+    );
+}
+
+#[test]
 fn rights_and_bundle() {
     use Level::{Fail, Unknown, Warn};
     let bind = "kubectl -n velero create rolebinding velero-trust-secret-reader \
