@@ -98,6 +98,9 @@ impl ServingCertificate {
         let problems = judge(&presented, host, &roots, now).problems;
         let refusals = problems.iter().filter_map(|problem| match problem {
             Problem::Expired { .. } | Problem::NotYetValid { .. } => None,
+            Problem::NameMismatch { names, .. } if names.is_empty() => Some(Refusal::WrongName(
+                format!("it names no host, so it is not for {host}"),
+            )),
             Problem::NameMismatch { names, .. } => Some(Refusal::WrongName(format!(
                 "it is for {}, not for {host}",
                 names.join(", ")

@@ -48,7 +48,7 @@ pub enum ConnectError {
     )]
     NoConfig(InferConfigError),
     /// The kubeconfig that was named cannot be used.
-    #[error("the kubeconfig cannot be used: {0}")]
+    #[error("the kubeconfig cannot be used: {}", describe(.0))]
     Kubeconfig(KubeconfigError),
     /// The kubeconfig has no context of this name.
     #[error("the kubeconfig has no context {context}; it has: {}", known.join(", "))]
@@ -61,6 +61,20 @@ pub enum ConnectError {
     /// The configuration of the cluster cannot be used.
     #[error("the cluster's settings cannot be used: {0}")]
     Unusable(ConnectionError),
+}
+
+/// Describes the error in one line.
+fn describe(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(why, path) => {
+            format!("{} cannot be read: {why}", path.display())
+        }
+        other => {
+            // What follows the first line of a parser's message is a drawing of the text.
+            let text = other.to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+    }
 }
 
 /// Which cluster to connect to.
