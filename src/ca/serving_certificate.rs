@@ -158,6 +158,15 @@ mod tests {
                 .to_string()
                 .ends_with("not for velero-trust.guards.svc")
         );
+        let nameless = ours.server_named("webhook", &[]).unwrap().certificate_pem;
+        let nameless = ServingCertificate::from_pem(nameless.as_bytes()).unwrap();
+        let wrong = nameless
+            .refusal(ours.pem().as_bytes(), "a.svc", NOW)
+            .unwrap();
+        assert_eq!(
+            wrong.to_string(),
+            "it names no host, so it is not for a.svc"
+        );
     }
 
     #[test]

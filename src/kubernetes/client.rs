@@ -8,7 +8,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
-use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 use tokio::sync::OnceCell;
 
@@ -44,9 +44,16 @@ pub struct Clients {
 pub enum ConnectError {
     /// There is neither a ServiceAccount of a Pod nor a kubeconfig.
     #[error(
-        "no cluster to talk to: run inside a cluster, or set KUBECONFIG to a file that can be read ({0})"
+        "no cluster to talk to: run inside a cluster, or set KUBECONFIG to a file that can be read ({}; in \
+         the cluster: {in_cluster})",
+        describe(kubeconfig)
     )]
-    NoConfig(InferConfigError),
+    NoConfig {
+        /// Why the kubeconfig cannot be used.
+        kubeconfig: KubeconfigError,
+        /// Why the settings of a Pod cannot be used.
+        in_cluster: InClusterError,
+    },
     /// The kubeconfig that was named cannot be used.
     #[error("the kubeconfig cannot be used: {}", describe(.0))]
     Kubeconfig(KubeconfigError),
@@ -63,14 +70,14 @@ pub enum ConnectError {
     Unusable(ConnectionError),
 }
 
-/// Describes the error in one line.
+/// Describes the error in one line, without what the file contains: tokens and keys are in it.
 fn describe(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::ReadConfig(why, path) => {
             format!("{} cannot be read: {why}", path.display())
         }
         other => {
-            // What follows the first line of a parser's message is a drawing of the text.
+            // What follows the first line of a parser's message is the text around the place.
             let text = other.to_string();
             text.lines().next().unwrap_or_default().to_owned()
         }
@@ -103,7 +110,7 @@ impl ClusterSelection {
         let kubeconfig = match read {
             Ok(kubeconfig) => kubeconfig,
             Err(error) if is_selected => return Err(ConnectError::Kubeconfig(error)),
-            Err(_) => return inferred().await,
+            Err(error) => return of_pod(error),
         };
         if let Some(context) = context {
             require_context(&kubeconfig, context)?;
@@ -121,14 +128,20 @@ impl ClusterSelection {
                 Ok((config, proxy))
             }
             Err(error) if is_selected => Err(ConnectError::Kubeconfig(error)),
-            Err(_) => inferred().await,
+            Err(error) => of_pod(error),
         }
     }
 }
 
-async fn inferred() -> Result<(Config, Option<Intercept>), ConnectError> {
-    let config = Config::infer().await.map_err(ConnectError::NoConfig)?;
-    Ok((config, None))
+/// Returns the settings of the Pod that this process runs in. The kubeconfig cannot be used.
+fn of_pod(kubeconfig: KubeconfigError) -> Result<(Config, Option<Intercept>), ConnectError> {
+    match Config::incluster() {
+        Ok(config) => Ok((config, None)),
+        Err(in_cluster) => Err(ConnectError::NoConfig {
+            kubeconfig,
+            in_cluster,
+        }),
+    }
 }
 
 fn require_context(kubeconfig: &Kubeconfig, context: &str) -> Result<(), ConnectError> {

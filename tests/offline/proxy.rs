@@ -172,7 +172,7 @@ fn the_cluster_is_chosen_by_options() {
     }
     let said = refused(&clusters, &["status", "--kubeconfig=absent"], &[]);
     assert!(
-        said.contains("absent") && !said.contains("in-cluster"),
+        said.contains("absent cannot be read: No such file") && !said.contains("in-cluster"),
         "{said}"
     );
 }

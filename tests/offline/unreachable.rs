@@ -67,6 +67,25 @@ fn without_a_kubeconfig_the_person_is_told_to_name_one() {
     assert!(said.contains("kubeconfig"), "{said}");
 }
 
+#[test]
+fn what_a_damaged_kubeconfig_contains_is_never_printed() {
+    for text in [
+        "users: [{name: a, user: {token: hunter2",
+        "users: hunter2",
+        "users: [{name: a, user: {token: {hunter2: }}}]",
+        "hunter2",
+    ] {
+        for arguments in [&["status"][..], &["status", "--kubeconfig=kubeconfig"]] {
+            let said = refused(arguments, Some(text));
+            assert!(said.contains("kubeconfig"), "{said}");
+            assert!(
+                !said.contains("hunter2") && said.lines().count() == 1,
+                "{said}"
+            );
+        }
+    }
+}
+
 /// Starts a web server that answers every request with `status` and `body` for the rest of the
 /// test. Returns its URL.
 fn web_server(status: &'static str, body: &'static str) -> String {
