@@ -113,6 +113,11 @@ impl Collector {
         }
     }
 
+    /// Returns what the keys begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Adds a page. Returns the token of the next one; `None` after the last.
     pub(super) fn add(
         &mut self,

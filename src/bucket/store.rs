@@ -138,8 +138,14 @@ impl Store {
 
     async fn list_all(&self, backup: &str) -> Result<Listing, ErrorKind> {
         check_name(backup)?;
-        let prefix = self.settings.key(backup, "");
-        let mut collector = Collector::new(prefix.clone());
+        let mut collector = Collector::new(self.settings.key(backup, ""));
+        self.list_into(&mut collector).await?;
+        collector.finish()
+    }
+
+    /// Collects the keys that the collector is for. What it has before an error stays in it.
+    pub(super) async fn list_into(&self, collector: &mut Collector) -> Result<(), ErrorKind> {
+        let prefix = collector.prefix().to_owned();
         let mut token = None;
         loop {
             let (headers, body) = self
@@ -147,7 +153,7 @@ impl Store {
                 .await?;
             token = collector.add(&headers, &body)?;
             if token.is_none() {
-                return collector.finish();
+                return Ok(());
             }
         }
     }
