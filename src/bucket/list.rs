@@ -118,6 +118,16 @@ impl Collector {
         &self.prefix
     }
 
+    /// Returns the number of folders, and the bytes of all files in them.
+    pub(super) fn folders(&self) -> (usize, u64) {
+        let in_folders = self
+            .artifacts
+            .iter()
+            .filter_map(|file| Some((file.name.split_once('/')?.0, file.size)));
+        let (names, sizes): (BTreeSet<_>, Vec<_>) = in_folders.unzip();
+        (names.len(), sizes.into_iter().fold(0, u64::saturating_add))
+    }
+
     /// Adds a page. Returns the token of the next one; `None` after the last.
     pub(super) fn add(
         &mut self,
@@ -249,6 +259,22 @@ mod tests {
         assert_eq!((file.size, file.etag.as_str()), (2, "\"e\""));
         assert_eq!(file.last_modified.to_string(), "2026-11-28T19:11:01.123Z");
         assert!(!listing.contains("c"));
+    }
+
+    #[test]
+    fn folders_are_counted_with_their_bytes() {
+        let mut collector = Collector::new("p/backups/".to_owned());
+        let files = [
+            ("p/backups/stray", 100),
+            ("p/backups/a/a.tar.gz", 5),
+            ("p/backups/a/sub/x", 2),
+            ("p/backups/b/", 0),
+            ("p/backups/b/b.tar.gz", u64::MAX),
+        ];
+        collector
+            .add(&HeaderMap::new(), page("", &files).as_bytes())
+            .unwrap();
+        assert_eq!(collector.folders(), (2, u64::MAX));
     }
 
     #[test]

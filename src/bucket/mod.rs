@@ -16,6 +16,7 @@
 
 mod answer;
 mod connector;
+mod content;
 pub mod credentials;
 mod error;
 mod list;
@@ -26,6 +27,7 @@ mod store;
 mod url;
 
 pub use connector::{Reach, Timing, Trust};
+pub use content::Content;
 pub use credentials::{ClusterSecrets, Credentials, CredentialsError, SecretSource};
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};

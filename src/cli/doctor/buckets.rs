@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::cluster_snapshot::Read;
 use crate::bucket::{
-    BucketSettings, ClusterSecrets, Credentials, CredentialsError, Reach, Rights, Store, Timing,
-    Trust,
+    BucketSettings, ClusterSecrets, Content, Credentials, CredentialsError, Reach, Rights, Store,
+    Timing, Trust,
 };
 use crate::ca::endpoint::DeniedAddresses;
 use crate::kubernetes::error::lookup_error;
@@ -42,8 +42,13 @@ const DEFAULT_PASSWORD: &[u8] = b"static-passw0rd";
 /// What is known of the bucket of a location.
 #[derive(Clone, Debug)]
 pub(super) enum BucketAccess {
-    /// This is what the credentials may do.
-    Tried(Box<Rights>),
+    /// It can be used.
+    Tried {
+        /// What the credentials may do.
+        rights: Box<Rights>,
+        /// What its backups hold, if the list can be read.
+        content: Option<Content>,
+    },
     /// velero-trust cannot use it, for this reason.
     Unusable(String),
     /// It cannot be tried from this machine, for this reason.
@@ -104,7 +109,10 @@ async fn try_bucket(
         timing: TIMING,
     };
     match Store::open(settings, credentials, reach).await {
-        Ok(store) => BucketAccess::Tried(Box::new(store.rights().await)),
+        Ok(store) => BucketAccess::Tried {
+            rights: Box::new(store.rights().await),
+            content: store.content().await,
+        },
         Err(error) if error.may_pass() => BucketAccess::Unknown(error.to_string()),
         Err(error) => BucketAccess::Unusable(error.with_fix()),
     }

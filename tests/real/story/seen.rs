@@ -176,7 +176,7 @@ fn keys_commands(cluster: &Cluster, folder: &Path) -> Result<()> {
         &["ok", "ok"],
         "is trusted and was exported",
     )?;
-    doctor_finds(cluster, "bucket", &["ok"], "may list, read and write in it")?;
+    doctor_finds(cluster, "bucket", &["ok"], "its 2 backups hold 1 MB")?;
     // Velero made the Secret when it started.
     doctor_finds(cluster, "repository", &["warn"], "which everybody knows")?;
     let list = json(cluster, &["keys", "list"])?;

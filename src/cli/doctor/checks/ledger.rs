@@ -1,7 +1,7 @@
 //! Checks what the records of backups need: their kinds, the key that signs, the buckets.
 
 use super::{CheckSubject, Diagnostic};
-use crate::bucket::{Error, Rights};
+use crate::bucket::{Content, Error, Rights};
 use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::ledger::{KeySecret, LedgerKinds};
@@ -86,13 +86,13 @@ pub(super) fn check_buckets(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Ve
                 "change the BackupStorageLocation, its credentials or the store; until then restores \
                  of these backups need a checksum that a person sets",
             ),
-            BucketAccess::Tried(rights) => check_rights(subject, rights),
+            BucketAccess::Tried { rights, content } => check_rights(subject, rights, *content),
         }
     });
     checked.collect()
 }
 
-fn check_rights(subject: CheckSubject, rights: &Rights) -> Diagnostic {
+fn check_rights(subject: CheckSubject, rights: &Rights, content: Option<Content>) -> Diagnostic {
     let problem = |error: &Error| (error.to_string(), error.fix().unwrap_or_default());
     for right in [&rights.list, &rights.get] {
         match right {
@@ -105,7 +105,12 @@ fn check_rights(subject: CheckSubject, rights: &Rights) -> Diagnostic {
         }
     }
     match &rights.put {
-        Ok(()) => subject.ok("the credentials may list, read and write in it"),
+        Ok(()) => {
+            let content = content.map(describe_content).unwrap_or_default();
+            subject.ok(format!(
+                "the credentials may list, read and write in it{content}"
+            ))
+        }
         Err(error) if error.may_pass() => subject.unknown(error.to_string()),
         Err(error) => {
             let (message, fix) = problem(error);
@@ -113,6 +118,26 @@ fn check_rights(subject: CheckSubject, rights: &Rights) -> Diagnostic {
             subject.warn(format!("{kept}: {message}"), fix)
         }
     }
+}
+
+/// Tells before anything is read how much it is.
+fn describe_content(content: Content) -> String {
+    let Content {
+        backups,
+        bytes,
+        is_whole,
+    } = content;
+    let size = if bytes < 1_000_000_000 {
+        format!("{} MB", bytes.div_ceil(1_000_000))
+    } else {
+        let tenths = bytes.div_ceil(100_000_000);
+        format!("{}.{} GB", tenths / 10, tenths % 10)
+    };
+    let least = if is_whole { "" } else { "at least " };
+    format!(
+        "; its {least}{backups} backups hold {least}{size}, and each is read once when it is \
+         recorded"
+    )
 }
 
 /// Checks the password of the repositories of volume data.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bucket::{Action, Error, ErrorKind, Rights};
+use crate::bucket::{Action, Content, Error, ErrorKind, Rights};
 use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::ledger::{KeySecret, LedgerKinds, LedgerSnapshot};
 use crate::integrity::digest::Sha256;
@@ -27,11 +27,15 @@ pub(super) fn healthy() -> LedgerSnapshot {
 }
 
 pub(super) fn may_all() -> BucketAccess {
-    BucketAccess::Tried(Box::new(Rights {
+    let rights = Rights {
         list: Ok(()),
         get: Ok(()),
         put: Ok(()),
-    }))
+    };
+    BucketAccess::Tried {
+        rights: Box::new(rights),
+        content: None,
+    }
 }
 
 fn keys(cluster: &mut ClusterSnapshot) -> &mut Vec<TrustedKey> {
@@ -101,7 +105,10 @@ fn what_the_credentials_may_do_in_a_bucket() {
     };
     let (backup, file) = ("b".to_owned(), "f".to_owned());
     let tried = |cluster: &mut ClusterSnapshot, rights: Rights| {
-        first(cluster).buckets[0].1 = BucketAccess::Tried(Box::new(rights));
+        first(cluster).buckets[0].1 = BucketAccess::Tried {
+            rights: Box::new(rights),
+            content: None,
+        };
     };
     let all = || Rights {
         list: Ok(()),
@@ -187,4 +194,26 @@ fn a_password_that_everybody_knows_is_told() {
             first(cluster).has_default_password = Ok(true);
         },
     );
+}
+
+#[test]
+fn how_much_is_read_is_told_beforehand() {
+    let told = |bytes, is_whole| {
+        let mut cluster = super::healthy();
+        if let BucketAccess::Tried { content, .. } = &mut first(&mut cluster).buckets[0].1 {
+            *content = Some(Content {
+                backups: 300,
+                bytes,
+                is_whole,
+            });
+        }
+        let all = run_all(&cluster);
+        let bucket = all.iter().find(|one| one.check == "bucket").unwrap();
+        assert_eq!(bucket.level, Level::Ok, "{bucket:?}");
+        bucket.message.clone()
+    };
+    let all = "its 300 backups hold 1200.1 GB, and each is read once";
+    assert!(told(1_200_000_000_001, true).contains(all));
+    let some = "its at least 300 backups hold at least 1 MB";
+    assert!(told(1, false).contains(some));
 }
