@@ -16,6 +16,7 @@ mod signing;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::DynamicObject;
 use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use self::ledger::Ledger;
@@ -50,6 +52,10 @@ const TIMING: Timing = Timing {
     max_backoff: Duration::from_mins(10),
     resync: None,
 };
+
+/// Pause before an envelope that could not be put into the bucket is put again. Whoever allows it can
+/// restart velero-trust, which tries at once.
+const UPLOAD_PAUSE: Duration = Duration::from_hours(24);
 
 /// The changes of a second are counted together.
 const GAUGE_TIMING: Timing = Timing {
@@ -105,6 +111,8 @@ struct Recorder {
     again: BTreeSet<Key>,
     /// What was seen of the Backups whose files are not judged.
     sightings: BTreeMap<Key, Sighting>,
+    /// When it was last tried to put the envelopes that are in their records only.
+    uploads: BTreeMap<Key, Instant>,
     /// The backups that wait for others to be read.
     waiting: VecDeque<Key>,
     gauges: RecordGauges,
@@ -131,6 +139,7 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
         sightings: BTreeMap::new(),
+        uploads: BTreeMap::new(),
         waiting: VecDeque::new(),
         gauges,
         gauge_worker: Worker::new(GAUGE_TIMING),
@@ -186,6 +195,7 @@ impl Recorder {
     fn note(&mut self, key: &Key) {
         let Some(backup) = self.backups.last_known().and_then(|all| all.get(key)) else {
             self.sightings.remove(key);
+            self.uploads.remove(key);
             return;
         };
         let uid = &backup.fields.uid;
@@ -281,7 +291,7 @@ impl Recorder {
         if let Some(backup) = &mut backup {
             backup.phase_stored = seen.phase_stored.or(backup.phase_stored);
         }
-        let mut records = self.records_of(&key);
+        let records = self.records_of(&key);
         let Some(backup) = backup else {
             if !records.is_empty() {
                 self.spawn(key.clone(), steps::end(context, key, records));
@@ -304,17 +314,7 @@ impl Recorder {
                 .cloned()
         };
         match step {
-            Step::Wait => {
-                records.retain(|(_, record)| record.gone_at.is_some());
-                if backup.progress() == Progress::Complete {
-                    self.sightings.remove(&key);
-                }
-                if records.is_empty() {
-                    self.worker.done(key, Requeue::default());
-                } else {
-                    self.spawn(key.clone(), steps::end(context, key, records));
-                }
-            }
+            Step::Wait => self.settle(key, backup, records),
             Step::Observe => self.spawn(key, steps::observe(context, backup)),
             Step::Forget(uid) => {
                 if let Some((name, _)) = own(uid) {
@@ -341,6 +341,53 @@ impl Recorder {
         }
     }
 
+    /// Does what is left to do about a Backup that needs no step.
+    fn settle(
+        &mut self,
+        key: Key,
+        backup: ObservedBackup,
+        mut records: Vec<(String, RecordEntry)>,
+    ) {
+        if backup.progress() == Progress::Complete {
+            self.sightings.remove(&key);
+        }
+        let lacks_envelope = |(_, record): &&(String, RecordEntry)| {
+            let annotations = (&record.checksum, &record.manifest);
+            record.lacks_envelope && annotations == (&backup.checksum, &backup.manifest)
+        };
+        if let Some((name, _)) = records.iter().find(lacks_envelope) {
+            let since_try = self.uploads.get(&key).map(Instant::elapsed);
+            match since_try.and_then(|since| UPLOAD_PAUSE.checked_sub(since)) {
+                Some(rest) => self.worker.trigger_after(key.clone(), rest),
+                None => return self.start_upload(key, name.clone(), backup),
+            }
+        } else {
+            self.uploads.remove(&key);
+        }
+        records.retain(|(_, record)| record.gone_at.is_some());
+        if records.is_empty() {
+            self.worker.done(key, Requeue::default());
+        } else {
+            let context = Arc::clone(&self.context);
+            self.spawn(key.clone(), steps::end(context, key, records));
+        }
+    }
+
+    /// Puts the envelope of this record into the bucket, or lets it wait for others to be read.
+    fn start_upload(&mut self, key: Key, record: String, backup: ObservedBackup) {
+        if self.reading.len() >= MAX_READS {
+            if !self.waiting.contains(&key) {
+                self.waiting.push_back(key);
+            }
+            return;
+        }
+        self.uploads.insert(key.clone(), Instant::now());
+        let reading = (backup.fields.uid.clone(), Arc::default());
+        self.reading.insert(key.clone(), reading);
+        let context = Arc::clone(&self.context);
+        self.spawn(key, upload::upload(context, record, backup));
+    }
+
     /// Reads the files of a Backup, or lets it wait for others.
     fn start_reading(
         &mut self,
@@ -365,6 +412,7 @@ impl Recorder {
             }
             return;
         }
+        self.uploads.insert(key.clone(), Instant::now());
         let is_over = Arc::new(AtomicBool::new(false));
         let reading = (backup.fields.uid.clone(), Arc::clone(&is_over));
         self.reading.insert(key.clone(), reading);

@@ -30,6 +30,8 @@ pub(super) struct RecordEntry {
     pub(super) recorded_at: Option<Timestamp>,
     /// When the Backup went away, in seconds since 1970.
     pub(super) gone_at: Option<i64>,
+    /// Whether its envelope is in the record only.
+    pub(super) lacks_envelope: bool,
 }
 
 impl RecordEntry {
@@ -45,6 +47,7 @@ impl RecordEntry {
             manifest: status.manifest,
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
+            lacks_envelope: status.envelope.is_some() && !status.envelope_in_bucket,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::integrity::public_key::PublicKey;
 use crate::integrity::verification::verify;
 
 /// Fails unless the one Backup is recorded once and in whole.
-fn is_recorded(scene: &Scene, name: &str, uid: &str) {
+pub(super) fn is_recorded(scene: &Scene, name: &str, uid: &str) {
     let status = scene.status(name, uid);
     assert_eq!(status["state"], "Recorded", "{status}");
     let checksum = status["checksum"].as_str().unwrap();

@@ -396,6 +396,90 @@ async fn a_refused_upload_is_said_and_nothing_is_read_again() {
     assert_eq!(reads(&scene, TARBALL), 1);
 }
 
+/// The envelope could not be put at first, and is allowed later.
+#[tokio::test]
+async fn an_envelope_is_put_when_the_bucket_takes_it() {
+    for is_refused in [true, false] {
+        let mut scene = Scene::start().await;
+        scene.complete("b", &uid(1));
+        if is_refused {
+            scene
+                .s3
+                .set_hook(|_, method, _| (method == "PUT").then_some(403));
+        } else {
+            scene.set_location(&json!({"accessMode": "ReadOnly"}));
+        }
+        scene.run();
+        scene.until_state("b", &uid(1), "Recorded").await;
+        scene.rest(Duration::from_millis(400)).await;
+        let puts = usize::from(is_refused);
+        let put = |scene: &Scene| {
+            let passed = scene.gate.passed();
+            let puts = passed.iter().filter(|step| step.starts_with("S3 PUT"));
+            puts.count()
+        };
+        assert_eq!(put(&scene), puts, "not at once");
+        scene.kill().await;
+        scene.run();
+        scene
+            .until("a look at the location", |scene| {
+                let location = "GET /apis/velero.io/v1/namespaces/velero/backupstoragelocations";
+                let passed = scene.gate.passed();
+                passed
+                    .iter()
+                    .filter(|step| step.starts_with(location))
+                    .count()
+                    == 2
+            })
+            .await;
+        scene.rest(Duration::from_millis(400)).await;
+        assert_eq!(put(&scene), 2 * puts, "once for each start");
+        let status = scene.status("b", &uid(1));
+        assert_eq!(status["envelopeInBucket"], false, "{status}");
+        scene.kill().await;
+        scene.s3.set_hook(|_, _, _| None);
+        scene.set_location(&json!({}));
+        scene.run();
+        scene
+            .until("the envelope", |scene| {
+                scene.status("b", &uid(1))["envelopeInBucket"] == true
+            })
+            .await;
+        super::kills::is_recorded(&scene, "b", &uid(1));
+        assert!(scene.status("b", &uid(1))["message"].is_null());
+        assert_eq!(reads(&scene, TARBALL), 1);
+    }
+}
+
+/// The location names another bucket or prefix than the one in which the files were.
+#[tokio::test]
+async fn an_envelope_is_put_only_where_its_files_were_read() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.set_location(&json!({"accessMode": "ReadOnly"}));
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    scene.kill().await;
+    scene.set_location(&json!({"objectStorage": {"prefix": "elsewhere"}}));
+    for (key, file) in scene.s3.files("backups/b/") {
+        let key = format!("elsewhere/{key}");
+        scene.s3.put(&key, &file.content, file.modified);
+    }
+    let asked = scene.gate.passed().len();
+    scene.run();
+    scene
+        .until("a look at the location", |scene| {
+            let passed = scene.gate.passed().split_off(asked);
+            passed
+                .iter()
+                .any(|step| step.contains("backupstoragelocations"))
+        })
+        .await;
+    scene.rest(Duration::from_millis(400)).await;
+    assert_eq!(scene.s3.files("elsewhere/backups/b/").len(), 2);
+    assert_eq!(scene.status("b", &uid(1))["envelopeInBucket"], false);
+}
+
 /// Existing backups are left out, but those that were recorded get their annotations back.
 #[tokio::test]
 async fn a_synced_backup_is_annotated_even_if_existing_ones_are_left_out() {

@@ -1,0 +1,62 @@
+//! Puts envelopes into the bucket that could not be put when their backups were recorded.
+
+use std::sync::Arc;
+
+use super::reader::Stop;
+use super::{Context, envelope, location, steps};
+use crate::integrity::envelope::Envelope;
+use crate::integrity::statement::Statement;
+use crate::kubernetes::crds::RecordedLocation;
+use crate::kubernetes::worker::Requeue;
+use crate::velero::observed_backup::ObservedBackup;
+
+/// Puts the envelope of the record `name` beside `backup`, if that is possible.
+pub(super) async fn upload(context: Arc<Context>, name: String, backup: ObservedBackup) -> Requeue {
+    // Otherwise the record says why, and what is wrong with the store is told where files are read.
+    if let Ok(true) = try_upload(&context, &name, &backup).await {
+        tracing::info!("put the envelope into the bucket");
+    }
+    Requeue::default()
+}
+
+/// Returns whether the envelope was put.
+async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> Result<bool, Stop> {
+    let unanswered = |error: kube::Error| Stop::unanswered("RecordUnreadable", &error);
+    let Some(record) = context.ledger.get(name).await.map_err(unanswered)? else {
+        return Ok(false);
+    };
+    let mut status = record.status.clone().unwrap_or_default();
+    let Some(statement) = signed(context, status.envelope.as_deref()) else {
+        return Ok(false);
+    };
+    let location = location::open(context, backup).await?;
+    let now = RecordedLocation {
+        name: location.name.clone(),
+        bucket: location.signed.bucket.clone(),
+        prefix: location.signed.prefix.clone(),
+    };
+    // Pointed elsewhere, it has other files.
+    if status.envelope_in_bucket || status.location != Some(now) || location.is_read_only {
+        return Ok(false);
+    }
+    let listing = location.store.list(&backup.fields.name).await?;
+    let written = envelope::write(context, &location, backup, &statement, &listing).await?;
+    let message = written.message.as_deref().map(steps::message);
+    if !written.is_in_bucket && status.message == message {
+        return Ok(false);
+    }
+    status.envelope = Some(written.json);
+    status.envelope_in_bucket = written.is_in_bucket;
+    status.message = message;
+    let stored = context.ledger.set_status(&record, &status).await;
+    stored.map_err(unanswered)?;
+    Ok(written.is_in_bucket)
+}
+
+/// Returns what our key signed. What another one signed stays in the record only: the envelope would
+/// have the name of that key.
+fn signed(context: &Context, envelope: Option<&str>) -> Option<Statement> {
+    let envelope = Envelope::parse(envelope?.as_bytes()).ok()?;
+    envelope.verify(&[context.signer.key.public()]).ok()?;
+    Statement::parse(envelope.payload()).ok()
+}
