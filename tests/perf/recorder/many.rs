@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
-use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordSpec};
+use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordSpec, Gone};
 use velero_trust_testing::limited::resident;
 use velero_trust_testing::wait;
 
@@ -15,13 +17,13 @@ use super::scene::{Scene, VELERO};
 use crate::figures::{self, row};
 use crate::usage::Usage;
 
-/// Number of Backups, each with its record.
+/// Number of Backups with their records, and of records of Backups that are gone.
 const BACKUPS: usize = 1_000;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 16;
 
-/// Maximum memory of a record and its Backup, in KiB, and of the whole server, in MiB.
+/// Maximum memory of a record, in KiB, and of the whole server, in MiB.
 const EACH: f64 = 1.0;
 const IDLE: f64 = 15.0;
 
@@ -29,31 +31,39 @@ const IDLE: f64 = 15.0;
 const SETTLE: Duration = Duration::from_secs(20);
 
 pub(super) fn measure(scene: &Scene<'_>) -> Result<()> {
-    figures::head(&format!("Recorder: {BACKUPS} Backups with their records"));
-    let few = idle(scene, 0)?;
+    figures::head(&format!(
+        "Recorder: {BACKUPS} records, then as many more with their Backups"
+    ));
+    let none = idle(scene, 0)?;
     let sample = scene.record("large")?;
-    let made = stream::iter(0..BACKUPS).map(|number| add(scene, &sample, number));
-    let made = made.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>();
-    scene.runtime.block_on(made)?;
-    let many = idle(scene, BACKUPS)?;
-    row(
-        "memory, idle, without them",
-        few.resident,
-        "MiB",
-        Some(IDLE),
-    );
-    row("memory, idle, with them", many.resident, "MiB", Some(IDLE));
-    let each = (many.resident - few.resident) * 1024.0 / BACKUPS as f64;
-    row("  of each", each, "KiB", Some(EACH));
-    row("memory, peak", many.peak, "MiB", None);
-    row("CPU from the start, without them", few.cpu, "s", None);
-    row("CPU from the start, with them", many.cpu, "s", None);
+    let fill = |is_gone| {
+        let made = stream::iter(0..BACKUPS).map(|number| add(scene, &sample, number, is_gone));
+        let made = made.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>();
+        scene.runtime.block_on(made).map(drop)
+    };
+    fill(true)?;
+    let gone = idle(scene, BACKUPS)?;
+    fill(false)?;
+    let all = idle(scene, 2 * BACKUPS)?;
+    let memory = |name: &str, rest: &Rest| row(name, rest.resident, "MiB", Some(IDLE));
+    memory("memory, idle, without them", &none);
+    row("  of it private", none.private, "MiB", None);
+    memory("memory, idle, 1,000 records of gone Backups", &gone);
+    let each = |more: &Rest, less: &Rest| (more.private - less.private) * 1024.0 / BACKUPS as f64;
+    row("  of each", each(&gone, &none), "KiB", Some(EACH));
+    memory("memory, idle, as many with their Backups, too", &all);
+    row("  of each with its Backup", each(&all, &gone), "KiB", None);
+    row("memory, peak", all.peak, "MiB", None);
+    row("CPU of the start, without them", none.cpu, "s", None);
+    row("CPU of the start, with all", all.cpu, "s", None);
     Ok(())
 }
 
 struct Rest {
     /// In MiB.
     resident: f64,
+    /// Of it what is no part of a file.
+    private: f64,
     peak: f64,
     /// In seconds.
     cpu: f64,
@@ -76,15 +86,21 @@ fn idle(scene: &Scene<'_>, records: usize) -> Result<Rest> {
     let memory = resident(replica.id())?;
     Ok(Rest {
         resident: memory.now as f64 / 1_048_576.0,
+        private: memory.private as f64 / 1_048_576.0,
         peak: memory.peak as f64 / 1_048_576.0,
         cpu: Usage::of(replica.id())?.cpu.as_secs_f64(),
     })
 }
 
-/// Adds a Backup whose record is like `sample`.
-async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize) -> Result<()> {
-    let name = format!("daily-2026{number:010}");
-    let status = sample.status.clone().context("no status")?;
+/// Adds a record like `sample`, and its Backup unless that is gone.
+async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize, is_gone: bool) -> Result<()> {
+    let kind = if is_gone { "hourly" } else { "daily" };
+    let name = format!("{kind}-2026{number:010}");
+    let mut status = sample.status.clone().context("no status")?;
+    status.gone = is_gone.then(|| Gone {
+        at: Time(Timestamp::now()),
+        how: "Deleted".to_owned(),
+    });
     let object = json!({
         "apiVersion": "velero.io/v1", "kind": "Backup",
         "metadata": {"name": name, "namespace": VELERO, "annotations": {
@@ -98,9 +114,12 @@ async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize) -> Result<
         },
     });
     let params = PostParams::default();
-    let object = serde_json::from_value(object)?;
-    let backup = scene.backups().create(&params, &object).await?;
-    let uid = backup.metadata.uid.context("no uid")?;
+    let mut uid = format!("3f2a0000-0000-4000-8000-{number:012}");
+    if !is_gone {
+        let object = serde_json::from_value(object)?;
+        let backup = scene.backups().create(&params, &object).await?;
+        uid = backup.metadata.uid.context("no uid")?;
+    }
     let record = BackupRecord {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{uid}")),

@@ -22,6 +22,9 @@ const ROUNDS: usize = 5;
 /// Size of the tarball that shows that memory does not depend on the size.
 const LARGE: u64 = 5_000_000_000;
 
+/// Number of small backups.
+const SMALL: u32 = 50;
+
 /// Maximum CPU time, compared with `curl … | openssl dgst -sha256`.
 const RATIO: f64 = 1.0;
 
@@ -39,6 +42,7 @@ pub(super) fn measure(binary: &Path) -> Result<()> {
     figures::head("Recorder: backups in MinIO, over TLS");
     // The first one opens connections, and grows the heap to what it keeps.
     record(&scene, &leader, "warm-up", 1_000)?;
+    small(&scene, &leader)?;
     speed(&scene, &leader)?;
     let name = format!("peak memory above idle, {} GB", LARGE / 1_000_000_000);
     let large = record(&scene, &leader, "large", LARGE)?;
@@ -62,6 +66,21 @@ struct Cost {
     above_idle: f64,
     /// CPU time of the tools that read the same tarball.
     tools: f64,
+}
+
+fn small(scene: &Scene<'_>, leader: &Webhook) -> Result<()> {
+    let mut cpu = 0.0;
+    for number in 0..SMALL {
+        cpu += record(scene, leader, &format!("small-{number}"), 1_000)?.cpu;
+    }
+    let each = cpu / f64::from(SMALL) * 1e3;
+    row(
+        "CPU of recording a backup of 9 small files",
+        each,
+        "ms",
+        None,
+    );
+    Ok(())
 }
 
 fn speed(scene: &Scene<'_>, leader: &Webhook) -> Result<()> {

@@ -79,6 +79,8 @@ impl MemoryLimit {
 pub struct Resident {
     /// The current size.
     pub now: u64,
+    /// Of it what is no part of a file, such as the program: nothing else uses it.
+    pub private: u64,
     /// The largest size since the start, or since [`reset_peak`].
     pub peak: u64,
 }
@@ -94,6 +96,7 @@ pub fn resident(id: u32) -> Result<Resident> {
     };
     Ok(Resident {
         now: of("VmRSS:")?,
+        private: of("RssAnon:")?,
         peak: of("VmHWM:")?,
     })
 }
