@@ -95,12 +95,14 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bo
         (Progress::Over, Some(record)) if !record.state.is_judgement() => Step::Forget(record.uid),
         (Progress::Running, Some(_)) | (Progress::Over, _) => Step::Wait,
         (Progress::Complete, Some(record)) => match (record.state, adoption(backup)) {
+            // It was adopted, and has the record of the uid in its files.
+            (RecordState::Unobserved | RecordState::Declared, None)
+                if find_synced(backup, records).is_some() =>
+            {
+                Step::Forget(record.uid)
+            }
             (RecordState::Recorded, _) | (RecordState::Declared, None) => {
                 annotate_or_wait(backup, record)
-            }
-            // It was adopted, and has the record of the uid in its files.
-            (RecordState::Unobserved, None) if find_synced(backup, records).is_some() => {
-                Step::Forget(record.uid)
             }
             (RecordState::Unobserved, None) => Step::Wait,
             (RecordState::Unobserved | RecordState::Declared, Some(adopt)) => adopt,
@@ -147,7 +149,9 @@ pub fn find_own<'r, 'a>(
     let synced = find_synced(backup, records);
     match own {
         // It was adopted.
-        Some(own) if own.state == RecordState::Unobserved => synced.or(Some(own)),
+        Some(own) if matches!(own.state, RecordState::Unobserved | RecordState::Declared) => {
+            synced.or(Some(own))
+        }
         _ => own.or(synced),
     }
 }
@@ -351,18 +355,26 @@ mod tests {
     /// The record of adopted files has the uid in them.
     #[test]
     fn the_judgement_of_an_adopted_backup_goes_once_it_has_the_other_record() {
-        let unobserved = record("u", RecordState::Unobserved);
-        let recorded = record("v", RecordState::Recorded);
-        let both = [unobserved, recorded];
-        assert_eq!(
-            next(&backup("Completed", "c"), &both, false),
-            Step::Forget("u")
-        );
-        assert_eq!(next(&backup("Completed", "x"), &both, false), Step::Wait);
-        let found = find_own(&backup("Completed", "c"), &both);
-        assert_eq!(found.map(|record| record.uid), Some("v"));
-        let found = find_own(&backup("Completed", "x"), &both);
-        assert_eq!(found.map(|record| record.uid), Some("u"));
+        let step = |checksum: &str, records: &[Record<'static>]| {
+            next(&backup("Completed", checksum), records, false)
+        };
+        let find = |checksum: &str, records: &[Record<'static>]| {
+            find_own(&backup("Completed", checksum), records).map(|record| record.uid)
+        };
+        for (state, unless) in [
+            (RecordState::Unobserved, Step::Wait),
+            (RecordState::Declared, Step::Annotate("u")),
+        ] {
+            let own = Record {
+                checksum: Some("declared"),
+                ..record("u", state)
+            };
+            let both = [own, record("v", RecordState::Recorded)];
+            assert_eq!(step("c", &both), Step::Forget("u"), "{state:?}");
+            assert_eq!(step("x", &both), unless, "{state:?}");
+            assert_eq!(find("c", &both), Some("v"), "{state:?}");
+            assert_eq!(find("x", &both), Some("u"), "{state:?}");
+        }
     }
 
     #[test]

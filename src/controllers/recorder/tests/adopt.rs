@@ -256,6 +256,28 @@ async fn a_declared_checksum_is_annotated_and_not_signed() {
     check_adopted(&scene);
 }
 
+/// The record of the declaration has the uid of the Backup, and that of the files the uid in them.
+#[tokio::test]
+async fn what_was_declared_of_a_synced_backup_is_signed_later() {
+    let mut scene = Scene::start().await;
+    sync(&scene, 2);
+    scene.run();
+    scene.until_state("b", &uid(2), "Unobserved").await;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let declared = json!({ADOPT_ANNOTATION: "jane", DECLARED_CHECKSUM_ANNOTATION: digest});
+    annotate(&scene, &declared);
+    scene.until_state("b", &uid(2), "Declared").await;
+    scene
+        .until("the annotation", |scene| {
+            annotations(scene)[ADOPT_ANNOTATION].is_null()
+        })
+        .await;
+    annotate(&scene, &json!({ADOPT_ANNOTATION: "jane"}));
+    scene.until("the adoption", is_adopted).await;
+    scene.rest(Duration::from_millis(300)).await;
+    check_adopted(&scene);
+}
+
 /// Existing backups are left out, but the one for which a user vouches.
 #[tokio::test]
 async fn a_backup_without_a_record_is_judged_before_it_is_adopted() {
