@@ -1,5 +1,7 @@
 //! `velero-trust backup list`: the records of backups, and the backups without one.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use clap::Args;
 use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
@@ -20,6 +22,9 @@ use crate::velero::observed_backup::ObservedBackup;
 
 /// Number of Backups in one page of the list. Only their metadata is read.
 const PAGE_SIZE: u32 = 500;
+
+/// The level of a Backup that is not recorded and has a checksum.
+const BY_HAND: &str = "by hand";
 
 /// The state of a Backup without a record.
 const NO_RECORD: &str = "NoRecord";
@@ -63,6 +68,8 @@ struct Row {
     reason: Option<String>,
     message: Option<String>,
     level: Option<String>,
+    /// Whether the Backup has a checksum that no record says.
+    checksum_by_hand: bool,
     files: Option<i64>,
     bytes: Option<i64>,
     recorded_at: Option<String>,
@@ -96,6 +103,7 @@ impl Row {
             reason: status.reason,
             message: status.message,
             level: status.level,
+            checksum_by_hand: false,
             files: status.files,
             bytes: status.bytes,
             recorded_at: status.recorded_at.map(|time| time.0.to_string()),
@@ -129,14 +137,12 @@ impl List {
             .map_err(|error| error.explain("records"))?;
         let wanted = &self.namespaces.velero_namespace;
         let is_wanted = |namespace: &String| wanted.is_empty() || wanted.contains(namespace);
-        let shown = records
-            .all()
-            .filter(|record| is_wanted(&record.spec.namespace));
-        let mut rows: Vec<Row> = shown.map(Row::of).collect();
-        match backups(&client, wanted).await {
-            Ok(backups) => rows.extend(without_record(&backups, &records)),
-            Err(why) => print_warning(&format!("Backups without a record are not shown: {why}")),
-        }
+        let backups = backups(&client, wanted).await.unwrap_or_else(|why| {
+            print_warning(&format!("Backups without a record are not shown: {why}"));
+            Vec::new()
+        });
+        let mut rows = rows(&backups, &records);
+        rows.retain(|row| is_wanted(&row.namespace));
         if let Some(empty) = wanted
             .iter()
             .find(|namespace| !rows.iter().any(|row| row.namespace == **namespace))
@@ -149,7 +155,10 @@ impl List {
 }
 
 /// Reads the Backups in `namespaces`, in all if there are none, without anything but their metadata.
-async fn backups(client: &Client, namespaces: &[String]) -> Result<Vec<ObservedBackup>, String> {
+pub(super) async fn backups(
+    client: &Client,
+    namespaces: &[String],
+) -> Result<Vec<ObservedBackup>, String> {
     let resource = crate::kubernetes::backup::resource();
     let everywhere = || Api::<DynamicObject>::all_with(client.clone(), &resource);
     let in_namespace =
@@ -179,20 +188,37 @@ fn observed(metadata: &PartialObjectMeta<DynamicObject>) -> Option<ObservedBacku
     ObservedBackup::from_json(&text)
 }
 
-/// Returns a row for each of `backups` that has none of the `records`.
-fn without_record(backups: &[ObservedBackup], records: &Records) -> Vec<Row> {
-    let without = backups.iter().filter(|backup| {
+/// Returns a row for each of the `records`, and for each of the `backups` that has none.
+fn rows(backups: &[ObservedBackup], records: &Records) -> Vec<Row> {
+    let mut own = BTreeMap::new();
+    let mut rows = Vec::new();
+    for backup in backups {
         let records = records.of(&backup.fields.namespace, &backup.fields.name);
         let known: Vec<_> = records.iter().map(BackupRecord::known).collect();
-        find_own(backup, &known).is_none()
-    });
-    let rows = without.map(|backup| Row {
-        namespace: backup.fields.namespace.clone(),
-        backup: backup.fields.name.clone(),
-        state: NO_RECORD.to_owned(),
-        ..Row::default()
-    });
-    rows.collect()
+        let by_hand = backup.checksum.is_some();
+        match find_own(backup, &known).map(|found| found.uid) {
+            None => rows.push(Row {
+                namespace: backup.fields.namespace.clone(),
+                backup: backup.fields.name.clone(),
+                state: NO_RECORD.to_owned(),
+                checksum_by_hand: by_hand,
+                ..Row::default()
+            }),
+            Some(uid) => {
+                let record = records.iter().find(|record| record.spec.uid == uid);
+                own.extend(record.map(|record| (record.name_any(), by_hand)));
+            }
+        }
+    }
+    rows.extend(records.all().map(|record| {
+        let row = Row::of(record);
+        let by_hand = own.get(&record.name_any()).copied().unwrap_or_default();
+        Row {
+            checksum_by_hand: by_hand && row.level.is_none(),
+            ..row
+        }
+    }));
+    rows
 }
 
 fn text(rows: &[Row], columns: usize) -> String {
@@ -210,12 +236,14 @@ fn text(rows: &[Row], columns: usize) -> String {
     let number = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
     for row in rows {
         let gone = row.gone.as_ref();
+        let by_hand = row.checksum_by_hand.then(|| BY_HAND.to_owned());
+        let level = row.level.clone().or(by_hand);
         table.row([
             row.namespace.clone(),
             row.backup.clone(),
             row.state.clone(),
             row.reason.clone().unwrap_or_default(),
-            row.level.clone().unwrap_or_default(),
+            level.unwrap_or_default(),
             number(row.files),
             number(row.bytes),
             row.recorded_at.clone().unwrap_or_default(),
@@ -274,16 +302,20 @@ mod tests {
             backup("forged", "v"),
             backup("forged", "other"),
             backup("new", "w"),
+            ObservedBackup {
+                checksum: None,
+                ..backup("without", "x")
+            },
         ];
-        let mut rows: Vec<_> = records.all().map(Row::of).collect();
-        rows.extend(without_record(&backups, &records));
+        let mut rows = rows(&backups, &records);
         rows.sort();
         let expected = "\
 NAMESPACE   BACKUP   STATE        REASON          LEVEL    FILES    BYTES    RECORDED               GONE
 velero      daily    Recorded     <none>          late     9        10       2026-01-01T00:00:00Z   Deleted 2026-01-02T00:00:00Z
-velero      forged   NoRecord     <none>          <none>   <none>   <none>   <none>                 <none>
-velero      forged   Unobserved   Synced [2J      <none>   <none>   <none>   <none>                 <none>
-velero      new      NoRecord     <none>          <none>   <none>   <none>   <none>                 <none>
+velero      forged   NoRecord     <none>          by hand  <none>   <none>   <none>                 <none>
+velero      forged   Unobserved   Synced [2J      by hand  <none>   <none>   <none>                 <none>
+velero      new      NoRecord     <none>          by hand  <none>   <none>   <none>                 <none>
+velero      without  NoRecord     <none>          <none>   <none>   <none>   <none>                 <none>
 ";
         let squeezed = |text: &str| {
             let lines = text

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::bail;
 use clap::Args;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
 
 use super::signed::{sha256sums, signed};
@@ -15,7 +15,9 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::snapshot::{self, LedgerError};
 use crate::cli::stdout::Stdout;
 use crate::cli::{cluster, exit, install_crypto_provider, json, parse, print_error, runtime};
-use crate::kubernetes::crds::BackupRecord;
+use crate::integrity::recording::RecordState;
+use crate::kubernetes::crds::{BackupRecord, BackupRecordSpec};
+use crate::names::CHECKSUM_ANNOTATION;
 use crate::velero::printable::printable_lines;
 
 /// Number of records in one page of the list. Only their metadata is read.
@@ -117,12 +119,32 @@ impl Show {
         let keys = snapshot::read_trusted_keys(&client).await;
         let keys = keys.map_err(|error| error.explain("TrustedKeys"))?;
         let signed = signed(&record, &keys);
+        let by_hand = checksum_by_hand(&client, &record).await;
         Ok(View {
             record,
             signed,
             others,
+            by_hand,
         })
     }
+}
+
+/// Returns the checksum of the Backup of `record` that no record says. A Backup that cannot be read has
+/// none.
+async fn checksum_by_hand(client: &Client, record: &BackupRecord) -> Option<String> {
+    let known = record.known();
+    if matches!(known.state, RecordState::Recorded | RecordState::Declared) {
+        return None;
+    }
+    let BackupRecordSpec {
+        namespace, backup, ..
+    } = &record.spec;
+    let resource = crate::kubernetes::backup::resource();
+    let backups = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+    let mut metadata = backups.get_metadata_opt(backup).await.ok()??.metadata;
+    let is_it = metadata.uid.as_deref() == Some(known.uid);
+    let annotations = metadata.annotations.as_mut().filter(|_| is_it)?;
+    annotations.remove(CHECKSUM_ANNOTATION)
 }
 
 /// Reads the records of Backups of this name in all namespaces. The name of a record begins with that

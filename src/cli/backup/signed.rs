@@ -6,6 +6,7 @@ use crate::cli::snapshot;
 use crate::integrity::digest::Sha256;
 use crate::integrity::public_key::PublicKey;
 use crate::integrity::recording::RecordState;
+use crate::integrity::statement::Level;
 use crate::integrity::verification::{self, Opened, VerificationError};
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, KeyState, TrustedKey};
 
@@ -58,10 +59,15 @@ fn difference(
 ) -> Option<&'static str> {
     let statement = &opened.statement;
     let prefixed = |digest: Sha256| format!("sha256:{digest}");
+    let adopted_by = match &statement.level {
+        Level::Adopted { by } => Some(by),
+        Level::Observed | Level::Late => None,
+    };
     let checks = [
+        // A backup that came by sync may be that of another namespace.
         (
             "spec.namespace",
-            record.spec.namespace == statement.backup.namespace,
+            record.spec.namespace == statement.backup.namespace || adopted_by.is_some(),
         ),
         ("spec.uid", record.spec.uid == statement.backup.uid),
         (
@@ -76,6 +82,7 @@ fn difference(
             "status.level",
             status.level.as_deref() == Some(statement.level.name()),
         ),
+        ("status.adoptedBy", status.adopted_by.as_ref() == adopted_by),
     ];
     let (field, _) = checks.into_iter().find(|(_, is_equal)| !is_equal)?;
     Some(field)

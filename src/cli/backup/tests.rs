@@ -67,6 +67,7 @@ fn view(record: BackupRecord, keys: &[TrustedKey]) -> View {
         record,
         signed,
         others: Vec::new(),
+        by_hand: None,
     }
 }
 
@@ -121,7 +122,7 @@ fn what_no_key_of_the_cluster_signed_is_not_shown() {
         revoked.contains("TrustedKey key-1, which is revoked"),
         "{revoked}"
     );
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 8] = [
         ("spec.namespace in", |record, _| {
             record.spec.namespace = "other".into();
         }),
@@ -136,6 +137,9 @@ fn what_no_key_of_the_cluster_signed_is_not_shown() {
         }),
         ("status.level in", |_, status| {
             status.level = Some("observed".into());
+        }),
+        ("status.adoptedBy in", |_, status| {
+            status.adopted_by = Some("jane".into());
         }),
         ("of the backup b, not of c", |record, _| {
             record.spec.backup = "c".into();
@@ -174,6 +178,70 @@ fn what_is_not_recorded_says_why() {
         view.why_not()
             .contains("it is Unreadable (AccessDenied): no right")
     );
+}
+
+/// Whoever vouches for a synced backup may do so in another namespace than the one that made it.
+#[test]
+fn an_adopted_backup_is_shown_with_who_vouches_for_it() {
+    let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+    let payload = Statement {
+        level: Level::Adopted { by: "jane".into() },
+        ..statement()
+    };
+    let payload = payload.to_bytes().unwrap();
+    let adopted = |by: &str| {
+        let mut record = record(&key);
+        record.spec.namespace = "other".into();
+        let status = record.status.take().unwrap();
+        record.status = Some(BackupRecordStatus {
+            level: Some("adopted".into()),
+            adopted_by: Some(by.into()),
+            manifest: Some(format!("sha256:{}", Sha256::of(&payload))),
+            envelope: Some(key.sign(payload.clone()).unwrap().to_json().unwrap()),
+            ..status
+        });
+        view(record, &[trusted(&key, KeyState::Active)])
+    };
+    let text = adopted("jane").text();
+    assert!(text.contains("level:     on the word of jane"), "{text}");
+    let why = adopted("bob").signed.unwrap().unwrap_err();
+    assert!(why.contains("status.adoptedBy in the record"), "{why}");
+}
+
+#[test]
+fn what_a_person_set_or_declared_is_shown_as_that() {
+    let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+    let with = |status: BackupRecordStatus, by_hand: Option<&str>| {
+        let mut record = record(&key);
+        record.status = Some(status);
+        let view = View {
+            by_hand: by_hand.map(str::to_owned),
+            ..view(record, &[])
+        };
+        assert!(view.signed.is_none());
+        (view.text(), serde_json::to_value(view.json()).unwrap())
+    };
+    let declared = BackupRecordStatus {
+        state: RecordState::Declared,
+        adopted_by: Some("jane".into()),
+        checksum: Some("sha256:c".into()),
+        ..BackupRecordStatus::default()
+    };
+    let (text, json) = with(declared, None);
+    assert!(
+        text.contains("checksum:  sha256:c, on the word of jane"),
+        "{text}"
+    );
+    assert_eq!(json["adoptedBy"], "jane");
+    let failed = BackupRecordStatus {
+        state: RecordState::Unobserved,
+        not_adopted: Some("no tarball".into()),
+        ..BackupRecordStatus::default()
+    };
+    let (text, json) = with(failed, Some("sha256:h"));
+    assert!(text.contains("adoption:  failed: no tarball"), "{text}");
+    assert!(text.contains("checksum:  sha256:h, set by hand"), "{text}");
+    assert_eq!(json["checksumByHand"], "sha256:h");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::table::Table;
 use crate::integrity::digest::Sha256;
 use crate::integrity::manifest::File;
+use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Location};
 use crate::integrity::verification::Opened;
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, Gone};
@@ -20,6 +21,8 @@ pub(super) struct View {
     pub(super) signed: Option<Result<Opened, String>>,
     /// The names of the other records of Backups of this name.
     pub(super) others: Vec<String>,
+    /// The checksum of the Backup, if somebody set it by hand.
+    pub(super) by_hand: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -32,6 +35,10 @@ pub(super) struct Json<'a> {
     state: &'static str,
     reason: Option<&'a str>,
     message: Option<&'a str>,
+    adopted_by: Option<&'a str>,
+    not_adopted: Option<&'a str>,
+    /// The checksum of the Backup, if somebody set it by hand.
+    checksum_by_hand: Option<&'a str>,
     recorded_at: Option<String>,
     gone: Option<&'a Gone>,
     envelope_in_bucket: bool,
@@ -109,6 +116,9 @@ impl View {
                 .as_str(),
             reason: status.and_then(|status| status.reason.as_deref()),
             message: status.and_then(|status| status.message.as_deref()),
+            adopted_by: status.and_then(|status| status.adopted_by.as_deref()),
+            not_adopted: status.and_then(|status| status.not_adopted.as_deref()),
+            checksum_by_hand: self.by_hand.as_deref(),
             recorded_at: status
                 .and_then(|status| status.recorded_at.as_ref())
                 .map(|time| time.0.to_string()),
@@ -149,6 +159,16 @@ impl View {
         line("state", &format!("{}{reason}", status.state.as_str()));
         if let Some(message) = &status.message {
             line("message", message);
+        }
+        if let Some(why) = &status.not_adopted {
+            line("adoption", &format!("failed: {why}"));
+        }
+        if let (RecordState::Declared, Some(by)) = (status.state, &status.adopted_by) {
+            let checksum = status.checksum.as_deref().unwrap_or_default();
+            line("checksum", &format!("{checksum}, on the word of {by}"));
+        }
+        if let Some(checksum) = &self.by_hand {
+            line("checksum", &format!("{checksum}, set by hand"));
         }
         if let Some(at) = &status.recorded_at {
             line("recorded", &at.0.to_string());

@@ -54,10 +54,22 @@ impl NotRecordedState {
     }
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// The backups that are not recorded for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(in crate::cli) struct Others {
     pub(in crate::cli) count: usize,
+    /// Those of them with a checksum that somebody set by hand.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(in crate::cli) checksum_by_hand: usize,
     /// What the record of one of them says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) message: Option<String>,
@@ -70,32 +82,29 @@ impl RecordTally {
         let own = find_own(backup, &known).map(|found| found.uid);
         let own = records.iter().find(|record| Some(&*record.spec.uid) == own);
         let status = own.and_then(|record| record.status.as_ref());
-        let state = match (own, backup.progress()) {
-            (Some(_), _) => status.map(|status| status.state).unwrap_or_default(),
-            (None, Progress::Running) => RecordState::Pending,
-            (None, Progress::Complete) => {
-                return self.add_other(NotRecordedState::NoRecord, None, None);
-            }
-            (None, Progress::Over) => {
-                let phase = Some(backup.fields.phase.clone());
-                return self.add_other(NotRecordedState::NothingToRecord, phase, None);
-            }
-        };
         let reason = || status.and_then(|status| status.reason.clone());
-        let message = status.and_then(|status| status.message.as_deref());
-        match state {
-            RecordState::Recorded | RecordState::Declared => {
+        let state = own.map(|_| status.map(|status| status.state).unwrap_or_default());
+        let (state, reason) = match (state, backup.progress()) {
+            (Some(RecordState::Recorded | RecordState::Declared), _) => {
                 let level = status.and_then(|status| status.level.clone());
                 *self.levels.entry(level.unwrap_or_default()).or_default() += 1;
+                return;
             }
-            RecordState::Pending => self.add_other(NotRecordedState::Pending, None, None),
-            RecordState::Unobserved => {
-                self.add_other(NotRecordedState::Unobserved, reason(), message);
+            (Some(RecordState::Pending), _) | (None, Progress::Running) => {
+                (NotRecordedState::Pending, None)
             }
-            RecordState::Unreadable => {
-                self.add_other(NotRecordedState::Unreadable, reason(), message);
+            (Some(RecordState::Unobserved), _) => (NotRecordedState::Unobserved, reason()),
+            (Some(RecordState::Unreadable), _) => (NotRecordedState::Unreadable, reason()),
+            (None, Progress::Complete) => (NotRecordedState::NoRecord, None),
+            (None, Progress::Over) => {
+                let phase = backup.fields.phase.clone();
+                (NotRecordedState::NothingToRecord, Some(phase))
             }
-        }
+        };
+        let message = status.and_then(|status| status.message.as_deref());
+        let message = message.filter(|_| state != NotRecordedState::Pending);
+        let others = self.add_other(state, reason, message);
+        others.checksum_by_hand += usize::from(backup.checksum.is_some());
     }
 
     /// Counts a Backup that is not as Velero's schema says.
@@ -109,7 +118,7 @@ impl RecordTally {
         state: NotRecordedState,
         reason: Option<String>,
         message: Option<&str>,
-    ) {
+    ) -> &mut Others {
         let others = self
             .others
             .entry(NotRecorded { state, reason })
@@ -118,6 +127,7 @@ impl RecordTally {
         if others.message.is_none() {
             others.message = message.map(str::to_owned);
         }
+        others
     }
 
     /// Returns the number of backups that are recorded.
@@ -162,6 +172,7 @@ mod tests {
         assert_eq!(tally.recorded(), 0);
         let (why, others) = tally.others.first_key_value().unwrap();
         assert_eq!((tally.others.len(), others.count), (1, 1));
+        assert_eq!(others.checksum_by_hand, 1, "{why:?}");
         format!("{:?} {:?} {:?}", why.state, why.reason, others.message)
     }
 
@@ -172,6 +183,9 @@ mod tests {
         let own = [record("u", &recorded())];
         let late = BTreeMap::from([("late".to_owned(), 1)]);
         assert_eq!(tally("Completed", "u", &own).levels, late);
+        let declared = record("u", &json!({"state": "Declared", "level": "declared"}));
+        let by_word = BTreeMap::from([("declared".to_owned(), 1)]);
+        assert_eq!(tally("Completed", "u", &[declared]).levels, by_word);
         // Velero synced it again: it has another uid, and the annotations of its record.
         assert_eq!(tally("Completed", "synced", &own).levels, late);
         let mut other = recorded();

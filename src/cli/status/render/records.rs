@@ -43,10 +43,13 @@ fn levels(backups: &Backups) -> String {
 fn why_not(backups: &Backups) -> String {
     let reasons = backups.not_recorded.iter().map(|one| {
         let (count, state) = (one.backups.count, one.why.state.as_str());
-        match &one.why.reason {
-            Some(reason) => format!("{count}: {state} ({reason})"),
-            None => format!("{count}: {state}"),
-        }
+        let reason = one.why.reason.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        let by_hand = match one.backups.checksum_by_hand {
+            0 => String::new(),
+            some => format!(", {some} with a checksum set by hand"),
+        };
+        format!("{count}: {state}{reason}{by_hand}")
     });
     reasons.collect::<Vec<_>>().join(", ")
 }

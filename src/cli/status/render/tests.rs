@@ -245,6 +245,7 @@ fn not_recorded(
         },
         backups: Others {
             count,
+            checksum_by_hand: usize::from(state == NotRecordedState::NoRecord),
             message: message.map(str::to_owned),
         },
     }
