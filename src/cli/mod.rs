@@ -262,7 +262,7 @@ mod tests {
 
     /// Options that change a cluster or a machine. They must be typed: a variable that somebody set
     /// for another command, or in a Pod, must not switch them on.
-    const TYPED_ONLY: [&str; 7] = [
+    const TYPED_ONLY: [&str; 10] = [
         "live",
         "install",
         "revoke_old",
@@ -270,6 +270,9 @@ mod tests {
         "even_while_running",
         "configure",
         "private",
+        "all",
+        "checksum",
+        "yes",
     ];
 
     #[test]

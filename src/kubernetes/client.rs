@@ -185,6 +185,15 @@ fn client(config: Config, proxy: Option<&Intercept>) -> Result<Client, ConnectEr
     connection::client(config, proxy).map_err(ConnectError::Unusable)
 }
 
+/// Returns the name under which the API server knows this process.
+pub async fn user_name(client: &Client) -> kube::Result<Option<String>> {
+    let reviews = Api::<SelfSubjectReview>::all(client.clone());
+    let review = SelfSubjectReview::default();
+    let answer = reviews.create(&PostParams::default(), &review).await?;
+    let user = answer.status.and_then(|status| status.user_info);
+    Ok(user.and_then(|user| user.username))
+}
+
 /// The identity of this process to the API server, which is asked once.
 #[derive(Default)]
 pub struct Identity(OnceCell<String>);
@@ -195,17 +204,7 @@ impl Identity {
     pub async fn subject(&self, client: &Client) -> &str {
         let default = || format!("--serviceaccount={0}:{0}", names::APP);
         let asked = self.0.get_or_try_init(|| async {
-            let review = SelfSubjectReview::default();
-            let reviews = Api::<SelfSubjectReview>::all(client.clone());
-            let answer = reviews
-                .create(&PostParams::default(), &review)
-                .await
-                .map_err(drop)?;
-            let user = answer
-                .status
-                .and_then(|status| status.user_info)
-                .ok_or(())?;
-            let name = user.username.ok_or(())?;
+            let name = user_name(client).await.map_err(drop)?.ok_or(())?;
             Ok::<_, ()>(match name.strip_prefix("system:serviceaccount:") {
                 Some(account) => format!("--serviceaccount={account}"),
                 None => format!("--user={name}"),

@@ -60,7 +60,7 @@ fn refused(cluster: &Cluster, _: &Installation) -> Result<()> {
             &[
                 "[VT101]",
                 "spec.backupName: Backup ",
-                "annotate backup bare velero-trust.io/checksum=",
+                "velero-trust backup adopt bare",
             ],
         ),
         row(

@@ -1,5 +1,6 @@
-//! `velero-trust backup`: shows the records of backups.
+//! `velero-trust backup`: shows the records of backups, and vouches for backups.
 
+mod adopt;
 mod list;
 mod show;
 mod signed;
@@ -9,7 +10,7 @@ mod view;
 
 use clap::{Args, Subcommand};
 
-/// Show which backups are recorded, and what is signed of them
+/// Show which backups are recorded, and vouch for those that are not
 #[derive(Args, Debug)]
 pub(super) struct Backup {
     #[command(subcommand)]
@@ -21,6 +22,7 @@ pub(super) struct Backup {
 enum Command {
     List(list::List),
     Show(show::Show),
+    Adopt(adopt::Adopt),
 }
 
 impl Backup {
@@ -28,6 +30,7 @@ impl Backup {
         match &self.command {
             Command::List(list) => list.run(),
             Command::Show(show) => show.run(),
+            Command::Adopt(adopt) => adopt.run(),
         }
     }
 }

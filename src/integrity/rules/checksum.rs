@@ -11,9 +11,9 @@ pub(super) static RULES: [&Rule; 4] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT
 static NO_CHECKSUM: Rule = Rule {
     id: "VT101",
     title: "backup without a checksum",
-    about: "No checksum is recorded for the backup. Put `velero-trust.io/checksum: sha256:<64 \
-            hex>` on the Backup or `velero-trust.io/backup-checksum` on the Restore, or run with \
-            `--restores=warn` while old backups have none. If several newest backups of a schedule \
+    about: "No checksum is recorded for the backup. `velero-trust backup show` tells why. Vouch for it with \
+            `velero-trust backup adopt`, put `velero-trust.io/backup-checksum` on the Restore, or run with \
+            `--restores=warn` while old backups are not recorded. If several newest backups of a schedule \
             started in the same second, Velero takes any of them, so each needs one.",
     severity: Severity::Deny,
     code: Code::Forbidden,
@@ -85,10 +85,7 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
     let on_backup = backup.checksum.as_deref();
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
     let named = format!("Backup {namespace}/{}", backup.name);
-    let command = format!(
-        "kubectl -n {namespace} annotate backup {} {CHECKSUM_ANNOTATION}=sha256:<64 hex>",
-        backup.name
-    );
+    let adopt = format!("velero-trust backup adopt {}", backup.name);
     let mut find = |rule, path, message: String, fix: String| {
         report.add_finding(Finding::new(rule, path, &named, message, fix));
     };
@@ -98,8 +95,9 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
             named::path(restore),
             format!("{named} has no annotation {CHECKSUM_ANNOTATION}"),
             format!(
-                "if you know the SHA-256 of its tarball, vouch for it with `{command}`, or put \
-                 {BACKUP_CHECKSUM_ANNOTATION} on this Restore"
+                "see why it is not recorded with `velero-trust backup show {}`; if you vouch for what is in \
+                 it, run `{adopt}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore",
+                backup.name
             ),
         ),
         (None, Some(_)) => {}
@@ -108,7 +106,7 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
                 &MALFORMED,
                 named::path(restore),
                 format!("the annotation {CHECKSUM_ANNOTATION} of {named} {why}"),
-                format!("set it with `{command} --overwrite`"),
+                format!("somebody set it by hand; if you vouch for what is in it, run `{adopt}`"),
             ),
             Ok(checksum) => {
                 // A malformed checksum on the Restore was reported by the caller.

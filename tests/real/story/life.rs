@@ -1,5 +1,6 @@
 //! From `velero install` to a restore, with MinIO behind a CA that is only in the bundle.
 
+use super::recorded::{install_ledger, wait_for_annotation};
 use super::{
     at, ensure_passed, ensure_refused, get, injected_into_server, install, restore, velero,
     wait_for_injection, wait_for_phase,
@@ -7,11 +8,9 @@ use super::{
 use anyhow::{Context as _, Result, ensure};
 use json_patch::merge;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
-use std::fs;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
-use velero_trust_testing::installer::{self, Installation};
-use velero_trust_testing::{scratch, wait};
+use velero_trust_testing::installer::Installation;
+use velero_trust_testing::wait;
 
 /// The namespace that is backed up, deleted and restored.
 const SHOP: &str = "shop";
@@ -55,20 +54,21 @@ fn whole_life(cluster: &Cluster, installation: &Installation) -> Result<()> {
         cluster,
         &["restore", "create", "early", "--from-backup", "first"],
     )?;
-    let reason = ["[VT101]", "velero-trust.io/checksum=sha256:"];
-    ensure_refused("a Restore that nobody vouched for", &refused, &reason)?;
-    vouch_for(cluster, "first")?;
+    let reason = ["[VT101]", "velero-trust backup show first"];
+    ensure_refused("a Restore of what is not recorded", &refused, &reason)?;
+    install_ledger(cluster)?;
+    wait_for_annotation(cluster, "first")?;
 
     let kubectl = cluster.kubectl();
     kubectl.ok(&["delete", "namespace", SHOP, "--timeout=60s"])?;
-    let admitted = kubectl.create(&restore("vouched", "first"))?;
-    ensure_passed("the Restore that was vouched for", &admitted)?;
+    let admitted = kubectl.create(&restore("recorded", "first"))?;
+    ensure_passed("the Restore of what is recorded", &admitted)?;
     ensure!(
         admitted.stderr.contains("Warning: [VT108]"),
         "it was not said that the bytes were not compared: {}",
         admitted.stderr
     );
-    wait_for_phase(cluster, "restore", "vouched", "Completed").with_context(|| server.tail())?;
+    wait_for_phase(cluster, "restore", "recorded", "Completed").with_context(|| server.tail())?;
     shop_is_back(cluster)
 }
 
@@ -149,37 +149,5 @@ fn shop_is_back(cluster: &Cluster) -> Result<()> {
         "{}",
         at(&safe, "/metadata")
     );
-    Ok(())
-}
-
-/// Does what the README tells the user to do: hashes the tarball in the bucket, and annotates the
-/// Backup.
-fn vouch_for(cluster: &Cluster, backup: &str) -> Result<()> {
-    let folder = scratch::folder("download")?;
-    let file = |name| folder.path().join(name).display().to_string();
-    let (tarball, ca) = (file("backup.tar.gz"), file("ca.crt"));
-    fs::write(&ca, cluster.minio()?.authority.pem())?;
-    let arguments = [
-        "backup", "download", backup, "--cacert", &ca, "-o", &tarball,
-    ];
-    ensure_passed("the download", &velero(cluster, &arguments)?)?;
-
-    let bytes = fs::read(&tarball)?;
-    ensure!(bytes.starts_with(&[0x1f, 0x8b]), "the tarball is not gzip");
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-    let mut checksum = "velero-trust.io/checksum=sha256:".to_owned();
-    for byte in digest.as_ref() {
-        write!(checksum, "{byte:02x}")?;
-    }
-    let annotate = [
-        "-n",
-        VELERO_NAMESPACE,
-        "annotate",
-        "backup",
-        backup,
-        &checksum,
-        installer::AS_VELERO_TRUST,
-    ];
-    cluster.kubectl().ok(&annotate)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! velero-trust is down. Each story has its own cluster, because webhook configurations are
 //! cluster-wide.
 
+mod adopted;
 mod down;
 mod held;
 mod life;

@@ -281,17 +281,23 @@ fn verify_without_the_cluster(cluster: &Cluster, first: &Annotated) -> Result<()
     );
     ensure!(*annotation == format!("sha256:{sum}"), "{annotation} {sum}");
 
+    is_verified(cluster, "first").map(drop)
+}
+
+/// Returns what `velero-trust verify` says of a backup in the bucket, which it finds good with the only
+/// key.
+pub(super) fn is_verified(cluster: &Cluster, backup: &str) -> Result<String> {
     let keys = cluster.kubectl().get(&["trustedkeys"])?;
     let pem = at(&keys, "/items/0/spec/publicKey")
         .as_str()
         .context("no key")?;
-    let verified = verify_with_key(cluster, "first", pem)?;
+    let verified = verify_with_key(cluster, backup, pem)?;
     ensure_passed("verify", &verified)?;
     ensure!(
         verified.stdout.contains("are those that were signed"),
         "{verified:?}"
     );
-    Ok(())
+    Ok(verified.stdout)
 }
 
 /// Runs `velero-trust verify` on a backup in the bucket.

@@ -1,6 +1,7 @@
 //! Backups that come with annotations that velero-trust alone writes: from a Schedule, and from the bucket
 //! by Velero's sync. No backup of a Schedule fails for them, and none stays.
 
+use super::adopted;
 use super::recorded::{install_ledger, open, record_of, start_velero, wait_for_annotation};
 use super::{PATIENCE, at, ensure_passed, get, install, velero, wait_for_phase};
 use anyhow::{Context as _, Result, ensure};
@@ -64,7 +65,9 @@ fn reserved(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
 
     sync_is_refused_while_we_are_down(cluster)?;
     installation.start_again(&[])?;
-    sync_brings_no_annotations(cluster, &stripped.backup)
+    sync_brings_no_annotations(cluster, &stripped.backup)?;
+    let server = restart_velero(cluster)?;
+    adopted::who_may_attest_vouches(cluster, "while-down").with_context(|| server.tail())
 }
 
 /// Velero syncs as soon as it starts.
