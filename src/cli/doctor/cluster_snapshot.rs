@@ -11,7 +11,7 @@ use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
 use crate::ca::references::{CaTarget, ca_references};
 use crate::ca::serving_certificate::ServingCertificate;
-use crate::cli::snapshot::{Leader, NamespaceSnapshot};
+use crate::cli::snapshot::{Leader, NamespaceSnapshot, Policies};
 use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::workloads;
 use crate::names;
@@ -98,15 +98,6 @@ impl VeleroCrds {
     pub(super) fn are_absent(&self) -> bool {
         self.missing.len() == Self::NAMES.len()
     }
-}
-
-/// The admission policies of the manifests.
-#[derive(Clone, Debug)]
-pub(super) struct Policies {
-    /// Kind and name of each policy or binding that is not there, or not as in the manifests.
-    pub(super) not_as_shipped: Vec<String>,
-    /// The ServiceAccounts that the policies take for velero-trust's, as `namespace/name`.
-    pub(super) accounts: Vec<String>,
 }
 
 /// A bundle of ours in a namespace that contains no BSL and has no label.

@@ -21,7 +21,7 @@ use super::cluster_snapshot::{
     self, BundleUsers, ClusterSnapshot, NamespaceState, OtherBundle, Read, VeleroNamespace,
     Webhook, Workload, named_secrets,
 };
-use super::{buckets, crds, ledger, policies, user_access};
+use super::{buckets, crds, ledger, user_access};
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
@@ -84,7 +84,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         states,
         leader: snapshot::read_leader(client, namespace, Timestamp::now()).await,
         presented,
-        policies: policies::read(client).await,
+        policies: snapshot::read_policies(client).await,
         other_installations: other_installations(client, namespace).await,
         certificate,
         missing_rights: ours.missing_installation_rights(client).await,

@@ -11,7 +11,6 @@ mod diagnostic;
 mod gather;
 mod grouping;
 mod ledger;
-mod policies;
 mod user_access;
 
 use anyhow::bail;

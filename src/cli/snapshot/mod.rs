@@ -4,6 +4,7 @@
 mod backups;
 mod leader;
 mod namespaces;
+mod policies;
 mod record_tally;
 mod records;
 mod reports;
@@ -15,6 +16,7 @@ mod webhooks;
 pub(super) use backups::{BackupTally, tally_backups};
 pub(super) use leader::{Leader, LeaderState, read_leader};
 pub(super) use namespaces::{find_namespaces, nothing_found, require_exists};
+pub(super) use policies::{Policies, read_policies};
 pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally};
 pub(super) use records::{INSTALL_LEDGER, LedgerError, Records, read_trusted_keys};
 pub(super) use reports::{NoReport, read_report};

@@ -5,6 +5,7 @@ mod bundle_certificates;
 mod live;
 mod model;
 mod offline;
+mod policies;
 mod problems;
 mod read;
 mod records;
@@ -193,6 +194,8 @@ impl Status {
         };
         let review = Review::read(&client, ours, &status.webhooks).await;
         let records = snapshot::Records::read(&client).await;
+        let policies = snapshot::read_policies(&client).await;
+        status.policies = Some(policies::summarize(ours, policies));
         let keys = snapshot::read_trusted_keys(&client).await;
         status.records = Some(records::summarize(records.as_ref().err(), &keys));
         let records = records.as_ref().ok();

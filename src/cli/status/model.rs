@@ -38,6 +38,9 @@ pub(super) struct StatusReport {
     /// The certificate that the leader presents; absent for a folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) serving_certificate: Option<ServingCertificateStatus>,
+    /// The admission policies; absent for a folder of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policies: Option<Policies>,
     /// The records of backups; absent for a folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) records: Option<Records>,
@@ -66,6 +69,21 @@ pub(super) enum ServingCertificateState {
     Expired,
     /// The leader has not published it, or it could not be read.
     Unknown,
+}
+
+/// The admission policies, which hold while velero-trust is down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Policies {
+    /// Whether they are those of the manifests, and know velero-trust's account; null if that is not
+    /// known.
+    pub(super) enforced: Option<bool>,
+    /// What is missing, or why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fix: Option<String>,
 }
 
 /// The records of backups.

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::model::{
     BundleState, FIX_SEPARATOR, Location, Namespace, ServingCertificateState, Source, StatusReport,
 };
-use super::{records, render};
+use super::{policies, records, render};
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
@@ -26,6 +26,10 @@ pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
         let text = |one: &WebhookStatus| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix);
         status.problems.extend(inactive.map(text));
         status.problems.extend(certificate_problem(status));
+        let policies = status.policies.iter();
+        status
+            .problems
+            .extend(policies.filter_map(policies::problem));
         let records = status.records.iter();
         status.problems.extend(records.flat_map(records::problems));
     }

@@ -17,12 +17,10 @@ use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
 use crate::ca::bundle::{merge, mozilla};
 use crate::ca::certificate::Certificate;
 use crate::cli::advice::tests::assert_can_be_typed;
-use crate::cli::doctor::cluster_snapshot::{
-    NamespaceState, Policies, VeleroCrds, Webhook, Workload,
-};
+use crate::cli::doctor::cluster_snapshot::{NamespaceState, VeleroCrds, Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::doctor::grouping::group;
-use crate::cli::snapshot::{Leader, LeaderState, NamespaceSnapshot};
+use crate::cli::snapshot::{Leader, LeaderState, NamespaceSnapshot, Policies};
 use crate::kubernetes::report::{self, EndpointState, NamespaceReport};
 use crate::kubernetes::workloads::{self, Kind};
 use crate::velero::bsl::Bsl;
@@ -79,6 +77,7 @@ fn healthy() -> ClusterSnapshot {
         presented: None,
         policies: Ok(Policies {
             not_as_shipped: Vec::new(),
+            shipped: 12,
             accounts: vec!["velero-trust/guard".to_owned()],
         }),
         other_installations: Ok(Vec::new()),

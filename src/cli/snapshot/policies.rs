@@ -5,7 +5,6 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
-use super::cluster_snapshot::{Policies, Read};
 use crate::kubernetes::error;
 use crate::kubernetes::registered_webhooks::own_label;
 use crate::names;
@@ -13,8 +12,22 @@ use crate::names;
 /// The policies and their bindings.
 const MANIFEST: &str = include_str!("../../../manifests/policies.yaml");
 
+/// The admission policies of the manifests.
+#[derive(Clone, Debug, Default)]
+pub(in crate::cli) struct Policies {
+    /// Kind and name of each policy or binding that is not there, or not as in the manifests.
+    pub(in crate::cli) not_as_shipped: Vec<String>,
+    /// The number of policies and bindings of the manifests.
+    pub(in crate::cli) shipped: usize,
+    /// The ServiceAccounts that the policies take for velero-trust's, as `namespace/name`.
+    pub(in crate::cli) accounts: Vec<String>,
+}
+
 /// Reads the policies.
-pub(super) async fn read(client: &Client) -> Read<Policies> {
+///
+/// # Errors
+/// Why they could not be read.
+pub(in crate::cli) async fn read_policies(client: &Client) -> Result<Policies, String> {
     let mut live = Vec::new();
     for kind in [
         "ValidatingAdmissionPolicy",
@@ -38,16 +51,17 @@ pub(super) async fn read(client: &Client) -> Read<Policies> {
         let namespace = subject.namespace.unwrap_or_default();
         format!("{namespace}/{}", subject.name)
     });
+    let shipped: Vec<Value> = serde_saphyr::from_multiple(MANIFEST).unwrap_or_default();
     Ok(Policies {
-        not_as_shipped: not_as_shipped(&live),
+        not_as_shipped: not_as_shipped(&shipped, &live),
+        shipped: shipped.len(),
         accounts: accounts.collect(),
     })
 }
 
-/// Returns kind and name of each object of the manifests that is not among those that are `live`, as
+/// Returns kind and name of each of the `shipped` objects that is not among those that are `live`, as
 /// kind, name and fields, with all that it has in the manifests.
-fn not_as_shipped(live: &[(&str, String, Value)]) -> Vec<String> {
-    let shipped: Vec<Value> = serde_saphyr::from_multiple(MANIFEST).unwrap_or_default();
+fn not_as_shipped(shipped: &[Value], live: &[(&str, String, Value)]) -> Vec<String> {
     let text = |object: &Value, pointer| {
         let text = object.pointer(pointer).and_then(Value::as_str);
         text.unwrap_or_default().to_owned()
@@ -98,15 +112,20 @@ mod tests {
         live.collect()
     }
 
+    fn told(live: &[(&str, String, Value)]) -> Vec<String> {
+        let shipped: Vec<Value> = serde_saphyr::from_multiple(MANIFEST).unwrap();
+        not_as_shipped(&shipped, live)
+    }
+
     #[test]
     fn each_policy_and_binding_is_compared_with_the_manifests() {
         assert!(all().len() >= 8);
-        assert_eq!(not_as_shipped(&all()), Vec::<String>::new());
+        assert_eq!(told(&all()), Vec::<String>::new());
         for index in 0..all().len() {
             let (kind, name, _) = all()[index].clone();
             let mut without = all();
             without.remove(index);
-            assert_eq!(not_as_shipped(&without), [format!("{kind} {name}")]);
+            assert_eq!(told(&without), [format!("{kind} {name}")]);
         }
     }
 
@@ -136,7 +155,7 @@ mod tests {
             let found = live.iter_mut();
             let mut found = found.filter(|(kind, name, _)| format!("{kind} {name}") == object);
             change(&mut found.next().unwrap().2["spec"]);
-            assert_eq!(not_as_shipped(&live), [object]);
+            assert_eq!(told(&live), [object]);
         }
     }
 }
