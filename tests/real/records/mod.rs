@@ -1,6 +1,8 @@
 //! Backups that a test makes itself, with their files in a real MinIO, are recorded.
 
+mod counted;
 mod kills;
+mod pages;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -43,6 +45,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "records::whatever_the_location_is_and_whatever_lies_in_its_bucket",
             stores::stores,
         ),
+        alone(
+            "records::each_file_is_read_once_and_a_crowd_of_files_is_given_up",
+            counted::counted,
+        ),
+        alone("records::every_page_of_a_list_counts", pages::pages),
     ]
 }
 

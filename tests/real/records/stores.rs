@@ -180,7 +180,7 @@ fn open(scene: &Scene, change: &Value) -> Result<Store> {
     scene.servers.runtime.block_on(opened)
 }
 
-fn until_state(
+pub(super) fn until_state(
     scene: &Scene,
     name: &str,
     state: &str,
