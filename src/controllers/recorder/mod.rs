@@ -45,6 +45,9 @@ use crate::velero::observed_backup::{ObservedBackup, Progress};
 /// Backups whose files are read at the same time.
 const MAX_READS: usize = 2;
 
+/// Steps that are under way at the same time. Each needs some KiB and asks the API server.
+const MAX_STEPS: usize = 16;
+
 /// A store that cannot be read is tried again slowly: most causes need a person.
 const TIMING: Timing = Timing {
     debounce: Duration::from_millis(100),
@@ -154,7 +157,7 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         tokio::select! {
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
             change = recorder.records.changed() => recorder.trigger_records(&change),
-            key = recorder.worker.next() => recorder.start(key),
+            key = recorder.worker.next(), if recorder.busy.len() < MAX_STEPS => recorder.start(key),
             () = recorder.gauge_worker.next() => recorder.set_gauges(),
             Some(ended) = recorder.tasks.join_next_with_id() => recorder.finish(ended),
         }

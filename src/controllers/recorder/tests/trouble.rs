@@ -396,6 +396,40 @@ async fn a_refused_upload_is_said_and_nothing_is_read_again() {
     assert_eq!(reads(&scene, TARBALL), 1);
 }
 
+/// All Backups went away while nobody watched.
+#[tokio::test]
+async fn few_steps_are_under_way_at_the_same_time() {
+    let mut scene = Scene::start().await;
+    for number in 0..60 {
+        let name = format!("b{number}");
+        let spec = json!({"namespace": "velero", "backup": name, "uid": uid(number)});
+        let record = json!({"spec": spec, "status": {"state": "Recorded"}});
+        let path = format!("{RECORDS}/{name}.{}", uid(number));
+        scene.api.put(&path, record);
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    scene.api.set_hook(move |method, path| {
+        let is_it = method == "GET" && path.starts_with(BACKUPS);
+        let is_first = is_it && counted.fetch_add(1, Ordering::Relaxed) < 16;
+        is_first.then_some(Act::Delay(Duration::from_secs(1)))
+    });
+    scene.run();
+    scene
+        .until("the first steps", |_| asked.load(Ordering::Relaxed) > 0)
+        .await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 16);
+    scene
+        .until("all to be closed", |scene| {
+            (0..60).all(|number| {
+                let status = scene.status(&format!("b{number}"), &uid(number));
+                status["gone"]["how"] == "Deleted"
+            })
+        })
+        .await;
+}
+
 /// The envelope could not be put at first, and is allowed later.
 #[tokio::test]
 async fn an_envelope_is_put_when_the_bucket_takes_it() {
