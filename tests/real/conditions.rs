@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use velero_trust::admission::HANDLERS;
+use velero_trust::names::RESERVED_BACKUP_ANNOTATIONS;
 use velero_trust_testing::{installer, ports, wait};
 
 const NAMESPACE: &str = "conditions";
@@ -106,6 +107,26 @@ fn never_fail() -> Result<()> {
         let pod = object("v1", "Pod", "bare", &spec);
         let sent = bed.post(&pod).with_context(|| spec.to_string())?;
         ensure!(!sent, "this Pod is not Velero's: {spec}");
+    }
+    new_backups(&bed)
+}
+
+/// A Backup waits for velero-trust only if it comes with a reserved annotation.
+fn new_backups(bed: &Bed) -> Result<()> {
+    for fields in [
+        json!({}),
+        json!({"metadata": {"annotations": null, "labels": null}}),
+        json!({"metadata": {"annotations": {}}, "spec": {}, "status": {}}),
+        json!({"metadata": {"annotations": {"velero-trust.io/other": "x"}}}),
+    ] {
+        let backup = object("velero.io/v1", "Backup", "bare", &fields);
+        let sent = bed.post(&backup).with_context(|| fields.to_string())?;
+        ensure!(!sent, "this Backup has nothing to remove: {fields}");
+    }
+    for annotation in RESERVED_BACKUP_ANNOTATIONS {
+        let fields = json!({"metadata": {"annotations": {annotation: ""}}});
+        let backup = object("velero.io/v1", "Backup", "bare", &fields);
+        ensure!(bed.post(&backup)?, "{annotation} would stay");
     }
     Ok(())
 }

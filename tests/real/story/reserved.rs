@@ -37,6 +37,7 @@ fn reserved(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
     cluster.kubectl().apply(&schedule())?;
     wait_for_phase(cluster, "schedule", "nightly", "Enabled")?;
 
+    is_stripped_by_the_webhook(cluster)?;
     back_up(cluster, "stripped")?;
     let created = get(cluster, "backup", "stripped")?;
     ensure!(!is_forged(&created), "it was not stripped: {created}");
@@ -68,6 +69,26 @@ fn reserved(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
     sync_brings_no_annotations(cluster, &stripped.backup)?;
     let server = restart_velero(cluster)?;
     adopted::who_may_attest_vouches(cluster, "while-down").with_context(|| server.tail())
+}
+
+/// A dry run stores nothing that the recorder could strip.
+fn is_stripped_by_the_webhook(cluster: &Cluster) -> Result<()> {
+    let backup = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Backup",
+        "metadata": {
+            "name": "dry", "namespace": VELERO_NAMESPACE, "annotations": annotations(),
+        },
+        "spec": {},
+    });
+    let dry_run = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let output = cluster
+        .kubectl()
+        .run_with_input(&dry_run, &backup.to_string())?;
+    ensure_passed("a dry run", &output)?;
+    let created: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(!is_forged(&created), "it was not stripped: {created}");
+    Ok(())
 }
 
 /// Velero syncs as soon as it starts.
