@@ -13,9 +13,8 @@ mod setting;
 pub(in crate::ca) use certificate::format_date;
 pub use config::{parse_bool, skips_verification};
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use super::certificate::Fingerprint;
 use super::pem::Contents;
 use super::references::{self, CaReference, CaTarget, Content, MAX_BUNDLE_BYTES};
 use crate::decision::{Facts, Report, Rule, Stop};
@@ -95,14 +94,15 @@ pub fn judge_change(
     report
 }
 
-/// The bundles that were read, so that an update reads none twice.
+/// The bundles that were read, so that an update reads none twice. There are few, so that comparing
+/// them costs less than a digest of each.
 #[derive(Default)]
-struct Bundles(HashMap<Fingerprint, Contents>);
+struct Bundles(BTreeMap<Vec<u8>, Contents>);
 
 impl Bundles {
-    fn read(&mut self, bytes: &[u8]) -> &Contents {
-        let read = self.0.entry(Fingerprint::of(bytes));
-        read.or_insert_with(|| crate::ca::pem::read(bytes))
+    fn read(&mut self, bytes: impl Into<Vec<u8>>) -> &Contents {
+        let read = self.0.entry(bytes.into());
+        read.or_insert_with_key(|bytes| crate::ca::pem::read(bytes))
     }
 }
 
@@ -175,7 +175,7 @@ fn check_reference(
             pem::too_large(&source, &bytes, report);
         }
         Content::Bytes(bytes) => {
-            let contents = bundles.read(&bytes);
+            let contents = bundles.read(bytes);
             let mut limiter =
                 FindingLimiter::new(report, baseline, reference.path.clone(), &source);
             pem::check(&source, contents, &mut limiter);
