@@ -78,7 +78,7 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
             Ok(()) = certificates.changed() => worker.trigger(()),
             () = worker.next() => {
                 let certificate = certificates.borrow_and_update().clone();
-                let within = match watches.judge(own, certificate.as_ref()) {
+                let within = match watches.judge(&controllers, certificate.as_ref()) {
                     Some(now) => reporter.report(now).await,
                     None => None,
                 };
@@ -109,15 +109,17 @@ impl Watches {
     /// Returns the state of each webhook; `None` while it is not known yet.
     fn judge(
         &self,
-        own: &str,
+        controllers: &ControllerContext,
         certificate: Option<&ServingCertificate>,
     ) -> Option<Vec<WebhookStatus>> {
+        let own = &controllers.settings.namespace;
         let (validating, mutating) = (self.validating.last_known()?, self.mutating.last_known()?);
         let all = validating.values().chain(mutating.values()).flatten();
         let registered: Vec<_> = all.cloned().collect();
         let installation = Installation {
             namespace: own,
             certificate,
+            includes_kube_system: controllers.policy.include_kube_system,
             now: clock::now(),
         };
         Some(webhook_state::judge(installation, &registered, |service| {

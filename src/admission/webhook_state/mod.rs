@@ -13,6 +13,7 @@ use serde::Serialize;
 use self::words::{cause, effect, fix};
 use super::{HANDLERS, Handler, Operation};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
+use crate::names;
 
 pub use registered::{RegisteredWebhook, ServiceReference};
 pub use words::renewal_fix;
@@ -55,6 +56,8 @@ pub enum WebhookState {
     OtherInstallation,
     /// Somebody added conditions to it, so that it is not sent what does not meet them.
     Narrowed,
+    /// It is not sent requests in `kube-system`, which the servers include.
+    KubeSystemExcluded,
     /// It has another failurePolicy than in the manifests.
     OtherFailurePolicy,
     /// It could not be read.
@@ -72,6 +75,7 @@ impl WebhookState {
             Self::WrongCaBundle => "wrongCaBundle",
             Self::CertificateExpired => "certificateExpired",
             Self::Narrowed => "narrowed",
+            Self::KubeSystemExcluded => "kubeSystemExcluded",
             Self::OtherFailurePolicy => "otherFailurePolicy",
             Self::NoEndpoint => "noEndpoint",
             Self::NoNamespace => "noNamespace",
@@ -160,6 +164,8 @@ pub struct Installation<'a> {
     pub namespace: &'a str,
     /// The certificate that its servers present; `None` if it is not known.
     pub certificate: Option<&'a ServingCertificate>,
+    /// Whether its servers include `kube-system`, as far as known.
+    pub includes_kube_system: bool,
     /// The time, in seconds since 1970.
     pub now: i64,
 }
@@ -196,7 +202,7 @@ fn outcome<'w>(
     let of_webhook = |webhook: &&'w RegisteredWebhook| {
         let (state, effect, detail) = if webhook.is_asked(handler, operation.as_str()) {
             let call = call(installation, webhook, backend);
-            call.unwrap_or_else(|| compare(handler, webhook))
+            call.unwrap_or_else(|| compare(installation, handler, webhook))
         } else {
             (WebhookState::NoRules, Effect::Unjudged, String::new())
         };
@@ -271,13 +277,23 @@ fn call(
 }
 
 /// Returns what becomes of the requests that `webhook` is asked about, by what it is in the manifests.
-fn compare(handler: &Handler, webhook: &RegisteredWebhook) -> (WebhookState, Effect, String) {
+fn compare(
+    installation: Installation<'_>,
+    handler: &Handler,
+    webhook: &RegisteredWebhook,
+) -> (WebhookState, Effect, String) {
     let active = (WebhookState::Active, Effect::Judged, String::new());
     let Some(shipped) = shipped::shipped(handler) else {
         return active;
     };
     if let Some(detail) = webhook.narrowed_by(shipped) {
         return (WebhookState::Narrowed, Effect::PartlyUnjudged, detail);
+    }
+    if installation.includes_kube_system
+        && let Some(detail) = webhook.excludes(names::EXCLUDED_NAMESPACE)
+    {
+        let state = WebhookState::KubeSystemExcluded;
+        return (state, Effect::PartlyUnjudged, detail);
     }
     if webhook.refuses_on_failure() != shipped.refuses_on_failure() {
         let policy = if webhook.refuses_on_failure() {

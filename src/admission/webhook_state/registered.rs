@@ -13,6 +13,9 @@ use crate::ca::endpoint::host_of_url;
 /// The version of every resource that a handler judges.
 const API_VERSION: &str = "v1";
 
+/// The label with the name of a namespace, which the API server sets on each.
+const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// A webhook of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredWebhook {
@@ -157,6 +160,20 @@ impl RegisteredWebhook {
         (!names.is_empty()).then(|| names.join(" and "))
     }
 
+    /// Returns the requirement that keeps requests in `namespace` from it; `None` if there is none.
+    pub(super) fn excludes(&self, namespace: &str) -> Option<String> {
+        let selector = self.webhook.namespace_selector.iter();
+        let requirements =
+            selector.flat_map(|selector| selector.match_expressions.iter().flatten());
+        let mut excluding = requirements.filter(|requirement| {
+            let values = requirement.values.as_ref();
+            requirement.key == NAMESPACE_NAME_LABEL
+                && requirement.operator == "NotIn"
+                && values.is_some_and(|values| values.contains(namespace))
+        });
+        excluding.next().map(Requirement::text)
+    }
+
     /// Whether a request is refused when the webhook cannot be called. `Fail` is the default.
     pub(super) fn refuses_on_failure(&self) -> bool {
         self.webhook.failure_policy.as_deref() != Some("Ignore")
@@ -210,20 +227,24 @@ impl Selector {
         let labels = self.match_labels.iter().flatten();
         let labels = labels.map(|(key, value)| format!("{key} in ({value})"));
         let expressions = self.match_expressions.iter().flatten();
-        let expressions = expressions.map(|requirement| {
-            let Requirement {
-                key,
-                operator,
-                values,
-            } = requirement;
-            let values: Vec<_> = values.iter().flatten().map(String::as_str).collect();
-            let values = values.join(",");
-            match operator.as_str() {
-                "Exists" => key.clone(),
-                "DoesNotExist" => format!("!{key}"),
-                other => format!("{key} {} ({values})", other.to_lowercase()),
-            }
-        });
-        labels.chain(expressions)
+        labels.chain(expressions.map(Requirement::text))
+    }
+}
+
+impl Requirement {
+    /// Returns it as kubectl writes it.
+    fn text(&self) -> String {
+        let Self {
+            key,
+            operator,
+            values,
+        } = self;
+        let values: Vec<_> = values.iter().flatten().map(String::as_str).collect();
+        let values = values.join(",");
+        match operator.as_str() {
+            "Exists" => key.clone(),
+            "DoesNotExist" => format!("!{key}"),
+            other => format!("{key} {} ({values})", other.to_lowercase()),
+        }
     }
 }

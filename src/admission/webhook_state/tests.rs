@@ -14,6 +14,7 @@ fn installation(certificate: Option<&ServingCertificate>) -> Installation<'_> {
     Installation {
         namespace: OWN,
         certificate,
+        includes_kube_system: false,
         now: NOW,
     }
 }
@@ -345,6 +346,43 @@ fn an_expired_certificate_fails_every_call() {
         "the serving certificate that ValidatingWebhookConfiguration c calls expired on 2120-01-01, so \
          every new connection fails: Restores that are created or changed are refused now"
     );
+}
+
+#[test]
+fn pods_of_kube_system_are_sent_where_the_servers_include_it() {
+    let pods = |includes_kube_system, webhooks: &[Value]| {
+        let installation = Installation {
+            includes_kube_system,
+            ..installation(None)
+        };
+        let all = judge(installation, &registered(webhooks), |_| Backend::Ready);
+        let own = all.into_iter().find(|one| one.webhook == "pods").unwrap();
+        (own.state, own.requests, own.message, own.fix)
+    };
+    let (shipped, with_component) = (
+        installed(OWN),
+        with(|webhook| webhook["namespaceSelector"] = json!({})),
+    );
+    let active = (
+        WebhookState::Active,
+        Effect::Judged,
+        String::new(),
+        String::new(),
+    );
+    assert_eq!(pods(false, &shipped), active);
+    assert_eq!(pods(true, &with_component), active);
+    let (state, effect, message, fix) = pods(true, &shipped);
+    assert_eq!(
+        (state, effect),
+        (WebhookState::KubeSystemExcluded, Effect::PartlyUnjudged)
+    );
+    assert_eq!(
+        message,
+        "ValidatingWebhookConfiguration c has the namespaceSelector `kubernetes.io/metadata.name notin \
+         (kube-system)`, though velero-trust is started with --include-kube-system: Pods of Velero that \
+         are created in kube-system start without the CA bundle now"
+    );
+    assert!(fix.contains("manifests/components/kube-system"), "{fix}");
 }
 
 #[test]

@@ -39,6 +39,11 @@ pub(super) fn cause(own: &str, outcome: &Outcome<'_>, operations: &[Operation]) 
             "{name} has {}, which the manifests do not have",
             outcome.detail
         ),
+        WebhookState::KubeSystemExcluded => format!(
+            "{name} has the namespaceSelector `{}`, though {} is started with --include-kube-system",
+            outcome.detail,
+            names::APP
+        ),
         WebhookState::OtherFailurePolicy => {
             format!("the failurePolicy of {name} is {}", outcome.detail)
         }
@@ -73,6 +78,9 @@ pub(super) fn effect(handler: &Handler, outcome: &Outcome<'_>, operations: &[Ope
         (Effect::Judged, Mode::Validate) => {
             format!("{what} {unjudged} whenever {} does not answer", names::APP)
         }
+        _ if outcome.state == WebhookState::KubeSystemExcluded => {
+            format!("{what} in {} {unjudged} now", names::EXCLUDED_NAMESPACE)
+        }
         (Effect::PartlyUnjudged, _) => format!("{what} {unjudged} now where that is not met"),
         (Effect::Refused, _) => format!("{what} are refused now"),
         (Effect::JudgedElsewhere, _) => format!("that one decides about {what}"),
@@ -97,6 +105,11 @@ pub(super) fn fix(own: &str, outcome: &Outcome<'_>) -> String {
         WebhookState::Narrowed => {
             let (kind, name) = kind_and_name(outcome);
             format!("take it out with `kubectl edit {kind} {name}`, unless it is meant")
+        }
+        WebhookState::KubeSystemExcluded => {
+            "add the component manifests/components/kube-system to your kustomization and apply it \
+             (docs/bundle.md)"
+                .to_owned()
         }
         WebhookState::OtherFailurePolicy => {
             "apply your kustomization of the manifests again".to_owned()

@@ -21,8 +21,9 @@ use super::namespace_args::{OwnNamespace, VeleroNamespaces};
 use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
 use super::{IN_EXCLUDED_NAMESPACE, cluster, exit, install_crypto_provider, runtime, snapshot};
-use crate::admission::webhook_state::{Effect, WebhookStatus};
+use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
 use crate::kubernetes::published_certificate;
+use crate::names::EXCLUDED_NAMESPACE;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -69,13 +70,16 @@ pub(super) struct Rollout {
     wait: Option<u64>,
 }
 
-/// Returns why new Pods would not get the bundle; `None` if they do, as far as known: conditions that
-/// somebody added may be met by all of Velero's.
-fn pods_inactive(webhooks: &[WebhookStatus]) -> Option<String> {
+/// Returns why new Pods in `namespace` would not get the bundle; `None` if they do, as far as known:
+/// conditions that somebody added may be met by all of Velero's.
+fn pods_inactive(namespace: &str, webhooks: &[WebhookStatus]) -> Option<String> {
     let mut inactive = webhooks.iter().filter(|one| one.is_problem());
-    let is_lost = |effect| matches!(effect, Effect::Unjudged | Effect::Refused);
+    let is_lost = |one: &WebhookStatus| {
+        matches!(one.requests, Effect::Unjudged | Effect::Refused)
+            || one.state == WebhookState::KubeSystemExcluded && namespace == EXCLUDED_NAMESPACE
+    };
     inactive
-        .find(|one| one.webhook == "pods" && is_lost(one.requests))
+        .find(|one| one.webhook == "pods" && is_lost(one))
         .map(ToString::to_string)
 }
 
@@ -107,7 +111,6 @@ impl Rollout {
         let certificate = published_certificate::read(&client, own).await;
         let certificate = certificate.ok().flatten();
         let webhooks = snapshot::read_webhooks(&client, own, certificate.as_ref()).await;
-        let inactive = pods_inactive(&webhooks);
         let selection = Selection {
             cluster: &self.cluster,
             own: &self.own,
@@ -139,7 +142,8 @@ impl Rollout {
             for line in plan.text().lines() {
                 writeln!(out, "{}", selection.apply(line))?;
             }
-            if let Some(why) = inactive.as_ref().filter(|_| !plan.restarts.is_empty()) {
+            let inactive = pods_inactive(&namespace, &webhooks);
+            if let Some(why) = inactive.filter(|_| !plan.restarts.is_empty()) {
                 let refused = if self.apply {
                     "refused, nothing was restarted"
                 } else {
@@ -219,16 +223,26 @@ mod tests {
         let installation = Installation {
             namespace: "velero-trust",
             certificate: None,
+            includes_kube_system: true,
             now: 0,
         };
         let absent = webhook_state::judge(installation, &[], |_| Backend::Unknown);
-        let why = pods_inactive(&absent).expect("no webhook is active");
+        let why = pods_inactive("velero", &absent).expect("no webhook is active");
         assert!(why.contains("start without the CA bundle now"), "{why}");
         assert!(why.contains("velero-trust certs --install"), "{why}");
         // A user who may not read the configurations can still restart.
-        assert_eq!(pods_inactive(&WebhookStatus::unknown("forbidden")), None);
+        assert_eq!(
+            pods_inactive("velero", &WebhookStatus::unknown("forbidden")),
+            None
+        );
         let mut others = absent;
         others.retain(|one| one.webhook != "pods");
-        assert_eq!(pods_inactive(&others), None);
+        assert_eq!(pods_inactive("velero", &others), None);
+        let mut excluded = WebhookStatus::unknown("x");
+        for one in &mut excluded {
+            (one.state, one.requests) = (WebhookState::KubeSystemExcluded, Effect::PartlyUnjudged);
+        }
+        assert!(pods_inactive("kube-system", &excluded).is_some());
+        assert_eq!(pods_inactive("velero", &excluded), None);
     }
 }

@@ -39,17 +39,21 @@ pub(in crate::cli) async fn is_excluded(
     if namespace != names::EXCLUDED_NAMESPACE {
         return false;
     }
-    let deployments = Api::<Deployment>::namespaced(client.clone(), own);
-    let deployment = deployments.get_opt(names::APP).await.ok().flatten();
-    let included = deployment.and_then(|deployment| includes_kube_system(&deployment));
-    included.map_or_else(
+    includes_kube_system(client, own).await.map_or_else(
         || no_report.is_some_and(NoReport::is_absent),
         |included| !included,
     )
 }
 
-/// Whether the server is started with `--include-kube-system`; `None` if that is not known.
-fn includes_kube_system(deployment: &Deployment) -> Option<bool> {
+/// Whether the servers of the installation in the namespace `own` are started with
+/// `--include-kube-system`; `None` if that is not known.
+pub(super) async fn includes_kube_system(client: &Client, own: &str) -> Option<bool> {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), own);
+    let deployment = deployments.get_opt(names::APP).await.ok().flatten()?;
+    is_kube_system_included(&deployment)
+}
+
+fn is_kube_system_included(deployment: &Deployment) -> Option<bool> {
     let spec = deployment.spec.as_ref()?.template.spec.as_ref()?;
     let mut containers = spec.containers.iter();
     let container = containers.find(|container| container.name == names::APP)?;
@@ -154,7 +158,7 @@ mod tests {
             (variable("$(X)"), None),
             (json!({"envFrom": [{}]}), None),
         ] {
-            let included = includes_kube_system(&deployment(&container));
+            let included = is_kube_system_included(&deployment(&container));
             assert_eq!(included, expected, "{container}");
         }
     }

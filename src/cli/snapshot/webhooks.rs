@@ -8,6 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
+use super::server_policy;
 use crate::admission::webhook_state::{
     self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
 };
@@ -42,9 +43,11 @@ pub(in crate::cli) async fn read_webhooks(
             entry.insert(read_backend(client, service).await);
         }
     }
+    let includes_kube_system = server_policy::includes_kube_system(client, own).await;
     let installation = Installation {
         namespace: own,
         certificate,
+        includes_kube_system: includes_kube_system.unwrap_or_default(),
         now: clock::now(),
     };
     webhook_state::judge(installation, &registered, |service| {

@@ -85,6 +85,7 @@ fn the_commands_of_fixes_can_be_typed() {
     let installation = Installation {
         namespace: "guards",
         certificate: None,
+        includes_kube_system: true,
         now: 0,
     };
     for (webhooks, backend) in [
