@@ -14,9 +14,9 @@ use crate::velero::printable::printable;
 pub(super) enum Level {
     /// No problem was found.
     Ok,
-    /// It works now, but will cause a problem later.
+    /// It works, and is worth a change.
     Warn,
-    /// Something does not work.
+    /// Something needs a person. Whatever is a problem for `status` is one of these.
     Fail,
     /// It could not be read.
     Unknown,

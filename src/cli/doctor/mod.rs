@@ -34,7 +34,8 @@ const ESSENTIAL_CHECKS: [&str; 3] = ["namespaces", "server", "webhooks"];
 const AFTER_HELP: &str = "\
 Exit codes:
   0  No check fails
-  1  At least one check fails, as before the installation, or something essential could not be read
+  1  At least one check fails, as before the installation or where `status` finds a problem, or
+     something essential could not be read
   2  Invalid usage, or the cluster cannot be reached";
 
 /// Check an installation for common problems
@@ -106,12 +107,15 @@ impl Doctor {
 /// Deployment, the webhooks or Velero's namespaces, nobody can say that all is well; neither where
 /// nothing inside one of these namespaces could be read.
 fn exit_code(diagnostics: &[Diagnostic], has_unread_namespace: bool) -> u8 {
+    // `status` counts it as a problem too.
+    let is_unreported = |one: &Diagnostic| one.check == "report" && one.level == Level::Unknown;
     let is_blind = |check: &&str| {
         let of_check = || diagnostics.iter().filter(|one| one.check == *check);
         of_check().next().is_some() && of_check().all(|one| one.level == Level::Unknown)
     };
     if has_unread_namespace
         || ESSENTIAL_CHECKS.iter().any(is_blind)
+        || diagnostics.iter().any(is_unreported)
         || count(diagnostics, Level::Fail) > 0
     {
         exit::FINDINGS
@@ -134,6 +138,8 @@ mod tests {
         assert_eq!(exit_code(&known, true), exit::FINDINGS);
         let fail = CheckSubject::new("image", "s").fail("is ill", "cure it");
         assert_eq!(exit_code(&[ok("server"), fail], false), exit::FINDINGS);
+        let unreported = [ok("server"), ok("report"), unknown("report")];
+        assert_eq!(exit_code(&unreported, false), exit::FINDINGS);
         for check in ESSENTIAL_CHECKS {
             assert_eq!(
                 exit_code(&[unknown(check)], false),

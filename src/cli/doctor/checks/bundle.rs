@@ -26,8 +26,8 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     let map = match &velero.bundle {
         Err(why) => return vec![subject("bundle").unknown(why)],
         Ok(None) => {
-            let absent = subject("bundle").fail("it is not there", show_log);
-            return [vec![absent], issues(cluster, velero, &name)].concat();
+            let absent = subject("bundle").fail("it is not there", &show_log);
+            return [vec![absent], issues(cluster, velero, &name, &show_log)].concat();
         }
         Ok(Some(map)) => map,
     };
@@ -41,7 +41,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     }
     let bundle = text(map).unwrap_or_default();
     let certificates = pem::read(bundle.as_bytes()).certificates;
-    let issues = issues(cluster, velero, &name);
+    let issues = issues(cluster, velero, &name, &show_log);
     let mut diagnostics = Vec::new();
     if certificates.is_empty() {
         diagnostics.push(subject("bundle").fail(
@@ -53,7 +53,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
         diagnostics.push(subject("bundle").fail(message, &show_log));
     } else if issues
         .iter()
-        .all(|diagnostic| diagnostic.level != Level::Warn)
+        .all(|diagnostic| diagnostic.level != Level::Fail)
     {
         diagnostics
             .push(subject("bundle").ok(format!("it holds {} certificates", certificates.len())));
@@ -61,7 +61,7 @@ pub(super) fn check(cluster: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<
     diagnostics.extend(issues);
     diagnostics.extend(expiry(cluster.now, &certificates, subject("expiry")));
     if let Some(why) = annotation(map, names::bundle::HOLD) {
-        diagnostics.push(subject("hold").warn(
+        diagnostics.push(subject("hold").fail(
             format!("the namespace is held, its Pods get no AWS_CA_BUNDLE: {why}"),
             name_ca(velero),
         ));
@@ -122,9 +122,14 @@ fn name_ca(velero: &VeleroNamespace) -> String {
 
 /// Returns the issues of the bundle that the controllers report, as `status` shows them: without
 /// those that the findings of a location explain.
-fn issues(cluster: &ClusterSnapshot, velero: &VeleroNamespace, name: &str) -> Vec<Diagnostic> {
+fn issues(
+    cluster: &ClusterSnapshot,
+    velero: &VeleroNamespace,
+    name: &str,
+    show_log: &str,
+) -> Vec<Diagnostic> {
     let report = match &velero.report {
-        Err(why) => return vec![CheckSubject::new("report", name).unknown(why)],
+        Err(why) => return vec![CheckSubject::new("report", name).unread(why, show_log)],
         Ok(report) => report,
     };
     let mut issues: Vec<_> = report.issues.iter().collect();
@@ -139,7 +144,7 @@ fn issues(cluster: &ClusterSnapshot, velero: &VeleroNamespace, name: &str) -> Ve
     );
     let issues = issues.into_iter();
     issues
-        .map(|issue| CheckSubject::new("bundle", name).warn(&issue.message, &status))
+        .map(|issue| CheckSubject::new("bundle", name).fail(&issue.message, &status))
         .collect()
 }
 

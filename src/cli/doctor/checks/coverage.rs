@@ -27,7 +27,14 @@ pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagno
         let pods = pods(snapshot, states);
         if let Some(first) = pods.first() {
             let message = format!("{} of {wanted} {problem}, such as {first}", pods.len());
-            diagnostics.push(subject.clone().warn(message, &fix));
+            diagnostics.push(subject.clone().fail(message, &fix));
+        }
+    }
+    for (workload, template) in &snapshot.templates {
+        if snapshot.state(&template.coverage) == State::Conflicting {
+            let why = template.coverage.why(snapshot.bundle_summary());
+            let message = format!("{workload} keeps the bundle out: {why}");
+            diagnostics.push(subject.clone().fail(message, "change what makes its Pods"));
         }
     }
     if diagnostics.is_empty() && wanted > 0 {

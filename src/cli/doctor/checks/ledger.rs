@@ -19,7 +19,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         Ok(LedgerKinds::Current) => subject.ok("they are those of this version"),
         Ok(LedgerKinds::Absent) => {
             let message = "they are not installed, so no backup is recorded";
-            return vec![subject.warn(message, INSTALL_LEDGER)];
+            return vec![subject.fail(message, INSTALL_LEDGER)];
         }
         Ok(LedgerKinds::Different) => {
             let message = "they are not those of this version, so fields of records may be lost";
@@ -68,7 +68,7 @@ fn check_key(cluster: &ClusterSnapshot) -> Diagnostic {
     }
     if signing_key(keys).is_some() && !is_exported(keys) {
         let message = "nobody has a copy of the key: it was never exported";
-        return subject.warn(message, EXPORT);
+        return subject.fail(message, EXPORT);
     }
     subject.ok("it has a key, which is trusted and was exported")
 }

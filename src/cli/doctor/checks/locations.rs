@@ -47,13 +47,13 @@ fn check_reported(
         "velero-trust status --velero-namespace {}",
         velero.namespace
     );
-    let warn = |problem: String| {
+    let fail = |problem: String| {
         let (message, fix) = problem
             .split_once(FIX_SEPARATOR)
             .unwrap_or((&problem, &status));
-        subject(velero, bsl).warn(message, fix)
+        subject(velero, bsl).fail(message, fix)
     };
-    problems.into_iter().map(warn).collect()
+    problems.into_iter().map(fail).collect()
 }
 
 /// Checks the phase that Velero reports.
@@ -69,7 +69,7 @@ fn check_phase(velero: &VeleroNamespace, bsl: &Bsl<'_>, lacks_ca_cert_ref: bool)
             let message = format!("Velero reports it {phase}: {shown}");
             subject.fail(message, certificate_fix(velero, bsl, lacks_ca_cert_ref))
         }
-        phase => subject.warn(
+        phase => subject.fail(
             format!("Velero reports it {phase}: {shown}"),
             server_workload(velero).map_or_else(
                 || install_velero(namespace),

@@ -10,7 +10,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let subject = || CheckSubject::new("namespaces", "Velero namespaces");
     let mut diagnostics = vec![match &cluster.velero {
         Err(why) => subject().unknown(why),
-        Ok(all) if all.is_empty() => subject().warn(
+        Ok(all) if all.is_empty() => subject().fail(
             "there is no BackupStorageLocation, so no bundle is published",
             "velero backup-location create --help",
         ),
@@ -21,7 +21,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     }];
     let mut all = cluster.velero.iter().flatten();
     if all.clone().any(|velero| velero.is_excluded) {
-        diagnostics.push(subject().warn(IN_EXCLUDED_NAMESPACE.0, IN_EXCLUDED_NAMESPACE.1));
+        diagnostics.push(subject().fail(IN_EXCLUDED_NAMESPACE.0, IN_EXCLUDED_NAMESPACE.1));
     }
     if all.any(|velero| velero.namespace == cluster.namespace) {
         diagnostics.push(subject().warn(

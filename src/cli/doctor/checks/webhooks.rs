@@ -62,15 +62,7 @@ fn check_handler(
         None => diagnostics.extend(active.map(|webhook| subject(webhook).ok("is active"))),
         Some(status) if diagnostics.is_empty() && !is_told(cluster, status) => {
             let subject = CheckSubject::new("webhooks", status.webhook);
-            let is_partial = matches!(
-                status.state,
-                WebhookState::Narrowed | WebhookState::OtherFailurePolicy
-            );
-            diagnostics.push(if is_partial {
-                subject.warn(&status.message, &status.fix)
-            } else {
-                subject.fail(&status.message, &status.fix)
-            });
+            diagnostics.push(subject.fail(&status.message, &status.fix));
         }
         Some(_) => {}
     }
@@ -234,7 +226,7 @@ fn check_expiry(
             format!("{message}; every call to the webhook fails"),
             activate_command(cluster),
         ),
-        Validity::ExpiresSoon => subject.warn(message, activate_command(cluster)),
+        Validity::ExpiresSoon => subject.fail(message, activate_command(cluster)),
         Validity::Valid => subject.ok(message),
     }
 }

@@ -102,7 +102,7 @@ fn rights_and_bundle() {
         }),
     );
     exactly(
-        Warn,
+        Fail,
         "hold",
         &["default is verified by the host only"],
         map(|map| {
@@ -118,7 +118,7 @@ fn rights_and_bundle() {
 
 #[test]
 fn a_bundle_with_issues_is_not_ok() {
-    use Level::{Unknown, Warn};
+    use Level::{Fail, Unknown};
     let immutable = BundleIssue::Immutable.to_string();
     let with_issue = |issue: &BundleIssue| {
         let report = NamespaceReport {
@@ -128,7 +128,7 @@ fn a_bundle_with_issues_is_not_ok() {
         move |cluster: &mut ClusterSnapshot| first(cluster).report = Ok(report)
     };
     exactly(
-        Warn,
+        Fail,
         "bundle",
         &[&immutable, "velero-trust status --velero-namespace velero"],
         with_issue(&BundleIssue::Immutable),
@@ -139,13 +139,13 @@ fn a_bundle_with_issues_is_not_ok() {
         .into_iter()
         .filter(|diagnostic| diagnostic.check == "bundle");
     let levels: Vec<_> = good.map(|diagnostic| diagnostic.level).collect();
-    assert_eq!(levels, [Warn], "nor is it ok");
-    exactly(Level::Fail, "bundle", &["not made by"], |cluster| {
+    assert_eq!(levels, [Fail], "nor is it ok");
+    exactly(Fail, "bundle", &["not made by"], |cluster| {
         with_issue(&BundleIssue::NotOwned)(cluster);
         let map = first(cluster).bundle.as_mut().unwrap().as_mut().unwrap();
         map.metadata.annotations = None;
     });
-    exactly(Unknown, "report", &["is not there"], |cluster| {
+    exactly(Unknown, "report", &["is not there", "logs"], |cluster| {
         first(cluster).report = Err("ConfigMap r is not there".to_owned());
     });
 }

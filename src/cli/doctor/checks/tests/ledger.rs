@@ -47,7 +47,7 @@ fn the_kinds_and_the_key_of_the_records() {
     use Level::{Fail, Unknown, Warn};
     let apply = "kubectl apply -k manifests/crds";
     exactly(
-        Warn,
+        Fail,
         "records",
         &["no backup is recorded", apply],
         |cluster| {
@@ -84,7 +84,7 @@ fn the_kinds_and_the_key_of_the_records() {
         },
     );
     let export = "velero-trust keys export --private";
-    exactly(Warn, "records", &["never exported", export], |cluster| {
+    exactly(Fail, "records", &["never exported", export], |cluster| {
         keys(cluster)[0].metadata.annotations = None;
     });
     exactly(Unknown, "records", &["no right"], |cluster| {

@@ -249,7 +249,7 @@ fn what_may_not_be_looked_at_is_unknown_and_fails_nothing() {
         cluster.velero = Err(forbidden());
     });
     exactly(
-        Level::Warn,
+        Level::Fail,
         "namespaces",
         &["no BackupStorageLocation"],
         |cluster| {

@@ -106,7 +106,7 @@ fn the_webhooks_and_their_certificate() {
         first(cluster).bundle = Ok(Some(bundle((2020, 2300))));
     };
     exactly(
-        Warn,
+        Fail,
         "expiry",
         &["expires in 29 days", install],
         |cluster| {
@@ -121,8 +121,8 @@ fn the_webhooks_and_their_certificate() {
 /// The states that `status` calls a problem.
 fn problem_states() -> Vec<WebhookState> {
     use WebhookState::{
-        Absent, Active, CertificateExpired, Narrowed, NoCaBundle, NoEndpoint, NoNamespace, NoRules,
-        OtherFailurePolicy, OtherInstallation, Unknown, WrongCaBundle,
+        Absent, Active, CertificateExpired, KubeSystemExcluded, Narrowed, NoCaBundle, NoEndpoint,
+        NoNamespace, NoRules, OtherFailurePolicy, OtherInstallation, Unknown, WrongCaBundle,
     };
     let all = [
         Active,
@@ -135,6 +135,7 @@ fn problem_states() -> Vec<WebhookState> {
         NoNamespace,
         OtherInstallation,
         Narrowed,
+        KubeSystemExcluded,
         OtherFailurePolicy,
         Unknown,
     ];
@@ -144,12 +145,8 @@ fn problem_states() -> Vec<WebhookState> {
 
 #[test]
 fn no_webhook_is_active_that_is_a_problem_in_the_status() {
-    assert_eq!(problem_states().len(), 10);
+    assert_eq!(problem_states().len(), 11);
     for problem in problem_states() {
-        let level = match problem {
-            WebhookState::Narrowed | WebhookState::OtherFailurePolicy => Level::Warn,
-            _ => Level::Fail,
-        };
         let words = [
             &*format!("restores are {}", problem.as_str()),
             "kubectl edit it",
@@ -157,7 +154,7 @@ fn no_webhook_is_active_that_is_a_problem_in_the_status() {
         let change = |cluster: &mut ClusterSnapshot| {
             cluster.states = vec![state("restores", problem, Effect::Unjudged)];
         };
-        exactly(level, "webhooks", &words, change);
+        exactly(Level::Fail, "webhooks", &words, change);
         let mut cluster = healthy();
         change(&mut cluster);
         let all = webhooks::check(&cluster);

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::snapshot::NamespaceSnapshot;
-use crate::kubernetes::workloads::RunningPod;
+use crate::kubernetes::workloads::{RunningPod, WorkloadTemplate};
 use crate::velero::bsl::Bsl;
 
 fn server(cluster: &mut ClusterSnapshot) -> &mut k8s_openapi::api::core::v1::PodTemplateSpec {
@@ -78,7 +78,7 @@ fn velero_its_plugins_and_its_locations() {
     let fix = "name it (this Velero has no caCertRef): `kubectl -n velero annotate backupstoragelocation \
                default velero-trust.io/ca-secret=SECRET/KEY`";
     assert!(bad.len() == 1 && bad[0].2.contains(fix), "{bad:?}");
-    exactly(Warn, "location", &["NoSuchBucket"], |cluster| {
+    exactly(Fail, "location", &["NoSuchBucket"], |cluster| {
         status(
             cluster,
             json!({"phase": "Unavailable", "message": "NoSuchBucket"}),
@@ -122,7 +122,7 @@ fn our_own_namespace_is_better_not_veleros() {
 
 #[test]
 fn velero_in_kube_system_gets_nothing() {
-    exactly(Level::Warn, "namespaces", &["kube-system"], |cluster| {
+    exactly(Level::Fail, "namespaces", &["kube-system"], |cluster| {
         first(cluster).is_excluded = true;
         // Nothing else about it needs to be right.
         first(cluster).bundle = Ok(None);
@@ -160,7 +160,7 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
     let [(level, check, text)] = &bad(server("", "OTHER"))[..] else {
         panic!()
     };
-    assert_eq!((*level, *check), (Level::Warn, "coverage"));
+    assert_eq!((*level, *check), (Level::Fail, "coverage"));
     for word in [
         "1 of 1 run without the bundle or with an old one, such as velero-1: made before",
         "velero-trust rollout --velero-namespace velero",
@@ -170,12 +170,37 @@ fn pods_without_the_bundle_are_to_be_rolled_out() {
     let [(level, _, text)] = &bad(server("", "AWS_CA_BUNDLE"))[..] else {
         panic!()
     };
-    assert_eq!(*level, Level::Warn);
+    assert_eq!(*level, Level::Fail);
     assert!(
         text.contains("1 of 1 keep the bundle out, such as "),
         "{text}"
     );
     assert_eq!(bad(server("false", "OTHER")), []);
+}
+
+#[test]
+fn a_template_that_keeps_the_bundle_out_is_told_before_there_is_a_pod() {
+    let workload = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "velero", "namespace": "velero", "uid": "u"},
+        "spec": {"template": {"spec": {"containers": [{
+            "name": "velero", "image": "velero/velero:v1.18.3",
+            "command": ["/velero", "server"],
+            "env": [{"name": "AWS_CA_BUNDLE", "value": "/mine"}],
+        }]}}},
+    });
+    let template = WorkloadTemplate::from_json(&workload.to_string()).unwrap();
+    let words = ["deployment/velero keeps the bundle out: ", "AWS_CA_BUNDLE"];
+    exactly(Level::Fail, "coverage", &words, |cluster| {
+        let velero = workloads::Workload {
+            kind: Kind::Deployment,
+            name: "velero".to_owned(),
+        };
+        first(cluster).snapshot = Ok(NamespaceSnapshot {
+            templates: [(velero, template)].into(),
+            ..NamespaceSnapshot::default()
+        });
+    });
 }
 
 #[test]
@@ -199,7 +224,7 @@ fn what_the_controllers_report_of_a_location_is_told() {
         "https://s3.corp:9000: it was issued by x",
         "put x into the Secret",
     ];
-    exactly(Level::Warn, "location", &words, report);
+    exactly(Level::Fail, "location", &words, report);
 }
 
 #[test]
