@@ -1,6 +1,6 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::FutureExt as _;
 use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -111,58 +111,68 @@ async fn who_is_not_answered_in_time_does_not_keep_the_lease_from_others() {
     assert!(why.contains("answered in time"), "{why}");
 }
 
-/// Returns the holders that the Lease is given until `count` of them were written. The replica is told
-/// to drain when it holds the Lease.
-async fn holders_until_drained(count: usize) -> Vec<Value> {
-    let (sender, mut written) = mpsc::unbounded_channel();
+/// A server with one Lease that is kept as it is written, and its holder after each renewal or release.
+fn kept_lease() -> (Client, mpsc::UnboundedReceiver<Value>) {
+    let (sender, written) = mpsc::unbounded_channel();
+    let kept = Arc::new(Mutex::new(json!({"metadata": {"name": "l"}, "spec": {}})));
     let server = service_fn(move |request: http::Request<Body>| {
-        let sender = sender.clone();
+        let (sender, kept) = (sender.clone(), Arc::clone(&kept));
         async move {
-            let is_lease = request.uri().path().contains("/leases/");
-            let is_write = request.method() == Method::PATCH;
-            if !is_lease {
+            if !request.uri().path().contains("/leases/") {
                 // Lists and watches of the controllers.
                 return std::future::pending().await;
             }
+            let is_write = request.method() == Method::PATCH;
             let bytes = request.into_body().collect_bytes().await?;
-            let patch: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let mut lease = json!({"metadata": {"name": "l"}});
+            let mut lease = kept.lock().unwrap();
             if is_write {
-                lease["spec"] = patch["spec"].clone();
-                let _ = sender.send(patch["spec"]["holderIdentity"].clone());
+                let patch: Value = serde_json::from_slice(&bytes)?;
+                let fields = patch["spec"].as_object().into_iter().flatten();
+                for (field, value) in fields {
+                    lease["spec"][field] = value.clone();
+                }
+                if patch["spec"].get("renewTime").is_some() {
+                    let _ = sender.send(lease["spec"]["holderIdentity"].clone());
+                }
             }
             let lease = Body::from(lease.to_string().into_bytes());
             Ok::<_, BoxError>(http::Response::new(lease))
         }
     });
-    let (drain, draining) = tokio::sync::oneshot::channel::<()>();
-    let controllers = controllers(Client::new(server, "default"));
-    let metrics = Arc::clone(&controllers.metrics);
-    let running = tokio::spawn(run(controllers, async { drop(draining.await) }));
-    let mut holders = Vec::new();
-    let mut drain = Some(drain);
-    while holders.len() < count {
-        let next = timeout(Duration::from_secs(20), written.recv()).await;
-        holders.push(next.expect("the Lease is not written").unwrap());
-        drop(drain.take());
-    }
-    assert_eq!(metrics.leader.get(), 0);
-    assert!(!running.is_finished(), "the server would end");
-    running.abort();
-    holders
+    (Client::new(server, "default"), written)
+}
+
+/// Asserts that nothing is sent. Who wants the Lease asks for it at once.
+async fn assert_silent<T: std::fmt::Debug>(sent: &mut mpsc::UnboundedReceiver<T>) {
+    let next = timeout(Duration::from_secs(2), sent.recv()).await;
+    assert!(next.is_err(), "{next:?}");
 }
 
 #[tokio::test]
 async fn a_replica_that_drains_releases_the_lease_and_takes_it_no_more() {
-    let holders = holders_until_drained(2).await;
-    assert_eq!(holders[0], "us");
-    assert!(holders[1].is_null() || holders[1] == "", "{holders:?}");
+    let (client, mut written) = kept_lease();
+    let (drain, draining) = tokio::sync::oneshot::channel::<()>();
+    let controllers = controllers(client);
+    let metrics = Arc::clone(&controllers.metrics);
+    let running = tokio::spawn(run(controllers, async { drop(draining.await) }));
+    let mut next = async || {
+        let next = timeout(Duration::from_secs(20), written.recv()).await;
+        next.expect("the Lease is not written").unwrap()
+    };
+    assert_eq!(next().await, "us");
+    drop(drain);
+    assert_eq!(next().await, Value::Null);
+    assert_silent(&mut written).await;
+    assert_eq!(metrics.leader.get(), 0);
+    assert!(!running.is_finished(), "the server would end");
+    running.abort();
 }
 
 #[tokio::test]
 async fn a_replica_that_drains_already_does_not_ask_for_the_lease() {
     let (client, mut asked) = lease(&Arc::new(AtomicBool::new(true)));
-    let running = run(controllers(client), std::future::ready(()));
-    assert!(running.now_or_never().is_none(), "the server would end");
-    assert!(asked.try_recv().is_err());
+    let running = tokio::spawn(run(controllers(client), std::future::ready(())));
+    assert_silent(&mut asked).await;
+    assert!(!running.is_finished(), "the server would end");
+    running.abort();
 }
