@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use serde_json::{Value, json};
@@ -100,19 +100,30 @@ impl Server {
         (result, growth)
     }
 
-    /// Sends `reviews` one after the other on a connection of its own, whatever the answers are.
-    /// Returns the number of answers.
-    pub(super) fn flood(&self, reviews: Vec<Review>) -> JoinHandle<usize> {
+    /// Sends `reviews` one after the other, each on a connection of its own, whatever the answers are, and
+    /// again until as many good ones were answered `beside`. Returns the number of answers.
+    pub(super) fn flood(
+        &self,
+        reviews: Vec<Review>,
+        beside: &Beside,
+        wanted: usize,
+    ) -> JoinHandle<usize> {
         let (address, roots) = (self.address, Arc::clone(&self.roots));
+        let answered = Arc::clone(&beside.answered);
+        let good = beside.task.abort_handle();
         tokio::spawn(async move {
             let mut answers = 0;
-            for Review { path, body, .. } in reviews {
-                let Ok(mut client) = Client::tls(address, &roots).await else {
-                    continue;
-                };
-                answers += usize::from(client.review(path, &body).await.is_ok());
+            loop {
+                for Review { path, body, .. } in &reviews {
+                    let Ok(mut client) = Client::tls(address, &roots).await else {
+                        continue;
+                    };
+                    answers += usize::from(client.review(path, body).await.is_ok());
+                }
+                if answered.load(Ordering::Relaxed) >= wanted || good.is_finished() {
+                    return answers;
+                }
             }
-            answers
         })
     }
 
@@ -120,21 +131,24 @@ impl Server {
     pub(super) fn good_reviews(&self) -> Beside {
         let stop = Arc::new(AtomicBool::new(false));
         let (address, roots, stopped) = (self.address, Arc::clone(&self.roots), Arc::clone(&stop));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&answered);
         let task = tokio::spawn(async move {
-            let mut times = Vec::new();
             let mut client = Client::tls(address, &roots).await.unwrap();
             while !stopped.load(Ordering::Relaxed) {
-                let began = Instant::now();
                 let answer = client.review(RESTORES, &good("beside")).await.unwrap();
                 assert_allowed(&answer, "beside");
-                times.push(began.elapsed());
+                count.fetch_add(1, Ordering::Relaxed);
                 if answer.closes() {
                     client = Client::tls(address, &roots).await.unwrap();
                 }
             }
-            times
         });
-        Beside { stop, task }
+        Beside {
+            stop,
+            answered,
+            task,
+        }
     }
 }
 
@@ -160,13 +174,15 @@ pub(super) fn cpu_time(id: u32) -> Duration {
 /// Good reviews beside others.
 pub(super) struct Beside {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<Vec<Duration>>,
+    /// How many were answered, all as they should be.
+    answered: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
 }
 
 impl Beside {
-    /// Returns how long each of them took. Panics if one was not answered as it should be.
-    pub(super) async fn stop(self) -> Vec<Duration> {
+    /// Panics if one was not answered as it should be.
+    pub(super) async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap()
+        self.task.await.unwrap();
     }
 }
