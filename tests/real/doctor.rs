@@ -331,9 +331,10 @@ fn backups(cluster: &Cluster) -> Result<()> {
         "-n",
         VELERO_NAMESPACE,
         &account,
-        &format!("velero-trust.io/checksum=sha256:{}", "0".repeat(64)),
     ];
+    let checksum = format!("velero-trust.io/checksum=sha256:{}", "0".repeat(64));
     let annotate = annotate.map(str::to_owned).into_iter().chain(names);
+    let annotate = annotate.chain([checksum]);
     kubectl.ok(&annotate.collect::<Vec<_>>())?;
 
     let admin = Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?;
