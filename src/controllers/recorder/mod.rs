@@ -37,6 +37,7 @@ use super::{ControllerContext, RecorderSettings};
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Step};
 use crate::integrity::statement::Level;
+use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::telemetry::RecordGauges;
@@ -247,7 +248,7 @@ impl Recorder {
     fn trigger_by_record(&mut self, record: &str) {
         let backups = self.backups.last_known().into_iter().flatten();
         for (key, _) in backups {
-            if record.starts_with(&ledger::name_prefix(&key.name)) {
+            if record.starts_with(&name_prefix(&key.name)) {
                 self.worker.trigger(key.clone());
             }
         }
@@ -266,7 +267,7 @@ impl Recorder {
 
     /// Returns the records of the Backups of this name, by the name of the record.
     fn records_of(&self, key: &Key) -> Vec<(String, RecordEntry)> {
-        let prefix = ledger::name_prefix(&key.name);
+        let prefix = name_prefix(&key.name);
         let from = Key::new("", &*prefix);
         let all = self.records.last_known();
         let named = all.into_iter().flat_map(|all| all.range(&from..));

@@ -14,7 +14,9 @@ use crate::decision::Key;
 use crate::integrity::origin::Unobserved;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::Level;
-use crate::kubernetes::crds::{BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone};
+use crate::kubernetes::crds::{
+    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, record_name,
+};
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::worker::Requeue;
@@ -153,7 +155,7 @@ pub(super) async fn own_record(
     backup: &ObservedBackup,
 ) -> kube::Result<Option<BackupRecord>> {
     let fields = &backup.fields;
-    let name = ledger::record_name(&fields.name, &fields.uid);
+    let name = record_name(&fields.name, &fields.uid);
     context.ledger.get(&name).await
 }
 
@@ -314,7 +316,7 @@ impl Reading {
         // A Backup that came by sync has another uid than its files.
         let uid = uid.unwrap_or(&fields.uid);
         let is_own = uid == fields.uid;
-        let name = ledger::record_name(&fields.name, uid);
+        let name = record_name(&fields.name, uid);
         let stored = if is_own {
             self.own.clone()
         } else {

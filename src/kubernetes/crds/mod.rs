@@ -3,6 +3,7 @@
 //! Both kinds are cluster-scoped: the ledger must outlive our namespace and those of Velero.
 
 mod backup_record;
+mod record_name;
 mod trusted_key;
 
 pub use backup_record::{
@@ -10,6 +11,7 @@ pub use backup_record::{
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
+pub use record_name::{name_prefix, record_name};
 pub use trusted_key::{KeyState, TrustedKey, TrustedKeySpec};
 
 /// The API group and version of both kinds.
