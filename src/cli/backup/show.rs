@@ -16,7 +16,7 @@ use crate::cli::snapshot::{self, LedgerError};
 use crate::cli::stdout::Stdout;
 use crate::cli::{cluster, exit, install_crypto_provider, json, parse, print_error, runtime};
 use crate::integrity::recording::RecordState;
-use crate::kubernetes::crds::{BackupRecord, BackupRecordSpec};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordSpec, name_prefix};
 use crate::names::CHECKSUM_ANNOTATION;
 use crate::velero::printable::printable_lines;
 
@@ -147,8 +147,7 @@ async fn checksum_by_hand(client: &Client, record: &BackupRecord) -> Option<Stri
     annotations.remove(CHECKSUM_ANNOTATION)
 }
 
-/// Reads the records of Backups of this name in all namespaces. The name of a record begins with that
-/// of its Backup or, where that is too long or its uid unusual, with `backup.`.
+/// Reads the records of Backups of this name in all namespaces.
 async fn records_of(client: &Client, name: &str) -> Result<Vec<BackupRecord>, LedgerError> {
     let api = Api::<BackupRecord>::all(client.clone());
     let mut params = ListParams::default().limit(PAGE_SIZE);
@@ -156,8 +155,7 @@ async fn records_of(client: &Client, name: &str) -> Result<Vec<BackupRecord>, Le
     loop {
         let page = api.list_metadata(&params).await?;
         let all = page.items.iter().map(ResourceExt::name_any);
-        let prefixes = [format!("{name}."), "backup.".to_owned()];
-        names.extend(all.filter(|one| prefixes.iter().any(|prefix| one.starts_with(prefix))));
+        names.extend(all.filter(|record| may_be_of(record, name)));
         match page.metadata.continue_ {
             Some(next) if !next.is_empty() => params = params.continue_token(&next),
             _ => break,
@@ -169,6 +167,11 @@ async fn records_of(client: &Client, name: &str) -> Result<Vec<BackupRecord>, Le
         records.extend(record.filter(|record| record.spec.backup == name));
     }
     Ok(records)
+}
+
+/// Whether the record of this name may be that of the Backup `name`. Names that are cut begin alike.
+pub(super) fn may_be_of(record: &str, name: &str) -> bool {
+    record.starts_with(&name_prefix(name))
 }
 
 /// Returns the record to show: that of the Backup that is there, else the newest. Returns the names

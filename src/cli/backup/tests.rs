@@ -1,4 +1,4 @@
-use super::show::select;
+use super::show::{may_be_of, select};
 use super::signed::{sha256sums, signed};
 use super::view::View;
 use crate::integrity::digest::Sha256;
@@ -9,7 +9,9 @@ use crate::integrity::public_key::Algorithm;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::Statement;
 use crate::integrity::statement::{Level, Location};
-use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, KeyState, TrustedKey};
+use crate::kubernetes::crds::{
+    BackupRecord, BackupRecordStatus, KeyState, TrustedKey, record_name,
+};
 use crate::signing_key::SigningKey;
 use crate::velero::backup_fields::BackupFields;
 use kube::ResourceExt as _;
@@ -291,4 +293,16 @@ fn the_record_of_the_backup_that_is_there_is_shown() {
         none.contains("no record of a backup named b in namespace x"),
         "{none}"
     );
+}
+
+#[test]
+fn the_record_of_each_backup_is_found_by_its_name() {
+    let uid = "3f2a0000-0000-4000-8000-00000000000a";
+    for name in ["daily", "backup", &"a".repeat(188), &"a.b".repeat(84)] {
+        for uid in [uid, "unusual", ""] {
+            assert!(may_be_of(&record_name(name, uid), name), "{name} {uid}");
+        }
+        assert!(!may_be_of(&record_name("another", uid), name), "{name}");
+    }
+    assert!(!may_be_of(&record_name("backup", uid), "daily"));
 }
