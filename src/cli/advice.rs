@@ -34,6 +34,16 @@ pub(super) fn apply_manifest(own: &str, file: &str) -> String {
     }
 }
 
+/// Returns how to make the admission policies those of the manifests again. `kubectl apply` leaves fields that
+/// somebody else added.
+pub(super) fn replace_policies(own: &str) -> String {
+    if own == names::APP {
+        "kubectl replace --force --save-config -f manifests/policies.yaml".to_owned()
+    } else {
+        format!("delete them, and {}", apply_manifest(own, "policies.yaml"))
+    }
+}
+
 /// Returns `text` as one word of a POSIX shell.
 pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);

@@ -2,7 +2,7 @@
 //! and no server of ours: what they refuse, they refuse while velero-trust is down.
 
 use crate::servers::Servers;
-use crate::shared::alone;
+use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         alone("policies::hold_while_we_are_down", || {
             let bed = Bed::start(installer::NAMESPACE)?;
             bed.holds()?;
-            bed.adopted_backups()
+            bed.adopted_backups()?;
+            bed.switched_off()
         }),
         alone("policies::know_the_account_in_another_namespace", || {
             Bed::start(ELSEWHERE)?.holds()
@@ -109,6 +110,70 @@ impl Bed {
 
     fn run_as_us(&self, arguments: &[&str]) -> Result<Output> {
         self.kubectl().run(&[arguments, &[&self.account]].concat())
+    }
+
+    /// It is told when a field that the manifests do not have switches a policy off, and what it
+    /// advises takes that away.
+    fn switched_off(&self) -> Result<()> {
+        let nothing = json!({"matchLabels": {"no": "such"}});
+        let never = json!([{"name": "never", "expression": "false"}]);
+        let backups = json!({"apiGroups": ["velero.io"], "apiVersions": ["*"], "resources": ["*"], "operations": ["*"]});
+        let (policy, binding) = (
+            "validatingadmissionpolicy",
+            "validatingadmissionpolicybinding",
+        );
+        self.is_told(true, "")?;
+        let mut advice = String::new();
+        for (kind, name, spec) in [
+            (
+                policy,
+                "velero-trust-restored",
+                json!({"matchConditions": never}),
+            ),
+            (
+                policy,
+                "velero-trust-recorded-backups",
+                json!({"matchConstraints": {"excludeResourceRules": [backups]}}),
+            ),
+            (
+                binding,
+                "velero-trust-new-backups",
+                json!({"matchResources": {"namespaceSelector": nothing}}),
+            ),
+        ] {
+            let (object, patch) = (format!("{kind}/{name}"), json!({"spec": spec}).to_string());
+            let patch = ["patch", &*object, "--type=merge", "-p", &*patch];
+            self.kubectl().ok(&patch)?;
+            advice = self.is_told(false, name)?;
+        }
+        let file = "manifests/policies.yaml";
+        let command = advice.strip_prefix("kubectl ");
+        let command = command.and_then(|command| command.strip_suffix(file));
+        let mut command: Vec<&str> = command
+            .with_context(|| advice.clone())?
+            .split(' ')
+            .collect();
+        let path = installer::manifests().join("policies.yaml");
+        command.pop();
+        command.push(path.to_str().context("a path that is no text")?);
+        self.kubectl().ok(&command)?;
+        self.is_told(true, "")?;
+        Ok(())
+    }
+
+    /// Returns the fix of what `status` says of the policies.
+    fn is_told(&self, is_enforced: bool, says: &str) -> Result<String> {
+        let status = Cli::new(binary().to_owned(), Some(self.servers.kubeconfig()))?;
+        let output = status.run(&["status", "--output=json"])?;
+        let status: Value =
+            serde_json::from_str(&output.stdout).with_context(|| format!("{output:?}"))?;
+        let policies = &status["policies"];
+        let message = policies["message"].as_str().unwrap_or_default();
+        ensure!(
+            policies["enforced"] == is_enforced && message.contains(says),
+            "{policies}"
+        );
+        Ok(policies["fix"].as_str().unwrap_or_default().to_owned())
     }
 
     fn holds(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::kubernetes::error;
 use crate::kubernetes::registered_webhooks::own_label;
@@ -59,8 +59,13 @@ pub(in crate::cli) async fn read_policies(client: &Client) -> Result<Policies, S
     })
 }
 
+/// The selectors that the API server adds to `spec.matchConstraints`, empty, so that they select
+/// everything (`SetDefaults_MatchResources` in `pkg/apis/admissionregistration/v1/defaults.go`). The
+/// manifests set all other fields that it has a default for.
+const ADDED_SELECTORS: [&str; 2] = ["namespaceSelector", "objectSelector"];
+
 /// Returns kind and name of each of the `shipped` objects that is not among those that are `live`, as
-/// kind, name and fields, with all that it has in the manifests.
+/// kind, name and fields, as it is in the manifests.
 fn not_as_shipped(shipped: &[Value], live: &[(&str, String, Value)]) -> Vec<String> {
     let text = |object: &Value, pointer| {
         let text = object.pointer(pointer).and_then(Value::as_str);
@@ -70,22 +75,29 @@ fn not_as_shipped(shipped: &[Value], live: &[(&str, String, Value)]) -> Vec<Stri
         let (kind, name) = (text(shipped, "/kind"), text(shipped, "/metadata/name"));
         let is_live = live.iter().any(|(live_kind, live_name, data)| {
             let same = *live_kind == kind && *live_name == name;
-            same && includes(&data["spec"], &shipped["spec"])
+            same && is_as_shipped(&data["spec"], &shipped["spec"])
         });
         (!is_live).then(|| format!("{kind} {name}"))
     });
     described.collect()
 }
 
-/// Whether `live` is `shipped`, besides fields that the API server added.
-fn includes(live: &Value, shipped: &Value) -> bool {
+/// Whether `live` is `shipped`, besides [`ADDED_SELECTORS`]. Any other field can switch a policy off.
+fn is_as_shipped(live: &Value, shipped: &Value) -> bool {
     match (live, shipped) {
-        (Value::Object(live), Value::Object(shipped)) => shipped
-            .iter()
-            .all(|(key, value)| live.get(key).is_some_and(|live| includes(live, value))),
+        (Value::Object(live), Value::Object(shipped)) => {
+            let is_added = |key: &str, value: &Value| {
+                ADDED_SELECTORS.contains(&key) && *value == Value::Object(Map::new())
+            };
+            let as_shipped = |(key, live): (&String, &Value)| match shipped.get(key) {
+                Some(shipped) => is_as_shipped(live, shipped),
+                None => is_added(key, live),
+            };
+            live.iter().all(as_shipped) && shipped.keys().all(|key| live.contains_key(key))
+        }
         (Value::Array(live), Value::Array(shipped)) => {
             let mut pairs = live.iter().zip(shipped);
-            live.len() == shipped.len() && pairs.all(|(live, shipped)| includes(live, shipped))
+            live.len() == shipped.len() && pairs.all(|(live, shipped)| is_as_shipped(live, shipped))
         }
         _ => live == shipped,
     }
@@ -104,8 +116,11 @@ mod tests {
                 "ValidatingAdmissionPolicy" => "ValidatingAdmissionPolicy",
                 _ => "ValidatingAdmissionPolicyBinding",
             };
-            // What the API server adds.
-            object["spec"]["added"] = json!({});
+            if let Some(matched) = object["spec"].get_mut("matchConstraints") {
+                // What the API server adds.
+                matched["namespaceSelector"] = json!({});
+                matched["objectSelector"] = json!({});
+            }
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
             (kind, name, object)
         });
@@ -132,7 +147,7 @@ mod tests {
     #[test]
     fn a_policy_that_somebody_weakened_is_told() {
         type Change = fn(&mut Value);
-        let changes: [(&str, Change); 4] = [
+        let changes: [(&str, Change); 12] = [
             ("ValidatingAdmissionPolicy velero-trust-records", |spec| {
                 spec["validations"][0]["expression"] = json!("true");
             }),
@@ -147,6 +162,49 @@ mod tests {
                 "ValidatingAdmissionPolicyBinding velero-trust-records",
                 |spec| {
                     spec["validationActions"] = json!(["Audit"]);
+                },
+            ),
+            // Fields that the manifests do not have.
+            ("ValidatingAdmissionPolicy velero-trust-restored", |spec| {
+                let never = json!([{"name": "never", "expression": "false"}]);
+                spec["matchConditions"] = never;
+            }),
+            (
+                "ValidatingAdmissionPolicy velero-trust-recorded-backups",
+                |spec| {
+                    let rules = &mut spec["matchConstraints"];
+                    rules["excludeResourceRules"] = rules["resourceRules"].clone();
+                },
+            ),
+            ("ValidatingAdmissionPolicy velero-trust-records", |spec| {
+                let rule = &mut spec["matchConstraints"]["resourceRules"][0];
+                rule["resourceNames"] = json!(["none"]);
+            }),
+            ("ValidatingAdmissionPolicy velero-trust-records", |spec| {
+                let selector = &mut spec["matchConstraints"]["objectSelector"];
+                *selector = json!({"matchLabels": {"none": "such"}});
+            }),
+            ("ValidatingAdmissionPolicy velero-trust-records", |spec| {
+                let selector = &mut spec["matchConstraints"]["namespaceSelector"];
+                *selector = json!({"matchLabels": {"none": "such"}});
+            }),
+            (
+                "ValidatingAdmissionPolicyBinding velero-trust-new-backups",
+                |spec| {
+                    let selector = json!({"matchLabels": {"none": "such"}});
+                    spec["matchResources"] = json!({"namespaceSelector": selector});
+                },
+            ),
+            (
+                "ValidatingAdmissionPolicyBinding velero-trust-restored",
+                |spec| {
+                    spec["paramRef"] = json!({"name": "none"});
+                },
+            ),
+            (
+                "ValidatingAdmissionPolicyBinding velero-trust-records",
+                |spec| {
+                    spec["paramRef"]["namespace"] = json!("none");
                 },
             ),
         ];

@@ -1,7 +1,7 @@
 //! Whether the admission policies hold who writes records and checksums.
 
 use super::model::{FIX_SEPARATOR, Policies};
-use crate::cli::advice::apply_manifest;
+use crate::cli::advice::{apply_manifest, replace_policies};
 use crate::cli::snapshot;
 use crate::names;
 
@@ -17,22 +17,22 @@ pub(super) fn summarize(own: &str, policies: Result<snapshot::Policies, String>)
         }
     };
     let missing = &policies.not_as_shipped;
-    let (message, file) = if !missing.is_empty() && missing.len() == policies.shipped {
+    let (message, fix) = if !missing.is_empty() && missing.len() == policies.shipped {
         let message =
             "the admission policies are not installed, so who may change Backups can vouch for any";
-        (message.to_owned(), "policies.yaml")
+        (message.to_owned(), apply_manifest(own, "policies.yaml"))
     } else if !missing.is_empty() {
         let message = format!(
             "admission policies are not there, or not as in the manifests: {}",
             missing.join(", ")
         );
-        (message, "policies.yaml")
+        (message, replace_policies(own))
     } else if policies.accounts.is_empty() {
         let message = format!(
             "the admission policies let everybody write records: ClusterRoleBinding {} names nobody",
             names::APP
         );
-        (message, "rbac.yaml")
+        (message, apply_manifest(own, "rbac.yaml"))
     } else {
         return Policies {
             enforced: Some(true),
@@ -42,7 +42,7 @@ pub(super) fn summarize(own: &str, policies: Result<snapshot::Policies, String>)
     Policies {
         enforced: Some(false),
         message: Some(message),
-        fix: Some(apply_manifest(own, file)),
+        fix: Some(fix),
     }
 }
 
@@ -72,6 +72,8 @@ mod tests {
         assert_eq!(told(&[], &["velero-trust/velero-trust"]), "");
         assert!(told(&["a"], &["b/c"]).contains("as in the manifests: a"));
         assert!(told(&["a", "b"], &["b/c"]).contains("are not installed"));
+        // A second `kubectl apply` would leave what was added.
+        assert!(told(&["a"], &["b/c"]).contains("kubectl replace --force"));
         let nobody = told(&[], &[]);
         assert!(
             nobody.ends_with("kubectl apply -f manifests/rbac.yaml"),

@@ -1,7 +1,7 @@
 //! Checks the admission policies.
 
 use super::{CheckSubject, Diagnostic};
-use crate::cli::advice::apply_manifest;
+use crate::cli::advice::{apply_manifest, replace_policies};
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
 use crate::names;
 
@@ -17,7 +17,12 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     if !policies.not_as_shipped.is_empty() {
         let missing = policies.not_as_shipped.join(", ");
         let message = format!("not there, or not as in the manifests: {missing}");
-        return vec![subject.fail(message, apply_manifest(&cluster.namespace, "policies.yaml"))];
+        let fix = if policies.not_as_shipped.len() == policies.shipped {
+            apply_manifest(&cluster.namespace, "policies.yaml")
+        } else {
+            replace_policies(&cluster.namespace)
+        };
+        return vec![subject.fail(message, fix)];
     }
     if cluster.deployment.is_err() {
         // Which account it has is not known.
