@@ -1,7 +1,7 @@
 //! `velero-trust verify`, and the commands that verify the same without it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -21,16 +21,17 @@ const NAMES: [&str; 4] = [
     "daily-logs.gz",
 ];
 
-/// A signed backup in `backup/`, with its key in `key.pub`.
+/// A signed backup in `daily/`, with its key in `key.pub`.
 struct Signed {
     folder: TempDir,
+    statement: Statement,
     envelope: String,
 }
 
 impl Signed {
     fn new(algorithm: Algorithm) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let backup = folder.path().join("backup");
+        let backup = folder.path().join("daily");
         fs::create_dir(&backup).unwrap();
         let files = NAMES.map(|name| {
             let content = format!("content of {name}");
@@ -54,24 +55,32 @@ impl Signed {
             location: Location {
                 provider: "aws".into(),
                 bucket: "bucket".into(),
-                prefix: String::new(),
+                prefix: "a/b".into(),
             },
             pod_volumes: PodVolumes::new(&[]),
             level: Level::Observed,
         };
+        let mut signed = Self {
+            folder,
+            statement,
+            envelope: String::new(),
+        };
+        signed.envelope = signed.sign(algorithm, "key.pub", &signed.statement);
+        signed
+    }
+
+    /// Signs a statement with a new key. Returns the name of the envelope.
+    fn sign(&self, algorithm: Algorithm, key_file: &str, statement: &Statement) -> String {
         let key = SigningKey::generate(algorithm).unwrap();
         let envelope = key.sign(statement.to_bytes().unwrap()).unwrap();
         let name = files::envelope(&key.public().id().to_string());
-        fs::write(backup.join(&name), envelope.to_json().unwrap()).unwrap();
-        fs::write(folder.path().join("key.pub"), key.public_pem()).unwrap();
-        Self {
-            folder,
-            envelope: name,
-        }
+        self.write(&name, &envelope.to_json().unwrap());
+        fs::write(self.folder.path().join(key_file), key.public_pem()).unwrap();
+        name
     }
 
-    fn backup(&self) -> std::path::PathBuf {
-        self.folder.path().join("backup")
+    fn backup(&self) -> PathBuf {
+        self.folder.path().join("daily")
     }
 
     fn write(&self, name: &str, content: &str) {
@@ -80,22 +89,33 @@ impl Signed {
 
     /// Runs the command with `arguments`. Returns its exit code and its output.
     fn verify(&self, arguments: &[&str]) -> (i32, String) {
+        self.verify_at("daily", arguments)
+    }
+
+    /// The same for a directory of another name.
+    fn verify_at(&self, place: &str, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_velero-trust"));
         command.env_clear().current_dir(self.folder.path());
-        output(command.args(["verify", "backup"]).args(arguments))
+        output(command.args(["verify", place]).args(arguments))
+    }
+
+    /// Returns the commands that `--recipe` prints.
+    fn recipe_at(&self, place: &str, arguments: &[&str]) -> String {
+        let arguments = [arguments, &["--key", "key.pub", "--recipe"]].concat();
+        let (code, recipe) = self.verify_at(place, &arguments);
+        assert_eq!(code, 0, "{recipe}");
+        recipe
     }
 
     /// Runs the commands that `--recipe` prints.
     fn recipe(&self, arguments: &[&str]) -> (i32, String) {
-        let mut arguments = arguments.to_vec();
-        arguments.extend(["--key", "key.pub", "--recipe"]);
-        let (code, recipe) = self.verify(&arguments);
-        assert_eq!(code, 0, "{recipe}");
-        output(
-            Command::new("sh")
-                .args(["-c", &recipe])
-                .current_dir(self.folder.path()),
-        )
+        self.run("sh", &self.recipe_at("daily", arguments))
+    }
+
+    /// Runs a script beside the folder of the backup.
+    fn run(&self, shell: &str, script: &str) -> (i32, String) {
+        let mut command = Command::new(shell);
+        output(command.args(["-c", script]).current_dir(self.folder.path()))
     }
 
     /// Asserts what the command and the recipe say.
@@ -105,6 +125,31 @@ impl Signed {
         assert!(text.contains(part), "{text}");
         let (recipe, text) = self.recipe(&[]);
         assert_eq!(recipe == 0, code == 0, "{text}");
+    }
+
+    /// Asserts what becomes of the recipe as a part of other commands, where a shell ignores `set -e`.
+    fn assert_everywhere(&self, is_good: bool) {
+        let recipe = self.recipe_at("daily", &[]);
+        fs::write(self.folder.path().join("recipe"), &recipe).unwrap();
+        let pasted = recipe.trim_end();
+        let scripts = [
+            format!("{pasted} && echo passed"),
+            format!("{pasted} || exit 1; echo passed"),
+            format!("if {pasted}; then echo passed; fi"),
+            format!("set -eu; {pasted}; echo passed"),
+            "(eval \"$(cat recipe)\") && echo passed".to_owned(),
+            "if eval \"$(cat recipe)\"; then echo passed; fi".to_owned(),
+            "if sh recipe; then echo passed; fi".to_owned(),
+            ". ./recipe && echo passed".to_owned(),
+        ];
+        for script in scripts {
+            for shell in ["sh", "bash"] {
+                let (_, text) = self.run(shell, &script);
+                for word in ["passed\n", "good: "] {
+                    assert_eq!(text.contains(word), is_good, "{shell} {script}\n{text}");
+                }
+            }
+        }
     }
 }
 
@@ -159,6 +204,15 @@ fn every_change_of_the_files_is_told() {
         signed.write("daily-csi-volumesnapshots.json.gz", "");
     });
     change("\"a\\nb\" was added", &|signed| signed.write("a\nb", ""));
+    // Not quite the name of an envelope.
+    for name in [
+        "velero-trust.0.dsse.json",
+        "velero-trust.0123456789abcdeF.dsse.json",
+        "velero-trust.0123456789abcdef0.dsse.json",
+        "velero-trust.0123456789abcdef.dsse.json\nvelero-trust.0123456789abcdef.dsse.json",
+    ] {
+        change(" was added", &|signed| signed.write(name, ""));
+    }
     change("daily.tar.gz was signed and is missing", &|signed| {
         for name in NAMES {
             let other = name.replace("daily", "weekly");
@@ -173,12 +227,159 @@ fn every_change_of_the_files_is_told() {
         envelope["payload"] = payload.into();
         fs::write(path, envelope.to_string()).unwrap();
     });
+}
+
+#[test]
+fn the_recipe_stops_wherever_it_is_pasted() {
     let signed = Signed::new(Algorithm::EcdsaP256);
-    let (code, text) = signed.verify(&["--key", "key.pub", "--name", "weekly"]);
-    assert_eq!(
-        (code, text.trim()),
-        (1, "the envelope is that of the backup daily, not of weekly")
-    );
+    signed.assert_everywhere(true);
+    let envelope = fs::read_to_string(signed.backup().join(&signed.envelope)).unwrap();
+    let forged = envelope.replacen("\"payload\":\"e", "\"payload\":\"f", 1);
+    for (name, content, was) in [
+        (
+            "daily.tar.gz",
+            "content of daily.tar.gZ",
+            "content of daily.tar.gz",
+        ),
+        (&signed.envelope, &forged, &envelope),
+    ] {
+        signed.write(name, content);
+        signed.assert_everywhere(false);
+        signed.write(name, was);
+    }
+    signed.write("velero-trust.0.dsse.json", "");
+    signed.assert_everywhere(false);
+}
+
+#[test]
+fn the_recipe_follows_no_path_of_the_shell() {
+    let signed = Signed::new(Algorithm::EcdsaP256);
+    let good = signed.folder.path().join("good");
+    fs::create_dir(&good).unwrap();
+    let copy = "cp -R daily good/daily && export CDPATH=good && ";
+    let recipe = signed.recipe_at("daily", &[]);
+    let (code, text) = signed.run("sh", &format!("{copy}{recipe}"));
+    assert_eq!(code, 0, "{text}");
+    signed.write("daily.tar.gz", "content of daily.tar.gZ");
+    for shell in ["sh", "bash"] {
+        let (code, text) = signed.run(shell, &format!("export CDPATH=good; {recipe}"));
+        assert_ne!(code, 0, "{shell}: {text}");
+        assert!(text.contains("daily.tar.gz: FAILED"), "{shell}: {text}");
+    }
+    // The directory is not there.
+    let (code, text) = signed.run("sh", &format!("rm -r daily; export CDPATH=good; {recipe}"));
+    assert_ne!(code, 0, "{text}");
+    assert!(!text.contains("OK"), "{text}");
+}
+
+#[test]
+fn files_of_another_backup_are_not_good() {
+    let signed = Signed::new(Algorithm::EcdsaP256);
+    let key = ["--key", "key.pub"];
+    let refused = "the envelope is that of the backup daily, not of weekly";
+    let assert = |place: &str, more: &[&str], code: i32, part: &str| {
+        let (ended, text) = signed.verify_at(place, &[&key[..], more].concat());
+        assert_eq!(ended, code, "{place} {more:?}: {text}");
+        assert!(text.contains(part), "{place} {more:?}: {text}");
+        if code != 2 {
+            let (ended, text) = signed.run("sh", &signed.recipe_at(place, more));
+            assert_eq!(ended == 0, code == 0, "{place} {more:?}: {text}");
+        }
+    };
+    assert("daily", &["--name", "weekly"], 1, refused);
+    std::os::unix::fs::symlink("daily", signed.folder.path().join("weekly")).unwrap();
+    assert("weekly", &[], 1, refused);
+    fs::remove_file(signed.folder.path().join("weekly")).unwrap();
+    fs::rename(signed.backup(), signed.folder.path().join("weekly")).unwrap();
+    let told = "if the directory was renamed, name its backup with `--name`";
+    for place in ["weekly", "./weekly/", "weekly/."] {
+        assert(place, &[], 1, refused);
+        assert(place, &[], 1, told);
+        assert(place, &["--name", "daily"], 0, "good: ");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_velero-trust"));
+    command.current_dir(signed.folder.path().join("weekly"));
+    let (code, text) = output(command.args(["verify", ".", "--key", "../key.pub"]));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(refused), "{text}");
+    assert("/", &[], 2, "has no name to compare");
+
+    let daily = ["--name", "daily"];
+    let recorded_in = |place| [&daily[..], &["--recorded-in", place]].concat();
+    assert("weekly", &recorded_in("bucket/a/b"), 0, "good: ");
+    assert("weekly", &recorded_in("bucket/a/b/"), 0, "good: ");
+    let elsewhere = "it was recorded in bucket/a/b, not in bucket";
+    assert("weekly", &recorded_in("bucket"), 1, elsewhere);
+    assert("weekly", &recorded_in("other/a/b"), 1, "not in other/a/b");
+    // Nothing can be both. No store is asked.
+    let url = "s3://bucket/backups/weekly";
+    assert(url, &daily, 2, "is that of the backup weekly");
+}
+
+#[test]
+fn one_good_envelope_of_the_given_keys_is_enough() {
+    let p256 = Algorithm::EcdsaP256;
+    for order in [["key.pub", "b.pub"], ["b.pub", "key.pub"]] {
+        let signed = Signed::new(p256);
+        let both = ["--key", order[0], "--key", order[1]];
+        let assert = |arguments: &[&str], code: i32, parts: &[&str]| {
+            let (ended, text) = signed.verify(arguments);
+            assert_eq!(ended, code, "{text}");
+            for part in parts {
+                assert!(text.contains(part), "no `{part}`: {text}");
+            }
+        };
+        let b = ["--key", "b.pub"];
+        // Another key signed other bytes.
+        let mut files = signed.statement.manifest.files().to_vec();
+        let tarball = files.iter_mut().find(|file| file.name == "daily.tar.gz");
+        tarball.unwrap().sha256 = Sha256::of(b"other");
+        let mut statement = signed.statement.clone();
+        statement.manifest = Manifest::new("daily", files).unwrap();
+        let other = signed.sign(p256, "b.pub", &statement);
+        let differ = "the bytes of daily.tar.gz differ";
+        assert(&b, 1, &[differ]);
+        assert(
+            &both,
+            0,
+            &["good: ", &other, "1 file differs from those that it signs"],
+        );
+        let (_, json) = signed.verify(&[&both[..], &["-o", "json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["good"], true);
+        assert_eq!(json["otherEnvelopes"][0]["envelope"], other.as_str());
+
+        // It says nothing, or what nobody signed.
+        let good = fs::read_to_string(signed.backup().join(&signed.envelope)).unwrap();
+        let stranger = Signed::new(p256);
+        let strange = fs::read_to_string(stranger.backup().join(&stranger.envelope)).unwrap();
+        let forged = fs::read_to_string(signed.backup().join(&other)).unwrap();
+        let forged = forged.replacen("\"payload\":\"e", "\"payload\":\"f", 1);
+        for (content, alone, part) in [
+            ("{}", 2, "not the JSON of a DSSE envelope"),
+            (&" ".repeat(1 << 20), 2, "an envelope has at most 49152"),
+            (&strange, 3, "signed by another key"),
+            (&forged, 1, "the signature does not belong to these bytes"),
+        ] {
+            signed.write(&other, content);
+            assert(&b, alone, &[part]);
+            assert(&both, 0, &["good: ", &other, part]);
+            // What is known to be wrong is told before what is not known.
+            signed.write("daily.tar.gz", "content of daily.tar.gZ");
+            assert(&both, 1, &[differ, part]);
+            signed.write("daily.tar.gz", "content of daily.tar.gz");
+        }
+        // Neither is good, and neither is known not to be.
+        signed.write(&signed.envelope, &strange);
+        signed.write(&other, "{}");
+        assert(&both, 2, &["not the JSON"]);
+        signed.write(&signed.envelope, &good);
+        // It cannot even be read.
+        fs::remove_file(signed.backup().join(&other)).unwrap();
+        fs::create_dir(signed.backup().join(&other)).unwrap();
+        assert(&b, 2, &["cannot read velero-trust."]);
+        assert(&both, 0, &["good: ", "cannot read velero-trust."]);
+    }
 }
 
 #[test]
@@ -222,10 +423,7 @@ fn what_cannot_be_judged_is_not_called_changed() {
     };
     unreadable("key.priv: ", &["--key", "key.priv"]);
     signed.write("not-pem", "x");
-    unreadable(
-        "it is not a public key in PEM",
-        &["--key", "backup/not-pem"],
-    );
+    unreadable("it is not a public key in PEM", &["--key", "daily/not-pem"]);
     fs::remove_file(signed.backup().join("not-pem")).unwrap();
     signed.write(&signed.envelope, &" ".repeat(1 << 20));
     unreadable("an envelope has at most 49152", &["--key", "key.pub"]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::Found;
+use super::{Found, FoundEnvelope};
 use crate::bucket::credentials::personal;
 use crate::bucket::{Artifact, BackupUrl, BucketSettings, Error, Reach, Store, Timing, Trust};
 use crate::ca::endpoint::DeniedAddresses;
@@ -95,12 +95,11 @@ impl BucketArgs {
                         .map_err(|error| described(&error))?,
                 );
             } else if envelopes.contains(name) {
-                let reading = store
-                    .read(backup, artifact)
-                    .await
-                    .map_err(|error| described(&error))?;
-                let bytes = reading.bytes(envelope::MAX_BYTES as u64).await;
-                found.envelope = Some(bytes.map_err(|error| described(&error))?);
+                let bytes = read_envelope(&store, backup, artifact).await;
+                found.envelopes.push(FoundEnvelope {
+                    name: name.clone(),
+                    bytes: bytes.map_err(|error| described(&error)),
+                });
             } else {
                 found.others.push(name.clone());
             }
@@ -146,6 +145,11 @@ impl BucketArgs {
             .await
             .map_err(|error| described(&error))
     }
+}
+
+async fn read_envelope(store: &Store, backup: &str, artifact: &Artifact) -> Result<Vec<u8>, Error> {
+    let reading = store.read(backup, artifact).await?;
+    reading.bytes(envelope::MAX_BYTES as u64).await
 }
 
 async fn hash(store: &Store, backup: &str, artifact: &Artifact) -> Result<File, Error> {

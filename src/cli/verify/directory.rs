@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::Found;
+use super::{Found, FoundEnvelope};
 use crate::integrity::digest::Hasher;
 use crate::integrity::envelope;
 use crate::integrity::files;
@@ -16,8 +16,20 @@ use crate::integrity::manifest::{File, MAX_FILES, shown};
 /// [`MAX_FILES`] can be a file that was signed.
 const MAX_ENTRIES: usize = 1000;
 
-/// Reads and hashes all files in the directory `path`. An envelope is not hashed; that named
-/// `envelope` is returned.
+/// Returns the name of the directory as it is given; where that is `.` or `..`, its own.
+pub(super) fn name(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let mut name = path.file_name().map(ToOwned::to_owned);
+    if name.is_none() {
+        let own = fs::canonicalize(path).with_context(|| format!("cannot read {shown}"))?;
+        name = own.file_name().map(ToOwned::to_owned);
+    }
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    name.with_context(|| format!("{shown} has no name to compare; name its backup with `--name`"))
+}
+
+/// Reads and hashes all files in the directory `path`. An envelope is not hashed; those named
+/// `envelopes` are read.
 pub(super) fn read(path: &Path, envelopes: &[String]) -> anyhow::Result<Found> {
     let shown_path = path.display();
     let entries = fs::read_dir(path).with_context(|| format!("cannot read {shown_path}"))?;
@@ -36,7 +48,8 @@ pub(super) fn read(path: &Path, envelopes: &[String]) -> anyhow::Result<Found> {
             let file = hash(&path, name.clone()).with_context(failed)?;
             found.files.push(file);
         } else if envelopes.contains(&name) {
-            found.envelope = Some(read_envelope(&path).with_context(failed)?);
+            let bytes = read_envelope(&path).with_context(failed);
+            found.envelopes.push(FoundEnvelope { name, bytes });
         } else {
             found.others.push(name);
         }

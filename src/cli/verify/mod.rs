@@ -2,6 +2,7 @@
 
 mod bucket;
 mod directory;
+mod judgement;
 mod recipe;
 mod report;
 
@@ -13,13 +14,13 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use self::bucket::BucketArgs;
+use self::judgement::{Expected, Judgement, OtherEnvelope, judge};
 use super::output_format::OutputFormat;
 use super::stdout::Stdout;
 use crate::bucket::BackupUrl;
 use crate::integrity::files;
 use crate::integrity::manifest::File;
 use crate::integrity::public_key::PublicKey;
-use crate::integrity::verification::{self, VerificationError, Verified};
 
 /// The exit codes of this command.
 mod exit {
@@ -34,9 +35,16 @@ mod exit {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  The files are those that were signed
-  1  They are not: a file was changed, added or removed, or the signature is not of these bytes
+  1  They are not: a file was changed, added or removed, the signature is not of these bytes, or it is
+     another backup
   2  Something could not be read, so nothing is known
   3  None of the given keys signed the backup, so nothing is known
+
+Each given key is trusted, and may have its own envelope: one envelope that signs exactly these files is
+enough, and what the others say is told. If none does, 1 counts before 2, and 2 before 3.
+
+The signed name must be that of the directory, or --name. In a bucket, the signed bucket and prefix must be
+those of the URL, or --recorded-in.
 
 Volume data in kopia or restic repositories and in snapshots is not signed.";
 
@@ -58,19 +66,28 @@ pub(super) struct Verify {
     )]
     keys: Vec<PathBuf>,
 
-    /// File with the envelope, if it is not in the directory
+    /// File with the envelope to verify with, instead of those beside the files
     #[arg(long, value_name = "FILE", env = "VELERO_TRUST_VERIFY_ENVELOPE")]
     envelope: Option<PathBuf>,
 
-    /// Name that the backup must have
+    /// Name that the backup must have [default: that of the directory]
     #[arg(long, value_name = "NAME", env = "VELERO_TRUST_VERIFY_NAME")]
     name: Option<String>,
+
+    /// Bucket and prefix in which the backup must have been recorded, such as the one that a bucket was
+    /// replicated from [default: those of the URL; of a directory, any]
+    #[arg(
+        long,
+        value_name = "BUCKET[/PREFIX]",
+        env = "VELERO_TRUST_VERIFY_RECORDED_IN"
+    )]
+    recorded_in: Option<String>,
 
     /// Print the commands that verify the same with openssl and sha256sum instead
     #[arg(long, env = "VELERO_TRUST_VERIFY_RECIPE")]
     recipe: bool,
 
-    /// OutputFormat format
+    /// Output format
     #[arg(
         long,
         short,
@@ -90,10 +107,19 @@ pub(super) struct Verify {
 struct Found {
     /// All files but the envelopes.
     files: Vec<File>,
-    /// The envelope of one of the given keys.
-    envelope: Option<Vec<u8>>,
+    /// The envelopes of the given keys.
+    envelopes: Vec<FoundEnvelope>,
     /// The names of the envelopes of other keys.
     others: Vec<String>,
+}
+
+/// A file that should have an envelope.
+#[derive(Debug)]
+struct FoundEnvelope {
+    /// The name of the file.
+    name: String,
+    /// Its content, or why it cannot be read.
+    bytes: anyhow::Result<Vec<u8>>,
 }
 
 /// A given key and the file that it was read from.
@@ -106,38 +132,62 @@ struct GivenKey<'a> {
 impl Verify {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let keys = self.read_keys()?;
+        let url = self.url()?;
+        let expected = self.expected(url.as_ref())?;
         if self.recipe {
-            return self.print_recipe(&keys);
+            anyhow::ensure!(
+                url.is_none(),
+                "`--recipe` is for a directory; copy the files of the backup first"
+            );
+            return self.print_recipe(&keys, &expected);
         }
         let envelopes: Vec<String> = keys.iter().map(|given| envelope_name(&given.key)).collect();
-        let url = self.url()?;
         let mut found = match &url {
             Some(url) => self.bucket.read(url, &envelopes)?,
             None => directory::read(&self.place, &envelopes)?,
         };
         if let Some(path) = &self.envelope {
+            let name = path.display().to_string();
             let read = directory::read_envelope(path);
-            found.envelope = Some(read.with_context(|| format!("cannot read {}", path.display()))?);
+            let bytes = Ok(read.with_context(|| format!("cannot read {name}"))?);
+            found.envelopes = vec![FoundEnvelope { name, bytes }];
         }
-        let Some(envelope) = &found.envelope else {
-            return self.without_envelope(&found);
-        };
         let keys: Vec<&PublicKey> = keys.iter().map(|given| &given.key).collect();
-        // A copied directory may have any name. In a bucket it is the name of the backup.
-        let name = url.as_ref().map(|url| url.backup.as_str());
-        let name = self.name.as_deref().or(name);
-        match verification::verify(envelope, &keys, name, &found.files) {
-            Ok(verified) => self.report(&verified, &found),
-            Err(error @ VerificationError::UnknownKey(_)) => {
-                report::failure(self.output, &error.to_string())?;
-                Ok(exit::UNKNOWN_KEY)
-            }
-            Err(error) if error.is_proof() => {
-                report::failure(self.output, &error.to_string())?;
-                Ok(exit::NOT_GOOD)
-            }
-            Err(error) => Err(error.into()),
+        match judge(found.envelopes, &keys, &expected, &found.files) {
+            None => self.without_envelope(&found.others),
+            Some((judgement, others)) => self.report(&judgement, &others, &found.files),
         }
+    }
+
+    /// Returns what must be signed besides the files.
+    fn expected(&self, url: Option<&BackupUrl>) -> anyhow::Result<Expected> {
+        let given = self.name.as_ref();
+        let name = match (url, given) {
+            (Some(url), Some(name)) if *name != url.backup => bail!(
+                "{} is that of the backup {}, and `--name` says {name}: no backup is both",
+                self.place.display(),
+                url.backup
+            ),
+            (Some(url), _) => url.backup.clone(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => directory::name(&self.place)?,
+        };
+        let place = url.map(|url| format!("{}/{}", url.bucket, url.prefix));
+        let recorded_in = self.recorded_in.clone().or(place);
+        Ok(Expected {
+            name,
+            name_advice: if url.is_some() || given.is_some() {
+                ""
+            } else {
+                "; if the directory was renamed, name its backup with `--name`"
+            },
+            recorded_in: recorded_in.map(|place| place.trim_end_matches('/').to_owned()),
+            recorded_in_advice: if self.recorded_in.is_some() {
+                ""
+            } else {
+                "; if this is a copy of that bucket, name that with `--recorded-in`"
+            },
+        })
     }
 
     /// Returns the backup in a bucket; `None` if it is in a directory.
@@ -162,41 +212,60 @@ impl Verify {
         keys.collect()
     }
 
-    /// Says why there is nothing to verify with.
-    fn without_envelope(&self, found: &Found) -> anyhow::Result<u8> {
+    /// Says why there is nothing to verify with. `others` are the names of the envelopes of other keys.
+    fn without_envelope(&self, others: &[String]) -> anyhow::Result<u8> {
         let directory = self.place.display();
-        if found.others.is_empty() {
+        if others.is_empty() {
             bail!(
                 "{directory} has no envelope of velero-trust, so nothing is signed there; if the \
                  envelope is elsewhere, name it with `--envelope`"
             );
         }
-        let others = found.others.join(", ");
+        let others = others.join(", ");
         let message = format!("the backup is signed by other keys: {others}");
-        report::failure(self.output, &message)?;
+        report::failure(self.output, &message, &[])?;
         Ok(exit::UNKNOWN_KEY)
     }
 
-    fn report(&self, verified: &Verified, found: &Found) -> anyhow::Result<u8> {
-        report::verified(self.output, verified, &found.files)?;
-        Ok(if verified.differences.is_empty() {
-            exit::GOOD
-        } else {
-            exit::NOT_GOOD
-        })
+    fn report(
+        &self,
+        judgement: &Judgement,
+        others: &[OtherEnvelope],
+        files: &[File],
+    ) -> anyhow::Result<u8> {
+        match judgement {
+            Judgement::Verified(verified) => {
+                report::verified(self.output, verified, files, others)?;
+                Ok(if verified.differences.is_empty() {
+                    exit::GOOD
+                } else {
+                    exit::NOT_GOOD
+                })
+            }
+            Judgement::NotGood(why) => {
+                report::failure(self.output, why, others)?;
+                Ok(exit::NOT_GOOD)
+            }
+            Judgement::UnknownKey(why) => {
+                report::failure(self.output, why, others)?;
+                Ok(exit::UNKNOWN_KEY)
+            }
+            Judgement::Unreadable(why) => {
+                let others = others
+                    .iter()
+                    .map(|other| format!("; {}: {}", other.envelope, other.says));
+                bail!("{why}{}", others.collect::<String>())
+            }
+        }
     }
 
-    fn print_recipe(&self, keys: &[GivenKey<'_>]) -> anyhow::Result<u8> {
+    fn print_recipe(&self, keys: &[GivenKey<'_>], expected: &Expected) -> anyhow::Result<u8> {
         let [given] = keys else {
             bail!("`--recipe` takes one key; give `--key` once");
         };
-        anyhow::ensure!(
-            self.url()?.is_none(),
-            "`--recipe` is for a directory; copy the files of the backup first"
-        );
         let beside = self.place.join(envelope_name(&given.key));
         let envelope = self.envelope.as_ref().unwrap_or(&beside);
-        let recipe = recipe::recipe(&self.place, envelope, &given.key, given.file);
+        let recipe = recipe::recipe(&self.place, envelope, &given.key, given.file, expected)?;
         Stdout::fail_when_closed().write_all(recipe.as_bytes())?;
         Ok(exit::GOOD)
     }

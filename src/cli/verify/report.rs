@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+use super::judgement::OtherEnvelope;
 use crate::cli::json;
 use crate::cli::output_format::OutputFormat;
 use crate::cli::stdout::Stdout;
@@ -24,6 +25,8 @@ struct Json<'a> {
     signed: Option<Signed<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    other_envelopes: &'a [OtherEnvelope],
 }
 
 /// What is signed, apart from the files.
@@ -40,16 +43,24 @@ struct Signed<'a> {
 }
 
 /// Prints why the files are not good, or cannot be judged.
-pub(super) fn failure(output: OutputFormat, reason: &str) -> anyhow::Result<()> {
+pub(super) fn failure(
+    output: OutputFormat,
+    reason: &str,
+    others: &[OtherEnvelope],
+) -> anyhow::Result<()> {
     let mut out = Stdout::fail_when_closed();
     match output {
-        OutputFormat::Text | OutputFormat::Wide => writeln!(out, "{}", printable_lines(reason))?,
+        OutputFormat::Text | OutputFormat::Wide => {
+            let text = format!("{reason}\n{}", also(others));
+            out.write_all(printable_lines(&text).as_bytes())?;
+        }
         OutputFormat::Json => json::write(
             &Json {
                 good: false,
                 reason: Some(reason),
                 signed: None,
                 differences: Vec::new(),
+                other_envelopes: others,
             },
             &mut out,
         )?,
@@ -62,11 +73,12 @@ pub(super) fn verified(
     output: OutputFormat,
     verified: &Verified,
     files: &[File],
+    others: &[OtherEnvelope],
 ) -> anyhow::Result<()> {
     let mut out = Stdout::fail_when_closed();
     match output {
         OutputFormat::Text | OutputFormat::Wide => {
-            out.write_all(printable_lines(&text(verified, files)).as_bytes())?;
+            out.write_all(printable_lines(&text(verified, files, others)).as_bytes())?;
         }
         OutputFormat::Json => {
             let statement = &verified.statement;
@@ -86,6 +98,7 @@ pub(super) fn verified(
                         bytes: statement.manifest.bytes(),
                     }),
                     differences: differences.collect(),
+                    other_envelopes: others,
                 },
                 &mut out,
             )?;
@@ -94,7 +107,15 @@ pub(super) fn verified(
     Ok(())
 }
 
-fn text(verified: &Verified, files: &[File]) -> String {
+/// Returns a line for each envelope that the result does not rest on.
+fn also(others: &[OtherEnvelope]) -> String {
+    let lines = others
+        .iter()
+        .map(|other| format!("also:     {}: {}\n", other.envelope, other.says));
+    lines.collect()
+}
+
+fn text(verified: &Verified, files: &[File], others: &[OtherEnvelope]) -> String {
     let statement = &verified.statement;
     let backup = &statement.backup;
     let location = &statement.location;
@@ -117,7 +138,9 @@ fn text(verified: &Verified, files: &[File]) -> String {
     );
     let _ = writeln!(text, "cluster:  {}", statement.cluster);
     let _ = writeln!(text, "key:      {}", verified.key);
-    let _ = writeln!(text, "recorded: {}\n", statement.level);
+    let _ = writeln!(text, "recorded: {}", statement.level);
+    text.push_str(&also(others));
+    text.push('\n');
     if verified.differences.is_empty() {
         let mut table = Table::new(&["FILE", "BYTES", "SHA-256"]);
         let mut sorted: Vec<&File> = files.iter().collect();
