@@ -11,6 +11,7 @@ mod recorded;
 mod reserved;
 mod rewritten;
 mod seen;
+mod verified;
 
 use crate::pods;
 use crate::shared::{alone, binary};

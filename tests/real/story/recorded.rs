@@ -1,6 +1,6 @@
 //! A backup is recorded: read once, signed, annotated, and verified by others.
 
-use super::{at, back_up, ensure_passed, get, install, seen, wait_for_phase};
+use super::{at, back_up, ensure_passed, get, install, seen, verified, wait_for_phase};
 use crate::shared::binary;
 use anyhow::{Context as _, Result, ensure};
 use json_patch::merge;
@@ -59,7 +59,8 @@ fn recorded(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
     verify_without_the_cluster(cluster, &first)?;
     seen::recorded(cluster)?;
     what_is_forged_while_we_are_down_is_not_signed(cluster, installation)?;
-    a_record_outlives_its_backup(cluster, installation, &first)
+    a_record_outlives_its_backup(cluster, installation, &first)?;
+    verified::story(cluster, "first")
 }
 
 /// The tarball of a complete backup is swapped before we see that it is complete.
@@ -178,8 +179,13 @@ pub(super) fn bytes_read(installation: &Installation) -> Result<String> {
 }
 
 pub(super) async fn open(cluster: &Cluster) -> Result<Store> {
+    open_below(cluster, "").await
+}
+
+/// The same for the backups below a folder of the bucket.
+pub(super) async fn open_below(cluster: &Cluster, prefix: &str) -> Result<Store> {
     let minio = cluster.minio()?;
-    let settings = BucketSettings::of_bucket(VELERO_NAMESPACE, BUCKET, "")?;
+    let settings = BucketSettings::of_bucket(VELERO_NAMESPACE, BUCKET, prefix)?;
     let settings = settings.at(Some(&minio.url), Some(REGION), true)?;
     let keys = AwsCredential {
         key_id: ACCESS_KEY.to_owned(),
@@ -287,17 +293,20 @@ fn verify_without_the_cluster(cluster: &Cluster, first: &Annotated) -> Result<()
 /// Returns what `velero-trust verify` says of a backup in the bucket, which it finds good with the only
 /// key.
 pub(super) fn is_verified(cluster: &Cluster, backup: &str) -> Result<String> {
-    let keys = cluster.kubectl().get(&["trustedkeys"])?;
-    let pem = at(&keys, "/items/0/spec/publicKey")
-        .as_str()
-        .context("no key")?;
-    let verified = verify_with_key(cluster, backup, pem)?;
+    let verified = verify_with_key(cluster, backup, &only_key(cluster)?)?;
     ensure_passed("verify", &verified)?;
     ensure!(
         verified.stdout.contains("are those that were signed"),
         "{verified:?}"
     );
     Ok(verified.stdout)
+}
+
+/// Returns the public key of the cluster.
+pub(super) fn only_key(cluster: &Cluster) -> Result<String> {
+    let keys = cluster.kubectl().get(&["trustedkeys"])?;
+    let pem = at(&keys, "/items/0/spec/publicKey").as_str();
+    pem.map(str::to_owned).context("no key")
 }
 
 /// Runs `velero-trust verify` on a backup in the bucket.
@@ -309,7 +318,7 @@ pub(super) fn verify_with_key(cluster: &Cluster, backup: &str, pem: &str) -> Res
     verify(cluster, &[&url, "--key", key.to_str().context("no text")?])
 }
 
-fn verify(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+pub(super) fn verify(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
     let minio = cluster.minio()?;
     let folder = scratch::folder("verify-ca")?;
     let ca = folder.path().join("ca.pem");
