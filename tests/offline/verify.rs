@@ -349,6 +349,22 @@ fn one_good_envelope_of_the_given_keys_is_enough() {
         assert_eq!(json["good"], true);
         assert_eq!(json["otherEnvelopes"][0]["envelope"], other.as_str());
 
+        // Two files differ, or none does.
+        signed.write("daily-logs.gz", "shorter");
+        assert(&both, 1, &["also: ", "those that it signs", "not good: "]);
+        let (_, text) = signed.verify(&both);
+        let told = ["1 file differs from those", "2 files differ from those"];
+        assert!(told.iter().any(|told| text.contains(told)), "{text}");
+        signed.write("daily-logs.gz", "content of daily-logs.gz");
+        let again = signed.sign(p256, "c.pub", &signed.statement);
+        let three = [&both[..], &["--key", "c.pub"]].concat();
+        let says = format!("{again}: the files are those that it signs");
+        let second = format!("{}: the files are", signed.envelope);
+        let (code, text) = signed.verify(&three);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains(&says) || text.contains(&second), "{text}");
+        fs::remove_file(signed.backup().join(&again)).unwrap();
+
         // It says nothing, or what nobody signed.
         let good = fs::read_to_string(signed.backup().join(&signed.envelope)).unwrap();
         let stranger = Signed::new(p256);

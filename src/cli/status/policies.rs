@@ -79,6 +79,18 @@ mod tests {
             nobody.ends_with("kubectl apply -f manifests/rbac.yaml"),
             "{nobody}"
         );
+        let weakened = snapshot::Policies {
+            not_as_shipped: vec!["a".to_owned()],
+            shipped: 2,
+            ..snapshot::Policies::default()
+        };
+        let elsewhere = summarize("guards", Ok(weakened)).fix;
+        assert_eq!(
+            elsewhere.as_deref(),
+            Some(
+                "delete them, and apply your kustomization of the manifests with namespace guards again"
+            )
+        );
         let unread = summarize("velero-trust", Err("no right".to_owned()));
         assert_eq!((unread.enforced, problem(&unread)), (None, None));
     }
