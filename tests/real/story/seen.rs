@@ -29,7 +29,7 @@ pub(super) fn without_the_ledger(cluster: &Cluster) -> Result<()> {
         "{}",
         status["namespaces"]
     );
-    doctor_finds(cluster, "records", &["warn"], INSTALL)?;
+    doctor_finds(cluster, "records", &["fail"], INSTALL)?;
     let commands: [&[&str]; 4] = [
         &["backup", "list"],
         &["backup", "show", "early"],
@@ -138,7 +138,7 @@ fn keys_commands(cluster: &Cluster, folder: &Path) -> Result<()> {
         Ok::<_, anyhow::Error>(status["problems"].to_string().contains("keys export"))
     };
     ensure!(nags()?, "status does not ask for the export");
-    doctor_finds(cluster, "records", &["ok", "warn"], "keys export --private")?;
+    doctor_finds(cluster, "records", &["ok", "fail"], "keys export --private")?;
     let list = json(cluster, &["keys", "list"])?;
     let [key] = &list["keys"].as_array().context("no list")?[..] else {
         anyhow::bail!("not one key: {list}");
