@@ -3,12 +3,17 @@
 
 use super::files;
 use super::manifest::{ManifestError, shown};
+use super::statement::Statement;
 use crate::velero::backup_fields::{BackupFields, DocumentError};
 use crate::velero::text;
 
 /// How much later than the final phase a file may be written, in milliseconds. Velero uploads before
 /// it sets the phase; the rest is what two readings of one clock may differ.
 pub const TOLERANCE_MILLIS: i64 = 5_000;
+
+/// How long after the final phase the files of a backup are read as those that were observed, in
+/// milliseconds. Two backups are read at a time, so that one may wait for the others of the night.
+pub const OBSERVED_WITHIN_MILLIS: i64 = 60 * 60 * 1_000;
 
 /// Why the files of a Backup are not signed by themselves. A person can still adopt them.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +24,22 @@ pub enum Unobserved {
          velero-backup.json has the uid {}", text::shown(.0)
     )]
     Synced(String),
+    /// A Backup of another namespace has the record of these files.
+    #[error(
+        "its files are recorded for the Backup of this name in namespace {}, and a backup has one record",
+        text::shown(.0)
+    )]
+    OtherNamespace(String),
+    /// This key signed other bytes.
+    #[error(
+        "the signed list beside the backup, of level {level}, is of other bytes than those in the bucket: \
+         somebody changed the files since. If that is what you vouch for, delete velero-trust.*.dsse.json \
+         from the directory of the backup first"
+    )]
+    SignedOtherwise {
+        /// The level of what is signed.
+        level: &'static str,
+    },
     /// The directory holds another backup.
     #[error("velero-backup.json is that of the backup {}", text::shown(.0))]
     Renamed(String),
@@ -51,6 +72,8 @@ impl Unobserved {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Synced(_) => "Synced",
+            Self::OtherNamespace(_) => "OtherNamespace",
+            Self::SignedOtherwise { .. } => "SignedOtherwise",
             Self::Renamed(_) => "Renamed",
             Self::Differs(_) => "FieldsDiffer",
             Self::Document(_) => "DocumentUnreadable",
@@ -86,6 +109,42 @@ pub fn check_document(object: &BackupFields, document: &BackupFields) -> Result<
     } else {
         Err(Unobserved::Differs(differences))
     }
+}
+
+/// Checks that a Backup that Velero made from the bucket is the one that was `signed`. Only its uid is
+/// another one.
+pub fn check_synced(object: &BackupFields, signed: &BackupFields) -> Result<(), Unobserved> {
+    let signed = BackupFields {
+        uid: object.uid.clone(),
+        ..signed.clone()
+    };
+    check_document(object, &signed)
+}
+
+/// Returns what is to be signed on the word of a person, where `signed` is what this key signed about the
+/// same backup before: that stays if its bytes are the same, and other bytes are refused. Nobody would
+/// know of the change once the older list is replaced.
+pub fn prefer_signed(
+    adopted: Statement,
+    signed: Option<Statement>,
+) -> Result<Statement, Unobserved> {
+    match signed.filter(|signed| signed.backup.uid == adopted.backup.uid) {
+        None => Ok(adopted),
+        Some(signed) if signed.manifest == adopted.manifest => Ok(signed),
+        Some(signed) => Err(Unobserved::SignedOtherwise {
+            level: signed.level.name(),
+        }),
+    }
+}
+
+/// Whether the files were listed soon after `completed`, by the clock of the store, so that what nobody
+/// changed rests on having seen the backup, and not on times that a store may let its users set. Both in
+/// milliseconds since 1970.
+pub fn is_read_in_time(completed: Option<i64>, listed: Option<i64>) -> bool {
+    let (Some(completed), Some(listed)) = (completed, listed) else {
+        return false;
+    };
+    listed.saturating_sub(completed) <= OBSERVED_WITHIN_MILLIS
 }
 
 /// Checks that `document` is a Backup of the name of `object`, without which Velero restores nothing

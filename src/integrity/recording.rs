@@ -55,6 +55,8 @@ pub struct Record<'a> {
     pub checksum: Option<&'a str>,
     /// The digest of what is signed as an annotation.
     pub manifest: Option<&'a str>,
+    /// The uid of the Backup in the cluster, if Velero made it from the bucket.
+    pub synced_as: Option<&'a str>,
 }
 
 /// What to do next with a Backup.
@@ -138,7 +140,7 @@ fn annotate_or_wait<'a>(backup: &ObservedBackup, record: &Record<'a>) -> Step<'a
 }
 
 /// Returns the record of `backup` among those of its namespace and name: the one with its uid or,
-/// for a Backup that the sync made again, the one whose annotations it has.
+/// for a Backup that the sync made, the one that was found by the uid in its files.
 pub fn find_own<'r, 'a>(
     backup: &ObservedBackup,
     records: &'r [Record<'a>],
@@ -156,15 +158,15 @@ pub fn find_own<'r, 'a>(
     }
 }
 
-/// Returns the record with another uid whose annotations `backup` has.
+/// Returns the record that was found for `backup` by the uid in its files. Its annotations tell nothing:
+/// anybody can copy those of another Backup.
 fn find_synced<'r, 'a>(
     backup: &ObservedBackup,
     records: &'r [Record<'a>],
 ) -> Option<&'r Record<'a>> {
     records.iter().find(|record| {
-        record.uid != backup.fields.uid
-            && record.state == RecordState::Recorded
-            && is_annotated(backup, record)
+        record.state == RecordState::Recorded
+            && record.synced_as == Some(backup.fields.uid.as_str())
     })
 }
 
@@ -200,6 +202,15 @@ mod tests {
             is_observed: true,
             checksum: Some("c"),
             manifest: Some("m"),
+            synced_as: None,
+        }
+    }
+
+    /// A record with another uid, whose files the Backup has.
+    fn linked(state: RecordState) -> Record<'static> {
+        Record {
+            synced_as: Some("u"),
+            ..record("v", state)
         }
     }
 
@@ -277,18 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn a_synced_backup_is_looked_up_until_it_is_annotated_as_recorded() {
+    fn a_synced_backup_is_looked_up_until_a_record_is_known_to_be_its_own() {
         let other = [record("v", RecordState::Recorded)];
-        assert_eq!(
-            next(&backup("Completed", "x"), &other, false),
-            Step::Read(Level::Late)
-        );
-        assert_eq!(next(&backup("Completed", "c"), &other, false), Step::Wait);
+        for copied in ["x", "c"] {
+            let step = next(&backup("Completed", copied), &other, false);
+            assert_eq!(step, Step::Read(Level::Late), "{copied}");
+        }
+        let synced = [linked(RecordState::Recorded)];
+        let step = |checksum: &str| next(&backup("Completed", checksum), &synced, false);
+        assert_eq!(step("x"), Step::Annotate("v"));
+        assert_eq!(step("c"), Step::Wait);
         for state in STATES
             .into_iter()
             .filter(|state| *state != RecordState::Recorded)
         {
-            let other = [record("v", state)];
+            let other = [linked(state)];
             let step = next(&backup("Completed", "c"), &other, false);
             assert_eq!(step, Step::Read(Level::Late), "{state:?}");
         }
@@ -329,7 +343,7 @@ mod tests {
         assert_eq!(next(&running, &pending, false), Step::Wait);
         // Too late: it is recorded, and only the annotation is to go.
         let recorded = [record("u", RecordState::Recorded)];
-        let synced = [record("v", RecordState::Recorded)];
+        let synced = [linked(RecordState::Recorded)];
         assert_eq!(
             next(&adopted("c", None), &recorded, false),
             Step::Annotate("u")
@@ -369,26 +383,28 @@ mod tests {
                 checksum: Some("declared"),
                 ..record("u", state)
             };
-            let both = [own, record("v", RecordState::Recorded)];
+            let both = [own, linked(RecordState::Recorded)];
             assert_eq!(step("c", &both), Step::Forget("u"), "{state:?}");
-            assert_eq!(step("x", &both), unless, "{state:?}");
             assert_eq!(find("c", &both), Some("v"), "{state:?}");
-            assert_eq!(find("x", &both), Some("u"), "{state:?}");
+            let copied = [own, record("v", RecordState::Recorded)];
+            assert_eq!(step("c", &copied), unless, "{state:?}");
+            assert_eq!(find("c", &copied), Some("u"), "{state:?}");
         }
     }
 
     #[test]
-    fn the_record_of_a_backup_has_its_uid_or_its_annotations() {
+    fn the_record_of_a_backup_has_its_uid_or_that_of_its_files() {
         let find = |checksum: &str, records: &[Record<'static>]| {
             let found = find_own(&backup("Completed", checksum), records);
             found.map(|record| record.uid)
         };
         let own = record("u", RecordState::Unreadable);
-        let synced = record("v", RecordState::Recorded);
+        let synced = linked(RecordState::Recorded);
         assert_eq!(find("c", &[synced, own]), Some("u"));
-        assert_eq!(find("c", &[synced]), Some("v"));
-        assert_eq!(find("x", &[synced]), None, "another checksum");
-        let unobserved = record("v", RecordState::Unobserved);
+        assert_eq!(find("x", &[synced]), Some("v"), "not annotated yet");
+        let other = record("v", RecordState::Recorded);
+        assert_eq!(find("c", &[other]), None, "the annotations are copied");
+        let unobserved = linked(RecordState::Unobserved);
         assert_eq!(find("c", &[unobserved]), None, "nothing is recorded");
     }
 }

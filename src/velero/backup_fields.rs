@@ -9,6 +9,9 @@ use super::unique_keys::{self, UniqueKeysError};
 /// so Velero cannot have written it.
 pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
+/// Most bytes of a field that is signed. A name has up to 253.
+pub const MAX_FIELD_BYTES: usize = 512;
+
 /// The fields of a Backup that decide what a restore does, as they are in a statement about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +53,9 @@ pub enum DocumentError {
     /// Not the JSON of a Backup.
     #[error("it is not the JSON of a Backup: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// A field that is longer than [`MAX_FIELD_BYTES`].
+    #[error("its field {0} is longer than any of Velero's")]
+    TooLongField(&'static str),
     /// The JSON of another kind of object.
     #[error("it has the kind \"{}\", not Backup", super::text::shown(.0))]
     Kind(String),
@@ -117,7 +123,31 @@ impl BackupFields {
         if document.kind != "Backup" {
             return Err(DocumentError::Kind(document.kind));
         }
-        Ok(document.into())
+        let fields = Self::from(document);
+        fields.check_lengths()?;
+        Ok(fields)
+    }
+
+    /// What is signed is kept in a record, which the API server bounds.
+    fn check_lengths(&self) -> Result<(), DocumentError> {
+        let texts = [
+            ("metadata.namespace", Some(&self.namespace)),
+            ("metadata.name", Some(&self.name)),
+            ("metadata.uid", Some(&self.uid)),
+            (
+                "metadata.labels[velero.io/schedule-name]",
+                self.schedule.as_ref(),
+            ),
+            ("status.phase", Some(&self.phase)),
+            ("status.startTimestamp", self.started.as_ref()),
+            ("status.completionTimestamp", self.completed.as_ref()),
+            ("status.formatVersion", self.format_version.as_ref()),
+        ];
+        let is_long = |text: Option<&String>| text.is_some_and(|text| text.len() > MAX_FIELD_BYTES);
+        match texts.into_iter().find(|(_, text)| is_long(*text)) {
+            Some((name, _)) => Err(DocumentError::TooLongField(name)),
+            None => Ok(()),
+        }
     }
 
     /// Returns the names of the fields that differ in `other`, in the order of the Backup.

@@ -151,7 +151,8 @@ impl ObservedBackup {
                 .map(|by| Adoption { by, declared })
                 .filter(Adoption::is_short),
             created: metadata.creation_timestamp.as_deref().and_then(seconds),
-            phase_stored: times.max(),
+            // All who own the field wrote the value that it has, the first of them first.
+            phase_stored: times.min(),
         })
     }
 
@@ -184,7 +185,7 @@ mod tests {
                      "fieldsV1": {"f:spec": {"f:ttl": {}}}},
                     {"manager": "velero-server", "time": "1970-01-01T00:00:05Z",
                      "fieldsV1": {"f:status": {".": {}, "f:phase": {}, "f:progress": {}}}},
-                    {"manager": "old", "time": "1970-01-01T00:00:04Z",
+                    {"manager": "old", "time": "1970-01-01T00:00:06Z",
                      "fieldsV1": {"f:status": {"f:phase": {}}}},
                     {"manager": "without a time", "fieldsV1": {"f:status": {"f:phase": {}}}},
                 ],

@@ -378,7 +378,23 @@ impl Bed {
         }
         passed(&vouch("adopted", "jane", Some(&digest), &as_jane)?)?;
 
-        // Others may change the rest, and take it away.
+        self.others_change_only_the_rest()?;
+        // The role of the manifests has all that is needed.
+        let bind = [
+            "create",
+            "rolebinding",
+            "attests",
+            "--clusterrole=velero-trust-attest",
+        ];
+        kubectl.ok(&[&bind[..], &["--user=ann", "-n", VELERO]].concat())?;
+        wait::poll("the role to be known", wait::PATIENCE, || {
+            passed(&vouch("other", "ann", None, &["--as=ann"])?)
+        })
+    }
+
+    /// Others may change the rest of a Backup for which jane vouches, and take her word away as a whole.
+    fn others_change_only_the_rest(&self) -> Result<()> {
+        let kubectl = self.kubectl();
         let as_bob = ["--as=bob"];
         let label = patch(
             "adopted",
@@ -386,6 +402,17 @@ impl Bed {
             &as_bob,
         );
         passed(&kubectl.run(&words(&label))?)?;
+        // What jane said was about this checksum in this location.
+        for changed in [
+            json!({"metadata": {"annotations": {"velero-trust.io/declared-checksum": null}}}),
+            json!({"spec": {"storageLocation": "elsewhere"}}),
+        ] {
+            let changed = patch("adopted", &changed, &as_bob);
+            refused(
+                &kubectl.run(&words(&changed))?,
+                &format!("{NOT_YOURSELF}bob"),
+            )?;
+        }
         let phase = patch(
             "adopted",
             &json!({"status": {"phase": "Deleting"}}),
@@ -399,18 +426,7 @@ impl Bed {
             &format!("{NOT_YOURSELF}bob"),
         )?;
         let removed = json!({"metadata": {"annotations": {"velero-trust.io/adopt": null}}});
-        passed(&kubectl.run(&words(&patch("adopted", &removed, &as_bob)))?)?;
-        // The role of the manifests has all that is needed.
-        let bind = [
-            "create",
-            "rolebinding",
-            "attests",
-            "--clusterrole=velero-trust-attest",
-        ];
-        kubectl.ok(&[&bind[..], &["--user=ann", "-n", VELERO]].concat())?;
-        wait::poll("the role to be known", wait::PATIENCE, || {
-            passed(&vouch("other", "ann", None, &["--as=ann"])?)
-        })
+        passed(&kubectl.run(&words(&patch("adopted", &removed, &as_bob)))?)
     }
 
     /// Records are ours to write. Everybody may label and delete them who has the right.

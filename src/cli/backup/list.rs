@@ -275,7 +275,7 @@ mod tests {
             "daily",
             "u",
             json!({"state": "Recorded", "level": "late", "files": 9, "bytes": 10,
-                "recordedAt": "2026-01-01T00:00:00Z", "checksum": "c", "manifest": "m",
+                "recordedAt": "2026-01-01T00:00:00Z", "checksum": "c", "manifest": "m", "syncedAs": "synced",
                 "gone": {"at": "2026-01-02T00:00:00Z", "how": "Deleted"}}),
         ));
         records.add(record(

@@ -186,12 +186,14 @@ mod tests {
         let declared = record("u", &json!({"state": "Declared", "level": "declared"}));
         let by_word = BTreeMap::from([("declared".to_owned(), 1)]);
         assert_eq!(tally("Completed", "u", &[declared]).levels, by_word);
-        // Velero synced it again: it has another uid, and the annotations of its record.
-        assert_eq!(tally("Completed", "synced", &own).levels, late);
-        let mut other = recorded();
-        other["checksum"] = json!("other");
-        let other = [record("u", &other)];
-        assert_eq!(why("Completed", "synced", &other), "NoRecord None None");
+        // Velero synced it again: it has another uid, which its record knows.
+        let mut synced = recorded();
+        synced["syncedAs"] = json!("synced");
+        assert_eq!(
+            tally("Completed", "synced", &[record("u", &synced)]).levels,
+            late
+        );
+        assert_eq!(why("Completed", "synced", &own), "NoRecord None None");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::Context;
 use super::location::OpenLocation;
 use super::reader::{Stop, check_present};
+use super::signing::check_signs;
 use crate::bucket::{Listing, Store};
 use crate::integrity::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
@@ -76,11 +77,12 @@ pub(super) async fn write(
         _ => None,
     };
     let is_kept = kept.is_some();
-    let envelope = match kept {
-        Some(envelope) => Envelope::clone(envelope),
-        None => key
-            .sign(payload)
-            .map_err(|error| failed(error.to_string()))?,
+    let envelope = if let Some(envelope) = kept {
+        Envelope::clone(envelope)
+    } else {
+        check_signs(context).await?;
+        let signed = key.sign(payload);
+        signed.map_err(|error| failed(error.to_string()))?
     };
     let json = envelope
         .to_json()

@@ -102,6 +102,20 @@ impl Ledger {
         self.set_status(&record, &status).await
     }
 
+    /// Notes which Backup of the cluster has the files of `record`.
+    pub(super) async fn link(&self, record: &BackupRecord, uid: &str) -> kube::Result<()> {
+        let status = record.status.clone().unwrap_or_default();
+        if status.synced_as.as_deref() == Some(uid) && status.gone.is_none() {
+            return Ok(());
+        }
+        let status = BackupRecordStatus {
+            synced_as: Some(uid.to_owned()),
+            gone: None,
+            ..status
+        };
+        self.set_status(record, &status).await
+    }
+
     /// Deletes a record.
     pub(super) async fn delete(&self, name: &str) -> kube::Result<()> {
         match self.0.delete(name, &DeleteParams::default()).await {

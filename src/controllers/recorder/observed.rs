@@ -26,6 +26,8 @@ pub(super) struct RecordEntry {
     pub(super) state: RecordState,
     pub(super) checksum: Option<String>,
     pub(super) manifest: Option<String>,
+    /// UID of the Backup in the cluster, if Velero made it from the bucket.
+    pub(super) synced_as: Option<String>,
     /// When the files were recorded.
     pub(super) recorded_at: Option<Timestamp>,
     /// When the Backup went away, in seconds since 1970.
@@ -45,6 +47,7 @@ impl RecordEntry {
             state: status.state,
             checksum: status.checksum,
             manifest: status.manifest,
+            synced_as: status.synced_as,
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
             lacks_envelope: status.envelope.is_some() && !status.envelope_in_bucket,
@@ -64,10 +67,8 @@ impl RecordEntry {
     /// Whether the record is closed although its Backup is there: a watch lagged behind, or the
     /// Backup came back.
     pub(super) fn is_closed_in_error(&self, backup: &ObservedBackup) -> bool {
-        let annotations = (&self.checksum, &self.manifest);
-        let is_annotated = annotations == (&backup.checksum, &backup.manifest);
-        let is_its_own =
-            self.uid == backup.fields.uid || self.state == RecordState::Recorded && is_annotated;
+        let uid = &backup.fields.uid;
+        let is_its_own = self.uid == *uid || self.synced_as.as_ref() == Some(uid);
         self.gone_at.is_some() && is_its_own && backup.progress() == Progress::Complete
     }
 
@@ -88,6 +89,7 @@ impl RecordEntry {
             is_observed: self.is_observed,
             checksum: self.checksum.as_deref(),
             manifest: self.manifest.as_deref(),
+            synced_as: self.synced_as.as_deref(),
         }
     }
 }

@@ -3,33 +3,37 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
 use super::location;
-use super::observed::RecordEntry;
 use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
 use crate::integrity::digest::{Hasher, Sha256};
+use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{File, Manifest, ManifestError};
 use crate::integrity::origin::{self, Listed, Unobserved};
 use crate::integrity::pod_volumes::PodVolumes;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Statement};
-use crate::kubernetes::crds::RecordedLocation;
+use crate::kubernetes::crds::{BackupRecord, RecordedLocation, record_name};
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::pod_volume_backups;
 use crate::kubernetes::server_clock::{self, ClockReading};
 use crate::velero::backup_fields::{BackupFields, DocumentError, MAX_DOCUMENT_BYTES};
 use crate::velero::observed_backup::{ObservedBackup, Progress};
 
+/// How much later than now a phase may be stored, in seconds: servers of one cluster differ by that.
+const MAX_AHEAD_SECONDS: i64 = 60;
+
 /// What came of reading.
 pub(super) enum Outcome {
     /// The files are read and signed.
     Recorded(Box<Recorded>),
-    /// They are those of the record with this uid, by what velero-backup.json says.
-    Known(String),
+    /// They are those of this record, by what velero-backup.json and the Backup say.
+    Known(Box<BackupRecord>),
     /// They are not known to be those that Velero wrote here.
     Unobserved(Unobserved),
     /// They could not be read.
@@ -60,7 +64,7 @@ pub(super) struct Recorded {
 pub(super) enum Stop {
     Unobserved(Unobserved),
     Unreadable(Unreadable),
-    Known(String),
+    Known(Box<BackupRecord>),
     Changed,
     NotKnown,
 }
@@ -118,18 +122,13 @@ impl Stop {
     }
 }
 
-/// Reads and signs the files of `backup`, of whose name `records` are.
-pub(super) async fn read(
-    context: &Context,
-    backup: &ObservedBackup,
-    records: &[(String, RecordEntry)],
-    extent: &Extent,
-) -> Outcome {
-    match try_read(context, backup, records, extent).await {
+/// Reads and signs the files of `backup`.
+pub(super) async fn read(context: &Context, backup: &ObservedBackup, extent: &Extent) -> Outcome {
+    match try_read(context, backup, extent).await {
         Ok(recorded) => Outcome::Recorded(Box::new(recorded)),
         Err(Stop::Unobserved(unobserved)) => Outcome::Unobserved(unobserved),
         Err(Stop::Unreadable(unreadable)) => Outcome::Unreadable(unreadable),
-        Err(Stop::Known(uid)) => Outcome::Known(uid),
+        Err(Stop::Known(record)) => Outcome::Known(record),
         Err(Stop::Changed) => Outcome::Changed,
         Err(Stop::NotKnown) => Outcome::NotKnown,
     }
@@ -138,7 +137,6 @@ pub(super) async fn read(
 async fn try_read(
     context: &Context,
     backup: &ObservedBackup,
-    records: &[(String, RecordEntry)],
     extent: &Extent,
 ) -> Result<Recorded, Stop> {
     let name = &backup.fields.name;
@@ -160,16 +158,13 @@ async fn try_read(
         return Err(Stop::unreadable("NoFiles", message));
     }
     let (document, file) = read_document(store, name, &listing).await?;
-    // A synced Backup has another uid than its files. They are known if a record has theirs.
-    let is_its_record =
-        |record: &RecordEntry| record.uid == document.uid && record.state == RecordState::Recorded;
-    if document.uid != backup.fields.uid && records.iter().any(|(_, record)| is_its_record(record))
-    {
-        return Err(Stop::Known(document.uid));
+    if document.uid != backup.fields.uid {
+        find_record(context, backup, &document, is_adopted).await?;
     }
     if !extent.reads_files {
         return Err(Stop::NotKnown);
     }
+    let mut level = extent.level.clone();
     if is_adopted {
         origin::check_name(&backup.fields, &document)?;
     } else {
@@ -177,6 +172,10 @@ async fn try_read(
         let completed = completion(context, backup, &listing, asked_at).await?;
         let listed: Vec<_> = listing.artifacts.iter().map(listed).collect();
         origin::check_times(name, &listed, completed)?;
+        let read_at = listing.store_time.map(Timestamp::as_millisecond);
+        if !origin::is_read_in_time(completed, read_at) {
+            level = Level::Late;
+        }
     }
     let pod_volumes = pod_volume_backups::of(&context.controllers.client, &backup.fields).await;
     let pod_volumes =
@@ -187,14 +186,20 @@ async fn try_read(
         backup: document,
         location: location.signed.clone(),
         pod_volumes: PodVolumes::new(&pod_volumes),
-        level: extent.level.clone(),
+        level,
     };
-    match envelope::signed_before(context, store, name, &listing).await? {
+    let signed = envelope::signed_before(context, store, name, &listing).await?;
+    match signed {
         // A user vouches for the bytes as they are, not as they were.
         Some(signed) if !is_adopted && is_same(&signed, &statement, &file) => statement = signed,
-        _ => {
+        signed => {
             let files = hash_files(context, store, &listing, &statement, file, extent).await?;
             statement.manifest = Manifest::new(name, files)?;
+            if is_adopted {
+                statement = origin::prefer_signed(statement, signed)?;
+                // It may have taken hours.
+                check_adoption(context, backup).await?;
+            }
         }
     }
     let again = store.list(name).await?;
@@ -211,6 +216,43 @@ async fn try_read(
             prefix: location.signed.prefix,
         },
     })
+}
+
+/// Looks for the record with the uid in the files of `backup`, which has another one: Velero made it from
+/// the bucket. Fails with [`Stop::Known`] if they are recorded.
+async fn find_record(
+    context: &Context,
+    backup: &ObservedBackup,
+    document: &BackupFields,
+    is_adopted: bool,
+) -> Result<(), Stop> {
+    let name = record_name(&backup.fields.name, &document.uid);
+    let found = context.ledger.get(&name).await;
+    let found = found.map_err(|error| Stop::unanswered("RecordUnreadable", &error))?;
+    let Some(record) = found.filter(|record| record.known().state == RecordState::Recorded) else {
+        return Ok(());
+    };
+    let namespace = &record.spec.namespace;
+    if *namespace != backup.fields.namespace {
+        // Records are not read in another namespace, nor replaced.
+        return if is_adopted {
+            Err(Unobserved::OtherNamespace(namespace.clone()).into())
+        } else {
+            Ok(())
+        };
+    }
+    let envelope = record
+        .status
+        .as_ref()
+        .and_then(|status| status.envelope.as_deref());
+    let envelope = envelope.and_then(|json| Envelope::parse(json.as_bytes()).ok());
+    let signed = envelope.and_then(|envelope| Statement::parse(envelope.payload()).ok());
+    let message = || format!("the envelope in BackupRecord {name} cannot be read");
+    let signed = signed.ok_or_else(|| Stop::unreadable("RecordUnreadable", message()))?;
+    if !is_adopted {
+        origin::check_synced(&backup.fields, &signed.backup)?;
+    }
+    Err(Stop::Known(Box::new(record)))
 }
 
 /// Whether `signed`, which this key signed before it was ended, says the same as `expected`, of
@@ -284,6 +326,10 @@ async fn completion(
     let server = server_clock::read(&context.controllers.client).await;
     let server = server.map_err(|error| Stop::unanswered("ClockUnknown", &error))?;
     let ClockReading { time, at } = server.ok_or_else(|| untold("the API server"))?;
+    // Whoever may write the Backup may write this time too.
+    if stored > time.as_second().saturating_add(MAX_AHEAD_SECONDS) {
+        return Ok(None);
+    }
     let between = at.saturating_duration_since(asked_at).as_millis();
     let between = i64::try_from(between).unwrap_or(i64::MAX);
     let ahead = store.as_millisecond().saturating_sub(time.as_millisecond());

@@ -10,6 +10,8 @@ use kube::{Api, Error, ResourceExt as _};
 use tokio::time::sleep;
 
 use super::super::ControllerContext;
+use super::Context;
+use super::reader::Stop;
 use crate::integrity::public_key::{Algorithm, PublicKey};
 use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
 use crate::kubernetes::error::lookup_error;
@@ -27,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(15);
 /// What signs in this cluster.
 pub(super) struct Signer {
     pub(super) key: SigningKey,
+    /// The name of its TrustedKey.
+    pub(super) name: String,
     /// The uid of the namespace kube-system.
     pub(super) cluster: String,
     /// When its TrustedKey was made, in seconds since 1970. Since then, the policies let nobody else set
@@ -50,6 +54,35 @@ enum SignerError {
     NoCluster,
     #[error("TrustedKey {0} holds another key than Secret {secret}; delete the TrustedKey", secret = names::SIGNING_KEY)]
     OtherKey(String),
+    #[error(
+        "TrustedKey {name} is {state:?}, so its key signs no more; to go on with a new one, delete Secret {secret} \
+         and restart velero-trust, or set spec.state to Active",
+        secret = names::SIGNING_KEY
+    )]
+    NotActive { name: String, state: KeyState },
+}
+
+/// Fails if the key that `trusted` is for is not to sign.
+fn check_active(trusted: &TrustedKey) -> Result<(), SignerError> {
+    match trusted.spec.state {
+        KeyState::Active => Ok(()),
+        state => Err(SignerError::NotActive {
+            name: trusted.name_any(),
+            state,
+        }),
+    }
+}
+
+/// Fails if somebody ended the use of the key since this replica leads.
+pub(super) async fn check_signs(context: &Context) -> Result<(), Stop> {
+    let client = context.controllers.client.clone();
+    let found = Api::<TrustedKey>::all(client)
+        .get_opt(&context.signer.name)
+        .await;
+    let found = found.map_err(|error| Stop::unanswered("KeyUnreadable", &error))?;
+    // Without one, nothing that is signed counts; it is made again when a replica leads.
+    let checked = found.as_ref().map_or(Ok(()), check_active);
+    checked.map_err(|error| Stop::unreadable("KeyNotActive", error.to_string()))
 }
 
 /// Reads the key, or makes one if there is none. Waits until that succeeds.
@@ -83,8 +116,10 @@ async fn signer(controllers: &ControllerContext) -> Result<Signer, SignerError> 
         None => create(&secrets).await?,
     };
     let trusted = trust(controllers, &key).await?;
+    check_active(&trusted)?;
     let created = trusted.creation_timestamp();
     Ok(Signer {
+        name: trusted.name_any(),
         key,
         cluster,
         since: created.map(|time| time.0.as_second()),

@@ -138,7 +138,7 @@ pub(super) async fn read(
     if known.is_some_and(|record| record.state.is_judgement()) != is_adopted {
         return Requeue::default();
     }
-    let outcome = reader::read(&context, &backup, &records, &extent).await;
+    let outcome = reader::read(&context, &backup, &extent).await;
     let reading = Reading {
         context,
         backup,
@@ -164,7 +164,7 @@ impl Reading {
         let is_adopted = matches!(self.level, Level::Adopted { .. });
         match outcome {
             Outcome::Recorded(recorded) => self.record(*recorded).await,
-            Outcome::Known(uid) => self.annotate_known(&uid).await,
+            Outcome::Known(record) => self.annotate_known(*record).await,
             Outcome::Unobserved(unobserved) if is_adopted => {
                 self.end_adoption(&unobserved.to_string()).await
             }
@@ -173,26 +173,23 @@ impl Reading {
             }
             Outcome::Unobserved(unobserved) => self.refuse(&unobserved).await,
             Outcome::Unreadable(unreadable) => self.postpone(unreadable).await,
-            Outcome::NotKnown => Requeue::default(),
+            // Nothing makes a record of it, nor founds what it may have come with.
+            Outcome::NotKnown => told(
+                annotate::remove_unfounded(&self.context, &self.backup).await,
+                "remove annotations that no record founds",
+            ),
             Outcome::Changed => again(),
         }
     }
 
-    /// Annotates the Backup with what the record of this uid says.
-    async fn annotate_known(self, uid: &str) -> Requeue {
-        let known = self
-            .records
-            .into_iter()
-            .find(|(_, record)| record.uid == uid);
-        let Some((name, record)) = known else {
-            return Requeue::default();
-        };
-        if record.gone_at.is_some()
-            && let Err(error) = self.context.ledger.set_gone(&name, None).await
-        {
-            return told(Err(error), "open the record again");
+    /// Annotates a Backup that Velero made from the bucket with what the record of its files says. The
+    /// record tells first which Backup that is.
+    async fn annotate_known(self, record: BackupRecord) -> Requeue {
+        let uid = &self.backup.fields.uid;
+        if let Err(error) = self.context.ledger.link(&record, uid).await {
+            return told(Err(error), "note the synced Backup in the record");
         }
-        annotate::annotate(self.context, self.backup, record).await
+        annotate::annotate(self.context, self.backup, RecordEntry::new(record)).await
     }
 
     /// Notes that the files are not known to be Velero's. That stays.
@@ -273,6 +270,7 @@ impl Reading {
             envelope: Some(recorded.written.json),
             envelope_in_bucket: recorded.written.is_in_bucket,
             recorded_at: Some(at),
+            synced_as: self.synced_as(&statement.backup.uid),
             gone: None,
         };
         match self.write(&status, Some(&statement.backup.uid)).await {
@@ -300,6 +298,12 @@ impl Reading {
             retry,
             within: None,
         }
+    }
+
+    /// Returns the uid of the Backup, if its files have another one.
+    fn synced_as(&self, uid_in_files: &str) -> Option<String> {
+        let uid = &self.backup.fields.uid;
+        (uid != uid_in_files).then(|| uid.clone())
     }
 
     /// Writes the status of the record of this uid, that of the Backup if `None`. It is made if there is

@@ -99,6 +99,10 @@ pub struct BackupRecordStatus {
     #[schemars(schema_with = "optional_time")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<Time>,
+    /// UID of the Backup in the cluster, if Velero made it from the bucket. In the files, it has that of
+    /// the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_as: Option<String>,
     /// When and how the Backup went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Gone>,
@@ -114,6 +118,7 @@ impl BackupRecord {
             is_observed: self.spec.observed,
             checksum: status.and_then(|status| status.checksum.as_deref()),
             manifest: status.and_then(|status| status.manifest.as_deref()),
+            synced_as: status.and_then(|status| status.synced_as.as_deref()),
         }
     }
 }

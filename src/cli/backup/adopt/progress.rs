@@ -123,7 +123,9 @@ mod tests {
         assert!(matches!(at(true, &adopted, None), Progress::Waiting(_)));
         // That of a synced backup has the uid in its files.
         let unobserved = record("u", &json!({"state": "Unobserved"}));
-        let both = [unobserved, record("v", &adopted)];
+        let mut synced = adopted;
+        synced["syncedAs"] = json!("u");
+        let both = [unobserved, record("v", &synced)];
         let synced = progress(Some(&backup(false)), &both, None);
         assert_eq!(synced, Progress::Done(done.into()));
         let late = json!({"state": "Recorded", "level": "late", "checksum": "c"});

@@ -307,29 +307,6 @@ async fn a_backup_without_a_record_is_judged_before_it_is_adopted() {
     assert_eq!(scene.record("other", &uid(5)), None);
 }
 
-/// Our envelope beside the backup says what the files were. The user vouches for what they are.
-#[tokio::test]
-async fn the_files_are_read_again_whatever_was_signed_before() {
-    let mut scene = Scene::start().await;
-    scene.complete("b", &uid(1));
-    scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
-    scene.kill().await;
-    scene.api.remove(&format!("{RECORDS}/b.{}", uid(1)));
-    scene.set_backup("b", &uid(2), "Completed");
-    let now = super::Timestamp::now();
-    scene.s3.put("backups/b/b.tar.gz", b"swapped", now);
-    scene.run();
-    scene.until_state("b", &uid(2), "Unobserved").await;
-    annotate(&scene, &json!({ADOPT_ANNOTATION: "jane"}));
-    scene.until("the adoption", is_adopted).await;
-    check_adopted(&scene);
-    let swapped = crate::integrity::digest::Sha256::of(b"swapped");
-    assert_eq!(signed(&scene).tarball(), Some(swapped));
-}
-
 /// Who vouches for the files cannot make a backup of what is none.
 #[tokio::test]
 async fn what_velero_could_not_restore_is_not_adopted() {

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod api;
+mod forged;
 mod gate;
 mod kills;
 #[cfg(target_os = "linux")]
