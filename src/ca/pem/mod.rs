@@ -9,6 +9,7 @@
 
 mod encoded;
 mod fault;
+mod hex_dump;
 mod lines;
 mod marker;
 mod scan;

@@ -170,6 +170,32 @@ fn other_forms(a: &str, key: &str) -> Vec<(Kind, Vec<u8>, Vec<u8>)> {
         });
         lines.collect::<Vec<_>>().join("\n").into_bytes()
     };
+    let dump = |pem: &str, program: &str| {
+        let octets = der(pem);
+        let lines = octets.chunks(16).enumerate().map(|(number, line)| {
+            let of = |separator: &str, prefix: &str| {
+                let octets = line.iter().map(|byte| format!("{prefix}{byte:02x}"));
+                octets.collect::<Vec<_>>().join(separator)
+            };
+            let offset = number * 16;
+            let shown = |byte: &u8| char::from(if byte.is_ascii_graphic() { *byte } else { b'.' });
+            let text: String = line.iter().map(shown).collect();
+            match program {
+                "xxd" => {
+                    let pairs = of("", "").into_bytes();
+                    let pairs = pairs.chunks(4).map(|pair| String::from_utf8_lossy(pair));
+                    let pairs = pairs.collect::<Vec<_>>().join(" ");
+                    format!("{offset:08x}: {pairs}  {text}")
+                }
+                "xxd -i" => format!("  {},", of(", ", "0x")),
+                "hexdump -C" => format!("{offset:08x}  {}  |{text}|", of(" ", "")),
+                _ => format!("{offset:06x} {}", of(" ", "")),
+            }
+        });
+        let lines = lines.collect::<Vec<_>>().join("\n");
+        let end = if program == "od" { "\n0001234" } else { "" };
+        format!("{lines}{end}").into_bytes()
+    };
     let utf16 = |pem: &str| -> Vec<u8> { pem.encode_utf16().flat_map(u16::to_le_bytes).collect() };
     let quoted = |pem: &str| format!("ca: \"{}\",\n", body(pem)).into_bytes();
     let wrapped = |pem: &str| {
@@ -184,6 +210,10 @@ fn other_forms(a: &str, key: &str) -> Vec<(Kind, Vec<u8>, Vec<u8>)> {
         (Kind::Der, der(a), der(key)),
         (Kind::Hex, hex(a, ""), hex(key, "")),
         (Kind::Hex, hex(a, ":"), hex(key, ":")),
+        (Kind::Hex, dump(a, "xxd"), dump(key, "xxd")),
+        (Kind::Hex, dump(a, "xxd -i"), dump(key, "xxd -i")),
+        (Kind::Hex, dump(a, "hexdump -C"), dump(key, "hexdump -C")),
+        (Kind::Hex, dump(a, "od"), dump(key, "od")),
         (Kind::Utf16, utf16(a), utf16(key)),
     ];
     for (damage, dashes) in [

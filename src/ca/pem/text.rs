@@ -1,9 +1,9 @@
 //! Examination of the text around blocks. It is plain text, or something in it was meant to be
 //! read: a certificate without its BEGIN and END lines, in another encoding, or a private key.
 
-use super::encoded;
 use super::fault::{Fault, Kind};
 use super::lines::{find, is_comment, lines, names_private_key};
+use super::{encoded, hex_dump};
 use crate::ca::certificate::Fingerprint;
 
 /// Shortest base64, in characters, that can be a certificate or a key. Words and fingerprints are
@@ -164,6 +164,8 @@ impl Run {
             line
         };
         let text = text.trim_ascii();
+        let dumped = hex_dump::digits(text);
+        let text = dumped.as_deref().unwrap_or(text);
         let format = format_of(text);
         let is_begin = is_comment && names_private_key(text) && text.ends_with(b"-");
         if std::mem::replace(&mut self.follows_key, is_begin)
