@@ -286,7 +286,12 @@ fn says_what_certificate_is_worth() -> Result<()> {
     let locations =
         format!("{cause}BackupStorageLocations that are created or changed are refused now");
     let pods = format!("{cause}Pods of Velero that are created start without the CA bundle now");
-    told(&installer.command, &[&restores, &locations, &pods])?;
+    let backups =
+        format!("{cause}Backups with reserved annotations that are created keep them now");
+    told(
+        &installer.command,
+        &[&restores, &locations, &pods, &backups],
+    )?;
     // That is what happens: with another caBundle, the API server makes a new connection.
     let secret = text(&installer.secret()?["data"]["ca.crt"])?;
     let trust = |cas: [String; 2]| {
@@ -631,7 +636,7 @@ fn webhooks(kubectl: &Cli) -> Result<Vec<Value>> {
         let webhooks = configuration["webhooks"].as_array();
         all.extend(webhooks.context("no webhooks")?.iter().cloned());
     }
-    ensure!(all.len() == 3, "{} webhooks", all.len());
+    ensure!(all.len() == 4, "{} webhooks", all.len());
     Ok(all)
 }
 

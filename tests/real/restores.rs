@@ -155,7 +155,12 @@ fn refused_when_malformed(cluster: &Cluster, _: &Installation) -> Result<()> {
         let output = restore(cluster, &namespace, name, &spec, None)?;
         is_refused(
             &output,
-            &["[VT102]", "spec.backupName: ", why, "--overwrite"],
+            &[
+                "[VT102]",
+                "spec.backupName: ",
+                why,
+                "velero-trust backup adopt",
+            ],
         )
         .context(*name)?;
     }
