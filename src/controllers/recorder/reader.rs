@@ -28,22 +28,6 @@ use crate::velero::observed_backup::{ObservedBackup, Progress};
 /// How much later than now a phase may be stored, in seconds: servers of one cluster differ by that.
 const MAX_AHEAD_SECONDS: i64 = 60;
 
-/// What came of reading.
-pub(super) enum Outcome {
-    /// The files are read and signed.
-    Recorded(Box<Recorded>),
-    /// They are those of this record, by what velero-backup.json and the Backup say.
-    Known(Box<BackupRecord>),
-    /// They are not known to be those that Velero wrote here.
-    Unobserved(Unobserved),
-    /// They could not be read.
-    Unreadable(Unreadable),
-    /// They changed meanwhile, or are gone.
-    Changed,
-    /// They are not to be read, only looked up.
-    NotKnown,
-}
-
 /// Why files could not be read.
 pub(super) struct Unreadable {
     /// One word for it.
@@ -60,12 +44,17 @@ pub(super) struct Recorded {
     pub(super) location: RecordedLocation,
 }
 
-/// Why reading ended early.
+/// Why files are not recorded.
 pub(super) enum Stop {
+    /// They are not known to be those that Velero wrote here.
     Unobserved(Unobserved),
+    /// They could not be read.
     Unreadable(Unreadable),
+    /// They are those of this record, by what velero-backup.json and the Backup say.
     Known(Box<BackupRecord>),
+    /// They changed meanwhile, or are gone.
     Changed,
+    /// They are not to be read, only looked up.
     NotKnown,
 }
 
@@ -123,18 +112,7 @@ impl Stop {
 }
 
 /// Reads and signs the files of `backup`.
-pub(super) async fn read(context: &Context, backup: &ObservedBackup, extent: &Extent) -> Outcome {
-    match try_read(context, backup, extent).await {
-        Ok(recorded) => Outcome::Recorded(Box::new(recorded)),
-        Err(Stop::Unobserved(unobserved)) => Outcome::Unobserved(unobserved),
-        Err(Stop::Unreadable(unreadable)) => Outcome::Unreadable(unreadable),
-        Err(Stop::Known(record)) => Outcome::Known(record),
-        Err(Stop::Changed) => Outcome::Changed,
-        Err(Stop::NotKnown) => Outcome::NotKnown,
-    }
-}
-
-async fn try_read(
+pub(super) async fn read(
     context: &Context,
     backup: &ObservedBackup,
     extent: &Extent,

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::annotate::{self, Annotations};
 use super::observed::RecordEntry;
-use super::reader::{self, Extent, Outcome, Recorded, Unreadable};
+use super::reader::{self, Extent, Recorded, Stop, Unreadable};
 use super::{Context, ledger};
 use crate::clock::now;
 use crate::decision::Key;
@@ -138,7 +138,7 @@ pub(super) async fn read(
     if known.is_some_and(|record| record.state.is_judgement()) != is_adopted {
         return Requeue::default();
     }
-    let outcome = reader::read(&context, &backup, &extent).await;
+    let read = reader::read(&context, &backup, &extent).await;
     let reading = Reading {
         context,
         backup,
@@ -146,7 +146,7 @@ pub(super) async fn read(
         own,
         level: extent.level,
     };
-    reading.conclude(outcome).await
+    reading.conclude(read).await
 }
 
 /// Returns the record with the uid of `backup`, as it is stored.
@@ -160,25 +160,26 @@ pub(super) async fn own_record(
 }
 
 impl Reading {
-    async fn conclude(self, outcome: Outcome) -> Requeue {
+    async fn conclude(self, read: Result<Recorded, Stop>) -> Requeue {
         let is_adopted = matches!(self.level, Level::Adopted { .. });
-        match outcome {
-            Outcome::Recorded(recorded) => self.record(*recorded).await,
-            Outcome::Known(record) => self.annotate_known(*record).await,
-            Outcome::Unobserved(unobserved) if is_adopted => {
+        let stop = match read {
+            Ok(recorded) => return self.record(recorded).await,
+            Err(stop) => stop,
+        };
+        match stop {
+            Stop::Known(record) => self.annotate_known(*record).await,
+            Stop::Unobserved(unobserved) if is_adopted => {
                 self.end_adoption(&unobserved.to_string()).await
             }
-            Outcome::Unreadable(unreadable) if is_adopted => {
-                self.postpone_adoption(unreadable).await
-            }
-            Outcome::Unobserved(unobserved) => self.refuse(&unobserved).await,
-            Outcome::Unreadable(unreadable) => self.postpone(unreadable).await,
+            Stop::Unreadable(unreadable) if is_adopted => self.postpone_adoption(unreadable).await,
+            Stop::Unobserved(unobserved) => self.refuse(&unobserved).await,
+            Stop::Unreadable(unreadable) => self.postpone(unreadable).await,
             // Nothing makes a record of it, nor founds what it may have come with.
-            Outcome::NotKnown => told(
+            Stop::NotKnown => told(
                 annotate::remove_unfounded(&self.context, &self.backup).await,
                 "remove annotations that no record founds",
             ),
-            Outcome::Changed => again(),
+            Stop::Changed => again(),
         }
     }
 
