@@ -219,7 +219,7 @@ impl Bed {
         );
         passed(&kubectl.create(&stored.to_string())?)?;
         let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "y"}]);
-        for patch in [
+        for change in [
             json!({"spec": {"ttl": "1h"}}),
             json!({"status": {"phase": "Failed"}}),
             json!({"status": {"errors": 1}}),
@@ -231,33 +231,15 @@ impl Bed {
             json!({"metadata": {"annotations": {"another": "x"}}}),
             json!({"metadata": {"annotations": {"velero-trust.io/other": "x", "note": null}}}),
         ] {
-            let patch = patch.to_string();
-            let arguments = [
-                "patch",
-                "backup/mine",
-                "-n",
-                VELERO,
-                "--type=merge",
-                "-p",
-                &patch,
-            ];
-            refused(&self.run_as_us(&arguments)?, OWN_ACCOUNT).with_context(|| patch.clone())?;
-            let dry_run = [&arguments[..], &["--dry-run=server"]].concat();
-            passed(&kubectl.run(&dry_run)?).with_context(|| patch)?;
+            let refusal = self.run_as_us(&words(&patch("mine", &change, &[])))?;
+            refused(&refusal, OWN_ACCOUNT).with_context(|| change.to_string())?;
+            let dry_run = patch("mine", &change, &["--dry-run=server"]);
+            passed(&kubectl.run(&words(&dry_run))?).with_context(|| change.to_string())?;
         }
         for value in [json!("x"), json!("y"), json!(null)] {
-            let patch = json!({"metadata": {"annotations": {"velero-trust.io/checksum": value}}});
-            let patch = patch.to_string();
-            let arguments = [
-                "patch",
-                "backup/mine",
-                "-n",
-                VELERO,
-                "--type=merge",
-                "-p",
-                &patch,
-            ];
-            passed(&self.run_as_us(&arguments)?).with_context(|| patch)?;
+            let change = json!({"metadata": {"annotations": {"velero-trust.io/checksum": value}}});
+            let change = patch("mine", &change, &[]);
+            passed(&self.run_as_us(&words(&change))?).with_context(|| change.join(" "))?;
         }
         Ok(())
     }
