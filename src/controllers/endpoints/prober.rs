@@ -61,21 +61,25 @@ impl Prober {
     /// Returns a prober and the future that does its work. The future ends when all clones of the
     /// prober are dropped.
     pub(in crate::controllers) fn new(denied: DeniedAddresses) -> (Self, impl Future<Output = ()>) {
-        let (requests, received) = mpsc::unbounded_channel();
-        let (sender, results) = watch::channel(Arc::default());
         let denied = Arc::new(denied);
         let probe = move |target: Target| {
             let denied = Arc::clone(&denied);
             async move { probe::fetch_certificates(&target, &denied, ProbeLimits::default()).await }
         };
+        Self::probing_by(probe, RateLimits::default())
+    }
+
+    fn probing_by<F>(
+        probe: impl Fn(Target) -> F,
+        limits: RateLimits,
+    ) -> (Self, impl Future<Output = ()>)
+    where
+        F: Future<Output = Result<Vec<Vec<u8>>, Failure>> + Send + 'static,
+    {
+        let (requests, received) = mpsc::unbounded_channel();
+        let (sender, results) = watch::channel(Arc::default());
         let begun = Arc::default();
-        let work = run(
-            received,
-            sender,
-            RateLimits::default(),
-            Arc::clone(&begun),
-            probe,
-        );
+        let work = run(received, sender, limits, Arc::clone(&begun), probe);
         let prober = Self {
             requests,
             results,
@@ -205,25 +209,13 @@ mod tests {
             lookup: host.to_owned(),
             port: 443,
         };
-        let (requests, received) = mpsc::unbounded_channel();
-        let (sender, mut results) = watch::channel(Arc::default());
-        let begun = Arc::<AtomicU64>::default();
         let probe = |target: Target| async move {
             assert_ne!(target.host, "panics", "as a bug");
             Ok(Vec::new())
         };
-        let work = tokio::spawn(run(
-            received,
-            sender,
-            RateLimits::default(),
-            Arc::clone(&begun),
-            probe,
-        ));
-        let prober = Prober {
-            requests,
-            results: results.clone(),
-            begun,
-        };
+        let (prober, work) = Prober::probing_by(probe, RateLimits::default());
+        let work = tokio::spawn(work);
+        let mut results = prober.results();
         let all = ["panics", "well"].map(target);
         prober.set_wanted("velero", all.to_vec());
         let both = |results: &Arc<ProbeResults>| results.len() == 2;
@@ -248,9 +240,6 @@ mod tests {
             lookup: "a".to_owned(),
             port: 443,
         };
-        let (requests, received) = mpsc::unbounded_channel();
-        let (sender, mut results) = watch::channel(Arc::default());
-        let begun = Arc::<AtomicU64>::default();
         let limits = RateLimits {
             min_interval: Duration::from_millis(1),
             ..RateLimits::default()
@@ -266,12 +255,9 @@ mod tests {
                 Ok(Vec::new())
             }
         };
-        let work = tokio::spawn(run(received, sender, limits, Arc::clone(&begun), probe));
-        let prober = Prober {
-            requests,
-            results: results.clone(),
-            begun,
-        };
+        let (prober, work) = Prober::probing_by(probe, limits);
+        let work = tokio::spawn(work);
+        let mut results = prober.results();
         prober.set_wanted("velero", vec![target.clone()]);
         timeout(Duration::from_secs(20), begins.recv())
             .await
@@ -327,23 +313,11 @@ mod tests {
             lookup: host.to_owned(),
             port: 443,
         };
-        let (requests, received) = mpsc::unbounded_channel();
-        let (sender, mut results) = watch::channel(Arc::default());
-        let begun = Arc::<AtomicU64>::default();
         // Two are more than half of the total.
         let probe = |_| async { Ok(vec![vec![0; 9 << 20]]) };
-        let work = tokio::spawn(run(
-            received,
-            sender,
-            RateLimits::default(),
-            Arc::clone(&begun),
-            probe,
-        ));
-        let prober = Prober {
-            requests,
-            results: results.clone(),
-            begun,
-        };
+        let (prober, work) = Prober::probing_by(probe, RateLimits::default());
+        let work = tokio::spawn(work);
+        let mut results = prober.results();
         prober.set_wanted("velero", ["a", "b"].map(target).to_vec());
         let both = |results: &Arc<ProbeResults>| results.len() == 2;
         let results = results.wait_for(both).await.unwrap().clone();
@@ -367,25 +341,13 @@ mod tests {
             lookup: host.to_owned(),
             port: 443,
         };
-        let (requests, received) = mpsc::unbounded_channel();
-        let (sender, mut results) = watch::channel(Arc::default());
-        let begun = Arc::<AtomicU64>::default();
         let limits = RateLimits {
             min_interval: Duration::from_millis(500),
             ..RateLimits::default()
         };
-        let work = tokio::spawn(run(
-            received,
-            sender,
-            limits,
-            Arc::clone(&begun),
-            |_| async { Ok(Vec::new()) },
-        ));
-        let prober = Prober {
-            requests,
-            results: results.clone(),
-            begun,
-        };
+        let (prober, work) = Prober::probing_by(|_| async { Ok(Vec::new()) }, limits);
+        let work = tokio::spawn(work);
+        let mut results = prober.results();
         let start = Instant::now();
         let both = ["a", "b"].map(target);
         prober.set_wanted("velero", both.to_vec());
