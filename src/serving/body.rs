@@ -70,10 +70,11 @@ pub(super) struct BodyReader {
 }
 
 impl BodyReader {
-    /// Creates a reader for bodies whose reviews need up to `memory` bytes together at any time.
-    pub(super) fn new(memory: usize) -> Self {
+    /// Creates a reader for bodies whose reviews need up to `memory` bytes together at any time, and
+    /// small ones `small_memory` beside the others.
+    pub(super) fn new(memory: usize, small_memory: usize) -> Self {
         Self {
-            budget: MemoryBudget::new(memory),
+            budget: MemoryBudget::new(memory, small_memory),
         }
     }
 

@@ -12,6 +12,9 @@ use super::source_address::SourceAddress;
 /// memory is kept free for it.
 const PRESENCE: Duration = Duration::from_mins(10);
 
+/// A review is small while it needs no more than this part of the memory for small reviews.
+const SMALL_SHARE: usize = 4;
+
 /// Shares the memory out.
 #[derive(Clone, Debug)]
 pub(super) struct MemoryBudget(Arc<Mutex<Shares>>);
@@ -21,9 +24,9 @@ pub(super) struct MemoryBudget(Arc<Mutex<Shares>>);
 pub(super) struct Exhausted;
 
 impl MemoryBudget {
-    /// Creates a budget of `bytes`.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Mutex::new(Shares::new(bytes))))
+    /// Creates a budget of `bytes`, and of `small_bytes` that only small reviews may take.
+    pub(super) fn new(bytes: usize, small_bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(Shares::new(bytes, small_bytes))))
     }
 
     /// Takes `bytes` for a review that `source` sends, without waiting for them.
@@ -57,7 +60,7 @@ impl MemoryPermit {
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
-            locked(&self.shares).grow(self.source, more, Instant::now())?;
+            locked(&self.shares).grow(self.source, self.bytes, more, Instant::now())?;
             self.bytes = bytes;
         }
         Ok(())
@@ -78,6 +81,8 @@ fn locked(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
 #[derive(Debug)]
 struct Shares {
     all: usize,
+    /// Part of `free` that only small reviews may take, so that they pass beside large ones.
+    small: usize,
     free: usize,
     held: HashMap<SourceAddress, Held>,
     seen: LastSeen,
@@ -91,10 +96,11 @@ struct Held {
 }
 
 impl Shares {
-    fn new(all: usize) -> Self {
+    fn new(all: usize, small: usize) -> Self {
         Self {
             all,
-            free: all,
+            small,
+            free: all + small,
             held: HashMap::new(),
             seen: LastSeen::default(),
         }
@@ -103,30 +109,45 @@ impl Shares {
     /// Takes `bytes` for another review of `source`.
     fn open(&mut self, source: SourceAddress, bytes: usize, now: Instant) -> Result<(), Exhausted> {
         let held = self.held.get(&source).copied().unwrap_or_default();
-        self.add(source, held, bytes, held.reviews, now)?;
+        self.add(source, held, 0, bytes, held.reviews, now)?;
         self.held.entry(source).or_default().reviews += 1;
         Ok(())
     }
 
-    /// Takes `bytes` more for a review of `source`.
-    fn grow(&mut self, source: SourceAddress, bytes: usize, now: Instant) -> Result<(), Exhausted> {
+    /// Takes `bytes` more for a review of `source` that has some `before`.
+    fn grow(
+        &mut self,
+        source: SourceAddress,
+        before: usize,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), Exhausted> {
         let held = self.held.get(&source).copied().unwrap_or_default();
-        self.add(source, held, bytes, held.reviews.saturating_sub(1), now)
+        let others = held.reviews.saturating_sub(1);
+        self.add(source, held, before, bytes, others, now)
     }
 
     /// Adds `bytes` to what `source` holds. It may have more than half of the memory only where no
     /// other source is expected to need any, or for a single review, since the largest one needs
-    /// half of it. `others` is the number of its other reviews.
+    /// half of it. `before` are the bytes that the review has, `others` is the number of its other
+    /// reviews.
     fn add(
         &mut self,
         source: SourceAddress,
         held: Held,
+        before: usize,
         bytes: usize,
         others: usize,
         now: Instant,
     ) -> Result<(), Exhausted> {
         let is_above_half = held.bytes.saturating_add(bytes) > self.all / 2;
-        if bytes > self.free || (is_above_half && others > 0 && self.seen.another(source, now)) {
+        let is_small = before.saturating_add(bytes) <= self.small / SMALL_SHARE;
+        let free = if is_small {
+            self.free
+        } else {
+            self.free.saturating_sub(self.small)
+        };
+        if bytes > free || (is_above_half && others > 0 && self.seen.another(source, now)) {
             return Err(Exhausted);
         }
         self.free -= bytes;
@@ -179,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_permit_grows_within_the_budget_and_returns_all_of_it() {
-        let budget = MemoryBudget::new(100);
+        let budget = MemoryBudget::new(100, 0);
         let mut first = budget.take(source(1), 40).unwrap();
         assert_eq!(first.grow_to(30), Ok(()));
         assert_eq!(first.grow_to(70), Ok(()));
@@ -198,14 +219,14 @@ mod tests {
     #[test]
     fn a_source_has_half_at_most_while_another_one_may_need_the_rest() {
         let now = Instant::now();
-        let mut shares = Shares::new(100);
+        let mut shares = Shares::new(100, 0);
         let (api_server, flood) = (source(1), source(2));
         shares.seen.note(api_server, now);
         shares.seen.note(flood, now);
         shares.open(flood, 30, now).unwrap();
         shares.open(flood, 20, now).unwrap();
         assert_eq!(shares.open(flood, 1, now), Err(Exhausted));
-        assert_eq!(shares.grow(flood, 1, now), Err(Exhausted));
+        assert_eq!(shares.grow(flood, 20, 1, now), Err(Exhausted));
         shares.open(api_server, 50, now).unwrap();
         shares.close(api_server, 50);
         // Nobody else has sent a review for long.
@@ -215,13 +236,29 @@ mod tests {
     #[test]
     fn a_single_review_may_need_more_than_half() {
         let now = Instant::now();
-        let mut shares = Shares::new(100);
+        let mut shares = Shares::new(100, 0);
         shares.seen.note(source(1), now);
         shares.seen.note(source(2), now);
         shares.open(source(2), 20, now).unwrap();
-        assert_eq!(shares.grow(source(2), 50, now), Ok(()));
+        assert_eq!(shares.grow(source(2), 20, 50, now), Ok(()));
         assert_eq!(shares.open(source(2), 1, now), Err(Exhausted));
         assert_eq!(shares.open(source(1), 30, now), Ok(()));
+    }
+
+    #[test]
+    fn small_reviews_pass_beside_large_ones_that_have_all_the_rest() {
+        let budget = MemoryBudget::new(100, 40);
+        let mut large = budget.take(source(1), 90).unwrap();
+        assert_eq!(large.grow_to(101), Err(Exhausted));
+        assert_eq!(large.grow_to(100), Ok(()));
+        assert!(budget.take(source(1), 11).is_err());
+        let mut small = budget.take(source(1), 5).unwrap();
+        assert_eq!(small.grow_to(10), Ok(()));
+        assert_eq!(small.grow_to(11), Err(Exhausted));
+        let _others = [(); 3].map(|()| budget.take(source(1), 10).unwrap());
+        assert!(budget.take(source(1), 1).is_err());
+        drop(large);
+        assert_eq!(small.grow_to(11), Ok(()));
     }
 
     #[test]
@@ -245,7 +282,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_books_balance(steps in proptest::collection::vec((0..3_u8, 0..60_usize, any::<bool>()), 0..60)) {
-            let budget = MemoryBudget::new(100);
+            let budget = MemoryBudget::new(80, 20);
             let mut permits: Vec<MemoryPermit> = Vec::new();
             for (number, bytes, opens) in steps {
                 match permits.pop() {

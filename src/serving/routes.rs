@@ -31,7 +31,7 @@ const WEBHOOK_PATHS: [&str; 2] = ["/validate/", "/mutate/"];
 /// server can read.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
     let service = Arc::new(AdmissionService {
-        reader: BodyReader::new(caps.memory),
+        reader: BodyReader::new(caps.memory, caps.small_memory),
         runner: ReviewRunner::default(),
         reviewer,
         body: timeouts.body,

@@ -57,6 +57,8 @@ pub struct Caps {
     /// Bytes of memory that all reviews may need together, from the first byte of a body until the
     /// answer is written.
     pub memory: usize,
+    /// Bytes of memory on top that only small reviews may need, those of up to a quarter of it.
+    pub small_memory: usize,
 }
 
 impl Default for Caps {
@@ -72,6 +74,8 @@ impl Default for Caps {
             // Two of the largest reviews, or more than five hundred of real ones; less than half of
             // the Deployment's limit, because connections and the controllers need memory too.
             memory: 96 << 20,
+            // Reviews of Pods of 60 KB and of other objects of 120 KB: real ones have less.
+            small_memory: 4 << 20,
         }
     }
 }

@@ -189,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_held_until_the_answer_is_written() {
-        let budget = MemoryBudget::new(1);
+        let budget = MemoryBudget::new(1, 0);
         let source = SourceAddress::UNKNOWN;
         let (_client, server) = duplex(16);
         let unwritten = Unwritten::default();

@@ -217,6 +217,7 @@ async fn reviews_together_never_need_more_than_their_budget() {
     let caps = Caps {
         // Each review may need 64 KiB and eight times its body.
         memory: 140_000,
+        small_memory: 0,
         ..Caps::default()
     };
     let rig = Rig::start(Plan {
@@ -256,6 +257,7 @@ async fn a_flood_of_bodies_leaves_half_of_the_memory_to_others() {
     let caps = Caps {
         // Each review may need 64 KiB and eight times its body.
         memory: 8 * 73_536,
+        small_memory: 0,
         ..Caps::default()
     };
     let timeouts = Timeouts {

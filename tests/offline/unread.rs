@@ -61,6 +61,7 @@ async fn start(write: Duration) -> Rig {
         },
         caps: Caps {
             memory: 130_000,
+            small_memory: 0,
             ..Caps::default()
         },
         ..Plan::default()

@@ -26,7 +26,7 @@ const MAX_TIME: Duration = Duration::from_millis(120 * 20);
 const GOOD_REVIEWS: usize = 10;
 
 /// Time for the good reviews, however busy the machine is.
-const GOOD_PATIENCE: Duration = Duration::from_mins(2);
+const GOOD_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Number of random reviews.
 const CASES: usize = 40;
