@@ -2,6 +2,7 @@
 //! server was just asked for it.
 
 mod backups;
+mod bundle;
 mod fetch;
 mod secret;
 
@@ -14,10 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{LookupOptions, Source};
-use crate::ca::bundle_issue::NOT_OWNED_FIX;
 use crate::ca::common_roots::CommonRoots;
-use crate::decision::{Bundle, Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome};
-use crate::kubernetes::bundle::{self, EnsureOutcome};
+use crate::decision::{Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome};
 use crate::kubernetes::client::Identity;
 use crate::kubernetes::error;
 use crate::kubernetes::secret_access::grant_command;
@@ -93,28 +92,12 @@ impl Cluster {
                 let newest = backups::newest_completed(client, namespace, schedule).await?;
                 Some(Fact::Backups(Arc::new(newest)))
             }
-            Lookup::Bundle(namespace) => return self.ensure_bundle(namespace, dry_run).await,
+            Lookup::Bundle(namespace) => {
+                let common_roots = self.common_roots.clone();
+                return bundle::ensure(client, &self.own, namespace, dry_run, common_roots).await;
+            }
         };
         Ok(found.map_or(Outcome::Absent, Outcome::Found))
-    }
-
-    async fn ensure_bundle(&self, namespace: &str, dry_run: bool) -> kube::Result<Outcome> {
-        let mut common_roots = self.common_roots.clone();
-        // Bounded by the deadline of the look-up.
-        let common_roots = match common_roots.wait_for(Option::is_some).await {
-            Ok(common_roots) => common_roots.clone().unwrap_or_default(),
-            Err(_) => Arc::default(),
-        };
-        let ensured = bundle::ensure(&self.client, &self.own, namespace, dry_run, &common_roots);
-        Ok(match ensured.await? {
-            EnsureOutcome::Exists { held } => Outcome::Found(Fact::Bundle(Bundle { held })),
-            EnsureOutcome::NoRoots => Outcome::Absent,
-            EnsureOutcome::NotOwned => Outcome::Unavailable(foreign_error()),
-            EnsureOutcome::Refused(why) => Outcome::Unavailable(LookupError {
-                kind: LookupErrorKind::NoBundle(why),
-                message: "no CA bundle is made in this namespace".to_owned(),
-            }),
-        })
     }
 
     async fn explain(&self, group: &[Lookup], error: &kube::Error) -> LookupError {
@@ -180,15 +163,6 @@ pub(super) fn group(wants: &[Lookup]) -> Vec<Vec<Lookup>> {
         }
     }
     groups
-}
-
-fn foreign_error() -> LookupError {
-    LookupError {
-        kind: LookupErrorKind::Foreign,
-        message: format!(
-            "a ConfigMap with that name exists that is not velero-trust's; {NOT_OWNED_FIX}"
-        ),
-    }
 }
 
 #[cfg(test)]
