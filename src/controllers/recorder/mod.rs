@@ -13,14 +13,14 @@ mod location;
 mod observed;
 mod reader;
 mod signing;
+mod slots;
 mod steps;
 #[cfg(test)]
 mod tests;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::Api;
@@ -33,6 +33,7 @@ use self::ledger::Ledger;
 use self::observed::{RecordEntry, watch_backups, watch_records};
 use self::reader::Extent;
 use self::signing::Signer;
+use self::slots::{Place, ReadSlots};
 use super::{ControllerContext, RecorderSettings};
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Step};
@@ -42,9 +43,6 @@ use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::telemetry::RecordGauges;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
-
-/// Backups whose files are read at the same time.
-const MAX_READS: usize = 2;
 
 /// Steps that are under way at the same time. Each needs some KiB and asks the API server.
 const MAX_STEPS: usize = 16;
@@ -107,8 +105,7 @@ struct Recorder {
     tasks: JoinSet<Requeue>,
     /// The Backup of each task.
     owners: HashMap<task::Id, Key>,
-    /// The backups whose files are being read, and what tells the task to end.
-    reading: BTreeMap<Key, (String, Arc<AtomicBool>)>,
+    slots: ReadSlots,
     /// The backups with a step under way.
     busy: BTreeSet<Key>,
     /// Those of them that changed meanwhile.
@@ -117,8 +114,6 @@ struct Recorder {
     sightings: BTreeMap<Key, Sighting>,
     /// When it was last tried to put the envelopes that are in their records only.
     uploads: BTreeMap<Key, Instant>,
-    /// The backups that wait for others to be read.
-    waiting: VecDeque<Key>,
     gauges: RecordGauges,
     /// When the gauges are set: each time over all records.
     gauge_worker: Worker<()>,
@@ -139,12 +134,11 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         worker: Worker::new(TIMING),
         tasks: JoinSet::new(),
         owners: HashMap::new(),
-        reading: BTreeMap::new(),
+        slots: ReadSlots::default(),
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
         sightings: BTreeMap::new(),
         uploads: BTreeMap::new(),
-        waiting: VecDeque::new(),
         gauges,
         gauge_worker: Worker::new(GAUGE_TIMING),
         context: Arc::new(Context {
@@ -280,7 +274,8 @@ impl Recorder {
     /// Starts the next step of a Backup, unless one is under way.
     fn start(&mut self, key: Key) {
         if self.busy.contains(&key) {
-            self.end_reading(&key);
+            let backup = self.backups.last_known().and_then(|all| all.get(&key));
+            self.slots.end(&key, backup);
             self.again.insert(key);
             return;
         }
@@ -379,15 +374,10 @@ impl Recorder {
 
     /// Puts the envelope of this record into the bucket, or lets it wait for others to be read.
     fn start_upload(&mut self, key: Key, record: String, backup: ObservedBackup) {
-        if self.reading.len() >= MAX_READS {
-            if !self.waiting.contains(&key) {
-                self.waiting.push_back(key);
-            }
+        if self.slots.take(&key, &backup, Place::Last).is_none() {
             return;
         }
         self.uploads.insert(key.clone(), Instant::now());
-        let reading = (backup.fields.uid.clone(), Arc::default());
-        self.reading.insert(key.clone(), reading);
         let context = Arc::clone(&self.context);
         self.spawn(key, upload::upload(context, record, backup));
     }
@@ -401,25 +391,19 @@ impl Recorder {
         level: Level,
         reads_files: bool,
     ) {
-        if self.reading.len() >= MAX_READS {
-            if self.waiting.contains(&key) {
-                return;
-            }
-            let was_tried = |(_, record): &(String, RecordEntry)| {
-                record.state == RecordState::Unreadable && record.uid == backup.fields.uid
-            };
-            // A store that cannot be read does not hold up those that can.
-            if level != Level::Late && !records.iter().any(was_tried) {
-                self.waiting.push_front(key);
-            } else {
-                self.waiting.push_back(key);
-            }
+        let was_tried = |(_, record): &(String, RecordEntry)| {
+            record.state == RecordState::Unreadable && record.uid == backup.fields.uid
+        };
+        // A store that cannot be read does not hold up those that can.
+        let place = if level != Level::Late && !records.iter().any(was_tried) {
+            Place::First
+        } else {
+            Place::Last
+        };
+        let Some(is_over) = self.slots.take(&key, &backup, place) else {
             return;
-        }
+        };
         self.uploads.insert(key.clone(), Instant::now());
-        let is_over = Arc::new(AtomicBool::new(false));
-        let reading = (backup.fields.uid.clone(), Arc::clone(&is_over));
-        self.reading.insert(key.clone(), reading);
         let extent = Extent {
             level,
             reads_files,
@@ -427,17 +411,6 @@ impl Recorder {
         };
         let context = Arc::clone(&self.context);
         self.spawn(key, steps::read(context, backup, records, extent));
-    }
-
-    /// Ends reading the files of a Backup that is being deleted, or is another one.
-    fn end_reading(&self, key: &Key) {
-        if let Some((uid, is_over)) = self.reading.get(key) {
-            let backup = self.backups.last_known().and_then(|all| all.get(key));
-            let is_same = backup.is_some_and(|backup| {
-                backup.fields.uid == *uid && backup.progress() == Progress::Complete
-            });
-            is_over.fetch_or(!is_same, Ordering::Relaxed);
-        }
     }
 
     fn spawn(&mut self, key: Key, step: impl Future<Output = Requeue> + Send + 'static) {
@@ -462,15 +435,13 @@ impl Recorder {
             return;
         };
         self.busy.remove(&key);
-        self.reading.remove(&key);
+        self.slots.free(&key);
         self.worker.done(key.clone(), requeue);
         if self.again.remove(&key) {
             self.worker.trigger(key);
         }
         // What waits may have nothing to be read any more.
-        while self.reading.len() < MAX_READS
-            && let Some(next) = self.waiting.pop_front()
-        {
+        while let Some(next) = self.slots.next() {
             self.start(next);
         }
     }
