@@ -12,11 +12,12 @@ use super::connector::describe;
 use super::error::{Action, Error, ErrorKind};
 use crate::integrity::digest::Hasher;
 
-/// Time to read a file, whatever its size.
-const BASE_TIME: Duration = Duration::from_mins(1);
+/// Time in which [`MIN_BYTES`] have to arrive, or the rest of the file.
+const PERIOD: Duration = Duration::from_mins(1);
 
-/// Slowest transfer that is waited for, in bytes a second: 1 GB in an hour.
-const MIN_BYTES_PER_SECOND: u64 = 256 << 10;
+/// The bytes of a [`PERIOD`]: 256 KiB a second, or 1 GB in an hour. The size that a store lists bounds
+/// nothing, since it may list any.
+const MIN_BYTES: u64 = 60 * (256 << 10);
 
 /// A file that is being read: pieces of at most 128 KiB, in order, and exactly as many bytes as were
 /// listed. If it ends with an error, nothing of it may be used.
@@ -25,7 +26,33 @@ pub struct Reading {
     action: Action,
     size: u64,
     read: u64,
+    pace: Pace,
+}
+
+/// Whether bytes arrive fast enough.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// When the period ends.
     deadline: Instant,
+    /// What is left to arrive in it.
+    left: u64,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self {
+            deadline: now + PERIOD,
+            left: MIN_BYTES,
+        }
+    }
+
+    /// Counts what arrived. What is more than enough for a period does not count for the next one.
+    fn advance(&mut self, bytes: u64, now: Instant) {
+        self.left = self.left.saturating_sub(bytes);
+        if self.left == 0 {
+            *self = Self::new(now);
+        }
+    }
 }
 
 impl Reading {
@@ -40,7 +67,7 @@ impl Reading {
             action,
             size,
             read: 0,
-            deadline: Instant::now() + longest_time(size),
+            pace: Pace::new(Instant::now()),
         }
     }
 
@@ -51,13 +78,14 @@ impl Reading {
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, ErrorKind> {
-        let piece = timeout_at(self.deadline, self.stream.next()).await;
+        let piece = timeout_at(self.pace.deadline, self.stream.next()).await;
         let piece = match piece.map_err(|_| ErrorKind::TooSlow)? {
             Some(piece) => piece.map_err(|error| describe(&error))?,
             None if self.read < self.size => return Err(ErrorKind::CutOff),
             None => return Ok(None),
         };
         self.read += piece.len() as u64;
+        self.pace.advance(piece.len() as u64, Instant::now());
         if self.read > self.size {
             return Err(ErrorKind::Size {
                 listed: self.size,
@@ -98,11 +126,6 @@ impl Reading {
     }
 }
 
-/// Returns the longest time that a file of `size` bytes may take.
-const fn longest_time(size: u64) -> Duration {
-    BASE_TIME.saturating_add(Duration::from_secs(size / MIN_BYTES_PER_SECOND))
-}
-
 #[cfg(test)]
 mod tests {
     use futures::stream;
@@ -136,16 +159,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_that_sends_crumbs_is_given_up() {
-        assert_eq!(longest_time(0), Duration::from_mins(1));
-        assert_eq!(longest_time(100 << 20), Duration::from_secs(460));
-        assert!(longest_time(u64::MAX) > longest_time(1 << 60));
         let crumbs = stream::unfold((), |()| async {
             tokio::task::yield_now().await;
             Some((Ok(Bytes::from_static(b"x")), ()))
         });
         let mut reading = Reading::new(crumbs.boxed(), Action::Open, u64::MAX);
-        reading.deadline = Instant::now() + Duration::from_millis(20);
+        reading.pace.deadline = Instant::now() + Duration::from_millis(20);
         let error = reading.sha256(|_| ()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::TooSlow);
+    }
+
+    /// A store that lists an exabyte, or sent fast before, gets no more time for that.
+    #[test]
+    fn every_minute_has_to_bring_its_bytes() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::new(start);
+        for seconds in [0, 29, 58] {
+            pace.advance(1, after(seconds));
+            assert_eq!(pace.deadline, after(60));
+        }
+        pace.advance(15 << 20, after(59));
+        assert_eq!(pace.deadline, after(119));
+        pace.advance(1 << 40, after(60));
+        assert_eq!(pace.deadline, after(120));
+        pace.advance((15 << 20) - 1, after(61));
+        assert_eq!(pace.deadline, after(120));
+        pace.advance(1, after(62));
+        assert_eq!(pace.deadline, after(122));
     }
 }

@@ -12,7 +12,7 @@ use crate::velero::text;
 pub const TOLERANCE_MILLIS: i64 = 5_000;
 
 /// How long after the final phase the files of a backup are read as those that were observed, in
-/// milliseconds. Two backups are read at a time, so that one may wait for the others of the night.
+/// milliseconds. Two backups of a location are read at a time, so that one may wait for the others of the night.
 pub const OBSERVED_WITHIN_MILLIS: i64 = 60 * 60 * 1_000;
 
 /// Why the files of a Backup are not signed by themselves. A person can still adopt them.

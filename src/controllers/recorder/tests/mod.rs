@@ -7,6 +7,7 @@ mod gate;
 mod kills;
 #[cfg(target_os = "linux")]
 mod many;
+mod slow;
 mod store;
 mod trouble;
 
