@@ -20,6 +20,7 @@ pub mod registered_webhooks;
 pub mod report;
 pub mod secret_access;
 pub mod server_clock;
+mod streaming;
 pub mod watch;
 pub mod worker;
 pub mod workloads;

@@ -6,8 +6,6 @@
 //! most [`MAX_BACKOFF`]. A connection that went silent is no failure: it is given up after 45 seconds
 //! at the latest, and the watch goes on from the last version.
 
-mod body;
-mod list_splitter;
 mod list_watch;
 mod projection;
 mod timing;

@@ -20,25 +20,16 @@ use futures::stream::unfold;
 use kube::api::{ListParams, Request, WatchParams};
 use kube::runtime::watcher::{Config, Error, Event};
 use kube::{Api, Client, Resource};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use self::object::{WatchEvent, read_line, read_object};
-use super::body::Body;
-use super::list_splitter::ListSplitter;
 use super::projection::Projected;
 use super::timing::Timing;
+use crate::kubernetes::streaming::{Body, ListSplitter, page_permit};
 
 /// Objects in one page of a list. The API server holds a page as a whole.
 const PAGE_SIZE: u32 = 50;
-
-/// Most pages of lists that are read at the same time. Each holds the text of an object, which has
-/// up to 9 MiB: etcd stores 1.5 MiB, and JSON writes some characters as six.
-const MAX_CONCURRENT_PAGES: usize = 2;
-
-/// Longest wait for a permit to read a page. Then it is read without one: a watch makes progress
-/// only while somebody waits for it, and one that holds a permit must not block the others.
-const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Largest buffer for lines of a watch that is kept while nothing arrives.
 const MAX_IDLE_BUFFER_BYTES: usize = 16 << 10;
@@ -49,8 +40,6 @@ const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// The status code for a version that is too old to continue from. The API server sends it as an
 /// event, and may also answer with it.
 const TOO_OLD: u16 = 410;
-
-static PAGES: Semaphore = Semaphore::const_new(MAX_CONCURRENT_PAGES);
 
 /// Projects the JSON text of an object; `None` if it counts as absent.
 pub(super) type Project<V> = dyn Fn(&str) -> Option<V> + Send + Sync;
@@ -169,7 +158,7 @@ impl<V: Send + 'static> ListWatch<V> {
     }
 
     async fn list(&self, continue_token: Option<String>) -> kube::Result<Page<V>> {
-        let permit = timeout(PERMIT_TIMEOUT, PAGES.acquire()).await;
+        let permit = page_permit().await;
         let params = ListParams {
             label_selector: self.config.label_selector.clone(),
             field_selector: self.config.field_selector.clone(),
@@ -187,7 +176,7 @@ impl<V: Send + 'static> ListWatch<V> {
             body: Body::request(&self.client, request, self.timing.answer).await?,
             splitter: ListSplitter::default(),
             objects: VecDeque::new(),
-            _permit: permit.ok().and_then(Result::ok),
+            _permit: permit,
         })
     }
 

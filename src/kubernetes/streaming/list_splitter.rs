@@ -10,7 +10,7 @@ const ITEMS_KEY: &[u8] = b"\"items\"";
 
 /// A list of which a part has arrived.
 #[derive(Debug, Default)]
-pub(super) struct ListSplitter {
+pub(in crate::kubernetes) struct ListSplitter {
     /// Number of objects and arrays around the current byte.
     depth: usize,
     in_string: bool,
@@ -26,12 +26,12 @@ pub(super) struct ListSplitter {
 /// The metadata of a list.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct ListMetadata {
+pub(in crate::kubernetes) struct ListMetadata {
     /// The version at which a watch continues.
-    pub(super) resource_version: Option<String>,
+    pub(in crate::kubernetes) resource_version: Option<String>,
     /// The token for the next page; none or empty on the last.
     #[serde(rename = "continue")]
-    pub(super) continue_token: Option<String>,
+    pub(in crate::kubernetes) continue_token: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,7 +43,7 @@ struct Envelope {
 impl ListSplitter {
     /// Reads the next `bytes` of the list. Calls `found` with the text of each object that is
     /// complete.
-    pub(super) fn push(&mut self, bytes: &[u8], mut found: impl FnMut(&[u8])) {
+    pub(in crate::kubernetes) fn push(&mut self, bytes: &[u8], mut found: impl FnMut(&[u8])) {
         for &byte in bytes {
             let was_outside = !self.in_items;
             let is_structure = !self.in_string;
@@ -95,7 +95,7 @@ impl ListSplitter {
 
     /// Returns the metadata of the list, which has arrived as a whole. Fails if it is no JSON or
     /// was cut off.
-    pub(super) fn finish(self) -> serde_json::Result<ListMetadata> {
+    pub(in crate::kubernetes) fn finish(self) -> serde_json::Result<ListMetadata> {
         Ok(serde_json::from_slice::<Envelope>(&self.envelope)?.metadata)
     }
 }

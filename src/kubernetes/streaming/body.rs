@@ -12,11 +12,11 @@ use kube::{Client, Error};
 use tokio::time::timeout;
 
 /// The body of an answer.
-pub(super) struct Body(Pin<Box<dyn AsyncBufRead + Send>>);
+pub(in crate::kubernetes) struct Body(Pin<Box<dyn AsyncBufRead + Send>>);
 
 impl Body {
     /// Sends `request` and waits at most `limit` for the head of the answer.
-    pub(super) async fn request(
+    pub(in crate::kubernetes) async fn request(
         client: &Client,
         request: Request<Vec<u8>>,
         limit: Duration,
@@ -29,7 +29,7 @@ impl Body {
 
     /// Passes the next bytes to `read`. Returns whether there were any: none is the end. Cancel
     /// safe.
-    pub(super) async fn next(&mut self, mut read: impl FnMut(&[u8])) -> Result<bool, Error> {
+    pub(in crate::kubernetes) async fn next(&mut self, mut read: impl FnMut(&[u8])) -> Result<bool, Error> {
         std::future::poll_fn(|context| {
             let length = match ready!(self.0.as_mut().poll_fill_buf(context)) {
                 Ok(bytes) => {
@@ -45,7 +45,7 @@ impl Body {
     }
 
     /// As [`next`](Self::next), but fails if nothing arrives within `limit`.
-    pub(super) async fn next_within(
+    pub(in crate::kubernetes) async fn next_within(
         &mut self,
         limit: Duration,
         read: impl FnMut(&[u8]),
