@@ -265,7 +265,7 @@ mod tests {
                 bucket: "bucket".into(),
                 prefix: "a/b".into(),
             },
-            pod_volumes: PodVolumes::new(&[]),
+            pod_volumes: PodVolumes::none(),
             level: Level::Adopted { by: "jane".into() },
         }
     }

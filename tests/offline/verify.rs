@@ -57,7 +57,7 @@ impl Signed {
                 bucket: "bucket".into(),
                 prefix: "a/b".into(),
             },
-            pod_volumes: PodVolumes::new(&[]),
+            pod_volumes: PodVolumes::none(),
             level: Level::Observed,
         };
         let mut signed = Self {

@@ -35,7 +35,7 @@ fn statement() -> Statement {
             ..BackupFields::default()
         },
         location: Location::default(),
-        pod_volumes: PodVolumes::new(&[]),
+        pod_volumes: PodVolumes::none(),
         level: Level::Late,
     }
 }

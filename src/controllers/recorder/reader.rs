@@ -15,12 +15,11 @@ use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{File, Manifest, ManifestError};
 use crate::integrity::origin::{self, Listed, Unobserved};
-use crate::integrity::pod_volumes::PodVolumes;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Statement};
 use crate::kubernetes::crds::{BackupRecord, RecordedLocation, record_name};
 use crate::kubernetes::error::lookup_error;
-use crate::kubernetes::pod_volume_backups;
+use crate::kubernetes::pod_volume_backups::{self, PodVolumeBackupsError};
 use crate::kubernetes::server_clock::{self, ClockReading};
 use crate::velero::backup_fields::{BackupFields, DocumentError, MAX_DOCUMENT_BYTES};
 use crate::velero::observed_backup::{ObservedBackup, Progress};
@@ -92,6 +91,16 @@ impl From<bucket::Error> for Stop {
     }
 }
 
+impl From<PodVolumeBackupsError> for Stop {
+    fn from(error: PodVolumeBackupsError) -> Self {
+        if let PodVolumeBackupsError::Api(error) = &error {
+            return Self::unanswered("PodVolumeBackupsUnreadable", error);
+        }
+        let fix = "all of a backup are signed, so delete those that are not of it";
+        Self::unreadable("TooManyPodVolumeBackups", format!("{error}; {fix}"))
+    }
+}
+
 impl Stop {
     pub(super) const fn unreadable(reason: &'static str, message: String) -> Self {
         Self::Unreadable(Unreadable {
@@ -155,15 +164,13 @@ pub(super) async fn read(
             level = Level::Late;
         }
     }
-    let pod_volumes = pod_volume_backups::of(&context.controllers.client, &backup.fields).await;
-    let pod_volumes =
-        pod_volumes.map_err(|error| Stop::unanswered("PodVolumeBackupsUnreadable", &error))?;
+    let pod_volumes = pod_volume_backups::of(&context.controllers.client, &backup.fields).await?;
     let mut statement = Statement {
         manifest: Manifest::new(name, without_digests(name, &listing))?,
         cluster: context.signer.cluster.clone(),
         backup: document,
         location: location.signed.clone(),
-        pod_volumes: PodVolumes::new(&pod_volumes),
+        pod_volumes,
         level,
     };
     let signed = envelope::signed_before(context, store, name, &listing).await?;

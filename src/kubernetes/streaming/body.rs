@@ -29,7 +29,10 @@ impl Body {
 
     /// Passes the next bytes to `read`. Returns whether there were any: none is the end. Cancel
     /// safe.
-    pub(in crate::kubernetes) async fn next(&mut self, mut read: impl FnMut(&[u8])) -> Result<bool, Error> {
+    pub(in crate::kubernetes) async fn next(
+        &mut self,
+        mut read: impl FnMut(&[u8]),
+    ) -> Result<bool, Error> {
         std::future::poll_fn(|context| {
             let length = match ready!(self.0.as_mut().poll_fill_buf(context)) {
                 Ok(bytes) => {

@@ -43,6 +43,8 @@ struct State {
     events: Vec<(u64, String, Value)>,
     /// Method and path of each request that changes something, or reads one object.
     asked: Vec<(String, String)>,
+    /// Each page of a list that was asked for.
+    lists: Vec<String>,
 }
 
 /// The API server. Clones are the same server.
@@ -117,6 +119,11 @@ impl Api {
             .count()
     }
 
+    /// Returns each page of a list that was asked for.
+    pub(super) fn lists(&self) -> Vec<String> {
+        self.state().lists.clone()
+    }
+
     fn store(&self, path: &str, object: Option<Value>) -> Value {
         let mut state = self.state();
         state.version += 1;
@@ -176,7 +183,11 @@ impl Api {
             let mut state = self.state();
             state.asked.push((method.to_owned(), path.clone()));
         }
-        let (code, answer) = self.act(method, &path, &body);
+        let (code, mut answer) = self.act(method, &path, &body);
+        if is_list {
+            self.state().lists.push(format!("LIST {path}"));
+            page(&mut answer, &query);
+        }
         if is_step {
             self.gate.pass(&format!("after {method} {path}")).await;
         }
@@ -231,6 +242,10 @@ impl Api {
                 } else {
                     now["status"] = body["status"].clone();
                 }
+                // What changes nothing is not stored again.
+                if self.get(own).as_ref() == Some(&now) {
+                    return (200, now);
+                }
                 (200, self.put(own, now))
             }
             _ => (405, failure(405)),
@@ -269,6 +284,24 @@ impl Api {
     }
 }
 
+/// Leaves of a list the page that was asked for.
+fn page(list: &mut Value, query: &str) {
+    let number = |name: &str| {
+        let mut values = query.split('&').filter_map(|pair| pair.strip_prefix(name));
+        values.next().and_then(|text| text.parse::<usize>().ok())
+    };
+    let (Some(limit), Some(items)) = (number("limit="), list["items"].as_array_mut()) else {
+        return;
+    };
+    let start = number("continue=").unwrap_or_default();
+    let rest = items.split_off(start.min(items.len()));
+    *items = rest;
+    if items.len() > limit {
+        items.truncate(limit);
+        list["metadata"]["continue"] = json!((start + limit).to_string());
+    }
+}
+
 /// Whether a path is that of a collection.
 fn is_collection(path: &str) -> bool {
     let kinds = [
@@ -277,6 +310,7 @@ fn is_collection(path: &str) -> bool {
         "/podvolumebackups",
         "/deployments",
         "/pods",
+        "/trustedkeys",
     ];
     kinds.iter().any(|kind| path.ends_with(kind))
 }

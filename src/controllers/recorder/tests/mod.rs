@@ -10,6 +10,7 @@ mod many;
 mod slow;
 mod store;
 mod trouble;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
