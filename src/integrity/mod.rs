@@ -5,6 +5,7 @@ pub mod checksum;
 pub mod digest;
 pub mod envelope;
 pub mod files;
+pub mod final_phase;
 pub mod manifest;
 pub mod origin;
 pub mod pod_volumes;

@@ -51,12 +51,23 @@ pub struct Record<'a> {
     pub state: RecordState,
     /// Whether the backup was seen before it was complete.
     pub is_observed: bool,
+    /// Whether it tells when the backup was complete.
+    pub has_final_phase: bool,
     /// The checksum of the tarball as an annotation.
     pub checksum: Option<&'a str>,
     /// The digest of what is signed as an annotation.
     pub manifest: Option<&'a str>,
     /// The uid of the Backup in the cluster, if Velero made it from the bucket.
     pub synced_as: Option<&'a str>,
+}
+
+/// What this process knows of a Backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// It saw the Backup before it was complete.
+    pub was_running: bool,
+    /// It wrote into the record when the Backup was complete. An older kind may have no field for it.
+    pub has_noted: bool,
 }
 
 /// What to do next with a Backup.
@@ -66,6 +77,8 @@ pub enum Step<'a> {
     Wait,
     /// Make a record, which shows later that the backup was seen before it was complete.
     Observe,
+    /// Note in the record when the Backup was complete, before anything is read. That may have to wait.
+    NoteFinalPhase,
     /// Delete the record of this uid: there will be no files.
     Forget(&'a str),
     /// Read the files and record them.
@@ -76,14 +89,13 @@ pub enum Step<'a> {
     Annotate(&'a str),
 }
 
-/// Decides what to do with `backup`, where `records` are all those of its namespace and name, and
-/// `is_observed` tells whether this process saw it before it was complete.
+/// Decides what to do with `backup`, where `records` are all those of its namespace and name.
 ///
 /// The first judgement stays: what is not known to be ours does not become so by itself. A person may
 /// vouch for it, once there is a record; before, the annotations may have come with the Backup.
-pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bool) -> Step<'a> {
+pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> Step<'a> {
     let level = |was_observed: bool| {
-        if is_observed || was_observed {
+        if seen.was_running || was_observed {
             Level::Observed
         } else {
             Level::Late
@@ -109,6 +121,11 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bo
             (RecordState::Unobserved, None) => Step::Wait,
             (RecordState::Unobserved | RecordState::Declared, Some(adopt)) => adopt,
             (RecordState::Unreadable, Some(Step::Declare)) => Step::Declare,
+            (RecordState::Pending | RecordState::Unreadable, _)
+                if !record.has_final_phase && !seen.has_noted =>
+            {
+                Step::NoteFinalPhase
+            }
             (RecordState::Pending | RecordState::Unreadable, _) => {
                 Step::Read(level(record.is_observed))
             }
@@ -116,6 +133,8 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], is_observed: bo
         // The sync gives a Backup a new uid. Which record is its own is in the bucket.
         (Progress::Complete, None) => match find_synced(backup, records) {
             Some(record) => annotate_or_wait(backup, record),
+            // So fast that no record was made meanwhile.
+            None if seen.was_running && !seen.has_noted => Step::NoteFinalPhase,
             None => Step::Read(level(false)),
         },
     }
@@ -200,10 +219,48 @@ mod tests {
             uid,
             state,
             is_observed: true,
+            has_final_phase: true,
             checksum: Some("c"),
             manifest: Some("m"),
             synced_as: None,
         }
+    }
+
+    fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], was_running: bool) -> Step<'a> {
+        let seen = Seen {
+            was_running,
+            has_noted: true,
+        };
+        super::next(backup, records, seen)
+    }
+
+    #[test]
+    fn when_a_backup_was_complete_is_noted_before_it_is_read() {
+        let step = |records: &[Record<'static>], was_running, has_noted| {
+            let seen = Seen {
+                was_running,
+                has_noted,
+            };
+            super::next(&backup("Completed", "x"), records, seen)
+        };
+        let with = |state, has_final_phase| {
+            [Record {
+                has_final_phase,
+                ..record("u", state)
+            }]
+        };
+        for state in [RecordState::Pending, RecordState::Unreadable] {
+            let read = Step::Read(Level::Observed);
+            let lacking = with(state, false);
+            assert_eq!(step(&lacking, false, false), Step::NoteFinalPhase);
+            assert_eq!(step(&lacking, false, true), read, "an older kind");
+            assert_eq!(step(&with(state, true), false, false), read);
+        }
+        let unobserved = with(RecordState::Unobserved, false);
+        assert_eq!(step(&unobserved, false, false), Step::Wait);
+        assert_eq!(step(&[], true, false), Step::NoteFinalPhase);
+        assert_eq!(step(&[], true, true), Step::Read(Level::Observed));
+        assert_eq!(step(&[], false, false), Step::Read(Level::Late));
     }
 
     /// A record with another uid, whose files the Backup has.

@@ -36,7 +36,7 @@ use self::signing::Signer;
 use self::slots::{Place, ReadSlots};
 use super::{ControllerContext, RecorderSettings};
 use crate::decision::Key;
-use crate::integrity::recording::{self, RecordState, Step};
+use crate::integrity::recording::{self, RecordState, Seen, Step};
 use crate::integrity::statement::Level;
 use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::watch::{Change, Watch};
@@ -88,9 +88,8 @@ impl Context {
 #[derive(Clone, Debug, Default)]
 struct Sighting {
     uid: String,
-    /// Whether it was seen before it was complete. A backup of a second may be complete before its
-    /// record is seen.
-    was_running: bool,
+    /// A backup of a second may be complete before its record is seen.
+    seen: Seen,
     /// When the API server stored the final phase, as it was first seen: later writes of Velero make
     /// it later.
     phase_stored: Option<i64>,
@@ -205,7 +204,7 @@ impl Recorder {
             };
         }
         match backup.progress() {
-            Progress::Running => seen.was_running = true,
+            Progress::Running => seen.seen.was_running = true,
             Progress::Complete => seen.phase_stored = seen.phase_stored.or(backup.phase_stored),
             Progress::Over => {}
         }
@@ -287,10 +286,16 @@ impl Recorder {
         let context = Arc::clone(&self.context);
         let mut backup = backups.get(&key).cloned();
         let seen = self.sightings.get(&key).cloned().unwrap_or_default();
-        if let Some(backup) = &mut backup {
-            backup.phase_stored = seen.phase_stored.or(backup.phase_stored);
-        }
         let records = self.records_of(&key);
+        if let Some(backup) = &mut backup {
+            let told = [seen.phase_stored, backup.phase_stored];
+            let own = records
+                .iter()
+                .find(|(_, record)| record.uid == backup.fields.uid);
+            let first = own.and_then(|(_, record)| record.final_phase);
+            let first = first.unwrap_or_default();
+            backup.phase_stored = first.completed(told.into_iter().flatten().min());
+        }
         let Some(backup) = backup else {
             if !records.is_empty() {
                 self.spawn(key.clone(), steps::end(context, key, records));
@@ -305,7 +310,7 @@ impl Recorder {
             return;
         }
         let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
-        let step = recording::next(&backup, &known, seen.was_running);
+        let step = recording::next(&backup, &known, seen.seen);
         let own = |uid: &str| {
             records
                 .iter()
@@ -315,6 +320,12 @@ impl Recorder {
         match step {
             Step::Wait => self.settle(key, backup, records),
             Step::Observe => self.spawn(key, steps::observe(context, backup)),
+            Step::NoteFinalPhase => {
+                if let Some(seen) = self.sightings.get_mut(&key) {
+                    seen.seen.has_noted = true;
+                }
+                self.spawn(key, steps::note_final_phase(context, backup));
+            }
             Step::Forget(uid) => {
                 if let Some((name, _)) = own(uid) {
                     self.spawn(key, steps::forget(context, name));
@@ -435,6 +446,11 @@ impl Recorder {
             return;
         };
         self.busy.remove(&key);
+        if requeue.retry
+            && let Some(seen) = self.sightings.get_mut(&key)
+        {
+            seen.seen.has_noted = false;
+        }
         self.slots.free(&key);
         self.worker.done(key.clone(), requeue);
         if self.again.remove(&key) {

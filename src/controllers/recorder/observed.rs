@@ -6,6 +6,7 @@ use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
 use crate::decision::Key;
+use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};
 use crate::kubernetes::backup;
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
@@ -26,6 +27,8 @@ pub(super) struct RecordEntry {
     pub(super) state: RecordState,
     pub(super) checksum: Option<String>,
     pub(super) manifest: Option<String>,
+    /// When the Backup was complete, as it was seen first.
+    pub(super) final_phase: Option<FinalPhase>,
     /// UID of the Backup in the cluster, if Velero made it from the bucket.
     pub(super) synced_as: Option<String>,
     /// When the files were recorded.
@@ -47,6 +50,7 @@ impl RecordEntry {
             state: status.state,
             checksum: status.checksum,
             manifest: status.manifest,
+            final_phase: status.final_phase.as_ref().map(FinalPhase::from),
             synced_as: status.synced_as,
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
@@ -87,6 +91,7 @@ impl RecordEntry {
             uid: &self.uid,
             state: self.state,
             is_observed: self.is_observed,
+            has_final_phase: self.final_phase.is_some(),
             checksum: self.checksum.as_deref(),
             manifest: self.manifest.as_deref(),
             synced_as: self.synced_as.as_deref(),

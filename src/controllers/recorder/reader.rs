@@ -13,6 +13,7 @@ use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
 use crate::integrity::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
+use crate::integrity::final_phase::MAX_AHEAD_SECONDS;
 use crate::integrity::manifest::{File, Manifest, ManifestError};
 use crate::integrity::origin::{self, Listed, Unobserved};
 use crate::integrity::recording::RecordState;
@@ -23,9 +24,6 @@ use crate::kubernetes::pod_volume_backups::{self, PodVolumeBackupsError};
 use crate::kubernetes::server_clock::{self, ClockReading};
 use crate::velero::backup_fields::{BackupFields, DocumentError, MAX_DOCUMENT_BYTES};
 use crate::velero::observed_backup::{ObservedBackup, Progress};
-
-/// How much later than now a phase may be stored, in seconds: servers of one cluster differ by that.
-const MAX_AHEAD_SECONDS: i64 = 60;
 
 /// Why files could not be read.
 pub(super) struct Unreadable {

@@ -11,6 +11,7 @@ use super::reader::{self, Extent, Recorded, Stop, Unreadable};
 use super::{Context, ledger};
 use crate::clock::now;
 use crate::decision::Key;
+use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::origin::Unobserved;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::Level;
@@ -19,6 +20,7 @@ use crate::kubernetes::crds::{
 };
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::events::EventReason;
+use crate::kubernetes::server_clock;
 use crate::kubernetes::worker::Requeue;
 use crate::velero::observed_backup::ObservedBackup;
 use crate::velero::text::single_line;
@@ -33,6 +35,36 @@ pub(super) async fn observe(context: Arc<Context>, backup: ObservedBackup) -> Re
         created => created.map(drop),
     };
     told(created, "make the record")
+}
+
+/// Notes when a Backup was complete, as it is seen first. The record is made if there is none.
+pub(super) async fn note_final_phase(context: Arc<Context>, backup: ObservedBackup) -> Requeue {
+    let noted = try_note_final_phase(&context, &backup).await;
+    Requeue {
+        // Then its files are read.
+        within: Some(Duration::ZERO),
+        ..told(noted, "note when the backup was complete")
+    }
+}
+
+async fn try_note_final_phase(context: &Context, backup: &ObservedBackup) -> kube::Result<()> {
+    // Whatever the reason is, it is told when the files are read.
+    let clock = server_clock::read(&context.controllers.client).await;
+    let seen = clock.ok().flatten().map(|clock| clock.time.as_second());
+    let record = match own_record(context, backup).await? {
+        Some(record) => record,
+        None => create_own(context, backup, true).await?,
+    };
+    let status = record.status.clone().unwrap_or_default();
+    if status.state.is_judgement() || status.final_phase.is_some() {
+        return Ok(());
+    }
+    let first = FinalPhase::at_first_sight(backup.phase_stored, seen);
+    let status = BackupRecordStatus {
+        final_phase: Some(first.into()),
+        ..status
+    };
+    context.ledger.set_status(&record, &status).await
 }
 
 /// Makes the record of a Backup. From then on, what a user writes on the Backup counts.
@@ -258,11 +290,9 @@ impl Reading {
         };
         let status = BackupRecordStatus {
             state: RecordState::Recorded,
-            reason: None,
             message: recorded.written.message.as_deref().map(message),
             level: Some(statement.level.name().to_owned()),
             adopted_by: adopted_by.clone(),
-            not_adopted: None,
             checksum: checksum.clone(),
             manifest: Some(manifest.clone()),
             files: i64::try_from(statement.manifest.files().len()).ok(),
@@ -272,7 +302,7 @@ impl Reading {
             envelope_in_bucket: recorded.written.is_in_bucket,
             recorded_at: Some(at),
             synced_as: self.synced_as(&statement.backup.uid),
-            gone: None,
+            ..BackupRecordStatus::default()
         };
         match self.write(&status, Some(&statement.backup.uid)).await {
             Ok(true) => {}
@@ -327,6 +357,7 @@ impl Reading {
         } else {
             ledger.get(&name).await?
         };
+        let is_new = stored.is_none();
         let record = match stored {
             Some(other) if !is_own && other.known().state == RecordState::Recorded => {
                 return Ok(false);
@@ -338,7 +369,14 @@ impl Reading {
             }
             None => ledger.create(spec(&self.backup, uid, false)).await?,
         };
-        ledger.set_status(&record, status).await?;
+        let mut status = status.clone();
+        if is_own {
+            let was = record.status.as_ref();
+            let first = was.and_then(|was| was.final_phase.clone());
+            let first = first.or_else(|| is_new.then(|| self.first_sight().into()));
+            status.final_phase = status.final_phase.or(first);
+        }
+        ledger.set_status(&record, &status).await?;
         for (other, record) in &self.records {
             let is_earlier = *other != name && record.uid != fields.uid;
             if is_earlier && record.gone_at.is_none() {
@@ -346,6 +384,11 @@ impl Reading {
             }
         }
         Ok(true)
+    }
+
+    /// Returns when the Backup was complete, if nothing was noted before.
+    fn first_sight(&self) -> FinalPhase {
+        FinalPhase::at_first_sight(self.backup.phase_stored, None)
     }
 
     pub(super) async fn emit(&self, reason: EventReason, note: &str) {

@@ -10,10 +10,12 @@
 )]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};
 
 /// The backup that a record is about. It never changes.
@@ -99,6 +101,9 @@ pub struct BackupRecordStatus {
     #[schemars(schema_with = "optional_time")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<Time>,
+    /// When the Backup was complete, as velero-trust saw it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_phase: Option<RecordedFinalPhase>,
     /// UID of the Backup in the cluster, if Velero made it from the bucket. In the files, it has that of
     /// the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +121,7 @@ impl BackupRecord {
             uid: &self.spec.uid,
             state: status.map(|status| status.state).unwrap_or_default(),
             is_observed: self.spec.observed,
+            has_final_phase: status.is_some_and(|status| status.final_phase.is_some()),
             checksum: status.and_then(|status| status.checksum.as_deref()),
             manifest: status.and_then(|status| status.manifest.as_deref()),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
@@ -134,6 +140,41 @@ pub struct RecordedLocation {
     /// Prefix in the bucket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+}
+
+/// When a Backup was complete, as velero-trust saw it first, by the clock of the API server.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedFinalPhase {
+    /// When the API server stored the final phase, as `metadata.managedFields` told. A later time
+    /// counts for nothing.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_at: Option<Time>,
+    /// When velero-trust saw the final phase.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Time>,
+}
+
+impl From<FinalPhase> for RecordedFinalPhase {
+    fn from(FinalPhase { stored, seen }: FinalPhase) -> Self {
+        let time = |seconds| Timestamp::from_second(seconds).ok().map(Time);
+        Self {
+            stored_at: stored.and_then(time),
+            seen_at: seen.and_then(time),
+        }
+    }
+}
+
+impl From<&RecordedFinalPhase> for FinalPhase {
+    fn from(recorded: &RecordedFinalPhase) -> Self {
+        let seconds = |time: &Time| time.0.as_second();
+        Self {
+            stored: recorded.stored_at.as_ref().map(seconds),
+            seen: recorded.seen_at.as_ref().map(seconds),
+        }
+    }
 }
 
 /// When and how a Backup went away.

@@ -45,6 +45,8 @@ struct State {
     asked: Vec<(String, String)>,
     /// Each page of a list that was asked for.
     lists: Vec<String>,
+    /// A field of the status that the kinds do not know.
+    dropped: Option<&'static str>,
 }
 
 /// The API server. Clones are the same server.
@@ -122,6 +124,11 @@ impl Api {
     /// Returns each page of a list that was asked for.
     pub(super) fn lists(&self) -> Vec<String> {
         self.state().lists.clone()
+    }
+
+    /// Drops this field of each status, as from objects of a kind without it.
+    pub(super) fn drop_from_status(&self, field: &'static str) {
+        self.state().dropped = Some(field);
     }
 
     fn store(&self, path: &str, object: Option<Value>) -> Value {
@@ -241,6 +248,11 @@ impl Api {
                     merge(&mut now, &body);
                 } else {
                     now["status"] = body["status"].clone();
+                    if let (Some(field), Some(status)) =
+                        (self.state().dropped, now["status"].as_object_mut())
+                    {
+                        status.remove(field);
+                    }
                 }
                 // What changes nothing is not stored again.
                 if self.get(own).as_ref() == Some(&now) {

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod api;
+mod final_phase;
 mod forged;
 mod gate;
 mod kills;
