@@ -9,8 +9,8 @@ mod rule;
 mod verdict;
 
 pub use facts::{
-    Backup, Bundle, Fact, Facts, Key, Known, Lookup, LookupError, LookupErrorKind, NoBundle,
-    Outcome, Sealed, Secret, SecretKeyRef, Stop,
+    Backup, BackupFields, Bundle, Fact, Facts, Key, Known, Lookup, LookupError, LookupErrorKind,
+    NoBundle, Outcome, Sealed, Secret, SecretKeyRef, Stop,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

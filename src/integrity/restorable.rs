@@ -23,9 +23,9 @@ pub fn why_not_restorable(
     backup: &Backup,
     policy: &Policy,
 ) -> Option<NotRestorable> {
-    let key = Key::new(namespace, &*backup.name);
+    let key = Key::new(namespace, &*backup.fields.name);
     let mut restore = Restore::default();
-    restore.spec.backup_name = Some(backup.name.as_str().into());
+    restore.spec.backup_name = Some(backup.fields.name.as_str().into());
     let mut facts = Facts::default();
     let fact = Fact::Backup(Arc::new(backup.clone()));
     facts.insert(Lookup::Backup(key), Outcome::Found(fact));
@@ -37,21 +37,25 @@ pub fn why_not_restorable(
         .filter(|_| judged.verdict == Verdict::Deny);
     match denial {
         Some(denial) => Some(NotRestorable::Denied(denial.rule)),
-        None => why_not_whole(&backup.phase).map(NotRestorable::NotWhole),
+        None => why_not_whole(&backup.fields.phase).map(NotRestorable::NotWhole),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::RestoresMode;
+    use crate::decision::{BackupFields, RestoresMode};
 
     fn told(phase: &str, checksum: Option<&str>, policy: &Policy) -> Option<String> {
-        let backup = Backup {
+        let fields = BackupFields {
             name: "nightly".to_owned(),
             phase: phase.to_owned(),
-            started: None,
+            ..BackupFields::default()
+        };
+        let backup = Backup {
+            fields,
             checksum: checksum.map(str::to_owned),
+            ..Backup::default()
         };
         why_not_restorable("velero", &backup, policy).map(|why| match why {
             NotRestorable::Denied(rule) => rule.id.to_owned(),

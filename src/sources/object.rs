@@ -18,8 +18,8 @@ const MAX_SHOWN_KEY_BYTES: usize = 40;
 /// The object that a document contains.
 #[derive(Debug)]
 pub(super) enum Object {
-    /// A Backup, and the name of its Schedule.
-    Backup(Key, Backup, Option<String>),
+    /// A Backup.
+    Backup(Key, Box<Backup>),
     /// A ConfigMap, and whether it is the bundle of a namespace that is held.
     ConfigMap(Key, bool),
     /// A BackupStorageLocation.
@@ -76,10 +76,9 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObj
                 }),
             }
         },
-        ("velero.io/v1", "Backup") => |key, object| {
-            let (backup, schedule) = backup::read(object);
-            Ok(Object::Backup(key, backup, schedule))
-        },
+        ("velero.io/v1", "Backup") => {
+            |key, object| Ok(Object::Backup(key, Box::new(backup::read(object))))
+        }
         ("velero.io/v1", "BackupStorageLocation") => |key, _| Ok(Object::Location(key)),
         _ => {
             let sealed = sealed::secrets_made_by(api, kind, &key, object);

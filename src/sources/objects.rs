@@ -15,7 +15,7 @@ use crate::names;
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     secrets: BTreeMap<Key, StoredSecret>,
-    backups: BTreeMap<Key, (Backup, Option<String>)>,
+    backups: BTreeMap<Key, Arc<Backup>>,
     /// The value says whether the ConfigMap is the bundle of a namespace that is held.
     config_maps: BTreeMap<Key, bool>,
     /// What was left out and why, one sentence each.
@@ -85,16 +85,16 @@ impl Objects {
             Lookup::Backup(key) => self
                 .backups
                 .get(key)
-                .map(|(backup, _)| Fact::Backup(Arc::new(backup.clone()))),
+                .map(|backup| Fact::Backup(Arc::clone(backup))),
             Lookup::BackupsOfSchedule {
                 namespace,
                 schedule,
             } => {
-                let backups = self.backups.iter().filter(|(key, (_, of))| {
-                    key.namespace == *namespace && of.as_ref() == Some(schedule)
+                let backups = self.backups.iter().filter(|(key, backup)| {
+                    key.namespace == *namespace && backup.fields.schedule.as_ref() == Some(schedule)
                 });
-                let backups = backups.map(|(_, (backup, _))| backup.clone()).collect();
-                Some(Fact::Backups(Arc::new(backups)))
+                let backups = backups.map(|(_, backup)| Backup::clone(backup));
+                Some(Fact::Backups(Arc::new(backups.collect())))
             }
             Lookup::Bundle(namespace) => {
                 let key = Key::new(namespace, names::BUNDLE);
@@ -124,9 +124,9 @@ impl Objects {
                 }
                 None
             }
-            Object::Backup(key, backup, schedule) => {
+            Object::Backup(key, backup) => {
                 let duplicate = format!("Backup {key}");
-                let before = self.backups.insert(key, (backup, schedule));
+                let before = self.backups.insert(key, Arc::from(backup));
                 before.map(|_| duplicate)
             }
             Object::ConfigMap(key, held) => {

@@ -5,16 +5,17 @@ use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 use serde_json::Value;
 
+use super::backup_fields::MAX_FIELD_BYTES;
 use super::lenient::{Reported, reported};
 use super::text::seconds;
-use crate::decision::Backup;
+use crate::decision::{Backup, BackupFields};
 
 /// Label on a Backup with the name of the Schedule that created it.
 pub const SCHEDULE_LABEL: &str = "velero.io/schedule-name";
 
-/// Maximum length of a checksum that is kept, in bytes. One that is longer is malformed, and stays
-/// so when it is cut.
-const MAX_CHECKSUM_BYTES: usize = 256;
+/// Maximum length of a checksum and of a field that is kept, in bytes: one that is longer is neither
+/// a checksum nor signed.
+const MAX_TEXT_BYTES: usize = MAX_FIELD_BYTES + 1;
 
 /// The fields of a Backup that velero-trust reads. Everything else is skipped while it is parsed: a
 /// Backup has up to 1.5 MiB. A field whose type differs from Velero's schema counts as not set.
@@ -33,7 +34,11 @@ pub struct BackupView {
 #[serde(default)]
 struct MetadataView {
     #[serde(deserialize_with = "reported")]
+    namespace: Option<String>,
+    #[serde(deserialize_with = "reported")]
     name: Option<String>,
+    #[serde(deserialize_with = "reported")]
+    uid: Option<String>,
     #[serde(deserialize_with = "reported")]
     annotations: AnnotationsView,
     #[serde(deserialize_with = "reported")]
@@ -61,6 +66,8 @@ struct LabelsView {
 struct SpecView {
     #[serde(deserialize_with = "reported")]
     storage_location: Option<String>,
+    #[serde(deserialize_with = "reported")]
+    snapshot_move_data: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -70,6 +77,10 @@ struct StatusView {
     phase: Option<String>,
     #[serde(deserialize_with = "reported")]
     start_timestamp: Option<String>,
+    #[serde(deserialize_with = "reported")]
+    completion_timestamp: Option<String>,
+    #[serde(deserialize_with = "reported")]
+    format_version: Option<String>,
 }
 
 /// Reads a part of a Backup, or nothing where there is a value of another type.
@@ -98,31 +109,41 @@ impl BackupView {
         self.spec.storage_location.as_deref().unwrap_or_default()
     }
 
-    /// Returns the Backup together with the name of its Schedule.
-    pub fn into_backup(self) -> (Backup, Option<String>) {
+    /// Returns the Backup.
+    pub fn into_backup(self) -> Backup {
         let Self {
-            metadata, status, ..
+            metadata,
+            spec,
+            status,
         } = self;
-        let checksum = metadata.annotations.checksum;
-        let backup = Backup {
-            name: metadata.name.unwrap_or_default(),
-            phase: status.phase.unwrap_or_default(),
+        Backup {
             started: status.start_timestamp.as_deref().and_then(seconds),
-            checksum: checksum.map(cut),
-        };
-        (backup, metadata.labels.schedule)
+            checksum: metadata.annotations.checksum.map(cut),
+            fields: BackupFields {
+                namespace: metadata.namespace.map(cut).unwrap_or_default(),
+                name: metadata.name.unwrap_or_default(),
+                uid: metadata.uid.map(cut).unwrap_or_default(),
+                phase: status.phase.map(cut).unwrap_or_default(),
+                schedule: metadata.labels.schedule.map(cut),
+                started: status.start_timestamp.map(cut),
+                completed: status.completion_timestamp.map(cut),
+                format_version: status.format_version.map(cut),
+                snapshot_move_data: spec.snapshot_move_data.unwrap_or_default(),
+            },
+        }
     }
 }
 
-fn cut(mut checksum: String) -> String {
-    checksum.truncate(checksum.floor_char_boundary(MAX_CHECKSUM_BYTES));
-    checksum.shrink_to_fit();
-    checksum
+/// Cuts a text of which more would not change what it means: a checksum that is longer is malformed,
+/// and a field that is longer is none that was signed.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+    text.shrink_to_fit();
+    text
 }
 
-/// Reads a Backup. Returns it together with the name of its Schedule. A field whose type differs
-/// from Velero's schema counts as not set.
-pub fn read(object: &Value) -> (Backup, Option<String>) {
+/// Reads a Backup. A field whose type differs from Velero's schema counts as not set.
+pub fn read(object: &Value) -> Backup {
     let view = BackupView::deserialize(object);
     view.unwrap_or_default().into_backup()
 }
@@ -136,30 +157,42 @@ mod tests {
     fn reads_what_matters_and_takes_the_rest_for_unset() {
         let object = serde_json::json!({
             "metadata": {
-                "name": "b",
+                "namespace": "velero", "name": "b", "uid": "u",
                 "annotations": {CHECKSUM_ANNOTATION: "sha256:x"},
                 "labels": {SCHEDULE_LABEL: "daily"},
             },
-            "status": {"phase": "Completed", "startTimestamp": "1970-01-01T00:01:00Z"},
+            "spec": {"snapshotMoveData": true},
+            "status": {
+                "phase": "Completed", "startTimestamp": "1970-01-01T00:01:00Z",
+                "completionTimestamp": "1970-01-01T00:02:00Z", "formatVersion": "1.1.0",
+            },
         });
-        let (backup, schedule) = read(&object);
-        assert_eq!(schedule.as_deref(), Some("daily"));
+        let backup = read(&object);
         assert_eq!(backup.checksum.as_deref(), Some("sha256:x"));
-        assert_eq!(
-            (backup.started, backup.phase.as_str()),
-            (Some(60), "Completed")
-        );
+        assert_eq!(backup.started, Some(60));
+        let fields = BackupFields {
+            namespace: "velero".into(),
+            name: "b".into(),
+            uid: "u".into(),
+            phase: "Completed".into(),
+            schedule: Some("daily".into()),
+            started: Some("1970-01-01T00:01:00Z".into()),
+            completed: Some("1970-01-01T00:02:00Z".into()),
+            format_version: Some("1.1.0".into()),
+            snapshot_move_data: true,
+        };
+        assert_eq!(backup.fields, fields);
         for wrong in [
             serde_json::json!({"metadata": {"name": 3, "labels": [1]}, "status": "x"}),
             serde_json::json!({"metadata": {"annotations": null, "labels": {SCHEDULE_LABEL: {}}}}),
             serde_json::json!({"metadata": {"annotations": {CHECKSUM_ANNOTATION: true}}}),
             serde_json::json!({"metadata": -1, "status": {"phase": 0.5, "startTimestamp": [{}]}}),
         ] {
-            assert_eq!(read(&wrong), (Backup::default(), None), "{wrong}");
+            assert_eq!(read(&wrong), Backup::default(), "{wrong}");
             let view: BackupView = serde_json::from_str(&wrong.to_string()).unwrap();
             assert_eq!(view, BackupView::default());
         }
-        assert_eq!(read(&Value::Null), (Backup::default(), None));
+        assert_eq!(read(&Value::Null), Backup::default());
         let stored = serde_json::json!({"spec": {"storageLocation": "default"}});
         let view = BackupView::deserialize(&stored).unwrap();
         assert_eq!(view.storage_location(), "default");
@@ -170,9 +203,9 @@ mod tests {
         let checksum = |text: &str| {
             let annotations = serde_json::json!({CHECKSUM_ANNOTATION: text});
             let object = serde_json::json!({"metadata": {"annotations": annotations}});
-            read(&object).0.checksum.unwrap()
+            read(&object).checksum.unwrap()
         };
-        assert_eq!(checksum(&"ä".repeat(200)), "ä".repeat(128));
+        assert_eq!(checksum(&"ä".repeat(300)), "ä".repeat(256));
         let good = format!("sha256:{}", "0".repeat(64));
         assert_eq!(checksum(&good), good);
     }

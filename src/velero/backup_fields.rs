@@ -1,9 +1,10 @@
 //! The fields of a Backup that decide what a restore does, in the cluster and in `velero-backup.json`.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::lenient::null_is_default;
 use super::unique_keys::{self, UniqueKeysError};
+pub use crate::decision::BackupFields;
 
 /// Maximum size of a `velero-backup.json` that is read, in bytes. etcd stores no object of this size,
 /// so Velero cannot have written it.
@@ -11,35 +12,6 @@ pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// Most bytes of a field that is signed. A name has up to 253.
 pub const MAX_FIELD_BYTES: usize = 512;
-
-/// The fields of a Backup that decide what a restore does, as they are in a statement about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackupFields {
-    /// `metadata.namespace`.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-    /// `metadata.uid` in `velero-backup.json`. The sync gives the Backup another one.
-    pub uid: String,
-    /// `status.phase`.
-    pub phase: String,
-    /// The label `velero.io/schedule-name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
-    /// `status.startTimestamp`, as it is written there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<String>,
-    /// `status.completionTimestamp`, as it is written there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completed: Option<String>,
-    /// `status.formatVersion`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format_version: Option<String>,
-    /// `spec.snapshotMoveData`.
-    #[serde(default)]
-    pub snapshot_move_data: bool,
-}
 
 /// Why `velero-backup.json` cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -148,35 +120,6 @@ impl BackupFields {
             Some((name, _)) => Err(DocumentError::TooLongField(name)),
             None => Ok(()),
         }
-    }
-
-    /// Returns the names of the fields that differ in `other`, in the order of the Backup.
-    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let is_equal = [
-            ("metadata.namespace", self.namespace == other.namespace),
-            ("metadata.name", self.name == other.name),
-            ("metadata.uid", self.uid == other.uid),
-            (
-                "metadata.labels[velero.io/schedule-name]",
-                self.schedule == other.schedule,
-            ),
-            (
-                "spec.snapshotMoveData",
-                self.snapshot_move_data == other.snapshot_move_data,
-            ),
-            ("status.phase", self.phase == other.phase),
-            ("status.startTimestamp", self.started == other.started),
-            (
-                "status.completionTimestamp",
-                self.completed == other.completed,
-            ),
-            (
-                "status.formatVersion",
-                self.format_version == other.format_version,
-            ),
-        ];
-        let differing = is_equal.iter().filter(|(_, is_equal)| !is_equal);
-        differing.map(|(name, _)| *name).collect()
     }
 }
 

@@ -28,6 +28,11 @@ pub(super) trait Reported<'de>: Default {
         Self::default()
     }
 
+    /// Reads a truth value.
+    fn of_bool(_: bool) -> Self {
+        Self::default()
+    }
+
     /// Reads an object.
     fn of_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         IgnoredAny.visit_map(map).map(|_| Self::default())
@@ -37,6 +42,12 @@ pub(super) trait Reported<'de>: Default {
 impl<'de> Reported<'de> for Option<String> {
     fn of_text(text: Cow<'de, str>) -> Self {
         Some(text.into_owned())
+    }
+}
+
+impl Reported<'_> for Option<bool> {
+    fn of_bool(value: bool) -> Self {
+        Some(value)
     }
 }
 
@@ -101,8 +112,8 @@ where
             Ok(T::default())
         }
 
-        fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-            Ok(T::default())
+        fn visit_bool<E>(self, value: bool) -> Result<T, E> {
+            Ok(T::of_bool(value))
         }
 
         fn visit_i64<E>(self, _: i64) -> Result<T, E> {

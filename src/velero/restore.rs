@@ -100,7 +100,11 @@ impl Restore<'_> {
 /// `mostRecentCompletedBackup`). Velero's sort is not stable, so it may pick any of several that
 /// started in the same second. A Backup that never started counts as the oldest.
 pub fn newest_completed(backups: &[Backup]) -> Vec<&Backup> {
-    let completed = || backups.iter().filter(|backup| backup.phase == "Completed");
+    let completed = || {
+        backups
+            .iter()
+            .filter(|backup| backup.fields.phase == "Completed")
+    };
     let newest = completed().map(|backup| backup.started).max();
     completed()
         .filter(|backup| Some(backup.started) == newest)
@@ -110,7 +114,7 @@ pub fn newest_completed(backups: &[Backup]) -> Vec<&Backup> {
 /// Removes the Backups that [`newest_completed`] leaves out, so that of a long list only candidates
 /// are held.
 pub fn keep_newest_completed(backups: &mut Vec<Backup>) {
-    backups.retain(|backup| backup.phase == "Completed");
+    backups.retain(|backup| backup.fields.phase == "Completed");
     let newest = backups.iter().map(|backup| backup.started).max();
     backups.retain(|backup| Some(backup.started) == newest);
 }
@@ -118,11 +122,15 @@ pub fn keep_newest_completed(backups: &mut Vec<Backup>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::BackupFields;
 
     fn backup(name: &str, phase: &str, started: Option<i64>) -> Backup {
         Backup {
-            name: name.into(),
-            phase: phase.into(),
+            fields: BackupFields {
+                name: name.into(),
+                phase: phase.into(),
+                ..BackupFields::default()
+            },
             started,
             checksum: None,
         }
@@ -143,7 +151,9 @@ mod tests {
             let newest = newest_completed(backups);
             assert_eq!(kept.iter().collect::<Vec<_>>(), newest);
             let newest = newest.into_iter();
-            newest.map(|backup| backup.name.clone()).collect::<Vec<_>>()
+            newest
+                .map(|backup| backup.fields.name.clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(newest(&backups), ["new", "of-the-same-second"]);
         assert_eq!(newest(&backups[..1]), ["never-started"]);

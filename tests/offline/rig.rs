@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use velero_trust::decision::{Backup, Fact, Facts, Lookup, Outcome, Policy};
+use velero_trust::decision::{Backup, BackupFields, Fact, Facts, Lookup, Outcome, Policy};
 use velero_trust::serving::certificates::{self, CertificateSender, Pair, Validated};
 use velero_trust::serving::drain::{self, Stop};
 use velero_trust::serving::{Caps, Condition, Drain, ServeError, Server, Task, Timeouts, run};
@@ -203,8 +203,11 @@ impl Source for Good {
             let outcome = match want {
                 Lookup::Backup(key) if key.name != "missing" => {
                     Outcome::Found(Fact::Backup(Arc::new(Backup {
-                        name: key.name.clone(),
-                        phase: "Completed".into(),
+                        fields: BackupFields {
+                            name: key.name.clone(),
+                            phase: "Completed".into(),
+                            ..BackupFields::default()
+                        },
                         started: Some(1),
                         checksum: Some(format!("sha256:{}", "0".repeat(64))),
                     })))

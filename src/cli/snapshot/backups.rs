@@ -38,7 +38,7 @@ impl BackupTally {
     /// Counts a backup of `namespace`, which has these `locations`.
     fn add(&mut self, namespace: &str, view: BackupView, locations: &[Bsl<'_>], policy: &Policy) {
         let location = view.storage_location().to_owned();
-        let (backup, _) = view.into_backup();
+        let backup = view.into_backup();
         self.total += 1;
         let why = match why_not_restorable(namespace, &backup, policy) {
             Some(NotRestorable::Denied(rule)) => Some(format!("{} [{}]", rule.title, rule.id)),

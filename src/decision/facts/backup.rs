@@ -1,18 +1,78 @@
 //! Backups as facts.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fact, Facts, Key, Known, Lookup};
 
-/// The fields of a Velero Backup that decisions use.
+/// A Velero Backup, as far as decisions use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backup {
-    /// `metadata.name`.
-    pub name: String,
-    /// `status.phase`; empty until Velero sets it.
-    pub phase: String,
+    /// The fields that decide what a restore does, as the cluster has them.
+    pub fields: BackupFields,
     /// `status.startTimestamp` in seconds since 1970.
     pub started: Option<i64>,
     /// Value of the annotation [`crate::names::CHECKSUM_ANNOTATION`], not validated.
     pub checksum: Option<String>,
+}
+
+/// The fields of a Backup that decide what a restore does, as they are in a statement about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupFields {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid` in `velero-backup.json`. The sync gives the Backup another one.
+    pub uid: String,
+    /// `status.phase`.
+    pub phase: String,
+    /// The label `velero.io/schedule-name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// `status.startTimestamp`, as it is written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// `status.completionTimestamp`, as it is written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
+    /// `status.formatVersion`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format_version: Option<String>,
+    /// `spec.snapshotMoveData`.
+    #[serde(default)]
+    pub snapshot_move_data: bool,
+}
+
+impl BackupFields {
+    /// Returns the names of the fields that differ in `other`, in the order of the Backup.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let is_equal = [
+            ("metadata.namespace", self.namespace == other.namespace),
+            ("metadata.name", self.name == other.name),
+            ("metadata.uid", self.uid == other.uid),
+            (
+                "metadata.labels[velero.io/schedule-name]",
+                self.schedule == other.schedule,
+            ),
+            (
+                "spec.snapshotMoveData",
+                self.snapshot_move_data == other.snapshot_move_data,
+            ),
+            ("status.phase", self.phase == other.phase),
+            ("status.startTimestamp", self.started == other.started),
+            (
+                "status.completionTimestamp",
+                self.completed == other.completed,
+            ),
+            (
+                "status.formatVersion",
+                self.format_version == other.format_version,
+            ),
+        ];
+        let differing = is_equal.iter().filter(|(_, is_equal)| !is_equal);
+        differing.map(|(name, _)| *name).collect()
+    }
 }
 
 impl Facts {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use backup::Backup;
+pub use backup::{Backup, BackupFields};
 pub use bundle::{Bundle, NoBundle};
 pub use error::{LookupError, LookupErrorKind};
 pub use key::Key;

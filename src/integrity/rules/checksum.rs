@@ -68,7 +68,7 @@ pub(super) fn check(
     if let (Some(taken), true) = (backups.first(), report.findings.is_empty()) {
         let message = format!(
             "the checksum of {} is not compared with the bucket",
-            taken.name
+            taken.fields.name
         );
         let path = named::path(restore);
         let fix = "this version cannot";
@@ -84,8 +84,8 @@ fn expected_path() -> FieldPath {
 fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Report) {
     let on_backup = backup.checksum.as_deref();
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
-    let named = format!("Backup {namespace}/{}", backup.name);
-    let adopt = format!("velero-trust backup adopt {}", backup.name);
+    let named = format!("Backup {namespace}/{}", backup.fields.name);
+    let adopt = format!("velero-trust backup adopt {}", backup.fields.name);
     let mut find = |rule, path, message: String, fix: String| {
         report.add_finding(Finding::new(rule, path, &named, message, fix));
     };
@@ -97,7 +97,7 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
             format!(
                 "see why it is not recorded with `velero-trust backup show {}`; if you vouch for what is in \
                  it, run `{adopt}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore",
-                backup.name
+                backup.fields.name
             ),
         ),
         (None, Some(_)) => {}

@@ -100,7 +100,7 @@ pub(super) fn backups<'a>(
                 let message = format!("Backup {key} does not exist");
                 return find(&NO_BACKUP, path(restore), message, &list);
             };
-            if let Some(state) = why_not_whole(&backup.phase) {
+            if let Some(state) = why_not_whole(&backup.fields.phase) {
                 report.add_finding(Finding::new(
                     &NOT_WHOLE,
                     path(restore),

@@ -36,7 +36,7 @@ pub(super) async fn read(client: &Client, key: &Key) -> kube::Result<Option<Back
     let answer = fetch_opt(client, request.map_err(Error::BuildRequest)?).await?;
     let backup = answer.map(|answer| {
         let view = serde_json::from_slice::<BackupView>(&answer)?;
-        Ok(view.into_backup().0)
+        Ok(view.into_backup())
     });
     backup.transpose().map_err(Error::SerdeError)
 }
@@ -66,7 +66,7 @@ pub(super) async fn newest_completed(
         // Freed before the next page is read.
         drop(answer);
         let views = page.items.into_iter().flatten();
-        newest.extend(views.map(|view| view.into_backup().0));
+        newest.extend(views.map(BackupView::into_backup));
         keep_newest_completed(&mut newest);
         match page.metadata.next {
             Some(next) if !next.is_empty() => params = params.continue_token(&next),
