@@ -95,10 +95,6 @@ fn is_as_shipped(live: &Value, shipped: &Value) -> bool {
             };
             live.iter().all(as_shipped) && shipped.keys().all(|key| live.contains_key(key))
         }
-        (Value::Array(live), Value::Array(shipped)) => {
-            let mut pairs = live.iter().zip(shipped);
-            live.len() == shipped.len() && pairs.all(|(live, shipped)| is_as_shipped(live, shipped))
-        }
         _ => live == shipped,
     }
 }
