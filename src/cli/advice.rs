@@ -34,14 +34,12 @@ pub(super) fn apply_manifest(own: &str, file: &str) -> String {
     }
 }
 
-/// Returns how to make the admission policies those of the manifests again. `kubectl apply` leaves fields that
-/// somebody else added.
-pub(super) fn replace_policies(own: &str) -> String {
-    if own == names::APP {
-        "kubectl replace --force --save-config -f manifests/policies.yaml".to_owned()
-    } else {
-        format!("delete them, and {}", apply_manifest(own, "policies.yaml"))
-    }
+/// Returns how to make the admission policies those of the manifests again, without a moment in which one is not
+/// there. `kubectl apply` makes those that are gone, and leaves fields that somebody else added to the others;
+/// `kubectl replace` takes these away. They are the same in every namespace of velero-trust.
+pub(super) fn replace_policies() -> String {
+    let file = "manifests/policies.yaml";
+    format!("kubectl apply -f {file} && kubectl replace --save-config -f {file}")
 }
 
 /// Returns `text` as one word of a POSIX shell.

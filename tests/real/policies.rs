@@ -1,6 +1,8 @@
 //! The admission policies of the manifests on the real API server, with no webhook configuration active
 //! and no server of ours: what they refuse, they refuse while velero-trust is down.
 
+use std::collections::BTreeSet;
+
 use crate::servers::Servers;
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, ensure};
@@ -146,17 +148,36 @@ impl Bed {
             self.kubectl().ok(&patch)?;
             advice = self.is_told(false, name)?;
         }
-        let file = "manifests/policies.yaml";
-        let command = advice.strip_prefix("kubectl ");
-        let command = command.and_then(|command| command.strip_suffix(file));
-        let mut command: Vec<&str> = command
-            .with_context(|| advice.clone())?
-            .split(' ')
-            .collect();
+        // One that is gone is told as well, and made again with the others.
+        self.kubectl().ok(&[
+            "delete",
+            "validatingadmissionpolicybinding/velero-trust-restored",
+        ])?;
+        self.is_told(false, "velero-trust-restored")?;
+        let uids = || {
+            let kinds = format!("{policy},{binding}");
+            let all = self.kubectl().get(&[&kinds])?;
+            let items = all["items"].as_array().context("no list")?;
+            let uids = items.iter().map(|one| one["metadata"]["uid"].to_string());
+            anyhow::Ok(uids.collect::<BTreeSet<_>>())
+        };
+        let before = uids()?;
         let path = installer::manifests().join("policies.yaml");
-        command.pop();
-        command.push(path.to_str().context("a path that is no text")?);
-        self.kubectl().ok(&command)?;
+        let path = path.to_str().context("a path that is no text")?;
+        for command in advice.split(" && ") {
+            let words = command
+                .strip_prefix("kubectl ")
+                .context(command.to_owned())?;
+            let words = words.split(' ').map(|word| match word {
+                "manifests/policies.yaml" => path,
+                _ => word,
+            });
+            self.kubectl().ok(&words.collect::<Vec<_>>())?;
+        }
+        // None was taken away for a moment.
+        let after = uids()?;
+        ensure!(after.is_superset(&before), "{before:?} {after:?}");
+        ensure!(after.len() == before.len() + 1, "{before:?} {after:?}");
         self.is_told(true, "")?;
         Ok(())
     }

@@ -26,7 +26,7 @@ pub(super) fn summarize(own: &str, policies: Result<snapshot::Policies, String>)
             "admission policies are not there, or not as in the manifests: {}",
             missing.join(", ")
         );
-        (message, replace_policies(own))
+        (message, replace_policies())
     } else if policies.accounts.is_empty() {
         let message = format!(
             "the admission policies let everybody write records: ClusterRoleBinding {} names nobody",
@@ -72,24 +72,17 @@ mod tests {
         assert_eq!(told(&[], &["velero-trust/velero-trust"]), "");
         assert!(told(&["a"], &["b/c"]).contains("as in the manifests: a"));
         assert!(told(&["a", "b"], &["b/c"]).contains("are not installed"));
-        // A second `kubectl apply` would leave what was added.
-        assert!(told(&["a"], &["b/c"]).contains("kubectl replace --force"));
+        // A second `kubectl apply` alone would leave what was added.
+        let replaced = told(&["a"], &["b/c"]);
+        assert!(
+            replaced.contains("kubectl replace --save-config"),
+            "{replaced}"
+        );
+        assert!(!replaced.contains("--force"), "{replaced}");
         let nobody = told(&[], &[]);
         assert!(
             nobody.ends_with("kubectl apply -f manifests/rbac.yaml"),
             "{nobody}"
-        );
-        let weakened = snapshot::Policies {
-            not_as_shipped: vec!["a".to_owned()],
-            shipped: 2,
-            ..snapshot::Policies::default()
-        };
-        let elsewhere = summarize("guards", Ok(weakened)).fix;
-        assert_eq!(
-            elsewhere.as_deref(),
-            Some(
-                "delete them, and apply your kustomization of the manifests with namespace guards again"
-            )
         );
         let unread = summarize("velero-trust", Err("no right".to_owned()));
         assert_eq!((unread.enforced, problem(&unread)), (None, None));

@@ -20,7 +20,7 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         let fix = if policies.not_as_shipped.len() == policies.shipped {
             apply_manifest(&cluster.namespace, "policies.yaml")
         } else {
-            replace_policies(&cluster.namespace)
+            replace_policies()
         };
         return vec![subject.fail(message, fix)];
     }
