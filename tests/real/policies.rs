@@ -26,6 +26,7 @@ const NO_CHECKSUM: &str = "velero-trust.io/declared-checksum must be `sha256:`";
 const NO_VERB: &str = "jane may not vouch for this backup: the verb attest";
 const OWN_ACCOUNT: &str = "velero-trust may change nothing of a Backup but its own annotations";
 const RECORD: &str = "velero-trust alone writes BackupRecords";
+const RECORD_METADATA: &str = "velero-trust alone gives a BackupRecord owners, finalizers";
 const RESTORED: &str = "BackupRecords and TrustedKeys are not restored from a backup";
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -34,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let bed = Bed::start(installer::NAMESPACE)?;
             bed.holds()?;
             bed.adopted_backups()?;
+            bed.many_annotations()?;
             bed.switched_off()
         }),
         alone("policies::know_the_account_in_another_namespace", || {
@@ -250,6 +252,8 @@ impl Bed {
             json!({"metadata": {"annotations": {"note": "y"}}}),
             json!({"metadata": {"annotations": {"note": null}}}),
             json!({"metadata": {"annotations": {"another": "x"}}}),
+            json!({"metadata": {"annotations": {"another": "x", "note": null}}}),
+            json!({"metadata": {"annotations": {"velero-trust.io/other": "x"}}}),
             json!({"metadata": {"annotations": {"velero-trust.io/other": "x", "note": null}}}),
         ] {
             let refusal = self.run_as_us(&words(&patch("mine", &change, &[])))?;
@@ -263,6 +267,57 @@ impl Bed {
             passed(&self.run_as_us(&words(&change))?).with_context(|| change.join(" "))?;
         }
         Ok(())
+    }
+
+    /// A Backup with as many annotations as the API server takes, which are 256 KiB of short keys, is
+    /// annotated as any other. Those that are not ours are still held.
+    fn many_annotations(&self) -> Result<()> {
+        let kubectl = self.kubectl();
+        let letters: Vec<char> = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
+        let short = letters.iter().map(char::to_string);
+        let pairs = letters
+            .iter()
+            .flat_map(|a| letters.iter().map(move |b| format!("{a}{b}")));
+        let triples = letters.iter().flat_map(|a| {
+            let ends = letters
+                .iter()
+                .flat_map(|b| letters.iter().map(move |c| (b, c)));
+            ends.map(move |(b, c)| format!("{a}{b}{c}"))
+        });
+        let room = (256 << 10) - 1_000;
+        let mut annotations = serde_json::Map::new();
+        let mut bytes = 0;
+        for key in short.chain(pairs).chain(triples) {
+            bytes += key.len();
+            if bytes > room {
+                break;
+            }
+            annotations.insert(key, json!(""));
+        }
+        ensure!(annotations.len() > 88_000, "{}", annotations.len());
+        let mut crowded = backup("crowded", &json!({}), &json!({"phase": "Completed"}));
+        crowded["metadata"]["annotations"] = annotations.into();
+        // Without them, the object would be too large for etcd.
+        crowded["metadata"]["managedFields"] = json!([{}]);
+        passed(&kubectl.create(&crowded.to_string())?)?;
+        let values = json!({
+            "velero-trust.io/checksum": "x", "velero-trust.io/manifest": "x",
+            "velero-trust.io/verified-at": "x", "velero-trust.io/adopt": null,
+            "velero-trust.io/declared-checksum": null,
+        });
+        let ours = patch(
+            "crowded",
+            &json!({"metadata": {"annotations": values}}),
+            &[],
+        );
+        passed(&self.run_as_us(&words(&ours))?)?;
+        for key in ["a", "note"] {
+            let change = json!({"metadata": {"annotations": {key: "x"}}});
+            let refusal = self.run_as_us(&words(&patch("crowded", &change, &[])))?;
+            refused(&refusal, OWN_ACCOUNT).with_context(|| key.to_owned())?;
+        }
+        let forged = patch("crowded", &annotation("checksum", "y"), &[]);
+        refused(&kubectl.run(&words(&forged))?, RECORDED)
     }
 
     /// Nobody but us says what is recorded. Whatever changes nothing of that passes.
@@ -447,7 +502,53 @@ impl Bed {
         passed(&kubectl.run(&["label", "backuprecord/mine.u", "a=b"])?)?;
         let restored = ["label", "backuprecord/mine.u", "velero.io/restore-name=r"];
         refused(&kubectl.run(&restored)?, RESTORED)?;
+        self.metadata_of_records()?;
         passed(&kubectl.run(&["delete", "backuprecord/mine.u"])?)
+    }
+
+    /// Who may update a record and not delete it cannot have it deleted, nor kept. What is there may be
+    /// taken away.
+    fn metadata_of_records(&self) -> Result<()> {
+        let patch = |record: &str, metadata: &Value| {
+            let (record, patch) = (
+                format!("backuprecord/{record}"),
+                json!({"metadata": metadata}),
+            );
+            let patch = ["patch", &record, "--type=merge", "-p", &patch.to_string()];
+            self.kubectl().run(&patch)
+        };
+        let owner =
+            |uid: &str| json!({"apiVersion": "v1", "kind": "Node", "name": "x", "uid": uid});
+        let label = |value: Value| json!({"labels": {"velero.io/exclude-from-backup": value}});
+        let mut marked = record(&json!({}));
+        for mark in [
+            json!({"ownerReferences": [owner("y")]}),
+            json!({"finalizers": ["example.com/x"]}),
+            label(json!("true")),
+        ] {
+            let refusal = patch("mine.u", &mark)?;
+            refused(&refusal, RECORD_METADATA).with_context(|| mark.to_string())?;
+            json_patch::merge(&mut marked["metadata"], &mark);
+        }
+        marked["metadata"]["name"] = json!("marked.u");
+        let create = ["create", "-f", "-", &self.account];
+        passed(
+            &self
+                .kubectl()
+                .run_with_input(&create, &marked.to_string())?,
+        )?;
+        for changed in [
+            json!({"ownerReferences": [owner("y"), owner("z")]}),
+            json!({"finalizers": ["example.com/x", "example.com/y"]}),
+            label(json!("false")),
+            label(json!(null)),
+        ] {
+            let refusal = patch("marked.u", &changed)?;
+            refused(&refusal, RECORD_METADATA).with_context(|| changed.to_string())?;
+        }
+        passed(&patch("marked.u", &json!({"annotations": {"a": "b"}}))?)?;
+        let none = json!({"ownerReferences": null, "finalizers": null});
+        passed(&patch("marked.u", &none)?)
     }
 
     /// A key may be applied by a person, and is not restored.
