@@ -24,6 +24,7 @@ mod explain;
 mod file;
 mod install;
 mod json;
+mod key_type;
 mod keys;
 mod lint;
 mod namespace_args;

@@ -36,6 +36,7 @@ use tokio::sync::watch;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::decision::Policy;
+use crate::integrity::public_key::Algorithm;
 use crate::kubernetes::events::Events;
 use crate::names;
 use crate::sources::Source;
@@ -96,6 +97,8 @@ pub struct RecorderSettings {
     pub records_existing: bool,
     /// Time for which a record is kept after its Backup went away.
     pub retention: Duration,
+    /// The algorithm of a key that is made to sign.
+    pub key_type: Algorithm,
 }
 
 impl ControllerContext {

@@ -113,7 +113,7 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
             vec!["get", "list", "watch", "create", "delete"],
         ),
         ("backuprecords/status", Value::Null, vec!["patch"]),
-        ("trustedkeys", Value::Null, vec!["get", "create"]),
+        ("trustedkeys", Value::Null, vec!["get", "list", "create"]),
     ];
     for rule in role["rules"].as_array().unwrap() {
         let resources = rule["resources"].to_string();

@@ -65,7 +65,7 @@ pub(super) const CLUSTER_RIGHTS: [Right; 14] = [
         &["get", "list", "watch", "create", "delete"],
     ),
     right("velero-trust.io", "backuprecords/status", &["patch"]),
-    right("velero-trust.io", "trustedkeys", &["get", "create"]),
+    right("velero-trust.io", "trustedkeys", &["get", "list", "create"]),
     Right {
         name: Some(names::EXCLUDED_NAMESPACE),
         ..right("", "namespaces", &["get"])

@@ -13,6 +13,7 @@ use clap::Args;
 use self::probe::Probe;
 use self::switch::Switch;
 use super::cluster_args::ClusterArgs;
+use super::key_type::KeyType;
 use super::policy::{PolicyOptions, Restores};
 use super::root_args::RootArgs;
 use super::{describe, exit, install_crypto_provider, parse, runtime};
@@ -121,6 +122,20 @@ pub(super) struct Serve {
         help_heading = "Records"
     )]
     record_existing: Switch,
+
+    /// The type of the key that signs backups, if there is none yet
+    ///
+    /// A key that the Secret velero-trust-signing-key has already is used, whatever its type. Keys of both
+    /// types verify what they signed.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_enum,
+        default_value_t,
+        env = "VELERO_TRUST_KEY_TYPE",
+        help_heading = "Records"
+    )]
+    key_type: KeyType,
 
     /// How long the record of a backup is kept after the backup went away, such as `90d`
     #[arg(

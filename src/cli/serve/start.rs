@@ -153,6 +153,7 @@ impl Serve {
                     denied: self.probe.never_dialled(),
                     records_existing: self.record_existing == Switch::On,
                     retention: self.record_retention,
+                    key_type: self.key_type.algorithm(),
                 }),
             },
         };

@@ -1,4 +1,4 @@
-//! The policy for Restores that the server runs with, from its Deployment.
+//! What the server runs with, from its Deployment: the policy for Restores, and other options.
 
 use clap::ValueEnum as _;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Container;
 use kube::{Api, Client};
 
 use super::NoReport;
+use crate::cli::key_type::KeyType;
 use crate::cli::policy::{PolicyOptions, Restores};
 use crate::decision::{Policy, RestoresMode};
 use crate::kubernetes::error;
@@ -53,10 +54,31 @@ pub(super) async fn includes_kube_system(client: &Client, own: &str) -> Option<b
     is_kube_system_included(&deployment)
 }
 
-fn is_kube_system_included(deployment: &Deployment) -> Option<bool> {
+/// Returns the type of the key that the leader of the installation in the namespace `own` makes if there is
+/// none; `None` if that is not known.
+pub(in crate::cli) async fn read_key_type(client: &Client, own: &str) -> Option<KeyType> {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), own);
+    let deployment = deployments.get_opt(names::APP).await.ok().flatten()?;
+    key_type(&deployment)
+}
+
+fn key_type(deployment: &Deployment) -> Option<KeyType> {
+    let values = values(server(deployment)?, "--key-type", "VELERO_TRUST_KEY_TYPE");
+    match values.ok()?.last() {
+        None => Some(KeyType::default()),
+        Some(value) => KeyType::from_str(value, false).ok(),
+    }
+}
+
+/// Returns the container of the server.
+fn server(deployment: &Deployment) -> Option<&Container> {
     let spec = deployment.spec.as_ref()?.template.spec.as_ref()?;
     let mut containers = spec.containers.iter();
-    let container = containers.find(|container| container.name == names::APP)?;
+    containers.find(|container| container.name == names::APP)
+}
+
+fn is_kube_system_included(deployment: &Deployment) -> Option<bool> {
+    let container = server(deployment)?;
     let mut arguments = container.args.iter().flatten();
     if arguments.any(|argument| argument == "--include-kube-system") {
         return Some(true);
@@ -74,11 +96,7 @@ fn is_kube_system_included(deployment: &Deployment) -> Option<bool> {
 }
 
 fn of_deployment(own: &str, deployment: &Deployment) -> Result<Policy, String> {
-    let spec = deployment.spec.as_ref();
-    let spec = spec.and_then(|spec| spec.template.spec.as_ref());
-    let mut containers = spec.into_iter().flat_map(|spec| &spec.containers);
-    let container = containers
-        .find(|container| container.name == names::APP)
+    let container = server(deployment)
         .ok_or_else(|| format!("Deployment {own}/{0} has no container {0}", names::APP))?;
     let mode = values(container, "--restores", "VELERO_TRUST_RESTORES")?.pop();
     let mode = match mode.as_deref() {
@@ -160,6 +178,24 @@ mod tests {
         ] {
             let included = is_kube_system_included(&deployment(&container));
             assert_eq!(included, expected, "{container}");
+        }
+    }
+
+    #[test]
+    fn the_type_of_a_new_key_is_that_of_the_option_or_the_variable() {
+        let variable =
+            |value: &str| json!({"env": [{"name": "VELERO_TRUST_KEY_TYPE", "value": value}]});
+        let option = |value: &str| json!({"args": ["serve", format!("--key-type={value}")]});
+        for (container, expected) in [
+            (json!({"args": ["serve"]}), Some(KeyType::EcdsaP256)),
+            (option("ed25519"), Some(KeyType::Ed25519)),
+            (option("ecdsa-p256"), Some(KeyType::EcdsaP256)),
+            (option("rsa"), None),
+            (variable("ed25519"), Some(KeyType::Ed25519)),
+            (json!({"envFrom": [{}]}), None),
+        ] {
+            let found = key_type(&deployment(&container));
+            assert_eq!(found, expected, "{container}");
         }
     }
 

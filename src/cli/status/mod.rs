@@ -197,7 +197,8 @@ impl Status {
         let policies = snapshot::read_policies(&client).await;
         status.policies = Some(policies::summarize(ours, policies));
         let keys = snapshot::read_trusted_keys(&client).await;
-        status.records = Some(records::summarize(records.as_ref().err(), &keys));
+        let key_type = snapshot::read_key_type(&client, ours).await;
+        status.records = Some(records::summarize(records.as_ref().err(), &keys, key_type));
         let records = records.as_ref().ok();
         let namespaces =
             snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?;

@@ -107,6 +107,9 @@ pub(super) struct SigningKey {
     pub(super) trusted_key: String,
     /// Whether a person has a copy of its private half.
     pub(super) exported: bool,
+    /// The type that a new key would have, if the one that signs is of another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wanted_type: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -3,18 +3,21 @@
 use kube::ResourceExt as _;
 
 use super::model::{Backups, FIX_SEPARATOR, Records, SigningKey};
+use crate::cli::key_type::KeyType;
 use crate::cli::snapshot::{
-    INSTALL_LEDGER, LedgerError, NotRecordedState, is_exported, signing_key,
+    INSTALL_LEDGER, LedgerError, NotRecordedState, is_exported, public_key, signing_key,
 };
 use crate::kubernetes::crds::TrustedKey;
 
 /// The command that exports the key that signs.
 pub(super) const EXPORT: &str = "velero-trust keys export --private velero-trust-signing-key.pem";
 
-/// Returns what is shown of the records. `failure` is why they could not be read.
+/// Returns what is shown of the records. `failure` is why they could not be read, `key_type` the type of a key
+/// that the leader would make; `None` if that is not known.
 pub(super) fn summarize(
     failure: Option<&LedgerError>,
     keys: &Result<Vec<TrustedKey>, LedgerError>,
+    key_type: Option<KeyType>,
 ) -> Records {
     let failure = failure.or_else(|| keys.as_ref().err());
     let keys = keys.as_deref().unwrap_or_default();
@@ -27,6 +30,11 @@ pub(super) fn summarize(
         signing_key: signing_key(keys).map(|key| SigningKey {
             trusted_key: key.name_any(),
             exported: is_exported(keys),
+            wanted_type: key_type
+                .filter(|wanted| {
+                    public_key(key).is_ok_and(|key| key.algorithm() != wanted.algorithm())
+                })
+                .map(|wanted| wanted.to_string()),
         }),
         message: failure.map(ToString::to_string),
     }
@@ -49,6 +57,15 @@ pub(super) fn problems(records: &Records) -> Vec<String> {
              this cluster{FIX_SEPARATOR}{EXPORT}"
         ));
     }
+    let key = records.signing_key.as_ref();
+    if let Some((key, wanted)) = key.and_then(|key| Some((key, key.wanted_type.as_ref()?))) {
+        problems.push(format!(
+            "the key that signs, TrustedKey {}, is not of the type that velero-trust is to make \
+             (--key-type={wanted}); a key that is there is used{FIX_SEPARATOR}change the key as docs/records.md \
+             shows, or the option",
+            key.trusted_key
+        ));
+    }
     problems
 }
 
@@ -64,4 +81,52 @@ pub(super) fn unreadable(backups: &Backups) -> impl Iterator<Item = String> {
             "{count} of {total} backups cannot be recorded, because their files cannot be read: {message}"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::integrity::public_key::Algorithm;
+    use crate::signing_key::SigningKey as PrivateKey;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_of_another_type_than_is_asked_for_is_a_problem() {
+        for (algorithm, key_type, wanted) in [
+            (Algorithm::EcdsaP256, Some(KeyType::EcdsaP256), None),
+            (Algorithm::Ed25519, Some(KeyType::Ed25519), None),
+            (
+                Algorithm::Ed25519,
+                Some(KeyType::EcdsaP256),
+                Some("ecdsa-p256"),
+            ),
+            (
+                Algorithm::EcdsaP256,
+                Some(KeyType::Ed25519),
+                Some("ed25519"),
+            ),
+            (Algorithm::Ed25519, None, None),
+        ] {
+            let pem = PrivateKey::generate(algorithm).unwrap().public_pem();
+            let key = json!({
+                "metadata": {
+                    "name": "own",
+                    "creationTimestamp": "2026-01-01T00:00:00Z",
+                    "labels": {"app.kubernetes.io/managed-by": "velero-trust"},
+                    "annotations": {"velero-trust.io/exported-at": "2026-01-02T00:00:00Z"},
+                },
+                "spec": {"publicKey": pem},
+            });
+            let keys = Ok(vec![serde_json::from_value(key).unwrap()]);
+            let records = summarize(None, &keys, key_type);
+            let found = records.signing_key.as_ref().unwrap();
+            assert_eq!(found.wanted_type.as_deref(), wanted);
+            let problems = problems(&records);
+            assert_eq!(problems.len(), usize::from(wanted.is_some()));
+            if let (Some(wanted), [problem]) = (wanted, &problems[..]) {
+                let option = format!("(--key-type={wanted})");
+                assert!(problem.contains("TrustedKey own") && problem.contains(&option));
+            }
+        }
+    }
 }

@@ -76,6 +76,7 @@ fn the_commands_of_fixes_can_be_typed() {
             signing_key: Some(SigningKey {
                 trusted_key: "key".to_owned(),
                 exported: false,
+                wanted_type: Some("ed25519".to_owned()),
             }),
             message: None,
         }),

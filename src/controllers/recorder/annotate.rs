@@ -84,13 +84,13 @@ pub(super) async fn end_adoption(context: &Context, backup: &ObservedBackup) -> 
 ///
 /// What is there once it has a record was set since, and so admitted by a policy. What is removed from
 /// a Backup that is made is its Schedule's, or forged; the webhook does not run while velero-trust is
-/// down. On a Backup that is older than our key, a checksum may be one that a person set.
+/// down. On a Backup that is older than the first key of this cluster, a checksum may be one that a person set.
 pub(super) async fn remove_unfounded(
     context: &Context,
     backup: &ObservedBackup,
 ) -> kube::Result<()> {
-    let is_younger = match (backup.created, context.signer.since) {
-        (Some(created), Some(since)) => created > since,
+    let is_younger = match (backup.created, context.signer.first_key_made) {
+        (Some(created), Some(made)) => created > made,
         _ => false,
     };
     let is_new = is_younger || backup.progress() == Progress::Running;

@@ -125,7 +125,7 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
     };
     let settings = settings.clone();
     ledger::wait_until_installed(&controllers.client).await;
-    let signer = signing::wait_for_signer(&controllers).await;
+    let signer = signing::wait_for_signer(&controllers, settings.key_type).await;
     let gauges = RecordGauges::new(&controllers.metrics);
     let mut recorder = Recorder {
         backups: watch_backups(&controllers.client),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::ObjectMeta;
-use kube::{Api, Error, ResourceExt as _};
+use kube::api::{ListParams, ObjectMeta};
+use kube::{Api, Client, Error, ResourceExt};
 use tokio::time::sleep;
 
 use super::super::ControllerContext;
@@ -16,12 +16,16 @@ use crate::integrity::public_key::{Algorithm, PublicKey};
 use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::keep;
+use crate::kubernetes::owned_config_map::SELECTOR;
 use crate::names;
 use crate::signing_key::{SigningKey, SigningKeyError};
 use crate::telemetry::LogOnce;
 
 /// Key of the Secret with the public key in PEM, for people.
 const PUBLIC_KEY: &str = "key.pub";
+
+/// TrustedKeys in one page of the list. Only their metadata is read.
+const PAGE_SIZE: u32 = 50;
 
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(15);
@@ -33,9 +37,9 @@ pub(super) struct Signer {
     pub(super) name: String,
     /// The uid of the namespace kube-system.
     pub(super) cluster: String,
-    /// When its TrustedKey was made, in seconds since 1970. Since then, the policies let nobody else set
-    /// the annotations of a record.
-    pub(super) since: Option<i64>,
+    /// When the first TrustedKey of this cluster was made, in seconds since 1970. Since then, the policies
+    /// let nobody else set the annotations of a record.
+    pub(super) first_key_made: Option<i64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +90,26 @@ pub(super) async fn check_signs(context: &Context) -> Result<(), Stop> {
 }
 
 /// Reads the key, or makes one if there is none. Waits until that succeeds.
-pub(super) async fn wait_for_signer(controllers: &ControllerContext) -> Signer {
+///
+/// A key that is made is of `key_type`. One that is there stays: what a user put there is not replaced.
+pub(super) async fn wait_for_signer(
+    controllers: &ControllerContext,
+    key_type: Algorithm,
+) -> Signer {
     let mut failures = LogOnce::default();
     loop {
-        match signer(controllers).await {
-            Ok(signer) => return signer,
+        match signer(controllers, key_type).await {
+            Ok(signer) => {
+                let found = signer.key.public().algorithm();
+                if found != key_type {
+                    tracing::warn!(
+                        key = signer.name,
+                        "the key that signs is of type {found}, not {key_type} as --key-type asks: one that \
+                         is there is used; docs/records.md shows how to change it"
+                    );
+                }
+                return signer;
+            }
             Err(error) => {
                 let message = error.to_string();
                 if failures.is_new(&message) {
@@ -105,7 +124,10 @@ pub(super) async fn wait_for_signer(controllers: &ControllerContext) -> Signer {
     }
 }
 
-async fn signer(controllers: &ControllerContext) -> Result<Signer, SignerError> {
+async fn signer(
+    controllers: &ControllerContext,
+    key_type: Algorithm,
+) -> Result<Signer, SignerError> {
     let client = &controllers.client;
     let namespaces = Api::<Namespace>::all(client.clone());
     let system = namespaces.get(names::EXCLUDED_NAMESPACE).await?;
@@ -113,17 +135,35 @@ async fn signer(controllers: &ControllerContext) -> Result<Signer, SignerError> 
     let secrets = Api::<Secret>::namespaced(client.clone(), &controllers.settings.namespace);
     let key = match secrets.get_opt(names::SIGNING_KEY).await? {
         Some(secret) => read(&secret)?,
-        None => create(&secrets).await?,
+        None => create(&secrets, key_type).await?,
     };
     let trusted = trust(controllers, &key).await?;
     check_active(&trusted)?;
-    let created = trusted.creation_timestamp();
     Ok(Signer {
         name: trusted.name_any(),
         key,
         cluster,
-        since: created.map(|time| time.0.as_second()),
+        first_key_made: first_key_made(client).await?,
     })
+}
+
+/// Returns when the oldest TrustedKey was made that a leader made in this cluster.
+async fn first_key_made(client: &Client) -> Result<Option<i64>, SignerError> {
+    let keys = Api::<TrustedKey>::all(client.clone());
+    let mut params = ListParams::default().labels(SELECTOR).limit(PAGE_SIZE);
+    let mut first = None;
+    loop {
+        let page = keys.list_metadata(&params).await?;
+        let made = page
+            .items
+            .iter()
+            .filter_map(ResourceExt::creation_timestamp);
+        first = made.map(|time| time.0.as_second()).chain(first).min();
+        match page.metadata.continue_ {
+            Some(token) if !token.is_empty() => params = params.continue_token(&token),
+            _ => return Ok(first),
+        }
+    }
 }
 
 fn read(secret: &Secret) -> Result<SigningKey, SignerError> {
@@ -136,8 +176,8 @@ fn read(secret: &Secret) -> Result<SigningKey, SignerError> {
 }
 
 /// Makes a key. Of two leaders at the same moment, one makes it and the other reads it.
-async fn create(secrets: &Api<Secret>) -> Result<SigningKey, SignerError> {
-    let key = SigningKey::generate(Algorithm::EcdsaP256)?;
+async fn create(secrets: &Api<Secret>, key_type: Algorithm) -> Result<SigningKey, SignerError> {
+    let key = SigningKey::generate(key_type)?;
     let data = [
         (
             names::PRIVATE_KEY.to_owned(),

@@ -11,11 +11,14 @@ use velero_trust::integrity::public_key::PublicKey;
 use velero_trust::integrity::verification::verify;
 use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordStatus, TrustedKey};
 use velero_trust::velero::bsl::Bsl;
-use velero_trust_testing::installer;
+use velero_trust_testing::cli::Cli;
+use velero_trust_testing::minio::{ACCESS_KEY, REGION, SECRET_KEY};
 use velero_trust_testing::wait::{self, PATIENCE};
+use velero_trust_testing::{installer, scratch};
 
 use super::{BUCKET, Extra, NAMESPACE, Scene, tarball};
 use crate::bucket::{limited_to, send_to};
+use crate::shared::binary;
 
 /// The rights that docs/records.md lists, for the location with the prefix `least`, and of these
 /// those without which records are only in the cluster.
@@ -111,7 +114,9 @@ pub(super) fn stores() -> Result<()> {
     let secret = ["delete", "secret", "velero-trust-signing-key", "-n"];
     let secret = [&secret[..], &[installer::NAMESPACE]].concat();
     scene.servers.kubectl.ok(&secret)?;
-    let replica = scene.servers.replica(&arguments)?;
+    let replica = scene
+        .servers
+        .replica(&[&arguments[..], &["--key-type=ed25519"]].concat())?;
     a_new_key_leaves_what_the_old_one_signed(&scene).with_context(|| replica.log())
 }
 
@@ -293,6 +298,41 @@ fn what_is_no_backup_is_not_signed(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// The commands take keys of both types.
+fn is_verified_with_its_type_of_key(scene: &Scene, keys: &[TrustedKey]) -> Result<()> {
+    let ours = Cli::new(binary().to_owned(), Some(scene.servers.kubeconfig()))?;
+    let listed = ours.ok(&["keys", "list", "--output=wide"])?;
+    let folder = scratch::folder("keys")?;
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, scene.minio.authority.pem())?;
+    let verifier = Cli::new(binary().to_owned(), None)?.with_environment(&[
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_REGION", REGION),
+        ("AWS_ENDPOINT_URL", &scene.minio.url),
+        (
+            "AWS_CA_BUNDLE",
+            ca.to_str().context("a path that is no text")?,
+        ),
+    ]);
+    for (backup, algorithm) in [("plain", "ECDSA-P256"), ("later", "Ed25519")] {
+        let is_so = |key: &&TrustedKey| key.spec.algorithm.as_deref() == Some(algorithm);
+        let key = keys.iter().find(is_so).context(algorithm)?;
+        let name = key.metadata.name.as_deref().context("a key without name")?;
+        ensure!(
+            listed
+                .lines()
+                .any(|line| line.starts_with(name) && line.contains(algorithm))
+        );
+        let file = folder.path().join(algorithm);
+        let file = file.to_str().context("a path that is no text")?;
+        ours.ok(&["keys", "export", name, "--out", file])?;
+        let url = format!("s3://{BUCKET}/backups/{backup}");
+        verifier.ok(&["verify", &url, "--key", file])?;
+    }
+    Ok(())
+}
+
 fn a_new_key_leaves_what_the_old_one_signed(scene: &Scene) -> Result<()> {
     let store = scene.store()?;
     scene.back_up(&store, "plain", &["later".to_owned()], &[])?;
@@ -301,6 +341,7 @@ fn a_new_key_leaves_what_the_old_one_signed(scene: &Scene) -> Result<()> {
     let keys = Api::<TrustedKey>::all(scene.servers.client.clone());
     let keys = scene.servers.runtime.block_on(keys.list(&list))?;
     ensure!(keys.items.len() == 2, "{} keys", keys.items.len());
+    is_verified_with_its_type_of_key(scene, &keys.items)?;
     let pems = keys
         .iter()
         .map(|key| PublicKey::from_pem(&key.spec.public_key));

@@ -265,6 +265,7 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
         Some(SigningKey {
             trusted_key: "velero-trust-ab12".to_owned(),
             exported,
+            wanted_type: None,
         })
     };
     let good = with_records(Records {

@@ -94,13 +94,20 @@ impl Api {
         self.state().objects.get(path).cloned()
     }
 
-    /// Returns the first object of a collection, with its path.
-    pub(super) fn first(&self, collection: &str) -> Option<(String, Value)> {
+    /// Returns the objects of a collection, with their paths.
+    pub(super) fn all(&self, collection: &str) -> Vec<(String, Value)> {
         let state = self.state();
         let prefix = format!("{collection}/");
-        let mut objects = state.objects.iter();
-        let first = objects.find(|(path, _)| path.starts_with(&prefix));
-        first.map(|(path, object)| (path.clone(), object.clone()))
+        let objects = state.objects.iter();
+        let objects = objects.filter(|(path, _)| path.starts_with(&prefix));
+        objects
+            .map(|(path, object)| (path.clone(), object.clone()))
+            .collect()
+    }
+
+    /// Returns the first object of a collection, with its path.
+    pub(super) fn first(&self, collection: &str) -> Option<(String, Value)> {
+        self.all(collection).into_iter().next()
     }
 
     /// Stores an object, with a new resourceVersion.

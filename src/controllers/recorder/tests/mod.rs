@@ -5,6 +5,7 @@ mod api;
 mod final_phase;
 mod forged;
 mod gate;
+mod keys;
 mod kills;
 #[cfg(target_os = "linux")]
 mod many;
@@ -30,6 +31,7 @@ use self::store::S3;
 use super::super::{ControllerContext, RecorderSettings};
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::{Facts, Lookup};
+use crate::integrity::public_key::Algorithm;
 use crate::names;
 use crate::sources::{LookupOptions, Source};
 
@@ -151,6 +153,10 @@ impl Scene {
     }
 
     fn run_with(&mut self, records_existing: bool) {
+        self.run_to_sign_with(Algorithm::EcdsaP256, records_existing);
+    }
+
+    fn run_to_sign_with(&mut self, key_type: Algorithm, records_existing: bool) {
         let (_sender, common_roots) = watch::channel(Some(Arc::default()));
         let source = Arc::new(NoSource);
         let mut context = ControllerContext::for_test(self.api.client(), source, common_roots);
@@ -158,6 +164,7 @@ impl Scene {
             denied: DeniedAddresses::nothing(),
             records_existing,
             retention: Duration::from_hours(1),
+            key_type,
         });
         let running = tokio::spawn(super::run(Arc::new(context)));
         self.running = Some(running);

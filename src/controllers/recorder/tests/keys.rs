@@ -1,0 +1,104 @@
+//! The key that signs: which type it has, and since when this cluster has had one.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::kills::is_recorded;
+use super::{BACKUPS, Scene, uid};
+use crate::integrity::public_key::Algorithm;
+use crate::names::CHECKSUM_ANNOTATION;
+
+const SECRET: &str = "/api/v1/namespaces/velero-trust/secrets/velero-trust-signing-key";
+const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
+
+/// Returns the name of the algorithm of the only TrustedKey.
+fn algorithm(scene: &Scene) -> String {
+    let keys = scene.api.all(KEYS);
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let algorithm = keys[0].1["spec"]["algorithm"].as_str();
+    algorithm.unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_key_is_made_of_the_type_that_is_asked_for_and_one_of_another_type_is_used() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(Arc::new(log.reopen().unwrap()))
+        .finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+    let logged = || std::fs::read_to_string(log.path()).unwrap();
+    for (first, second, made, told) in [
+        (
+            Algorithm::Ed25519,
+            Algorithm::EcdsaP256,
+            "Ed25519",
+            "is of type Ed25519, not ECDSA-P256",
+        ),
+        (
+            Algorithm::EcdsaP256,
+            Algorithm::Ed25519,
+            "ECDSA-P256",
+            "is of type ECDSA-P256, not Ed25519",
+        ),
+    ] {
+        let mut scene = Scene::start().await;
+        scene.complete("b", &uid(1));
+        scene.run_to_sign_with(first, true);
+        scene
+            .until("the annotation", |scene| scene.checksum("b").is_some())
+            .await;
+        is_recorded(&scene, "b", &uid(1));
+        assert_eq!(algorithm(&scene), made);
+        assert!(!logged().contains(told), "{}", logged());
+        scene.kill().await;
+        let secret = scene.api.get(SECRET);
+        scene.complete("c", &uid(2));
+        scene.run_to_sign_with(second, true);
+        scene
+            .until("the annotation", |scene| scene.checksum("c").is_some())
+            .await;
+        is_recorded(&scene, "c", &uid(2));
+        assert_eq!(algorithm(&scene), made);
+        assert_eq!(scene.api.get(SECRET), secret);
+        assert!(logged().contains(told), "{}", logged());
+    }
+}
+
+/// A Backup was made while the first key signed, which is lost. Its checksum is not one that a person set
+/// before the installation.
+#[tokio::test]
+async fn a_new_key_excuses_no_checksum_of_the_time_of_the_old_one() {
+    let mut scene = Scene::start().await;
+    let set_made = |scene: &Scene, (path, mut key): (String, Value), time: &str| {
+        key["metadata"]["creationTimestamp"] = json!(time);
+        scene.api.put(&path, key);
+    };
+    let keys_are_made = async |scene: &mut Scene, count: usize| {
+        scene.run();
+        scene
+            .until("a key", |scene| scene.api.all(KEYS).len() == count)
+            .await;
+        scene.kill().await;
+    };
+    keys_are_made(&mut scene, 1).await;
+    let [first] = <[_; 1]>::try_from(scene.api.all(KEYS)).unwrap();
+    set_made(&scene, first.clone(), "2026-01-02T00:00:00Z");
+    scene.api.remove(SECRET);
+    keys_are_made(&mut scene, 2).await;
+    let mut keys = scene.api.all(KEYS).into_iter();
+    let second = keys.find(|(path, _)| *path != first.0).unwrap();
+    set_made(&scene, second, "2026-01-04T00:00:00Z");
+
+    scene.complete("b", &uid(1));
+    scene.set_backup("b", &uid(2), "Completed");
+    let path = format!("{BACKUPS}/b");
+    let mut backup = scene.api.get(&path).unwrap();
+    backup["metadata"]["creationTimestamp"] = json!("2026-01-03T00:00:00Z");
+    backup["metadata"]["annotations"][CHECKSUM_ANNOTATION] = json!("x");
+    scene.api.put(&path, backup);
+    scene.run();
+    scene.until_state("b", &uid(2), "Unobserved").await;
+    assert_eq!(scene.checksum("b"), None);
+}
