@@ -42,6 +42,8 @@ mod layers;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod limits_table;
+#[cfg(test)]
 mod lint;
 #[cfg(test)]
 mod lint_files;
