@@ -46,6 +46,9 @@ pub const RESERVED_BACKUP_ANNOTATIONS: [&str; 5] = [
 /// ClusterRole of those who may vouch for backups, bound to nobody.
 pub const ATTEST_ROLE: &str = "velero-trust-attest";
 
+/// Label on a BackupRecord with the name of the Backup, cut as Velero cuts names in labels.
+pub const BACKUP_LABEL: &str = "velero-trust.io/backup";
+
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 

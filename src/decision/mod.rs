@@ -9,8 +9,9 @@ mod rule;
 mod verdict;
 
 pub use facts::{
-    Backup, BackupFields, Bundle, Fact, Facts, Key, Known, Lookup, LookupError, LookupErrorKind,
-    NoBundle, Outcome, Sealed, Secret, SecretKeyRef, Stop,
+    Backup, BackupFields, BackupRecord, Bundle, Fact, Facts, Key, Known, Lookup, LookupError,
+    LookupErrorKind, NoBundle, Outcome, RecordState, Sealed, Secret, SecretKeyRef, Stop,
+    TrustedKey,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod origin;
 pub mod pod_volumes;
 pub mod public_key;
+pub mod record;
 pub mod recording;
 pub mod restorable;
 pub mod rules;

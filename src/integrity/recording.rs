@@ -1,46 +1,9 @@
 //! What the recorder does next with a Backup.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::statement::Level;
+use crate::decision::BackupRecord;
+pub use crate::decision::RecordState;
 use crate::velero::observed_backup::{Adoption, ObservedBackup, Progress};
-
-/// How far the recording of a backup is.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
-)]
-pub enum RecordState {
-    /// The backup is not complete yet, or its files are being read.
-    #[default]
-    Pending,
-    /// The files are recorded and signed.
-    Recorded,
-    /// The files are not known to be those that Velero wrote here. They are not signed.
-    Unobserved,
-    /// The files could not be read; they are tried again.
-    Unreadable,
-    /// A person told the checksum of the tarball. Nothing was read, and nothing is signed.
-    Declared,
-}
-
-impl RecordState {
-    /// Whether the files are judged. That stays.
-    pub const fn is_judgement(self) -> bool {
-        matches!(self, Self::Recorded | Self::Unobserved | Self::Declared)
-    }
-
-    /// Returns the name of the state.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Recorded => "Recorded",
-            Self::Unobserved => "Unobserved",
-            Self::Unreadable => "Unreadable",
-            Self::Declared => "Declared",
-        }
-    }
-}
 
 /// What is known of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +74,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
         (Progress::Complete, Some(record)) => match (record.state, adoption(backup)) {
             // It was adopted, and has the record of the uid in its files.
             (RecordState::Unobserved | RecordState::Declared, None)
-                if find_synced(backup, records).is_some() =>
+                if find_synced(&backup.fields.uid, records).is_some() =>
             {
                 Step::Forget(record.uid)
             }
@@ -131,7 +94,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
             }
         },
         // The sync gives a Backup a new uid. Which record is its own is in the bucket.
-        (Progress::Complete, None) => match find_synced(backup, records) {
+        (Progress::Complete, None) => match find_synced(&backup.fields.uid, records) {
             Some(record) => annotate_or_wait(backup, record),
             // So fast that no record was made meanwhile.
             None if seen.was_running && !seen.has_noted => Step::NoteFinalPhase,
@@ -158,35 +121,62 @@ fn annotate_or_wait<'a>(backup: &ObservedBackup, record: &Record<'a>) -> Step<'a
     }
 }
 
-/// Returns the record of `backup` among those of its namespace and name: the one with its uid or,
-/// for a Backup that the sync made, the one that was found by the uid in its files.
-pub fn find_own<'r, 'a>(
-    backup: &ObservedBackup,
-    records: &'r [Record<'a>],
-) -> Option<&'r Record<'a>> {
-    let own = records
-        .iter()
-        .find(|record| record.uid == backup.fields.uid);
-    let synced = find_synced(backup, records);
-    match own {
+/// What decides which Backup a record is about.
+pub trait Identified {
+    /// Returns the uid in velero-backup.json.
+    fn uid(&self) -> &str;
+    /// Returns how far the recording is.
+    fn state(&self) -> RecordState;
+    /// Returns the uid of the Backup in the cluster, if Velero made it from the bucket.
+    fn synced_as(&self) -> Option<&str>;
+}
+
+impl Identified for Record<'_> {
+    fn uid(&self) -> &str {
+        self.uid
+    }
+
+    fn state(&self) -> RecordState {
+        self.state
+    }
+
+    fn synced_as(&self) -> Option<&str> {
+        self.synced_as
+    }
+}
+
+impl Identified for BackupRecord {
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn state(&self) -> RecordState {
+        self.state
+    }
+
+    fn synced_as(&self) -> Option<&str> {
+        self.synced_as.as_deref()
+    }
+}
+
+/// Returns the record of the Backup with `uid` among those of its namespace and name: the one with its
+/// uid or, for a Backup that the sync made, the one that was found by the uid in its files.
+pub fn find_own<'r, R: Identified>(uid: &str, records: &'r [R]) -> Option<&'r R> {
+    let own = records.iter().find(|record| record.uid() == uid);
+    let synced = find_synced(uid, records);
+    match own.map(R::state) {
         // It was adopted.
-        Some(own) if matches!(own.state, RecordState::Unobserved | RecordState::Declared) => {
-            synced.or(Some(own))
-        }
+        Some(RecordState::Unobserved | RecordState::Declared) => synced.or(own),
         _ => own.or(synced),
     }
 }
 
-/// Returns the record that was found for `backup` by the uid in its files. Its annotations tell nothing:
-/// anybody can copy those of another Backup.
-fn find_synced<'r, 'a>(
-    backup: &ObservedBackup,
-    records: &'r [Record<'a>],
-) -> Option<&'r Record<'a>> {
-    records.iter().find(|record| {
-        record.state == RecordState::Recorded
-            && record.synced_as == Some(backup.fields.uid.as_str())
-    })
+/// Returns the record that was found for the Backup with `uid` by the uid in its files. Its annotations
+/// tell nothing: anybody can copy those of another Backup.
+fn find_synced<'r, R: Identified>(uid: &str, records: &'r [R]) -> Option<&'r R> {
+    let is_linked =
+        |record: &&R| record.state() == RecordState::Recorded && record.synced_as() == Some(uid);
+    records.iter().find(is_linked)
 }
 
 /// Whether the annotations of `backup` are those of `record`.
@@ -430,7 +420,7 @@ mod tests {
             next(&backup("Completed", checksum), records, false)
         };
         let find = |checksum: &str, records: &[Record<'static>]| {
-            find_own(&backup("Completed", checksum), records).map(|record| record.uid)
+            find_own(&backup("Completed", checksum).fields.uid, records).map(|record| record.uid)
         };
         for (state, unless) in [
             (RecordState::Unobserved, Step::Wait),
@@ -452,7 +442,7 @@ mod tests {
     #[test]
     fn the_record_of_a_backup_has_its_uid_or_that_of_its_files() {
         let find = |checksum: &str, records: &[Record<'static>]| {
-            let found = find_own(&backup("Completed", checksum), records);
+            let found = find_own(&backup("Completed", checksum).fields.uid, records);
             found.map(|record| record.uid)
         };
         let own = record("u", RecordState::Unreadable);

@@ -28,6 +28,14 @@ pub fn why_not_restorable(
     restore.spec.backup_name = Some(backup.fields.name.as_str().into());
     let mut facts = Facts::default();
     let fact = Fact::Backup(Arc::new(backup.clone()));
+    let uid = backup.fields.uid.clone();
+    facts.insert(
+        Lookup::Records {
+            backup: key.clone(),
+            uid,
+        },
+        Outcome::Absent,
+    );
     facts.insert(Lookup::Backup(key), Outcome::Found(fact));
     let report = rules::judge(namespace, &restore, &facts, policy);
     let judged = Judged::apply_policy(&report, policy);

@@ -1,10 +1,12 @@
 //! Reads one document as a Kubernetes object.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::sealed::{self, HiddenValues};
 use crate::ca::base64;
-use crate::decision::{Backup, FieldPath, Key, Sealed, Secret};
+use crate::decision::{Backup, BackupRecord, FieldPath, Key, Sealed, Secret, TrustedKey};
+use crate::kubernetes::crds;
 use crate::names;
 use crate::velero::backup;
 use crate::velero::naming::is_key;
@@ -20,6 +22,10 @@ const MAX_SHOWN_KEY_BYTES: usize = 40;
 pub(super) enum Object {
     /// A Backup.
     Backup(Key, Box<Backup>),
+    /// A record of a backup.
+    Record(Box<BackupRecord>),
+    /// A key that signs backups.
+    TrustedKey(TrustedKey),
     /// A ConfigMap, and whether it is the bundle of a namespace that is held.
     ConfigMap(Key, bool),
     /// A BackupStorageLocation.
@@ -79,6 +85,14 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObj
         ("velero.io/v1", "Backup") => {
             |key, object| Ok(Object::Backup(key, Box::new(backup::read(object))))
         }
+        (crds::API_VERSION, "BackupRecord") => |_, object| {
+            let record = own_kind::<crds::BackupRecord>(object)?;
+            Ok(Object::Record(Box::new(record.into())))
+        },
+        (crds::API_VERSION, "TrustedKey") => |_, object| {
+            let key = own_kind::<crds::TrustedKey>(object)?;
+            Ok(Object::TrustedKey(key.into()))
+        },
         ("velero.io/v1", "BackupStorageLocation") => |key, _| Ok(Object::Location(key)),
         _ => {
             let sealed = sealed::secrets_made_by(api, kind, &key, object);
@@ -96,6 +110,15 @@ pub(super) fn read(object: &Value, namespace: &str) -> Result<Object, InvalidObj
         });
     }
     read(key, object)
+}
+
+/// Reads an object of a kind of ours.
+fn own_kind<K: DeserializeOwned>(object: &Value) -> Result<K, InvalidObject> {
+    K::deserialize(object).map_err(|error| InvalidObject {
+        message: error.to_string(),
+        at: FieldPath::of(&[]),
+        secret: None,
+    })
 }
 
 /// Returns the data of a Secret as the API server decodes it: `data` in base64, overridden by

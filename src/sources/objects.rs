@@ -8,7 +8,9 @@ use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::{Backup, Bundle, Fact, Facts, Key, Lookup, Outcome, SecretKeyRef};
+use crate::decision::{
+    Backup, BackupRecord, Bundle, Fact, Facts, Key, Lookup, Outcome, SecretKeyRef, TrustedKey,
+};
 use crate::names;
 
 /// The objects of some files.
@@ -18,6 +20,8 @@ pub struct Objects {
     backups: BTreeMap<Key, Arc<Backup>>,
     /// The value says whether the ConfigMap is the bundle of a namespace that is held.
     config_maps: BTreeMap<Key, bool>,
+    records: BTreeMap<String, BackupRecord>,
+    keys: BTreeMap<String, TrustedKey>,
     /// What was left out and why, one sentence each.
     pub notes: Vec<String>,
 }
@@ -96,6 +100,16 @@ impl Objects {
                 let backups = backups.map(|(_, backup)| Backup::clone(backup));
                 Some(Fact::Backups(Arc::new(backups.collect())))
             }
+            Lookup::Records { backup, .. } => {
+                let of = self.records.values();
+                let of = of.filter(|record| record.backup == *backup);
+                let has_kind = !self.records.is_empty();
+                has_kind.then(|| Fact::Records(Arc::new(of.cloned().collect())))
+            }
+            Lookup::TrustedKeys => {
+                let keys = self.keys.values().cloned().collect();
+                Some(Fact::TrustedKeys(Arc::new(keys)))
+            }
             Lookup::Bundle(namespace) => {
                 let key = Key::new(namespace, names::BUNDLE);
                 let held = self.config_maps.get(&key);
@@ -132,6 +146,15 @@ impl Objects {
             Object::ConfigMap(key, held) => {
                 let duplicate = format!("ConfigMap {key}");
                 self.config_maps.insert(key, held).map(|_| duplicate)
+            }
+            Object::Record(record) => {
+                let duplicate = format!("BackupRecord {}", record.name);
+                let before = self.records.insert(record.name.clone(), *record);
+                before.map(|_| duplicate)
+            }
+            Object::TrustedKey(key) => {
+                let duplicate = format!("TrustedKey {}", key.name);
+                self.keys.insert(key.name.clone(), key).map(|_| duplicate)
             }
             // No decision looks up a location.
             Object::Location(_) => None,

@@ -172,6 +172,10 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/sources/cluster/backups.rs", &["const PAGE_SIZE: ", "= "]),
         ("src/sources/cluster/fetch.rs", &["const MAX_ANSWER_BYTES: ", "= "]),
     ]),
+    ("records of Backups of one name, for a review", &[
+        ("src/sources/cluster/records.rs", &["const MAX_PAGES: ", "= "]),
+        ("src/sources/cluster/records.rs", &["const PAGE_SIZE: ", "= "]),
+    ]),
     ("addresses and namespaces that are told apart", &[
         ("src/rate_limiter.rs", &["const MAX_KEYS: ", "= "]),
     ]),

@@ -196,7 +196,7 @@ fn rows(backups: &[ObservedBackup], records: &Records) -> Vec<Row> {
         let records = records.of(&backup.fields.namespace, &backup.fields.name);
         let known: Vec<_> = records.iter().map(BackupRecord::known).collect();
         let by_hand = backup.checksum.is_some();
-        match find_own(backup, &known).map(|found| found.uid) {
+        match find_own(&backup.fields.uid, &known).map(|found| found.uid) {
             None => rows.push(Row {
                 namespace: backup.fields.namespace.clone(),
                 backup: backup.fields.name.clone(),

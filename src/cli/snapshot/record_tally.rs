@@ -79,7 +79,7 @@ impl RecordTally {
     /// Counts a Backup, where `records` are all of its namespace and name.
     pub(in crate::cli) fn add(&mut self, backup: &ObservedBackup, records: &[BackupRecord]) {
         let known: Vec<Record<'_>> = records.iter().map(BackupRecord::known).collect();
-        let own = find_own(backup, &known).map(|found| found.uid);
+        let own = find_own(&backup.fields.uid, &known).map(|found| found.uid);
         let own = records.iter().find(|record| Some(&*record.spec.uid) == own);
         let status = own.and_then(|record| record.status.as_ref());
         let reason = || status.and_then(|status| status.reason.clone());

@@ -12,14 +12,6 @@ pub(in crate::cli) fn public_key(key: &TrustedKey) -> Result<PublicKey, PublicKe
     PublicKey::from_pem(&key.spec.public_key)
 }
 
-/// Returns the keys whose signatures count.
-pub(in crate::cli) fn counting_keys(keys: &[TrustedKey]) -> Vec<PublicKey> {
-    let counting = keys
-        .iter()
-        .filter(|key| key.spec.state != KeyState::Revoked);
-    counting.filter_map(|key| public_key(key).ok()).collect()
-}
-
 /// Returns when a person exported the private half of `key`.
 pub(in crate::cli) fn exported_at(key: &TrustedKey) -> Option<Timestamp> {
     key.annotations().get(names::EXPORTED_AT)?.parse().ok()
@@ -103,28 +95,5 @@ mod tests {
             state(&[key("a", OLD, Some(NEW)), other, retired]),
             of("a", true)
         );
-    }
-
-    #[test]
-    fn signatures_of_revoked_and_of_broken_keys_do_not_count() {
-        let signing = crate::signing_key::SigningKey::generate(
-            crate::integrity::public_key::Algorithm::EcdsaP256,
-        );
-        let signing = signing.unwrap();
-        let with = |state| {
-            let mut key = key("a", OLD, None);
-            key.spec.public_key = signing.public_pem();
-            key.spec.state = state;
-            key
-        };
-        let keys = [
-            with(KeyState::Active),
-            with(KeyState::VerifyOnly),
-            with(KeyState::Revoked),
-            key("broken", OLD, None),
-        ];
-        let counting = counting_keys(&keys);
-        assert_eq!(counting.len(), 2);
-        assert!(counting.iter().all(|one| one.id() == signing.public().id()));
     }
 }

@@ -15,6 +15,7 @@ use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::keep;
 use crate::names;
 use crate::telemetry::LogOnce;
+use crate::velero::label::label_value;
 
 /// Pause before it is looked again whether the kinds of the ledger exist.
 const INSTALL_PAUSE: Duration = Duration::from_secs(10);
@@ -50,10 +51,13 @@ impl Ledger {
 
     /// Makes a record. Fails with 409 if there is one.
     pub(super) async fn create(&self, spec: BackupRecordSpec) -> kube::Result<BackupRecord> {
+        let mut metadata = keep::metadata();
+        let label = (names::BACKUP_LABEL.to_owned(), label_value(&spec.backup));
+        metadata.labels.get_or_insert_default().extend([label]);
         let record = BackupRecord {
             metadata: ObjectMeta {
                 name: Some(record_name(&spec.backup, &spec.uid)),
-                ..keep::metadata()
+                ..metadata
             },
             spec,
             status: None,

@@ -7,6 +7,7 @@ mod backup;
 mod bundle;
 mod error;
 mod key;
+mod record;
 mod secret;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ pub use backup::{Backup, BackupFields};
 pub use bundle::{Bundle, NoBundle};
 pub use error::{LookupError, LookupErrorKind};
 pub use key::Key;
+pub use record::{BackupRecord, RecordState, TrustedKey};
 pub use secret::{Sealed, Secret, SecretKeyRef};
 
 /// Something to look up.
@@ -36,6 +38,16 @@ pub enum Lookup {
     /// The merged CA bundle of a namespace. Looking it up in a cluster creates one if there is
     /// none and the namespace is Velero's, so *found* means that a Pod may mount it.
     Bundle(String),
+    /// The records of a Backup: the one of its uid or, unless its files are recorded in that, all of its
+    /// name. Never absent where the kind is installed: a Backup without any gives an empty list.
+    Records {
+        /// The Backup.
+        backup: Key,
+        /// `metadata.uid` of the Backup in the cluster.
+        uid: String,
+    },
+    /// All keys that sign backups. Never absent where the kind is installed.
+    TrustedKeys,
 }
 
 /// Writes the kind and the key, such as `Secret velero/ca`.
@@ -53,6 +65,8 @@ impl fmt::Display for Lookup {
             Self::Bundle(namespace) => {
                 write!(f, "ConfigMap {namespace}/{}", crate::names::BUNDLE)
             }
+            Self::Records { backup, .. } => write!(f, "BackupRecords of Backup {backup}"),
+            Self::TrustedKeys => f.write_str("TrustedKeys"),
         }
     }
 }
@@ -82,6 +96,10 @@ pub enum Fact {
     Backups(Arc<Vec<Backup>>),
     /// Answer to [`Lookup::Bundle`].
     Bundle(Bundle),
+    /// Answer to [`Lookup::Records`].
+    Records(Arc<Vec<BackupRecord>>),
+    /// Answer to [`Lookup::TrustedKeys`].
+    TrustedKeys(Arc<Vec<TrustedKey>>),
 }
 
 /// The reason why a check stopped.

@@ -1,8 +1,12 @@
 //! Rules about the checksum that a Restore needs for its backup.
 
-use super::named;
-use crate::decision::{Backup, Code, FieldPath, Finding, Report, Rule, Severity};
+use super::{named, record};
+use crate::decision::{
+    Backup, BackupRecord, Code, Facts, FieldPath, Finding, Key, RecordState, Report, Rule,
+    Severity, Stop,
+};
 use crate::integrity::checksum::Checksum;
+use crate::integrity::recording::find_own;
 use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 
@@ -54,6 +58,7 @@ pub(super) fn check(
     namespace: &str,
     restore: &Restore<'_>,
     backups: &[&Backup],
+    facts: &Facts,
     report: &mut Report,
 ) {
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
@@ -63,9 +68,11 @@ pub(super) fn check(
         report.add_finding(Finding::new(&MALFORMED, expected_path(), "", message, fix));
     }
     for backup in backups {
-        check_backup(namespace, restore, backup, report);
+        let checked = check_recorded(namespace, restore, backup, facts, report);
+        report.record(checked);
     }
-    if let (Some(taken), true) = (backups.first(), report.findings.is_empty()) {
+    let is_decided = report.needs.is_empty() && report.unknowns.is_empty();
+    if let (Some(taken), true) = (backups.first(), is_decided && report.findings.is_empty()) {
         let message = format!(
             "the checksum of {} is not compared with the bucket",
             taken.fields.name
@@ -77,11 +84,38 @@ pub(super) fn check(
 }
 
 /// Returns the path to the checksum that a Restore expects.
-fn expected_path() -> FieldPath {
+pub(super) fn expected_path() -> FieldPath {
     FieldPath::annotation(BACKUP_CHECKSUM_ANNOTATION)
 }
 
-fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report: &mut Report) {
+/// Checks `backup` against its record, or by its annotations if its files are not recorded.
+fn check_recorded(
+    namespace: &str,
+    restore: &Restore<'_>,
+    backup: &Backup,
+    facts: &Facts,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let key = Key::new(namespace, &*backup.fields.name);
+    let records = facts.records(&key, &backup.fields.uid)?.unwrap_or_default();
+    match find_own(&backup.fields.uid, records) {
+        Some(own) if own.state == RecordState::Recorded => {
+            let keys = facts.trusted_keys()?.unwrap_or_default();
+            record::check(restore, backup, own, keys, report);
+        }
+        own => check_backup(namespace, restore, backup, own, report),
+    }
+    Ok(())
+}
+
+/// Checks the annotations of `backup`, whose files are not recorded. Its `record` tells why.
+fn check_backup(
+    namespace: &str,
+    restore: &Restore<'_>,
+    backup: &Backup,
+    record: Option<&BackupRecord>,
+    report: &mut Report,
+) {
     let on_backup = backup.checksum.as_deref();
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
     let named = format!("Backup {namespace}/{}", backup.fields.name);
@@ -93,7 +127,10 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
         (None, None) => find(
             &NO_CHECKSUM,
             named::path(restore),
-            format!("{named} has no annotation {CHECKSUM_ANNOTATION}"),
+            format!(
+                "{named} has no annotation {CHECKSUM_ANNOTATION}{}",
+                why(record)
+            ),
             format!(
                 "see why it is not recorded with `velero-trust backup show {}`; if you vouch for what is in \
                  it, run `{adopt}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore",
@@ -125,5 +162,18 @@ fn check_backup(namespace: &str, restore: &Restore<'_>, backup: &Backup, report:
                 }
             }
         },
+    }
+}
+
+/// Returns why the files of a Backup with this record are not recorded.
+fn why(record: Option<&BackupRecord>) -> String {
+    let Some(record) = record else {
+        return String::new();
+    };
+    let state = record.state.as_str();
+    match (&record.reason, &record.message) {
+        (_, Some(message)) => format!(", and is {state}: {message}"),
+        (Some(reason), None) => format!(", and is {state}: {reason}"),
+        (None, None) => format!(", and is {state}"),
     }
 }

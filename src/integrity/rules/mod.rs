@@ -2,6 +2,7 @@
 
 mod checksum;
 mod named;
+mod record;
 mod reserved;
 mod target;
 
@@ -14,7 +15,8 @@ use crate::velero::restore::Restore;
 /// Returns all rules for Restores and Backups.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let rules = checksum::RULES.into_iter().chain(named::RULES);
-    rules.chain(target::RULES).chain(reserved::RULES)
+    let rules = rules.chain(record::RULES).chain(target::RULES);
+    rules.chain(reserved::RULES)
 }
 
 /// Runs every check over a Restore that Velero is to run in `namespace`.
@@ -26,11 +28,14 @@ pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, policy: &Pol
     }
     target::check(&policy.own_namespace, restore, &mut report);
     match named::backups(namespace, restore, facts, &mut report) {
-        Ok(backups) => checksum::check(namespace, restore, &backups, &mut report),
+        Ok(backups) => checksum::check(namespace, restore, &backups, facts, &mut report),
         stop => report.record(stop.map(drop)),
     }
     if mode == RestoresMode::Warn {
-        report.findings = report.findings.into_iter().map(Finding::softened).collect();
+        // Bytes, a Backup or a checksum that are known to be other ones are never only a warning.
+        let findings = report.findings.into_iter();
+        let soften = |one: Finding| if one.rule.fixed { one } else { one.softened() };
+        report.findings = findings.map(soften).collect();
         // An operator who only wants warnings does not want Restores to wait for a failed look-up.
         for (lookup, reason) in std::mem::take(&mut report.unknowns) {
             let why = reason.message;

@@ -15,6 +15,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::decision::{self, Key};
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};
 
@@ -125,6 +126,31 @@ impl BackupRecord {
             checksum: status.and_then(|status| status.checksum.as_deref()),
             manifest: status.and_then(|status| status.manifest.as_deref()),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
+        }
+    }
+}
+
+impl From<BackupRecord> for decision::BackupRecord {
+    fn from(record: BackupRecord) -> Self {
+        let BackupRecord {
+            metadata,
+            spec,
+            status,
+        } = record;
+        let status = status.unwrap_or_default();
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            backup: Key::new(spec.namespace, spec.backup),
+            uid: spec.uid,
+            state: status.state,
+            reason: status.reason,
+            message: status.message,
+            checksum: status.checksum,
+            manifest: status.manifest,
+            level: status.level,
+            adopted_by: status.adopted_by,
+            envelope: status.envelope,
+            synced_as: status.synced_as,
         }
     }
 }

@@ -13,6 +13,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::decision;
+
 /// A public key.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -42,6 +44,16 @@ pub struct TrustedKeySpec {
     /// Whether signatures of the key count.
     #[serde(default)]
     pub state: KeyState,
+}
+
+impl From<TrustedKey> for decision::TrustedKey {
+    fn from(key: TrustedKey) -> Self {
+        Self {
+            name: key.metadata.name.unwrap_or_default(),
+            public_key: key.spec.public_key,
+            is_revoked: key.spec.state == KeyState::Revoked,
+        }
+    }
 }
 
 /// Whether signatures of a key count.

@@ -4,6 +4,7 @@
 mod backups;
 mod bundle;
 mod fetch;
+mod records;
 mod secret;
 
 use std::sync::Arc;
@@ -91,6 +92,14 @@ impl Cluster {
             } => {
                 let newest = backups::newest_completed(client, namespace, schedule).await?;
                 Some(Fact::Backups(Arc::new(newest)))
+            }
+            Lookup::Records { backup, uid } => {
+                let read = records::read(client, backup, uid).await?;
+                read.map(|records| Fact::Records(Arc::new(records)))
+            }
+            Lookup::TrustedKeys => {
+                let read = records::trusted_keys(client).await?;
+                read.map(|keys| Fact::TrustedKeys(Arc::new(keys)))
             }
             Lookup::Bundle(namespace) => {
                 let common_roots = self.common_roots.clone();

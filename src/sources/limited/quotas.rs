@@ -84,7 +84,11 @@ impl Quotas {
         sleep(self.take_tokens(caller, first, now, patience)?).await;
         let pool = match first {
             Lookup::BackupsOfSchedule { .. } => &self.lists,
-            Lookup::Secret(_) | Lookup::Backup(_) | Lookup::Bundle(_) => &self.lookups,
+            Lookup::Secret(_)
+            | Lookup::Backup(_)
+            | Lookup::Bundle(_)
+            | Lookup::Records { .. }
+            | Lookup::TrustedKeys => &self.lookups,
         };
         timeout_at(deadline, pool.enter(caller)).await.ok()?
     }
@@ -99,9 +103,9 @@ impl Quotas {
         patience: Duration,
     ) -> Option<Duration> {
         let tokens = match lookup {
-            Lookup::Secret(_) | Lookup::Backup(_) => 1,
-            // A bundle that does not exist is several requests.
-            Lookup::Bundle(_) => 4,
+            Lookup::TrustedKeys | Lookup::Secret(_) | Lookup::Backup(_) => 1,
+            // A bundle that does not exist is several requests, and so are records of other names.
+            Lookup::Records { .. } | Lookup::Bundle(_) => 4,
             Lookup::BackupsOfSchedule { .. } => 10,
         };
         let namespace = (caller, namespace(lookup).to_owned());
@@ -125,7 +129,9 @@ fn take<K: Eq + Hash>(
 fn namespace(lookup: &Lookup) -> &str {
     match lookup {
         Lookup::Secret(reference) => &reference.secret.namespace,
-        Lookup::Backup(key) => &key.namespace,
+        Lookup::Backup(key) | Lookup::Records { backup: key, .. } => &key.namespace,
+        // Of the cluster.
+        Lookup::TrustedKeys => "",
         Lookup::BackupsOfSchedule { namespace, .. } | Lookup::Bundle(namespace) => namespace,
     }
 }

@@ -203,7 +203,7 @@ impl Manifests {
                 self.add_values(file, &document, &json, None);
                 self.config_maps.insert(key);
             }
-            Ok(Object::Backup(..)) => {}
+            Ok(Object::Backup(..) | Object::Record(_) | Object::TrustedKey(_)) => {}
             Err(invalid) => {
                 let line = Some(document.line_of(&invalid.at));
                 let Some(key) = invalid.secret else {

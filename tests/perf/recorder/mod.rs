@@ -55,13 +55,8 @@ pub(super) fn measure(binary: &Path) -> Result<()> {
         "KiB",
         Some(RECORD),
     );
-    Ok(())
-}
-
-/// Measures what records cost `binary` while nothing changes.
-pub(super) fn measure_records(binary: &Path) -> Result<()> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    many::measure(&Scene::start(&runtime, binary)?)
+    drop(leader);
+    many::measure(&scene)
 }
 
 /// What recording one backup cost.

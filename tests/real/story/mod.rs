@@ -5,6 +5,7 @@
 mod adopted;
 mod down;
 mod held;
+mod judged;
 mod life;
 mod outlived;
 mod recorded;

@@ -1,6 +1,6 @@
 //! A backup is recorded: read once, signed, annotated, and verified by others.
 
-use super::{at, back_up, ensure_passed, get, install, seen, verified, wait_for_phase};
+use super::{at, back_up, ensure_passed, get, install, judged, seen, verified, wait_for_phase};
 use crate::shared::binary;
 use anyhow::{Context as _, Result, ensure};
 use json_patch::merge;
@@ -58,6 +58,7 @@ fn recorded(cluster: &Cluster, installation: &mut Installation) -> Result<()> {
     );
     verify_without_the_cluster(cluster, &first)?;
     seen::recorded(cluster)?;
+    judged::story(cluster, "first")?;
     what_is_forged_while_we_are_down_is_not_signed(cluster, installation)?;
     a_record_outlives_its_backup(cluster, installation, &first)?;
     verified::story(cluster, "first")

@@ -51,7 +51,7 @@ pub(super) fn own_status(
     records: &[BackupRecord],
 ) -> Option<BackupRecordStatus> {
     let known: Vec<Record<'_>> = records.iter().map(BackupRecord::known).collect();
-    let uid = find_own(backup, &known)?.uid;
+    let uid = find_own(&backup.fields.uid, &known)?.uid;
     let record = records.iter().find(|record| record.spec.uid == uid)?;
     Some(record.status.clone().unwrap_or_default())
 }

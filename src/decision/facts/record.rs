@@ -1,0 +1,104 @@
+//! Records of backups, and the keys that sign them, as facts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Fact, Facts, Key, Known, Lookup};
+
+/// How far the recording of a backup is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
+pub enum RecordState {
+    /// The backup is not complete yet, or its files are being read.
+    #[default]
+    Pending,
+    /// The files are recorded and signed.
+    Recorded,
+    /// The files are not known to be those that Velero wrote here. They are not signed.
+    Unobserved,
+    /// The files could not be read; they are tried again.
+    Unreadable,
+    /// A person told the checksum of the tarball. Nothing was read, and nothing is signed.
+    Declared,
+}
+
+impl RecordState {
+    /// Whether the files are judged. That stays.
+    pub const fn is_judgement(self) -> bool {
+        matches!(self, Self::Recorded | Self::Unobserved | Self::Declared)
+    }
+
+    /// Returns the name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Recorded => "Recorded",
+            Self::Unobserved => "Unobserved",
+            Self::Unreadable => "Unreadable",
+            Self::Declared => "Declared",
+        }
+    }
+}
+
+/// A record of a backup, as far as decisions use it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackupRecord {
+    /// `metadata.name`.
+    pub name: String,
+    /// The namespace and name of the Backup.
+    pub backup: Key,
+    /// The uid of the Backup, as it is in `velero-backup.json`.
+    pub uid: String,
+    /// How far the recording is.
+    pub state: RecordState,
+    /// Why it is in this state, as one word.
+    pub reason: Option<String>,
+    /// Why it is in this state, for people.
+    pub message: Option<String>,
+    /// SHA-256 of the tarball, as in the annotation of the Backup.
+    pub checksum: Option<String>,
+    /// SHA-256 of what is signed, as in the annotation of the Backup.
+    pub manifest: Option<String>,
+    /// Who vouches for the files.
+    pub level: Option<String>,
+    /// The user who vouches for them, if they are adopted or declared.
+    pub adopted_by: Option<String>,
+    /// The signed statement as a DSSE envelope.
+    pub envelope: Option<String>,
+    /// The uid of the Backup in the cluster, if Velero made it from the bucket.
+    pub synced_as: Option<String>,
+}
+
+/// A public key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedKey {
+    /// `metadata.name`.
+    pub name: String,
+    /// The key in PEM.
+    pub public_key: String,
+    /// Whether its signatures do not count any more.
+    pub is_revoked: bool,
+}
+
+impl Facts {
+    /// Returns the records of `backup` whose Backup has `uid`; none where the kind is not installed.
+    pub fn records(&self, backup: &Key, uid: &str) -> Known<&[BackupRecord]> {
+        let lookup = Lookup::Records {
+            backup: backup.clone(),
+            uid: uid.to_owned(),
+        };
+        self.get(lookup, |fact| match fact {
+            Fact::Records(records) => Some(records.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Returns the keys of the cluster; none where the kind is not installed.
+    pub fn trusted_keys(&self) -> Known<&[TrustedKey]> {
+        self.get(Lookup::TrustedKeys, |fact| match fact {
+            Fact::TrustedKeys(keys) => Some(keys.as_slice()),
+            _ => None,
+        })
+    }
+}

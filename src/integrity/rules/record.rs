@@ -1,0 +1,131 @@
+//! Rules about what the record of a backup says.
+
+use super::checksum::expected_path;
+use super::named;
+use crate::decision::{
+    Backup, BackupRecord, Code, FieldPath, Finding, Report, Rule, Severity, TrustedKey,
+};
+use crate::integrity::checksum::Checksum;
+use crate::integrity::origin::check_synced;
+use crate::integrity::record::{self, RecordError};
+use crate::integrity::verification::{Opened, VerificationError};
+use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
+use crate::velero::restore::Restore;
+use crate::velero::text::shown;
+
+pub(super) static RULES: [&Rule; 3] = [&NOT_RECORDED_ONE, &NOT_TRUSTED, &BACKUP_DIFFERS];
+
+static NOT_RECORDED_ONE: Rule = Rule {
+    id: "VT112",
+    title: "checksum that is not the recorded one",
+    about: "The checksum on the Backup, or the one that the Restore expects, is another one than \
+            velero-trust recorded and signed when it read the files. It denies with `--restores=warn` too.",
+    severity: Severity::Deny,
+    code: Code::Forbidden,
+    fixed: true,
+    ..Rule::DEFAULT
+};
+
+static NOT_TRUSTED: Rule = Rule {
+    id: "VT113",
+    title: "record that cannot be trusted",
+    about: "The record of the backup is signed by no TrustedKey of this cluster, by one that is revoked, or \
+            was changed after it was signed.",
+    severity: Severity::Deny,
+    code: Code::Forbidden,
+    ..Rule::DEFAULT
+};
+
+static BACKUP_DIFFERS: Rule = Rule {
+    id: "VT114",
+    title: "Backup that differs from what was signed",
+    about: "A field that decides what Velero restores is another one in the cluster than in the files that \
+            were recorded: Velero took it from a forged velero-backup.json, or somebody changed the Backup. \
+            It denies with `--restores=warn` too.",
+    severity: Severity::Deny,
+    code: Code::Forbidden,
+    fixed: true,
+    ..Rule::DEFAULT
+};
+
+/// Checks `backup` and what `restore` expects of it against its `record`, whose files are recorded.
+pub(super) fn check(
+    restore: &Restore<'_>,
+    backup: &Backup,
+    record: &BackupRecord,
+    keys: &[TrustedKey],
+    report: &mut Report,
+) {
+    let named = format!("Backup {}", record.backup);
+    let mut find = |rule, path: FieldPath, message: String, fix: String| {
+        report.add_finding(Finding::new(rule, path, &named, message, fix));
+    };
+    let show = format!("`velero-trust backup show {}`", record.backup.name);
+    let opened = match record::open(record, keys) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let message = format!("nothing vouches for {named}: {error}");
+            let fix = match error {
+                RecordError::Revoked(key) => format!(
+                    "if what it signed before counts, set state VerifyOnly on TrustedKey {key}; see what is \
+                     signed with {show}"
+                ),
+                RecordError::Envelope(VerificationError::UnknownKey(_)) => {
+                    "restore the TrustedKey that signed it, if you trust it".to_owned()
+                }
+                _ => format!("see it with {show}"),
+            };
+            find(&NOT_TRUSTED, named::path(restore), message, fix);
+            return;
+        }
+    };
+    if let Err(unlike) = check_synced(&backup.fields, &opened.statement.backup) {
+        find(
+            &BACKUP_DIFFERS,
+            named::path(restore),
+            format!("{named} is not what was signed: {unlike}"),
+            format!(
+                "find out who changed it; then delete the Backup object with `kubectl -n {} delete \
+                 backups.velero.io {}`, which leaves its files, and Velero syncs it anew",
+                record.backup.namespace, record.backup.name
+            ),
+        );
+    }
+    let recorded = record.checksum.as_deref().unwrap_or_default();
+    if let Some(other) = backup
+        .checksum
+        .as_deref()
+        .filter(|other| *other != recorded)
+    {
+        find(
+            &NOT_RECORDED_ONE,
+            named::path(restore),
+            format!(
+                "the annotation {CHECKSUM_ANNOTATION} of {named} is {}, and {recorded} is recorded",
+                Checksum::parse(other).map_or_else(|_| shown(other), |_| other.to_owned())
+            ),
+            format!("find out who changed it; {show} tells what is signed"),
+        );
+    }
+    let expected = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
+    // A malformed one was reported by the caller.
+    let expected = expected.and_then(|text| Checksum::parse(text).ok());
+    if let Some(expected) = expected.filter(|expected| !is_of(*expected, &opened)) {
+        find(
+            &NOT_RECORDED_ONE,
+            expected_path(),
+            format!(
+                "this Restore expects sha256:{}, and {recorded} is recorded for {named}",
+                expected.hex()
+            ),
+            "find out which is right before you restore anything from this backup".to_owned(),
+        );
+    }
+}
+
+/// Whether `expected` is the checksum of the tarball, or the digest of all that is signed.
+fn is_of(expected: Checksum<'_>, opened: &Opened) -> bool {
+    let known = [opened.statement.tarball(), Some(opened.payload)];
+    let mut known = known.into_iter().flatten();
+    known.any(|digest| digest.to_string() == expected.hex())
+}
