@@ -24,8 +24,12 @@ pub(super) async fn read(
     uid: &str,
 ) -> kube::Result<Option<Vec<decision::BackupRecord>>> {
     let records = Api::<BackupRecord>::all(client.clone());
-    let own = records.get_opt(&record_name(&backup.name, uid)).await?;
-    let own = own.map(decision::BackupRecord::from);
+    let own = match records.get(&record_name(&backup.name, uid)).await {
+        Ok(own) => Some(decision::BackupRecord::from(own)),
+        // Of a group that is not installed, the API server says so in a text of its own.
+        Err(Error::Api(status)) if status.code == 404 => None,
+        Err(error) => return Err(error),
+    };
     if let Some(own) = own.filter(|own| own.state == RecordState::Recorded) {
         return Ok(Some(vec![own]));
     }
