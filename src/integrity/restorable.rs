@@ -28,6 +28,7 @@ pub fn why_not_restorable(
     restore.spec.backup_name = Some(backup.fields.name.as_str().into());
     let mut facts = Facts::default();
     let fact = Fact::Backup(Arc::new(backup.clone()));
+    // By its annotations alone: what is signed is not read for each of many backups.
     let uid = backup.fields.uid.clone();
     facts.insert(
         Lookup::Records {

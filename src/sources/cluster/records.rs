@@ -64,3 +64,110 @@ pub(super) async fn trusted_keys(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::{BoxError, service_fn};
+
+    use super::*;
+
+    const UID: &str = "3f2a0000-0000-4000-8000-00000000000a";
+
+    fn record(namespace: &str, uid: &str, state: &str) -> Value {
+        json!({
+            "apiVersion": "velero-trust.io/v1alpha1", "kind": "BackupRecord",
+            "metadata": {"name": record_name("b", uid)},
+            "spec": {"namespace": namespace, "backup": "b", "uid": uid},
+            "status": {"state": state},
+        })
+    }
+
+    /// Reads the records of Backup `velero/b` from an API server with `own` and the pages of `all`; without
+    /// the kind if `all` is `None`. Returns the uids that were read, and the paths that were asked for.
+    async fn read_from(
+        own: Option<Value>,
+        all: Option<Vec<Vec<Value>>>,
+    ) -> (kube::Result<Option<Vec<String>>>, Vec<String>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let server = service_fn(move |request: Request<Body>| {
+            let uri = request.uri().clone();
+            let path = uri.path().to_owned();
+            let query = uri.query().unwrap_or_default().to_owned();
+            seen.lock().unwrap().push(format!("{path}?{query}"));
+            let not_found = || (404, "404 page not found\n".to_owned());
+            let (code, body) = if path.ends_with("/backuprecords") {
+                let next = query.split("continue=").nth(1);
+                let index: usize = next.map_or(0, |next| next.parse().unwrap());
+                all.as_ref().map_or_else(not_found, |pages| {
+                    let next = (index + 1 < pages.len()).then(|| (index + 1).to_string());
+                    let list = json!({
+                        "kind": "BackupRecordList", "apiVersion": "velero-trust.io/v1alpha1",
+                        "metadata": {"continue": next}, "items": pages[index],
+                    });
+                    (200, list.to_string())
+                })
+            } else {
+                let own = own.as_ref().map(|own| (200, own.to_string()));
+                own.unwrap_or_else(not_found)
+            };
+            async move {
+                let response = Response::builder().status(code);
+                Ok::<_, BoxError>(response.body(Body::from(body.into_bytes())).unwrap())
+            }
+        });
+        let client = Client::new(server, "default");
+        let read = read(&client, &Key::new("velero", "b"), UID).await;
+        let uids = |records: Vec<decision::BackupRecord>| {
+            records.into_iter().map(|record| record.uid).collect()
+        };
+        let asked = asked.lock().unwrap().clone();
+        (read.map(|records| records.map(uids)), asked)
+    }
+
+    #[tokio::test]
+    async fn a_record_of_the_uid_is_one_request() {
+        let (read, asked) = read_from(Some(record("velero", UID, "Recorded")), None).await;
+        assert_eq!(read.unwrap(), Some(vec![UID.to_owned()]));
+        assert_eq!(asked.len(), 1);
+        assert!(
+            asked[0].contains(&format!("/backuprecords/b.{UID}")),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn all_of_the_name_are_read_unless_it_is_recorded() {
+        let pages = vec![
+            vec![
+                record("velero", "v", "Recorded"),
+                record("other", "w", "Recorded"),
+            ],
+            vec![record("velero", UID, "Unobserved")],
+        ];
+        let unobserved = Some(record("velero", UID, "Unobserved"));
+        for own in [unobserved, None] {
+            let (read, asked) = read_from(own, Some(pages.clone())).await;
+            assert_eq!(read.unwrap(), Some(vec!["v".to_owned(), UID.to_owned()]));
+            assert_eq!(asked.len(), 3);
+            assert!(
+                asked[1].contains("velero-trust.io%2Fbackup%3Db"),
+                "{asked:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_kind_there_are_none_and_too_many_are_not_judged() {
+        let (read, _) = read_from(None, None).await;
+        assert_eq!(read.unwrap(), None);
+        let (read, asked) = read_from(None, Some(vec![Vec::new(); MAX_PAGES + 1])).await;
+        assert!(read.unwrap_err().to_string().contains("150 pages"));
+        assert_eq!(asked.len(), 1 + MAX_PAGES);
+    }
+}
