@@ -26,7 +26,7 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::DynamicObject;
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 use tracing::Instrument as _;
 
 use self::ledger::Ledger;
@@ -35,6 +35,7 @@ use self::reader::Extent;
 use self::signing::Signer;
 use self::slots::{Place, ReadSlots};
 use super::{ControllerContext, RecorderSettings};
+use crate::clock::now;
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Seen, Step};
 use crate::integrity::statement::Level;
@@ -64,6 +65,10 @@ const GAUGE_TIMING: Timing = Timing {
     debounce: Duration::from_secs(1),
     ..TIMING
 };
+
+/// How often it is looked for closed records whose retention ends before the next time. A timer for each
+/// would need as much memory as the record.
+const EXPIRY_PAUSE: Duration = Duration::from_hours(1);
 
 /// Order in which the backups of a list are recorded: the newest first, this much apart.
 const LIST_SPACING: Duration = Duration::from_millis(1);
@@ -147,8 +152,10 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
             settings,
         }),
     };
+    let mut expiry = interval(EXPIRY_PAUSE);
     loop {
         tokio::select! {
+            _ = expiry.tick() => recorder.trigger_expiring(),
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
             change = recorder.records.changed() => recorder.trigger_records(&change),
             key = recorder.worker.next(), if recorder.busy.len() < MAX_STEPS => recorder.start(key),
@@ -247,14 +254,26 @@ impl Recorder {
         }
     }
 
+    /// Triggers the Backups of open records, which may have gone, and what [`trigger_expiring`] does.
+    ///
+    /// [`trigger_expiring`]: Self::trigger_expiring
     fn trigger_all_records(&mut self) {
-        for record in self
-            .records
-            .last_known()
-            .into_iter()
-            .flat_map(BTreeMap::values)
-        {
-            self.worker.trigger(record.backup());
+        self.trigger_records_if(|rest| rest.is_none_or(|rest| rest <= EXPIRY_PAUSE));
+    }
+
+    /// Triggers the Backups of closed records whose retention ends soon.
+    fn trigger_expiring(&mut self) {
+        self.trigger_records_if(|rest| rest.is_some_and(|rest| rest <= EXPIRY_PAUSE));
+    }
+
+    /// Triggers the Backups of records by how long they are still kept; `None` if they are open.
+    fn trigger_records_if(&mut self, is_wanted: impl Fn(Option<Duration>) -> bool) {
+        let (now, retention) = (now(), self.context.settings.retention);
+        let records = self.records.last_known().into_iter();
+        for record in records.flat_map(BTreeMap::values) {
+            if is_wanted(record.rest(now, retention)) {
+                self.worker.trigger(record.backup());
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the recorder watches: the Backups and its own records.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
@@ -68,6 +70,19 @@ impl RecordEntry {
         self.namespace == key.namespace && self.name == key.name
     }
 
+    /// Returns how long the closed record is still kept `now`, in seconds since 1970; `None` if it is
+    /// open. One that says nothing is not kept.
+    pub(super) fn rest(&self, now: i64, retention: Duration) -> Option<Duration> {
+        let retention = if self.state.is_judgement() {
+            retention
+        } else {
+            Duration::ZERO
+        };
+        let age = now.saturating_sub(self.gone_at?);
+        let age = Duration::from_secs(u64::try_from(age).unwrap_or_default());
+        Some(retention.saturating_sub(age))
+    }
+
     /// Whether the record is closed although its Backup is there: a watch lagged behind, or the
     /// Backup came back.
     pub(super) fn is_closed_in_error(&self, backup: &ObservedBackup) -> bool {
@@ -113,4 +128,40 @@ pub(super) fn watch_records(client: &Client) -> Watch<RecordEntry> {
         Some(RecordEntry::new(record))
     })
     .with_max_per_namespace(MAX_RECORDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_record_is_kept_for_the_retention_if_it_says_something() {
+        let hours = |hours| Some(Duration::from_hours(hours));
+        let rest = |state, gone_at| {
+            let entry = RecordEntry {
+                namespace: String::new(),
+                name: String::new(),
+                uid: String::new(),
+                is_observed: true,
+                state,
+                checksum: None,
+                manifest: None,
+                synced_as: None,
+                recorded_at: None,
+                gone_at,
+                final_phase: None,
+                lacks_envelope: false,
+            };
+            entry.rest(10 * 3600, Duration::from_hours(4))
+        };
+        for state in [RecordState::Recorded, RecordState::Declared] {
+            assert_eq!(rest(state, None), None);
+            assert_eq!(rest(state, Some(9 * 3600)), hours(3));
+            assert_eq!(rest(state, Some(3600)), hours(0));
+            // A clock that was ahead.
+            assert_eq!(rest(state, Some(11 * 3600)), hours(4));
+        }
+        assert_eq!(rest(RecordState::Pending, None), None);
+        assert_eq!(rest(RecordState::Unreadable, Some(9 * 3600)), hours(0));
+    }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use super::annotate::{self, Annotations};
 use super::observed::RecordEntry;
 use super::reader::{self, Extent, Recorded, Stop, Unreadable};
-use super::{Context, ledger};
+use super::{Context, EXPIRY_PAUSE, ledger};
 use crate::clock::now;
 use crate::decision::Key;
 use crate::integrity::final_phase::FinalPhase;
@@ -108,30 +108,24 @@ pub(super) async fn end(
     let mut result = Ok(());
     let mut within = None;
     for (name, record) in records {
-        let done = match (record.state, record.gone_at) {
-            (RecordState::Pending | RecordState::Unreadable, _) => {
-                context.ledger.delete(&name).await
-            }
-            (_, None) => {
+        let is_judgement = record.state.is_judgement();
+        let done = match record.rest(now(), retention) {
+            None if is_judgement => {
                 let gone = gone("Deleted");
                 within = Some(retention);
                 context.ledger.set_gone(&name, Some(gone)).await
             }
-            (_, Some(at)) => {
-                let age = u64::try_from(now().saturating_sub(at)).unwrap_or_default();
-                match retention.checked_sub(Duration::from_secs(age)) {
-                    Some(rest) if !rest.is_zero() => {
-                        within = Some(within.map_or(rest, |other: Duration| other.min(rest)));
-                        Ok(())
-                    }
-                    _ => context.ledger.delete(&name).await,
-                }
+            Some(rest) if !rest.is_zero() => {
+                within = Some(within.map_or(rest, |other: Duration| other.min(rest)));
+                Ok(())
             }
+            _ => context.ledger.delete(&name).await,
         };
         result = result.and(done);
     }
     Requeue {
-        within,
+        // The others are looked for.
+        within: within.filter(|within| *within <= EXPIRY_PAUSE),
         ..told(result, "close the record")
     }
 }
