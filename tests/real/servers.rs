@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -74,6 +75,20 @@ impl Servers {
     /// Starts a replica that connects to the API server through a proxy.
     pub(crate) fn replica_behind(&self, proxy: &Proxy, more: &[&str]) -> Result<Webhook> {
         self.serve(REPLICA, proxy.access())?.arguments(more).start()
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn replica_with(
+        &self,
+        proxy: &Proxy,
+        more: &[&str],
+        environment: BTreeMap<String, String>,
+    ) -> Result<Webhook> {
+        let mut serve = self.serve(REPLICA, proxy.access())?.arguments(more);
+        for (name, value) in environment {
+            serve = serve.variable(&name, &value);
+        }
+        serve.start()
     }
 
     /// Starts a replica with another name, to run next to others.

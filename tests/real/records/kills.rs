@@ -1,23 +1,31 @@
-//! The server is killed at each kind of request that it sends.
+//! Day one with hundreds of backups from before the installation. While they are recorded, the server is
+//! killed at each kind of request that it sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::ListParams;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
+use velero_trust::bucket::Store;
 use velero_trust::integrity::digest::Sha256;
-use velero_trust::integrity::recording::RecordState;
-use velero_trust_testing::proxy::Proxy;
+use velero_trust_testing::installer;
+use velero_trust_testing::proxy::{Proxy, Seen};
 use velero_trust_testing::store_proxy::StoreProxy;
 use velero_trust_testing::wait::{self, PATIENCE};
 use velero_trust_testing::webhook::Webhook;
 
-use super::{Scene, tarball};
+use super::{BUCKET, Scene, day_one, tarball};
 
-/// With 300 it takes twice as long, and shows nothing else.
-const BACKUPS: usize = 100;
+/// Backups from before the installation. With the one that is made after it, there are as many as
+/// the page shows.
+const OLD: usize = 299;
+const NEW: &str = "new";
+
+const BACKUPS: &str = "/apis/velero.io/v1/backups";
 const RECORDS: &str = "/apis/velero-trust.io/v1alpha1/backuprecords";
 
 /// Records that are completed between two kills.
@@ -43,48 +51,155 @@ const KILLS: [(&str, &str, &str); 8] = [
     ("store", "PUT", ".dsse.json"),
 ];
 
-pub(super) fn kills() -> Result<()> {
-    let scene = Scene::start()?;
-    let store = scene.store()?;
-    let api = scene.servers.proxy()?;
-    let bucket = StoreProxy::start(&scene.minio)?;
-    let plain = json!({"config": {"s3Url": bucket.url}});
-    scene.location("default", &plain)?;
-    let names: Vec<_> = (0..BACKUPS).map(|number| format!("b{number:03}")).collect();
-    scene.back_up(&store, "default", &names, &[])?;
-
-    let mut replica = scene.servers.replica_behind(&api, &["--probe=loopback"])?;
-    let began = Instant::now();
-    let mut enough = 0;
-    for (server, method, path) in KILLS {
-        enough += BETWEEN;
-        recorded(&scene, enough).with_context(|| replica.log())?;
-        kill_at(&mut replica, &api, &bucket, (server, method, path))
-            .with_context(|| format!("{server} {method} {path}: {}", replica.log()))?;
-        replica = scene.servers.replica_behind(&api, &["--probe=loopback"])?;
-        eprintln!(
-            "kills: {server} {method} {path} after {:.1?}",
-            began.elapsed()
-        );
-    }
-    recorded(&scene, BACKUPS).with_context(|| replica.log())?;
-    each_is_recorded_once(&scene, &names).with_context(|| replica.log())
+/// The servers of the trial, and what it knows of them.
+struct DayOne {
+    scene: Scene,
+    api: Proxy,
+    bucket: StoreProxy,
 }
 
-/// Waits until this many backups are recorded.
-fn recorded(scene: &Scene, wanted: usize) -> Result<()> {
-    wait::poll(&format!("{wanted} records"), 2 * PATIENCE, || {
-        let records = scene.records()?;
-        let states = records.values().flatten().map(|record| {
-            let status = record.status.as_ref();
-            status.map(|status| status.state).unwrap_or_default()
+pub(super) fn kills() -> Result<()> {
+    let began = Instant::now();
+    let scene = Scene::start()?;
+    let store = scene.store()?;
+    let day = DayOne {
+        api: scene.servers.proxy()?,
+        bucket: StoreProxy::start(&scene.minio)?,
+        scene,
+    };
+    let scene = &day.scene;
+    let plain = json!({"config": {"s3Url": day.bucket.url}});
+    scene.location("default", &plain)?;
+    let mut names: Vec<_> = (0..OLD).map(|number| format!("b{number:03}")).collect();
+    scene.back_up(&store, "default", &names, &[])?;
+    let manifests = installer::manifests();
+    let manifests = manifests.to_str().context("a path that is no text")?;
+    scene.servers.kubectl.ok(&["apply", "-k", manifests])?;
+    eprintln!("day one: {OLD} backups after {:.1?}", began.elapsed());
+
+    let mut replica = None;
+    for command in day_one::commands()? {
+        let log = || replica.as_ref().map(Webhook::log).unwrap_or_default();
+        command.run(scene).with_context(log)?;
+        if command.sets("off") {
+            let server = replica.insert(day.replica()?);
+            day.records_only_new(&store).with_context(|| server.log())?;
+        }
+        if command.sets("on") {
+            // The Deployment replaces its Pods.
+            drop(replica.take());
+            replica = Some(day.killed()?);
+        }
+        eprintln!("day one: {command:?} after {:.1?}", began.elapsed());
+    }
+    names.push(NEW.to_owned());
+    let log = || replica.as_ref().map(Webhook::log).unwrap_or_default();
+    each_is_recorded_once(scene, &names).with_context(log)?;
+    day.newest_are_first()
+}
+
+impl DayOne {
+    fn replica(&self) -> Result<Webhook> {
+        let options = day_one::options(&self.scene)?;
+        let servers = &self.scene.servers;
+        servers.replica_with(&self.api, &["--probe=loopback"], options)
+    }
+
+    /// A new backup is recorded, and nothing of the old ones is read.
+    fn records_only_new(&self, store: &Store) -> Result<()> {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let old = format!("/{BUCKET}/backups/b");
+        self.bucket.hold(move |method, key| {
+            let is_old = method == "GET" && key.starts_with(&old);
+            counted.fetch_add(usize::from(is_old), Ordering::Relaxed);
+            false
         });
-        let recorded = states
-            .filter(|state| *state == RecordState::Recorded)
-            .count();
-        ensure!(recorded >= wanted, "{recorded}");
+        wait::poll("Backups to be watched", PATIENCE, || {
+            let watches = |seen: &Seen| seen.method == "WATCH" && seen.path == BACKUPS;
+            ensure!(!self.api.seen(watches).is_empty(), "not yet");
+            Ok(())
+        })?;
+        let new = [NEW.to_owned()];
+        self.scene.back_up(store, "default", &new, &[])?;
+        self.recorded(1)?;
+        let names = self.recorded_names();
+        ensure!(names == new, "{names:?}");
+        let read = read.load(Ordering::Relaxed);
+        ensure!(read == 0, "{read} files of old backups are read");
         Ok(())
-    })
+    }
+
+    /// Kills the server again and again while it records the old backups. Returns the last one.
+    fn killed(&self) -> Result<Webhook> {
+        let began = Instant::now();
+        let mut enough = self.recorded_names().len();
+        let mut replica = self.replica()?;
+        for kill in KILLS {
+            enough += BETWEEN;
+            self.recorded(enough).with_context(|| replica.log())?;
+            kill_at(&mut replica, &self.api, &self.bucket, kill)
+                .with_context(|| format!("{kill:?}: {}", replica.log()))?;
+            self.release_lease()?;
+            replica = self.replica()?;
+            eprintln!("kills: {kill:?} after {:.1?}", began.elapsed());
+        }
+        self.recorded(OLD + 1).with_context(|| replica.log())?;
+        Ok(replica)
+    }
+
+    /// Takes the Lease from the server that was killed. The next one of its name would wait for the time of
+    /// the next renewal.
+    fn release_lease(&self) -> Result<()> {
+        let client = self.scene.servers.client.clone();
+        let leases = Api::<Lease>::namespaced(client, installer::NAMESPACE);
+        let (delete, all) = (DeleteParams::default(), ListParams::default());
+        let deleted = leases.delete_collection(&delete, &all);
+        self.scene.servers.runtime.block_on(deleted)?;
+        Ok(())
+    }
+
+    /// Returns the backups whose records were completed, in order, as the proxy saw it. Listing all
+    /// records again and again would take the time that the server needs.
+    fn recorded_names(&self) -> Vec<String> {
+        let completes = |seen: &Seen| {
+            seen.method == "PATCH" && seen.status == 200 && seen.path.starts_with(RECORDS)
+        };
+        let mut names = Vec::new();
+        for seen in self.api.seen(completes) {
+            let record = seen
+                .path
+                .trim_start_matches(RECORDS)
+                .trim_start_matches('/');
+            let name = record.split('.').next().unwrap_or_default().to_owned();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Waits until this many backups are recorded.
+    fn recorded(&self, wanted: usize) -> Result<()> {
+        wait::poll(&format!("{wanted} records"), 2 * PATIENCE, || {
+            let recorded = self.recorded_names().len();
+            ensure!(recorded >= wanted, "{recorded}");
+            Ok(())
+        })
+    }
+
+    /// The newer half of the backups is recorded first. A step that failed is tried again later, so that
+    /// a few may be late.
+    fn newest_are_first(&self) -> Result<()> {
+        let names = self.recorded_names();
+        let old: Vec<_> = names.iter().filter(|name| *name != NEW).collect();
+        ensure!(old.len() == OLD, "{} old ones", old.len());
+        let newer = format!("b{:03}", OLD / 2);
+        let first = old.iter().take(OLD / 2);
+        let newer = first.filter(|name| ***name >= newer).count();
+        ensure!(newer * 10 >= OLD / 2 * 9, "only {newer} of them: {old:?}");
+        Ok(())
+    }
 }
 
 fn kill_at(

@@ -1,6 +1,7 @@
 //! Backups that a test makes itself, with their files in a real MinIO, are recorded.
 
 mod counted;
+mod day_one;
 mod kills;
 mod pages;
 mod stores;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::ByteString;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{
     ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
@@ -31,6 +33,9 @@ const NAMESPACE: &str = "velero";
 
 /// Files of a backup beside those that each has.
 type Extra = Vec<(String, Vec<u8>)>;
+
+/// When the first Backup began: on 1 January 2026, in seconds since 1970.
+const FIRST_STARTED: i64 = 1_767_225_600;
 
 /// Backups that are made at the same time.
 const AT_ONCE: usize = 8;
@@ -96,8 +101,8 @@ impl Scene {
         Api::namespaced_with(self.servers.client.clone(), NAMESPACE, &resource)
     }
 
-    /// Makes Backups as Velero does, one after the other: begun, written, complete.
-    /// `extra` files are written, too.
+    /// Makes Backups as Velero does, one after the other: begun, written, complete. Each began a second
+    /// after the one before. `extra` files are written, too.
     fn back_up(
         &self,
         store: &Store,
@@ -106,8 +111,9 @@ impl Scene {
         extra: &[(String, Vec<u8>)],
     ) -> Result<()> {
         let backups = self.backups();
-        let made =
-            stream::iter(names).map(|name| back_up(&backups, store, (location, name), extra));
+        let numbered = stream::iter((0_i64..).zip(names));
+        let made = numbered
+            .map(|(number, name)| back_up(&backups, store, (location, name, number), extra));
         let made = made.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>();
         self.servers.runtime.block_on(made).map(drop)
     }
@@ -154,14 +160,15 @@ impl Scene {
 async fn back_up(
     backups: &Api<DynamicObject>,
     store: &Store,
-    (location, name): (&str, &str),
+    (location, name, number): (&str, &str, i64),
     extra: &[(String, Vec<u8>)],
 ) -> Result<()> {
+    let started = Timestamp::from_second(FIRST_STARTED + number)?.to_string();
     let object = json!({
         "apiVersion": "velero.io/v1", "kind": "Backup",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"storageLocation": location},
-        "status": {"phase": "InProgress", "startTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {"phase": "InProgress", "startTimestamp": started},
     });
     let object = serde_json::from_value(object)?;
     let mut object = backups.create(&PostParams::default(), &object).await?;
