@@ -1,9 +1,10 @@
 //! `make bench` measures the cost and the reaction times of velero-trust. `cargo bench --bench perf
-//! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge`, `controllers` and
-//! `recorder`, the last two on the real servers of `make rig`. `recorder` needs 12 GB of disk.
+//! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge`, `controllers`,
+//! `recorder` and `records`, the last three on the real servers of `make rig`. `recorder` needs 12 GB
+//! of disk.
 //!
 //! CPU time is that of the server's process, as the kernel accounts it, so the client does not
-//! count. No benchmark fails because it is slow, but `hostile`: its bounds are promised.
+//! count. No benchmark fails because of a figure but `hostile` and `records`: their bounds are promised.
 
 #![expect(
     clippy::print_stdout,
@@ -31,7 +32,14 @@ use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
 /// The parts that can be measured alone.
-const PARTS: [&str; 5] = ["webhook", "hostile", "merge", "controllers", "recorder"];
+const PARTS: [&str; 6] = [
+    "webhook",
+    "hostile",
+    "merge",
+    "controllers",
+    "recorder",
+    "records",
+];
 
 fn main() -> Result<()> {
     if let Ok(folder) = std::env::var(echo::FOLDER) {
@@ -60,6 +68,9 @@ fn main() -> Result<()> {
     }
     if wants("recorder") {
         recorder::measure(binary)?;
+    }
+    if wants("records") {
+        recorder::measure_records(binary)?;
     }
     Ok(())
 }

@@ -55,8 +55,13 @@ pub(super) fn measure(binary: &Path) -> Result<()> {
         "KiB",
         Some(RECORD),
     );
-    drop(leader);
-    many::measure(&scene)
+    Ok(())
+}
+
+/// Measures what records cost `binary` while nothing changes.
+pub(super) fn measure_records(binary: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    many::measure(&Scene::start(&runtime, binary)?)
 }
 
 /// What recording one backup cost.

@@ -72,6 +72,13 @@ impl MemoryLimit {
             None => Ok(resident(id)?.peak),
         }
     }
+
+    /// Returns the working set of what runs below the limit, in bytes, as a kubelet counts it: what is
+    /// charged to the group, without the part of the page cache that nobody used lately. `None`
+    /// without a group.
+    pub fn working_set(&self) -> Result<Option<u64>> {
+        self.group.as_ref().map(Group::working_set).transpose()
+    }
 }
 
 /// The resident memory of a process, in bytes.
@@ -122,18 +129,25 @@ struct Files {
     /// The limit of swap (version 2), or of memory and swap together (version 1).
     swap: &'static str,
     peak: &'static str,
+    usage: &'static str,
+    /// The key of the unused part of the page cache in `memory.stat`.
+    inactive: &'static str,
 }
 
 const VERSION_1: Files = Files {
     limit: "memory.limit_in_bytes",
     swap: "memory.memsw.limit_in_bytes",
     peak: "memory.max_usage_in_bytes",
+    usage: "memory.usage_in_bytes",
+    inactive: "total_inactive_file",
 };
 
 const VERSION_2: Files = Files {
     limit: "memory.max",
     swap: "memory.swap.max",
     peak: "memory.peak",
+    usage: "memory.current",
+    inactive: "inactive_file",
 };
 
 impl Group {
@@ -193,8 +207,21 @@ impl Group {
     }
 
     fn peak(&self) -> Result<u64> {
-        let text = fs::read_to_string(self.folder.join(self.files.peak))?;
+        self.read(self.files.peak)
+    }
+
+    fn read(&self, file: &str) -> Result<u64> {
+        let text = fs::read_to_string(self.folder.join(file))?;
         Ok(text.trim().parse()?)
+    }
+
+    fn working_set(&self) -> Result<u64> {
+        let stat = fs::read_to_string(self.folder.join("memory.stat"))?;
+        let fields = stat.lines().filter_map(|line| line.split_once(' '));
+        let mut inactive = fields.filter(|(key, _)| *key == self.files.inactive);
+        let (_, inactive) = inactive.next().context("no inactive pages")?;
+        let usage = self.read(self.files.usage)?;
+        Ok(usage.saturating_sub(inactive.trim().parse()?))
     }
 }
 

@@ -116,6 +116,12 @@ impl Webhook {
         }
     }
 
+    /// Returns the working set of its container in bytes; `None` without a memory cgroup.
+    pub fn working_set(&self) -> Result<Option<u64>> {
+        let limit = self.limit.as_ref();
+        Ok(limit.map(MemoryLimit::working_set).transpose()?.flatten())
+    }
+
     /// Waits for the server to end by itself, for example after SIGTERM.
     pub fn ended(&mut self, timeout: Duration) -> Result<ExitStatus> {
         self.process.ended(timeout)
