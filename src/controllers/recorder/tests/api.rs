@@ -166,7 +166,9 @@ impl Api {
         let event = json!({"type": kind, "object": object});
         state.events.push((version, collection, event));
         drop(state);
-        self.changed.send_replace(version);
+        // Another thread may have told of a later one.
+        self.changed
+            .send_modify(|latest| *latest = version.max(*latest));
         object
     }
 
@@ -200,6 +202,7 @@ impl Api {
         let (code, mut answer) = self.act(method, &path, &body);
         if is_list {
             self.state().lists.push(format!("LIST {path}"));
+            select(&mut answer, &query);
             page(&mut answer, &query);
         }
         if is_step {
@@ -301,6 +304,18 @@ impl Api {
         });
         Response::new(UnsyncBoxBody::new(StreamBody::new(Box::pin(lines))))
     }
+}
+
+/// Leaves of a list the objects with the label that was asked for.
+fn select(list: &mut Value, query: &str) {
+    let mut pairs = query.split('&');
+    let Some(selector) = pairs.find_map(|pair| pair.strip_prefix("labelSelector=")) else {
+        return;
+    };
+    let selector = selector.replace("%2F", "/").replace("%3D", "=");
+    let (label, value) = selector.split_once('=').unwrap();
+    let items = list["items"].as_array_mut().unwrap();
+    items.retain(|item| item["metadata"]["labels"][label] == value);
 }
 
 /// Leaves of a list the page that was asked for.

@@ -11,7 +11,10 @@ const ALL: &str = "/apis/velero.io/v1/namespaces/velero/podvolumebackups";
 
 fn add(scene: &Scene, number: usize, repository: &str, annotation: &str) {
     let object = json!({
-        "metadata": {"namespace": "velero", "annotations": {"note": annotation}},
+        "metadata": {
+            "namespace": "velero", "labels": {"velero.io/backup-name": "b"},
+            "annotations": {"note": annotation},
+        },
         "spec": {
             "pod": {"namespace": "shop", "name": format!("pod-{number}")},
             "volume": "data", "uploaderType": "kopia", "repoIdentifier": repository,
