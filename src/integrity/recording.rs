@@ -16,6 +16,8 @@ pub struct Record<'a> {
     pub is_observed: bool,
     /// Whether it tells when the backup was complete.
     pub has_final_phase: bool,
+    /// Whether an envelope may be in the bucket that has to go with the backup.
+    pub has_pending_upload: bool,
     /// The checksum of the tarball as an annotation.
     pub checksum: Option<&'a str>,
     /// The digest of what is signed as an annotation.
@@ -69,7 +71,11 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
         .find(|record| record.uid == backup.fields.uid);
     match (backup.progress(), own) {
         (Progress::Running, None) => Step::Observe,
-        (Progress::Over, Some(record)) if !record.state.is_judgement() => Step::Forget(record.uid),
+        (Progress::Over, Some(record))
+            if !record.state.is_judgement() && !record.has_pending_upload =>
+        {
+            Step::Forget(record.uid)
+        }
         (Progress::Running, Some(_)) | (Progress::Over, _) => Step::Wait,
         (Progress::Complete, Some(record)) => match (record.state, adoption(backup)) {
             // It was adopted, and has the record of the uid in its files.
@@ -210,6 +216,7 @@ mod tests {
             state,
             is_observed: true,
             has_final_phase: true,
+            has_pending_upload: false,
             checksum: Some("c"),
             manifest: Some("m"),
             synced_as: None,
@@ -331,6 +338,19 @@ mod tests {
                     expected
                 );
             }
+        }
+    }
+
+    /// Whether the envelope is alone can be told once Velero has deleted the backup.
+    #[test]
+    fn a_record_stays_until_its_envelope_can_be_taken_away() {
+        for state in STATES {
+            let uploading = Record {
+                has_pending_upload: true,
+                ..record("u", state)
+            };
+            let step = next(&backup("Deleting", "x"), &[uploading], false);
+            assert_eq!(step, Step::Wait, "{state:?}");
         }
     }
 

@@ -8,12 +8,14 @@ use super::Context;
 use super::location::OpenLocation;
 use super::reader::{Stop, check_present};
 use super::signing::check_signs;
+use super::{cleanup, steps};
 use crate::bucket::{Listing, Store};
 use crate::integrity::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
 use crate::integrity::files;
 use crate::integrity::manifest::shown;
-use crate::integrity::statement::Statement;
+use crate::integrity::statement::{Level, Statement};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, PendingUpload};
 use crate::velero::observed_backup::ObservedBackup;
 
 /// Pauses before an upload that failed is tried again. All files were read for it.
@@ -54,13 +56,15 @@ pub(super) async fn signed_before(
     }
 }
 
-/// Signs `statement` and puts the envelope into the directory of `backup`, which was just listed.
+/// Signs `statement` and puts the envelope into the directory of `backup`, which was just listed. Before,
+/// that is noted in `record`, which is made if there is none.
 pub(super) async fn write(
     context: &Context,
     location: &OpenLocation,
     backup: &ObservedBackup,
     statement: &Statement,
     listing: &Listing,
+    record: &mut Option<BackupRecord>,
 ) -> Result<WrittenEnvelope, Stop> {
     let name = &backup.fields.name;
     let key = &context.signer.key;
@@ -92,6 +96,13 @@ pub(super) async fn write(
         _ if location.is_read_only => Some("the location is ReadOnly".to_owned()),
         Existing::Foreign => Some(format!("somebody else's file is named {}", shown(&file))),
         Existing::Nothing | Existing::Ours(_) => {
+            let upload = PendingUpload {
+                location: location.recorded(),
+                file: file.clone(),
+                manifest: cleanup::manifest(&digest),
+            };
+            let is_observed = statement.level == Level::Observed;
+            note(context, backup, is_observed, upload, record).await?;
             put(context, &location.store, backup, &file, &json).await?
         }
     };
@@ -101,6 +112,40 @@ pub(super) async fn write(
         is_in_bucket: message.is_none(),
         message: message.map(|why| format!("the envelope is not in the bucket: {why}")),
     })
+}
+
+/// Notes in `record` what is put, so that it is taken away if this is not finished.
+async fn note(
+    context: &Context,
+    backup: &ObservedBackup,
+    is_observed: bool,
+    upload: PendingUpload,
+    record: &mut Option<BackupRecord>,
+) -> Result<(), Stop> {
+    let noted = async {
+        let stored = match record.clone() {
+            Some(stored) => stored,
+            None => steps::create_own(context, backup, is_observed).await?,
+        };
+        let status = stored.status.clone().unwrap_or_default();
+        if status.pending_upload.as_ref() == Some(&upload) {
+            return Ok(stored);
+        }
+        let status = BackupRecordStatus {
+            pending_upload: Some(upload),
+            ..status
+        };
+        context.ledger.set_status(&stored, &status).await
+    };
+    match noted.await {
+        Ok(stored) => {
+            *record = Some(stored);
+            Ok(())
+        }
+        // Somebody else made it, or judges.
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(Stop::Changed),
+        Err(error) => Err(Stop::unanswered("RecordUnwritable", &error)),
+    }
 }
 
 async fn existing(

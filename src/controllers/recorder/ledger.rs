@@ -70,13 +70,13 @@ impl Ledger {
         self.0.get_opt(name).await
     }
 
-    /// Replaces the status of `record`. Fails with 409 if somebody else wrote it meanwhile: a
+    /// Replaces the status of `record`, and returns it as it is stored then. Fails with 409 if somebody else wrote it meanwhile: a
     /// judgement is never replaced by one that did not know of it.
     pub(super) async fn set_status(
         &self,
         record: &BackupRecord,
         status: &BackupRecordStatus,
-    ) -> kube::Result<()> {
+    ) -> kube::Result<BackupRecord> {
         let ObjectMeta {
             name,
             resource_version,
@@ -91,7 +91,7 @@ impl Ledger {
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
         let patch = Patch::Apply(&patch);
         let name = name.as_deref().unwrap_or_default();
-        self.0.patch_status(name, &params, &patch).await.map(drop)
+        self.0.patch_status(name, &params, &patch).await
     }
 
     /// Notes that the Backup of a record went away, or that it is there again.
@@ -103,7 +103,19 @@ impl Ledger {
             gone,
             ..record.status.clone().unwrap_or_default()
         };
-        self.set_status(&record, &status).await
+        self.set_status(&record, &status).await.map(drop)
+    }
+
+    /// Notes that no envelope is being put any more.
+    pub(super) async fn end_upload(&self, name: &str) -> kube::Result<()> {
+        let Some(record) = self.get(name).await? else {
+            return Ok(());
+        };
+        let status = BackupRecordStatus {
+            pending_upload: None,
+            ..record.status.clone().unwrap_or_default()
+        };
+        self.set_status(&record, &status).await.map(drop)
     }
 
     /// Notes which Backup of the cluster has the files of `record`.
@@ -117,7 +129,7 @@ impl Ledger {
             gone: None,
             ..status
         };
-        self.set_status(record, &status).await
+        self.set_status(record, &status).await.map(drop)
     }
 
     /// Deletes a record.

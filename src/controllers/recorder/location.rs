@@ -1,7 +1,7 @@
 //! Opens the bucket of a Backup.
 
+use kube::Api;
 use kube::api::DynamicObject;
-use kube::{Api, Error};
 use serde_json::Value;
 
 use super::Context;
@@ -11,6 +11,7 @@ use crate::bucket::{
     self, BucketSettings, ClusterSecrets, Credentials, Reach, Store, Timing, Trust,
 };
 use crate::integrity::statement::Location;
+use crate::kubernetes::crds::RecordedLocation;
 use crate::kubernetes::{bundle, location};
 use crate::names;
 use crate::velero::naming::is_name;
@@ -27,11 +28,44 @@ pub(super) struct OpenLocation {
     pub(super) is_read_only: bool,
 }
 
+impl OpenLocation {
+    /// Returns what a record says about it.
+    pub(super) fn recorded(&self) -> RecordedLocation {
+        RecordedLocation {
+            name: self.name.clone(),
+            bucket: self.signed.bucket.clone(),
+            prefix: self.signed.prefix.clone(),
+        }
+    }
+}
+
 /// Opens the bucket of `backup` with what its BackupStorageLocation says now.
 pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<OpenLocation, Stop> {
     let namespace = &backup.fields.namespace;
     let name = &backup.storage_location;
-    let object = read(context, namespace, name).await?;
+    let missing = |why: String| Stop::unreadable("LocationUnusable", why);
+    if !is_name(name) {
+        return Err(missing(
+            "the Backup names no BackupStorageLocation".to_owned(),
+        ));
+    }
+    let found = find(context, namespace, name).await?;
+    found.ok_or_else(|| {
+        missing(format!(
+            "BackupStorageLocation {namespace}/{name} does not exist"
+        ))
+    })
+}
+
+/// Opens the bucket of a BackupStorageLocation; `None` if there is none of this name.
+pub(super) async fn find(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<OpenLocation>, Stop> {
+    let Some(object) = read(context, namespace, name).await? else {
+        return Ok(None);
+    };
     let access = object
         .data
         .pointer("/spec/accessMode")
@@ -66,29 +100,22 @@ pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<O
         denied: context.settings.denied.clone(),
         timing,
     };
-    Ok(OpenLocation {
+    Ok(Some(OpenLocation {
         store: Store::open(settings, credentials, reach).await?,
         signed,
-        name: name.clone(),
+        name: name.to_owned(),
         is_read_only,
-    })
+    }))
 }
 
-async fn read(context: &Context, namespace: &str, name: &str) -> Result<DynamicObject, Stop> {
-    let missing = |why: String| Stop::unreadable("LocationUnusable", why);
-    if !is_name(name) {
-        return Err(missing(
-            "the Backup names no BackupStorageLocation".to_owned(),
-        ));
-    }
+async fn read(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<DynamicObject>, Stop> {
     let locations = location::in_namespace(&context.controllers.client, namespace);
-    match locations.get(name).await {
-        Ok(object) => Ok(object),
-        Err(Error::Api(status)) if status.code == 404 => Err(missing(format!(
-            "BackupStorageLocation {namespace}/{name} does not exist"
-        ))),
-        Err(error) => Err(Stop::unanswered("LocationUnusable", &error)),
-    }
+    let found = locations.get_opt(name).await;
+    found.map_err(|error| Stop::unanswered("LocationUnusable", &error))
 }
 
 /// Trusts what Velero's Pods trust: the merged bundle of the namespace.

@@ -7,6 +7,7 @@
 
 mod adopt;
 mod annotate;
+mod cleanup;
 mod envelope;
 mod ledger;
 mod location;
@@ -21,6 +22,7 @@ mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kube::Api;
@@ -316,9 +318,7 @@ impl Recorder {
             backup.phase_stored = first.completed(told.into_iter().flatten().min());
         }
         let Some(backup) = backup else {
-            if !records.is_empty() {
-                self.spawn(key.clone(), steps::end(context, key, records));
-            }
+            self.end_records(key, records);
             return;
         };
         let closed = records
@@ -397,14 +397,32 @@ impl Recorder {
         if records.is_empty() {
             self.worker.done(key, Requeue::default());
         } else {
-            let context = Arc::clone(&self.context);
-            self.spawn(key.clone(), steps::end(context, key, records));
+            self.end_records(key, records);
         }
+    }
+
+    /// Closes or deletes these records, or lets that wait if a store has to be asked about an envelope.
+    fn end_records(&mut self, key: Key, records: Vec<(String, RecordEntry)>) {
+        if records.is_empty() {
+            return;
+        }
+        let mut uploads = records.iter();
+        let upload = uploads.find_map(|(_, record)| record.pending_upload.as_ref());
+        if let Some(upload) = upload
+            && self
+                .slots
+                .take(&key, "", &upload.location.name, Place::Last)
+                .is_none()
+        {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        self.spawn(key.clone(), steps::end(context, key, records));
     }
 
     /// Puts the envelope of this record into the bucket, or lets it wait for others to be read.
     fn start_upload(&mut self, key: Key, record: String, backup: ObservedBackup) {
-        if self.slots.take(&key, &backup, Place::Last).is_none() {
+        if self.take_slot(&key, &backup, Place::Last).is_none() {
             return;
         }
         self.uploads.insert(key.clone(), Instant::now());
@@ -430,7 +448,7 @@ impl Recorder {
         } else {
             Place::Last
         };
-        let Some(is_over) = self.slots.take(&key, &backup, place) else {
+        let Some(is_over) = self.take_slot(&key, &backup, place) else {
             return;
         };
         self.uploads.insert(key.clone(), Instant::now());
@@ -441,6 +459,17 @@ impl Recorder {
         };
         let context = Arc::clone(&self.context);
         self.spawn(key, steps::read(context, backup, records, extent));
+    }
+
+    /// Takes a slot to read the files of `backup`, or lets it wait.
+    fn take_slot(
+        &mut self,
+        key: &Key,
+        backup: &ObservedBackup,
+        place: Place,
+    ) -> Option<Arc<AtomicBool>> {
+        let location = &backup.storage_location;
+        self.slots.take(key, &backup.fields.uid, location, place)
     }
 
     fn spawn(&mut self, key: Key, step: impl Future<Output = Requeue> + Send + 'static) {

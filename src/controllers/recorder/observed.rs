@@ -11,7 +11,7 @@ use crate::decision::Key;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};
 use crate::kubernetes::backup;
-use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, PendingUpload};
 use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
@@ -39,6 +39,8 @@ pub(super) struct RecordEntry {
     pub(super) gone_at: Option<i64>,
     /// Whether its envelope is in the record only.
     pub(super) lacks_envelope: bool,
+    /// The envelope that may be alone in the bucket.
+    pub(super) pending_upload: Option<PendingUpload>,
 }
 
 impl RecordEntry {
@@ -56,6 +58,7 @@ impl RecordEntry {
             synced_as: status.synced_as,
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
+            pending_upload: status.pending_upload,
             lacks_envelope: status.envelope.is_some() && !status.envelope_in_bucket,
         }
     }
@@ -107,6 +110,7 @@ impl RecordEntry {
             state: self.state,
             is_observed: self.is_observed,
             has_final_phase: self.final_phase.is_some(),
+            has_pending_upload: self.pending_upload.is_some(),
             checksum: self.checksum.as_deref(),
             manifest: self.manifest.as_deref(),
             synced_as: self.synced_as.as_deref(),
@@ -151,6 +155,7 @@ mod tests {
                 gone_at,
                 final_phase: None,
                 lacks_envelope: false,
+                pending_upload: None,
             };
             entry.rest(10 * 3600, Duration::from_hours(4))
         };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
-use super::location;
+use super::{cleanup, location};
 use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
 use crate::integrity::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
@@ -108,6 +108,15 @@ impl Stop {
         })
     }
 
+    /// Returns it for people.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Unobserved(unobserved) => unobserved.to_string(),
+            Self::Unreadable(unreadable) => unreadable.message.clone(),
+            Self::Known(_) | Self::NotKnown | Self::Changed => "it changed meanwhile".to_owned(),
+        }
+    }
+
     /// The API server does not answer, or refuses.
     pub(super) fn unanswered(reason: &'static str, error: &kube::Error) -> Self {
         Self::Unreadable(Unreadable {
@@ -118,11 +127,12 @@ impl Stop {
     }
 }
 
-/// Reads and signs the files of `backup`.
+/// Reads and signs the files of `backup`, whose own record is `record`.
 pub(super) async fn read(
     context: &Context,
     backup: &ObservedBackup,
     extent: &Extent,
+    record: &mut Option<BackupRecord>,
 ) -> Result<Recorded, Stop> {
     let name = &backup.fields.name;
     let is_adopted = matches!(extent.level, Level::Adopted { .. });
@@ -133,10 +143,16 @@ pub(super) async fn read(
     let store = &location.store;
     let asked_at = Instant::now();
     let listing = store.list(name).await?;
-    if listing.artifacts.is_empty() {
+    if signed_artifacts(name, &listing).is_empty() {
+        let status = record.as_ref().and_then(|record| record.status.as_ref());
+        let upload = status.and_then(|status| status.pending_upload.as_ref());
+        // Velero keeps a Backup whose directory has any file.
+        if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
+            cleanup::remove_own(store, name, upload, &listing).await?;
+        }
         // The location may be pointed elsewhere for a moment, and a judgement stays.
         let message = format!(
-            "there is no file in backups/{name}/; see whether the BackupStorageLocation {} names \
+            "there is no file of Velero in backups/{name}/; see whether the BackupStorageLocation {} names \
              the bucket and the prefix to which Velero wrote the backup",
             location.name
         );
@@ -189,15 +205,11 @@ pub(super) async fn read(
     if signed_artifacts(name, &again) != signed_artifacts(name, &listing) {
         return Err(Stop::Changed);
     }
-    let written = envelope::write(context, &location, backup, &statement, &again).await?;
+    let written = envelope::write(context, &location, backup, &statement, &again, record).await?;
     Ok(Recorded {
         statement,
         written,
-        location: RecordedLocation {
-            name: location.name,
-            bucket: location.signed.bucket,
-            prefix: location.signed.prefix,
-        },
+        location: location.recorded(),
     })
 }
 

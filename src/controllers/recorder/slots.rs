@@ -55,21 +55,23 @@ struct Waiting {
 }
 
 impl ReadSlots {
-    /// Gives `backup` a slot, or lets it wait for one. Returns what tells when to end reading.
+    /// Gives the backup with this uid, in the location of its namespace, a slot, or lets it wait for
+    /// one. Returns what tells when to end reading.
     pub(super) fn take(
         &mut self,
         key: &Key,
-        backup: &ObservedBackup,
+        uid: &str,
+        location: &str,
         place: Place,
     ) -> Option<Arc<AtomicBool>> {
-        let location = Key::new(&key.namespace, &backup.storage_location);
+        let location = Key::new(&key.namespace, location);
         if !self.is_free(&location) {
             self.wait(key, location, place);
             return None;
         }
         let is_over = Arc::new(AtomicBool::new(false));
         let slot = Slot {
-            uid: backup.fields.uid.clone(),
+            uid: uid.to_owned(),
             location,
             is_over: Arc::clone(&is_over),
         };
@@ -131,15 +133,10 @@ mod tests {
 
     use super::*;
 
-    fn backup(location: &str) -> ObservedBackup {
-        let backup = json!({"spec": {"storageLocation": location}});
-        ObservedBackup::from_json(&backup.to_string()).unwrap()
-    }
-
     /// Takes a slot for a backup, as `namespace/location/name`.
     fn take(slots: &mut ReadSlots, backup: &str, place: Place) -> bool {
         let (key, location) = parse(backup);
-        slots.take(&key, &self::backup(&location), place).is_some()
+        slots.take(&key, "u", &location, place).is_some()
     }
 
     fn parse(backup: &str) -> (Key, String) {
@@ -197,7 +194,7 @@ mod tests {
         };
         let is_over = |now: Option<ObservedBackup>| {
             let mut slots = ReadSlots::default();
-            let over = slots.take(&key, &with("u", "Completed"), Place::Last);
+            let over = slots.take(&key, "u", "a", Place::Last);
             slots.end(&key, now.as_ref());
             over.unwrap().load(Ordering::Relaxed)
         };

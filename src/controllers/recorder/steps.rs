@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use super::annotate::{self, Annotations};
 use super::observed::RecordEntry;
 use super::reader::{self, Extent, Recorded, Stop, Unreadable};
-use super::{Context, EXPIRY_PAUSE, ledger};
+use super::{Context, EXPIRY_PAUSE, cleanup, ledger};
 use crate::clock::now;
 use crate::decision::Key;
 use crate::integrity::final_phase::FinalPhase;
@@ -64,11 +64,12 @@ async fn try_note_final_phase(context: &Context, backup: &ObservedBackup) -> kub
         final_phase: Some(first.into()),
         ..status
     };
-    context.ledger.set_status(&record, &status).await
+    let noted = context.ledger.set_status(&record, &status).await;
+    noted.map(drop)
 }
 
 /// Makes the record of a Backup. From then on, what a user writes on the Backup counts.
-async fn create_own(
+pub(super) async fn create_own(
     context: &Context,
     backup: &ObservedBackup,
     observed: bool,
@@ -107,7 +108,19 @@ pub(super) async fn end(
     let retention = context.settings.retention;
     let mut result = Ok(());
     let mut within = None;
+    let mut has_lone = false;
     for (name, record) in records {
+        if let Some(upload) = &record.pending_upload {
+            if let Err(stop) = cleanup::remove_lone(&context, &key, upload).await {
+                let why = stop.message();
+                tracing::warn!(why, "cannot see whether an envelope is alone in the bucket");
+                has_lone = true;
+                continue;
+            }
+            if record.state.is_judgement() {
+                result = result.and(context.ledger.end_upload(&name).await);
+            }
+        }
         let is_judgement = record.state.is_judgement();
         let done = match record.rest(now(), retention) {
             None if is_judgement => {
@@ -123,10 +136,11 @@ pub(super) async fn end(
         };
         result = result.and(done);
     }
+    let Requeue { retry, .. } = told(result, "close the record");
     Requeue {
+        retry: retry || has_lone,
         // The others are looked for.
         within: within.filter(|within| *within <= EXPIRY_PAUSE),
-        ..told(result, "close the record")
     }
 }
 
@@ -149,7 +163,7 @@ pub(super) async fn read(
     extent: Extent,
 ) -> Requeue {
     // The watch can lag behind what this replica, or another leader, wrote.
-    let own = match own_record(&context, &backup).await {
+    let mut own = match own_record(&context, &backup).await {
         Ok(own) => own,
         Err(error) => return told(Err(error), "read the record"),
     };
@@ -164,7 +178,7 @@ pub(super) async fn read(
     if known.is_some_and(|record| record.state.is_judgement()) != is_adopted {
         return Requeue::default();
     }
-    let read = reader::read(&context, &backup, &extent).await;
+    let read = reader::read(&context, &backup, &extent, &mut own).await;
     let reading = Reading {
         context,
         backup,
@@ -277,7 +291,7 @@ impl Reading {
         let verified_at = at.0.to_string();
         let statement = &recorded.statement;
         let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
-        let manifest = format!("sha256:{}", recorded.written.payload);
+        let manifest = cleanup::manifest(&recorded.written.payload);
         let adopted_by = match &statement.level {
             Level::Adopted { by } => Some(by.clone()),
             Level::Observed | Level::Late => None,
@@ -369,6 +383,10 @@ impl Reading {
             let first = was.and_then(|was| was.final_phase.clone());
             let first = first.or_else(|| is_new.then(|| self.first_sight().into()));
             status.final_phase = status.final_phase.or(first);
+            if status.state != RecordState::Recorded {
+                let upload = was.and_then(|was| was.pending_upload.clone());
+                status.pending_upload = status.pending_upload.or(upload);
+            }
         }
         ledger.set_status(&record, &status).await?;
         for (other, record) in &self.records {

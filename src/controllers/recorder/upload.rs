@@ -6,7 +6,6 @@ use super::reader::Stop;
 use super::{Context, envelope, location, steps};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::statement::Statement;
-use crate::kubernetes::crds::RecordedLocation;
 use crate::kubernetes::worker::Requeue;
 use crate::velero::observed_backup::ObservedBackup;
 
@@ -30,24 +29,30 @@ async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> R
         return Ok(false);
     };
     let location = location::open(context, backup).await?;
-    let now = RecordedLocation {
-        name: location.name.clone(),
-        bucket: location.signed.bucket.clone(),
-        prefix: location.signed.prefix.clone(),
-    };
     // Pointed elsewhere, it has other files.
-    if status.envelope_in_bucket || status.location != Some(now) || location.is_read_only {
+    if status.envelope_in_bucket
+        || status.location != Some(location.recorded())
+        || location.is_read_only
+    {
         return Ok(false);
     }
     let listing = location.store.list(&backup.fields.name).await?;
-    let written = envelope::write(context, &location, backup, &statement, &listing).await?;
+    let mut noted = Some(record);
+    let written =
+        envelope::write(context, &location, backup, &statement, &listing, &mut noted).await?;
+    let Some(record) = noted else {
+        return Ok(false);
+    };
     let message = written.message.as_deref().map(steps::message);
-    if !written.is_in_bucket && status.message == message {
+    let was = record.status.as_ref();
+    let is_noted = was.is_some_and(|was| was.pending_upload.is_some());
+    if !written.is_in_bucket && status.message == message && !is_noted {
         return Ok(false);
     }
     status.envelope = Some(written.json);
     status.envelope_in_bucket = written.is_in_bucket;
     status.message = message;
+    status.pending_upload = None;
     let stored = context.ledger.set_status(&record, &status).await;
     stored.map_err(unanswered)?;
     Ok(written.is_in_bucket)

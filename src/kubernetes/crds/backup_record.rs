@@ -98,6 +98,10 @@ pub struct BackupRecordStatus {
     /// Whether the envelope is in the bucket as well.
     #[serde(default)]
     pub envelope_in_bucket: bool,
+    /// The envelope that is being put into the bucket. It is taken away if Velero deletes the backup
+    /// before that is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_upload: Option<PendingUpload>,
     /// When the files were recorded.
     #[schemars(schema_with = "optional_time")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,7 @@ impl BackupRecord {
             state: status.map(|status| status.state).unwrap_or_default(),
             is_observed: self.spec.observed,
             has_final_phase: status.is_some_and(|status| status.final_phase.is_some()),
+            has_pending_upload: status.is_some_and(|status| status.pending_upload.is_some()),
             checksum: status.and_then(|status| status.checksum.as_deref()),
             manifest: status.and_then(|status| status.manifest.as_deref()),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
@@ -166,6 +171,17 @@ pub struct RecordedLocation {
     /// Prefix in the bucket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+}
+
+/// An envelope that is being put into the bucket.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingUpload {
+    /// Where it is put.
+    pub location: RecordedLocation,
+    /// The name of its file in the directory of the backup.
+    pub file: String,
+    /// SHA-256 of what is signed in it.
+    pub manifest: String,
 }
 
 /// When a Backup was complete, as velero-trust saw it first, by the clock of the API server.

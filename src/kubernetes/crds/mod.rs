@@ -7,7 +7,8 @@ mod record_name;
 mod trusted_key;
 
 pub use backup_record::{
-    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, RecordedFinalPhase, RecordedLocation,
+    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, PendingUpload, RecordedFinalPhase,
+    RecordedLocation,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

@@ -10,6 +10,8 @@ struct State {
     passed: Vec<String>,
     /// The number of the request that never passes.
     closed_at: Option<usize>,
+    /// What the request begins with that never passes.
+    closed_for: Option<&'static str>,
 }
 
 /// Clones are the same gate.
@@ -24,7 +26,10 @@ impl Gate {
     pub(super) async fn pass(&self, what: &str) {
         let is_closed = {
             let mut state = self.state.lock().unwrap();
-            let is_closed = state.closed_at == Some(state.passed.len());
+            let is_closed = state.closed_at == Some(state.passed.len())
+                || state
+                    .closed_for
+                    .is_some_and(|start| what.starts_with(start));
             if !is_closed {
                 state.passed.push(what.to_owned());
             }
@@ -41,8 +46,14 @@ impl Gate {
         self.state.lock().unwrap().closed_at = Some(number);
     }
 
+    /// Closes the gate for requests that begin so.
+    pub(super) fn close_at(&self, start: &'static str) {
+        self.state.lock().unwrap().closed_for = Some(start);
+    }
+
     pub(super) fn open(&self) {
-        self.state.lock().unwrap().closed_at = None;
+        let mut state = self.state.lock().unwrap();
+        (state.closed_at, state.closed_for) = (None, None);
     }
 
     /// Waits until a request stands at the closed gate.

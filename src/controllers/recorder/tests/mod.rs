@@ -7,6 +7,7 @@ mod forged;
 mod gate;
 mod keys;
 mod kills;
+mod lone;
 #[cfg(target_os = "linux")]
 mod many;
 mod slow;
