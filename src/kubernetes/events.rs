@@ -73,6 +73,8 @@ pub enum EventReason {
     BackupUnobserved,
     /// The files of a Backup cannot be read.
     BackupUnreadable,
+    /// The key that signed backups was lost, and a new one made.
+    SigningKeyLost,
     /// What an earlier Event told of is over.
     ConditionEnded,
 }
@@ -107,6 +109,7 @@ impl EventReason {
             Self::BackupNotAdopted => "BackupNotAdopted",
             Self::BackupUnobserved => "BackupUnobserved",
             Self::BackupUnreadable => "BackupUnreadable",
+            Self::SigningKeyLost => "SigningKeyLost",
             Self::ConditionEnded => "ConditionEnded",
         }
     }

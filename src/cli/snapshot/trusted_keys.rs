@@ -32,6 +32,16 @@ pub(in crate::cli) fn is_exported(keys: &[TrustedKey]) -> bool {
     exported_at(newest).is_some() || exports.any(|at| Some(at) >= created_at(newest))
 }
 
+/// Returns the older keys that are to sign still: their Secret was lost, and nobody has a copy of the
+/// new one.
+pub(in crate::cli) fn lost_keys(keys: &[TrustedKey]) -> Vec<&TrustedKey> {
+    let newest = signing_key(keys).filter(|_| !is_exported(keys));
+    let newest = newest.map(ResourceExt::name_any);
+    let lost =
+        own_keys(keys).filter(|key| newest.as_ref().is_some_and(|new| *new != key.name_any()));
+    lost.collect()
+}
+
 /// Returns the active keys that an installation in this cluster made.
 fn own_keys(keys: &[TrustedKey]) -> impl Iterator<Item = &TrustedKey> {
     keys.iter().filter(|key| {
@@ -83,9 +93,20 @@ mod tests {
         // The Secret was lost, and a new key made.
         let lost = [key("a", OLD, Some(OLD)), key("b", NEW, None)];
         assert_eq!(state(&lost), of("b", false));
+        let lost_of = |keys: &[TrustedKey]| -> Vec<String> {
+            lost_keys(keys)
+                .into_iter()
+                .map(ResourceExt::name_any)
+                .collect()
+        };
+        assert_eq!(lost_of(&lost), ["a"]);
+        let told = [key("a", OLD, Some(OLD)), key("b", NEW, Some(LATER))];
+        assert!(lost_of(&told).is_empty(), "there is a copy of the new one");
+        assert!(lost_of(&[key("a", OLD, None)]).is_empty());
         // The old Secret was put back, and exported again.
         let back = [key("a", OLD, Some(LATER)), key("b", NEW, None)];
         assert_eq!(state(&back), of("b", true));
+        assert!(lost_of(&back).is_empty());
         // Keys of others are not ours to export, and one that signs no more needs no export.
         let mut other = key("c", LATER, None);
         other.metadata.labels = None;

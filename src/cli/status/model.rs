@@ -110,6 +110,9 @@ pub(super) struct SigningKey {
     /// The type that a new key would have, if the one that signs is of another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) wanted_type: Option<String>,
+    /// The TrustedKeys whose Secret was lost before, if the private half was not exported.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) lost: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

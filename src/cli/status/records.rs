@@ -1,11 +1,11 @@
 //! Whether backups can be recorded, and the key that signs them exported.
 
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 
 use super::model::{Backups, FIX_SEPARATOR, Records, SigningKey};
 use crate::cli::key_type::KeyType;
 use crate::cli::snapshot::{
-    INSTALL_LEDGER, LedgerError, NotRecordedState, is_exported, public_key, signing_key,
+    INSTALL_LEDGER, LedgerError, NotRecordedState, is_exported, lost_keys, public_key, signing_key,
 };
 use crate::kubernetes::crds::TrustedKey;
 
@@ -35,6 +35,10 @@ pub(super) fn summarize(
                     public_key(key).is_ok_and(|key| key.algorithm() != wanted.algorithm())
                 })
                 .map(|wanted| wanted.to_string()),
+            lost: lost_keys(keys)
+                .into_iter()
+                .map(ResourceExt::name_any)
+                .collect(),
         }),
         message: failure.map(ToString::to_string),
     }
@@ -47,14 +51,17 @@ pub(super) fn problems(records: &Records) -> Vec<String> {
         let message = records.message.as_deref().unwrap_or_default();
         problems.push(format!("{message}{FIX_SEPARATOR}{INSTALL_LEDGER}"));
     }
-    if records
-        .signing_key
-        .as_ref()
-        .is_some_and(|key| !key.exported)
-    {
+    if let Some(key) = records.signing_key.as_ref().filter(|key| !key.exported) {
+        let before = match &*key.lost {
+            [] => String::new(),
+            lost => format!(
+                "the Secret with the key {} was lost, and a new key signs since; ",
+                lost.join(", ")
+            ),
+        };
         problems.push(format!(
-            "nobody has a copy of the key that signs backups: it was never exported, and is lost with \
-             this cluster{FIX_SEPARATOR}{EXPORT}"
+            "{before}nobody has a copy of the key that signs backups: it was never exported, and is lost \
+             with this cluster{FIX_SEPARATOR}{EXPORT}"
         ));
     }
     let key = records.signing_key.as_ref();

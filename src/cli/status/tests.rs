@@ -77,6 +77,7 @@ fn the_commands_of_fixes_can_be_typed() {
                 trusted_key: "key".to_owned(),
                 exported: false,
                 wanted_type: Some("ed25519".to_owned()),
+                lost: Vec::new(),
             }),
             message: None,
         }),

@@ -15,6 +15,7 @@ use super::reader::Stop;
 use crate::integrity::public_key::{Algorithm, PublicKey};
 use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
 use crate::kubernetes::error::lookup_error;
+use crate::kubernetes::events::EventReason;
 use crate::kubernetes::keep;
 use crate::kubernetes::owned_config_map::SELECTOR;
 use crate::names;
@@ -133,12 +134,15 @@ async fn signer(
     let system = namespaces.get(names::EXCLUDED_NAMESPACE).await?;
     let cluster = system.metadata.uid.ok_or(SignerError::NoCluster)?;
     let secrets = Api::<Secret>::namespaced(client.clone(), &controllers.settings.namespace);
-    let key = match secrets.get_opt(names::SIGNING_KEY).await? {
-        Some(secret) => read(&secret)?,
+    let (key, is_new) = match secrets.get_opt(names::SIGNING_KEY).await? {
+        Some(secret) => (read(&secret)?, false),
         None => create(&secrets, key_type).await?,
     };
     let trusted = trust(controllers, &key).await?;
     check_active(&trusted)?;
+    if is_new {
+        tell_of_lost(controllers, &trusted.name_any()).await;
+    }
     Ok(Signer {
         name: trusted.name_any(),
         key,
@@ -175,8 +179,12 @@ fn read(secret: &Secret) -> Result<SigningKey, SignerError> {
     Ok(SigningKey::from_pem(pem.ok_or(SignerError::NoKey)?)?)
 }
 
-/// Makes a key. Of two leaders at the same moment, one makes it and the other reads it.
-async fn create(secrets: &Api<Secret>, key_type: Algorithm) -> Result<SigningKey, SignerError> {
+/// Makes a key. Of two leaders at the same moment, one makes it and the other reads it. Returns whether
+/// it is made.
+async fn create(
+    secrets: &Api<Secret>,
+    key_type: Algorithm,
+) -> Result<(SigningKey, bool), SignerError> {
     let key = SigningKey::generate(key_type)?;
     let data = [
         (
@@ -200,13 +208,46 @@ async fn create(secrets: &Api<Secret>, key_type: Algorithm) -> Result<SigningKey
         Ok(_) => {
             let id = key.public().id().to_string();
             tracing::info!(key = id, "made a new key that signs backups");
-            Ok(key)
+            Ok((key, true))
         }
         Err(Error::Api(status)) if status.is_already_exists() => {
-            read(&secrets.get(names::SIGNING_KEY).await?)
+            let secret = secrets.get(names::SIGNING_KEY).await?;
+            Ok((read(&secret)?, false))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Tells of the keys that were lost before `new` was made: they are to sign still, and their Secret is
+/// gone. `velero-trust status` tells of them, too, until the new one is exported.
+async fn tell_of_lost(controllers: &ControllerContext, new: &str) {
+    let keys = Api::<TrustedKey>::all(controllers.client.clone());
+    let keys = match keys.list(&ListParams::default().labels(SELECTOR)).await {
+        Ok(keys) => keys.items,
+        Err(error) => {
+            let why = lookup_error(&error).message;
+            tracing::warn!(why, "cannot see whether another key was lost");
+            return;
+        }
+    };
+    let lost = keys.iter().filter(|key| check_active(key).is_ok());
+    let lost: Vec<_> = lost.map(ResourceExt::name_any).collect();
+    let lost: Vec<_> = lost.into_iter().filter(|name| name != new).collect();
+    if lost.is_empty() {
+        return;
+    }
+    let note = format!(
+        "the Secret {secret} is gone, with the private half of {lost}; {new}, which was just made, signs \
+         from now on. What was signed before stays good. Export the new key with `velero-trust keys export \
+         --private FILE`; if the old one was deleted on purpose, set spec.state of its TrustedKey to \
+         VerifyOnly",
+        secret = names::SIGNING_KEY,
+        lost = lost.join(", "),
+    );
+    tracing::warn!("{note}");
+    let about = controllers.own_deployment();
+    let reason = EventReason::SigningKeyLost;
+    controllers.events.emit(&about, reason, &note).await;
 }
 
 /// Returns the TrustedKey of `key`, which is made if there is none.

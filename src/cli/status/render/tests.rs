@@ -266,6 +266,7 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
             trusted_key: "velero-trust-ab12".to_owned(),
             exported,
             wanted_type: None,
+            lost: Vec::new(),
         })
     };
     let good = with_records(Records {
@@ -289,6 +290,17 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
     let command = "\n    -> velero-trust keys export --private velero-trust-signing-key.pem\n";
     assert!(kept.contains("it was never exported"), "{kept}");
     assert!(kept.ends_with(command), "{kept}");
+    let lost = with_records(Records {
+        installed: Some(true),
+        signing_key: key(false).map(|key| SigningKey {
+            lost: vec!["velero-trust-cd34".to_owned()],
+            ..key
+        }),
+        message: None,
+    });
+    let told = "the key velero-trust-cd34 was lost, and a new key signs since; nobody has a copy";
+    assert!(lost.contains(told), "{lost}");
+    assert!(lost.ends_with(command), "{lost}");
     let unknown = with_records(Records {
         message: Some("forbidden".to_owned()),
         ..Records::default()

@@ -8,6 +8,7 @@ mod gate;
 mod keys;
 mod kills;
 mod lone;
+mod lost_key;
 #[cfg(target_os = "linux")]
 mod many;
 mod slow;
