@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::api::Act;
 use super::{BACKUPS, Scene, uid};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::pod_volumes::{PodVolumeBackup, PodVolumeLines};
@@ -98,4 +99,17 @@ async fn the_volumes_of_all_pages_are_signed() {
     let passed = scene.api.lists();
     let pages = passed.iter().filter(|list| *list == lists).count();
     assert_eq!(pages, 5);
+}
+
+/// A Velero without its node agent has no such kind.
+#[tokio::test]
+async fn a_backup_without_the_kind_of_volumes_is_recorded() {
+    let mut scene = Scene::start().await;
+    scene.api.set_hook(|method, path| {
+        let is_it = method == "LIST" && path == ALL;
+        is_it.then_some(Act::Refuse(404))
+    });
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
 }
