@@ -26,7 +26,8 @@ pub enum Unobserved {
     Synced(String),
     /// A Backup of another namespace has the record of these files.
     #[error(
-        "its files are recorded for the Backup of this name in namespace {}, and a backup has one record",
+        "there is a record of its files for the Backup of this name in namespace {}, and a backup has one \
+         record",
         text::shown(.0)
     )]
     OtherNamespace(String),

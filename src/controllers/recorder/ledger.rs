@@ -70,6 +70,24 @@ impl Ledger {
         self.0.get_opt(name).await
     }
 
+    /// Returns the record `name` of a Backup in `namespace`. Fails if it is about a Backup of another
+    /// namespace, which has the same files: what is vouched for there counts nothing here.
+    pub(super) async fn get_of(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<Option<BackupRecord>> {
+        let record = self.get(name).await?;
+        let other = record.as_ref().map(|record| &record.spec.namespace);
+        match other.filter(|other| *other != namespace) {
+            None => Ok(record),
+            Some(other) => {
+                let why = format!("BackupRecord {name} is about a Backup of namespace {other}");
+                Err(Error::Service(why.into()))
+            }
+        }
+    }
+
     /// Replaces the status of `record`, and returns it as it is stored then. Fails with 409 if somebody else wrote it meanwhile: a
     /// judgement is never replaced by one that did not know of it.
     pub(super) async fn set_status(

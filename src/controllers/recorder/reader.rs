@@ -224,17 +224,20 @@ async fn find_record(
     let name = record_name(&backup.fields.name, &document.uid);
     let found = context.ledger.get(&name).await;
     let found = found.map_err(|error| Stop::unanswered("RecordUnreadable", &error))?;
-    let Some(record) = found.filter(|record| record.known().state == RecordState::Recorded) else {
+    let Some(record) = found else {
         return Ok(());
     };
     let namespace = &record.spec.namespace;
     if *namespace != backup.fields.namespace {
-        // Records are not read in another namespace, nor replaced.
+        // Records are not read in another namespace, nor replaced, whatever they say.
         return if is_adopted {
             Err(Unobserved::OtherNamespace(namespace.clone()).into())
         } else {
             Ok(())
         };
+    }
+    if record.known().state != RecordState::Recorded {
+        return Ok(());
     }
     let envelope = record
         .status

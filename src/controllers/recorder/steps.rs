@@ -196,7 +196,7 @@ pub(super) async fn own_record(
 ) -> kube::Result<Option<BackupRecord>> {
     let fields = &backup.fields;
     let name = record_name(&fields.name, &fields.uid);
-    context.ledger.get(&name).await
+    context.ledger.get_of(&fields.namespace, &name).await
 }
 
 impl Reading {
@@ -363,7 +363,7 @@ impl Reading {
         let stored = if is_own {
             self.own.clone()
         } else {
-            ledger.get(&name).await?
+            ledger.get_of(&fields.namespace, &name).await?
         };
         let is_new = stored.is_none();
         let record = match stored {

@@ -11,6 +11,7 @@ mod lone;
 mod lost_key;
 #[cfg(target_os = "linux")]
 mod many;
+mod namespaces;
 mod slow;
 mod store;
 mod trouble;
