@@ -78,12 +78,14 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
         }
         (Progress::Running, Some(_)) | (Progress::Over, _) => Step::Wait,
         (Progress::Complete, Some(record)) => match (record.state, adoption(backup)) {
-            // It was adopted, and has the record of the uid in its files.
-            (RecordState::Unobserved | RecordState::Declared, None)
-                if find_synced(&backup.fields.uid, records).is_some() =>
-            {
-                Step::Forget(record.uid)
-            }
+            // It has the record of the uid in its files: it was adopted, or the store is back.
+            (
+                RecordState::Unobserved
+                | RecordState::Declared
+                | RecordState::Pending
+                | RecordState::Unreadable,
+                None,
+            ) if find_synced(&backup.fields.uid, records).is_some() => Step::Forget(record.uid),
             (RecordState::Recorded, _) | (RecordState::Declared, None) => {
                 annotate_or_wait(backup, record)
             }
@@ -171,9 +173,8 @@ pub fn find_own<'r, R: Identified>(uid: &str, records: &'r [R]) -> Option<&'r R>
     let own = records.iter().find(|record| record.uid() == uid);
     let synced = find_synced(uid, records);
     match own.map(R::state) {
-        // It was adopted.
-        Some(RecordState::Unobserved | RecordState::Declared) => synced.or(own),
-        _ => own.or(synced),
+        Some(RecordState::Recorded) => own,
+        _ => synced.or(own),
     }
 }
 
@@ -465,9 +466,11 @@ mod tests {
             let found = find_own(&backup("Completed", checksum).fields.uid, records);
             found.map(|record| record.uid)
         };
-        let own = record("u", RecordState::Unreadable);
+        let own = record("u", RecordState::Recorded);
         let synced = linked(RecordState::Recorded);
         assert_eq!(find("c", &[synced, own]), Some("u"));
+        let away = record("u", RecordState::Unreadable);
+        assert_eq!(find("c", &[synced, away]), Some("v"), "it says nothing");
         assert_eq!(find("x", &[synced]), Some("v"), "not annotated yet");
         let other = record("v", RecordState::Recorded);
         assert_eq!(find("c", &[other]), None, "the annotations are copied");

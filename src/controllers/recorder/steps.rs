@@ -389,6 +389,10 @@ impl Reading {
             }
         }
         ledger.set_status(&record, &status).await?;
+        if !status.state.is_judgement() {
+            // The files may be those of a record that is there, once they can be read.
+            return Ok(true);
+        }
         for (other, record) in &self.records {
             let is_earlier = *other != name && record.uid != fields.uid;
             if is_earlier && record.gone_at.is_none() {

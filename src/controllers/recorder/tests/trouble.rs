@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::api::Act;
@@ -566,4 +566,27 @@ async fn reading_ends_when_the_backup_is_deleted() {
         "{puts:#?}"
     );
     assert_ne!(scene.status("b", &uid(1))["state"], "Recorded");
+}
+
+#[tokio::test]
+async fn a_store_that_was_away_leaves_no_second_record_of_a_synced_backup() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene
+        .until("annotated", |scene| scene.checksum("b").is_some())
+        .await;
+    scene
+        .s3
+        .set_hook(|_, method, _| (method == "LIST").then_some(403));
+    scene.set_backup("b", &uid(2), "Completed");
+    scene.until_state("b", &uid(2), "Unreadable").await;
+    assert_eq!(scene.status("b", &uid(1))["gone"], Value::Null);
+    scene.s3.set_hook(|_, _, _| None);
+    scene
+        .until("the record that says nothing to go", |scene| {
+            scene.checksum("b").is_some() && scene.record("b", &uid(2)).is_none()
+        })
+        .await;
+    assert_eq!(scene.status("b", &uid(1))["syncedAs"], uid(2));
 }
