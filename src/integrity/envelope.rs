@@ -179,3 +179,18 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     let engines: [&GeneralPurpose; 2] = [&STANDARD, &URL_SAFE];
     engines.iter().find_map(|engine| engine.decode(text).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_of_the_maximum_size_is_read() {
+        let envelope = Envelope::new(b"payload".to_vec(), Sha256::of(b"key"), b"sig".to_vec());
+        let padded = |length: usize| format!("{:length$}", envelope.to_json().unwrap());
+        let longest = Envelope::parse(padded(MAX_BYTES).as_bytes());
+        assert_eq!(longest.unwrap(), envelope);
+        let longer = Envelope::parse(padded(MAX_BYTES + 1).as_bytes());
+        assert!(matches!(longer, Err(EnvelopeError::TooLong(length)) if length == MAX_BYTES + 1));
+    }
+}
