@@ -15,9 +15,9 @@ const PAGE_SIZE: u32 = 50;
 /// Why records or keys are not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum LedgerError {
-    /// The cluster does not have the kinds.
-    #[error("the kinds BackupRecord and TrustedKey are not installed, so no backup is recorded")]
-    NotInstalled,
+    /// The cluster does not have them. The text is "the kind … is", or of more kinds.
+    #[error("{0} not installed, so no backup is recorded")]
+    NotInstalled(&'static str),
     /// The API server did not answer with them.
     #[error("{0}")]
     Unreadable(String),
@@ -29,7 +29,9 @@ pub(in crate::cli) const INSTALL_LEDGER: &str = "kubectl apply -k manifests/crds
 impl From<Error> for LedgerError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Api(status) if status.code == 404 => Self::NotInstalled,
+            Error::Api(status) if status.code == 404 => {
+                Self::NotInstalled("the kinds BackupRecord and TrustedKey are")
+            }
             error => Self::Unreadable(error::lookup_error(&error).message),
         }
     }
@@ -39,7 +41,7 @@ impl LedgerError {
     /// Returns the error of a command that needs `what`, with what to do.
     pub(in crate::cli) fn explain(self, what: &str) -> anyhow::Error {
         match self {
-            Self::NotInstalled => anyhow::anyhow!("{self}; run `{INSTALL_LEDGER}`"),
+            Self::NotInstalled(_) => anyhow::anyhow!("{self}; run `{INSTALL_LEDGER}`"),
             Self::Unreadable(why) => anyhow::anyhow!("the {what} cannot be read: {why}"),
         }
     }
@@ -94,5 +96,37 @@ pub(in crate::cli) async fn read_trusted_keys(
     client: &Client,
 ) -> Result<Vec<TrustedKey>, LedgerError> {
     let keys = Api::<TrustedKey>::all(client.clone());
-    Ok(keys.list(&ListParams::default()).await?.items)
+    let listed = keys.list(&ListParams::default()).await;
+    Ok(listed.map_err(keys_error)?.items)
+}
+
+/// Returns why the keys are not known. The kind of the records may be there.
+fn keys_error(error: Error) -> LedgerError {
+    match error.into() {
+        LedgerError::NotInstalled(_) => LedgerError::NotInstalled("the kind TrustedKey is"),
+        unreadable @ LedgerError::Unreadable(_) => unreadable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn the_kind_that_is_missing_is_named() {
+        let missing = || Error::Api(Status::failure("no", "NotFound").with_code(404).boxed());
+        let told = |error: LedgerError| error.explain("keys").to_string();
+        assert_eq!(
+            told(keys_error(missing())),
+            "the kind TrustedKey is not installed, so no backup is recorded; run `kubectl apply -k \
+             manifests/crds`"
+        );
+        let records = told(missing().into());
+        assert!(
+            records.contains("BackupRecord and TrustedKey are not installed"),
+            "{records}"
+        );
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn summarize(
     Records {
         installed: match failure {
             None => Some(true),
-            Some(LedgerError::NotInstalled) => Some(false),
+            Some(LedgerError::NotInstalled(_)) => Some(false),
             Some(LedgerError::Unreadable(_)) => None,
         },
         signing_key: signing_key(keys).map(|key| SigningKey {

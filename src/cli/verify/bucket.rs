@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::{Found, FoundEnvelope};
-use crate::bucket::credentials::personal;
-use crate::bucket::{Artifact, BackupUrl, BucketSettings, Error, Reach, Store, Timing, Trust};
+use crate::bucket::credentials::{CredentialsError, personal};
+use crate::bucket::{
+    Artifact, BackupUrl, BucketSettings, Error, ErrorKind, Reach, Store, Timing, Trust,
+};
 use crate::ca::endpoint::DeniedAddresses;
 use crate::cli::runtime;
 use crate::integrity::envelope;
@@ -134,7 +135,7 @@ impl BucketArgs {
             region.as_deref().unwrap_or_default(),
             trust.clone(),
         )
-        .context("there are no credentials for the bucket")?;
+        .map_err(|error| no_credentials(&error))?;
         let reach = Reach {
             trust,
             // Whoever runs the command names the store.
@@ -163,5 +164,62 @@ async fn hash(store: &Store, backup: &str, artifact: &Artifact) -> Result<File, 
 
 /// Returns the error with what to do about it.
 fn described(error: &Error) -> anyhow::Error {
-    anyhow::Error::msg(error.with_fix())
+    match &error.kind {
+        ErrorKind::Credentials(error) => no_credentials(error),
+        _ => anyhow::Error::msg(error.with_fix()),
+    }
+}
+
+/// Returns why there are no credentials, for whoever runs the command: no BSL names them, and no
+/// ServiceAccount has them.
+fn no_credentials(error: &CredentialsError) -> anyhow::Error {
+    let why = match error {
+        CredentialsError::Identity { why } => {
+            format!("this machine has no identity of its own: {why}")
+        }
+        CredentialsError::NoProfile { profile } => {
+            format!("there is no profile `{}`", shown(profile))
+        }
+        CredentialsError::NotSupported(what) => {
+            format!("the profile uses `{what}`, which velero-trust does not support")
+        }
+        error => error.to_string(),
+    };
+    anyhow::anyhow!(
+        "there are no credentials for the bucket: {why}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+         or name a profile of ~/.aws/credentials that has both keys with --profile"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_runs_the_command_is_told_how_to_give_credentials() {
+        let text = |text: &str| text.to_owned();
+        for (error, why) in [
+            (
+                CredentialsError::Identity {
+                    why: text("it is late"),
+                },
+                "it is late",
+            ),
+            (
+                CredentialsError::NoProfile { profile: text("p") },
+                "no profile `p`",
+            ),
+            (CredentialsError::NotSupported("role_arn"), "`role_arn`"),
+        ] {
+            let told = no_credentials(&error).to_string();
+            assert!(told.contains(why), "{told}");
+            assert!(
+                told.contains("AWS_ACCESS_KEY_ID") && told.contains("--profile"),
+                "{told}"
+            );
+            for foreign in ["BSL", "spec.", "ServiceAccount"] {
+                assert!(!told.contains(foreign), "{told}");
+            }
+        }
+    }
 }
