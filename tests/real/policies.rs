@@ -471,12 +471,20 @@ impl Bed {
                 &format!("{NOT_YOURSELF}bob"),
             )?;
         }
-        let phase = patch(
-            "adopted",
-            &json!({"status": {"phase": "Deleting"}}),
-            &as_bob,
-        );
-        passed(&kubectl.run(&words(&phase))?)?;
+        let set = |change: Value| kubectl.run(&words(&patch("adopted", &change, &as_bob)));
+        // Velero fills in the location of a new Backup.
+        passed(&set(json!({"status": {"phase": "New"}}))?)?;
+        passed(&set(json!({"spec": {"storageLocation": "default"}}))?)?;
+        // From then on it is not said of another one, whatever the phase is for a moment.
+        for phase in ["New", "InProgress", "Completed", "Deleting"] {
+            passed(&set(json!({"status": {"phase": phase}}))?)?;
+            for location in [json!("elsewhere"), Value::Null] {
+                refused(
+                    &set(json!({"spec": {"storageLocation": location}}))?,
+                    &format!("{NOT_YOURSELF}bob"),
+                )?;
+            }
+        }
         let other = format!("sha256:{}", "0e".repeat(32));
         let swapped = patch("adopted", &annotation("declared-checksum", &other), &as_bob);
         refused(

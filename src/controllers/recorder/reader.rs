@@ -271,13 +271,15 @@ pub(super) async fn check_present(context: &Context, backup: &ObservedBackup) ->
     present(context, backup).await.map(drop)
 }
 
-/// Fails unless the user who vouches for `backup` still does.
+/// Fails unless the user who vouches for `backup` still does, in the same location.
 ///
 /// Its record is there, and before that was made, the annotations with which the Backup came were
 /// removed. The watch may show those yet. What is stored was admitted by the policy.
 pub(super) async fn check_adoption(context: &Context, backup: &ObservedBackup) -> Result<(), Stop> {
     let found = present(context, backup).await?;
-    if found.adoption == backup.adoption {
+    let vouched =
+        |backup: &ObservedBackup| (backup.adoption.clone(), backup.storage_location.clone());
+    if vouched(&found) == vouched(backup) {
         Ok(())
     } else {
         Err(Stop::Changed)

@@ -356,3 +356,32 @@ async fn an_adoption_waits_for_the_store() {
     scene.until("the adoption", is_adopted).await;
     check_adopted(&scene);
 }
+
+/// The policy lets nobody move the Backup for which a user vouches. What is read is also no longer what
+/// was vouched for when it was moved anyway.
+#[tokio::test]
+async fn what_is_moved_while_it_is_read_is_not_adopted() {
+    let mut scene = Scene::start().await;
+    sync(&scene, 2);
+    scene.run();
+    scene.until_state("b", &uid(2), "Unobserved").await;
+    scene.rest(Duration::from_millis(500)).await;
+    let api = scene.api.clone();
+    scene.s3.set_hook(move |_, method, key| {
+        if method == "GET" && key.ends_with("b.tar.gz") {
+            let mut backup = api.get(B).unwrap();
+            backup["spec"]["storageLocation"] = json!("elsewhere");
+            api.put(B, backup);
+        }
+        None
+    });
+    annotate(&scene, &json!({ADOPT_ANNOTATION: "jane"}));
+    let elsewhere = "/apis/velero.io/v1/namespaces/velero/backupstoragelocations/elsewhere";
+    scene
+        .until("the other location to be looked up", |scene| {
+            scene.api.count("GET", elsewhere) > 0
+        })
+        .await;
+    assert_eq!(scene.record("b", &uid(1)), None);
+    assert_eq!(scene.checksum("b"), None);
+}
