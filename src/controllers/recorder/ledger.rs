@@ -1,5 +1,6 @@
 //! Reads and writes the records.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -21,8 +22,11 @@ use crate::velero::label::label_value;
 const INSTALL_PAUSE: Duration = Duration::from_secs(10);
 
 /// The records of all backups.
-#[derive(Clone)]
-pub(super) struct Ledger(Api<BackupRecord>);
+pub(super) struct Ledger {
+    records: Api<BackupRecord>,
+    /// Whether it was logged that the kind is older.
+    has_told: AtomicBool,
+}
 
 /// Waits until the API server has the kinds of the ledger.
 pub(super) async fn wait_until_installed(client: &Client) {
@@ -46,7 +50,10 @@ pub(super) async fn wait_until_installed(client: &Client) {
 
 impl Ledger {
     pub(super) fn new(client: &Client) -> Self {
-        Self(Api::all(client.clone()))
+        Self {
+            records: Api::all(client.clone()),
+            has_told: AtomicBool::new(false),
+        }
     }
 
     /// Makes a record. Fails with 409 if there is one.
@@ -62,12 +69,12 @@ impl Ledger {
             spec,
             status: None,
         };
-        self.0.create(&keep::create_params(), &record).await
+        self.records.create(&keep::create_params(), &record).await
     }
 
     /// Returns a record as it is stored; the watch may lag behind.
     pub(super) async fn get(&self, name: &str) -> kube::Result<Option<BackupRecord>> {
-        self.0.get_opt(name).await
+        self.records.get_opt(name).await
     }
 
     /// Returns the record `name` of a Backup in `namespace`. Fails if it is about a Backup of another
@@ -88,9 +95,34 @@ impl Ledger {
         }
     }
 
-    /// Replaces the status of `record`, and returns it as it is stored then. Fails with 409 if somebody else wrote it meanwhile: a
-    /// judgement is never replaced by one that did not know of it.
+    /// Replaces the status of `record`, and returns it as it is stored then. Fails with 409 if somebody
+    /// else wrote it meanwhile: a judgement is never replaced by one that did not know of it.
+    ///
+    /// Where the kind is older, it goes without what that does not declare, so that backups are recorded.
     pub(super) async fn set_status(
+        &self,
+        record: &BackupRecord,
+        status: &BackupRecordStatus,
+    ) -> kube::Result<BackupRecord> {
+        let refusal = match self.apply_status(record, status).await {
+            Err(Error::Api(refusal)) => refusal,
+            applied => return applied,
+        };
+        let without = without_undeclared(status, &refusal.message);
+        if without == *status {
+            return Err(Error::Api(refusal));
+        }
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                why = refusal.message,
+                "the kind BackupRecord is of an earlier version, so records are kept without what it \
+                 does not declare: run `kubectl apply -k manifests/crds`"
+            );
+        }
+        self.apply_status(record, &without).await
+    }
+
+    async fn apply_status(
         &self,
         record: &BackupRecord,
         status: &BackupRecordStatus,
@@ -109,7 +141,7 @@ impl Ledger {
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
         let patch = Patch::Apply(&patch);
         let name = name.as_deref().unwrap_or_default();
-        self.0.patch_status(name, &params, &patch).await
+        self.records.patch_status(name, &params, &patch).await
     }
 
     /// Notes that the Backup of a record went away, or that it is there again.
@@ -152,11 +184,27 @@ impl Ledger {
 
     /// Deletes a record.
     pub(super) async fn delete(&self, name: &str) -> kube::Result<()> {
-        match self.0.delete(name, &DeleteParams::default()).await {
+        match self.records.delete(name, &DeleteParams::default()).await {
             Err(Error::Api(status)) if status.code == 404 => Ok(()),
             deleted => deleted.map(drop),
         }
     }
+}
+
+/// Returns `status` without the fields that a record can do without, if an API server refused them with
+/// `refusal`: the kind that is installed does not declare them. It refuses to apply the whole object then
+/// (`structured-merge-diff`, `typed/validate.go`).
+fn without_undeclared(status: &BackupRecordStatus, refusal: &str) -> BackupRecordStatus {
+    let is_refused =
+        |field: &str| refusal.contains(&format!(".status.{field}: field not declared in schema"));
+    let mut status = status.clone();
+    if is_refused("finalPhase") {
+        status.final_phase = None;
+    }
+    if is_refused("pendingUpload") {
+        status.pending_upload = None;
+    }
+    status
 }
 
 /// Returns the current time for a record.

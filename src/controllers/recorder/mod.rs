@@ -116,7 +116,7 @@ struct Recorder {
     busy: BTreeSet<Key>,
     /// Those of them that changed meanwhile.
     again: BTreeSet<Key>,
-    /// What was seen of the Backups whose files are not judged.
+    /// What was seen of the Backups.
     sightings: BTreeMap<Key, Sighting>,
     /// When it was last tried to put the envelopes that are in their records only.
     uploads: BTreeMap<Key, Instant>,
@@ -377,8 +377,12 @@ impl Recorder {
         backup: ObservedBackup,
         mut records: Vec<(String, RecordEntry)>,
     ) {
-        if backup.progress() == Progress::Complete {
-            self.sightings.remove(&key);
+        if backup.progress() == Progress::Complete
+            && let Some(sighting) = self.sightings.get_mut(&key)
+        {
+            // Its record may be deleted. Then it is judged anew, but no later time counts.
+            sighting.seen = Seen::default();
+            sighting.phase_stored = backup.phase_stored;
         }
         let lacks_envelope = |(_, record): &&(String, RecordEntry)| {
             let annotations = (&record.checksum, &record.manifest);

@@ -40,9 +40,10 @@ pub(super) async fn observe(context: Arc<Context>, backup: ObservedBackup) -> Re
 /// Notes when a Backup was complete, as it is seen first. The record is made if there is none.
 pub(super) async fn note_final_phase(context: Arc<Context>, backup: ObservedBackup) -> Requeue {
     let noted = try_note_final_phase(&context, &backup).await;
+    // Then its files are read; what failed is tried again after the backoff alone.
+    let within = noted.is_ok().then_some(Duration::ZERO);
     Requeue {
-        // Then its files are read.
-        within: Some(Duration::ZERO),
+        within,
         ..told(noted, "note when the backup was complete")
     }
 }

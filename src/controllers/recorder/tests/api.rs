@@ -45,8 +45,8 @@ struct State {
     asked: Vec<(String, String)>,
     /// Each page of a list that was asked for.
     lists: Vec<String>,
-    /// A field of the status that the kinds do not know.
-    dropped: Option<&'static str>,
+    /// The fields of the status that the kinds do not declare.
+    undeclared: &'static [&'static str],
 }
 
 /// The API server. Clones are the same server.
@@ -133,9 +133,9 @@ impl Api {
         self.state().lists.clone()
     }
 
-    /// Drops this field of each status, as from objects of a kind without it.
-    pub(super) fn drop_from_status(&self, field: &'static str) {
-        self.state().dropped = Some(field);
+    /// Refuses to apply a status with these fields, as an API server whose kinds do not declare them.
+    pub(super) fn refuse_in_status(&self, fields: &'static [&'static str]) {
+        self.state().undeclared = fields;
     }
 
     fn store(&self, path: &str, object: Option<Value>) -> Value {
@@ -257,12 +257,12 @@ impl Api {
                 if path == own {
                     merge(&mut now, &body);
                 } else {
-                    now["status"] = body["status"].clone();
-                    if let (Some(field), Some(status)) =
-                        (self.state().dropped, now["status"].as_object_mut())
-                    {
-                        status.remove(field);
+                    let mut undeclared = self.state().undeclared.to_vec();
+                    undeclared.retain(|field| body["status"].get(field).is_some());
+                    if !undeclared.is_empty() {
+                        return (500, undeclared_failure(&undeclared));
                     }
+                    now["status"] = body["status"].clone();
                 }
                 // What changes nothing is not stored again.
                 if self.get(own).as_ref() == Some(&now) {
@@ -356,6 +356,22 @@ fn failure(code: u16) -> Value {
         _ => "Unknown",
     };
     json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no"})
+}
+
+/// Returns how an API server refuses to apply fields that the kind does not declare.
+fn undeclared_failure(fields: &[&str]) -> Value {
+    let errors = fields
+        .iter()
+        .map(|field| format!(".status.{field}: field not declared in schema"));
+    let errors: Vec<_> = errors.collect();
+    let errors = match &errors[..] {
+        [error] => error.clone(),
+        errors => format!("errors:\n  {}", errors.join("\n  ")),
+    };
+    let message = format!(
+        "failed to create typed patch object (/b; velero-trust.io/v1alpha1, Kind=BackupRecord): {errors}"
+    );
+    json!({"kind": "Status", "status": "Failure", "code": 500, "message": message})
 }
 
 fn reply(code: u16, answer: &Value) -> Result<Answer, BoxError> {

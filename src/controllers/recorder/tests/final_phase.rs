@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::api::Act;
-use super::{BACKUPS, Scene, uid};
+use super::{BACKUPS, RECORDS, Scene, uid};
 
 const TARBALL: &str = "backups/b/b.tar.gz";
 
@@ -112,16 +113,73 @@ async fn the_time_of_a_backup_that_waits_is_noted() {
     assert_eq!(scene.status("b", &uid(1))["state"], "Pending");
 }
 
-/// The kind that is installed is older, and the API server drops what it does not know.
+/// The kind that is installed is older, and the API server refuses what it does not declare.
 #[tokio::test]
 async fn a_backup_is_recorded_even_if_the_time_is_not_stored() {
     let mut scene = Scene::start().await;
-    scene.api.drop_from_status("finalPhase");
+    scene.api.refuse_in_status(&["finalPhase", "pendingUpload"]);
+    scene.set_backup("b", &uid(1), "InProgress");
+    scene.complete("late", &uid(2));
+    scene.run();
+    scene
+        .until("the record", |scene| scene.record("b", &uid(1)).is_some())
+        .await;
+    scene.complete("b", &uid(1));
+    for (name, number) in [("b", 1), ("late", 2)] {
+        scene.until_state(name, &uid(number), "Recorded").await;
+        assert_eq!(scene.status(name, &uid(number))["finalPhase"], Value::Null);
+    }
+    // The refusal makes no file be read again.
+    let passed = scene.gate.passed();
+    let reads = passed
+        .iter()
+        .filter(|step| *step == "S3 GET backups/late/late.tar.gz");
+    assert_eq!(reads.count(), 1);
+}
+
+/// The API server stores no status for whatever reason: that is tried again after a pause.
+#[tokio::test]
+async fn a_time_that_cannot_be_stored_is_not_tried_again_at_once() {
+    let mut scene = Scene::start().await;
+    scene.set_backup("b", &uid(1), "InProgress");
+    scene.run();
+    scene
+        .until("the record", |scene| scene.record("b", &uid(1)).is_some())
+        .await;
+    scene.api.set_hook(|method, path| {
+        (method == "PATCH" && path.ends_with("/status")).then_some(Act::Refuse(500))
+    });
+    let before = scene.api.count("GET", RECORDS);
+    scene.complete("b", &uid(1));
+    scene
+        .until("a try", |scene| scene.api.count("GET", RECORDS) > before)
+        .await;
+    // Twenty times as long as the pause before a step that may run at once.
+    sleep(Duration::from_secs(2)).await;
+    let tries = scene.api.count("GET", RECORDS) - before;
+    assert!(tries <= 2, "{tries} tries");
+}
+
+/// Whoever may delete records, and write Backups and the bucket, has a backup judged again.
+#[tokio::test]
+async fn a_deleted_record_excuses_no_later_write() {
+    let mut scene = Scene::start().await;
     scene.set_backup("b", &uid(1), "InProgress");
     scene.run();
     scene
         .until("the record", |scene| scene.record("b", &uid(1)).is_some())
         .await;
     scene.complete("b", &uid(1));
-    scene.until_state("b", &uid(1), "Recorded").await;
+    scene
+        .until("annotated", |scene| scene.checksum("b").is_some())
+        .await;
+    scene.rest(Duration::from_millis(500)).await;
+    for (key, _) in scene.s3.files("backups/b/velero-trust.") {
+        scene.s3.remove(&key);
+    }
+    forge(&scene);
+    scene.rest(Duration::from_millis(500)).await;
+    scene.api.remove(&format!("{RECORDS}/b.{}", uid(1)));
+    scene.until_state("b", &uid(1), "Unobserved").await;
+    assert_eq!(scene.status("b", &uid(1))["reason"], "WrittenLater");
 }
