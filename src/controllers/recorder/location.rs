@@ -26,6 +26,7 @@ pub(super) struct OpenLocation {
     /// The name of the BackupStorageLocation.
     pub(super) name: String,
     pub(super) is_read_only: bool,
+    settings: BucketSettings,
 }
 
 impl OpenLocation {
@@ -55,6 +56,21 @@ pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<O
             "BackupStorageLocation {namespace}/{name} does not exist"
         ))
     })
+}
+
+/// Fails unless its BackupStorageLocation still says of `location` what it said when it was opened: what
+/// was read elsewhere is not where Velero restores from.
+pub(super) async fn check_unchanged(
+    context: &Context,
+    namespace: &str,
+    location: &OpenLocation,
+) -> Result<(), Stop> {
+    let object = read(context, namespace, &location.name).await?;
+    let settings = |object| BucketSettings::read(namespace, &location::read(&object)).ok();
+    match object.and_then(settings) {
+        Some(settings) if settings == location.settings => Ok(()),
+        _ => Err(Stop::Changed),
+    }
 }
 
 /// Opens the bucket of a BackupStorageLocation; `None` if there is none of this name.
@@ -101,10 +117,11 @@ pub(super) async fn find(
         timing,
     };
     Ok(Some(OpenLocation {
-        store: Store::open(settings, credentials, reach).await?,
+        store: Store::open(settings.clone(), credentials, reach).await?,
         signed,
         name: name.to_owned(),
         is_read_only,
+        settings,
     }))
 }
 

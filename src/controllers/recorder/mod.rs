@@ -340,10 +340,11 @@ impl Recorder {
             Step::Wait => self.settle(key, backup, records),
             Step::Observe => self.spawn(key, steps::observe(context, backup)),
             Step::NoteFinalPhase => {
+                let was_running = seen.seen.was_running;
                 if let Some(seen) = self.sightings.get_mut(&key) {
                     seen.seen.has_noted = true;
                 }
-                self.spawn(key, steps::note_final_phase(context, backup));
+                self.spawn(key, steps::note_final_phase(context, backup, was_running));
             }
             Step::Forget(uid) => {
                 if let Some((name, _)) = own(uid) {

@@ -37,9 +37,14 @@ pub(super) async fn observe(context: Arc<Context>, backup: ObservedBackup) -> Re
     told(created, "make the record")
 }
 
-/// Notes when a Backup was complete, as it is seen first. The record is made if there is none.
-pub(super) async fn note_final_phase(context: Arc<Context>, backup: ObservedBackup) -> Requeue {
-    let noted = try_note_final_phase(&context, &backup).await;
+/// Notes when a Backup was complete, as it is seen first. The record is made if there is none and the
+/// Backup `was_running` before; one that was deleted meanwhile is not.
+pub(super) async fn note_final_phase(
+    context: Arc<Context>,
+    backup: ObservedBackup,
+    was_running: bool,
+) -> Requeue {
+    let noted = try_note_final_phase(&context, &backup, was_running).await;
     // Then its files are read; what failed is tried again after the backoff alone.
     let within = noted.is_ok().then_some(Duration::ZERO);
     Requeue {
@@ -48,13 +53,18 @@ pub(super) async fn note_final_phase(context: Arc<Context>, backup: ObservedBack
     }
 }
 
-async fn try_note_final_phase(context: &Context, backup: &ObservedBackup) -> kube::Result<()> {
+async fn try_note_final_phase(
+    context: &Context,
+    backup: &ObservedBackup,
+    was_running: bool,
+) -> kube::Result<()> {
     // Whatever the reason is, it is told when the files are read.
     let clock = server_clock::read(&context.controllers.client).await;
     let seen = clock.ok().flatten().map(|clock| clock.time.as_second());
     let record = match own_record(context, backup).await? {
         Some(record) => record,
-        None => create_own(context, backup, true).await?,
+        None if was_running => create_own(context, backup, true).await?,
+        None => return Ok(()),
     };
     let status = record.status.clone().unwrap_or_default();
     if status.state.is_judgement() || status.final_phase.is_some() {

@@ -590,3 +590,27 @@ async fn a_store_that_was_away_leaves_no_second_record_of_a_synced_backup() {
         .await;
     assert_eq!(scene.status("b", &uid(1))["syncedAs"], uid(2));
 }
+
+#[tokio::test]
+async fn a_location_that_is_pointed_elsewhere_while_it_is_read_is_read_anew() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    let location = "/apis/velero.io/v1/namespaces/velero/backupstoragelocations/default";
+    let api = scene.api.clone();
+    scene.s3.set_hook(move |_, method, key| {
+        if method == "GET" && key.ends_with("b.tar.gz") {
+            let mut object = api.get(location).unwrap();
+            object["spec"]["objectStorage"]["prefix"] = "elsewhere".into();
+            api.put(location, object);
+        }
+        None
+    });
+    scene.run();
+    scene
+        .until("the files to be read", |scene| reads(scene, TARBALL) == 1)
+        .await;
+    scene.rest(Duration::from_millis(500)).await;
+    assert_ne!(scene.status("b", &uid(1))["state"], "Recorded");
+    assert_eq!(scene.checksum("b"), None);
+    assert_eq!(scene.s3.files("backups/b/").len(), 2);
+}
