@@ -55,8 +55,7 @@ async fn a_later_time_after_a_restart_excuses_no_later_write() {
     complete_and_unread(&mut scene, |_| ()).await;
     forge(&scene);
     scene.run();
-    scene.until_state("b", &uid(1), "Unobserved").await;
-    assert_eq!(scene.status("b", &uid(1))["reason"], "WrittenLater");
+    scene.until_unobserved("b", &uid(1), "WrittenLater").await;
 }
 
 /// Nothing told when it was complete; what tells it later was written later.
@@ -69,8 +68,7 @@ async fn a_time_that_was_not_there_at_first_is_no_later_than_the_first_sight() {
     .await;
     forge(&scene);
     scene.run();
-    scene.until_state("b", &uid(1), "Unobserved").await;
-    assert_eq!(scene.status("b", &uid(1))["reason"], "WrittenLater");
+    scene.until_unobserved("b", &uid(1), "WrittenLater").await;
 }
 
 /// Nothing changed, so that it is recorded after the restart as it would have been before.
@@ -180,6 +178,5 @@ async fn a_deleted_record_excuses_no_later_write() {
     forge(&scene);
     scene.rest(Duration::from_millis(500)).await;
     scene.api.remove(&format!("{RECORDS}/b.{}", uid(1)));
-    scene.until_state("b", &uid(1), "Unobserved").await;
-    assert_eq!(scene.status("b", &uid(1))["reason"], "WrittenLater");
+    scene.until_unobserved("b", &uid(1), "WrittenLater").await;
 }

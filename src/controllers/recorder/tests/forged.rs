@@ -103,8 +103,7 @@ async fn a_later_time_of_another_manager_excuses_no_later_write() {
     managers.push(other);
     scene.api.put(&format!("{BACKUPS}/b"), backup);
     scene.run();
-    scene.until_state("b", &uid(1), "Unobserved").await;
-    assert_eq!(scene.status("b", &uid(1))["reason"], "WrittenLater");
+    scene.until_unobserved("b", &uid(1), "WrittenLater").await;
 }
 
 #[tokio::test]
@@ -115,8 +114,9 @@ async fn a_time_in_the_future_tells_nothing() {
     backup["metadata"]["managedFields"][0]["time"] = json!("2131-01-01T00:00:00Z");
     scene.api.put(&format!("{BACKUPS}/b"), backup);
     scene.run();
-    scene.until_state("b", &uid(1), "Unobserved").await;
-    assert_eq!(scene.status("b", &uid(1))["reason"], "CompletionUnknown");
+    scene
+        .until_unobserved("b", &uid(1), "CompletionUnknown")
+        .await;
 }
 
 /// Nothing strips annotations while we are down, and anybody can read those of another Backup.

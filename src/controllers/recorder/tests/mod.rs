@@ -210,6 +210,12 @@ impl Scene {
             .await;
     }
 
+    /// Waits until the files are judged not to be Velero's, and asserts the reason.
+    async fn until_unobserved(&self, name: &str, uid: &str, reason: &str) {
+        self.until_state(name, uid, "Unobserved").await;
+        assert_eq!(self.status(name, uid)["reason"], reason);
+    }
+
     /// Waits until nothing happens for this time.
     async fn rest(&self, time: Duration) {
         let mut before = usize::MAX;

@@ -119,8 +119,7 @@ async fn a_later_write_of_velero_hides_no_change_of_a_file() {
     backup["metadata"]["managedFields"][0]["time"] = json!(later(100).to_string());
     scene.api.put(&path, backup);
     scene.s3.put("backups/b/b.tar.gz", b"swapped", later(50));
-    scene.until_state("b", &uid(3), "Unobserved").await;
-    assert_eq!(scene.status("b", &uid(3))["reason"], "WrittenLater");
+    scene.until_unobserved("b", &uid(3), "WrittenLater").await;
 }
 
 /// Somebody deletes a record whose Backup is there.
