@@ -6,6 +6,8 @@
 
 pub mod names;
 
+pub mod digest;
+
 pub mod decision;
 
 pub mod velero;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connector::describe;
 use super::error::{Action, Error, ErrorKind};
-use crate::integrity::digest::Hasher;
+use crate::digest::Hasher;
 
 /// Time in which [`MIN_BYTES`] have to arrive, or the rest of the file.
 const PERIOD: Duration = Duration::from_mins(1);

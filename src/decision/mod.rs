@@ -9,9 +9,10 @@ mod rule;
 mod verdict;
 
 pub use facts::{
-    Backup, BackupFields, BackupRecord, Bundle, Fact, Facts, Key, Known, Lookup, LookupError,
-    LookupErrorKind, NoBundle, Outcome, RecordState, Sealed, Secret, SecretKeyRef, Stop,
-    TrustedKey,
+    Backup, BackupFields, BackupRecord, Bundle, Covered, Fact, Facts, File, Key, Known,
+    ListedFiles, Location, Lookup, LookupError, LookupErrorKind, NoBundle, Outcome, PodVolumes,
+    Reading, ReadingFailure, RecordState, Sealed, Secret, SecretKeyRef, Stop, TrustedKey, User,
+    Verb,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
 use serde::{Deserialize, Serialize};
 
-use super::digest::Sha256;
 use super::public_key::PublicKey;
+use crate::digest::Sha256;
 
 /// `payloadType` of an in-toto Statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::digest::Sha256;
 use super::files::{self, Role};
+pub use crate::decision::File;
 use crate::velero::text;
 
 /// Maximum number of files of a backup that is recorded. Velero writes at most 13. Each takes about
@@ -14,17 +14,6 @@ pub const MAX_FILES: usize = 32;
 
 /// Longest name of a file, in bytes: that of the longest name of a backup with the longest ending.
 pub const MAX_NAME_BYTES: usize = 300;
-
-/// A file of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// The name below the directory of the backup.
-    pub name: String,
-    /// The number of its bytes.
-    pub size: u64,
-    /// The digest of its bytes.
-    pub sha256: Sha256,
-}
 
 /// All files of one backup but its envelopes, ordered by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +184,7 @@ pub fn shown(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
 
     fn file(name: &str, content: &str) -> File {
         File {

@@ -2,7 +2,6 @@
 
 pub mod change;
 pub mod checksum;
-pub mod digest;
 pub mod envelope;
 pub mod files;
 pub mod final_phase;

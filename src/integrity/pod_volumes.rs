@@ -3,10 +3,8 @@
 //! A restore reads them from the cluster, where the sync puts what the bucket says. So a statement
 //! binds them as they are in the cluster when the backup completes.
 
-use serde::{Deserialize, Serialize};
-
-use super::digest::Hasher;
-use super::digest::Sha256;
+pub use crate::decision::PodVolumes;
+use crate::digest::Hasher;
 
 /// What decides, in one PodVolumeBackup, which data a restore puts into which volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,16 +21,6 @@ pub struct PodVolumeBackup {
     pub repository: String,
     /// `status.snapshotID`.
     pub snapshot: String,
-}
-
-/// The number of PodVolumeBackups of a backup, and one digest of them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodVolumes {
-    /// The number.
-    pub count: usize,
-    /// The digest of a line for each: its fields as a JSON array, in the order of
-    /// [`PodVolumeBackup`]. The lines are ordered by their bytes, as by `LC_ALL=C sort`.
-    pub sha256: Sha256,
 }
 
 /// Most PodVolumeBackups of a backup. Each is an object of etcd.
@@ -112,6 +100,7 @@ fn line(backup: &PodVolumeBackup) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
 
     fn volume(pod: &str, snapshot: &str) -> PodVolumeBackup {
         PodVolumeBackup {

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::{self, PemObject as _};
 
-use super::digest::Sha256;
+use crate::digest::Sha256;
 
 /// Length of the DER of a P-256 key with its point uncompressed, as OpenSSL, KMS and HSMs write it.
 const P256_DER_BYTES: usize = 91;

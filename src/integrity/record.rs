@@ -1,10 +1,10 @@
 //! What a record says about a backup, after it is verified with the keys of the cluster.
 
-use super::digest::Sha256;
 use super::public_key::PublicKey;
 use super::statement::Level;
 use super::verification::{self, Opened, VerificationError};
 use crate::decision::{BackupRecord, TrustedKey};
+use crate::digest::Sha256;
 
 /// Why a record says nothing about the files of its backup.
 #[derive(Debug, thiserror::Error)]

@@ -8,10 +8,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Sha256;
 use super::files;
-use super::manifest::{File, Manifest, ManifestError};
-use super::pod_volumes::PodVolumes;
+use super::manifest::{Manifest, ManifestError};
+pub use crate::decision::Location;
+use crate::decision::{File, PodVolumes};
+use crate::digest::Sha256;
 use crate::velero::backup_fields::BackupFields;
 use crate::velero::text::shown;
 
@@ -60,18 +61,6 @@ impl fmt::Display for Level {
             Self::Adopted { by } => write!(f, "on the word of {}", shown(by)),
         }
     }
-}
-
-/// Where the files of a backup are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Location {
-    /// `spec.provider` of the BSL, without the group of the plugin.
-    pub provider: String,
-    /// The bucket.
-    pub bucket: String,
-    /// The prefix, without slashes at its ends.
-    pub prefix: String,
 }
 
 /// Everything that is signed about one backup.

@@ -1,10 +1,10 @@
 //! Whether files are those of a signed backup.
 
-use super::digest::Sha256;
 use super::envelope::{Envelope, EnvelopeError, VerifyError};
 use super::manifest::{Difference, File};
 use super::public_key::PublicKey;
 use super::statement::{Statement, StatementError};
+use crate::digest::Sha256;
 use crate::velero::text::shown;
 
 /// What an envelope says about files, if it says that they are good or that they are not.

@@ -9,7 +9,8 @@ use super::object::{self, DEFAULT_NAMESPACE, Object};
 use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
 use crate::decision::{
-    Backup, BackupRecord, Bundle, Fact, Facts, Key, Lookup, Outcome, SecretKeyRef, TrustedKey,
+    Backup, BackupRecord, Bundle, Fact, Facts, Key, Lookup, Outcome, PodVolumes, SecretKeyRef,
+    TrustedKey,
 };
 use crate::names;
 
@@ -110,6 +111,9 @@ impl Objects {
                 let keys = self.keys.values().cloned().collect();
                 Some(Fact::TrustedKeys(Arc::new(keys)))
             }
+            Lookup::ListedFiles { .. } => None,
+            Lookup::PodVolumes(_) => Some(Fact::PodVolumes(PodVolumes::none())),
+            Lookup::Access { .. } => Some(Fact::Access(false)),
             Lookup::Bundle(namespace) => {
                 let key = Key::new(namespace, names::BUNDLE);
                 let held = self.config_maps.get(&key);

@@ -119,6 +119,7 @@ impl BackupView {
         Backup {
             started: status.start_timestamp.as_deref().and_then(seconds),
             checksum: metadata.annotations.checksum.map(cut),
+            storage_location: spec.storage_location.map(cut).unwrap_or_default(),
             fields: BackupFields {
                 namespace: metadata.namespace.map(cut).unwrap_or_default(),
                 name: metadata.name.unwrap_or_default(),

@@ -133,6 +133,7 @@ mod tests {
             },
             started,
             checksum: None,
+            storage_location: String::new(),
         }
     }
 

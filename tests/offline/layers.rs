@@ -6,8 +6,9 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "names",
+    "digest",
     "decision",
     "velero",
     "ca",

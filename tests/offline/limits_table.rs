@@ -165,8 +165,9 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ]),
     ("cost of a look-up, in the two rows above", &[
         ("src/sources/limited/quotas.rs", &["let tokens = ", "Lookup::Backup(_) => "]),
+        ("src/sources/limited/quotas.rs", &["let tokens = ", "Lookup::Access { .. } => "]),
         ("src/sources/limited/quotas.rs", &["let tokens = ", "Lookup::Bundle(_) => "]),
-        ("src/sources/limited/quotas.rs", &["let tokens = ", "BackupsOfSchedule { .. } => "]),
+        ("src/sources/limited/quotas.rs", &["let tokens = ", "Lookup::PodVolumes(_) => "]),
     ]),
     ("page of a list of Backups", &[
         ("src/sources/cluster/backups.rs", &["const PAGE_SIZE: ", "= "]),

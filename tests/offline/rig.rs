@@ -210,6 +210,7 @@ impl Source for Good {
                         },
                         started: Some(1),
                         checksum: Some(format!("sha256:{}", "0".repeat(64))),
+                        ..Backup::default()
                     })))
                 }
                 _ => Outcome::Absent,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use velero_trust::integrity::digest::Sha256;
+use velero_trust::digest::Sha256;
 use velero_trust::integrity::files;
 use velero_trust::integrity::manifest::{File, Manifest};
 use velero_trust::integrity::pod_volumes::PodVolumes;

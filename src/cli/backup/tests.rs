@@ -1,7 +1,7 @@
 use super::show::{may_be_of, select};
 use super::signed::{sha256sums, signed};
 use super::view::View;
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::integrity::manifest::File;
 use crate::integrity::manifest::Manifest;
 use crate::integrity::pod_volumes::PodVolumes;

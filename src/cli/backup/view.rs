@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::cli::table::Table;
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::integrity::manifest::File;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Location};

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 
 use super::cluster_snapshot::Read;
 use crate::cli::snapshot::read_trusted_keys;
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::kubernetes::crds::{self, TrustedKey};
 use crate::kubernetes::error::lookup_error;
 use crate::names;

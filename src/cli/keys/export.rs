@@ -16,7 +16,7 @@ use crate::cli::namespace_args::OwnNamespace;
 use crate::cli::snapshot::{self, public_key};
 use crate::cli::stdout::Stdout;
 use crate::cli::{cluster, eprint_line, exit, file, install_crypto_provider, runtime};
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::kubernetes::crds::{KeyState, TrustedKey};
 use crate::kubernetes::error::lookup_error;
 use crate::names;

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::{Found, FoundEnvelope};
-use crate::integrity::digest::Hasher;
+use crate::digest::Hasher;
 use crate::integrity::envelope;
 use crate::integrity::files;
 use crate::integrity::manifest::{File, MAX_FILES, shown};

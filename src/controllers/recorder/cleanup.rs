@@ -6,7 +6,7 @@ use super::location;
 use super::reader::Stop;
 use crate::bucket::{Listing, Store};
 use crate::decision::Key;
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
 use crate::integrity::files::{self, Role};
 use crate::kubernetes::crds::PendingUpload;

@@ -10,7 +10,7 @@ use super::reader::{Stop, check_present};
 use super::signing::check_signs;
 use super::{cleanup, steps};
 use crate::bucket::{Listing, Store};
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
 use crate::integrity::files;
 use crate::integrity::manifest::shown;

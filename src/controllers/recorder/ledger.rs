@@ -204,6 +204,9 @@ fn without_undeclared(status: &BackupRecordStatus, refusal: &str) -> BackupRecor
     if is_refused("pendingUpload") {
         status.pending_upload = None;
     }
+    if is_refused("verification") {
+        status.verification = None;
+    }
     status
 }
 

@@ -10,7 +10,7 @@ use super::Context;
 use super::envelope::{self, WrittenEnvelope};
 use super::{cleanup, location};
 use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
-use crate::integrity::digest::{Hasher, Sha256};
+use crate::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
 use crate::integrity::final_phase::MAX_AHEAD_SECONDS;

@@ -13,6 +13,8 @@ pub struct Backup {
     pub started: Option<i64>,
     /// Value of the annotation [`crate::names::CHECKSUM_ANNOTATION`], not validated.
     pub checksum: Option<String>,
+    /// `spec.storageLocation`, the name of its BackupStorageLocation.
+    pub storage_location: String,
 }
 
 /// The fields of a Backup that decide what a restore does, as they are in a statement about it.

@@ -3,10 +3,13 @@
 //! A check asks for a fact. If the fact was not looked up yet, the check stops with [`Stop::Need`].
 //! The caller then resolves all needs of a pass together and makes the decision again.
 
+mod access;
 mod backup;
 mod bundle;
 mod error;
+mod files;
 mod key;
+mod reading;
 mod record;
 mod secret;
 
@@ -14,10 +17,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use access::{User, Verb};
 pub use backup::{Backup, BackupFields};
 pub use bundle::{Bundle, NoBundle};
 pub use error::{LookupError, LookupErrorKind};
+pub use files::{File, ListedFiles, Location, PodVolumes};
 pub use key::Key;
+pub use reading::{Covered, Reading, ReadingFailure};
 pub use record::{BackupRecord, RecordState, TrustedKey};
 pub use secret::{Sealed, Secret, SecretKeyRef};
 
@@ -48,6 +54,26 @@ pub enum Lookup {
     },
     /// All keys that sign backups. Never absent where the kind is installed.
     TrustedKeys,
+    /// What the bucket of a location lists of the directory of a backup. Absent if there is no such
+    /// location.
+    ListedFiles {
+        /// The Backup.
+        backup: Key,
+        /// The name of the BackupStorageLocation, in the namespace of the Backup.
+        location: String,
+    },
+    /// The PodVolumeBackups of a Backup. Never absent: one without any has none.
+    PodVolumes(Key),
+    /// Whether a user has a verb on a Backup, or on all of its namespace if its name is empty. Never
+    /// absent.
+    Access {
+        /// The user.
+        user: Arc<User>,
+        /// The verb.
+        verb: Verb,
+        /// The Backup.
+        backup: Key,
+    },
 }
 
 /// Writes the kind and the key, such as `Secret velero/ca`.
@@ -67,6 +93,14 @@ impl fmt::Display for Lookup {
             }
             Self::Records { backup, .. } => write!(f, "BackupRecords of Backup {backup}"),
             Self::TrustedKeys => f.write_str("TrustedKeys"),
+            Self::ListedFiles { backup, location } => write!(
+                f,
+                "the files of Backup {backup} in BackupStorageLocation {location}"
+            ),
+            Self::PodVolumes(backup) => write!(f, "PodVolumeBackups of Backup {backup}"),
+            Self::Access { verb, backup, .. } => {
+                write!(f, "whether the user may {} Backup {backup}", verb.as_str())
+            }
         }
     }
 }
@@ -100,6 +134,12 @@ pub enum Fact {
     Records(Arc<Vec<BackupRecord>>),
     /// Answer to [`Lookup::TrustedKeys`].
     TrustedKeys(Arc<Vec<TrustedKey>>),
+    /// Answer to [`Lookup::ListedFiles`].
+    ListedFiles(Arc<ListedFiles>),
+    /// Answer to [`Lookup::PodVolumes`].
+    PodVolumes(PodVolumes),
+    /// Answer to [`Lookup::Access`].
+    Access(bool),
 }
 
 /// The reason why a check stopped.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fact, Facts, Key, Known, Lookup};
+use super::{Fact, Facts, Key, Known, Lookup, Reading, ReadingFailure};
 
 /// How far the recording of a backup is.
 #[derive(
@@ -68,6 +68,12 @@ pub struct BackupRecord {
     pub envelope: Option<String>,
     /// The uid of the Backup in the cluster, if Velero made it from the bucket.
     pub synced_as: Option<String>,
+    /// Whether velero-trust saw the Backup before it was complete.
+    pub is_observed: bool,
+    /// What was found when the files were last read for a Restore.
+    pub reading: Option<Reading>,
+    /// Why they cannot be read for a Restore that waits.
+    pub reading_failure: Option<ReadingFailure>,
 }
 
 /// A public key.

@@ -15,6 +15,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::verification::{RecordedReading, Verification};
 use crate::decision::{self, Key};
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};
@@ -113,6 +114,9 @@ pub struct BackupRecordStatus {
     /// the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_as: Option<String>,
+    /// What was found when the files were read for Restores, and what became of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
     /// When and how the Backup went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Gone>,
@@ -143,6 +147,7 @@ impl From<BackupRecord> for decision::BackupRecord {
             status,
         } = record;
         let status = status.unwrap_or_default();
+        let verification = status.verification.unwrap_or_default();
         Self {
             name: metadata.name.unwrap_or_default(),
             backup: Key::new(spec.namespace, spec.backup),
@@ -156,6 +161,12 @@ impl From<BackupRecord> for decision::BackupRecord {
             adopted_by: status.adopted_by,
             envelope: status.envelope,
             synced_as: status.synced_as,
+            is_observed: spec.observed,
+            reading: verification
+                .reading
+                .as_ref()
+                .and_then(RecordedReading::fact),
+            reading_failure: verification.failure.as_ref().map(Into::into),
         }
     }
 }
@@ -231,10 +242,10 @@ pub struct Gone {
 }
 
 /// The schema of a [`Time`], which has none of its own without a feature for all of k8s-openapi.
-fn time(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})
 }
 
-fn optional_time(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn optional_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time", "nullable": true})
 }

@@ -5,6 +5,7 @@
 mod backup_record;
 mod record_name;
 mod trusted_key;
+mod verification;
 
 pub use backup_record::{
     BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, PendingUpload, RecordedFinalPhase,
@@ -14,6 +15,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 pub use record_name::{name_prefix, record_name};
 pub use trusted_key::{KeyState, TrustedKey, TrustedKeySpec};
+pub use verification::{
+    AcceptedRestore, Progress, RecordedFailure, RecordedFile, RecordedReading, TaintedRestore,
+    Verification,
+};
 
 /// The API group and version of both kinds.
 pub const API_VERSION: &str = "velero-trust.io/v1alpha1";

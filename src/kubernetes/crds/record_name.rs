@@ -1,6 +1,6 @@
 //! The names of records.
 
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 
 /// Longest part of a backup's name in the name of its record, so that a digest fits after it.
 const MAX_NAME_BYTES: usize = 188;

@@ -101,6 +101,9 @@ impl Cluster {
                 let read = records::trusted_keys(client).await?;
                 read.map(|keys| Fact::TrustedKeys(Arc::new(keys)))
             }
+            Lookup::ListedFiles { .. } | Lookup::PodVolumes(_) | Lookup::Access { .. } => {
+                return Err(kube::Error::Service("no decision asks for this".into()));
+            }
             Lookup::Bundle(namespace) => {
                 let common_roots = self.common_roots.clone();
                 return bundle::ensure(client, &self.own, namespace, dry_run, common_roots).await;

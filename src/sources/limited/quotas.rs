@@ -83,12 +83,15 @@ impl Quotas {
         let patience = deadline.saturating_duration_since(now);
         sleep(self.take_tokens(caller, first, now, patience)?).await;
         let pool = match first {
-            Lookup::BackupsOfSchedule { .. } => &self.lists,
+            Lookup::BackupsOfSchedule { .. }
+            | Lookup::ListedFiles { .. }
+            | Lookup::PodVolumes(_) => &self.lists,
             Lookup::Secret(_)
             | Lookup::Backup(_)
             | Lookup::Bundle(_)
             | Lookup::Records { .. }
-            | Lookup::TrustedKeys => &self.lookups,
+            | Lookup::TrustedKeys
+            | Lookup::Access { .. } => &self.lookups,
         };
         timeout_at(deadline, pool.enter(caller)).await.ok()?
     }
@@ -104,9 +107,13 @@ impl Quotas {
     ) -> Option<Duration> {
         let tokens = match lookup {
             Lookup::TrustedKeys | Lookup::Secret(_) | Lookup::Backup(_) => 1,
+            // The API server asks its authorizers, of which one may be a webhook.
+            Lookup::Access { .. } => 2,
             // A bundle that does not exist is several requests, and so are records of other names.
             Lookup::Records { .. } | Lookup::Bundle(_) => 4,
-            Lookup::BackupsOfSchedule { .. } => 10,
+            Lookup::BackupsOfSchedule { .. }
+            | Lookup::ListedFiles { .. }
+            | Lookup::PodVolumes(_) => 10,
         };
         let namespace = (caller, namespace(lookup).to_owned());
         let of_namespace = take(&self.of_namespaces, namespace, tokens, now, patience)?;
@@ -129,7 +136,11 @@ fn take<K: Eq + Hash>(
 fn namespace(lookup: &Lookup) -> &str {
     match lookup {
         Lookup::Secret(reference) => &reference.secret.namespace,
-        Lookup::Backup(key) | Lookup::Records { backup: key, .. } => &key.namespace,
+        Lookup::Backup(key)
+        | Lookup::Records { backup: key, .. }
+        | Lookup::ListedFiles { backup: key, .. }
+        | Lookup::PodVolumes(key)
+        | Lookup::Access { backup: key, .. } => &key.namespace,
         // Of the cluster.
         Lookup::TrustedKeys => "",
         Lookup::BackupsOfSchedule { namespace, .. } | Lookup::Bundle(namespace) => namespace,

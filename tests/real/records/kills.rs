@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use velero_trust::bucket::Store;
-use velero_trust::integrity::digest::Sha256;
+use velero_trust::digest::Sha256;
 use velero_trust_testing::installer;
 use velero_trust_testing::proxy::{Proxy, Seen};
 use velero_trust_testing::store_proxy::StoreProxy;

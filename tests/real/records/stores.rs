@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use velero_trust::bucket::{BucketSettings, ClusterSecrets, Credentials, CredentialsError, Store};
-use velero_trust::integrity::digest::Sha256;
+use velero_trust::digest::Sha256;
 use velero_trust::integrity::public_key::PublicKey;
 use velero_trust::integrity::verification::verify;
 use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordStatus, TrustedKey};

@@ -194,7 +194,7 @@ async fn the_document_that_is_checked_is_the_one_that_is_signed() {
     scene.run();
     scene.until_state("b", &uid(1), "Recorded").await;
     let (_, document) = scene.s3.files("backups/b/velero-backup.json").remove(0);
-    let digest = crate::integrity::digest::Sha256::of(&document.content).to_string();
+    let digest = crate::digest::Sha256::of(&document.content).to_string();
     let envelope = scene.status("b", &uid(1))["envelope"].to_string();
     let envelope = serde_json::from_str::<String>(&envelope).unwrap();
     let envelope = crate::integrity::envelope::Envelope::parse(envelope.as_bytes()).unwrap();

@@ -2,7 +2,7 @@ use super::*;
 use crate::bucket::{Action, Content, Error, ErrorKind, Rights};
 use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::ledger::{KeySecret, LedgerKinds, LedgerSnapshot};
-use crate::integrity::digest::Sha256;
+use crate::digest::Sha256;
 use crate::integrity::public_key::Algorithm;
 use crate::kubernetes::crds::TrustedKey;
 use crate::signing_key::SigningKey;

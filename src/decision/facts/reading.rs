@@ -1,0 +1,53 @@
+//! Readings of the files of a backup as facts: what was found when they were read for a Restore.
+
+use super::{File, Location};
+use crate::digest::Sha256;
+
+/// What was found when the files of a backup were last read because a Restore waited for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The Restores for which it counts.
+    pub covers: Covered,
+    /// Where the files were.
+    pub location: Location,
+    /// What the bucket listed, before and after they were read.
+    pub listing: Sha256,
+    /// All files but the envelopes.
+    pub files: Vec<File>,
+    /// The digests of what the envelopes beside them sign, whoever signed it, of those whose list of files
+    /// is that of [`Self::files`].
+    pub manifests: Vec<Sha256>,
+}
+
+/// The Restores that were there before a reading began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Covered {
+    /// Those with these uids.
+    Uids(Vec<String>),
+    /// All: the files are read each time that somebody asks.
+    All,
+}
+
+impl Covered {
+    /// Whether it counts for the Restore with this uid.
+    pub fn includes(&self, uid: &str) -> bool {
+        match self {
+            Self::Uids(uids) => uids.iter().any(|other| other == uid),
+            Self::All => true,
+        }
+    }
+}
+
+/// Why the files of a backup could not be read, for which a Restore waits. It says nothing about the
+/// files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadingFailure {
+    /// Why, as one word.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+    /// Whether it may pass without anybody doing something.
+    pub may_pass: bool,
+    /// Since when it fails for reasons that do not pass, in seconds since 1970.
+    pub since: i64,
+}

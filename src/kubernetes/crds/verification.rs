@@ -1,0 +1,164 @@
+//! What a record says about the Restores of its backup.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::backup_record::{optional_time, time};
+use crate::decision::{self, Covered, Location};
+use crate::digest::Sha256;
+
+/// What was found when the files were read for Restores, and what became of those.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// What was found when the files were last read because a Restore waited for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<RecordedReading>,
+    /// Why they cannot be read. It says nothing about the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<RecordedFailure>,
+    /// How far they are being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// The last Restores that ran although something was known against it, or unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<AcceptedRestore>,
+    /// The last Restores while which the files changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<TaintedRestore>,
+}
+
+/// A reading of all files.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedReading {
+    /// When it began.
+    #[schemars(schema_with = "time")]
+    pub began_at: Time,
+    /// When it ended.
+    #[schemars(schema_with = "time")]
+    pub ended_at: Time,
+    /// UIDs of the Restores that were there before it began.
+    pub restores: Vec<String>,
+    /// Provider of the BackupStorageLocation.
+    pub provider: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Prefix in the bucket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// SHA-256 of what the bucket listed.
+    pub listing: String,
+    /// All files.
+    pub files: Vec<RecordedFile>,
+    /// SHA-256 of what is signed in the envelopes beside the files that list the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<String>,
+}
+
+/// A file of a backup.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedFile {
+    /// Name in the directory of the backup.
+    pub name: String,
+    /// Number of bytes.
+    pub size: i64,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// Why files could not be read.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedFailure {
+    /// Why, as one word.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+    /// Whether it may pass without anybody doing something.
+    pub may_pass: bool,
+    /// Since when it fails for reasons that do not pass.
+    #[schemars(schema_with = "time")]
+    pub since: Time,
+}
+
+/// How far files are being read.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Number of bytes that are read.
+    pub bytes_read: i64,
+    /// Number of bytes of all files.
+    pub bytes: i64,
+    /// When that was so.
+    #[schemars(schema_with = "time")]
+    pub at: Time,
+}
+
+/// A Restore that ran on the word of a person.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedRestore {
+    /// Name of the Restore.
+    pub restore: String,
+    /// UID of the Restore.
+    pub uid: String,
+    /// The user who accepted it.
+    pub by: String,
+    /// The reason of that user.
+    pub reason: String,
+    /// When it began to run.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+}
+
+/// A Restore while which the files changed.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaintedRestore {
+    /// Name of the Restore.
+    pub restore: String,
+    /// UID of the Restore.
+    pub uid: String,
+    /// When that was seen.
+    #[schemars(schema_with = "time")]
+    pub at: Time,
+}
+
+impl RecordedReading {
+    /// Returns the reading as a fact; `None` if something in it is no digest, so that it says nothing.
+    pub fn fact(&self) -> Option<decision::Reading> {
+        let files = self.files.iter().map(|file| {
+            Some(decision::File {
+                name: file.name.clone(),
+                size: u64::try_from(file.size).ok()?,
+                sha256: Sha256::from_hex(&file.sha256)?,
+            })
+        });
+        let manifests = self.manifests.iter();
+        Some(decision::Reading {
+            covers: Covered::Uids(self.restores.clone()),
+            location: Location {
+                provider: self.provider.clone(),
+                bucket: self.bucket.clone(),
+                prefix: self.prefix.clone(),
+            },
+            listing: Sha256::from_hex(&self.listing)?,
+            files: files.collect::<Option<_>>()?,
+            manifests: manifests
+                .map(|hex| Sha256::from_hex(hex))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl From<&RecordedFailure> for decision::ReadingFailure {
+    fn from(failure: &RecordedFailure) -> Self {
+        Self {
+            reason: failure.reason.clone(),
+            message: failure.message.clone(),
+            may_pass: failure.may_pass,
+            since: failure.since.0.as_second(),
+        }
+    }
+}
