@@ -9,10 +9,10 @@ mod rule;
 mod verdict;
 
 pub use facts::{
-    Backup, BackupFields, BackupRecord, Bundle, Covered, Fact, Facts, File, Key, Known,
-    ListedFiles, Location, Lookup, LookupError, LookupErrorKind, NoBundle, Outcome, PodVolumes,
-    Reading, ReadingFailure, RecordState, Sealed, Secret, SecretKeyRef, Stop, TrustedKey, User,
-    Verb,
+    Backup, BackupFields, BackupRecord, Bundle, Covered, Fact, Facts, FailureClass, File, Key,
+    Known, ListedFiles, Location, Lookup, LookupError, LookupErrorKind, NoBundle, Outcome,
+    PodVolumes, Reading, ReadingFailure, RecordState, Sealed, Secret, SecretKeyRef, Stop,
+    TrustedKey, User, Verb,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

@@ -1,5 +1,8 @@
 //! Readings of the files of a backup as facts: what was found when they were read for a Restore.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{File, Location};
 use crate::digest::Sha256;
 
@@ -46,8 +49,22 @@ pub struct ReadingFailure {
     pub reason: String,
     /// Why, for people.
     pub message: String,
-    /// Whether it may pass without anybody doing something.
-    pub may_pass: bool,
-    /// Since when it fails for reasons that do not pass, in seconds since 1970.
+    /// What can be expected of it.
+    pub class: FailureClass,
+    /// Since when it fails in this class, in seconds since 1970.
     pub since: i64,
+}
+
+/// What can be expected of a failure.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
+pub enum FailureClass {
+    /// It may pass without anybody doing something, as a store that does not answer.
+    #[default]
+    Passing,
+    /// It stays until somebody does something, as a right that is missing.
+    Lasting,
+    /// This version cannot read such a location at all.
+    Unsupported,
 }

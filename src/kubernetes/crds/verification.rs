@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::backup_record::{optional_time, time};
-use crate::decision::{self, Covered, Location};
+use crate::decision::{self, Covered, FailureClass, Location};
 use crate::digest::Sha256;
 
 /// What was found when the files were read for Restores, and what became of those.
@@ -76,9 +76,9 @@ pub struct RecordedFailure {
     pub reason: String,
     /// Why, for people.
     pub message: String,
-    /// Whether it may pass without anybody doing something.
-    pub may_pass: bool,
-    /// Since when it fails for reasons that do not pass.
+    /// What can be expected of it: Passing, Lasting, or Unsupported by this version.
+    pub class: FailureClass,
+    /// Since when it fails in this class.
     #[schemars(schema_with = "time")]
     pub since: Time,
 }
@@ -157,7 +157,7 @@ impl From<&RecordedFailure> for decision::ReadingFailure {
         Self {
             reason: failure.reason.clone(),
             message: failure.message.clone(),
-            may_pass: failure.may_pass,
+            class: failure.class,
             since: failure.since.0.as_second(),
         }
     }
