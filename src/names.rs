@@ -52,6 +52,34 @@ pub const BACKUP_LABEL: &str = "velero-trust.io/backup";
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 
+/// Annotation on a Restore with the reason for which a user restores what is not known to be good. It
+/// counts only with the user's right to do so, from the moment in which the Restore is created.
+pub const ACCEPT_INSECURE_ANNOTATION: &str = "velero-trust.io/accept-insecure";
+
+/// Annotation on a Restore with the name of the user who gave the reason of
+/// [`ACCEPT_INSECURE_ANNOTATION`]. velero-trust writes it.
+pub const ACCEPTED_BY_ANNOTATION: &str = "velero-trust.io/accepted-by";
+
+/// Annotation on a Restore with the verb that this user has, `restore-unverified` or
+/// `restore-tampered`. velero-trust writes it.
+pub const ACCEPTED_WITH_ANNOTATION: &str = "velero-trust.io/accepted-with";
+
+/// Annotation on a Restore with what was known of its backup when Velero began it. velero-trust writes
+/// it.
+pub const VERDICT_ANNOTATION: &str = "velero-trust.io/verdict";
+
+/// Annotation on a Restore that waits with the time at which velero-trust last asked Velero to try it
+/// again. It changes nothing else, and may be anybody's.
+pub const RECONCILE_ANNOTATION: &str = "velero-trust.io/reconcile-requested-at";
+
+/// The annotations that velero-trust writes on Restores.
+pub const RESERVED_RESTORE_ANNOTATIONS: [&str; 4] = [
+    ACCEPTED_BY_ANNOTATION,
+    ACCEPTED_WITH_ANNOTATION,
+    VERDICT_ANNOTATION,
+    RECONCILE_ANNOTATION,
+];
+
 /// Label or annotation on a Pod. `"false"` excludes the Pod from the injection. `"true"`, as a
 /// label, requests the injection for a Pod that is not Velero's.
 pub const INJECT: &str = "velero-trust.io/inject";

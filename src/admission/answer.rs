@@ -10,7 +10,7 @@ use super::messages::{audit_annotations, rule_ids, summary, warnings};
 use super::request::{API_VERSION, Request};
 use super::reviewed_object::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
-use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict};
+use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict, Wait};
 use crate::velero::printable::printable;
 
 /// Maximum size of a patch in bytes. The largest patch of the injection, which adds to every
@@ -81,6 +81,7 @@ impl Answer {
         let rules = rule_ids(judged);
         match &judged.verdict {
             Verdict::Retry(unknowns) => Self::retry(unknowns, rules),
+            Verdict::Wait(waits) => Self::wait(waits, rules),
             Verdict::Deny => Self::deny(request, judged, rules),
             Verdict::Allow => Self::admit(request, mode, judged, report, rules),
         }
@@ -168,6 +169,17 @@ impl Answer {
             retry_after,
             rules,
             ..failure(503, why)
+        }
+    }
+
+    /// The API server does not ask again, and its client has the message at once: a controller tells
+    /// when there is something new.
+    fn wait(waits: &[Wait], rules: Vec<&'static str>) -> Self {
+        let waits: Vec<_> = waits.iter().map(Wait::to_string).collect();
+        Self {
+            retry_after: None,
+            rules,
+            ..failure(503, format!("it waits: {}", waits.join("; ")))
         }
     }
 

@@ -7,6 +7,7 @@ mod policy;
 mod report;
 mod rule;
 mod verdict;
+mod wait;
 
 pub use facts::{
     Backup, BackupFields, BackupRecord, Bundle, Covered, Fact, Facts, FailureClass, File, Key,
@@ -20,3 +21,4 @@ pub use policy::{Context, Policy, PolicyError, RestoresMode};
 pub use report::{Note, Report};
 pub use rule::{Code, Rule, Severity};
 pub use verdict::{Judged, Verdict};
+pub use wait::{Wait, WaitKind};

@@ -26,6 +26,10 @@ pub struct Policy {
     pub include_kube_system: bool,
     /// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
     pub restores: RestoresMode,
+    /// The same for Restores in these namespaces.
+    pub restores_in: BTreeMap<String, RestoresMode>,
+    /// Whether backups are recorded that were complete before velero-trust saw them.
+    pub records_existing: bool,
 }
 
 /// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
@@ -64,6 +68,8 @@ impl Default for Policy {
             own_namespace: names::APP.to_owned(),
             include_kube_system: false,
             restores: RestoresMode::default(),
+            restores_in: BTreeMap::new(),
+            records_existing: true,
         }
     }
 }
@@ -75,6 +81,12 @@ impl Policy {
             restores,
             ..Self::default()
         }
+    }
+
+    /// Returns how a Restore in `namespace` is treated.
+    pub fn restores_mode(&self, namespace: &str) -> RestoresMode {
+        let own = self.restores_in.get(namespace);
+        own.copied().unwrap_or(self.restores)
     }
 
     /// Whether `namespace` is never a Velero namespace, whatever is in it.

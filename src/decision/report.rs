@@ -6,6 +6,7 @@ use json_patch::PatchOperation;
 
 use super::facts::{Lookup, LookupError, Stop};
 use super::finding::{FieldPath, Finding};
+use super::wait::{Wait, WaitKind};
 
 /// The results of one pass of all checks over an object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Report {
     pub needs: Vec<Lookup>,
     /// The facts whose look-up failed.
     pub unknowns: Vec<(Lookup, LookupError)>,
+    /// What is not known yet and will be, without another look-up in this review.
+    pub waits: Vec<Wait>,
     /// The changes of a mutating decision.
     pub patch: Vec<PatchOperation>,
     /// Messages for the user although no rule was broken.
@@ -46,6 +49,12 @@ impl Report {
     /// Adds a finding.
     pub fn add_finding(&mut self, finding: Finding) {
         self.findings.push(finding);
+    }
+
+    /// Adds what the decision waits for.
+    pub fn wait(&mut self, kind: WaitKind, message: impl Into<String>) {
+        let message = message.into();
+        self.waits.push(Wait { kind, message });
     }
 
     /// Adds a note.

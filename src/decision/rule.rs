@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::Verb;
 use super::hint::Hint;
 
 /// One check. Each rule is a `static` next to the code of the check, and contains everything that
@@ -23,6 +24,8 @@ pub struct Rule {
     pub code: Code,
     /// Whether the severity cannot be configured.
     pub fixed: bool,
+    /// The right with which a user can restore in spite of it; `None` if nobody can.
+    pub accepted_with: Option<Verb>,
     /// The hint that `lint --fix-hint` adds to a finding.
     pub hint: Hint,
     /// For rules that warn: whether the warning can begin to apply as time passes, without a change
@@ -44,6 +47,7 @@ impl Rule {
         severity: Severity::Warn,
         code: Code::Invalid,
         fixed: false,
+        accepted_with: None,
         hint: Hint::None,
         depends_on_date: false,
         covers_expiry: false,

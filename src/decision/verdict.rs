@@ -5,8 +5,9 @@ use super::finding::Finding;
 use super::policy::Policy;
 use super::report::Report;
 use super::rule::Severity;
+use super::wait::Wait;
 
-/// The decision about a request. Precedence: deny, then retry, then allow.
+/// The decision about a request. Precedence: deny, then retry, then wait, then allow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The request is admitted, possibly with warnings.
@@ -15,6 +16,8 @@ pub enum Verdict {
     Deny,
     /// The decision lacks facts that could not be looked up: an HTTP 503, never a denial.
     Retry(Vec<(Lookup, LookupError)>),
+    /// The decision lacks what a controller is finding out: an HTTP 503 at once, never a denial.
+    Wait(Vec<Wait>),
 }
 
 /// A verdict and the findings behind it.
@@ -44,6 +47,8 @@ impl Judged {
             Verdict::Deny
         } else if !report.unknowns.is_empty() {
             Verdict::Retry(report.unknowns.clone())
+        } else if !report.waits.is_empty() {
+            Verdict::Wait(report.waits.clone())
         } else {
             Verdict::Allow
         };

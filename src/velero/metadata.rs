@@ -10,7 +10,8 @@ use super::lenient::reported;
 use super::pod_kind;
 use super::text::{Text, map_into_owned};
 use crate::names::{
-    BACKUP_CHECKSUM_ANNOTATION, CA_SECRET_ANNOTATION, INJECT, PREFIX, RESERVED_BACKUP_ANNOTATIONS,
+    ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CA_SECRET_ANNOTATION, INJECT, PREFIX,
+    RESERVED_BACKUP_ANNOTATIONS, RESERVED_RESTORE_ANNOTATIONS,
 };
 
 /// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A
@@ -19,7 +20,8 @@ pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// The labels and annotations that are read, besides the labels of Velero's Pods and what is reserved
 /// on Backups. All others are skipped: an object can have any number of them.
-const READ: [&str; 4] = [
+const READ: [&str; 5] = [
+    ACCEPT_INSECURE_ANNOTATION,
     BACKUP_CHECKSUM_ANNOTATION,
     CA_SECRET_ANNOTATION,
     INJECT,
@@ -30,6 +32,7 @@ const READ: [&str; 4] = [
 pub fn is_read(key: &str) -> bool {
     READ.contains(&key)
         || RESERVED_BACKUP_ANNOTATIONS.contains(&key)
+        || RESERVED_RESTORE_ANNOTATIONS.contains(&key)
         || pod_kind::LABELS.contains(&key)
 }
 
@@ -43,6 +46,9 @@ pub struct Metadata<'a> {
     /// `metadata.uid`.
     #[serde(borrow, deserialize_with = "reported")]
     pub uid: Option<Text<'a>>,
+    /// `metadata.creationTimestamp`.
+    #[serde(borrow, deserialize_with = "reported")]
+    pub creation_timestamp: Option<Text<'a>>,
     /// Those of `metadata.labels` that are read ([`is_read`]).
     #[serde(borrow, deserialize_with = "read_entries")]
     pub labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
@@ -75,6 +81,7 @@ impl Metadata<'_> {
         Metadata {
             name: self.name.map(Text::into_owned),
             uid: self.uid.map(Text::into_owned),
+            creation_timestamp: self.creation_timestamp.map(Text::into_owned),
             labels: self.labels.map(map_into_owned),
             annotations: self.annotations.map(map_into_owned),
         }
