@@ -11,6 +11,8 @@
 //! let digest = store.read(backup, artifact).await?.sha256(|bytes| …).await?;
 //! ```
 //!
+//! [`Locations`] does the first three for a BSL of the cluster.
+//!
 //! S3 only. `object_store` signs, reads, writes, deletes and gives the cloud's identities; its HTTP
 //! client is `connector`.
 
@@ -20,6 +22,7 @@ mod content;
 pub mod credentials;
 mod error;
 mod list;
+mod location;
 mod reading;
 mod rights;
 mod settings;
@@ -31,6 +34,7 @@ pub use content::Content;
 pub use credentials::{ClusterSecrets, Credentials, CredentialsError, SecretSource};
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};
+pub use location::{LocationError, Locations, OpenLocation};
 pub use reading::Reading;
 pub use rights::Rights;
 pub use settings::{BucketSettings, Checksum, Encryption, SecretKey, SettingsError};

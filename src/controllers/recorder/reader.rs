@@ -205,7 +205,7 @@ pub(super) async fn read(
     if signed_artifacts(name, &again) != signed_artifacts(name, &listing) {
         return Err(Stop::Changed);
     }
-    location::check_unchanged(context, &backup.fields.namespace, &location).await?;
+    location::check_unchanged(context, &location).await?;
     let written = envelope::write(context, &location, backup, &statement, &again, record).await?;
     Ok(Recorded {
         statement,
