@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use http::HeaderMap;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::error::ErrorKind;
 use super::url::decode;
+use crate::digest::{Hasher, Sha256};
+use crate::integrity::files::{self, Role};
 use crate::kubernetes::server_clock::date;
 
 /// Most files of a backup. Velero writes fewer than twenty.
@@ -63,6 +66,20 @@ impl Listing {
             .artifacts
             .binary_search_by(|artifact| artifact.name.as_str().cmp(name));
         self.artifacts.get(at.ok()?)
+    }
+
+    /// Returns a digest of the files of `backup` but the envelopes, which velero-trust puts and takes away:
+    /// of a line for each, by name, with its name, size, ETag and time in milliseconds as a JSON array.
+    /// Another digest shows that something changed; whoever can write the bucket may be able to keep it.
+    pub fn digest(&self, backup: &str) -> Sha256 {
+        let mut hasher = Hasher::default();
+        let is_envelope = |file: &&Artifact| files::role(backup, &file.name) == Role::Envelope;
+        for file in self.artifacts.iter().filter(|file| !is_envelope(file)) {
+            let modified = file.last_modified.as_millisecond();
+            let line = json!([file.name, file.size, file.etag, modified]);
+            hasher.update(format!("{line}\n").as_bytes());
+        }
+        hasher.finish()
     }
 }
 
@@ -259,6 +276,71 @@ mod tests {
         assert_eq!((file.size, file.etag.as_str()), (2, "\"e\""));
         assert_eq!(file.last_modified.to_string(), "2026-11-28T19:11:01.123Z");
         assert!(!listing.contains("c"));
+    }
+
+    fn listing(files: &[(&str, u64, &str, i64)]) -> Listing {
+        let artifact = |&(name, size, etag, modified): &(&str, u64, &str, i64)| Artifact {
+            name: name.to_owned(),
+            size,
+            last_modified: Timestamp::from_millisecond(modified).unwrap(),
+            etag: etag.to_owned(),
+        };
+        let mut artifacts: Vec<_> = files.iter().map(artifact).collect();
+        artifacts.sort();
+        Listing {
+            artifacts,
+            store_time: None,
+        }
+    }
+
+    #[test]
+    fn a_digest_is_of_all_that_is_listed_in_the_order_of_names() {
+        let digest = |files: &[(&str, u64, &str, i64)]| listing(files).digest("b");
+        let (file, tarball) = (("a", 1, "\"e\"", 1_001), ("b.tar.gz", 2, "f", 1_000));
+        let both = digest(&[file, tarball]);
+        let lines = b"[\"a\",1,\"\\\"e\\\"\",1001]\n[\"b.tar.gz\",2,\"f\",1000]\n";
+        assert_eq!(both, Sha256::of(lines));
+        assert_eq!(both, digest(&[tarball, file]));
+        for (what, other) in [
+            ("name", ("A", 1, "\"e\"", 1_001)),
+            ("size", ("a", 2, "\"e\"", 1_001)),
+            ("etag", ("a", 1, "e", 1_001)),
+            ("time", ("a", 1, "\"e\"", 1_002)),
+        ] {
+            assert_ne!(both, digest(&[other, tarball]), "{what}");
+        }
+        assert_ne!(both, digest(&[tarball]), "removed");
+        assert_ne!(both, digest(&[file, tarball, ("c", 0, "", 0)]), "added");
+        let mut later = listing(&[file, tarball]);
+        later.store_time = Some(Timestamp::UNIX_EPOCH);
+        assert_eq!(both, later.digest("b"), "it is not about the files");
+    }
+
+    #[test]
+    fn envelopes_are_not_in_a_digest_and_what_looks_like_one_is() {
+        let digest = |files: &[(&str, u64, &str, i64)]| listing(files).digest("b");
+        let tarball = ("b.tar.gz", 2, "f", 1_000);
+        let envelope = ("velero-trust.0123456789abcdef.dsse.json", 9, "", 0);
+        assert_eq!(digest(&[tarball]), digest(&[tarball, envelope]));
+        let other = ("velero-trust.dsse.json", 9, "", 0);
+        assert_ne!(digest(&[tarball]), digest(&[tarball, other]));
+    }
+
+    /// No file can be named so that it looks like the line of another one.
+    #[test]
+    fn a_digest_is_unambiguous_whatever_the_names_are() {
+        let odd = [
+            "a\",1,\"\",0]\n[\"b",
+            "a\n",
+            "a\\n",
+            "a\u{0}",
+            "a\u{202e}",
+            "a\r\n[",
+        ];
+        let digests = odd.map(|name| listing(&[(name, 1, "", 0)]).digest("b"));
+        let two = listing(&[("a", 1, "", 0), ("b", 1, "", 0)]).digest("b");
+        let digests: BTreeSet<_> = digests.into_iter().chain([two]).collect();
+        assert_eq!(digests.len(), odd.len() + 1);
     }
 
     #[test]
