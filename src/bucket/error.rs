@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::credentials::CredentialsError;
 use super::settings::SettingsError;
+use crate::decision::FailureClass;
 use crate::dial::DialError;
 use crate::velero::text::shown;
 
@@ -280,6 +281,15 @@ impl Error {
         }
     }
 
+    /// Returns what can be expected of it.
+    pub const fn class(&self) -> FailureClass {
+        match self.kind {
+            ErrorKind::Settings(SettingsError::Provider(_)) => FailureClass::Unsupported,
+            _ if self.may_pass() => FailureClass::Passing,
+            _ => FailureClass::Lasting,
+        }
+    }
+
     /// Whether it may pass without anybody doing something.
     pub const fn may_pass(&self) -> bool {
         matches!(
@@ -394,6 +404,16 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_this_version_cannot_read_is_neither_passing_nor_lasting() {
+        let class = |kind: ErrorKind| kind.during(Action::Open).class();
+        let provider = SettingsError::Provider("azure".into());
+        assert_eq!(class(provider.into()), FailureClass::Unsupported);
+        assert_eq!(class(SettingsError::NoBucket.into()), FailureClass::Lasting);
+        assert_eq!(class(ErrorKind::NoBucket), FailureClass::Lasting);
+        assert_eq!(class(ErrorKind::Late), FailureClass::Passing);
+    }
 
     #[test]
     fn names_and_codes_from_outside_stay_in_one_line() {

@@ -54,7 +54,7 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// When the served certificate expires, in seconds since 1970.
     pub certificate_expiry: Gauge,
-    /// Bytes of backups that were read to record them.
+    /// Bytes of backups that were read to record them, or for Restores.
     pub backup_bytes_read: Counter,
     /// Whether this replica runs the controllers.
     pub leader: Gauge,
@@ -161,7 +161,7 @@ impl Metrics {
         );
         registry.register(
             "backup_bytes_read",
-            "Bytes of backups that were read to record them",
+            "Bytes of backups that were read to record them, or for Restores",
             self.backup_bytes_read.clone(),
         );
     }

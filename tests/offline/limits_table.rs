@@ -338,12 +338,27 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/controllers/recorder/slots.rs", &["const MAX_OF_NAMESPACE: ", "= "]),
         ("src/controllers/recorder/slots.rs", &["const MAX_READS: ", "= "]),
     ]),
+    ("backups that are read at the same time because Restores wait", &[]),
+    ("Restores for which a reading counts", &[
+        ("src/controllers/recorder/verification.rs", &["const MAX_RESTORES: ", "= "]),
+    ]),
+    ("readings of files that change meanwhile", &[
+        ("src/controllers/recorder/verification.rs", &["const MAX_ATTEMPTS: ", "= "]),
+    ]),
+    ("envelopes that are read for Restores", &[
+        ("src/controllers/recorder/verification.rs", &["const MAX_ENVELOPES: ", "= "]),
+        ("src/integrity/envelope.rs", &["const MAX_BYTES: ", "= "]),
+    ]),
+    ("notes of the progress of a reading", &[
+        ("src/controllers/recorder/verification.rs", &["const PROGRESS_PAUSE: ", "= "]),
+    ]),
     ("steps of the recorder at the same time", &[
         ("src/controllers/recorder/mod.rs", &["const MAX_STEPS: ", "= "]),
     ]),
     ("pause before a store is tried again", &[
         ("src/controllers/recorder/mod.rs", &["const TIMING", " min_backoff: "]),
         ("src/controllers/recorder/mod.rs", &["const TIMING", " max_backoff: "]),
+        ("src/controllers/recorder/verification.rs", &["const MAX_PAUSE: ", "= "]),
     ]),
     ("message of a record", &[
         ("src/controllers/recorder/steps.rs", &["const MAX_MESSAGE_CHARS: ", "= "]),

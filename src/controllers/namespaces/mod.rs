@@ -80,7 +80,8 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     });
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
     join_set.spawn(webhooks::run(Arc::clone(controllers)));
-    join_set.spawn(recorder::run(Arc::clone(controllers)));
+    let (_waiting, waiting) = watch::channel(None);
+    join_set.spawn(recorder::run(Arc::clone(controllers), waiting));
     let (certificate_sender, certificate_map) = watch::channel(None);
     join_set.spawn(serving_certificate::run(
         Arc::clone(controllers),

@@ -7,6 +7,7 @@ use super::annotate::{self, Annotations};
 use super::ledger;
 use super::reader::{self, Unreadable};
 use super::steps::{Reading, again, message, own_record, told};
+use crate::decision::FailureClass;
 use crate::integrity::checksum::Checksum;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::Level;
@@ -37,6 +38,7 @@ pub(super) async fn declare(context: Arc<Context>, backup: ObservedBackup) -> Re
             by: adoption.by.clone(),
         },
         records: Vec::new(),
+        is_waited_for: false,
         own: Some(own),
         context,
         backup,
@@ -85,7 +87,7 @@ impl Reading {
     /// Notes why the files cannot be recorded on the word of a user, and tries again later.
     pub(super) async fn postpone_adoption(&self, unreadable: Unreadable) -> Requeue {
         // A store that fails in many ways by turns is no news with each of them.
-        if unreadable.may_pass && self.not_adopted().is_some() {
+        if unreadable.class == FailureClass::Passing && self.not_adopted().is_some() {
             return again();
         }
         let noted = self.note_not_adopted(&unreadable.message).await;

@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     records: Api<BackupRecord>,
     /// Whether it was logged that the kind is older.
     has_told: AtomicBool,
+    /// Whether it was logged that what is read for Restores is not kept.
+    has_told_readings: AtomicBool,
 }
 
 /// Waits until the API server has the kinds of the ledger.
@@ -53,6 +55,7 @@ impl Ledger {
         Self {
             records: Api::all(client.clone()),
             has_told: AtomicBool::new(false),
+            has_told_readings: AtomicBool::new(false),
         }
     }
 
@@ -180,6 +183,16 @@ impl Ledger {
             ..status
         };
         self.set_status(record, &status).await.map(drop)
+    }
+
+    /// Logs, once, that no files are read for Restores, because a record does not keep what is found.
+    pub(super) fn tell_no_readings(&self) {
+        if !self.has_told_readings.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the record of a backup does not keep what is found in its files, so they are not read for \
+                 Restores: run `kubectl apply -k manifests/crds`"
+            );
+        }
     }
 
     /// Deletes a record.

@@ -20,7 +20,7 @@ impl From<LocationError> for Stop {
             } => Self::Unreadable(Unreadable {
                 reason: cause.reason(),
                 message: error.to_string(),
-                may_pass: cause.may_pass(),
+                class: cause.class(),
             }),
             LocationError::Bucket(error) => error.into(),
         }

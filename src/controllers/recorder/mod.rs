@@ -1,5 +1,5 @@
 //! The recorder: reads the files of each backup once when it is complete, signs the list of them, and
-//! keeps a record.
+//! keeps a record. For Restores that wait, it reads them again.
 //!
 //! Everything that is written can be written again: a recorder that is killed anywhere goes on from
 //! what it finds. First the envelope is put beside the backup, then the record is completed, then the
@@ -19,6 +19,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use self::observed::{RecordEntry, watch_backups, watch_records};
 use self::reader::Extent;
 use self::signing::Signer;
 use self::slots::{Place, ReadSlots};
+use self::verification::Wanted;
+use super::channels::{WaitingByBackup, WaitingReceiver, WaitingRestores};
 use super::{ControllerContext, RecorderSettings};
 use crate::clock::now;
 use crate::decision::Key;
@@ -120,13 +123,19 @@ struct Recorder {
     sightings: BTreeMap<Key, Sighting>,
     /// When it was last tried to put the envelopes that are in their records only.
     uploads: BTreeMap<Key, Instant>,
+    /// Tells which Restores wait.
+    waiting: WaitingReceiver,
+    /// The Restores that wait, as they were told last.
+    restores: Option<WaitingByBackup>,
+    /// The Backups that are read for Restores.
+    verified: BTreeSet<Key>,
     gauges: RecordGauges,
     /// When the gauges are set: each time over all records.
     gauge_worker: Worker<()>,
 }
 
-/// Records backups while this replica leads. Never returns.
-pub(super) async fn run(controllers: Arc<ControllerContext>) {
+/// Records backups while this replica leads, and reads their files for Restores that wait. Never returns.
+pub(super) async fn run(controllers: Arc<ControllerContext>, waiting: WaitingReceiver) {
     let Some(settings) = &controllers.settings.recorder else {
         return std::future::pending().await;
     };
@@ -145,6 +154,9 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
         again: BTreeSet::new(),
         sightings: BTreeMap::new(),
         uploads: BTreeMap::new(),
+        waiting,
+        restores: None,
+        verified: BTreeSet::new(),
         gauges,
         gauge_worker: Worker::new(GAUGE_TIMING),
         context: Arc::new(Context {
@@ -154,12 +166,15 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
             settings,
         }),
     };
+    // What was told before counts.
+    recorder.waiting.mark_changed();
     let mut expiry = interval(EXPIRY_PAUSE);
     loop {
         tokio::select! {
             _ = expiry.tick() => recorder.trigger_expiring(),
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
             change = recorder.records.changed() => recorder.trigger_records(&change),
+            Ok(()) = recorder.waiting.changed() => recorder.trigger_waited_for(),
             key = recorder.worker.next(), if recorder.busy.len() < MAX_STEPS => recorder.start(key),
             () = recorder.gauge_worker.next() => recorder.set_gauges(),
             Some(ended) = recorder.tasks.join_next_with_id() => recorder.finish(ended),
@@ -240,6 +255,33 @@ impl Recorder {
         }
     }
 
+    /// Triggers the Backups of Restores that begin or end to wait.
+    fn trigger_waited_for(&mut self) {
+        let new = self.waiting.borrow_and_update().clone();
+        let old = std::mem::replace(&mut self.restores, new);
+        let is_first = old.is_none();
+        let (old, new) = (
+            old.unwrap_or_default(),
+            self.restores.clone().unwrap_or_default(),
+        );
+        for key in old.keys().chain(new.keys()) {
+            if old.get(key) != new.get(key) {
+                self.worker.trigger(key.clone());
+            }
+        }
+        if is_first {
+            let records = self.records.last_known().into_iter().flatten();
+            for (_, record) in records.filter(|(_, record)| record.is_unsettled) {
+                self.worker.trigger(record.backup());
+            }
+        }
+    }
+
+    /// Returns the Restores that wait for this Backup.
+    fn restores_of(&self, key: &Key) -> Option<&WaitingRestores> {
+        self.restores.as_ref()?.get(key)
+    }
+
     fn set_gauges(&mut self) {
         let records = self.records.last_known().into_iter().flatten();
         self.gauges.set(records.map(|(_, record)| record.gauge()));
@@ -295,7 +337,8 @@ impl Recorder {
     fn start(&mut self, key: Key) {
         if self.busy.contains(&key) {
             let backup = self.backups.last_known().and_then(|all| all.get(&key));
-            self.slots.end(&key, backup);
+            let is_wanted = !self.verified.contains(&key) || self.restores_of(&key).is_some();
+            self.slots.end(&key, backup.filter(|_| is_wanted));
             self.again.insert(key);
             return;
         }
@@ -330,6 +373,17 @@ impl Recorder {
         }
         let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
         let step = recording::next(&backup, &known, seen.seen);
+        if let Some(wanted) = self.due_verification(&key, &backup, &records, &step) {
+            return self.start_verification(key, wanted, &backup);
+        }
+        let mut unsettled = records.iter().filter(|(_, record)| record.is_unsettled);
+        if self.restores.is_some()
+            && self.restores_of(&key).is_none()
+            && let Some((name, _)) = unsettled.next()
+        {
+            self.spawn(key, verification::settle(context, name.clone()));
+            return;
+        }
         let own = |uid: &str| {
             records
                 .iter()
@@ -359,9 +413,7 @@ impl Recorder {
             Step::Declare => self.spawn(key, adopt::declare(context, backup)),
             Step::Read(level) => {
                 // Who vouches for a backup without a record asks to have it judged.
-                let is_asked = backup.adoption.is_some();
-                let reads_files =
-                    level != Level::Late || is_asked || context.settings.records_existing;
+                let reads_files = self.reads_files(&backup, &level);
                 let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
                 // The record of a synced Backup is looked up even if nothing may be read.
                 if reads_files || records.iter().any(|(_, record)| is_recorded(record)) {
@@ -369,6 +421,61 @@ impl Recorder {
                 }
             }
         }
+    }
+
+    /// Whether the files of a Backup are read to record them at this level.
+    fn reads_files(&self, backup: &ObservedBackup, level: &Level) -> bool {
+        let is_asked = backup.adoption.is_some();
+        *level != Level::Late || is_asked || self.context.settings.records_existing
+    }
+
+    /// Returns the Restores for which the files of `backup` are to be read, if they wait for nothing else:
+    /// what is not judged yet is recorded first.
+    fn due_verification(
+        &self,
+        key: &Key,
+        backup: &ObservedBackup,
+        records: &[(String, RecordEntry)],
+        step: &Step<'_>,
+    ) -> Option<(WaitingRestores, Option<String>)> {
+        let is_due = match step {
+            Step::Wait | Step::Annotate(_) | Step::Declare => true,
+            Step::Read(level) => {
+                matches!(level, Level::Adopted { .. }) || !self.reads_files(backup, level)
+            }
+            Step::Observe | Step::NoteFinalPhase | Step::Forget(_) => false,
+        };
+        let waiting = self.restores_of(key)?;
+        let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
+        let own = recording::find_own(&backup.fields.uid, &known).map(|record| record.uid);
+        let own = records.iter().find(|(_, record)| Some(&*record.uid) == own);
+        let own = own.map(|(_, record)| record);
+        let last = own.and_then(|record| record.reading.as_ref());
+        let is_due = is_due
+            && backup.progress() == Progress::Complete
+            && verification::is_due(waiting, last);
+        is_due.then(|| (waiting.clone(), own.map(|record| record.uid.clone())))
+    }
+
+    /// Reads the files of a Backup for Restores, or lets it wait for those of others.
+    fn start_verification(
+        &mut self,
+        key: Key,
+        (waiting, record): (WaitingRestores, Option<String>),
+        backup: &ObservedBackup,
+    ) {
+        let Some(is_over) = self.take_slot(&key, backup, Place::Restore) else {
+            return;
+        };
+        self.verified.insert(key.clone());
+        let wanted = Wanted {
+            backup: backup.clone(),
+            record,
+            waiting,
+            is_over,
+        };
+        let context = Arc::clone(&self.context);
+        self.spawn(key, verification::verify(context, wanted));
     }
 
     /// Does what is left to do about a Backup that needs no step.
@@ -447,11 +554,12 @@ impl Recorder {
         let was_tried = |(_, record): &(String, RecordEntry)| {
             record.state == RecordState::Unreadable && record.uid == backup.fields.uid
         };
-        // A store that cannot be read does not hold up those that can.
-        let place = if level != Level::Late && !records.iter().any(was_tried) {
-            Place::First
-        } else {
-            Place::Last
+        let is_waited_for = self.restores_of(&key).is_some();
+        let place = match () {
+            () if is_waited_for => Place::Restore,
+            // A store that cannot be read does not hold up those that can.
+            () if level != Level::Late && !records.iter().any(was_tried) => Place::First,
+            () => Place::Last,
         };
         let Some(is_over) = self.take_slot(&key, &backup, place) else {
             return;
@@ -460,6 +568,7 @@ impl Recorder {
         let extent = Extent {
             level,
             reads_files,
+            is_waited_for,
             is_over,
         };
         let context = Arc::clone(&self.context);
@@ -499,6 +608,12 @@ impl Recorder {
             return;
         };
         self.busy.remove(&key);
+        self.verified.remove(&key);
+        let mut requeue = requeue;
+        if requeue.retry && self.restores_of(&key).is_some() {
+            let within = requeue.within.unwrap_or(verification::MAX_PAUSE);
+            requeue.within = Some(within.min(verification::MAX_PAUSE));
+        }
         if requeue.retry
             && let Some(seen) = self.sightings.get_mut(&key)
         {

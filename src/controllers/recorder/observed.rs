@@ -7,6 +7,7 @@ use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
+use super::verification::ReadingEntry;
 use crate::decision::Key;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};
@@ -16,7 +17,8 @@ use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
 
-/// Most records that are kept in memory. Each has some hundred bytes.
+/// Most records that are kept in memory. Each has some hundred bytes, and 8 for each Restore of the last
+/// reading.
 const MAX_RECORDS: usize = 20_000;
 
 /// A record without its envelope.
@@ -41,11 +43,16 @@ pub(super) struct RecordEntry {
     pub(super) lacks_envelope: bool,
     /// The envelope that may be alone in the bucket.
     pub(super) pending_upload: Option<PendingUpload>,
+    /// The last reading for Restores.
+    pub(super) reading: Option<ReadingEntry>,
+    /// Whether it says that the files are being read for Restores, or could not be read.
+    pub(super) is_unsettled: bool,
 }
 
 impl RecordEntry {
     pub(super) fn new(record: BackupRecord) -> Self {
         let status: BackupRecordStatus = record.status.unwrap_or_default();
+        let verification = status.verification.unwrap_or_default();
         Self {
             namespace: record.spec.namespace,
             name: record.spec.backup,
@@ -60,6 +67,8 @@ impl RecordEntry {
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
             pending_upload: status.pending_upload,
             lacks_envelope: status.envelope.is_some() && !status.envelope_in_bucket,
+            reading: verification.reading.as_ref().map(ReadingEntry::new),
+            is_unsettled: verification.failure.is_some() || verification.progress.is_some(),
         }
     }
 
@@ -156,6 +165,8 @@ mod tests {
                 final_phase: None,
                 lacks_envelope: false,
                 pending_upload: None,
+                reading: None,
+                is_unsettled: false,
             };
             entry.rest(10 * 3600, Duration::from_hours(4))
         };

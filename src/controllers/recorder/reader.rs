@@ -10,6 +10,7 @@ use super::Context;
 use super::envelope::{self, WrittenEnvelope};
 use super::{cleanup, location};
 use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
+use crate::decision::FailureClass;
 use crate::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
@@ -30,8 +31,8 @@ pub(super) struct Unreadable {
     /// One word for it.
     pub(super) reason: &'static str,
     pub(super) message: String,
-    /// Whether it may pass without anybody doing something.
-    pub(super) may_pass: bool,
+    /// What can be expected of it.
+    pub(super) class: FailureClass,
 }
 
 /// A signed backup.
@@ -60,6 +61,8 @@ pub(super) struct Extent {
     pub(super) level: Level,
     /// Whether files are read, not only looked up among the records.
     pub(super) reads_files: bool,
+    /// Whether a Restore waits for the backup to be recorded.
+    pub(super) is_waited_for: bool,
     /// Set when the Backup is no longer one to read.
     pub(super) is_over: Arc<AtomicBool>,
 }
@@ -84,7 +87,7 @@ impl From<bucket::Error> for Stop {
         Self::Unreadable(Unreadable {
             reason: error.reason(),
             message: error.with_fix(),
-            may_pass: error.may_pass(),
+            class: error.class(),
         })
     }
 }
@@ -104,8 +107,18 @@ impl Stop {
         Self::Unreadable(Unreadable {
             reason,
             message,
-            may_pass: false,
+            class: FailureClass::Lasting,
         })
+    }
+
+    /// The directory of `backup` is empty. The location may be pointed elsewhere for a moment, and a
+    /// judgement stays.
+    pub(super) fn no_files(backup: &str, location: &str) -> Self {
+        let message = format!(
+            "there is no file of Velero in backups/{backup}/; see whether the BackupStorageLocation {location} \
+             names the bucket and the prefix to which Velero wrote the backup"
+        );
+        Self::unreadable("NoFiles", message)
     }
 
     /// Returns it for people.
@@ -122,7 +135,7 @@ impl Stop {
         Self::Unreadable(Unreadable {
             reason,
             message: lookup_error(error).message,
-            may_pass: true,
+            class: FailureClass::Passing,
         })
     }
 }
@@ -150,13 +163,7 @@ pub(super) async fn read(
         if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
             cleanup::remove_own(store, name, upload, &listing).await?;
         }
-        // The location may be pointed elsewhere for a moment, and a judgement stays.
-        let message = format!(
-            "there is no file of Velero in backups/{name}/; see whether the BackupStorageLocation {} names \
-             the bucket and the prefix to which Velero wrote the backup",
-            location.name
-        );
-        return Err(Stop::unreadable("NoFiles", message));
+        return Err(Stop::no_files(name, &location.name));
     }
     let (document, file) = read_document(store, name, &listing).await?;
     if document.uid != backup.fields.uid {
@@ -373,7 +380,7 @@ fn listed(artifact: &Artifact) -> Listed<'_> {
 }
 
 /// Returns the files that are signed, as they are listed.
-fn signed_artifacts<'a>(backup: &str, listing: &'a Listing) -> Vec<&'a Artifact> {
+pub(super) fn signed_artifacts<'a>(backup: &str, listing: &'a Listing) -> Vec<&'a Artifact> {
     let is_signed = |artifact: &&Artifact| files::role(backup, &artifact.name) != Role::Envelope;
     listing.artifacts.iter().filter(is_signed).collect()
 }
@@ -399,21 +406,40 @@ async fn hash_files(
     extent: &Extent,
 ) -> Result<Vec<File>, Stop> {
     let name = &statement.backup.name;
-    let read = &context.controllers.metrics.backup_bytes_read;
-    read.inc_by(document.size);
+    context
+        .controllers
+        .metrics
+        .backup_bytes_read
+        .inc_by(document.size);
+    let mut artifacts = signed_artifacts(name, listing);
+    artifacts.retain(|artifact| artifact.name != files::BACKUP);
     let mut files = vec![document];
-    for artifact in signed_artifacts(name, listing) {
-        if artifact.name == files::BACKUP {
-            continue;
-        }
+    files.extend(hash(context, store, name, &artifacts, &extent.is_over, |_| ()).await?);
+    Ok(files)
+}
+
+/// Reads these files of the backup `name` once, until `is_over`. `on_piece` is called with the number of
+/// bytes of each piece.
+pub(super) async fn hash(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    artifacts: &[&Artifact],
+    is_over: &AtomicBool,
+    on_piece: impl Fn(u64),
+) -> Result<Vec<File>, Stop> {
+    let read = &context.controllers.metrics.backup_bytes_read;
+    let mut files = Vec::with_capacity(artifacts.len());
+    for artifact in artifacts {
         let mut reading = store.read(name, artifact).await?;
         let mut hasher = Hasher::default();
         while let Some(piece) = reading.next().await? {
-            if extent.is_over.load(Ordering::Relaxed) {
+            if is_over.load(Ordering::Relaxed) {
                 return Err(Stop::Changed);
             }
             hasher.update(&piece);
             read.inc_by(piece.len() as u64);
+            on_piece(piece.len() as u64);
         }
         files.push(File {
             name: artifact.name.clone(),

@@ -1,9 +1,10 @@
 //! Which backups are read at the same time, and which wait for that.
 //!
 //! A store may send so slowly that a backup occupies its slot for hours. So no location can take all
-//! slots of its namespace, and no namespace those of all.
+//! slots of its namespace, and no namespace those of all. Backups for which Restores wait have slots of
+//! their own, as many: what is recorded never holds them up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,21 +21,31 @@ const MAX_OF_NAMESPACE: usize = 3;
 const MAX_READS: usize = 4;
 
 /// Where a backup waits for others to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    /// Before those that wait already.
+    /// Before all others: a Restore waits for it. Those of this place wait in their order.
+    Restore,
+    /// Before those that wait already, but not before [`Self::Restore`].
     First,
     /// After them.
     Last,
+}
+
+impl Place {
+    /// Whether a Restore waits for it, so that it has another slot.
+    const fn is_for_restore(self) -> bool {
+        matches!(self, Self::Restore)
+    }
 }
 
 /// The backups that are read, and those that wait.
 #[derive(Debug, Default)]
 pub(super) struct ReadSlots {
     taken: BTreeMap<Key, Slot>,
+    /// Those of [`Place::Restore`] are the first.
     waiting: VecDeque<Waiting>,
-    /// The keys of those.
-    are_waiting: BTreeSet<Key>,
+    /// The keys of those, and where they wait.
+    places: BTreeMap<Key, Place>,
 }
 
 /// A backup whose files are read.
@@ -42,6 +53,7 @@ pub(super) struct ReadSlots {
 struct Slot {
     uid: String,
     location: Key,
+    place: Place,
     /// Tells the task to end.
     is_over: Arc<AtomicBool>,
 }
@@ -52,6 +64,7 @@ struct Waiting {
     backup: Key,
     /// Its location when it began to wait.
     location: Key,
+    place: Place,
 }
 
 impl ReadSlots {
@@ -65,7 +78,7 @@ impl ReadSlots {
         place: Place,
     ) -> Option<Arc<AtomicBool>> {
         let location = Key::new(&key.namespace, location);
-        if !self.is_free(&location) {
+        if !self.is_free(&location, place) {
             self.wait(key, location, place);
             return None;
         }
@@ -73,32 +86,52 @@ impl ReadSlots {
         let slot = Slot {
             uid: uid.to_owned(),
             location,
+            place,
             is_over: Arc::clone(&is_over),
         };
         self.taken.insert(key.clone(), slot);
         Some(is_over)
     }
 
-    /// Whether a backup of `location` can be read now.
-    fn is_free(&self, location: &Key) -> bool {
-        let taken = || self.taken.values().map(|slot| &slot.location);
+    /// Whether a backup of `location` that waited in `place` can be read now.
+    fn is_free(&self, location: &Key, place: Place) -> bool {
+        let is_for_restore = place.is_for_restore();
+        let taken = || {
+            let taken = self.taken.values();
+            let taken = taken.filter(|slot| slot.place.is_for_restore() == is_for_restore);
+            taken.map(|slot| &slot.location)
+        };
         let of_location = taken().filter(|other| *other == location).count();
         let of_namespace = taken().filter(|other| other.namespace == location.namespace);
         of_location < MAX_OF_LOCATION
             && of_namespace.count() < MAX_OF_NAMESPACE
-            && self.taken.len() < MAX_READS
+            && taken().count() < MAX_READS
     }
 
     fn wait(&mut self, key: &Key, location: Key, place: Place) {
-        if !self.are_waiting.insert(key.clone()) {
-            return;
+        match self.places.get(key) {
+            // A Restore waits for it since.
+            Some(before) if place.is_for_restore() && !before.is_for_restore() => {
+                self.waiting.retain(|waiting| waiting.backup != *key);
+            }
+            Some(_) => return,
+            None => {}
         }
+        self.places.insert(key.clone(), place);
+        let restores = self
+            .waiting
+            .partition_point(|waiting| waiting.place.is_for_restore());
+        let at = match place {
+            Place::Restore | Place::First => restores,
+            Place::Last => self.waiting.len(),
+        };
         let backup = key.clone();
-        let waiting = Waiting { backup, location };
-        match place {
-            Place::First => self.waiting.push_front(waiting),
-            Place::Last => self.waiting.push_back(waiting),
-        }
+        let waiting = Waiting {
+            backup,
+            location,
+            place,
+        };
+        self.waiting.insert(at, waiting);
     }
 
     /// Ends reading the files of a backup that is being deleted, or is another one: `backup` is what
@@ -120,9 +153,9 @@ impl ReadSlots {
     /// Returns the next backup that waits and for which there is a slot. It waits no longer.
     pub(super) fn next(&mut self) -> Option<Key> {
         let mut waiting = self.waiting.iter();
-        let next = waiting.position(|waiting| self.is_free(&waiting.location))?;
+        let next = waiting.position(|waiting| self.is_free(&waiting.location, waiting.place))?;
         let Waiting { backup, .. } = self.waiting.remove(next)?;
-        self.are_waiting.remove(&backup);
+        self.places.remove(&backup);
         Some(backup)
     }
 }
@@ -183,6 +216,24 @@ mod tests {
         assert_eq!(names(&mut slots), ["5", "3", "4"]);
         slots.free(&Key::new("v", "2"));
         assert!(names(&mut slots).is_empty());
+    }
+
+    #[test]
+    fn what_a_restore_waits_for_has_its_own_slots_and_comes_first() {
+        let mut slots = ReadSlots::default();
+        for backup in ["v/a/1", "v/a/2", "v/a/3", "v/a/4"] {
+            take(&mut slots, backup, Place::Last);
+        }
+        let restore = |slots: &mut ReadSlots, backup| take(slots, backup, Place::Restore);
+        assert!(restore(&mut slots, "v/a/5") && restore(&mut slots, "v/a/6"));
+        // No more of them than of the others, in their order; the last one waited already.
+        assert!(!restore(&mut slots, "v/a/7") && !restore(&mut slots, "v/a/8"));
+        assert!(!restore(&mut slots, "v/a/4"));
+        take(&mut slots, "v/a/9", Place::First);
+        slots.free(&Key::new("v", "1"));
+        assert_eq!(slots.next().map(|key| key.name).as_deref(), Some("9"));
+        slots.free(&Key::new("v", "5"));
+        assert_eq!(names(&mut slots), ["7", "8", "4", "3"]);
     }
 
     #[test]

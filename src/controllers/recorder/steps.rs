@@ -6,11 +6,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::annotate::{self, Annotations};
+use super::ledger::time_now;
 use super::observed::RecordEntry;
 use super::reader::{self, Extent, Recorded, Stop, Unreadable};
-use super::{Context, EXPIRY_PAUSE, cleanup, ledger};
+use super::{Context, EXPIRY_PAUSE, cleanup, verification};
 use crate::clock::now;
-use crate::decision::Key;
+use crate::decision::{FailureClass, Key};
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::origin::Unobserved;
 use crate::integrity::recording::RecordState;
@@ -164,6 +165,8 @@ pub(super) struct Reading {
     /// Its own record as it was stored before the files were read.
     pub(super) own: Option<BackupRecord>,
     pub(super) level: Level,
+    /// Whether a Restore waits for it.
+    pub(super) is_waited_for: bool,
 }
 
 /// Reads the files of a complete Backup and records them.
@@ -196,6 +199,7 @@ pub(super) async fn read(
         records,
         own,
         level: extent.level,
+        is_waited_for: extent.is_waited_for,
     };
     reading.conclude(read).await
 }
@@ -264,31 +268,47 @@ impl Reading {
 
     /// Notes that the files cannot be read, if that is news, and tries again later.
     async fn postpone(&self, unreadable: Unreadable) -> Requeue {
+        let was = self.own.as_ref().and_then(|record| record.status.as_ref());
+        let mut verification = was.and_then(|was| was.verification.clone());
+        let is_failure_new = self.is_waited_for && {
+            let known = verification.get_or_insert_default();
+            let new = verification::failure(known.failure.as_ref(), &unreadable, time_now());
+            let is_new = new.is_some();
+            known.failure = new.or_else(|| known.failure.take());
+            is_new
+        };
         let Unreadable {
             reason,
             message: text,
-            may_pass,
+            class,
         } = unreadable;
         let message = message(&text);
-        let was = self.own.as_ref().and_then(|record| record.status.as_ref());
         let was = was.filter(|was| was.state == RecordState::Unreadable);
         let is_same_reason = was.is_some_and(|was| was.reason.as_deref() == Some(reason));
         let is_same_message =
             was.is_some_and(|was| was.message.as_ref() == Some(&message)) && is_same_reason;
         // A store that fails in many ways by turns is no news with each of them.
-        if is_same_message || may_pass && was.is_some() {
+        let is_known = is_same_message || class == FailureClass::Passing && was.is_some();
+        if is_known && !is_failure_new {
             return again();
         }
-        let status = BackupRecordStatus {
-            state: RecordState::Unreadable,
-            reason: Some(reason.to_owned()),
-            message: Some(message.clone()),
-            ..BackupRecordStatus::default()
+        let status = match was.filter(|_| is_known) {
+            Some(was) => BackupRecordStatus {
+                verification,
+                ..was.clone()
+            },
+            None => BackupRecordStatus {
+                state: RecordState::Unreadable,
+                reason: Some(reason.to_owned()),
+                message: Some(message.clone()),
+                verification,
+                ..BackupRecordStatus::default()
+            },
         };
         if let Err(error) = self.write(&status, None).await {
             return told(Err(error), "write the record");
         }
-        if !is_same_reason {
+        if !is_same_reason && !is_known {
             let note = format!("its files cannot be recorded: {message}");
             tracing::warn!(reason, "{note}");
             self.emit(EventReason::BackupUnreadable, &note).await;
@@ -298,7 +318,7 @@ impl Reading {
 
     /// Completes the record and annotates the Backup.
     async fn record(&self, recorded: Recorded) -> Requeue {
-        let at = ledger::time_now();
+        let at = time_now();
         let verified_at = at.0.to_string();
         let statement = &recorded.statement;
         let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
@@ -389,8 +409,17 @@ impl Reading {
             None => ledger.create(spec(&self.backup, uid, false)).await?,
         };
         let mut status = status.clone();
+        let was = record.status.as_ref();
+        if status.verification.is_none() {
+            status.verification = was.and_then(|was| was.verification.clone());
+        }
+        if let Some(verification) = &mut status.verification
+            && status.state.is_judgement()
+        {
+            // The files were read.
+            verification.failure = None;
+        }
         if is_own {
-            let was = record.status.as_ref();
             let first = was.and_then(|was| was.final_phase.clone());
             let first = first.or_else(|| is_new.then(|| self.first_sight().into()));
             status.final_phase = status.final_phase.or(first);
@@ -448,7 +477,7 @@ pub(super) const fn again() -> Requeue {
 
 fn gone(how: &str) -> Gone {
     Gone {
-        at: ledger::time_now(),
+        at: time_now(),
         how: how.to_owned(),
     }
 }

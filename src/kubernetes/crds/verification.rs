@@ -1,5 +1,7 @@
 //! What a record says about the Restores of its backup.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,7 +127,19 @@ pub struct TaintedRestore {
     pub at: Time,
 }
 
+/// Tells readings of one backup apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadingMark(u64);
+
 impl RecordedReading {
+    /// Returns what tells it from others of the backup.
+    pub fn mark(&self) -> ReadingMark {
+        let mut hasher = DefaultHasher::new();
+        let times = [&self.began_at, &self.ended_at].map(|time| time.0);
+        (times, &self.listing, &self.restores).hash(&mut hasher);
+        ReadingMark(hasher.finish())
+    }
+
     /// Returns the reading as a fact; `None` if something in it is no digest, so that it says nothing.
     pub fn fact(&self) -> Option<decision::Reading> {
         let files = self.files.iter().map(|file| {

@@ -12,6 +12,7 @@ mod lost_key;
 #[cfg(target_os = "linux")]
 mod many;
 mod namespaces;
+mod restores;
 mod slow;
 mod store;
 mod trouble;
@@ -31,6 +32,7 @@ use tokio::time::{sleep, timeout};
 use self::api::Api;
 use self::gate::Gate;
 use self::store::S3;
+use super::super::channels::WaitingByBackup;
 use super::super::{ControllerContext, RecorderSettings};
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::{Facts, Lookup};
@@ -60,6 +62,7 @@ struct Scene {
     s3: S3,
     gate: Gate,
     running: Option<JoinHandle<()>>,
+    waiting: watch::Sender<Option<WaitingByBackup>>,
 }
 
 impl Drop for Scene {
@@ -92,6 +95,7 @@ impl Scene {
             s3,
             gate,
             running: None,
+            waiting: watch::channel(None).0,
         };
         scene.set_location(&json!({}));
         scene
@@ -169,7 +173,8 @@ impl Scene {
             retention: Duration::from_hours(1),
             key_type,
         });
-        let running = tokio::spawn(super::run(Arc::new(context)));
+        let waiting = self.waiting.subscribe();
+        let running = tokio::spawn(super::run(Arc::new(context), waiting));
         self.running = Some(running);
     }
 

@@ -1,0 +1,385 @@
+//! Restores that wait for the files of a backup to be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::Act;
+use super::{RECORDS, Scene, uid};
+use crate::controllers::channels::{WaitingByBackup, WaitingRestores};
+use crate::decision::Key;
+
+const TARBALL: &str = "S3 GET backups/b/b.tar.gz";
+
+/// Returns what tells that these Restores wait for the Backup `b`, and the others do not need it.
+fn waiting(unread: &[&str], others: &[&str]) -> WaitingByBackup {
+    let set =
+        |uids: &[&str]| -> BTreeSet<String> { uids.iter().map(ToString::to_string).collect() };
+    let restores = WaitingRestores {
+        unread: set(unread),
+        others: set(others),
+        stale: None,
+    };
+    let all = BTreeMap::from([(Key::new("velero", "b"), restores)]);
+    Arc::new(all)
+}
+
+fn nobody() -> WaitingByBackup {
+    Arc::default()
+}
+
+impl Scene {
+    fn wait(&self, unread: &[&str], others: &[&str]) {
+        self.waiting.send_replace(Some(waiting(unread, others)));
+    }
+
+    /// Returns what the record of the Backup `b` says about Restores.
+    fn verification(&self) -> Value {
+        self.status("b", &uid(1))["verification"].clone()
+    }
+
+    /// Returns the UIDs of the Restores for which the last reading counts.
+    fn read_for(&self) -> Vec<String> {
+        let restores = self.verification()["reading"]["restores"].clone();
+        serde_json::from_value(restores).unwrap_or_default()
+    }
+
+    async fn until_read_for(&self, uids: &[&str]) {
+        let what = format!("a reading for {uids:?}");
+        self.until(&what, |scene| scene.read_for() == uids).await;
+    }
+
+    async fn until_failure(&self, reason: &str) -> Value {
+        let what = format!("the failure {reason}");
+        self.until(&what, |scene| {
+            scene.verification()["failure"]["reason"] == reason
+        })
+        .await;
+        self.verification()["failure"].clone()
+    }
+
+    fn tarballs(&self) -> usize {
+        let passed = self.gate.passed();
+        passed.iter().filter(|passed| *passed == TARBALL).count()
+    }
+
+    /// Runs a recorder that has recorded the Backup `b`.
+    async fn recorded() -> Self {
+        let mut scene = Self::start().await;
+        scene.complete("b", &uid(1));
+        scene.run();
+        scene
+            .until("the annotation", |scene| scene.checksum("b").is_some())
+            .await;
+        scene
+    }
+}
+
+#[tokio::test]
+async fn one_reading_counts_for_all_restores_that_wait_when_it_begins() {
+    let scene = Scene::recorded().await;
+    assert_eq!(scene.tarballs(), 1);
+    let ten = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    scene.wait(&ten[..7], &ten[7..]);
+    scene.until_read_for(&ten).await;
+    let status = scene.status("b", &uid(1));
+    let reading = &status["verification"]["reading"];
+    let tarball = &reading["files"][0];
+    assert_eq!(
+        (&tarball["name"], &tarball["size"]),
+        (&json!("b.tar.gz"), &json!(7))
+    );
+    let digest = tarball["sha256"].as_str().unwrap();
+    assert_eq!(status["checksum"], format!("sha256:{digest}"));
+    assert_eq!(reading["files"].as_array().unwrap().len(), 2);
+    let manifest = reading["manifests"][0].as_str().unwrap();
+    assert_eq!(status["manifest"], format!("sha256:{manifest}"));
+    assert_eq!(
+        (&reading["provider"], &reading["bucket"]),
+        (&json!("aws"), &json!("bucket"))
+    );
+    assert_eq!(status["verification"]["progress"], Value::Null);
+    // Those that need no reading any more.
+    scene.wait(&[], &ten);
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.tarballs(), 2, "{:#?}", scene.gate.passed());
+}
+
+#[tokio::test]
+async fn restores_that_come_while_files_are_read_wait_for_the_next_reading() {
+    let scene = Scene::recorded().await;
+    let sender = scene.waiting.clone();
+    scene.s3.set_hook(move |_, method, key| {
+        if method == "GET" && key.ends_with("/b.tar.gz") {
+            sender.send_replace(Some(waiting(&["0", "1", "2"], &[])));
+        }
+        None
+    });
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0", "1", "2"]).await;
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.tarballs(), 3, "{:#?}", scene.gate.passed());
+}
+
+/// The bucket lists something else at the gate.
+#[tokio::test]
+async fn files_are_read_anew_after_they_changed() {
+    let scene = Scene::recorded().await;
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    let first = scene.verification()["reading"].clone();
+    let now = Timestamp::now();
+    scene.s3.put("backups/b/b.tar.gz", b"swapped", now);
+    let stale = serde_json::from_value::<crate::kubernetes::crds::RecordedReading>(first.clone());
+    let mut restores = waiting(&["0"], &[]);
+    let all = Arc::get_mut(&mut restores).unwrap();
+    all.values_mut().next().unwrap().stale = Some(stale.unwrap().mark());
+    scene.waiting.send_replace(Some(restores));
+    scene
+        .until("another reading", |scene| {
+            let reading = scene.verification()["reading"].clone();
+            reading["listing"] != first["listing"] && reading["files"] != first["files"]
+        })
+        .await;
+    let reading = scene.verification()["reading"].clone();
+    assert_eq!(reading["manifests"], Value::Null, "none lists these files");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_request_the_reading_goes_on() {
+    let scene = Scene::recorded().await;
+    scene.rest(Duration::from_millis(300)).await;
+    let before = scene.gate.passed().len();
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    let count = scene.gate.passed().len() - before;
+    assert!(count >= 10, "{count}");
+    let kills = (0..count).map(async |number| {
+        let mut scene = Scene::recorded().await;
+        scene.rest(Duration::from_millis(300)).await;
+        scene.gate.close_after(scene.gate.passed().len() + number);
+        scene.wait(&["0"], &[]);
+        scene.gate.reached().await;
+        scene.kill().await;
+        scene.gate.open();
+        scene.run();
+        scene.until_read_for(&["0"]).await;
+        scene
+            .until("the end of the progress", |scene| {
+                scene.verification()["progress"].is_null()
+            })
+            .await;
+    });
+    futures::future::join_all(kills).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_says_nothing_about_the_files() {
+    let scene = Scene::recorded().await;
+    scene.s3.set_hook(|_, _, _| Some(503));
+    scene.wait(&["0"], &[]);
+    let failure = scene.until_failure("ServerError").await;
+    assert_eq!(failure["class"], "Passing");
+    assert_eq!(scene.status("b", &uid(1))["state"], "Recorded");
+    scene.s3.set_hook(|_, _, _| None);
+    // Another Restore is a reason to try at once.
+    scene.wait(&["0", "1"], &[]);
+    scene.until_read_for(&["0", "1"]).await;
+    assert_eq!(scene.verification()["failure"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_failure_that_lasts_keeps_its_beginning_until_no_restore_waits() {
+    let scene = Scene::recorded().await;
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lists);
+    scene.s3.set_hook(move |_, method, _| {
+        counted.fetch_add(usize::from(method == "LIST"), Ordering::Relaxed);
+        Some(403)
+    });
+    scene.wait(&["0"], &[]);
+    let failure = scene.until_failure("AccessDenied").await;
+    assert_eq!(failure["class"], "Lasting", "{failure}");
+    // As if it was some time ago.
+    let path = format!("{RECORDS}/b.{}", uid(1));
+    let mut record = scene.api.get(&path).unwrap();
+    record["status"]["verification"]["failure"]["since"] = json!("2026-01-01T00:00:00Z");
+    scene.api.put(&path, record);
+    let before = lists.load(Ordering::Relaxed);
+    scene.wait(&["0", "1"], &[]);
+    scene
+        .until("another try", |_| lists.load(Ordering::Relaxed) > before)
+        .await;
+    scene.rest(Duration::from_millis(300)).await;
+    let failure = scene.verification()["failure"].clone();
+    assert_eq!(failure["since"], "2026-01-01T00:00:00Z", "{failure}");
+    scene.waiting.send_replace(Some(nobody()));
+    scene
+        .until("the end of the failure", |scene| {
+            scene.verification()["failure"].is_null()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn nothing_is_read_further_when_no_restore_waits_any_more() {
+    let scene = Scene::recorded().await;
+    let sender = scene.waiting.clone();
+    scene.api.set_hook(move |method, path| {
+        let is_progress = method == "PATCH" && path.starts_with(RECORDS);
+        if is_progress {
+            sender.send_replace(Some(nobody()));
+        }
+        is_progress.then_some(Act::Delay(Duration::from_millis(300)))
+    });
+    scene.wait(&["0"], &[]);
+    scene
+        .until("the progress", |scene| {
+            !scene.verification()["progress"].is_null()
+        })
+        .await;
+    scene
+        .until("its end", |scene| {
+            scene.verification()["progress"].is_null()
+        })
+        .await;
+    assert!(scene.read_for().is_empty());
+    assert!(scene.tarballs() <= 2);
+}
+
+/// Somebody else notes what became of another Restore meanwhile.
+#[tokio::test]
+async fn a_write_of_somebody_else_loses_nothing() {
+    let scene = Scene::recorded().await;
+    let api = Mutex::new(scene.api.clone());
+    let writes = AtomicUsize::new(0);
+    scene.api.set_hook(move |method, path| {
+        let is_write = method == "PATCH" && path.starts_with(RECORDS);
+        // The first one notes the progress.
+        if is_write && writes.fetch_add(1, Ordering::Relaxed) == 1 {
+            let api = api.lock().unwrap();
+            let path = format!("{RECORDS}/b.{}", uid(1));
+            let mut record = api.get(&path).unwrap();
+            let accepted = json!([{"restore": "r", "uid": "9", "by": "jane", "reason": "test"}]);
+            record["status"]["verification"]["accepted"] = accepted;
+            api.put(&path, record);
+        }
+        None
+    });
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    assert_eq!(scene.verification()["accepted"][0]["by"], "jane");
+    assert_eq!(scene.tarballs(), 2);
+}
+
+#[tokio::test]
+async fn what_is_known_of_restores_stays_when_the_files_are_recorded() {
+    let mut scene = Scene::start().await;
+    let accepted = json!([{"restore": "r", "uid": "9", "by": "jane", "reason": "test"}]);
+    let record = json!({
+        "spec": {"namespace": "velero", "backup": "b", "uid": uid(1), "observed": true},
+        "status": {"state": "Pending", "verification": {"accepted": accepted}},
+    });
+    scene.api.put(&format!("{RECORDS}/b.{}", uid(1)), record);
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    assert_eq!(scene.verification()["accepted"], accepted);
+}
+
+#[tokio::test]
+async fn a_backup_for_which_a_restore_waits_is_recorded_before_others() {
+    let mut scene = Scene::start().await;
+    // The slots of the location are taken for ever.
+    for number in 2..6 {
+        scene.complete(&format!("other-{number}"), &uid(number));
+    }
+    scene.complete("b", &uid(1));
+    scene.api.set_hook(|method, path| {
+        let is_other = method == "GET" && path.contains("/backups/other") || {
+            method == "PATCH" && path.contains("/backups/other")
+        };
+        is_other.then_some(Act::Delay(Duration::from_hours(1)))
+    });
+    scene.wait(&["0"], &[]);
+    scene.run();
+    scene.until_read_for(&["0"]).await;
+    assert_eq!(scene.status("b", &uid(1))["state"], "Recorded");
+    assert_eq!(scene.tarballs(), 2);
+}
+
+#[tokio::test]
+async fn where_existing_backups_are_not_recorded_a_pending_record_holds_the_reading() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.run_with(false);
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.record("b", &uid(1)), None);
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    let status = scene.status("b", &uid(1));
+    assert_eq!(status["state"], "Pending");
+    assert_eq!(
+        status["verification"]["reading"]["files"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_failure_to_record_is_told_to_the_restores_that_wait() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.s3.set_hook(|_, _, _| Some(503));
+    scene.wait(&["0"], &[]);
+    scene.run();
+    let failure = scene.until_failure("ServerError").await;
+    assert_eq!(failure["class"], "Passing");
+    assert_eq!(scene.status("b", &uid(1))["state"], "Unreadable");
+    scene.s3.set_hook(|_, _, _| None);
+    scene.wait(&["0", "1"], &[]);
+    scene.until_read_for(&["0", "1"]).await;
+    assert_eq!(scene.verification()["failure"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_bucket_that_changes_at_every_look_is_a_failure_of_its_own() {
+    let scene = Scene::recorded().await;
+    let writes = AtomicUsize::new(0);
+    scene.s3.set_hook(move |s3, method, key| {
+        // The last one that is read.
+        if method == "GET" && key.ends_with("/velero-backup.json") {
+            let bytes = vec![b'x'; 7 + writes.fetch_add(1, Ordering::Relaxed)];
+            s3.put("backups/b/stray", &bytes, Timestamp::now());
+        }
+        None
+    });
+    scene.wait(&["0"], &[]);
+    let failure = scene.until_failure("Changing").await;
+    assert_eq!(failure["class"], "Passing");
+    assert_eq!(scene.tarballs(), 4);
+    assert!(scene.read_for().is_empty());
+}
+
+#[tokio::test]
+async fn an_older_kind_keeps_no_reading_so_nothing_is_read() {
+    let scene = Scene::recorded().await;
+    scene.api.refuse_in_status(&["verification"]);
+    scene.wait(&["0"], &[]);
+    scene
+        .until("the list", |scene| {
+            let passed = scene.gate.passed();
+            let lists = passed.iter().filter(|passed| *passed == "S3 LIST ");
+            lists.count() > 2
+        })
+        .await;
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.tarballs(), 1);
+    assert_eq!(scene.verification(), Value::Null);
+}
