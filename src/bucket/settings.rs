@@ -2,7 +2,7 @@
 //! (`velero-plugin-for-aws/object_store.go`, `pkg/persistence/object_store.go`).
 
 use super::url::{Addressing, BucketUrl};
-use crate::ca::endpoint::{build_s3_url, parse_bool, skips_verification};
+use crate::ca::endpoint::{build_s3_url, parse_bool, parse_url, skips_verification};
 use crate::velero::bsl::{Bsl, SecretKeySelector};
 use crate::velero::text::{or_empty, shown};
 
@@ -228,6 +228,15 @@ impl BucketSettings {
         self.s3_url.is_none()
     }
 
+    /// Whether the store is AWS itself, and nobody on the way can answer in its place. There nobody chooses
+    /// the ETag and the time with which a file is listed.
+    pub fn is_verified_aws(&self) -> bool {
+        let is_aws = self.s3_url.as_deref().is_none_or(|url| {
+            parse_url(url).is_ok_and(|url| url.is_https && is_host_of_s3(&url.host))
+        });
+        is_aws && !self.skips_verification
+    }
+
     /// Returns what the keys of all backups begin with: `<prefix>/backups/`.
     pub(super) fn folder(&self) -> String {
         let slash = if self.prefix.is_empty() { "" } else { "/" };
@@ -253,6 +262,21 @@ impl BucketSettings {
 pub(super) fn is_region(region: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=64).contains(&region.len()) && region.bytes().all(is_part)
+}
+
+/// Whether AWS serves S3 at `host`: `s3[-fips][.dualstack][.REGION].amazonaws.com`. Below that domain
+/// there are also hosts of customers.
+fn is_host_of_s3(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    let service = host.strip_suffix(".amazonaws.com");
+    let service = service.or_else(|| host.strip_suffix(".amazonaws.com.cn"));
+    let mut labels = service.unwrap_or_default().split('.').peekable();
+    let is_s3 = labels
+        .next()
+        .is_some_and(|label| ["s3", "s3-fips"].contains(&label));
+    labels.next_if_eq(&"dualstack");
+    let is_region = |label: &str| label.contains('-');
+    is_s3 && labels.next().is_none_or(is_region) && labels.next().is_none()
 }
 
 fn secret_key(selector: &SecretKeySelector<'_>) -> SecretKey {
@@ -425,6 +449,36 @@ mod tests {
         }
         let error = with(&json!({"s3Url": "ftp://a"})).unwrap_err();
         assert!(matches!(error, SettingsError::Url(_)), "{error}");
+    }
+
+    #[test]
+    fn only_aws_itself_is_taken_for_aws() {
+        let is_aws = |config: Value| with(&config).unwrap().is_verified_aws();
+        assert!(is_aws(json!({})));
+        assert!(is_aws(json!({"region": "eu-central-1"})));
+        assert!(!is_aws(json!({"insecureSkipTLSVerify": "true"})));
+        for (url, expected) in [
+            ("https://s3.amazonaws.com", true),
+            ("https://S3.eu-west-1.amazonaws.com./", true),
+            (
+                "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com:443",
+                true,
+            ),
+            ("https://s3.cn-north-1.amazonaws.com.cn", true),
+            ("http://s3.amazonaws.com", false),
+            ("https://s3.amazonaws.com.example.com", false),
+            ("https://amazonaws.com", false),
+            ("https://xs3.amazonaws.com", false),
+            ("https://s3.evil.amazonaws.com", false),
+            ("https://s3-1.eu-west-1.elb.amazonaws.com", false),
+            ("https://a1b2c3.execute-api.eu-west-1.amazonaws.com", false),
+            ("https://x.s3-object-lambda.eu-west-1.amazonaws.com", false),
+            ("https://s3.eu-west-1.x.amazonaws.com", false),
+            ("https://minio:9000", false),
+        ] {
+            let config = json!({"s3Url": url, "region": "eu-west-1"});
+            assert_eq!(is_aws(config), expected, "{url}");
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Reques
 use kube::{Api, Client};
 use serde::Deserialize;
 
+use super::error::lookup_error;
 use super::streaming::{Body, ListSplitter, page_permit};
+use crate::decision::Key;
 use crate::integrity::pod_volumes::{PodVolumeBackup, PodVolumeLines, PodVolumes, TooManyVolumes};
-use crate::velero::backup_fields::BackupFields;
 use crate::velero::label::label_value;
 use crate::velero::lenient::null_is_default;
 
@@ -48,6 +49,18 @@ pub enum PodVolumeBackupsError {
         /// The value of the label.
         label: String,
     },
+}
+
+impl PodVolumeBackupsError {
+    /// Returns what is wrong and what to do about it, in one line.
+    pub fn with_fix(&self) -> String {
+        match self {
+            Self::Api(error) => lookup_error(error).message,
+            Self::TooMany { .. } | Self::TooLong { .. } => {
+                format!("{self}; all of a backup are signed, so delete those that are not of it")
+            }
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -91,10 +104,7 @@ struct Status {
 /// Returns the PodVolumeBackups of `backup`, by the label by which a restore finds them
 /// (`pkg/controller/restore_controller.go`). Of each is held what is digested, and of one at a time
 /// its text.
-pub async fn of(
-    client: &Client,
-    backup: &BackupFields,
-) -> Result<PodVolumes, PodVolumeBackupsError> {
+pub async fn of(client: &Client, backup: &Key) -> Result<PodVolumes, PodVolumeBackupsError> {
     let kind = GroupVersionKind::gvk("velero.io", "v1", "PodVolumeBackup");
     let resource = ApiResource::from_gvk(&kind);
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), &backup.namespace, &resource);

@@ -26,9 +26,9 @@ use crate::decision::{Context, Facts, Lookup, Report};
 
 pub use passes::Passes;
 
-/// Maximum number of passes over one object. The first has no facts; no decision chains more than two
-/// look-ups.
-const MAX_PASSES: usize = 4;
+/// Maximum number of passes over one object. The first has no facts. The longest chain of look-ups is that of
+/// a Restore: the Backup, or those of its schedule; its records; what these need; and what the user may.
+const MAX_PASSES: usize = 6;
 
 /// Answers look-ups.
 pub trait Source: Send + Sync {

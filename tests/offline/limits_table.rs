@@ -155,6 +155,23 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/sources/limited/quotas.rs", &["const LISTS", "all: "]),
         ("src/sources/limited/quotas.rs", &["const LISTS", "share: "]),
     ]),
+    ("lists of the PodVolumeBackups of a backup at a time", &[
+        ("src/sources/limited/quotas.rs", &["const POD_VOLUMES", "all: "]),
+        ("src/sources/limited/quotas.rs", &["const POD_VOLUMES", "share: "]),
+    ]),
+    ("lists of buckets at a time", &[
+        ("src/sources/limited/quotas.rs", &["const BUCKETS: ", "all: "]),
+        ("src/sources/limited/quotas.rs", &["const BUCKETS: ", "share: "]),
+    ]),
+    ("of them, of one location", &[
+        ("src/sources/limited/quotas.rs", &["const BUCKETS_OF_LOCATION: ", "= "]),
+    ]),
+    ("time for a list of a bucket, with all that opens it", &[
+        ("src/sources/cluster/files/mod.rs", &["impl Default for Patience", " list: "]),
+    ]),
+    ("pause of a location whose bucket was late", &[
+        ("src/sources/cluster/files/mod.rs", &["impl Default for Patience", " pause: "]),
+    ]),
     ("look-ups a second from one address", &[
         ("src/sources/limited/quotas.rs", &["const RATE_OF_CALLER", "per_second: "]),
         ("src/sources/limited/quotas.rs", &["const RATE_OF_CALLER", "burst: "]),

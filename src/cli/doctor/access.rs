@@ -51,7 +51,7 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 };
 
 /// Permissions in the whole cluster, in addition to the bundle.
-pub(super) const CLUSTER_RIGHTS: [Right; 14] = [
+pub(super) const CLUSTER_RIGHTS: [Right; 15] = [
     right(
         "velero.io",
         "backupstoragelocations",
@@ -75,6 +75,7 @@ pub(super) const CLUSTER_RIGHTS: [Right; 14] = [
     right("apps", "deployments", &["list", "watch"]),
     right("apps", "daemonsets", &["list", "watch"]),
     right("events.k8s.io", "events", &["create"]),
+    right("authorization.k8s.io", "subjectaccessreviews", &["create"]),
     right(
         "admissionregistration.k8s.io",
         "validatingwebhookconfigurations",

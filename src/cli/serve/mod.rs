@@ -1,5 +1,6 @@
 //! `velero-trust serve`: runs the webhook and the controllers.
 
+mod listing;
 mod probe;
 mod start;
 mod switch;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use self::listing::Listing;
 use self::probe::Probe;
 use self::switch::Switch;
 use super::cluster_args::ClusterArgs;
@@ -90,6 +92,21 @@ pub(super) struct Serve {
         help_heading = "Policy"
     )]
     restores: Restores,
+
+    /// From which buckets a Restore may start by a reading of its backup that is older than the Restore
+    ///
+    /// The files of a backup are read once more before they are restored, unless they were read before
+    /// and the bucket still lists the same names, sizes, ETags and times. Whoever writes a bucket of MinIO,
+    /// among others, can choose all of them.
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        default_value_t,
+        env = "VELERO_TRUST_LISTING",
+        help_heading = "Policy"
+    )]
+    listing: Listing,
 
     #[command(flatten)]
     policy: PolicyOptions,

@@ -26,7 +26,7 @@ use crate::serving::certificates::{self, Files as CertificateFiles};
 use crate::serving::drain::{Phase, Stopping};
 use crate::serving::{Caps, Drain, Server, Task, Timeouts, descriptors, drain};
 use crate::sources::Source;
-use crate::sources::cluster::Cluster;
+use crate::sources::cluster::{BackupFiles, Cluster};
 use crate::sources::files::Files;
 use crate::sources::limited::LimitedCluster;
 use crate::telemetry::{Format, Metrics};
@@ -125,7 +125,13 @@ impl Serve {
         policy.own_namespace.clone_from(&own);
         let policy = Arc::new(policy);
         let (sender, common_roots) = watch::channel(None);
-        let cluster = || Cluster::new(admission.clone(), &own, common_roots.clone());
+        let denied = self.probe.never_dialled();
+        let files = BackupFiles::new(admission.clone(), denied, self.listing.into());
+        let files = Arc::new(files);
+        let cluster = || {
+            let (client, files) = (admission.clone(), Arc::clone(&files));
+            Cluster::new(client, &own, common_roots.clone(), files)
+        };
         let limited = LimitedCluster::new(cluster(), metrics.lookups_refused.clone());
         let source: Arc<dyn Source> = Arc::new(limited);
         tasks.push(Task::new(

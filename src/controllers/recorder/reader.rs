@@ -10,7 +10,7 @@ use super::Context;
 use super::envelope::{self, WrittenEnvelope};
 use super::{cleanup, location};
 use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
-use crate::decision::FailureClass;
+use crate::decision::{FailureClass, Key};
 use crate::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
@@ -97,8 +97,7 @@ impl From<PodVolumeBackupsError> for Stop {
         if let PodVolumeBackupsError::Api(error) = &error {
             return Self::unanswered("PodVolumeBackupsUnreadable", error);
         }
-        let fix = "all of a backup are signed, so delete those that are not of it";
-        Self::unreadable("TooManyPodVolumeBackups", format!("{error}; {fix}"))
+        Self::unreadable("TooManyPodVolumeBackups", error.with_fix())
     }
 }
 
@@ -185,7 +184,8 @@ pub(super) async fn read(
             level = Level::Late;
         }
     }
-    let pod_volumes = pod_volume_backups::of(&context.controllers.client, &backup.fields).await?;
+    let key = Key::new(&backup.fields.namespace, name);
+    let pod_volumes = pod_volume_backups::of(&context.controllers.client, &key).await?;
     let mut statement = Statement {
         manifest: Manifest::new(name, without_digests(name, &listing))?,
         cluster: context.signer.cluster.clone(),

@@ -22,6 +22,8 @@ pub enum LookupErrorKind {
     Unreachable,
     /// The answer could not be parsed.
     Unreadable,
+    /// This version cannot read it at all, such as a bucket of a provider other than S3.
+    Unsupported,
     /// An object with velero-trust's name belongs to somebody else.
     Foreign,
     /// There is no bundle, and none is made in this namespace.

@@ -1,9 +1,11 @@
 //! Looks up facts in a cluster by live reads: an object is reported absent only after the API
 //! server was just asked for it.
 
+mod access;
 mod backups;
 mod bundle;
 mod fetch;
+mod files;
 mod records;
 mod secret;
 
@@ -15,11 +17,14 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+pub use files::{BackupFiles, ListingTrust};
+
 use super::{LookupOptions, Source};
 use crate::ca::common_roots::CommonRoots;
 use crate::decision::{Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome};
 use crate::kubernetes::client::Identity;
 use crate::kubernetes::error;
+use crate::kubernetes::pod_volume_backups::{self, PodVolumeBackupsError};
 use crate::kubernetes::secret_access::grant_command;
 
 /// Maximum number of concurrent reads for one call of [`Source::resolve`]. Each occupies a connection
@@ -32,6 +37,7 @@ pub struct Cluster {
     /// Our own namespace.
     own: String,
     common_roots: CommonRootsReceiver,
+    files: Arc<BackupFiles>,
     identity: Identity,
 }
 
@@ -40,12 +46,19 @@ pub type CommonRootsReceiver = watch::Receiver<Option<Arc<CommonRoots>>>;
 
 impl Cluster {
     /// Creates a source for the cluster of `client`, which should be the client for admission.
-    /// `own` is velero-trust's own namespace.
-    pub fn new(client: Client, own: &str, common_roots: CommonRootsReceiver) -> Self {
+    /// `own` is velero-trust's own namespace. `files` remembers which locations are late; sources may share
+    /// it.
+    pub fn new(
+        client: Client,
+        own: &str,
+        common_roots: CommonRootsReceiver,
+        files: Arc<BackupFiles>,
+    ) -> Self {
         Self {
             client,
             own: own.to_owned(),
             common_roots,
+            files,
             identity: Identity::default(),
         }
     }
@@ -53,7 +66,7 @@ impl Cluster {
     /// Answers the look-ups of one group of [`group`] with one read, by `deadline`.
     pub(super) async fn read(&self, group: &[Lookup], dry_run: bool, deadline: Instant) -> Facts {
         let mut facts = Facts::default();
-        let answer = timeout_at(deadline, self.ask(group, dry_run)).await;
+        let answer = timeout_at(deadline, self.ask(group, dry_run, deadline)).await;
         let outcome = match answer {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::Unavailable(self.explain(group, &error).await),
@@ -68,7 +81,12 @@ impl Cluster {
         facts
     }
 
-    async fn ask(&self, group: &[Lookup], dry_run: bool) -> kube::Result<Outcome> {
+    async fn ask(
+        &self,
+        group: &[Lookup],
+        dry_run: bool,
+        deadline: Instant,
+    ) -> kube::Result<Outcome> {
         let Some(first) = group.first() else {
             return Ok(Outcome::Absent);
         };
@@ -101,8 +119,24 @@ impl Cluster {
                 let read = records::trusted_keys(client).await?;
                 read.map(|keys| Fact::TrustedKeys(Arc::new(keys)))
             }
-            Lookup::ListedFiles { .. } | Lookup::PodVolumes(_) | Lookup::Access { .. } => {
-                return Err(kube::Error::Service("no decision asks for this".into()));
+            Lookup::ListedFiles { backup, location } => {
+                match self.files.list(backup, location, deadline).await {
+                    Ok(listed) => listed.map(|files| Fact::ListedFiles(Arc::new(files))),
+                    Err(error) => return Ok(Outcome::Unavailable(error)),
+                }
+            }
+            Lookup::PodVolumes(backup) => match pod_volume_backups::of(client, backup).await {
+                Ok(volumes) => Some(Fact::PodVolumes(volumes)),
+                Err(PodVolumeBackupsError::Api(error)) => return Err(error),
+                Err(error) => {
+                    return Ok(Outcome::Unavailable(LookupError {
+                        kind: LookupErrorKind::Unreadable,
+                        message: error.with_fix(),
+                    }));
+                }
+            },
+            Lookup::Access { user, verb, backup } => {
+                return access::review(client, user, *verb, backup).await;
             }
             Lookup::Bundle(namespace) => {
                 let common_roots = self.common_roots.clone();

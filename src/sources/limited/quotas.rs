@@ -2,7 +2,9 @@
 //!
 //! Three things are limited, because a flood can come in three ways: tokens of an address (a Pod
 //! that forges reviews), tokens of a namespace at an address (a tenant who floods the API server),
-//! and places (an API server that answers slowly). A caller that floods uses up its own.
+//! and places (an API server that answers slowly). A caller that floods uses up its own. What reads much,
+//! and what somebody else than the API server answers, has places of its own: a slow bucket holds up
+//! nobody who restores from another one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::decision::Lookup;
+use crate::decision::{Key, Lookup};
 use crate::rate_limiter::{Rate, RateLimiter};
 
 /// Tokens of one address. An API server of a cluster with many Velero namespaces needs a fraction.
@@ -35,12 +37,24 @@ const LOOKUPS: Places = Places { all: 16, share: 12 };
 /// Look-ups of the Backups of a schedule at a time. Each reads pages of up to 15 MiB.
 const LISTS: Places = Places { all: 2, share: 1 };
 
+/// Lists of PodVolumeBackups at a time. Each keeps up to 4 MiB.
+const POD_VOLUMES: Places = Places { all: 4, share: 3 };
+
+/// Lists of buckets at a time. Each needs up to 10 MiB, and up to 3 s where the store is slow.
+const BUCKETS: Places = Places { all: 8, share: 6 };
+
+/// Of them, those of one location.
+const BUCKETS_OF_LOCATION: usize = 2;
+
 /// The quotas of all callers.
 pub(super) struct Quotas {
     of_callers: Mutex<RateLimiter<Caller>>,
     of_namespaces: Mutex<RateLimiter<(Caller, String)>>,
     lookups: Pool,
     lists: Pool,
+    pod_volumes: Pool,
+    buckets: Pool,
+    locations: Shares<Key>,
 }
 
 /// The address that a review came from, if it is known.
@@ -54,6 +68,7 @@ struct Places {
 
 /// A place among the look-ups that run.
 pub(super) struct Place {
+    _location: Option<OwnedSemaphorePermit>,
     _own: OwnedSemaphorePermit,
     _common: OwnedSemaphorePermit,
 }
@@ -65,6 +80,9 @@ impl Default for Quotas {
             of_namespaces: Mutex::new(RateLimiter::new(RATE_OF_NAMESPACE)),
             lookups: Pool::new(LOOKUPS),
             lists: Pool::new(LISTS),
+            pod_volumes: Pool::new(POD_VOLUMES),
+            buckets: Pool::new(BUCKETS),
+            locations: Shares::new(BUCKETS_OF_LOCATION),
         }
     }
 }
@@ -82,10 +100,24 @@ impl Quotas {
         let now = Instant::now();
         let patience = deadline.saturating_duration_since(now);
         sleep(self.take_tokens(caller, first, now, patience)?).await;
-        let pool = match first {
-            Lookup::BackupsOfSchedule { .. }
-            | Lookup::ListedFiles { .. }
-            | Lookup::PodVolumes(_) => &self.lists,
+        timeout_at(deadline, self.place(caller, first)).await.ok()?
+    }
+
+    /// Waits for a place of `lookup`.
+    async fn place(&self, caller: Caller, lookup: &Lookup) -> Option<Place> {
+        let pool = match lookup {
+            Lookup::ListedFiles { backup, location } => {
+                let location = Key::new(&backup.namespace, location);
+                // Who waits for a slow location takes no place of others meanwhile.
+                let location = self.locations.enter(location).await?;
+                let place = self.buckets.enter(caller).await?;
+                return Some(Place {
+                    _location: Some(location),
+                    ..place
+                });
+            }
+            Lookup::BackupsOfSchedule { .. } => &self.lists,
+            Lookup::PodVolumes(_) => &self.pod_volumes,
             Lookup::Secret(_)
             | Lookup::Backup(_)
             | Lookup::Bundle(_)
@@ -93,7 +125,7 @@ impl Quotas {
             | Lookup::TrustedKeys
             | Lookup::Access { .. } => &self.lookups,
         };
-        timeout_at(deadline, pool.enter(caller)).await.ok()?
+        pool.enter(caller).await
     }
 
     /// Takes the tokens of a look-up. Returns how long to wait for them, or `None` if that is longer
@@ -150,35 +182,51 @@ fn namespace(lookup: &Lookup) -> &str {
 /// Places that callers share: none gets more than its share at a time.
 struct Pool {
     common: Arc<Semaphore>,
-    share: usize,
-    /// The places of the callers that use or want some.
-    own: Mutex<HashMap<Caller, Arc<Semaphore>>>,
+    own: Shares<Caller>,
 }
 
 impl Pool {
     fn new(places: Places) -> Self {
         Self {
             common: Arc::new(Semaphore::new(places.all)),
-            share: places.share,
-            own: Mutex::default(),
+            own: Shares::new(places.share),
         }
     }
 
     /// Waits for a place.
     async fn enter(&self, caller: Caller) -> Option<Place> {
-        let own = self.own(caller).acquire_owned().await.ok()?;
+        let own = self.own.enter(caller).await?;
         let common = Arc::clone(&self.common).acquire_owned().await.ok()?;
         Some(Place {
+            _location: None,
             _own: own,
             _common: common,
         })
     }
+}
 
-    fn own(&self, caller: Caller) -> Arc<Semaphore> {
+/// The places of those who use or want some, the same number for each.
+struct Shares<K> {
+    share: usize,
+    own: Mutex<HashMap<K, Arc<Semaphore>>>,
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    fn new(share: usize) -> Self {
+        let own = Mutex::new(HashMap::new());
+        Self { share, own }
+    }
+
+    /// Waits for a place of `key`.
+    async fn enter(&self, key: K) -> Option<OwnedSemaphorePermit> {
+        self.of(key).acquire_owned().await.ok()
+    }
+
+    fn of(&self, key: K) -> Arc<Semaphore> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         // A permit or a waiting call holds a reference.
         own.retain(|_, places| Arc::strong_count(places) > 1);
-        let places = own.entry(caller);
+        let places = own.entry(key);
         Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(self.share))))
     }
 }
@@ -186,7 +234,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Key, SecretKeyRef};
+    use crate::decision::SecretKeyRef;
     use futures::FutureExt as _;
 
     const HERE: Caller = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
@@ -248,7 +296,12 @@ mod tests {
     async fn slow_answers_to_one_address_leave_places_for_others() {
         let quotas = Quotas::default();
         let soon = || Instant::now() + Duration::from_millis(20);
-        for (lookup, all, share) in [(&secret("a")[..], 16, 12), (&schedule()[..], 2, 1)] {
+        let volumes = [Lookup::PodVolumes(Key::new("velero", "b"))];
+        for (lookup, all, share) in [
+            (&secret("a")[..], 16, 12),
+            (&schedule()[..], 2, 1),
+            (&volumes[..], 4, 3),
+        ] {
             let mut held = Vec::new();
             for (caller, places) in [(None, share), (HERE, all - share)] {
                 for _ in 0..places {
@@ -262,7 +315,46 @@ mod tests {
             drop(held);
             assert!(waiting.await.is_some());
         }
-        drop(quotas.lookups.own(None));
-        assert_eq!(quotas.lookups.own.lock().unwrap().len(), 1);
+        drop(quotas.lookups.own.of(None));
+        assert_eq!(quotas.lookups.own.own.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_slow_location_leaves_places_for_others() {
+        let quotas = Quotas::default();
+        let files = |location: &str| {
+            [Lookup::ListedFiles {
+                backup: Key::new("velero", "b"),
+                location: location.to_owned(),
+            }]
+        };
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let enter = async |caller, lookup: [Lookup; 1]| quotas.enter(caller, &lookup, soon()).await;
+        let mut held = Vec::new();
+        for location in ["a", "b", "c"] {
+            for _ in 0..2 {
+                held.push(enter(HERE, files(location)).await.unwrap());
+            }
+            assert!(enter(HERE, files(location)).await.is_none(), "{location}");
+        }
+        assert!(
+            enter(HERE, files("d")).await.is_none(),
+            "the share of a caller"
+        );
+        held.push(enter(None, files("d")).await.unwrap());
+        assert!(enter(HERE, schedule()).await.is_some());
+        assert!(
+            enter(HERE, [Lookup::PodVolumes(Key::default())])
+                .await
+                .is_some()
+        );
+        assert!(enter(HERE, secret("a")).await.is_some());
+        // Who waits for a location has no place of its caller.
+        held.truncate(2);
+        let mut waiting = Box::pin(enter(HERE, files("a")));
+        assert!((&mut waiting).now_or_never().is_none());
+        for location in ["b", "b", "c", "c"] {
+            held.push(enter(HERE, files(location)).await.unwrap());
+        }
     }
 }

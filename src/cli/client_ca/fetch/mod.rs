@@ -1,6 +1,7 @@
 //! Fetches the CA certificates for a user's machine from the cluster.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::ca::bundle::{merge, resolve_ca};
 use crate::ca::bundle_issue::NOT_OWNED_FIX;
+use crate::ca::endpoint::DeniedAddresses;
 use crate::ca::rules::{Location, judge};
 use crate::ca::{pem, references};
 use crate::cli::cluster;
@@ -19,7 +21,7 @@ use crate::clock;
 use crate::decision::{Facts, Lookup, LookupError, LookupErrorKind, Severity};
 use crate::kubernetes::{bundle, error, location};
 use crate::names;
-use crate::sources::cluster::Cluster;
+use crate::sources::cluster::{BackupFiles, Cluster, ListingTrust};
 use crate::sources::{LookupOptions, Source as _};
 use crate::velero::bsl::Bsl;
 
@@ -135,9 +137,12 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
         dry_run: true,
         caller: None,
     };
-    // No bundle is looked up here, so its roots and our own namespace do not matter.
+    // Neither a bundle nor the files of a backup are looked up here, so that the roots, our own namespace
+    // and the denied addresses do not matter.
     let (_, base) = watch::channel(None);
-    let source = Cluster::new(client, names::APP, base);
+    let denied = DeniedAddresses::in_cluster(None);
+    let files = BackupFiles::new(client.clone(), denied, ListingTrust::Never);
+    let source = Cluster::new(client, names::APP, base, Arc::new(files));
     source.resolve(&needs, options).await
 }
 

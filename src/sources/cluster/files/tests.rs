@@ -1,0 +1,301 @@
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tower::{BoxError, service_fn};
+
+use super::*;
+use crate::digest::Sha256;
+use crate::names;
+
+/// What the store answers.
+#[derive(Clone, Copy)]
+enum Store {
+    /// A list with one file.
+    List,
+    /// A status and its code.
+    Refuse(u16, &'static str),
+    /// Nothing, ever.
+    Silence,
+}
+
+/// A cluster with one location, whose store is on loopback.
+struct Scene {
+    files: BackupFiles,
+    /// The paths that the API server was asked for.
+    asked: Arc<Mutex<Vec<String>>>,
+    /// Requests to the store.
+    listed: Arc<AtomicUsize>,
+}
+
+impl Scene {
+    async fn start(store: Store, spec: &Value) -> Self {
+        Self::start_with(store, spec, Patience::default()).await
+    }
+
+    async fn start_with(store: Store, spec: &Value, patience: Patience) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listed = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(serve(listener, store, Arc::clone(&listed)));
+        let mut location = json!({
+            "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
+            "metadata": {"namespace": "velero", "name": "default"},
+            "spec": {
+                "provider": "aws",
+                "objectStorage": {"bucket": "bucket", "prefix": "p"},
+                "credential": {"name": "cloud", "key": "cloud"},
+                "config": {"region": "r", "s3ForcePathStyle": "true", "s3Url": url},
+            },
+        });
+        json_patch::merge(&mut location["spec"], spec);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let denied = DeniedAddresses::in_cluster(None).allowing_loopback();
+        let client = api_server(location, Arc::clone(&asked));
+        Self {
+            files: BackupFiles::with_patience(client, denied, ListingTrust::Auto, patience),
+            asked,
+            listed,
+        }
+    }
+
+    async fn list(&self, location: &str) -> Result<Option<ListedFiles>, LookupError> {
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let backup = Key::new("velero", "b");
+        self.files.list(&backup, location, deadline).await
+    }
+
+    async fn error(&self) -> LookupError {
+        self.list("default").await.unwrap_err()
+    }
+
+    /// Returns how often the API server was asked for a location.
+    fn reads(&self) -> usize {
+        let asked = self.asked.lock().unwrap();
+        let is_location = |path: &&String| path.contains("/backupstoragelocations/");
+        asked.iter().filter(is_location).count()
+    }
+}
+
+fn api_server(location: Value, asked: Arc<Mutex<Vec<String>>>) -> Client {
+    let server = service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        // [default], aws_access_key_id=a, aws_secret_access_key=b
+        let keys = "W2RlZmF1bHRdCmF3c19hY2Nlc3Nfa2V5X2lkPWEKYXdzX3NlY3JldF9hY2Nlc3Nfa2V5PWIK";
+        let not_found = json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": ""});
+        let (code, body) = match path.rsplit_once('/').unwrap().1 {
+            "default" => (200, location.clone()),
+            "cloud" => (200, json!({"data": {"cloud": keys}})),
+            names::BUNDLE => (200, json!({"data": {"ca-bundle.crt": "# none\n"}})),
+            _ => (404, not_found),
+        };
+        asked.lock().unwrap().push(path);
+        async move {
+            let response = Response::builder().status(code);
+            let body = Body::from(body.to_string().into_bytes());
+            Ok::<_, BoxError>(response.body(body).unwrap())
+        }
+    });
+    Client::new(server, "default")
+}
+
+async fn serve(listener: TcpListener, store: Store, listed: Arc<AtomicUsize>) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let listed = Arc::clone(&listed);
+        tokio::spawn(async move {
+            let mut head = [0; 8 << 10];
+            let read = stream.read(&mut head).await.unwrap_or_default();
+            let head = String::from_utf8_lossy(&head[..read]);
+            assert!(head.starts_with("GET /bucket"), "no file is read: {head}");
+            assert!(head.contains("prefix=p%2Fbackups%2Fb%2F"), "{head}");
+            listed.fetch_add(1, Ordering::Relaxed);
+            let (code, body) = match store {
+                Store::List => (200, LIST.to_owned()),
+                Store::Refuse(status, code) => {
+                    (status, format!("<Error><Code>{code}</Code></Error>"))
+                }
+                Store::Silence => return std::future::pending().await,
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {code} Any\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+    }
+}
+
+const LIST: &str = "<ListBucketResult><Contents><Key>p/backups/b/b.tar.gz</Key><Size>5</Size>\
+    <ETag>e</ETag><LastModified>1970-01-01T00:00:01.5Z</LastModified></Contents></ListBucketResult>";
+
+#[tokio::test]
+async fn what_the_bucket_lists_is_digested_without_reading_a_file() {
+    let scene = Scene::start(Store::List, &json!({})).await;
+    let listed = scene.list("default").await.unwrap().unwrap();
+    assert_eq!(listed.listing, Sha256::of(b"[\"b.tar.gz\",5,\"e\",1500]\n"));
+    let location = (listed.location.provider, listed.location.bucket);
+    assert_eq!(location, ("aws".to_owned(), "bucket".to_owned()));
+    assert_eq!(listed.location.prefix, "p");
+    assert!(!listed.is_authentic);
+    assert_eq!(scene.listed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_list_is_believed_as_the_option_says() {
+    let mut scene = Scene::start(Store::List, &json!({})).await;
+    for (trust, expected) in [(ListingTrust::Never, false), (ListingTrust::Always, true)] {
+        scene.files.trust = trust;
+        let listed = scene.list("default").await.unwrap().unwrap();
+        assert_eq!(listed.is_authentic, expected, "{trust:?}");
+    }
+    let text = json!({"spec": {"provider": "aws", "objectStorage": {"bucket": "b"}}}).to_string();
+    let settings = BucketSettings::read("velero", &crate::velero::bsl::Bsl::from_json(&text));
+    let aws = settings.unwrap();
+    let believed = [
+        ListingTrust::Auto,
+        ListingTrust::Never,
+        ListingTrust::Always,
+    ];
+    let believed = believed.map(|trust| trust.is_authentic(&aws));
+    assert_eq!(believed, [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_location_that_does_not_exist_is_absent() {
+    let scene = Scene::start(Store::List, &json!({})).await;
+    assert_eq!(scene.list("other").await, Ok(None));
+    assert_eq!(scene.reads(), 1);
+    // A name of none is not asked for: it is a part of a URL.
+    for name in ["", "a/b", "..", "default?x"] {
+        assert_eq!(scene.list(name).await, Ok(None), "{name}");
+    }
+    assert_eq!(scene.reads(), 1);
+}
+
+#[tokio::test]
+async fn an_error_tells_what_is_wrong_and_of_which_kind() {
+    let azure = Scene::start(Store::List, &json!({"provider": "azure"})).await;
+    let error = azure.error().await;
+    assert_eq!(error.kind, LookupErrorKind::Unsupported);
+    assert!(
+        error.message.contains("`azure` is not supported"),
+        "{error:?}"
+    );
+    let file = json!({"config": {"credentialsFile": "/c"}});
+    let error = Scene::start(Store::List, &file).await.error().await;
+    assert_eq!(error.kind, LookupErrorKind::Unreachable, "{error:?}");
+    for (status, code, kind, said) in [
+        (
+            403,
+            "AccessDenied",
+            LookupErrorKind::Forbidden,
+            "s3:ListBucket",
+        ),
+        (
+            403,
+            "SignatureDoesNotMatch",
+            LookupErrorKind::Forbidden,
+            "secret key",
+        ),
+        (
+            404,
+            "NoSuchBucket",
+            LookupErrorKind::Unreachable,
+            "no such bucket",
+        ),
+        (
+            503,
+            "SlowDown",
+            LookupErrorKind::Unreachable,
+            "too much to do",
+        ),
+    ] {
+        let scene = Scene::start(Store::Refuse(status, code), &json!({})).await;
+        let error = scene.error().await;
+        assert_eq!(error.kind, kind, "{code}: {error:?}");
+        assert!(error.message.contains(said), "{code}: {error:?}");
+        // It answered, so that it is asked again.
+        let before = scene.listed.load(Ordering::Relaxed);
+        scene.error().await;
+        assert!(scene.listed.load(Ordering::Relaxed) > before, "{code}");
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(100);
+
+/// A store that does not answer, for which is waited a short time.
+async fn silent(pause: Duration) -> Scene {
+    let mut patience = Patience {
+        fair: Duration::ZERO,
+        pause,
+        ..Patience::default()
+    };
+    patience.timing.head = SHORT;
+    Scene::start_with(Store::Silence, &json!({}), patience).await
+}
+
+#[tokio::test]
+async fn a_late_location_is_left_alone_for_a_while() {
+    let scene = silent(Duration::from_secs(15)).await;
+    let error = scene.error().await;
+    assert_eq!(error.kind, LookupErrorKind::Timeout, "{error:?}");
+    let said = "backups/b/ could not be listed: the store did not answer in time; ";
+    assert!(error.message.starts_with(said), "{error:?}");
+    let again = scene.error().await;
+    assert_eq!(again.kind, LookupErrorKind::Timeout);
+    let words = format!("it is left alone for 15 s, because {}", error.message);
+    assert_eq!((again.message, scene.reads()), (words, 1));
+    assert_eq!(scene.list("other").await, Ok(None), "others are not");
+    assert_eq!(scene.reads(), 2);
+}
+
+#[tokio::test]
+async fn after_its_pause_a_location_is_asked_again() {
+    let scene = silent(Duration::ZERO).await;
+    assert_eq!(scene.error().await, scene.error().await);
+    assert_eq!(scene.reads(), 2);
+}
+
+/// A store that sends one byte of its answer at a time, or an API server that does not answer.
+#[tokio::test]
+async fn no_list_takes_longer_than_it_may() {
+    let mut scene = Scene::start(Store::Silence, &json!({})).await;
+    scene.files.patience.list = SHORT;
+    scene.files.patience.fair = SHORT;
+    let error = scene.error().await;
+    assert_eq!(error.kind, LookupErrorKind::Timeout, "{error:?}");
+    let again = scene.error().await;
+    assert!(again.message.ends_with(&error.message), "{again:?}");
+    assert_eq!(scene.reads(), 1, "it is late");
+}
+
+#[tokio::test]
+async fn a_bucket_that_had_too_little_time_is_not_late() {
+    let scene = Scene::start(Store::Silence, &json!({})).await;
+    let backup = Key::new("velero", "b");
+    for _ in 0..2 {
+        let deadline = Instant::now() + SHORT;
+        let listed = scene.files.list(&backup, "default", deadline).await;
+        assert_eq!(listed.unwrap_err().kind, LookupErrorKind::Timeout);
+    }
+    assert_eq!(scene.reads(), 2);
+}
+
+/// Otherwise the error would not tell what was waited for.
+#[test]
+fn the_store_has_less_time_than_the_list() {
+    let Patience { list, timing, .. } = Patience::default();
+    let Timing {
+        connect,
+        head,
+        piece,
+        ..
+    } = timing;
+    assert!([connect, head, piece].iter().all(|time| *time < list));
+}
