@@ -46,6 +46,13 @@ pub const RESERVED_BACKUP_ANNOTATIONS: [&str; 5] = [
 /// ClusterRole of those who may vouch for backups, bound to nobody.
 pub const ATTEST_ROLE: &str = "velero-trust-attest";
 
+/// ClusterRole of those who may restore a backup of which nothing is known, bound to nobody.
+pub const RESTORE_UNVERIFIED_ROLE: &str = "velero-trust-restore-unverified";
+
+/// ClusterRole of those who may restore a backup that is known not to be the recorded one as well, bound
+/// to nobody.
+pub const RESTORE_TAMPERED_ROLE: &str = "velero-trust-restore-tampered";
+
 /// Label on a BackupRecord with the name of the Backup, cut as Velero cuts names in labels.
 pub const BACKUP_LABEL: &str = "velero-trust.io/backup";
 

@@ -5,12 +5,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation};
+use serde_json::Value;
 
-use super::messages::{audit_annotations, rule_ids, summary, warnings};
+use super::messages::{audit_annotations, rule_ids, summary, validation_errors, warnings};
 use super::request::{API_VERSION, Request};
 use super::reviewed_object::Mode;
 use super::wire::{Cause, Details, Failure, Response, Review, Status};
 use crate::decision::{Code, Judged, Lookup, LookupError, LookupErrorKind, Report, Verdict, Wait};
+use crate::integrity::change::REFUSED_PHASE;
 use crate::velero::printable::printable;
 
 /// Maximum size of a patch in bytes. The largest patch of the injection, which adds to every
@@ -82,6 +86,7 @@ impl Answer {
         match &judged.verdict {
             Verdict::Retry(unknowns) => Self::retry(unknowns, rules),
             Verdict::Wait(waits) => Self::wait(waits, rules),
+            Verdict::Deny if mode == Mode::Gate => Self::stop(request, judged, rules),
             Verdict::Deny => Self::deny(request, judged, rules),
             Verdict::Allow => Self::admit(request, mode, judged, report, rules),
         }
@@ -96,20 +101,9 @@ impl Answer {
     ) -> Self {
         let mut response = Response::allowed(request.uid);
         response.warnings = warnings(&judged.warnings, &report.notes);
-        let patched = mode == Mode::Mutate && !report.patch.is_empty();
-        if patched {
-            match serde_json::to_vec(&report.patch) {
-                // An answer without a part of the decision would be worse than none.
-                Ok(patch) if patch.len() > MAX_PATCH_BYTES => {
-                    let why = format!("the patch has more than {MAX_PATCH_BYTES} bytes");
-                    return failure(500, why);
-                }
-                Ok(patch) => {
-                    response.patch = Some(STANDARD.encode(patch));
-                    response.patch_type = Some("JSONPatch");
-                }
-                Err(error) => return failure(500, format!("the patch cannot be written: {error}")),
-            }
+        let patched = mode != Mode::Validate && !report.patch.is_empty();
+        if patched && let Err(why) = response.set_patch(&report.patch) {
+            return failure(500, why);
         }
         let decision = if patched {
             Decision::Patch
@@ -123,6 +117,27 @@ impl Answer {
         }
         let why = summary(&judged.warnings, "; ");
         Self::reviewed(response, decision, rules, why)
+    }
+
+    /// Lets the write of Velero pass, with the phase in which it stops before it restores anything.
+    fn stop(request: &Request<'_>, judged: &Judged, rules: Vec<&'static str>) -> Self {
+        let mut response = Response::allowed(request.uid);
+        response.warnings = warnings(&judged.warnings, &[]);
+        response.audit_annotations = audit_annotations(Decision::Deny.as_str(), &rules);
+        let errors = validation_errors(&judged.denials);
+        let fields = [
+            ("phase", Value::from(REFUSED_PHASE)),
+            ("validationErrors", Value::from(errors)),
+        ];
+        let patch = fields.map(|(field, value)| {
+            let path = PointerBuf::from_tokens(["status", field]);
+            PatchOperation::Add(AddOperation { path, value })
+        });
+        if let Err(why) = response.set_patch(&patch) {
+            return failure(500, why);
+        }
+        let why = summary(&judged.denials, "; ");
+        Self::reviewed(response, Decision::Deny, rules, why)
     }
 
     fn deny(request: &Request<'_>, judged: &Judged, rules: Vec<&'static str>) -> Self {
@@ -205,6 +220,21 @@ impl Answer {
             },
             Err(error) => failure(500, format!("the answer cannot be written: {error}")),
         }
+    }
+}
+
+impl Response<'_> {
+    /// Sets the patch. Fails if it cannot be a part of the answer: one without a part of the decision
+    /// would be worse than none.
+    fn set_patch(&mut self, patch: &[PatchOperation]) -> Result<(), String> {
+        let patch = serde_json::to_vec(patch)
+            .map_err(|error| format!("the patch cannot be written: {error}"))?;
+        if patch.len() > MAX_PATCH_BYTES {
+            return Err(format!("the patch has more than {MAX_PATCH_BYTES} bytes"));
+        }
+        self.patch = Some(STANDARD.encode(patch));
+        self.patch_type = Some("JSONPatch");
+        Ok(())
     }
 }
 

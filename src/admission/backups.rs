@@ -14,6 +14,7 @@ pub(super) static HANDLER: Handler = Handler {
     path: "/mutate/backups",
     group: "velero.io",
     resource: "backups",
+    subresources: &[""],
     kind: "Backup",
     plural: "Backups with reserved annotations",
     unjudged: "keep them",

@@ -1,6 +1,6 @@
 //! A handler: the resource that is reviewed at one path, and the function that reads it.
 
-use super::answer::Answer;
+use super::answer::{Answer, failure};
 use super::request::{Operation, Request};
 use super::reviewed_object::{Mode, ReviewedObject, Unreadable};
 use crate::decision::{Code, FieldPath, Finding, Hint, Report, Rule, Severity};
@@ -15,6 +15,8 @@ pub struct Handler {
     pub group: &'static str,
     /// The resource, in lower-case plural.
     pub resource: &'static str,
+    /// The subresources that are reviewed; empty for the object itself.
+    pub subresources: &'static [&'static str],
     /// The kind of the resource.
     pub kind: &'static str,
     /// What is reviewed, for people, in plural.
@@ -51,7 +53,8 @@ pub enum Opened<'a> {
     ReviewedObject(Box<dyn ReviewedObject + 'a>),
     /// An object that cannot be read; the report contains the only finding.
     Unreadable(Report),
-    /// A resource or an operation that the handler does not review; it is allowed and counted.
+    /// A resource or an operation that the handler does not review, which is allowed; or an object that
+    /// cannot be read where that is an error.
     NotReviewed(Answer),
 }
 
@@ -59,6 +62,26 @@ pub enum Opened<'a> {
 const FIXED_MEMORY_BYTES: usize = 64 << 10;
 
 impl Handler {
+    /// Returns the name of the webhook: that of the resource, unless another one has that.
+    pub const fn name(&self) -> &'static str {
+        match self.mode {
+            Mode::Gate => "restore-gate",
+            Mode::Mutate | Mode::Validate => self.resource,
+        }
+    }
+
+    /// Returns the resource with its subresources, as a rule of a webhook names them.
+    pub fn resources(&self) -> Vec<String> {
+        let names = self
+            .subresources
+            .iter()
+            .map(|subresource| match *subresource {
+                "" => self.resource.to_owned(),
+                subresource => format!("{}/{subresource}", self.resource),
+            });
+        names.collect()
+    }
+
     /// Returns the bytes of memory that the review of a body of `bytes` needs at most, from the
     /// first byte until the answer is written.
     pub const fn memory(&self, bytes: usize) -> usize {
@@ -69,13 +92,17 @@ impl Handler {
     pub fn open<'a>(&self, request: &'a Request<'a>) -> Opened<'a> {
         let ours = request.group == self.group
             && request.resource == self.resource
-            && request.subresource.is_empty()
+            && self.subresources.contains(&request.subresource)
             && self.operations.contains(&request.operation);
         if !ours {
             return Opened::NotReviewed(Answer::allow(request));
         }
         match (self.read)(request) {
             Ok(subject) => Opened::ReviewedObject(subject),
+            Err(unreadable) if self.mode == Mode::Gate => {
+                let why = format!("the {} cannot be read: {unreadable}", shown(request.kind));
+                Opened::NotReviewed(failure(500, why))
+            }
             Err(unreadable) => Opened::Unreadable(self.unreadable(request, &unreadable)),
         }
     }

@@ -12,6 +12,7 @@ pub(super) static HANDLER: Handler = Handler {
     path: "/validate/backupstoragelocations",
     group: "velero.io",
     resource: "backupstoragelocations",
+    subresources: &[""],
     kind: "BackupStorageLocation",
     plural: "BackupStorageLocations",
     unjudged: "pass unjudged",

@@ -49,6 +49,26 @@ pub(super) fn summary(findings: &[Finding], separator: &str) -> String {
     lines.join(separator)
 }
 
+/// Start of each error that velero-trust puts into the status of a Restore.
+pub const VALIDATION_ERROR_PREFIX: &str = "velero-trust: ";
+
+/// Maximum length of an error in the status of a Restore, in characters.
+const MAX_VALIDATION_ERROR_CHARS: usize = 2000;
+
+/// Returns the findings as errors for the status of a Restore, which `velero restore describe` shows.
+pub(super) fn validation_errors(findings: &[Finding]) -> Vec<String> {
+    let errors = findings.iter().take(MAX_MESSAGE_FINDINGS).map(|finding| {
+        let error = format!("{VALIDATION_ERROR_PREFIX}{finding}");
+        single_line(&error, MAX_VALIDATION_ERROR_CHARS).into_owned()
+    });
+    let mut errors: Vec<_> = errors.collect();
+    if findings.len() > MAX_MESSAGE_FINDINGS {
+        let more = findings.len() - MAX_MESSAGE_FINDINGS;
+        errors.push(format!("{VALIDATION_ERROR_PREFIX}and {more} more"));
+    }
+    errors
+}
+
 /// Returns the findings and the notes as warnings that the API server passes on to the user.
 ///
 /// What is wrong comes first, so that a terminal or a log that cuts lines shows it; then the field,

@@ -7,6 +7,7 @@ mod locations;
 mod messages;
 mod pods;
 mod request;
+mod restore_gate;
 mod restores;
 mod reviewed_object;
 pub mod schema;
@@ -16,6 +17,8 @@ mod wire;
 
 pub use answer::{Answer, Decision, failure};
 pub use handler::{Handler, Opened, UNREADABLE};
-pub use request::{API_VERSION, BadReview, Envelope, Operation, Request};
+pub use messages::VALIDATION_ERROR_PREFIX;
+pub use request::{API_VERSION, BadReview, Envelope, Operation, Request, UserRef};
+pub use restore_gate::would_begin;
 pub use reviewed_object::{Mode, ReviewedObject, Unreadable};
 pub use table::{HANDLERS, all_rules};

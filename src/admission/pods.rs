@@ -12,6 +12,7 @@ pub(super) static HANDLER: Handler = Handler {
     path: "/mutate/pods",
     group: "",
     resource: "pods",
+    subresources: &[""],
     kind: "Pod",
     plural: "Pods of Velero",
     unjudged: "start without the CA bundle",

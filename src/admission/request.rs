@@ -1,9 +1,12 @@
 //! Parsing of an AdmissionReview.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::reviewed_object::describe;
+use crate::decision::User;
 use crate::velero::naming::is_name;
 use crate::velero::text::{Text, or_empty, shown};
 
@@ -35,12 +38,44 @@ pub struct Request<'a> {
     pub operation: Operation,
     /// The name of the user who sent the request to the API server.
     pub username: &'a str,
+    /// The user, for a question about its rights.
+    pub user: UserRef<'a>,
     /// Whether the request is a dry run, so nothing will be stored.
     pub dry_run: bool,
     /// The new object, as JSON; `None` on DELETE.
     pub object: Option<&'a str>,
     /// The stored object, as JSON; `None` on CREATE.
     pub old_object: Option<&'a str>,
+}
+
+/// The user who sent a request to the API server, as its authenticators tell it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserRef<'a>(Option<&'a UserInfo<'a>>);
+
+impl UserRef<'_> {
+    /// Returns the user with no borrow.
+    pub fn to_owned(self) -> User {
+        let Some(info) = self.0 else {
+            return User::default();
+        };
+        let owned = |texts: &[Text<'_>]| texts.iter().map(|text| text.to_string()).collect();
+        User {
+            name: or_empty(info.username.as_ref()).to_owned(),
+            uid: or_empty(info.uid.as_ref()).to_owned(),
+            groups: info.groups.as_deref().map(owned).unwrap_or_default(),
+            extra: info
+                .extra
+                .iter()
+                .flatten()
+                .map(|(key, values)| {
+                    (
+                        key.to_string(),
+                        owned(values.as_deref().unwrap_or_default()),
+                    )
+                })
+                .collect(),
+        }
+    }
 }
 
 /// The operation on the object.
@@ -153,6 +188,12 @@ struct Resource<'a> {
 struct UserInfo<'a> {
     #[serde(borrow)]
     username: Option<Text<'a>>,
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
+    #[serde(borrow)]
+    groups: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    extra: Option<BTreeMap<Text<'a>, Option<Vec<Text<'a>>>>>,
 }
 
 impl WireRequest<'_> {
@@ -229,6 +270,7 @@ impl<'a> Envelope<'a> {
                 _ => Operation::Unknown,
             },
             username: or_empty(user.and_then(|user| user.username.as_ref())),
+            user: UserRef(user),
             dry_run: wire.dry_run.unwrap_or(false),
             object: wire.object.map(RawValue::get),
             old_object: wire.old_object.map(RawValue::get),

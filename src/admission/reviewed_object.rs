@@ -19,6 +19,10 @@ pub enum Mode {
     Mutate,
     /// The handler may refuse objects. An object that cannot be read is refused.
     Validate,
+    /// The handler decides whether Velero may begin a Restore. It never refuses the request: a refusal
+    /// is the phase in which Velero stops, and an object that cannot be read is an error. Velero has one
+    /// worker for all Restores, so no answer asks the API server to try again.
+    Gate,
 }
 
 /// The reason why an object could not be read as its kind.

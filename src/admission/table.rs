@@ -3,15 +3,16 @@
 
 use super::handler::{Handler, UNREADABLE};
 use super::schema::DROPPED;
-use super::{backups, locations, pods, restores};
+use super::{backups, locations, pods, restore_gate, restores};
 use crate::decision::Rule;
 
 /// All handlers.
-pub static HANDLERS: [&Handler; 4] = [
+pub static HANDLERS: [&Handler; 5] = [
     &locations::HANDLER,
     &restores::HANDLER,
     &pods::HANDLER,
     &backups::HANDLER,
+    &restore_gate::HANDLER,
 ];
 
 /// Returns all rules, sorted by id.

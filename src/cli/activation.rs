@@ -90,7 +90,7 @@ fn webhook_patch(
         "rules": [{
             "apiGroups": [handler.group],
             "apiVersions": ["v1"],
-            "resources": [handler.resource],
+            "resources": handler.resources(),
             "operations": operations.collect::<Vec<_>>(),
             "scope": "Namespaced",
         }],

@@ -9,7 +9,7 @@ use crate::velero::restore::Restore;
 
 /// The phases to which Velero moves a Restore that waits, in the one write that completes its
 /// `spec` (`pkg/controller/restore_controller.go`, `validateAndComplete`).
-const PHASES_AFTER_VALIDATION: [&str; 2] = ["InProgress", "FailedValidation"];
+const PHASES_AFTER_VALIDATION: [&str; 2] = ["InProgress", REFUSED_PHASE];
 
 /// Whether the change from `old` to `new` can make Velero restore something that was not checked.
 pub fn is_checked(new: &Restore<'_>, old: &Restore<'_>) -> bool {
@@ -26,6 +26,16 @@ pub fn is_checked(new: &Restore<'_>, old: &Restore<'_>) -> bool {
         new.backup_name() != old.backup_name() || new.schedule_name() != old.schedule_name();
     is_renamed && !is_completed_by_velero(new, old)
 }
+
+/// Whether Velero begins the Restore with the change from `old` to `new`: it stops in one phase only, and
+/// restores in any other one, also if somebody sets that.
+pub fn is_begin(new: &Restore<'_>, old: &Restore<'_>) -> bool {
+    let leaves = old.is_waiting() && !new.is_waiting() && new.phase() != REFUSED_PHASE;
+    leaves || (new.phase() == "InProgress" && old.phase() != "InProgress")
+}
+
+/// The phase in which Velero stops before it restores anything. In any other one it restores everything.
+pub const REFUSED_PHASE: &str = "FailedValidation";
 
 /// Whether the change is the one that Velero makes before it runs a Restore: it fills in the backup
 /// of the schedule, or the schedule of the backup.
@@ -55,6 +65,7 @@ mod tests {
         for row in rows {
             let [new, old] = ["new", "old"].map(|name| Restore::deserialize(&row[name]).unwrap());
             assert_eq!(is_checked(&new, &old), row["checked"] == true, "{row}");
+            assert_eq!(is_begin(&new, &old), row["begins"] == true, "{row}");
         }
     }
 

@@ -14,4 +14,5 @@ pub mod recording;
 pub mod restorable;
 pub mod rules;
 pub mod statement;
+pub mod verdict;
 pub mod verification;

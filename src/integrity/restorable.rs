@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::rules::{self, why_not_whole};
-use crate::decision::{Backup, Fact, Facts, Judged, Key, Lookup, Outcome, Policy, Rule, Verdict};
+use super::rules::{self, Moment, Question, why_not_whole};
+use crate::decision::{Backup, Fact, Facts, Judged, Key, Lookup, Outcome, Policy, Rule};
 use crate::velero::restore::Restore;
 
 /// Why a backup could not be restored.
@@ -23,6 +23,9 @@ pub fn why_not_restorable(
     backup: &Backup,
     policy: &Policy,
 ) -> Option<NotRestorable> {
+    if let Some(why) = why_not_whole(&backup.fields.phase) {
+        return Some(NotRestorable::NotWhole(why));
+    }
     let key = Key::new(namespace, &*backup.fields.name);
     let mut restore = Restore::default();
     restore.spec.backup_name = Some(backup.fields.name.as_str().into());
@@ -38,16 +41,17 @@ pub fn why_not_restorable(
         Outcome::Absent,
     );
     facts.insert(Lookup::Backup(key), Outcome::Found(fact));
-    let report = rules::judge(namespace, &restore, &facts, policy);
+    let question = Question {
+        moment: Moment::Create,
+        namespace,
+        restore: &restore,
+        policy,
+        now: 0,
+    };
+    let (report, _) = rules::judge(&question, None, &facts);
     let judged = Judged::apply_policy(&report, policy);
-    let denial = judged
-        .denials
-        .first()
-        .filter(|_| judged.verdict == Verdict::Deny);
-    match denial {
-        Some(denial) => Some(NotRestorable::Denied(denial.rule)),
-        None => why_not_whole(&backup.fields.phase).map(NotRestorable::NotWhole),
-    }
+    let denial = judged.denials.first()?;
+    Some(NotRestorable::Denied(denial.rule))
 }
 
 #[cfg(test)]
@@ -82,7 +86,7 @@ mod tests {
         assert_eq!(of("Completed", None).as_deref(), Some("VT101"));
         assert_eq!(of("Completed", Some("md5:0")).as_deref(), Some("VT102"));
         assert_eq!(of("Failed", Some(&good)).as_deref(), Some("failed"));
-        assert_eq!(of("Failed", None).as_deref(), Some("VT101"));
+        assert_eq!(of("Failed", None).as_deref(), Some("failed"));
         for mode in [RestoresMode::Warn, RestoresMode::Off] {
             let policy = Policy::new(mode);
             assert_eq!(told("Completed", None, &policy), None, "{mode:?}");

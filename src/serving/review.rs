@@ -14,7 +14,7 @@ use super::budget::Budget;
 use super::memory::MemoryPermit;
 use super::review_log::ReviewLog;
 use crate::admission::{
-    Answer, BadReview, Decision, Envelope, Handler, Opened, Request, ReviewedObject, failure,
+    Answer, BadReview, Decision, Envelope, Handler, Mode, Opened, Request, ReviewedObject, failure,
 };
 use crate::clock::now;
 use crate::decision::{Context, Judged, Policy, Report};
@@ -106,7 +106,10 @@ impl Reviewer {
         // At `info`, like the final event of a review: where that is filtered out, the span costs
         // nothing.
         let span = review_span!(info_span, request);
-        let answer = catch_panic(decide).instrument(span.clone()).await;
+        let mut answer = catch_panic(decide).instrument(span.clone()).await;
+        if handler.mode == Mode::Gate {
+            answer.retry_after = None;
+        }
         self.metrics.count_review(
             handler.path,
             request.operation.as_str(),

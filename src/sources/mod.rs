@@ -26,8 +26,8 @@ use crate::decision::{Context, Facts, Lookup, Report};
 
 pub use passes::Passes;
 
-/// Maximum number of passes over one object. The first has no facts. The longest chain of look-ups is that of
-/// a Restore: the Backup, or those of its schedule; its records; what these need; and what the user may.
+/// Maximum number of passes over one object. The first has no facts; no decision chains more than four
+/// look-ups: the Backup, its records, the keys that signed them, and its files.
 const MAX_PASSES: usize = 6;
 
 /// Answers look-ups.

@@ -11,7 +11,7 @@ use super::pod_kind;
 use super::text::{Text, map_into_owned};
 use crate::names::{
     ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CA_SECRET_ANNOTATION, INJECT, PREFIX,
-    RESERVED_BACKUP_ANNOTATIONS, RESERVED_RESTORE_ANNOTATIONS,
+    RECONCILE_ANNOTATION, RESERVED_BACKUP_ANNOTATIONS, RESERVED_RESTORE_ANNOTATIONS,
 };
 
 /// Annotation that the kubelet sets on the mirror Pods of what it runs without the API server. A
@@ -68,12 +68,12 @@ impl Metadata<'_> {
         get(self.annotations.as_ref(), key)
     }
 
-    /// Returns velero-trust's own annotations, sorted.
+    /// Returns velero-trust's own annotations that mean something, sorted.
     pub fn own_annotations(&self) -> impl Iterator<Item = (&str, &str)> {
         let annotations = self.annotations.iter().flatten();
         annotations
             .map(|(key, value)| (&**key, &**value))
-            .filter(|(key, _)| key.starts_with(PREFIX))
+            .filter(|(key, _)| key.starts_with(PREFIX) && *key != RECONCILE_ANNOTATION)
     }
 
     /// Returns the same metadata with no borrow.

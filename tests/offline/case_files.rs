@@ -19,6 +19,8 @@ pub(crate) struct Case {
 pub(crate) struct Request {
     #[serde(default = "create")]
     pub(crate) operation: String,
+    /// The path of the webhook, where the resource has several.
+    pub(crate) webhook: Option<String>,
     #[serde(default)]
     pub(crate) dry_run: bool,
     #[serde(default = "now")]
@@ -57,6 +59,9 @@ pub(crate) struct Want {
     /// Whether the answer has a patch. `tests/offline/pods.rs` tests its content.
     #[serde(default)]
     pub(crate) patched: bool,
+    /// Whether a Restore that begins is stopped. Its errors are in `denied`, without fields.
+    #[serde(default)]
+    pub(crate) stopped: bool,
     /// Fragments of the HTTP error's message.
     #[serde(default)]
     pub(crate) says: Vec<String>,

@@ -51,7 +51,8 @@ fn updates() -> Result<()> {
     bed.activate()?;
     for (row, new) in rows {
         let sent = bed.replace(&new).with_context(|| row.to_string())?;
-        ensure!(row["checked"] == sent, "sent: {sent}, {row}");
+        let is_to_be = row["checked"] == true || row["begins"] == true;
+        ensure!(is_to_be == sent, "sent: {sent}, {row}");
     }
     Ok(())
 }
@@ -171,7 +172,7 @@ impl Bed {
                 let rule = json!({
                     "apiGroups": [handler.group],
                     "apiVersions": ["v1"],
-                    "resources": [handler.resource],
+                    "resources": handler.resources(),
                     "operations": operations,
                 });
                 (handler.path, rule)

@@ -19,7 +19,7 @@ use velero_trust_testing::{rig, scratch, wait};
 /// A namespace other than that of the manifests.
 const ELSEWHERE: &str = "guards";
 
-const CONFIGURATIONS: [(&str, &str); 4] = [
+const CONFIGURATIONS: [(&str, &str); 5] = [
     (
         "validatingwebhookconfiguration",
         "velero-trust-backupstoragelocations",
@@ -27,6 +27,7 @@ const CONFIGURATIONS: [(&str, &str); 4] = [
     ("validatingwebhookconfiguration", "velero-trust-restores"),
     ("mutatingwebhookconfiguration", "velero-trust-pods"),
     ("mutatingwebhookconfiguration", "velero-trust-backups"),
+    ("mutatingwebhookconfiguration", "velero-trust-restores"),
 ];
 
 /// Time limit for changes that take effect at once or as soon as the API server notices them.
@@ -187,7 +188,10 @@ fn says_when_not_asked() -> Result<()> {
 
     let restores = |objects: Vec<Value>| {
         let mut objects = objects.into_iter();
-        objects.find(|object| object["metadata"]["name"] == "velero-trust-restores")
+        objects.find(|object| {
+            object["kind"] == "ValidatingWebhookConfiguration"
+                && object["metadata"]["name"] == "velero-trust-restores"
+        })
     };
     let plain = restores(installer.objects()?).context("no such configuration")?;
     let output = kubectl.run_with_input(&["replace", "-f", "-"], &plain.to_string())?;
@@ -290,7 +294,7 @@ fn says_what_certificate_is_worth() -> Result<()> {
         format!("{cause}Backups with reserved annotations that are created keep them now");
     told(
         &installer.command,
-        &[&restores, &locations, &pods, &backups],
+        &[&restores, &restores, &locations, &pods, &backups],
     )?;
     // That is what happens: with another caBundle, the API server makes a new connection.
     let secret = text(&installer.secret()?["data"]["ca.crt"])?;
@@ -636,7 +640,7 @@ fn webhooks(kubectl: &Cli) -> Result<Vec<Value>> {
         let webhooks = configuration["webhooks"].as_array();
         all.extend(webhooks.context("no webhooks")?.iter().cloned());
     }
-    ensure!(all.len() == 4, "{} webhooks", all.len());
+    ensure!(all.len() == CONFIGURATIONS.len(), "{} webhooks", all.len());
     Ok(all)
 }
 

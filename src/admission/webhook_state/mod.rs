@@ -124,7 +124,7 @@ impl WebhookStatus {
     /// reason.
     pub fn unknown(why: &str) -> Vec<Self> {
         let all = HANDLERS.iter().map(|handler| Self {
-            webhook: handler.resource,
+            webhook: handler.name(),
             state: WebhookState::Unknown,
             requests: Effect::Unknown,
             message: format!("whether {} are judged is not known: {why}", handler.plural),
@@ -317,7 +317,7 @@ fn describe(own: &str, handler: &Handler, outcomes: &[(Operation, Outcome<'_>)])
         matches!(outcome.effect, Effect::Unjudged | Effect::PartlyUnjudged)
     }) else {
         return WebhookStatus {
-            webhook: handler.resource,
+            webhook: handler.name(),
             state: WebhookState::Active,
             requests: Effect::Judged,
             message: String::new(),
@@ -327,7 +327,7 @@ fn describe(own: &str, handler: &Handler, outcomes: &[(Operation, Outcome<'_>)])
     let operations = wrong.by_ref().filter(|(_, outcome)| outcome == first);
     let operations: Vec<_> = operations.map(|(operation, _)| *operation).collect();
     WebhookStatus {
-        webhook: handler.resource,
+        webhook: handler.name(),
         state: first.state,
         requests: first.effect,
         message: format!(

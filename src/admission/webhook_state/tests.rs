@@ -107,8 +107,9 @@ fn what_is_not_asked_lets_everything_pass() {
         let [first, second] = created_or_changed;
         let pods = "Pods of Velero that are created start without the CA bundle now";
         let backups = "Backups with reserved annotations that are created keep them now";
-        let [pods, backups] = [pods, backups].map(|effect| format!("{cause}: {effect}"));
-        vec![first, second, pods, backups]
+        let begun = "Restores that are created or changed begin without a look at their files now";
+        let others = [pods, backups, begun].map(|effect| format!("{cause}: {effect}"));
+        [vec![first, second], others.into()].concat()
     };
     let messages = |webhooks: &[Value], wanted: WebhookState| {
         let all = states(webhooks, Backend::Ready).into_iter();
@@ -274,6 +275,7 @@ fn a_ca_bundle_that_does_not_verify_the_certificate_fails_every_call() {
             Effect::Refused,
             Effect::Unjudged,
             Effect::Unjudged,
+            Effect::Refused,
         ]
         .map(|it| (WebhookState::WrongCaBundle, it));
         assert_eq!(effects, wanted);
@@ -474,6 +476,8 @@ fn another_failure_policy_is_told_by_what_it_does() {
          velero-trust does not answer",
         "Fail, not Ignore: Backups with reserved annotations that are created are refused, and backups \
          fail, whenever velero-trust does not answer",
+        "Ignore, not Fail: Restores that are created or changed begin without a look at their files \
+         whenever velero-trust does not answer",
     ];
     for ((state, effect, message), wanted) in found.iter().zip(wanted) {
         assert_eq!(

@@ -75,7 +75,7 @@ pub(super) fn effect(handler: &Handler, outcome: &Outcome<'_>, operations: &[Ope
                 names::APP
             )
         }
-        (Effect::Judged, Mode::Validate) => {
+        (Effect::Judged, Mode::Validate | Mode::Gate) => {
             format!("{what} {unjudged} whenever {} does not answer", names::APP)
         }
         _ if outcome.state == WebhookState::KubeSystemExcluded => {

@@ -44,7 +44,9 @@ impl Serve {
     pub(super) async fn serve(&self) -> anyhow::Result<()> {
         let caps = caps();
         let stopping = drain::signals().context("cannot listen for signals")?;
-        let policy = self.policy.policy(self.restores.into())?;
+        let mut policy = self.policy.policy(self.restores.into())?;
+        // Nothing reads files for Restores yet.
+        policy.reads_files = false;
         let metrics = Arc::new(Metrics::default());
 
         let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)

@@ -229,10 +229,10 @@ mod tests {
         ] {
             assert!(mode(&unknown).is_err(), "{unknown}");
         }
-        let rules = json!({"args": ["--rule=VT101=warn,VT102=off", "--rule", "VT110=deny"]});
+        let rules = json!({"args": ["--rule=VT101=warn,VT103=off", "--rule", "VT110=deny"]});
         let mut expected = Policy::default();
         let all = crate::admission::all_rules();
-        for rule in ["VT101=warn", "VT102=off", "VT110=deny"] {
+        for rule in ["VT101=warn", "VT103=off", "VT110=deny"] {
             expected.set(rule, all.iter()).unwrap();
         }
         expected.own_namespace = "guards".to_owned();

@@ -27,6 +27,14 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// All, the weakest first.
+    pub const ALL: [Self; 2] = [Self::RestoreUnverified, Self::RestoreTampered];
+
+    /// Returns the verb with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == name)
+    }
+
     /// Returns the verb, as a rule of RBAC names it.
     pub const fn as_str(self) -> &'static str {
         match self {

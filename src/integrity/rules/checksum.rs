@@ -1,16 +1,17 @@
 //! Rules about the checksum that a Restore needs for its backup.
 
-use super::{named, record};
+use super::question::Question;
+use super::{named, reading};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, FieldPath, Finding, Key, RecordState, Report, Rule,
-    Severity, Stop,
+    Backup, BackupRecord, Code, Facts, FieldPath, Finding, Key, Reading, RecordState, Report,
+    RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
-use crate::integrity::recording::find_own;
-use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
+use crate::integrity::files;
+use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 
-pub(super) static RULES: [&Rule; 4] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_VERIFIED];
+pub(super) static RULES: [&Rule; 5] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_SIGNED, &NOT_YET];
 
 static NO_CHECKSUM: Rule = Rule {
     id: "VT101",
@@ -21,147 +22,265 @@ static NO_CHECKSUM: Rule = Rule {
             started in the same second, Velero takes any of them, so each needs one.",
     severity: Severity::Deny,
     code: Code::Forbidden,
+    accepted_with: Some(Verb::RestoreUnverified),
     ..Rule::DEFAULT
 };
 
 static MALFORMED: Rule = Rule {
     id: "VT102",
     title: "malformed checksum",
-    about: "A checksum is `sha256:` and 64 hexadecimal digits in lower case.",
+    about: "A checksum is `sha256:` and 64 hexadecimal digits in lower case. One on the Restore denies with \
+            `--restores=warn` too.",
     severity: Severity::Deny,
     code: Code::Invalid,
+    fixed: true,
     ..Rule::DEFAULT
 };
 
 static DISAGREE: Rule = Rule {
     id: "VT104",
     title: "checksums disagree",
-    about: "The checksum that the Restore expects differs from the one on the Backup: one of the \
-            two is wrong, or the backup was replaced.",
+    about: "The checksum that the Restore expects is not that of the backup: one of the two is wrong, or the \
+            backup was replaced. It denies with `--restores=warn` too, and nobody can accept it.",
     severity: Severity::Deny,
     code: Code::Forbidden,
+    fixed: true,
     ..Rule::DEFAULT
 };
 
-static NOT_VERIFIED: Rule = Rule {
+static NOT_SIGNED: Rule = Rule {
     id: "VT108",
-    title: "checksum not compared with the bucket",
-    about: "This version checks that a checksum is there and well-formed. It does not read the \
-            bucket, so it cannot tell whether the backup still has these bytes.",
+    title: "files that are not signed",
+    about: "No record says what the files of the backup are. A checksum that somebody put on the Backup or on \
+            the Restore vouches for the tarball alone, and is compared with it when Velero begins, where this \
+            version can read the bucket.",
     severity: Severity::Warn,
     code: Code::Forbidden,
     ..Rule::DEFAULT
 };
 
-/// Checks the checksums of `backups`. Velero may restore any of them, so each needs a checksum.
-pub(super) fn check(
-    namespace: &str,
-    restore: &Restore<'_>,
-    backups: &[&Backup],
-    facts: &Facts,
-    report: &mut Report,
-) {
+static NOT_YET: Rule = Rule {
+    id: "VT124",
+    title: "backup that is not recorded yet",
+    about: "The files of the backup are still to be recorded. The Restore waits for that, before all other \
+            backups, and goes on by itself.",
+    severity: Severity::Warn,
+    code: Code::Forbidden,
+    ..Rule::DEFAULT
+};
+
+/// How long a Restore waits for a backup whose files cannot be recorded at the moment, in seconds.
+const MAX_UNREADABLE_SECONDS: i64 = reading::MAX_FAILING_SECONDS;
+
+/// Reports a checksum on `restore` that is none.
+pub(super) fn check_expected(restore: &Restore<'_>, report: &mut Report) {
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
     if let Some(Err(why)) = on_restore.map(Checksum::parse) {
         let message = format!("the annotation {why}");
         let fix = "write `sha256:` and the 64 hexadecimal digits of `sha256sum` over the tarball";
         report.add_finding(Finding::new(&MALFORMED, expected_path(), "", message, fix));
     }
-    for backup in backups {
-        let checked = check_recorded(namespace, restore, backup, facts, report);
-        report.record(checked);
-    }
-    let is_decided = report.needs.is_empty() && report.unknowns.is_empty();
-    if let (Some(taken), true) = (backups.first(), is_decided && report.findings.is_empty()) {
-        let message = format!(
-            "the checksum of {} is not compared with the bucket",
-            taken.fields.name
-        );
-        let path = named::path(restore);
-        let fix = "this version cannot";
-        report.add_finding(Finding::new(&NOT_VERIFIED, path, "", message, fix));
-    }
+}
+
+/// Returns the checksum that `restore` expects, if it is one.
+pub(super) fn expected<'a>(restore: &'a Restore<'_>) -> Option<Checksum<'a>> {
+    let text = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION)?;
+    Checksum::parse(text).ok()
 }
 
 /// Returns the path to the checksum that a Restore expects.
-pub(super) fn expected_path() -> FieldPath {
+fn expected_path() -> FieldPath {
     FieldPath::annotation(BACKUP_CHECKSUM_ANNOTATION)
 }
 
-/// Checks `backup` against its record, or by its annotations if its files are not recorded.
-fn check_recorded(
-    namespace: &str,
-    restore: &Restore<'_>,
-    backup: &Backup,
-    facts: &Facts,
-    report: &mut Report,
-) -> Result<(), Stop> {
-    let key = Key::new(namespace, &*backup.fields.name);
-    let records = facts.records(&key, &backup.fields.uid)?.unwrap_or_default();
-    match find_own(&backup.fields.uid, records) {
-        Some(own) if own.state == RecordState::Recorded => {
-            let keys = facts.trusted_keys()?.unwrap_or_default();
-            record::check(restore, backup, own, keys, report);
-        }
-        own => check_backup(namespace, restore, backup, own, report),
-    }
-    Ok(())
+/// Returns the finding that a Restore expects another checksum of the Backup `named` than it has.
+pub(super) fn other_expected(expected: Checksum<'_>, named: &str, has: &str) -> Finding {
+    Finding::new(
+        &DISAGREE,
+        expected_path(),
+        named,
+        format!("this Restore expects sha256:{}, and {has}", expected.hex()),
+        "find out which is right before you restore anything from this backup",
+    )
 }
 
-/// Checks the annotations of `backup`, whose files are not recorded. Its `record` tells why.
-fn check_backup(
-    namespace: &str,
-    restore: &Restore<'_>,
+/// Reports files for which nothing but a checksum vouches, or nothing at all.
+pub(super) fn not_signed(question: &Question<'_>, message: String, fix: &str, report: &mut Report) {
+    if !report
+        .findings
+        .iter()
+        .any(|finding| *finding.rule == NOT_SIGNED)
+    {
+        let path = named::path(question.restore);
+        report.add_finding(Finding::new(&NOT_SIGNED, path, "", message, fix));
+    }
+}
+
+/// Leaves out [`NOT_SIGNED`] where something is denied, which says more.
+pub(super) fn leave_out_if_denied(report: &mut Report) {
+    let denies = |finding: &Finding| finding.ceiling.min(finding.rule.severity) == Severity::Deny;
+    if report.findings.iter().any(denies) {
+        report
+            .findings
+            .retain(|finding| *finding.rule != NOT_SIGNED);
+    }
+}
+
+/// Checks `backup`, whose files are not recorded, by what its own annotations and those of the Restore
+/// say. Its `record` tells why it is not. Returns what was read of it for this Restore.
+pub(super) fn check(
+    question: &Question<'_>,
     backup: &Backup,
     record: Option<&BackupRecord>,
+    facts: &Facts,
     report: &mut Report,
-) {
-    let on_backup = backup.checksum.as_deref();
-    let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
-    let named = format!("Backup {namespace}/{}", backup.fields.name);
-    let adopt = format!("velero-trust backup adopt {}", backup.fields.name);
-    let mut find = |rule, path, message: String, fix: String| {
-        report.add_finding(Finding::new(rule, path, &named, message, fix));
-    };
-    match (on_backup, on_restore) {
-        (None, None) => find(
-            &NO_CHECKSUM,
-            named::path(restore),
-            format!(
-                "{named} has no annotation {CHECKSUM_ANNOTATION}{}",
-                why(record)
-            ),
-            format!(
-                "see why it is not recorded with `velero-trust backup show {}`; if you vouch for what is in \
-                 it, run `{adopt}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore",
-                backup.fields.name
-            ),
-        ),
-        (None, Some(_)) => {}
-        (Some(on_backup), on_restore) => match Checksum::parse(on_backup) {
-            Err(why) => find(
+) -> Result<Option<Reading>, Stop> {
+    let key = Key::new(question.namespace, &*backup.fields.name);
+    let named = format!("Backup {}/{}", question.namespace, backup.fields.name);
+    let on_backup = match backup.checksum.as_deref().map(Checksum::parse) {
+        Some(Err(why)) => {
+            let adopt = format!("velero-trust backup adopt {}", backup.fields.name);
+            let finding = Finding::new(
                 &MALFORMED,
-                named::path(restore),
+                named::path(question.restore),
+                &named,
                 format!("the annotation {CHECKSUM_ANNOTATION} of {named} {why}"),
                 format!("somebody set it by hand; if you vouch for what is in it, run `{adopt}`"),
-            ),
-            Ok(checksum) => {
-                // A malformed checksum on the Restore was reported by the caller.
-                let on_restore = on_restore.and_then(|text| Checksum::parse(text).ok());
-                if let Some(on_restore) = on_restore.filter(|expected| *expected != checksum) {
-                    let on_restore = on_restore.hex();
-                    find(
-                        &DISAGREE,
-                        expected_path(),
-                        format!(
-                            "this Restore expects sha256:{on_restore}, and {named} has {on_backup}"
-                        ),
-                        "find out which is right before you restore anything from this backup"
-                            .to_owned(),
-                    );
-                }
-            }
-        },
+            );
+            report.add_finding(match question.mode() {
+                RestoresMode::Enforce => finding,
+                RestoresMode::Warn | RestoresMode::Off => finding.softened(),
+            });
+            return Ok(None);
+        }
+        Some(Ok(checksum)) => Some(checksum),
+        None => None,
+    };
+    let expected = expected(question.restore);
+    if let (Some(on_backup), Some(expected)) = (on_backup, expected)
+        && on_backup != expected
+    {
+        let has = format!("{named} has sha256:{}", on_backup.hex());
+        report.add_finding(other_expected(expected, &named, &has));
+        return Ok(None);
+    }
+    let Some(vouched) = expected.or(on_backup) else {
+        let is_installed = facts.records(&key, &backup.fields.uid)?.is_some();
+        not_vouched(question, backup, record, is_installed, report);
+        return Ok(None);
+    };
+    if !question.is_gate() {
+        let message = format!("the files of {named} are not signed");
+        let fix = "the tarball is compared with the checksum when Velero begins";
+        not_signed(question, message, fix, report);
+        if let Some(failure) = record.and_then(|record| record.reading_failure.as_ref()) {
+            reading::warn(question, failure, report);
+        }
+        return Ok(None);
+    }
+    let read = reading::current(question, backup, record, facts, report)?;
+    if let Some(read) = read {
+        compare(question, backup, vouched, expected.is_some(), read, report);
+    }
+    Ok(read.cloned())
+}
+
+/// Compares what was read with the digest of the tarball, or of a list of all files, that somebody
+/// vouched for.
+fn compare(
+    question: &Question<'_>,
+    backup: &Backup,
+    vouched: Checksum<'_>,
+    is_expected: bool,
+    read: &Reading,
+    report: &mut Report,
+) {
+    let named = format!("Backup {}/{}", question.namespace, backup.fields.name);
+    let is_vouched = |digest: &crate::digest::Sha256| digest.to_string() == vouched.hex();
+    if is_expected && read.manifests.iter().any(is_vouched) {
+        // The list vouches for every file.
+        return;
+    }
+    let tarball = files::tarball(&backup.fields.name);
+    let tarball = read.files.iter().find(|file| file.name == tarball);
+    match tarball.map(|file| file.sha256) {
+        Some(digest) if is_vouched(&digest) => {
+            let message = format!("only the tarball of {named} is known to be the right one");
+            let fix = "its other files are not signed";
+            not_signed(question, message, fix, report);
+        }
+        found if is_expected => {
+            let has = found.map_or_else(
+                || format!("{named} has no tarball"),
+                |digest| format!("the tarball of {named} has sha256:{digest}"),
+            );
+            report.add_finding(other_expected(vouched, &named, &has));
+        }
+        found => {
+            let found = found.map_or_else(
+                || "there is none".to_owned(),
+                |digest| format!("found sha256:{digest}"),
+            );
+            report.add_finding(super::files::other_tarball(
+                question, backup, vouched, &found,
+            ));
+        }
+    }
+}
+
+/// Reports a backup for which nobody vouches, or says that it is still to be recorded.
+fn not_vouched(
+    question: &Question<'_>,
+    backup: &Backup,
+    record: Option<&BackupRecord>,
+    is_installed: bool,
+    report: &mut Report,
+) {
+    let name = &backup.fields.name;
+    let named = format!("Backup {}/{name}", question.namespace);
+    if is_installed && will_be_recorded(question, backup, record) {
+        let message = format!("{named} is not recorded yet");
+        if question.is_gate() {
+            report.wait(WaitKind::Recording, message);
+        } else {
+            let fix = "wait; it is recorded before all others, and then Velero begins";
+            let path = named::path(question.restore);
+            report.add_finding(Finding::new(&NOT_YET, path, &named, message, fix));
+        }
+        return;
+    }
+    let message = format!(
+        "{named} has no annotation {CHECKSUM_ANNOTATION}{}",
+        why(record)
+    );
+    let fix = format!(
+        "see why it is not recorded with `velero-trust backup show {name}`; if you vouch for what is in it, run \
+         `velero-trust backup adopt {name}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore; if you must \
+         restore it as it is, and may, run `velero restore create --from-backup {name} --annotations \
+         {ACCEPT_INSECURE_ANNOTATION}=REASON`"
+    );
+    let path = named::path(question.restore);
+    report.add_finding(Finding::new(&NO_CHECKSUM, path, &named, message, fix));
+}
+
+/// Whether the files are still to be recorded.
+fn will_be_recorded(
+    question: &Question<'_>,
+    backup: &Backup,
+    record: Option<&BackupRecord>,
+) -> bool {
+    if named::why_not_whole(&backup.fields.phase).is_some() {
+        return false;
+    }
+    let is_old = !record.is_some_and(|record| record.is_observed);
+    let reads = !is_old || question.policy.records_existing;
+    match record.map(|record| record.state) {
+        None | Some(RecordState::Pending) => reads,
+        Some(RecordState::Unreadable) => {
+            let age = question.now.saturating_sub(question.created());
+            question.is_gate() && reads && age < MAX_UNREADABLE_SECONDS
+        }
+        Some(RecordState::Recorded | RecordState::Unobserved | RecordState::Declared) => false,
     }
 }
 

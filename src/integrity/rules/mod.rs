@@ -1,49 +1,126 @@
 //! The rules for Restores and Backups, one file per theme.
 
+mod acceptance;
 mod checksum;
+mod files;
 mod named;
+mod question;
+mod reading;
 mod record;
 mod reserved;
 mod target;
+mod written_by_others;
 
 pub use named::why_not_whole;
+pub use question::{Acceptance, Moment, Question};
 pub use reserved::strip as strip_reserved;
 
-use crate::decision::{Facts, FieldPath, Finding, Policy, Report, RestoresMode, Rule};
+use crate::decision::{
+    Backup, Facts, FieldPath, Finding, Key, Reading, RecordState, Report, RestoresMode, Rule, Stop,
+    Wait, WaitKind,
+};
+use crate::integrity::recording::find_own;
+use crate::integrity::statement::Statement;
 use crate::velero::restore::Restore;
 
 /// Returns all rules for Restores and Backups.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let rules = checksum::RULES.into_iter().chain(named::RULES);
     let rules = rules.chain(record::RULES).chain(target::RULES);
-    rules.chain(reserved::RULES)
+    let rules = rules.chain(reserved::RULES).chain(files::RULES);
+    let rules = rules.chain(reading::RULES).chain(acceptance::RULES);
+    rules.chain(written_by_others::RULES)
 }
 
-/// Runs every check over a Restore that Velero is to run in `namespace`.
-pub fn judge(namespace: &str, restore: &Restore<'_>, facts: &Facts, policy: &Policy) -> Report {
-    let mode = policy.restores;
+/// What is known of the backup of a Restore, besides what speaks against it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// What is signed of it.
+    pub signed: Option<Statement>,
+    /// What was read of it for this Restore.
+    pub reading: Option<Reading>,
+    /// The ids of the rules that a user accepted.
+    pub accepted: Vec<&'static str>,
+}
+
+/// Runs every check over a Restore that Velero is to run. `old` is what it was before, if somebody changes
+/// it.
+pub fn judge(question: &Question<'_>, old: Option<&Restore<'_>>, facts: &Facts) -> (Report, Known) {
     let mut report = Report::default();
-    if mode == RestoresMode::Off {
-        return report;
+    let mut known = Known::default();
+    if question.mode() == RestoresMode::Off {
+        return (report, known);
     }
-    target::check(&policy.own_namespace, restore, &mut report);
-    match named::backups(namespace, restore, facts, &mut report) {
-        Ok(backups) => checksum::check(namespace, restore, &backups, facts, &mut report),
+    let restore = question.restore;
+    if !question.is_gate() {
+        written_by_others::check(question, old, &mut report);
+    }
+    target::check(&question.policy.own_namespace, restore, &mut report);
+    checksum::check_expected(restore, &mut report);
+    match named::backups(question, facts, &mut report) {
+        Ok(backups) => {
+            // Velero may restore any of them.
+            for backup in backups {
+                let checked = check(question, backup, facts, &mut known, &mut report);
+                report.record(checked);
+            }
+        }
         stop => report.record(stop.map(drop)),
     }
-    if mode == RestoresMode::Warn {
-        // Bytes, a Backup or a checksum that are known to be other ones are never only a warning.
-        let findings = report.findings.into_iter();
-        let soften = |one: Finding| if one.rule.fixed { one } else { one.softened() };
-        report.findings = findings.map(soften).collect();
-        // An operator who only wants warnings does not want Restores to wait for a failed look-up.
-        for (lookup, reason) in std::mem::take(&mut report.unknowns) {
-            let why = reason.message;
-            report.note(
-                FieldPath::default(),
-                format!("{lookup} could not be checked: {why}"),
-            );
-        }
+    checksum::leave_out_if_denied(&mut report);
+    known.accepted = acceptance::apply(question, &mut report);
+    if question.mode() == RestoresMode::Warn {
+        soften(&mut report);
     }
-    report
+    (report, known)
+}
+
+/// Checks `backup` against its record, or by its annotations if its files are not recorded.
+fn check(
+    question: &Question<'_>,
+    backup: &Backup,
+    facts: &Facts,
+    known: &mut Known,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let key = Key::new(question.namespace, &*backup.fields.name);
+    let records = facts.records(&key, &backup.fields.uid)?.unwrap_or_default();
+    match find_own(&backup.fields.uid, records) {
+        Some(own) if own.state == RecordState::Recorded => {
+            let keys = facts.trusted_keys()?.unwrap_or_default();
+            if let Some(opened) = record::check(question.restore, backup, own, keys, report) {
+                let signed = opened.statement;
+                known.reading = files::check(question, backup, own, &signed, facts, report)?;
+                known.signed = Some(signed);
+            }
+        }
+        own => known.reading = checksum::check(question, backup, own, facts, report)?,
+    }
+    Ok(())
+}
+
+/// Turns denials into warnings. Bytes, a Backup or a checksum that are known to be other ones are never
+/// only a warning, so what the files are is waited for.
+fn soften(report: &mut Report) {
+    let findings = std::mem::take(&mut report.findings).into_iter();
+    let soften = |one: Finding| if one.rule.fixed { one } else { one.softened() };
+    report.findings = findings.map(soften).collect();
+    // An operator who only wants warnings does not want Restores to wait for a failed look-up.
+    for (lookup, reason) in std::mem::take(&mut report.unknowns) {
+        let why = reason.message;
+        report.note(
+            FieldPath::default(),
+            format!("{lookup} could not be checked: {why}"),
+        );
+    }
+    let is_awaited = |wait: &Wait| match wait.kind {
+        WaitKind::Reading | WaitKind::Changed | WaitKind::PodVolumes => true,
+        WaitKind::Recording | WaitKind::Failing => false,
+    };
+    let waits = std::mem::take(&mut report.waits);
+    let (awaited, others): (Vec<_>, Vec<_>) = waits.into_iter().partition(is_awaited);
+    report.waits = awaited;
+    for wait in others {
+        report.note(FieldPath::default(), wait.message);
+    }
 }

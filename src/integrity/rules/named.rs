@@ -1,5 +1,6 @@
 //! Rules about the backup or the schedule that a Restore names.
 
+use super::question::Question;
 use crate::decision::{Backup, Code, Facts, FieldPath, Finding, Key, Report, Rule, Severity, Stop};
 use crate::velero::naming::{is_label_value, is_name};
 use crate::velero::restore::{Restore, newest_completed};
@@ -56,7 +57,7 @@ static NOT_WHOLE: Rule = Rule {
     title: "backup that is not whole",
     about: "The backup failed, is being deleted, or is not finished. Velero does not look at that, \
             and the Restore fails or finds only a part.",
-    severity: Severity::Warn,
+    severity: Severity::Deny,
     code: Code::Invalid,
     ..Rule::DEFAULT
 };
@@ -64,11 +65,13 @@ static NOT_WHOLE: Rule = Rule {
 /// Returns the Backups from which Velero would pick one: the named Backup, or the newest Backups of
 /// a schedule. If there are none, a finding in `report` says why.
 pub(super) fn backups<'a>(
-    namespace: &str,
-    restore: &Restore<'_>,
+    question: &Question<'_>,
     facts: &'a Facts,
     report: &mut Report,
 ) -> Result<Vec<&'a Backup>, Stop> {
+    let Question {
+        namespace, restore, ..
+    } = *question;
     let backup = restore.backup_name();
     // Velero fills in the name that was not given, and from then on uses only the backup.
     let is_filled_in = !restore.is_waiting() && !backup.is_empty();

@@ -1,15 +1,14 @@
 //! Rules about what the record of a backup says.
 
-use super::checksum::expected_path;
-use super::named;
+use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupRecord, Code, FieldPath, Finding, Report, Rule, Severity, TrustedKey,
+    Backup, BackupRecord, Code, FieldPath, Finding, Report, Rule, Severity, TrustedKey, Verb,
 };
 use crate::integrity::checksum::Checksum;
-use crate::integrity::origin::check_synced;
+use crate::integrity::origin::{Unobserved, check_synced};
 use crate::integrity::record::{self, RecordError};
 use crate::integrity::verification::{Opened, VerificationError};
-use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
+use crate::names::CHECKSUM_ANNOTATION;
 use crate::velero::restore::Restore;
 use crate::velero::text::shown;
 
@@ -18,11 +17,12 @@ pub(super) static RULES: [&Rule; 3] = [&NOT_RECORDED_ONE, &NOT_TRUSTED, &BACKUP_
 static NOT_RECORDED_ONE: Rule = Rule {
     id: "VT112",
     title: "checksum that is not the recorded one",
-    about: "The checksum on the Backup, or the one that the Restore expects, is another one than \
-            velero-trust recorded and signed when it read the files. It denies with `--restores=warn` too.",
+    about: "The checksum on the Backup is another one than velero-trust recorded and signed when it read \
+            the files. It denies with `--restores=warn` too.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     fixed: true,
+    accepted_with: Some(Verb::RestoreTampered),
     ..Rule::DEFAULT
 };
 
@@ -45,17 +45,19 @@ static BACKUP_DIFFERS: Rule = Rule {
     severity: Severity::Deny,
     code: Code::Forbidden,
     fixed: true,
+    accepted_with: Some(Verb::RestoreTampered),
     ..Rule::DEFAULT
 };
 
 /// Checks `backup` and what `restore` expects of it against its `record`, whose files are recorded.
+/// Returns what is signed, if a key of the cluster did that.
 pub(super) fn check(
     restore: &Restore<'_>,
     backup: &Backup,
     record: &BackupRecord,
     keys: &[TrustedKey],
     report: &mut Report,
-) {
+) -> Option<Opened> {
     let named = format!("Backup {}", record.backup);
     let mut find = |rule, path: FieldPath, message: String, fix: String| {
         report.add_finding(Finding::new(rule, path, &named, message, fix));
@@ -76,14 +78,22 @@ pub(super) fn check(
                 _ => format!("see it with {show}"),
             };
             find(&NOT_TRUSTED, named::path(restore), message, fix);
-            return;
+            return None;
         }
     };
     if let Err(unlike) = check_synced(&backup.fields, &opened.statement.backup) {
         find(
             &BACKUP_DIFFERS,
             named::path(restore),
-            format!("{named} is not what was signed: {unlike}"),
+            match unlike {
+                Unobserved::Differs(fields) => {
+                    format!(
+                        "{named} is not what was signed: {} differ",
+                        fields.join(", ")
+                    )
+                }
+                other => format!("{named} is not what was signed: {other}"),
+            },
             format!(
                 "find out who changed it; then delete the Backup object with `kubectl -n {} delete \
                  backups.velero.io {}`, which leaves its files, and Velero syncs it anew",
@@ -107,20 +117,14 @@ pub(super) fn check(
             format!("find out who changed it; {show} tells what is signed"),
         );
     }
-    let expected = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
     // A malformed one was reported by the caller.
-    let expected = expected.and_then(|text| Checksum::parse(text).ok());
-    if let Some(expected) = expected.filter(|expected| !is_of(*expected, &opened)) {
-        find(
-            &NOT_RECORDED_ONE,
-            expected_path(),
-            format!(
-                "this Restore expects sha256:{}, and {recorded} is recorded for {named}",
-                expected.hex()
-            ),
-            "find out which is right before you restore anything from this backup".to_owned(),
-        );
+    if let Some(expected) =
+        checksum::expected(restore).filter(|expected| !is_of(*expected, &opened))
+    {
+        let recorded = format!("{recorded} is recorded for {named}");
+        report.add_finding(checksum::other_expected(expected, &named, &recorded));
     }
+    Some(opened)
 }
 
 /// Whether `expected` is the checksum of the tarball, or the digest of all that is signed.

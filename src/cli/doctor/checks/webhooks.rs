@@ -93,7 +93,7 @@ pub(super) fn problem<'c>(
     handler: &Handler,
 ) -> Option<&'c WebhookStatus> {
     let mut problems = cluster.states.iter().filter(|status| status.is_problem());
-    problems.find(|status| status.webhook == handler.resource)
+    problems.find(|status| status.webhook == handler.name())
 }
 
 /// Whether another check tells the cause of this `status`.
