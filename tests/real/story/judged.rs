@@ -37,7 +37,7 @@ pub(super) fn story(cluster: &Cluster, name: &str) -> Result<()> {
     let other = format!("sha256:{}", "0".repeat(64));
     let recorded = format!("{} is recorded", annotation("checksum")?);
     let refused = passes("other", Some(&other))?;
-    ensure_refused("another checksum", &refused, &["[VT112]", &recorded])?;
+    ensure_refused("another checksum", &refused, &["[VT104]", &recorded])?;
 
     // What the sync makes of a forged velero-backup.json that is put back before anybody looks.
     let object = format!("backup/{name}");

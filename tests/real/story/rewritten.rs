@@ -3,7 +3,7 @@
 //! velero-trust is down.
 
 use super::{
-    back_up, ensure_passed, ensure_refused, get, install, restore, velero, wait_for_phase,
+    PATIENCE, back_up, ensure_passed, ensure_refused, get, install, restore, velero, wait_for_phase,
 };
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer;
 use velero_trust_testing::velero::Velero;
+use velero_trust_testing::wait;
 
 /// A backup with a checksum, and one without.
 const VOUCHED: &str = "vouched";
@@ -28,6 +29,8 @@ pub(super) fn story() -> Result<()> {
     installation.kill()?;
     while_we_are_down_nobody_rewrites(&cluster)?;
     server.signal("CONT")?;
+    while_we_are_down_nothing_begins(&cluster, server)?;
+    installation.start_again(&[])?;
     velero_goes_on(&cluster).with_context(|| server.tail())
 }
 
@@ -76,10 +79,11 @@ fn finished_ones_stay_finished(cluster: &Cluster) -> Result<()> {
         let output = patch(cluster, "done", &change)?;
         ensure_refused(what, &output, &["[VT101]", "spec.backupName: Backup "])?;
     }
-    // A finished Restore may run again: its backup still has its checksum. Velero has filled in the
-    // schedule, and refuses a Restore that names both.
+    // Velero has filled in the schedule, and refuses a Restore that names both.
     let again = json!({"spec": {"scheduleName": null}, "status": null});
-    ensure_passed("the same Restore again", &patch(cluster, "done", &again)?)?;
+    let output = patch(cluster, "done", &again)?;
+    let says = ["[VT120]", "it was Completed already, and would run again"];
+    ensure_refused("the same Restore again", &output, &says)?;
     let done = wait_for_phase(cluster, "restore", "done", "Completed")?;
     ensure!(done["spec"]["backupName"] == VOUCHED, "{done}");
     Ok(())
@@ -120,6 +124,23 @@ fn while_we_are_down_nobody_rewrites(cluster: &Cluster) -> Result<()> {
     for name in ["done", "waits"] {
         let change = json!({"metadata": {"labels": {"seen": "yes"}, "annotations": {"note": "x"}}});
         ensure_passed("a label", &patch(cluster, name, &change)?)?;
+    }
+    Ok(())
+}
+
+/// Velero tries, and tries again once velero-trust is there.
+fn while_we_are_down_nothing_begins(cluster: &Cluster, server: &Velero) -> Result<()> {
+    let refused = "failed calling webhook \\\"restores.velero-trust.io\\\"";
+    for name in ["waits", "of-the-newest"] {
+        wait::poll("Velero to try", PATIENCE, || {
+            let log = server.log();
+            let mut lines = log.lines();
+            let tried = lines.any(|line| line.contains(refused) && line.contains(name));
+            ensure!(tried, "it did not try {name}");
+            Ok(())
+        })?;
+        let phase = get(cluster, "restore", name)?["status"]["phase"].clone();
+        ensure!(phase.is_null(), "{name} is {phase}");
     }
     Ok(())
 }
