@@ -27,8 +27,8 @@ pub(super) struct WaitingRestores {
     pub(super) unread: BTreeSet<String>,
     /// UIDs of the others. The next reading counts for them, too.
     pub(super) others: BTreeSet<String>,
-    /// The reading that does not count any more: the bucket lists something else.
-    pub(super) stale: Option<ReadingMark>,
+    /// The readings that do not count any more: the bucket lists something else.
+    pub(super) stale: Vec<ReadingMark>,
 }
 
 /// The Restores that wait, by their Backup. A Backup without any has no entry.

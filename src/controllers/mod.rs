@@ -3,7 +3,8 @@
 //! Every replica can run them, but only the [`leader`] does. For each Velero namespace
 //! ([`namespaces`]) it runs one task with four reconcilers: [`bundle`] publishes the merged CA
 //! bundle, [`endpoints`] probes the stores, [`coverage`] audits the Pods, and [`status`] writes the
-//! report that `velero-trust status` reads. A reconciler never imports another one. They share
+//! report that `velero-trust status` reads. For all namespaces together, [`recorder`] records backups and
+//! reads them for Restores, and [`restores`] follows those. A reconciler never imports another one. They share
 //! [`channels`], the [`report_handle`] and the [`event_deduper`]. The [`garbage_collector`] deletes
 //! what namespaces that are no longer Velero's leave.
 
@@ -21,8 +22,11 @@ mod own_config_maps;
 mod recorder;
 mod refused_extra_cas;
 mod report_handle;
+mod restores;
 mod serving_certificate;
 mod status;
+#[cfg(test)]
+mod testing;
 mod webhooks;
 
 use std::fmt;

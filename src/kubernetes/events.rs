@@ -73,6 +73,16 @@ pub enum EventReason {
     BackupUnobserved,
     /// The files of a Backup cannot be read.
     BackupUnreadable,
+    /// A Restore waits for something that is not known yet.
+    RestoreWaiting,
+    /// A Restore is refused.
+    RestoreRefused,
+    /// A Restore runs on the word of a user.
+    RestoreAccepted,
+    /// A Restore runs that nobody checked.
+    RestoreUnchecked,
+    /// The files of a Backup changed while a Restore read them.
+    RestoreTainted,
     /// The key that signed backups was lost, and a new one made.
     SigningKeyLost,
     /// What an earlier Event told of is over.
@@ -109,6 +119,11 @@ impl EventReason {
             Self::BackupNotAdopted => "BackupNotAdopted",
             Self::BackupUnobserved => "BackupUnobserved",
             Self::BackupUnreadable => "BackupUnreadable",
+            Self::RestoreWaiting => "RestoreWaiting",
+            Self::RestoreRefused => "RestoreRefused",
+            Self::RestoreAccepted => "RestoreAccepted",
+            Self::RestoreUnchecked => "RestoreUnchecked",
+            Self::RestoreTainted => "RestoreTainted",
             Self::SigningKeyLost => "SigningKeyLost",
             Self::ConditionEnded => "ConditionEnded",
         }
@@ -120,6 +135,7 @@ impl EventReason {
             | Self::BackupAdopted
             | Self::BackupDeclared
             | Self::CaBundleCurrent
+            | Self::RestoreWaiting
             | Self::WebhookActive
             | Self::ServingCertificateRenewed
             | Self::ConditionEnded => EventType::Normal,

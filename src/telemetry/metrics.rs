@@ -56,6 +56,16 @@ pub struct Metrics {
     pub certificate_expiry: Gauge,
     /// Bytes of backups that were read to record them, or for Restores.
     pub backup_bytes_read: Counter,
+    /// Restores that Velero did not begin and that wait for something.
+    pub restores_waiting: Gauge,
+    /// Restores that were refused before Velero began them.
+    pub restores_refused: Counter,
+    /// Restores that run on the word of a user.
+    pub restores_accepted: Counter,
+    /// Restores that run without a verdict.
+    pub restores_unchecked: Counter,
+    /// Restores while which the files of their backup changed.
+    pub restores_tainted: Counter,
     /// Whether this replica runs the controllers.
     pub leader: Gauge,
     pub(super) namespaces: Families,
@@ -107,6 +117,11 @@ impl Default for Metrics {
             handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             certificate_expiry: Gauge::default(),
+            restores_waiting: Gauge::default(),
+            restores_refused: Counter::default(),
+            restores_accepted: Counter::default(),
+            restores_unchecked: Counter::default(),
+            restores_tainted: Counter::default(),
             leader: Gauge::default(),
             namespaces: Families::default(),
             pods: Pods::default(),
@@ -118,6 +133,7 @@ impl Default for Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         metrics.register_reviews(&mut registry);
+        metrics.register_restores(&mut registry);
         metrics.register_connections(&mut registry);
         metrics.namespaces.register(&mut registry);
         metrics.pods.register(&mut registry);
@@ -163,6 +179,34 @@ impl Metrics {
             "backup_bytes_read",
             "Bytes of backups that were read to record them, or for Restores",
             self.backup_bytes_read.clone(),
+        );
+    }
+
+    fn register_restores(&self, registry: &mut Registry) {
+        registry.register(
+            "restores_waiting",
+            "Restores that Velero did not begin and that wait for something",
+            self.restores_waiting.clone(),
+        );
+        registry.register(
+            "restores_refused",
+            "Restores that were refused before Velero began them",
+            self.restores_refused.clone(),
+        );
+        registry.register(
+            "restores_accepted",
+            "Restores that run on the word of a user",
+            self.restores_accepted.clone(),
+        );
+        registry.register(
+            "restores_unchecked",
+            "Restores that run without a verdict of velero-trust",
+            self.restores_unchecked.clone(),
+        );
+        registry.register(
+            "restores_tainted",
+            "Restores while which the files of their backup changed",
+            self.restores_tainted.clone(),
         );
     }
 
@@ -282,6 +326,11 @@ mod tests {
             r#"velero_trust_review_duration_seconds_bucket{le="0.005",webhook="/validate/restores"} 1"#,
             "velero_trust_serving_certificate_expiry_seconds 1700000000",
             "velero_trust_foreign_reviews_total 0",
+            "velero_trust_restores_waiting 0",
+            "velero_trust_restores_refused_total 0",
+            "velero_trust_restores_accepted_total 0",
+            "velero_trust_restores_unchecked_total 0",
+            "velero_trust_restores_tainted_total 0",
             "velero_trust_lookups_refused_total 0",
             "velero_trust_log_lines_left_out_total 0",
             "velero_trust_connections 0",

@@ -369,6 +369,26 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ("notes of the progress of a reading", &[
         ("src/controllers/recorder/verification.rs", &["const PROGRESS_PAUSE: ", "= "]),
     ]),
+    ("Restores that wait", &[
+        ("src/controllers/restores/mod.rs", &["const MAX_WAITING: ", "= "]),
+    ]),
+    ("Restores that are looked at, at a time", &[
+        ("src/controllers/restores/mod.rs", &["const MAX_EVALUATIONS: ", "= "]),
+    ]),
+    ("look at a Restore that waits, although nothing changed", &[
+        ("src/controllers/restores/waiting.rs", &["const POLL_PAUSE: ", "= "]),
+        ("src/controllers/restores/waiting.rs", &["const POLL_SPACING: ", "= "]),
+    ]),
+    ("requests to Velero to try a Restore again", &[
+        ("src/controllers/restores/waiting.rs", &["const MIN_NUDGE_PAUSE: ", "= "]),
+        ("src/controllers/restores/waiting.rs", &["const MAX_NUDGE_PAUSE: ", "= "]),
+    ]),
+    ("Restores that a record remembers because they were accepted, or files changed", &[
+        ("src/controllers/restores/aftermath.rs", &["const MAX_REMEMBERED: ", "= "]),
+    ]),
+    ("words of a user on a Restore", &[
+        ("src/controllers/restores/aftermath.rs", &["const MAX_TEXT_CHARS: ", "= "]),
+    ]),
     ("steps of the recorder at the same time", &[
         ("src/controllers/recorder/mod.rs", &["const MAX_STEPS: ", "= "]),
     ]),

@@ -106,6 +106,12 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
             Value::Null,
             vec!["get", "list", "watch", "patch"],
         ),
+        // The annotation at which Velero tries a Restore again.
+        (
+            "restores",
+            Value::Null,
+            vec!["get", "list", "watch", "patch"],
+        ),
         (
             "backuprecords",
             Value::Null,

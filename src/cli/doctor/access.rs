@@ -51,13 +51,14 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 };
 
 /// Permissions in the whole cluster, in addition to the bundle.
-pub(super) const CLUSTER_RIGHTS: [Right; 15] = [
+pub(super) const CLUSTER_RIGHTS: [Right; 16] = [
     right(
         "velero.io",
         "backupstoragelocations",
         &["get", "list", "watch"],
     ),
     right("velero.io", "backups", &["get", "list", "watch", "patch"]),
+    right("velero.io", "restores", &["get", "list", "watch", "patch"]),
     right("velero.io", "podvolumebackups", &["list"]),
     right(
         "velero-trust.io",

@@ -23,7 +23,7 @@ use super::observed_bundle::{ObservedBundle, observe};
 use super::own_config_maps::{self, OwnConfigMaps};
 use super::report_handle::ReportHandle;
 use super::{
-    ControllerContext, recorder, refused_extra_cas, serving_certificate, status, webhooks,
+    ControllerContext, recorder, refused_extra_cas, restores, serving_certificate, status, webhooks,
 };
 use crate::kubernetes::watch::Change;
 use crate::names;
@@ -80,8 +80,9 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     });
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
     join_set.spawn(webhooks::run(Arc::clone(controllers)));
-    let (_waiting, waiting) = watch::channel(None);
+    let (waiting_sender, waiting) = watch::channel(None);
     join_set.spawn(recorder::run(Arc::clone(controllers), waiting));
+    join_set.spawn(restores::run(Arc::clone(controllers), waiting_sender));
     let (certificate_sender, certificate_map) = watch::channel(None);
     join_set.spawn(serving_certificate::run(
         Arc::clone(controllers),

@@ -83,7 +83,7 @@ pub(super) fn is_due(waiting: &WaitingRestores, last: Option<&ReadingEntry>) -> 
         others,
         stale,
     } = waiting;
-    let Some(last) = last.filter(|last| *stale != Some(last.mark)) else {
+    let Some(last) = last.filter(|last| !stale.contains(&last.mark)) else {
         return !unread.is_empty();
     };
     let all = unread.len() + others.len();
@@ -470,7 +470,7 @@ mod tests {
         WaitingRestores {
             unread: uids(unread),
             others: uids(others),
-            stale: None,
+            stale: Vec::new(),
         }
     }
 
@@ -487,12 +487,12 @@ mod tests {
         // What does not need it is no reason to read.
         assert!(!is_due(&waiting(0..3, 3..9)));
         let stale = WaitingRestores {
-            stale: Some(last.mark()),
+            stale: vec![last.mark()],
             ..waiting(0..3, 0..0)
         };
         assert!(is_due(&stale));
         let other = WaitingRestores {
-            stale: Some(reading(0..2).mark()),
+            stale: vec![reading(0..2).mark()],
             ..waiting(0..3, 0..0)
         };
         assert!(!is_due(&other));

@@ -1,10 +1,8 @@
 //! The recorder with an API server and a store in memory, which do what a test says.
 
 mod adopt;
-mod api;
 mod final_phase;
 mod forged;
-mod gate;
 mod keys;
 mod kills;
 mod lone;
@@ -35,6 +33,7 @@ use self::store::S3;
 use super::super::channels::WaitingByBackup;
 use super::super::{ControllerContext, RecorderSettings};
 use crate::ca::endpoint::DeniedAddresses;
+use crate::controllers::testing::{api, gate};
 use crate::decision::{Facts, Lookup};
 use crate::integrity::public_key::Algorithm;
 use crate::names;

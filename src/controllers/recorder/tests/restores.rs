@@ -22,7 +22,7 @@ fn waiting(unread: &[&str], others: &[&str]) -> WaitingByBackup {
     let restores = WaitingRestores {
         unread: set(unread),
         others: set(others),
-        stale: None,
+        stale: Vec::new(),
     };
     let all = BTreeMap::from([(Key::new("velero", "b"), restores)]);
     Arc::new(all)
@@ -137,7 +137,7 @@ async fn files_are_read_anew_after_they_changed() {
     let stale = serde_json::from_value::<crate::kubernetes::crds::RecordedReading>(first.clone());
     let mut restores = waiting(&["0"], &[]);
     let all = Arc::get_mut(&mut restores).unwrap();
-    all.values_mut().next().unwrap().stale = Some(stale.unwrap().mark());
+    all.values_mut().next().unwrap().stale = vec![stale.unwrap().mark()];
     scene.waiting.send_replace(Some(restores));
     scene
         .until("another reading", |scene| {

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use super::gate::Gate;
+use crate::controllers::testing::date_now;
 
 /// A file: its content and when it was written.
 #[derive(Clone)]
@@ -44,12 +45,6 @@ impl Drop for Abort {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-pub(super) fn date_now() -> String {
-    DateTimePrinter::new()
-        .timestamp_to_rfc9110_string(&Timestamp::now())
-        .unwrap()
 }
 
 impl S3 {

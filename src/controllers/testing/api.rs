@@ -26,7 +26,7 @@ type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 type Hook = Arc<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
 
 /// What becomes of a request.
-pub(super) enum Act {
+pub(in crate::controllers) enum Act {
     /// It is answered with this status.
     Refuse(u16),
     /// It is answered after this time.
@@ -51,15 +51,15 @@ struct State {
 
 /// The API server. Clones are the same server.
 #[derive(Clone)]
-pub(super) struct Api {
+pub(in crate::controllers) struct Api {
     state: Arc<Mutex<State>>,
     changed: Arc<watch::Sender<u64>>,
     hook: Arc<Mutex<Option<Hook>>>,
-    pub(super) gate: Gate,
+    pub(in crate::controllers) gate: Gate,
 }
 
 impl Api {
-    pub(super) fn new(gate: Gate) -> Self {
+    pub(in crate::controllers) fn new(gate: Gate) -> Self {
         Self {
             state: Arc::default(),
             changed: Arc::new(watch::channel(0).0),
@@ -68,7 +68,7 @@ impl Api {
         }
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(in crate::controllers) fn client(&self) -> Client {
         let api = self.clone();
         let answer = move |request: Request<Body>| {
             let api = api.clone();
@@ -79,7 +79,7 @@ impl Api {
 
     /// Lets `hook` decide about the method and path of each request; a watch has the method WATCH,
     /// a list LIST.
-    pub(super) fn set_hook(
+    pub(in crate::controllers) fn set_hook(
         &self,
         hook: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     ) {
@@ -90,12 +90,12 @@ impl Api {
         self.state.lock().unwrap()
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<Value> {
+    pub(in crate::controllers) fn get(&self, path: &str) -> Option<Value> {
         self.state().objects.get(path).cloned()
     }
 
     /// Returns the objects of a collection, with their paths.
-    pub(super) fn all(&self, collection: &str) -> Vec<(String, Value)> {
+    pub(in crate::controllers) fn all(&self, collection: &str) -> Vec<(String, Value)> {
         let state = self.state();
         let prefix = format!("{collection}/");
         let objects = state.objects.iter();
@@ -106,21 +106,21 @@ impl Api {
     }
 
     /// Returns the first object of a collection, with its path.
-    pub(super) fn first(&self, collection: &str) -> Option<(String, Value)> {
+    pub(in crate::controllers) fn first(&self, collection: &str) -> Option<(String, Value)> {
         self.all(collection).into_iter().next()
     }
 
     /// Stores an object, with a new resourceVersion.
-    pub(super) fn put(&self, path: &str, object: Value) -> Value {
+    pub(in crate::controllers) fn put(&self, path: &str, object: Value) -> Value {
         self.store(path, Some(object))
     }
 
-    pub(super) fn remove(&self, path: &str) {
+    pub(in crate::controllers) fn remove(&self, path: &str) {
         self.store(path, None);
     }
 
     /// Returns how often the server was asked this.
-    pub(super) fn count(&self, method: &str, path: &str) -> usize {
+    pub(in crate::controllers) fn count(&self, method: &str, path: &str) -> usize {
         let state = self.state();
         let asked = state.asked.iter();
         asked
@@ -129,12 +129,12 @@ impl Api {
     }
 
     /// Returns each page of a list that was asked for.
-    pub(super) fn lists(&self) -> Vec<String> {
+    pub(in crate::controllers) fn lists(&self) -> Vec<String> {
         self.state().lists.clone()
     }
 
     /// Refuses to apply a status with these fields, as an API server whose kinds do not declare them.
-    pub(super) fn refuse_in_status(&self, fields: &'static [&'static str]) {
+    pub(in crate::controllers) fn refuse_in_status(&self, fields: &'static [&'static str]) {
         self.state().undeclared = fields;
     }
 
@@ -341,6 +341,7 @@ fn is_collection(path: &str) -> bool {
     let kinds = [
         "/backups",
         "/backuprecords",
+        "/restores",
         "/podvolumebackups",
         "/deployments",
         "/pods",
@@ -377,7 +378,7 @@ fn undeclared_failure(fields: &[&str]) -> Value {
 fn reply(code: u16, answer: &Value) -> Result<Answer, BoxError> {
     let response = Response::builder()
         .status(code)
-        .header("date", super::store::date_now());
+        .header("date", super::date_now());
     let body = Full::new(Bytes::from(answer.to_string()));
     let body = UnsyncBoxBody::new(body.map_err(|never| match never {}));
     Ok(response.body(body)?)

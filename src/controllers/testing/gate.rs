@@ -1,4 +1,4 @@
-//! A gate through which each request passes, and at which a test can end the recorder.
+//! A gate through which each request passes, and at which a test can end a controller.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,14 +16,14 @@ struct State {
 
 /// Clones are the same gate.
 #[derive(Clone, Default)]
-pub(super) struct Gate {
+pub(in crate::controllers) struct Gate {
     state: Arc<Mutex<State>>,
     reached: Arc<Notify>,
 }
 
 impl Gate {
     /// Lets a request pass. The one that reaches the closed gate waits for ever.
-    pub(super) async fn pass(&self, what: &str) {
+    pub(in crate::controllers) async fn pass(&self, what: &str) {
         let is_closed = {
             let mut state = self.state.lock().unwrap();
             let is_closed = state.closed_at == Some(state.passed.len())
@@ -42,26 +42,26 @@ impl Gate {
     }
 
     /// Closes the gate after this number of requests.
-    pub(super) fn close_after(&self, number: usize) {
+    pub(in crate::controllers) fn close_after(&self, number: usize) {
         self.state.lock().unwrap().closed_at = Some(number);
     }
 
     /// Closes the gate for requests that begin so.
-    pub(super) fn close_at(&self, start: &'static str) {
+    pub(in crate::controllers) fn close_at(&self, start: &'static str) {
         self.state.lock().unwrap().closed_for = Some(start);
     }
 
-    pub(super) fn open(&self) {
+    pub(in crate::controllers) fn open(&self) {
         let mut state = self.state.lock().unwrap();
         (state.closed_at, state.closed_for) = (None, None);
     }
 
     /// Waits until a request stands at the closed gate.
-    pub(super) async fn reached(&self) {
+    pub(in crate::controllers) async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    pub(super) fn passed(&self) -> Vec<String> {
+    pub(in crate::controllers) fn passed(&self) -> Vec<String> {
         self.state.lock().unwrap().passed.clone()
     }
 }

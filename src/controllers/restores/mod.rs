@@ -1,0 +1,375 @@
+//! Follows the Restores of all namespaces: what the gate lets wait is told to the recorder, and Velero is
+//! asked to try it again as soon as it need not wait any more.
+//!
+//! It decides nothing. The decision is that of the webhook, made with the same facts, and when Velero tries
+//! the Restore again, the webhook makes it anew.
+
+mod aftermath;
+mod evaluation;
+mod observed;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::aftermath::{Fate, restore_reference};
+use self::evaluation::Evaluation;
+use self::observed::{ObservedRecord, ObservedRestore, Stage, watch_records, watch_restores};
+use self::waiting::{WaitingRestore, by_backup, poll_pause};
+use super::ControllerContext;
+use super::channels::WaitingByBackup;
+use crate::decision::Key;
+use crate::kubernetes::crds::name_prefix;
+use crate::kubernetes::events::EventReason;
+use crate::kubernetes::watch::{Change, Watch};
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
+
+/// Most Restores that wait at the same time. The others are looked at when there is room.
+const MAX_WAITING: usize = 1_000;
+
+/// Restores that are looked at at the same time.
+const MAX_EVALUATIONS: usize = 8;
+
+/// Restores of which something is told at the same time.
+const MAX_TOLD: usize = 4;
+
+const TIMING: Timing = Timing {
+    debounce: Duration::from_millis(100),
+    min_backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_secs(15),
+    resync: None,
+};
+
+/// How a task ended.
+enum Ended {
+    /// A Restore was looked at.
+    Evaluated {
+        key: Key,
+        uid: String,
+        evaluation: Evaluation,
+    },
+    /// Something was told.
+    Told,
+}
+
+/// What was last known of a Restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    uid: String,
+    stage: Stage,
+}
+
+struct Reconciler {
+    context: Arc<ControllerContext>,
+    restores: Watch<ObservedRestore>,
+    records: Watch<ObservedRecord>,
+    sender: watch::Sender<Option<WaitingByBackup>>,
+    /// All Restores; `None` before the first list.
+    known: Option<BTreeMap<Key, Known>>,
+    waiting: BTreeMap<Key, WaitingRestore>,
+    /// Whether some that wait have no place in `waiting`.
+    has_left_out: bool,
+    worker: Worker<Key>,
+    /// Restores that are looked at.
+    evaluations: usize,
+    tasks: JoinSet<Ended>,
+    /// One for each task that tells something.
+    permits: Arc<Semaphore>,
+}
+
+/// Takes the gauge back when this replica does not lead any more.
+struct GaugeGuard(Arc<ControllerContext>);
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.metrics.restores_waiting.set(0);
+    }
+}
+
+/// Follows the Restores while this replica leads, and sends which ones wait. Never returns.
+pub(super) async fn run(
+    context: Arc<ControllerContext>,
+    sender: watch::Sender<Option<WaitingByBackup>>,
+) {
+    let _guard = GaugeGuard(Arc::clone(&context));
+    let mut reconciler = Reconciler {
+        restores: watch_restores(&context.client),
+        records: watch_records(&context.client),
+        sender,
+        known: None,
+        waiting: BTreeMap::new(),
+        has_left_out: false,
+        worker: Worker::new(TIMING),
+        evaluations: 0,
+        tasks: JoinSet::new(),
+        permits: Arc::new(Semaphore::new(MAX_TOLD)),
+        context,
+    };
+    loop {
+        tokio::select! {
+            change = reconciler.restores.changed() => reconciler.follow(&change),
+            change = reconciler.records.changed() => reconciler.trigger_by_records(&change),
+            key = reconciler.worker.next(), if reconciler.evaluations < MAX_EVALUATIONS => {
+                reconciler.start(key);
+            }
+            Some(ended) = reconciler.tasks.join_next() => match ended {
+                Ok(Ended::Evaluated { key, uid, evaluation }) => {
+                    reconciler.finish(key, &uid, evaluation);
+                }
+                Ok(Ended::Told) => {}
+                Err(error) => tracing::error!(%error, "a task about a Restore panicked"),
+            },
+        }
+    }
+}
+
+impl Reconciler {
+    fn follow(&mut self, change: &Change) {
+        match change {
+            Change::Entry(key) => self.follow_one(key, false),
+            Change::List(keys) => {
+                let is_first = self.known.is_none();
+                self.known.get_or_insert_default();
+                for key in keys {
+                    self.follow_one(key, is_first);
+                }
+            }
+            Change::Refused => {}
+        }
+        self.publish();
+    }
+
+    fn follow_one(&mut self, key: &Key, is_first_list: bool) {
+        let now = self.restores.last_known().and_then(|all| all.get(key));
+        let now = now.cloned();
+        let Some(known) = &mut self.known else {
+            return;
+        };
+        let Some(now) = now else {
+            known.remove(key);
+            self.end_waiting(key);
+            return;
+        };
+        let new = Known {
+            uid: now.uid.clone(),
+            stage: now.stage,
+        };
+        let before = known.insert(key.clone(), new);
+        let before = before.filter(|before| before.uid == now.uid);
+        if now.stage == Stage::Waiting && !now.is_deleted {
+            self.begin_waiting(key, &now.uid);
+        } else {
+            self.end_waiting(key);
+        }
+        if is_first_list {
+            return;
+        }
+        for fate in fates(before.map(|before| before.stage), &now) {
+            self.tell(key, &now.uid, fate);
+        }
+    }
+
+    fn begin_waiting(&mut self, key: &Key, uid: &str) {
+        let is_there = self.waiting.get(key).is_some_and(|one| one.uid == uid);
+        if !is_there {
+            if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(key) {
+                if !std::mem::replace(&mut self.has_left_out, true) {
+                    tracing::warn!(
+                        max = MAX_WAITING,
+                        "too many Restores wait; others are left out"
+                    );
+                }
+                return;
+            }
+            let new = WaitingRestore::new(uid, Instant::now());
+            self.waiting.insert(key.clone(), new);
+        }
+        self.worker.trigger(key.clone());
+    }
+
+    fn end_waiting(&mut self, key: &Key) {
+        if self.waiting.remove(key).is_none() || !std::mem::take(&mut self.has_left_out) {
+            return;
+        }
+        let all = self.restores.last_known().into_iter().flatten();
+        let left_out = all.filter(|(key, restore)| {
+            restore.stage == Stage::Waiting
+                && !restore.is_deleted
+                && !self.waiting.contains_key(*key)
+        });
+        let left_out: Vec<_> = left_out
+            .map(|(key, restore)| (key.clone(), restore.uid.clone()))
+            .collect();
+        for (key, uid) in left_out {
+            self.begin_waiting(&key, &uid);
+        }
+    }
+
+    fn tell(&mut self, key: &Key, uid: &str, fate: Fate) {
+        let (context, permits) = (Arc::clone(&self.context), Arc::clone(&self.permits));
+        let (key, uid) = (key.clone(), uid.to_owned());
+        self.tasks.spawn(async move {
+            let _permit = permits.acquire().await;
+            aftermath::tell(&context, &key, &uid, fate).await;
+            Ended::Told
+        });
+    }
+
+    /// Triggers the Restores whose record changed.
+    fn trigger_by_records(&mut self, change: &Change) {
+        let is_of = |record: &Key, key: &Key, restore: &WaitingRestore| {
+            let known = self.records.last_known().and_then(|all| all.get(record));
+            let mut backups = restore.decisions.iter().flatten();
+            backups.any(|(backup, _)| match known {
+                Some(known) => {
+                    known.backup.namespace == key.namespace && known.backup.name == *backup
+                }
+                // It was deleted, and nothing else of it is known.
+                None => record.name.starts_with(&name_prefix(backup)),
+            })
+        };
+        let all = self.waiting.iter();
+        let triggered: Vec<_> = match change {
+            Change::Entry(record) => all
+                .filter(|(key, restore)| is_of(record, key, restore))
+                .map(|(key, _)| key.clone())
+                .collect(),
+            Change::List(_) => all.map(|(key, _)| key.clone()).collect(),
+            Change::Refused => Vec::new(),
+        };
+        for key in triggered {
+            self.worker.trigger(key);
+        }
+    }
+
+    fn start(&mut self, key: Key) {
+        let Some(restore) = self.waiting.get_mut(&key) else {
+            self.worker.done(key, Requeue::default());
+            return;
+        };
+        let records = self.records.last_known().into_iter().flatten();
+        let backups = restore.decisions.iter().flatten();
+        let backups: Vec<_> = backups.map(|(backup, _)| backup.as_str()).collect();
+        let is_of = |record: &ObservedRecord| {
+            record.backup.namespace == key.namespace && backups.contains(&&*record.backup.name)
+        };
+        let marks = records
+            .filter(|(_, record)| is_of(record))
+            .filter_map(|(_, record)| record.reading);
+        restore.marks = marks.collect();
+        let may_nudge = restore.until_nudge(Instant::now()).is_zero();
+        let (context, uid) = (Arc::clone(&self.context), restore.uid.clone());
+        self.evaluations += 1;
+        self.tasks.spawn(async move {
+            let evaluation = evaluation::evaluate(&context, &key, &uid, may_nudge).await;
+            Ended::Evaluated {
+                key,
+                uid,
+                evaluation,
+            }
+        });
+    }
+
+    fn finish(&mut self, key: Key, uid: &str, evaluation: Evaluation) {
+        self.evaluations -= 1;
+        let pause = poll_pause(self.waiting.len());
+        let restore = self.waiting.get_mut(&key).filter(|one| one.uid == uid);
+        let Some(restore) = restore else {
+            self.worker.done(key, Requeue::default());
+            return;
+        };
+        let now = Instant::now();
+        let requeue = match evaluation {
+            // The watch tells.
+            Evaluation::Gone => Requeue::default(),
+            Evaluation::Unknown(why) => {
+                let (namespace, name) = (&key.namespace, &key.name);
+                tracing::debug!(namespace, restore = name, why, "cannot look at a Restore");
+                restore.was_held = true;
+                restore.decisions.get_or_insert_default();
+                Requeue {
+                    retry: true,
+                    within: None,
+                }
+            }
+            Evaluation::Known {
+                decisions,
+                is_nudged,
+            } => {
+                if is_nudged {
+                    restore.note_nudge(now);
+                }
+                let waits = restore.decide(decisions);
+                let news = restore.news();
+                let within = if waits {
+                    pause
+                } else {
+                    restore.until_nudge(now).max(TIMING.debounce)
+                };
+                if let Some(why) = news {
+                    self.tell_waiting(&key, uid, why);
+                }
+                Requeue {
+                    retry: false,
+                    within: Some(within),
+                }
+            }
+        };
+        self.worker.done(key, requeue);
+        self.publish();
+    }
+
+    fn tell_waiting(&mut self, key: &Key, uid: &str, why: String) {
+        let context = Arc::clone(&self.context);
+        let about = restore_reference(key, uid);
+        self.tasks.spawn(async move {
+            let note = format!("it waits: {why}");
+            context
+                .events
+                .emit(&about, EventReason::RestoreWaiting, &note)
+                .await;
+            Ended::Told
+        });
+    }
+
+    /// Tells the recorder who waits, once all that were there at the beginning were looked at.
+    fn publish(&self) {
+        let waits = self.waiting.values().filter(|restore| restore.is_held());
+        let count = i64::try_from(waits.count()).unwrap_or(i64::MAX);
+        self.context.metrics.restores_waiting.set(count);
+        let is_complete = self.waiting.values().all(|one| one.decisions.is_some());
+        let is_begun = self.sender.borrow().is_some();
+        if self.known.is_none() || !is_begun && !is_complete {
+            return;
+        }
+        let new = Some(by_backup(&self.waiting));
+        self.sender.send_if_modified(|told| {
+            let is_new = *told != new;
+            *told = new;
+            is_new
+        });
+    }
+}
+
+/// Returns what is told of a Restore that was in the stage `before`, or was not there.
+fn fates(before: Option<Stage>, now: &ObservedRestore) -> Vec<Fate> {
+    let ran = |stage: Stage| matches!(stage, Stage::Running | Stage::Over);
+    let mut fates = Vec::new();
+    if now.stage == Stage::Refused && before != Some(Stage::Refused) {
+        fates.push(Fate::Refused);
+    }
+    if ran(now.stage) && !before.is_some_and(ran) {
+        fates.push(Fate::Begun);
+    }
+    if now.stage == Stage::Over && before != Some(Stage::Over) && now.is_judged {
+        fates.push(Fate::Read);
+    }
+    fates
+}
