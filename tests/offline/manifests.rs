@@ -5,6 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use velero_trust::admission::{HANDLERS, Mode};
+use velero_trust::decision::Verb;
 use velero_trust::names;
 use velero_trust_testing::installer;
 
@@ -155,6 +156,40 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
     for object in read("rbac.yaml") {
         let bound = object["roleRef"]["name"] == names::SECRET_READER_ROLE;
         assert!(!bound, "{object}");
+    }
+}
+
+#[test]
+fn what_people_may_accept_is_bound_to_nobody() {
+    let roles = [
+        (names::ATTEST_ROLE, vec!["get", "list", "patch", "attest"]),
+        (
+            names::RESTORE_UNVERIFIED_ROLE,
+            vec![Verb::RestoreUnverified.as_str()],
+        ),
+        (
+            names::RESTORE_TAMPERED_ROLE,
+            vec![
+                Verb::RestoreUnverified.as_str(),
+                Verb::RestoreTampered.as_str(),
+            ],
+        ),
+    ];
+    for (name, verbs) in &roles {
+        let granted = of_kind("roles.yaml", "ClusterRole", name);
+        let rule = json!({"apiGroups": ["velero.io"], "resources": ["backups"], "verbs": verbs});
+        assert_eq!(granted["rules"][0], rule, "{name}");
+        assert!(granted["aggregationRule"].is_null(), "{name}");
+        // `admin` and `edit` would have it through this label.
+        assert!(granted["metadata"]["labels"].is_null(), "{name}");
+    }
+    let kustomization = read("kustomization.yaml").remove(0);
+    for file in kustomization["resources"].as_array().unwrap() {
+        for object in read(file.as_str().unwrap()) {
+            let bound = object["roleRef"]["name"].as_str().unwrap_or_default();
+            let is_bound = roles.iter().any(|(name, _)| *name == bound);
+            assert!(!is_bound, "{object}");
+        }
     }
 }
 
