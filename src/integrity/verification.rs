@@ -89,6 +89,16 @@ pub fn open(
     })
 }
 
+/// Returns the digest of what `envelope` signs, whoever signed it, if that is about `backup` and lists just
+/// `files`. It vouches for nothing: whoever knows the digest by other means can trust the files.
+pub fn agreeing(envelope: &[u8], backup: &str, files: &[File]) -> Option<Sha256> {
+    let envelope = Envelope::parse(envelope).ok()?;
+    let signed = Statement::parse(envelope.payload()).ok()?;
+    let is_same =
+        signed.backup.name == backup && signed.manifest.differences(backup, files).is_empty();
+    is_same.then(|| Sha256::of(envelope.payload()))
+}
+
 /// Judges `files`, all those in the directory of one backup, by `envelope`, of which one of `keys`
 /// must be the signer. `name` is that of the directory, where that is known.
 pub fn verify(

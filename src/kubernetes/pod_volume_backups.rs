@@ -14,7 +14,7 @@ use crate::velero::label::label_value;
 use crate::velero::lenient::null_is_default;
 
 /// Label on a PodVolumeBackup with the name of its Backup.
-const BACKUP_LABEL: &str = "velero.io/backup-name";
+pub const BACKUP_LABEL: &str = "velero.io/backup-name";
 
 /// Number of PodVolumeBackups in one page of a list, which the API server holds as a whole. Each has
 /// about 2 KiB, and up to 1.5 MiB.
@@ -188,14 +188,19 @@ enum Failure {
 }
 
 fn add(lines: &mut PodVolumeLines, object: &[u8]) -> Result<(), Failure> {
-    let Object { spec, status } = serde_json::from_slice(object).map_err(Failure::Json)?;
-    let volume = PodVolumeBackup {
+    let volume = parse(object).map_err(Failure::Json)?;
+    lines.add(&volume).map_err(Failure::TooMany)
+}
+
+/// Reads the JSON of a PodVolumeBackup.
+pub fn parse(object: &[u8]) -> serde_json::Result<PodVolumeBackup> {
+    let Object { spec, status } = serde_json::from_slice(object)?;
+    Ok(PodVolumeBackup {
         pod_namespace: spec.pod.namespace,
         pod: spec.pod.name,
         volume: spec.volume,
         uploader: spec.uploader_type,
         repository: spec.repo_identifier,
         snapshot: status.snapshot,
-    };
-    lines.add(&volume).map_err(Failure::TooMany)
+    })
 }

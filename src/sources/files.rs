@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
 
-use super::objects::{BadObjects, Objects};
-use super::{LookupOptions, Source, input};
+use super::objects::{self, BadObjects, Objects};
+use super::{LookupOptions, Source};
 use crate::decision::{Facts, Lookup};
 
 /// Answers look-ups from the files at or below some paths, which are read again when they change.
@@ -87,7 +87,7 @@ impl Source for Objects {
 }
 
 fn stamp(paths: &[PathBuf]) -> Result<Stamp, BadObjects> {
-    let stamp = input::files(paths).into_iter().map(|path| {
+    let stamp = objects::files(paths).into_iter().map(|path| {
         let path = path?;
         let metadata = std::fs::metadata(&path).ok();
         let modified = metadata

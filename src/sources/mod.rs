@@ -1,5 +1,8 @@
 //! Sources of facts: a cluster, or a folder of files.
 
+mod backup_objects;
+mod bucket_error;
+mod bucket_folders;
 pub mod cluster;
 pub mod files;
 mod helm_values;
@@ -12,6 +15,7 @@ mod object;
 pub mod objects;
 mod passes;
 mod placeholder;
+mod roles;
 pub mod roots;
 mod sealed;
 pub mod yaml;

@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::backup_objects::BackupObjects;
+use super::bucket_folders;
 use super::input::{self, ReadError};
 use super::object::{self, DEFAULT_NAMESPACE, Object};
+use super::roles::{self, Roles};
 use super::sealed::{ANY_NAMESPACE, StoredSecret};
 use super::yaml::{Document, NotYaml, documents};
-use crate::decision::{
-    Backup, BackupRecord, Bundle, Fact, Facts, Key, Lookup, Outcome, PodVolumes, SecretKeyRef,
-    TrustedKey,
-};
+use crate::decision::{Bundle, Fact, Facts, Key, Lookup, Outcome, SecretKeyRef, TrustedKey};
 use crate::names;
+use crate::velero::bsl::Bsl;
 
 /// The objects of some files.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     secrets: BTreeMap<Key, StoredSecret>,
-    backups: BTreeMap<Key, Arc<Backup>>,
+    backups: BackupObjects,
     /// The value says whether the ConfigMap is the bundle of a namespace that is held.
     config_maps: BTreeMap<Key, bool>,
-    records: BTreeMap<String, BackupRecord>,
     keys: BTreeMap<String, TrustedKey>,
+    roles: Roles,
     /// What was left out and why, one sentence each.
     pub notes: Vec<String>,
 }
@@ -56,9 +57,13 @@ pub enum BadObjects {
 }
 
 impl Objects {
-    /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`.
+    /// Reads every `.yaml`, `.yml` and `.json` file at or below `paths`. A folder `buckets` in one of them
+    /// holds the buckets of the BackupStorageLocations: `buckets/BUCKET/[PREFIX/]backups/BACKUP/FILE`.
     pub fn read(paths: &[PathBuf]) -> Result<Self, BadObjects> {
         let mut objects = Self::default();
+        for path in paths {
+            objects.add_buckets(path.join(bucket_folders::FOLDER));
+        }
         for_each_document(paths, |file, document| objects.add_document(file, document))?;
         Ok(objects)
     }
@@ -68,6 +73,11 @@ impl Objects {
         for_each_document_in(file, text, &mut |file, document| {
             self.add_document(file, document)
         })
+    }
+
+    /// Adds the buckets in `folder`, each a folder of its name. Their files are read anew for each look-up.
+    pub fn add_buckets(&mut self, folder: PathBuf) {
+        self.backups.add_buckets(folder);
     }
 
     /// Returns the answers to `wants`.
@@ -87,33 +97,18 @@ impl Objects {
                 let stored = self.secrets.get(secret).or_else(anywhere);
                 stored.map(|stored| stored.fact(key))
             }
-            Lookup::Backup(key) => self
-                .backups
-                .get(key)
-                .map(|backup| Fact::Backup(Arc::clone(backup))),
-            Lookup::BackupsOfSchedule {
-                namespace,
-                schedule,
-            } => {
-                let backups = self.backups.iter().filter(|(key, backup)| {
-                    key.namespace == *namespace && backup.fields.schedule.as_ref() == Some(schedule)
-                });
-                let backups = backups.map(|(_, backup)| Backup::clone(backup));
-                Some(Fact::Backups(Arc::new(backups.collect())))
-            }
-            Lookup::Records { backup, .. } => {
-                let of = self.records.values();
-                let of = of.filter(|record| record.backup == *backup);
-                let has_kind = !self.records.is_empty();
-                has_kind.then(|| Fact::Records(Arc::new(of.cloned().collect())))
-            }
+            Lookup::Backup(_)
+            | Lookup::BackupsOfSchedule { .. }
+            | Lookup::Records { .. }
+            | Lookup::ListedFiles { .. }
+            | Lookup::PodVolumes(_) => return self.backups.look_up(lookup),
             Lookup::TrustedKeys => {
                 let keys = self.keys.values().cloned().collect();
                 Some(Fact::TrustedKeys(Arc::new(keys)))
             }
-            Lookup::ListedFiles { .. } => None,
-            Lookup::PodVolumes(_) => Some(Fact::PodVolumes(PodVolumes::none())),
-            Lookup::Access { .. } => Some(Fact::Access(false)),
+            Lookup::Access { user, verb, backup } => {
+                Some(Fact::Access(self.roles.allow(user, *verb, backup)))
+            }
             Lookup::Bundle(namespace) => {
                 let key = Key::new(namespace, names::BUNDLE);
                 let held = self.config_maps.get(&key);
@@ -125,7 +120,8 @@ impl Objects {
 
     /// Adds one document. The error says what is wrong, but never a Secret's content.
     pub(super) fn add_document(&mut self, file: &Path, document: &Document) -> Result<(), String> {
-        let duplicate = match object::read(&document.to_json(), DEFAULT_NAMESPACE)? {
+        let json = document.to_json();
+        let duplicate = match object::read(&json, DEFAULT_NAMESPACE)? {
             Object::Secret(key, secret, hidden) => {
                 let duplicate = format!("Secret {key}");
                 let stored = StoredSecret::readable(secret, hidden);
@@ -144,8 +140,8 @@ impl Objects {
             }
             Object::Backup(key, backup) => {
                 let duplicate = format!("Backup {key}");
-                let before = self.backups.insert(key, Arc::from(backup));
-                before.map(|_| duplicate)
+                let is_first = self.backups.add(key, *backup);
+                (!is_first).then_some(duplicate)
             }
             Object::ConfigMap(key, held) => {
                 let duplicate = format!("ConfigMap {key}");
@@ -153,15 +149,31 @@ impl Objects {
             }
             Object::Record(record) => {
                 let duplicate = format!("BackupRecord {}", record.name);
-                let before = self.records.insert(record.name.clone(), *record);
-                before.map(|_| duplicate)
+                let is_verified = json.pointer("/status/verification").is_some();
+                let is_first = self.backups.add_record(*record, is_verified);
+                (!is_first).then_some(duplicate)
             }
             Object::TrustedKey(key) => {
                 let duplicate = format!("TrustedKey {}", key.name);
                 self.keys.insert(key.name.clone(), key).map(|_| duplicate)
             }
-            // No decision looks up a location.
-            Object::Location(_) => None,
+            Object::Location(key) => {
+                let duplicate = format!("BackupStorageLocation {key}");
+                let is_first = self.backups.add_location(key, &Bsl::from_value(&json));
+                (!is_first).then_some(duplicate)
+            }
+            Object::Foreign(api, kind) if api == roles::API_VERSION => {
+                if !self.roles.add(&kind, &json)? {
+                    self.leave_out(file, document, &format!("{kind} of {api} is left out"));
+                }
+                None
+            }
+            Object::Foreign(api, kind)
+                if (api.as_str(), kind.as_str()) == ("velero.io/v1", "PodVolumeBackup") =>
+            {
+                self.backups.add_pod_volume(&json)?;
+                None
+            }
             Object::Foreign(api, kind) => {
                 self.leave_out(file, document, &format!("{kind} of {api} is left out"));
                 None
@@ -186,12 +198,27 @@ impl Objects {
     }
 }
 
+/// Returns the YAML and JSON files at or below `paths`, without those in buckets: these are the files of
+/// backups.
+pub(super) fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, ReadError>> {
+    let buckets = paths.iter().map(|path| path.join(bucket_folders::FOLDER));
+    let buckets: Vec<_> = buckets.collect();
+    let mut files = input::files(paths);
+    files.retain(|file| {
+        let path = match file {
+            Ok(path) | Err(ReadError { path, .. }) => path,
+        };
+        !buckets.iter().any(|bucket| path.starts_with(bucket))
+    });
+    files
+}
+
 /// Calls `take` for every object in the files at or below `paths`. Its error says what is wrong.
 pub(super) fn for_each_document(
     paths: &[PathBuf],
     mut take: impl FnMut(&Path, &Document) -> Result<(), String>,
 ) -> Result<(), BadObjects> {
-    for file in input::files(paths) {
+    for file in files(paths) {
         let file = file?;
         for_each_document_in(&file, &input::read_text(&file)?, &mut take)?;
     }

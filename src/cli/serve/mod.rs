@@ -74,6 +74,9 @@ pub(super) struct Serve {
     client_ca: Option<PathBuf>,
 
     /// Look up objects in the YAML files under this folder instead of a cluster; can be repeated
+    ///
+    /// A folder `buckets` in it holds the buckets of the BackupStorageLocations, as
+    /// `buckets/BUCKET/[PREFIX/]backups/BACKUP/FILE`.
     #[arg(
         long,
         value_name = "DIR",

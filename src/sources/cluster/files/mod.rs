@@ -8,13 +8,10 @@ use kube::Client;
 use tokio::time::{Instant, timeout_at};
 
 use self::late::LateLocations;
-use crate::bucket::{
-    self, Action, BucketSettings, ErrorKind, LocationError, Locations, SettingsError, Timing,
-};
+use super::super::bucket_error::lookup_error;
+use crate::bucket::{self, Action, BucketSettings, ErrorKind, LocationError, Locations, Timing};
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::{Key, ListedFiles, LookupError, LookupErrorKind};
-use crate::dial::DialError;
-use crate::kubernetes::error;
 use crate::velero::naming::is_name;
 
 /// How long is waited for a bucket.
@@ -161,42 +158,6 @@ impl BackupFiles {
             location: opened.signed,
             listing: listing.digest(&backup.name),
         }))
-    }
-}
-
-/// Returns the error of a look-up. It names no location, since the look-up does.
-fn lookup_error(error: &LocationError) -> LookupError {
-    let (LocationError::Unusable { error: cause, .. } | LocationError::Bucket(cause)) = error
-    else {
-        return match error {
-            LocationError::Unread(error) | LocationError::BundleUnread(error) => {
-                error::lookup_error(error)
-            }
-            _ => LookupError {
-                kind: LookupErrorKind::Unreachable,
-                message: error.to_string(),
-            },
-        };
-    };
-    let kind = match &cause.kind {
-        ErrorKind::Settings(SettingsError::Provider(_)) => LookupErrorKind::Unsupported,
-        ErrorKind::AccessDenied { .. }
-        | ErrorKind::AccessOrCustomerKey { .. }
-        | ErrorKind::Expired
-        | ErrorKind::Kms { .. }
-        | ErrorKind::UnknownKey { .. }
-        | ErrorKind::WrongSecretKey => LookupErrorKind::Forbidden,
-        ErrorKind::Dial(DialError::Late(_)) | ErrorKind::Late | ErrorKind::TooSlow => {
-            LookupErrorKind::Timeout
-        }
-        ErrorKind::Malformed(_) | ErrorKind::OddName { .. } | ErrorKind::TooMany => {
-            LookupErrorKind::Unreadable
-        }
-        _ => LookupErrorKind::Unreachable,
-    };
-    LookupError {
-        kind,
-        message: cause.with_fix(),
     }
 }
 
