@@ -7,6 +7,7 @@
 mod aftermath;
 mod evaluation;
 mod observed;
+mod progress;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use self::aftermath::{Fate, restore_reference};
 use self::evaluation::Evaluation;
 use self::observed::{ObservedRecord, ObservedRestore, Stage, watch_records, watch_restores};
-use self::waiting::{WaitingRestore, by_backup, poll_pause};
+use self::waiting::{News, WaitingRestore, by_backup, poll_pause};
 use super::ControllerContext;
 use super::channels::WaitingByBackup;
 use crate::decision::Key;
@@ -307,14 +308,14 @@ impl Reconciler {
                     restore.note_nudge(now);
                 }
                 let waits = restore.decide(decisions);
-                let news = restore.news();
+                let news = restore.news(now);
                 let within = if waits {
                     pause
                 } else {
                     restore.until_nudge(now).max(TIMING.debounce)
                 };
-                if let Some(why) = news {
-                    self.tell_waiting(&key, uid, why);
+                if let Some(news) = news {
+                    self.tell_waiting(&key, uid, news);
                 }
                 Requeue {
                     retry: false,
@@ -326,11 +327,29 @@ impl Reconciler {
         self.publish();
     }
 
-    fn tell_waiting(&mut self, key: &Key, uid: &str, why: String) {
+    /// Tells what a Restore waits for, and how far that is.
+    fn tell_waiting(&mut self, key: &Key, uid: &str, news: News) {
         let context = Arc::clone(&self.context);
         let about = restore_reference(key, uid);
+        let restore = self.waiting.get(key);
+        let backups = restore.and_then(|restore| restore.decisions.as_ref());
+        let backups: Vec<_> = backups
+            .into_iter()
+            .flatten()
+            .map(|(backup, _)| backup.as_str())
+            .collect();
+        let records = self.records.last_known().into_iter().flatten();
+        let records = records.filter(|(_, record)| {
+            record.backup.namespace == key.namespace && backups.contains(&&*record.backup.name)
+        });
+        let records: Vec<_> = records.map(|(name, _)| name.name.clone()).collect();
         self.tasks.spawn(async move {
-            let note = format!("it waits: {why}");
+            let progress = progress::read(&context.client, &records).await;
+            if news.is_repeated && progress.is_none() {
+                return Ended::Told;
+            }
+            let progress = progress.map_or_else(String::new, |progress| format!(" ({progress})"));
+            let note = format!("it waits: {}{progress}", news.message);
             context
                 .events
                 .emit(&about, EventReason::RestoreWaiting, &note)

@@ -217,8 +217,21 @@ fn verdict(listing: &Sha256, accepted: &[&str]) -> Value {
 #[tokio::test]
 async fn a_restore_that_waits_is_tried_again_once_it_need_not_wait() {
     let mut scene = Scene::new(RecordState::Pending);
-    scene.set(&json!({}));
+    scene.set_record(RecordState::Pending);
+    let mut record = scene.api.get(RECORD).unwrap();
+    let progress = json!({
+        "bytesRead": 3_249_000_000_u64, "bytes": 7_900_000_000_u64, "at": "2026-01-01T00:00:00Z",
+    });
+    record["status"]["verification"] = json!({"progress": progress});
+    scene.api.put(RECORD, record);
     scene.run().await;
+    scene
+        .until("the list of records", |scene| {
+            let lists = scene.api.lists();
+            lists.iter().any(|list| list.ends_with("/backuprecords"))
+        })
+        .await;
+    scene.set(&json!({}));
     scene.until("the wait", Scene::waits_for_files).await;
     scene
         .until("the Event", |scene| {
@@ -227,7 +240,10 @@ async fn a_restore_that_waits_is_tried_again_once_it_need_not_wait() {
         .await;
     let (kind, note) = scene.notes("RestoreWaiting").remove(0);
     assert_eq!(kind, "Restore");
-    assert!(note.starts_with("it waits: "), "{note}");
+    assert!(
+        note.starts_with("it waits: ") && note.ends_with(" (3.2 of 7.9 GB read)"),
+        "{note}"
+    );
     assert!(scene.metric("velero_trust_restores_waiting 1\n"));
     sleep(Duration::from_millis(1_200)).await;
     assert!(!scene.is_nudged(), "it would wait again");

@@ -30,6 +30,18 @@ const POLL_PAUSE: Duration = Duration::from_secs(15);
 /// The same for each Restore that waits, if they are many.
 const POLL_SPACING: Duration = Duration::from_millis(50);
 
+/// Pause before it is told again how far the files are read for which a Restore waits.
+const PROGRESS_PAUSE: Duration = Duration::from_mins(1);
+
+/// What is told of a Restore that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// What it waits for, for people.
+    pub(super) message: String,
+    /// Whether nothing is new but how far that is.
+    pub(super) is_repeated: bool,
+}
+
 /// A Restore that Velero did not begin.
 #[derive(Clone, Debug)]
 pub(super) struct WaitingRestore {
@@ -41,8 +53,8 @@ pub(super) struct WaitingRestore {
     pub(super) was_held: bool,
     /// When Velero was last asked to try it again, and how often in a row.
     pub(super) nudged: Option<(Instant, u32)>,
-    /// What the last Event says that it waits for.
-    pub(super) told: Option<Vec<WaitKind>>,
+    /// What the last Event says that it waits for, and when.
+    pub(super) told: Option<(Vec<WaitKind>, Instant)>,
     /// The readings of the Backups as they were before the last decisions.
     pub(super) marks: Vec<ReadingMark>,
 }
@@ -98,8 +110,9 @@ impl WaitingRestore {
         waits
     }
 
-    /// Returns what it waits for, for people, if that is not what was told last.
-    pub(super) fn news(&mut self) -> Option<String> {
+    /// Returns what it waits for, for people, if that is not what was told last, or is told again because
+    /// files are read for a long time.
+    pub(super) fn news(&mut self, now: Instant) -> Option<News> {
         let mut kinds = Vec::new();
         let mut messages = Vec::new();
         for (_, decision) in self.decisions.iter().flatten() {
@@ -112,11 +125,22 @@ impl WaitingRestore {
                 messages.push(message.as_str());
             }
         }
-        if messages.is_empty() || self.told.as_ref() == Some(&kinds) {
+        if messages.is_empty() {
             return None;
         }
-        self.told = Some(kinds);
-        Some(messages.join("; "))
+        let is_repeated = self.told.as_ref().is_some_and(|(told, _)| *told == kinds);
+        if let Some((_, at)) = &self.told
+            && is_repeated
+            && !(kinds.contains(&WaitKind::Reading)
+                && now.saturating_duration_since(*at) >= PROGRESS_PAUSE)
+        {
+            return None;
+        }
+        self.told = Some((kinds, now));
+        Some(News {
+            message: messages.join("; "),
+            is_repeated,
+        })
     }
 }
 
@@ -224,13 +248,26 @@ mod tests {
 
     #[test]
     fn each_reason_to_wait_is_told_once() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let news = |message: &str, is_repeated| {
+            let message = message.to_owned();
+            Some(News {
+                message,
+                is_repeated,
+            })
+        };
         let mut one = restore(waits(&[WaitKind::Reading]));
-        assert_eq!(one.news().as_deref(), Some("[Reading]"));
-        assert_eq!(one.news(), None);
+        assert_eq!(one.news(start), news("[Reading]", false));
+        assert_eq!(one.news(after(59)), None);
+        // How far it is.
+        assert_eq!(one.news(after(60)), news("[Reading]", true));
+        assert_eq!(one.news(after(119)), None);
         one.decide(vec![("b".into(), Decision::Ready)]);
-        assert_eq!(one.news(), None);
+        assert_eq!(one.news(after(200)), None);
         one.decide(vec![("b".into(), waits(&[WaitKind::Failing]))]);
-        assert_eq!(one.news().as_deref(), Some("[Failing]"));
+        assert_eq!(one.news(after(200)), news("[Failing]", false));
+        assert_eq!(one.news(after(900)), None);
         assert_eq!(poll_pause(3), POLL_PAUSE);
         assert_eq!(poll_pause(1_000), Duration::from_secs(50));
     }
