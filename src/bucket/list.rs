@@ -19,7 +19,7 @@ use crate::kubernetes::server_clock::date;
 /// Most files of a backup. Velero writes fewer than twenty.
 pub const MAX_FILES: usize = 10_000;
 
-/// Most bytes of the names of a backup's files. Velero's have about a hundred each.
+/// Most bytes of the names and ETags of a backup's files. Velero's have about a hundred each.
 pub const MAX_NAME_BYTES: usize = 2 << 20;
 
 /// Files in a page. A key has up to 1,024 bytes, and three times that where it is encoded.
@@ -111,7 +111,7 @@ struct Contents {
 pub(super) struct Collector {
     prefix: String,
     artifacts: Vec<Artifact>,
-    name_bytes: usize,
+    text_bytes: usize,
     pages: usize,
     tokens: BTreeSet<String>,
     store_time: Option<Timestamp>,
@@ -123,7 +123,7 @@ impl Collector {
         Self {
             prefix,
             artifacts: Vec::new(),
-            name_bytes: 0,
+            text_bytes: 0,
             pages: 0,
             tokens: BTreeSet::new(),
             store_time: None,
@@ -196,8 +196,8 @@ impl Collector {
         if contents.size == 0 && (name.is_empty() || name.ends_with('/')) {
             return Ok(());
         }
-        self.name_bytes += name.len();
-        if self.artifacts.len() == MAX_FILES || self.name_bytes > MAX_NAME_BYTES {
+        self.text_bytes += name.len() + contents.e_tag.len();
+        if self.artifacts.len() == MAX_FILES || self.text_bytes > MAX_NAME_BYTES {
             return Err(ErrorKind::TooMany);
         }
         self.artifacts.push(Artifact {
@@ -430,6 +430,10 @@ mod tests {
         assert_eq!(pages(MAX_FILES, 10).unwrap().artifacts.len(), MAX_FILES);
         assert_eq!(pages(MAX_FILES + 1, 10), Err(ErrorKind::TooMany));
         assert_eq!(pages(3_000, 800), Err(ErrorKind::TooMany));
+        let etag = "e".repeat(MAX_NAME_BYTES / 2);
+        let long = page("", &[("p/backups/b/a", 1), ("p/backups/b/b", 1)]);
+        let long = long.replace("&quot;e&quot;", &etag);
+        assert_eq!(collect(&[long]), Err(ErrorKind::TooMany));
         let empty: Vec<_> = (0..MAX_PAGES)
             .map(|number| page(&GOES_ON.replace(">t<", &format!(">{number}<")), &[]))
             .collect();
