@@ -18,11 +18,10 @@ use super::steps::{again, create_own, message, told};
 use crate::bucket::{Artifact, Listing};
 use crate::controllers::channels::WaitingRestores;
 use crate::decision::{FailureClass, File};
-use crate::digest::Sha256;
-use crate::integrity::envelope::{Envelope, MAX_BYTES};
+use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{MAX_FILES, is_name};
-use crate::integrity::statement::Statement;
+use crate::integrity::verification::agreeing;
 use crate::kubernetes::crds::{
     BackupRecord, BackupRecordStatus, Progress, ReadingMark, RecordedFailure, RecordedFile,
     RecordedReading, Verification, record_name,
@@ -410,16 +409,8 @@ async fn manifests(
     for artifact in envelopes.into_iter().take(MAX_ENVELOPES) {
         let bytes = location.store.read(name, artifact).await?;
         let bytes = bytes.bytes(artifact.size).await?;
-        let Ok(envelope) = Envelope::parse(&bytes) else {
-            continue;
-        };
-        let signed = Statement::parse(envelope.payload());
-        let is_same = signed.is_ok_and(|signed| {
-            signed.backup.name == name && signed.manifest.differences(name, files).is_empty()
-        });
-        if is_same {
-            manifests.push(Sha256::of(envelope.payload()).to_string());
-        }
+        let agreeing = agreeing(&bytes, name, files);
+        manifests.extend(agreeing.map(|manifest| manifest.to_string()));
     }
     manifests.sort();
     manifests.dedup();
