@@ -51,6 +51,8 @@ pub enum Decision {
     Patch,
     /// A needed fact could not be looked up.
     Retry,
+    /// Admitted without a check, because the operator wants that.
+    Unjudged,
     /// Admitted with warnings.
     Warn,
 }
@@ -64,6 +66,7 @@ impl Decision {
             Self::Invalid => "invalid",
             Self::Patch => "patch",
             Self::Retry => "retry",
+            Self::Unjudged => "unjudged",
             Self::Warn => "warn",
         }
     }
@@ -105,7 +108,9 @@ impl Answer {
         if patched && let Err(why) = response.set_patch(&report.patch) {
             return failure(500, why);
         }
-        let decision = if patched {
+        let decision = if report.is_unjudged {
+            Decision::Unjudged
+        } else if patched {
             Decision::Patch
         } else if response.warnings.is_empty() {
             Decision::Allow

@@ -23,6 +23,8 @@ pub struct Report {
     pub patch: Vec<PatchOperation>,
     /// Messages for the user although no rule was broken.
     pub notes: Vec<Note>,
+    /// Whether nothing was checked, because the operator wants that.
+    pub is_unjudged: bool,
 }
 
 /// A message for the user that is not about a broken rule.

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use velero_trust::admission::{Answer, Envelope, HANDLERS, Handler, Opened, all_rules};
+use velero_trust::admission::{Answer, Decision, Envelope, HANDLERS, Handler, Opened, all_rules};
 use velero_trust::decision::{Context, Judged, Policy, RestoresMode};
 use velero_trust::sources::{LookupOptions, evaluate};
 
@@ -135,6 +135,10 @@ impl Case {
             }
             return mismatches;
         };
+        let is_off = self.request.restores.as_deref() == Some("off");
+        if is_off != (answer.decision == Decision::Unjudged) {
+            mismatches.push(format!("it is counted as {}", answer.decision.as_str()));
+        }
         let response = &body["response"];
         if response["uid"] != UID || response["allowed"] != *allowed {
             mismatches.push(format!("allowed should be {allowed}"));

@@ -49,6 +49,7 @@ pub fn judge(question: &Question<'_>, old: Option<&Restore<'_>>, facts: &Facts) 
     let mut report = Report::default();
     let mut known = Known::default();
     if question.mode() == RestoresMode::Off {
+        report.is_unjudged = true;
         return (report, known);
     }
     let restore = question.restore;
