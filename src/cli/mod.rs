@@ -31,6 +31,7 @@ mod namespace_args;
 mod output_format;
 mod parse;
 mod policy;
+mod restores;
 mod rollout;
 mod root_args;
 mod serve;

@@ -1,6 +1,6 @@
 //! Policy options, shared by `serve`, `lint` and `status`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::admission::all_rules;
 use crate::decision::{Policy, PolicyError, RestoresMode};
@@ -48,26 +48,5 @@ impl PolicyOptions {
             .iter()
             .try_for_each(|rule| policy.set(rule, rules.iter()))?;
         Ok(policy)
-    }
-}
-
-/// How a Restore whose backup has no checksum is handled.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Restores {
-    /// Deny it
-    Enforce,
-    /// Admit it with a warning
-    Warn,
-    /// Admit it without a check
-    Off,
-}
-
-impl From<Restores> for RestoresMode {
-    fn from(restores: Restores) -> Self {
-        match restores {
-            Restores::Enforce => Self::Enforce,
-            Restores::Warn => Self::Warn,
-            Restores::Off => Self::Off,
-        }
     }
 }

@@ -46,6 +46,17 @@ pub enum RestoresMode {
     Off,
 }
 
+impl RestoresMode {
+    /// Returns the value of the option that chooses it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// An invalid policy setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -90,6 +101,14 @@ impl Policy {
     pub fn restores_mode(&self, namespace: &str) -> RestoresMode {
         let own = self.restores_in.get(namespace);
         own.copied().unwrap_or(self.restores)
+    }
+
+    /// Returns this policy with one mode for the Restores of all namespaces.
+    #[must_use]
+    pub fn with_restores(mut self, mode: RestoresMode) -> Self {
+        self.restores = mode;
+        self.restores_in.clear();
+        self
     }
 
     /// Whether `namespace` is never a Velero namespace, whatever is in it.

@@ -343,6 +343,7 @@ fn backups(cluster: &Cluster) -> Result<()> {
     let expected = json!({
         "restores": "enforce", "total": 120, "restorable": 40,
         "reasons": {"backup without a checksum [VT101]": 60, "failed": 20},
+        "enforced": {"refused": 60, "reasons": {"backup without a checksum [VT101]": 60}},
         "recorded": null, "levels": {}, "notRecorded": [],
     });
     let told = &status["namespaces"][0]["backups"];

@@ -16,7 +16,8 @@ use self::probe::Probe;
 use self::switch::Switch;
 use super::cluster_args::ClusterArgs;
 use super::key_type::KeyType;
-use super::policy::{PolicyOptions, Restores};
+use super::policy::PolicyOptions;
+use super::restores::RestoresSetting;
 use super::root_args::RootArgs;
 use super::{describe, exit, install_crypto_provider, parse, runtime};
 use crate::telemetry::{self, Format};
@@ -85,16 +86,20 @@ pub(super) struct Serve {
     )]
     objects: Vec<PathBuf>,
 
-    /// How to handle a Restore whose backup has no checksum
+    /// How to handle a Restore that fails its checks: `enforce`, `warn` or `off`, or `NAMESPACE=MODE`
+    /// for the Restores of one namespace; can be repeated [default: enforce]
+    ///
+    /// `enforce` denies it. `warn` admits it with a warning, unless its backup is known to be another one
+    /// than was recorded, or than it expects. `off` checks nothing. Before you choose `enforce`,
+    /// `velero-trust status` says how many backups it would refuse.
     #[arg(
         long,
-        value_name = "MODE",
-        value_enum,
-        default_value = "enforce",
+        value_name = "[NAMESPACE=]MODE",
         env = "VELERO_TRUST_RESTORES",
+        value_delimiter = ',',
         help_heading = "Policy"
     )]
-    restores: Restores,
+    restores: Vec<RestoresSetting>,
 
     /// From which buckets a Restore may start by a reading of its backup that is older than the Restore
     ///

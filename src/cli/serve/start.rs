@@ -14,11 +14,12 @@ use tokio::sync::watch;
 use super::Serve;
 use super::switch::Switch;
 use crate::ca::serving_certificate::ServingCertificate;
+use crate::cli::restores;
 use crate::cli::stdout::Stdout;
 use crate::controllers::{
     BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
 };
-use crate::decision::Policy;
+use crate::decision::{Policy, RestoresMode};
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
 use crate::names;
@@ -44,7 +45,9 @@ impl Serve {
     pub(super) async fn serve(&self) -> anyhow::Result<()> {
         let caps = caps();
         let stopping = drain::signals().context("cannot listen for signals")?;
-        let mut policy = self.policy.policy(self.restores.into())?;
+        let mut policy = self.policy.policy(RestoresMode::default())?;
+        restores::apply(&self.restores, &mut policy)?;
+        policy.records_existing = self.record_existing == Switch::On;
         // Nothing reads files for Restores yet.
         policy.reads_files = false;
         let metrics = Arc::new(Metrics::default());

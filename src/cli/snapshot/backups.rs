@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::record_tally::RecordTally;
 use super::records::Records;
-use crate::decision::Policy;
+use crate::decision::{Policy, RestoresMode, Rule};
 use crate::integrity::restorable::{NotRestorable, why_not_restorable};
 use crate::kubernetes::error;
 use crate::velero::backup::BackupView;
@@ -30,6 +30,8 @@ pub(in crate::cli) struct BackupTally {
     pub(in crate::cli) restorable: usize,
     /// The others by the reason. There are as many reasons as rules and phases.
     pub(in crate::cli) reasons: BTreeMap<String, usize>,
+    /// Those that no Restore could name under `--restores=enforce`, by the rule that would deny it.
+    pub(in crate::cli) refused_if_enforced: BTreeMap<String, usize>,
     /// Those that are recorded, and why the others are not; `None` if the records are not known.
     pub(in crate::cli) records: Option<RecordTally>,
 }
@@ -41,7 +43,7 @@ impl BackupTally {
         let backup = view.into_backup();
         self.total += 1;
         let why = match why_not_restorable(namespace, &backup, policy) {
-            Some(NotRestorable::Denied(rule)) => Some(format!("{} [{}]", rule.title, rule.id)),
+            Some(NotRestorable::Denied(rule)) => Some(titled(rule)),
             Some(NotRestorable::NotWhole(why)) => Some(why.to_owned()),
             None => why_not_stored(&location, locations).map(str::to_owned),
         };
@@ -49,7 +51,16 @@ impl BackupTally {
             None => self.restorable += 1,
             Some(why) => *self.reasons.entry(why).or_default() += 1,
         }
+        let enforced = policy.clone().with_restores(RestoresMode::Enforce);
+        if let Some(NotRestorable::Denied(rule)) = why_not_restorable(namespace, &backup, &enforced)
+        {
+            *self.refused_if_enforced.entry(titled(rule)).or_default() += 1;
+        }
     }
+}
+
+fn titled(rule: &Rule) -> String {
+    format!("{} [{}]", rule.title, rule.id)
 }
 
 /// Returns why Velero cannot read a backup from its location; `None` if it can, as far as it reports.
@@ -133,7 +144,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::decision::RestoresMode;
 
     #[test]
     fn backups_are_counted_by_the_reason_that_keeps_them_from_being_restored() {
@@ -181,9 +191,13 @@ mod tests {
                 ("has an Unavailable BackupStorageLocation", 1),
                 ("has no BackupStorageLocation", 1),
             ]),
+            refused_if_enforced: reasons(&[("backup without a checksum [VT101]", 2)]),
         };
         assert_eq!(tally(RestoresMode::Enforce), expected);
         let off = tally(RestoresMode::Off);
         assert_eq!((off.total, off.restorable), (7, 3));
+        for other in [off, tally(RestoresMode::Warn)] {
+            assert_eq!(other.refused_if_enforced, expected.refused_if_enforced);
+        }
     }
 }

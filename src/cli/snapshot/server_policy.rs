@@ -7,7 +7,8 @@ use kube::{Api, Client};
 
 use super::NoReport;
 use crate::cli::key_type::KeyType;
-use crate::cli::policy::{PolicyOptions, Restores};
+use crate::cli::policy::PolicyOptions;
+use crate::cli::restores::{self, RestoresSetting};
 use crate::decision::{Policy, RestoresMode};
 use crate::kubernetes::error;
 use crate::names;
@@ -98,19 +99,29 @@ fn is_kube_system_included(deployment: &Deployment) -> Option<bool> {
 fn of_deployment(own: &str, deployment: &Deployment) -> Result<Policy, String> {
     let container = server(deployment)
         .ok_or_else(|| format!("Deployment {own}/{0} has no container {0}", names::APP))?;
-    let mode = values(container, "--restores", "VELERO_TRUST_RESTORES")?.pop();
-    let mode = match mode.as_deref() {
-        None => RestoresMode::default(),
-        Some(mode) => Restores::from_str(mode, false)
-            .map_err(|_| format!("Deployment {own}/{} has --restores={mode}", names::APP))?
-            .into(),
-    };
     let rules = values(container, "--rule", "VELERO_TRUST_RULE")?;
     let rules = rules.iter().flat_map(|rules| rules.split(','));
     let options = PolicyOptions::new(rules.map(str::to_owned).collect());
-    let mut policy = options.policy(mode).map_err(|error| error.to_string())?;
+    let policy = options.policy(RestoresMode::default());
+    let mut policy = policy.map_err(|error| error.to_string())?;
+    let modes = values(container, "--restores", "VELERO_TRUST_RESTORES")?;
+    set_modes(&modes, &mut policy)
+        .map_err(|why| format!("Deployment {own}/{}: --restores: {why}", names::APP))?;
+    let existing = values(
+        container,
+        "--record-existing",
+        "VELERO_TRUST_RECORD_EXISTING",
+    )?;
+    policy.records_existing = existing.last().is_none_or(|value| value != "off");
     own.clone_into(&mut policy.own_namespace);
     Ok(policy)
+}
+
+/// Sets the modes of `values`, each of which may be several.
+fn set_modes(values: &[String], policy: &mut Policy) -> Result<(), String> {
+    let settings = values.iter().flat_map(|values| values.split(','));
+    let settings: Result<Vec<RestoresSetting>, _> = settings.map(str::parse).collect();
+    restores::apply(&settings?, policy).map_err(|error| error.to_string())
 }
 
 /// Returns the values of `option` on the command line of the container, else that of `variable`.
@@ -200,6 +211,36 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_has_its_own_mode() {
+        for container in [
+            json!({"args": ["--restores=warn", "--restores", "staging=off", "--restores=lab=enforce"]}),
+            json!({"args": ["--restores=warn,staging=off,lab=enforce"]}),
+            json!({"env": [{"name": "VELERO_TRUST_RESTORES", "value": "staging=off,lab=enforce,warn"}]}),
+        ] {
+            let policy = policy(&container).unwrap();
+            let modes = ["velero", "staging", "lab"].map(|name| policy.restores_mode(name));
+            let expected = [RestoresMode::Warn, RestoresMode::Off, RestoresMode::Enforce];
+            assert_eq!(modes, expected, "{container}");
+        }
+    }
+
+    #[test]
+    fn whether_backups_from_before_are_recorded_is_known() {
+        for (container, expected) in [
+            (json!({}), true),
+            (json!({"args": ["--record-existing=on"]}), true),
+            (json!({"args": ["--record-existing", "off"]}), false),
+            (
+                json!({"env": [{"name": "VELERO_TRUST_RECORD_EXISTING", "value": "off"}]}),
+                false,
+            ),
+        ] {
+            let records = policy(&container).map(|policy| policy.records_existing);
+            assert_eq!(records, Ok(expected), "{container}");
+        }
+    }
+
+    #[test]
     fn the_policy_is_that_of_the_container() {
         let mode = |container: &Value| policy(container).map(|policy| policy.restores);
         let variable = |value: &str| json!([{"name": "VELERO_TRUST_RESTORES", "value": value}]);
@@ -228,6 +269,24 @@ mod tests {
             json!({"args": ["--rule=VT999=warn", "--restores=off"]}),
         ] {
             assert!(mode(&unknown).is_err(), "{unknown}");
+        }
+        for (contradiction, says) in [
+            (
+                json!({"args": ["--restores=warn", "--restores=off"]}),
+                "more than once",
+            ),
+            (
+                json!({"args": ["--restores=lab=warn,lab=off"]}),
+                "namespace `lab`",
+            ),
+            (json!({"args": ["--restores=loud"]}), "`loud` is none of"),
+        ] {
+            let error = policy(&contradiction).unwrap_err();
+            assert!(
+                error.starts_with("Deployment guards/velero-trust: --restores: "),
+                "{error}"
+            );
+            assert!(error.contains(says), "{error}");
         }
         let rules = json!({"args": ["--rule=VT101=warn,VT103=off", "--rule", "VT110=deny"]});
         let mut expected = Policy::default();

@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use super::model::{Backups, NotRecordedBackups};
+use super::model::{Backups, Enforced, NotRecordedBackups};
 use crate::admission::webhook_state::{Effect, WebhookStatus};
 use crate::cli::snapshot;
 use crate::decision::{Policy, RestoresMode};
@@ -35,7 +35,10 @@ impl Review {
         let webhook = webhooks.iter().find(|one| one.webhook == RESTORES);
         match webhook.map(|one| one.requests) {
             Some(Effect::Refused) => Self::Refused,
-            Some(Effect::Unjudged) => Self::Reviewed(Policy::new(RestoresMode::Off)),
+            Some(Effect::Unjudged) => {
+                let policy = policy.unwrap_or_default();
+                Self::Reviewed(policy.with_restores(RestoresMode::Off))
+            }
             Some(Effect::JudgedElsewhere) => {
                 Self::Unknown("an installation in another namespace judges Restores".to_owned())
             }
@@ -60,12 +63,16 @@ pub(super) async fn read(
         Review::Refused | Review::Unknown(_) => &not_reviewed,
     };
     let tally = snapshot::tally_backups(client, namespace, locations, policy, records).await;
-    summarize(review, tally)
+    summarize(namespace, review, tally)
 }
 
-fn summarize(review: &Review, tally: Result<snapshot::BackupTally, String>) -> Backups {
+fn summarize(
+    namespace: &str,
+    review: &Review,
+    tally: Result<snapshot::BackupTally, String>,
+) -> Backups {
     let restores = match review {
-        Review::Reviewed(policy) => Some(mode(policy.restores)),
+        Review::Reviewed(policy) => Some(policy.restores_mode(namespace).as_str()),
         Review::Refused | Review::Unknown(_) => None,
     };
     let tally = match tally {
@@ -87,6 +94,10 @@ fn summarize(review: &Review, tally: Result<snapshot::BackupTally, String>) -> B
             restores,
             restorable: Some(tally.restorable),
             reasons: tally.reasons,
+            enforced: Some(Enforced {
+                refused: tally.refused_if_enforced.values().sum(),
+                reasons: tally.refused_if_enforced,
+            }),
             ..counted
         },
         Review::Refused => Backups {
@@ -120,14 +131,6 @@ fn recorded(tally: Option<snapshot::RecordTally>) -> Backups {
     }
 }
 
-const fn mode(mode: RestoresMode) -> &'static str {
-    match mode {
-        RestoresMode::Enforce => "enforce",
-        RestoresMode::Warn => "warn",
-        RestoresMode::Off => "off",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +155,19 @@ mod tests {
         assert_eq!(of(Effect::Refused), Review::Refused);
         assert!(matches!(of(Effect::JudgedElsewhere), Review::Unknown(_)));
         let off = Policy::new(RestoresMode::Off);
-        assert_eq!(of(Effect::Unjudged), Review::Reviewed(off));
+        assert_eq!(of(Effect::Unjudged), Review::Reviewed(off.clone()));
+        let unread = Err("no right".to_owned());
+        let unjudged = Review::of(&webhooks(Effect::Unjudged), unread);
+        assert_eq!(unjudged, Review::Reviewed(off));
+        let mut enforced = Policy::default();
+        let mode = RestoresMode::Enforce;
+        enforced.restores_in.insert("velero".to_owned(), mode);
+        match Review::of(&webhooks(Effect::Unjudged), Ok(enforced)) {
+            Review::Reviewed(policy) => {
+                assert_eq!(policy.restores_mode("velero"), RestoresMode::Off);
+            }
+            other => panic!("{other:?}"),
+        }
         let unread = Review::of(&webhooks(Effect::Judged), Err("no right".to_owned()));
         assert_eq!(unread, Review::Unknown("no right".to_owned()));
     }
@@ -163,23 +178,37 @@ mod tests {
             total: 3,
             restorable: 2,
             reasons: [("failed".to_owned(), 1)].into(),
+            refused_if_enforced: [("denied".to_owned(), 1), ("too".to_owned(), 1)].into(),
             records: None,
         };
         let reviewed = Review::Reviewed(Policy::default());
-        let known = summarize(&reviewed, Ok(tally()));
+        let known = summarize("velero", &reviewed, Ok(tally()));
         assert_eq!(
             (known.restores, known.total, known.restorable),
             (Some("enforce"), Some(3), Some(2))
         );
         assert_eq!(known.reasons, tally().reasons);
-        let refused = summarize(&Review::Refused, Ok(tally()));
+        assert_eq!(known.enforced.unwrap().refused, 2);
+        let refused = summarize("velero", &Review::Refused, Ok(tally()));
         assert_eq!((refused.total, refused.restorable), (Some(3), Some(0)));
         assert_eq!(refused.reasons, [(ALL_REFUSED.to_owned(), 3)].into());
-        let unknown = summarize(&Review::Unknown("why".to_owned()), Ok(tally()));
+        let unknown = summarize("velero", &Review::Unknown("why".to_owned()), Ok(tally()));
         assert_eq!((unknown.total, unknown.restorable), (Some(3), None));
         assert_eq!(unknown.message.as_deref(), Some("why"));
-        let unread = summarize(&reviewed, Err("no right".to_owned()));
+        let unread = summarize("velero", &reviewed, Err("no right".to_owned()));
         assert_eq!((unread.total, unread.restorable), (None, None));
+        assert_eq!(
+            (refused.enforced, unknown.enforced, unread.enforced),
+            (None, None, None)
+        );
+        let mut staging = Policy::default();
+        let mode = RestoresMode::Warn;
+        staging.restores_in.insert("staging".to_owned(), mode);
+        let staging = Review::Reviewed(staging);
+        for (namespace, mode) in [("velero", "enforce"), ("staging", "warn")] {
+            let known = summarize(namespace, &staging, Ok(tally()));
+            assert_eq!(known.restores, Some(mode), "{namespace}");
+        }
         assert_eq!(unread.message.as_deref(), Some("no right"));
     }
 }

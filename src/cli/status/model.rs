@@ -193,6 +193,8 @@ pub(super) struct Backups {
     pub(super) restorable: Option<usize>,
     /// The numbers of all other backups by the reason.
     pub(super) reasons: BTreeMap<String, usize>,
+    /// What `--restores=enforce` would refuse; null if that is not known.
+    pub(super) enforced: Option<Enforced>,
     /// The number of backups whose files are recorded; null if that is not known.
     pub(super) recorded: Option<usize>,
     /// The numbers of these by who vouches for the files: `observed`, `late` or `adopted`.
@@ -202,6 +204,16 @@ pub(super) struct Backups {
     /// Why something is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
+}
+
+/// The backups that no Restore could name under `--restores=enforce`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Enforced {
+    /// Their number.
+    pub(super) refused: usize,
+    /// Their numbers by the rule that would deny the Restore.
+    pub(super) reasons: BTreeMap<String, usize>,
 }
 
 /// The backups that are not recorded for one reason.

@@ -76,7 +76,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     add(&namespaces, "");
     add(&certificates, "");
     add(&locations, "");
-    add(&backups, "");
+    add(&backups, &backups::before_enforcing(&status.namespaces));
     add(&recorded, if is_some_late { records::LATE } else { "" });
     add(&extra_cas, "");
     add(&retained, "");

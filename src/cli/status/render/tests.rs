@@ -2,7 +2,7 @@ use super::*;
 use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::snapshot::{NotRecorded, NotRecordedState, Others};
 use crate::cli::status::model::{
-    Backups, Bundle, BundleState, CoverageEntry, LiveProbe, Location, Namespace,
+    Backups, Bundle, BundleState, CoverageEntry, Enforced, LiveProbe, Location, Namespace,
     NotRecordedBackups, Pods, Records, SigningKey,
 };
 use crate::cli::status::problems;
@@ -117,6 +117,14 @@ fn backups() -> Backups {
             ("backup without a checksum [VT101]".to_owned(), 5),
         ]
         .into(),
+        enforced: Some(Enforced {
+            refused: 6,
+            reasons: [
+                ("malformed checksum [VT102]".to_owned(), 1),
+                ("backup without a checksum [VT101]".to_owned(), 5),
+            ]
+            .into(),
+        }),
         recorded: Some(5),
         levels: [("observed".to_owned(), 4), ("late".to_owned(), 1)].into(),
         not_recorded: vec![
@@ -486,6 +494,41 @@ fn problems_after(change: impl FnOnce(&mut Namespace)) -> Vec<String> {
     change(&mut namespace);
     let mut status = status_of(leading(), vec![namespace]);
     status.namespaces.remove(0).problems
+}
+
+#[test]
+fn what_enforce_would_refuse_is_told_before_it_is_chosen() {
+    let told = |restores, enforced: Enforced, total| {
+        let namespace = Namespace {
+            backups: Some(Backups {
+                restores,
+                enforced: Some(enforced),
+                total: Some(total),
+                restorable: Some(total),
+                ..Backups::default()
+            }),
+            ..healthy()
+        };
+        let status = status_of(leading(), vec![namespace]);
+        let text = text(&status, now(), 120);
+        let line = text.lines().find(|line| line.contains("would refuse"));
+        line.map(str::to_owned)
+    };
+    let refused = || Enforced {
+        refused: 6,
+        reasons: backups().enforced.unwrap().reasons,
+    };
+    let expected = "velero: enforce would refuse 6 of 10 backups: \
+                    5: backup without a checksum [VT101], 1: malformed checksum [VT102]";
+    for restores in [Some("warn"), Some("off")] {
+        let line = told(restores, refused(), 10);
+        assert_eq!(line.as_deref(), Some(expected));
+    }
+    let none = told(Some("warn"), Enforced::default(), 10);
+    let expected = "velero: enforce would refuse 0 of 10 backups";
+    assert_eq!(none.as_deref(), Some(expected));
+    assert_eq!(told(Some("enforce"), refused(), 10), None);
+    assert_eq!(told(Some("off"), Enforced::default(), 0), None);
 }
 
 #[test]
