@@ -1,6 +1,8 @@
 //! The admission policies of the manifests on the real API server, with no webhook configuration active
 //! and no server of ours: what they refuse, they refuse while velero-trust is down.
 
+mod restores;
+
 use std::collections::BTreeSet;
 
 use crate::servers::Servers;
@@ -35,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let bed = Bed::start(installer::NAMESPACE)?;
             bed.holds()?;
             bed.adopted_backups()?;
+            bed.accepted_restores()?;
             bed.many_annotations()?;
             bed.switched_off()
         }),
@@ -100,6 +103,7 @@ impl Bed {
             let adopted = patch("probe", &annotation("adopt", "x"), &["--dry-run=server"]);
             refused(&self.kubectl().run(&words(&adopted))?, NOT_YOURSELF)?;
             refused(&self.dry_run(&record(&json!({})), &[])?, RECORD)?;
+            self.are_restores_held()?;
             let restored = record(&json!({"velero.io/restore-name": "r"}));
             refused(&self.dry_run(&restored, &[&self.account])?, RESTORED)
         })
@@ -203,6 +207,7 @@ impl Bed {
         self.new_backups()?;
         self.our_account()?;
         self.recorded_backups()?;
+        self.restores()?;
         self.records()?;
         self.keys()
     }
@@ -296,7 +301,7 @@ impl Bed {
         }
         ensure!(annotations.len() > 88_000, "{}", annotations.len());
         let mut crowded = backup("crowded", &json!({}), &json!({"phase": "Completed"}));
-        crowded["metadata"]["annotations"] = annotations.into();
+        crowded["metadata"]["annotations"] = annotations.clone().into();
         // Without them, the object would be too large for etcd.
         crowded["metadata"]["managedFields"] = json!([{}]);
         passed(&kubectl.create(&crowded.to_string())?)?;
@@ -317,7 +322,8 @@ impl Bed {
             refused(&refusal, OWN_ACCOUNT).with_context(|| key.to_owned())?;
         }
         let forged = patch("crowded", &annotation("checksum", "y"), &[]);
-        refused(&kubectl.run(&words(&forged))?, RECORDED)
+        refused(&kubectl.run(&words(&forged))?, RECORDED)?;
+        self.crowded_restore(&annotations)
     }
 
     /// Nobody but us says what is recorded. Whatever changes nothing of that passes.
@@ -373,18 +379,7 @@ impl Bed {
             let object = backup(name, &json!({}), &json!({"phase": "Completed"}));
             passed(&kubectl.create(&object.to_string())?)?;
         }
-        let role = |name: &str, rules: &Value, user: &str| {
-            let group = "rbac.authorization.k8s.io";
-            let metadata = json!({"name": name, "namespace": VELERO});
-            json!({"apiVersion": "v1", "kind": "List", "items": [
-                {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
-                 "rules": rules},
-                {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
-                 "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-                 "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
-            ]})
-        };
-        let backups = |verbs: &[&str]| json!({"apiGroups": ["velero.io"], "resources": ["backups"], "verbs": verbs});
+        let backups = |verbs: &[&str]| rights("backups", verbs);
         let may_patch = json!([backups(&["get", "patch"])]);
         for user in ["jane", "bob"] {
             kubectl.apply(&role(user, &may_patch, user).to_string())?;
@@ -575,11 +570,32 @@ impl Bed {
     }
 }
 
+/// Returns a Role in Velero's namespace, and what binds it to `user`.
+fn role(name: &str, rules: &Value, user: &str) -> Value {
+    let group = "rbac.authorization.k8s.io";
+    let metadata = json!({"name": name, "namespace": VELERO});
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
+         "rules": rules},
+        {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+         "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+         "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
+    ]})
+}
+
+/// Returns a rule of a Role.
+fn rights(resource: &str, verbs: &[&str]) -> Value {
+    json!({"apiGroups": ["velero.io"], "resources": [resource], "verbs": verbs})
+}
+
 /// Returns the arguments of kubectl that patch a Backup.
 fn patch(name: &str, patch: &Value, more: &[&str]) -> Vec<String> {
+    patch_of(&format!("backup/{name}"), patch, more)
+}
+
+fn patch_of(object: &str, patch: &Value, more: &[&str]) -> Vec<String> {
     let patch = patch.to_string();
-    let backup = format!("backup/{name}");
-    let words = ["patch", &backup, "-n", VELERO, "--type=merge", "-p", &patch];
+    let words = ["patch", object, "-n", VELERO, "--type=merge", "-p", &patch];
     let words = [&words[..], more].concat();
     words.into_iter().map(str::to_owned).collect()
 }
