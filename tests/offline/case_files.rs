@@ -9,6 +9,7 @@ use serde_json::Value;
 pub(crate) struct Case {
     /// The name, such as `VT001-secret-absent/create`.
     pub(crate) name: String,
+    pub(crate) folder: PathBuf,
     pub(crate) request: Request,
     pub(crate) objects: String,
     pub(crate) want: Want,
@@ -133,6 +134,7 @@ impl Case {
         let want = serde_saphyr::from_str(&want).unwrap_or_else(|error| panic!("{file}: {error}"));
         Self {
             name,
+            folder: folder.to_owned(),
             request,
             objects,
             want,

@@ -16,9 +16,11 @@ pub(crate) struct CaseFacts {
 impl CaseFacts {
     /// Reads the objects in `text`. The look-ups in `unreadable`, such as `Secret velero/minio-ca`,
     /// always fail.
-    pub(crate) fn new(text: &str, unreadable: Vec<String>) -> Self {
+    /// Buckets are in the `folder` of the case.
+    pub(crate) fn new(text: &str, folder: &Path, unreadable: Vec<String>) -> Self {
         let mut objects = Objects::default();
         objects.add(Path::new("objects.yaml"), text).unwrap();
+        objects.add_buckets(folder.join("buckets"));
         Self {
             objects,
             unreadable,

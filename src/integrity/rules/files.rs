@@ -4,8 +4,8 @@
 use super::question::Question;
 use super::{named, reading};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, Finding, Key, Reading, Report, Rule, Severity, Stop, Verb,
-    WaitKind,
+    Backup, BackupRecord, Code, Facts, File, Finding, Key, Reading, Report, Rule, Severity, Stop,
+    Verb, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files::Role;
@@ -65,7 +65,7 @@ static ELSEWHERE: Rule = Rule {
 /// one by one, in seconds.
 pub(super) const MAX_SYNC_SECONDS: i64 = 2 * 60;
 
-/// Most differences that one finding names.
+/// Most files that are named, each in a finding of its own.
 const MAX_NAMED: usize = 5;
 
 /// Checks the files and PodVolumeBackups of `backup`, which are recorded and `signed`.
@@ -148,20 +148,32 @@ fn compare(question: &Question<'_>, signed: &Statement, reading: &Reading, repor
     let differences = signed.manifest.differences(name, &reading.files);
     let (effective, shown): (Vec<_>, Vec<_>) = differences.into_iter().partition(is_effective);
     let path = || named::path(question.restore);
-    if !effective.is_empty() {
-        let message = format!(
-            "the files of Backup {}/{name} are not those that were recorded: {}",
-            question.namespace,
-            told(signed, reading, &effective)
-        );
+    for difference in effective.iter().take(MAX_NAMED) {
+        let file = &difference.name;
         let fix = format!(
-            "somebody changed the bucket; put the recorded files back, from a replica or an older version, or \
-             restore another backup. `velero-trust backup show {name} --sha256sums` lists what is signed"
+            "{}; somebody changed the bucket: put the recorded file back, from a replica or an older version, \
+             or restore another backup; `velero-trust backup show {name} --sha256sums` lists what is signed",
+            digests(signed, reading, file)
         );
+        report.add_finding(Finding::new(
+            &DIFFERS,
+            path(),
+            file,
+            difference.to_string(),
+            fix,
+        ));
+    }
+    let more = effective.len().saturating_sub(MAX_NAMED);
+    if more > 0 {
+        let message = format!("{more} more files are not those that were signed");
+        let fix = "restore another backup";
         report.add_finding(Finding::new(&DIFFERS, path(), name, message, fix));
     }
-    if !shown.is_empty() {
-        let message = told(signed, reading, &shown);
+    if let Some(first) = shown.first() {
+        let message = match shown.len() {
+            1 => first.to_string(),
+            count => format!("{first}; {count} such files differ"),
+        };
         let fix = "no restore reads them; find out who changed them";
         report.add_finding(Finding::new(&SHOWN_DIFFERS, path(), name, message, fix));
     }
@@ -193,24 +205,20 @@ fn is_effective(difference: &Difference) -> bool {
     }
 }
 
-/// Returns what differs, with the digests that were expected and found.
-fn told(signed: &Statement, reading: &Reading, differences: &[Difference]) -> String {
-    let digest = |text: &str, files: &[crate::decision::File], name: &str| {
-        let file = files.iter().find(|file| file.name == name);
-        file.map(|file| format!("{text} sha256:{}", file.sha256))
+/// Returns the digests of `file` that were expected and found.
+fn digests(signed: &Statement, reading: &Reading, file: &str) -> String {
+    let digest = |text: &str, files: &[File]| {
+        let file = files.iter().find(|one| one.name == file);
+        file.map_or_else(
+            || format!("{text} no such file"),
+            |file| format!("{text} sha256:{}", file.sha256),
+        )
     };
-    let named = differences.iter().take(MAX_NAMED).map(|difference| {
-        let name = &difference.name;
-        let digests = [
-            digest("expected", signed.manifest.files(), name),
-            digest("found", &reading.files, name),
-        ];
-        let digests: Vec<_> = digests.into_iter().flatten().collect();
-        format!("{difference} ({})", digests.join(", "))
-    });
-    let more = differences.len().saturating_sub(MAX_NAMED);
-    let more = (more > 0).then(|| format!("and {more} more"));
-    named.chain(more).collect::<Vec<_>>().join("; ")
+    format!(
+        "{}, {}",
+        digest("expected", signed.manifest.files()),
+        digest("found", &reading.files)
+    )
 }
 
 fn check_volumes(
@@ -259,4 +267,141 @@ fn check_volumes(
         fix,
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decision::{
+        BackupFields, Covered, Fact, ListedFiles, Location, Lookup, Outcome, PodVolumes, Policy,
+    };
+    use crate::digest::Sha256;
+    use crate::integrity::manifest::Manifest;
+    use crate::integrity::rules::Moment;
+    use crate::integrity::statement::Level;
+    use crate::velero::restore::Restore;
+
+    const FILES: [&str; 2] = ["b.tar.gz", "velero-backup.json"];
+
+    fn file(name: &str, content: &str) -> File {
+        File {
+            name: name.to_owned(),
+            size: content.len() as u64,
+            sha256: Sha256::of(content.as_bytes()),
+        }
+    }
+
+    fn volumes(count: usize) -> PodVolumes {
+        PodVolumes {
+            count,
+            sha256: Sha256::of(&[u8::try_from(count).unwrap()]),
+        }
+    }
+
+    fn signed() -> Statement {
+        Statement {
+            manifest: Manifest::new("b", FILES.map(|name| file(name, name)).into()).unwrap(),
+            cluster: "cluster".into(),
+            backup: BackupFields {
+                name: "b".into(),
+                ..BackupFields::default()
+            },
+            location: Location::default(),
+            pod_volumes: volumes(2),
+            level: Level::Observed,
+        }
+    }
+
+    /// Runs the check at the gate for the Restore `r`, created at 1000, at `now`. The reading covers
+    /// `covered`.
+    fn check_at(now: i64, covered: &str, is_authentic: bool, found: PodVolumes) -> Report {
+        let restore = r#"{"metadata": {"uid": "r", "creationTimestamp": "1970-01-01T00:16:40Z"},
+            "spec": {"backupName": "b"}}"#;
+        let restore: Restore<'_> = serde_json::from_str(restore).unwrap();
+        let policy = Policy::default();
+        let question = Question {
+            moment: Moment::Gate,
+            namespace: "velero",
+            restore: &restore,
+            policy: &policy,
+            now,
+        };
+        let backup = Backup {
+            fields: signed().backup,
+            storage_location: "default".into(),
+            ..Backup::default()
+        };
+        let record = BackupRecord {
+            backup: Key::new("velero", "b"),
+            reading: Some(Reading {
+                covers: Covered::Uids(vec![covered.to_owned()]),
+                location: Location::default(),
+                listing: Sha256::of(b"listing"),
+                files: FILES.map(|name| file(name, name)).into(),
+                manifests: Vec::new(),
+            }),
+            ..BackupRecord::default()
+        };
+        let mut facts = Facts::default();
+        let listed = ListedFiles {
+            location: Location::default(),
+            listing: Sha256::of(b"listing"),
+            is_authentic,
+        };
+        let lookup = Lookup::ListedFiles {
+            backup: record.backup.clone(),
+            location: "default".into(),
+        };
+        facts.insert(lookup, Outcome::Found(Fact::ListedFiles(Arc::new(listed))));
+        let lookup = Lookup::PodVolumes(record.backup.clone());
+        facts.insert(lookup, Outcome::Found(Fact::PodVolumes(found)));
+        let mut report = Report::default();
+        let checked = check(&question, &backup, &record, &signed(), &facts, &mut report);
+        report.record(checked.map(drop));
+        assert!(
+            report.needs.is_empty() && report.unknowns.is_empty(),
+            "{report:?}"
+        );
+        report
+    }
+
+    fn kinds(report: &Report) -> Vec<WaitKind> {
+        report.waits.iter().map(|wait| wait.kind).collect()
+    }
+
+    #[test]
+    fn missing_pod_volume_backups_are_waited_for_while_the_sync_makes_them() {
+        let rules =
+            |report: &Report| -> Vec<_> { report.findings.iter().map(|one| one.rule.id).collect() };
+        let fewer = |now| check_at(now, "r", false, volumes(1));
+        let waits = fewer(1000 + MAX_SYNC_SECONDS - 1);
+        assert_eq!(
+            (kinds(&waits), rules(&waits)),
+            (vec![WaitKind::PodVolumes], vec![])
+        );
+        let over = fewer(1000 + MAX_SYNC_SECONDS);
+        assert_eq!((kinds(&over), rules(&over)), (vec![], vec!["VT117"]));
+        // No sync takes away what is too much, nor changes what is there.
+        let other = PodVolumes {
+            sha256: Sha256::of(b"other"),
+            ..volumes(2)
+        };
+        for found in [volumes(3), other] {
+            let report = check_at(1000, "r", false, found);
+            assert_eq!((kinds(&report), rules(&report)), (vec![], vec!["VT117"]));
+        }
+        let same = check_at(1000, "r", false, volumes(2));
+        assert_eq!((kinds(&same), rules(&same)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_older_reading_counts_only_where_nobody_chooses_what_the_bucket_lists() {
+        let waits =
+            |covered, is_authentic| kinds(&check_at(1000, covered, is_authentic, volumes(2)));
+        assert_eq!(waits("r", false), []);
+        assert_eq!(waits("other", true), []);
+        assert_eq!(waits("other", false), [WaitKind::Reading]);
+    }
 }
