@@ -53,6 +53,8 @@ pub enum Decision {
     Retry,
     /// Admitted without a check, because the operator wants that.
     Unjudged,
+    /// Something is not known yet, and a controller finds it out.
+    Wait,
     /// Admitted with warnings.
     Warn,
 }
@@ -67,6 +69,7 @@ impl Decision {
             Self::Patch => "patch",
             Self::Retry => "retry",
             Self::Unjudged => "unjudged",
+            Self::Wait => "wait",
             Self::Warn => "warn",
         }
     }
@@ -199,6 +202,7 @@ impl Answer {
         Self {
             retry_after: None,
             rules,
+            decision: Decision::Wait,
             ..failure(503, format!("it waits: {}", waits.join("; ")))
         }
     }

@@ -147,9 +147,6 @@ struct Beginning<'a> {
 
 impl ReviewedObject for Beginning<'_> {
     fn decide(&self, facts: &Facts, context: Context<'_>) -> Report {
-        if !context.policy.reads_files {
-            return Report::default();
-        }
         let question = Question {
             moment: Moment::Gate,
             namespace: self.namespace,

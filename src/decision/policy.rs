@@ -28,8 +28,6 @@ pub struct Policy {
     pub restores: RestoresMode,
     /// The same for Restores in these namespaces.
     pub restores_in: BTreeMap<String, RestoresMode>,
-    /// Whether the files of a backup are read before a Restore of it begins.
-    pub reads_files: bool,
     /// Whether backups are recorded that were complete before velero-trust saw them.
     pub records_existing: bool,
 }
@@ -82,7 +80,6 @@ impl Default for Policy {
             include_kube_system: false,
             restores: RestoresMode::default(),
             restores_in: BTreeMap::new(),
-            reads_files: true,
             records_existing: true,
         }
     }

@@ -192,11 +192,13 @@ enum LineKind {
     Denied,
     Failed,
     NotDecided,
+    Waiting,
 }
 
 impl LineKind {
     const fn of(answer: &Answer) -> Self {
         match (answer.http, answer.decision) {
+            (_, Decision::Wait) => Self::Waiting,
             (503, _) => Self::NotDecided,
             (500.., _) => Self::Failed,
             (_, Decision::Deny) => Self::Denied,
@@ -210,6 +212,7 @@ impl LineKind {
             Self::Denied => "denied",
             Self::Failed => "failed",
             Self::NotDecided => "not decided",
+            Self::Waiting => "waiting",
         }
     }
 }
@@ -233,6 +236,7 @@ fn log_answer(kind: LineKind, request: &Request<'_>, answer: &Answer, began: Ins
         };
     }
     match kind {
+        LineKind::Waiting => event!(info, "review waits"),
         LineKind::NotDecided => event!(warn, "review not decided"),
         LineKind::Failed => event!(error, "review failed"),
         LineKind::Denied => event!(info, "review denied"),

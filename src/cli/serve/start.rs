@@ -48,8 +48,6 @@ impl Serve {
         let mut policy = self.policy.policy(RestoresMode::default())?;
         restores::apply(&self.restores, &mut policy)?;
         policy.records_existing = self.record_existing == Switch::On;
-        // Nothing reads files for Restores yet.
-        policy.reads_files = false;
         let metrics = Arc::new(Metrics::default());
 
         let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)
@@ -116,6 +114,8 @@ impl Serve {
             if let Some(own) = &self.namespace {
                 policy.own_namespace.clone_from(own);
             }
+            // Nobody records what is in files.
+            policy.records_existing = false;
             return Ok((Arc::new(files), Arc::new(policy)));
         }
         let roots = self.common_roots.roots();

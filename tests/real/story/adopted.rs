@@ -10,7 +10,7 @@ use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::{rig, scratch};
 
-/// `name` is complete and not recorded. It is declared, then signed, and restored both times.
+/// `name` is complete and not recorded. It is declared, wrongly, then signed and restored.
 pub(super) fn who_may_attest_vouches(cluster: &Cluster, name: &str) -> Result<()> {
     let kubectl = cluster.kubectl();
     let refused = kubectl.create(&restore("too-early", name))?;
@@ -76,7 +76,15 @@ fn declared(cluster: &Cluster, jane: &Jane, name: &str) -> Result<()> {
     ensure!(at(&record, "/status/envelope").is_null(), "{record}");
     let restored = cluster.kubectl().create(&restore("declared", name))?;
     ensure_passed("the Restore", &restored)?;
-    wait_for_phase(cluster, "restore", "declared", "Completed").map(drop)
+    // What a person declares is compared with the tarball before Velero begins.
+    let stopped = wait_for_phase(cluster, "restore", "declared", "FailedValidation")?;
+    let errors = at(&stopped, "/status/validationErrors").to_string();
+    let says = format!("expected {checksum}, found sha256:");
+    ensure!(
+        errors.contains("[VT115]") && errors.contains(&says),
+        "{errors}"
+    );
+    Ok(())
 }
 
 /// The files are read as they are.
@@ -104,14 +112,14 @@ fn signed(cluster: &Cluster, jane: &Jane, name: &str) -> Result<()> {
 }
 
 /// A user whom the administrator impersonates.
-struct Jane {
-    kubectl: Cli,
+pub(super) struct Jane {
+    pub(super) kubectl: Cli,
     velero_trust: Cli,
     _folder: tempfile::TempDir,
 }
 
 impl Jane {
-    fn new(cluster: &Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: &Cluster) -> Result<Self> {
         let text = fs::read_to_string(cluster.kubeconfig())?;
         let mut config: Value = serde_saphyr::from_str(&text)?;
         for user in config["users"].as_array_mut().context("no users")? {
@@ -133,7 +141,7 @@ impl Jane {
     }
 }
 
-fn bind(cluster: &Cluster, role: &str) -> Result<()> {
+pub(super) fn bind(cluster: &Cluster, role: &str) -> Result<()> {
     let by_role = format!("--clusterrole={role}");
     let bind = [
         "create",

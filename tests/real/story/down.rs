@@ -1,6 +1,7 @@
 //! What must keep working, and what must not, while the server is down and its webhook
 //! configurations are active.
 
+use super::recorded::{install_ledger, wait_for_annotation};
 use super::{
     PATIENCE, at, back_up, ensure_passed, ensure_refused, get, injected_into_server, install,
     restore, velero, wait_for_injection, wait_for_phase,
@@ -10,9 +11,11 @@ use json_patch::merge;
 use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
-use velero_trust_testing::installer;
 use velero_trust_testing::velero::Velero;
 use velero_trust_testing::wait;
+
+/// A Backup that Velero did not make, and without files.
+const MADE_UP: &str = "made-up";
 
 /// The bucket of a second location.
 const SPARE: &str = "spare";
@@ -20,6 +23,7 @@ const SPARE: &str = "spare";
 pub(super) fn story() -> Result<()> {
     let cluster = Cluster::start()?;
     let server = cluster.velero()?;
+    install_ledger(&cluster)?;
     let mut installation = install(&cluster)?;
     prepare(&cluster, server)?;
 
@@ -55,12 +59,9 @@ fn prepare(cluster: &Cluster, server: &Velero) -> Result<()> {
     for name in ["doomed", "lost"] {
         back_up(cluster, name).with_context(|| server.tail())?;
     }
-    let checksum = format!("velero-trust.io/checksum=sha256:{}", "0".repeat(64));
-    let annotate = ["annotate", "backup/lost", "-n", VELERO_NAMESPACE, &checksum];
-    let as_us = [&annotate[..], &[installer::AS_VELERO_TRUST]].concat();
-    cluster.kubectl().ok(&as_us)?;
+    wait_for_annotation(cluster, "lost")?;
     let output = cluster.kubectl().create(&restore("done", "lost"))?;
-    ensure_passed("a Restore that was vouched for", &output)?;
+    ensure_passed("a Restore of a recorded backup", &output)?;
     wait_for_phase(cluster, "restore", "done", "Completed").with_context(|| server.tail())?;
     Ok(())
 }
@@ -215,15 +216,26 @@ fn what_we_judge_waits_for_us(cluster: &Cluster) -> Result<()> {
 
 fn all_is_well(cluster: &Cluster) -> Result<()> {
     patch(cluster, "default", &json!({"config": {"tagging": "a=b"}}))?;
-    let output = cluster.kubectl().create(&restore("judged", "while-down"))?;
-    ensure_refused("a Restore that nobody vouched for", &output, &["[VT101]"])?;
+    wait_for_annotation(cluster, "while-down")?;
+    let made_up = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Backup",
+        "metadata": {"name": MADE_UP, "namespace": VELERO_NAMESPACE},
+        "spec": {"storageLocation": "default"},
+        "status": {"phase": "Completed"},
+    });
+    cluster.kubectl().apply(&made_up.to_string())?;
+    wait::poll("a backup without files to be refused", PATIENCE, || {
+        let output = cluster.kubectl().create(&restore("judged", MADE_UP))?;
+        ensure_refused("its Restore", &output, &["[VT101]", "is Unreadable"])
+    })?;
     delete_server_pods(cluster)?;
     wait_for_injection(cluster).map(drop)
 }
 
 /// What the README recommends for day one.
 fn restores_begin_with_a_warning(cluster: &Cluster) -> Result<()> {
-    let output = cluster.kubectl().create(&restore("warned", "while-down"))?;
+    let output = cluster.kubectl().create(&restore("warned", MADE_UP))?;
     ensure_passed("a Restore on day one", &output)?;
     ensure!(output.stderr.contains("Warning: [VT101]"), "{output:?}");
     Ok(())

@@ -4,6 +4,7 @@
 
 mod adopted;
 mod down;
+mod gate;
 mod held;
 mod judged;
 mod life;
@@ -47,6 +48,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         alone(
             "story::no_backup_keeps_annotations_that_it_came_with",
             reserved::story,
+        ),
+        alone(
+            "story::a_restore_begins_only_from_signed_bytes",
+            gate::only_signed_bytes,
+        ),
+        alone(
+            "story::a_person_says_what_a_restore_may_be",
+            gate::what_a_person_says,
+        ),
+        alone(
+            "story::a_restore_waits_and_goes_on_by_itself",
+            gate::waits_and_goes_on,
         ),
         alone("story::what_make_cluster_proposes_works", tour),
     ]

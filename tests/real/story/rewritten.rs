@@ -2,24 +2,25 @@
 //! waits for Velero, and not after it is finished. What Velero itself writes passes, even while
 //! velero-trust is down.
 
+use super::recorded::{install_ledger, record_of, wait_for_annotation};
 use super::{
-    PATIENCE, back_up, ensure_passed, ensure_refused, get, install, restore, velero, wait_for_phase,
+    PATIENCE, ensure_passed, ensure_refused, get, install, restore, velero, wait_for_phase,
 };
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
-use velero_trust_testing::installer;
 use velero_trust_testing::velero::Velero;
 use velero_trust_testing::wait;
 
-/// A backup with a checksum, and one without.
+/// A backup that is recorded, and one that has no files.
 const VOUCHED: &str = "vouched";
 const BARE: &str = "bare";
 
 pub(super) fn story() -> Result<()> {
     let cluster = Cluster::start()?;
     let server = cluster.velero()?;
+    install_ledger(&cluster)?;
     let mut installation = install(&cluster)?;
     prepare(&cluster, server)?;
 
@@ -46,16 +47,26 @@ fn prepare(cluster: &Cluster, server: &Velero) -> Result<()> {
     kubectl.apply(&secret.to_string())?;
     ensure_passed("a location", &kubectl.create(&location.to_string())?)?;
     wait_for_phase(cluster, "bsl", "default", "Available").with_context(|| server.tail())?;
-    for name in [VOUCHED, BARE] {
-        back_up(cluster, name).with_context(|| server.tail())?;
-    }
-    let object = format!("backup/{VOUCHED}");
-    let checksum = format!("velero-trust.io/checksum=sha256:{}", "0".repeat(64));
-    let annotate = ["annotate", &object, "-n", VELERO_NAMESPACE, &checksum];
-    kubectl.ok(&[&annotate[..], &[installer::AS_VELERO_TRUST]].concat())?;
     // The label by which Velero finds the backups of a schedule.
     let schedule = "velero.io/schedule-name=nightly";
-    kubectl.ok(&["label", &object, "-n", VELERO_NAMESPACE, schedule])?;
+    let create = ["backup", "create", VOUCHED, "--labels", schedule];
+    let of = ["--include-namespaces", "default", "--wait"];
+    let created = velero(cluster, &[&create[..], &of].concat())?;
+    ensure_passed(VOUCHED, &created).with_context(|| server.tail())?;
+    wait_for_annotation(cluster, VOUCHED)?;
+    let bare = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Backup",
+        "metadata": {"name": BARE, "namespace": VELERO_NAMESPACE},
+        "spec": {"storageLocation": "default"},
+        "status": {"phase": "Completed"},
+    });
+    kubectl.apply(&bare.to_string())?;
+    wait::poll("a backup without files to be unreadable", PATIENCE, || {
+        let record = record_of(cluster, BARE)?;
+        ensure!(record["status"]["state"] == "Unreadable", "{record}");
+        Ok(())
+    })?;
     ensure_passed("a Restore", &kubectl.create(&restore("done", VOUCHED))?)?;
     wait_for_phase(cluster, "restore", "done", "Completed").with_context(|| server.tail())?;
     Ok(())

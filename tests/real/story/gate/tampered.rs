@@ -1,0 +1,268 @@
+//! Files, Backups and Restores that somebody changed.
+
+use super::{Bed, SHOP, restore_of};
+use crate::story::recorded::{bytes_read, open};
+use crate::story::{at, ensure_passed, ensure_refused, restore, velero, wait_for_phase};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use velero_trust::bucket::Store;
+use velero_trust_testing::cluster::VELERO_NAMESPACE;
+
+pub(super) fn story(bed: &mut Bed) -> Result<()> {
+    bed.back_up("good")?;
+    bed.back_up("other")?;
+    untouched_restores(bed)?;
+    let store = bed.cluster.block_on(open(&bed.cluster))?;
+    each_file(bed, &store)?;
+    copied_directory(bed, &store)?;
+    swapped_between(bed, &store)?;
+    forged_backup(bed)?;
+    presets(bed)
+}
+
+/// Nobody notices. Many Restores of one backup share what is read.
+fn untouched_restores(bed: &Bed) -> Result<()> {
+    let verdict = bed.restores("untouched", "good", "observed")?;
+    ensure!(verdict["listing"].is_string(), "{verdict}");
+    ensure!(verdict["accepted"].is_null(), "{verdict}");
+
+    let read = number(&bytes_read(&bed.installation)?)?;
+    let many = (0..10).map(|index| {
+        let object = restore(&format!("many-{index}"), "good");
+        serde_json::from_str::<Value>(&object)
+    });
+    let many = many.collect::<Result<Vec<_>, _>>()?;
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": many});
+    let created = bed.cluster.kubectl().create(&list.to_string())?;
+    ensure_passed("ten at once", &created)?;
+    for index in 0..10 {
+        wait_for_phase(
+            &bed.cluster,
+            "restore",
+            &format!("many-{index}"),
+            "Completed",
+        )?;
+    }
+    bed.close()?;
+    let store = bed.cluster.block_on(open(&bed.cluster))?;
+    let listing = bed.cluster.block_on(store.list("good"))?;
+    let signed = listing
+        .artifacts
+        .iter()
+        .filter(|file| !file.name.ends_with(".dsse.json"));
+    let size: u64 = signed.map(|file| file.size).sum();
+    let more = number(&bytes_read(&bed.installation)?)? - read;
+    // They come one after the other, and a backup of some KiB is read in between.
+    ensure!(more <= 4 * size, "{more} bytes were read of {size}");
+    Ok(())
+}
+
+fn number(line: &str) -> Result<u64> {
+    let number = line.rsplit(' ').next().context("no number")?;
+    Ok(number.parse()?)
+}
+
+/// Each file that Velero reads is changed, removed and added.
+fn each_file(bed: &Bed, store: &Store) -> Result<()> {
+    let cluster = &bed.cluster;
+    let listing = cluster.block_on(store.list("good"))?;
+    let mut index = 0;
+    let mut name = || {
+        index += 1;
+        format!("file-{index}")
+    };
+    for artifact in &listing.artifacts {
+        let file = &artifact.name;
+        let is_shown = ["-logs.gz", "-results.gz", "-resource-list.json.gz"];
+        if file.ends_with(".dsse.json") || is_shown.iter().any(|end| file.ends_with(end)) {
+            continue;
+        }
+        let reading = cluster.block_on(store.read("good", artifact))?;
+        let original = cluster.block_on(reading.bytes(artifact.size))?;
+        let mut changed = original.clone();
+        *changed.last_mut().context("an empty file")? ^= 1;
+        cluster.block_on(store.put("good", file, changed))?;
+        let restore = name();
+        ensure_passed(file, &bed.create(&restore, "good", &Value::Null)?)?;
+        let words = [
+            "[VT115]",
+            file,
+            "differ from those that were signed",
+            "expected sha256:",
+            "found sha256:",
+        ];
+        bed.is_stopped(&restore, &words)?;
+        // It is known now, so the next one is not even created.
+        let again = bed.create(&name(), "good", &Value::Null)?;
+        ensure_refused("the same again", &again, &["[VT115]", file])?;
+
+        // A tarball that is missing lets Velero forget the Backup at its next sync.
+        if file != "velero-backup.json" {
+            cluster.block_on(store.delete("good", file))?;
+            let restore = name();
+            ensure_passed(file, &bed.create(&restore, "good", &Value::Null)?)?;
+            bed.is_stopped(&restore, &["[VT115]", file, "was signed and is missing"])?;
+        }
+        cluster.block_on(store.put("good", file, original))?;
+    }
+    let added = "good-csi-volumesnapshots.json.gz";
+    let has_it = listing
+        .artifacts
+        .iter()
+        .any(|artifact| artifact.name == added);
+    ensure!(!has_it, "{added} is there already");
+    cluster.block_on(store.put("good", added, b"forged".to_vec()))?;
+    let restore = name();
+    ensure_passed(added, &bed.create(&restore, "good", &Value::Null)?)?;
+    bed.is_stopped(&restore, &["[VT115]", added, "was added"])?;
+    cluster.block_on(store.delete("good", added))?;
+
+    // What only people read, and what Velero does not know, is told.
+    cluster.block_on(store.put("good", "good-logs.gz", b"forged".to_vec()))?;
+    cluster.block_on(store.put("good", "notes.txt", b"x".to_vec()))?;
+    bed.restores("mended", "good", "observed")?;
+    ensure!(
+        bed.velero.log().contains("[VT116]"),
+        "no warning in Velero's log"
+    );
+    cluster
+        .block_on(store.delete("good", "notes.txt"))
+        .context("the note")
+}
+
+/// The tarball of another backup, and a directory under another name.
+fn copied_directory(bed: &Bed, store: &Store) -> Result<()> {
+    let cluster = &bed.cluster;
+    let listing = cluster.block_on(store.list("good"))?;
+    let tarball = listing.get("good.tar.gz").context("no tarball")?;
+    let reading = cluster.block_on(store.read("good", tarball))?;
+    let bytes = cluster.block_on(reading.bytes(tarball.size))?;
+    cluster.block_on(store.put("other", "other.tar.gz", bytes))?;
+    ensure_passed("other", &bed.create("of-another", "other", &Value::Null)?)?;
+    bed.is_stopped("of-another", &["[VT115]", "other.tar.gz", "found sha256:"])
+}
+
+/// The tarball is swapped after the Restore was created.
+fn swapped_between(bed: &Bed, store: &Store) -> Result<()> {
+    let cluster = &bed.cluster;
+    bed.back_up("swapped")?;
+    bed.velero.signal("STOP")?;
+    ensure_passed("swapped", &bed.create("between", "swapped", &Value::Null)?)?;
+    cluster.block_on(store.put("swapped", "swapped.tar.gz", b"forged".to_vec()))?;
+    bed.velero.signal("CONT")?;
+    bed.is_stopped("between", &["[VT115]", "swapped.tar.gz"])
+}
+
+/// What the sync makes of a forged velero-backup.json stays when that is put back.
+fn forged_backup(bed: &Bed) -> Result<()> {
+    bed.back_up("moved")?;
+    bed.velero.signal("STOP")?;
+    ensure_passed("moved", &bed.create("forged", "moved", &Value::Null)?)?;
+    let patch = json!({"status": {"startTimestamp": "2031-01-01T00:00:00Z"}}).to_string();
+    let patch = [
+        "patch",
+        "backup",
+        "moved",
+        "-n",
+        VELERO_NAMESPACE,
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
+    bed.cluster.kubectl().ok(&patch)?;
+    bed.velero.signal("CONT")?;
+    let words = [
+        "[VT114]",
+        "status.startTimestamp",
+        "delete the Backup object",
+    ];
+    bed.is_stopped("forged", &words)?;
+
+    // A PodVolumeBackup that nobody made with the backup.
+    bed.back_up("volumes")?;
+    let volume = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "PodVolumeBackup",
+        "metadata": {
+            "name": "forged", "namespace": VELERO_NAMESPACE,
+            "labels": {"velero.io/backup-name": "volumes"},
+        },
+        "spec": {
+            "backupStorageLocation": "default", "node": "n", "repoIdentifier": "r", "volume": "data",
+            "pod": {"kind": "Pod", "name": "till", "namespace": SHOP},
+        },
+        "status": {"phase": "Completed", "snapshotID": "forged"},
+    });
+    bed.cluster.kubectl().apply(&volume.to_string())?;
+    ensure_passed("volumes", &bed.create("volumes", "volumes", &Value::Null)?)?;
+    bed.is_stopped(
+        "volumes",
+        &["[VT117]", "there are 1 PodVolumeBackups, and 0 were signed"],
+    )
+}
+
+/// A Restore that somebody begins, or changes while it waits.
+fn presets(bed: &Bed) -> Result<()> {
+    for phase in [
+        "InProgress",
+        "WaitingForPluginOperations",
+        "Finalizing",
+        "Completed",
+    ] {
+        let object = json!({
+            "apiVersion": "velero.io/v1", "kind": "Restore",
+            "metadata": {"name": "preset", "namespace": VELERO_NAMESPACE},
+            "spec": {"backupName": "other"}, "status": {"phase": phase},
+        });
+        let refused = bed.cluster.kubectl().create(&object.to_string())?;
+        ensure_refused(phase, &refused, &["[VT120]", phase])?;
+    }
+    bed.velero.signal("STOP")?;
+    ensure_passed("waits", &bed.create("waits", "volumes", &Value::Null)?)?;
+    let kubectl = bed.cluster.kubectl();
+    let patch = |change: Value| {
+        let change = change.to_string();
+        kubectl.run(&[
+            "patch",
+            "restore",
+            "waits",
+            "-n",
+            VELERO_NAMESPACE,
+            "--type=merge",
+            "-p",
+            &change,
+        ])
+    };
+    for (what, change) in [
+        ("another backup", json!({"spec": {"backupName": "moved"}})),
+        (
+            "an acceptance",
+            json!({"metadata": {"annotations": {"velero-trust.io/accept-insecure": "x"}}}),
+        ),
+        (
+            "a verdict",
+            json!({"metadata": {"annotations": {"velero-trust.io/verdict": "{}"}}}),
+        ),
+    ] {
+        ensure_refused(what, &patch(change)?, &["[VT123]"])?;
+    }
+    // Whoever begins it meets the same gate.
+    let begun = patch(json!({"status": {"phase": "WaitingForPluginOperations"}}))?;
+    if begun.code != Some(0) {
+        ensure_refused("somebody who begins it", &begun, &["it waits: "])?;
+    }
+    let restore = restore_of(&bed.cluster, "waits")?;
+    let phase = at(&restore, "/status/phase");
+    let is_begun = *phase != "FailedValidation" && !phase.is_null();
+    ensure!(!is_begun, "{restore}");
+    bed.velero.signal("CONT")?;
+    bed.is_stopped("waits", &["[VT117]"])?;
+    let described = velero(&bed.cluster, &["restore", "describe", "file-1"])?;
+    ensure_passed("describe", &described)?;
+    ensure!(
+        described.stdout.contains("Validation errors:"),
+        "{described:?}"
+    );
+    ensure!(described.stdout.contains("[VT115]"), "{described:?}");
+    Ok(())
+}
