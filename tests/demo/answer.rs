@@ -24,6 +24,10 @@ pub(super) enum Expected {
     Error(u16),
     /// Changed by this number of additions.
     Patched { additions: usize },
+    /// Velero begins the Restore, and the verdict is noted on it.
+    Begins,
+    /// Velero stops the Restore, for the reason of this rule.
+    Stopped { rule: &'static str },
 }
 
 impl Answer {
@@ -53,6 +57,13 @@ impl Answer {
             .pointer(pointer)
             .and_then(Value::as_str)
             .unwrap_or_default()
+    }
+
+    /// Returns the value that the patch sets at `path`, or nothing.
+    fn value(&self, path: &str) -> String {
+        let mut operations = self.patch.iter();
+        let operation = operations.find(|operation| operation["path"] == path);
+        operation.map_or_else(String::new, |operation| operation["value"].to_string())
     }
 
     fn allowed(&self) -> bool {
@@ -96,10 +107,16 @@ impl Answer {
                 .map(|warning| format!("Warning: {warning}")),
         );
         for operation in &self.patch {
-            let value = |field| operation.get(field).cloned().unwrap_or_default();
-            lines.push(
-                format!("{} {} {}", value("op"), value("path"), value("value")).replace('"', ""),
-            );
+            let value = |field| match operation.get(field) {
+                Some(Value::String(text)) => text.clone(),
+                value => value.map(Value::to_string).unwrap_or_default(),
+            };
+            lines.push(format!(
+                "{} {} {}",
+                value("op"),
+                value("path"),
+                value("value")
+            ));
         }
         lines
     }
@@ -126,6 +143,15 @@ impl Expected {
             }
             Self::Error(status) => answer.status == *status,
             Self::Patched { additions } => answer.allowed() && answer.patch.len() == *additions,
+            Self::Begins => {
+                let is_silent = answer.warnings().is_empty();
+                let verdict = answer.value("/metadata/annotations/velero-trust.io~1verdict");
+                answer.allowed() && is_silent && verdict.contains("observed")
+            }
+            Self::Stopped { rule } => {
+                let is_stopped = answer.value("/status/phase").contains("FailedValidation");
+                is_stopped && answer.value("/status/validationErrors").contains(rule)
+            }
         };
         if holds {
             Ok(())
@@ -145,6 +171,8 @@ impl fmt::Display for Expected {
             Self::Denied { code, rule } => write!(f, "refused by {rule} with {code}"),
             Self::Error(status) => write!(f, "an HTTP {status}, not a verdict"),
             Self::Patched { additions } => write!(f, "patched by {additions} additions"),
+            Self::Begins => f.write_str("begins, and its verdict is noted"),
+            Self::Stopped { rule } => write!(f, "stopped by {rule} before anything is restored"),
         }
     }
 }

@@ -58,6 +58,9 @@ fn main() -> Result<ExitCode> {
     // The stored objects, each before and after its admission.
     let mut stored = Vec::new();
     for step in &steps {
+        if !step.bucket.is_empty() {
+            objects::fill_bucket(folder.path(), step.bucket)?;
+        }
         let answer = send(&webhook, &ca, step)?;
         let checked = step.expected.check(&answer);
         tally.add(

@@ -45,8 +45,23 @@ pub(super) fn store(folder: &Path, name: &str, object: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Removes the stand-in for the bundle, because `velero-trust status` computes the bundle itself.
+/// Replaces the files of the backup `b` in the bucket.
+pub(super) fn fill_bucket(folder: &Path, files: &[(&str, &str)]) -> Result<()> {
+    let backup = folder.join("buckets/backups/backups/b");
+    if backup.exists() {
+        fs::remove_dir_all(&backup)?;
+    }
+    fs::create_dir_all(&backup)?;
+    for (name, content) in files {
+        fs::write(backup.join(name), content)?;
+    }
+    Ok(())
+}
+
+/// Removes the stand-in for the bundle, because `velero-trust status` computes the bundle itself, and the
+/// location of the recorded backup.
 pub(super) fn without_bundle(folder: &Path) -> Result<()> {
     fs::remove_file(folder.join("bundle.yaml"))?;
+    fs::remove_file(folder.join("recorded.yaml"))?;
     Ok(())
 }

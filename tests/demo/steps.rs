@@ -14,6 +14,8 @@ pub(super) struct Step {
     pub(super) path: &'static str,
     pub(super) body: String,
     pub(super) expected: Expected,
+    /// The files of the backup `b` in the bucket by then, if they are others than before.
+    pub(super) bucket: &'static [(&'static str, &'static str)],
     /// The object that the cluster stores, for the views at the end.
     pub(super) kept: Option<StoredObject>,
 }
@@ -26,6 +28,7 @@ pub(super) struct StoredObject {
 
 const LOCATIONS: &str = "/validate/backupstoragelocations";
 const RESTORES: &str = "/validate/restores";
+const BEGUN: &str = "/mutate/restores";
 const PODS: &str = "/mutate/pods";
 
 /// Returns all steps.
@@ -33,6 +36,7 @@ pub(super) fn all(root: &Path) -> Result<Vec<Step>> {
     let mut steps = locations();
     steps.extend(pods(root)?);
     steps.extend(restores());
+    steps.extend(begun_restores());
     Ok(steps)
 }
 
@@ -46,6 +50,7 @@ fn locations() -> Vec<Step> {
                 code: 422,
                 rule: "VT001",
             },
+            bucket: &[],
             kept: None,
         },
         Step {
@@ -55,6 +60,7 @@ fn locations() -> Vec<Step> {
             expected: Expected::Allowed {
                 warning: Some("VT001"),
             },
+            bucket: &[],
             kept: None,
         },
         Step {
@@ -65,6 +71,7 @@ fn locations() -> Vec<Step> {
                 code: 422,
                 rule: "VT011",
             },
+            bucket: &[],
             kept: None,
         },
         Step {
@@ -75,6 +82,7 @@ fn locations() -> Vec<Step> {
                 code: 422,
                 rule: "VT013",
             },
+            bucket: &[],
             kept: None,
         },
         Step {
@@ -82,6 +90,7 @@ fn locations() -> Vec<Step> {
             path: LOCATIONS,
             body: of_location(&location("good-ca"), false),
             expected: Expected::Allowed { warning: None },
+            bucket: &[],
             kept: Some(StoredObject {
                 file: "location.json",
                 object: location("good-ca"),
@@ -105,6 +114,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &server, false),
             expected: Expected::Patched { additions: 4 },
+            bucket: &[],
             kept: Some(StoredObject {
                 file: "server.json",
                 object: server,
@@ -115,6 +125,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &node_agent, false),
             expected: Expected::Patched { additions: 4 },
+            bucket: &[],
             kept: Some(StoredObject {
                 file: "node-agent.json",
                 object: node_agent,
@@ -125,6 +136,7 @@ fn pods(root: &Path) -> Result<Vec<Step>> {
             path: PODS,
             body: review("", "pods", "Pod", &pod("foreign-minio.yaml")?, false),
             expected: Expected::Allowed { warning: None },
+            bucket: &[],
             kept: None,
         },
     ])
@@ -140,6 +152,7 @@ fn restores() -> Vec<Step> {
                 code: 403,
                 rule: "VT101",
             },
+            bucket: &[],
             kept: None,
         },
         Step {
@@ -149,6 +162,7 @@ fn restores() -> Vec<Step> {
             expected: Expected::Allowed {
                 warning: Some("VT108"),
             },
+            bucket: &[],
             kept: None,
         },
         Step {
@@ -156,8 +170,48 @@ fn restores() -> Vec<Step> {
             path: RESTORES,
             body: "{}".to_owned(),
             expected: Expected::Error(400),
+            bucket: &[],
             kept: None,
         },
+    ]
+}
+
+/// The files as they were signed, and three times not.
+fn begun_restores() -> Vec<Step> {
+    let step = |title, expected, bucket| Step {
+        title,
+        path: BEGUN,
+        body: begun_restore(),
+        expected,
+        bucket,
+        kept: None,
+    };
+    let stopped = |rule| Expected::Stopped { rule };
+    vec![
+        step(
+            "Velero begins a Restore: all files are those that were signed",
+            Expected::Begins,
+            &[("b.tar.gz", "tarball"), ("velero-backup.json", "{}")],
+        ),
+        step(
+            "One byte of the tarball was changed",
+            stopped("VT115"),
+            &[("b.tar.gz", "t4rball"), ("velero-backup.json", "{}")],
+        ),
+        step(
+            "A file that Velero reads was added",
+            stopped("VT115"),
+            &[
+                ("b.tar.gz", "tarball"),
+                ("velero-backup.json", "{}"),
+                ("b-csi-volumesnapshots.json.gz", "forged"),
+            ],
+        ),
+        step(
+            "A file was removed",
+            stopped("VT115"),
+            &[("b.tar.gz", "tarball")],
+        ),
     ]
 }
 
@@ -197,8 +251,28 @@ fn restore(backup: &str) -> String {
     review("velero.io", "restores", "Restore", &object, false)
 }
 
+/// Returns the write with which Velero begins a Restore.
+fn begun_restore() -> String {
+    let waiting = json!({
+        "apiVersion": "velero.io/v1",
+        "kind": "Restore",
+        "metadata": {"name": "again", "namespace": "velero", "uid": "r"},
+        "spec": {"backupName": "b"},
+    });
+    let mut begun = waiting.clone();
+    json_patch::merge(&mut begun, &json!({"status": {"phase": "InProgress"}}));
+    let mut review = review_of("velero.io", "restores", "Restore", &begun, false);
+    let change = json!({"request": {"operation": "UPDATE", "oldObject": waiting}});
+    json_patch::merge(&mut review, &change);
+    review.to_string()
+}
+
 /// Returns an AdmissionReview as the API server sends it.
 fn review(group: &str, resource: &str, kind: &str, object: &Value, dry_run: bool) -> String {
+    review_of(group, resource, kind, object, dry_run).to_string()
+}
+
+fn review_of(group: &str, resource: &str, kind: &str, object: &Value, dry_run: bool) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -215,5 +289,4 @@ fn review(group: &str, resource: &str, kind: &str, object: &Value, dry_run: bool
             "dryRun": dry_run,
         },
     })
-    .to_string()
 }
