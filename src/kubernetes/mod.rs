@@ -18,6 +18,7 @@ mod proxy;
 pub mod published_certificate;
 pub mod registered_webhooks;
 pub mod report;
+pub mod restore;
 pub mod secret_access;
 pub mod server_clock;
 mod streaming;

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use crate::admission::VALIDATION_ERROR_PREFIX;
 use crate::decision::Key;
 use crate::kubernetes::crds::{BackupRecord, ReadingMark, RecordedReading};
+use crate::kubernetes::restore;
 use crate::kubernetes::watch::Watch;
 use crate::velero::lenient::null_is_default;
 
@@ -126,19 +127,14 @@ impl ObservedRecord {
     }
 }
 
-/// Returns the API resource of Restores.
-fn resource() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("velero.io", "v1", "Restore"))
-}
-
 /// Returns the Restores of a namespace.
 pub(super) fn in_namespace(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), namespace, &resource())
+    Api::namespaced_with(client.clone(), namespace, &restore::resource())
 }
 
 /// Watches all Restores. Velero writes their progress every second, which changes no entry.
 pub(super) fn watch_restores(client: &Client) -> Watch<ObservedRestore> {
-    let all = Api::<DynamicObject>::all_with(client.clone(), &resource());
+    let all = Api::<DynamicObject>::all_with(client.clone(), &restore::resource());
     Watch::of_text(
         all,
         Config::default(),

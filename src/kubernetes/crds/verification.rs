@@ -2,6 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,5 +176,49 @@ impl From<&RecordedFailure> for decision::ReadingFailure {
             class: failure.class,
             since: failure.since.0.as_second(),
         }
+    }
+}
+
+/// The units of an amount, the largest first.
+const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+
+/// Writes it for people, such as `3.2 of 7.9 GB read`.
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |bytes: i64| u64::try_from(bytes).unwrap_or_default();
+        let (read, all) = (number(self.bytes_read), number(self.bytes));
+        let unit = UNITS.into_iter().find(|(size, _)| all >= *size);
+        let Some((size, unit)) = unit else {
+            return write!(f, "{read} of {all} bytes read");
+        };
+        let tenths = |bytes: u64| {
+            let tenths = bytes / (size / 10);
+            format!("{}.{}", tenths / 10, tenths % 10)
+        };
+        write!(f, "{} of {} {unit} read", tenths(read), tenths(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_progress_is_told_in_the_unit_of_the_whole() {
+        let words = |bytes_read, bytes| {
+            let at = Time(Timestamp::UNIX_EPOCH);
+            let progress = Progress {
+                bytes_read,
+                bytes,
+                at,
+            };
+            progress.to_string()
+        };
+        assert_eq!(words(3_249_000_000, 7_900_000_000), "3.2 of 7.9 GB read");
+        assert_eq!(words(0, 1_000_000), "0.0 of 1.0 MB read");
+        assert_eq!(words(1_000, 999_999), "1.0 of 999.9 kB read");
+        assert_eq!(words(-1, 999), "0 of 999 bytes read");
     }
 }
