@@ -10,6 +10,7 @@ mod problems;
 mod read;
 mod records;
 mod render;
+mod restores;
 mod serving_certificate;
 
 use std::collections::BTreeMap;

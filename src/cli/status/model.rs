@@ -136,6 +136,9 @@ pub(super) struct Namespace {
     /// The backups that could be restored; absent for a folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backups: Option<Backups>,
+    /// The Restores that Velero did not begin yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) waiting_restores: Vec<WaitingRestore>,
     /// The CAs that were given at installation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_cas: Vec<report::ExtraCa>,
@@ -162,6 +165,19 @@ pub(super) struct Namespace {
     /// Problems that need attention.
     #[serde(serialize_with = "serialize_problems")]
     pub(super) problems: Vec<String>,
+}
+
+/// A Restore that Velero did not begin yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WaitingRestore {
+    pub(super) name: String,
+    /// The backup; null if a schedule is named.
+    pub(super) backup: Option<String>,
+    /// When it was created.
+    pub(super) created: Option<String>,
+    /// What it waits for; empty if that is Velero.
+    pub(super) why: String,
 }
 
 /// A request for a probe of the endpoints now.

@@ -6,6 +6,7 @@ use kube::{Api, Client};
 use super::backups::{self, Review};
 use super::bundle_certificates::{bundle_certificates, references_in_report, set_retention};
 use super::model::{Bundle, BundleState, CoverageEntry, Location, Namespace, Pods};
+use super::restores;
 use crate::ca::bundle::mozilla;
 use crate::ca::certificate::Certificate;
 use crate::ca::pem;
@@ -48,6 +49,10 @@ pub(super) async fn namespace(
     }
     let locations = snapshot::list_locations(client, namespace).await?;
     let backups = backups::read(client, namespace, &locations, review, records).await;
+    let (waiting, unknown) = match snapshot::waiting_restores(client, namespace).await {
+        Ok(waiting) => (waiting, Vec::new()),
+        Err(why) => (Vec::new(), vec![format!("which Restores wait: {why}")]),
+    };
     let locations = locations.iter().map(|bsl| Location {
         name: bsl.name().to_owned(),
         phase: phase(bsl),
@@ -59,6 +64,8 @@ pub(super) async fn namespace(
         bundle,
         locations: locations.collect(),
         backups: Some(backups),
+        unknown,
+        waiting_restores: restores::explain(namespace, waiting, records),
         is_excluded,
         no_report: no_report.map(|no_report| no_report.why),
         extra_cas: report.extra_cas,

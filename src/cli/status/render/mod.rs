@@ -6,6 +6,7 @@ mod extra_cas;
 mod locations;
 mod namespaces;
 mod records;
+mod restores;
 mod retained;
 mod uncovered;
 
@@ -50,6 +51,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     let mut uncovered = uncovered::table();
     let mut backups = backups::table();
     let mut recorded = records::table();
+    let mut waiting = restores::table();
     let mut is_some_late = false;
     let mut certificates = certificates::table();
     let mut retained = retained::table();
@@ -65,6 +67,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
         retained::rows(&mut retained, namespace);
         uncovered::rows(&mut uncovered, namespace);
         backups::row(&mut backups, namespace);
+        restores::rows(&mut waiting, namespace);
         is_some_late |= records::row(&mut recorded, namespace);
     }
     let extra_cas = extra_cas::table(&status.namespaces);
@@ -77,6 +80,7 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     add(&certificates, "");
     add(&locations, "");
     add(&backups, &backups::before_enforcing(&status.namespaces));
+    add(&waiting, "");
     add(&recorded, if is_some_late { records::LATE } else { "" });
     add(&extra_cas, "");
     add(&retained, "");
