@@ -6,7 +6,7 @@ use crate::https;
 use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::thread;
 
@@ -86,12 +86,19 @@ pub fn wait_until_asked(kubectl: &Cli) -> Result<()> {
         "metadata": {"name": "is-it-asked", "namespace": "default"},
         "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
     });
-    let restore = json!({
-        "apiVersion": "velero.io/v1",
-        "kind": "Restore",
-        "metadata": {"name": "is-it-asked", "namespace": "default"},
-        "spec": {},
-    });
+    let with = |annotations: Value| {
+        json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "Restore",
+            "metadata": {
+                "name": "is-it-asked", "namespace": "default", "annotations": annotations,
+            },
+            "spec": {},
+        })
+    };
+    let restore = with(Value::Null);
+    // The webhook that stamps it removes that annotation, and says so.
+    let stamped = with(json!({"velero-trust.io/reconcile-requested-at": "x"}));
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -115,6 +122,7 @@ pub fn wait_until_asked(kubectl: &Cli) -> Result<()> {
     for (object, rule) in [
         (location, "VT010"),
         (restore, "VT105"),
+        (stamped, "only velero-trust writes it"),
         (pod, "VT208"),
         (backup, "VT111"),
     ] {
