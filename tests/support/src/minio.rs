@@ -81,6 +81,11 @@ impl Minio {
         })
     }
 
+    /// Sends a signal, by its name without `SIG`: `STOP` lets every client wait until `CONT`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// Returns the end of the server's log, for error messages.
     pub fn tail(&self) -> String {
         self.process.tail()

@@ -12,6 +12,7 @@ pub(super) fn story(bed: &mut Bed) -> Result<()> {
     bed.back_up("good")?;
     down(bed)?;
     told(bed)?;
+    store_that_hangs(bed)?;
     the_worst_hour(bed)
 }
 
@@ -59,6 +60,27 @@ fn has_event(bed: &Bed, reason: &str) -> Result<()> {
         ensure!(events.any(|event| event["reason"] == reason), "no {reason}");
         Ok(())
     })
+}
+
+/// The store does not answer for a while, and the leader is killed. Nothing is said about the files, and
+/// nobody has to do anything.
+fn store_that_hangs(bed: &mut Bed) -> Result<()> {
+    let minio = bed.cluster.minio()?;
+    minio.signal("STOP")?;
+    ensure_passed("hangs", &bed.create("hangs", "good", &Value::Null)?)?;
+    wait::poll("the gate to let it wait", PATIENCE, || {
+        let reviews = bed.installation.webhook.events("review waits");
+        let waits = reviews.iter().any(|review| review["name"] == "hangs");
+        ensure!(waits, "it was not asked yet");
+        Ok(())
+    })?;
+    let phase = restore_of(&bed.cluster, "hangs")?["status"]["phase"].clone();
+    ensure!(phase.is_null(), "{phase}");
+    // The leader dies while it reads.
+    bed.installation.kill()?;
+    minio.signal("CONT")?;
+    bed.installation.start_again(&[])?;
+    bed.has_restored("hangs", "observed").map(drop)
 }
 
 /// The commands of the page: a Restore runs without us, which is told, and then with us again.
