@@ -75,6 +75,10 @@ const GAUGE_TIMING: Timing = Timing {
 /// would need as much memory as the record.
 const EXPIRY_PAUSE: Duration = Duration::from_hours(1);
 
+/// How long after a Restore the files of its backup are read, so that it is once for all that are created
+/// together. Velero tries a Restore again after a second at the earliest.
+const GATHERING: Duration = Duration::from_millis(400);
+
 /// Order in which the backups of a list are recorded: the newest first, this much apart.
 const LIST_SPACING: Duration = Duration::from_millis(1);
 
@@ -265,8 +269,12 @@ impl Recorder {
             self.restores.clone().unwrap_or_default(),
         );
         for key in old.keys().chain(new.keys()) {
-            if old.get(key) != new.get(key) {
-                self.worker.trigger(key.clone());
+            let (old, new) = (old.get(key), new.get(key));
+            if old != new {
+                // What is not wanted any more ends at once.
+                let is_more = new.is_some_and(|new| !new.unread.is_empty());
+                let delay = if is_more { GATHERING } else { Duration::ZERO };
+                self.worker.trigger_after(key.clone(), delay);
             }
         }
         if is_first {
