@@ -153,6 +153,8 @@ pub(super) async fn verify(context: Arc<Context>, wanted: Wanted) -> Requeue {
     match verifier.read().await {
         Ok(reading) => verifier.conclude(reading).await,
         Err(Stop::Unreadable(unreadable)) => verifier.postpone(&unreadable).await,
+        // Until the kind has room for what is read.
+        Err(Stop::NotKnown) => again(),
         Err(_) => Requeue::default(),
     }
 }

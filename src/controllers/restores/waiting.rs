@@ -163,7 +163,8 @@ pub(super) fn by_backup(waiting: &BTreeMap<Key, WaitingRestore>) -> WaitingByBac
                     let needs_reading = kinds().any(|kind| *kind != WaitKind::PodVolumes);
                     (
                         needs_reading,
-                        kinds().any(|kind| *kind == WaitKind::Changed),
+                        // What failed after a reading is tried again, although that covers it.
+                        kinds().any(|kind| matches!(kind, WaitKind::Changed | WaitKind::Failing)),
                     )
                 }
             };
