@@ -1,7 +1,7 @@
 //! Rules about a user who restores what is not known to be good.
 
-use super::named;
 use super::question::{Acceptance, MAX_REASON_BYTES, Question};
+use super::{checksum, files, named, reading};
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity, Verb, WaitKind};
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, RESTORE_TAMPERED_ROLE, RESTORE_UNVERIFIED_ROLE};
 use crate::velero::text::shown;
@@ -57,12 +57,18 @@ pub(super) fn apply(question: &Question<'_>, report: &mut Report) -> Vec<&'stati
             _ => report.findings.push(finding),
         }
     }
+    let age = question.now.saturating_sub(question.created());
+    let is_old = age >= reading::MAX_FAILING_SECONDS;
     let waits = std::mem::take(&mut report.waits);
     for wait in waits {
-        let needed = match wait.kind {
-            WaitKind::Failing | WaitKind::Recording => Verb::RestoreUnverified,
-            WaitKind::PodVolumes => Verb::RestoreTampered,
-            // What the files are is known in a moment.
+        let (needed, rule) = match wait.kind {
+            WaitKind::Failing => (Verb::RestoreUnverified, reading::RULES[0]),
+            WaitKind::Recording => (Verb::RestoreUnverified, checksum::RULES[0]),
+            WaitKind::PodVolumes => (Verb::RestoreTampered, files::VOLUMES_RULE),
+            // What the files are is known in a moment, unless nobody reads them.
+            WaitKind::Reading | WaitKind::Changed if is_old => {
+                (Verb::RestoreUnverified, reading::RULES[0])
+            }
             WaitKind::Reading | WaitKind::Changed => {
                 report.waits.push(wait);
                 continue;
@@ -70,7 +76,7 @@ pub(super) fn apply(question: &Question<'_>, report: &mut Report) -> Vec<&'stati
         };
         if needed <= acceptance.with {
             report.note(path(), format!("{wait}; it is not waited for"));
-            accepted.push(NOT_ALLOWED.id);
+            accepted.push(rule.id);
         } else {
             report.waits.push(wait);
         }

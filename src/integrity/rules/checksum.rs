@@ -3,15 +3,15 @@
 use super::question::Question;
 use super::{named, reading};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, FieldPath, Finding, Key, Reading, RecordState, Report,
-    RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
+    Backup, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Key, Reading, RecordState,
+    Report, RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 
-pub(super) static RULES: [&Rule; 5] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_SIGNED, &NOT_YET];
+pub(super) const RULES: [&Rule; 5] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_SIGNED, &NOT_YET];
 
 static NO_CHECKSUM: Rule = Rule {
     id: "VT101",
@@ -198,7 +198,10 @@ fn compare(
     let named = format!("Backup {}/{}", question.namespace, backup.fields.name);
     let is_vouched = |digest: &crate::digest::Sha256| digest.to_string() == vouched.hex();
     if is_expected && read.manifests.iter().any(is_vouched) {
-        // The list vouches for every file.
+        // The list vouches for every file, not for what the cluster made of forged ones.
+        let message = format!("all files of {named} are those of the expected list");
+        let fix = "the Backup and its PodVolumeBackups in the cluster are not compared with it";
+        not_signed(question, message, fix, report);
         return;
     }
     let tarball = files::tarball(&backup.fields.name);
@@ -277,8 +280,13 @@ fn will_be_recorded(
     match record.map(|record| record.state) {
         None | Some(RecordState::Pending) => reads,
         Some(RecordState::Unreadable) => {
-            let age = question.now.saturating_sub(question.created());
-            question.is_gate() && reads && age < MAX_UNREADABLE_SECONDS
+            let failure = record.and_then(|record| record.reading_failure.as_ref());
+            let passes = failure.is_some_and(|failure| failure.class == FailureClass::Passing);
+            let since = failure
+                .map_or(0, |failure| failure.since)
+                .max(question.created());
+            let is_over = question.now.saturating_sub(since) >= MAX_UNREADABLE_SECONDS;
+            question.is_gate() && reads && (passes || !is_over)
         }
         Some(RecordState::Recorded | RecordState::Unobserved | RecordState::Declared) => false,
     }

@@ -61,6 +61,9 @@ static ELSEWHERE: Rule = Rule {
     ..Rule::DEFAULT
 };
 
+/// The rule about PodVolumeBackups.
+pub(super) const VOLUMES_RULE: &Rule = &VOLUMES_DIFFER;
+
 /// How long a Restore waits for Velero's sync to make the PodVolumeBackups of a backup, which it does
 /// one by one, in seconds.
 pub(super) const MAX_SYNC_SECONDS: i64 = 2 * 60;

@@ -71,7 +71,7 @@ pub fn judge(question: &Question<'_>, old: Option<&Restore<'_>>, facts: &Facts) 
     checksum::leave_out_if_denied(&mut report);
     known.accepted = acceptance::apply(question, &mut report);
     if question.mode() == RestoresMode::Warn {
-        soften(&mut report);
+        soften(question, &mut report);
     }
     (report, known)
 }
@@ -102,17 +102,20 @@ fn check(
 
 /// Turns denials into warnings. Bytes, a Backup or a checksum that are known to be other ones are never
 /// only a warning, so what the files are is waited for.
-fn soften(report: &mut Report) {
+fn soften(question: &Question<'_>, report: &mut Report) {
     let findings = std::mem::take(&mut report.findings).into_iter();
     let soften = |one: Finding| if one.rule.fixed { one } else { one.softened() };
     report.findings = findings.map(soften).collect();
-    // An operator who only wants warnings does not want Restores to wait for a failed look-up.
-    for (lookup, reason) in std::mem::take(&mut report.unknowns) {
-        let why = reason.message;
-        report.note(
-            FieldPath::default(),
-            format!("{lookup} could not be checked: {why}"),
-        );
+    // An operator who only wants warnings does not want Restores to be refused for a failed look-up. When
+    // Velero begins, it tries again.
+    if !question.is_gate() {
+        for (lookup, reason) in std::mem::take(&mut report.unknowns) {
+            let why = reason.message;
+            report.note(
+                FieldPath::default(),
+                format!("{lookup} could not be checked: {why}"),
+            );
+        }
     }
     let is_awaited = |wait: &Wait| match wait.kind {
         WaitKind::Reading | WaitKind::Changed | WaitKind::PodVolumes => true,

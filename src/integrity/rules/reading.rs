@@ -3,11 +3,11 @@
 use super::question::{Moment, Question};
 use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, FailureClass, Finding, Key, Reading, ReadingFailure, Report,
-    Rule, Severity, Stop, Verb, WaitKind,
+    Backup, BackupRecord, Code, Facts, FailureClass, Finding, Key, Reading, ReadingFailure,
+    RecordState, Report, Rule, Severity, Stop, Verb, WaitKind,
 };
 
-pub(super) static RULES: [&Rule; 1] = [&NOT_VERIFIED];
+pub(super) const RULES: [&Rule; 1] = [&NOT_VERIFIED];
 
 static NOT_VERIFIED: Rule = Rule {
     id: "VT119",
@@ -66,7 +66,7 @@ pub(super) fn current<'a>(
         }
     }
     match (&record.reading_failure, changed) {
-        (Some(failure), _) => fail(question, &key, failure, report),
+        (Some(failure), _) => fail(question, &key, record, failure, report),
         (None, Some(message)) => report.wait(WaitKind::Changed, message),
         (None, None) => report.wait(WaitKind::Reading, reads(&key)),
     }
@@ -90,7 +90,13 @@ pub(super) fn warn(question: &Question<'_>, failure: &ReadingFailure, report: &m
     }
 }
 
-fn fail(question: &Question<'_>, backup: &Key, failure: &ReadingFailure, report: &mut Report) {
+fn fail(
+    question: &Question<'_>,
+    backup: &Key,
+    record: &BackupRecord,
+    failure: &ReadingFailure,
+    report: &mut Report,
+) {
     let message = format!(
         "the files of Backup {backup} cannot be read: {}",
         failure.message
@@ -98,6 +104,10 @@ fn fail(question: &Question<'_>, backup: &Key, failure: &ReadingFailure, report:
     let since = failure.since.max(question.created());
     let is_over = question.now.saturating_sub(since) >= MAX_FAILING_SECONDS;
     match failure.class {
+        // They were read once, so somebody pointed the backup elsewhere since.
+        FailureClass::Unsupported if record.state == RecordState::Recorded => {
+            report.add_finding(finding(question, message));
+        }
         FailureClass::Unsupported => {
             let fix = "nothing is known about them, good or bad";
             checksum::not_signed(question, message, fix, report);

@@ -15,9 +15,10 @@ static PHASE: Rule = Rule {
     id: "VT120",
     title: "Restore with a phase that somebody else set",
     about: "A Restore is created without a phase, and Velero sets it. One with another phase would not be \
-            checked when it begins, and one that is set back runs again.",
+            checked when it begins, and one that is set back runs again. It denies with `--restores=warn` too.",
     severity: Severity::Deny,
     code: Code::Invalid,
+    fixed: true,
     ..Rule::DEFAULT
 };
 
@@ -25,9 +26,10 @@ static CHANGED: Rule = Rule {
     id: "VT123",
     title: "Restore that was changed after it was created",
     about: "What a Restore restores, what is expected of its backup, and who accepted it are said when it is \
-            created. Nobody changes it later.",
+            created. Nobody changes it later. It denies with `--restores=warn` too.",
     severity: Severity::Deny,
     code: Code::Forbidden,
+    fixed: true,
     ..Rule::DEFAULT
 };
 
