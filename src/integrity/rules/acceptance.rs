@@ -62,12 +62,12 @@ pub(super) fn apply(question: &Question<'_>, report: &mut Report) -> Vec<&'stati
     let waits = std::mem::take(&mut report.waits);
     for wait in waits {
         let (needed, rule) = match wait.kind {
-            WaitKind::Failing => (Verb::RestoreUnverified, reading::RULES[0]),
-            WaitKind::Recording => (Verb::RestoreUnverified, checksum::RULES[0]),
-            WaitKind::PodVolumes => (Verb::RestoreTampered, files::VOLUMES_RULE),
+            WaitKind::Failing => (Verb::RestoreUnverified, &reading::NOT_VERIFIED),
+            WaitKind::Recording => (Verb::RestoreUnverified, &checksum::NO_CHECKSUM),
+            WaitKind::PodVolumes => (Verb::RestoreTampered, &files::VOLUMES_DIFFER),
             // What the files are is known in a moment, unless nobody reads them.
             WaitKind::Reading | WaitKind::Changed if is_old => {
-                (Verb::RestoreUnverified, reading::RULES[0])
+                (Verb::RestoreUnverified, &reading::NOT_VERIFIED)
             }
             WaitKind::Reading | WaitKind::Changed => {
                 report.waits.push(wait);

@@ -11,9 +11,9 @@ use crate::integrity::files;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 
-pub(super) const RULES: [&Rule; 5] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_SIGNED, &NOT_YET];
+pub(super) static RULES: [&Rule; 5] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_SIGNED, &NOT_YET];
 
-static NO_CHECKSUM: Rule = Rule {
+pub(super) static NO_CHECKSUM: Rule = Rule {
     id: "VT101",
     title: "backup without a checksum",
     about: "No checksum is recorded for the backup. `velero-trust backup show` tells why. Vouch for it with \

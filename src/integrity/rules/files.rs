@@ -38,7 +38,7 @@ static SHOWN_DIFFERS: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static VOLUMES_DIFFER: Rule = Rule {
+pub(super) static VOLUMES_DIFFER: Rule = Rule {
     id: "VT117",
     title: "PodVolumeBackups that differ from what was signed",
     about: "Velero would restore Pods with other data, or without: PodVolumeBackups in the cluster tell \
@@ -60,9 +60,6 @@ static ELSEWHERE: Rule = Rule {
     code: Code::Forbidden,
     ..Rule::DEFAULT
 };
-
-/// The rule about PodVolumeBackups.
-pub(super) const VOLUMES_RULE: &Rule = &VOLUMES_DIFFER;
 
 /// How long a Restore waits for Velero's sync to make the PodVolumeBackups of a backup, which it does
 /// one by one, in seconds.

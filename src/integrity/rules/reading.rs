@@ -7,9 +7,9 @@ use crate::decision::{
     RecordState, Report, Rule, Severity, Stop, Verb, WaitKind,
 };
 
-pub(super) const RULES: [&Rule; 1] = [&NOT_VERIFIED];
+pub(super) static RULES: [&Rule; 1] = [&NOT_VERIFIED];
 
-static NOT_VERIFIED: Rule = Rule {
+pub(super) static NOT_VERIFIED: Rule = Rule {
     id: "VT119",
     title: "backup that could not be verified",
     about: "Before Velero begins a Restore, all files of its backup are read. They could not be for 15 \
