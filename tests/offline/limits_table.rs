@@ -357,13 +357,13 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ]),
     ("backups that are read at the same time because Restores wait", &[]),
     ("Restores for which a reading counts", &[
-        ("src/controllers/recorder/verification.rs", &["const MAX_RESTORES: ", "= "]),
+        ("src/controllers/recorder/reading.rs", &["const MAX_RESTORES: ", "= "]),
     ]),
     ("readings of files that change meanwhile", &[
         ("src/controllers/recorder/verification.rs", &["const MAX_ATTEMPTS: ", "= "]),
     ]),
     ("envelopes that are read for Restores", &[
-        ("src/controllers/recorder/verification.rs", &["const MAX_ENVELOPES: ", "= "]),
+        ("src/controllers/recorder/reading.rs", &["const MAX_ENVELOPES: ", "= "]),
         ("src/integrity/envelope.rs", &["const MAX_BYTES: ", "= "]),
     ]),
     ("notes of the progress of a reading", &[

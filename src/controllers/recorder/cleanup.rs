@@ -3,7 +3,7 @@
 
 use super::Context;
 use super::location;
-use super::reader::Stop;
+use super::stop::Stop;
 use crate::bucket::{Listing, Store};
 use crate::decision::Key;
 use crate::digest::Sha256;

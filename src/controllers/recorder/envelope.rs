@@ -6,8 +6,9 @@ use tokio::time::sleep;
 
 use super::Context;
 use super::location::OpenLocation;
-use super::reader::{Stop, check_present};
+use super::reader::check_present;
 use super::signing::check_signs;
+use super::stop::Stop;
 use super::{cleanup, steps};
 use crate::bucket::{Listing, Store};
 use crate::digest::Sha256;

@@ -1,7 +1,7 @@
 //! Opens the bucket of a Backup.
 
 use super::Context;
-use super::reader::{Stop, Unreadable};
+use super::stop::{Stop, Unreadable};
 pub(super) use crate::bucket::OpenLocation;
 use crate::bucket::{LocationError, Locations, Timing};
 use crate::velero::naming::is_name;

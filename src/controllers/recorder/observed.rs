@@ -7,7 +7,7 @@ use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
-use super::verification::ReadingEntry;
+use super::reading::ReadingEntry;
 use crate::decision::Key;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Record, RecordState};

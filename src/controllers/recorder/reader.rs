@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
+use super::stop::Stop;
 use super::{cleanup, location};
-use crate::bucket::{self, Artifact, ErrorKind, Listing, Store};
-use crate::decision::{FailureClass, Key};
+use crate::bucket::{Artifact, Listing, Store};
+use crate::decision::Key;
 use crate::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::files::{self, Role};
@@ -20,40 +21,16 @@ use crate::integrity::origin::{self, Listed, Unobserved};
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Statement};
 use crate::kubernetes::crds::{BackupRecord, RecordedLocation, record_name};
-use crate::kubernetes::error::lookup_error;
-use crate::kubernetes::pod_volume_backups::{self, PodVolumeBackupsError};
+use crate::kubernetes::pod_volume_backups;
 use crate::kubernetes::server_clock::{self, ClockReading};
 use crate::velero::backup_fields::{BackupFields, DocumentError, MAX_DOCUMENT_BYTES};
 use crate::velero::observed_backup::{ObservedBackup, Progress};
-
-/// Why files could not be read.
-pub(super) struct Unreadable {
-    /// One word for it.
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-    /// What can be expected of it.
-    pub(super) class: FailureClass,
-}
 
 /// A signed backup.
 pub(super) struct Recorded {
     pub(super) statement: Statement,
     pub(super) written: WrittenEnvelope,
     pub(super) location: RecordedLocation,
-}
-
-/// Why files are not recorded.
-pub(super) enum Stop {
-    /// They are not known to be those that Velero wrote here.
-    Unobserved(Unobserved),
-    /// They could not be read.
-    Unreadable(Unreadable),
-    /// They are those of this record, by what velero-backup.json and the Backup say.
-    Known(Box<BackupRecord>),
-    /// They changed meanwhile, or are gone.
-    Changed,
-    /// They are not to be read, only looked up.
-    NotKnown,
 }
 
 /// How far to read.
@@ -65,78 +42,6 @@ pub(super) struct Extent {
     pub(super) is_waited_for: bool,
     /// Set when the Backup is no longer one to read.
     pub(super) is_over: Arc<AtomicBool>,
-}
-
-impl From<Unobserved> for Stop {
-    fn from(unobserved: Unobserved) -> Self {
-        Self::Unobserved(unobserved)
-    }
-}
-
-impl From<ManifestError> for Stop {
-    fn from(error: ManifestError) -> Self {
-        Self::Unobserved(error.into())
-    }
-}
-
-impl From<bucket::Error> for Stop {
-    fn from(error: bucket::Error) -> Self {
-        if matches!(error.kind, ErrorKind::Changed) {
-            return Self::Changed;
-        }
-        Self::Unreadable(Unreadable {
-            reason: error.reason(),
-            message: error.with_fix(),
-            class: error.class(),
-        })
-    }
-}
-
-impl From<PodVolumeBackupsError> for Stop {
-    fn from(error: PodVolumeBackupsError) -> Self {
-        if let PodVolumeBackupsError::Api(error) = &error {
-            return Self::unanswered("PodVolumeBackupsUnreadable", error);
-        }
-        Self::unreadable("TooManyPodVolumeBackups", error.with_fix())
-    }
-}
-
-impl Stop {
-    pub(super) const fn unreadable(reason: &'static str, message: String) -> Self {
-        Self::Unreadable(Unreadable {
-            reason,
-            message,
-            class: FailureClass::Lasting,
-        })
-    }
-
-    /// The directory of `backup` is empty. The location may be pointed elsewhere for a moment, and a
-    /// judgement stays.
-    pub(super) fn no_files(backup: &str, location: &str) -> Self {
-        let message = format!(
-            "there is no file of Velero in backups/{backup}/; see whether the BackupStorageLocation {location} \
-             names the bucket and the prefix to which Velero wrote the backup"
-        );
-        Self::unreadable("NoFiles", message)
-    }
-
-    /// Returns it for people.
-    pub(super) fn message(&self) -> String {
-        match self {
-            Self::Unobserved(unobserved) => unobserved.to_string(),
-            Self::Unreadable(unreadable) => unreadable.message.clone(),
-            Self::Known(_) | Self::NotKnown | Self::Changed => "it changed meanwhile".to_owned(),
-        }
-    }
-
-    /// The API server does not answer, or refuses.
-    pub(super) fn unanswered(reason: &'static str, error: &kube::Error) -> Self {
-        Self::Unreadable(Unreadable {
-            reason,
-            message: lookup_error(error).message,
-            class: FailureClass::Passing,
-        })
-    }
 }
 
 /// Reads and signs the files of `backup`, whose own record is `record`.

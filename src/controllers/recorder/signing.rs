@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::super::ControllerContext;
 use super::Context;
-use super::reader::Stop;
+use super::stop::Stop;
 use crate::integrity::public_key::{Algorithm, PublicKey};
 use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
 use crate::kubernetes::error::lookup_error;

@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use super::annotate::{self, Annotations};
 use super::ledger::time_now;
 use super::observed::RecordEntry;
-use super::reader::{self, Extent, Recorded, Stop, Unreadable};
-use super::{Context, EXPIRY_PAUSE, cleanup, verification};
+use super::reader::{self, Extent, Recorded};
+use super::stop::{Stop, Unreadable, failure};
+use super::{Context, EXPIRY_PAUSE, cleanup};
 use crate::clock::now;
 use crate::decision::{FailureClass, Key};
 use crate::integrity::final_phase::FinalPhase;
@@ -272,7 +273,7 @@ impl Reading {
         let mut verification = was.and_then(|was| was.verification.clone());
         let is_failure_new = self.is_waited_for && {
             let known = verification.get_or_insert_default();
-            let new = verification::failure(known.failure.as_ref(), &unreadable, time_now());
+            let new = failure(known.failure.as_ref(), &unreadable, time_now());
             let is_new = new.is_some();
             known.failure = new.or_else(|| known.failure.take());
             is_new

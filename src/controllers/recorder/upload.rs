@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::reader::Stop;
+use super::stop::Stop;
 use super::{Context, envelope, location, steps};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::statement::Statement;

@@ -1,0 +1,235 @@
+//! Starts the next step of a Backup.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::time::Instant;
+
+use super::observed::RecordEntry;
+use super::reader::Extent;
+use super::slots::Place;
+use super::{Recorder, UPLOAD_PAUSE, adopt, annotate, steps, upload, verification};
+use crate::decision::Key;
+use crate::integrity::recording::{self, RecordState, Seen, Step};
+use crate::integrity::statement::Level;
+use crate::kubernetes::crds::name_prefix;
+use crate::kubernetes::worker::Requeue;
+use crate::velero::observed_backup::{ObservedBackup, Progress};
+
+impl Recorder {
+    /// Returns the records of the Backups of this name, by the name of the record.
+    fn records_of(&self, key: &Key) -> Vec<(String, RecordEntry)> {
+        let prefix = name_prefix(&key.name);
+        let from = Key::new("", &*prefix);
+        let all = self.records.last_known();
+        let named = all.into_iter().flat_map(|all| all.range(&from..));
+        let named = named.take_while(|(name, _)| name.name.starts_with(&prefix));
+        let own = named.filter(|(_, record)| record.is_of(key));
+        own.map(|(name, record)| (name.name.clone(), record.clone()))
+            .collect()
+    }
+
+    /// Starts the next step of a Backup, unless one is under way.
+    pub(super) fn start(&mut self, key: Key) {
+        if self.busy.contains(&key) {
+            let backup = self.backups.last_known().and_then(|all| all.get(&key));
+            let is_wanted = !self.verified.contains(&key) || self.restores_of(&key).is_some();
+            self.slots.end(&key, backup.filter(|_| is_wanted));
+            self.again.insert(key);
+            return;
+        }
+        // What is not known is not decided: the lists trigger again.
+        let (Some(backups), Some(_)) = (self.backups.last_known(), self.records.last_known())
+        else {
+            return;
+        };
+        let context = Arc::clone(&self.context);
+        let mut backup = backups.get(&key).cloned();
+        let seen = self.sightings.get(&key).cloned().unwrap_or_default();
+        let records = self.records_of(&key);
+        if let Some(backup) = &mut backup {
+            let told = [seen.phase_stored, backup.phase_stored];
+            let own = records
+                .iter()
+                .find(|(_, record)| record.uid == backup.fields.uid);
+            let first = own.and_then(|(_, record)| record.final_phase);
+            let first = first.unwrap_or_default();
+            backup.phase_stored = first.completed(told.into_iter().flatten().min());
+        }
+        let Some(backup) = backup else {
+            self.end_records(key, records);
+            return;
+        };
+        let closed = records
+            .iter()
+            .find(|(_, record)| record.is_closed_in_error(&backup));
+        if let Some((name, _)) = closed.cloned() {
+            self.spawn(key, steps::reopen(context, name));
+            return;
+        }
+        let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
+        let step = recording::next(&backup, &known, seen.seen);
+        if let Some(wanted) = self.due_verification(&key, &backup, &records, &step) {
+            return self.start_verification(key, wanted, &backup);
+        }
+        let mut unsettled = records.iter().filter(|(_, record)| record.is_unsettled);
+        if self.restores.is_some()
+            && self.restores_of(&key).is_none()
+            && let Some((name, _)) = unsettled.next()
+        {
+            self.spawn(key, verification::settle(context, name.clone()));
+            return;
+        }
+        let own = |uid: &str| {
+            records
+                .iter()
+                .find(|(_, record)| record.uid == uid)
+                .cloned()
+        };
+        match step {
+            Step::Wait => self.settle(key, backup, records),
+            Step::Observe => self.spawn(key, steps::observe(context, backup)),
+            Step::NoteFinalPhase => {
+                let was_running = seen.seen.was_running;
+                if let Some(seen) = self.sightings.get_mut(&key) {
+                    seen.seen.has_noted = true;
+                }
+                self.spawn(key, steps::note_final_phase(context, backup, was_running));
+            }
+            Step::Forget(uid) => {
+                if let Some((name, _)) = own(uid) {
+                    self.spawn(key, steps::forget(context, name));
+                }
+            }
+            Step::Annotate(uid) => {
+                if let Some((_, record)) = own(uid) {
+                    self.spawn(key, annotate::annotate(context, backup, record));
+                }
+            }
+            Step::Declare => self.spawn(key, adopt::declare(context, backup)),
+            Step::Read(level) => {
+                // Who vouches for a backup without a record asks to have it judged.
+                let reads_files = self.reads_files(&backup, &level);
+                let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
+                // The record of a synced Backup is looked up even if nothing may be read.
+                if reads_files || records.iter().any(|(_, record)| is_recorded(record)) {
+                    self.start_reading(key, backup, records, level, reads_files);
+                }
+            }
+        }
+    }
+
+    /// Whether the files of a Backup are read to record them at this level.
+    pub(super) fn reads_files(&self, backup: &ObservedBackup, level: &Level) -> bool {
+        let is_asked = backup.adoption.is_some();
+        *level != Level::Late || is_asked || self.context.settings.records_existing
+    }
+
+    /// Does what is left to do about a Backup that needs no step.
+    fn settle(
+        &mut self,
+        key: Key,
+        backup: ObservedBackup,
+        mut records: Vec<(String, RecordEntry)>,
+    ) {
+        if backup.progress() == Progress::Complete
+            && let Some(sighting) = self.sightings.get_mut(&key)
+        {
+            // Its record may be deleted. Then it is judged anew, but no later time counts.
+            sighting.seen = Seen::default();
+            sighting.phase_stored = backup.phase_stored;
+        }
+        let lacks_envelope = |(_, record): &&(String, RecordEntry)| {
+            let annotations = (&record.checksum, &record.manifest);
+            record.lacks_envelope && annotations == (&backup.checksum, &backup.manifest)
+        };
+        if let Some((name, _)) = records.iter().find(lacks_envelope) {
+            let since_try = self.uploads.get(&key).map(Instant::elapsed);
+            match since_try.and_then(|since| UPLOAD_PAUSE.checked_sub(since)) {
+                Some(rest) => self.worker.trigger_after(key.clone(), rest),
+                None => return self.start_upload(key, name.clone(), backup),
+            }
+        } else {
+            self.uploads.remove(&key);
+        }
+        records.retain(|(_, record)| record.gone_at.is_some());
+        if records.is_empty() {
+            self.worker.done(key, Requeue::default());
+        } else {
+            self.end_records(key, records);
+        }
+    }
+
+    /// Closes or deletes these records, or lets that wait if a store has to be asked about an envelope.
+    fn end_records(&mut self, key: Key, records: Vec<(String, RecordEntry)>) {
+        if records.is_empty() {
+            return;
+        }
+        let mut uploads = records.iter();
+        let upload = uploads.find_map(|(_, record)| record.pending_upload.as_ref());
+        if let Some(upload) = upload
+            && self
+                .slots
+                .take(&key, "", &upload.location.name, Place::Last)
+                .is_none()
+        {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        self.spawn(key.clone(), steps::end(context, key, records));
+    }
+
+    /// Puts the envelope of this record into the bucket, or lets it wait for others to be read.
+    fn start_upload(&mut self, key: Key, record: String, backup: ObservedBackup) {
+        if self.take_slot(&key, &backup, Place::Last).is_none() {
+            return;
+        }
+        self.uploads.insert(key.clone(), Instant::now());
+        let context = Arc::clone(&self.context);
+        self.spawn(key, upload::upload(context, record, backup));
+    }
+
+    /// Reads the files of a Backup, or lets it wait for others.
+    fn start_reading(
+        &mut self,
+        key: Key,
+        backup: ObservedBackup,
+        records: Vec<(String, RecordEntry)>,
+        level: Level,
+        reads_files: bool,
+    ) {
+        let was_tried = |(_, record): &(String, RecordEntry)| {
+            record.state == RecordState::Unreadable && record.uid == backup.fields.uid
+        };
+        let is_waited_for = self.restores_of(&key).is_some();
+        let place = match () {
+            () if is_waited_for => Place::Restore,
+            // A store that cannot be read does not hold up those that can.
+            () if level != Level::Late && !records.iter().any(was_tried) => Place::First,
+            () => Place::Last,
+        };
+        let Some(is_over) = self.take_slot(&key, &backup, place) else {
+            return;
+        };
+        self.uploads.insert(key.clone(), Instant::now());
+        let extent = Extent {
+            level,
+            reads_files,
+            is_waited_for,
+            is_over,
+        };
+        let context = Arc::clone(&self.context);
+        self.spawn(key, steps::read(context, backup, records, extent));
+    }
+
+    /// Takes a slot to read the files of `backup`, or lets it wait.
+    pub(super) fn take_slot(
+        &mut self,
+        key: &Key,
+        backup: &ObservedBackup,
+        place: Place,
+    ) -> Option<Arc<AtomicBool>> {
+        let location = &backup.storage_location;
+        self.slots.take(key, &backup.fields.uid, location, place)
+    }
+}

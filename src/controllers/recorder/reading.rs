@@ -1,0 +1,204 @@
+//! Readings of the files of a backup: for which Restores they count, and what is read.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use super::Context;
+use super::location::OpenLocation;
+use super::reader::signed_artifacts;
+use super::stop::Stop;
+use crate::bucket::{Artifact, Listing};
+use crate::controllers::channels::WaitingRestores;
+use crate::decision::File;
+use crate::integrity::envelope::MAX_BYTES;
+use crate::integrity::files::{self, Role};
+use crate::integrity::manifest::{MAX_FILES, is_name};
+use crate::integrity::verification::agreeing;
+use crate::kubernetes::crds::{ReadingMark, RecordedFile, RecordedReading};
+
+/// Most Restores for which a reading counts. Each needs 40 bytes of a record.
+const MAX_RESTORES: usize = 128;
+
+/// Most envelopes beside a backup that are read. Each cluster of a bucket has one.
+const MAX_ENVELOPES: usize = 16;
+
+/// What a record says of the last reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReadingEntry {
+    mark: ReadingMark,
+    /// The hashes of the UIDs of the Restores for which it counts.
+    restores: Box<[u64]>,
+}
+
+impl ReadingEntry {
+    pub(super) fn new(reading: &RecordedReading) -> Self {
+        let mut restores: Vec<_> = reading.restores.iter().map(|uid| hash_of(uid)).collect();
+        restores.sort_unstable();
+        Self {
+            mark: reading.mark(),
+            restores: restores.into_boxed_slice(),
+        }
+    }
+
+    fn covers(&self, uid: &str) -> bool {
+        self.restores.binary_search(&hash_of(uid)).is_ok()
+    }
+}
+
+/// UIDs are random, so that their hashes do not collide.
+fn hash_of(uid: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(uid)
+}
+
+/// Whether the files of a backup are to be read for the Restores that wait for it, after the reading `last`.
+pub(super) fn is_due(waiting: &WaitingRestores, last: Option<&ReadingEntry>) -> bool {
+    let WaitingRestores {
+        unread,
+        others,
+        stale,
+    } = waiting;
+    let Some(last) = last.filter(|last| !stale.contains(&last.mark)) else {
+        return !unread.is_empty();
+    };
+    let all = unread.len() + others.len();
+    let covered = unread.iter().chain(others);
+    let covered = covered.filter(|uid| last.covers(uid)).count();
+    // Another reading counts for as many. It would take the place of one that is being used.
+    let has_room = all <= MAX_RESTORES || covered < MAX_RESTORES / 2;
+    has_room && unread.iter().any(|uid| !last.covers(uid))
+}
+
+/// Returns the Restores for which a reading counts that begins at this moment.
+pub(super) fn covered(waiting: &WaitingRestores) -> Vec<String> {
+    let all = waiting.unread.iter().chain(&waiting.others);
+    let all: BTreeSet<_> = all.take(MAX_RESTORES).cloned().collect();
+    all.into_iter().collect()
+}
+
+/// Returns the files of the backup `name` that are read: those that Velero gives a name first. Others, which
+/// it never reads, have a place only as far as there is room in a record.
+pub(super) fn readable<'a>(name: &str, listing: &'a Listing) -> Vec<&'a Artifact> {
+    let mut artifacts = signed_artifacts(name, listing);
+    artifacts.retain(|artifact| is_name(&artifact.name));
+    artifacts.sort_by_key(|artifact| files::role(name, &artifact.name) == Role::Unknown);
+    artifacts.truncate(MAX_FILES);
+    artifacts.sort();
+    artifacts
+}
+
+/// Returns the digests of what is signed in the envelopes beside `files`, of those that list the same.
+pub(super) async fn manifests(
+    context: &Context,
+    location: &OpenLocation,
+    name: &str,
+    listing: &Listing,
+    files: &[File],
+) -> Result<Vec<String>, Stop> {
+    let own = files::envelope(&context.signer.key.public().id().to_string());
+    let is_envelope = |artifact: &&Artifact| {
+        files::role(name, &artifact.name) == Role::Envelope && artifact.size <= MAX_BYTES as u64
+    };
+    let mut envelopes: Vec<_> = listing.artifacts.iter().filter(is_envelope).collect();
+    envelopes.sort_by_key(|artifact| artifact.name != own);
+    let mut manifests = Vec::new();
+    for artifact in envelopes.into_iter().take(MAX_ENVELOPES) {
+        let bytes = location.store.read(name, artifact).await?;
+        let bytes = bytes.bytes(artifact.size).await?;
+        let agreeing = agreeing(&bytes, name, files);
+        manifests.extend(agreeing.map(|manifest| manifest.to_string()));
+    }
+    manifests.sort();
+    manifests.dedup();
+    Ok(manifests)
+}
+
+pub(super) fn recorded(file: &File) -> RecordedFile {
+    RecordedFile {
+        name: file.name.clone(),
+        size: number(file.size),
+        sha256: file.sha256.to_string(),
+    }
+}
+
+pub(super) fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn time(seconds: i64) -> Time {
+        Time(Timestamp::from_second(seconds).unwrap())
+    }
+
+    fn reading(restores: std::ops::Range<usize>) -> RecordedReading {
+        RecordedReading {
+            began_at: time(1),
+            ended_at: time(2),
+            restores: uids(restores).into_iter().collect(),
+            provider: "aws".into(),
+            bucket: "b".into(),
+            prefix: String::new(),
+            listing: "l".into(),
+            files: Vec::new(),
+            manifests: Vec::new(),
+        }
+    }
+
+    fn uids(numbers: std::ops::Range<usize>) -> BTreeSet<String> {
+        numbers.map(|number| format!("u{number:03}")).collect()
+    }
+
+    fn waiting(unread: std::ops::Range<usize>, others: std::ops::Range<usize>) -> WaitingRestores {
+        WaitingRestores {
+            unread: uids(unread),
+            others: uids(others),
+            stale: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn files_are_read_for_restores_for_which_no_reading_counts() {
+        let last = reading(0..3);
+        let entry = ReadingEntry::new(&last);
+        let unread_is_due = |waiting: &WaitingRestores| is_due(waiting, None);
+        let is_due = |waiting: &WaitingRestores| is_due(waiting, Some(&entry));
+        assert!(unread_is_due(&waiting(0..1, 0..0)));
+        assert!(!unread_is_due(&waiting(0..0, 0..1)));
+        assert!(!is_due(&waiting(0..3, 0..0)));
+        assert!(is_due(&waiting(0..4, 0..0)));
+        // What does not need it is no reason to read.
+        assert!(!is_due(&waiting(0..3, 3..9)));
+        let stale = WaitingRestores {
+            stale: vec![last.mark()],
+            ..waiting(0..3, 0..0)
+        };
+        assert!(is_due(&stale));
+        let other = WaitingRestores {
+            stale: vec![reading(0..2).mark()],
+            ..waiting(0..3, 0..0)
+        };
+        assert!(!is_due(&other));
+    }
+
+    #[test]
+    fn a_reading_counts_for_all_that_wait_and_replaces_none_that_is_used() {
+        let few = waiting(3..5, 0..3);
+        assert_eq!(covered(&few), Vec::from_iter(uids(0..5)));
+        let many = waiting(128..138, 0..128);
+        assert_eq!(covered(&many).len(), MAX_RESTORES);
+        assert!(
+            uids(128..138)
+                .iter()
+                .all(|uid| covered(&many).contains(uid))
+        );
+        let entry = ReadingEntry::new(&reading(0..128));
+        assert!(!is_due(&many, Some(&entry)));
+        assert!(!is_due(&waiting(128..300, 0..64), Some(&entry)));
+        assert!(is_due(&waiting(128..300, 0..63), Some(&entry)));
+    }
+}

@@ -1,0 +1,125 @@
+//! Which Backups the recorder looks at again after a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::observed::RecordEntry;
+use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
+use crate::clock::now;
+use crate::decision::Key;
+use crate::kubernetes::crds::name_prefix;
+use crate::kubernetes::watch::Change;
+use crate::velero::observed_backup::Progress;
+
+impl Recorder {
+    pub(super) fn trigger_backups(&mut self, change: &Change) {
+        match change {
+            Change::Entry(key) => {
+                self.note(key);
+                self.worker.trigger(key.clone());
+            }
+            Change::List(keys) => {
+                for key in keys {
+                    self.note(key);
+                }
+                self.trigger_newest_first(keys);
+                // Records of Backups that went away while nobody watched.
+                self.trigger_all_records();
+            }
+            Change::Refused => {}
+        }
+    }
+
+    fn trigger_newest_first(&mut self, keys: &BTreeSet<Key>) {
+        let known = self.backups.last_known();
+        let started = |key: &Key| known?.get(key)?.fields.started.clone();
+        let mut keys: Vec<_> = keys.iter().map(|key| (started(key), key)).collect();
+        keys.sort();
+        let delays = (0..).map(|rank| LIST_SPACING * rank);
+        for ((_, key), delay) in keys.into_iter().rev().zip(delays) {
+            self.worker.trigger_after(key.clone(), delay);
+        }
+    }
+
+    /// Notes what is seen of a Backup.
+    fn note(&mut self, key: &Key) {
+        let Some(backup) = self.backups.last_known().and_then(|all| all.get(key)) else {
+            self.sightings.remove(key);
+            self.uploads.remove(key);
+            return;
+        };
+        let uid = &backup.fields.uid;
+        let seen = self.sightings.entry(key.clone()).or_default();
+        if seen.uid != *uid {
+            *seen = Sighting {
+                uid: uid.clone(),
+                ..Sighting::default()
+            };
+        }
+        match backup.progress() {
+            Progress::Running => seen.seen.was_running = true,
+            Progress::Complete => seen.phase_stored = seen.phase_stored.or(backup.phase_stored),
+            Progress::Over => {}
+        }
+    }
+
+    pub(super) fn trigger_records(&mut self, change: &Change) {
+        self.gauge_worker.trigger(());
+        match change {
+            Change::Entry(name) => {
+                let record = self.records.last_known().and_then(|all| all.get(name));
+                match record.map(RecordEntry::backup) {
+                    Some(key) => self.worker.trigger(key),
+                    None => self.trigger_by_record(&name.name),
+                }
+            }
+            Change::List(_) => {
+                // Nothing was decided before the first list, nor about Backups without a record.
+                let backups = self.backups.last_known();
+                let backups = backups.into_iter().flat_map(BTreeMap::keys).cloned();
+                self.trigger_newest_first(&backups.collect());
+                self.trigger_all_records();
+            }
+            Change::Refused => {}
+        }
+    }
+
+    pub(super) fn set_gauges(&mut self) {
+        let records = self.records.last_known().into_iter().flatten();
+        self.gauges.set(records.map(|(_, record)| record.gauge()));
+    }
+
+    /// Triggers the Backups that a record of this name may have been about. It was deleted, and nothing
+    /// else of it is known.
+    fn trigger_by_record(&mut self, record: &str) {
+        let backups = self.backups.last_known().into_iter().flatten();
+        for (key, _) in backups {
+            if record.starts_with(&name_prefix(&key.name)) {
+                self.worker.trigger(key.clone());
+            }
+        }
+    }
+
+    /// Triggers the Backups of open records, which may have gone, and what [`trigger_expiring`] does.
+    ///
+    /// [`trigger_expiring`]: Self::trigger_expiring
+    fn trigger_all_records(&mut self) {
+        self.trigger_records_if(|rest| rest.is_none_or(|rest| rest <= EXPIRY_PAUSE));
+    }
+
+    /// Triggers the Backups of closed records whose retention ends soon.
+    pub(super) fn trigger_expiring(&mut self) {
+        self.trigger_records_if(|rest| rest.is_some_and(|rest| rest <= EXPIRY_PAUSE));
+    }
+
+    /// Triggers the Backups of records by how long they are still kept; `None` if they are open.
+    fn trigger_records_if(&mut self, is_wanted: impl Fn(Option<Duration>) -> bool) {
+        let (now, retention) = (now(), self.context.settings.retention);
+        let records = self.records.last_known().into_iter();
+        for record in records.flat_map(BTreeMap::values) {
+            if is_wanted(record.rest(now, retention)) {
+                self.worker.trigger(record.backup());
+            }
+        }
+    }
+}
