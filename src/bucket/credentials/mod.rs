@@ -16,6 +16,7 @@ use object_store::aws::{AwsCredential, AwsCredentialProvider};
 pub use cluster::ClusterSecrets;
 
 use super::settings::{BucketSettings, Encryption, SecretKey};
+use crate::digest::Sha256;
 use crate::velero::text::shown;
 
 /// Length of a key for SSE-C in bytes.
@@ -142,13 +143,18 @@ impl Credentials {
         secrets: &impl SecretSource,
         identity: impl FnOnce() -> Result<AwsCredentialProvider, CredentialsError>,
     ) -> Result<Self, CredentialsError> {
-        let secret = match &settings.credential {
-            Some(secret) => Some(secret.clone()),
-            None => secrets.installed().await?,
-        };
-        let mut credentials = match secret {
-            Some(secret) => {
-                let file = existing(secrets, &secret).await?;
+        let stored = StoredCredentials::read(settings, secrets).await?;
+        Self::new(settings, stored, identity)
+    }
+
+    /// Makes the credentials of what is stored. `identity` is as for [`Self::read`].
+    pub fn new(
+        settings: &BucketSettings,
+        stored: StoredCredentials,
+        identity: impl FnOnce() -> Result<AwsCredentialProvider, CredentialsError>,
+    ) -> Result<Self, CredentialsError> {
+        let mut credentials = match stored.file {
+            Some((secret, file)) => {
                 let file = String::from_utf8(file);
                 let file = file.map_err(|_| CredentialsError::NotText(secret))?;
                 let ini::Profile { keys, region } = ini::read(&file, &settings.profile)?;
@@ -163,13 +169,10 @@ impl Credentials {
                 customer_key: None,
             },
         };
-        if let Encryption::CustomerKey(secret) = &settings.encryption {
-            let key = existing(secrets, secret).await?;
+        if let Some((secret, key)) = stored.customer_key {
             if key.len() != CUSTOMER_KEY_BYTES {
-                return Err(CredentialsError::CustomerKeyLength {
-                    secret: secret.clone(),
-                    found: key.len(),
-                });
+                let found = key.len();
+                return Err(CredentialsError::CustomerKeyLength { secret, found });
             }
             credentials.customer_key = Some(CustomerKey(key));
         }
@@ -177,12 +180,57 @@ impl Credentials {
     }
 }
 
+/// What credentials are made of, as the API server has it.
+pub struct StoredCredentials {
+    /// The file with the keys; `None` if only this process's own identity is left.
+    file: Option<(SecretKey, Vec<u8>)>,
+    /// The key for SSE-C, if the BSL names one.
+    customer_key: Option<(SecretKey, Vec<u8>)>,
+}
+
+/// Tells whether two [`StoredCredentials`] are the same, without the secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint([Option<(SecretKey, Sha256)>; 2]);
+
+impl StoredCredentials {
+    /// Reads what is stored for the bucket of a BSL.
+    pub async fn read(
+        settings: &BucketSettings,
+        secrets: &impl SecretSource,
+    ) -> Result<Self, CredentialsError> {
+        let secret = match &settings.credential {
+            Some(secret) => Some(secret.clone()),
+            None => secrets.installed().await?,
+        };
+        let file = match secret {
+            Some(secret) => Some(existing(secrets, secret).await?),
+            None => None,
+        };
+        let customer_key = match &settings.encryption {
+            Encryption::CustomerKey(secret) => Some(existing(secrets, secret.clone()).await?),
+            _ => None,
+        };
+        Ok(Self { file, customer_key })
+    }
+
+    /// Returns what tells it from others.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let of = |stored: &Option<(SecretKey, Vec<u8>)>| {
+            let (secret, value) = stored.as_ref()?;
+            Some((secret.clone(), Sha256::of(value)))
+        };
+        Fingerprint([of(&self.file), of(&self.customer_key)])
+    }
+}
+
 async fn existing(
     secrets: &impl SecretSource,
-    secret: &SecretKey,
-) -> Result<Vec<u8>, CredentialsError> {
-    let value = secrets.value(secret).await?;
-    value.ok_or_else(|| CredentialsError::NoSecret(secret.clone()))
+    secret: SecretKey,
+) -> Result<(SecretKey, Vec<u8>), CredentialsError> {
+    match secrets.value(&secret).await? {
+        Some(value) => Ok((secret, value)),
+        None => Err(CredentialsError::NoSecret(secret)),
+    }
 }
 
 #[cfg(test)]
