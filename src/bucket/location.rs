@@ -1,14 +1,15 @@
 //! Opens the bucket of a BackupStorageLocation in the cluster.
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use kube::{Api, Client};
 use serde_json::Value;
 
 use super::connector::{Reach, Timing, Trust};
-use super::credentials::{ClusterSecrets, Credentials, CredentialsError, identity};
+use super::credentials::{ClusterSecrets, Credentials, StoredCredentials, identity};
 use super::error::Error;
-use super::settings::{BucketSettings, SettingsError};
+use super::settings::BucketSettings;
 use super::store::Store;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::Location;
@@ -39,6 +40,22 @@ pub struct OpenLocation {
     pub name: String,
     /// Whether Velero writes nothing there.
     pub is_read_only: bool,
+}
+
+/// What a BackupStorageLocation says.
+pub(super) struct DescribedLocation {
+    /// How the bucket is opened.
+    pub(super) settings: BucketSettings,
+    signed: Location,
+    name: String,
+    is_read_only: bool,
+}
+
+/// A version of a merged bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BundleVersion {
+    uid: Option<String>,
+    resource_version: Option<String>,
 }
 
 /// Why the bucket of a BackupStorageLocation could not be opened.
@@ -88,42 +105,72 @@ impl Locations {
         namespace: &str,
         name: &str,
     ) -> Result<Option<OpenLocation>, LocationError> {
+        let Some(described) = self.describe(namespace, name).await? else {
+            return Ok(None);
+        };
+        let (trust, _) = self.trust(namespace).await?;
+        let stored = self.stored_credentials(&described).await?;
+        let store = self.store(&described, stored, trust).await?;
+        Ok(Some(described.open(store)))
+    }
+
+    /// Reads what a BackupStorageLocation says at this moment; `None` if there is none of this name.
+    pub(super) async fn describe(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DescribedLocation>, LocationError> {
         let Some(object) = self.read(namespace, name).await? else {
             return Ok(None);
         };
         let access = object.data.pointer("/spec/accessMode");
         let is_read_only = access.and_then(Value::as_str) == Some("ReadOnly");
         let bsl = location::read(&object);
-        let provider = bsl.provider().to_owned();
-        let unusable = |error| LocationError::Unusable {
-            name: name.to_owned(),
-            error,
-        };
         let settings = BucketSettings::read(namespace, &bsl);
-        let settings = settings.map_err(|error: SettingsError| unusable(error.into()))?;
-        let trust = self.trust(namespace).await?;
-        let secrets = ClusterSecrets::new(self.client.clone(), namespace);
+        let settings = settings.map_err(|error| LocationError::unusable(name, error))?;
+        Ok(Some(DescribedLocation {
+            signed: Location {
+                provider: bsl.provider().to_owned(),
+                bucket: settings.bucket.clone(),
+                prefix: settings.prefix.clone(),
+            },
+            name: name.to_owned(),
+            is_read_only,
+            settings,
+        }))
+    }
+
+    /// Reads what the credentials for a bucket are made of.
+    pub(super) async fn stored_credentials(
+        &self,
+        described: &DescribedLocation,
+    ) -> Result<StoredCredentials, LocationError> {
+        let settings = &described.settings;
+        let secrets = ClusterSecrets::new(self.client.clone(), &settings.namespace);
+        let stored = StoredCredentials::read(settings, &secrets).await;
+        stored.map_err(|error| LocationError::unusable(&described.name, error))
+    }
+
+    /// Opens a bucket with these credentials.
+    pub(super) async fn store(
+        &self,
+        described: &DescribedLocation,
+        stored: StoredCredentials,
+        trust: Trust,
+    ) -> Result<Store, LocationError> {
+        let settings = &described.settings;
         let region = settings.region.clone().unwrap_or_default();
         let (own, timing) = (trust.clone(), self.timing);
         let own = || identity::provider(|name| std::env::var(name).ok(), &region, own, timing);
-        let credentials = Credentials::read(&settings, &secrets, own).await;
-        let credentials = credentials.map_err(|error: CredentialsError| unusable(error.into()))?;
-        let signed = Location {
-            provider,
-            bucket: settings.bucket.clone(),
-            prefix: settings.prefix.clone(),
-        };
+        let credentials = Credentials::new(settings, stored, own);
+        let credentials =
+            credentials.map_err(|error| LocationError::unusable(&described.name, error))?;
         let reach = Reach {
             trust,
             denied: self.denied.clone(),
             timing,
         };
-        Ok(Some(OpenLocation {
-            store: Store::open(settings, credentials, reach).await?,
-            signed,
-            name: name.to_owned(),
-            is_read_only,
-        }))
+        Ok(Store::open(settings.clone(), credentials, reach).await?)
     }
 
     /// Whether the BackupStorageLocation of `location`, in its namespace, still says of the bucket what it
@@ -146,16 +193,71 @@ impl Locations {
         found.map_err(LocationError::Unread)
     }
 
-    /// Trusts what Velero's Pods trust: the merged bundle of the namespace.
-    async fn trust(&self, namespace: &str) -> Result<Trust, LocationError> {
-        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-        let map = maps.get_opt(names::BUNDLE).await;
+    /// Trusts what Velero's Pods trust: the merged bundle of the namespace. Returns its version as well.
+    pub(super) async fn trust(
+        &self,
+        namespace: &str,
+    ) -> Result<(Trust, BundleVersion), LocationError> {
+        let map = self.bundles(namespace).get_opt(names::BUNDLE).await;
         let map = map.map_err(LocationError::BundleUnread)?;
-        let pem = map.as_ref().and_then(bundle::text);
-        let namespace = namespace.to_owned();
-        let Some(pem) = pem else {
-            return Err(LocationError::NoBundle { namespace });
-        };
-        Ok(Trust::bundle(&namespace, pem))
+        let found = map.as_ref().and_then(|map| {
+            let trust = Trust::bundle(namespace, bundle::text(map)?);
+            Some((trust, BundleVersion::of(&map.metadata)))
+        });
+        found.ok_or_else(|| LocationError::no_bundle(namespace))
+    }
+
+    /// Returns which version of the merged bundle of the namespace there is.
+    pub(super) async fn bundle_version(
+        &self,
+        namespace: &str,
+    ) -> Result<BundleVersion, LocationError> {
+        let map = self
+            .bundles(namespace)
+            .get_metadata_opt(names::BUNDLE)
+            .await;
+        let map = map.map_err(LocationError::BundleUnread)?;
+        let map = map.ok_or_else(|| LocationError::no_bundle(namespace))?;
+        Ok(BundleVersion::of(&map.metadata))
+    }
+
+    fn bundles(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+impl BundleVersion {
+    fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.clone(),
+            resource_version: metadata.resource_version.clone(),
+        }
+    }
+}
+
+impl DescribedLocation {
+    /// Returns the location, whose bucket is `store`.
+    pub(super) fn open(self, store: Store) -> OpenLocation {
+        OpenLocation {
+            store,
+            signed: self.signed,
+            name: self.name,
+            is_read_only: self.is_read_only,
+        }
+    }
+}
+
+impl LocationError {
+    fn unusable(name: &str, error: impl Into<Error>) -> Self {
+        Self::Unusable {
+            name: name.to_owned(),
+            error: error.into(),
+        }
+    }
+
+    fn no_bundle(namespace: &str) -> Self {
+        Self::NoBundle {
+            namespace: namespace.to_owned(),
+        }
     }
 }

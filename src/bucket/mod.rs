@@ -11,7 +11,7 @@
 //! let digest = store.read(backup, artifact).await?.sha256(|bytes| …).await?;
 //! ```
 //!
-//! [`Locations`] does the first three for a BSL of the cluster.
+//! [`Locations`] does the first three for a BSL of the cluster, and [`OpenStores`] once for many requests.
 //!
 //! S3 only. `object_store` signs, reads, writes, deletes and gives the cloud's identities; its HTTP
 //! client is `connector`.
@@ -23,7 +23,9 @@ pub mod credentials;
 mod error;
 mod list;
 mod location;
+mod open_stores;
 mod reading;
+mod recent;
 mod rights;
 mod settings;
 mod store;
@@ -35,6 +37,7 @@ pub use credentials::{ClusterSecrets, Credentials, CredentialsError, SecretSourc
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};
 pub use location::{LocationError, Locations, OpenLocation};
+pub use open_stores::OpenStores;
 pub use reading::Reading;
 pub use rights::Rights;
 pub use settings::{BucketSettings, Checksum, Encryption, SecretKey, SettingsError};

@@ -169,6 +169,10 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ("time for a list of a bucket, with all that opens it", &[
         ("src/sources/cluster/files/mod.rs", &["impl Default for Patience", " list: "]),
     ]),
+    ("buckets that stay open for the next list", &[
+        ("src/bucket/open_stores.rs", &["const MAX_STORES: ", "= "]),
+        ("src/sources/cluster/files/mod.rs", &["impl Default for Patience", " idle: "]),
+    ]),
     ("pause of a location whose bucket was late", &[
         ("src/sources/cluster/files/mod.rs", &["impl Default for Patience", " pause: "]),
     ]),

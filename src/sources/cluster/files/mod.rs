@@ -9,7 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use self::late::LateLocations;
 use super::super::bucket_error::lookup_error;
-use crate::bucket::{self, Action, BucketSettings, ErrorKind, LocationError, Locations, Timing};
+use crate::bucket::{
+    self, Action, BucketSettings, ErrorKind, LocationError, Locations, OpenStores, Timing,
+};
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::{Key, ListedFiles, LookupError, LookupErrorKind};
 use crate::velero::naming::is_name;
@@ -26,6 +28,8 @@ struct Patience {
     /// How long is waited for the store. Less than for the list, so that the error tells what was waited
     /// for.
     timing: Timing,
+    /// How long a bucket that nobody asks for stays open, at least.
+    idle: Duration,
 }
 
 impl Default for Patience {
@@ -41,6 +45,7 @@ impl Default for Patience {
                 piece: Duration::from_millis(2_500),
                 pauses: [Duration::from_millis(100), Duration::from_millis(500)],
             },
+            idle: Duration::from_mins(2),
         }
     }
 }
@@ -70,7 +75,7 @@ impl ListingTrust {
 
 /// Lists the files of backups. No file is read.
 pub struct BackupFiles {
-    locations: Locations,
+    stores: OpenStores,
     trust: ListingTrust,
     patience: Patience,
     late: LateLocations,
@@ -89,12 +94,13 @@ impl BackupFiles {
         trust: ListingTrust,
         patience: Patience,
     ) -> Self {
+        let locations = Locations {
+            client,
+            denied,
+            timing: patience.timing,
+        };
         Self {
-            locations: Locations {
-                client,
-                denied,
-                timing: patience.timing,
-            },
+            stores: OpenStores::new(locations, patience.idle),
             trust,
             patience,
             late: LateLocations::default(),
@@ -128,6 +134,9 @@ impl BackupFiles {
             let kind = ErrorKind::Late;
             Err(lookup_error(&bucket::Error { action, kind }.into()))
         };
+        if listed.is_err() {
+            self.stores.close(&key);
+        }
         if let Err(error) = &listed
             && error.kind == LookupErrorKind::Timeout
             && until >= began + self.patience.fair
@@ -145,7 +154,7 @@ impl BackupFiles {
         location: &str,
         action: &mut Action,
     ) -> Result<Option<ListedFiles>, LocationError> {
-        let opened = self.locations.open(&backup.namespace, location).await?;
+        let opened = self.stores.open(&backup.namespace, location).await?;
         let Some(opened) = opened else {
             return Ok(None);
         };

@@ -1,7 +1,12 @@
+mod reuse;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -24,11 +29,20 @@ enum Store {
     Silence,
 }
 
+type Objects = Arc<Mutex<BTreeMap<&'static str, Value>>>;
+
 /// A cluster with one location, whose store is on loopback.
 struct Scene {
     files: BackupFiles,
-    /// The paths that the API server was asked for.
+    /// The objects of the API server, by name.
+    objects: Objects,
+    /// The paths that the API server was asked for, with `#metadata` if for no more than that.
     asked: Arc<Mutex<Vec<String>>>,
+    /// The heads of the requests to the store, and how many connections they took.
+    requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+    /// Connections that the client closed.
+    closed: Arc<AtomicUsize>,
     /// Requests to the store.
     listed: Arc<AtomicUsize>,
 }
@@ -42,7 +56,12 @@ impl Scene {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let listed = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(serve(listener, store, Arc::clone(&listed)));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let heads = Arc::clone(&requests);
+        let closed = Arc::new(AtomicUsize::new(0));
+        let counts = [&listed, &connections, &closed].map(Arc::clone);
+        tokio::spawn(serve(listener, store, heads, counts));
         let mut location = json!({
             "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
             "metadata": {"namespace": "velero", "name": "default"},
@@ -56,10 +75,24 @@ impl Scene {
         json_patch::merge(&mut location["spec"], spec);
         let asked = Arc::new(Mutex::new(Vec::new()));
         let denied = DeniedAddresses::in_cluster(None).allowing_loopback();
-        let client = api_server(location, Arc::clone(&asked));
+        let bundle = json!({
+            "metadata": {"uid": "u", "resourceVersion": "1"},
+            "data": {"ca-bundle.crt": "# none\n"},
+        });
+        let objects = [
+            ("default", location),
+            ("cloud", keys("a")),
+            (names::BUNDLE, bundle),
+        ];
+        let objects = Arc::new(Mutex::new(BTreeMap::from(objects)));
+        let client = api_server(Arc::clone(&objects), Arc::clone(&asked));
         Self {
             files: BackupFiles::with_patience(client, denied, ListingTrust::Auto, patience),
+            objects,
             asked,
+            requests,
+            connections,
+            closed,
             listed,
         }
     }
@@ -82,18 +115,35 @@ impl Scene {
     }
 }
 
-fn api_server(location: Value, asked: Arc<Mutex<Vec<String>>>) -> Client {
+/// Returns a Secret with these credentials.
+fn keys(id: &str) -> Value {
+    let file = format!("[default]\naws_access_key_id={id}\naws_secret_access_key=b\n");
+    json!({"data": {"cloud": STANDARD.encode(file)}})
+}
+
+fn api_server(objects: Objects, asked: Arc<Mutex<Vec<String>>>) -> Client {
     let server = service_fn(move |request: Request<Body>| {
-        let path = request.uri().path().to_owned();
-        // [default], aws_access_key_id=a, aws_secret_access_key=b
-        let keys = "W2RlZmF1bHRdCmF3c19hY2Nlc3Nfa2V5X2lkPWEKYXdzX3NlY3JldF9hY2Nlc3Nfa2V5PWIK";
-        let not_found = json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": ""});
-        let (code, body) = match path.rsplit_once('/').unwrap().1 {
-            "default" => (200, location.clone()),
-            "cloud" => (200, json!({"data": {"cloud": keys}})),
-            names::BUNDLE => (200, json!({"data": {"ca-bundle.crt": "# none\n"}})),
-            _ => (404, not_found),
+        let mut path = request.uri().path().to_owned();
+        let accept = request.headers().get(http::header::ACCEPT);
+        let is_metadata = accept.is_some_and(|accept| {
+            let accept = accept.to_str().unwrap();
+            accept.contains("PartialObjectMetadata")
+        });
+        let name = path.rsplit_once('/').unwrap().1;
+        let (code, mut body) = match objects.lock().unwrap().get(name) {
+            Some(object) => (200, object.clone()),
+            None => (
+                404,
+                json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": ""}),
+            ),
         };
+        if is_metadata && code == 200 {
+            body = json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": body["metadata"],
+            });
+            path.push_str("#metadata");
+        }
         asked.lock().unwrap().push(path);
         async move {
             let response = Response::builder().status(code);
@@ -104,29 +154,42 @@ fn api_server(location: Value, asked: Arc<Mutex<Vec<String>>>) -> Client {
     Client::new(server, "default")
 }
 
-async fn serve(listener: TcpListener, store: Store, listed: Arc<AtomicUsize>) {
+async fn serve(
+    listener: TcpListener,
+    store: Store,
+    heads: Arc<Mutex<Vec<String>>>,
+    counts: [Arc<AtomicUsize>; 3],
+) {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let listed = Arc::clone(&listed);
+        let heads = Arc::clone(&heads);
+        let [listed, connections, closed] = counts.clone();
+        connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let mut head = [0; 8 << 10];
-            let read = stream.read(&mut head).await.unwrap_or_default();
-            let head = String::from_utf8_lossy(&head[..read]);
-            assert!(head.starts_with("GET /bucket"), "no file is read: {head}");
-            assert!(head.contains("prefix=p%2Fbackups%2Fb%2F"), "{head}");
-            listed.fetch_add(1, Ordering::Relaxed);
-            let (code, body) = match store {
-                Store::List => (200, LIST.to_owned()),
-                Store::Refuse(status, code) => {
-                    (status, format!("<Error><Code>{code}</Code></Error>"))
+            loop {
+                let read = stream.read(&mut head).await.unwrap_or_default();
+                if read == 0 {
+                    closed.fetch_add(1, Ordering::Relaxed);
+                    return;
                 }
-                Store::Silence => return std::future::pending().await,
-            };
-            let length = body.len();
-            let answer = format!(
-                "HTTP/1.1 {code} Any\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
+                let head = String::from_utf8_lossy(&head[..read]);
+                assert!(head.starts_with("GET /"), "no file is read: {head}");
+                assert!(head.contains("prefix=p%2Fbackups%2Fb%2F"), "{head}");
+                heads.lock().unwrap().push(head.into_owned());
+                listed.fetch_add(1, Ordering::Relaxed);
+                let (code, body) = match store {
+                    Store::List => (200, LIST.to_owned()),
+                    Store::Refuse(status, code) => {
+                        (status, format!("<Error><Code>{code}</Code></Error>"))
+                    }
+                    Store::Silence => return std::future::pending().await,
+                };
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {code} Any\r\nContent-Length: {length}\r\n\r\n{body}");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
         });
     }
 }
