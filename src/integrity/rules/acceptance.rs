@@ -57,8 +57,7 @@ pub(super) fn apply(question: &Question<'_>, report: &mut Report) -> Vec<&'stati
             _ => report.findings.push(finding),
         }
     }
-    let age = question.now.saturating_sub(question.created());
-    let is_old = age >= reading::MAX_FAILING_SECONDS;
+    let is_old = reading::is_over(question, None);
     let waits = std::mem::take(&mut report.waits);
     for wait in waits {
         let (needed, rule) = match wait.kind {

@@ -3,7 +3,7 @@
 use super::question::Question;
 use super::{named, reading};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Key, Reading, RecordState,
+    Backup, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Reading, RecordState,
     Report, RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
@@ -69,9 +69,6 @@ static NOT_YET: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-/// How long a Restore waits for a backup whose files cannot be recorded at the moment, in seconds.
-const MAX_UNREADABLE_SECONDS: i64 = reading::MAX_FAILING_SECONDS;
-
 /// Reports a checksum on `restore` that is none.
 pub(super) fn check_expected(restore: &Restore<'_>, report: &mut Report) {
     let on_restore = restore.metadata.annotation(BACKUP_CHECKSUM_ANNOTATION);
@@ -135,8 +132,8 @@ pub(super) fn check(
     facts: &Facts,
     report: &mut Report,
 ) -> Result<Option<Reading>, Stop> {
-    let key = Key::new(question.namespace, &*backup.fields.name);
-    let named = format!("Backup {}/{}", question.namespace, backup.fields.name);
+    let key = question.key(backup);
+    let named = format!("Backup {key}");
     let on_backup = match backup.checksum.as_deref().map(Checksum::parse) {
         Some(Err(why)) => {
             let adopt = format!("velero-trust backup adopt {}", backup.fields.name);
@@ -195,7 +192,7 @@ fn compare(
     read: &Reading,
     report: &mut Report,
 ) {
-    let named = format!("Backup {}/{}", question.namespace, backup.fields.name);
+    let named = format!("Backup {}", question.key(backup));
     let is_vouched = |digest: &crate::digest::Sha256| digest.to_string() == vouched.hex();
     if is_expected && read.manifests.iter().any(is_vouched) {
         // The list vouches for every file, not for what the cluster made of forged ones.
@@ -240,7 +237,7 @@ fn not_vouched(
     report: &mut Report,
 ) {
     let name = &backup.fields.name;
-    let named = format!("Backup {}/{name}", question.namespace);
+    let named = format!("Backup {}", question.key(backup));
     if is_installed && will_be_recorded(question, backup, record) {
         let message = format!("{named} is not recorded yet");
         if question.is_gate() {
@@ -282,10 +279,7 @@ fn will_be_recorded(
         Some(RecordState::Unreadable) => {
             let failure = record.and_then(|record| record.reading_failure.as_ref());
             let passes = failure.is_some_and(|failure| failure.class == FailureClass::Passing);
-            let since = failure
-                .map_or(0, |failure| failure.since)
-                .max(question.created());
-            let is_over = question.now.saturating_sub(since) >= MAX_UNREADABLE_SECONDS;
+            let is_over = reading::is_over(question, failure);
             question.is_gate() && reads && (passes || !is_over)
         }
         Some(RecordState::Recorded | RecordState::Unobserved | RecordState::Declared) => false,

@@ -112,7 +112,7 @@ fn check_known(
     if !differences.iter().any(is_effective) {
         return Ok(());
     }
-    let key = Key::new(question.namespace, &*backup.fields.name);
+    let key = question.key(backup);
     // What cannot be listed now is known when Velero begins.
     let listed = match facts.listed_files(&key, &backup.storage_location) {
         Err(Stop::Unknown(..)) => None,
@@ -246,8 +246,7 @@ fn check_volumes(
             found.count, expected.count
         )
     };
-    let age = question.now.saturating_sub(question.created());
-    if age < MAX_SYNC_SECONDS && found.count < expected.count {
+    if question.lasts(0) < MAX_SYNC_SECONDS && found.count < expected.count {
         let message = format!("of Backup {backup}, {how}; Velero's sync may still make them");
         report.wait(WaitKind::PodVolumes, message);
         return Ok(());

@@ -16,7 +16,7 @@ pub use question::{Acceptance, Moment, Question};
 pub use reserved::strip as strip_reserved;
 
 use crate::decision::{
-    Backup, Facts, FieldPath, Finding, Key, Reading, RecordState, Report, RestoresMode, Rule, Stop,
+    Backup, Facts, FieldPath, Finding, Reading, RecordState, Report, RestoresMode, Rule, Stop,
     Wait, WaitKind,
 };
 use crate::integrity::recording::find_own;
@@ -84,7 +84,7 @@ fn check(
     known: &mut Known,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let key = Key::new(question.namespace, &*backup.fields.name);
+    let key = question.key(backup);
     let records = facts.records(&key, &backup.fields.uid)?.unwrap_or_default();
     match find_own(&backup.fields.uid, records) {
         Some(own) if own.state == RecordState::Recorded => {

@@ -1,6 +1,6 @@
 //! What is asked about a Restore.
 
-use crate::decision::{Policy, RestoresMode, Verb};
+use crate::decision::{Backup, Key, Policy, RestoresMode, Verb};
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, ACCEPTED_BY_ANNOTATION, ACCEPTED_WITH_ANNOTATION};
 use crate::velero::restore::Restore;
 use crate::velero::text::{or_empty, seconds};
@@ -59,10 +59,17 @@ impl<'a> Question<'a> {
         or_empty(self.restore.metadata.uid.as_ref())
     }
 
-    /// Returns when the Restore was created, in seconds since 1970; now, if it does not tell.
-    pub(super) fn created(&self) -> i64 {
+    /// Returns the namespace and name of `backup`.
+    pub(super) fn key(&self, backup: &Backup) -> Key {
+        Key::new(self.namespace, &*backup.fields.name)
+    }
+
+    /// Returns for how long the Restore has been there while something lasts since `since`, in seconds.
+    /// One that does not tell when it was created is new.
+    pub(super) fn lasts(&self, since: i64) -> i64 {
         let created = or_empty(self.restore.metadata.creation_timestamp.as_ref());
-        seconds(created).unwrap_or(self.now)
+        let created = seconds(created).unwrap_or(self.now);
+        self.now.saturating_sub(created.max(since))
     }
 
     /// Returns what a user said with the right to do so, as it was seen when the Restore was created.

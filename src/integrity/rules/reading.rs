@@ -32,7 +32,7 @@ pub(super) fn current<'a>(
     facts: &Facts,
     report: &mut Report,
 ) -> Result<Option<&'a Reading>, Stop> {
-    let key = Key::new(question.namespace, &*backup.fields.name);
+    let key = question.key(backup);
     let Some(record) = record else {
         if facts.records(&key, &backup.fields.uid)?.is_none() {
             not_installed(question, report);
@@ -101,8 +101,6 @@ fn fail(
         "the files of Backup {backup} cannot be read: {}",
         failure.message
     );
-    let since = failure.since.max(question.created());
-    let is_over = question.now.saturating_sub(since) >= MAX_FAILING_SECONDS;
     match failure.class {
         // They were read once, so somebody pointed the backup elsewhere since.
         FailureClass::Unsupported if record.state == RecordState::Recorded => {
@@ -112,14 +110,19 @@ fn fail(
             let fix = "nothing is known about them, good or bad";
             checksum::not_signed(question, message, fix, report);
         }
-
-        FailureClass::Lasting if is_over => {
+        FailureClass::Lasting if is_over(question, Some(failure)) => {
             let minutes = MAX_FAILING_SECONDS / 60;
             let message = format!("for {minutes} minutes, {message}");
             report.add_finding(finding(question, message));
         }
         FailureClass::Lasting | FailureClass::Passing => report.wait(WaitKind::Failing, message),
     }
+}
+
+/// Whether the Restore waited long enough for files that cannot be read.
+pub(super) fn is_over(question: &Question<'_>, failure: Option<&ReadingFailure>) -> bool {
+    let since = failure.map_or(0, |failure| failure.since);
+    question.lasts(since) >= MAX_FAILING_SECONDS
 }
 
 fn not_installed(question: &Question<'_>, report: &mut Report) {
