@@ -56,6 +56,10 @@ pub const RESTORE_TAMPERED_ROLE: &str = "velero-trust-restore-tampered";
 /// Label on a BackupRecord with the name of the Backup, cut as Velero cuts names in labels.
 pub const BACKUP_LABEL: &str = "velero-trust.io/backup";
 
+/// Label on a BackupRecord with the name of the BackupStorageLocation that the Backup had when the record was
+/// made, cut likewise.
+pub const LOCATION_LABEL: &str = "velero-trust.io/location";
+
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 

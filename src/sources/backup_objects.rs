@@ -100,6 +100,15 @@ impl BackupObjects {
                 let has_kind = !self.records.is_empty();
                 has_kind.then(|| Fact::Records(Arc::new(self.records_of(backup))))
             }
+            Lookup::SignedBackups {
+                namespace,
+                location,
+            } => {
+                let mut records = self.records.values();
+                let is_signed =
+                    |stored: &StoredRecord| stored.record.is_signed_in(namespace, location);
+                (!self.records.is_empty()).then(|| Fact::SignedBackups(records.any(is_signed)))
+            }
             Lookup::ListedFiles { backup, location } => {
                 match self.listed_files(backup, &Key::new(&backup.namespace, location)) {
                     Ok(files) => files.map(|files| Fact::ListedFiles(Arc::new(files))),

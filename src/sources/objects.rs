@@ -100,6 +100,7 @@ impl Objects {
             Lookup::Backup(_)
             | Lookup::BackupsOfSchedule { .. }
             | Lookup::Records { .. }
+            | Lookup::SignedBackups { .. }
             | Lookup::ListedFiles { .. }
             | Lookup::PodVolumes(_) => return self.backups.look_up(lookup),
             Lookup::TrustedKeys => {

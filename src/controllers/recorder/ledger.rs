@@ -59,11 +59,19 @@ impl Ledger {
         }
     }
 
-    /// Makes a record. Fails with 409 if there is one.
-    pub(super) async fn create(&self, spec: BackupRecordSpec) -> kube::Result<BackupRecord> {
+    /// Makes a record of a Backup in `location`. Fails with 409 if there is one.
+    pub(super) async fn create(
+        &self,
+        spec: BackupRecordSpec,
+        location: &str,
+    ) -> kube::Result<BackupRecord> {
         let mut metadata = keep::metadata();
-        let label = (names::BACKUP_LABEL.to_owned(), label_value(&spec.backup));
-        metadata.labels.get_or_insert_default().extend([label]);
+        let labels = [
+            (names::BACKUP_LABEL, label_value(&spec.backup)),
+            (names::LOCATION_LABEL, label_value(location)),
+        ];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value));
+        metadata.labels.get_or_insert_default().extend(labels);
         let record = BackupRecord {
             metadata: ObjectMeta {
                 name: Some(record_name(&spec.backup, &spec.uid)),

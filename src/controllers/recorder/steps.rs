@@ -89,7 +89,9 @@ pub(super) async fn create_own(
 ) -> kube::Result<BackupRecord> {
     annotate::remove_unfounded(context, backup).await?;
     let uid = &backup.fields.uid;
-    context.ledger.create(spec(backup, uid, observed)).await
+    let location = &backup.storage_location;
+    let spec = spec(backup, uid, observed);
+    context.ledger.create(spec, location).await
 }
 
 /// Deletes a record that has nothing recorded.
@@ -407,7 +409,12 @@ impl Reading {
                 let is_observed = self.level == Level::Observed;
                 create_own(&self.context, &self.backup, is_observed).await?
             }
-            None => ledger.create(spec(&self.backup, uid, false)).await?,
+            None => {
+                let location = &self.backup.storage_location;
+                ledger
+                    .create(spec(&self.backup, uid, false), location)
+                    .await?
+            }
         };
         let mut status = status.clone();
         let was = record.status.as_ref();

@@ -52,6 +52,14 @@ pub enum Lookup {
         /// `metadata.uid` of the Backup in the cluster.
         uid: String,
     },
+    /// Whether files of other backups of a location are recorded and signed. Never absent where the kind is
+    /// installed.
+    SignedBackups {
+        /// The Velero namespace.
+        namespace: String,
+        /// The name of the BackupStorageLocation.
+        location: String,
+    },
     /// All keys that sign backups. Never absent where the kind is installed.
     TrustedKeys,
     /// What the bucket of a location lists of the directory of a backup. Absent if there is no such
@@ -92,6 +100,13 @@ impl fmt::Display for Lookup {
                 write!(f, "ConfigMap {namespace}/{}", crate::names::BUNDLE)
             }
             Self::Records { backup, .. } => write!(f, "BackupRecords of Backup {backup}"),
+            Self::SignedBackups {
+                namespace,
+                location,
+            } => write!(
+                f,
+                "signed backups of BackupStorageLocation {namespace}/{location}"
+            ),
             Self::TrustedKeys => f.write_str("TrustedKeys"),
             Self::ListedFiles { backup, location } => write!(
                 f,
@@ -132,6 +147,8 @@ pub enum Fact {
     Bundle(Bundle),
     /// Answer to [`Lookup::Records`].
     Records(Arc<Vec<BackupRecord>>),
+    /// Answer to [`Lookup::SignedBackups`].
+    SignedBackups(bool),
     /// Answer to [`Lookup::TrustedKeys`].
     TrustedKeys(Arc<Vec<TrustedKey>>),
     /// Answer to [`Lookup::ListedFiles`].

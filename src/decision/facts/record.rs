@@ -68,12 +68,22 @@ pub struct BackupRecord {
     pub envelope: Option<String>,
     /// The uid of the Backup in the cluster, if Velero made it from the bucket.
     pub synced_as: Option<String>,
+    /// The name of the BackupStorageLocation in which the files were recorded.
+    pub location: Option<String>,
     /// Whether velero-trust saw the Backup before it was complete.
     pub is_observed: bool,
     /// What was found when the files were last read for a Restore.
     pub reading: Option<Reading>,
     /// Why they cannot be read for a Restore that waits.
     pub reading_failure: Option<ReadingFailure>,
+}
+
+impl BackupRecord {
+    /// Whether the files are recorded and signed, and were in `location` in `namespace` then.
+    pub fn is_signed_in(&self, namespace: &str, location: &str) -> bool {
+        let place = (self.backup.namespace.as_str(), self.location.as_deref());
+        self.state == RecordState::Recorded && place == (namespace, Some(location))
+    }
 }
 
 /// A public key.
@@ -98,6 +108,20 @@ impl Facts {
             Fact::Records(records) => Some(records.as_slice()),
             _ => None,
         })
+    }
+
+    /// Returns whether files of backups of `location` in `namespace` are recorded and signed; none where the
+    /// kind is not installed.
+    pub fn has_signed_backups(&self, namespace: &str, location: &str) -> Known<bool> {
+        let lookup = Lookup::SignedBackups {
+            namespace: namespace.to_owned(),
+            location: location.to_owned(),
+        };
+        let has = self.get(lookup, |fact| match fact {
+            Fact::SignedBackups(has) => Some(has),
+            _ => None,
+        });
+        has.map(Option::<&bool>::copied)
     }
 
     /// Returns the keys of the cluster; none where the kind is not installed.

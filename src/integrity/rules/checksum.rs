@@ -1,7 +1,7 @@
 //! Rules about the checksum that a Restore needs for its backup.
 
 use super::question::Question;
-use super::{named, reading};
+use super::{named, reading, record};
 use crate::decision::{
     Backup, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Reading, RecordState,
     Report, RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
@@ -10,8 +10,16 @@ use crate::integrity::checksum::Checksum;
 use crate::integrity::files;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
+use crate::velero::text::shown;
 
-pub(super) static RULES: [&Rule; 5] = [&NO_CHECKSUM, &MALFORMED, &DISAGREE, &NOT_SIGNED, &NOT_YET];
+pub(super) static RULES: [&Rule; 6] = [
+    &NO_CHECKSUM,
+    &MALFORMED,
+    &DISAGREE,
+    &NOT_SIGNED,
+    &NOT_YET,
+    &SET_BY_HAND,
+];
 
 pub(super) static NO_CHECKSUM: Rule = Rule {
     id: "VT101",
@@ -66,6 +74,18 @@ static NOT_YET: Rule = Rule {
             backups, and goes on by itself.",
     severity: Severity::Warn,
     code: Code::Forbidden,
+    ..Rule::DEFAULT
+};
+
+static SET_BY_HAND: Rule = Rule {
+    id: "VT125",
+    title: "checksum set by hand beside signed backups",
+    about: "velero-trust records the backups of this location, and not this one: somebody put it there, and its \
+            checksum on it. Vouch for it with `velero-trust backup adopt`, or put \
+            `velero-trust.io/backup-checksum` on the Restore.",
+    severity: Severity::Deny,
+    code: Code::Forbidden,
+    accepted_with: Some(Verb::RestoreUnverified),
     ..Rule::DEFAULT
 };
 
@@ -134,6 +154,12 @@ pub(super) fn check(
 ) -> Result<Option<Reading>, Stop> {
     let key = question.key(backup);
     let named = format!("Backup {key}");
+    let declared = record.filter(|record| record.state == RecordState::Declared);
+    if let Some(declared) = declared
+        && record::check_annotation(question.restore, backup, declared, report)
+    {
+        return Ok(None);
+    }
     let on_backup = match backup.checksum.as_deref().map(Checksum::parse) {
         Some(Err(why)) => {
             let adopt = format!("velero-trust backup adopt {}", backup.fields.name);
@@ -162,10 +188,20 @@ pub(super) fn check(
         return Ok(None);
     }
     let Some(vouched) = expected.or(on_backup) else {
-        let is_installed = facts.records(&key, &backup.fields.uid)?.is_some();
-        not_vouched(question, backup, record, is_installed, report);
+        let records = facts.records(&key, &backup.fields.uid)?;
+        if records.is_some_and(|all| will_be_recorded(question, backup, record, all)) {
+            not_yet(question, &named, report);
+        } else {
+            not_vouched(question, backup, record, report);
+        }
         return Ok(None);
     };
+    if expected.is_none()
+        && declared.is_none()
+        && facts.has_signed_backups(question.namespace, &backup.storage_location)? == Some(true)
+    {
+        report.add_finding(set_by_hand(question, backup));
+    }
     if !question.is_gate() {
         let message = format!("the files of {named} are not signed");
         let fix = "the tarball is compared with the checksum when Velero begins";
@@ -180,6 +216,19 @@ pub(super) fn check(
         compare(question, backup, vouched, expected.is_some(), read, report);
     }
     Ok(read.cloned())
+}
+
+/// Returns the finding that other backups of the location of `backup` are signed, and it is not.
+fn set_by_hand(question: &Question<'_>, backup: &Backup) -> Finding {
+    let (named, name) = (question.key(backup), &backup.fields.name);
+    let message = format!("the checksum of Backup {named} was set by hand, and others are signed");
+    let fix = format!(
+        "backups of BackupStorageLocation {} are recorded, and this one is not; if you vouch for what is in it, \
+         run `velero-trust backup adopt {name}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore",
+        shown(&backup.storage_location)
+    );
+    let path = named::path(question.restore);
+    Finding::new(&SET_BY_HAND, path, name, message, fix)
 }
 
 /// Compares what was read with the digest of the tarball, or of a list of all files, that somebody
@@ -228,27 +277,27 @@ fn compare(
     }
 }
 
-/// Reports a backup for which nobody vouches, or says that it is still to be recorded.
+/// Says that the backup `named` is still to be recorded.
+fn not_yet(question: &Question<'_>, named: &str, report: &mut Report) {
+    let message = format!("{named} is not recorded yet");
+    if question.is_gate() {
+        report.wait(WaitKind::Recording, message);
+    } else {
+        let fix = "wait; it is recorded before all others, and then Velero begins";
+        let path = named::path(question.restore);
+        report.add_finding(Finding::new(&NOT_YET, path, named, message, fix));
+    }
+}
+
+/// Reports a backup for which nobody vouches.
 fn not_vouched(
     question: &Question<'_>,
     backup: &Backup,
     record: Option<&BackupRecord>,
-    is_installed: bool,
     report: &mut Report,
 ) {
     let name = &backup.fields.name;
     let named = format!("Backup {}", question.key(backup));
-    if is_installed && will_be_recorded(question, backup, record) {
-        let message = format!("{named} is not recorded yet");
-        if question.is_gate() {
-            report.wait(WaitKind::Recording, message);
-        } else {
-            let fix = "wait; it is recorded before all others, and then Velero begins";
-            let path = named::path(question.restore);
-            report.add_finding(Finding::new(&NOT_YET, path, &named, message, fix));
-        }
-        return;
-    }
     let message = format!(
         "{named} has no annotation {CHECKSUM_ANNOTATION}{}",
         why(record)
@@ -263,11 +312,12 @@ fn not_vouched(
     report.add_finding(Finding::new(&NO_CHECKSUM, path, &named, message, fix));
 }
 
-/// Whether the files are still to be recorded.
+/// Whether the files are still to be recorded, or found to be those of one of `records`, all of its name.
 fn will_be_recorded(
     question: &Question<'_>,
     backup: &Backup,
     record: Option<&BackupRecord>,
+    records: &[BackupRecord],
 ) -> bool {
     if named::why_not_whole(&backup.fields.phase).is_some() {
         return false;
@@ -275,7 +325,10 @@ fn will_be_recorded(
     let is_old = !record.is_some_and(|record| record.is_observed);
     let reads = !is_old || question.policy.records_existing;
     match record.map(|record| record.state) {
-        None | Some(RecordState::Pending) => reads,
+        // The uid in the files of a Backup that Velero synced is looked up even if old ones are not read.
+        None | Some(RecordState::Pending) => {
+            reads || records.iter().any(|one| one.state == RecordState::Recorded)
+        }
         Some(RecordState::Unreadable) => {
             let failure = record.and_then(|record| record.reading_failure.as_ref());
             let passes = failure.is_some_and(|failure| failure.class == FailureClass::Passing);
@@ -296,5 +349,46 @@ fn why(record: Option<&BackupRecord>) -> String {
         (_, Some(message)) => format!(", and is {state}: {message}"),
         (Some(reason), None) => format!(", and is {state}: {reason}"),
         (None, None) => format!(", and is {state}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{BackupFields, Policy};
+    use crate::integrity::rules::Moment;
+
+    #[test]
+    fn whose_files_a_synced_backup_has_is_looked_up_even_if_old_ones_are_not_read() {
+        let restore = serde_json::from_str("{}").unwrap();
+        let mut policy = Policy::default();
+        policy.records_existing = false;
+        let question = Question {
+            moment: Moment::Gate,
+            namespace: "velero",
+            restore: &restore,
+            policy: &policy,
+            now: 0,
+        };
+        let backup = Backup {
+            fields: BackupFields {
+                phase: "Completed".into(),
+                ..BackupFields::default()
+            },
+            ..Backup::default()
+        };
+        let record = |state| BackupRecord {
+            state,
+            ..BackupRecord::default()
+        };
+        let waits = |own: Option<&BackupRecord>, other| {
+            will_be_recorded(&question, &backup, own, &[record(other)])
+        };
+        for own in [None, Some(&record(RecordState::Pending))] {
+            assert!(waits(own, RecordState::Recorded));
+            assert!(!waits(own, RecordState::Unobserved));
+        }
+        let judged = record(RecordState::Unobserved);
+        assert!(!waits(Some(&judged), RecordState::Recorded));
     }
 }

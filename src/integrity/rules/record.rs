@@ -18,7 +18,7 @@ static NOT_RECORDED_ONE: Rule = Rule {
     id: "VT112",
     title: "checksum that is not the recorded one",
     about: "The checksum on the Backup is another one than velero-trust recorded and signed when it read \
-            the files. It denies with `--restores=warn` too.",
+            the files, or than a person declared. It denies with `--restores=warn` too.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     fixed: true,
@@ -102,21 +102,7 @@ pub(super) fn check(
         );
     }
     let recorded = record.checksum.as_deref().unwrap_or_default();
-    if let Some(other) = backup
-        .checksum
-        .as_deref()
-        .filter(|other| *other != recorded)
-    {
-        find(
-            &NOT_RECORDED_ONE,
-            named::path(restore),
-            format!(
-                "the annotation {CHECKSUM_ANNOTATION} of {named} is {}, and {recorded} is recorded",
-                Checksum::parse(other).map_or_else(|_| shown(other), |_| other.to_owned())
-            ),
-            format!("find out who changed it; {show} tells what is signed"),
-        );
-    }
+    check_annotation(restore, backup, record, report);
     // A malformed one was reported by the caller.
     if let Some(expected) =
         checksum::expected(restore).filter(|expected| !is_of(*expected, &opened))
@@ -125,6 +111,37 @@ pub(super) fn check(
         report.add_finding(checksum::other_expected(expected, &named, &recorded));
     }
     Some(opened)
+}
+
+/// Checks the checksum that is on `backup` against that of its `record`, if it has one. Returns whether they
+/// differ.
+pub(super) fn check_annotation(
+    restore: &Restore<'_>,
+    backup: &Backup,
+    record: &BackupRecord,
+    report: &mut Report,
+) -> bool {
+    let (Some(recorded), Some(other)) = (&record.checksum, &backup.checksum) else {
+        return false;
+    };
+    if recorded == other {
+        return false;
+    }
+    let key = &record.backup;
+    let other = Checksum::parse(other).map_or_else(|_| shown(other), |_| other.clone());
+    report.add_finding(Finding::new(
+        &NOT_RECORDED_ONE,
+        named::path(restore),
+        format!("Backup {key}"),
+        format!(
+            "the annotation {CHECKSUM_ANNOTATION} of Backup {key} is {other}, and {recorded} is recorded"
+        ),
+        format!(
+            "find out who changed it; `velero-trust backup show {}` tells what is recorded",
+            key.name
+        ),
+    ));
+    true
 }
 
 /// Whether `expected` is the checksum of the tarball, or the digest of all that is signed.

@@ -161,6 +161,7 @@ impl From<BackupRecord> for decision::BackupRecord {
             adopted_by: status.adopted_by,
             envelope: status.envelope,
             synced_as: status.synced_as,
+            location: status.location.map(|location| location.name),
             is_observed: spec.observed,
             reading: verification
                 .reading

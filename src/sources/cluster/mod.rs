@@ -115,6 +115,13 @@ impl Cluster {
                 let read = records::read(client, backup, uid).await?;
                 read.map(|records| Fact::Records(Arc::new(records)))
             }
+            Lookup::SignedBackups {
+                namespace,
+                location,
+            } => {
+                let read = records::are_signed(client, namespace, location).await?;
+                read.map(Fact::SignedBackups)
+            }
             Lookup::TrustedKeys => {
                 let read = records::trusted_keys(client).await?;
                 read.map(|keys| Fact::TrustedKeys(Arc::new(keys)))

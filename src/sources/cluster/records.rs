@@ -1,11 +1,13 @@
 //! Reads the records of a Backup, and the keys that sign them.
 
+use std::ops::ControlFlow;
+
 use kube::api::ListParams;
 use kube::{Api, Client, Error};
 
 use crate::decision::{self, Key, RecordState};
 use crate::kubernetes::crds::{BackupRecord, TrustedKey, record_name};
-use crate::names::BACKUP_LABEL;
+use crate::names::{BACKUP_LABEL, LOCATION_LABEL};
 use crate::velero::label::label_value;
 
 /// Number of records in one page of a list. Each has up to 70 KiB, most of it the envelope.
@@ -33,24 +35,80 @@ pub(super) async fn read(
     if let Some(own) = own.filter(|own| own.state == RecordState::Recorded) {
         return Ok(Some(vec![own]));
     }
-    let label = format!("{BACKUP_LABEL}={}", label_value(&backup.name));
-    let mut params = ListParams::default().labels(&label).limit(PAGE_SIZE);
     let mut found = Vec::new();
+    let visited = visit(&records, BACKUP_LABEL, &backup.name, |record| {
+        if record.backup == *backup {
+            found.push(record);
+        }
+        ControlFlow::Continue(())
+    });
+    match visited.await? {
+        Visited::All => Ok(Some(found)),
+        Visited::NoKind => Ok(None),
+        Visited::Part => {
+            let message = format!("there are more than {MAX_PAGES} pages of records of this name");
+            Err(Error::Service(message.into()))
+        }
+    }
+}
+
+/// Returns whether files of backups of `location` in `namespace` are recorded and signed. They count as
+/// signed where there are too many others to tell. Returns `None` if the kind is not installed.
+pub(super) async fn are_signed(
+    client: &Client,
+    namespace: &str,
+    location: &str,
+) -> kube::Result<Option<bool>> {
+    let records = Api::all(client.clone());
+    let mut are_signed = false;
+    let visited = visit(&records, LOCATION_LABEL, location, |record| {
+        are_signed = record.is_signed_in(namespace, location);
+        if are_signed {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    Ok(match visited.await? {
+        Visited::All => Some(are_signed),
+        Visited::Part => Some(true),
+        Visited::NoKind => None,
+    })
+}
+
+/// How many of the records with a label were visited.
+enum Visited {
+    All,
+    Part,
+    /// The kind is not installed.
+    NoKind,
+}
+
+/// Reads the records whose label `key` stands for `name`, page by page, until `take` breaks.
+async fn visit(
+    records: &Api<BackupRecord>,
+    key: &str,
+    name: &str,
+    mut take: impl FnMut(decision::BackupRecord) -> ControlFlow<()>,
+) -> kube::Result<Visited> {
+    let label = format!("{key}={}", label_value(name));
+    let mut params = ListParams::default().labels(&label).limit(PAGE_SIZE);
     for _ in 0..MAX_PAGES {
         let page = match records.list(&params).await {
             Ok(page) => page,
-            Err(Error::Api(status)) if status.code == 404 => return Ok(None),
+            Err(Error::Api(status)) if status.code == 404 => return Ok(Visited::NoKind),
             Err(error) => return Err(error),
         };
-        let page_records = page.items.into_iter().map(decision::BackupRecord::from);
-        found.extend(page_records.filter(|record| record.backup == *backup));
+        let mut found = page.items.into_iter().map(decision::BackupRecord::from);
+        if found.try_for_each(&mut take).is_break() {
+            return Ok(Visited::Part);
+        }
         match page.metadata.continue_ {
             Some(next) if !next.is_empty() => params = params.continue_token(&next),
-            _ => return Ok(Some(found)),
+            _ => return Ok(Visited::All),
         }
     }
-    let message = format!("there are more than {MAX_PAGES} pages of records of this name");
-    Err(Error::Service(message.into()))
+    Ok(Visited::Part)
 }
 
 /// Reads all keys. Returns `None` if the kind is not installed.
@@ -87,12 +145,12 @@ mod tests {
         })
     }
 
-    /// Reads the records of Backup `velero/b` from an API server with `own` and the pages of `all`; without
-    /// the kind if `all` is `None`. Returns the uids that were read, and the paths that were asked for.
-    async fn read_from(
+    /// Returns a client of an API server with `own` and the pages of `all`; without the kind if `all` is `None`.
+    /// The paths that are asked for are collected.
+    fn serve(
         own: Option<Value>,
         all: Option<Vec<Vec<Value>>>,
-    ) -> (kube::Result<Option<Vec<String>>>, Vec<String>) {
+    ) -> (Client, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let server = service_fn(move |request: Request<Body>| {
@@ -121,7 +179,16 @@ mod tests {
                 Ok::<_, BoxError>(response.body(Body::from(body.into_bytes())).unwrap())
             }
         });
-        let client = Client::new(server, "default");
+        (Client::new(server, "default"), asked)
+    }
+
+    /// Reads the records of Backup `velero/b`. Returns the uids that were read, and the paths that were asked
+    /// for.
+    async fn read_from(
+        own: Option<Value>,
+        all: Option<Vec<Vec<Value>>>,
+    ) -> (kube::Result<Option<Vec<String>>>, Vec<String>) {
+        let (client, asked) = serve(own, all);
         let read = read(&client, &Key::new("velero", "b"), UID).await;
         let uids = |records: Vec<decision::BackupRecord>| {
             records.into_iter().map(|record| record.uid).collect()
@@ -157,6 +224,42 @@ mod tests {
             assert_eq!(asked.len(), 3);
             assert!(
                 asked[1].contains("velero-trust.io%2Fbackup%3Db"),
+                "{asked:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn one_signed_backup_of_the_location_is_enough() {
+        let located = |namespace, state, location: &str| {
+            let mut record = record(namespace, "v", state);
+            record["status"]["location"] = json!({"name": location, "bucket": "b"});
+            record
+        };
+        let signed = || located("velero", "Recorded", "default");
+        let others = || {
+            vec![
+                located("other", "Recorded", "default"),
+                located("velero", "Recorded", "archive"),
+                located("velero", "Unobserved", "default"),
+            ]
+        };
+        for (pages, expected, asked_for) in [
+            (Some(vec![others(), others()]), Some(false), 2),
+            (
+                Some(vec![others(), vec![signed()], others()]),
+                Some(true),
+                2,
+            ),
+            (Some(vec![others(); MAX_PAGES + 1]), Some(true), MAX_PAGES),
+            (None, None, 1),
+        ] {
+            let (client, asked) = serve(None, pages);
+            let found = are_signed(&client, "velero", "default").await.unwrap();
+            let asked = asked.lock().unwrap();
+            assert_eq!((found, asked.len()), (expected, asked_for));
+            assert!(
+                asked[0].contains("velero-trust.io%2Flocation%3Ddefault"),
                 "{asked:?}"
             );
         }

@@ -122,6 +122,7 @@ impl Quotas {
             | Lookup::Backup(_)
             | Lookup::Bundle(_)
             | Lookup::Records { .. }
+            | Lookup::SignedBackups { .. }
             | Lookup::TrustedKeys
             | Lookup::Access { .. } => &self.lookups,
         };
@@ -142,7 +143,7 @@ impl Quotas {
             // The API server asks its authorizers, of which one may be a webhook.
             Lookup::Access { .. } => 2,
             // A bundle that does not exist is several requests, and so are records of other names.
-            Lookup::Records { .. } | Lookup::Bundle(_) => 4,
+            Lookup::Records { .. } | Lookup::SignedBackups { .. } | Lookup::Bundle(_) => 4,
             Lookup::BackupsOfSchedule { .. }
             | Lookup::ListedFiles { .. }
             | Lookup::PodVolumes(_) => 10,
@@ -175,7 +176,9 @@ fn namespace(lookup: &Lookup) -> &str {
         | Lookup::Access { backup: key, .. } => &key.namespace,
         // Of the cluster.
         Lookup::TrustedKeys => "",
-        Lookup::BackupsOfSchedule { namespace, .. } | Lookup::Bundle(namespace) => namespace,
+        Lookup::BackupsOfSchedule { namespace, .. }
+        | Lookup::SignedBackups { namespace, .. }
+        | Lookup::Bundle(namespace) => namespace,
     }
 }
 
