@@ -24,6 +24,8 @@ mod connections;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod drain;

@@ -9,27 +9,32 @@ use velero_trust::admission::all_rules;
 use crate::case_files;
 use crate::tree::files;
 
-const BEGIN: &str = "<!-- rules:begin -->\n";
-const END: &str = "<!-- rules:end -->";
-
 /// Environment variable, set by `make docs`, that writes the pages instead of comparing them.
 pub(crate) const UPDATE: &str = "UPDATE_DOCS";
 
 #[test]
 fn docs_show_the_table_that_the_rules_and_the_cases_make() {
-    for (page, table) in [("README.md", summary()), ("docs/rules.md", table())] {
-        let text = std::fs::read_to_string(page).unwrap();
-        let (before, rest) = text.split_once(BEGIN).unwrap();
-        let (_, after) = rest.split_once(END).unwrap();
-        let wanted = format!("{before}{BEGIN}{table}{END}{after}");
-        if std::env::var_os(UPDATE).is_some() {
-            std::fs::write(page, wanted).unwrap();
-        } else {
-            assert!(
-                text == wanted,
-                "{page} is not what the rules and the cases say; `make docs` writes it"
-            );
-        }
+    is_generated("README.md", "rules", &summary());
+    is_generated("docs/rules.md", "rules", &table());
+}
+
+/// Asserts that `page` has `table` between the comments that are called `name`, or writes it there.
+pub(crate) fn is_generated(page: &str, name: &str, table: &str) {
+    let (begin, end) = (
+        format!("<!-- {name}:begin -->\n"),
+        format!("<!-- {name}:end -->"),
+    );
+    let text = std::fs::read_to_string(page).unwrap();
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    let wanted = format!("{before}{begin}{table}{end}{after}");
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(page, wanted).unwrap();
+    } else {
+        assert!(
+            text == wanted,
+            "{page} is not what the rules and the cases say; `make docs` writes it"
+        );
     }
 }
 
