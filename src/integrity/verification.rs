@@ -4,6 +4,7 @@ use super::envelope::{Envelope, EnvelopeError, VerifyError};
 use super::manifest::{Difference, File};
 use super::public_key::PublicKey;
 use super::statement::{Statement, StatementError};
+use crate::decision::SignedList;
 use crate::digest::Sha256;
 use crate::velero::text::shown;
 
@@ -89,14 +90,23 @@ pub fn open(
     })
 }
 
-/// Returns the digest of what `envelope` signs, whoever signed it, if that is about `backup` and lists just
-/// `files`. It vouches for nothing: whoever knows the digest by other means can trust the files.
-pub fn agreeing(envelope: &[u8], backup: &str, files: &[File]) -> Option<Sha256> {
+/// Most bytes of what a list says of the Backup, as JSON. A name in Kubernetes has at most 253, and anybody
+/// may have signed the list.
+const MAX_FIELDS_BYTES: usize = 1024;
+
+/// Returns what `envelope` signs, whoever signed it, if that is about `backup` and lists just `files`.
+pub fn agreeing(envelope: &[u8], backup: &str, files: &[File]) -> Option<SignedList> {
     let envelope = Envelope::parse(envelope).ok()?;
     let signed = Statement::parse(envelope.payload()).ok()?;
     let is_same =
         signed.backup.name == backup && signed.manifest.differences(backup, files).is_empty();
-    is_same.then(|| Sha256::of(envelope.payload()))
+    let fields = serde_json::to_vec(&signed.backup).ok()?;
+    let is_like_one = fields.len() <= MAX_FIELDS_BYTES;
+    (is_same && is_like_one).then(|| SignedList {
+        sha256: Sha256::of(envelope.payload()),
+        backup: signed.backup,
+        pod_volumes: signed.pod_volumes,
+    })
 }
 
 /// Judges `files`, all those in the directory of one backup, by `envelope`, of which one of `keys`

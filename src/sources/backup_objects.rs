@@ -224,6 +224,9 @@ fn read_location(namespace: &str, bsl: &Bsl<'_>) -> Result<Location, LookupError
 mod tests {
     use std::path::Path;
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::decision::Covered;
     use crate::digest::Sha256;
@@ -299,7 +302,7 @@ mod tests {
         let reading = record(&objects).reading.unwrap();
         assert_eq!(reading.covers, Covered::All);
         assert_eq!(reading.files[0].sha256, Sha256::of(b"tarball"));
-        assert_eq!(reading.manifests, []);
+        assert_eq!(reading.lists, []);
         let Outcome::Found(Fact::ListedFiles(files)) = listed(&objects, "default") else {
             panic!("not listed");
         };
@@ -333,16 +336,36 @@ mod tests {
         put(folder.path(), name, &envelope);
         let recorded = record(&read(folder.path()));
         let signed = recorded.manifest.unwrap();
-        let manifests = |objects: &Objects| {
-            let manifests = record(objects).reading.unwrap().manifests;
-            let manifests = manifests
-                .iter()
-                .map(|manifest| format!("sha256:{manifest}"));
-            manifests.collect::<Vec<_>>()
+        let lists = |objects: &Objects| record(objects).reading.unwrap().lists;
+        let found = lists(&read(folder.path()));
+        let [list] = &found[..] else {
+            panic!("{found:?}");
         };
-        assert_eq!(manifests(&read(folder.path())), [signed]);
+        assert_eq!(format!("sha256:{}", list.sha256), signed);
+        assert_eq!((&*list.backup.uid, list.pod_volumes.count), ("u", 0));
         put(folder.path(), "buckets/backups/backups/b/b-logs.gz", "");
-        assert_eq!(manifests(&read(folder.path())), [""; 0]);
+        assert_eq!(lists(&read(folder.path())), []);
+    }
+
+    /// Anybody may put an envelope beside the files, and what it says is kept in the record.
+    #[test]
+    fn a_list_with_long_fields_is_none() {
+        let folder = scene();
+        let list_of = |uid: &str| {
+            let envelope = record(&read(folder.path())).envelope.unwrap();
+            let mut envelope: Value = serde_json::from_str(&envelope).unwrap();
+            let payload = STANDARD
+                .decode(envelope["payload"].as_str().unwrap())
+                .unwrap();
+            let mut payload: Value = serde_json::from_slice(&payload).unwrap();
+            payload["predicate"]["backup"]["uid"] = uid.into();
+            envelope["payload"] = STANDARD.encode(payload.to_string()).into();
+            let name = "buckets/backups/backups/b/velero-trust.0123456789abcdef.dsse.json";
+            put(folder.path(), name, &envelope.to_string());
+            record(&read(folder.path())).reading.unwrap().lists.len()
+        };
+        assert_eq!(list_of("u"), 1);
+        assert_eq!(list_of(&"u".repeat(1024)), 0);
     }
 
     #[test]

@@ -55,15 +55,15 @@ impl BucketFolders {
         }
         let signed = envelopes.iter();
         let signed = signed.filter_map(|envelope| verification::agreeing(envelope, backup, &files));
-        let mut manifests: Vec<_> = signed.collect();
-        manifests.sort();
-        manifests.dedup();
+        let mut lists: Vec<_> = signed.collect();
+        lists.sort_by_key(|list| list.sha256);
+        lists.dedup_by_key(|list| list.sha256);
         Ok(Some(Reading {
             covers: Covered::All,
             location: location.clone(),
             listing: listing(&files),
             files,
-            manifests,
+            lists,
         }))
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         };
         let files = [file("n.tar.gz", b"abc"), file("sub/x.json", b"{}")];
         assert_eq!(
-            (&reading.files[..], &reading.manifests[..]),
+            (&reading.files[..], &reading.lists[..]),
             (&files[..], &[][..])
         );
         assert_eq!(

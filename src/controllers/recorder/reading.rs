@@ -9,7 +9,7 @@ use super::reader::signed_artifacts;
 use super::stop::Stop;
 use crate::bucket::{Artifact, Listing};
 use crate::controllers::channels::WaitingRestores;
-use crate::decision::File;
+use crate::decision::{File, SignedList};
 use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{MAX_FILES, is_name};
@@ -86,30 +86,29 @@ pub(super) fn readable<'a>(name: &str, listing: &'a Listing) -> Vec<&'a Artifact
     artifacts
 }
 
-/// Returns the digests of what is signed in the envelopes beside `files`, of those that list the same.
-pub(super) async fn manifests(
+/// Returns what is signed in the envelopes beside `files`, of those that list the same.
+pub(super) async fn lists(
     context: &Context,
     location: &OpenLocation,
     name: &str,
     listing: &Listing,
     files: &[File],
-) -> Result<Vec<String>, Stop> {
+) -> Result<Vec<SignedList>, Stop> {
     let own = files::envelope(&context.signer.key.public().id().to_string());
     let is_envelope = |artifact: &&Artifact| {
         files::role(name, &artifact.name) == Role::Envelope && artifact.size <= MAX_BYTES as u64
     };
     let mut envelopes: Vec<_> = listing.artifacts.iter().filter(is_envelope).collect();
     envelopes.sort_by_key(|artifact| artifact.name != own);
-    let mut manifests = Vec::new();
+    let mut lists = Vec::new();
     for artifact in envelopes.into_iter().take(MAX_ENVELOPES) {
         let bytes = location.store.read(name, artifact).await?;
         let bytes = bytes.bytes(artifact.size).await?;
-        let agreeing = agreeing(&bytes, name, files);
-        manifests.extend(agreeing.map(|manifest| manifest.to_string()));
+        lists.extend(agreeing(&bytes, name, files));
     }
-    manifests.sort();
-    manifests.dedup();
-    Ok(manifests)
+    lists.sort_by_key(|list| list.sha256);
+    lists.dedup_by_key(|list| list.sha256);
+    Ok(lists)
 }
 
 pub(super) fn recorded(file: &File) -> RecordedFile {
@@ -145,7 +144,7 @@ mod tests {
             prefix: String::new(),
             listing: "l".into(),
             files: Vec::new(),
-            manifests: Vec::new(),
+            lists: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::Context;
 use super::ledger::time_now;
 use super::location::{self, OpenLocation};
 use super::reader::hash;
-use super::reading::{ReadingEntry, covered, is_due, manifests, number, readable, recorded};
+use super::reading::{ReadingEntry, covered, is_due, lists, number, readable, recorded};
 use super::steps::{again, create_own, told};
 use super::stop::{Stop, Unreadable, failure};
 use crate::bucket::Artifact;
@@ -177,7 +177,7 @@ impl Verifier<'_> {
             return Err(Stop::no_files(name, &location.name));
         }
         let files = self.hash(&location, &artifacts).await?;
-        let manifests = manifests(context, &location, name, &listing, &files).await?;
+        let lists = lists(context, &location, name, &listing, &files).await?;
         let again = location.store.list(name).await?;
         let digest = listing.digest(name);
         if again.digest(name) != digest {
@@ -193,7 +193,7 @@ impl Verifier<'_> {
             prefix: location.signed.prefix.clone(),
             listing: digest.to_string(),
             files: files.iter().map(recorded).collect(),
-            manifests,
+            lists,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Backups as facts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Fact, Facts, Key, Known, Lookup};
@@ -18,7 +19,7 @@ pub struct Backup {
 }
 
 /// The fields of a Backup that decide what a restore does, as they are in a statement about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupFields {
     /// `metadata.namespace`.

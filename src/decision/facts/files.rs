@@ -1,5 +1,6 @@
 //! The files of a backup in its bucket, and what belongs to them in the cluster, as facts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Fact, Facts, Key, Known, Lookup};
@@ -29,12 +30,14 @@ pub struct File {
 }
 
 /// The number of PodVolumeBackups of a backup, and one digest of them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct PodVolumes {
     /// The number.
+    #[schemars(with = "i64")]
     pub count: usize,
     /// The digest of a line for each: its fields as a JSON array, in the order of
     /// [`PodVolumeBackup`](crate::integrity::pod_volumes::PodVolumeBackup). The lines are ordered by their bytes, as by `LC_ALL=C sort`.
+    #[schemars(with = "String")]
     pub sha256: Sha256,
 }
 

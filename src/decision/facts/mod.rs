@@ -23,7 +23,7 @@ pub use bundle::{Bundle, NoBundle};
 pub use error::{LookupError, LookupErrorKind};
 pub use files::{File, ListedFiles, Location, PodVolumes};
 pub use key::Key;
-pub use reading::{Covered, FailureClass, Reading, ReadingFailure};
+pub use reading::{Covered, FailureClass, Reading, ReadingFailure, SignedList};
 pub use record::{BackupRecord, RecordState, TrustedKey};
 pub use secret::{Sealed, Secret, SecretKeyRef};
 

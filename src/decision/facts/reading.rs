@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{File, Location};
+use super::{BackupFields, File, Location, PodVolumes};
 use crate::digest::Sha256;
 
 /// What was found when the files of a backup were last read because a Restore waited for them.
@@ -17,9 +17,23 @@ pub struct Reading {
     pub listing: Sha256,
     /// All files but the envelopes.
     pub files: Vec<File>,
-    /// The digests of what the envelopes beside them sign, whoever signed it, of those whose list of files
-    /// is that of [`Self::files`].
-    pub manifests: Vec<Sha256>,
+    /// What the envelopes beside them sign, whoever signed it, of those whose list of files is that of
+    /// [`Self::files`].
+    pub lists: Vec<SignedList>,
+}
+
+/// What an envelope signs about a backup, besides its files. It vouches for nothing by itself: whoever knows
+/// its digest by other means can trust it.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedList {
+    /// SHA-256 of what is signed.
+    #[schemars(with = "String")]
+    pub sha256: Sha256,
+    /// The Backup.
+    pub backup: BackupFields,
+    /// Its PodVolumeBackups.
+    pub pod_volumes: PodVolumes,
 }
 
 /// The Restores that were there before a reading began.

@@ -3,8 +3,8 @@
 use super::question::Question;
 use super::{named, reading, record};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Reading, RecordState,
-    Report, RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
+    Backup, BackupFields, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Reading,
+    RecordState, Report, RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files;
@@ -213,7 +213,15 @@ pub(super) fn check(
     }
     let read = reading::current(question, backup, record, facts, report)?;
     if let Some(read) = read {
-        compare(question, backup, vouched, expected.is_some(), read, report);
+        compare(
+            question,
+            backup,
+            vouched,
+            expected.is_some(),
+            read,
+            facts,
+            report,
+        )?;
     }
     Ok(read.cloned())
 }
@@ -239,16 +247,25 @@ fn compare(
     vouched: Checksum<'_>,
     is_expected: bool,
     read: &Reading,
+    facts: &Facts,
     report: &mut Report,
-) {
+) -> Result<(), Stop> {
     let named = format!("Backup {}", question.key(backup));
     let is_vouched = |digest: &crate::digest::Sha256| digest.to_string() == vouched.hex();
-    if is_expected && read.manifests.iter().any(is_vouched) {
-        // The list vouches for every file, not for what the cluster made of forged ones.
-        let message = format!("all files of {named} are those of the expected list");
-        let fix = "the Backup and its PodVolumeBackups in the cluster are not compared with it";
+    let mut lists = read.lists.iter();
+    if is_expected && let Some(list) = lists.find(|list| is_vouched(&list.sha256)) {
+        let signed = BackupFields {
+            // In the cluster that signed it, it may have been another one.
+            namespace: question.namespace.to_owned(),
+            ..list.backup.clone()
+        };
+        record::check_fields(question.restore, backup, &signed, report);
+        let key = question.key(backup);
+        super::files::check_volumes(question, &key, &list.pod_volumes, facts, report)?;
+        let message = format!("only the expected list vouches for {named}");
+        let fix = "its files, the Backup and its PodVolumeBackups are those of the list";
         not_signed(question, message, fix, report);
-        return;
+        return Ok(());
     }
     let tarball = files::tarball(&backup.fields.name);
     let tarball = read.files.iter().find(|file| file.name == tarball);
@@ -275,6 +292,7 @@ fn compare(
             ));
         }
     }
+    Ok(())
 }
 
 /// Says that the backup `named` is still to be recorded.
@@ -355,7 +373,7 @@ fn why(record: Option<&BackupRecord>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{BackupFields, Policy};
+    use crate::decision::Policy;
     use crate::integrity::rules::Moment;
 
     #[test]

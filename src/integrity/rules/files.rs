@@ -4,8 +4,8 @@
 use super::question::Question;
 use super::{named, reading};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, File, Finding, Key, Reading, Report, Rule, Severity, Stop,
-    Verb, WaitKind,
+    Backup, BackupRecord, Code, Facts, File, Finding, Key, PodVolumes, Reading, Report, Rule,
+    Severity, Stop, Verb, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files::Role;
@@ -82,7 +82,7 @@ pub(super) fn check(
         return Ok(None);
     }
     // Both are looked up together.
-    let volumes = check_volumes(question, &record.backup, signed, facts, report);
+    let volumes = check_volumes(question, &record.backup, &signed.pod_volumes, facts, report);
     report.record(volumes);
     let read = reading::current(question, backup, Some(record), facts, report)?;
     if let Some(reading) = read {
@@ -221,17 +221,17 @@ fn digests(signed: &Statement, reading: &Reading, file: &str) -> String {
     )
 }
 
-fn check_volumes(
+/// Checks the PodVolumeBackups of `backup` against those that were signed.
+pub(super) fn check_volumes(
     question: &Question<'_>,
     backup: &Key,
-    signed: &Statement,
+    expected: &PodVolumes,
     facts: &Facts,
     report: &mut Report,
 ) -> Result<(), Stop> {
     let Some(found) = facts.pod_volumes(backup)? else {
         return Ok(());
     };
-    let expected = &signed.pod_volumes;
     if found == expected {
         return Ok(());
     }
@@ -339,7 +339,7 @@ mod tests {
                 location: Location::default(),
                 listing: Sha256::of(b"listing"),
                 files: FILES.map(|name| file(name, name)).into(),
-                manifests: Vec::new(),
+                lists: Vec::new(),
             }),
             ..BackupRecord::default()
         };

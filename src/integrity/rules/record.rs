@@ -2,7 +2,8 @@
 
 use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupRecord, Code, FieldPath, Finding, Report, Rule, Severity, TrustedKey, Verb,
+    Backup, BackupFields, BackupRecord, Code, FieldPath, Finding, Report, Rule, Severity,
+    TrustedKey, Verb,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::origin::{Unobserved, check_synced};
@@ -81,26 +82,7 @@ pub(super) fn check(
             return None;
         }
     };
-    if let Err(unlike) = check_synced(&backup.fields, &opened.statement.backup) {
-        find(
-            &BACKUP_DIFFERS,
-            named::path(restore),
-            match unlike {
-                Unobserved::Differs(fields) => {
-                    format!(
-                        "{named} is not what was signed: {} differ",
-                        fields.join(", ")
-                    )
-                }
-                other => format!("{named} is not what was signed: {other}"),
-            },
-            format!(
-                "find out who changed it; then delete the Backup object with `kubectl -n {} delete \
-                 backups.velero.io {}`, which leaves its files, and Velero syncs it anew",
-                record.backup.namespace, record.backup.name
-            ),
-        );
-    }
+    check_fields(restore, backup, &opened.statement.backup, report);
     let recorded = record.checksum.as_deref().unwrap_or_default();
     check_annotation(restore, backup, record, report);
     // A malformed one was reported by the caller.
@@ -111,6 +93,35 @@ pub(super) fn check(
         report.add_finding(checksum::other_expected(expected, &named, &recorded));
     }
     Some(opened)
+}
+
+/// Checks `backup` against what is `signed` of it. Its namespace and uid are those of this cluster.
+pub(super) fn check_fields(
+    restore: &Restore<'_>,
+    backup: &Backup,
+    signed: &BackupFields,
+    report: &mut Report,
+) {
+    let Err(unlike) = check_synced(&backup.fields, signed) else {
+        return;
+    };
+    let BackupFields {
+        namespace, name, ..
+    } = &backup.fields;
+    let differs = match unlike {
+        Unobserved::Differs(fields) => format!("{} differ", fields.join(", ")),
+        other => other.to_string(),
+    };
+    report.add_finding(Finding::new(
+        &BACKUP_DIFFERS,
+        named::path(restore),
+        format!("Backup {namespace}/{name}"),
+        format!("Backup {namespace}/{name} is not what was signed: {differs}"),
+        format!(
+            "find out who changed it; then delete the Backup object with `kubectl -n {namespace} delete \
+             backups.velero.io {name}`, which leaves its files, and Velero syncs it anew"
+        ),
+    ));
 }
 
 /// Checks the checksum that is on `backup` against that of its `record`, if it has one. Returns whether they

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::backup_record::{optional_time, time};
-use crate::decision::{self, Covered, FailureClass, Location};
+use crate::decision::{self, Covered, FailureClass, Location, SignedList};
 use crate::digest::Sha256;
 
 /// What was found when the files were read for Restores, and what became of those.
@@ -56,9 +56,9 @@ pub struct RecordedReading {
     pub listing: String,
     /// All files.
     pub files: Vec<RecordedFile>,
-    /// SHA-256 of what is signed in the envelopes beside the files that list the same.
+    /// What is signed in the envelopes beside the files that list the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub manifests: Vec<String>,
+    pub lists: Vec<SignedList>,
 }
 
 /// A file of a backup.
@@ -151,7 +151,6 @@ impl RecordedReading {
                 sha256: Sha256::from_hex(&file.sha256)?,
             })
         });
-        let manifests = self.manifests.iter();
         Some(decision::Reading {
             covers: Covered::Uids(self.restores.clone()),
             location: Location {
@@ -161,9 +160,7 @@ impl RecordedReading {
             },
             listing: Sha256::from_hex(&self.listing)?,
             files: files.collect::<Option<_>>()?,
-            manifests: manifests
-                .map(|hex| Sha256::from_hex(hex))
-                .collect::<Option<_>>()?,
+            lists: self.lists.clone(),
         })
     }
 }

@@ -96,7 +96,9 @@ async fn one_reading_counts_for_all_restores_that_wait_when_it_begins() {
     let digest = tarball["sha256"].as_str().unwrap();
     assert_eq!(status["checksum"], format!("sha256:{digest}"));
     assert_eq!(reading["files"].as_array().unwrap().len(), 2);
-    let manifest = reading["manifests"][0].as_str().unwrap();
+    let list = &reading["lists"][0];
+    assert_eq!(list["backup"]["uid"], uid(1));
+    let manifest = list["sha256"].as_str().unwrap();
     assert_eq!(status["manifest"], format!("sha256:{manifest}"));
     assert_eq!(
         (&reading["provider"], &reading["bucket"]),
@@ -146,7 +148,7 @@ async fn files_are_read_anew_after_they_changed() {
         })
         .await;
     let reading = scene.verification()["reading"].clone();
-    assert_eq!(reading["manifests"], Value::Null, "none lists these files");
+    assert_eq!(reading["lists"], Value::Null, "none lists these files");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
