@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::observed::RecordEntry;
+use super::signing::first_key_made;
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::worker::Requeue;
@@ -89,13 +90,9 @@ pub(super) async fn remove_unfounded(
     context: &Context,
     backup: &ObservedBackup,
 ) -> kube::Result<()> {
-    let is_younger = match (backup.created, context.signer.first_key_made) {
-        (Some(created), Some(made)) => created > made,
-        _ => false,
-    };
-    let is_new = is_younger || backup.progress() == Progress::Running;
     let mut removed = Map::new();
-    if is_new && (backup.checksum.is_some() || backup.manifest.is_some()) {
+    let is_recorded = backup.checksum.is_some() || backup.manifest.is_some();
+    if is_recorded && is_new(context, backup).await? {
         let recorded = [
             CHECKSUM_ANNOTATION,
             MANIFEST_ANNOTATION,
@@ -112,6 +109,18 @@ pub(super) async fn remove_unfounded(
     }
     tracing::warn!("removed annotations with which the Backup came");
     patch(context, backup, &removed.into()).await
+}
+
+/// Whether `backup` is younger than the first key of this cluster, or is not complete.
+async fn is_new(context: &Context, backup: &ObservedBackup) -> kube::Result<bool> {
+    if backup.progress() == Progress::Running {
+        return Ok(true);
+    }
+    let Some(created) = backup.created else {
+        return Ok(false);
+    };
+    let made = first_key_made(&context.controllers.client).await?;
+    Ok(made.is_some_and(|made| created > made))
 }
 
 /// Merges `annotations` into those of `backup`. Fails with 409 if it is another Backup of the name. That

@@ -111,8 +111,9 @@ impl Recorder {
                 // Who vouches for a backup without a record asks to have it judged.
                 let reads_files = self.reads_files(&backup, &level);
                 let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
+                let can_record = reads_files && self.context.signer().is_some();
                 // The record of a synced Backup is looked up even if nothing may be read.
-                if reads_files || records.iter().any(|(_, record)| is_recorded(record)) {
+                if can_record || records.iter().any(|(_, record)| is_recorded(record)) {
                     self.start_reading(key, backup, records, level, reads_files);
                 }
             }
@@ -143,7 +144,8 @@ impl Recorder {
             let annotations = (&record.checksum, &record.manifest);
             record.lacks_envelope && annotations == (&backup.checksum, &backup.manifest)
         };
-        if let Some((name, _)) = records.iter().find(lacks_envelope) {
+        let mut lacking = records.iter().filter(|_| self.context.signer().is_some());
+        if let Some((name, _)) = lacking.find(lacks_envelope) {
             let since_try = self.uploads.get(&key).map(Instant::elapsed);
             match since_try.and_then(|since| UPLOAD_PAUSE.checked_sub(since)) {
                 Some(rest) => self.worker.trigger_after(key.clone(), rest),

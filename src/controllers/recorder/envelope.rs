@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::Context;
 use super::location::OpenLocation;
 use super::reader::check_present;
-use super::signing::check_signs;
+use super::signing::{Signer, check_signs};
 use super::stop::Stop;
 use super::{cleanup, steps};
 use crate::bucket::{Listing, Store};
@@ -45,13 +45,13 @@ enum Existing {
 /// Returns what this key signed about the backup `name`, which was just listed, before the record was
 /// complete.
 pub(super) async fn signed_before(
-    context: &Context,
+    signer: &Signer,
     store: &Store,
     name: &str,
     listing: &Listing,
 ) -> Result<Option<Statement>, Stop> {
-    let file = files::envelope(&context.signer.key.public().id().to_string());
-    match existing(context, store, name, &file, listing).await? {
+    let file = files::envelope(&signer.key.public().id().to_string());
+    match existing(signer, store, name, &file, listing).await? {
         Existing::Ours(envelope) => Ok(Statement::parse(envelope.payload()).ok()),
         Existing::Nothing | Existing::Foreign => Ok(None),
     }
@@ -61,6 +61,7 @@ pub(super) async fn signed_before(
 /// that is noted in `record`, which is made if there is none.
 pub(super) async fn write(
     context: &Context,
+    signer: &Signer,
     location: &OpenLocation,
     backup: &ObservedBackup,
     statement: &Statement,
@@ -68,14 +69,14 @@ pub(super) async fn write(
     record: &mut Option<BackupRecord>,
 ) -> Result<WrittenEnvelope, Stop> {
     let name = &backup.fields.name;
-    let key = &context.signer.key;
+    let key = &signer.key;
     let failed = |message: String| Stop::unreadable("SigningFailed", message);
     let payload = statement
         .to_bytes()
         .map_err(|error| failed(error.to_string()))?;
     let digest = Sha256::of(&payload);
     let file = files::envelope(&key.public().id().to_string());
-    let existing = existing(context, &location.store, name, &file, listing).await?;
+    let existing = existing(signer, &location.store, name, &file, listing).await?;
     let kept = match &existing {
         // Two leaders sign the same, with other signatures.
         Existing::Ours(envelope) if envelope.payload() == payload => Some(envelope),
@@ -85,9 +86,9 @@ pub(super) async fn write(
     let envelope = if let Some(envelope) = kept {
         Envelope::clone(envelope)
     } else {
-        check_signs(context).await?;
-        let signed = key.sign(payload);
-        signed.map_err(|error| failed(error.to_string()))?
+        check_signs(context, signer).await?;
+        let envelope = key.sign(payload);
+        envelope.map_err(|error| failed(error.to_string()))?
     };
     let json = envelope
         .to_json()
@@ -150,7 +151,7 @@ async fn note(
 }
 
 async fn existing(
-    context: &Context,
+    signer: &Signer,
     store: &Store,
     name: &str,
     file: &str,
@@ -168,7 +169,7 @@ async fn existing(
         .bytes(artifact.size)
         .await?;
     let envelope = Envelope::parse(&bytes).ok();
-    let ours = envelope.filter(|envelope| envelope.verify(&[context.signer.key.public()]).is_ok());
+    let ours = envelope.filter(|envelope| envelope.verify(&[signer.key.public()]).is_ok());
     Ok(ours.map_or(Existing::Foreign, |envelope| {
         Existing::Ours(Box::new(envelope))
     }))

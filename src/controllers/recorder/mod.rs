@@ -27,7 +27,8 @@ mod verification;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::Api;
@@ -81,7 +82,8 @@ const LIST_SPACING: Duration = Duration::from_millis(1);
 struct Context {
     controllers: Arc<ControllerContext>,
     ledger: Ledger,
-    signer: Signer,
+    /// What signs, once it is known. Nothing but signing waits for it.
+    signer: OnceLock<Signer>,
     settings: RecorderSettings,
 }
 
@@ -90,6 +92,11 @@ impl Context {
     fn backups(&self, namespace: &str) -> Api<DynamicObject> {
         let client = self.controllers.client.clone();
         Api::namespaced_with(client, namespace, &crate::kubernetes::backup::resource())
+    }
+
+    /// Returns what signs, if it is known.
+    fn signer(&self) -> Option<&Signer> {
+        self.signer.get()
     }
 }
 
@@ -138,9 +145,18 @@ pub(super) async fn run(controllers: Arc<ControllerContext>, waiting: WaitingRec
     let Some(settings) = &controllers.settings.recorder else {
         return std::future::pending().await;
     };
-    let settings = settings.clone();
+    let signer = signing::wait_for_signer(&controllers, settings.key_type);
+    Box::pin(record(&controllers, settings.clone(), waiting, signer)).await;
+}
+
+/// Records backups with the key of `signer`, and without it does what needs no key. Never returns.
+async fn record(
+    controllers: &Arc<ControllerContext>,
+    settings: RecorderSettings,
+    waiting: WaitingReceiver,
+    signer: impl Future<Output = Signer>,
+) {
     ledger::wait_until_installed(&controllers.client).await;
-    let signer = signing::wait_for_signer(&controllers, settings.key_type).await;
     let gauges = RecordGauges::new(&controllers.metrics);
     let mut recorder = Recorder {
         backups: watch_backups(&controllers.client),
@@ -160,16 +176,20 @@ pub(super) async fn run(controllers: Arc<ControllerContext>, waiting: WaitingRec
         gauge_worker: Worker::new(GAUGE_TIMING),
         context: Arc::new(Context {
             ledger: Ledger::new(&controllers.client),
-            signer,
-            controllers,
+            signer: OnceLock::new(),
+            controllers: Arc::clone(controllers),
             settings,
         }),
     };
     // What was told before counts.
     recorder.waiting.mark_changed();
     let mut expiry = interval(EXPIRY_PAUSE);
+    let mut signer = pin!(signer);
     loop {
         tokio::select! {
+            signer = &mut signer, if recorder.context.signer().is_none() => {
+                recorder.begin_to_sign(signer);
+            }
             _ = expiry.tick() => recorder.trigger_expiring(),
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
             change = recorder.records.changed() => recorder.trigger_records(&change),

@@ -76,6 +76,7 @@ pub(super) async fn read(
     if !extent.reads_files {
         return Err(Stop::NotKnown);
     }
+    let signer = context.signer().ok_or(Stop::NoKey)?;
     let mut level = extent.level.clone();
     if is_adopted {
         origin::check_name(&backup.fields, &document)?;
@@ -93,21 +94,21 @@ pub(super) async fn read(
     let pod_volumes = pod_volume_backups::of(&context.controllers.client, &key).await?;
     let mut statement = Statement {
         manifest: Manifest::new(name, without_digests(name, &listing))?,
-        cluster: context.signer.cluster.clone(),
+        cluster: signer.cluster.clone(),
         backup: document,
         location: location.signed.clone(),
         pod_volumes,
         level,
     };
-    let signed = envelope::signed_before(context, store, name, &listing).await?;
-    match signed {
+    let before = envelope::signed_before(signer, store, name, &listing).await?;
+    match before {
         // A user vouches for the bytes as they are, not as they were.
-        Some(signed) if !is_adopted && is_same(&signed, &statement, &file) => statement = signed,
-        signed => {
+        Some(before) if !is_adopted && is_same(&before, &statement, &file) => statement = before,
+        before => {
             let files = hash_files(context, store, &listing, &statement, file, extent).await?;
             statement.manifest = Manifest::new(name, files)?;
             if is_adopted {
-                statement = origin::prefer_signed(statement, signed)?;
+                statement = origin::prefer_signed(statement, before)?;
                 // It may have taken hours.
                 check_adoption(context, backup).await?;
             }
@@ -118,7 +119,10 @@ pub(super) async fn read(
         return Err(Stop::Changed);
     }
     location::check_unchanged(context, &location).await?;
-    let written = envelope::write(context, &location, backup, &statement, &again, record).await?;
+    let written = envelope::write(
+        context, signer, &location, backup, &statement, &again, record,
+    )
+    .await?;
     Ok(Recorded {
         statement,
         written,

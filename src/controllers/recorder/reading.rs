@@ -94,12 +94,13 @@ pub(super) async fn lists(
     listing: &Listing,
     files: &[File],
 ) -> Result<Vec<SignedList>, Stop> {
-    let own = files::envelope(&context.signer.key.public().id().to_string());
+    let own = context.signer().map(|signer| signer.key.public().id());
+    let own = own.map(|id| files::envelope(&id.to_string()));
     let is_envelope = |artifact: &&Artifact| {
         files::role(name, &artifact.name) == Role::Envelope && artifact.size <= MAX_BYTES as u64
     };
     let mut envelopes: Vec<_> = listing.artifacts.iter().filter(is_envelope).collect();
-    envelopes.sort_by_key(|artifact| artifact.name != own);
+    envelopes.sort_by_key(|artifact| Some(&artifact.name) != own.as_ref());
     let mut lists = Vec::new();
     for artifact in envelopes.into_iter().take(MAX_ENVELOPES) {
         let bytes = location.store.read(name, artifact).await?;

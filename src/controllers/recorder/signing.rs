@@ -38,9 +38,6 @@ pub(super) struct Signer {
     pub(super) name: String,
     /// The uid of the namespace kube-system.
     pub(super) cluster: String,
-    /// When the first TrustedKey of this cluster was made, in seconds since 1970. Since then, the policies
-    /// let nobody else set the annotations of a record.
-    pub(super) first_key_made: Option<i64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +76,9 @@ fn check_active(trusted: &TrustedKey) -> Result<(), SignerError> {
 }
 
 /// Fails if somebody ended the use of the key since this replica leads.
-pub(super) async fn check_signs(context: &Context) -> Result<(), Stop> {
+pub(super) async fn check_signs(context: &Context, signer: &Signer) -> Result<(), Stop> {
     let client = context.controllers.client.clone();
-    let found = Api::<TrustedKey>::all(client)
-        .get_opt(&context.signer.name)
-        .await;
+    let found = Api::<TrustedKey>::all(client).get_opt(&signer.name).await;
     let found = found.map_err(|error| Stop::unanswered("KeyUnreadable", &error))?;
     // Without one, nothing that is signed counts; it is made again when a replica leads.
     let checked = found.as_ref().map_or(Ok(()), check_active);
@@ -147,12 +142,12 @@ async fn signer(
         name: trusted.name_any(),
         key,
         cluster,
-        first_key_made: first_key_made(client).await?,
     })
 }
 
-/// Returns when the oldest TrustedKey was made that a leader made in this cluster.
-async fn first_key_made(client: &Client) -> Result<Option<i64>, SignerError> {
+/// Returns when the oldest TrustedKey was made that a leader made in this cluster, in seconds since 1970. Since
+/// then, the policies let nobody else set the annotations of a record.
+pub(super) async fn first_key_made(client: &Client) -> kube::Result<Option<i64>> {
     let keys = Api::<TrustedKey>::all(client.clone());
     let mut params = ListParams::default().labels(SELECTOR).limit(PAGE_SIZE);
     let mut first = None;

@@ -237,6 +237,7 @@ impl Reading {
                 annotate::remove_unfounded(&self.context, &self.backup).await,
                 "remove annotations that no record founds",
             ),
+            Stop::NoKey => Requeue::default(),
             Stop::Changed => again(),
         }
     }

@@ -32,6 +32,8 @@ pub(super) enum Stop {
     Changed,
     /// They are not to be read, only looked up.
     NotKnown,
+    /// There is no key to sign with, for which all wait.
+    NoKey,
 }
 
 impl From<Unobserved> for Stop {
@@ -92,6 +94,7 @@ impl Stop {
         match self {
             Self::Unobserved(unobserved) => unobserved.to_string(),
             Self::Unreadable(unreadable) => unreadable.message.clone(),
+            Self::NoKey => "there is no key to sign with".to_owned(),
             Self::Known(_) | Self::NotKnown | Self::Changed => "it changed meanwhile".to_owned(),
         }
     }

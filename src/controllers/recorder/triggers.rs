@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::observed::RecordEntry;
+use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
 use crate::clock::now;
 use crate::decision::Key;
@@ -41,6 +42,19 @@ impl Recorder {
         }
     }
 
+    fn trigger_all_backups(&mut self) {
+        let backups = self.backups.last_known();
+        let backups = backups.into_iter().flat_map(BTreeMap::keys).cloned();
+        self.trigger_newest_first(&backups.collect());
+    }
+
+    /// Triggers what waited for the key that signs.
+    pub(super) fn begin_to_sign(&mut self, signer: Signer) {
+        if self.context.signer.set(signer).is_ok() {
+            self.trigger_all_backups();
+        }
+    }
+
     /// Notes what is seen of a Backup.
     fn note(&mut self, key: &Key) {
         let Some(backup) = self.backups.last_known().and_then(|all| all.get(key)) else {
@@ -75,9 +89,7 @@ impl Recorder {
             }
             Change::List(_) => {
                 // Nothing was decided before the first list, nor about Backups without a record.
-                let backups = self.backups.last_known();
-                let backups = backups.into_iter().flat_map(BTreeMap::keys).cloned();
-                self.trigger_newest_first(&backups.collect());
+                self.trigger_all_backups();
                 self.trigger_all_records();
             }
             Change::Refused => {}

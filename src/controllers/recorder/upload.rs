@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::signing::Signer;
 use super::stop::Stop;
 use super::{Context, envelope, location, steps};
 use crate::integrity::envelope::Envelope;
@@ -25,7 +26,10 @@ async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> R
         return Ok(false);
     };
     let mut status = record.status.clone().unwrap_or_default();
-    let Some(statement) = signed(context, status.envelope.as_deref()) else {
+    let Some(signer) = context.signer() else {
+        return Ok(false);
+    };
+    let Some(statement) = signed(signer, status.envelope.as_deref()) else {
         return Ok(false);
     };
     let location = location::open(context, backup).await?;
@@ -38,8 +42,10 @@ async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> R
     }
     let listing = location.store.list(&backup.fields.name).await?;
     let mut noted = Some(record);
-    let written =
-        envelope::write(context, &location, backup, &statement, &listing, &mut noted).await?;
+    let written = envelope::write(
+        context, signer, &location, backup, &statement, &listing, &mut noted,
+    )
+    .await?;
     let Some(record) = noted else {
         return Ok(false);
     };
@@ -60,8 +66,8 @@ async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> R
 
 /// Returns what our key signed. What another one signed stays in the record only: the envelope would
 /// have the name of that key.
-fn signed(context: &Context, envelope: Option<&str>) -> Option<Statement> {
+fn signed(signer: &Signer, envelope: Option<&str>) -> Option<Statement> {
     let envelope = Envelope::parse(envelope?.as_bytes()).ok()?;
-    envelope.verify(&[context.signer.key.public()]).ok()?;
+    envelope.verify(&[signer.key.public()]).ok()?;
     Statement::parse(envelope.payload()).ok()
 }

@@ -62,7 +62,8 @@ impl Recorder {
         let is_due = match step {
             Step::Wait | Step::Annotate(_) | Step::Declare => true,
             Step::Read(level) => {
-                matches!(level, Level::Adopted { .. }) || !self.reads_files(backup, level)
+                let can_record = self.reads_files(backup, level) && self.context.signer().is_some();
+                matches!(level, Level::Adopted { .. }) || !can_record
             }
             Step::Observe | Step::NoteFinalPhase | Step::Forget(_) => false,
         };

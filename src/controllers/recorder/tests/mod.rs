@@ -23,7 +23,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +32,7 @@ use self::gate::Gate;
 use self::store::S3;
 use super::super::channels::WaitingByBackup;
 use super::super::{ControllerContext, RecorderSettings};
+use super::signing::wait_for_signer;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::controllers::testing::{api, gate};
 use crate::decision::{Facts, Lookup};
@@ -163,6 +164,30 @@ impl Scene {
     }
 
     fn run_to_sign_with(&mut self, key_type: Algorithm, records_existing: bool) {
+        let context = self.context(key_type, records_existing);
+        let waiting = self.waiting.subscribe();
+        let running = tokio::spawn(super::run(context, waiting));
+        self.running = Some(running);
+    }
+
+    /// Runs a recorder that looks for its key once that is notified.
+    fn run_to_sign_later(&mut self) -> Arc<Notify> {
+        let context = self.context(Algorithm::EcdsaP256, true);
+        let begin = Arc::new(Notify::new());
+        let (waiting, notified) = (self.waiting.subscribe(), Arc::clone(&begin));
+        let running = tokio::spawn(async move {
+            let settings = context.settings.recorder.clone().unwrap();
+            let signer = async {
+                notified.notified().await;
+                wait_for_signer(&context, settings.key_type).await
+            };
+            Box::pin(super::record(&context, settings.clone(), waiting, signer)).await;
+        });
+        self.running = Some(running);
+        begin
+    }
+
+    fn context(&self, key_type: Algorithm, records_existing: bool) -> Arc<ControllerContext> {
         let (_sender, common_roots) = watch::channel(Some(Arc::default()));
         let source = Arc::new(NoSource);
         let mut context = ControllerContext::for_test(self.api.client(), source, common_roots);
@@ -172,9 +197,7 @@ impl Scene {
             retention: Duration::from_hours(1),
             key_type,
         });
-        let waiting = self.waiting.subscribe();
-        let running = tokio::spawn(super::run(Arc::new(context), waiting));
-        self.running = Some(running);
+        Arc::new(context)
     }
 
     async fn kill(&mut self) {

@@ -13,6 +13,7 @@ use super::{RECORDS, Scene, uid};
 use crate::controllers::channels::{WaitingByBackup, WaitingRestores};
 use crate::decision::Key;
 
+const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
 const TARBALL: &str = "S3 GET backups/b/b.tar.gz";
 
 /// Returns what tells that these Restores wait for the Backup `b`, and the others do not need it.
@@ -384,4 +385,34 @@ async fn an_older_kind_keeps_no_reading_so_nothing_is_read() {
     scene.rest(Duration::from_millis(300)).await;
     assert_eq!(scene.tarballs(), 1);
     assert_eq!(scene.verification(), Value::Null);
+}
+
+/// Verifying needs no key.
+#[tokio::test]
+async fn without_a_key_that_signs_files_are_read_for_restores_and_recorded_once_there_is_one() {
+    let mut scene = Scene::recorded().await;
+    scene.kill().await;
+    let (path, mut key) = scene.api.first(KEYS).unwrap();
+    key["spec"]["state"] = json!("VerifyOnly");
+    scene.api.put(&path, key.clone());
+    scene.complete("c", &uid(2));
+    scene.set_backup("d", &uid(3), "InProgress");
+    scene.wait(&["0"], &[]);
+    let begin = scene.run_to_sign_later();
+    scene.until_read_for(&["0"]).await;
+    let reading = &scene.verification()["reading"];
+    assert_eq!(reading["lists"].as_array().unwrap().len(), 1);
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.record("c", &uid(2)), None);
+    assert!(
+        scene.record("d", &uid(3)).is_some(),
+        "it was seen before it was complete"
+    );
+    key["spec"]["state"] = json!("Active");
+    scene.api.put(&path, key);
+    begin.notify_one();
+    scene.until_state("c", &uid(2), "Recorded").await;
+    scene.complete("d", &uid(3));
+    scene.until_state("d", &uid(3), "Recorded").await;
+    assert_eq!(scene.status("d", &uid(3))["level"], "observed");
 }
