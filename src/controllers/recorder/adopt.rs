@@ -40,6 +40,7 @@ pub(super) async fn declare(context: Arc<Context>, backup: ObservedBackup) -> Re
         },
         records: Vec::new(),
         is_waited_for: false,
+        found: None,
         own: Some(own),
         context,
         backup,

@@ -203,9 +203,9 @@ impl Recorder {
         let was_tried = |(_, record): &(String, RecordEntry)| {
             record.state == RecordState::Unreadable && record.uid == backup.fields.uid
         };
-        let is_waited_for = self.restores_of(&key).is_some();
+        let waiting = self.restores_of(&key).cloned();
         let place = match () {
-            () if is_waited_for => Place::Restore,
+            () if waiting.is_some() => Place::Restore,
             // A store that cannot be read does not hold up those that can.
             () if level != Level::Late && !records.iter().any(was_tried) => Place::First,
             () => Place::Last,
@@ -217,7 +217,7 @@ impl Recorder {
         let extent = Extent {
             level,
             reads_files,
-            is_waited_for,
+            waiting,
             is_over,
         };
         let context = Arc::clone(&self.context);

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
+use super::reading::{Beginning, ReadingEntry, add_list, is_due, lists};
 use super::stop::Stop;
 use super::{cleanup, location};
 use crate::bucket::{Artifact, Listing, Store};
+use crate::controllers::channels::WaitingRestores;
 use crate::decision::Key;
 use crate::digest::{Hasher, Sha256};
 use crate::integrity::envelope::Envelope;
@@ -20,7 +22,7 @@ use crate::integrity::manifest::{File, Manifest, ManifestError};
 use crate::integrity::origin::{self, Listed, Unobserved};
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Statement};
-use crate::kubernetes::crds::{BackupRecord, RecordedLocation, record_name};
+use crate::kubernetes::crds::{BackupRecord, RecordedLocation, RecordedReading, record_name};
 use crate::kubernetes::pod_volume_backups;
 use crate::kubernetes::server_clock::{self, ClockReading};
 use crate::velero::backup_fields::{BackupFields, DocumentError, MAX_DOCUMENT_BYTES};
@@ -38,19 +40,43 @@ pub(super) struct Extent {
     pub(super) level: Level,
     /// Whether files are read, not only looked up among the records.
     pub(super) reads_files: bool,
-    /// Whether a Restore waits for the backup to be recorded.
-    pub(super) is_waited_for: bool,
+    /// The Restores that wait for the backup, all before anything is read.
+    pub(super) waiting: Option<WaitingRestores>,
     /// Set when the Backup is no longer one to read.
     pub(super) is_over: Arc<AtomicBool>,
 }
 
-/// Reads and signs the files of `backup`, whose own record is `record`.
+/// What is known of a Backup besides what is signed, however far reading it goes.
+pub(super) struct Known {
+    /// Its own record as it was stored last.
+    pub(super) record: Option<BackupRecord>,
+    /// What was read, if a Restore waits for that.
+    pub(super) reading: Option<RecordedReading>,
+}
+
+impl Known {
+    /// Returns the Restores that wait for a reading.
+    pub(super) fn unread<'a>(&self, extent: &'a Extent) -> Option<&'a WaitingRestores> {
+        let status = self
+            .record
+            .as_ref()
+            .and_then(|record| record.status.as_ref());
+        let verification = status.and_then(|status| status.verification.as_ref());
+        let last = verification.and_then(|verification| verification.reading.as_ref());
+        let last = last.map(ReadingEntry::new);
+        let waiting = extent.waiting.as_ref();
+        waiting.filter(|waiting| is_due(waiting, last.as_ref()))
+    }
+}
+
+/// Reads and signs the files of `backup`, and adds to what is `known` of it.
 pub(super) async fn read(
     context: &Context,
     backup: &ObservedBackup,
     extent: &Extent,
-    record: &mut Option<BackupRecord>,
+    known: &mut Known,
 ) -> Result<Recorded, Stop> {
+    let beginning = known.unread(extent).map(Beginning::now);
     let name = &backup.fields.name;
     let is_adopted = matches!(extent.level, Level::Adopted { .. });
     if is_adopted {
@@ -61,7 +87,8 @@ pub(super) async fn read(
     let asked_at = Instant::now();
     let listing = store.list(name).await?;
     if signed_artifacts(name, &listing).is_empty() {
-        let status = record.as_ref().and_then(|record| record.status.as_ref());
+        let status = known.record.as_ref();
+        let status = status.and_then(|record| record.status.as_ref());
         let upload = status.and_then(|status| status.pending_upload.as_ref());
         // Velero keeps a Backup whose directory has any file.
         if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
@@ -101,12 +128,14 @@ pub(super) async fn read(
         level,
     };
     let before = envelope::signed_before(signer, store, name, &listing).await?;
+    let mut hashed = None;
     match before {
         // A user vouches for the bytes as they are, not as they were.
         Some(before) if !is_adopted && is_same(&before, &statement, &file) => statement = before,
         before => {
             let files = hash_files(context, store, &listing, &statement, file, extent).await?;
             statement.manifest = Manifest::new(name, files)?;
+            hashed = Some(statement.manifest.files().to_vec());
             if is_adopted {
                 statement = origin::prefer_signed(statement, before)?;
                 // It may have taken hours.
@@ -119,10 +148,22 @@ pub(super) async fn read(
         return Err(Stop::Changed);
     }
     location::check_unchanged(context, &location).await?;
+    if let (Some(beginning), Some(files)) = (beginning, hashed)
+        && let Ok(lists) = lists(context, &location, name, &again, &files).await
+    {
+        known.reading = Some(beginning.end(&location, name, &again, &files, lists));
+    }
+    let record = &mut known.record;
     let written = envelope::write(
         context, signer, &location, backup, &statement, &again, record,
     )
     .await?;
+    if let Some(reading) = &mut known.reading
+        && written.is_in_bucket
+    {
+        let files = statement.manifest.files();
+        add_list(&mut reading.lists, &written.json, name, files);
+    }
     Ok(Recorded {
         statement,
         written,

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::Context;
+use super::ledger::time_now;
 use super::location::OpenLocation;
 use super::reader::signed_artifacts;
 use super::stop::Stop;
@@ -69,10 +72,48 @@ pub(super) fn is_due(waiting: &WaitingRestores, last: Option<&ReadingEntry>) -> 
 }
 
 /// Returns the Restores for which a reading counts that begins at this moment.
-pub(super) fn covered(waiting: &WaitingRestores) -> Vec<String> {
+fn covered(waiting: &WaitingRestores) -> Vec<String> {
     let all = waiting.unread.iter().chain(&waiting.others);
     let all: BTreeSet<_> = all.take(MAX_RESTORES).cloned().collect();
     all.into_iter().collect()
+}
+
+/// A reading that is under way.
+pub(super) struct Beginning {
+    at: Time,
+    restores: Vec<String>,
+}
+
+impl Beginning {
+    /// Begins a reading at this moment, which counts for all that wait.
+    pub(super) fn now(waiting: &WaitingRestores) -> Self {
+        Self {
+            at: time_now(),
+            restores: covered(waiting),
+        }
+    }
+
+    /// Ends it with what was found of the backup `name`, of which the bucket listed the same before and after.
+    pub(super) fn end(
+        self,
+        location: &OpenLocation,
+        name: &str,
+        listing: &Listing,
+        files: &[File],
+        lists: Vec<SignedList>,
+    ) -> RecordedReading {
+        RecordedReading {
+            began_at: self.at,
+            ended_at: time_now(),
+            restores: self.restores,
+            provider: location.signed.provider.clone(),
+            bucket: location.signed.bucket.clone(),
+            prefix: location.signed.prefix.clone(),
+            listing: listing.digest(name).to_string(),
+            files: files.iter().map(recorded).collect(),
+            lists,
+        }
+    }
 }
 
 /// Returns the files of the backup `name` that are read: those that Velero gives a name first. Others, which
@@ -107,12 +148,22 @@ pub(super) async fn lists(
         let bytes = bytes.bytes(artifact.size).await?;
         lists.extend(agreeing(&bytes, name, files));
     }
-    lists.sort_by_key(|list| list.sha256);
-    lists.dedup_by_key(|list| list.sha256);
+    arrange(&mut lists);
     Ok(lists)
 }
 
-pub(super) fn recorded(file: &File) -> RecordedFile {
+/// Adds what is signed in `envelope`, which is put beside `files`, if it lists the same.
+pub(super) fn add_list(lists: &mut Vec<SignedList>, envelope: &str, name: &str, files: &[File]) {
+    lists.extend(agreeing(envelope.as_bytes(), name, files));
+    arrange(lists);
+}
+
+fn arrange(lists: &mut Vec<SignedList>) {
+    lists.sort_by_key(|list| list.sha256);
+    lists.dedup_by_key(|list| list.sha256);
+}
+
+fn recorded(file: &File) -> RecordedFile {
     RecordedFile {
         name: file.name.clone(),
         size: number(file.size),
@@ -126,7 +177,6 @@ pub(super) fn number(count: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use super::annotate::{self, Annotations};
 use super::ledger::time_now;
 use super::observed::RecordEntry;
-use super::reader::{self, Extent, Recorded};
+use super::reader::{self, Extent, Known, Recorded};
 use super::stop::{Stop, Unreadable, failure};
 use super::{Context, EXPIRY_PAUSE, cleanup};
 use crate::clock::now;
@@ -18,7 +18,7 @@ use crate::integrity::origin::Unobserved;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::Level;
 use crate::kubernetes::crds::{
-    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, record_name,
+    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, RecordedReading, record_name,
 };
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::events::EventReason;
@@ -168,8 +168,10 @@ pub(super) struct Reading {
     /// Its own record as it was stored before the files were read.
     pub(super) own: Option<BackupRecord>,
     pub(super) level: Level,
-    /// Whether a Restore waits for it.
+    /// Whether a Restore waits for a reading of its files.
     pub(super) is_waited_for: bool,
+    /// What was read for Restores.
+    pub(super) found: Option<RecordedReading>,
 }
 
 /// Reads the files of a complete Backup and records them.
@@ -180,7 +182,7 @@ pub(super) async fn read(
     extent: Extent,
 ) -> Requeue {
     // The watch can lag behind what this replica, or another leader, wrote.
-    let mut own = match own_record(&context, &backup).await {
+    let own = match own_record(&context, &backup).await {
         Ok(own) => own,
         Err(error) => return told(Err(error), "read the record"),
     };
@@ -195,14 +197,20 @@ pub(super) async fn read(
     if known.is_some_and(|record| record.state.is_judgement()) != is_adopted {
         return Requeue::default();
     }
-    let read = reader::read(&context, &backup, &extent, &mut own).await;
+    let mut known = Known {
+        record: own,
+        reading: None,
+    };
+    let is_waited_for = known.unread(&extent).is_some();
+    let read = reader::read(&context, &backup, &extent, &mut known).await;
     let reading = Reading {
         context,
         backup,
         records,
-        own,
+        own: known.record,
         level: extent.level,
-        is_waited_for: extent.is_waited_for,
+        is_waited_for,
+        found: known.reading,
     };
     reading.conclude(read).await
 }
@@ -274,7 +282,8 @@ impl Reading {
     async fn postpone(&self, unreadable: Unreadable) -> Requeue {
         let was = self.own.as_ref().and_then(|record| record.status.as_ref());
         let mut verification = was.and_then(|was| was.verification.clone());
-        let is_failure_new = self.is_waited_for && {
+        let is_read = self.found.is_some();
+        let is_failure_new = self.is_waited_for && !is_read && {
             let known = verification.get_or_insert_default();
             let new = failure(known.failure.as_ref(), &unreadable, time_now());
             let is_new = new.is_some();
@@ -293,7 +302,7 @@ impl Reading {
             was.is_some_and(|was| was.message.as_ref() == Some(&message)) && is_same_reason;
         // A store that fails in many ways by turns is no news with each of them.
         let is_known = is_same_message || class == FailureClass::Passing && was.is_some();
-        if is_known && !is_failure_new {
+        if is_known && !is_failure_new && !is_read {
             return again();
         }
         let status = match was.filter(|_| is_known) {
@@ -421,6 +430,12 @@ impl Reading {
         let was = record.status.as_ref();
         if status.verification.is_none() {
             status.verification = was.and_then(|was| was.verification.clone());
+        }
+        if let Some(found) = &self.found {
+            let verification = status.verification.get_or_insert_default();
+            verification.reading = Some(found.clone());
+            verification.failure = None;
+            verification.progress = None;
         }
         if let Some(verification) = &mut status.verification
             && status.state.is_judgement()

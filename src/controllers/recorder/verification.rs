@@ -11,7 +11,7 @@ use super::Context;
 use super::ledger::time_now;
 use super::location::{self, OpenLocation};
 use super::reader::hash;
-use super::reading::{ReadingEntry, covered, is_due, lists, number, readable, recorded};
+use super::reading::{Beginning, ReadingEntry, is_due, lists, number, readable};
 use super::steps::{again, create_own, told};
 use super::stop::{Stop, Unreadable, failure};
 use crate::bucket::Artifact;
@@ -169,7 +169,7 @@ impl Verifier<'_> {
         let (context, wanted) = (self.context, self.wanted);
         let fields = &wanted.backup.fields;
         let name = &fields.name;
-        let began_at = time_now();
+        let beginning = Beginning::now(&wanted.waiting);
         let location = location::open(context, &wanted.backup).await?;
         let listing = location.store.list(name).await?;
         let artifacts = readable(name, &listing);
@@ -179,22 +179,11 @@ impl Verifier<'_> {
         let files = self.hash(&location, &artifacts).await?;
         let lists = lists(context, &location, name, &listing, &files).await?;
         let again = location.store.list(name).await?;
-        let digest = listing.digest(name);
-        if again.digest(name) != digest {
+        if again.digest(name) != listing.digest(name) {
             return Err(Stop::Changed);
         }
         location::check_unchanged(context, &location).await?;
-        Ok(RecordedReading {
-            began_at,
-            ended_at: time_now(),
-            restores: covered(&wanted.waiting),
-            provider: location.signed.provider.clone(),
-            bucket: location.signed.bucket.clone(),
-            prefix: location.signed.prefix.clone(),
-            listing: digest.to_string(),
-            files: files.iter().map(recorded).collect(),
-            lists,
-        })
+        Ok(beginning.end(&location, name, &listing, &files, lists))
     }
 
     /// Hashes these files, and notes in the record how far that is.

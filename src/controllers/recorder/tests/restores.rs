@@ -312,7 +312,7 @@ async fn a_backup_for_which_a_restore_waits_is_recorded_before_others() {
     scene.run();
     scene.until_read_for(&["0"]).await;
     assert_eq!(scene.status("b", &uid(1))["state"], "Recorded");
-    assert_eq!(scene.tarballs(), 2);
+    assert_eq!(scene.tarballs(), 1);
 }
 
 #[tokio::test]
@@ -385,6 +385,77 @@ async fn an_older_kind_keeps_no_reading_so_nothing_is_read() {
     scene.rest(Duration::from_millis(300)).await;
     assert_eq!(scene.tarballs(), 1);
     assert_eq!(scene.verification(), Value::Null);
+}
+
+/// What is read to record a backup is not read again for the Restores that waited before.
+#[tokio::test]
+async fn what_is_read_to_record_counts_for_restores_that_wait_before() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.s3.put("backups/b/odd", b"", Timestamp::now());
+    scene.wait(&["0", "1"], &["2"]);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.read_for(), ["0", "1", "2"]);
+    assert_eq!(scene.tarballs(), 1, "{:#?}", scene.gate.passed());
+    let status = scene.status("b", &uid(1));
+    let recorded = status["verification"]["reading"].clone();
+    let manifest = recorded["lists"][0]["sha256"].as_str().unwrap();
+    assert_eq!(status["manifest"], format!("sha256:{manifest}"));
+    // It says what another reading says.
+    scene.wait(&["3"], &[]);
+    scene.until_read_for(&["3"]).await;
+    let verified = scene.verification()["reading"].clone();
+    for field in ["listing", "files", "lists", "provider", "bucket"] {
+        assert_eq!(recorded[field], verified[field], "{field}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_to_record_counts_for_no_restore_that_comes_meanwhile() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    let sender = scene.waiting.clone();
+    let is_first = AtomicUsize::new(0);
+    scene.s3.set_hook(move |_, method, _| {
+        if method == "LIST" && is_first.fetch_add(1, Ordering::Relaxed) == 0 {
+            sender.send_replace(Some(waiting(&["0", "1"], &[])));
+        }
+        None
+    });
+    scene.wait(&["0"], &[]);
+    scene.run();
+    scene.until_read_for(&["0"]).await;
+    assert_eq!(scene.tarballs(), 1);
+    scene.until_read_for(&["0", "1"]).await;
+    assert_eq!(scene.tarballs(), 2);
+}
+
+/// An envelope that was signed before vouches for the record, and not for what is in the bucket at the moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_records_the_files_are_still_read_for_restores() {
+    let run = async |kill_at: Option<usize>| {
+        let mut scene = Scene::start().await;
+        scene.complete("b", &uid(1));
+        scene.wait(&["0"], &[]);
+        if let Some(number) = kill_at {
+            scene.gate.close_after(number);
+            scene.run();
+            scene.gate.reached().await;
+            scene.kill().await;
+            scene.gate.open();
+        }
+        scene.run();
+        scene.until_read_for(&["0"]).await;
+        scene.until_state("b", &uid(1), "Recorded").await;
+        let files = scene.verification()["reading"]["files"].clone();
+        assert_eq!(files.as_array().unwrap().len(), 2);
+        scene.gate.passed().len()
+    };
+    let count = run(None).await;
+    assert!(count > 20, "{count}");
+    futures::future::join_all((0..count).map(|number| run(Some(number)))).await;
 }
 
 /// Verifying needs no key.
