@@ -94,6 +94,7 @@ pub(super) async fn read(
         if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
             cleanup::remove_own(store, name, upload, &listing).await?;
         }
+        known.reading = beginning.map(|it| it.end(&location, name, &listing, &[], Vec::new()));
         return Err(Stop::no_files(name, &location.name));
     }
     let (document, file) = read_document(store, name, &listing).await?;

@@ -173,9 +173,6 @@ impl Verifier<'_> {
         let location = location::open(context, &wanted.backup).await?;
         let listing = location.store.list(name).await?;
         let artifacts = readable(name, &listing);
-        if artifacts.is_empty() {
-            return Err(Stop::no_files(name, &location.name));
-        }
         let files = self.hash(&location, &artifacts).await?;
         let lists = lists(context, &location, name, &listing, &files).await?;
         let again = location.store.list(name).await?;

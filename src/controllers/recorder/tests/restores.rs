@@ -458,6 +458,42 @@ async fn killed_while_it_records_the_files_are_still_read_for_restores() {
     futures::future::join_all((0..count).map(|number| run(Some(number)))).await;
 }
 
+/// Something was looked at, and everything is missing.
+#[tokio::test]
+async fn an_empty_directory_is_read_and_has_no_files() {
+    let scene = Scene::recorded().await;
+    for (key, _) in scene.s3.files("backups/b/") {
+        scene.s3.remove(&key);
+    }
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    let verification = scene.verification();
+    assert_eq!(verification["reading"]["files"], json!([]));
+    assert_eq!(verification["failure"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_because_there_are_no_files_is_read_for_restores() {
+    let mut scene = Scene::start().await;
+    scene.set_backup("b", &uid(1), "Completed");
+    scene.wait(&["0"], &[]);
+    scene.run();
+    scene.until_read_for(&["0"]).await;
+    let status = scene.status("b", &uid(1));
+    assert_eq!(
+        (&status["state"], &status["reason"]),
+        (&json!("Unreadable"), &json!("NoFiles"))
+    );
+    assert_eq!(status["verification"]["reading"]["files"], json!([]));
+    assert_eq!(status["verification"]["failure"], Value::Null);
+    // Another Restore is a reason to look again. What is known is no failure then, either.
+    scene.wait(&["0", "1"], &[]);
+    scene.until_read_for(&["0", "1"]).await;
+    scene.wait(&["0"], &["1"]);
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.verification()["failure"], Value::Null);
+}
+
 /// Verifying needs no key.
 #[tokio::test]
 async fn without_a_key_that_signs_files_are_read_for_restores_and_recorded_once_there_is_one() {
