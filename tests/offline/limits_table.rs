@@ -374,7 +374,8 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/controllers/recorder/verification.rs", &["const PROGRESS_PAUSE: ", "= "]),
     ]),
     ("Restores that wait", &[
-        ("src/controllers/restores/mod.rs", &["const MAX_WAITING: ", "= "]),
+        ("src/controllers/restores/waiting.rs", &["const MAX_OF_NAMESPACE: ", "= "]),
+        ("src/controllers/restores/waiting.rs", &["const MAX_WAITING: ", "= "]),
     ]),
     ("Restores that are looked at, at a time", &[
         ("src/controllers/restores/mod.rs", &["const MAX_EVALUATIONS: ", "= "]),

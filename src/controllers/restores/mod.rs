@@ -23,17 +23,14 @@ use tokio::time::Instant;
 use self::aftermath::{Fate, restore_reference};
 use self::evaluation::Evaluation;
 use self::observed::{ObservedRecord, ObservedRestore, Stage, watch_records, watch_restores};
-use self::waiting::{News, WaitingRestore, by_backup, poll_pause};
+use self::waiting::{News, WaitingRestore, by_backup, has_room, poll_pause};
 use super::ControllerContext;
 use super::channels::WaitingByBackup;
-use crate::decision::Key;
+use crate::decision::{Key, RestoresMode};
 use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
-
-/// Most Restores that wait at the same time. The others are looked at when there is room.
-const MAX_WAITING: usize = 1_000;
 
 /// Restores that are looked at at the same time.
 const MAX_EVALUATIONS: usize = 8;
@@ -148,6 +145,9 @@ impl Reconciler {
     }
 
     fn follow_one(&mut self, key: &Key, is_first_list: bool) {
+        if self.context.policy.restores_mode(&key.namespace) == RestoresMode::Off {
+            return;
+        }
         let now = self.restores.last_known().and_then(|all| all.get(key));
         let now = now.cloned();
         let Some(known) = &mut self.known else {
@@ -180,12 +180,10 @@ impl Reconciler {
     fn begin_waiting(&mut self, key: &Key, uid: &str) {
         let is_there = self.waiting.get(key).is_some_and(|one| one.uid == uid);
         if !is_there {
-            if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(key) {
+            if !self.waiting.contains_key(key) && !has_room(&self.waiting, &key.namespace) {
                 if !std::mem::replace(&mut self.has_left_out, true) {
-                    tracing::warn!(
-                        max = MAX_WAITING,
-                        "too many Restores wait; others are left out"
-                    );
+                    let namespace = &key.namespace;
+                    tracing::warn!(namespace, "too many Restores wait; others are left out");
                 }
                 return;
             }
@@ -204,6 +202,7 @@ impl Reconciler {
             restore.stage == Stage::Waiting
                 && !restore.is_deleted
                 && !self.waiting.contains_key(*key)
+                && self.context.policy.restores_mode(&key.namespace) != RestoresMode::Off
         });
         let left_out: Vec<_> = left_out
             .map(|(key, restore)| (key.clone(), restore.uid.clone()))

@@ -17,7 +17,7 @@ use crate::controllers::testing::api::Api;
 use crate::controllers::testing::gate::Gate;
 use crate::decision::{
     Backup, BackupFields, BackupRecord, Fact, Facts, Key, ListedFiles, Location, Lookup,
-    LookupError, LookupErrorKind, Outcome, RecordState,
+    LookupError, LookupErrorKind, Outcome, Policy, RecordState, RestoresMode,
 };
 use crate::digest::Sha256;
 use crate::names;
@@ -91,6 +91,7 @@ impl Source for Answers {
 struct Scene {
     api: Api,
     answers: Arc<Answers>,
+    policy: Policy,
     metrics: Arc<Metrics>,
     told: watch::Receiver<Option<WaitingByBackup>>,
     sender: Option<watch::Sender<Option<WaitingByBackup>>>,
@@ -114,6 +115,7 @@ impl Scene {
                 state: Mutex::new(state),
                 is_down: AtomicBool::new(false),
             }),
+            policy: Policy::default(),
             metrics: Arc::default(),
             told,
             sender: Some(sender),
@@ -126,6 +128,7 @@ impl Scene {
         let source = Arc::clone(&self.answers);
         let mut context = ControllerContext::for_test(self.api.client(), source, roots);
         context.metrics = Arc::clone(&self.metrics);
+        context.policy = Arc::new(self.policy.clone());
         let sender = self.sender.take().unwrap();
         self.running = Some(tokio::spawn(super::run(Arc::new(context), sender)));
         self.until("the first list", |scene| scene.told.borrow().is_some())
@@ -414,4 +417,19 @@ async fn a_change_while_velero_reads_is_told() {
         assert!(scene.metric(&line));
         assert_eq!(scene.nudges(), 0);
     }
+}
+
+#[tokio::test]
+async fn where_the_mode_is_off_no_restore_is_followed() {
+    let mut scene = Scene::new(RecordState::Pending);
+    scene.policy = Policy::new(RestoresMode::Off);
+    scene.set(&json!({}));
+    scene.run().await;
+    scene.set_phase("New");
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!((scene.told(), scene.nudges()), (None, 0));
+    scene.set_phase("InProgress");
+    sleep(Duration::from_millis(500)).await;
+    assert!(scene.api.all(EVENTS).is_empty());
+    assert_eq!(scene.api.count("GET", RESTORES), 0);
 }

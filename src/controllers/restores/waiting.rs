@@ -11,6 +11,12 @@ use crate::controllers::channels::{WaitingByBackup, WaitingRestores};
 use crate::decision::{Key, WaitKind};
 use crate::kubernetes::crds::ReadingMark;
 
+/// Restores of one namespace that wait. The others are looked at when there is room.
+const MAX_OF_NAMESPACE: usize = 500;
+
+/// Restores of all namespaces that wait.
+const MAX_WAITING: usize = 2_000;
+
 /// Time in which Velero tries a Restore by itself after it was made.
 const OWN_TRY: Duration = Duration::from_secs(3);
 
@@ -144,6 +150,13 @@ impl WaitingRestore {
     }
 }
 
+/// Whether another Restore of `namespace` can wait.
+pub(super) fn has_room(waiting: &BTreeMap<Key, WaitingRestore>, namespace: &str) -> bool {
+    let from = waiting.range(Key::new(namespace, "")..);
+    let of_namespace = from.take_while(|(key, _)| key.namespace == namespace);
+    waiting.len() < MAX_WAITING && of_namespace.count() < MAX_OF_NAMESPACE
+}
+
 /// Returns the pause before each of so many Restores is looked at again.
 pub(super) fn poll_pause(count: usize) -> Duration {
     let spaced = POLL_SPACING.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
@@ -223,6 +236,22 @@ mod tests {
         // What it waits for is new, and so is its end.
         held.decide(vec![("b".into(), waits(&[WaitKind::Changed]))]);
         assert_eq!(held.until_nudge(after(100)), MIN_NUDGE_PAUSE);
+    }
+
+    #[test]
+    fn a_namespace_full_of_restores_leaves_room_for_others() {
+        let mut waiting = BTreeMap::new();
+        let mut fill = |namespace: &str| {
+            let mut count = 0;
+            while has_room(&waiting, namespace) {
+                let one = restore(Decision::Ready);
+                waiting.insert(Key::new(namespace, format!("r{count}")), one);
+                count += 1;
+            }
+            count
+        };
+        let counts = ["b", "a", "d", "c", "e"].map(|namespace| fill(namespace));
+        assert_eq!(counts, [500, 500, 500, 500, 0]);
     }
 
     #[test]
