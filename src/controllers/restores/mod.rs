@@ -12,12 +12,12 @@ mod progress;
 mod tests;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use self::aftermath::{Fate, restore_reference};
@@ -48,11 +48,7 @@ const TIMING: Timing = Timing {
 /// How a task ended.
 enum Ended {
     /// A Restore was looked at.
-    Evaluated {
-        key: Key,
-        uid: String,
-        evaluation: Evaluation,
-    },
+    Evaluated(Evaluation),
     /// Something was told.
     Told,
 }
@@ -75,9 +71,9 @@ struct Reconciler {
     /// Whether some that wait have no place in `waiting`.
     has_left_out: bool,
     worker: Worker<Key>,
-    /// Restores that are looked at.
-    evaluations: usize,
     tasks: JoinSet<Ended>,
+    /// The Restore with its uid at which each task looks.
+    evaluated: HashMap<task::Id, (Key, String)>,
     /// One for each task that tells something.
     permits: Arc<Semaphore>,
 }
@@ -105,8 +101,8 @@ pub(super) async fn run(
         waiting: BTreeMap::new(),
         has_left_out: false,
         worker: Worker::new(TIMING),
-        evaluations: 0,
         tasks: JoinSet::new(),
+        evaluated: HashMap::new(),
         permits: Arc::new(Semaphore::new(MAX_TOLD)),
         context,
     };
@@ -114,16 +110,10 @@ pub(super) async fn run(
         tokio::select! {
             change = reconciler.restores.changed() => reconciler.follow(&change),
             change = reconciler.records.changed() => reconciler.trigger_by_records(&change),
-            key = reconciler.worker.next(), if reconciler.evaluations < MAX_EVALUATIONS => {
+            key = reconciler.worker.next(), if reconciler.evaluated.len() < MAX_EVALUATIONS => {
                 reconciler.start(key);
             }
-            Some(ended) = reconciler.tasks.join_next() => match ended {
-                Ok(Ended::Evaluated { key, uid, evaluation }) => {
-                    reconciler.finish(key, &uid, evaluation);
-                }
-                Ok(Ended::Told) => {}
-                Err(error) => tracing::error!(%error, "a task about a Restore panicked"),
-            },
+            Some(ended) = reconciler.tasks.join_next_with_id() => reconciler.end(ended),
         }
     }
 }
@@ -266,19 +256,29 @@ impl Reconciler {
         restore.marks = marks.collect();
         let may_nudge = restore.until_nudge(Instant::now()).is_zero();
         let (context, uid) = (Arc::clone(&self.context), restore.uid.clone());
-        self.evaluations += 1;
-        self.tasks.spawn(async move {
+        let about = (key.clone(), uid.clone());
+        let task = self.tasks.spawn(async move {
             let evaluation = evaluation::evaluate(&context, &key, &uid, may_nudge).await;
-            Ended::Evaluated {
-                key,
-                uid,
-                evaluation,
-            }
+            Ended::Evaluated(evaluation)
         });
+        self.evaluated.insert(task.id(), about);
+    }
+
+    fn end(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
+        let (id, evaluation) = match ended {
+            Ok((id, Ended::Evaluated(evaluation))) => (id, evaluation),
+            Ok((_, Ended::Told)) => return,
+            Err(error) => {
+                tracing::error!(%error, "a task about a Restore panicked");
+                (error.id(), Evaluation::Unknown(error.to_string()))
+            }
+        };
+        if let Some((key, uid)) = self.evaluated.remove(&id) {
+            self.finish(key, &uid, evaluation);
+        }
     }
 
     fn finish(&mut self, key: Key, uid: &str, evaluation: Evaluation) {
-        self.evaluations -= 1;
         let pause = poll_pause(self.waiting.len());
         let restore = self.waiting.get_mut(&key).filter(|one| one.uid == uid);
         let Some(restore) = restore else {

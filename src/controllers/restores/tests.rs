@@ -1,6 +1,6 @@
 //! The reconciler of Restores with an API server in memory, and facts that a test chooses.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ struct Answers {
     state: Mutex<RecordState>,
     /// Whether nothing can be looked up.
     is_down: AtomicBool,
+    /// How often a look-up still panics.
+    panics: AtomicUsize,
 }
 
 impl Answers {
@@ -80,6 +82,10 @@ impl Answers {
 
 impl Source for Answers {
     fn resolve<'a>(&'a self, wants: &'a [Lookup], _: LookupOptions) -> BoxFuture<'a, Facts> {
+        let panics = self.panics.load(Ordering::Relaxed);
+        self.panics
+            .store(panics.saturating_sub(1), Ordering::Relaxed);
+        assert_eq!(panics, 0, "as a bug would");
         let mut facts = Facts::default();
         for lookup in wants {
             facts.insert(lookup.clone(), self.answer(lookup));
@@ -114,6 +120,7 @@ impl Scene {
             answers: Arc::new(Answers {
                 state: Mutex::new(state),
                 is_down: AtomicBool::new(false),
+                panics: AtomicUsize::new(0),
             }),
             policy: Policy::default(),
             metrics: Arc::default(),
@@ -417,6 +424,26 @@ async fn a_change_while_velero_reads_is_told() {
         assert!(scene.metric(&line));
         assert_eq!(scene.nudges(), 0);
     }
+}
+
+/// More often than Restores are looked at at a time.
+#[tokio::test]
+async fn a_panic_takes_no_place_and_is_tried_again() {
+    let mut scene = Scene::new(RecordState::Pending);
+    for number in 0..9 {
+        let restore = json!({
+            "metadata": {"namespace": "velero", "uid": format!("u{number}")},
+            "spec": {"backupName": "b"},
+        });
+        scene.api.put(&format!("{RESTORES}/r{number}"), restore);
+    }
+    scene.answers.panics.store(9, Ordering::Relaxed);
+    scene.run().await;
+    scene
+        .until("all to wait", |scene| {
+            scene.told().is_some_and(|told| told.unread.len() == 9)
+        })
+        .await;
 }
 
 #[tokio::test]
