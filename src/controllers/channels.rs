@@ -34,5 +34,11 @@ pub(super) struct WaitingRestores {
 /// The Restores that wait, by their Backup. A Backup without any has no entry.
 pub(super) type WaitingByBackup = Arc<BTreeMap<Key, WaitingRestores>>;
 
+/// Why nothing is read for Restores, for people, whatever backup they wait for; `None` if that is not so.
+pub(super) type ReadingTroubleSender = watch::Sender<Option<&'static str>>;
+
+/// The other end of a [`ReadingTroubleSender`].
+pub(super) type ReadingTroubleReceiver = watch::Receiver<Option<&'static str>>;
+
 /// What is known of the Restores that wait; `None` until all are known.
 pub(super) type WaitingReceiver = watch::Receiver<Option<WaitingByBackup>>;

@@ -21,7 +21,7 @@ pub(super) use policies::{Policies, read_policies};
 pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally};
 pub(super) use records::{INSTALL_LEDGER, LedgerError, Records, read_trusted_keys};
 pub(super) use reports::{NoReport, read_report};
-pub(super) use restores::{WaitingRestore, waiting_restores};
+pub(super) use restores::{WaitingRestore, keeps_readings, waiting_restores};
 pub(super) use rollouts::{OngoingRollout, is_complete};
 pub(super) use server_policy::{is_excluded, read_key_type, read_restores_policy};
 pub(super) use trusted_keys::{exported_at, is_exported, lost_keys, public_key, signing_key};

@@ -1,10 +1,12 @@
 //! The Restores of a namespace that Velero did not begin yet.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams};
-use kube::{Api, Client};
+use kube::{Api, Client, CustomResourceExt as _};
 use serde_json::Value;
 
 use crate::kubernetes;
+use crate::kubernetes::crds::{self, BackupRecord};
 use crate::kubernetes::error;
 
 /// Number of Restores in one page of the list. Each has up to 1.5 MiB.
@@ -49,6 +51,14 @@ pub(in crate::cli) async fn waiting_restores(
         }
     }
     Ok(waiting)
+}
+
+/// Whether the cluster keeps what is read for Restores; also if that cannot be seen.
+pub(in crate::cli) async fn keeps_readings(client: &Client) -> bool {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let found = definitions.get_opt(BackupRecord::crd_name()).await;
+    let found = found.ok().flatten();
+    found.is_none_or(|found| crds::keeps_readings(&found))
 }
 
 fn read(restore: &DynamicObject) -> Option<WaitingRestore> {

@@ -53,6 +53,7 @@ pub(super) async fn namespace(
         Ok(waiting) => (waiting, Vec::new()),
         Err(why) => (Vec::new(), vec![format!("which Restores wait: {why}")]),
     };
+    let keeps_readings = waiting.is_empty() || snapshot::keeps_readings(client).await;
     let locations = locations.iter().map(|bsl| Location {
         name: bsl.name().to_owned(),
         phase: phase(bsl),
@@ -65,7 +66,7 @@ pub(super) async fn namespace(
         locations: locations.collect(),
         backups: Some(backups),
         unknown,
-        waiting_restores: restores::explain(namespace, waiting, records),
+        waiting_restores: restores::explain(namespace, waiting, records, keeps_readings),
         is_excluded,
         no_report: no_report.map(|no_report| no_report.why),
         extra_cas: report.extra_cas,

@@ -5,17 +5,27 @@ use crate::cli::snapshot;
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::crds::BackupRecord;
 
-/// Returns what the Restores of `namespace` wait for, by what the `records` of their backups say.
+/// What the Restores of recorded backups wait for where no record keeps what is read for them.
+const NO_READINGS: &str = "nothing is read for it, because the kind BackupRecord is of an earlier version: run \
+                           `kubectl apply -k manifests/crds`";
+
+/// Returns what the Restores of `namespace` wait for, by what the `records` of their backups say. They may not
+/// keep what is read.
 pub(super) fn explain(
     namespace: &str,
     waiting: Vec<snapshot::WaitingRestore>,
     records: Option<&snapshot::Records>,
+    keeps_readings: bool,
 ) -> Vec<WaitingRestore> {
     let explain = |restore: snapshot::WaitingRestore| {
         let backup = restore.backup.as_deref();
         let of = |records: &'_ snapshot::Records| {
             let records = backup.map(|backup| records.of(namespace, backup));
-            records.and_then(|records| records.iter().find_map(why))
+            records.and_then(|records| {
+                records
+                    .iter()
+                    .find_map(|record| why(record, keeps_readings))
+            })
         };
         WaitingRestore {
             name: restore.name,
@@ -28,7 +38,7 @@ pub(super) fn explain(
 }
 
 /// Returns what a Restore of the backup of `record` waits for, if the record tells.
-fn why(record: &BackupRecord) -> Option<String> {
+fn why(record: &BackupRecord, keeps_readings: bool) -> Option<String> {
     let status = record.status.as_ref()?;
     let verification = status.verification.as_ref();
     let failure = verification.and_then(|it| it.failure.as_ref());
@@ -37,6 +47,7 @@ fn why(record: &BackupRecord) -> Option<String> {
         (Some(failure), _, _) => Some(format!("its files cannot be read: {}", failure.message)),
         (None, Some(progress), _) => Some(format!("its files are being read, {progress}")),
         (None, None, RecordState::Pending) => Some("its backup is not recorded yet".to_owned()),
+        (None, None, _) if !keeps_readings => Some(NO_READINGS.to_owned()),
         (None, None, _) => None,
     }
 }
@@ -49,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_a_restore_waits_for_is_in_the_record_of_its_backup() {
-        let why = |status: serde_json::Value| {
+        let why_with = |status: serde_json::Value, keeps_readings| {
             let record = json!({
                 "apiVersion": "velero-trust.io/v1alpha1", "kind": "BackupRecord",
                 "metadata": {"name": "b.u"},
@@ -63,17 +74,26 @@ mod tests {
                 backup: Some("b".to_owned()),
                 created: None,
             };
-            let [explained] = &explain("velero", vec![waiting], Some(&records))[..] else {
+            let [explained] = &explain("velero", vec![waiting], Some(&records), keeps_readings)[..]
+            else {
                 panic!("one of one");
             };
             explained.why.clone()
         };
+        let why = |status| why_with(status, true);
         let at = "2026-07-01T00:00:00Z";
         assert_eq!(
             why(json!({"state": "Pending"})),
             "its backup is not recorded yet"
         );
         assert_eq!(why(json!({"state": "Recorded"})), "");
+        let old = why_with(json!({"state": "Recorded"}), false);
+        assert!(
+            old.ends_with("run `kubectl apply -k manifests/crds`"),
+            "{old}"
+        );
+        let pending = why_with(json!({"state": "Pending"}), false);
+        assert_eq!(pending, "its backup is not recorded yet");
         let progress =
             json!({"bytesRead": 3_249_000_000_i64, "bytes": 7_900_000_000_i64, "at": at});
         let reading = json!({"state": "Recorded", "verification": {"progress": progress}});

@@ -81,8 +81,17 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
     join_set.spawn(webhooks::run(Arc::clone(controllers)));
     let (waiting_sender, waiting) = watch::channel(None);
-    join_set.spawn(recorder::run(Arc::clone(controllers), waiting));
-    join_set.spawn(restores::run(Arc::clone(controllers), waiting_sender));
+    let (trouble_sender, trouble) = watch::channel(None);
+    join_set.spawn(recorder::run(
+        Arc::clone(controllers),
+        waiting,
+        trouble_sender,
+    ));
+    join_set.spawn(restores::run(
+        Arc::clone(controllers),
+        waiting_sender,
+        trouble,
+    ));
     let (certificate_sender, certificate_map) = watch::channel(None);
     join_set.spawn(serving_certificate::run(
         Arc::clone(controllers),

@@ -9,6 +9,7 @@ use kube::{Api, Client, Error};
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::controllers::channels::ReadingTroubleSender;
 use crate::kubernetes::crds::{
     API_VERSION, BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, record_name,
 };
@@ -21,13 +22,17 @@ use crate::velero::label::label_value;
 /// Pause before it is looked again whether the kinds of the ledger exist.
 const INSTALL_PAUSE: Duration = Duration::from_secs(10);
 
+/// Why nothing is read for Restores if the kind is of an earlier version.
+const NO_READINGS: &str = "the kind BackupRecord is of an earlier version and does not keep what is found in files, \
+                           so they are not read for Restores: run `kubectl apply -k manifests/crds`";
+
 /// The records of all backups.
 pub(super) struct Ledger {
     records: Api<BackupRecord>,
     /// Whether it was logged that the kind is older.
     has_told: AtomicBool,
-    /// Whether it was logged that what is read for Restores is not kept.
-    has_told_readings: AtomicBool,
+    /// Tells why nothing is read for Restores.
+    trouble: ReadingTroubleSender,
 }
 
 /// Waits until the API server has the kinds of the ledger.
@@ -51,11 +56,11 @@ pub(super) async fn wait_until_installed(client: &Client) {
 }
 
 impl Ledger {
-    pub(super) fn new(client: &Client) -> Self {
+    pub(super) fn new(client: &Client, trouble: ReadingTroubleSender) -> Self {
         Self {
             records: Api::all(client.clone()),
             has_told: AtomicBool::new(false),
-            has_told_readings: AtomicBool::new(false),
+            trouble,
         }
     }
 
@@ -193,13 +198,16 @@ impl Ledger {
         self.set_status(record, &status).await.map(drop)
     }
 
-    /// Logs, once, that no files are read for Restores, because a record does not keep what is found.
-    pub(super) fn tell_no_readings(&self) {
-        if !self.has_told_readings.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "the record of a backup does not keep what is found in its files, so they are not read for \
-                 Restores: run `kubectl apply -k manifests/crds`"
-            );
+    /// Tells whether records keep what is found in files. If not, none are read for Restores.
+    pub(super) fn tell_keeps_readings(&self, keeps: bool) {
+        let new = (!keeps).then_some(NO_READINGS);
+        let is_new = self.trouble.send_if_modified(|trouble| {
+            let is_new = *trouble != new;
+            *trouble = new;
+            is_new
+        });
+        if is_new && !keeps {
+            tracing::warn!("{NO_READINGS}");
         }
     }
 

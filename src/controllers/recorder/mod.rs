@@ -41,7 +41,7 @@ use self::ledger::Ledger;
 use self::observed::{RecordEntry, watch_backups, watch_records};
 use self::signing::Signer;
 use self::slots::ReadSlots;
-use super::channels::{WaitingByBackup, WaitingReceiver};
+use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
 use super::{ControllerContext, RecorderSettings};
 use crate::decision::Key;
 use crate::integrity::recording::Seen;
@@ -141,12 +141,23 @@ struct Recorder {
 }
 
 /// Records backups while this replica leads, and reads their files for Restores that wait. Never returns.
-pub(super) async fn run(controllers: Arc<ControllerContext>, waiting: WaitingReceiver) {
+pub(super) async fn run(
+    controllers: Arc<ControllerContext>,
+    waiting: WaitingReceiver,
+    trouble: ReadingTroubleSender,
+) {
     let Some(settings) = &controllers.settings.recorder else {
         return std::future::pending().await;
     };
     let signer = signing::wait_for_signer(&controllers, settings.key_type);
-    Box::pin(record(&controllers, settings.clone(), waiting, signer)).await;
+    Box::pin(record(
+        &controllers,
+        settings.clone(),
+        waiting,
+        trouble,
+        signer,
+    ))
+    .await;
 }
 
 /// Records backups with the key of `signer`, and without it does what needs no key. Never returns.
@@ -154,6 +165,7 @@ async fn record(
     controllers: &Arc<ControllerContext>,
     settings: RecorderSettings,
     waiting: WaitingReceiver,
+    trouble: ReadingTroubleSender,
     signer: impl Future<Output = Signer>,
 ) {
     ledger::wait_until_installed(&controllers.client).await;
@@ -175,7 +187,7 @@ async fn record(
         gauges,
         gauge_worker: Worker::new(GAUGE_TIMING),
         context: Arc::new(Context {
-            ledger: Ledger::new(&controllers.client),
+            ledger: Ledger::new(&controllers.client, trouble),
             signer: OnceLock::new(),
             controllers: Arc::clone(controllers),
             settings,

@@ -200,8 +200,9 @@ impl Verifier<'_> {
         };
         let noted = self.note(progress()).await;
         // An older kind drops it, and what is found, too.
-        if !noted.map_err(|error| Stop::unanswered("RecordUnwritable", &error))? {
-            context.ledger.tell_no_readings();
+        let keeps = noted.map_err(|error| Stop::unanswered("RecordUnwritable", &error))?;
+        context.ledger.tell_keeps_readings(keeps);
+        if !keeps {
             return Err(Stop::NotKnown);
         }
         let name = &wanted.backup.fields.name;
@@ -274,7 +275,7 @@ impl Verifier<'_> {
         });
         match noted.await {
             Ok(true) => {}
-            Ok(false) => self.context.ledger.tell_no_readings(),
+            Ok(false) => self.context.ledger.tell_keeps_readings(false),
             Err(error) => return told(Err(error), "note that the files cannot be read"),
         }
         again()

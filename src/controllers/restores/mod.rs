@@ -25,7 +25,7 @@ use self::evaluation::Evaluation;
 use self::observed::{ObservedRecord, ObservedRestore, Stage, watch_records, watch_restores};
 use self::waiting::{News, WaitingRestore, by_backup, has_room, poll_pause};
 use super::ControllerContext;
-use super::channels::WaitingByBackup;
+use super::channels::{ReadingTroubleReceiver, WaitingByBackup};
 use crate::decision::{Key, RestoresMode};
 use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::events::EventReason;
@@ -65,6 +65,8 @@ struct Reconciler {
     restores: Watch<ObservedRestore>,
     records: Watch<ObservedRecord>,
     sender: watch::Sender<Option<WaitingByBackup>>,
+    /// Why nothing is read for any of them.
+    trouble: ReadingTroubleReceiver,
     /// All Restores; `None` before the first list.
     known: Option<BTreeMap<Key, Known>>,
     waiting: BTreeMap<Key, WaitingRestore>,
@@ -91,12 +93,14 @@ impl Drop for GaugeGuard {
 pub(super) async fn run(
     context: Arc<ControllerContext>,
     sender: watch::Sender<Option<WaitingByBackup>>,
+    trouble: ReadingTroubleReceiver,
 ) {
     let _guard = GaugeGuard(Arc::clone(&context));
     let mut reconciler = Reconciler {
         restores: watch_restores(&context.client),
         records: watch_records(&context.client),
         sender,
+        trouble,
         known: None,
         waiting: BTreeMap::new(),
         has_left_out: false,
@@ -110,6 +114,7 @@ pub(super) async fn run(
         tokio::select! {
             change = reconciler.restores.changed() => reconciler.follow(&change),
             change = reconciler.records.changed() => reconciler.trigger_by_records(&change),
+            Ok(()) = reconciler.trouble.changed() => reconciler.trigger_all(),
             key = reconciler.worker.next(), if reconciler.evaluated.len() < MAX_EVALUATIONS => {
                 reconciler.start(key);
             }
@@ -239,6 +244,12 @@ impl Reconciler {
         }
     }
 
+    fn trigger_all(&mut self) {
+        for key in self.waiting.keys() {
+            self.worker.trigger(key.clone());
+        }
+    }
+
     fn start(&mut self, key: Key) {
         let Some(restore) = self.waiting.get_mut(&key) else {
             self.worker.done(key, Requeue::default());
@@ -307,7 +318,8 @@ impl Reconciler {
                     restore.note_nudge(now);
                 }
                 let waits = restore.decide(decisions);
-                let news = restore.news(now);
+                let trouble = *self.trouble.borrow_and_update();
+                let news = restore.news(now, trouble);
                 let within = if waits {
                     pause
                 } else {

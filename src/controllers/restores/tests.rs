@@ -101,6 +101,7 @@ struct Scene {
     metrics: Arc<Metrics>,
     told: watch::Receiver<Option<WaitingByBackup>>,
     sender: Option<watch::Sender<Option<WaitingByBackup>>>,
+    trouble: watch::Sender<Option<&'static str>>,
     running: Option<JoinHandle<()>>,
 }
 
@@ -126,6 +127,7 @@ impl Scene {
             metrics: Arc::default(),
             told,
             sender: Some(sender),
+            trouble: watch::channel(None).0,
             running: None,
         }
     }
@@ -137,7 +139,9 @@ impl Scene {
         context.metrics = Arc::clone(&self.metrics);
         context.policy = Arc::new(self.policy.clone());
         let sender = self.sender.take().unwrap();
-        self.running = Some(tokio::spawn(super::run(Arc::new(context), sender)));
+        let trouble = self.trouble.subscribe();
+        let running = super::run(Arc::new(context), sender, trouble);
+        self.running = Some(tokio::spawn(running));
         self.until("the first list", |scene| scene.told.borrow().is_some())
             .await;
     }
@@ -459,4 +463,26 @@ async fn where_the_mode_is_off_no_restore_is_followed() {
     sleep(Duration::from_millis(500)).await;
     assert!(scene.api.all(EVENTS).is_empty());
     assert_eq!(scene.api.count("GET", RESTORES), 0);
+}
+
+#[tokio::test]
+async fn that_nothing_is_read_for_any_restore_is_told_on_each() {
+    let mut scene = Scene::new(RecordState::Unobserved);
+    let checksum = format!("sha256:{}", Sha256::of(b"x"));
+    let annotations = json!({names::BACKUP_CHECKSUM_ANNOTATION: checksum});
+    scene.set(&json!({"metadata": {"annotations": annotations}}));
+    scene.run().await;
+    let told = |scene: &Scene, text: &str| {
+        let notes = scene.notes("RestoreWaiting");
+        notes.iter().any(|(_, note)| note.contains(text))
+    };
+    scene
+        .until("the wait", |scene| told(scene, "are being read"))
+        .await;
+    scene.trouble.send_replace(Some("the kind is older"));
+    scene
+        .until("the trouble", |scene| {
+            told(scene, "it waits: the kind is older")
+        })
+        .await;
 }

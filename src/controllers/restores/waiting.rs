@@ -59,8 +59,8 @@ pub(super) struct WaitingRestore {
     pub(super) was_held: bool,
     /// When Velero was last asked to try it again, and how often in a row.
     pub(super) nudged: Option<(Instant, u32)>,
-    /// What the last Event says that it waits for, and when.
-    pub(super) told: Option<(Vec<WaitKind>, Instant)>,
+    /// What the last Event says that it waits for, why nothing is read, and when that was.
+    pub(super) told: Option<(Vec<WaitKind>, Option<&'static str>, Instant)>,
     /// The readings of the Backups as they were before the last decisions.
     pub(super) marks: Vec<ReadingMark>,
 }
@@ -117,8 +117,8 @@ impl WaitingRestore {
     }
 
     /// Returns what it waits for, for people, if that is not what was told last, or is told again because
-    /// files are read for a long time.
-    pub(super) fn news(&mut self, now: Instant) -> Option<News> {
+    /// files are read for a long time. With `trouble`, no files are read at all.
+    pub(super) fn news(&mut self, now: Instant, trouble: Option<&'static str>) -> Option<News> {
         let mut kinds = Vec::new();
         let mut messages = Vec::new();
         for (_, decision) in self.decisions.iter().flatten() {
@@ -127,22 +127,24 @@ impl WaitingRestore {
                 message,
             } = decision
             {
+                let is_in_trouble = its.contains(&WaitKind::Reading);
                 kinds.extend(its);
-                messages.push(message.as_str());
+                messages.push(trouble.filter(|_| is_in_trouble).unwrap_or(message));
             }
         }
         if messages.is_empty() {
             return None;
         }
-        let is_repeated = self.told.as_ref().is_some_and(|(told, _)| *told == kinds);
-        if let Some((_, at)) = &self.told
+        let told = self.told.as_ref();
+        let is_repeated = told.is_some_and(|(told, why, _)| (told, *why) == (&kinds, trouble));
+        if let Some((.., at)) = told
             && is_repeated
             && !(kinds.contains(&WaitKind::Reading)
                 && now.saturating_duration_since(*at) >= PROGRESS_PAUSE)
         {
             return None;
         }
-        self.told = Some((kinds, now));
+        self.told = Some((kinds, trouble, now));
         Some(News {
             message: messages.join("; "),
             is_repeated,
@@ -241,7 +243,7 @@ mod tests {
     #[test]
     fn a_namespace_full_of_restores_leaves_room_for_others() {
         let mut waiting = BTreeMap::new();
-        let mut fill = |namespace: &str| {
+        let fill = |namespace: &str| {
             let mut count = 0;
             while has_room(&waiting, namespace) {
                 let one = restore(Decision::Ready);
@@ -250,7 +252,7 @@ mod tests {
             }
             count
         };
-        let counts = ["b", "a", "d", "c", "e"].map(|namespace| fill(namespace));
+        let counts = ["b", "a", "d", "c", "e"].map(fill);
         assert_eq!(counts, [500, 500, 500, 500, 0]);
     }
 
@@ -288,16 +290,26 @@ mod tests {
             })
         };
         let mut one = restore(waits(&[WaitKind::Reading]));
-        assert_eq!(one.news(start), news("[Reading]", false));
-        assert_eq!(one.news(after(59)), None);
+        assert_eq!(one.news(start, None), news("[Reading]", false));
+        assert_eq!(one.news(after(59), None), None);
         // How far it is.
-        assert_eq!(one.news(after(60)), news("[Reading]", true));
-        assert_eq!(one.news(after(119)), None);
+        assert_eq!(one.news(after(60), None), news("[Reading]", true));
+        assert_eq!(one.news(after(119), None), None);
         one.decide(vec![("b".into(), Decision::Ready)]);
-        assert_eq!(one.news(after(200)), None);
+        assert_eq!(one.news(after(200), None), None);
         one.decide(vec![("b".into(), waits(&[WaitKind::Failing]))]);
-        assert_eq!(one.news(after(200)), news("[Failing]", false));
-        assert_eq!(one.news(after(900)), None);
+        assert_eq!(one.news(after(200), None), news("[Failing]", false));
+        assert_eq!(one.news(after(900), None), None);
+        // It is no matter of this backup.
+        one.decide(vec![("b".into(), waits(&[WaitKind::Reading]))]);
+        assert_eq!(one.news(after(901), Some("old")), news("old", false));
+        assert_eq!(one.news(after(902), Some("old")), None);
+        assert_eq!(one.news(after(903), None), news("[Reading]", false));
+        one.decide(vec![("b".into(), waits(&[WaitKind::Recording]))]);
+        assert_eq!(
+            one.news(after(904), Some("old")),
+            news("[Recording]", false)
+        );
         assert_eq!(poll_pause(3), POLL_PAUSE);
         assert_eq!(poll_pause(1_000), Duration::from_secs(50));
     }

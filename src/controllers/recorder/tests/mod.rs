@@ -63,6 +63,7 @@ struct Scene {
     gate: Gate,
     running: Option<JoinHandle<()>>,
     waiting: watch::Sender<Option<WaitingByBackup>>,
+    trouble: watch::Sender<Option<&'static str>>,
 }
 
 impl Drop for Scene {
@@ -96,6 +97,7 @@ impl Scene {
             gate,
             running: None,
             waiting: watch::channel(None).0,
+            trouble: watch::channel(None).0,
         };
         scene.set_location(&json!({}));
         scene
@@ -166,7 +168,7 @@ impl Scene {
     fn run_to_sign_with(&mut self, key_type: Algorithm, records_existing: bool) {
         let context = self.context(key_type, records_existing);
         let waiting = self.waiting.subscribe();
-        let running = tokio::spawn(super::run(context, waiting));
+        let running = tokio::spawn(super::run(context, waiting, self.trouble.clone()));
         self.running = Some(running);
     }
 
@@ -175,13 +177,21 @@ impl Scene {
         let context = self.context(Algorithm::EcdsaP256, true);
         let begin = Arc::new(Notify::new());
         let (waiting, notified) = (self.waiting.subscribe(), Arc::clone(&begin));
+        let trouble = self.trouble.clone();
         let running = tokio::spawn(async move {
             let settings = context.settings.recorder.clone().unwrap();
             let signer = async {
                 notified.notified().await;
                 wait_for_signer(&context, settings.key_type).await
             };
-            Box::pin(super::record(&context, settings.clone(), waiting, signer)).await;
+            Box::pin(super::record(
+                &context,
+                settings.clone(),
+                waiting,
+                trouble,
+                signer,
+            ))
+            .await;
         });
         self.running = Some(running);
         begin

@@ -385,6 +385,16 @@ async fn an_older_kind_keeps_no_reading_so_nothing_is_read() {
     scene.rest(Duration::from_millis(300)).await;
     assert_eq!(scene.tarballs(), 1);
     assert_eq!(scene.verification(), Value::Null);
+    let told = (*scene.trouble.borrow()).unwrap_or_default();
+    assert!(
+        told.ends_with("run `kubectl apply -k manifests/crds`"),
+        "{told}"
+    );
+    // Somebody did.
+    scene.api.refuse_in_status(&[]);
+    scene.wait(&["0", "1"], &[]);
+    scene.until_read_for(&["0", "1"]).await;
+    assert_eq!(*scene.trouble.borrow(), None);
 }
 
 /// What is read to record a backup is not read again for the Restores that waited before.
