@@ -89,7 +89,8 @@ fn check(
     match find_own(&backup.fields.uid, records) {
         Some(own) if own.state == RecordState::Recorded => {
             let keys = facts.trusted_keys()?.unwrap_or_default();
-            if let Some(opened) = record::check(question.restore, backup, own, keys, report) {
+            let opened = record::check(question.restore, backup, own, records, keys, report);
+            if let Some(opened) = opened {
                 let signed = opened.statement;
                 known.reading = files::check(question, backup, own, &signed, facts, report)?;
                 known.signed = Some(signed);

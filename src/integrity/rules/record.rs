@@ -1,13 +1,16 @@
 //! Rules about what the record of a backup says.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupFields, BackupRecord, Code, FieldPath, Finding, Report, Rule, Severity,
-    TrustedKey, Verb,
+    Backup, BackupFields, BackupRecord, Code, FieldPath, Finding, RecordState, Report, Rule,
+    Severity, TrustedKey, Verb,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::origin::{Unobserved, check_synced};
 use crate::integrity::record::{self, RecordError};
+use crate::integrity::statement::Statement;
 use crate::integrity::verification::{Opened, VerificationError};
 use crate::names::CHECKSUM_ANNOTATION;
 use crate::velero::restore::Restore;
@@ -41,8 +44,9 @@ static BACKUP_DIFFERS: Rule = Rule {
     id: "VT114",
     title: "Backup that differs from what was signed",
     about: "A field that decides what Velero restores is another one in the cluster than in the files that \
-            were recorded: Velero took it from a forged velero-backup.json, or somebody changed the Backup. \
-            It denies with `--restores=warn` too.",
+            were recorded: Velero took it from a forged velero-backup.json, or somebody changed the Backup. Or \
+            Velero took the Backup from the files of an older one, in the place of a later one of its name. It \
+            denies with `--restores=warn` too.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     fixed: true,
@@ -51,11 +55,12 @@ static BACKUP_DIFFERS: Rule = Rule {
 };
 
 /// Checks `backup` and what `restore` expects of it against its `record`, whose files are recorded.
-/// Returns what is signed, if a key of the cluster did that.
+/// `records` are all that are known of its name. Returns what is signed, if a key of the cluster did that.
 pub(super) fn check(
     restore: &Restore<'_>,
     backup: &Backup,
     record: &BackupRecord,
+    records: &[BackupRecord],
     keys: &[TrustedKey],
     report: &mut Report,
 ) -> Option<Opened> {
@@ -83,6 +88,19 @@ pub(super) fn check(
         }
     };
     check_fields(restore, backup, &opened.statement.backup, report);
+    if let Some(later) = started_later(&opened.statement, records, keys) {
+        let started = opened.statement.backup.started.as_deref();
+        let message = format!(
+            "the files of {named} are those of an older backup of this name, which started at {}: a later one \
+             in this bucket started at {}",
+            shown(started.unwrap_or_default()),
+            shown(&later),
+        );
+        let fix = "find out who changed the bucket, and put the files of the last one back, from a replica or an \
+                   older version";
+        let path = named::path(restore);
+        report.add_finding(Finding::new(&BACKUP_DIFFERS, path, &named, message, fix));
+    }
     let recorded = record.checksum.as_deref().unwrap_or_default();
     check_annotation(restore, backup, record, report);
     // A malformed one was reported by the caller.
@@ -153,6 +171,26 @@ pub(super) fn check_annotation(
         ),
     ));
     true
+}
+
+/// Returns when another backup started whose files were in the place of those that are `signed`, if that was
+/// later. Whoever may write the bucket can put an older one back, which is signed too.
+fn started_later(
+    signed: &Statement,
+    records: &[BackupRecord],
+    keys: &[TrustedKey],
+) -> Option<String> {
+    let time = |signed: &Statement| signed.backup.started.as_ref()?.parse::<Timestamp>().ok();
+    let started = time(signed)?;
+    let others = records
+        .iter()
+        .filter(|other| other.state == RecordState::Recorded && other.uid != signed.backup.uid);
+    let others = others.filter_map(|other| record::open(other, keys).ok());
+    let mut others = others.map(|other| other.statement);
+    let later = others.find(|other| {
+        other.location == signed.location && time(other).is_some_and(|time| time > started)
+    })?;
+    later.backup.started
 }
 
 /// Whether `expected` is the checksum of the tarball, or the digest of all that is signed.
