@@ -1,65 +1,59 @@
 //! Files, Backups and Restores that somebody changed.
 
+use super::forged::{self, Files};
 use super::{Bed, SHOP, restore_of};
-use crate::story::recorded::{bytes_read, open};
-use crate::story::{at, ensure_passed, ensure_refused, restore, velero, wait_for_phase};
+use crate::story::recorded::open;
+use crate::story::{at, ensure_passed, ensure_refused, velero};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use velero_trust::bucket::Store;
 use velero_trust_testing::cluster::VELERO_NAMESPACE;
 
 pub(super) fn story(bed: &mut Bed) -> Result<()> {
-    bed.back_up("good")?;
-    bed.back_up("other")?;
-    untouched_restores(bed)?;
     let store = bed.cluster.block_on(open(&bed.cluster))?;
+    let older = backups(bed, &store)?;
+    untouched_restores(bed)?;
+    forged::unchanged_list(bed, &store)?;
     each_file(bed, &store)?;
     copied_directory(bed, &store)?;
     swapped_between(bed, &store)?;
     forged_backup(bed)?;
-    presets(bed)
+    presets(bed)?;
+    forged::swapped_behind(bed, &store)?;
+    forged::older_backup(bed, &store, &older)?;
+    forged::directories(bed, &store, &older)
 }
 
-/// Nobody notices. Many Restores of one backup share what is read.
+/// Makes all backups of this story at once. Returns the files of the backup `again` that was deleted
+/// before another one of its name was made.
+fn backups(bed: &Bed, store: &Store) -> Result<Files> {
+    bed.open()?;
+    bed.make("again", &[])?;
+    bed.make("other", &["--labels", "velero.io/schedule-name=nightly"])?;
+    let once = ["good", "swapped", "moved", "volumes", "whole", "planned"];
+    for name in once {
+        bed.make(name, &[])?;
+    }
+    bed.are_recorded(&["again"])?;
+    let older = forged::files(bed, store, "again")?;
+    let delete = ["backup", "delete", "again", "--confirm"];
+    ensure_passed("the deletion", &velero(&bed.cluster, &delete)?)?;
+    let gone = ["backup/again", "-n", VELERO_NAMESPACE, "--timeout=60s"];
+    let gone = [&["wait", "--for=delete"], &gone[..]].concat();
+    bed.cluster.kubectl().ok(&gone)?;
+    bed.make("again", &[])?;
+    bed.are_recorded(&once)?;
+    bed.are_recorded(&["other", "again"])?;
+    bed.close()?;
+    Ok(older)
+}
+
+/// Nobody notices.
 fn untouched_restores(bed: &Bed) -> Result<()> {
     let verdict = bed.restores("untouched", "good", "observed")?;
     ensure!(verdict["listing"].is_string(), "{verdict}");
     ensure!(verdict["accepted"].is_null(), "{verdict}");
-
-    let read = number(&bytes_read(&bed.installation)?)?;
-    let many = (0..10).map(|index| {
-        let object = restore(&format!("many-{index}"), "good");
-        serde_json::from_str::<Value>(&object)
-    });
-    let many = many.collect::<Result<Vec<_>, _>>()?;
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": many});
-    let created = bed.cluster.kubectl().create(&list.to_string())?;
-    ensure_passed("ten at once", &created)?;
-    for index in 0..10 {
-        wait_for_phase(
-            &bed.cluster,
-            "restore",
-            &format!("many-{index}"),
-            "Completed",
-        )?;
-    }
-    bed.close()?;
-    let store = bed.cluster.block_on(open(&bed.cluster))?;
-    let listing = bed.cluster.block_on(store.list("good"))?;
-    let signed = listing
-        .artifacts
-        .iter()
-        .filter(|file| !file.name.ends_with(".dsse.json"));
-    let size: u64 = signed.map(|file| file.size).sum();
-    let more = number(&bytes_read(&bed.installation)?)? - read;
-    // Those that come later than the others need another one.
-    ensure!(more <= 3 * size, "{more} bytes were read of {size}");
     Ok(())
-}
-
-fn number(line: &str) -> Result<u64> {
-    let number = line.rsplit(' ').next().context("no number")?;
-    Ok(number.parse()?)
 }
 
 /// Each file that Velero reads is changed, removed and added.
@@ -145,7 +139,6 @@ fn copied_directory(bed: &Bed, store: &Store) -> Result<()> {
 /// The tarball is swapped after the Restore was created.
 fn swapped_between(bed: &Bed, store: &Store) -> Result<()> {
     let cluster = &bed.cluster;
-    bed.back_up("swapped")?;
     bed.velero.signal("STOP")?;
     ensure_passed("swapped", &bed.create("between", "swapped", &Value::Null)?)?;
     cluster.block_on(store.put("swapped", "swapped.tar.gz", b"forged".to_vec()))?;
@@ -155,7 +148,6 @@ fn swapped_between(bed: &Bed, store: &Store) -> Result<()> {
 
 /// What the sync makes of a forged velero-backup.json stays when that is put back.
 fn forged_backup(bed: &Bed) -> Result<()> {
-    bed.back_up("moved")?;
     bed.velero.signal("STOP")?;
     ensure_passed("moved", &bed.create("forged", "moved", &Value::Null)?)?;
     let patch = json!({"status": {"startTimestamp": "2031-01-01T00:00:00Z"}}).to_string();
@@ -179,7 +171,6 @@ fn forged_backup(bed: &Bed) -> Result<()> {
     bed.is_stopped("forged", &words)?;
 
     // A PodVolumeBackup that nobody made with the backup.
-    bed.back_up("volumes")?;
     let volume = json!({
         "apiVersion": "velero.io/v1",
         "kind": "PodVolumeBackup",
