@@ -56,7 +56,7 @@ static NOT_WHOLE: Rule = Rule {
     id: "VT110",
     title: "backup that is not whole",
     about: "The backup failed, is being deleted, or is not finished. Velero does not look at that, \
-            and the Restore fails or finds only a part.",
+            and the Restore fails or finds only a part. One that finished with errors is restored, with a warning.",
     severity: Severity::Deny,
     code: Code::Invalid,
     ..Rule::DEFAULT
@@ -103,6 +103,17 @@ pub(super) fn backups<'a>(
                 let message = format!("Backup {key} does not exist");
                 return find(&NO_BACKUP, path(restore), message, &list);
             };
+            if backup.fields.phase.ends_with("PartiallyFailed") {
+                let message =
+                    format!("Backup {key} finished with errors, so a part of it may be missing");
+                let fix = format!(
+                    "`velero -n {namespace} backup describe {} --details` lists them",
+                    key.name
+                );
+                let finding =
+                    Finding::new(&NOT_WHOLE, path(restore), key.name.clone(), message, fix);
+                report.add_finding(finding.softened());
+            }
             if let Some(state) = why_not_whole(&backup.fields.phase) {
                 report.add_finding(Finding::new(
                     &NOT_WHOLE,
