@@ -61,6 +61,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "story::a_restore_waits_and_goes_on_by_itself",
             gate::waits_and_goes_on,
         ),
+        alone(
+            "story::the_oldest_velero_restores_only_signed_bytes",
+            gate::with_the_oldest_velero,
+        ),
         alone("story::what_make_cluster_proposes_works", tour),
     ]
 }

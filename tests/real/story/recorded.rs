@@ -3,6 +3,8 @@
 use super::{at, back_up, ensure_passed, get, install, judged, seen, verified, wait_for_phase};
 use crate::shared::binary;
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use json_patch::merge;
 use k8s_openapi::jiff::Timestamp;
 use object_store::aws::AwsCredential;
@@ -15,7 +17,7 @@ use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installation};
 use velero_trust_testing::minio::{ACCESS_KEY, REGION, SECRET_KEY};
 use velero_trust_testing::scratch;
-use velero_trust_testing::velero::Velero;
+use velero_trust_testing::velero::{Velero, Version};
 use velero_trust_testing::wait;
 
 pub(super) fn story() -> Result<()> {
@@ -222,6 +224,12 @@ pub(super) fn start_velero(cluster: &Cluster) -> Result<Velero> {
         &mut location,
         &json!({"spec": {"default": true, "validationFrequency": "1s"}}),
     );
+    if cluster.version() == Version::Oldest {
+        // It does not know the reference to the Secret.
+        let ca = STANDARD.encode(minio.authority.pem());
+        let inline = json!({"bucket": BUCKET, "caCertRef": null, "caCert": ca});
+        merge(&mut location, &json!({"spec": {"objectStorage": inline}}));
+    }
     cluster.kubectl().apply(&secret.to_string())?;
     cluster.kubectl().apply(&location.to_string())?;
     let velero = cluster.start_velero(VELERO_NAMESPACE, &[])?;

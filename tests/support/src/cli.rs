@@ -49,11 +49,6 @@ impl Cli {
         Self::new(rig::binary("kubectl")?, Some(kubeconfig))
     }
 
-    /// Returns the velero command with this kubeconfig.
-    pub fn velero(kubeconfig: &Path) -> Result<Self> {
-        Self::new(rig::binary("velero")?, Some(kubeconfig))
-    }
-
     /// Returns any program. Without a kubeconfig it cannot reach a cluster.
     pub fn new(program: PathBuf, kubeconfig: Option<&Path>) -> Result<Self> {
         Ok(Self {

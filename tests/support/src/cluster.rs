@@ -5,7 +5,7 @@ use crate::api_server::ApiServer;
 use crate::cli::Cli;
 use crate::controllers::Controllers;
 use crate::minio::Minio;
-use crate::velero::{self, Velero};
+use crate::velero::{self, Velero, Version};
 use crate::{failure, wait};
 use anyhow::{Result, anyhow};
 use std::path::Path;
@@ -21,6 +21,7 @@ pub const BUCKET: &str = "backups";
 
 /// A running cluster. Many tests share one, and each works in namespaces of its own.
 pub struct Cluster {
+    version: Version,
     // Fields are dropped in this order: users of the API server before it.
     velero: OnceLock<Result<Velero, String>>,
     minio: OnceLock<Result<Minio, String>>,
@@ -35,17 +36,23 @@ pub struct Cluster {
 impl Cluster {
     /// Starts the API server and the controllers, and applies Velero's CRDs.
     pub fn start() -> Result<Self> {
+        Self::start_for(Version::Newest)
+    }
+
+    /// Does the same for a version of Velero.
+    pub fn start_for(version: Version) -> Result<Self> {
         // With controllers the ServiceAccount plugin can be on, as in every real cluster.
         let api_server = ApiServer::start_with(&[])?;
         let controllers = Controllers::start(&api_server)?;
         let kubectl = api_server.kubectl()?;
-        velero::apply_crds(&kubectl)?;
+        velero::apply_crds_of(version, &kubectl)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()?;
         let client = runtime.block_on(api_server.access().client())?;
         Ok(Self {
+            version,
             velero: OnceLock::new(),
             minio: OnceLock::new(),
             controllers,
@@ -57,6 +64,11 @@ impl Cluster {
         })
     }
 
+    /// Returns the version of Velero.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Returns kubectl as the administrator.
     pub fn kubectl(&self) -> &Cli {
         &self.kubectl
@@ -64,7 +76,7 @@ impl Cluster {
 
     /// Returns the velero command as the administrator.
     pub fn velero_cli(&self) -> Result<Cli> {
-        Cli::velero(self.kubeconfig())
+        Cli::new(self.version.binary()?, Some(self.kubeconfig()))
     }
 
     /// Returns a kube client as the administrator, to be used inside [`Cluster::block_on`].
@@ -145,6 +157,7 @@ impl Cluster {
     pub fn start_velero(&self, namespace: &str, environment: &[(&str, &str)]) -> Result<Velero> {
         let access = self.service_account(namespace, "velero")?;
         Velero::start(
+            self.version,
             &access,
             namespace,
             &self.minio()?.credentials_file(),

@@ -7,19 +7,49 @@ use crate::{ports, rig, scratch};
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The AWS plugin as `velero install --plugins` names it.
 pub const AWS_PLUGIN_IMAGE: &str = "velero/velero-plugin-for-aws:v1.14.3";
 
-/// In the server's log once it handles locations. It logs "Server starting..." long before, and may
-/// still end after that.
-const WORKING: &str = "msg=\"Starting workers\" controller=backup-storage-location ";
+/// A version of Velero that `tests/rig` builds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// The newest one, with which everything is tried.
+    #[default]
+    Newest,
+    /// 1.14.0, the oldest one that can be built with a current Go.
+    Oldest,
+}
 
-/// Applies Velero's CRDs, and waits until the API server serves them.
+impl Version {
+    /// Returns the path of the command, which is also the server.
+    pub fn binary(self) -> Result<PathBuf> {
+        rig::binary(match self {
+            Self::Newest => "velero",
+            Self::Oldest => "velero-1.14",
+        })
+    }
+
+    /// In the server's log once it handles locations. It logs "Server starting..." long before, and
+    /// may still end after that.
+    const fn working(self) -> &'static str {
+        match self {
+            Self::Newest => "msg=\"Starting workers\" controller=backup-storage-location ",
+            Self::Oldest => "msg=\"Starting workers\" controller=backupstoragelocation ",
+        }
+    }
+}
+
+/// Applies the CRDs of the newest Velero, and waits until the API server serves them.
 pub fn apply_crds(kubectl: &Cli) -> Result<()> {
-    kubectl.apply(&crds()?)?;
+    apply_crds_of(Version::Newest, kubectl)
+}
+
+/// Applies the CRDs of a version of Velero, and waits until the API server serves them.
+pub fn apply_crds_of(version: Version, kubectl: &Cli) -> Result<()> {
+    kubectl.apply(&crds(version)?)?;
     kubectl.ok(&[
         "wait",
         "--for=condition=Established",
@@ -31,14 +61,8 @@ pub fn apply_crds(kubectl: &Cli) -> Result<()> {
 }
 
 /// Returns Velero's CustomResourceDefinitions.
-fn crds() -> Result<String> {
-    Cli::new(rig::binary("velero")?, None)?.ok(&[
-        "install",
-        "--crds-only",
-        "--dry-run",
-        "-o",
-        "yaml",
-    ])
+fn crds(version: Version) -> Result<String> {
+    Cli::new(version.binary()?, None)?.ok(&["install", "--crds-only", "--dry-run", "-o", "yaml"])
 }
 
 /// Returns the manifests of `velero install` with server and node agent, but without a location of
@@ -78,19 +102,21 @@ pub struct Velero {
 }
 
 impl Velero {
-    /// Starts the server of `namespace` with `access` (Velero's own ServiceAccount, so that
+    /// Starts the server of `namespace` in this version, with `access` (Velero's own ServiceAccount, so that
     /// admission reviews carry its real user name), the AWS plugin, these credentials, and
     /// `environment` in addition: what our injection would set in its Pod.
     pub fn start(
+        version: Version,
         access: &Access,
         namespace: &str,
         credentials: &Path,
         environment: &[(&str, &str)],
     ) -> Result<Self> {
-        ports::retrying(|| Self::attempt(access, namespace, credentials, environment))
+        ports::retrying(|| Self::attempt(version, access, namespace, credentials, environment))
     }
 
     fn attempt(
+        version: Version,
         access: &Access,
         namespace: &str,
         credentials: &Path,
@@ -108,7 +134,7 @@ impl Velero {
             plugins.join("velero-plugin-for-aws"),
         )?;
 
-        let mut command = clean_command(&rig::binary("velero")?, folder.path());
+        let mut command = clean_command(&version.binary()?, folder.path());
         command
             .env("KUBECONFIG", &kubeconfig)
             .env("VELERO_NAMESPACE", namespace)
@@ -123,7 +149,7 @@ impl Velero {
         let mut process = Process::start("velero", command, folder.path())?;
         process.ready(|process| {
             ensure!(
-                process.log().contains(WORKING),
+                process.log().contains(version.working()),
                 "its controllers do not work yet"
             );
             Ok(())

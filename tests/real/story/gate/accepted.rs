@@ -1,22 +1,59 @@
 //! What a user expects of a backup, or accepts.
 
-use super::{Bed, restore_of};
+use super::{Bed, SHOP, elsewhere, restore_of, traces};
 use crate::story::adopted::{Jane, bind};
 use crate::story::recorded::open;
-use crate::story::{at, ensure_passed, ensure_refused, get};
+use crate::story::{at, ensure_passed, ensure_refused, get, velero, wait_for_phase};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use velero_trust_testing::cluster::VELERO_NAMESPACE;
 use velero_trust_testing::wait;
 
 pub(super) fn story(bed: &mut Bed) -> Result<()> {
+    backups(bed)?;
+    let untried = traces::of_create(bed, "partial")?;
     expected(bed)?;
-    accepted(bed)
+    traces::of_begin(bed, "good")?;
+    accepted(bed)?;
+    traces::has_none(bed, "partial", &untried)?;
+    partial(bed)?;
+    elsewhere::story(bed, "good")
+}
+
+/// Makes all backups of this story. One has a Pod whose hook fails.
+fn backups(bed: &Bed) -> Result<()> {
+    bed.open()?;
+    bed.make("good", &[])?;
+    bed.make("burnt", &[])?;
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "till", "namespace": SHOP,
+            "annotations": {"pre.hook.backup.velero.io/command": "[\"/bin/true\"]"},
+        },
+        "spec": {"containers": [{"name": "till", "image": "none"}]},
+    });
+    bed.cluster.kubectl().apply(&pod.to_string())?;
+    let create = ["backup", "create", "partial", "--include-namespaces", SHOP];
+    ensure_passed("partial", &velero(&bed.cluster, &create)?)?;
+    wait_for_phase(&bed.cluster, "backup", "partial", "PartiallyFailed")?;
+    bed.are_recorded(&["good", "burnt", "partial"])?;
+    bed.close()
+}
+
+/// A backup that Velero made with errors.
+fn partial(bed: &Bed) -> Result<()> {
+    let created = bed.create("partial", "partial", &Value::Null)?;
+    ensure_passed("partial", &created)?;
+    for word in ["[VT110]", "finished with errors"] {
+        ensure!(created.stderr.contains(word), "{word}: {created:?}");
+    }
+    bed.has_restored("partial", "observed").map(drop)
 }
 
 /// The checksum of the tarball, or that of all that is signed.
 fn expected(bed: &Bed) -> Result<()> {
-    bed.back_up("good")?;
     let backup = get(&bed.cluster, "backup", "good")?;
     let other = format!("sha256:{}", "0".repeat(64));
     let refused = bed.create(
@@ -38,7 +75,6 @@ fn expected(bed: &Bed) -> Result<()> {
 
 /// A tampered backup is restored by who may do that, and it is remembered.
 fn accepted(bed: &Bed) -> Result<()> {
-    bed.back_up("burnt")?;
     let store = bed.cluster.block_on(open(&bed.cluster))?;
     let file = "burnt-volumeinfo.json.gz";
     let listing = bed.cluster.block_on(store.list("burnt"))?;

@@ -1,8 +1,11 @@
 //! A Restore begins only from the bytes that were signed, on real Velero and MinIO.
 
 mod accepted;
+mod elsewhere;
 mod forged;
+mod oldest;
 mod tampered;
+mod traces;
 mod waiting;
 
 use super::recorded::{install_ledger, start_velero, wait_for_annotation};
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 use velero_trust_testing::cli::Output;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::Installation;
-use velero_trust_testing::velero::Velero;
+use velero_trust_testing::velero::{Velero, Version};
 
 /// The namespace that is backed up, deleted and restored.
 const SHOP: &str = "shop";
@@ -27,7 +30,11 @@ struct Bed {
 
 impl Bed {
     fn start() -> Result<Self> {
-        let cluster = Cluster::start()?;
+        Self::start_with(Version::Newest)
+    }
+
+    fn start_with(version: Version) -> Result<Self> {
+        let cluster = Cluster::start_for(version)?;
         cluster.install_velero(VELERO_NAMESPACE, &[])?;
         install_ledger(&cluster)?;
         let installation = install(&cluster)?;
@@ -169,4 +176,9 @@ pub(super) fn what_a_person_says() -> Result<()> {
 /// What cannot be known yet waits, and goes on by itself.
 pub(super) fn waits_and_goes_on() -> Result<()> {
     Bed::start()?.run(waiting::story)
+}
+
+/// Velero 1.14.0.
+pub(super) fn with_the_oldest_velero() -> Result<()> {
+    Bed::start_with(Version::Oldest)?.run(oldest::story)
 }
