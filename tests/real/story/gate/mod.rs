@@ -1,6 +1,7 @@
 //! A Restore begins only from the bytes that were signed, on real Velero and MinIO.
 
 mod accepted;
+mod brought;
 mod elsewhere;
 mod forged;
 mod oldest;

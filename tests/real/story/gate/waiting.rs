@@ -1,6 +1,6 @@
 //! What cannot be known yet.
 
-use super::{Bed, restore_of};
+use super::{Bed, brought, restore_of};
 use crate::story::{PATIENCE, at, ensure_passed, restore, velero_trust, wait_for_phase};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -13,7 +13,8 @@ pub(super) fn story(bed: &mut Bed) -> Result<()> {
     down(bed)?;
     told(bed)?;
     store_that_hangs(bed)?;
-    the_worst_hour(bed)
+    the_worst_hour(bed)?;
+    brought::story(bed)
 }
 
 /// velero-trust is down: Velero waits for it, and goes on when it is back.
