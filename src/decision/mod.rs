@@ -13,7 +13,7 @@ pub use facts::{
     Backup, BackupFields, BackupRecord, Bundle, Covered, Fact, Facts, FailureClass, File, Key,
     Known, ListedFiles, Location, Lookup, LookupError, LookupErrorKind, NoBundle, Outcome,
     PodVolumes, Reading, ReadingFailure, RecordState, Sealed, Secret, SecretKeyRef, SignedList,
-    Stop, TrustedKey, User, Verb,
+    Stop, TrustedKey, UnreadFile, User, Verb,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

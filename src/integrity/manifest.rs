@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::files::{self, Role};
-pub use crate::decision::File;
+pub use crate::decision::{File, UnreadFile};
+use crate::digest::Sha256;
 use crate::velero::text;
 
 /// Maximum number of files of a backup that is recorded. Velero writes at most 13. Each takes about
@@ -87,12 +88,23 @@ impl Manifest {
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// Returns how `found`, the files of a later look in any order, differ from this manifest of
-    /// `backup`. Envelopes do not count. Empty if nothing differs.
-    pub fn differences(&self, backup: &str, found: &[File]) -> Vec<Difference> {
-        let is_signed = |file: &&File| files::role(backup, &file.name) != Role::Envelope;
-        let mut found: Vec<&File> = found.iter().filter(is_signed).collect();
-        found.sort_by(|one, other| one.name.cmp(&other.name));
+    /// Returns how `found`, the files of a later look in any order, and those that were `unread` then, differ
+    /// from this manifest of `backup`. Envelopes do not count. Empty if nothing differs.
+    ///
+    /// Of a file that was not read, the bytes may differ. One that Velero knows is missing then.
+    pub fn differences(
+        &self,
+        backup: &str,
+        found: &[File],
+        unread: &[UnreadFile],
+    ) -> Vec<Difference> {
+        let role = |name: &str| files::role(backup, name);
+        let found = found.iter().map(Look::from);
+        let found = found.filter(|file| role(file.name) != Role::Envelope);
+        let unread = unread.iter().map(Look::from);
+        let unread = unread.filter(|file| role(file.name) == Role::Unknown);
+        let mut found: Vec<_> = found.chain(unread).collect();
+        found.sort_by_key(|file| file.name);
         let mut differences = Vec::new();
         let (mut signed, mut found) = (self.files.iter().peekable(), found.into_iter().peekable());
         loop {
@@ -100,23 +112,55 @@ impl Manifest {
                 (None, None) => return differences,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(signed), Some(found)) => signed.name.cmp(&found.name),
+                (Some(signed), Some(found)) => signed.name.as_str().cmp(found.name),
             };
             let was = if order.is_le() { signed.next() } else { None };
             let is = if order.is_ge() { found.next() } else { None };
             let change = match (was, is) {
-                (Some(was), Some(is)) if was == is => continue,
                 (Some(was), Some(is)) if was.size != is.size => Change::Size {
                     signed: was.size,
                     found: is.size,
                 },
+                (Some(was), Some(is)) if is.sha256.is_none_or(|sha256| sha256 == was.sha256) => {
+                    continue;
+                }
                 (Some(_), Some(_)) => Change::Bytes,
                 (Some(_), None) => Change::Missing,
                 (None, _) => Change::Added,
             };
-            let name = was.or(is).map_or("", |file| file.name.as_str()).to_owned();
-            let role = files::role(backup, &name);
+            let was = was.map(|file| file.name.as_str());
+            let name = was.or_else(|| is.map(|file| file.name)).unwrap_or_default();
+            let (name, role) = (name.to_owned(), role(name));
             differences.push(Difference { name, role, change });
+        }
+    }
+}
+
+/// What was found of a file.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    name: &'a str,
+    size: u64,
+    /// `None` if it was not read.
+    sha256: Option<Sha256>,
+}
+
+impl<'a> From<&'a File> for Look<'a> {
+    fn from(file: &'a File) -> Self {
+        Self {
+            name: &file.name,
+            size: file.size,
+            sha256: Some(file.sha256),
+        }
+    }
+}
+
+impl<'a> From<&'a UnreadFile> for Look<'a> {
+    fn from(file: &'a UnreadFile) -> Self {
+        Self {
+            name: &file.name,
+            size: file.size,
+            sha256: None,
         }
     }
 }
@@ -184,7 +228,6 @@ pub fn shown(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Sha256;
 
     fn file(name: &str, content: &str) -> File {
         File {
@@ -262,12 +305,47 @@ mod tests {
     }
 
     #[test]
+    fn of_a_file_that_was_not_read_only_the_size_is_compared() {
+        let mut signed = backup();
+        signed.push(file("notes", "abc"));
+        let manifest = Manifest::new("b", signed).unwrap();
+        let look = |unread: &[(&str, u64)]| {
+            let unread = unread.iter().map(|(name, size)| UnreadFile {
+                name: (*name).to_owned(),
+                size: *size,
+            });
+            let unread: Vec<_> = unread.collect();
+            let differences = manifest.differences("b", &backup(), &unread);
+            let texts = differences.iter().map(ToString::to_string);
+            texts.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(look(&[("notes", 3)]), "");
+        assert_eq!(
+            look(&[("notes", 4)]),
+            "notes has 4 bytes, and 3 were signed"
+        );
+        assert_eq!(look(&[]), "notes was signed and is missing");
+        let added = "more was added, it is not among the signed files";
+        assert_eq!(look(&[("more", 1), ("notes", 3)]), added);
+        // One that Velero knows has to be read.
+        let found: Vec<_> = backup().into_iter().skip(1).collect();
+        let unread = [UnreadFile {
+            name: "velero-backup.json".into(),
+            size: 18,
+        }];
+        let manifest = Manifest::new("b", backup()).unwrap();
+        let missing = manifest.differences("b", &found, &unread);
+        assert_eq!(missing[0].change, Change::Missing);
+        assert_eq!(missing.len(), 1);
+    }
+
+    #[test]
     fn a_later_look_tells_each_file_that_differs() {
         let manifest = Manifest::new("b", backup()).unwrap();
         let look = |change: fn(&mut Vec<File>)| {
             let mut files = backup();
             change(&mut files);
-            let differences = manifest.differences("b", &files);
+            let differences = manifest.differences("b", &files, &[]);
             let texts = differences.iter().map(ToString::to_string);
             texts.collect::<Vec<_>>().join("; ")
         };
@@ -303,7 +381,7 @@ mod tests {
             first,
             "\"A\\n\" was added, it is not among the signed files"
         );
-        let roles = manifest.differences("b", &[]);
+        let roles = manifest.differences("b", &[], &[]);
         let roles: Vec<_> = roles.iter().map(|difference| difference.role).collect();
         assert_eq!(roles, [Role::Display, Role::Required, Role::Required]);
     }

@@ -1,7 +1,7 @@
 //! Whether files are those of a signed backup.
 
 use super::envelope::{Envelope, EnvelopeError, VerifyError};
-use super::manifest::{Difference, File};
+use super::manifest::{Difference, File, UnreadFile};
 use super::public_key::PublicKey;
 use super::statement::{Statement, StatementError};
 use crate::decision::SignedList;
@@ -94,12 +94,18 @@ pub fn open(
 /// may have signed the list.
 const MAX_FIELDS_BYTES: usize = 1024;
 
-/// Returns what `envelope` signs, whoever signed it, if that is about `backup` and lists just `files`.
-pub fn agreeing(envelope: &[u8], backup: &str, files: &[File]) -> Option<SignedList> {
+/// Returns what `envelope` signs, whoever signed it, if that is about `backup` and lists just `files`, and those
+/// that were `unread`.
+pub fn agreeing(
+    envelope: &[u8],
+    backup: &str,
+    files: &[File],
+    unread: &[UnreadFile],
+) -> Option<SignedList> {
     let envelope = Envelope::parse(envelope).ok()?;
     let signed = Statement::parse(envelope.payload()).ok()?;
-    let is_same =
-        signed.backup.name == backup && signed.manifest.differences(backup, files).is_empty();
+    let differences = signed.manifest.differences(backup, files, unread);
+    let is_same = signed.backup.name == backup && differences.is_empty();
     let fields = serde_json::to_vec(&signed.backup).ok()?;
     let is_like_one = fields.len() <= MAX_FIELDS_BYTES;
     (is_same && is_like_one).then(|| SignedList {
@@ -121,7 +127,7 @@ pub fn verify(
     let signed = &statement.backup.name;
     Ok(Verified {
         key,
-        differences: statement.manifest.differences(signed, files),
+        differences: statement.manifest.differences(signed, files, &[]),
         statement,
     })
 }

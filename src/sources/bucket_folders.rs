@@ -54,7 +54,8 @@ impl BucketFolders {
             }
         }
         let signed = envelopes.iter();
-        let signed = signed.filter_map(|envelope| verification::agreeing(envelope, backup, &files));
+        let signed =
+            signed.filter_map(|envelope| verification::agreeing(envelope, backup, &files, &[]));
         let mut lists: Vec<_> = signed.collect();
         lists.sort_by_key(|list| list.sha256);
         lists.dedup_by_key(|list| list.sha256);
@@ -63,6 +64,7 @@ impl BucketFolders {
             location: location.clone(),
             listing: listing(&files),
             files,
+            unread: Vec::new(),
             lists,
         }))
     }

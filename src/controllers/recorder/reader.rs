@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
-use super::reading::{Beginning, ReadingEntry, add_list, is_due, lists};
+use super::reading::{Beginning, Found, ReadingEntry, add_list, is_due, lists};
 use super::stop::Stop;
 use super::{cleanup, location};
 use crate::bucket::{Artifact, Listing, Store};
@@ -51,7 +51,7 @@ pub(super) struct Known {
     /// Its own record as it was stored last.
     pub(super) record: Option<BackupRecord>,
     /// What was read, if a Restore waits for that.
-    pub(super) reading: Option<RecordedReading>,
+    pub(super) reading: Option<Box<RecordedReading>>,
 }
 
 impl Known {
@@ -94,7 +94,8 @@ pub(super) async fn read(
         if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
             cleanup::remove_own(store, name, upload, &listing).await?;
         }
-        known.reading = beginning.map(|it| it.end(&location, name, &listing, &[], Vec::new()));
+        let nothing = |it: Beginning| it.end(&location, name, &listing, Found::default());
+        known.reading = beginning.map(nothing).map(Box::new);
         return Err(Stop::no_files(name, &location.name));
     }
     let (document, file) = read_document(store, name, &listing).await?;
@@ -150,9 +151,14 @@ pub(super) async fn read(
     }
     location::check_unchanged(context, &location).await?;
     if let (Some(beginning), Some(files)) = (beginning, hashed)
-        && let Ok(lists) = lists(context, &location, name, &again, &files).await
+        && let Ok(lists) = lists(context, &location, name, &again, &files, &[]).await
     {
-        known.reading = Some(beginning.end(&location, name, &again, &files, lists));
+        let found = Found {
+            files,
+            unread: Vec::new(),
+            lists,
+        };
+        known.reading = Some(Box::new(beginning.end(&location, name, &again, found)));
     }
     let record = &mut known.record;
     let written = envelope::write(

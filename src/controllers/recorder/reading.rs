@@ -12,12 +12,12 @@ use super::reader::signed_artifacts;
 use super::stop::Stop;
 use crate::bucket::{Artifact, Listing};
 use crate::controllers::channels::WaitingRestores;
-use crate::decision::{File, SignedList};
+use crate::decision::{File, SignedList, UnreadFile};
 use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{MAX_FILES, is_name};
 use crate::integrity::verification::agreeing;
-use crate::kubernetes::crds::{ReadingMark, RecordedFile, RecordedReading};
+use crate::kubernetes::crds::{ListedFile, ReadingMark, RecordedFile, RecordedReading};
 
 /// Most Restores for which a reading counts. Each needs 40 bytes of a record.
 const MAX_RESTORES: usize = 128;
@@ -78,6 +78,17 @@ fn covered(waiting: &WaitingRestores) -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// What is found of the files of a backup.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Those that were read.
+    pub(super) files: Vec<File>,
+    /// The others.
+    pub(super) unread: Vec<UnreadFile>,
+    /// What is signed in the envelopes beside them.
+    pub(super) lists: Vec<SignedList>,
+}
+
 /// A reading that is under way.
 pub(super) struct Beginning {
     at: Time,
@@ -99,8 +110,11 @@ impl Beginning {
         location: &OpenLocation,
         name: &str,
         listing: &Listing,
-        files: &[File],
-        lists: Vec<SignedList>,
+        Found {
+            files,
+            unread,
+            lists,
+        }: Found,
     ) -> RecordedReading {
         RecordedReading {
             began_at: self.at,
@@ -111,20 +125,28 @@ impl Beginning {
             prefix: location.signed.prefix.clone(),
             listing: listing.digest(name).to_string(),
             files: files.iter().map(recorded).collect(),
+            unread: unread.iter().map(listed).collect(),
             lists,
         }
     }
 }
 
-/// Returns the files of the backup `name` that are read: those that Velero gives a name first. Others, which
-/// it never reads, have a place only as far as there is room in a record.
-pub(super) fn readable<'a>(name: &str, listing: &'a Listing) -> Vec<&'a Artifact> {
+/// Returns the files of the backup `name` that are read for Restores, and the others, as far as there is room in
+/// a record. Velero does not know those: whatever their bytes are, it restores the same, and they may be huge.
+pub(super) fn readable<'a>(
+    name: &str,
+    listing: &'a Listing,
+) -> (Vec<&'a Artifact>, Vec<UnreadFile>) {
     let mut artifacts = signed_artifacts(name, listing);
     artifacts.retain(|artifact| is_name(&artifact.name));
-    artifacts.sort_by_key(|artifact| files::role(name, &artifact.name) == Role::Unknown);
-    artifacts.truncate(MAX_FILES);
-    artifacts.sort();
-    artifacts
+    let is_known = |artifact: &&Artifact| files::role(name, &artifact.name) != Role::Unknown;
+    let (known, others): (Vec<_>, Vec<_>) = artifacts.into_iter().partition(is_known);
+    let room = MAX_FILES.saturating_sub(known.len());
+    let others = others.into_iter().take(room).map(|artifact| UnreadFile {
+        name: artifact.name.clone(),
+        size: artifact.size,
+    });
+    (known, others.collect())
 }
 
 /// Returns what is signed in the envelopes beside `files`, of those that list the same.
@@ -134,6 +156,7 @@ pub(super) async fn lists(
     name: &str,
     listing: &Listing,
     files: &[File],
+    unread: &[UnreadFile],
 ) -> Result<Vec<SignedList>, Stop> {
     let own = context.signer().map(|signer| signer.key.public().id());
     let own = own.map(|id| files::envelope(&id.to_string()));
@@ -146,7 +169,7 @@ pub(super) async fn lists(
     for artifact in envelopes.into_iter().take(MAX_ENVELOPES) {
         let bytes = location.store.read(name, artifact).await?;
         let bytes = bytes.bytes(artifact.size).await?;
-        lists.extend(agreeing(&bytes, name, files));
+        lists.extend(agreeing(&bytes, name, files, unread));
     }
     arrange(&mut lists);
     Ok(lists)
@@ -154,13 +177,20 @@ pub(super) async fn lists(
 
 /// Adds what is signed in `envelope`, which is put beside `files`, if it lists the same.
 pub(super) fn add_list(lists: &mut Vec<SignedList>, envelope: &str, name: &str, files: &[File]) {
-    lists.extend(agreeing(envelope.as_bytes(), name, files));
+    lists.extend(agreeing(envelope.as_bytes(), name, files, &[]));
     arrange(lists);
 }
 
 fn arrange(lists: &mut Vec<SignedList>) {
     lists.sort_by_key(|list| list.sha256);
     lists.dedup_by_key(|list| list.sha256);
+}
+
+fn listed(file: &UnreadFile) -> ListedFile {
+    ListedFile {
+        name: file.name.clone(),
+        size: number(file.size),
+    }
 }
 
 fn recorded(file: &File) -> RecordedFile {
@@ -195,6 +225,7 @@ mod tests {
             prefix: String::new(),
             listing: "l".into(),
             files: Vec::new(),
+            unread: Vec::new(),
             lists: Vec::new(),
         }
     }

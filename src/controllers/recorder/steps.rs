@@ -171,7 +171,7 @@ pub(super) struct Reading {
     /// Whether a Restore waits for a reading of its files.
     pub(super) is_waited_for: bool,
     /// What was read for Restores.
-    pub(super) found: Option<RecordedReading>,
+    pub(super) found: Option<Box<RecordedReading>>,
 }
 
 /// Reads the files of a complete Backup and records them.
@@ -433,7 +433,7 @@ impl Reading {
         }
         if let Some(found) = &self.found {
             let verification = status.verification.get_or_insert_default();
-            verification.reading = Some(found.clone());
+            verification.reading = Some(RecordedReading::clone(found));
             verification.failure = None;
             verification.progress = None;
         }

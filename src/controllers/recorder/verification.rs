@@ -11,7 +11,7 @@ use super::Context;
 use super::ledger::time_now;
 use super::location::{self, OpenLocation};
 use super::reader::hash;
-use super::reading::{Beginning, ReadingEntry, is_due, lists, number, readable};
+use super::reading::{Beginning, Found, ReadingEntry, is_due, lists, number, readable};
 use super::steps::{again, create_own, told};
 use super::stop::{Stop, Unreadable, failure};
 use crate::bucket::Artifact;
@@ -172,15 +172,20 @@ impl Verifier<'_> {
         let beginning = Beginning::now(&wanted.waiting);
         let location = location::open(context, &wanted.backup).await?;
         let listing = location.store.list(name).await?;
-        let artifacts = readable(name, &listing);
+        let (artifacts, unread) = readable(name, &listing);
         let files = self.hash(&location, &artifacts).await?;
-        let lists = lists(context, &location, name, &listing, &files).await?;
+        let lists = lists(context, &location, name, &listing, &files, &unread).await?;
         let again = location.store.list(name).await?;
         if again.digest(name) != listing.digest(name) {
             return Err(Stop::Changed);
         }
         location::check_unchanged(context, &location).await?;
-        Ok(beginning.end(&location, name, &listing, &files, lists))
+        let found = Found {
+            files,
+            unread,
+            lists,
+        };
+        Ok(beginning.end(&location, name, &listing, found))
     }
 
     /// Hashes these files, and notes in the record how far that is.

@@ -29,6 +29,15 @@ pub struct File {
     pub sha256: Sha256,
 }
 
+/// A file of a backup that was listed and not read: Velero does not know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadFile {
+    /// The name below the directory of the backup.
+    pub name: String,
+    /// The number of its bytes.
+    pub size: u64,
+}
+
 /// The number of PodVolumeBackups of a backup, and one digest of them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct PodVolumes {

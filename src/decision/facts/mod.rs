@@ -21,7 +21,7 @@ pub use access::{User, Verb};
 pub use backup::{Backup, BackupFields};
 pub use bundle::{Bundle, NoBundle};
 pub use error::{LookupError, LookupErrorKind};
-pub use files::{File, ListedFiles, Location, PodVolumes};
+pub use files::{File, ListedFiles, Location, PodVolumes, UnreadFile};
 pub use key::Key;
 pub use reading::{Covered, FailureClass, Reading, ReadingFailure, SignedList};
 pub use record::{BackupRecord, RecordState, TrustedKey};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupFields, File, Location, PodVolumes};
+use super::{BackupFields, File, Location, PodVolumes, UnreadFile};
 use crate::digest::Sha256;
 
 /// What was found when the files of a backup were last read because a Restore waited for them.
@@ -15,8 +15,10 @@ pub struct Reading {
     pub location: Location,
     /// What the bucket listed, before and after they were read.
     pub listing: Sha256,
-    /// All files but the envelopes.
+    /// All files but the envelopes and those that were not read.
     pub files: Vec<File>,
+    /// Files that Velero does not know.
+    pub unread: Vec<UnreadFile>,
     /// What the envelopes beside them sign, whoever signed it, of those whose list of files is that of
     /// [`Self::files`].
     pub lists: Vec<SignedList>,

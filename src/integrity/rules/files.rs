@@ -106,9 +106,10 @@ fn check_known(
     let Some(reading) = &record.reading else {
         return Ok(());
     };
-    let differences = signed
-        .manifest
-        .differences(&backup.fields.name, &reading.files);
+    let differences =
+        signed
+            .manifest
+            .differences(&backup.fields.name, &reading.files, &reading.unread);
     if !differences.iter().any(is_effective) {
         return Ok(());
     }
@@ -145,7 +146,9 @@ pub(super) fn other_tarball(
 /// Adds what differs between `reading` and what is `signed`.
 fn compare(question: &Question<'_>, signed: &Statement, reading: &Reading, report: &mut Report) {
     let name = &signed.backup.name;
-    let differences = signed.manifest.differences(name, &reading.files);
+    let differences = signed
+        .manifest
+        .differences(name, &reading.files, &reading.unread);
     let (effective, shown): (Vec<_>, Vec<_>) = differences.into_iter().partition(is_effective);
     let path = || named::path(question.restore);
     for difference in effective.iter().take(MAX_NAMED) {
@@ -339,6 +342,7 @@ mod tests {
                 location: Location::default(),
                 listing: Sha256::of(b"listing"),
                 files: FILES.map(|name| file(name, name)).into(),
+                unread: Vec::new(),
                 lists: Vec::new(),
             }),
             ..BackupRecord::default()

@@ -18,8 +18,8 @@ use kube::CustomResourceExt as _;
 pub use record_name::{name_prefix, record_name};
 pub use trusted_key::{KeyState, TrustedKey, TrustedKeySpec};
 pub use verification::{
-    AcceptedRestore, Progress, ReadingMark, RecordedFailure, RecordedFile, RecordedReading,
-    TaintedRestore, Verification,
+    AcceptedRestore, ListedFile, Progress, ReadingMark, RecordedFailure, RecordedFile,
+    RecordedReading, TaintedRestore, Verification,
 };
 
 /// The API group and version of both kinds.

@@ -54,8 +54,11 @@ pub struct RecordedReading {
     pub prefix: String,
     /// SHA-256 of what the bucket listed.
     pub listing: String,
-    /// All files.
+    /// All files that were read.
     pub files: Vec<RecordedFile>,
+    /// The others: Velero does not know them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<ListedFile>,
     /// What is signed in the envelopes beside the files that list the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<SignedList>,
@@ -70,6 +73,15 @@ pub struct RecordedFile {
     pub size: i64,
     /// SHA-256 of its bytes.
     pub sha256: String,
+}
+
+/// A file of a backup that was not read.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// Name in the directory of the backup.
+    pub name: String,
+    /// Number of bytes.
+    pub size: i64,
 }
 
 /// Why files could not be read.
@@ -151,6 +163,12 @@ impl RecordedReading {
                 sha256: Sha256::from_hex(&file.sha256)?,
             })
         });
+        let unread = self.unread.iter().map(|file| {
+            Some(decision::UnreadFile {
+                name: file.name.clone(),
+                size: u64::try_from(file.size).ok()?,
+            })
+        });
         Some(decision::Reading {
             covers: Covered::Uids(self.restores.clone()),
             location: Location {
@@ -160,6 +178,7 @@ impl RecordedReading {
             },
             listing: Sha256::from_hex(&self.listing)?,
             files: files.collect::<Option<_>>()?,
+            unread: unread.collect::<Option<_>>()?,
             lists: self.lists.clone(),
         })
     }

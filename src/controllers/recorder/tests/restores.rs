@@ -402,7 +402,6 @@ async fn an_older_kind_keeps_no_reading_so_nothing_is_read() {
 async fn what_is_read_to_record_counts_for_restores_that_wait_before() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
-    scene.s3.put("backups/b/odd", b"", Timestamp::now());
     scene.wait(&["0", "1"], &["2"]);
     scene.run();
     scene.until_state("b", &uid(1), "Recorded").await;
@@ -532,4 +531,36 @@ async fn without_a_key_that_signs_files_are_read_for_restores_and_recorded_once_
     scene.complete("d", &uid(3));
     scene.until_state("d", &uid(3), "Recorded").await;
     assert_eq!(scene.status("d", &uid(3))["level"], "observed");
+}
+
+/// Whoever writes the bucket can put as much beside the files as they like.
+#[tokio::test]
+async fn what_velero_does_not_know_is_listed_and_not_read_for_restores() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.s3.put("backups/b/notes", b"signed", Timestamp::now());
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    scene
+        .s3
+        .put("backups/b/junk", &vec![0; 1 << 20], Timestamp::now());
+    let reads = |scene: &Scene, file: &str| {
+        let passed = scene.gate.passed();
+        let read = format!("S3 GET backups/b/{file}");
+        passed.iter().filter(|passed| **passed == read).count()
+    };
+    assert_eq!(reads(&scene, "notes"), 1);
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    assert_eq!((reads(&scene, "notes"), reads(&scene, "junk")), (1, 0));
+    let reading = scene.verification()["reading"].clone();
+    assert_eq!(reading["files"].as_array().unwrap().len(), 2);
+    let unread = json!([{"name": "junk", "size": 1 << 20}, {"name": "notes", "size": 6}]);
+    assert_eq!(reading["unread"], unread);
+    assert_eq!(reading["lists"], Value::Null, "none lists the junk");
+    scene.s3.remove("backups/b/junk");
+    scene.wait(&["1"], &[]);
+    scene.until_read_for(&["1"]).await;
+    let reading = scene.verification()["reading"].clone();
+    assert_eq!(reading["lists"].as_array().unwrap().len(), 1);
 }
