@@ -322,6 +322,11 @@ async fn where_existing_backups_are_not_recorded_a_pending_record_holds_the_read
     scene.run_with(false);
     scene.rest(Duration::from_millis(300)).await;
     assert_eq!(scene.record("b", &uid(1)), None);
+    let passed = scene.gate.passed();
+    assert!(
+        !passed.iter().any(|passed| passed.starts_with("S3")),
+        "{passed:#?}"
+    );
     scene.wait(&["0"], &[]);
     scene.until_read_for(&["0"]).await;
     let status = scene.status("b", &uid(1));
@@ -563,4 +568,27 @@ async fn what_velero_does_not_know_is_listed_and_not_read_for_restores() {
     scene.until_read_for(&["1"]).await;
     let reading = scene.verification()["reading"].clone();
     assert_eq!(reading["lists"].as_array().unwrap().len(), 1);
+}
+
+/// Somebody may vouch for it.
+#[tokio::test]
+async fn without_a_key_that_signs_what_is_not_recorded_is_read_for_restores() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    let begin = scene.run_to_sign_later();
+    scene.rest(Duration::from_millis(300)).await;
+    let passed = scene.gate.passed();
+    assert!(
+        !passed.iter().any(|passed| passed.starts_with("S3")),
+        "{passed:#?}"
+    );
+    scene.wait(&["0"], &[]);
+    scene.until_read_for(&["0"]).await;
+    assert_eq!(scene.status("b", &uid(1))["state"], "Pending");
+    begin.notify_one();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    assert_eq!(
+        (scene.read_for(), scene.tarballs()),
+        (vec!["0".to_owned()], 2)
+    );
 }
