@@ -65,6 +65,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "story::the_oldest_velero_restores_only_signed_bytes",
             gate::with_the_oldest_velero,
         ),
+        alone(
+            "story::restores_of_one_backup_share_what_is_read",
+            gate::many_at_once,
+        ),
         alone("story::what_make_cluster_proposes_works", tour),
     ]
 }

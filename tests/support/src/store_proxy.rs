@@ -8,13 +8,14 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::header::USER_AGENT;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
@@ -30,10 +31,22 @@ pub struct StoreProxy {
     _runtime: Runtime,
 }
 
+/// A request.
+#[derive(Clone, Debug)]
+pub struct StoreRequest {
+    /// Its method; `LIST` for lists.
+    pub method: String,
+    /// The bucket and the key.
+    pub path: String,
+    /// The program that sent it, as that says; velero-trust says nothing.
+    pub agent: String,
+}
+
 struct Shared {
     address: String,
     tls: TlsConnector,
     hook: Mutex<Option<Hook>>,
+    requests: Mutex<Vec<StoreRequest>>,
 }
 
 impl StoreProxy {
@@ -49,6 +62,7 @@ impl StoreProxy {
             address: address.to_owned(),
             tls: TlsConnector::from(Arc::new(config)),
             hook: Mutex::new(None),
+            requests: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -66,12 +80,13 @@ impl StoreProxy {
 
     /// Leaves the requests unanswered for which `hook` returns true.
     pub fn hold(&self, hook: impl Fn(&str, &str) -> bool + Send + Sync + 'static) {
-        let mut held = self
-            .shared
-            .hook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = locked(&self.shared.hook);
         *held = Some(Arc::new(hook));
+    }
+
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<StoreRequest> {
+        locked(&self.shared.requests).clone()
     }
 }
 
@@ -103,10 +118,14 @@ async fn answer(
     } else {
         request.method().as_str()
     };
-    let hook = {
-        let hook = shared.hook.lock().unwrap_or_else(PoisonError::into_inner);
-        hook.clone()
-    };
+    let agent = request.headers().get(USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok());
+    locked(&shared.requests).push(StoreRequest {
+        method: method.to_owned(),
+        path: request.uri().path().to_owned(),
+        agent: agent.unwrap_or_default().to_owned(),
+    });
+    let hook = locked(&shared.hook).clone();
     if hook.is_some_and(|hook| hook(method, request.uri().path())) {
         std::future::pending::<()>().await;
     }
@@ -129,4 +148,8 @@ async fn forward(request: Request<Incoming>, shared: &Shared) -> Result<Response
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod brought;
+mod crowd;
 mod elsewhere;
 mod forged;
 mod oldest;
@@ -182,4 +183,9 @@ pub(super) fn waits_and_goes_on() -> Result<()> {
 /// Velero 1.14.0.
 pub(super) fn with_the_oldest_velero() -> Result<()> {
     Bed::start_with(Version::Oldest)?.run(oldest::story)
+}
+
+/// Many Restores of one backup share what is read, also with two replicas.
+pub(super) fn many_at_once() -> Result<()> {
+    Bed::start()?.run(crowd::story)
 }
