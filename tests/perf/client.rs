@@ -1,5 +1,6 @@
 //! A small keep-alive client that uses HTTP/1.1 over TLS, like the API server.
 
+use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Connection {
 
 /// The properties of an answer that the benchmark uses.
 pub(super) struct Answered {
+    /// Whether it is a 200.
+    pub(super) is_ok: bool,
     /// Whether the server accepts no further request on this connection.
     pub(super) is_last: bool,
 }
@@ -56,6 +59,18 @@ impl Trust {
 impl Connection {
     /// Posts `body` and reads the whole answer, which must be a 200.
     pub(super) fn post(&mut self, path: &str, body: &[u8]) -> Result<Answered> {
+        let answered = self.exchange(path, body)?;
+        ensure!(answered.is_ok, "{}", self.answer());
+        Ok(answered)
+    }
+
+    /// Returns the last answer, with its head.
+    pub(super) fn answer(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.answer)
+    }
+
+    /// Posts `body` and reads the whole answer, whatever it is.
+    pub(super) fn exchange(&mut self, path: &str, body: &[u8]) -> Result<Answered> {
         self.request.clear();
         write!(
             self.request,
@@ -82,12 +97,8 @@ impl Connection {
                 .context("no Content-Length")?;
             let length: usize = length.split("\r\n").next().unwrap_or_default().parse()?;
             if self.answer.len() >= head + 4 + length {
-                ensure!(
-                    text.starts_with("http/1.1 200"),
-                    "{}",
-                    String::from_utf8_lossy(&self.answer)
-                );
                 return Ok(Answered {
+                    is_ok: text.starts_with("http/1.1 200"),
                     is_last: text.contains("connection: close"),
                 });
             }

@@ -1,7 +1,7 @@
 //! `make bench` measures the cost and the reaction times of velero-trust. `cargo bench --bench perf
 //! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge`, `controllers`,
-//! `recorder` and `records`, the last three on the real servers of `make rig`. `recorder` needs 12 GB
-//! of disk.
+//! `recorder`, `records` and `restores`, the last four on the real servers of `make rig`. `recorder` needs
+//! 12 GB of disk, `restores` 6 GB.
 //!
 //! CPU time is that of the server's process, as the kernel accounts it, so the client does not
 //! count. No benchmark fails because of a figure but `hostile` and `records`: their bounds are promised.
@@ -20,6 +20,7 @@ mod figures;
 mod hostile;
 mod merge;
 mod recorder;
+mod restores;
 mod reviews;
 mod server;
 mod usage;
@@ -32,13 +33,14 @@ use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
 /// The parts that can be measured alone.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "webhook",
     "hostile",
     "merge",
     "controllers",
     "recorder",
     "records",
+    "restores",
 ];
 
 fn main() -> Result<()> {
@@ -71,6 +73,9 @@ fn main() -> Result<()> {
     }
     if wants("records") {
         recorder::measure_records(binary)?;
+    }
+    if wants("restores") {
+        restores::measure(binary)?;
     }
     Ok(())
 }

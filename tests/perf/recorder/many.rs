@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
 use serde_json::json;
-use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordSpec, Gone};
+use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone};
 use velero_trust_testing::limited::resident;
 use velero_trust_testing::wait;
 
@@ -116,13 +116,11 @@ fn idle(scene: &Scene<'_>, records: usize) -> Result<Rest> {
 
 /// Adds a record like `sample`, and its Backup unless that is gone.
 async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize, is_gone: bool) -> Result<()> {
-    let kind = if is_gone { "hourly" } else { "daily" };
-    let name = format!("{kind}-2026{number:010}");
-    let mut status = sample.status.clone().context("no status")?;
-    status.gone = is_gone.then(|| Gone {
-        at: Time(Timestamp::now()),
-        how: "Deleted".to_owned(),
-    });
+    if is_gone {
+        return add_gone(&scene.client, sample, number).await;
+    }
+    let name = format!("daily-2026{number:010}");
+    let status = sample.status.clone().context("no status")?;
     let object = json!({
         "apiVersion": "velero.io/v1", "kind": "Backup",
         "metadata": {"name": name, "namespace": VELERO, "annotations": {
@@ -135,13 +133,33 @@ async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize, is_gone: b
             "startTimestamp": "2026-01-01T00:00:00Z", "completionTimestamp": "2026-01-01T00:01:00Z",
         },
     });
-    let params = PostParams::default();
-    let mut uid = format!("3f2a0000-0000-4000-8000-{number:012}");
-    if !is_gone {
-        let object = serde_json::from_value(object)?;
-        let backup = scene.backups().create(&params, &object).await?;
-        uid = backup.metadata.uid.context("no uid")?;
-    }
+    let object = serde_json::from_value(object)?;
+    let backup = scene
+        .backups()
+        .create(&PostParams::default(), &object)
+        .await?;
+    let uid = backup.metadata.uid.context("no uid")?;
+    add_record(&scene.client, status, &name, &uid).await
+}
+
+/// Adds a record like `sample` of a Backup that is gone.
+pub(crate) async fn add_gone(client: &Client, sample: &BackupRecord, number: usize) -> Result<()> {
+    let mut status = sample.status.clone().context("no status")?;
+    status.gone = Some(Gone {
+        at: Time(Timestamp::now()),
+        how: "Deleted".to_owned(),
+    });
+    let name = format!("hourly-2026{number:010}");
+    let uid = format!("3f2a0000-0000-4000-8000-{number:012}");
+    add_record(client, status, &name, &uid).await
+}
+
+async fn add_record(
+    client: &Client,
+    status: BackupRecordStatus,
+    name: &str,
+    uid: &str,
+) -> Result<()> {
     let record = BackupRecord {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{uid}")),
@@ -149,14 +167,14 @@ async fn add(scene: &Scene<'_>, sample: &BackupRecord, number: usize, is_gone: b
         },
         spec: BackupRecordSpec {
             namespace: VELERO.to_owned(),
-            backup: name.clone(),
-            uid: uid.clone(),
+            backup: name.to_owned(),
+            uid: uid.to_owned(),
             observed: true,
         },
         status: None,
     };
-    let records = Api::<BackupRecord>::all(scene.client.clone());
-    records.create(&params, &record).await?;
+    let records = Api::<BackupRecord>::all(client.clone());
+    records.create(&PostParams::default(), &record).await?;
     let status = Patch::Merge(json!({"status": status}));
     let name = format!("{name}.{uid}");
     let patch = PatchParams::default();

@@ -1,9 +1,9 @@
 //! The recorder with a real API server and a real MinIO: what reading a backup costs, compared with
 //! the tools that do the same, and what many records cost while nothing changes.
 
-mod many;
+pub(crate) mod many;
 mod scene;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::path::Path;
 

@@ -38,7 +38,7 @@ pub(super) fn arguments(method: &str, url: &str, ca: &Path) -> Result<Vec<String
 }
 
 /// Writes `file` to `url`.
-pub(super) fn upload(file: &Path, url: &str, ca: &Path) -> Result<()> {
+pub(crate) fn upload(file: &Path, url: &str, ca: &Path) -> Result<()> {
     let status = Command::new("curl")
         .args(arguments("PUT", url, ca)?)
         .arg("-T")
