@@ -11,7 +11,7 @@ use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tower::{BoxError, service_fn};
 
 use super::*;
@@ -27,6 +27,8 @@ enum Store {
     Refuse(u16, &'static str),
     /// Nothing, ever.
     Silence,
+    /// One byte of an answer after the other.
+    Drip,
 }
 
 type Objects = Arc<Mutex<BTreeMap<&'static str, Value>>>;
@@ -184,6 +186,7 @@ async fn serve(
                         (status, format!("<Error><Code>{code}</Code></Error>"))
                     }
                     Store::Silence => return std::future::pending().await,
+                    Store::Drip => return drip(stream).await,
                 };
                 let length = body.len();
                 let answer =
@@ -191,6 +194,14 @@ async fn serve(
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
+    }
+}
+
+async fn drip(mut stream: TcpStream) {
+    let head = b"HTTP/1.1 200 Any\r\nContent-Length: 100000\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    while stream.write_all(b"<").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -325,17 +336,26 @@ async fn after_its_pause_a_location_is_asked_again() {
     assert_eq!(scene.reads(), 2);
 }
 
-/// A store that sends one byte of its answer at a time, or an API server that does not answer.
+/// However patient the client of the store is.
 #[tokio::test]
 async fn no_list_takes_longer_than_it_may() {
-    let mut scene = Scene::start(Store::Silence, &json!({})).await;
-    scene.files.patience.list = SHORT;
-    scene.files.patience.fair = SHORT;
-    let error = scene.error().await;
-    assert_eq!(error.kind, LookupErrorKind::Timeout, "{error:?}");
-    let again = scene.error().await;
-    assert!(again.message.ends_with(&error.message), "{again:?}");
-    assert_eq!(scene.reads(), 1, "it is late");
+    const LONG: Duration = Duration::from_mins(1);
+    for store in [Store::Silence, Store::Drip] {
+        let mut patience = Patience {
+            list: SHORT,
+            fair: SHORT,
+            ..Patience::default()
+        };
+        (patience.timing.head, patience.timing.piece) = (LONG, LONG);
+        let scene = Scene::start_with(store, &json!({}), patience).await;
+        let began = Instant::now();
+        let error = scene.error().await;
+        assert_eq!(error.kind, LookupErrorKind::Timeout, "{error:?}");
+        assert!(began.elapsed() < LONG / 6, "{:?}", began.elapsed());
+        let again = scene.error().await;
+        assert!(again.message.ends_with(&error.message), "{again:?}");
+        assert_eq!(scene.reads(), 1, "it is late");
+    }
 }
 
 #[tokio::test]
