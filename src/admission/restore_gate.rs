@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::handler::Handler;
 use super::request::{Operation, Request, UserRef};
+use super::restores;
 use super::reviewed_object::{Mode, ReviewedObject, Unreadable};
 use crate::decision::{Context, Facts, FieldPath, Key, Report, RestoresMode, Stop, User, Verb};
 use crate::integrity::change;
@@ -30,9 +31,8 @@ pub(super) static HANDLER: Handler = Handler {
     unjudged: "begin without a look at their files",
     operations: &[Operation::Create, Operation::Update],
     mode: Mode::Gate,
-    // As for a BackupStorageLocation.
-    max_body_bytes: 4 << 20,
-    memory_per_byte: 8,
+    max_body_bytes: restores::HANDLER.max_body_bytes,
+    memory_per_byte: restores::HANDLER.memory_per_byte,
     read,
 };
 
