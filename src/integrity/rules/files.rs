@@ -5,13 +5,13 @@ use super::question::Question;
 use super::{named, reading};
 use crate::decision::{
     Backup, BackupRecord, Code, Facts, File, Finding, Key, PodVolumes, Reading, Report, Rule,
-    Severity, Stop, Verb, WaitKind,
+    Severity, Stop, Verb, Wait, WaitKind,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files::Role;
 use crate::integrity::manifest::Difference;
 use crate::integrity::statement::Statement;
-use crate::names::CHECKSUM_ANNOTATION;
+use crate::names::{ACCEPT_INSECURE_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::text::shown;
 
 pub(super) static RULES: [&Rule; 4] = [&DIFFERS, &SHOWN_DIFFERS, &VOLUMES_DIFFER, &ELSEWHERE];
@@ -81,14 +81,31 @@ pub(super) fn check(
         check_known(question, backup, record, signed, facts, report)?;
         return Ok(None);
     }
-    // Both are looked up together.
-    let volumes = check_volumes(question, &record.backup, &signed.pod_volumes, facts, report);
-    report.record(volumes);
-    let read = reading::current(question, backup, Some(record), facts, report)?;
+    let waits = report.waits.len();
+    let read = reading::current(question, backup, Some(record), facts, report);
+    let is_awaited = matches!(read, Ok(None))
+        && report.waits.iter().skip(waits).any(is_for_reading)
+        && question
+            .restore
+            .metadata
+            .annotation(ACCEPT_INSECURE_ANNOTATION)
+            .is_none();
+    // Velero tries a Restore that waits again and again, so that it asks for no more than it must. Nothing but
+    // a reading ends this wait, unless a user does not want to wait.
+    if !is_awaited {
+        // Both are looked up together.
+        let volumes = check_volumes(question, &record.backup, &signed.pod_volumes, facts, report);
+        report.record(volumes);
+    }
+    let read = read?;
     if let Some(reading) = read {
         compare(question, signed, reading, report);
     }
     Ok(read.cloned())
+}
+
+fn is_for_reading(wait: &Wait) -> bool {
+    matches!(wait.kind, WaitKind::Reading | WaitKind::Changed)
 }
 
 /// Checks what was found at an earlier time, unless the bucket lists something else since.
@@ -319,9 +336,22 @@ mod tests {
     /// Runs the check at the gate for the Restore `r`, created at 1000, at `now`. The reading covers
     /// `covered`.
     fn check_at(now: i64, covered: &str, is_authentic: bool, found: PodVolumes) -> Report {
-        let restore = r#"{"metadata": {"uid": "r", "creationTimestamp": "1970-01-01T00:16:40Z"},
-            "spec": {"backupName": "b"}}"#;
-        let restore: Restore<'_> = serde_json::from_str(restore).unwrap();
+        check_with("{}", now, covered, is_authentic, found)
+    }
+
+    /// The same for a Restore with these annotations.
+    fn check_with(
+        annotations: &str,
+        now: i64,
+        covered: &str,
+        is_authentic: bool,
+        found: PodVolumes,
+    ) -> Report {
+        let restore = format!(
+            r#"{{"metadata": {{"uid": "r", "creationTimestamp": "1970-01-01T00:16:40Z",
+            "annotations": {annotations}}}, "spec": {{"backupName": "b"}}}}"#
+        );
+        let restore: Restore<'_> = serde_json::from_str(&restore).unwrap();
         let policy = Policy::default();
         let question = Question {
             moment: Moment::Gate,
@@ -397,6 +427,21 @@ mod tests {
         }
         let same = check_at(1000, "r", false, volumes(2));
         assert_eq!((kinds(&same), rules(&same)), (vec![], vec![]));
+    }
+
+    /// Velero tries it again and again meanwhile.
+    #[test]
+    fn pod_volume_backups_are_not_looked_at_while_the_files_are_read() {
+        let more = |annotations| check_with(annotations, 1000, "other", false, volumes(3));
+        let waits = more("{}");
+        assert_eq!(
+            (kinds(&waits), waits.findings.len()),
+            (vec![WaitKind::Reading], 0)
+        );
+        // A user may not want to wait.
+        let accepted = more(r#"{"velero-trust.io/accept-insecure": "burns"}"#);
+        assert_eq!(kinds(&accepted), [WaitKind::Reading]);
+        assert_eq!(accepted.findings.first().unwrap().rule.id, "VT117");
     }
 
     #[test]
