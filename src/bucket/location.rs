@@ -109,7 +109,7 @@ impl Locations {
             return Ok(None);
         };
         let (trust, _) = self.trust(namespace).await?;
-        let stored = self.stored_credentials(&described).await?;
+        let stored = self.stored_credentials(name, &described.settings).await?;
         let store = self.store(&described, stored, trust).await?;
         Ok(Some(described.open(store)))
     }
@@ -140,15 +140,15 @@ impl Locations {
         }))
     }
 
-    /// Reads what the credentials for a bucket are made of.
+    /// Reads what the credentials for the bucket of a BackupStorageLocation are made of.
     pub(super) async fn stored_credentials(
         &self,
-        described: &DescribedLocation,
+        name: &str,
+        settings: &BucketSettings,
     ) -> Result<StoredCredentials, LocationError> {
-        let settings = &described.settings;
         let secrets = ClusterSecrets::new(self.client.clone(), &settings.namespace);
         let stored = StoredCredentials::read(settings, &secrets).await;
-        stored.map_err(|error| LocationError::unusable(&described.name, error))
+        stored.map_err(|error| LocationError::unusable(name, error))
     }
 
     /// Opens a bucket with these credentials.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::connector::Trust;
-use super::credentials::Fingerprint;
-use super::location::{BundleVersion, LocationError, Locations, OpenLocation};
+use super::credentials::{Fingerprint, StoredCredentials};
+use super::location::{BundleVersion, DescribedLocation, LocationError, Locations, OpenLocation};
 use super::recent::Recent;
 use super::settings::BucketSettings;
 use super::store::Store;
@@ -71,21 +71,17 @@ impl OpenStores {
         namespace: &str,
         name: &str,
     ) -> Result<Option<OpenLocation>, LocationError> {
-        let Some(described) = self.locations.describe(namespace, name).await? else {
+        let key = Key::new(namespace, name);
+        let kept = self.kept().stores.get(&key, Instant::now()).cloned();
+        let Some((described, bundle, stored)) = self.inputs(&key, kept.as_ref()).await? else {
             return Ok(None);
         };
-        let (bundle, stored) = tokio::try_join!(
-            self.locations.bundle_version(namespace),
-            self.locations.stored_credentials(&described),
-        )?;
         let inputs = Inputs {
             settings: described.settings.clone(),
             bundle,
             credentials: stored.fingerprint(),
         };
-        let key = Key::new(namespace, name);
-        let known = self.kept().stores.get(&key, Instant::now()).cloned();
-        if let Some(opened) = known.filter(|opened| opened.inputs == inputs) {
+        if let Some(opened) = kept.filter(|opened| opened.inputs == inputs) {
             return Ok(Some(described.open(opened.store)));
         }
         let (trust, bundle) = match self.trust(namespace, &inputs.bundle) {
@@ -103,6 +99,37 @@ impl OpenStores {
         };
         self.keep(key, opened);
         Ok(Some(described.open(store)))
+    }
+
+    /// Reads what the bucket of a BackupStorageLocation is opened with: all at once if the location says what
+    /// it said when it was opened.
+    async fn inputs(
+        &self,
+        key: &Key,
+        kept: Option<&Opened>,
+    ) -> Result<Option<(DescribedLocation, BundleVersion, StoredCredentials)>, LocationError> {
+        let Key { namespace, name } = key;
+        let credentials = |settings| self.locations.stored_credentials(name, settings);
+        let early = async {
+            match kept {
+                Some(opened) => Some(credentials(&opened.inputs.settings).await),
+                None => None,
+            }
+        };
+        let (described, bundle, early) = tokio::join!(
+            self.locations.describe(namespace, name),
+            self.locations.bundle_version(namespace),
+            early,
+        );
+        let Some(described) = described? else {
+            return Ok(None);
+        };
+        let is_same = kept.is_some_and(|opened| opened.inputs.settings == described.settings);
+        let stored = match early.filter(|_| is_same) {
+            Some(stored) => stored?,
+            None => credentials(&described.settings).await?,
+        };
+        Ok(Some((described, bundle?, stored)))
     }
 
     /// Closes the store of a BackupStorageLocation, because it may be of no use any more: its bucket may be

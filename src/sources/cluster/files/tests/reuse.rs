@@ -93,6 +93,19 @@ async fn another_bucket_counts_at_once() {
 }
 
 #[tokio::test]
+async fn credentials_that_the_location_does_not_name_any_more_count_for_nothing() {
+    let scene = Scene::start(Store::List, &json!({})).await;
+    scene.bundles_read().await;
+    scene.change("default", |location| {
+        location["spec"]["credential"]["name"] = json!("new");
+    });
+    scene.objects.lock().unwrap().remove("cloud");
+    scene.objects.lock().unwrap().insert("new", keys("n"));
+    scene.bundles_read().await;
+    assert!(scene.last().contains("Credential=n/"), "{}", scene.last());
+}
+
+#[tokio::test]
 async fn another_bundle_counts_at_once() {
     let scene = Scene::start(Store::List, &json!({})).await;
     for (number, metadata) in [
