@@ -374,19 +374,26 @@ fn why(record: Option<&BackupRecord>) -> String {
 mod tests {
     use super::*;
     use crate::decision::Policy;
+    use crate::decision::ReadingFailure;
     use crate::integrity::rules::Moment;
 
-    #[test]
-    fn whose_files_a_synced_backup_has_is_looked_up_even_if_old_ones_are_not_read() {
-        let restore = serde_json::from_str("{}").unwrap();
+    /// Whether a Restore that was created at 0 waits at `now` for a complete backup to be recorded.
+    fn waits_at(
+        now: i64,
+        reads_old: bool,
+        own: Option<&BackupRecord>,
+        all: &[BackupRecord],
+    ) -> bool {
+        let restore = r#"{"metadata": {"creationTimestamp": "1970-01-01T00:00:00Z"}}"#;
+        let restore = serde_json::from_str(restore).unwrap();
         let mut policy = Policy::default();
-        policy.records_existing = false;
+        policy.records_existing = reads_old;
         let question = Question {
             moment: Moment::Gate,
             namespace: "velero",
             restore: &restore,
             policy: &policy,
-            now: 0,
+            now,
         };
         let backup = Backup {
             fields: BackupFields {
@@ -395,13 +402,39 @@ mod tests {
             },
             ..Backup::default()
         };
-        let record = |state| BackupRecord {
+        will_be_recorded(&question, &backup, own, all)
+    }
+
+    fn record(state: RecordState) -> BackupRecord {
+        BackupRecord {
             state,
             ..BackupRecord::default()
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_waited_for_while_that_may_pass() {
+        let waits = |class: Option<FailureClass>, now| {
+            let failure = class.map(|class| ReadingFailure {
+                class,
+                ..ReadingFailure::default()
+            });
+            let own = BackupRecord {
+                reading_failure: failure,
+                ..record(RecordState::Unreadable)
+            };
+            waits_at(now, true, Some(&own), &[])
         };
-        let waits = |own: Option<&BackupRecord>, other| {
-            will_be_recorded(&question, &backup, own, &[record(other)])
-        };
+        let end = reading::MAX_FAILING_SECONDS;
+        for class in [None, Some(FailureClass::Lasting)] {
+            assert!(waits(class, end - 1) && !waits(class, end), "{class:?}");
+        }
+        assert!(waits(Some(FailureClass::Passing), end));
+    }
+
+    #[test]
+    fn whose_files_a_synced_backup_has_is_looked_up_even_if_old_ones_are_not_read() {
+        let waits = |own: Option<&BackupRecord>, other| waits_at(0, false, own, &[record(other)]);
         for own in [None, Some(&record(RecordState::Pending))] {
             assert!(waits(own, RecordState::Recorded));
             assert!(!waits(own, RecordState::Unobserved));
