@@ -50,6 +50,8 @@ pub struct Artifact {
 pub struct Listing {
     /// The files, by name. Markers of folders are none.
     pub artifacts: Vec<Artifact>,
+    /// Where they are: the digest of the store and the bucket that the BSL names.
+    pub place: Sha256,
     /// The time of the store's clock when it answered with the first page; `None` if it did not say.
     pub store_time: Option<Timestamp>,
 }
@@ -68,11 +70,13 @@ impl Listing {
         self.artifacts.get(at.ok()?)
     }
 
-    /// Returns a digest of the files of `backup` but the envelopes, which velero-trust puts and takes away:
-    /// of a line for each, by name, with its name, size, ETag and time in milliseconds as a JSON array.
+    /// Returns a digest of where the files are, and of the files of `backup` but the envelopes, which
+    /// velero-trust puts and takes away: of a line for each, by name, with its name, size, ETag and time in
+    /// milliseconds as a JSON array.
     /// Another digest shows that something changed; whoever can write the bucket may be able to keep it.
     pub fn digest(&self, backup: &str) -> Sha256 {
         let mut hasher = Hasher::default();
+        hasher.update(format!("{}\n", self.place).as_bytes());
         let is_envelope = |file: &&Artifact| files::role(backup, &file.name) == Role::Envelope;
         for file in self.artifacts.iter().filter(|file| !is_envelope(file)) {
             let modified = file.last_modified.as_millisecond();
@@ -209,8 +213,8 @@ impl Collector {
         Ok(())
     }
 
-    /// Returns the whole list.
-    pub(super) fn finish(mut self) -> Result<Listing, ErrorKind> {
+    /// Returns the whole list of what is in `place`.
+    pub(super) fn finish(mut self, place: Sha256) -> Result<Listing, ErrorKind> {
         self.artifacts.sort();
         let mut pairs = self.artifacts.iter().zip(self.artifacts.iter().skip(1));
         if pairs.any(|(one, next)| one.name == next.name) {
@@ -218,6 +222,7 @@ impl Collector {
         }
         Ok(Listing {
             artifacts: self.artifacts,
+            place,
             store_time: self.store_time,
         })
     }
@@ -253,7 +258,7 @@ mod tests {
                 break;
             }
         }
-        collector.finish()
+        collector.finish(Sha256::of(b"here"))
     }
 
     const GOES_ON: &str =
@@ -289,6 +294,7 @@ mod tests {
         artifacts.sort();
         Listing {
             artifacts,
+            place: Sha256::of(b"here"),
             store_time: None,
         }
     }
@@ -298,8 +304,12 @@ mod tests {
         let digest = |files: &[(&str, u64, &str, i64)]| listing(files).digest("b");
         let (file, tarball) = (("a", 1, "\"e\"", 1_001), ("b.tar.gz", 2, "f", 1_000));
         let both = digest(&[file, tarball]);
-        let lines = b"[\"a\",1,\"\\\"e\\\"\",1001]\n[\"b.tar.gz\",2,\"f\",1000]\n";
-        assert_eq!(both, Sha256::of(lines));
+        let lines = "[\"a\",1,\"\\\"e\\\"\",1001]\n[\"b.tar.gz\",2,\"f\",1000]\n";
+        let here = Sha256::of(b"here");
+        assert_eq!(both, Sha256::of(format!("{here}\n{lines}").as_bytes()));
+        let mut elsewhere = listing(&[file, tarball]);
+        elsewhere.place = Sha256::of(b"elsewhere");
+        assert_ne!(both, elsewhere.digest("b"));
         assert_eq!(both, digest(&[tarball, file]));
         for (what, other) in [
             ("name", ("A", 1, "\"e\"", 1_001)),

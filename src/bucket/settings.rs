@@ -1,8 +1,11 @@
 //! What a BSL says about its bucket, as the aws plugin and Velero read it
 //! (`velero-plugin-for-aws/object_store.go`, `pkg/persistence/object_store.go`).
 
+use serde_json::json;
+
 use super::url::{Addressing, BucketUrl};
 use crate::ca::endpoint::{build_s3_url, parse_bool, parse_url, skips_verification};
+use crate::digest::Sha256;
 use crate::velero::bsl::{Bsl, SecretKeySelector};
 use crate::velero::text::{or_empty, shown};
 
@@ -235,6 +238,25 @@ impl BucketSettings {
             parse_url(url).is_ok_and(|url| url.is_https && is_host_of_s3(&url.host))
         });
         is_aws && !self.skips_verification
+    }
+
+    /// Returns a digest of the store and of the folder in it. Another server can list whatever it likes.
+    pub fn place(&self) -> Sha256 {
+        let Self {
+            bucket,
+            prefix,
+            region,
+            skips_verification,
+            s3_url,
+            ..
+        } = self;
+        let place = json!([s3_url, region, skips_verification, bucket, prefix]);
+        Sha256::of(place.to_string().as_bytes())
+    }
+
+    /// Whether the BSL names the URL of the store.
+    pub(super) fn has_url(&self) -> bool {
+        self.s3_url.is_some()
     }
 
     /// Returns what the keys of all backups begin with: `<prefix>/backups/`.

@@ -140,7 +140,7 @@ impl Store {
         check_name(backup)?;
         let mut collector = Collector::new(self.settings.key(backup, ""));
         self.list_into(&mut collector).await?;
-        collector.finish()
+        collector.finish(self.settings.place())
     }
 
     /// Collects the keys that the collector is for. What it has before an error stays in it.

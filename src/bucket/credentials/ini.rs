@@ -19,7 +19,12 @@ pub struct Profile {
     pub keys: AwsCredential,
     /// The region, which counts if the BSL has none.
     pub region: Option<String>,
+    /// The setting with which it says where the store is. It counts if the BSL has no URL.
+    pub endpoint: Option<&'static str>,
 }
+
+/// The settings from which the SDK takes the URL of the store (`config/shared_config.go`).
+const ENDPOINTS: [&str; 2] = ["endpoint_url", "services"];
 
 /// The settings of a section.
 type Section<'a> = BTreeMap<String, &'a str>;
@@ -62,7 +67,12 @@ pub fn read(text: &str, profile: &str) -> Result<Profile, CredentialsError> {
     };
     check(&keys)?;
     let region = value("region").map(str::to_owned);
-    Ok(Profile { keys, region })
+    let endpoint = ENDPOINTS.into_iter().find(|key| value(key).is_some());
+    Ok(Profile {
+        keys,
+        region,
+        endpoint,
+    })
 }
 
 /// Checks that the keys can be sent. `object_store` panics at others.
@@ -229,6 +239,24 @@ mod tests {
         assert!(
             error.contains("no profile `default`") && !error.contains(secret),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_profile_that_says_where_the_store_is_is_told() {
+        let keys = "[default]\naws_access_key_id = k\naws_secret_access_key = s\n";
+        let endpoint = |more: &str| {
+            let read = read(&format!("{keys}{more}"), "default");
+            read.unwrap().endpoint
+        };
+        assert_eq!(endpoint("region = r\n"), None);
+        assert_eq!(
+            endpoint("endpoint_url = https://evil\n"),
+            Some("endpoint_url")
+        );
+        assert_eq!(
+            endpoint("services = s\n[services s]\ns3 =\n  endpoint_url = https://evil\n"),
+            Some("services")
         );
     }
 }

@@ -73,6 +73,12 @@ pub enum CredentialsError {
          an aws_secret_access_key in the BSL's spec.credential"
     )]
     NotSupported(&'static str),
+    /// The profile says where the store is.
+    #[error(
+        "the credentials say with `{0}` where the store is, which Velero follows and velero-trust does not \
+         support; write the URL into the BSL's spec.config.s3Url"
+    )]
+    Endpoint(&'static str),
     /// It is not known whether there are any: the API server did not say.
     #[error("the credentials cannot be read from the API server: {why}")]
     Unavailable {
@@ -157,7 +163,14 @@ impl Credentials {
             Some((secret, file)) => {
                 let file = String::from_utf8(file);
                 let file = file.map_err(|_| CredentialsError::NotText(secret))?;
-                let ini::Profile { keys, region } = ini::read(&file, &settings.profile)?;
+                let ini::Profile {
+                    keys,
+                    region,
+                    endpoint,
+                } = ini::read(&file, &settings.profile)?;
+                if let Some(setting) = endpoint.filter(|_| !settings.has_url()) {
+                    return Err(CredentialsError::Endpoint(setting));
+                }
                 Self {
                     region,
                     ..Self::fixed(keys)?

@@ -38,7 +38,7 @@ pub fn read(
     if let Some(text) = file.and_then(|file| read(&file)) {
         let found = ini::read(&text, asked.as_deref().unwrap_or("default"));
         match found {
-            Ok(ini::Profile { keys, region }) => {
+            Ok(ini::Profile { keys, region, .. }) => {
                 return Ok(Credentials {
                     region,
                     ..Credentials::fixed(keys)?

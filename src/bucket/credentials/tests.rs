@@ -98,6 +98,24 @@ async fn the_order_is_veleros() {
     );
 }
 
+/// Velero would read another store than velero-trust.
+#[tokio::test]
+async fn a_profile_names_no_store_where_the_bsl_names_none() {
+    let file = b"[default]\naws_access_key_id=A\naws_secret_access_key=s\nendpoint_url=https://x\n";
+    let secrets = Secrets {
+        values: [("own/cloud", &file[..])].into(),
+        installed: None,
+    };
+    let error = read(&secrets, Some("own/cloud"), json!({}))
+        .await
+        .unwrap_err();
+    assert_eq!(error, CredentialsError::Endpoint("endpoint_url"));
+    // The plugin prefers the URL of the BSL.
+    let config = json!({"s3Url": "https://store"});
+    let (key, _) = read(&secrets, Some("own/cloud"), config).await.unwrap();
+    assert_eq!(key, "A");
+}
+
 #[tokio::test]
 async fn the_key_of_a_customer_has_32_bytes() {
     let config = json!({"customerKeyEncryptionSecret": "sse/key"});

@@ -212,7 +212,19 @@ const LIST: &str = "<ListBucketResult><Contents><Key>p/backups/b/b.tar.gz</Key><
 async fn what_the_bucket_lists_is_digested_without_reading_a_file() {
     let scene = Scene::start(Store::List, &json!({})).await;
     let listed = scene.list("default").await.unwrap().unwrap();
-    assert_eq!(listed.listing, Sha256::of(b"[\"b.tar.gz\",5,\"e\",1500]\n"));
+    let location = scene.objects.lock().unwrap()["default"].to_string();
+    let place = |location: &str| {
+        let bsl = crate::velero::bsl::Bsl::from_json(location);
+        BucketSettings::read("velero", &bsl).unwrap().place()
+    };
+    let lines = |place| format!("{place}\n[\"b.tar.gz\",5,\"e\",1500]\n");
+    assert_eq!(
+        listed.listing,
+        Sha256::of(lines(place(&location)).as_bytes())
+    );
+    // Another server can list the same.
+    let elsewhere = location.replace("http://127.0.0.1", "http://127.0.0.2");
+    assert_ne!(place(&elsewhere), place(&location));
     let location = (listed.location.provider, listed.location.bucket);
     assert_eq!(location, ("aws".to_owned(), "bucket".to_owned()));
     assert_eq!(listed.location.prefix, "p");
