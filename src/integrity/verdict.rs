@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{Known, Question};
-use crate::decision::RestoresMode;
+use crate::decision::{PodVolumes, RestoresMode};
 use crate::digest::Sha256;
 
 /// What was known of the backup when Velero began the Restore: the value of the annotation
@@ -20,6 +20,9 @@ pub struct StoredVerdict {
     /// SHA-256 of what the bucket listed then; `None` if no file was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<Sha256>,
+    /// The PodVolumeBackups of the backup, if they were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_volumes: Option<PodVolumes>,
     /// The ids of the rules that spoke against it, and that a user accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<String>,
@@ -44,6 +47,7 @@ impl StoredVerdict {
                 .to_owned(),
             tarball: signed.and_then(super::statement::Statement::tarball),
             listing: known.reading.as_ref().map(|reading| reading.listing),
+            pod_volumes: known.pod_volumes,
             accepted: known.accepted.iter().map(|&id| id.to_owned()).collect(),
             unchecked: question.mode() == RestoresMode::Off,
             at: at.to_string(),

@@ -1,5 +1,5 @@
-//! Tells what became of a Restore: who refused or accepted it, that nobody checked it, or that the files
-//! changed while it read them.
+//! Tells what became of a Restore: who refused or accepted it, that nobody checked it, or that the files or
+//! the PodVolumeBackups changed while it read them.
 
 use std::time::Duration;
 
@@ -176,27 +176,22 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// Lists the files again: Velero names no version of a file that it reads.
+    /// Looks again at the files and the PodVolumeBackups: Velero names no version of a file that it reads, and
+    /// looks at both later than the webhook.
     async fn tell_tainted(&self) -> Result<(), Trouble> {
-        let Some(listing) = self.verdict().and_then(|verdict| verdict.listing) else {
+        let Some(verdict) = self.verdict() else {
             return Ok(());
         };
+        if (verdict.listing, verdict.pod_volumes) == (None, None) {
+            return Ok(());
+        }
         let Some(backup) = self.backup().await? else {
             return Ok(());
         };
         let key = Key::new(&self.key.namespace, &*backup.fields.name);
-        let location = &backup.storage_location;
-        let facts = self
-            .resolve(Lookup::ListedFiles {
-                backup: key.clone(),
-                location: location.clone(),
-            })
-            .await;
-        let listed = facts.listed_files(&key, location);
-        let listed = listed.map_err(|stop| format!("{stop:?}"))?;
-        if listed.is_none_or(|listed| listed.listing == listing) {
+        let Some(what) = self.changed(&verdict, &key, &backup).await? else {
             return Ok(());
-        }
+        };
         let tainted = TaintedRestore {
             restore: self.key.name.clone(),
             uid: self.uid.to_owned(),
@@ -207,14 +202,48 @@ impl Subject<'_> {
         })
         .await?;
         self.context.metrics.restores_tainted.inc();
-        self.log("the files of a backup changed while a Restore read them");
+        self.log("a backup changed while a Restore read it");
         let note = format!(
-            "the bucket does not list the files of Backup {} as it did when Velero began to read them: they \
-             changed meanwhile, and nothing is known about what was restored",
-            backup.fields.name
+            "{what} when Velero began to read them: they changed meanwhile, and nothing is known about what was \
+             restored"
         );
         self.emit(EventReason::RestoreTainted, &note).await;
         Ok(())
+    }
+
+    /// Returns what is not as it was at the `verdict`, if anything is not.
+    async fn changed(
+        &self,
+        verdict: &StoredVerdict,
+        key: &Key,
+        backup: &Backup,
+    ) -> Result<Option<String>, Trouble> {
+        let name = &key.name;
+        if let Some(listing) = verdict.listing {
+            let location = &backup.storage_location;
+            let facts = self
+                .resolve(Lookup::ListedFiles {
+                    backup: key.clone(),
+                    location: location.clone(),
+                })
+                .await;
+            let listed = facts.listed_files(key, location);
+            let listed = listed.map_err(|stop| format!("{stop:?}"))?;
+            if listed.is_some_and(|listed| listed.listing != listing) {
+                let what = format!("the bucket does not list the files of Backup {name} as it did");
+                return Ok(Some(what));
+            }
+        }
+        if let Some(volumes) = verdict.pod_volumes {
+            let facts = self.resolve(Lookup::PodVolumes(key.clone())).await;
+            let found = facts.pod_volumes(key);
+            let found = found.map_err(|stop| format!("{stop:?}"))?;
+            if found.is_some_and(|found| *found != volumes) {
+                let what = format!("the PodVolumeBackups of Backup {name} are not what they were");
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
     }
 
     fn verdict(&self) -> Option<StoredVerdict> {

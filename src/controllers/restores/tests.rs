@@ -17,7 +17,7 @@ use crate::controllers::testing::api::Api;
 use crate::controllers::testing::gate::Gate;
 use crate::decision::{
     Backup, BackupFields, BackupRecord, Fact, Facts, Key, ListedFiles, Location, Lookup,
-    LookupError, LookupErrorKind, Outcome, Policy, RecordState, RestoresMode,
+    LookupError, LookupErrorKind, Outcome, PodVolumes, Policy, RecordState, RestoresMode,
 };
 use crate::digest::Sha256;
 use crate::names;
@@ -70,6 +70,7 @@ impl Answers {
                 listing: Sha256::of(b"now"),
                 is_authentic: false,
             }))),
+            Lookup::PodVolumes(_) => Some(Fact::PodVolumes(PodVolumes::none())),
             _ => None,
         };
         let down = || LookupError {
@@ -399,22 +400,40 @@ async fn who_accepted_what_speaks_against_a_restore_is_remembered() {
 
 #[tokio::test]
 async fn a_change_while_velero_reads_is_told() {
-    for (listing, is_tainted) in [(b"before" as &[u8], true), (b"now", false)] {
+    let volumes = |content| json!({"count": 0, "sha256": Sha256::of(content)});
+    for (listing, volumes, tells) in [
+        (
+            b"before" as &[u8],
+            volumes(b""),
+            Some("the bucket does not list"),
+        ),
+        (
+            b"now",
+            volumes(b"before"),
+            Some("the PodVolumeBackups of Backup b"),
+        ),
+        (b"now", volumes(b""), None),
+    ] {
         let mut scene = Scene::new(RecordState::Recorded);
         scene.set_record(RecordState::Recorded);
         // It ran when this replica began to lead.
-        let annotations = verdict(&Sha256::of(listing), &[]);
+        let verdict = json!({
+            "level": "observed", "listing": Sha256::of(listing), "podVolumes": volumes, "at": "",
+        });
+        let annotations = json!({names::VERDICT_ANNOTATION: verdict.to_string()});
         scene.set(
             &json!({"metadata": {"annotations": annotations}, "status": {"phase": "InProgress"}}),
         );
         scene.run().await;
         scene.set_phase("Finalizing");
-        if is_tainted {
+        if let Some(tells) = tells {
             scene
                 .until("the Event", |scene| {
                     !scene.notes("RestoreTainted").is_empty()
                 })
                 .await;
+            let notes = scene.notes("RestoreTainted");
+            assert!(notes[0].1.contains(tells), "{notes:?}");
             let record = scene.api.get(RECORD).unwrap();
             assert_eq!(record["status"]["verification"]["tainted"][0]["uid"], "ru");
         } else {
@@ -423,7 +442,7 @@ async fn a_change_while_velero_reads_is_told() {
         }
         let line = format!(
             "velero_trust_restores_tainted_total {}\n",
-            u8::from(is_tainted)
+            u8::from(tells.is_some())
         );
         assert!(scene.metric(&line));
         assert_eq!(scene.nudges(), 0);

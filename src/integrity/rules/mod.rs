@@ -16,8 +16,8 @@ pub use question::{Acceptance, Moment, Question};
 pub use reserved::strip as strip_reserved;
 
 use crate::decision::{
-    Backup, Facts, FieldPath, Finding, Reading, RecordState, Report, RestoresMode, Rule, Stop,
-    Wait, WaitKind,
+    Backup, Facts, FieldPath, Finding, PodVolumes, Reading, RecordState, Report, RestoresMode,
+    Rule, Stop, Wait, WaitKind,
 };
 use crate::integrity::recording::find_own;
 use crate::integrity::statement::Statement;
@@ -39,6 +39,8 @@ pub struct Known {
     pub signed: Option<Statement>,
     /// What was read of it for this Restore.
     pub reading: Option<Reading>,
+    /// Its PodVolumeBackups, if they were looked at.
+    pub pod_volumes: Option<PodVolumes>,
     /// The ids of the rules that a user accepted.
     pub accepted: Vec<&'static str>,
 }
@@ -98,6 +100,7 @@ fn check(
         }
         own => known.reading = checksum::check(question, backup, own, facts, report)?,
     }
+    known.pod_volumes = facts.pod_volumes(&key).ok().flatten().copied();
     Ok(())
 }
 
