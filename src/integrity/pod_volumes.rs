@@ -79,6 +79,14 @@ impl PodVolumeLines {
 }
 
 impl PodVolumes {
+    /// Returns what stands for more than are digested.
+    pub fn too_many() -> Self {
+        Self {
+            count: MAX_VOLUMES + 1,
+            sha256: PodVolumeLines::default().digest().sha256,
+        }
+    }
+
     /// Returns what is signed of a backup without PodVolumeBackups.
     pub fn none() -> Self {
         PodVolumeLines::default().digest()

@@ -1,7 +1,8 @@
 //! What a record says about a backup, after it is verified with the keys of the cluster.
 
+use super::envelope::Envelope;
 use super::public_key::PublicKey;
-use super::statement::Level;
+use super::statement::{Level, Statement};
 use super::verification::{self, Opened, VerificationError};
 use crate::decision::{BackupRecord, TrustedKey};
 use crate::digest::Sha256;
@@ -38,6 +39,12 @@ pub fn open(record: &BackupRecord, keys: &[TrustedKey]) -> Result<Opened, Record
         None => Ok(opened),
         Some(field) => Err(RecordError::Changed(field)),
     }
+}
+
+/// Returns what `record` has in its envelope, whoever signed it.
+pub fn claimed(record: &BackupRecord) -> Option<Statement> {
+    let envelope = Envelope::parse(record.envelope.as_ref()?.as_bytes()).ok()?;
+    Statement::parse(envelope.payload()).ok()
 }
 
 /// Returns the keys that can be read with their names, of which those that are revoked or the others.

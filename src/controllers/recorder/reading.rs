@@ -12,7 +12,7 @@ use super::reader::signed_artifacts;
 use super::stop::Stop;
 use crate::bucket::{Artifact, Listing};
 use crate::controllers::channels::WaitingRestores;
-use crate::decision::{File, SignedList, UnreadFile};
+use crate::decision::{FailureClass, File, SignedList, UnreadFile};
 use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{MAX_FILES, is_name};
@@ -167,12 +167,24 @@ pub(super) async fn lists(
     envelopes.sort_by_key(|artifact| Some(&artifact.name) != own.as_ref());
     let mut lists = Vec::new();
     for artifact in envelopes.into_iter().take(MAX_ENVELOPES) {
-        let bytes = location.store.read(name, artifact).await?;
-        let bytes = bytes.bytes(artifact.size).await?;
-        lists.extend(agreeing(&bytes, name, files, unread));
+        match read_envelope(location, name, artifact).await {
+            Ok(bytes) => lists.extend(agreeing(&bytes, name, files, unread)),
+            // Another cluster may have put it with a key of its own. The files are not less known for it.
+            Err(Stop::Unreadable(unreadable)) if unreadable.class == FailureClass::Lasting => {}
+            Err(stop) => return Err(stop),
+        }
     }
     arrange(&mut lists);
     Ok(lists)
+}
+
+async fn read_envelope(
+    location: &OpenLocation,
+    name: &str,
+    artifact: &Artifact,
+) -> Result<Vec<u8>, Stop> {
+    let bytes = location.store.read(name, artifact).await?;
+    Ok(bytes.bytes(artifact.size).await?)
 }
 
 /// Adds what is signed in `envelope`, which is put beside `files`, if it lists the same.

@@ -157,7 +157,7 @@ impl Verifier<'_> {
             message: format!(
                 "the bucket lists other files each time that they were read, {MAX_ATTEMPTS} times in a row"
             ),
-            class: FailureClass::Passing,
+            class: FailureClass::Changing,
         }))
     }
 

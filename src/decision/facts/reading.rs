@@ -79,6 +79,8 @@ pub enum FailureClass {
     /// It may pass without anybody doing something, as a store that does not answer.
     #[default]
     Passing,
+    /// The files change each time that they are read, as if somebody wrote them.
+    Changing,
     /// It stays until somebody does something, as a right that is missing.
     Lasting,
     /// This version cannot read such a location at all.

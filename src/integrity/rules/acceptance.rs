@@ -64,9 +64,10 @@ pub(super) fn apply(question: &Question<'_>, report: &mut Report) -> Vec<&'stati
             WaitKind::Failing => (Verb::RestoreUnverified, &reading::NOT_VERIFIED),
             WaitKind::Recording => (Verb::RestoreUnverified, &checksum::NO_CHECKSUM),
             WaitKind::PodVolumes => (Verb::RestoreTampered, &files::VOLUMES_DIFFER),
-            // What the files are is known in a moment, unless nobody reads them.
+            // What the files are is known in a moment, unless nobody reads them. They may be known to be
+            // other ones then, which takes the stronger right.
             WaitKind::Reading | WaitKind::Changed if is_old => {
-                (Verb::RestoreUnverified, &reading::NOT_VERIFIED)
+                (Verb::RestoreTampered, &reading::NOT_VERIFIED)
             }
             WaitKind::Reading | WaitKind::Changed => {
                 report.waits.push(wait);
@@ -74,7 +75,7 @@ pub(super) fn apply(question: &Question<'_>, report: &mut Report) -> Vec<&'stati
             }
         };
         if needed <= acceptance.with {
-            report.note(path(), format!("{wait}; it is not waited for"));
+            report.note(path(), format!("accepted: {wait}"));
             accepted.push(rule.id);
         } else {
             report.waits.push(wait);

@@ -12,7 +12,6 @@ use crate::integrity::files::Role;
 use crate::integrity::manifest::Difference;
 use crate::integrity::statement::Statement;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, CHECKSUM_ANNOTATION};
-use crate::velero::text::shown;
 
 pub(super) static RULES: [&Rule; 4] = [&DIFFERS, &SHOWN_DIFFERS, &VOLUMES_DIFFER, &ELSEWHERE];
 
@@ -98,8 +97,13 @@ pub(super) fn check(
         report.record(volumes);
     }
     let read = read?;
-    if let Some(reading) = read {
-        compare(question, signed, reading, report);
+    match read {
+        // The location may be pointed elsewhere by mistake.
+        Some(reading) if reading.files.is_empty() && reading.location != signed.location => {
+            reading::nothing_there(question, &record.backup, &reading.location, report);
+        }
+        Some(reading) => compare(question, signed, reading, report),
+        None => {}
     }
     Ok(read.cloned())
 }
@@ -201,19 +205,11 @@ fn compare(question: &Question<'_>, signed: &Statement, reading: &Reading, repor
         let was = &signed.location;
         let message = format!(
             "its files are in bucket {} now, and were in {} when they were recorded",
-            place(&reading.location.bucket, &reading.location.prefix),
-            place(&was.bucket, &was.prefix)
+            named::place(&reading.location),
+            named::place(was)
         );
         let fix = "nothing, if you moved or copied them";
         report.add_finding(Finding::new(&ELSEWHERE, path(), name, message, fix));
-    }
-}
-
-fn place(bucket: &str, prefix: &str) -> String {
-    if prefix.is_empty() {
-        shown(bucket)
-    } else {
-        format!("{} under {}", shown(bucket), shown(prefix))
     }
 }
 

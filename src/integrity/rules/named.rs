@@ -1,7 +1,9 @@
 //! Rules about the backup or the schedule that a Restore names.
 
 use super::question::Question;
-use crate::decision::{Backup, Code, Facts, FieldPath, Finding, Key, Report, Rule, Severity, Stop};
+use crate::decision::{
+    Backup, Code, Facts, FieldPath, Finding, Key, Location, Report, Rule, Severity, Stop,
+};
 use crate::velero::naming::{is_label_value, is_name};
 use crate::velero::restore::{Restore, newest_completed};
 use crate::velero::text::shown;
@@ -103,7 +105,7 @@ pub(super) fn backups<'a>(
                 let message = format!("Backup {key} does not exist");
                 return find(&NO_BACKUP, path(restore), message, &list);
             };
-            if backup.fields.phase.ends_with("PartiallyFailed") {
+            if backup.fields.phase == "PartiallyFailed" {
                 let message =
                     format!("Backup {key} finished with errors, so a part of it may be missing");
                 let fix = format!(
@@ -165,6 +167,16 @@ pub fn why_not_whole(phase: &str) -> Option<&'static str> {
         "Deleting" => Some("is being deleted"),
         "New" | "Queued" | "ReadyToStart" | "InProgress" => Some("is not finished"),
         _ => None,
+    }
+}
+
+/// Returns the bucket and the prefix of `location` for people.
+pub(super) fn place(location: &Location) -> String {
+    let Location { bucket, prefix, .. } = location;
+    if prefix.is_empty() {
+        shown(bucket)
+    } else {
+        format!("{} under {}", shown(bucket), shown(prefix))
     }
 }
 

@@ -3,8 +3,8 @@
 use super::question::{Moment, Question};
 use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupRecord, Code, Facts, FailureClass, Finding, Key, Reading, ReadingFailure,
-    RecordState, Report, Rule, Severity, Stop, Verb, WaitKind,
+    Backup, BackupRecord, Code, Facts, FailureClass, Finding, Key, Location, Reading,
+    ReadingFailure, RecordState, Report, Rule, Severity, Stop, Verb, WaitKind,
 };
 
 pub(super) static RULES: [&Rule; 1] = [&NOT_VERIFIED];
@@ -115,6 +115,7 @@ fn fail(
             let message = format!("for {minutes} minutes, {message}");
             report.add_finding(finding(question, message));
         }
+        FailureClass::Changing => report.wait(WaitKind::Changed, message),
         FailureClass::Lasting | FailureClass::Passing => report.wait(WaitKind::Failing, message),
     }
 }
@@ -123,6 +124,25 @@ fn fail(
 pub(super) fn is_over(question: &Question<'_>, failure: Option<&ReadingFailure>) -> bool {
     let since = failure.map_or(0, |failure| failure.since);
     question.lasts(since) >= MAX_FAILING_SECONDS
+}
+
+/// Says that there is no file of `backup` in its `location`. Where nobody knows that there was one,
+/// that is no sign of a change.
+pub(super) fn nothing_there(
+    question: &Question<'_>,
+    backup: &Key,
+    location: &Location,
+    report: &mut Report,
+) {
+    let message = format!(
+        "there is no file of Backup {backup} in bucket {}, which its location names",
+        named::place(location)
+    );
+    if is_over(question, None) {
+        report.add_finding(finding(question, message));
+    } else {
+        report.wait(WaitKind::Failing, message);
+    }
 }
 
 fn not_installed(question: &Question<'_>, report: &mut Report) {

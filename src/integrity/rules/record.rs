@@ -12,7 +12,7 @@ use crate::integrity::origin::{Unobserved, check_synced};
 use crate::integrity::record::{self, RecordError};
 use crate::integrity::statement::Statement;
 use crate::integrity::verification::{Opened, VerificationError};
-use crate::names::CHECKSUM_ANNOTATION;
+use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 use crate::velero::text::shown;
 
@@ -88,7 +88,10 @@ pub(super) fn check(
         }
     };
     check_fields(restore, backup, &opened.statement.backup, report);
-    if let Some(later) = started_later(&opened.statement, records, keys) {
+    let recorded = record.checksum.as_deref().unwrap_or_default();
+    let expected = checksum::expected(restore);
+    let is_wanted = expected.is_some_and(|expected| is_of(expected, &opened));
+    if let Some(later) = started_later(&opened.statement, records, keys).filter(|_| !is_wanted) {
         let started = opened.statement.backup.started.as_deref();
         let message = format!(
             "the files of {named} are those of an older backup of this name, which started at {}: a later one \
@@ -96,17 +99,19 @@ pub(super) fn check(
             shown(started.unwrap_or_default()),
             shown(&later),
         );
-        let fix = "find out who changed the bucket, and put the files of the last one back, from a replica or an \
-                   older version";
+        let fix = format!(
+            "find out who changed the bucket, and put the files of the last one back, from a replica or an older \
+             version; then delete the Backup object with `kubectl -n {} delete backups.velero.io {}`, and Velero \
+             syncs it anew. If you want the older one, put {BACKUP_CHECKSUM_ANNOTATION}: {recorded} on this \
+             Restore",
+            record.backup.namespace, record.backup.name
+        );
         let path = named::path(restore);
         report.add_finding(Finding::new(&BACKUP_DIFFERS, path, &named, message, fix));
     }
-    let recorded = record.checksum.as_deref().unwrap_or_default();
     check_annotation(restore, backup, record, report);
     // A malformed one was reported by the caller.
-    if let Some(expected) =
-        checksum::expected(restore).filter(|expected| !is_of(*expected, &opened))
-    {
+    if let Some(expected) = expected.filter(|_| !is_wanted) {
         let recorded = format!("{recorded} is recorded for {named}");
         report.add_finding(checksum::other_expected(expected, &named, &recorded));
     }
@@ -127,6 +132,13 @@ pub(super) fn check_fields(
         namespace, name, ..
     } = &backup.fields;
     let differs = match unlike {
+        // That it is not whole is said already.
+        Unobserved::Differs(fields)
+            if *fields == ["status.phase"]
+                && named::why_not_whole(&backup.fields.phase).is_some() =>
+        {
+            return;
+        }
         Unobserved::Differs(fields) => format!("{} differ", fields.join(", ")),
         other => other.to_string(),
     };
@@ -185,12 +197,14 @@ fn started_later(
     let others = records
         .iter()
         .filter(|other| other.state == RecordState::Recorded && other.uid != signed.backup.uid);
-    let others = others.filter_map(|other| record::open(other, keys).ok());
-    let mut others = others.map(|other| other.statement);
-    let later = others.find(|other| {
+    let is_later = |other: &Statement| {
         other.location == signed.location && time(other).is_some_and(|time| time > started)
-    })?;
-    later.backup.started
+    };
+    // To verify a signature takes long, and there may be a record for each hour.
+    let later = others.filter(|other| record::claimed(other).is_some_and(|other| is_later(&other)));
+    let later = later.filter_map(|other| record::open(other, keys).ok());
+    let mut later = later.map(|other| other.statement).filter(is_later);
+    later.next()?.backup.started
 }
 
 /// Whether `expected` is the checksum of the tarball, or the digest of all that is signed.

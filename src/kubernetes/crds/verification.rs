@@ -92,7 +92,7 @@ pub struct RecordedFailure {
     pub reason: String,
     /// Why, for people.
     pub message: String,
-    /// What can be expected of it: Passing, Lasting, or Unsupported by this version.
+    /// What can be expected of it: Passing, Changing, Lasting, or Unsupported by this version.
     pub class: FailureClass,
     /// Since when it fails in this class.
     #[schemars(schema_with = "time")]

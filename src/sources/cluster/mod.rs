@@ -22,6 +22,7 @@ pub use files::{BackupFiles, ListingTrust};
 use super::{LookupOptions, Source};
 use crate::ca::common_roots::CommonRoots;
 use crate::decision::{Fact, Facts, Key, Lookup, LookupError, LookupErrorKind, Outcome};
+use crate::integrity::pod_volumes::{PodVolumes, TooManyVolumes};
 use crate::kubernetes::client::Identity;
 use crate::kubernetes::error;
 use crate::kubernetes::pod_volume_backups::{self, PodVolumeBackupsError};
@@ -135,6 +136,11 @@ impl Cluster {
             Lookup::PodVolumes(backup) => match pod_volume_backups::of(client, backup).await {
                 Ok(volumes) => Some(Fact::PodVolumes(volumes)),
                 Err(PodVolumeBackupsError::Api(error)) => return Err(error),
+                // Nobody signs so many.
+                Err(PodVolumeBackupsError::TooMany {
+                    excess: TooManyVolumes::Count,
+                    ..
+                }) => Some(Fact::PodVolumes(PodVolumes::too_many())),
                 Err(error) => {
                     return Ok(Outcome::Unavailable(LookupError {
                         kind: LookupErrorKind::Unreadable,
