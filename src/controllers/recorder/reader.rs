@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
 use super::reading::{Beginning, Found, ReadingEntry, add_list, is_due, lists};
+use super::signing::check_signs;
 use super::stop::Stop;
 use super::{cleanup, location};
 use crate::bucket::{Artifact, Listing, Store};
@@ -135,6 +136,8 @@ pub(super) async fn read(
         // A user vouches for the bytes as they are, not as they were.
         Some(before) if !is_adopted && is_same(&before, &statement, &file) => statement = before,
         before => {
+            // To read all files may take hours.
+            check_signs(context, signer).await?;
             let files = hash_files(context, store, &listing, &statement, file, extent).await?;
             statement.manifest = Manifest::new(name, files)?;
             hashed = Some(statement.manifest.files().to_vec());

@@ -262,6 +262,9 @@ async fn a_key_that_is_not_active_signs_no_more() {
         let status = scene.status("c", &uid(3));
         assert_eq!(status["reason"], "KeyNotActive", "{status}");
         assert!(status["message"].to_string().contains(state), "{status}");
+        let passed = scene.gate.passed();
+        let is_tarball = |passed: &&String| *passed == "S3 GET backups/c/c.tar.gz";
+        assert_eq!(passed.iter().filter(is_tarball).count(), 0, "{passed:#?}");
         scene.kill().await;
         scene.complete("d", &uid(4));
         scene.run();
