@@ -87,10 +87,16 @@ fn check(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let key = question.key(backup);
+    let keys = facts.trusted_keys();
+    if let Err(need @ Stop::Need(_)) = &keys {
+        // Both are looked up together. A backup that is not recorded needs no keys, so that it does not
+        // matter if they cannot be read.
+        report.record(Err(need.clone()));
+    }
     let records = facts.records(&key, &backup.fields.uid)?.unwrap_or_default();
     match find_own(&backup.fields.uid, records) {
         Some(own) if own.state == RecordState::Recorded => {
-            let keys = facts.trusted_keys()?.unwrap_or_default();
+            let keys = keys?.unwrap_or_default();
             let opened = record::check(question.restore, backup, own, records, keys, report);
             if let Some(opened) = opened {
                 let signed = opened.statement;
@@ -130,5 +136,67 @@ fn soften(question: &Question<'_>, report: &mut Report) {
     report.waits = awaited;
     for wait in others {
         report.note(FieldPath::default(), wait.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decision::{
+        BackupFields, Fact, Key, Lookup, LookupError, LookupErrorKind, Outcome, Policy,
+    };
+
+    const RESTORE: &str = r#"{"metadata": {"uid": "r"}, "spec": {"backupName": "b"}}"#;
+
+    fn judge_at_gate(facts: &Facts) -> Report {
+        let restore = serde_json::from_str(RESTORE).unwrap();
+        let policy = Policy::default();
+        let question = Question {
+            moment: Moment::Gate,
+            namespace: "velero",
+            restore: &restore,
+            policy: &policy,
+            now: 0,
+        };
+        judge(&question, None, facts).0
+    }
+
+    fn facts() -> Facts {
+        let backup = Backup {
+            fields: BackupFields {
+                name: "b".into(),
+                uid: "u".into(),
+                phase: "Completed".into(),
+                ..BackupFields::default()
+            },
+            ..Backup::default()
+        };
+        let found = Outcome::Found(Fact::Backup(Arc::new(backup)));
+        let mut facts = Facts::default();
+        facts.insert(Lookup::Backup(Key::new("velero", "b")), found);
+        facts
+    }
+
+    #[test]
+    fn records_and_keys_are_looked_up_together() {
+        let records = Lookup::Records {
+            backup: Key::new("velero", "b"),
+            uid: "u".into(),
+        };
+        let mut facts = facts();
+        let needs = judge_at_gate(&facts).needs;
+        assert!(needs.contains(&Lookup::TrustedKeys) && needs.contains(&records));
+        // A backup that is not recorded needs no keys.
+        let down = LookupError {
+            kind: LookupErrorKind::Timeout,
+            message: "down".into(),
+        };
+        facts.insert(Lookup::TrustedKeys, Outcome::Unavailable(down));
+        facts.insert(records, Outcome::Found(Fact::Records(Arc::default())));
+        let report = judge_at_gate(&facts);
+        assert!(report.unknowns.is_empty(), "{report:?}");
+        assert_eq!(report.waits[0].kind, WaitKind::Recording);
     }
 }
