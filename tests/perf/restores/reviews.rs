@@ -195,6 +195,8 @@ pub(super) struct Reviews {
     trust: Trust,
     address: String,
     pub(super) connection: Connection,
+    /// Whether the server closes the connection after its last answer.
+    is_closed: bool,
     restore: Value,
 }
 
@@ -211,6 +213,7 @@ impl Reviews {
         let restore: DynamicObject = bed.create(name, "good")?;
         let mut reviews = Self {
             connection: trust.connect(&address)?,
+            is_closed: false,
             trust,
             address,
             restore: serde_json::to_value(restore)?,
@@ -237,6 +240,9 @@ impl Reviews {
     }
 
     fn send(&mut self, path: &str, body: &str) -> Result<bool> {
+        if self.is_closed {
+            self.connection = self.trust.connect(&self.address)?;
+        }
         let first = self.connection.exchange(path, body.as_bytes());
         let answered = if let Ok(answered) = first {
             answered
@@ -246,9 +252,8 @@ impl Reviews {
             self.connection.exchange(path, body.as_bytes())?
         };
         let is_admitted = answered.is_ok && self.connection.answer().contains("\"allowed\":true");
-        if answered.is_last {
-            self.connection = self.trust.connect(&self.address)?;
-        }
+        // Later: the answer is of this connection.
+        self.is_closed = answered.is_last;
         Ok(is_admitted)
     }
 }
