@@ -187,9 +187,11 @@ pub(super) fn check(
         report.add_finding(other_expected(expected, &named, &has));
         return Ok(None);
     }
+    let records = facts.records(&key, &backup.fields.uid)?;
+    let is_to_be_recorded =
+        records.is_some_and(|all| will_be_recorded(question, backup, record, all));
     let Some(vouched) = expected.or(on_backup) else {
-        let records = facts.records(&key, &backup.fields.uid)?;
-        if records.is_some_and(|all| will_be_recorded(question, backup, record, all)) {
+        if is_to_be_recorded {
             not_yet(question, &named, report);
         } else {
             not_vouched(question, backup, record, report);
@@ -200,8 +202,7 @@ pub(super) fn check(
         && declared.is_none()
         && facts.has_signed_backups(question.namespace, &backup.storage_location)? == Some(true)
     {
-        let records = facts.records(&key, &backup.fields.uid)?;
-        if records.is_some_and(|all| will_be_recorded(question, backup, record, all)) {
+        if is_to_be_recorded {
             not_yet(question, &named, report);
             return Ok(None);
         }
