@@ -389,7 +389,6 @@ mod tests {
     use super::*;
     use crate::decision::Policy;
     use crate::decision::ReadingFailure;
-    use crate::integrity::rules::Moment;
 
     /// Whether a Restore that was created at 0 waits at `now` for a complete backup to be recorded.
     fn waits_at(
@@ -402,13 +401,7 @@ mod tests {
         let restore = serde_json::from_str(restore).unwrap();
         let mut policy = Policy::default();
         policy.records_existing = reads_old;
-        let question = Question {
-            moment: Moment::Gate,
-            namespace: "velero",
-            restore: &restore,
-            policy: &policy,
-            now,
-        };
+        let question = Question::at_gate(&restore, &policy, now);
         let backup = Backup {
             fields: BackupFields {
                 phase: "Completed".into(),

@@ -294,7 +294,6 @@ mod tests {
     };
     use crate::digest::Sha256;
     use crate::integrity::manifest::Manifest;
-    use crate::integrity::rules::Moment;
     use crate::integrity::statement::Level;
     use crate::velero::restore::Restore;
 
@@ -349,13 +348,7 @@ mod tests {
         );
         let restore: Restore<'_> = serde_json::from_str(&restore).unwrap();
         let policy = Policy::default();
-        let question = Question {
-            moment: Moment::Gate,
-            namespace: "velero",
-            restore: &restore,
-            policy: &policy,
-            now,
-        };
+        let question = Question::at_gate(&restore, &policy, now);
         let backup = Backup {
             fields: signed().backup,
             storage_location: "default".into(),

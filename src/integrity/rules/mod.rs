@@ -153,13 +153,7 @@ mod tests {
     fn judge_at_gate(facts: &Facts) -> Report {
         let restore = serde_json::from_str(RESTORE).unwrap();
         let policy = Policy::default();
-        let question = Question {
-            moment: Moment::Gate,
-            namespace: "velero",
-            restore: &restore,
-            policy: &policy,
-            now: 0,
-        };
+        let question = Question::at_gate(&restore, &policy, 0);
         judge(&question, None, facts).0
     }
 

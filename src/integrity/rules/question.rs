@@ -43,6 +43,20 @@ pub struct Acceptance<'a> {
 /// Longest reason that counts, in bytes. It is repeated in Events and in the record.
 pub(super) const MAX_REASON_BYTES: usize = 512;
 
+#[cfg(test)]
+impl<'a> Question<'a> {
+    /// Asks about a Restore of the namespace `velero` that Velero begins.
+    pub(super) fn at_gate(restore: &'a Restore<'a>, policy: &'a Policy, now: i64) -> Self {
+        Self {
+            moment: Moment::Gate,
+            namespace: "velero",
+            restore,
+            policy,
+            now,
+        }
+    }
+}
+
 impl<'a> Question<'a> {
     /// Whether Velero begins the Restore.
     pub fn is_gate(&self) -> bool {
