@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::connector::{Reach, Timing, Trust};
 use super::credentials::{ClusterSecrets, Credentials, StoredCredentials, identity};
 use super::error::Error;
-use super::settings::BucketSettings;
+use super::settings::{BucketSettings, ProviderSettings};
 use super::store::Store;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::Location;
@@ -159,7 +159,8 @@ impl Locations {
         trust: Trust,
     ) -> Result<Store, LocationError> {
         let settings = &described.settings;
-        let region = settings.region.clone().unwrap_or_default();
+        let ProviderSettings::Aws(aws) = &settings.provider;
+        let region = aws.region.clone().unwrap_or_default();
         let (own, timing) = (trust.clone(), self.timing);
         let own = || identity::provider(|name| std::env::var(name).ok(), &region, own, timing);
         let credentials = Credentials::new(settings, stored, own);

@@ -16,7 +16,6 @@
 //! S3 only. `object_store` signs, reads, writes, deletes and gives the cloud's identities; its HTTP
 //! client is `connector`.
 
-mod answer;
 mod connector;
 mod content;
 pub mod credentials;
@@ -24,6 +23,7 @@ mod error;
 mod list;
 mod location;
 mod open_stores;
+mod protocol;
 mod reading;
 mod recent;
 mod rights;
@@ -33,13 +33,16 @@ mod url;
 
 pub use connector::{Reach, Timing, Trust};
 pub use content::Content;
-pub use credentials::{ClusterSecrets, Credentials, CredentialsError, SecretSource};
+pub use credentials::{
+    AwsCredentials, ClusterSecrets, Credentials, CredentialsError, SecretSource,
+};
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};
 pub use location::{LocationError, Locations, OpenLocation};
 pub use open_stores::OpenStores;
 pub use reading::Reading;
 pub use rights::Rights;
-pub use settings::{BucketSettings, Checksum, Encryption, SecretKey, SettingsError};
+pub use settings::aws::{AwsSettings, Checksum, Encryption};
+pub use settings::{BucketSettings, ProviderSettings, SecretKey, SettingsError};
 pub use store::Store;
 pub use url::{BackupUrl, BucketUrl};

@@ -53,8 +53,8 @@ impl Store {
 
     async fn try_list(&self) -> Result<(), ErrorKind> {
         let prefix = self.settings().key(NO_BACKUP, "");
-        let (headers, body) = self.list_page(&prefix, 1, None).await?;
-        Collector::new(prefix).add(&headers, &body).map(drop)
+        let (headers, page) = self.list_page(&prefix, 1, None).await?;
+        Collector::new(prefix).add(&headers, page).map(drop)
     }
 
     /// A store that lets nobody read also does not tell whether the file exists.

@@ -321,18 +321,18 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ]),
     ("bytes of a file", &[]),
     ("list of a backup's files", &[
-        ("src/bucket/store.rs", &["const LIST_TIMEOUT: ", "= "]),
-        ("src/bucket/list.rs", &["const MAX_PAGES: ", "= "]),
-        ("src/bucket/list.rs", &["const PAGE_FILES: ", "= "]),
-        ("src/bucket/list.rs", &["const MAX_PAGE_BYTES: ", "= "]),
+        ("src/bucket/store/mod.rs", &["const LIST_TIMEOUT: ", "= "]),
+        ("src/bucket/list/collector.rs", &["const MAX_PAGES: ", "= "]),
+        ("src/bucket/list/collector.rs", &["const PAGE_FILES: ", "= "]),
+        ("src/bucket/list/collector.rs", &["const MAX_PAGE_BYTES: ", "= "]),
     ]),
     ("files of a backup", &[
-        ("src/bucket/list.rs", &["const MAX_FILES: ", "= "]),
-        ("src/bucket/list.rs", &["const MAX_NAME_BYTES: ", "= "]),
+        ("src/bucket/list/mod.rs", &["const MAX_FILES: ", "= "]),
+        ("src/bucket/list/mod.rs", &["const MAX_NAME_BYTES: ", "= "]),
     ]),
     ("body of an error of a store", &[
-        ("src/bucket/answer.rs", &["const MAX_ERROR_BYTES: ", "= "]),
-        ("src/bucket/answer.rs", &["const MAX_CODE_CHARS: ", "= "]),
+        ("src/bucket/protocol/s3/answer.rs", &["const MAX_ERROR_BYTES: ", "= "]),
+        ("src/bucket/protocol/s3/answer.rs", &["const MAX_CODE_CHARS: ", "= "]),
     ]),
     ("answer of a service that gives credentials", &[
         ("src/bucket/connector/mod.rs", &["const MAX_IDENTITY_BYTES: ", "= "]),

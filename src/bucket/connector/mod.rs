@@ -27,8 +27,8 @@ use tokio::time::{sleep, timeout};
 
 pub use tls::Trust;
 
-use super::answer::{MAX_ERROR_BYTES, meaning};
 use super::error::ErrorKind;
+use super::protocol::{MAX_ERROR_BYTES, Protocol};
 use crate::ca::endpoint::DeniedAddresses;
 use stream::StreamConnector;
 
@@ -81,11 +81,8 @@ const MAX_IDENTITY_BYTES: usize = 1 << 20;
 /// Whom a client speaks to.
 #[derive(Clone, Debug)]
 pub(super) enum Peer {
-    /// A store, with requests that are signed for this region.
-    Store {
-        /// The region.
-        region: String,
-    },
+    /// A store.
+    Store(Protocol),
     /// A service of the cloud that gives a Pod its credentials. `object_store` reads its answers.
     Identity,
 }
@@ -148,12 +145,12 @@ impl StoreClient {
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|error| describe(&error))?;
         let (head, body) = answer.into_parts();
-        let region = match &self.peer {
+        let protocol = match &self.peer {
             Peer::Identity => {
                 let body = collect(body, MAX_IDENTITY_BYTES).await?;
                 return Ok(HttpResponse::from_parts(head, body.into()));
             }
-            Peer::Store { region } => region,
+            Peer::Store(protocol) => protocol,
         };
         if head.status.is_success() {
             let body = body.map_err(|error| wrap(describe(&error)));
@@ -161,7 +158,7 @@ impl StoreClient {
         }
         // The status alone says enough if the body is too large or does not arrive.
         let body = collect(body, MAX_ERROR_BYTES).await.unwrap_or_default();
-        Err(meaning(head.status, &head.headers, &body, region))
+        Err(protocol.meaning(head.status, &head.headers, &body))
     }
 }
 

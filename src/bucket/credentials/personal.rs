@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use object_store::aws::AwsCredential;
 
-use super::{Credentials, CredentialsError, identity, ini};
+use super::{AwsCredentials, CredentialsError, identity, ini};
 use crate::bucket::connector::{Timing, Trust};
 
 /// Reads them. `variable` reads the environment, and `read` a file; `None` if there is no such file.
@@ -16,7 +16,7 @@ pub fn read(
     profile: Option<&str>,
     region: &str,
     trust: Trust,
-) -> Result<Credentials, CredentialsError> {
+) -> Result<AwsCredentials, CredentialsError> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     let asked = profile.map(str::to_owned).or_else(|| set("AWS_PROFILE"));
     if profile.is_none() {
@@ -28,7 +28,7 @@ pub fn read(
                 secret_key,
                 token,
             };
-            return Credentials::fixed(keys);
+            return AwsCredentials::fixed(keys);
         }
     }
     let home = || Some(PathBuf::from(set("HOME")?).join(".aws/credentials"));
@@ -39,9 +39,9 @@ pub fn read(
         let found = ini::read(&text, asked.as_deref().unwrap_or("default"));
         match found {
             Ok(ini::Profile { keys, region, .. }) => {
-                return Ok(Credentials {
+                return Ok(AwsCredentials {
                     region,
-                    ..Credentials::fixed(keys)?
+                    ..AwsCredentials::fixed(keys)?
                 });
             }
             // Without a wish for it, the default profile may be absent.
@@ -51,11 +51,8 @@ pub fn read(
     } else if let Some(profile) = asked {
         return Err(CredentialsError::NoProfile { profile });
     }
-    Ok(Credentials {
-        provider: identity::provider(variable, region, trust, Timing::default())?,
-        region: None,
-        customer_key: None,
-    })
+    let provider = identity::provider(variable, region, trust, Timing::default())?;
+    Ok(AwsCredentials::of_provider(provider))
 }
 
 #[cfg(test)]
@@ -79,7 +76,7 @@ mod tests {
         Ok(key_id(&found))
     }
 
-    fn key_id(credentials: &Credentials) -> String {
+    fn key_id(credentials: &AwsCredentials) -> String {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.build().unwrap();
         let keys = runtime.block_on(credentials.provider.get_credential());

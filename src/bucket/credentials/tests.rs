@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
+use object_store::aws::AwsCredential;
 use serde_json::json;
 
 use super::*;
+use crate::bucket::settings::SecretKey;
 use crate::velero::bsl::Bsl;
 
 /// Secrets by `name/key`.
@@ -37,7 +39,7 @@ async fn read(
     secrets: &Secrets,
     credential: Option<&str>,
     config: serde_json::Value,
-) -> Result<(String, Credentials), CredentialsError> {
+) -> Result<(String, AwsCredentials), CredentialsError> {
     let mut spec = json!({"provider": "aws", "objectStorage": {"bucket": "b"}, "config": config});
     if let Some(text) = credential {
         let SecretKey { name, key } = secret(text);
@@ -53,9 +55,9 @@ async fn read(
             secret_key,
             token: None,
         };
-        Ok(Credentials::fixed(keys)?.provider)
+        Ok(AwsCredentials::fixed(keys)?.provider)
     };
-    let credentials = Credentials::read(&settings, secrets, own).await?;
+    let Credentials::Aws(credentials) = Credentials::read(&settings, secrets, own).await?;
     let keys = credentials.provider.get_credential().await.unwrap();
     Ok((keys.key_id.clone(), credentials))
 }

@@ -142,7 +142,7 @@ impl BucketArgs {
             denied: DeniedAddresses::nothing(),
             timing: Timing::default(),
         };
-        Store::open(settings, credentials, reach)
+        Store::open(settings, credentials.into(), reach)
             .await
             .map_err(|error| described(&error))
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use object_store::aws::AwsCredentialProvider;
 use velero_trust::bucket::credentials::identity;
-use velero_trust::bucket::{Credentials, CredentialsError, Store, Trust};
+use velero_trust::bucket::{AwsCredentials, CredentialsError, Store, Trust};
 
 use super::server::{Act, Server, answer, list};
 use super::{TIMING, header, reach, settings};
@@ -36,15 +36,12 @@ async fn pod_identity_gives_the_keys_for_the_store() {
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token),
     ]);
-    let credentials = Credentials {
-        provider: provider.unwrap(),
-        region: None,
-        customer_key: None,
-    };
+    let credentials = AwsCredentials::of_provider(provider.unwrap());
     let server = Server::start([Act::Send(list(&[])), Act::Send(list(&[]))]).await;
     let url = format!("http://127.0.0.1:{}", server.port);
     let settings = settings(&url, &serde_json::json!({}));
-    let store = Store::open(settings, credentials, reach()).await.unwrap();
+    let store = Store::open(settings, credentials.into(), reach()).await;
+    let store = store.unwrap();
     store.list("b").await.unwrap();
     store.list("b").await.unwrap();
     let asked = server.asked();
@@ -114,13 +111,10 @@ async fn without_an_identity_the_reason_is_told_and_no_answer_of_its_service() {
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token),
     ];
     let store = async |variables: &[(&str, &str)]| {
-        let credentials = Credentials {
-            provider: provider(variables).unwrap(),
-            region: None,
-            customer_key: None,
-        };
+        let credentials = AwsCredentials::of_provider(provider(variables).unwrap());
         let settings = settings("http://127.0.0.1:1", &serde_json::json!({}));
-        let store = Store::open(settings, credentials, reach()).await.unwrap();
+        let store = Store::open(settings, credentials.into(), reach()).await;
+        let store = store.unwrap();
         store.list("b").await.unwrap_err()
     };
     let failure = store(&variables).await;

@@ -376,9 +376,10 @@ async fn the_region_that_nobody_names_is_asked_for() {
     let server = Server::start([]).await;
     let url = format!("http://127.0.0.1:{}", server.port);
     let unset = settings(&url, &json!({"region": ""}));
-    let mut of_profile = credentials();
+    let Credentials::Aws(mut of_profile) = credentials();
     of_profile.region = Some("r2".to_owned());
-    let store = Store::open(unset, of_profile, reach()).await.unwrap();
+    let store = Store::open(unset, of_profile.into(), reach()).await;
+    let store = store.unwrap();
     assert_eq!(store.region(), "r2");
     assert!(server.asked().is_empty());
 }

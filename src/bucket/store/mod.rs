@@ -1,30 +1,28 @@
 //! An open bucket.
 
+mod s3;
+mod signer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, Method};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::path::Path;
-use object_store::{GetOptions, GetResult, ObjectStore as _, PutOptions, TagSet};
+use object_store::{GetOptions, GetResult, ObjectStore, PutOptions, TagSet};
 use tokio::time::timeout;
 
-use super::connector::{Peer, Reach, StoreClient, Trust, describe};
-use super::credentials::identity::no_retries;
-use super::credentials::{Credentials, CustomerKey};
+use self::signer::Signer;
+use super::connector::{Reach, StoreClient, Trust, describe};
+use super::credentials::Credentials;
 use super::error::{Action, Error, ErrorKind};
-use super::list::{Artifact, Collector, Listing, MAX_PAGE_BYTES, PAGE_FILES};
+use super::list::{Artifact, Collector, Listing, MAX_PAGE_BYTES, PAGE_FILES, Page};
+use super::protocol::Protocol;
 use super::reading::Reading;
-use super::settings::{BucketSettings, Checksum, Encryption};
+use super::settings::{BucketSettings, ProviderSettings};
 use super::url::BucketUrl;
-
-/// The region of a bucket that no one names.
-const USUAL_REGION: &str = "us-east-1";
 
 /// Longest time for a whole list.
 const LIST_TIMEOUT: Duration = Duration::from_mins(2);
@@ -34,10 +32,10 @@ const LIST_TIMEOUT: Duration = Duration::from_mins(2);
 pub struct Store {
     settings: Arc<BucketSettings>,
     url: BucketUrl,
-    region: String,
     client: StoreClient,
-    credentials: AwsCredentialProvider,
-    s3: AmazonS3,
+    protocol: Protocol,
+    signer: Signer,
+    objects: Arc<dyn ObjectStore>,
 }
 
 impl Store {
@@ -48,79 +46,22 @@ impl Store {
         credentials: Credentials,
         mut reach: Reach,
     ) -> Result<Self, Error> {
-        let open = |kind: ErrorKind| kind.during(Action::Open);
         if settings.skips_verification {
             reach.trust = Trust::Everything;
         }
-        // For AWS itself the plugin asks for the bucket's region, whatever the profile says.
-        let of_profile = || credentials.region.clone().filter(|_| !settings.is_at_aws());
-        let named = settings.region.clone().or_else(of_profile);
-        let in_region =
-            |region: &str| Self::in_region(&settings, &credentials, reach.clone(), region);
-        if let Some(region) = named {
-            return in_region(&region).map_err(open);
-        }
-        let store = in_region(USUAL_REGION).map_err(open)?;
-        match store.list_page(&settings.folder(), 1, None).await {
-            Err(ErrorKind::WrongRegion {
-                expected: Some(region),
-                ..
-            }) => in_region(&region).map_err(open),
-            // A store looks at the region before the rights.
-            Ok(_) | Err(ErrorKind::AccessDenied { .. }) => Ok(store),
-            Err(kind) => Err(open(kind)),
-        }
-    }
-
-    fn in_region(
-        settings: &BucketSettings,
-        credentials: &Credentials,
-        reach: Reach,
-        region: &str,
-    ) -> Result<Self, ErrorKind> {
-        let url = settings.url(region)?;
-        let peer = Peer::Store {
-            region: region.to_owned(),
-        };
-        let client = StoreClient::new(&settings.namespace, reach, peer)?;
-        let builder = AmazonS3Builder::new()
-            .with_bucket_name(&settings.bucket)
-            .with_region(region)
-            // The URL is the bucket's own, wherever the bucket is in it.
-            .with_endpoint(url.as_str())
-            .with_virtual_hosted_style_request(true)
-            .with_allow_http(!url.is_https)
-            .with_credentials(Arc::clone(&credentials.provider))
-            .with_disable_bulk_delete(true)
-            .with_retry(no_retries())
-            .with_http_connector(client.clone());
-        let builder = encrypting(
-            builder,
-            &settings.encryption,
-            credentials.customer_key.as_ref(),
-        );
-        let builder = match settings.checksum {
-            None => builder,
-            Some(Checksum::Sha256) => {
-                builder.with_checksum_algorithm(object_store::aws::Checksum::SHA256)
-            }
-            Some(Checksum::Crc64Nvme) => {
-                builder.with_checksum_algorithm(object_store::aws::Checksum::CRC64NVME)
+        let settings = Arc::new(settings);
+        let opened = match (&settings.provider, &credentials) {
+            (ProviderSettings::Aws(aws), Credentials::Aws(credentials)) => {
+                s3::open(&settings, aws, credentials, &reach).await
             }
         };
-        Ok(Self {
-            s3: builder.build().map_err(|error| describe(&error))?,
-            settings: Arc::new(settings.clone()),
-            url,
-            region: region.to_owned(),
-            client,
-            credentials: Arc::clone(&credentials.provider),
-        })
+        opened.map_err(|kind| kind.during(Action::Open))
     }
 
     /// Returns the region that requests are signed for.
     pub fn region(&self) -> &str {
-        &self.region
+        let Protocol::S3 { region } = &self.protocol;
+        region
     }
 
     /// Returns what the bucket was opened with.
@@ -148,10 +89,10 @@ impl Store {
         let prefix = collector.prefix().to_owned();
         let mut token = None;
         loop {
-            let (headers, body) = self
+            let (headers, page) = self
                 .list_page(&prefix, PAGE_FILES, token.as_deref())
                 .await?;
-            token = collector.add(&headers, &body)?;
+            token = collector.add(&headers, page)?;
             if token.is_none() {
                 return Ok(());
             }
@@ -164,17 +105,14 @@ impl Store {
         prefix: &str,
         files: usize,
         token: Option<&str>,
-    ) -> Result<(HeaderMap, Bytes), ErrorKind> {
+    ) -> Result<(HeaderMap, Page), ErrorKind> {
         let files = files.to_string();
-        // Keys may contain characters that XML cannot.
-        let mut query = vec![("list-type", "2"), ("encoding-type", "url")];
-        query.extend([("max-keys", files.as_str()), ("prefix", prefix)]);
-        query.extend(token.map(|token| ("continuation-token", token)));
+        let query = self.protocol.list_query(prefix, &files, token);
         let url = self.url.with_query(&query);
         let answer = self.send(Method::GET, &url, &[], Bytes::new()).await?;
         let headers = answer.headers().clone();
         let body = self.client.read(answer, MAX_PAGE_BYTES).await?;
-        Ok((headers, body))
+        Ok((headers, self.protocol.page(&body)?))
     }
 
     /// Signs a request and sends it.
@@ -195,11 +133,7 @@ impl Store {
                 .headers_mut()
                 .insert(*name, value.parse().map_err(invalid)?);
         }
-        let keys = self.credentials.get_credential().await;
-        let keys = keys.map_err(|error| describe(&error))?;
-        AwsAuthorizer::new(&keys, "s3", &self.region)
-            .try_authorize(&mut request, None)
-            .map_err(|error| describe(&error))?;
+        self.signer.sign(&mut request).await?;
         self.client.send(request).await
     }
 
@@ -248,10 +182,10 @@ impl Store {
     /// Requests a file. What is not read of it is not transferred.
     pub(super) async fn get(&self, backup: &str, file: &str) -> Result<GetResult, ErrorKind> {
         let path = self.path(backup, file)?;
-        let result = self.s3.get_opts(&path, GetOptions::default()).await;
+        let result = self.objects.get_opts(&path, GetOptions::default()).await;
         result.map_err(
-            |error| match (describe(&error), &self.settings.encryption) {
-                (ErrorKind::AccessDenied { code }, Encryption::CustomerKey(_)) => {
+            |error| match (describe(&error), self.settings.customer_key()) {
+                (ErrorKind::AccessDenied { code }, Some(_)) => {
                     ErrorKind::AccessOrCustomerKey { code }
                 }
                 (kind, _) => kind,
@@ -264,14 +198,14 @@ impl Store {
         let put = async {
             let path = self.path(backup, file)?;
             let mut tags = TagSet::default();
-            for (name, value) in &self.settings.tags {
+            for (name, value) in self.settings.tags() {
                 tags.push(name, value);
             }
             let options = PutOptions {
                 tags,
                 ..PutOptions::default()
             };
-            let put = self.s3.put_opts(&path, content.into(), options).await;
+            let put = self.objects.put_opts(&path, content.into(), options).await;
             put.map(drop).map_err(|error| describe(&error))
         };
         put.await.map_err(|kind: ErrorKind| {
@@ -321,24 +255,4 @@ fn check_name(backup: &str) -> Result<(), ErrorKind> {
         return Err(ErrorKind::OddName { file });
     }
     Ok(())
-}
-
-fn encrypting(
-    builder: AmazonS3Builder,
-    encryption: &Encryption,
-    customer_key: Option<&CustomerKey>,
-) -> AmazonS3Builder {
-    match encryption {
-        Encryption::Bucket => builder,
-        // The variant of this key is not public.
-        Encryption::Algorithm(name) => match "aws_server_side_encryption".parse() {
-            Ok(key) => builder.with_config(key, *name),
-            Err(_) => builder,
-        },
-        Encryption::Kms { key_id } => builder.with_sse_kms_encryption(key_id),
-        Encryption::CustomerKey(_) => match customer_key {
-            Some(CustomerKey(key)) => builder.with_ssec_encryption(STANDARD.encode(key)),
-            None => builder,
-        },
-    }
 }

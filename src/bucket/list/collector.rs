@@ -1,118 +1,26 @@
-//! The list of a backup's files.
-//!
-//! It is read here and not by `object_store`, whose list fails as a whole when one key has a control
-//! character, tells nothing of the store's clock, and has no bound.
+//! Collects the pages of a list.
 
 use std::collections::BTreeSet;
 
 use http::HeaderMap;
 use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
 
-use super::error::ErrorKind;
-use super::url::decode;
-use crate::digest::{Hasher, Sha256};
-use crate::integrity::files::{self, Role};
+use super::{Artifact, ListedFile, Listing, MAX_FILES, MAX_NAME_BYTES, Page};
+use crate::bucket::error::ErrorKind;
+use crate::digest::Sha256;
 use crate::kubernetes::server_clock::date;
 
-/// Most files of a backup. Velero writes fewer than twenty.
-pub const MAX_FILES: usize = 10_000;
-
-/// Most bytes of the names and ETags of a backup's files. Velero's have about a hundred each.
-pub const MAX_NAME_BYTES: usize = 2 << 20;
-
 /// Files in a page. A key has up to 1,024 bytes, and three times that where it is encoded.
-pub(super) const PAGE_FILES: usize = 250;
+pub(in crate::bucket) const PAGE_FILES: usize = 250;
 
 /// Most bytes of a page.
-pub(super) const MAX_PAGE_BYTES: usize = 2 << 20;
+pub(in crate::bucket) const MAX_PAGE_BYTES: usize = 2 << 20;
 
 /// Most pages. A store may return fewer files in a page than were asked for.
-pub(super) const MAX_PAGES: usize = 100;
-
-/// A file of a backup, as the store lists it. Whoever can write the bucket may be able to set all of
-/// it: it shows that something changed, never that nothing did.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Artifact {
-    /// The name in the backup's folder, as bytes of the key; not printable as it is.
-    pub name: String,
-    /// The size in bytes.
-    pub size: u64,
-    /// When it was written, by the store's clock.
-    pub last_modified: Timestamp,
-    /// The store's mark of its content, as the store writes it; may be empty.
-    pub etag: String,
-}
-
-/// The files of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
-    /// The files, by name. Markers of folders are none.
-    pub artifacts: Vec<Artifact>,
-    /// Where they are: the digest of the store and the bucket that the BSL names.
-    pub place: Sha256,
-    /// The time of the store's clock when it answered with the first page; `None` if it did not say.
-    pub store_time: Option<Timestamp>,
-}
-
-impl Listing {
-    /// Whether it has a file of this name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
-
-    /// Returns the file of this name.
-    pub fn get(&self, name: &str) -> Option<&Artifact> {
-        let at = self
-            .artifacts
-            .binary_search_by(|artifact| artifact.name.as_str().cmp(name));
-        self.artifacts.get(at.ok()?)
-    }
-
-    /// Returns a digest of where the files are, and of the files of `backup` but the envelopes, which
-    /// velero-trust puts and takes away: of a line for each, by name, with its name, size, ETag and time in
-    /// milliseconds as a JSON array.
-    /// Another digest shows that something changed; whoever can write the bucket may be able to keep it.
-    pub fn digest(&self, backup: &str) -> Sha256 {
-        let mut hasher = Hasher::default();
-        hasher.update(format!("{}\n", self.place).as_bytes());
-        let is_envelope = |file: &&Artifact| files::role(backup, &file.name) == Role::Envelope;
-        for file in self.artifacts.iter().filter(|file| !is_envelope(file)) {
-            let modified = file.last_modified.as_millisecond();
-            let line = json!([file.name, file.size, file.etag, modified]);
-            hasher.update(format!("{line}\n").as_bytes());
-        }
-        hasher.finish()
-    }
-}
-
-/// A page of a list.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListBucketResult {
-    #[serde(default)]
-    encoding_type: Option<String>,
-    #[serde(default)]
-    is_truncated: bool,
-    #[serde(default)]
-    next_continuation_token: Option<String>,
-    #[serde(default)]
-    contents: Vec<Contents>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Contents {
-    key: String,
-    size: u64,
-    last_modified: Timestamp,
-    #[serde(default, rename = "ETag")]
-    e_tag: String,
-}
+const MAX_PAGES: usize = 100;
 
 /// Collects the pages of a list.
-pub(super) struct Collector {
+pub(in crate::bucket) struct Collector {
     prefix: String,
     artifacts: Vec<Artifact>,
     text_bytes: usize,
@@ -123,7 +31,7 @@ pub(super) struct Collector {
 
 impl Collector {
     /// Collects the keys that begin with `prefix`.
-    pub(super) fn new(prefix: String) -> Self {
+    pub(in crate::bucket) fn new(prefix: String) -> Self {
         Self {
             prefix,
             artifacts: Vec::new(),
@@ -135,12 +43,12 @@ impl Collector {
     }
 
     /// Returns what the keys begin with.
-    pub(super) fn prefix(&self) -> &str {
+    pub(in crate::bucket) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// Returns the number of folders, and the bytes of all files in them.
-    pub(super) fn folders(&self) -> (usize, u64) {
+    pub(in crate::bucket) fn folders(&self) -> (usize, u64) {
         let in_folders = self
             .artifacts
             .iter()
@@ -150,33 +58,26 @@ impl Collector {
     }
 
     /// Adds a page. Returns the token of the next one; `None` after the last.
-    pub(super) fn add(
+    pub(in crate::bucket) fn add(
         &mut self,
         headers: &HeaderMap,
-        body: &[u8],
+        page: Page,
     ) -> Result<Option<String>, ErrorKind> {
         let malformed = ErrorKind::Malformed;
         if self.pages == 0 {
             self.store_time = date(headers);
         }
         self.pages += 1;
-        let page = std::str::from_utf8(body);
-        let page = page.map_err(|_| malformed("the list is no text"))?;
-        let page: ListBucketResult =
-            quick_xml::de::from_str(page).map_err(|_| malformed("the list cannot be read"))?;
-        if page.contents.len() > 2 * PAGE_FILES.max(1_000) {
+        if page.files.len() > 2 * PAGE_FILES.max(1_000) {
             return Err(malformed(
                 "a page of the list has more files than a page may have",
             ));
         }
-        let is_encoded = page.encoding_type.as_deref() == Some("url");
-        for contents in page.contents {
-            self.add_file(contents, is_encoded)?;
+        for file in page.files {
+            self.add_file(file)?;
         }
-        let token = page
-            .next_continuation_token
-            .filter(|token| !token.is_empty());
-        match (page.is_truncated, token) {
+        let token = page.token.filter(|token| !token.is_empty());
+        match (page.goes_on, token) {
             (false, _) => Ok(None),
             (true, None) => Err(malformed("the list goes on, and does not say where")),
             (true, Some(_)) if self.pages >= MAX_PAGES => Err(ErrorKind::TooMany),
@@ -185,36 +86,32 @@ impl Collector {
         }
     }
 
-    fn add_file(&mut self, contents: Contents, is_encoded: bool) -> Result<(), ErrorKind> {
-        let key = if is_encoded {
-            decode(&contents.key).ok_or(ErrorKind::Malformed("a key in the list is no text"))?
-        } else {
-            contents.key
-        };
-        let name = key
+    fn add_file(&mut self, file: ListedFile) -> Result<(), ErrorKind> {
+        let name = file
+            .key
             .strip_prefix(self.prefix.as_str())
             .ok_or(ErrorKind::Malformed(
                 "the list has a key that was not asked for",
             ))?;
         // Consoles mark folders with empty objects.
-        if contents.size == 0 && (name.is_empty() || name.ends_with('/')) {
+        if file.size == 0 && (name.is_empty() || name.ends_with('/')) {
             return Ok(());
         }
-        self.text_bytes += name.len() + contents.e_tag.len();
+        self.text_bytes += name.len() + file.etag.len();
         if self.artifacts.len() == MAX_FILES || self.text_bytes > MAX_NAME_BYTES {
             return Err(ErrorKind::TooMany);
         }
         self.artifacts.push(Artifact {
             name: name.to_owned(),
-            size: contents.size,
-            last_modified: contents.last_modified,
-            etag: contents.e_tag,
+            size: file.size,
+            last_modified: file.last_modified,
+            etag: file.etag,
         });
         Ok(())
     }
 
     /// Returns the whole list of what is in `place`.
-    pub(super) fn finish(mut self, place: Sha256) -> Result<Listing, ErrorKind> {
+    pub(in crate::bucket) fn finish(mut self, place: Sha256) -> Result<Listing, ErrorKind> {
         self.artifacts.sort();
         let mut pairs = self.artifacts.iter().zip(self.artifacts.iter().skip(1));
         if pairs.any(|(one, next)| one.name == next.name) {
@@ -235,6 +132,7 @@ mod tests {
     use http::header::DATE;
 
     use super::*;
+    use crate::bucket::protocol::s3;
 
     fn page(more: &str, files: &[(&str, u64)]) -> String {
         let mut text = format!("<?xml version=\"1.0\"?><ListBucketResult>{more}");
@@ -254,7 +152,10 @@ mod tests {
         let date = http::HeaderValue::from_static("Sat, 28 Nov 2026 19:11:02 GMT");
         let headers = HeaderMap::from_iter([(DATE, date)]);
         for page in pages {
-            if collector.add(&headers, page.as_bytes())?.is_none() {
+            if collector
+                .add(&headers, s3::list::page(page.as_bytes())?)?
+                .is_none()
+            {
                 break;
             }
         }
@@ -283,76 +184,6 @@ mod tests {
         assert!(!listing.contains("c"));
     }
 
-    fn listing(files: &[(&str, u64, &str, i64)]) -> Listing {
-        let artifact = |&(name, size, etag, modified): &(&str, u64, &str, i64)| Artifact {
-            name: name.to_owned(),
-            size,
-            last_modified: Timestamp::from_millisecond(modified).unwrap(),
-            etag: etag.to_owned(),
-        };
-        let mut artifacts: Vec<_> = files.iter().map(artifact).collect();
-        artifacts.sort();
-        Listing {
-            artifacts,
-            place: Sha256::of(b"here"),
-            store_time: None,
-        }
-    }
-
-    #[test]
-    fn a_digest_is_of_all_that_is_listed_in_the_order_of_names() {
-        let digest = |files: &[(&str, u64, &str, i64)]| listing(files).digest("b");
-        let (file, tarball) = (("a", 1, "\"e\"", 1_001), ("b.tar.gz", 2, "f", 1_000));
-        let both = digest(&[file, tarball]);
-        let lines = "[\"a\",1,\"\\\"e\\\"\",1001]\n[\"b.tar.gz\",2,\"f\",1000]\n";
-        let here = Sha256::of(b"here");
-        assert_eq!(both, Sha256::of(format!("{here}\n{lines}").as_bytes()));
-        let mut elsewhere = listing(&[file, tarball]);
-        elsewhere.place = Sha256::of(b"elsewhere");
-        assert_ne!(both, elsewhere.digest("b"));
-        assert_eq!(both, digest(&[tarball, file]));
-        for (what, other) in [
-            ("name", ("A", 1, "\"e\"", 1_001)),
-            ("size", ("a", 2, "\"e\"", 1_001)),
-            ("etag", ("a", 1, "e", 1_001)),
-            ("time", ("a", 1, "\"e\"", 1_002)),
-        ] {
-            assert_ne!(both, digest(&[other, tarball]), "{what}");
-        }
-        assert_ne!(both, digest(&[tarball]), "removed");
-        assert_ne!(both, digest(&[file, tarball, ("c", 0, "", 0)]), "added");
-        let mut later = listing(&[file, tarball]);
-        later.store_time = Some(Timestamp::UNIX_EPOCH);
-        assert_eq!(both, later.digest("b"), "it is not about the files");
-    }
-
-    #[test]
-    fn envelopes_are_not_in_a_digest_and_what_looks_like_one_is() {
-        let digest = |files: &[(&str, u64, &str, i64)]| listing(files).digest("b");
-        let tarball = ("b.tar.gz", 2, "f", 1_000);
-        let envelope = ("velero-trust.0123456789abcdef.dsse.json", 9, "", 0);
-        assert_eq!(digest(&[tarball]), digest(&[tarball, envelope]));
-        let other = ("velero-trust.dsse.json", 9, "", 0);
-        assert_ne!(digest(&[tarball]), digest(&[tarball, other]));
-    }
-
-    /// No file can be named so that it looks like the line of another one.
-    #[test]
-    fn a_digest_is_unambiguous_whatever_the_names_are() {
-        let odd = [
-            "a\",1,\"\",0]\n[\"b",
-            "a\n",
-            "a\\n",
-            "a\u{0}",
-            "a\u{202e}",
-            "a\r\n[",
-        ];
-        let digests = odd.map(|name| listing(&[(name, 1, "", 0)]).digest("b"));
-        let two = listing(&[("a", 1, "", 0), ("b", 1, "", 0)]).digest("b");
-        let digests: BTreeSet<_> = digests.into_iter().chain([two]).collect();
-        assert_eq!(digests.len(), odd.len() + 1);
-    }
-
     #[test]
     fn folders_are_counted_with_their_bytes() {
         let mut collector = Collector::new("p/backups/".to_owned());
@@ -363,9 +194,8 @@ mod tests {
             ("p/backups/b/", 0),
             ("p/backups/b/b.tar.gz", u64::MAX),
         ];
-        collector
-            .add(&HeaderMap::new(), page("", &files).as_bytes())
-            .unwrap();
+        let listed = s3::list::page(page("", &files).as_bytes()).unwrap();
+        collector.add(&HeaderMap::new(), listed).unwrap();
         assert_eq!(collector.folders(), (2, u64::MAX));
     }
 

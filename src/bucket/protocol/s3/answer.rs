@@ -1,14 +1,14 @@
-//! What a store's answer means that is no success.
+//! What an answer of S3 means that is no success.
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::error::ErrorKind;
-use super::settings::is_region;
+use crate::bucket::error::ErrorKind;
+use crate::bucket::settings::aws::is_region;
 use crate::velero::text::single_line;
 
 /// Most bytes of the body of such an answer that are read.
-pub(super) const MAX_ERROR_BYTES: usize = 64 << 10;
+pub(in crate::bucket) const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// Most characters of an error code that are kept.
 const MAX_CODE_CHARS: usize = 60;
@@ -23,7 +23,7 @@ struct ErrorBody {
 }
 
 /// Returns what the answer means. `region` is the one that the request was signed for.
-pub(super) fn meaning(
+pub(in crate::bucket) fn meaning(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],

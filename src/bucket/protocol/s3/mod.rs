@@ -1,0 +1,4 @@
+//! S3.
+
+pub(super) mod answer;
+pub(in crate::bucket) mod list;
