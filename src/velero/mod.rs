@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod backup_fields;
 pub mod bsl;
+pub mod glob;
 pub mod image;
 pub mod label;
 pub mod lenient;

@@ -1,7 +1,8 @@
 //! The rule about the namespaces into which a Restore writes.
 
 use crate::decision::{Code, FieldPath, Finding, Report, Rule, Severity};
-use crate::velero::namespace_pattern::{is_simple, matches, may_match};
+use crate::velero::glob::matches;
+use crate::velero::namespace_pattern::{is_simple, may_match};
 use crate::velero::restore::{MAX_NAMESPACES, Restore};
 use crate::velero::text::shown;
 
