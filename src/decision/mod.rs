@@ -11,9 +11,9 @@ mod wait;
 
 pub use facts::{
     Backup, BackupFields, BackupRecord, Bundle, Covered, Fact, Facts, FailureClass, File, Key,
-    Known, ListedFiles, Location, Lookup, LookupError, LookupErrorKind, NoBundle, Outcome,
-    PodVolumes, Reading, ReadingFailure, RecordState, Sealed, Secret, SecretKeyRef, SignedList,
-    Stop, TrustedKey, UnreadFile, User, Verb,
+    KeyScope, KeyState, Known, ListedFiles, Location, Lookup, LookupError, LookupErrorKind,
+    NoBundle, Outcome, PodVolumes, Reading, ReadingFailure, RecordState, Sealed, Secret,
+    SecretKeyRef, SignedLevel, SignedList, Stop, TrustedKey, UnreadFile, User, Verb,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

@@ -33,6 +33,18 @@ struct Signature {
     bytes: Vec<u8>,
 }
 
+impl Signature {
+    /// Returns the one of `keys` that signed `message`. The one that is named is tried first.
+    fn signer<'k>(&self, message: &[u8], keys: &[&'k PublicKey]) -> Option<&'k PublicKey> {
+        let is_named = |key: &&&PublicKey| self.key == Some(key.id());
+        let (named, others): (Vec<&&PublicKey>, Vec<_>) = keys.iter().partition(is_named);
+        let mut tried = named.into_iter().chain(others);
+        tried
+            .find(|key| key.verifies(message, &self.bytes))
+            .copied()
+    }
+}
+
 /// Why bytes are no envelope that can be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
@@ -156,21 +168,43 @@ impl Envelope {
     /// A signature that names none of the keys, or that names no key, is tried with all of them, as
     /// DSSE asks for.
     pub fn verify<'k>(&self, keys: &[&'k PublicKey]) -> Result<&'k PublicKey, VerifyError> {
+        self.first_signer(keys).ok_or_else(|| self.unverified(keys))
+    }
+
+    fn first_signer<'k>(&self, keys: &[&'k PublicKey]) -> Option<&'k PublicKey> {
         let message = signed_bytes(&self.payload);
-        let mut is_named = false;
+        let mut signatures = self.signatures.iter();
+        signatures.find_map(|signature| signature.signer(&message, keys))
+    }
+
+    /// Returns those of `keys` that signed the payload, each once.
+    pub fn signers<'k>(&self, keys: &[&'k PublicKey]) -> Result<Vec<&'k PublicKey>, VerifyError> {
+        let message = signed_bytes(&self.payload);
+        let mut signers: Vec<&PublicKey> = Vec::new();
         for signature in &self.signatures {
-            for key in keys {
-                if key.verifies(&message, &signature.bytes) {
-                    return Ok(key);
-                }
-                is_named |= signature.key == Some(key.id());
-            }
+            let signer = signature.signer(&message, keys);
+            let is_known = |key: &&PublicKey| signers.iter().any(|known| known.id() == key.id());
+            signers.extend(signer.filter(|key| !is_known(key)));
         }
-        if is_named {
-            return Err(VerifyError::Forged);
+        if signers.is_empty() {
+            return Err(self.unverified(keys));
         }
+        Ok(signers)
+    }
+
+    /// Returns why none of `keys` signed the payload.
+    fn unverified(&self, keys: &[&PublicKey]) -> VerifyError {
+        let ids = self.key_ids();
+        if keys.iter().any(|key| ids.contains(&key.id())) {
+            return VerifyError::Forged;
+        }
+        VerifyError::UnknownKey(ids)
+    }
+
+    /// Returns the ids of the keys that are said to have signed the payload.
+    pub fn key_ids(&self) -> Vec<Sha256> {
         let ids = self.signatures.iter().filter_map(|signature| signature.key);
-        Err(VerifyError::UnknownKey(ids.collect()))
+        ids.collect()
     }
 }
 

@@ -24,6 +24,19 @@ pub enum Unobserved {
          velero-backup.json has the uid {}", text::shown(.0)
     )]
     Synced(String),
+    /// The Backup came by sync, and nothing that is signed vouches for it here.
+    #[error(
+        "it was not made in this cluster (velero-backup.json has the uid {}), and no signed list beside it vouches \
+         for it here: {why}", text::shown(.uid)
+    )]
+    NotImported {
+        /// The uid in `velero-backup.json`.
+        uid: String,
+        /// The reason as one word.
+        reason: &'static str,
+        /// Why the list that says most does not.
+        why: String,
+    },
     /// A Backup of another namespace has the record of these files.
     #[error(
         "there is a record of its files for the Backup of this name in namespace {}, and a backup has one \
@@ -73,6 +86,7 @@ impl Unobserved {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Synced(_) => "Synced",
+            Self::NotImported { reason, .. } => reason,
             Self::OtherNamespace(_) => "OtherNamespace",
             Self::SignedOtherwise { .. } => "SignedOtherwise",
             Self::Renamed(_) => "Renamed",

@@ -1,8 +1,8 @@
 //! What a record says about a backup, after it is verified with the keys of the cluster.
 
 use super::envelope::Envelope;
-use super::public_key::PublicKey;
 use super::statement::{Level, Statement};
+use super::trust::{Claim, Distrust, Trust};
 use super::verification::{self, Opened, VerificationError};
 use crate::decision::{BackupRecord, TrustedKey};
 use crate::digest::Sha256;
@@ -13,30 +13,37 @@ pub enum RecordError {
     /// Nothing is signed.
     #[error("the record has no envelope")]
     NoEnvelope,
-    /// A key signed it whose signatures do not count any more.
-    #[error("it is signed by the TrustedKey {0}, which is revoked")]
-    Revoked(String),
+    /// The signature does not count for this backup.
+    #[error(transparent)]
+    Untrusted(#[from] Distrust),
     /// The envelope does not verify.
     #[error(transparent)]
-    Envelope(VerificationError),
+    Envelope(#[from] VerificationError),
     /// The record has another value than what is signed in it.
     #[error("{0} in the record is not what is signed; somebody changed the record")]
     Changed(&'static str),
 }
 
-/// Returns what is signed about the backup of `record` by one of `keys` that is not revoked.
-pub fn open(record: &BackupRecord, keys: &[TrustedKey]) -> Result<Opened, RecordError> {
+/// Returns what is signed about the backup of `record`, and the one of `keys` that vouches for it.
+pub fn open<'k>(
+    record: &BackupRecord,
+    keys: &'k [TrustedKey],
+) -> Result<(Opened, &'k TrustedKey), RecordError> {
     let envelope = record.envelope.as_deref().ok_or(RecordError::NoEnvelope)?;
-    let counting = public_keys(keys, false);
-    let counting: Vec<_> = counting.iter().map(|(_, key)| key).collect();
-    let name = Some(record.backup.name.as_str());
-    let opened = verification::open(envelope.as_bytes(), &counting, name);
-    let opened = opened.map_err(|error| match (error, signed_by_revoked(envelope, keys)) {
-        (VerificationError::UnknownKey(_), Some(key)) => RecordError::Revoked(key),
-        (error, _) => RecordError::Envelope(error),
-    })?;
+    let trust = Trust::new(keys);
+    let name = record.backup.name.as_str();
+    let opened = verification::open(envelope.as_bytes(), &trust.public_keys(), Some(name))?;
+    let claim = Claim {
+        recorded_at: record.recorded_at,
+        ..Claim::of(
+            &opened.statement,
+            Some(&record.backup.namespace),
+            record.location.as_deref(),
+        )
+    };
+    let (trusted, key) = trust.vouching(&opened, &claim)?;
     match difference(record, &opened) {
-        None => Ok(opened),
+        None => Ok((Opened { key, ..opened }, trusted)),
         Some(field) => Err(RecordError::Changed(field)),
     }
 }
@@ -45,21 +52,6 @@ pub fn open(record: &BackupRecord, keys: &[TrustedKey]) -> Result<Opened, Record
 pub fn claimed(record: &BackupRecord) -> Option<Statement> {
     let envelope = Envelope::parse(record.envelope.as_ref()?.as_bytes()).ok()?;
     Statement::parse(envelope.payload()).ok()
-}
-
-/// Returns the keys that can be read with their names, of which those that are revoked or the others.
-fn public_keys(keys: &[TrustedKey], is_revoked: bool) -> Vec<(&str, PublicKey)> {
-    let keys = keys.iter().filter(|key| key.is_revoked == is_revoked);
-    let keys = keys.map(|key| Some((&*key.name, PublicKey::from_pem(&key.public_key).ok()?)));
-    keys.flatten().collect()
-}
-
-/// Returns the name of the revoked key that signed `envelope`.
-fn signed_by_revoked(envelope: &str, keys: &[TrustedKey]) -> Option<String> {
-    let revoked = public_keys(keys, true);
-    let is_signer = |key: &PublicKey| verification::open(envelope.as_bytes(), &[key], None).is_ok();
-    let found = revoked.iter().find(|(_, key)| is_signer(key))?;
-    Some(found.0.to_owned())
 }
 
 /// Returns the first field of the record that differs from what is signed.
@@ -74,7 +66,9 @@ fn difference(record: &BackupRecord, opened: &Opened) -> Option<&'static str> {
         // A backup that came by sync may be that of another namespace.
         (
             "spec.namespace",
-            record.backup.namespace == statement.backup.namespace || adopted_by.is_some(),
+            record.backup.namespace == statement.backup.namespace
+                || adopted_by.is_some()
+                || record.imported_by.is_some(),
         ),
         ("spec.uid", record.uid == statement.backup.uid),
         (

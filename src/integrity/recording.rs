@@ -24,6 +24,20 @@ pub struct Record<'a> {
     pub manifest: Option<&'a str>,
     /// The uid of the Backup in the cluster, if Velero made it from the bucket.
     pub synced_as: Option<&'a str>,
+    /// What the keys that count now change about it.
+    pub keys: KeyChange,
+}
+
+/// What the keys that count now change about a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyChange {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Others count than those that did not vouch for the backup.
+    Others,
+    /// The one by which it was imported does not count for it any more.
+    Distrusted,
 }
 
 /// What this process knows of a Backup.
@@ -48,6 +62,10 @@ pub enum Step<'a> {
     Forget(&'a str),
     /// Read the files and record them.
     Read(Level),
+    /// Look again whether a signed list beside the files vouches for them.
+    Import,
+    /// Close the record of this uid: the key by which it was imported does not count any more.
+    Distrust(&'a str),
     /// Record the checksum that a person declares.
     Declare,
     /// Write what the record of this uid says on the Backup.
@@ -89,6 +107,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
             (RecordState::Recorded, _) | (RecordState::Declared, None) => {
                 annotate_or_wait(backup, record)
             }
+            (RecordState::Unobserved, None) if record.keys == KeyChange::Others => Step::Import,
             (RecordState::Unobserved, None) => Step::Wait,
             (RecordState::Unobserved | RecordState::Declared, Some(adopt)) => adopt,
             (RecordState::Unreadable, Some(Step::Declare)) => Step::Declare,
@@ -103,6 +122,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
         },
         // The sync gives a Backup a new uid. Which record is its own is in the bucket.
         (Progress::Complete, None) => match find_synced(&backup.fields.uid, records) {
+            Some(record) if record.keys == KeyChange::Distrusted => Step::Distrust(record.uid),
             Some(record) => annotate_or_wait(backup, record),
             // So fast that no record was made meanwhile.
             None if seen.was_running && !seen.has_noted => Step::NoteFinalPhase,
@@ -221,6 +241,7 @@ mod tests {
             checksum: Some("c"),
             manifest: Some("m"),
             synced_as: None,
+            keys: KeyChange::Nothing,
         }
     }
 
@@ -267,6 +288,34 @@ mod tests {
             synced_as: Some("u"),
             ..record("v", state)
         }
+    }
+
+    #[test]
+    fn what_no_key_vouched_for_is_looked_at_again_with_others() {
+        let judged = |keys| Record {
+            keys,
+            ..record("u", RecordState::Unobserved)
+        };
+        let step = |record| next(&backup("Completed", "x"), &[record], false);
+        assert_eq!(step(judged(KeyChange::Others)), Step::Import);
+        assert_eq!(step(judged(KeyChange::Nothing)), Step::Wait);
+        let adopt = Step::Read(Level::Adopted { by: "jane".into() });
+        assert_eq!(
+            next(&adopted("x", None), &[judged(KeyChange::Others)], false),
+            adopt
+        );
+    }
+
+    #[test]
+    fn a_record_closes_when_its_key_does_not_count_any_more() {
+        let imported = |state| Record {
+            keys: KeyChange::Distrusted,
+            ..linked(state)
+        };
+        let step = |state| next(&backup("Completed", "c"), &[imported(state)], false);
+        assert_eq!(step(RecordState::Recorded), Step::Distrust("v"));
+        // It is judged anew, by other keys.
+        assert_eq!(step(RecordState::Unobserved), Step::Read(Level::Late));
     }
 
     const STATES: [RecordState; 5] = [

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use super::manifest::{Manifest, ManifestError};
 pub use crate::decision::Location;
-use crate::decision::{File, PodVolumes};
+use crate::decision::{File, PodVolumes, SignedLevel};
 use crate::digest::Sha256;
 use crate::velero::backup_fields::BackupFields;
 use crate::velero::text::shown;
@@ -40,13 +40,18 @@ pub enum Level {
 }
 
 impl Level {
+    /// Returns the level without the user.
+    pub const fn kind(&self) -> SignedLevel {
+        match self {
+            Self::Observed => SignedLevel::Observed,
+            Self::Late => SignedLevel::Late,
+            Self::Adopted { .. } => SignedLevel::Adopted,
+        }
+    }
+
     /// Returns the name of the level.
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Observed => "observed",
-            Self::Late => "late",
-            Self::Adopted { .. } => "adopted",
-        }
+        self.kind().name()
     }
 }
 
@@ -78,6 +83,9 @@ pub struct Statement {
     pub pod_volumes: PodVolumes,
     /// Who vouches for it.
     pub level: Level,
+    /// The public half of the key that signs, in PEM. It lets a cluster that knows only the id of the key trust
+    /// it; nothing else depends on it.
+    pub public_key: Option<String>,
 }
 
 /// Why bytes are no statement that can be judged.
@@ -140,6 +148,14 @@ struct Predicate {
     absent: Vec<String>,
     pod_volume_backups: PodVolumes,
     recorded: Level,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signer: Option<Signer>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Signer {
+    public_key: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,6 +182,10 @@ impl Statement {
                     .collect(),
                 pod_volume_backups: self.pod_volumes,
                 recorded: self.level.clone(),
+                signer: self
+                    .public_key
+                    .clone()
+                    .map(|public_key| Signer { public_key }),
             },
         };
         serde_json::to_vec(&document)
@@ -193,6 +213,7 @@ impl Statement {
             location: predicate.location,
             pod_volumes: predicate.pod_volume_backups,
             level: predicate.recorded,
+            public_key: predicate.signer.map(|signer| signer.public_key),
         })
     }
 
@@ -256,6 +277,7 @@ mod tests {
             },
             pod_volumes: PodVolumes::none(),
             level: Level::Adopted { by: "jane".into() },
+            public_key: Some("PEM".into()),
         }
     }
 

@@ -56,8 +56,10 @@ impl VerificationError {
 pub struct Opened {
     /// What is signed.
     pub statement: Statement,
-    /// The id of the key that signed it.
+    /// The id of the key that vouches for it: the first of the signers, or the one that counts.
     pub key: Sha256,
+    /// The ids of the keys that signed it, each once.
+    pub signers: Vec<Sha256>,
     /// The digest of the signed bytes.
     pub payload: Sha256,
 }
@@ -70,10 +72,12 @@ pub fn open(
     name: Option<&str>,
 ) -> Result<Opened, VerificationError> {
     let envelope = Envelope::parse(envelope)?;
-    let key = envelope.verify(keys).map_err(|error| match error {
+    let signers = envelope.signers(keys).map_err(|error| match error {
         VerifyError::Forged => VerificationError::Forged(error),
         VerifyError::UnknownKey(_) => VerificationError::UnknownKey(error),
     })?;
+    let key = signers.first().ok_or(VerifyError::Forged);
+    let key = key.map_err(VerificationError::Forged)?;
     // Nothing in the payload is looked at before this line.
     let statement = Statement::parse(envelope.payload())?;
     let signed = &statement.backup.name;
@@ -85,6 +89,7 @@ pub fn open(
     }
     Ok(Opened {
         key: key.id(),
+        signers: signers.iter().map(|key| key.id()).collect(),
         payload: Sha256::of(envelope.payload()),
         statement,
     })

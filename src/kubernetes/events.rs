@@ -65,6 +65,8 @@ pub enum EventReason {
     BackupRecorded,
     /// The files of a Backup are recorded and signed on the word of a user.
     BackupAdopted,
+    /// A backup that came by sync has its record from a signed list.
+    BackupImported,
     /// The checksum of a Backup is what a user declares.
     BackupDeclared,
     /// A user vouches for the files of a Backup, and they could not be recorded.
@@ -115,6 +117,7 @@ impl EventReason {
             Self::ServingCertificateRenewed => "ServingCertificateRenewed",
             Self::BackupRecorded => "BackupRecorded",
             Self::BackupAdopted => "BackupAdopted",
+            Self::BackupImported => "BackupImported",
             Self::BackupDeclared => "BackupDeclared",
             Self::BackupNotAdopted => "BackupNotAdopted",
             Self::BackupUnobserved => "BackupUnobserved",
@@ -133,6 +136,7 @@ impl EventReason {
         match self {
             Self::BackupRecorded
             | Self::BackupAdopted
+            | Self::BackupImported
             | Self::BackupDeclared
             | Self::CaBundleCurrent
             | Self::RestoreWaiting

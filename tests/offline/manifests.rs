@@ -119,7 +119,11 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
             vec!["get", "list", "watch", "create", "delete"],
         ),
         ("backuprecords/status", Value::Null, vec!["patch"]),
-        ("trustedkeys", Value::Null, vec!["get", "list", "create"]),
+        (
+            "trustedkeys",
+            Value::Null,
+            vec!["get", "list", "watch", "create"],
+        ),
         // A review stores nothing.
         ("subjectaccessreviews", Value::Null, vec!["create"]),
     ];

@@ -59,6 +59,7 @@ impl Signed {
             },
             pod_volumes: PodVolumes::none(),
             level: Level::Observed,
+            public_key: None,
         };
         let mut signed = Self {
             folder,

@@ -166,6 +166,27 @@ impl Store {
         ))
     }
 
+    /// Reads a file of `backup` as a whole; `None` if there is none, or if it has more than `max` bytes.
+    pub async fn read_small(
+        &self,
+        backup: &str,
+        file: &str,
+        max: u64,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let action = Action::Read {
+            backup: backup.to_owned(),
+            file: file.to_owned(),
+        };
+        let result = match self.get(backup, file).await {
+            Ok(result) if result.meta.size <= max => result,
+            Ok(_) | Err(ErrorKind::NoFile) => return Ok(None),
+            Err(kind) => return Err(kind.during(action)),
+        };
+        let size = result.meta.size;
+        let reading = Reading::new(result.into_stream().boxed(), action, size);
+        reading.bytes(size).await.map(Some)
+    }
+
     /// Whether `backup` has `file` at this moment.
     pub async fn exists(&self, backup: &str, file: &str) -> Result<bool, Error> {
         // A HEAD has no body, so that it does not tell an absent file from an absent bucket.

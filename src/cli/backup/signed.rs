@@ -14,7 +14,11 @@ pub(super) fn signed(record: &BackupRecord, keys: &[TrustedKey]) -> Option<Resul
     }
     let keys: Vec<_> = keys.iter().cloned().map(Into::into).collect();
     let opened = record::open(&record.clone().into(), &keys);
-    Some(opened.map_err(|error| error.to_string()))
+    Some(
+        opened
+            .map(|(opened, _)| opened)
+            .map_err(|error| error.to_string()),
+    )
 }
 
 /// Returns the lines that `sha256sum -c` reads. Names of signed files have no unusual characters.

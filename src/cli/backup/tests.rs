@@ -37,6 +37,7 @@ fn statement() -> Statement {
         location: Location::default(),
         pod_volumes: PodVolumes::none(),
         level: Level::Late,
+        public_key: None,
     }
 }
 
@@ -188,6 +189,7 @@ fn an_adopted_backup_is_shown_with_who_vouches_for_it() {
     let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
     let payload = Statement {
         level: Level::Adopted { by: "jane".into() },
+        public_key: None,
         ..statement()
     };
     let payload = payload.to_bytes().unwrap();

@@ -66,7 +66,11 @@ pub(super) const CLUSTER_RIGHTS: [Right; 16] = [
         &["get", "list", "watch", "create", "delete"],
     ),
     right("velero-trust.io", "backuprecords/status", &["patch"]),
-    right("velero-trust.io", "trustedkeys", &["get", "list", "create"]),
+    right(
+        "velero-trust.io",
+        "trustedkeys",
+        &["get", "list", "watch", "create"],
+    ),
     Right {
         name: Some(names::EXCLUDED_NAMESPACE),
         ..right("", "namespaces", &["get"])

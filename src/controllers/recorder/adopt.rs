@@ -40,6 +40,8 @@ pub(super) async fn declare(context: Arc<Context>, backup: ObservedBackup) -> Re
         },
         records: Vec::new(),
         is_waited_for: false,
+        only_imports: false,
+        trust: String::new(),
         found: None,
         own: Some(own),
         context,

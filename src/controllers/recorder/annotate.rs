@@ -28,10 +28,10 @@ pub(super) async fn annotate(
     let annotations = Annotations {
         checksum: record.checksum.as_deref(),
         manifest: record.manifest.as_deref(),
-        // Nothing was read of what is declared.
+        // Nothing was read of what is declared or imported.
         verified_at: verified_at
             .as_deref()
-            .filter(|_| record.state == RecordState::Recorded),
+            .filter(|_| record.state == RecordState::Recorded && record.imported.is_none()),
     };
     let retry = write(&context, &backup, annotations).await;
     Requeue {
@@ -78,6 +78,14 @@ pub(super) async fn write(
 /// Removes what a user wrote who vouches for `backup`.
 pub(super) async fn end_adoption(context: &Context, backup: &ObservedBackup) -> kube::Result<()> {
     let removed = json!({ADOPT_ANNOTATION: null, DECLARED_CHECKSUM_ANNOTATION: null});
+    patch(context, backup, &removed).await
+}
+
+/// Removes what a record said from `backup`.
+pub(super) async fn remove(context: &Context, backup: &ObservedBackup) -> kube::Result<()> {
+    let removed = json!({
+        CHECKSUM_ANNOTATION: null, MANIFEST_ANNOTATION: null, VERIFIED_AT_ANNOTATION: null,
+    });
     patch(context, backup, &removed).await
 }
 

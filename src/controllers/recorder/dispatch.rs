@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::time::Instant;
 
+use super::import::KnownKeys;
 use super::observed::RecordEntry;
 use super::reader::Extent;
 use super::slots::Place;
-use super::{Recorder, UPLOAD_PAUSE, adopt, annotate, steps, upload, verification};
+use super::{Recorder, UPLOAD_PAUSE, adopt, annotate, imported, steps, upload, verification};
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Seen, Step};
 use crate::integrity::statement::Level;
@@ -39,8 +40,11 @@ impl Recorder {
             return;
         }
         // What is not known is not decided: the lists trigger again.
-        let (Some(backups), Some(_)) = (self.backups.last_known(), self.records.last_known())
-        else {
+        let (Some(backups), Some(_), Some(keys)) = (
+            self.backups.last_known(),
+            self.records.last_known(),
+            self.known_keys.clone(),
+        ) else {
             return;
         };
         let context = Arc::clone(&self.context);
@@ -67,7 +71,10 @@ impl Recorder {
             self.spawn(key, steps::reopen(context, name));
             return;
         }
-        let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
+        let known = records
+            .iter()
+            .map(|(_, record)| record.known(&backup, &keys));
+        let known: Vec<_> = known.collect();
         let step = recording::next(&backup, &known, seen.seen);
         if let Some(wanted) = self.due_verification(&key, &backup, &records, &step) {
             return self.start_verification(key, wanted, &backup);
@@ -106,6 +113,14 @@ impl Recorder {
                     self.spawn(key, annotate::annotate(context, backup, record));
                 }
             }
+            Step::Distrust(uid) => {
+                if let Some((name, record)) = own(uid)
+                    && let Some(why) = record.distrust(&backup, &keys)
+                {
+                    self.spawn(key, imported::distrust(context, backup, name, why));
+                }
+            }
+            Step::Import => self.start_reading(key, backup, records, Level::Late, false),
             Step::Declare => self.spawn(key, adopt::declare(context, backup)),
             Step::Read(level) => {
                 // Who vouches for a backup without a record asks to have it judged.
@@ -113,11 +128,19 @@ impl Recorder {
                 let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
                 let can_record = reads_files && self.context.signer().is_some();
                 // The record of a synced Backup is looked up even if nothing may be read.
-                if can_record || records.iter().any(|(_, record)| is_recorded(record)) {
+                let can_import = self.can_import(&keys);
+                if can_record || can_import || records.iter().any(|(_, record)| is_recorded(record))
+                {
                     self.start_reading(key, backup, records, level, reads_files);
                 }
             }
         }
+    }
+
+    /// Whether a key of another cluster may have signed backups.
+    fn can_import(&self, keys: &KnownKeys) -> bool {
+        let own = self.context.signer().map(|signer| &signer.name);
+        keys.keys.iter().any(|key| Some(&key.name) != own)
     }
 
     /// Whether the files of a Backup are read to record them at this level.
@@ -214,7 +237,15 @@ impl Recorder {
             return;
         };
         self.uploads.insert(key.clone(), Instant::now());
+        let Some(keys) = self.known_keys.clone() else {
+            return;
+        };
+        let judged = |(_, record): &(String, RecordEntry)| {
+            record.uid == backup.fields.uid && record.state == RecordState::Unobserved
+        };
         let extent = Extent {
+            only_imports: level == Level::Late && records.iter().any(judged),
+            keys,
             level,
             reads_files,
             waiting,

@@ -233,6 +233,18 @@ fn without_undeclared(status: &BackupRecordStatus, refusal: &str) -> BackupRecor
     if is_refused("pendingUpload") {
         status.pending_upload = None;
     }
+    if is_refused("imported") {
+        status.imported = None;
+    }
+    if is_refused("signers") {
+        status.signers = Vec::new();
+    }
+    if is_refused("listsNotRead") {
+        status.lists_not_read = None;
+    }
+    if is_refused("trust") {
+        status.trust = None;
+    }
     if is_refused("verification") {
         status.verification = None;
     }

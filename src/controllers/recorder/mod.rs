@@ -10,6 +10,8 @@ mod annotate;
 mod cleanup;
 mod dispatch;
 mod envelope;
+mod import;
+mod imported;
 mod ledger;
 mod location;
 mod observed;
@@ -37,13 +39,14 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, interval};
 use tracing::Instrument as _;
 
+use self::import::{LastKeys, SharedKeys};
 use self::ledger::Ledger;
-use self::observed::{RecordEntry, watch_backups, watch_records};
+use self::observed::{RecordEntry, watch_backups, watch_keys, watch_records};
 use self::signing::Signer;
 use self::slots::ReadSlots;
 use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
 use super::{ControllerContext, RecorderSettings};
-use crate::decision::Key;
+use crate::decision::{Key, TrustedKey};
 use crate::integrity::recording::Seen;
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
@@ -84,6 +87,8 @@ struct Context {
     ledger: Ledger,
     /// What signs, once it is known. Nothing but signing waits for it.
     signer: OnceLock<Signer>,
+    /// By which keys backups were imported.
+    imports: LastKeys,
     settings: RecorderSettings,
 }
 
@@ -116,6 +121,9 @@ struct Recorder {
     context: Arc<Context>,
     backups: Watch<ObservedBackup>,
     records: Watch<RecordEntry>,
+    keys: Watch<TrustedKey>,
+    /// The keys as they were last known; none before the first list.
+    known_keys: Option<SharedKeys>,
     worker: Worker<Key>,
     tasks: JoinSet<Requeue>,
     /// The Backup of each task.
@@ -173,6 +181,8 @@ async fn record(
     let mut recorder = Recorder {
         backups: watch_backups(&controllers.client),
         records: watch_records(&controllers.client),
+        keys: watch_keys(&controllers.client),
+        known_keys: None,
         worker: Worker::new(TIMING),
         tasks: JoinSet::new(),
         owners: HashMap::new(),
@@ -189,6 +199,7 @@ async fn record(
         context: Arc::new(Context {
             ledger: Ledger::new(&controllers.client, trouble),
             signer: OnceLock::new(),
+            imports: LastKeys::default(),
             controllers: Arc::clone(controllers),
             settings,
         }),
@@ -205,6 +216,7 @@ async fn record(
             _ = expiry.tick() => recorder.trigger_expiring(),
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
             change = recorder.records.changed() => recorder.trigger_records(&change),
+            change = recorder.keys.changed() => recorder.trigger_keys(&change),
             Ok(()) = recorder.waiting.changed() => recorder.trigger_waited_for(),
             key = recorder.worker.next(), if recorder.busy.len() < MAX_STEPS => recorder.start(key),
             () = recorder.gauge_worker.next() => recorder.set_gauges(),

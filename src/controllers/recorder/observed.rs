@@ -7,15 +7,19 @@ use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
+use super::import::KnownKeys;
 use super::reading::ReadingEntry;
-use crate::decision::Key;
+use crate::decision::{self, Key, SignedLevel};
+use crate::digest::Sha256;
 use crate::integrity::final_phase::FinalPhase;
-use crate::integrity::recording::{Record, RecordState};
+use crate::integrity::recording::{Identified, KeyChange, Record, RecordState};
+use crate::integrity::trust::{Claim, Distrust, Trust};
 use crate::kubernetes::backup;
-use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, PendingUpload};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, PendingUpload, TrustedKey};
 use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
+use crate::velero::text::seconds;
 
 /// Most records that are kept in memory. Each has some hundred bytes, and 8 for each Restore of the last
 /// reading.
@@ -35,6 +39,11 @@ pub(super) struct RecordEntry {
     pub(super) final_phase: Option<FinalPhase>,
     /// UID of the Backup in the cluster, if Velero made it from the bucket.
     pub(super) synced_as: Option<String>,
+    /// The key by which it was imported, if it was.
+    pub(super) imported: Option<Sha256>,
+    /// What let keys count when none vouched for the backup.
+    pub(super) trust: Option<String>,
+    pub(super) level: Option<SignedLevel>,
     /// When the files were recorded.
     pub(super) recorded_at: Option<Timestamp>,
     /// When the Backup went away, in seconds since 1970.
@@ -63,6 +72,11 @@ impl RecordEntry {
             manifest: status.manifest,
             final_phase: status.final_phase.as_ref().map(FinalPhase::from),
             synced_as: status.synced_as,
+            imported: status
+                .imported
+                .and_then(|imported| Sha256::from_hex(&imported.key_id)),
+            trust: status.trust,
+            level: status.level.as_deref().and_then(SignedLevel::parse),
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
             pending_upload: status.pending_upload,
@@ -112,8 +126,32 @@ impl RecordEntry {
         }
     }
 
-    /// Returns what decides the next step.
-    pub(super) fn known(&self) -> Record<'_> {
+    /// Returns why the key by which it was imported does not count for `backup` any more.
+    pub(super) fn distrust(&self, backup: &ObservedBackup, keys: &KnownKeys) -> Option<Distrust> {
+        let key = self
+            .imported
+            .filter(|_| self.state == RecordState::Recorded)?;
+        let claim = Claim {
+            namespace: Some(&self.namespace),
+            location: Some(&backup.storage_location),
+            backup: &self.name,
+            level: self.level,
+            completed: backup.fields.completed.as_deref().and_then(seconds),
+            recorded_at: self.recorded_at.map(Timestamp::as_second),
+        };
+        Trust::new(&keys.keys).check(key, &claim).err()
+    }
+
+    /// Returns what decides the next step of `backup`, with these keys.
+    pub(super) fn known(&self, backup: &ObservedBackup, keys: &KnownKeys) -> Record<'_> {
+        let is_other = |trust: &String| *trust != keys.digest;
+        let change = if self.trust.as_ref().is_some_and(is_other) {
+            KeyChange::Others
+        } else if self.distrust(backup, keys).is_some() {
+            KeyChange::Distrusted
+        } else {
+            KeyChange::Nothing
+        };
         Record {
             uid: &self.uid,
             state: self.state,
@@ -123,7 +161,22 @@ impl RecordEntry {
             checksum: self.checksum.as_deref(),
             manifest: self.manifest.as_deref(),
             synced_as: self.synced_as.as_deref(),
+            keys: change,
         }
+    }
+}
+
+impl Identified for &RecordEntry {
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn state(&self) -> RecordState {
+        self.state
+    }
+
+    fn synced_as(&self) -> Option<&str> {
+        self.synced_as.as_deref()
     }
 }
 
@@ -131,6 +184,14 @@ impl RecordEntry {
 pub(super) fn watch_backups(client: &Client) -> Watch<ObservedBackup> {
     let all = Api::<DynamicObject>::all_with(client.clone(), &backup::resource());
     Watch::of_text(all, Config::default(), "Backups", ObservedBackup::from_json)
+}
+
+/// Watches the keys that count.
+pub(super) fn watch_keys(client: &Client) -> Watch<decision::TrustedKey> {
+    let all = Api::<TrustedKey>::all(client.clone());
+    Watch::new(all, Config::default(), "TrustedKeys", |key| {
+        Some(key.into())
+    })
 }
 
 /// Watches all records.
@@ -160,6 +221,9 @@ mod tests {
                 checksum: None,
                 manifest: None,
                 synced_as: None,
+                imported: None,
+                trust: None,
+                level: None,
                 recorded_at: None,
                 gone_at,
                 final_phase: None,

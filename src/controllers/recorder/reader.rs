@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::envelope::{self, WrittenEnvelope};
+use super::import::{self, SharedKeys};
+use super::location::OpenLocation;
 use super::reading::{Beginning, Found, ReadingEntry, add_list, is_due, lists};
 use super::signing::check_signs;
 use super::stop::Stop;
@@ -41,6 +43,10 @@ pub(super) struct Extent {
     pub(super) level: Level,
     /// Whether files are read, not only looked up among the records.
     pub(super) reads_files: bool,
+    /// Whether the backup is judged already, and only looked at again because other keys count now.
+    pub(super) only_imports: bool,
+    /// The keys that count.
+    pub(super) keys: SharedKeys,
     /// The Restores that wait for the backup, all before anything is read.
     pub(super) waiting: Option<WaitingRestores>,
     /// Set when the Backup is no longer one to read.
@@ -85,21 +91,16 @@ pub(super) async fn read(
     }
     let location = location::open(context, backup).await?;
     let store = &location.store;
+    let document = find_signed(context, backup, extent, &location).await?;
     let asked_at = Instant::now();
     let listing = store.list(name).await?;
     if signed_artifacts(name, &listing).is_empty() {
-        let status = known.record.as_ref();
-        let status = status.and_then(|record| record.status.as_ref());
-        let upload = status.and_then(|status| status.pending_upload.as_ref());
-        // Velero keeps a Backup whose directory has any file.
-        if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
-            cleanup::remove_own(store, name, upload, &listing).await?;
-        }
+        remove_lone(&location, name, known, &listing).await?;
         let nothing = |it: Beginning| it.end(&location, name, &listing, Found::default());
         known.reading = beginning.map(nothing).map(Box::new);
         return Err(Stop::no_files(name, &location.name));
     }
-    let (document, file) = read_document(store, name, &listing).await?;
+    let (document, file) = read_document(store, name, &listing, document).await?;
     if document.uid != backup.fields.uid {
         find_record(context, backup, &document, is_adopted).await?;
     }
@@ -129,6 +130,7 @@ pub(super) async fn read(
         location: location.signed.clone(),
         pod_volumes,
         level,
+        public_key: Some(signer.key.public_pem()),
     };
     let before = envelope::signed_before(signer, store, name, &listing).await?;
     let mut hashed = None;
@@ -181,9 +183,48 @@ pub(super) async fn read(
     })
 }
 
+/// Takes the envelope away that was being put. Velero keeps a Backup whose directory has any file.
+async fn remove_lone(
+    location: &OpenLocation,
+    name: &str,
+    known: &Known,
+    listing: &Listing,
+) -> Result<(), Stop> {
+    let status = known.record.as_ref();
+    let status = status.and_then(|record| record.status.as_ref());
+    let upload = status.and_then(|status| status.pending_upload.as_ref());
+    if let Some(upload) = upload.filter(|upload| upload.location == location.recorded()) {
+        cleanup::remove_own(&location.store, name, upload, listing).await?;
+    }
+    Ok(())
+}
+
+/// Looks for what is signed of a Backup that was not seen before it was complete, and may have come by sync. Returns
+/// its velero-backup.json, if that was read.
+async fn find_signed(
+    context: &Context,
+    backup: &ObservedBackup,
+    extent: &Extent,
+    location: &OpenLocation,
+) -> Result<Option<Vec<u8>>, Stop> {
+    if extent.level != Level::Late {
+        return Ok(None);
+    }
+    match import::find(context, backup, location, &extent.keys).await {
+        // It is not judged, so that it is looked at again once it may be.
+        Err(Stop::NotImported(_) | Stop::Unobserved(_))
+            if !extent.reads_files && !extent.only_imports =>
+        {
+            Err(Stop::NotKnown)
+        }
+        Ok(_) if extent.only_imports => Err(Stop::NotKnown),
+        found => found,
+    }
+}
+
 /// Looks for the record with the uid in the files of `backup`, which has another one: Velero made it from
 /// the bucket. Fails with [`Stop::Known`] if they are recorded.
-async fn find_record(
+pub(super) async fn find_record(
     context: &Context,
     backup: &ObservedBackup,
     document: &BackupFields,
@@ -198,11 +239,7 @@ async fn find_record(
     let namespace = &record.spec.namespace;
     if *namespace != backup.fields.namespace {
         // Records are not read in another namespace, nor replaced, whatever they say.
-        return if is_adopted {
-            Err(Unobserved::OtherNamespace(namespace.clone()).into())
-        } else {
-            Ok(())
-        };
+        return Err(Unobserved::OtherNamespace(namespace.clone()).into());
     }
     if record.known().state != RecordState::Recorded {
         return Ok(());
@@ -306,11 +343,12 @@ async fn completion(
     Ok(Some(stored.saturating_add(ahead).saturating_add(between)))
 }
 
-/// Reads velero-backup.json, and its digest from the same bytes.
+/// Reads velero-backup.json, unless it is `known`, and its digest from the same bytes.
 async fn read_document(
     store: &Store,
     name: &str,
     listing: &Listing,
+    known: Option<Vec<u8>>,
 ) -> Result<(BackupFields, File), Stop> {
     let missing = || ManifestError::Missing(files::BACKUP.to_owned());
     let artifact = listing.get(files::BACKUP).ok_or_else(missing)?;
@@ -318,11 +356,16 @@ async fn read_document(
     if length > MAX_DOCUMENT_BYTES {
         return Err(Unobserved::from(DocumentError::TooLong(length)).into());
     }
-    let bytes = store
-        .read(name, artifact)
-        .await?
-        .bytes(artifact.size)
-        .await?;
+    let bytes = match known.filter(|known| known.len() == length) {
+        Some(known) => known,
+        None => {
+            store
+                .read(name, artifact)
+                .await?
+                .bytes(artifact.size)
+                .await?
+        }
+    };
     let file = File {
         name: artifact.name.clone(),
         size: artifact.size,

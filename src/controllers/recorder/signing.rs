@@ -260,7 +260,7 @@ async fn trust(
         spec: TrustedKeySpec {
             public_key: key.public_pem(),
             algorithm: Some(key.public().algorithm().to_string()),
-            state: KeyState::Active,
+            ..TrustedKeySpec::default()
         },
     };
     let keys = Api::<TrustedKey>::all(controllers.client.clone());

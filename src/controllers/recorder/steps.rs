@@ -170,6 +170,10 @@ pub(super) struct Reading {
     pub(super) level: Level,
     /// Whether a Restore waits for a reading of its files.
     pub(super) is_waited_for: bool,
+    /// Whether it is judged already, and only looked at again because other keys count now.
+    pub(super) only_imports: bool,
+    /// What lets keys count now.
+    pub(super) trust: String,
     /// What was read for Restores.
     pub(super) found: Option<Box<RecordedReading>>,
 }
@@ -194,7 +198,8 @@ pub(super) async fn read(
         return annotate::annotate(context, backup, record.clone()).await;
     }
     // Only a user turns what is judged into what is recorded.
-    if known.is_some_and(|record| record.state.is_judgement()) != is_adopted {
+    let is_judged = known.is_some_and(|record| record.state.is_judgement());
+    if is_judged != is_adopted && !(is_judged && extent.only_imports) {
         return Requeue::default();
     }
     let mut known = Known {
@@ -210,9 +215,11 @@ pub(super) async fn read(
         own: known.record,
         level: extent.level,
         is_waited_for,
+        only_imports: extent.only_imports,
+        trust: extent.keys.digest.clone(),
         found: known.reading,
     };
-    reading.conclude(read).await
+    Box::pin(reading.conclude(read)).await
 }
 
 /// Returns the record with the uid of `backup`, as it is stored.
@@ -234,6 +241,10 @@ impl Reading {
         };
         match stop {
             Stop::Known(record) => self.annotate_known(*record).await,
+            Stop::Imported(imported) => self.import(*imported).await,
+            Stop::NotImported(not) => self.refuse_import(*not).await,
+            Stop::NotKnown if self.only_imports => self.keep_judgement().await,
+            Stop::Unreadable(_) if self.only_imports => again(),
             Stop::Unobserved(unobserved) if is_adopted => {
                 self.end_adoption(&unobserved.to_string()).await
             }
@@ -262,15 +273,27 @@ impl Reading {
 
     /// Notes that the files are not known to be Velero's. That stays.
     async fn refuse(&self, unobserved: &Unobserved) -> Requeue {
+        self.refuse_with(unobserved, BackupRecordStatus::default())
+            .await
+    }
+
+    /// As [`Self::refuse`], where the record says what is in `status` besides.
+    pub(super) async fn refuse_with(
+        &self,
+        unobserved: &Unobserved,
+        status: BackupRecordStatus,
+    ) -> Requeue {
         let message = message(&unobserved.to_string());
         let status = BackupRecordStatus {
             state: RecordState::Unobserved,
             reason: Some(unobserved.reason().to_owned()),
             message: Some(message.clone()),
-            ..BackupRecordStatus::default()
+            ..status
         };
+        let was = self.own.as_ref().and_then(|own| own.status.as_ref());
+        let is_known = was.is_some_and(|was| was.message == status.message);
         let written = self.write(&status, None).await;
-        if written.is_ok() {
+        if written.is_ok() && !is_known {
             let note = format!("its files are not recorded: {message}");
             tracing::warn!(reason = unobserved.reason(), "{note}");
             self.emit(EventReason::BackupUnobserved, &note).await;
@@ -472,18 +495,27 @@ impl Reading {
     }
 
     pub(super) async fn emit(&self, reason: EventReason, note: &str) {
-        let fields = &self.backup.fields;
-        let about = ObjectReference {
-            api_version: Some("velero.io/v1".to_owned()),
-            kind: Some("Backup".to_owned()),
-            namespace: Some(fields.namespace.clone()),
-            name: Some(fields.name.clone()),
-            uid: Some(fields.uid.clone()),
-            ..ObjectReference::default()
-        };
-        let events = &self.context.controllers.events;
-        events.emit(&about, reason, note).await;
+        emit(&self.context, &self.backup, reason, note).await;
     }
+}
+
+/// Emits an Event about `backup`.
+pub(super) async fn emit(
+    context: &Context,
+    backup: &ObservedBackup,
+    reason: EventReason,
+    note: &str,
+) {
+    let fields = &backup.fields;
+    let about = ObjectReference {
+        api_version: Some("velero.io/v1".to_owned()),
+        kind: Some("Backup".to_owned()),
+        namespace: Some(fields.namespace.clone()),
+        name: Some(fields.name.clone()),
+        uid: Some(fields.uid.clone()),
+        ..ObjectReference::default()
+    };
+    context.controllers.events.emit(&about, reason, note).await;
 }
 
 /// Returns a text for people that is short and in one line, whatever it quotes.

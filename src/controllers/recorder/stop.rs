@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::import::{Imported, NotImported};
 use super::steps::message;
 use crate::bucket::{self, ErrorKind};
 use crate::decision::FailureClass;
@@ -28,6 +29,10 @@ pub(super) enum Stop {
     Unreadable(Unreadable),
     /// They are those of this record, by what velero-backup.json and the Backup say.
     Known(Box<BackupRecord>),
+    /// A signed list beside them vouches for them.
+    Imported(Box<Imported>),
+    /// They came by sync, and no signed list vouches for them here.
+    NotImported(Box<NotImported>),
     /// They changed meanwhile, or are gone.
     Changed,
     /// They are not to be read, only looked up.
@@ -94,8 +99,11 @@ impl Stop {
         match self {
             Self::Unobserved(unobserved) => unobserved.to_string(),
             Self::Unreadable(unreadable) => unreadable.message.clone(),
+            Self::NotImported(not) => not.judgement().to_string(),
             Self::NoKey => "there is no key to sign with".to_owned(),
-            Self::Known(_) | Self::NotKnown | Self::Changed => "it changed meanwhile".to_owned(),
+            Self::Known(_) | Self::Imported(_) | Self::NotKnown | Self::Changed => {
+                "it changed meanwhile".to_owned()
+            }
         }
     }
 

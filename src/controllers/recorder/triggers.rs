@@ -1,8 +1,10 @@
 //! Which Backups the recorder looks at again after a change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::import::KnownKeys;
 use super::observed::RecordEntry;
 use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
@@ -94,6 +96,23 @@ impl Recorder {
             }
             Change::Refused => {}
         }
+    }
+
+    /// Triggers what other keys may vouch for, or do not vouch for any more.
+    pub(super) fn trigger_keys(&mut self, change: &Change) {
+        let known = self.keys.last_known();
+        let keys = match (change, known) {
+            // Backups of this cluster are recorded all the same.
+            (Change::Refused, None) => KnownKeys::default(),
+            (_, None) => return,
+            (_, Some(known)) => KnownKeys::new(known.values().cloned().collect()),
+        };
+        let last = self.known_keys.as_ref();
+        if last.is_some_and(|last| last.digest == keys.digest) {
+            return;
+        }
+        self.known_keys = Some(Arc::new(keys));
+        self.trigger_all_backups();
     }
 
     pub(super) fn set_gauges(&mut self) {

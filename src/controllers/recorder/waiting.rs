@@ -65,13 +65,16 @@ impl Recorder {
                 let can_record = self.reads_files(backup, level) && self.context.signer().is_some();
                 matches!(level, Level::Adopted { .. }) || !can_record
             }
-            Step::Observe | Step::NoteFinalPhase | Step::Forget(_) => false,
+            // First it is known whether a signed list vouches for it.
+            Step::Import
+            | Step::Distrust(_)
+            | Step::Observe
+            | Step::NoteFinalPhase
+            | Step::Forget(_) => false,
         };
         let waiting = self.restores_of(key)?;
-        let known: Vec<_> = records.iter().map(|(_, record)| record.known()).collect();
-        let own = recording::find_own(&backup.fields.uid, &known).map(|record| record.uid);
-        let own = records.iter().find(|(_, record)| Some(&*record.uid) == own);
-        let own = own.map(|(_, record)| record);
+        let known: Vec<_> = records.iter().map(|(_, record)| record).collect();
+        let own = recording::find_own(&backup.fields.uid, &known).copied();
         let last = own.and_then(|record| record.reading.as_ref());
         let is_due =
             is_due && backup.progress() == Progress::Complete && reading::is_due(waiting, last);

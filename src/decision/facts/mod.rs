@@ -12,6 +12,7 @@ mod key;
 mod reading;
 mod record;
 mod secret;
+mod trusted_key;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,8 +25,9 @@ pub use error::{LookupError, LookupErrorKind};
 pub use files::{File, ListedFiles, Location, PodVolumes, UnreadFile};
 pub use key::Key;
 pub use reading::{Covered, FailureClass, Reading, ReadingFailure, SignedList};
-pub use record::{BackupRecord, RecordState, TrustedKey};
+pub use record::{BackupRecord, RecordState};
 pub use secret::{Sealed, Secret, SecretKeyRef};
+pub use trusted_key::{KeyScope, KeyState, SignedLevel, TrustedKey};
 
 /// Something to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,4 +1,4 @@
-//! Records of backups, and the keys that sign them, as facts.
+//! Records of backups, as facts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,14 @@ pub struct BackupRecord {
     pub synced_as: Option<String>,
     /// The name of the BackupStorageLocation in which the files were recorded.
     pub location: Option<String>,
+    /// The TrustedKey by which the record was made from the signed list beside the backup, if it was.
+    pub imported_by: Option<String>,
+    /// What let keys count when they did not vouch for the backup ([`digest`]); `None` if none was asked.
+    ///
+    /// [`digest`]: crate::integrity::trust::digest
+    pub trust: Option<String>,
+    /// When they were recorded in this cluster, in seconds since 1970.
+    pub recorded_at: Option<i64>,
     /// Whether velero-trust saw the Backup before it was complete.
     pub is_observed: bool,
     /// What was found when the files were last read for a Restore.
@@ -84,17 +92,6 @@ impl BackupRecord {
         let place = (self.backup.namespace.as_str(), self.location.as_deref());
         self.state == RecordState::Recorded && place == (namespace, Some(location))
     }
-}
-
-/// A public key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedKey {
-    /// `metadata.name`.
-    pub name: String,
-    /// The key in PEM.
-    pub public_key: String,
-    /// Whether its signatures do not count any more.
-    pub is_revoked: bool,
 }
 
 impl Facts {
@@ -122,13 +119,5 @@ impl Facts {
             _ => None,
         });
         has.map(Option::<&bool>::copied)
-    }
-
-    /// Returns the keys of the cluster; none where the kind is not installed.
-    pub fn trusted_keys(&self) -> Known<&[TrustedKey]> {
-        self.get(Lookup::TrustedKeys, |fact| match fact {
-            Fact::TrustedKeys(keys) => Some(keys.as_slice()),
-            _ => None,
-        })
     }
 }

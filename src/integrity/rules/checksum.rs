@@ -8,6 +8,7 @@ use crate::decision::{
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files;
+use crate::integrity::trust;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 use crate::velero::text::shown;
@@ -188,8 +189,8 @@ pub(super) fn check(
         return Ok(None);
     }
     let records = facts.records(&key, &backup.fields.uid)?;
-    let is_to_be_recorded =
-        records.is_some_and(|all| will_be_recorded(question, backup, record, all));
+    let is_to_be_recorded = is_to_be_imported(record, facts)?
+        || records.is_some_and(|all| will_be_recorded(question, backup, record, all));
     let Some(vouched) = expected.or(on_backup) else {
         if is_to_be_recorded {
             not_yet(question, &named, report);
@@ -339,6 +340,17 @@ fn not_vouched(
     );
     let path = named::path(question.restore);
     report.add_finding(Finding::new(&NO_CHECKSUM, path, &named, message, fix));
+}
+
+/// Whether other keys count now than those that did not vouch for the files, so that a signed list beside them is
+/// looked at again.
+fn is_to_be_imported(record: Option<&BackupRecord>, facts: &Facts) -> Result<bool, Stop> {
+    let judged = record.filter(|record| record.state == RecordState::Unobserved);
+    let Some(judged_by) = judged.and_then(|record| record.trust.as_ref()) else {
+        return Ok(false);
+    };
+    let keys = facts.trusted_keys()?.unwrap_or_default();
+    Ok(trust::digest(keys) != *judged_by)
 }
 
 /// Whether the files are still to be recorded, or found to be those of one of `records`, all of its name.

@@ -325,6 +325,7 @@ mod tests {
             location: Location::default(),
             pod_volumes: volumes(2),
             level: Level::Observed,
+            public_key: None,
         }
     }
 

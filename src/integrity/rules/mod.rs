@@ -98,9 +98,13 @@ fn check(
         Some(own) if own.state == RecordState::Recorded => {
             let keys = keys?.unwrap_or_default();
             let opened = record::check(question.restore, backup, own, records, keys, report);
-            if let Some(opened) = opened {
+            if let Some((opened, trusted)) = opened {
                 let signed = opened.statement;
-                known.reading = files::check(question, backup, own, &signed, facts, report)?;
+                let reading = files::check(question, backup, own, &signed, facts, report)?;
+                if let Some(reading) = &reading {
+                    record::check_place(question, trusted, &signed, reading, report);
+                }
+                known.reading = reading;
                 known.signed = Some(signed);
             }
         }

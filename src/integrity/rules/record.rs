@@ -2,15 +2,17 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::question::Question;
 use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupFields, BackupRecord, Code, FieldPath, Finding, RecordState, Report, Rule,
-    Severity, TrustedKey, Verb,
+    Backup, BackupFields, BackupRecord, Code, FieldPath, Finding, Reading, RecordState, Report,
+    Rule, Severity, TrustedKey, Verb,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::origin::{Unobserved, check_synced};
 use crate::integrity::record::{self, RecordError};
 use crate::integrity::statement::Statement;
+use crate::integrity::trust::Distrust;
 use crate::integrity::verification::{Opened, VerificationError};
 use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
@@ -33,8 +35,8 @@ static NOT_RECORDED_ONE: Rule = Rule {
 static NOT_TRUSTED: Rule = Rule {
     id: "VT113",
     title: "record that cannot be trusted",
-    about: "The record of the backup is signed by no TrustedKey of this cluster, by one that is revoked, or \
-            was changed after it was signed.",
+    about: "The record of the backup is signed by no TrustedKey of this cluster, by one that is revoked, whose \
+            `scope` or `validUntil` does not cover the backup, or was changed after it was signed.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     ..Rule::DEFAULT
@@ -56,30 +58,28 @@ static BACKUP_DIFFERS: Rule = Rule {
 
 /// Checks `backup` and what `restore` expects of it against its `record`, whose files are recorded.
 /// `records` are all that are known of its name. Returns what is signed, if a key of the cluster did that.
-pub(super) fn check(
+pub(super) fn check<'k>(
     restore: &Restore<'_>,
     backup: &Backup,
     record: &BackupRecord,
     records: &[BackupRecord],
-    keys: &[TrustedKey],
+    keys: &'k [TrustedKey],
     report: &mut Report,
-) -> Option<Opened> {
+) -> Option<(Opened, &'k TrustedKey)> {
     let named = format!("Backup {}", record.backup);
     let mut find = |rule, path: FieldPath, message: String, fix: String| {
         report.add_finding(Finding::new(rule, path, &named, message, fix));
     };
     let show = format!("`velero-trust backup show {}`", record.backup.name);
-    let opened = match record::open(record, keys) {
+    let (opened, trusted) = match record::open(record, keys) {
         Ok(opened) => opened,
         Err(error) => {
             let message = format!("nothing vouches for {named}: {error}");
             let fix = match error {
-                RecordError::Revoked(key) => format!(
-                    "if what it signed before counts, set state VerifyOnly on TrustedKey {key}; see what is \
-                     signed with {show}"
-                ),
+                RecordError::Untrusted(distrust) => format!("{}; see what is signed with {show}", fix(&distrust)),
                 RecordError::Envelope(VerificationError::UnknownKey(_)) => {
-                    "restore the TrustedKey that signed it, if you trust it".to_owned()
+                    "restore the TrustedKey that signed it, if you trust it, or run `velero-trust keys trust`"
+                        .to_owned()
                 }
                 _ => format!("see it with {show}"),
             };
@@ -87,7 +87,12 @@ pub(super) fn check(
             return None;
         }
     };
-    check_fields(restore, backup, &opened.statement.backup, report);
+    let signed = BackupFields {
+        // In the cluster that signed it, it may have been another one. That of a record is compared above.
+        namespace: record.backup.namespace.clone(),
+        ..opened.statement.backup.clone()
+    };
+    check_fields(restore, backup, &signed, report);
     let recorded = record.checksum.as_deref().unwrap_or_default();
     let expected = checksum::expected(restore);
     let is_wanted = expected.is_some_and(|expected| is_of(expected, &opened));
@@ -115,7 +120,49 @@ pub(super) fn check(
         let recorded = format!("{recorded} is recorded for {named}");
         report.add_finding(checksum::other_expected(expected, &named, &recorded));
     }
-    Some(opened)
+    Some((opened, trusted))
+}
+
+/// Checks that what is `signed` was read where the key is to vouch for it.
+pub(super) fn check_place(
+    question: &Question<'_>,
+    trusted: &TrustedKey,
+    signed: &Statement,
+    reading: &Reading,
+    report: &mut Report,
+) {
+    if !trusted.same_bucket_only || reading.location == signed.location {
+        return;
+    }
+    let name = &signed.backup.name;
+    let key = &trusted.name;
+    let message = format!(
+        "nothing vouches for Backup {}/{name}: TrustedKey {key} counts only in {}, and its files are in {}",
+        question.namespace,
+        named::place(&signed.location),
+        named::place(&reading.location)
+    );
+    let fix =
+        format!("if a replica is as good, set spec.sameBucketOnly of TrustedKey {key} to false");
+    let path = named::path(question.restore);
+    report.add_finding(Finding::new(&NOT_TRUSTED, path, name, message, fix));
+}
+
+/// Returns what to do if the signature is to count all the same.
+fn fix(distrust: &Distrust) -> String {
+    match distrust {
+        Distrust::Unknown(_) => "if you trust that key, run `velero-trust keys trust`".to_owned(),
+        Distrust::Revoked(key) => format!(
+            "if what it signed before counts, set state VerifyOnly on TrustedKey {key}, or spec.revokedAt to the time \
+             from which it does not"
+        ),
+        Distrust::OutOfScope { key, field } => {
+            format!("if it is to count for this backup, change {field} of TrustedKey {key}")
+        }
+        Distrust::Later { key, .. } => {
+            format!("if it is to count for this backup, change spec.validUntil of TrustedKey {key}")
+        }
+    }
 }
 
 /// Checks `backup` against what is `signed` of it. Its namespace and uid are those of this cluster.
@@ -203,7 +250,7 @@ fn started_later(
     // To verify a signature takes long, and there may be a record for each hour.
     let later = others.filter(|other| record::claimed(other).is_some_and(|other| is_later(&other)));
     let later = later.filter_map(|other| record::open(other, keys).ok());
-    let mut later = later.map(|other| other.statement).filter(is_later);
+    let mut later = later.map(|(other, _)| other.statement).filter(is_later);
     later.next()?.backup.started
 }
 

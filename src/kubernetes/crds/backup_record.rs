@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::verification::{RecordedReading, Verification};
 use crate::decision::{self, Key};
 use crate::integrity::final_phase::FinalPhase;
-use crate::integrity::recording::{Record, RecordState};
+use crate::integrity::recording::{KeyChange, Record, RecordState};
 
 /// The backup that a record is about. It never changes.
 #[derive(
@@ -103,6 +103,20 @@ pub struct BackupRecordStatus {
     /// before that is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_upload: Option<PendingUpload>,
+    /// The key by which the record was made from the signed list beside the backup, if it was. None of the files
+    /// was read for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+    /// The keys that are said to have signed lists beside a backup that came by sync, if none of them vouches
+    /// for it here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<RecordedSigner>,
+    /// Number of signed lists beside the backup that were not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists_not_read: Option<i64>,
+    /// Digest of the TrustedKeys that did not vouch for the backup. With others it is looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
     /// When the files were recorded.
     #[schemars(schema_with = "optional_time")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +149,7 @@ impl BackupRecord {
             checksum: status.and_then(|status| status.checksum.as_deref()),
             manifest: status.and_then(|status| status.manifest.as_deref()),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
+            keys: KeyChange::Nothing,
         }
     }
 }
@@ -162,6 +177,9 @@ impl From<BackupRecord> for decision::BackupRecord {
             envelope: status.envelope,
             synced_as: status.synced_as,
             location: status.location.map(|location| location.name),
+            imported_by: status.imported.map(|imported| imported.key),
+            trust: status.trust,
+            recorded_at: status.recorded_at.map(|time| time.0.as_second()),
             is_observed: spec.observed,
             reading: verification
                 .reading
@@ -183,6 +201,27 @@ pub struct RecordedLocation {
     /// Prefix in the bucket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+}
+
+/// The key by which a record was made from a signed list.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// Name of the TrustedKey.
+    pub key: String,
+    /// Id of its key.
+    pub key_id: String,
+}
+
+/// A key that is said to have signed a list.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedSigner {
+    /// Id of the key: SHA-256 of its SubjectPublicKeyInfo.
+    pub key_id: String,
+    /// The key in PEM, if the list has it and is signed by it. Whether it is to be trusted, a person has to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
 }
 
 /// An envelope that is being put into the bucket.

@@ -8,15 +8,15 @@ mod trusted_key;
 mod verification;
 
 pub use backup_record::{
-    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, PendingUpload, RecordedFinalPhase,
-    RecordedLocation,
+    BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone, Imported, PendingUpload,
+    RecordedFinalPhase, RecordedLocation, RecordedSigner,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion,
 };
 use kube::CustomResourceExt as _;
 pub use record_name::{name_prefix, record_name};
-pub use trusted_key::{KeyState, TrustedKey, TrustedKeySpec};
+pub use trusted_key::{KeyScope, KeyState, TrustedKey, TrustedKeySpec};
 pub use verification::{
     AcceptedRestore, ListedFile, Progress, ReadingMark, RecordedFailure, RecordedFile,
     RecordedReading, TaintedRestore, Verification,

@@ -9,14 +9,18 @@
     reason = "the derive of schemas makes public items inside of functions"
 )]
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backup_record::optional_time;
 use crate::decision;
+pub use crate::decision::{KeyScope, KeyState};
 
 /// A public key.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
 #[kube(
     group = "velero-trust.io",
     version = "v1alpha1",
@@ -44,26 +48,36 @@ pub struct TrustedKeySpec {
     /// Whether signatures of the key count.
     #[serde(default)]
     pub state: KeyState,
+    /// With state VerifyOnly: signatures of backups that completed later do not count. The key itself tells
+    /// when that was, so this is no defence against somebody who has the key; revoke it then.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Time>,
+    /// With state Revoked: what was recorded in this cluster before stays good.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Time>,
+    /// For which backups signatures of the key count; without it, for all.
+    #[serde(default, skip_serializing_if = "KeyScope::is_everything")]
+    pub scope: KeyScope,
+    /// Whether signatures count only in the very bucket and prefix that are signed. Otherwise a replica of the
+    /// bucket is as good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_bucket_only: bool,
 }
 
 impl From<TrustedKey> for decision::TrustedKey {
     fn from(key: TrustedKey) -> Self {
+        let seconds = |time: Time| time.0.as_second();
+        let spec = key.spec;
         Self {
             name: key.metadata.name.unwrap_or_default(),
-            public_key: key.spec.public_key,
-            is_revoked: key.spec.state == KeyState::Revoked,
+            public_key: spec.public_key,
+            state: spec.state,
+            valid_until: spec.valid_until.map(seconds),
+            revoked_at: spec.revoked_at.map(seconds),
+            scope: spec.scope,
+            same_bucket_only: spec.same_bucket_only,
         }
     }
-}
-
-/// Whether signatures of a key count.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeyState {
-    /// They count.
-    #[default]
-    Active,
-    /// They count, and the key signs no more.
-    VerifyOnly,
-    /// They do not count.
-    Revoked,
 }

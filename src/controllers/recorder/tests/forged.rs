@@ -12,6 +12,7 @@ use crate::names::ADOPT_ANNOTATION;
 
 const DOCUMENT: &str = "backups/b/velero-backup.json";
 const TARBALL: &str = "backups/b/b.tar.gz";
+const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
 
 fn backup(namespace: &str) -> String {
     BACKUPS.replace("/velero/", &format!("/{namespace}/")) + "/b"
@@ -168,7 +169,7 @@ async fn a_synced_backup_with_other_fields_gets_no_annotations() {
     assert_eq!(scene.checksum("b"), None);
 }
 
-/// A new cluster that signs with the same key finds what it signed in the old one.
+/// A new cluster that signs with the same key finds what it signed in the old one, where its key does not count.
 #[tokio::test]
 async fn nobody_vouches_for_other_bytes_than_this_key_signed() {
     let mut scene = Scene::start().await;
@@ -176,11 +177,14 @@ async fn nobody_vouches_for_other_bytes_than_this_key_signed() {
     scene.kill().await;
     let before = signed(&scene);
     scene.api.remove(&format!("{RECORDS}/b.{}", uid(1)));
+    let (path, mut trusted) = scene.api.first(KEYS).unwrap();
+    trusted["spec"]["scope"] = json!({"locations": ["another"]});
+    scene.api.put(&path, trusted);
     let honest = scene.s3.files(TARBALL)[0].1.content.clone();
     scene.s3.put(TARBALL, b"evil", Timestamp::now());
     scene.set_backup("b", &uid(2), "Completed");
     scene.run();
-    scene.until_state("b", &uid(2), "Unobserved").await;
+    scene.until_unobserved("b", &uid(2), "KeyOutOfScope").await;
     adopt(&scene, "velero");
     until_not_adopted(&scene, "velero").await;
     let why = scene.status("b", &uid(2))["notAdopted"].to_string();

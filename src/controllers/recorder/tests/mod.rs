@@ -3,6 +3,7 @@
 mod adopt;
 mod final_phase;
 mod forged;
+mod import;
 mod keys;
 mod kills;
 mod lone;

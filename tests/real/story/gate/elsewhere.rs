@@ -21,7 +21,7 @@ pub(super) fn story(bed: &mut Bed, backup: &str) -> Result<()> {
     wait::poll("the synced backup to be judged", PATIENCE, || {
         let record = record_of(&bed.cluster, backup)?;
         let reason = at(&record, "/status/reason");
-        ensure!(*reason == "Synced", "{}", record["status"]);
+        ensure!(*reason == "KeyUnknown", "{}", record["status"]);
         Ok(())
     })?;
 

@@ -1,0 +1,136 @@
+//! Writes down that a backup was imported, that it was not, and that the key of one does not count any more.
+
+use std::sync::Arc;
+
+use super::Context;
+use super::annotate::{self, Annotations};
+use super::cleanup;
+use super::import::{Imported, NotImported};
+use super::ledger::time_now;
+use super::reading::number;
+use super::steps::{Reading, again, emit, message, told};
+use crate::integrity::recording::RecordState;
+use crate::integrity::statement::Level;
+use crate::integrity::trust::Distrust;
+use crate::kubernetes::crds::{self, BackupRecordStatus};
+use crate::kubernetes::events::EventReason;
+use crate::kubernetes::worker::Requeue;
+use crate::velero::observed_backup::ObservedBackup;
+
+impl Reading {
+    /// Makes the record from what is signed, and annotates the Backup.
+    pub(super) async fn import(&self, imported: Imported) -> Requeue {
+        let statement = &imported.statement;
+        let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
+        let manifest = cleanup::manifest(&imported.payload);
+        let adopted_by = match &statement.level {
+            Level::Adopted { by } => Some(by.clone()),
+            Level::Observed | Level::Late => None,
+        };
+        let was_at = imported
+            .was_at
+            .map(|place| format!("its files were in {place} when they were signed"));
+        let status = BackupRecordStatus {
+            state: RecordState::Recorded,
+            message: was_at.as_deref().map(message),
+            level: Some(statement.level.name().to_owned()),
+            adopted_by,
+            checksum: checksum.clone(),
+            manifest: Some(manifest.clone()),
+            files: i64::try_from(statement.manifest.files().len()).ok(),
+            bytes: Some(number(statement.manifest.bytes())),
+            location: Some(imported.location),
+            envelope: Some(imported.envelope),
+            envelope_in_bucket: true,
+            imported: Some(crds::Imported {
+                key: imported.trusted.clone(),
+                key_id: imported.key.to_string(),
+            }),
+            recorded_at: Some(time_now()),
+            synced_as: Some(self.backup.fields.uid.clone()),
+            ..BackupRecordStatus::default()
+        };
+        match self.write(&status, Some(&statement.backup.uid)).await {
+            Ok(true) => {}
+            Ok(false) => return again(),
+            Err(error) => return told(Err(error), "write the record"),
+        }
+        let annotations = Annotations {
+            checksum: checksum.as_deref(),
+            manifest: Some(&manifest),
+            // Nothing was read yet.
+            verified_at: None,
+        };
+        let retry = annotate::write(&self.context, &self.backup, annotations).await;
+        let (key, level) = (&imported.trusted, statement.level.name());
+        let elsewhere = was_at
+            .map(|was_at| format!("; {was_at}"))
+            .unwrap_or_default();
+        let note = format!(
+            "it came by sync, and TrustedKey {key} vouches for its files, which were recorded in another cluster \
+             ({level}){elsewhere}"
+        );
+        tracing::info!(key, level, "imported the record of the backup");
+        self.emit(EventReason::BackupImported, &note).await;
+        Requeue {
+            retry,
+            within: None,
+        }
+    }
+
+    /// Notes that nothing that is signed vouches for the files here, until other keys count.
+    pub(super) async fn refuse_import(&self, not: NotImported) -> Requeue {
+        let status = BackupRecordStatus {
+            lists_not_read: (not.not_read > 0).then(|| number(not.not_read as u64)),
+            signers: not.signers.clone(),
+            trust: Some(not.trust.clone()),
+            ..BackupRecordStatus::default()
+        };
+        self.refuse_with(&not.judgement(), status).await
+    }
+
+    /// Keeps what was judged, with the keys that count now.
+    pub(super) async fn keep_judgement(&self) -> Requeue {
+        let was = self.own.as_ref().and_then(|own| own.status.clone());
+        let status = BackupRecordStatus {
+            trust: Some(self.trust.clone()),
+            ..was.unwrap_or_default()
+        };
+        let kept = self.write(&status, None).await;
+        told(kept.map(drop), "write the record")
+    }
+}
+
+/// Closes the record `name`, which was imported by a key that does not count any more. What it says is kept, should
+/// the key count again.
+pub(super) async fn distrust(
+    context: Arc<Context>,
+    backup: ObservedBackup,
+    name: String,
+    why: Distrust,
+) -> Requeue {
+    let closed = async {
+        let Some(record) = context.ledger.get(&name).await? else {
+            return Ok(());
+        };
+        let status = record.status.clone().unwrap_or_default();
+        if status.state != RecordState::Recorded || status.imported.is_none() {
+            return Ok(());
+        }
+        let text = message(&why.to_string());
+        let status = BackupRecordStatus {
+            state: RecordState::Unobserved,
+            reason: Some(why.reason().to_owned()),
+            message: Some(text.clone()),
+            ..status
+        };
+        // The annotations go first: nothing else tells later that they have to.
+        annotate::remove(&context, &backup).await?;
+        context.ledger.set_status(&record, &status).await?;
+        let note = format!("its record does not count any more: {text}");
+        tracing::warn!(reason = why.reason(), "{note}");
+        emit(&context, &backup, EventReason::BackupUnobserved, &note).await;
+        Ok(())
+    };
+    told(closed.await, "close the record")
+}

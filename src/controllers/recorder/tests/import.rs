@@ -1,0 +1,375 @@
+//! Backups that come by sync, with signed lists of other clusters beside them.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{BACKUPS, Scene, uid};
+use crate::digest::Sha256;
+use crate::integrity::envelope::Envelope;
+use crate::integrity::files;
+use crate::integrity::manifest::{File, Manifest};
+use crate::integrity::public_key::Algorithm;
+use crate::integrity::statement::{Level, Location, Statement};
+use crate::names;
+use crate::signing_key::SigningKey;
+use crate::velero::backup_fields::BackupFields;
+
+const DOCUMENT: &str = "backups/b/velero-backup.json";
+const TARBALL: &str = "backups/b/b.tar.gz";
+const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
+
+/// A backup of another cluster in the bucket, and the key of that cluster.
+struct Other {
+    key: SigningKey,
+    statement: Statement,
+}
+
+impl Other {
+    /// Puts the files of the backup `b` of another cluster into the bucket.
+    fn in_bucket(scene: &Scene) -> Self {
+        let document = Scene::backup("b", &uid(1), "Completed").to_string();
+        let files = [(DOCUMENT, document.as_bytes()), (TARBALL, b"tarball")];
+        for (key, content) in files {
+            scene.s3.put(key, content, Timestamp::now());
+        }
+        let files = files.map(|(key, content)| File {
+            name: key.replace("backups/b/", ""),
+            size: content.len() as u64,
+            sha256: Sha256::of(content),
+        });
+        let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+        let statement = Statement {
+            manifest: Manifest::new("b", files.into()).unwrap(),
+            cluster: "other".into(),
+            backup: BackupFields::from_document(document.as_bytes()).unwrap(),
+            location: Location {
+                provider: "aws".into(),
+                bucket: "bucket".into(),
+                prefix: String::new(),
+            },
+            pod_volumes: crate::decision::PodVolumes::none(),
+            level: Level::Observed,
+            public_key: Some(key.public_pem()),
+        };
+        Self { key, statement }
+    }
+
+    fn id(&self) -> String {
+        self.key.public().id().to_string()
+    }
+
+    fn file(&self) -> String {
+        format!("backups/b/{}", files::envelope(&self.id()))
+    }
+
+    fn envelope(&self) -> Envelope {
+        self.key.sign(self.statement.to_bytes().unwrap()).unwrap()
+    }
+
+    /// Puts what its key signs beside the backup.
+    fn sign(&self, scene: &Scene) {
+        let json = self.envelope().to_json().unwrap();
+        scene
+            .s3
+            .put(&self.file(), json.as_bytes(), Timestamp::now());
+    }
+
+    /// Sets its TrustedKey, with these fields in addition.
+    fn trust(&self, scene: &Scene, spec: &Value) {
+        let mut key = json!({
+            "apiVersion": "velero-trust.io/v1alpha1", "kind": "TrustedKey",
+            "metadata": {"name": "other-cluster"},
+            "spec": {"publicKey": self.key.public_pem()},
+        });
+        json_patch::merge(&mut key["spec"], spec);
+        scene.api.put(&format!("{KEYS}/other-cluster"), key);
+    }
+}
+
+/// Velero makes the Backup from the bucket.
+fn sync(scene: &Scene) {
+    let document = &scene.s3.files(DOCUMENT)[0].1.content;
+    let mut backup: Value = serde_json::from_slice(document).unwrap();
+    backup["metadata"]["uid"] = json!(uid(2));
+    scene.api.put(&format!("{BACKUPS}/b"), backup);
+}
+
+/// Returns the requests to the store for the backup `b`.
+fn requests(scene: &Scene) -> Vec<String> {
+    let passed = scene.gate.passed().into_iter();
+    let requests = passed.filter(|step| step.starts_with("S3 "));
+    requests.collect()
+}
+
+fn manifest(scene: &Scene) -> Value {
+    let backup = scene.api.get(&format!("{BACKUPS}/b")).unwrap_or_default();
+    backup["metadata"]["annotations"][names::MANIFEST_ANNOTATION].clone()
+}
+
+#[tokio::test]
+async fn a_list_of_a_trusted_key_becomes_a_record_and_no_other_file_is_read() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    scene
+        .until("the annotations", |scene| scene.checksum("b").is_some())
+        .await;
+    let status = scene.status("b", &uid(1));
+    let imported = json!({"key": "other-cluster", "keyId": other.id()});
+    assert_eq!(status["imported"], imported, "{status}");
+    assert_eq!(status["level"], "observed");
+    assert_eq!(status["syncedAs"], uid(2));
+    assert_eq!(status["message"], Value::Null);
+    let checksum = format!("sha256:{}", Sha256::of(b"tarball"));
+    assert_eq!(scene.checksum("b"), Some(checksum));
+    assert_eq!(manifest(&scene), status["manifest"]);
+    let backup = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
+    let verified_at = &backup["metadata"]["annotations"][names::VERIFIED_AT_ANNOTATION];
+    assert!(verified_at.is_null(), "nothing was read: {verified_at}");
+    assert_eq!(scene.record("b", &uid(2)), None);
+    let expected = [DOCUMENT, &other.file()].map(|key| format!("S3 GET {key}"));
+    assert_eq!(requests(&scene), expected);
+    scene.rest(std::time::Duration::from_millis(300)).await;
+    assert_eq!(requests(&scene).len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_trusted_later_imports_what_waits_and_one_that_is_revoked_closes_it() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    sync(&scene);
+    scene.run();
+    scene.until_unobserved("b", &uid(2), "KeyUnknown").await;
+    let status = scene.status("b", &uid(2));
+    let signer = json!([{"keyId": other.id(), "publicKey": other.key.public_pem()}]);
+    assert_eq!(status["signers"], signer, "{status}");
+    assert!(status["message"].to_string().contains(&other.id()));
+    assert_eq!(scene.checksum("b"), None);
+
+    for round in 0..2 {
+        other.trust(&scene, &json!({"state": "VerifyOnly"}));
+        scene.until_state("b", &uid(1), "Recorded").await;
+        scene
+            .until("the judgement to go", |scene| {
+                scene.record("b", &uid(2)).is_none() && scene.checksum("b").is_some()
+            })
+            .await;
+        other.trust(&scene, &json!({"state": "Revoked"}));
+        scene.until_unobserved("b", &uid(1), "KeyRevoked").await;
+        assert_eq!(scene.checksum("b"), None, "round {round}");
+        scene.until_unobserved("b", &uid(2), "KeyRevoked").await;
+    }
+    // Without any TrustedKey, the key is unknown.
+    scene.api.remove(&format!("{KEYS}/other-cluster"));
+    scene
+        .until("the other reason", |scene| {
+            scene.status("b", &uid(2))["reason"] == "KeyUnknown"
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_was_imported_before_a_key_was_revoked_stays_good_until_that_time() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    let later = "2126-01-01T00:00:00Z";
+    other.trust(&scene, &json!({"state": "Revoked", "revokedAt": later}));
+    scene.rest(std::time::Duration::from_millis(300)).await;
+    assert_eq!(scene.status("b", &uid(1))["state"], "Recorded");
+    let earlier = "2026-01-01T00:00:00Z";
+    other.trust(&scene, &json!({"state": "Revoked", "revokedAt": earlier}));
+    scene.until_unobserved("b", &uid(1), "KeyRevoked").await;
+}
+
+/// Each lets the list of a trusted key not vouch for the backup.
+#[tokio::test]
+async fn a_list_that_does_not_vouch_is_told_with_its_reason() {
+    type Change = fn(&mut Other, &Scene);
+    let changes: [(&str, Value, Change); 11] = [
+        ("KeyRevoked", json!({"state": "Revoked"}), |_, _| ()),
+        (
+            "KeyOutOfScope",
+            json!({"scope": {"namespaces": ["a"]}}),
+            |_, _| (),
+        ),
+        (
+            "KeyOutOfScope",
+            json!({"scope": {"locations": ["a"]}}),
+            |_, _| (),
+        ),
+        (
+            "KeyOutOfScope",
+            json!({"scope": {"backups": ["c*"]}}),
+            |_, _| (),
+        ),
+        (
+            "KeyOutOfScope",
+            json!({"scope": {"levels": ["late"]}}),
+            |_, _| (),
+        ),
+        (
+            "KeyNoLongerValid",
+            json!({"state": "VerifyOnly", "validUntil": "2026-01-01T00:00:00Z"}),
+            |other, _| other.statement.backup.completed = Some("2026-01-01T00:00:01Z".into()),
+        ),
+        (
+            "OtherBucket",
+            json!({"sameBucketOnly": true}),
+            |other, _| {
+                other.statement.location.bucket = "first".into();
+            },
+        ),
+        ("ListOfAnotherBackup", json!({}), |other, _| {
+            other.statement.backup.uid = uid(9);
+        }),
+        ("FieldsDiffer", json!({}), |other, _| {
+            other.statement.backup.schedule = Some("daily".into());
+        }),
+        ("ListOfAnotherBackup", json!({}), |other, _| {
+            other.statement.backup.name = "c".into();
+            let files = ["velero-backup.json", "c.tar.gz"].map(|name| File {
+                name: name.into(),
+                size: 1,
+                sha256: Sha256::of(b""),
+            });
+            other.statement.manifest = Manifest::new("c", files.into()).unwrap();
+        }),
+        ("ListForged", json!({}), |other, scene| {
+            let mut json: Value =
+                serde_json::from_str(&other.envelope().to_json().unwrap()).unwrap();
+            json["signatures"][0]["sig"] = json!("AAAA");
+            let now = Timestamp::now();
+            scene
+                .s3
+                .put(&other.file(), json.to_string().as_bytes(), now);
+        }),
+    ];
+    for (reason, spec, change) in changes {
+        let mut scene = Scene::start().await;
+        let mut other = Other::in_bucket(&scene);
+        other.trust(&scene, &spec);
+        change(&mut other, &scene);
+        if reason != "ListForged" {
+            other.sign(&scene);
+        }
+        sync(&scene);
+        scene.run();
+        scene.until_unobserved("b", &uid(2), reason).await;
+        assert_eq!(scene.record("b", &uid(1)), None, "{reason} {spec}");
+        assert_eq!(scene.checksum("b"), None);
+    }
+}
+
+/// Whoever may write the bucket changes what Velero syncs.
+#[tokio::test]
+async fn a_backup_that_was_changed_before_the_sync_is_not_imported() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    let mut document: Value =
+        serde_json::from_slice(&scene.s3.files(DOCUMENT)[0].1.content).unwrap();
+    document["metadata"]["labels"] = json!({"velero.io/schedule-name": "daily"});
+    let forged = document.to_string();
+    scene.s3.put(DOCUMENT, forged.as_bytes(), Timestamp::now());
+    sync(&scene);
+    scene.run();
+    scene.until_unobserved("b", &uid(2), "FieldsDiffer").await;
+    let message = scene.status("b", &uid(2))["message"].to_string();
+    assert!(message.contains("velero.io/schedule-name"), "{message}");
+}
+
+#[tokio::test]
+async fn a_replica_of_the_bucket_is_as_good_and_is_told() {
+    let mut scene = Scene::start().await;
+    let mut other = Other::in_bucket(&scene);
+    other.statement.location.bucket = "first".into();
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    let status = scene.status("b", &uid(1));
+    let message = status["message"].as_str().unwrap_or_default();
+    assert!(message.contains("were in bucket first"), "{status}");
+    assert_eq!(status["location"]["bucket"], "bucket");
+}
+
+/// Lists of others beside the one that counts, some of which nobody may read.
+#[tokio::test]
+async fn the_list_that_counts_is_found_among_others() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    for number in 0..20 {
+        let stranger = SigningKey::generate(Algorithm::Ed25519).unwrap();
+        let file = files::envelope(&stranger.public().id().to_string());
+        let key = format!("backups/b/{file}");
+        let envelope = stranger.sign(other.statement.to_bytes().unwrap()).unwrap();
+        let json = envelope.to_json().unwrap();
+        let content = if number % 2 == 0 {
+            json.as_bytes()
+        } else {
+            b"{"
+        };
+        scene.s3.put(&key, content, Timestamp::now());
+    }
+    sync(&scene);
+    let denied = scene.s3.files("backups/b/velero-trust.")[0].0.clone();
+    scene
+        .s3
+        .set_hook(move |_, method, key| (method == "GET" && key == denied).then_some(403));
+    scene.run();
+    scene.until_unobserved("b", &uid(2), "KeyUnknown").await;
+    assert_eq!(scene.status("b", &uid(2))["listsNotRead"], 4);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    scene.until_state("b", &uid(1), "Recorded").await;
+}
+
+/// That a list cannot be read says nothing against the backup.
+#[tokio::test]
+async fn a_list_of_a_trusted_key_that_cannot_be_read_is_tried_again() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    let file = other.file();
+    scene
+        .s3
+        .set_hook(move |_, method, key| (method == "GET" && key == file).then_some(403));
+    scene.run();
+    scene.until_state("b", &uid(2), "Unreadable").await;
+    assert_eq!(scene.record("b", &uid(1)), None);
+}
+
+/// The TrustedKey is deleted while the list is read.
+#[tokio::test]
+async fn a_key_that_goes_in_the_middle_of_an_import_closes_what_it_opened() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    let (api, file) = (scene.api.clone(), other.file());
+    scene.s3.set_hook(move |_, _, key| {
+        if key == file {
+            api.remove(&format!("{KEYS}/other-cluster"));
+        }
+        None
+    });
+    scene.run();
+    scene.until_unobserved("b", &uid(2), "KeyUnknown").await;
+    assert_eq!(scene.checksum("b"), None);
+    assert_ne!(scene.status("b", &uid(1))["state"], "Recorded");
+}
