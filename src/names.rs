@@ -60,6 +60,10 @@ pub const BACKUP_LABEL: &str = "velero-trust.io/backup";
 /// made, cut likewise.
 pub const LOCATION_LABEL: &str = "velero-trust.io/location";
 
+/// Label on a BackupRecord whose Backup went away without anybody wanting it, with the name of its Schedule, cut
+/// likewise.
+pub const LOST_SCHEDULE_LABEL: &str = "velero-trust.io/lost-from-schedule";
+
 /// Annotation on a Restore with the checksum that its backup is expected to have.
 pub const BACKUP_CHECKSUM_ANNOTATION: &str = "velero-trust.io/backup-checksum";
 

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod checksum;
+pub mod departure;
 pub mod envelope;
 pub mod files;
 pub mod final_phase;

@@ -1,8 +1,8 @@
 //! What the recorder does next with a Backup.
 
 use super::statement::Level;
-use crate::decision::BackupRecord;
 pub use crate::decision::RecordState;
+use crate::decision::{BackupRecord, Departure};
 use crate::velero::observed_backup::{Adoption, ObservedBackup, Progress};
 
 /// What is known of a record.
@@ -26,6 +26,8 @@ pub struct Record<'a> {
     pub synced_as: Option<&'a str>,
     /// What the keys that count now change about it.
     pub keys: KeyChange,
+    /// How the Backup went away before it came back.
+    pub returned: Option<Departure>,
 }
 
 /// What the keys that count now change about a record.
@@ -62,6 +64,8 @@ pub enum Step<'a> {
     Forget(&'a str),
     /// Read the files and record them.
     Read(Level),
+    /// Note in the record of this uid that the Backup, which came back, is wanted.
+    TakeBack(&'a str),
     /// Look again whether a signed list beside the files vouches for them.
     Import,
     /// Close the record of this uid: the key by which it was imported does not count any more.
@@ -142,7 +146,9 @@ fn adoption(backup: &ObservedBackup) -> Option<Step<'static>> {
 
 /// Whoever vouches for what is recorded already is too late.
 fn annotate_or_wait<'a>(backup: &ObservedBackup, record: &Record<'a>) -> Step<'a> {
-    if is_annotated(backup, record) && backup.adoption.is_none() {
+    if record.returned.is_some() && backup.adoption.is_some() {
+        Step::TakeBack(record.uid)
+    } else if is_annotated(backup, record) && backup.adoption.is_none() {
         Step::Wait
     } else {
         Step::Annotate(record.uid)
@@ -242,6 +248,7 @@ mod tests {
             manifest: Some("m"),
             synced_as: None,
             keys: KeyChange::Nothing,
+            returned: None,
         }
     }
 
@@ -316,6 +323,18 @@ mod tests {
         assert_eq!(step(RecordState::Recorded), Step::Distrust("v"));
         // It is judged anew, by other keys.
         assert_eq!(step(RecordState::Unobserved), Step::Read(Level::Late));
+    }
+
+    #[test]
+    fn a_person_takes_back_what_came_back() {
+        let mut returned = Record {
+            returned: Some(Departure::Deleted),
+            ..linked(RecordState::Recorded)
+        };
+        let step = |record| next(&adopted("c", None), &[record], false);
+        assert_eq!(step(returned), Step::TakeBack("v"));
+        returned.returned = None;
+        assert_eq!(step(returned), Step::Annotate("v"));
     }
 
     const STATES: [RecordState; 5] = [

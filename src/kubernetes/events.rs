@@ -65,6 +65,8 @@ pub enum EventReason {
     BackupRecorded,
     /// The files of a Backup are recorded and signed on the word of a user.
     BackupAdopted,
+    /// A recorded backup is gone, and nobody wanted that.
+    BackupVanished,
     /// A backup that came by sync has its record from a signed list.
     BackupImported,
     /// The checksum of a Backup is what a user declares.
@@ -118,6 +120,7 @@ impl EventReason {
             Self::BackupRecorded => "BackupRecorded",
             Self::BackupAdopted => "BackupAdopted",
             Self::BackupImported => "BackupImported",
+            Self::BackupVanished => "BackupVanished",
             Self::BackupDeclared => "BackupDeclared",
             Self::BackupNotAdopted => "BackupNotAdopted",
             Self::BackupUnobserved => "BackupUnobserved",

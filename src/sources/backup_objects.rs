@@ -16,6 +16,7 @@ use crate::decision::{
     LookupErrorKind, Outcome, Reading, ReadingFailure,
 };
 use crate::integrity::pod_volumes::{PodVolumeBackup, PodVolumeLines, PodVolumes, TooManyVolumes};
+use crate::integrity::record;
 use crate::kubernetes::pod_volume_backups;
 use crate::velero::bsl::Bsl;
 use crate::velero::label::label_value;
@@ -108,6 +109,18 @@ impl BackupObjects {
                 let is_signed =
                     |stored: &StoredRecord| stored.record.is_signed_in(namespace, location);
                 (!self.records.is_empty()).then(|| Fact::SignedBackups(records.any(is_signed)))
+            }
+            Lookup::LostBackups {
+                namespace,
+                schedule,
+            } => {
+                let records = self.records.values().map(|stored| &stored.record);
+                let is_lost = |record: &&BackupRecord| {
+                    let schedule_of = record::claimed(record).and_then(|it| it.backup.schedule);
+                    record.is_lost_in(namespace) && schedule_of.as_ref() == Some(schedule)
+                };
+                let lost = records.filter(is_lost).cloned().collect();
+                (!self.records.is_empty()).then(|| Fact::Records(Arc::new(lost)))
             }
             Lookup::ListedFiles { backup, location } => {
                 match self.listed_files(backup, &Key::new(&backup.namespace, location)) {

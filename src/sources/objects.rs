@@ -101,6 +101,7 @@ impl Objects {
             | Lookup::BackupsOfSchedule { .. }
             | Lookup::Records { .. }
             | Lookup::SignedBackups { .. }
+            | Lookup::LostBackups { .. }
             | Lookup::ListedFiles { .. }
             | Lookup::PodVolumes(_) => return self.backups.look_up(lookup),
             Lookup::TrustedKeys => {

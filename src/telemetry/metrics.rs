@@ -56,6 +56,8 @@ pub struct Metrics {
     pub certificate_expiry: Gauge,
     /// Bytes of backups that were read to record them, or for Restores.
     pub backup_bytes_read: Counter,
+    /// Recorded backups that went away without anybody wanting it.
+    pub backups_lost: Counter,
     /// Restores that Velero did not begin and that wait for something.
     pub restores_waiting: Gauge,
     /// Restores that were refused before Velero began them.
@@ -107,6 +109,7 @@ impl Default for Metrics {
             foreign_reviews: Counter::default(),
             lookups_refused: Counter::default(),
             backup_bytes_read: Counter::default(),
+            backups_lost: Counter::default(),
             log_lines_left_out: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
@@ -179,6 +182,11 @@ impl Metrics {
             "backup_bytes_read",
             "Bytes of backups that were read to record them, or for Restores",
             self.backup_bytes_read.clone(),
+        );
+        registry.register(
+            "backups_lost",
+            "Recorded backups that went away without anybody wanting it",
+            self.backups_lost.clone(),
         );
     }
 

@@ -42,6 +42,8 @@ pub struct ObservedBackup {
     /// When the API server stored the phase, by its own clock, in seconds since 1970. The fraction
     /// of the second is lost.
     pub phase_stored: Option<i64>,
+    /// `status.expiration`: when its time to live is over, in seconds since 1970.
+    pub expires: Option<i64>,
 }
 
 /// The annotations with which a person vouches for a backup. They are anybody's who could create the
@@ -70,6 +72,14 @@ struct Rest {
     metadata: RestOfMetadata,
     #[serde(deserialize_with = "null_is_default")]
     spec: RestOfSpec,
+    #[serde(deserialize_with = "null_is_default")]
+    status: RestOfStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RestOfStatus {
+    expiration: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -131,7 +141,11 @@ impl ObservedBackup {
     /// schema.
     pub fn from_json(text: &str) -> Option<Self> {
         let document: Document = serde_json::from_str(text).ok()?;
-        let Rest { metadata, spec } = serde_json::from_str(text).ok()?;
+        let Rest {
+            metadata,
+            spec,
+            status,
+        } = serde_json::from_str(text).ok()?;
         let writers = metadata.managed_fields.iter();
         let writers = writers.filter(|writer| writer.fields.status.phase.is_some());
         let times = writers.filter_map(|writer| seconds(writer.time.as_deref()?));
@@ -153,7 +167,13 @@ impl ObservedBackup {
             created: metadata.creation_timestamp.as_deref().and_then(seconds),
             // All who own the field wrote the value that it has, the first of them first.
             phase_stored: times.min(),
+            expires: status.expiration.as_deref().and_then(seconds),
         })
+    }
+
+    /// Whether Velero deletes the backup, with its files.
+    pub fn is_being_deleted(&self) -> bool {
+        self.fields.phase == "Deleting"
     }
 
     /// Returns how far Velero is.
@@ -191,7 +211,7 @@ mod tests {
                 ],
             },
             "spec": {"storageLocation": "default"},
-            "status": {"phase": "Completed"},
+            "status": {"phase": "Completed", "expiration": "1970-01-01T00:00:07Z"},
         })
     }
 
@@ -206,7 +226,10 @@ mod tests {
         assert_eq!(observed.storage_location, "default");
         assert_eq!(observed.checksum.as_deref(), Some("sha256:x"));
         assert_eq!(observed.manifest.as_deref(), Some("sha256:y"));
-        assert_eq!(observed.phase_stored, Some(5));
+        assert_eq!(
+            (observed.phase_stored, observed.expires),
+            (Some(5), Some(7))
+        );
         let bare = read(&json!({"metadata": {"managedFields": null}})).unwrap();
         assert_eq!((bare.phase_stored, bare.checksum), (None, None));
         assert_eq!((bare.adoption, bare.created), (None, None));

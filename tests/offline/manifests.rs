@@ -116,7 +116,7 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
         (
             "backuprecords",
             Value::Null,
-            vec!["get", "list", "watch", "create", "delete"],
+            vec!["get", "list", "watch", "create", "patch", "delete"],
         ),
         ("backuprecords/status", Value::Null, vec!["patch"]),
         (

@@ -87,7 +87,7 @@ impl From<&Gone> for RowGone {
     fn from(gone: &Gone) -> Self {
         Self {
             at: gone.at.0.to_string(),
-            how: gone.how.clone(),
+            how: gone.how.as_str().to_owned(),
         }
     }
 }

@@ -174,7 +174,7 @@ impl View {
             line("recorded", &at.0.to_string());
         }
         if let Some(gone) = &status.gone {
-            line("gone", &format!("{} {}", gone.how, gone.at.0));
+            line("gone", &format!("{} {}", gone.how.as_str(), gone.at.0));
         }
         if !self.others.is_empty() {
             line("others", &self.others.join(", "));

@@ -63,7 +63,7 @@ pub(super) const CLUSTER_RIGHTS: [Right; 16] = [
     right(
         "velero-trust.io",
         "backuprecords",
-        &["get", "list", "watch", "create", "delete"],
+        &["get", "list", "watch", "create", "patch", "delete"],
     ),
     right("velero-trust.io", "backuprecords/status", &["patch"]),
     right(

@@ -9,7 +9,9 @@ use super::import::KnownKeys;
 use super::observed::RecordEntry;
 use super::reader::Extent;
 use super::slots::Place;
-use super::{Recorder, UPLOAD_PAUSE, adopt, annotate, imported, steps, upload, verification};
+use super::{
+    Recorder, UPLOAD_PAUSE, adopt, annotate, departed, imported, steps, upload, verification,
+};
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Seen, Step};
 use crate::integrity::statement::Level;
@@ -120,20 +122,33 @@ impl Recorder {
                     self.spawn(key, imported::distrust(context, backup, name, why));
                 }
             }
-            Step::Import => self.start_reading(key, backup, records, Level::Late, false),
-            Step::Declare => self.spawn(key, adopt::declare(context, backup)),
-            Step::Read(level) => {
-                // Who vouches for a backup without a record asks to have it judged.
-                let reads_files = self.reads_files(&backup, &level);
-                let is_recorded = |record: &RecordEntry| record.state == RecordState::Recorded;
-                let can_record = reads_files && self.context.signer().is_some();
-                // The record of a synced Backup is looked up even if nothing may be read.
-                let can_import = self.can_import(&keys);
-                if can_record || can_import || records.iter().any(|(_, record)| is_recorded(record))
-                {
-                    self.start_reading(key, backup, records, level, reads_files);
+            Step::TakeBack(uid) => {
+                if let Some((name, _)) = own(uid) {
+                    self.spawn(key, departed::take_back(context, backup, name));
                 }
             }
+            Step::Import => self.start_reading(key, backup, records, Level::Late, false),
+            Step::Declare => self.spawn(key, adopt::declare(context, backup)),
+            Step::Read(level) => self.start_recording(key, backup, records, level, &keys),
+        }
+    }
+
+    /// Reads the files of a Backup, unless there is nothing to gain from that.
+    fn start_recording(
+        &mut self,
+        key: Key,
+        backup: ObservedBackup,
+        records: Vec<(String, RecordEntry)>,
+        level: Level,
+        keys: &KnownKeys,
+    ) {
+        // Who vouches for a backup without a record asks to have it judged.
+        let reads_files = self.reads_files(&backup, &level);
+        let can_record = reads_files && self.context.signer().is_some();
+        // The record of a synced Backup is looked up even if nothing may be read.
+        let is_recorded = |(_, record): &(_, RecordEntry)| record.state == RecordState::Recorded;
+        if can_record || self.can_import(keys) || records.iter().any(is_recorded) {
+            self.start_reading(key, backup, records, level, reads_files);
         }
     }
 
@@ -190,6 +205,10 @@ impl Recorder {
         if records.is_empty() {
             return;
         }
+        let last = self.departures.get(&key).copied();
+        if records.iter().all(|(_, record)| record.gone_at.is_some()) {
+            self.departures.remove(&key);
+        }
         let mut uploads = records.iter();
         let upload = uploads.find_map(|(_, record)| record.pending_upload.as_ref());
         if let Some(upload) = upload
@@ -201,7 +220,7 @@ impl Recorder {
             return;
         }
         let context = Arc::clone(&self.context);
-        self.spawn(key.clone(), steps::end(context, key, records));
+        self.spawn(key.clone(), steps::end(context, key, records, last));
     }
 
     /// Puts the envelope of this record into the bucket, or lets it wait for others to be read.

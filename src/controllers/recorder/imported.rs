@@ -47,6 +47,7 @@ impl Reading {
                 key_id: imported.key.to_string(),
             }),
             recorded_at: Some(time_now()),
+            expires: self.expires(),
             synced_as: Some(self.backup.fields.uid.clone()),
             ..BackupRecordStatus::default()
         };

@@ -165,11 +165,16 @@ impl Ledger {
         let Some(record) = self.get(name).await? else {
             return Ok(());
         };
+        let is_there = gone.is_none();
         let status = BackupRecordStatus {
             gone,
             ..record.status.clone().unwrap_or_default()
         };
-        self.set_status(&record, &status).await.map(drop)
+        self.set_status(&record, &status).await?;
+        if is_there {
+            self.set_lost_from(&record, None).await?;
+        }
+        Ok(())
     }
 
     /// Notes that no envelope is being put any more.
@@ -190,12 +195,48 @@ impl Ledger {
         if status.synced_as.as_deref() == Some(uid) && status.gone.is_none() {
             return Ok(());
         }
+        // What somebody wanted to go was put back.
+        let returned = status.gone.clone().filter(|gone| gone.how.is_wanted());
         let status = BackupRecordStatus {
             synced_as: Some(uid.to_owned()),
             gone: None,
+            returned: returned.or(status.returned),
             ..status
         };
-        self.set_status(record, &status).await.map(drop)
+        self.set_status(record, &status).await?;
+        self.set_lost_from(record, None).await
+    }
+
+    /// Notes that the Backup of a record that came back is wanted.
+    pub(super) async fn take_back(&self, name: &str) -> kube::Result<()> {
+        let Some(record) = self.get(name).await? else {
+            return Ok(());
+        };
+        let status = BackupRecordStatus {
+            returned: None,
+            ..record.status.clone().unwrap_or_default()
+        };
+        self.set_status(&record, &status).await.map(drop)
+    }
+
+    /// Sets the Schedule that lacks the Backup of `record`, or that none does.
+    pub(super) async fn set_lost_from(
+        &self,
+        record: &BackupRecord,
+        schedule: Option<&str>,
+    ) -> kube::Result<()> {
+        let label = schedule.map(label_value);
+        let labels = record.metadata.labels.as_ref();
+        if labels.and_then(|labels| labels.get(names::LOST_SCHEDULE_LABEL)) == label.as_ref() {
+            return Ok(());
+        }
+        let labels = json!({"metadata": {"labels": {names::LOST_SCHEDULE_LABEL: label}}});
+        let name = record.metadata.name.as_deref().unwrap_or_default();
+        let patched = self
+            .records
+            .patch_metadata(name, &PatchParams::default(), &Patch::Merge(labels))
+            .await;
+        patched.map(drop)
     }
 
     /// Tells whether records keep what is found in files. If not, none are read for Restores.
@@ -232,6 +273,12 @@ fn without_undeclared(status: &BackupRecordStatus, refusal: &str) -> BackupRecor
     }
     if is_refused("pendingUpload") {
         status.pending_upload = None;
+    }
+    if is_refused("expires") {
+        status.expires = None;
+    }
+    if is_refused("returned") {
+        status.returned = None;
     }
     if is_refused("imported") {
         status.imported = None;

@@ -8,6 +8,7 @@
 mod adopt;
 mod annotate;
 mod cleanup;
+mod departed;
 mod dispatch;
 mod envelope;
 mod import;
@@ -47,6 +48,7 @@ use self::slots::ReadSlots;
 use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
 use super::{ControllerContext, RecorderSettings};
 use crate::decision::{Key, TrustedKey};
+use crate::integrity::departure::LastSeen;
 use crate::integrity::recording::Seen;
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
@@ -114,6 +116,8 @@ struct Sighting {
     /// When the API server stored the final phase, as it was first seen: later writes of Velero make
     /// it later.
     phase_stored: Option<i64>,
+    /// Whether Velero was deleting it.
+    is_being_deleted: bool,
 }
 
 /// The state of the recorder.
@@ -135,6 +139,8 @@ struct Recorder {
     again: BTreeSet<Key>,
     /// What was seen of the Backups.
     sightings: BTreeMap<Key, Sighting>,
+    /// What was seen of the Backups that went away since, while they were watched.
+    departures: BTreeMap<Key, LastSeen>,
     /// When it was last tried to put the envelopes that are in their records only.
     uploads: BTreeMap<Key, Instant>,
     /// Tells which Restores wait.
@@ -190,6 +196,7 @@ async fn record(
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
         sightings: BTreeMap::new(),
+        departures: BTreeMap::new(),
         uploads: BTreeMap::new(),
         waiting,
         restores: None,

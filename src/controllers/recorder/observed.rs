@@ -11,6 +11,7 @@ use super::import::KnownKeys;
 use super::reading::ReadingEntry;
 use crate::decision::{self, Key, SignedLevel};
 use crate::digest::Sha256;
+use crate::integrity::departure::Departure;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Identified, KeyChange, Record, RecordState};
 use crate::integrity::trust::{Claim, Distrust, Trust};
@@ -48,6 +49,8 @@ pub(super) struct RecordEntry {
     pub(super) recorded_at: Option<Timestamp>,
     /// When the Backup went away, in seconds since 1970.
     pub(super) gone_at: Option<i64>,
+    /// How it went away before it came back.
+    pub(super) returned: Option<Departure>,
     /// Whether its envelope is in the record only.
     pub(super) lacks_envelope: bool,
     /// The envelope that may be alone in the bucket.
@@ -79,6 +82,7 @@ impl RecordEntry {
             level: status.level.as_deref().and_then(SignedLevel::parse),
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
+            returned: status.returned.map(|gone| gone.how),
             pending_upload: status.pending_upload,
             lacks_envelope: status.envelope.is_some() && !status.envelope_in_bucket,
             reading: verification.reading.as_ref().map(ReadingEntry::new),
@@ -162,6 +166,7 @@ impl RecordEntry {
             manifest: self.manifest.as_deref(),
             synced_as: self.synced_as.as_deref(),
             keys: change,
+            returned: self.returned,
         }
     }
 }
@@ -226,6 +231,7 @@ mod tests {
                 level: None,
                 recorded_at: None,
                 gone_at,
+                returned: None,
                 final_phase: None,
                 lacks_envelope: false,
                 pending_upload: None,

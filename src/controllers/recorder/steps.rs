@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
 use super::annotate::{self, Annotations};
 use super::ledger::time_now;
 use super::observed::RecordEntry;
 use super::reader::{self, Extent, Known, Recorded};
 use super::stop::{Stop, Unreadable, failure};
-use super::{Context, EXPIRY_PAUSE, cleanup};
+use super::{Context, EXPIRY_PAUSE, cleanup, departed};
 use crate::clock::now;
 use crate::decision::{FailureClass, Key};
+use crate::integrity::departure::{Departure, LastSeen};
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::origin::Unobserved;
 use crate::integrity::recording::RecordState;
@@ -105,11 +108,12 @@ pub(super) async fn reopen(context: Arc<Context>, name: String) -> Requeue {
     told(opened, "open the record again")
 }
 
-/// Closes the records of a Backup that is gone, and deletes those whose retention is over.
+/// Closes the records of a Backup that is gone, which was seen so `last`, and deletes those whose retention is over.
 pub(super) async fn end(
     context: Arc<Context>,
     key: Key,
     records: Vec<(String, RecordEntry)>,
+    last: Option<LastSeen>,
 ) -> Requeue {
     // A watch can lag behind, and it leaves out what it has no room for.
     if records.iter().any(|(_, record)| record.gone_at.is_none()) {
@@ -139,9 +143,8 @@ pub(super) async fn end(
         let is_judgement = record.state.is_judgement();
         let done = match record.rest(now(), retention) {
             None if is_judgement => {
-                let gone = gone("Deleted");
                 within = Some(retention);
-                context.ledger.set_gone(&name, Some(gone)).await
+                departed::close(&context, &key, &name, last).await
             }
             Some(rest) if !rest.is_zero() => {
                 within = Some(within.map_or(rest, |other: Duration| other.min(rest)));
@@ -265,6 +268,13 @@ impl Reading {
     /// record tells first which Backup that is.
     async fn annotate_known(self, record: BackupRecord) -> Requeue {
         let uid = &self.backup.fields.uid;
+        if self.backup.adoption.is_some() {
+            // It came with the Backup, before its record was known to be its own.
+            let ended = annotate::end_adoption(&self.context, &self.backup).await;
+            if ended.is_err() {
+                return told(ended, "remove the annotation of the user");
+            }
+        }
         if let Err(error) = self.context.ledger.link(&record, uid).await {
             return told(Err(error), "note the synced Backup in the record");
         }
@@ -376,6 +386,7 @@ impl Reading {
             envelope: Some(recorded.written.json),
             envelope_in_bucket: recorded.written.is_in_bucket,
             recorded_at: Some(at),
+            expires: self.expires(),
             synced_as: self.synced_as(&statement.backup.uid),
             ..BackupRecordStatus::default()
         };
@@ -404,6 +415,11 @@ impl Reading {
             retry,
             within: None,
         }
+    }
+
+    /// Returns when the time to live of the Backup is over.
+    pub(super) fn expires(&self) -> Option<Time> {
+        Timestamp::from_second(self.backup.expires?).ok().map(Time)
     }
 
     /// Returns the uid of the Backup, if its files have another one.
@@ -483,7 +499,9 @@ impl Reading {
         for (other, record) in &self.records {
             let is_earlier = *other != name && record.uid != fields.uid;
             if is_earlier && record.gone_at.is_none() {
-                ledger.set_gone(other, Some(gone("Replaced"))).await?;
+                ledger
+                    .set_gone(other, Some(gone(Departure::Replaced)))
+                    .await?;
             }
         }
         Ok(true)
@@ -531,10 +549,10 @@ pub(super) const fn again() -> Requeue {
     }
 }
 
-fn gone(how: &str) -> Gone {
+pub(super) fn gone(how: Departure) -> Gone {
     Gone {
         at: time_now(),
-        how: how.to_owned(),
+        how,
     }
 }
 

@@ -10,6 +10,7 @@ use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
 use crate::clock::now;
 use crate::decision::Key;
+use crate::integrity::departure::LastSeen;
 use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::watch::Change;
 use crate::velero::observed_backup::Progress;
@@ -18,12 +19,12 @@ impl Recorder {
     pub(super) fn trigger_backups(&mut self, change: &Change) {
         match change {
             Change::Entry(key) => {
-                self.note(key);
+                self.note(key, true);
                 self.worker.trigger(key.clone());
             }
             Change::List(keys) => {
                 for key in keys {
-                    self.note(key);
+                    self.note(key, false);
                 }
                 self.trigger_newest_first(keys);
                 // Records of Backups that went away while nobody watched.
@@ -57,13 +58,19 @@ impl Recorder {
         }
     }
 
-    /// Notes what is seen of a Backup.
-    fn note(&mut self, key: &Key) {
+    /// Notes what is seen of a Backup. Every change of it `is_seen`, or some of them may have been missed.
+    fn note(&mut self, key: &Key, is_seen: bool) {
         let Some(backup) = self.backups.last_known().and_then(|all| all.get(key)) else {
-            self.sightings.remove(key);
+            let last = self.sightings.remove(key).unwrap_or_default();
             self.uploads.remove(key);
+            if last.is_being_deleted {
+                self.departures.insert(key.clone(), LastSeen::Deleting);
+            } else if is_seen {
+                self.departures.insert(key.clone(), LastSeen::Present);
+            }
             return;
         };
+        self.departures.remove(key);
         let uid = &backup.fields.uid;
         let seen = self.sightings.entry(key.clone()).or_default();
         if seen.uid != *uid {
@@ -72,6 +79,7 @@ impl Recorder {
                 ..Sighting::default()
             };
         }
+        seen.is_being_deleted = backup.is_being_deleted();
         match backup.progress() {
             Progress::Running => seen.seen.was_running = true,
             Progress::Complete => seen.phase_stored = seen.phase_stored.or(backup.phase_stored),

@@ -67,6 +67,7 @@ impl Recorder {
             }
             // First it is known whether a signed list vouches for it.
             Step::Import
+            | Step::TakeBack(_)
             | Step::Distrust(_)
             | Step::Observe
             | Step::NoteFinalPhase

@@ -6,6 +6,7 @@
 mod access;
 mod backup;
 mod bundle;
+mod departure;
 mod error;
 mod files;
 mod key;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use access::{User, Verb};
 pub use backup::{Backup, BackupFields};
 pub use bundle::{Bundle, NoBundle};
+pub use departure::Departure;
 pub use error::{LookupError, LookupErrorKind};
 pub use files::{File, ListedFiles, Location, PodVolumes, UnreadFile};
 pub use key::Key;
@@ -61,6 +63,14 @@ pub enum Lookup {
         namespace: String,
         /// The name of the BackupStorageLocation.
         location: String,
+    },
+    /// The records of backups of a Schedule that went away without anybody wanting it. Never absent where the kind
+    /// is installed.
+    LostBackups {
+        /// The Velero namespace.
+        namespace: String,
+        /// The name of the Schedule.
+        schedule: String,
     },
     /// All keys that sign backups. Never absent where the kind is installed.
     TrustedKeys,
@@ -109,6 +119,10 @@ impl fmt::Display for Lookup {
                 f,
                 "signed backups of BackupStorageLocation {namespace}/{location}"
             ),
+            Self::LostBackups {
+                namespace,
+                schedule,
+            } => write!(f, "lost backups of Schedule {namespace}/{schedule}"),
             Self::TrustedKeys => f.write_str("TrustedKeys"),
             Self::ListedFiles { backup, location } => write!(
                 f,
@@ -147,7 +161,7 @@ pub enum Fact {
     Backups(Arc<Vec<Backup>>),
     /// Answer to [`Lookup::Bundle`].
     Bundle(Bundle),
-    /// Answer to [`Lookup::Records`].
+    /// Answer to [`Lookup::Records`] and [`Lookup::LostBackups`].
     Records(Arc<Vec<BackupRecord>>),
     /// Answer to [`Lookup::SignedBackups`].
     SignedBackups(bool),

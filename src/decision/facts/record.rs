@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fact, Facts, Key, Known, Lookup, Reading, ReadingFailure};
+use super::{Departure, Fact, Facts, Key, Known, Lookup, Reading, ReadingFailure};
 
 /// How far the recording of a backup is.
 #[derive(
@@ -70,6 +70,10 @@ pub struct BackupRecord {
     pub synced_as: Option<String>,
     /// The name of the BackupStorageLocation in which the files were recorded.
     pub location: Option<String>,
+    /// How the Backup went away, if it did.
+    pub gone: Option<Departure>,
+    /// How it went away before it came back, if it did.
+    pub returned: Option<Departure>,
     /// The TrustedKey by which the record was made from the signed list beside the backup, if it was.
     pub imported_by: Option<String>,
     /// What let keys count when they did not vouch for the backup ([`digest`]); `None` if none was asked.
@@ -87,6 +91,14 @@ pub struct BackupRecord {
 }
 
 impl BackupRecord {
+    /// Whether the files were recorded and signed, and the Backup, in `namespace`, went away without anybody
+    /// wanting it.
+    pub fn is_lost_in(&self, namespace: &str) -> bool {
+        let is_signed = self.state == RecordState::Recorded;
+        let is_lost = self.gone.is_some_and(Departure::is_loss);
+        self.backup.namespace == namespace && is_signed && is_lost
+    }
+
     /// Whether the files are recorded and signed, and were in `location` in `namespace` then.
     pub fn is_signed_in(&self, namespace: &str, location: &str) -> bool {
         let place = (self.backup.namespace.as_str(), self.location.as_deref());
@@ -100,6 +112,19 @@ impl Facts {
         let lookup = Lookup::Records {
             backup: backup.clone(),
             uid: uid.to_owned(),
+        };
+        self.get(lookup, |fact| match fact {
+            Fact::Records(records) => Some(records.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Returns the records of backups of a Schedule that went away without anybody wanting it; none where the
+    /// kind is not installed.
+    pub fn lost_backups(&self, namespace: &str, schedule: &str) -> Known<&[BackupRecord]> {
+        let lookup = Lookup::LostBackups {
+            namespace: namespace.to_owned(),
+            schedule: schedule.to_owned(),
         };
         self.get(lookup, |fact| match fact {
             Fact::Records(records) => Some(records.as_slice()),

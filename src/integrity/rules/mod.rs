@@ -3,6 +3,7 @@
 mod acceptance;
 mod checksum;
 mod files;
+mod lost;
 mod named;
 mod question;
 mod reading;
@@ -29,7 +30,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     let rules = rules.chain(record::RULES).chain(target::RULES);
     let rules = rules.chain(reserved::RULES).chain(files::RULES);
     let rules = rules.chain(reading::RULES).chain(acceptance::RULES);
-    rules.chain(written_by_others::RULES)
+    rules.chain(written_by_others::RULES).chain(lost::RULES)
 }
 
 /// What is known of the backup of a Restore, besides what speaks against it.
@@ -62,6 +63,8 @@ pub fn judge(question: &Question<'_>, old: Option<&Restore<'_>>, facts: &Facts) 
     checksum::check_expected(restore, &mut report);
     match named::backups(question, facts, &mut report) {
         Ok(backups) => {
+            let checked = lost::check(question, &backups, facts, &mut report);
+            report.record(checked);
             // Velero may restore any of them.
             for backup in backups {
                 let checked = check(question, backup, facts, &mut known, &mut report);

@@ -5,8 +5,8 @@ use k8s_openapi::jiff::Timestamp;
 use super::question::Question;
 use super::{checksum, named};
 use crate::decision::{
-    Backup, BackupFields, BackupRecord, Code, FieldPath, Finding, Reading, RecordState, Report,
-    Rule, Severity, TrustedKey, Verb,
+    Backup, BackupFields, BackupRecord, Code, Departure, FieldPath, Finding, Reading, RecordState,
+    Report, Rule, Severity, TrustedKey, Verb,
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::origin::{Unobserved, check_synced};
@@ -18,7 +18,8 @@ use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 use crate::velero::text::shown;
 
-pub(super) static RULES: [&Rule; 3] = [&NOT_RECORDED_ONE, &NOT_TRUSTED, &BACKUP_DIFFERS];
+pub(super) static RULES: [&Rule; 4] =
+    [&NOT_RECORDED_ONE, &NOT_TRUSTED, &BACKUP_DIFFERS, &CAME_BACK];
 
 static NOT_RECORDED_ONE: Rule = Rule {
     id: "VT112",
@@ -53,6 +54,18 @@ static BACKUP_DIFFERS: Rule = Rule {
     code: Code::Forbidden,
     fixed: true,
     accepted_with: Some(Verb::RestoreTampered),
+    ..Rule::DEFAULT
+};
+
+static CAME_BACK: Rule = Rule {
+    id: "VT126",
+    title: "backup that was deleted here and came back",
+    about: "Somebody deleted the backup, or its time to live was over, and its files are in the bucket again. They \
+            may be just those that were signed, and are old. Say that it is wanted with `velero-trust backup adopt`, or \
+            put `velero-trust.io/backup-checksum` on the Restore.",
+    severity: Severity::Deny,
+    code: Code::Forbidden,
+    accepted_with: Some(Verb::RestoreUnverified),
     ..Rule::DEFAULT
 };
 
@@ -114,6 +127,21 @@ pub(super) fn check<'k>(
         let path = named::path(restore);
         report.add_finding(Finding::new(&BACKUP_DIFFERS, path, &named, message, fix));
     }
+    if let Some(returned) = record.returned.filter(|_| !is_wanted) {
+        let message = format!("{named} {}, and came back", went(returned));
+        let fix = format!(
+            "find out who put its files back into the bucket; if it is wanted, run `velero-trust backup adopt {name}`, \
+             or put {BACKUP_CHECKSUM_ANNOTATION}: {recorded} on this Restore",
+            name = record.backup.name
+        );
+        report.add_finding(Finding::new(
+            &CAME_BACK,
+            named::path(restore),
+            &named,
+            message,
+            fix,
+        ));
+    }
     check_annotation(restore, backup, record, report);
     // A malformed one was reported by the caller.
     if let Some(expected) = expected.filter(|_| !is_wanted) {
@@ -121,6 +149,15 @@ pub(super) fn check<'k>(
         report.add_finding(checksum::other_expected(expected, &named, &recorded));
     }
     Some((opened, trusted))
+}
+
+/// Returns how a backup went away, for people.
+const fn went(how: Departure) -> &'static str {
+    match how {
+        Departure::Deleted => "was deleted in this cluster",
+        Departure::Expired => "expired in this cluster",
+        Departure::Vanished | Departure::Unseen | Departure::Replaced => "went away",
+    }
 }
 
 /// Checks that what is `signed` was read where the key is to vouch for it.

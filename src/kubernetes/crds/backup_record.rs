@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::verification::{RecordedReading, Verification};
 use crate::decision::{self, Key};
+use crate::integrity::departure::Departure;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{KeyChange, Record, RecordState};
 
@@ -131,9 +132,16 @@ pub struct BackupRecordStatus {
     /// What was found when the files were read for Restores, and what became of those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// When the time to live of the Backup is over.
+    #[schemars(schema_with = "optional_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
     /// When and how the Backup went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Gone>,
+    /// When and how a Backup went away that came back: somebody put its files back into the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<Gone>,
 }
 
 impl BackupRecord {
@@ -150,6 +158,7 @@ impl BackupRecord {
             manifest: status.and_then(|status| status.manifest.as_deref()),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
             keys: KeyChange::Nothing,
+            returned: status.and_then(|status| Some(status.returned.as_ref()?.how)),
         }
     }
 }
@@ -177,6 +186,8 @@ impl From<BackupRecord> for decision::BackupRecord {
             envelope: status.envelope,
             synced_as: status.synced_as,
             location: status.location.map(|location| location.name),
+            gone: status.gone.map(|gone| gone.how),
+            returned: status.returned.map(|gone| gone.how),
             imported_by: status.imported.map(|imported| imported.key),
             trust: status.trust,
             recorded_at: status.recorded_at.map(|time| time.0.as_second()),
@@ -277,8 +288,8 @@ pub struct Gone {
     /// When velero-trust saw it.
     #[schemars(schema_with = "time")]
     pub at: Time,
-    /// Deleted, or Replaced by another Backup of the name.
-    pub how: String,
+    /// How it went.
+    pub how: Departure,
 }
 
 /// The schema of a [`Time`], which has none of its own without a feature for all of k8s-openapi.

@@ -123,6 +123,13 @@ impl Cluster {
                 let read = records::are_signed(client, namespace, location).await?;
                 read.map(Fact::SignedBackups)
             }
+            Lookup::LostBackups {
+                namespace,
+                schedule,
+            } => {
+                let read = records::lost(client, namespace, schedule).await?;
+                read.map(|records| Fact::Records(Arc::new(records)))
+            }
             Lookup::TrustedKeys => {
                 let read = records::trusted_keys(client).await?;
                 read.map(|keys| Fact::TrustedKeys(Arc::new(keys)))

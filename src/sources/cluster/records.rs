@@ -7,7 +7,7 @@ use kube::{Api, Client, Error};
 
 use crate::decision::{self, Key, RecordState};
 use crate::kubernetes::crds::{BackupRecord, TrustedKey, record_name};
-use crate::names::{BACKUP_LABEL, LOCATION_LABEL};
+use crate::names::{BACKUP_LABEL, LOCATION_LABEL, LOST_SCHEDULE_LABEL};
 use crate::velero::label::label_value;
 
 /// Number of records in one page of a list. Each has up to 70 KiB, most of it the envelope.
@@ -16,6 +16,9 @@ const PAGE_SIZE: u32 = 20;
 /// Most records of Backups of one name that are read: those of a backup that is made anew under its
 /// name each hour for the time that records are kept have fewer pages than this.
 const MAX_PAGES: usize = 150;
+
+/// Most lost backups of a Schedule that are looked at. Some of them are named.
+const MAX_LOST: usize = 50;
 
 /// Reads the record of `backup`, whose Backup has `uid`. If its files are not recorded in that, reads
 /// those of all Backups of the name: the sync gives a Backup another uid than its record has. Returns
@@ -72,6 +75,31 @@ pub(super) async fn are_signed(
     Ok(match visited.await? {
         Visited::All => Some(are_signed),
         Visited::Part => Some(true),
+        Visited::NoKind => None,
+    })
+}
+
+/// Reads the records of backups of a Schedule that went away without anybody wanting it, as many as are looked at.
+/// Returns `None` if the kind is not installed.
+pub(super) async fn lost(
+    client: &Client,
+    namespace: &str,
+    schedule: &str,
+) -> kube::Result<Option<Vec<decision::BackupRecord>>> {
+    let records = Api::all(client.clone());
+    let mut found = Vec::new();
+    let visited = visit(&records, LOST_SCHEDULE_LABEL, schedule, |record| {
+        if record.is_lost_in(namespace) {
+            found.push(record);
+        }
+        if found.len() < MAX_LOST {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    Ok(match visited.await? {
+        Visited::All | Visited::Part => Some(found),
         Visited::NoKind => None,
     })
 }

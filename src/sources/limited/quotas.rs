@@ -123,6 +123,7 @@ impl Quotas {
             | Lookup::Bundle(_)
             | Lookup::Records { .. }
             | Lookup::SignedBackups { .. }
+            | Lookup::LostBackups { .. }
             | Lookup::TrustedKeys
             | Lookup::Access { .. } => &self.lookups,
         };
@@ -143,7 +144,10 @@ impl Quotas {
             // The API server asks its authorizers, of which one may be a webhook.
             Lookup::Access { .. } => 2,
             // A bundle that does not exist is several requests, and so are records of other names.
-            Lookup::Records { .. } | Lookup::SignedBackups { .. } | Lookup::Bundle(_) => 4,
+            Lookup::Records { .. }
+            | Lookup::SignedBackups { .. }
+            | Lookup::LostBackups { .. }
+            | Lookup::Bundle(_) => 4,
             Lookup::BackupsOfSchedule { .. }
             | Lookup::ListedFiles { .. }
             | Lookup::PodVolumes(_) => 10,
@@ -178,6 +182,7 @@ fn namespace(lookup: &Lookup) -> &str {
         Lookup::TrustedKeys => "",
         Lookup::BackupsOfSchedule { namespace, .. }
         | Lookup::SignedBackups { namespace, .. }
+        | Lookup::LostBackups { namespace, .. }
         | Lookup::Bundle(namespace) => namespace,
     }
 }

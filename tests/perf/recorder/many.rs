@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
+use velero_trust::integrity::departure::Departure;
 use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordSpec, BackupRecordStatus, Gone};
 use velero_trust_testing::limited::resident;
 use velero_trust_testing::wait;
@@ -147,7 +148,7 @@ pub(crate) async fn add_gone(client: &Client, sample: &BackupRecord, number: usi
     let mut status = sample.status.clone().context("no status")?;
     status.gone = Some(Gone {
         at: Time(Timestamp::now()),
-        how: "Deleted".to_owned(),
+        how: Departure::Deleted,
     });
     let name = format!("hourly-2026{number:010}");
     let uid = format!("3f2a0000-0000-4000-8000-{number:012}");

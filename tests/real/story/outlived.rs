@@ -108,8 +108,8 @@ fn installed_again(cluster: &Cluster, installation: &Installation, kept: &Annota
                 (name, at(record, "/status/gone/how").as_str())
             })
             .collect();
-        let deleted = Some("Deleted");
-        let expected = [("doomed", deleted), ("expired", deleted), ("kept", None)];
+        let (unseen, expired) = (Some("Unseen"), Some("Expired"));
+        let expected = [("doomed", unseen), ("expired", expired), ("kept", None)];
         ensure!(gone == BTreeMap::from(expected), "{gone:?}");
         Ok(())
     })?;

@@ -192,7 +192,7 @@ async fn the_envelope_of_a_recorded_backup_is_taken_away() {
     scene
         .until("the envelope to go", |scene| {
             let status = scene.status("b", &uid(1));
-            let is_closed = status["gone"]["how"] == "Deleted";
+            let is_closed = status["gone"]["how"] == "Unseen";
             is_closed && scene.s3.files(ENVELOPE).is_empty()
         })
         .await;

@@ -1,6 +1,7 @@
 //! The recorder with an API server and a store in memory, which do what a test says.
 
 mod adopt;
+mod departed;
 mod final_phase;
 mod forged;
 mod import;

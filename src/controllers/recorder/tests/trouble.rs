@@ -338,7 +338,7 @@ async fn a_record_is_closed_only_if_its_backup_is_gone() {
     scene.api.remove(&path);
     scene
         .until("it to be closed", |scene| {
-            scene.status("b", &uid(1))["gone"]["how"] == "Deleted"
+            scene.status("b", &uid(1))["gone"]["how"] == "Vanished"
         })
         .await;
     // It is there again under its uid, as after a restore of etcd.
@@ -427,7 +427,7 @@ async fn few_steps_are_under_way_at_the_same_time() {
         .until("all to be closed", |scene| {
             (0..60).all(|number| {
                 let status = scene.status(&format!("b{number}"), &uid(number));
-                status["gone"]["how"] == "Deleted"
+                status["gone"]["how"] == "Unseen"
             })
         })
         .await;

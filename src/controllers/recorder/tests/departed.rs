@@ -1,0 +1,130 @@
+//! Backups that go away, and some that come back.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{BACKUPS, EVENTS, Scene, uid};
+use crate::names::{ADOPT_ANNOTATION, LOST_SCHEDULE_LABEL};
+
+const DOCUMENT: &str = "backups/b/velero-backup.json";
+
+/// Records the backup `b` of the Schedule `daily`, which expires at this time.
+async fn recorded(scene: &mut Scene, expires: &str) -> Value {
+    let mut backup = Scene::backup("b", &uid(1), "Completed");
+    backup["metadata"]["labels"] = json!({"velero.io/schedule-name": "daily"});
+    backup["status"]["expiration"] = json!(expires);
+    let now = Timestamp::now();
+    scene.s3.put(DOCUMENT, backup.to_string().as_bytes(), now);
+    scene.s3.put("backups/b/b.tar.gz", b"tarball", now);
+    scene.api.put(&format!("{BACKUPS}/b"), backup.clone());
+    scene.run();
+    scene
+        .until("the annotation", |scene| scene.checksum("b").is_some())
+        .await;
+    backup
+}
+
+async fn until_gone(scene: &Scene, how: &str) {
+    scene
+        .until(how, |scene| {
+            scene.status("b", &uid(1))["gone"]["how"] == how
+        })
+        .await;
+}
+
+fn label(scene: &Scene) -> Value {
+    let record = scene.record("b", &uid(1)).unwrap();
+    record["metadata"]["labels"][LOST_SCHEDULE_LABEL].clone()
+}
+
+/// Returns how often it was told that a backup vanished.
+fn told(scene: &Scene) -> usize {
+    let events = scene.api.all(EVENTS).into_iter();
+    let told = events.filter(|(_, event)| event["reason"] == "BackupVanished");
+    told.count()
+}
+
+/// Velero makes the Backup from its files again.
+fn sync(scene: &Scene, backup: &Value, number: usize) {
+    let mut synced = backup.clone();
+    synced["metadata"]["uid"] = json!(uid(number));
+    scene.api.put(&format!("{BACKUPS}/b"), synced);
+}
+
+#[tokio::test]
+async fn a_deleted_backup_that_comes_back_is_told_until_a_person_wants_it() {
+    for (expires, how) in [
+        ("2126-01-01T00:00:00Z", "Deleted"),
+        ("2026-01-01T00:00:00Z", "Expired"),
+    ] {
+        let mut scene = Scene::start().await;
+        let backup = recorded(&mut scene, expires).await;
+        let mut deleting = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
+        deleting["status"]["phase"] = json!("Deleting");
+        scene.api.put(&format!("{BACKUPS}/b"), deleting);
+        scene.api.remove(&format!("{BACKUPS}/b"));
+        until_gone(&scene, how).await;
+        assert_eq!((label(&scene), told(&scene)), (Value::Null, 0));
+
+        // With an annotation that nobody admitted.
+        let mut forged = backup.clone();
+        forged["metadata"]["annotations"] = json!({ADOPT_ANNOTATION: "mallory"});
+        sync(&scene, &forged, 2);
+        scene
+            .until("the annotation", |scene| scene.checksum("b").is_some())
+            .await;
+        let status = scene.status("b", &uid(1));
+        assert_eq!(status["returned"]["how"], how, "{status}");
+        assert_eq!(status["gone"], Value::Null);
+        assert_eq!(status["syncedAs"], uid(2));
+
+        let mut wanted = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
+        wanted["metadata"]["annotations"][ADOPT_ANNOTATION] = json!("jane");
+        scene.api.put(&format!("{BACKUPS}/b"), wanted);
+        scene
+            .until("the word to count", |scene| {
+                let backup = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
+                let word = &backup["metadata"]["annotations"][ADOPT_ANNOTATION];
+                word.is_null() && scene.status("b", &uid(1))["returned"].is_null()
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_vanishes_is_told_and_may_come_back() {
+    let mut scene = Scene::start().await;
+    let backup = recorded(&mut scene, "2126-01-01T00:00:00Z").await;
+    scene.api.remove(&format!("{BACKUPS}/b"));
+    until_gone(&scene, "Vanished").await;
+    scene
+        .until("it to be told", |scene| {
+            label(scene) == "daily" && told(scene) == 1
+        })
+        .await;
+    sync(&scene, &backup, 2);
+    scene
+        .until("the label to go", |scene| label(scene).is_null())
+        .await;
+    let status = scene.status("b", &uid(1));
+    assert_eq!(status["returned"], Value::Null, "{status}");
+    assert_eq!(status["gone"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_goes_while_nobody_watches_is_told_so() {
+    for (expires, how, label_then) in [
+        ("2126-01-01T00:00:00Z", "Unseen", json!("daily")),
+        ("2026-01-01T00:00:00Z", "Expired", Value::Null),
+    ] {
+        let mut scene = Scene::start().await;
+        recorded(&mut scene, expires).await;
+        scene.kill().await;
+        scene.api.remove(&format!("{BACKUPS}/b"));
+        scene.run();
+        until_gone(&scene, how).await;
+        scene
+            .until("the label", |scene| label(scene) == label_then)
+            .await;
+    }
+}
