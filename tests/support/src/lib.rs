@@ -8,12 +8,14 @@
 
 pub mod access;
 pub mod api_server;
+pub mod azurite;
 pub mod balancer;
 pub mod cli;
 pub mod cluster;
 pub mod controllers;
 pub mod etcd;
 pub mod failure;
+pub mod fake_gcs;
 pub mod flood;
 pub mod hostile;
 pub mod https;
