@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::credentials::CredentialsError;
-use super::settings::SettingsError;
+use super::settings::{Provider, SettingsError};
 use crate::decision::FailureClass;
 use crate::dial::DialError;
 use crate::velero::text::shown;
@@ -73,13 +73,15 @@ pub struct Error {
     pub action: Action,
     /// What was wrong.
     pub kind: ErrorKind,
+    /// Of which provider the store is, if that is known.
+    pub provider: Option<Provider>,
 }
 
 /// What was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {
     /// The key is valid, and may not do this.
-    #[error("the store refuses it to this access key ({code})")]
+    #[error("the store refuses it to these credentials ({code})")]
     AccessDenied {
         /// The store's error code.
         code: String,
@@ -149,7 +151,7 @@ pub enum ErrorKind {
     #[error("the store did not answer in time")]
     Late,
     /// The answer is not what the protocol says.
-    #[error("the store's answer is none of S3: {0}")]
+    #[error("the store's answer is not one of its protocol: {0}")]
     Malformed(&'static str),
     /// There is no such bucket.
     #[error("there is no such bucket at this store")]
@@ -218,7 +220,7 @@ pub enum ErrorKind {
         expected: Option<String>,
     },
     /// The secret key does not belong to the access key.
-    #[error("the secret key is not the one of this access key")]
+    #[error("the secret key is not the one of this access key or account")]
     WrongSecretKey,
 }
 
@@ -238,13 +240,31 @@ impl From<CredentialsError> for Error {
     }
 }
 
+impl From<CredentialsError> for ErrorKind {
+    fn from(error: CredentialsError) -> Self {
+        Self::Credentials(error)
+    }
+}
+
 impl ErrorKind {
-    pub(super) const fn during(self, action: Action) -> Error {
-        Error { action, kind: self }
+    /// Returns the error of `action`.
+    pub const fn during(self, action: Action) -> Error {
+        Error {
+            action,
+            kind: self,
+            provider: None,
+        }
     }
 }
 
 impl Error {
+    /// Says of which provider the store is.
+    #[must_use]
+    pub(super) const fn of(mut self, provider: Provider) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
     /// Returns one word for it, for conditions, Events and metrics.
     pub const fn reason(&self) -> &'static str {
         match self.kind {
@@ -296,7 +316,9 @@ impl Error {
             self.kind,
             ErrorKind::Changed
                 | ErrorKind::Credentials(
-                    CredentialsError::Identity { .. } | CredentialsError::Unavailable { .. }
+                    CredentialsError::Identity { .. }
+                        | CredentialsError::NoToken { .. }
+                        | CredentialsError::Unavailable { .. }
                 )
                 | ErrorKind::CutOff
                 | ErrorKind::Dial(
@@ -322,18 +344,14 @@ impl Error {
 
     /// Returns what to do about it; `None` if the message itself says it.
     pub fn fix(&self) -> Option<String> {
+        let url = self.provider.unwrap_or(Provider::Aws).url_setting();
         let fix = match &self.kind {
-            ErrorKind::AccessDenied { .. } => {
-                return Some(format!(
-                    "allow {} to this access key in the bucket's policy",
-                    self.right()
-                ));
-            }
+            ErrorKind::AccessDenied { .. } => return Some(self.grant()),
             ErrorKind::AccessOrCustomerKey { .. } => {
                 return Some(format!(
-                    "allow {} to this access key, or see whether the file was written with another \
-                     one than spec.config.customerKeyEncryptionSecret names",
-                    self.right()
+                    "{}, or see whether the file was written with another key than \
+                     spec.config.customerKeyEncryptionSecret names",
+                    self.grant()
                 ));
             }
             ErrorKind::Certificate { fix, .. } => return Some(fix.clone()),
@@ -355,10 +373,12 @@ impl Error {
                 "name the Secret with the key in spec.config.customerKeyEncryptionSecret"
             }
             ErrorKind::Dial(DialError::DeniedAddress { .. }) | ErrorKind::Redirect { .. } => {
-                "name the store itself in spec.config.s3Url"
+                return Some(format!("name the store itself in {url}"));
             }
             ErrorKind::Dial(_) => {
-                "check spec.config.s3Url, DNS and the NetworkPolicies between velero-trust and the store"
+                return Some(format!(
+                    "check {url}, DNS and the NetworkPolicies between velero-trust and the store"
+                ));
             }
             ErrorKind::Expired => "renew the credentials in the Secret",
             ErrorKind::Kms { .. } => {
@@ -372,12 +392,16 @@ impl Error {
                 "nothing: it is tried again; if it stays, see the store's log and what is between"
             }
             ErrorKind::Malformed(_) | ErrorKind::Size { .. } => {
-                "see whether spec.config.s3Url names the S3 port of the store, and what is between"
+                return Some(format!(
+                    "see whether {url} names the port of the store's API, and what is between"
+                ));
             }
             ErrorKind::NoBucket => "create the bucket, or correct spec.objectStorage.bucket",
             ErrorKind::NoFile => "see whether somebody deleted it from the bucket",
-            ErrorKind::NotTls => "correct the port in spec.config.s3Url, or write http://",
-            ErrorKind::WantsTls => "write https:// in spec.config.s3Url",
+            ErrorKind::NotTls => {
+                return Some(format!("correct the port in {url}, or write http://"));
+            }
+            ErrorKind::WantsTls => return Some(format!("write https:// in {url}")),
             ErrorKind::OddName { .. } | ErrorKind::TooMany => {
                 "look at the folder in the bucket, and delete what Velero did not put there"
             }
@@ -390,13 +414,35 @@ impl Error {
         Some(fix.to_owned())
     }
 
-    /// Returns the right that the action needs.
-    fn right(&self) -> &'static str {
-        match self.action {
-            Action::Open | Action::List { .. } => "s3:ListBucket on the bucket",
-            Action::Read { .. } => "s3:GetObject on its files",
-            Action::Put { .. } => "s3:PutObject on velero-trust's files",
-            Action::Delete { .. } => "s3:DeleteObject on velero-trust's files",
+    /// Returns how the right is given that the action needs.
+    fn grant(&self) -> String {
+        let writes = matches!(self.action, Action::Put { .. } | Action::Delete { .. });
+        match self.provider {
+            None | Some(Provider::Aws) => {
+                let right = match self.action {
+                    Action::Open | Action::List { .. } => "s3:ListBucket on the bucket",
+                    Action::Read { .. } => "s3:GetObject on its files",
+                    Action::Put { .. } => "s3:PutObject on velero-trust's files",
+                    Action::Delete { .. } => "s3:DeleteObject on velero-trust's files",
+                };
+                format!("allow {right} to this access key in the bucket's policy")
+            }
+            Some(Provider::Azure) => {
+                let role = if writes { "Contributor" } else { "Reader" };
+                format!(
+                    "give the identity the role Storage Blob Data {role} on the container, and see whether \
+                     the account's firewall lets this cluster in"
+                )
+            }
+            Some(Provider::Gcp) => {
+                let right = match self.action {
+                    Action::Open | Action::List { .. } => "list",
+                    Action::Read { .. } => "get",
+                    Action::Put { .. } => "create",
+                    Action::Delete { .. } => "delete",
+                };
+                format!("allow storage.objects.{right} on the bucket to this service account")
+            }
         }
     }
 }
@@ -408,7 +454,7 @@ mod tests {
     #[test]
     fn what_this_version_cannot_read_is_neither_passing_nor_lasting() {
         let class = |kind: ErrorKind| kind.during(Action::Open).class();
-        let provider = SettingsError::Provider("azure".into());
+        let provider = SettingsError::Provider("oss".into());
         assert_eq!(class(provider.into()), FailureClass::Unsupported);
         assert_eq!(class(SettingsError::NoBucket.into()), FailureClass::Lasting);
         assert_eq!(class(ErrorKind::NoBucket), FailureClass::Lasting);
@@ -443,6 +489,10 @@ mod tests {
         let list = Action::List { backup: "b".into() };
         assert!(denied(list).contains("s3:ListBucket"));
         let put = Action::Put { backup, file };
-        assert!(denied(put).contains("s3:PutObject"));
+        assert!(denied(put.clone()).contains("s3:PutObject"));
+        let code = "AuthorizationPermissionMismatch".to_owned();
+        let error = ErrorKind::AccessDenied { code }.during(put);
+        let fix = error.of(Provider::Azure).fix().unwrap();
+        assert!(fix.contains("Storage Blob Data Contributor"), "{fix}");
     }
 }

@@ -7,9 +7,9 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::connector::{Reach, Timing, Trust};
-use super::credentials::{ClusterSecrets, Credentials, StoredCredentials, identity};
+use super::credentials::{ClusterSecrets, Credentials, OwnIdentity, StoredCredentials};
 use super::error::Error;
-use super::settings::{BucketSettings, ProviderSettings};
+use super::settings::BucketSettings;
 use super::store::Store;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::Location;
@@ -159,17 +159,18 @@ impl Locations {
         trust: Trust,
     ) -> Result<Store, LocationError> {
         let settings = &described.settings;
-        let ProviderSettings::Aws(aws) = &settings.provider;
-        let region = aws.region.clone().unwrap_or_default();
-        let (own, timing) = (trust.clone(), self.timing);
-        let own = || identity::provider(|name| std::env::var(name).ok(), &region, own, timing);
-        let credentials = Credentials::new(settings, stored, own);
+        let own = OwnIdentity {
+            variable: |name: &str| std::env::var(name).ok(),
+            trust: trust.clone(),
+            timing: self.timing,
+        };
+        let credentials = Credentials::new(settings, stored, &own);
         let credentials =
             credentials.map_err(|error| LocationError::unusable(&described.name, error))?;
         let reach = Reach {
             trust,
             denied: self.denied.clone(),
-            timing,
+            timing: self.timing,
         };
         Ok(Store::open(settings.clone(), credentials, reach).await?)
     }

@@ -13,7 +13,7 @@
 //!
 //! [`Locations`] does the first three for a BSL of the cluster, and [`OpenStores`] once for many requests.
 //!
-//! S3 only. `object_store` signs, reads, writes, deletes and gives the cloud's identities; its HTTP
+//! The stores of the providers aws (S3), azure and gcp. `object_store` signs, reads, writes, deletes and gives the cloud's identities; its HTTP
 //! client is `connector`.
 
 mod connector;
@@ -34,7 +34,8 @@ mod url;
 pub use connector::{Reach, Timing, Trust};
 pub use content::Content;
 pub use credentials::{
-    AwsCredentials, ClusterSecrets, Credentials, CredentialsError, SecretSource,
+    AwsCredentials, AzureCredentials, ClusterSecrets, Credentials, CredentialsError,
+    GcpCredentials, Identity, NoIdentity, OwnIdentity, SecretSource,
 };
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};
@@ -43,6 +44,8 @@ pub use open_stores::OpenStores;
 pub use reading::Reading;
 pub use rights::Rights;
 pub use settings::aws::{AwsSettings, Checksum, Encryption};
-pub use settings::{BucketSettings, ProviderSettings, SecretKey, SettingsError};
+pub use settings::azure::{AzureAuthorization, AzureCloud, AzureSettings};
+pub use settings::gcp::GcpSettings;
+pub use settings::{BucketSettings, Provider, ProviderSettings, SecretKey, SettingsError};
 pub use store::Store;
 pub use url::{BackupUrl, BucketUrl};

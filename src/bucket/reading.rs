@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connector::describe;
 use super::error::{Action, Error, ErrorKind};
+use super::settings::Provider;
 use crate::digest::Hasher;
 
 /// Time in which [`MIN_BYTES`] have to arrive, or the rest of the file.
@@ -24,6 +25,7 @@ const MIN_BYTES: u64 = 60 * (256 << 10);
 pub struct Reading {
     stream: BoxStream<'static, object_store::Result<Bytes>>,
     action: Action,
+    provider: Provider,
     size: u64,
     read: u64,
     pace: Pace,
@@ -60,11 +62,13 @@ impl Reading {
     pub(super) fn new(
         stream: BoxStream<'static, object_store::Result<Bytes>>,
         action: Action,
+        provider: Provider,
         size: u64,
     ) -> Self {
         Self {
             stream,
             action,
+            provider,
             size,
             read: 0,
             pace: Pace::new(Instant::now()),
@@ -74,7 +78,7 @@ impl Reading {
     /// Returns the next piece; `None` after the last byte.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let piece = self.next_piece().await;
-        piece.map_err(|kind| kind.during(self.action.clone()))
+        piece.map_err(|kind| kind.during(self.action.clone()).of(self.provider))
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, ErrorKind> {
@@ -116,7 +120,8 @@ impl Reading {
                 listed: max,
                 sent: self.size,
             }
-            .during(self.action));
+            .during(self.action)
+            .of(self.provider));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
         while let Some(piece) = self.next().await? {
@@ -134,7 +139,12 @@ mod tests {
 
     fn reading(pieces: &[&'static str], size: u64) -> Reading {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from(*piece))).collect();
-        Reading::new(stream::iter(pieces).boxed(), Action::Open, size)
+        Reading::new(
+            stream::iter(pieces).boxed(),
+            Action::Open,
+            Provider::Aws,
+            size,
+        )
     }
 
     #[tokio::test]
@@ -163,7 +173,7 @@ mod tests {
             tokio::task::yield_now().await;
             Some((Ok(Bytes::from_static(b"x")), ()))
         });
-        let mut reading = Reading::new(crumbs.boxed(), Action::Open, u64::MAX);
+        let mut reading = Reading::new(crumbs.boxed(), Action::Open, Provider::Aws, u64::MAX);
         reading.pace.deadline = Instant::now() + Duration::from_millis(20);
         let error = reading.sha256(|_| ()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::TooSlow);

@@ -1,8 +1,5 @@
 //! What the credentials may do in a bucket, for `velero-trust doctor`.
 
-use bytes::Bytes;
-use http::Method;
-
 use super::error::{Action, Error, ErrorKind};
 use super::list::Collector;
 use super::store::Store;
@@ -12,9 +9,6 @@ const NO_BACKUP: &str = "velero-trust-doctor";
 
 /// A file of velero-trust in it, whose name a bucket policy for velero-trust's files allows.
 const NO_FILE: &str = "velero-trust.0000000000000000.dsse.json";
-
-/// The MD5 of something else than what is sent, in base64.
-const WRONG_MD5: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 /// What the credentials may do: `Ok` for what they may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +22,9 @@ pub struct Rights {
 }
 
 impl Store {
-    /// Tries what the credentials may do. Nothing is stored: the upload carries a wrong checksum, which
-    /// a store looks at after the rights.
+    /// Tries what the credentials may do. Nothing is stored.
     pub async fn rights(&self) -> Rights {
-        let during = |action: Action| move |kind: ErrorKind| kind.during(action);
+        let during = |action: Action| move |kind: ErrorKind| self.failed(action, kind);
         let (backup, file) = (NO_BACKUP.to_owned(), NO_FILE.to_owned());
         let put = Action::Put {
             backup: backup.clone(),
@@ -47,7 +40,7 @@ impl Store {
                 .await
                 .map_err(during(Action::List { backup })),
             get: self.try_get().await.map_err(during(get)),
-            put: self.try_put().await.map_err(during(put)),
+            put: self.try_put(NO_BACKUP, NO_FILE).await.map_err(during(put)),
         }
     }
 
@@ -61,25 +54,6 @@ impl Store {
     async fn try_get(&self) -> Result<(), ErrorKind> {
         match self.get(NO_BACKUP, NO_FILE).await {
             Ok(_) | Err(ErrorKind::NoFile) => Ok(()),
-            Err(kind) => Err(kind),
-        }
-    }
-
-    async fn try_put(&self) -> Result<(), ErrorKind> {
-        let url = self.file_url(NO_BACKUP, NO_FILE);
-        let headers = [("content-md5", WRONG_MD5)];
-        let body = Bytes::from_static(b"velero-trust doctor");
-        match self.send(Method::PUT, &url, &headers, body).await {
-            // A store that does not look at the checksum has stored it.
-            Ok(_) => {
-                let _ = self.delete(NO_BACKUP, NO_FILE).await;
-                Ok(())
-            }
-            Err(ErrorKind::Answer { code, .. })
-                if ["BadDigest", "InvalidDigest"].contains(&code.as_str()) =>
-            {
-                Ok(())
-            }
             Err(kind) => Err(kind),
         }
     }

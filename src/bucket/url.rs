@@ -46,6 +46,19 @@ pub struct BucketUrl {
 }
 
 impl BucketUrl {
+    /// Returns the URL of the store, where the bucket is in the path.
+    pub(super) fn without_bucket(&self) -> &str {
+        let end = self.url.rfind('/').unwrap_or(self.url.len());
+        self.url.get(..end).unwrap_or(&self.url)
+    }
+
+    /// Returns the URL of `part` below it.
+    pub(super) fn joined(mut self, part: &str) -> Self {
+        self.url.push('/');
+        self.url.push_str(part);
+        self
+    }
+
     pub(super) fn new(
         store: &str,
         bucket: &str,

@@ -393,13 +393,13 @@ mod tests {
     #[test]
     fn a_location_of_another_provider_is_not_read() {
         let folder = scene();
-        let objects = [BACKUP, &location("azure"), RECORDED].join("---\n");
+        let objects = [BACKUP, &location("oss"), RECORDED].join("---\n");
         put(folder.path(), "objects.yaml", &objects);
         let Outcome::Unavailable(error) = listed(&read(folder.path()), "default") else {
             panic!("it cannot be read");
         };
         assert_eq!(error.kind, LookupErrorKind::Unsupported);
-        assert!(error.message.contains("`azure`"), "{error:?}");
+        assert!(error.message.contains("`oss`"), "{error:?}");
     }
 
     #[test]

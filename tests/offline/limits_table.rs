@@ -331,8 +331,8 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/bucket/list/mod.rs", &["const MAX_NAME_BYTES: ", "= "]),
     ]),
     ("body of an error of a store", &[
-        ("src/bucket/protocol/s3/answer.rs", &["const MAX_ERROR_BYTES: ", "= "]),
-        ("src/bucket/protocol/s3/answer.rs", &["const MAX_CODE_CHARS: ", "= "]),
+        ("src/bucket/protocol/mod.rs", &["const MAX_ERROR_BYTES: ", "= "]),
+        ("src/bucket/protocol/mod.rs", &["const MAX_CODE_CHARS: ", "= "]),
     ]),
     ("answer of a service that gives credentials", &[
         ("src/bucket/connector/mod.rs", &["const MAX_IDENTITY_BYTES: ", "= "]),

@@ -315,6 +315,12 @@ fn files_of_another_backup_are_not_good() {
     // Nothing can be both. No store is asked.
     let url = "s3://bucket/backups/weekly";
     assert(url, &daily, 2, "is that of the backup weekly");
+    for url in [
+        "gs://bucket/backups/weekly",
+        "https://acct.blob.core.windows.net/b/backups/weekly",
+    ] {
+        assert(url, &[], 2, "no other bucket is read; copy the folder");
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use serde_json::{Value, json};
 use velero_trust::bucket::{
-    BucketSettings, ClusterSecrets, Credentials, CredentialsError, Error, Reach, SecretKey,
-    SecretSource, Store, Timing, Trust,
+    BucketSettings, ClusterSecrets, Credentials, CredentialsError, Error, NoIdentity, Provider,
+    Reach, SecretKey, SecretSource, Store, Timing, Trust,
 };
 use velero_trust::ca::endpoint::DeniedAddresses;
 use velero_trust::velero::bsl::Bsl;
@@ -39,7 +39,7 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
 }
 
 /// Secrets by `name/key`; the installation mounts `cloud/cloud`.
-struct Secrets(BTreeMap<&'static str, Vec<u8>>);
+pub(crate) struct Secrets(pub(crate) BTreeMap<&'static str, Vec<u8>>);
 
 impl SecretSource for Secrets {
     async fn value(&self, secret: &SecretKey) -> Result<Option<Vec<u8>>, CredentialsError> {
@@ -47,7 +47,7 @@ impl SecretSource for Secrets {
         Ok(self.0.get(format!("{name}/{key}").as_str()).cloned())
     }
 
-    async fn installed(&self) -> Result<Option<SecretKey>, CredentialsError> {
+    async fn installed(&self, _provider: Provider) -> Result<Option<SecretKey>, CredentialsError> {
         let (name, key) = ("cloud".to_owned(), "cloud".to_owned());
         Ok(Some(SecretKey { name, key }))
     }
@@ -88,8 +88,8 @@ impl Scene {
 
     async fn try_open(&self, change: &Value, reach: Reach) -> Result<Result<Store, Error>> {
         let settings = self.settings(change)?;
-        let identity = || Err(CredentialsError::NoKeys);
-        let credentials = Credentials::read(&settings, &self.secrets, identity).await?;
+        let identity = NoIdentity(CredentialsError::NoKeys);
+        let credentials = Credentials::read(&settings, &self.secrets, &identity).await?;
         Ok(Store::open(settings, credentials, reach).await)
     }
 
@@ -153,7 +153,7 @@ pub(crate) fn send_to(
     https::send(method, &url, &minio.authority.pem(), &pairs, body)
 }
 
-fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -162,7 +162,7 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Fails unless the result is an error with this reason, and a text that contains `said`.
-fn refused<T>(result: Result<T, Error>, reason: &str, said: &str) -> Result<()> {
+pub(crate) fn refused<T>(result: Result<T, Error>, reason: &str, said: &str) -> Result<()> {
     let Err(error) = result else {
         anyhow::bail!("it is not refused, but should be: {reason}");
     };
@@ -502,8 +502,8 @@ fn installed(cluster: &Cluster) -> Result<()> {
         json_patch::merge(&mut location["spec"], &change);
         let bsl = location.to_string();
         let settings = BucketSettings::read(&namespace, &Bsl::from_json(&bsl))?;
-        let identity = || Err(CredentialsError::NoKeys);
-        let credentials = Credentials::read(&settings, &secrets, identity);
+        let identity = NoIdentity(CredentialsError::NoKeys);
+        let credentials = Credentials::read(&settings, &secrets, &identity);
         anyhow::Ok((cluster.block_on(credentials), settings))
     };
     // Without an installation, velero-trust's own identity is what is left.

@@ -14,6 +14,7 @@
 )]
 
 mod after;
+mod azure;
 mod balanced;
 mod baseline;
 mod bucket;
@@ -26,6 +27,7 @@ mod coverage;
 mod doctor;
 mod extra_cas;
 mod fresh;
+mod gcs;
 mod hardship;
 mod harness;
 mod holder;
@@ -89,6 +91,8 @@ fn main() -> ExitCode {
         baseline::trials(),
         balanced::trials(),
         bucket::trials(&shared),
+        azure::trials(),
+        gcs::trials(),
         bundle::trials(&shared),
         conditions::trials(),
         client_ca::trials(&shared),

@@ -7,7 +7,7 @@ use object_store::StaticCredentialProvider;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 
 use super::stored::{StoredCredentials, StoredKey};
-use super::{CredentialsError, ini};
+use super::{CredentialsError, Identity, ini};
 use crate::bucket::settings::aws::AwsSettings;
 
 /// Length of a key for SSE-C in bytes.
@@ -54,16 +54,17 @@ impl AwsCredentials {
         }
     }
 
-    /// Makes the credentials of what is stored. `identity` gives those of this process, and is called only
-    /// if there are no others.
+    /// Makes the credentials of what is stored, or of `identity` if there is no file.
     pub(super) fn new(
         settings: &AwsSettings,
         stored: StoredCredentials,
-        identity: impl FnOnce() -> Result<AwsCredentialProvider, CredentialsError>,
+        identity: &impl Identity,
     ) -> Result<Self, CredentialsError> {
-        let mut credentials = match stored.file {
-            Some(file) => Self::of_file(settings, file)?,
-            None => Self::of_provider(identity()?),
+        let mut credentials = if let Some(file) = stored.file {
+            Self::of_file(settings, file)?
+        } else {
+            let region = settings.region.as_deref().unwrap_or_default();
+            Self::of_provider(identity.aws(region)?)
         };
         if let Some(StoredKey { secret, value }) = stored.customer_key {
             if value.len() != CUSTOMER_KEY_BYTES {

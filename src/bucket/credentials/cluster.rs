@@ -6,7 +6,7 @@ use kube::{Api, Client};
 
 use super::installation::mounted_credentials;
 use super::{CredentialsError, SecretSource};
-use crate::bucket::settings::SecretKey;
+use crate::bucket::settings::{Provider, SecretKey};
 use crate::kubernetes::workloads::Kind;
 use crate::velero::text::single_line;
 
@@ -55,7 +55,7 @@ impl SecretSource for ClusterSecrets {
         Ok(value.map(|value| value.0))
     }
 
-    async fn installed(&self) -> Result<Option<SecretKey>, CredentialsError> {
+    async fn installed(&self, provider: Provider) -> Result<Option<SecretKey>, CredentialsError> {
         let deployments = Kind::Deployment.api(self.client.clone(), &self.namespace);
         let mut params = ListParams::default().limit(PAGE_SIZE);
         for _ in 0..MAX_PAGES {
@@ -63,7 +63,7 @@ impl SecretSource for ClusterSecrets {
             let page = page.map_err(|error| unavailable(&error))?;
             for deployment in &page.items {
                 let text = serde_json::to_string(deployment).unwrap_or_default();
-                if let Some(secret) = mounted_credentials(&text) {
+                if let Some(secret) = mounted_credentials(&text, provider.file_variable()) {
                     return Ok(Some(secret));
                 }
             }

@@ -68,6 +68,76 @@ pub enum CredentialsError {
         /// What the API server said, or why it did not.
         why: String,
     },
+    /// `AZURE_CLOUD_NAME` names no cloud.
+    #[error(
+        "AZURE_CLOUD_NAME in the credentials names no cloud of Azure; write AzurePublicCloud, \
+         AzureChinaCloud or AzureUSGovernmentCloud"
+    )]
+    AzureCloud,
+    /// The credentials of a service principal are of a kind that is not supported.
+    #[error(
+        "the credentials use {0}, which velero-trust does not support; use AZURE_CLIENT_SECRET, or the \
+         account's key with spec.config.storageAccountKeyEnvVar"
+    )]
+    AzureNotSupported(&'static str),
+    /// The file has no key of the account.
+    #[error(
+        "the credentials have no variable `{}`, which spec.config.storageAccountKeyEnvVar names; add the \
+         account's key", shown(.0)
+    )]
+    NoAccountKey(String),
+    /// The key of the account is none.
+    #[error("the account's key in the credentials is no base64; write it anew")]
+    AccountKey,
+    /// A variable is missing.
+    #[error("{0} is missing in the credentials; add it")]
+    NoVariable(&'static str),
+    /// The file is none of variables.
+    #[error("line {line} of {} is no variable; write NAME=value", SecretRef(.secret))]
+    NotVariables {
+        /// Where it is.
+        secret: SecretKey,
+        /// The number of the line.
+        line: usize,
+    },
+    /// The login service gives no token.
+    #[error(
+        "Azure's login service gives no token for the service principal ({why}); see whether \
+         AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET in the credentials are right"
+    )]
+    NoToken {
+        /// Why.
+        why: String,
+    },
+    /// This process's own token would go to a host that is not the cloud's.
+    #[error(
+        "spec.config.{0} names a host that is not the cloud's own, and velero-trust sends no token of its \
+         own identity there; name a Secret in the BSL's spec.credential"
+    )]
+    ForeignHost(&'static str),
+    /// They are for stores of another provider.
+    #[error("the credentials are for another provider than the BSL names")]
+    OtherProvider,
+    /// The file is none of Google's.
+    #[error("{} is no JSON; write the key of a service account anew, as Google made it", SecretRef(.0))]
+    NotJson(SecretKey),
+    /// The credentials are of another type than the key of a service account.
+    #[error(
+        "the credentials are of the type `{}`, which velero-trust does not support; use the key of a service \
+         account (type service_account), or none for velero-trust's own workload identity", shown(.kind)
+    )]
+    GcpNotSupported {
+        /// The type.
+        kind: String,
+    },
+    /// The private key is none.
+    #[error("private_key in the credentials is no RSA key; write the file anew, as Google made it")]
+    GcpKey,
+    /// The service account is of another cloud.
+    #[error(
+        "universe_domain in the credentials is not googleapis.com, and no other universe is supported"
+    )]
+    Universe,
 }
 
 /// Names a key of a Secret.

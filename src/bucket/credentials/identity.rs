@@ -114,7 +114,7 @@ impl CredentialProvider for CheckedProvider {
 
 /// Returns why there is no identity, without the answers of its services: they might contain a
 /// token. `object_store` says some of it only in words.
-fn why(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn why(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = "its service does not answer as it should".to_owned();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -124,6 +124,9 @@ fn why(error: &(dyn std::error::Error + 'static)) -> String {
         let message = error.to_string();
         if let Some(status) = status_in(&message) {
             words = format!("its service answers {status}");
+            if let Some(code) = entra_code_in(&message) {
+                words = format!("{words} {code}");
+            }
         } else if message.contains("Failed to read") && message.contains("token file") {
             "the file of its token cannot be read".clone_into(&mut words);
         }
@@ -136,6 +139,18 @@ fn why(error: &(dyn std::error::Error + 'static)) -> String {
 fn status_in(message: &str) -> Option<u16> {
     let (_, rest) = message.split_once("status code: ")?;
     rest.get(..3)?.parse().ok()
+}
+
+/// Returns the error code of Microsoft Entra ID in an answer of its login service, such as
+/// `AADSTS7000215`.
+fn entra_code_in(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("AADSTS")?;
+    let digits: String = rest
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .take(9)
+        .collect();
+    (!digits.is_empty()).then(|| format!("AADSTS{digits}"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
-//! The credentials of Velero's installation: the Secret that its Deployment mounts where
+//! The credentials of Velero's installation: the Secret that its Deployment mounts where a variable such as
 //! `AWS_SHARED_CREDENTIALS_FILE` points, as `velero install` and the Helm chart do.
 
 use serde::Deserialize;
 
 use crate::bucket::settings::SecretKey;
 use crate::kubernetes::workloads::WorkloadTemplate;
-
-/// The variable that the AWS SDK reads.
-const FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
 
 #[derive(Deserialize)]
 struct Deployment {
@@ -101,9 +98,9 @@ struct Item {
     path: String,
 }
 
-/// Returns the key of a Secret that a Deployment of Velero mounts as its file of credentials.
-/// `None` if the Deployment is not Velero's, or has no such file.
-pub fn mounted_credentials(deployment: &str) -> Option<SecretKey> {
+/// Returns the key of a Secret that a Deployment of Velero mounts as its file of credentials, which
+/// `variable` names. `None` if the Deployment is not Velero's, or has no such file.
+pub fn mounted_credentials(deployment: &str, variable: &str) -> Option<SecretKey> {
     WorkloadTemplate::from_json(deployment)?;
     let deployment: Deployment = serde_json::from_str(deployment).ok()?;
     let PodSpec {
@@ -112,7 +109,10 @@ pub fn mounted_credentials(deployment: &str) -> Option<SecretKey> {
     } = deployment.spec.template.spec;
     containers.iter().find_map(|container| {
         let mut variables = container.env.iter();
-        let file = variables.find(|one| one.name == FILE)?.value.as_deref()?;
+        let file = variables
+            .find(|one| one.name == variable)?
+            .value
+            .as_deref()?;
         // The mount with the longest path is the one that the file is in.
         let mounts = container.volume_mounts.iter().filter_map(|mount| {
             let path = path_in_volume(mount, file)?;
@@ -162,6 +162,8 @@ mod tests {
 
     use super::*;
 
+    const FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
+
     fn deployment(change: impl FnOnce(&mut Value)) -> Option<String> {
         let mut object = json!({
             "kind": "Deployment",
@@ -183,7 +185,7 @@ mod tests {
             }},
         });
         change(&mut object["spec"]["template"]["spec"]);
-        let SecretKey { name, key } = mounted_credentials(&object.to_string())?;
+        let SecretKey { name, key } = mounted_credentials(&object.to_string(), FILE)?;
         Some(format!("{name}/{key}"))
     }
 
@@ -216,7 +218,7 @@ mod tests {
         without(|pod| pod["volumes"][1] = json!({"name": "creds", "emptyDir": {}}));
         without(|pod| pod["volumes"][1]["secret"]["items"] = json!([{"key": "a", "path": "b"}]));
         without(|pod| pod["containers"][0]["env"][1]["value"] = json!("/credentials/a/b"));
-        assert_eq!(mounted_credentials("{}"), None);
+        assert_eq!(mounted_credentials("{}", FILE), None);
         // Not Velero's.
         without(|pod| pod["containers"][0]["command"] = json!(["/other"]));
     }

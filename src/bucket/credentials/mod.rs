@@ -2,19 +2,30 @@
 //! Velero's installation, else this process's own identity.
 
 mod aws;
+mod azure;
+mod azure_identity;
 mod cluster;
+mod env_file;
 mod error;
+mod gcp;
+mod gcp_identity;
 pub mod identity;
 pub mod ini;
 pub mod installation;
+mod own;
 pub mod personal;
+mod service_account;
 mod stored;
 
-use object_store::aws::{AwsCredential, AwsCredentialProvider};
+use object_store::aws::AwsCredential;
 
 pub use aws::{AwsCredentials, CustomerKey};
+pub use azure::{AzureCredentials, AzureKeys, ServicePrincipal};
+pub(super) use azure_identity::of_service_principal;
 pub use cluster::ClusterSecrets;
 pub use error::CredentialsError;
+pub use gcp::GcpCredentials;
+pub use own::{Identity, NoIdentity, OwnIdentity};
 pub use stored::{Fingerprint, SecretSource, StoredCredentials};
 
 use super::settings::{BucketSettings, ProviderSettings};
@@ -24,6 +35,10 @@ use super::settings::{BucketSettings, ProviderSettings};
 pub enum Credentials {
     /// Of an S3 store.
     Aws(AwsCredentials),
+    /// Of Azure's blob storage.
+    Azure(AzureCredentials),
+    /// Of Google Cloud Storage.
+    Gcp(GcpCredentials),
 }
 
 impl Credentials {
@@ -33,11 +48,11 @@ impl Credentials {
     }
 
     /// Reads the credentials for the bucket of a BSL. `identity` gives those of this process, and is
-    /// called only if there are no others.
+    /// asked only if there are no others.
     pub async fn read(
         settings: &BucketSettings,
         secrets: &impl SecretSource,
-        identity: impl FnOnce() -> Result<AwsCredentialProvider, CredentialsError>,
+        identity: &impl Identity,
     ) -> Result<Self, CredentialsError> {
         let stored = StoredCredentials::read(settings, secrets).await?;
         Self::new(settings, stored, identity)
@@ -47,10 +62,14 @@ impl Credentials {
     pub fn new(
         settings: &BucketSettings,
         stored: StoredCredentials,
-        identity: impl FnOnce() -> Result<AwsCredentialProvider, CredentialsError>,
+        identity: &impl Identity,
     ) -> Result<Self, CredentialsError> {
         match &settings.provider {
             ProviderSettings::Aws(aws) => AwsCredentials::new(aws, stored, identity).map(Self::Aws),
+            ProviderSettings::Azure(azure) => {
+                AzureCredentials::new(azure, stored.file, identity).map(Self::Azure)
+            }
+            ProviderSettings::Gcp(_) => GcpCredentials::new(stored.file, identity).map(Self::Gcp),
         }
     }
 }

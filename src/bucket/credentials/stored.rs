@@ -1,7 +1,7 @@
 //! What the credentials for a bucket are made of, in the namespace of its BSL.
 
 use super::CredentialsError;
-use crate::bucket::settings::{BucketSettings, SecretKey};
+use crate::bucket::settings::{BucketSettings, Provider, SecretKey};
 use crate::digest::Sha256;
 
 /// Reads what credentials are made of, in the namespace of a BSL.
@@ -12,9 +12,11 @@ pub trait SecretSource {
         secret: &SecretKey,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, CredentialsError>> + Send;
 
-    /// Returns the key that Velero's installation mounts as its file of credentials.
-    fn installed(&self)
-    -> impl Future<Output = Result<Option<SecretKey>, CredentialsError>> + Send;
+    /// Returns the key that Velero's installation mounts as its file of credentials for `provider`.
+    fn installed(
+        &self,
+        provider: Provider,
+    ) -> impl Future<Output = Result<Option<SecretKey>, CredentialsError>> + Send;
 }
 
 /// The value of a key of a Secret.
@@ -43,7 +45,7 @@ impl StoredCredentials {
     ) -> Result<Self, CredentialsError> {
         let secret = match &settings.credential {
             Some(secret) => Some(secret.clone()),
-            None => secrets.installed().await?,
+            None => secrets.installed(settings.provider()).await?,
         };
         let file = match secret {
             Some(secret) => Some(existing(secrets, secret).await?),

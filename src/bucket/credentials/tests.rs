@@ -1,10 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use object_store::aws::AwsCredential;
+use object_store::StaticCredentialProvider;
+use object_store::aws::{AwsCredential, AwsCredentialProvider};
+use object_store::azure::{AzureCredential, AzureCredentialProvider};
+use object_store::gcp::{GcpCredential, GcpCredentialProvider};
 use serde_json::json;
 
 use super::*;
-use crate::bucket::settings::SecretKey;
+use crate::bucket::settings::{Provider, SecretKey};
 use crate::velero::bsl::Bsl;
 
 /// Secrets by `name/key`.
@@ -21,8 +25,35 @@ impl SecretSource for Secrets {
         Ok(value.map(|value| value.to_vec()))
     }
 
-    async fn installed(&self) -> Result<Option<SecretKey>, CredentialsError> {
+    async fn installed(&self, _provider: Provider) -> Result<Option<SecretKey>, CredentialsError> {
         Ok(self.installed.map(secret))
+    }
+}
+
+/// An identity with fixed keys.
+pub(super) struct Own;
+
+impl Identity for Own {
+    fn aws(&self, _region: &str) -> Result<AwsCredentialProvider, CredentialsError> {
+        let keys = AwsCredential {
+            key_id: "own".to_owned(),
+            secret_key: "s".to_owned(),
+            token: None,
+        };
+        Ok(AwsCredentials::fixed(keys)?.provider)
+    }
+
+    fn azure(&self, client_id: Option<&str>) -> Result<AzureCredentialProvider, CredentialsError> {
+        let token = format!("own-{}", client_id.unwrap_or_default());
+        let token = AzureCredential::BearerToken(token);
+        Ok(Arc::new(StaticCredentialProvider::new(token)))
+    }
+
+    fn gcp(&self) -> Result<GcpCredentialProvider, CredentialsError> {
+        let bearer = "own".to_owned();
+        Ok(Arc::new(StaticCredentialProvider::new(GcpCredential {
+            bearer,
+        })))
     }
 }
 
@@ -47,17 +78,9 @@ async fn read(
     }
     let text = json!({"spec": spec}).to_string();
     let settings = BucketSettings::read("velero", &Bsl::from_json(&text)).unwrap();
-    let own = || {
-        let key_id = "own".to_owned();
-        let secret_key = "s".to_owned();
-        let keys = AwsCredential {
-            key_id,
-            secret_key,
-            token: None,
-        };
-        Ok(AwsCredentials::fixed(keys)?.provider)
+    let Credentials::Aws(credentials) = Credentials::read(&settings, secrets, &Own).await? else {
+        panic!("other credentials");
     };
-    let Credentials::Aws(credentials) = Credentials::read(&settings, secrets, own).await?;
     let keys = credentials.provider.get_credential().await.unwrap();
     Ok((keys.key_id.clone(), credentials))
 }

@@ -121,7 +121,9 @@ impl AwsSettings {
             of_region = build_s3_url(region).ok_or_else(invalid)?;
             &of_region
         };
-        BucketUrl::new(store, bucket, self.addressing).map_err(SettingsError::Url)
+        let setting = "s3Url";
+        BucketUrl::new(store, bucket, self.addressing)
+            .map_err(|error| SettingsError::Url { setting, error })
     }
 
     /// Whether the BSL names the URL of the store. Without it the store is AWS.
@@ -240,8 +242,10 @@ mod tests {
     }
 
     fn with(config: &Value) -> Result<AwsSettings, SettingsError> {
-        let ProviderSettings::Aws(settings) = bucket_with(config)?.provider;
-        Ok(settings)
+        match bucket_with(config)?.provider {
+            ProviderSettings::Aws(settings) => Ok(settings),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -297,7 +301,7 @@ mod tests {
             assert_eq!(with(&config), Err(error), "{config}");
         }
         let error = with(&json!({"s3Url": "ftp://a"})).unwrap_err();
-        assert!(matches!(error, SettingsError::Url(_)), "{error}");
+        assert!(matches!(error, SettingsError::Url { .. }), "{error}");
     }
 
     #[test]

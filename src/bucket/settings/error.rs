@@ -24,17 +24,23 @@ pub enum SettingsError {
     Prefix(String),
     /// The provider is not supported.
     #[error(
-        "provider `{}` is not supported: velero-trust reads stores that speak S3 (provider aws)", shown(.0)
+        "provider `{}` is not supported: velero-trust reads the stores of the providers aws, azure and gcp",
+        shown(.0)
     )]
     Provider(String),
-    /// `s3Url` is no URL.
-    #[error("spec.config.s3Url is no http:// or https:// URL of a host: {0}")]
-    Url(EndpointSettingError),
+    /// A setting is no URL.
+    #[error("spec.config.{setting} is no http:// or https:// URL of a host: {error}")]
+    Url {
+        /// The setting.
+        setting: &'static str,
+        /// Why.
+        error: EndpointSettingError,
+    },
     /// The region has a form that no region has.
     #[error("spec.config.region `{}` is no name of a region; correct it", shown(.0))]
     Region(String),
     /// A setting is neither true nor false.
-    #[error("spec.config.{0} is neither true nor false; correct it, the aws plugin refuses it too")]
+    #[error("spec.config.{0} is neither true nor false; correct it, the plugin refuses it too")]
     Bool(&'static str),
     /// A setting has a value that no plugin has.
     #[error("spec.config.{0} has a value that is not supported; correct or remove it")]
@@ -57,4 +63,26 @@ pub enum SettingsError {
          into a Secret and name it in spec.credential"
     )]
     CredentialsFile,
+    /// A setting is missing.
+    #[error("spec.config.{0} is missing; add it, the plugin needs it too")]
+    Missing(&'static str),
+    /// The key of the account would have to be asked for.
+    #[error(
+        "the plugin asks Azure's resource manager for the account's key, which velero-trust does not; set \
+         spec.config.useAAD to `true` and give the identity the role Storage Blob Data Contributor, or name \
+         the variable of the credentials that has the key in spec.config.storageAccountKeyEnvVar"
+    )]
+    AccountKeyListing,
+    /// The login service is not one of Azure.
+    #[error(
+        "spec.config.activeDirectoryAuthorityURI names the host `{}`, and velero-trust sends a secret only \
+         to the login services of Azure; correct or remove it", shown(.0)
+    )]
+    Authority(String),
+    /// The cloud is not Google's own.
+    #[error("spec.config.universeDomain is not googleapis.com, and no other universe is supported")]
+    Universe,
+    /// A token would be sent without TLS.
+    #[error("spec.config.{0} is http://, and no token is sent without TLS; write https://")]
+    TokenWithoutTls(&'static str),
 }

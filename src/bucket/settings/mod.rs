@@ -2,14 +2,17 @@
 //! and a file for each provider.
 
 pub(super) mod aws;
+pub(super) mod azure;
 mod error;
+pub(super) mod gcp;
 
 use serde_json::json;
 
 pub use error::SettingsError;
 
 use self::aws::{Addressing, AwsSettings, Encryption};
-use super::url::BucketUrl;
+use self::azure::AzureSettings;
+use self::gcp::GcpSettings;
 use crate::ca::endpoint::skips_verification;
 use crate::digest::Sha256;
 use crate::velero::bsl::{Bsl, SecretKeySelector};
@@ -42,19 +45,64 @@ pub struct BucketSettings {
     pub provider: ProviderSettings,
 }
 
+/// Whose plugin Velero reads the store with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// S3.
+    Aws,
+    /// Azure's blob storage.
+    Azure,
+    /// Google Cloud Storage.
+    Gcp,
+}
+
+impl Provider {
+    /// Returns the provider that a BSL names; `None` if it is not supported.
+    fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "aws" => Some(Self::Aws),
+            "azure" => Some(Self::Azure),
+            "gcp" => Some(Self::Gcp),
+            _ => None,
+        }
+    }
+
+    /// Returns the setting with the URL of the store.
+    pub(super) const fn url_setting(self) -> &'static str {
+        match self {
+            Self::Aws => "spec.config.s3Url",
+            Self::Azure => "spec.config.storageAccountURI",
+            Self::Gcp => "spec.config.storeEndpoint",
+        }
+    }
+
+    /// Returns the variable with which Velero's Deployment names its file of credentials.
+    pub const fn file_variable(self) -> &'static str {
+        match self {
+            Self::Aws => "AWS_SHARED_CREDENTIALS_FILE",
+            Self::Azure => "AZURE_CREDENTIALS_FILE",
+            Self::Gcp => "GOOGLE_APPLICATION_CREDENTIALS",
+        }
+    }
+}
+
 /// What a BSL says that only its provider has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderSettings {
     /// S3, at AWS or elsewhere.
     Aws(AwsSettings),
+    /// Azure's blob storage.
+    Azure(AzureSettings),
+    /// Google Cloud Storage.
+    Gcp(GcpSettings),
 }
 
 impl BucketSettings {
     /// Reads the settings of `bsl`, which is in `namespace`.
     pub fn read(namespace: &str, bsl: &Bsl<'_>) -> Result<Self, SettingsError> {
-        if bsl.provider() != "aws" {
-            return Err(SettingsError::Provider(bsl.provider().to_owned()));
-        }
+        let provider = Provider::of_name(bsl.provider());
+        let provider =
+            provider.ok_or_else(|| SettingsError::Provider(bsl.provider().to_owned()))?;
         let storage = bsl.spec.object_storage.as_ref();
         let text = |key| bsl.config(key).filter(|value| !value.is_empty());
         if text("credentialsFile").is_some() {
@@ -63,10 +111,17 @@ impl BucketSettings {
         let bucket = or_empty(storage.and_then(|storage| storage.bucket.as_ref()));
         let prefix = or_empty(storage.and_then(|storage| storage.prefix.as_ref()));
         let mut settings = Self::of_bucket(namespace, bucket, prefix)?;
-        settings.skips_verification = skips_verification(bsl);
         settings.credential = bsl.spec.credential.as_ref().map(secret_key);
-        let aws = AwsSettings::read(bsl, &settings.bucket)?;
-        settings.provider = ProviderSettings::Aws(aws);
+        let bucket = &settings.bucket;
+        settings.provider = match provider {
+            Provider::Aws => {
+                // The other plugins refuse a BSL with this setting.
+                settings.skips_verification = skips_verification(bsl);
+                ProviderSettings::Aws(AwsSettings::read(bsl, bucket)?)
+            }
+            Provider::Azure => ProviderSettings::Azure(AzureSettings::read(bsl, bucket)?),
+            Provider::Gcp => ProviderSettings::Gcp(GcpSettings::read(bsl, bucket)?),
+        };
         Ok(settings)
     }
 
@@ -111,18 +166,21 @@ impl BucketSettings {
         Ok(self)
     }
 
-    /// Returns where the bucket is, in `region`.
-    pub fn url(&self, region: &str) -> Result<BucketUrl, SettingsError> {
+    /// Returns its provider.
+    pub(super) const fn provider(&self) -> Provider {
         match &self.provider {
-            ProviderSettings::Aws(aws) => aws.url(&self.bucket, region),
+            ProviderSettings::Aws(_) => Provider::Aws,
+            ProviderSettings::Azure(_) => Provider::Azure,
+            ProviderSettings::Gcp(_) => Provider::Gcp,
         }
     }
 
     /// Whether the store is AWS itself, and nobody on the way can answer in its place. There nobody chooses
-    /// the ETag and the time with which a file is listed.
+    /// the ETag and the time with which a file is listed. Of other clouds this was not seen.
     pub fn is_verified_aws(&self) -> bool {
         match &self.provider {
             ProviderSettings::Aws(aws) => aws.is_aws_over_tls() && !self.skips_verification,
+            ProviderSettings::Azure(_) | ProviderSettings::Gcp(_) => false,
         }
     }
 
@@ -139,6 +197,12 @@ impl BucketSettings {
             ProviderSettings::Aws(AwsSettings { s3_url, region, .. }) => {
                 json!([s3_url, region, skips_verification, bucket, prefix])
             }
+            ProviderSettings::Azure(AzureSettings { account, uri, .. }) => {
+                json!(["azure", account, uri, bucket, prefix])
+            }
+            ProviderSettings::Gcp(GcpSettings { endpoint, .. }) => {
+                json!(["gcp", endpoint, bucket, prefix])
+            }
         };
         Sha256::of(place.to_string().as_bytes())
     }
@@ -150,7 +214,7 @@ impl BucketSettings {
                 encryption: Encryption::CustomerKey(secret),
                 ..
             }) => Some(secret),
-            ProviderSettings::Aws(_) => None,
+            _ => None,
         }
     }
 
@@ -158,6 +222,7 @@ impl BucketSettings {
     pub(super) fn tags(&self) -> &[(String, String)] {
         match &self.provider {
             ProviderSettings::Aws(aws) => &aws.tags,
+            ProviderSettings::Azure(_) | ProviderSettings::Gcp(_) => &[],
         }
     }
 
@@ -225,7 +290,11 @@ mod tests {
         for prefix in ["a//b", "a/../b", "./a", "a\nb"] {
             assert_eq!(storage("b", prefix), SettingsError::Prefix(prefix.into()));
         }
-        let azure = read(&json!({"provider": "azure"})).unwrap_err().to_string();
-        assert!(azure.contains("`azure` is not supported"), "{azure}");
+        let other = read(&json!({"provider": "example.com/oss"})).unwrap_err();
+        let other = other.to_string();
+        assert!(
+            other.contains("`example.com/oss` is not supported"),
+            "{other}"
+        );
     }
 }

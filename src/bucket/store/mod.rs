@@ -1,22 +1,27 @@
 //! An open bucket.
 
+mod azure;
+mod gcs;
 mod s3;
 mod signer;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method};
 use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::path::Path;
-use object_store::{GetOptions, GetResult, ObjectStore, PutOptions, TagSet};
+use object_store::{GetOptions, GetResult, ObjectStore};
 use tokio::time::timeout;
 
 use self::signer::Signer;
+use self::upload::Upload;
 use super::connector::{Reach, StoreClient, Trust, describe};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, CredentialsError};
 use super::error::{Action, Error, ErrorKind};
 use super::list::{Artifact, Collector, Listing, MAX_PAGE_BYTES, PAGE_FILES, Page};
 use super::protocol::Protocol;
@@ -32,9 +37,12 @@ const LIST_TIMEOUT: Duration = Duration::from_mins(2);
 pub struct Store {
     settings: Arc<BucketSettings>,
     url: BucketUrl,
+    /// Where lists are asked for.
+    list_url: BucketUrl,
     client: StoreClient,
     protocol: Protocol,
     signer: Signer,
+    upload: Upload,
     objects: Arc<dyn ObjectStore>,
 }
 
@@ -54,14 +62,23 @@ impl Store {
             (ProviderSettings::Aws(aws), Credentials::Aws(credentials)) => {
                 s3::open(&settings, aws, credentials, &reach).await
             }
+            (ProviderSettings::Azure(azure), Credentials::Azure(credentials)) => {
+                azure::open(&settings, azure, credentials, reach)
+            }
+            (ProviderSettings::Gcp(gcp), Credentials::Gcp(credentials)) => {
+                gcs::open(&settings, gcp, credentials, reach)
+            }
+            _ => Err(CredentialsError::OtherProvider.into()),
         };
-        opened.map_err(|kind| kind.during(Action::Open))
+        opened.map_err(|kind| kind.during(Action::Open).of(settings.provider()))
     }
 
-    /// Returns the region that requests are signed for.
+    /// Returns the region that requests are signed for; empty where there is none.
     pub fn region(&self) -> &str {
-        let Protocol::S3 { region } = &self.protocol;
-        region
+        match &self.protocol {
+            Protocol::S3 { region } => region,
+            Protocol::Azure | Protocol::Gcs => "",
+        }
     }
 
     /// Returns what the bucket was opened with.
@@ -74,7 +91,7 @@ impl Store {
         let listing = timeout(LIST_TIMEOUT, self.list_all(backup)).await;
         let listing = listing.unwrap_or(Err(ErrorKind::TooSlow));
         let backup = backup.to_owned();
-        listing.map_err(|kind| kind.during(Action::List { backup }))
+        listing.map_err(|kind| self.failed(Action::List { backup }, kind))
     }
 
     async fn list_all(&self, backup: &str) -> Result<Listing, ErrorKind> {
@@ -108,8 +125,13 @@ impl Store {
     ) -> Result<(HeaderMap, Page), ErrorKind> {
         let files = files.to_string();
         let query = self.protocol.list_query(prefix, &files, token);
-        let url = self.url.with_query(&query);
-        let answer = self.send(Method::GET, &url, &[], Bytes::new()).await?;
+        let url = self.list_url.with_query(&query);
+        let answer = self.send(Method::GET, &url, &[], Bytes::new()).await;
+        let answer = answer.map_err(|kind| match (kind, &self.protocol) {
+            // Its JSON API answers alike for a bucket and for a file.
+            (ErrorKind::NoFile, Protocol::Gcs) => ErrorKind::NoBucket,
+            (kind, _) => kind,
+        })?;
         let headers = answer.headers().clone();
         let body = self.client.read(answer, MAX_PAGE_BYTES).await?;
         Ok((headers, self.protocol.page(&body)?))
@@ -123,8 +145,13 @@ impl Store {
         headers: &[(&'static str, &str)],
         body: Bytes,
     ) -> Result<HttpResponse, ErrorKind> {
+        let length = body.len();
         let mut request = HttpRequest::new(HttpRequestBody::from(body));
         *request.method_mut() = method;
+        if length > 0 {
+            // Azure's signature covers it.
+            request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
         let invalid = |_| ErrorKind::Malformed("its URL cannot be requested");
         *request.uri_mut() = url.parse().map_err(invalid)?;
         for (name, value) in headers {
@@ -135,6 +162,10 @@ impl Store {
         }
         self.signer.sign(&mut request).await?;
         self.client.send(request).await
+    }
+
+    pub(super) fn failed(&self, action: Action, kind: ErrorKind) -> Error {
+        kind.during(action).of(self.settings.provider())
     }
 
     /// Returns the URL of a file of `backup`.
@@ -150,18 +181,19 @@ impl Store {
         };
         let result = match self.get(backup, &artifact.name).await {
             Ok(result) => result,
-            Err(kind) => return Err(kind.during(action)),
+            Err(kind) => return Err(self.failed(action, kind)),
         };
         if result.meta.size != artifact.size {
             let kind = ErrorKind::Size {
                 listed: artifact.size,
                 sent: result.meta.size,
             };
-            return Err(kind.during(action));
+            return Err(self.failed(action, kind));
         }
         Ok(Reading::new(
             result.into_stream().boxed(),
             action,
+            self.settings.provider(),
             artifact.size,
         ))
     }
@@ -193,10 +225,10 @@ impl Store {
         match self.get(backup, file).await {
             Ok(_) => Ok(true),
             Err(ErrorKind::NoFile) => Ok(false),
-            Err(kind) => Err(kind.during(Action::Read {
-                backup: backup.to_owned(),
-                file: file.to_owned(),
-            })),
+            Err(kind) => {
+                let (backup, file) = (backup.to_owned(), file.to_owned());
+                Err(self.failed(Action::Read { backup, file }, kind))
+            }
         }
     }
 
@@ -214,29 +246,6 @@ impl Store {
         )
     }
 
-    /// Writes a file of `backup`, or replaces it, with the encryption, tags and checksum of the BSL.
-    pub async fn put(&self, backup: &str, file: &str, content: Vec<u8>) -> Result<(), Error> {
-        let put = async {
-            let path = self.path(backup, file)?;
-            let mut tags = TagSet::default();
-            for (name, value) in self.settings.tags() {
-                tags.push(name, value);
-            }
-            let options = PutOptions {
-                tags,
-                ..PutOptions::default()
-            };
-            let put = self.objects.put_opts(&path, content.into(), options).await;
-            put.map(drop).map_err(|error| describe(&error))
-        };
-        put.await.map_err(|kind: ErrorKind| {
-            kind.during(Action::Put {
-                backup: backup.to_owned(),
-                file: file.to_owned(),
-            })
-        })
-    }
-
     /// Deletes a file of `backup`, if there is one.
     pub async fn delete(&self, backup: &str, file: &str) -> Result<(), Error> {
         let deleted = match self.path(backup, file) {
@@ -248,10 +257,10 @@ impl Store {
         };
         match deleted {
             Ok(_) | Err(ErrorKind::NoFile) => Ok(()),
-            Err(kind) => Err(kind.during(Action::Delete {
-                backup: backup.to_owned(),
-                file: file.to_owned(),
-            })),
+            Err(kind) => {
+                let (backup, file) = (backup.to_owned(), file.to_owned());
+                Err(self.failed(Action::Delete { backup, file }, kind))
+            }
         }
     }
 

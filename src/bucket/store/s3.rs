@@ -8,6 +8,7 @@ use object_store::aws::AmazonS3Builder;
 
 use super::Store;
 use super::signer::Signer;
+use super::upload::Upload;
 use crate::bucket::connector::{Peer, Reach, StoreClient, describe};
 use crate::bucket::credentials::identity::no_retries;
 use crate::bucket::credentials::{AwsCredentials, CustomerKey};
@@ -82,6 +83,8 @@ fn in_region(
     Ok(Store {
         objects: Arc::new(builder.build().map_err(|error| describe(&error))?),
         settings: Arc::clone(settings),
+        list_url: url.clone(),
+        upload: Upload::Put(&[]),
         url,
         protocol,
         client,

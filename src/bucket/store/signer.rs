@@ -1,9 +1,14 @@
 //! Signs the requests that `object_store` does not send itself.
 
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::HttpRequest;
+use object_store::gcp::GcpCredentialProvider;
 
 use crate::bucket::connector::describe;
+use crate::bucket::credentials::CredentialsError;
 use crate::bucket::error::ErrorKind;
 
 /// Signs requests.
@@ -15,6 +20,18 @@ pub(super) enum Signer {
         credentials: AwsCredentialProvider,
         /// The region that is signed for.
         region: String,
+    },
+    /// With the key of an account, or with a token.
+    Azure {
+        /// The key or the token.
+        credentials: AzureCredentialProvider,
+        /// The storage account.
+        account: String,
+    },
+    /// With a token.
+    Gcs {
+        /// The token.
+        credentials: GcpCredentialProvider,
     },
 }
 
@@ -31,6 +48,25 @@ impl Signer {
                 AwsAuthorizer::new(&keys, "s3", region)
                     .try_authorize(request, None)
                     .map_err(|error| describe(&error))
+            }
+            Self::Azure {
+                credentials,
+                account,
+            } => {
+                let key = credentials.get_credential().await;
+                let key = key.map_err(|error| describe(&error))?;
+                AzureAuthorizer::new(&key, account)
+                    .try_authorize(request)
+                    .map_err(|error| describe(&error))
+            }
+            Self::Gcs { credentials } => {
+                let token = credentials.get_credential().await;
+                let token = token.map_err(|error| describe(&error))?;
+                let value = HeaderValue::try_from(format!("Bearer {}", token.bearer));
+                let mut value = value.map_err(|_| CredentialsError::Characters("the token"))?;
+                value.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, value);
+                Ok(())
             }
         }
     }

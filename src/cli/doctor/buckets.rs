@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::cluster_snapshot::Read;
 use crate::bucket::{
-    BucketSettings, ClusterSecrets, Content, Credentials, CredentialsError, Reach, Rights, Store,
-    Timing, Trust,
+    BucketSettings, ClusterSecrets, Content, Credentials, CredentialsError, NoIdentity, Reach,
+    Rights, Store, Timing, Trust,
 };
 use crate::ca::endpoint::DeniedAddresses;
 use crate::kubernetes::error::lookup_error;
@@ -87,8 +87,8 @@ async fn try_bucket(
     };
     let secrets = ClusterSecrets::new(client.clone(), namespace);
     // The identity of this machine is not that of the server's Pod.
-    let identity = || Err(CredentialsError::Identity { why: String::new() });
-    let credentials = match Credentials::read(&settings, &secrets, identity).await {
+    let identity = NoIdentity(CredentialsError::Identity { why: String::new() });
+    let credentials = match Credentials::read(&settings, &secrets, &identity).await {
         Ok(credentials) => credentials,
         Err(CredentialsError::Identity { .. }) => {
             let why = "the credentials are the identity of velero-trust's Pod, which this machine \

@@ -195,6 +195,12 @@ impl Verify {
         let Some(text) = self.place.to_str().filter(|text| text.contains("://")) else {
             return Ok(None);
         };
+        if !text.starts_with("s3://") {
+            bail!(
+                "{text} is no URL of S3, and no other bucket is read; copy the folder of the backup with the \
+                 cloud's own tool, and give the directory"
+            );
+        }
         let url = BackupUrl::parse(text);
         let form = "s3://<bucket>/<prefix>/backups/<name>";
         url.map(Some)

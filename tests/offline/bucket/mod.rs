@@ -1,6 +1,7 @@
 //! Stores that are slow, broken or hostile, over HTTP on loopback. What a good store does is shown
 //! with MinIO, in `tests/real/bucket.rs`.
 
+mod clouds;
 mod identity;
 mod server;
 mod tls;
@@ -376,7 +377,9 @@ async fn the_region_that_nobody_names_is_asked_for() {
     let server = Server::start([]).await;
     let url = format!("http://127.0.0.1:{}", server.port);
     let unset = settings(&url, &json!({"region": ""}));
-    let Credentials::Aws(mut of_profile) = credentials();
+    let Credentials::Aws(mut of_profile) = credentials() else {
+        panic!("other credentials");
+    };
     of_profile.region = Some("r2".to_owned());
     let store = Store::open(unset, of_profile.into(), reach()).await;
     let store = store.unwrap();

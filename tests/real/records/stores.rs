@@ -5,13 +5,17 @@ use k8s_openapi::ByteString;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use velero_trust::bucket::{BucketSettings, ClusterSecrets, Credentials, CredentialsError, Store};
+use velero_trust::bucket::{
+    BucketSettings, ClusterSecrets, Credentials, CredentialsError, NoIdentity, Store,
+};
 use velero_trust::digest::Sha256;
 use velero_trust::integrity::public_key::PublicKey;
 use velero_trust::integrity::verification::verify;
 use velero_trust::kubernetes::crds::{BackupRecord, BackupRecordStatus, TrustedKey};
 use velero_trust::velero::bsl::Bsl;
+use velero_trust_testing::azurite::Azurite;
 use velero_trust_testing::cli::Cli;
+use velero_trust_testing::fake_gcs::FakeGcs;
 use velero_trust_testing::minio::{ACCESS_KEY, REGION, SECRET_KEY};
 use velero_trust_testing::wait::{self, PATIENCE};
 use velero_trust_testing::{installer, scratch};
@@ -19,6 +23,7 @@ use velero_trust_testing::{installer, scratch};
 use super::{BUCKET, Extra, NAMESPACE, Scene, tarball};
 use crate::bucket::{limited_to, send_to};
 use crate::shared::binary;
+use crate::{azure, gcs};
 
 /// The rights that docs/records.md lists, for the location with the prefix `least`, and of these
 /// those without which records are only in the cluster.
@@ -35,6 +40,40 @@ fn rights(puts: bool) -> Value {
         statements.push(json!({"Effect": "Allow", "Action": actions, "Resource": [ours]}));
     }
     Value::Array(statements)
+}
+
+/// The other clouds, as far as there are emulators.
+struct Clouds {
+    azurite: Azurite,
+    fake_gcs: FakeGcs,
+}
+
+impl Clouds {
+    fn start(scene: &Scene) -> Result<Self> {
+        let authority = &scene.minio.authority;
+        let azurite = Azurite::start(authority)?;
+        azure::make_container(&azurite, authority, BUCKET)?;
+        let fake_gcs = FakeGcs::start(authority, &[BUCKET])?;
+        Ok(Self { azurite, fake_gcs })
+    }
+
+    /// Returns the changes to a location of MinIO that make one of a container or bucket of them.
+    fn locations(&self) -> [(&'static str, Value, Option<&'static str>); 2] {
+        let change = |location: &Value, key: &str| {
+            let mut change = location["spec"].clone();
+            change["credential"] = json!({"name": "clouds", "key": key});
+            for setting in ["region", "s3ForcePathStyle", "s3Url"] {
+                change["config"][setting] = Value::Null;
+            }
+            change
+        };
+        let azure = self.azurite.location(NAMESPACE, "any", BUCKET);
+        let gcs = self.fake_gcs.location(NAMESPACE, "any", BUCKET);
+        [
+            ("azure", change(&azure, "azure"), None),
+            ("gcs", change(&gcs, "gcs"), None),
+        ]
+    }
 }
 
 /// The locations, with the reason why the envelope is not in the bucket.
@@ -92,6 +131,8 @@ fn locations() -> Vec<(&'static str, Value, Option<&'static str>)> {
 pub(super) fn stores() -> Result<()> {
     let scene = Scene::start()?;
     set_up(&scene)?;
+    let clouds = Clouds::start(&scene)?;
+    let locations = || locations().into_iter().chain(clouds.locations());
     let arguments = ["--probe=loopback"];
     let mut replica = scene.servers.replica(&arguments)?;
     let result = (|| {
@@ -133,6 +174,11 @@ fn set_up(scene: &Scene) -> Result<()> {
     let (least, no_put) = (ByteString(least?), ByteString(no_put?));
     secret("rights", json!({"least": least, "no-put": no_put}))?;
     secret("ssec", json!({"key": ByteString(vec![b'k'; 32])}))?;
+    let key = ByteString(azure::credentials());
+    secret(
+        "clouds",
+        json!({"azure": key, "gcs": ByteString(gcs::credentials()?)}),
+    )?;
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {
@@ -174,12 +220,14 @@ fn set_up(scene: &Scene) -> Result<()> {
 fn open(scene: &Scene, change: &Value) -> Result<Store> {
     let mut location = scene.minio.location(NAMESPACE, "any", BUCKET);
     json_patch::merge(&mut location["spec"], change);
-    location["spec"]["credential"] = json!({"name": "cloud", "key": "cloud"});
+    if change.get("provider").is_none() {
+        location["spec"]["credential"] = json!({"name": "cloud", "key": "cloud"});
+    }
     let settings = BucketSettings::read(NAMESPACE, &Bsl::from_json(&location.to_string()))?;
     let secrets = ClusterSecrets::new(scene.servers.client.clone(), NAMESPACE);
     let opened = async {
-        let identity = || Err(CredentialsError::NoKeys);
-        let credentials = Credentials::read(&settings, &secrets, identity).await?;
+        let identity = NoIdentity(CredentialsError::NoKeys);
+        let credentials = Credentials::read(&settings, &secrets, &identity).await?;
         anyhow::Ok(Store::open(settings.clone(), credentials, scene.reach()).await?)
     };
     scene.servers.runtime.block_on(opened)

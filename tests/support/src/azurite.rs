@@ -18,8 +18,7 @@ pub const KEY: &str = "dmVsZXJvLXRydXN0LWtleQ==";
 /// Where npm puts the program, below the folder of the rig.
 const PROGRAM: &str = "azurite/node_modules/azurite/dist/src/blob/main.js";
 
-/// A running Azurite. It also takes tokens of Microsoft Entra ID, of which it verifies all but the
-/// signature.
+/// A running Azurite, which takes the key of the account and no tokens.
 #[derive(Debug)]
 pub struct Azurite {
     /// `https://127.0.0.1:PORT/<account>`
@@ -47,12 +46,7 @@ impl Azurite {
             .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}"))
             .arg(rig::binary(PROGRAM)?)
             .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
-            .args([
-                "--oauth",
-                "basic",
-                "--inMemoryPersistence",
-                "--disableTelemetry",
-            ])
+            .args(["--inMemoryPersistence", "--disableTelemetry"])
             .arg("--cert")
             .arg(&certificate)
             .arg("--key")

@@ -4,14 +4,8 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::bucket::error::ErrorKind;
+use crate::bucket::protocol::{error_code, unknown};
 use crate::bucket::settings::aws::is_region;
-use crate::velero::text::single_line;
-
-/// Most bytes of the body of such an answer that are read.
-pub(in crate::bucket) const MAX_ERROR_BYTES: usize = 64 << 10;
-
-/// Most characters of an error code that are kept.
-const MAX_CODE_CHARS: usize = 60;
 
 /// The body of such an answer.
 #[derive(Default, Deserialize)]
@@ -31,7 +25,7 @@ pub(in crate::bucket) fn meaning(
 ) -> ErrorKind {
     let text = String::from_utf8_lossy(body);
     let body: ErrorBody = quick_xml::de::from_str(&text).unwrap_or_default();
-    let code = single_line(body.code.trim(), MAX_CODE_CHARS).into_owned();
+    let code = error_code(&body.code);
     let header = headers.get("x-amz-bucket-region");
     let header = header.and_then(|region| region.to_str().ok());
     let expected = body.region.as_deref().or(header);
@@ -58,25 +52,11 @@ pub(in crate::bucket) fn meaning(
     }
     let message = body.message.to_ascii_lowercase();
     match status.as_u16() {
-        status @ 300..=399 => match expected {
-            Some(_) => wrong_region(),
-            None => ErrorKind::Redirect { status },
-        },
+        300..=399 if expected.is_some() => wrong_region(),
         400 if code.is_empty() && is_about_https(&text) => ErrorKind::WantsTls,
         400 if is_about_customer_key(&code, &message) => ErrorKind::CustomerKey,
         400 if is_about_checksum(&code, &message) => ErrorKind::ChecksumRequired,
-        401 | 403 => ErrorKind::AccessDenied {
-            code: if code.is_empty() {
-                status.as_u16().to_string()
-            } else {
-                code
-            },
-        },
-        // Without a body, such as behind a proxy.
-        404 if code.is_empty() => ErrorKind::NoFile,
-        412 => ErrorKind::Changed,
-        status @ (408 | 429 | 500..=599) => ErrorKind::Server { status, code },
-        status => ErrorKind::Answer { status, code },
+        _ => unknown(status, code),
     }
 }
 
@@ -257,6 +237,6 @@ mod tests {
         let ErrorKind::Answer { code, .. } = kind else {
             panic!("{kind:?}")
         };
-        assert_eq!(code.chars().count(), MAX_CODE_CHARS);
+        assert_eq!(code.chars().count(), 60);
     }
 }

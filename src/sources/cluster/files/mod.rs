@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use self::late::LateLocations;
 use super::super::bucket_error::lookup_error;
 use crate::bucket::{
-    self, Action, BucketSettings, ErrorKind, LocationError, Locations, OpenStores, Timing,
+    Action, BucketSettings, ErrorKind, LocationError, Locations, OpenStores, Timing,
 };
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::{Key, ListedFiles, LookupError, LookupErrorKind};
@@ -131,8 +131,7 @@ impl BackupFiles {
         let listed = if let Ok(listed) = listed {
             listed.map_err(|error| lookup_error(&error))
         } else {
-            let kind = ErrorKind::Late;
-            Err(lookup_error(&bucket::Error { action, kind }.into()))
+            Err(lookup_error(&ErrorKind::Late.during(action).into()))
         };
         if listed.is_err() {
             self.stores.close(&key);

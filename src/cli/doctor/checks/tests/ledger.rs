@@ -1,5 +1,5 @@
 use super::*;
-use crate::bucket::{Action, Content, Error, ErrorKind, Rights};
+use crate::bucket::{Action, Content, ErrorKind, Rights};
 use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::ledger::{KeySecret, LedgerKinds, LedgerSnapshot};
 use crate::digest::Sha256;
@@ -98,7 +98,7 @@ fn what_the_credentials_may_do_in_a_bucket() {
     let refused = |action| {
         let code = "AccessDenied".to_owned();
         let kind = ErrorKind::AccessDenied { code };
-        Err(Error { action, kind })
+        kind.during(action)
     };
     let list = || Action::List {
         backup: "b".to_owned(),
@@ -123,7 +123,7 @@ fn what_the_credentials_may_do_in_a_bucket() {
             tried(
                 cluster,
                 Rights {
-                    list: refused(list()),
+                    list: Err(refused(list())),
                     ..all()
                 },
             );
@@ -141,7 +141,7 @@ fn what_the_credentials_may_do_in_a_bucket() {
             tried(
                 cluster,
                 Rights {
-                    get: refused(read),
+                    get: Err(refused(read)),
                     ..all()
                 },
             );
@@ -156,7 +156,7 @@ fn what_the_credentials_may_do_in_a_bucket() {
             tried(
                 cluster,
                 Rights {
-                    put: refused(put),
+                    put: Err(refused(put)),
                     ..all()
                 },
             );
@@ -164,10 +164,7 @@ fn what_the_credentials_may_do_in_a_bucket() {
     );
     // What this machine cannot reach is no fault of the cluster.
     exactly(Unknown, "bucket", &["did not answer in time"], |cluster| {
-        let late = Error {
-            action: list(),
-            kind: ErrorKind::Late,
-        };
+        let late = ErrorKind::Late.during(list());
         tried(
             cluster,
             Rights {

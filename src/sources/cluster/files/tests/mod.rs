@@ -266,11 +266,11 @@ async fn a_location_that_does_not_exist_is_absent() {
 
 #[tokio::test]
 async fn an_error_tells_what_is_wrong_and_of_which_kind() {
-    let azure = Scene::start(Store::List, &json!({"provider": "azure"})).await;
-    let error = azure.error().await;
+    let other = Scene::start(Store::List, &json!({"provider": "oss"})).await;
+    let error = other.error().await;
     assert_eq!(error.kind, LookupErrorKind::Unsupported);
     assert!(
-        error.message.contains("`azure` is not supported"),
+        error.message.contains("`oss` is not supported"),
         "{error:?}"
     );
     let file = json!({"config": {"credentialsFile": "/c"}});

@@ -85,7 +85,7 @@ async fn another_bucket_counts_at_once() {
     assert!(scene.last().starts_with("GET /moved"), "{}", scene.last());
     // Another provider has the same settings, but no store.
     scene.change("default", |location| {
-        location["spec"]["provider"] = json!("azure");
+        location["spec"]["provider"] = json!("oss");
     });
     assert_eq!(scene.error().await.kind, LookupErrorKind::Unsupported);
     scene.objects.lock().unwrap().remove("default");
