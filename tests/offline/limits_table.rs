@@ -301,7 +301,7 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ]),
     ("connection to a store: DNS, TCP and TLS", &[
         ("src/bucket/connector/mod.rs", &["impl Default for Timing", " connect: "]),
-        ("src/dial.rs", &["const MAX_ADDRESSES: ", "= "]),
+        ("src/dial/mod.rs", &["const MAX_ADDRESSES: ", "= "]),
     ]),
     ("addresses that are dialled", &[]),
     ("redirects", &[]),

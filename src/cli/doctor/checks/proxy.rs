@@ -1,7 +1,5 @@
 //! Checks the proxy variables of Velero's Pods. A proxy often cannot reach an internal store.
 
-use std::net::IpAddr;
-
 use axum::http::Uri;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
@@ -9,6 +7,7 @@ use super::velero::velero_workloads;
 use super::{CheckSubject, Diagnostic};
 use crate::cli::advice::shell_word;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace, Workload};
+use crate::dial::NoProxy;
 
 /// Returns the environment variables of the containers of `template`. The value is `None` if it
 /// comes from another object.
@@ -61,6 +60,7 @@ fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagn
         Some(None) => return Some(subject.unknown("NO_PROXY comes from a Secret or a ConfigMap")),
         no_proxy => no_proxy.flatten().unwrap_or_default(),
     };
+    let exempt = NoProxy::parse(no_proxy);
     let mut hosts = Vec::new();
     for bsl in &velero.locations {
         let Ok(url) = bsl.config("s3Url").unwrap_or_default().parse::<Uri>() else {
@@ -72,7 +72,8 @@ fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagn
         };
         let Some(host) = url.host() else { continue };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        if value(names).is_some() && !is_exempt(host, url.port_u16().unwrap_or(port), no_proxy) {
+        let port = url.port_u16().unwrap_or(port);
+        if value(names).is_some() && !exempt.exempts(host, port) {
             hosts.push(host.to_owned());
         }
     }
@@ -96,97 +97,4 @@ fn check_workload(velero: &VeleroNamespace, workload: &Workload) -> Option<Diagn
         format!("a proxy is set, and NO_PROXY lacks the host of an s3Url: {hosts}"),
         fix,
     ))
-}
-
-/// Whether Go connects to `host` without the proxy (`golang.org/x/net/http/httpproxy`).
-fn is_exempt(host: &str, port: u16, no_proxy: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    let host = host.trim_end_matches('.');
-    let ip = host.parse::<IpAddr>().ok();
-    host == "localhost"
-        || ip.is_some_and(|ip| ip.is_loopback())
-        || no_proxy.split(',').any(|entry| {
-            let entry = entry.trim().to_ascii_lowercase();
-            entry == "*" || covers(&entry, host, ip, port)
-        })
-}
-
-fn covers(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
-    if let Some((network, bits)) = entry.split_once('/') {
-        let network = network.parse::<IpAddr>().ok();
-        let bits = bits.parse::<u32>().ok();
-        return matches!((network, bits, ip), (Some(network), Some(bits), Some(ip))
-            if in_network(ip, network, bits));
-    }
-    let (name, entry_port) = match entry.rsplit_once(':') {
-        Some((name, digits)) if !name.contains(':') || name.ends_with(']') => {
-            (name, digits.parse::<u16>().ok())
-        }
-        _ => (entry, None),
-    };
-    if entry_port.is_some_and(|only| only != port) {
-        return false;
-    }
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    if let (Some(ip), Ok(entry)) = (ip, name.parse::<IpAddr>()) {
-        return ip == entry;
-    }
-    // `.example.com` and `*.example.com` match subdomains; `example.com` also matches itself.
-    let parent = name.strip_prefix("*.").or_else(|| name.strip_prefix('.'));
-    let is_subdomain = |domain: &str| {
-        let rest = host.strip_suffix(domain);
-        !domain.is_empty() && rest.is_some_and(|rest| rest.ends_with('.'))
-    };
-    match parent {
-        Some(domain) => is_subdomain(domain),
-        None => host == name || is_subdomain(name),
-    }
-}
-
-fn in_network(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
-    let same = |a: u128, b: u128, width: u32| {
-        bits <= width && (bits == 0 || (a ^ b) >> (width - bits) == 0)
-    };
-    match (ip, network) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_as_go_does_what_goes_past_the_proxy() {
-        for (host, no_proxy, exempt) in [
-            ("localhost", "", true),
-            ("127.0.0.1", "", true),
-            ("s3.corp", "", false),
-            ("s3.corp", "*", true),
-            ("s3.corp", "corp", true),
-            ("s3.corp", ".corp", true),
-            ("s3.corp", "*.corp", true),
-            ("corp", ".corp", false),
-            ("S3.Corp", "other, s3.corp", true),
-            ("as3.corp", "s3.corp", false),
-            ("s3.corp", "s3.corp:9000", true),
-            ("s3.corp", "s3.corp:443", false),
-            ("10.1.2.3", "10.0.0.0/8", true),
-            ("11.1.2.3", "10.0.0.0/8", false),
-            ("10.1.2.3", "10.1.2.3", true),
-            ("10.1.2.3", "10.1.2.30", false),
-            ("fd00::1", "fd00::/8", true),
-            ("fd00::1", "[fd00::1]:9000", true),
-            ("1.2.3.4", "0.0.0.0/0", true),
-            ("s3.corp", "10.0.0.0/99", false),
-        ] {
-            assert_eq!(
-                is_exempt(host, 9000, no_proxy),
-                exempt,
-                "{host} in {no_proxy}"
-            );
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! Resolves the host of a target and connects to it, unless it has an address that is denied.
 
+mod no_proxy;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -7,6 +9,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::ca::endpoint::{DenialReason, DeniedAddresses, Target};
+
+pub use no_proxy::NoProxy;
 
 /// Most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
