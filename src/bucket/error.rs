@@ -8,7 +8,7 @@ use std::fmt;
 use super::credentials::CredentialsError;
 use super::settings::{Provider, SettingsError};
 use crate::decision::FailureClass;
-use crate::dial::DialError;
+use crate::dial::{DialError, ProxyFault};
 use crate::velero::text::shown;
 
 /// What was done in the bucket.
@@ -224,6 +224,24 @@ pub enum ErrorKind {
     WrongSecretKey,
 }
 
+/// Returns what to do about a proxy.
+const fn proxy_fix(fault: &ProxyFault) -> &'static str {
+    match fault {
+        ProxyFault::Answer(407) => {
+            "write user and password into HTTPS_PROXY or HTTP_PROXY: http://USER:PASSWORD@HOST:PORT"
+        }
+        ProxyFault::Answer(_) | ProxyFault::CutOff | ProxyFault::Late => {
+            "see the proxy's log; name a store that is reached without it in NO_PROXY"
+        }
+        ProxyFault::Dial(_) => {
+            "check HTTPS_PROXY and HTTP_PROXY, DNS and the NetworkPolicies between velero-trust and the proxy"
+        }
+        ProxyFault::NoHttp | ProxyFault::Unsupported => {
+            "correct HTTPS_PROXY or HTTP_PROXY; its form is http://HOST:PORT"
+        }
+    }
+}
+
 fn in_region(region: Option<&str>) -> String {
     region.map_or_else(String::new, |region| format!(": in `{}`", shown(region)))
 }
@@ -280,7 +298,10 @@ impl Error {
             ErrorKind::Credentials(_) => "NoCredentials",
             ErrorKind::CustomerKey => "CustomerKeyMissing",
             ErrorKind::CutOff => "CutOff",
-            ErrorKind::Dial(DialError::DeniedAddress { .. }) => "AddressDenied",
+            ErrorKind::Dial(DialError::DeniedAddress { .. } | DialError::NotByProxy { .. }) => {
+                "AddressDenied"
+            }
+            ErrorKind::Dial(DialError::Proxy { .. }) => "ProxyFailed",
             ErrorKind::Dial(_) => "Unreachable",
             ErrorKind::Expired => "CredentialsExpired",
             ErrorKind::Kms { .. } => "KmsKeyRefused",
@@ -312,26 +333,22 @@ impl Error {
 
     /// Whether it may pass without anybody doing something.
     pub const fn may_pass(&self) -> bool {
-        matches!(
-            self.kind,
+        match &self.kind {
             ErrorKind::Changed
-                | ErrorKind::Credentials(
-                    CredentialsError::Identity { .. }
-                        | CredentialsError::NoToken { .. }
-                        | CredentialsError::Unavailable { .. }
-                )
-                | ErrorKind::CutOff
-                | ErrorKind::Dial(
-                    DialError::Late(_)
-                        | DialError::Unreachable { .. }
-                        | DialError::Unresolvable { .. }
-                )
-                | ErrorKind::Late
-                | ErrorKind::Malformed(_)
-                | ErrorKind::Server { .. }
-                | ErrorKind::Size { .. }
-                | ErrorKind::TooSlow
-        )
+            | ErrorKind::Credentials(
+                CredentialsError::Identity { .. }
+                | CredentialsError::NoToken { .. }
+                | CredentialsError::Unavailable { .. },
+            )
+            | ErrorKind::CutOff
+            | ErrorKind::Late
+            | ErrorKind::Malformed(_)
+            | ErrorKind::Server { .. }
+            | ErrorKind::Size { .. }
+            | ErrorKind::TooSlow => true,
+            ErrorKind::Dial(error) => error.may_pass(),
+            _ => false,
+        }
     }
 
     /// Returns what was wrong and what to do about it, in one line.
@@ -372,9 +389,11 @@ impl Error {
             ErrorKind::CustomerKey => {
                 "name the Secret with the key in spec.config.customerKeyEncryptionSecret"
             }
-            ErrorKind::Dial(DialError::DeniedAddress { .. }) | ErrorKind::Redirect { .. } => {
+            ErrorKind::Dial(DialError::DeniedAddress { .. } | DialError::NotByProxy { .. })
+            | ErrorKind::Redirect { .. } => {
                 return Some(format!("name the store itself in {url}"));
             }
+            ErrorKind::Dial(DialError::Proxy { fault, .. }) => proxy_fix(fault),
             ErrorKind::Dial(_) => {
                 return Some(format!(
                     "check {url}, DNS and the NetworkPolicies between velero-trust and the store"

@@ -13,6 +13,7 @@ use super::settings::BucketSettings;
 use super::store::Store;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::Location;
+use crate::dial::Proxies;
 use crate::kubernetes::crds::RecordedLocation;
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::{bundle, location};
@@ -26,6 +27,8 @@ pub struct Locations {
     pub client: Client,
     /// What is never dialled.
     pub denied: DeniedAddresses,
+    /// The proxies between.
+    pub proxies: Proxies,
     /// How long is waited for a store.
     pub timing: Timing,
 }
@@ -162,6 +165,7 @@ impl Locations {
         let own = OwnIdentity {
             variable: |name: &str| std::env::var(name).ok(),
             trust: trust.clone(),
+            proxies: self.proxies.clone(),
             timing: self.timing,
         };
         let credentials = Credentials::new(settings, stored, &own);
@@ -170,6 +174,7 @@ impl Locations {
         let reach = Reach {
             trust,
             denied: self.denied.clone(),
+            proxies: self.proxies.clone(),
             timing: self.timing,
         };
         Ok(Store::open(settings.clone(), credentials, reach).await?)

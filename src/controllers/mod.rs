@@ -40,6 +40,7 @@ use tokio::sync::watch;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::decision::Policy;
+use crate::dial::Proxies;
 use crate::integrity::public_key::Algorithm;
 use crate::kubernetes::events::Events;
 use crate::names;
@@ -88,6 +89,8 @@ pub struct Settings {
     /// The addresses that are never dialled; `None` if endpoints are not probed, so that no
     /// namespace is held.
     pub probe: Option<DeniedAddresses>,
+    /// The proxies between this process and object stores.
+    pub proxies: Proxies,
     /// The options of the recorder; `None` if no backup is recorded.
     pub recorder: Option<RecorderSettings>,
 }
@@ -153,6 +156,7 @@ mod tests {
                     identity: "us".to_owned(),
                     retention: Duration::ZERO,
                     probe: None,
+                    proxies: Proxies::default(),
                     recorder: None,
                 },
             }

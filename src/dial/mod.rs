@@ -1,63 +1,38 @@
-//! Resolves the host of a target and connects to it, unless it has an address that is denied.
+//! Connections to a target: its host is resolved and dialled, unless it has an address that is denied, or
+//! a proxy is asked for it.
 
+mod error;
 mod no_proxy;
+mod proxies;
+mod tunnel;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use http::Uri;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::ca::endpoint::{DenialReason, DeniedAddresses, Target};
 
+pub use error::{DialError, DialStage, NotByProxy, ProxyFault};
 pub use no_proxy::NoProxy;
+pub use proxies::{Proxies, Proxy};
+pub use tunnel::{dial_proxy, open_tunnel};
 
 /// Most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// Why there is no connection to a target.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
-    /// The host has an address at which no store can be.
-    #[error("{host} has the address {address}, which is {reason}, and is not dialled")]
-    DeniedAddress {
-        /// The name that was looked up.
-        host: String,
-        /// The address that is denied.
-        address: IpAddr,
-        /// Why it is denied.
-        reason: DenialReason,
-    },
-    /// The deadline has passed.
-    #[error("{0} in time")]
-    Late(DialStage),
-    /// No address accepts the connection.
-    #[error("no connection to {address} ({why})")]
-    Unreachable {
-        /// The address that was tried last.
-        address: SocketAddr,
-        /// The error of the operating system.
-        why: String,
-    },
-    /// The host does not exist.
-    #[error("{host} cannot be resolved ({why})")]
-    Unresolvable {
-        /// The name that was looked up.
-        host: String,
-        /// The error of the resolver.
-        why: String,
-    },
-}
+/// A connection.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
-/// The step that did not end in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DialStage {
-    /// TCP: no address accepted the connection.
-    #[error("no connection was made")]
-    Connecting,
-    /// DNS.
-    #[error("the host was not resolved")]
-    Resolving,
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// Returns the host of `url` without brackets.
+pub fn host_of(url: &Uri) -> &str {
+    let host = url.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Connects to `target`. Fails if any address of its host is denied. The host is resolved once, so

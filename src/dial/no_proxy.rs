@@ -1,7 +1,7 @@
 //! What is reached without a proxy: `NO_PROXY`, as Go reads it (`golang.org/x/net/http/httpproxy`).
 //!
 //! curl, and with it hyper-util, reads it otherwise: an entry has no port, and one with a leading dot
-//! also covers the domain itself.
+//! also covers the domain itself. `tests/real/proxies` compares this with Go.
 
 use std::net::IpAddr;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -16,6 +16,7 @@ pub use super::connection::ConnectionError;
 
 use super::connection;
 use super::proxy;
+use crate::dial::Proxies;
 use crate::names;
 
 /// Longest time without data from the API server on a request of admission. kube has no limit by
@@ -122,7 +123,7 @@ impl ClusterSelection {
         let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await;
         match config {
             Ok(config) => {
-                let environment = Matcher::from_env();
+                let environment = Proxies::from_env();
                 let server = &config.cluster_url;
                 let proxy = proxy::select(server, &kubeconfig, context.as_deref(), &environment);
                 Ok((config, proxy))

@@ -3,11 +3,11 @@
 //! kube compares `NO_PROXY` with the address of the proxy (`file_loader.rs` of kube-client 5.0), so
 //! that it has no effect there.
 
-use std::net::IpAddr;
-
 use http::Uri;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use kube::config::Kubeconfig;
+
+use crate::dial::{Proxies, Proxy};
 
 /// Returns the proxy for requests to `server`: the `proxy-url` of the cluster that `context` names
 /// in `kubeconfig`, else that of `environment`. `None` if there is none.
@@ -15,17 +15,14 @@ pub(super) fn select(
     server: &Uri,
     kubeconfig: &Kubeconfig,
     context: Option<&str>,
-    environment: &Matcher,
+    environment: &Proxies,
 ) -> Option<Intercept> {
     if let Some(url) = configured(kubeconfig, context) {
         // `NO_PROXY` is about the proxy of the environment only.
-        return Matcher::builder().all(url).build().intercept(server);
+        return Some(Proxy::parse(url)?.intercept().clone());
     }
-    // net/http never sends loopback addresses through the proxy of the environment.
-    if is_loopback(server.host()?) {
-        return None;
-    }
-    environment.intercept(server)
+    let proxy = environment.select_for(server)?;
+    Some(proxy.intercept().clone())
 }
 
 /// Returns the `proxy-url` of the cluster that `context`, or else the current one, names.
@@ -37,14 +34,6 @@ fn configured<'a>(kubeconfig: &'a Kubeconfig, context: Option<&str>) -> Option<&
     let cluster = clusters.find(|it| it.name == context.cluster)?;
     let url = cluster.cluster.as_ref()?.proxy_url.as_deref()?;
     (!url.is_empty()).then_some(url)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -63,9 +52,16 @@ mod tests {
     }
 
     fn selected(server: &str, proxy: &str, no: &str) -> Option<String> {
-        let environment = Matcher::builder().https("proxy.corp.example:3128").no(no);
+        let environment = Proxies::read(|name| {
+            let value = match name {
+                "HTTPS_PROXY" => "proxy.corp.example:3128",
+                "NO_PROXY" => no,
+                _ => return None,
+            };
+            Some(value.to_owned())
+        });
         let server = server.parse().unwrap();
-        let proxy = select(&server, &kubeconfig(proxy), None, &environment.build());
+        let proxy = select(&server, &kubeconfig(proxy), None, &environment);
         proxy.map(|proxy| proxy.uri().to_string())
     }
 

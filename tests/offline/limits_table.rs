@@ -303,6 +303,10 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/bucket/connector/mod.rs", &["impl Default for Timing", " connect: "]),
         ("src/dial/mod.rs", &["const MAX_ADDRESSES: ", "= "]),
     ]),
+    ("answer of a proxy", &[
+        ("src/bucket/connector/mod.rs", &["impl Default for Timing", " connect: "]),
+        ("src/dial/tunnel.rs", &["const MAX_HEAD_BYTES: ", "= "]),
+    ]),
     ("addresses that are dialled", &[]),
     ("redirects", &[]),
     ("head of an answer", &[

@@ -14,11 +14,14 @@ use velero_trust::bucket::{
     Reach, SecretKey, SecretSource, Store, Timing, Trust,
 };
 use velero_trust::ca::endpoint::DeniedAddresses;
+use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::cluster::{self, Cluster};
+use velero_trust_testing::forward_proxy::ForwardProxy;
 use velero_trust_testing::https;
-use velero_trust_testing::minio::{ACCESS_KEY, Minio, REGION, SECRET_KEY};
+use velero_trust_testing::minio::{self, ACCESS_KEY, Minio, REGION, SECRET_KEY};
 use velero_trust_testing::pki::Authority;
+use velero_trust_testing::store_proxy::StoreProxy;
 
 use crate::shared::{Shared, alone};
 
@@ -30,6 +33,10 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
         alone("bucket::what_is_wrong_is_told", wrong),
         alone("bucket::files_with_a_customers_key_are_read", customer_key),
         alone("bucket::a_bucket_with_object_lock_is_written", locked),
+        alone(
+            "bucket::a_store_behind_a_proxy_is_read_and_written",
+            proxied,
+        ),
         alone("bucket::rights_are_tried_without_a_trace", rights),
         shared.trial(
             "bucket::the_credentials_of_the_installation_are_read",
@@ -70,6 +77,7 @@ impl Scene {
         Reach {
             trust: Trust::bundle("velero", &self.minio.authority.pem()),
             denied: DeniedAddresses::default().allowing_loopback(),
+            proxies: Proxies::default(),
             timing: Timing::default(),
         }
     }
@@ -341,6 +349,7 @@ fn wrong() -> Result<()> {
         through(untrusting(), skip).await??;
         let denied = Reach {
             denied: DeniedAddresses::in_cluster([]),
+            proxies: Proxies::default(),
             ..scene.reach()
         };
         let listed = through(denied, json!({})).await?;
@@ -492,6 +501,53 @@ fn rights() -> Result<()> {
     })
 }
 
+/// Nobody resolves the host of the store: only the proxy reaches it.
+fn proxied() -> Result<()> {
+    let scene = Scene::start()?;
+    let server = scene.minio.url.trim_start_matches("https://");
+    let plain = StoreProxy::start(&scene.minio)?;
+    let plain_server = plain.url.trim_start_matches("http://");
+    for (scheme, server) in [("https", server), ("http", plain_server)] {
+        let proxy = ForwardProxy::start(server)?;
+        let url = format!("{scheme}://{}:9000", minio::NAME);
+        let change = json!({"config": {"s3Url": url}});
+        let through = |proxy_url: String| Reach {
+            proxies: Proxies::read(|name| {
+                ["HTTPS_PROXY", "HTTP_PROXY"]
+                    .contains(&name)
+                    .then(|| proxy_url.clone())
+            }),
+            ..scene.reach()
+        };
+        block_on(async {
+            let store = scene.try_open(&change, through(proxy.url())).await??;
+            store.put("b", "f", b"content".to_vec()).await?;
+            let listing = store.list("b").await?;
+            let artifact = listing.get("f").context("it is not listed")?;
+            let bytes = store.read("b", artifact).await?.bytes(100).await?;
+            ensure!(bytes == b"content");
+            store.delete("b", "f").await?;
+            let unknown = format!("http://john:secret@{}", proxy.address);
+            let store = scene.try_open(&change, through(unknown)).await??;
+            let failure = store.list("b").await.err().context("it takes everybody")?;
+            let said = failure.with_fix();
+            let expected = format!("the proxy {} wants another user", proxy.address);
+            ensure!(
+                said.contains(&expected) && !said.contains("secret"),
+                "{said}"
+            );
+            anyhow::Ok(())
+        })?;
+        let asked = proxy.asked().remove(0);
+        let expected = match scheme {
+            "https" => format!("CONNECT {}:9000 HTTP/1.1", minio::NAME),
+            _ => format!("PUT {url}/{BUCKET}/backups/b/f HTTP/1.1"),
+        };
+        ensure!(asked == expected, "{asked}");
+    }
+    Ok(())
+}
+
 /// The objects of `velero install` name the Secret, and the location names none.
 fn installed(cluster: &Cluster) -> Result<()> {
     let namespace = cluster.namespace("bucket")?;
@@ -513,6 +569,7 @@ fn installed(cluster: &Cluster) -> Result<()> {
     let reach = Reach {
         trust: Trust::bundle(&namespace, &minio.authority.pem()),
         denied: DeniedAddresses::default().allowing_loopback(),
+        proxies: Proxies::default(),
         timing: Timing::default(),
     };
     cluster.block_on(async {

@@ -41,6 +41,8 @@ mod pods;
 mod policies;
 mod probe;
 mod processes;
+#[cfg(test)]
+mod proxies;
 mod records;
 mod restored;
 mod restores;
@@ -68,6 +70,14 @@ const THREADS: usize = 3;
 fn pem() -> Trial {
     Trial::test("pem::our_verdict_on_mutated_bundles_is_gos", || {
         pem::agrees_with_go(&rig::binary("pem-judge")?, 1);
+        Ok(())
+    })
+}
+
+/// Needs no servers either.
+fn proxies() -> Trial {
+    Trial::test("proxies::what_is_sent_through_one_is_what_go_sends", || {
+        proxies::agree_with_go(&rig::binary("proxy-judge")?)?;
         Ok(())
     })
 }
@@ -106,7 +116,7 @@ fn main() -> ExitCode {
         kube_system::trials(),
         locations::trials(&shared),
         lookups::trials(),
-        vec![pem()],
+        vec![pem(), proxies()],
         pods::trials(&shared),
         policies::trials(),
         probe::trials(),

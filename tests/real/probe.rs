@@ -16,6 +16,7 @@ use velero_trust::ca::certificate::Certificate;
 use velero_trust::ca::endpoint::judge::judge;
 use velero_trust::ca::endpoint::{self, DeniedAddresses, Target};
 use velero_trust::controllers::probe::{ProbeLimits, fetch_certificates};
+use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::minio::Minio;
@@ -234,7 +235,12 @@ fn presented(target: &Target) -> Result<Vec<Vec<u8>>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let found = runtime.block_on(fetch_certificates(target, &denied, limits));
+    let found = runtime.block_on(fetch_certificates(
+        target,
+        &denied,
+        &Proxies::default(),
+        limits,
+    ));
     found.context("MinIO does not show its certificates")
 }
 

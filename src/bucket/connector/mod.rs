@@ -1,7 +1,7 @@
 //! The HTTP client behind every request to a store, also behind those of `object_store`.
 //!
-//! It speaks HTTP/1.1, connects only to addresses that are not denied, follows no redirect, and
-//! turns each answer that is no success into an [`ErrorKind`]. Every wait and every body that it
+//! It speaks HTTP/1.1, connects only to addresses that are not denied, or through the proxy of the
+//! environment, follows no redirect, and turns each answer that is no success into an [`ErrorKind`]. Every wait and every body that it
 //! reads by itself is bounded.
 
 mod stream;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper_timeout::TimeoutConnector;
@@ -30,6 +31,7 @@ pub use tls::Trust;
 use super::error::ErrorKind;
 use super::protocol::{MAX_ERROR_BYTES, Protocol};
 use crate::ca::endpoint::DeniedAddresses;
+use crate::dial::{Proxies, Proxy, ProxyFault};
 use stream::StreamConnector;
 
 /// Most bytes that a connection reads at a time, and most bytes in the head of an answer.
@@ -45,6 +47,8 @@ pub struct Reach {
     pub trust: Trust,
     /// What is never dialled.
     pub denied: DeniedAddresses,
+    /// The proxies between.
+    pub proxies: Proxies,
     /// How long is waited.
     pub timing: Timing,
 }
@@ -91,6 +95,7 @@ pub(super) enum Peer {
 #[derive(Clone, Debug)]
 pub(super) struct StoreClient {
     client: Client<TimeoutConnector<StreamConnector>, HttpRequestBody>,
+    stream: StreamConnector,
     peer: Peer,
     timing: Timing,
 }
@@ -100,7 +105,7 @@ impl StoreClient {
     pub(super) fn new(namespace: &str, reach: Reach, peer: Peer) -> Result<Self, ErrorKind> {
         let timing = reach.timing;
         let stream = StreamConnector::new(namespace, reach)?;
-        let mut connector = TimeoutConnector::new(stream);
+        let mut connector = TimeoutConnector::new(stream.clone());
         connector.set_read_timeout(Some(timing.piece));
         connector.set_write_timeout(Some(timing.piece));
         connector.set_reset_reader_on_write(true);
@@ -112,6 +117,7 @@ impl StoreClient {
             .build(connector);
         Ok(Self {
             client,
+            stream,
             peer,
             timing,
         })
@@ -122,7 +128,8 @@ impl StoreClient {
         let mut pauses = self.timing.pauses.into_iter();
         loop {
             let answer = timeout(self.timing.head, self.send_once(request.clone())).await;
-            let error = match answer.unwrap_or(Err(ErrorKind::Late)) {
+            let late = || Err(self.late(request.uri()));
+            let error = match answer.unwrap_or_else(|_| late()) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -139,12 +146,36 @@ impl StoreClient {
         body.unwrap_or(Err(ErrorKind::TooSlow))
     }
 
+    /// Returns the proxy that reads the requests to `uri`. One for https reads only who is asked for.
+    fn reading_proxy(&self, uri: &Uri) -> Option<&Proxy> {
+        let proxy = self.stream.proxy(uri);
+        proxy.filter(|_| uri.scheme_str() != Some("https"))
+    }
+
+    fn late(&self, uri: &Uri) -> ErrorKind {
+        match self.reading_proxy(uri) {
+            Some(proxy) => proxy.fails(ProxyFault::Late).into(),
+            None => ErrorKind::Late,
+        }
+    }
+
     async fn send_once(&self, mut request: HttpRequest) -> Result<HttpResponse, ErrorKind> {
         // hyper sets it from the URL; a second one would be another host than the signed one.
         request.headers_mut().remove(HOST);
+        let proxy = self.reading_proxy(request.uri()).cloned();
+        let credentials = proxy.as_ref().and_then(Proxy::authorization);
+        if let Some(credentials) = credentials {
+            let headers = request.headers_mut();
+            headers.insert(PROXY_AUTHORIZATION, credentials.clone());
+        }
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|error| describe(&error))?;
         let (head, body) = answer.into_parts();
+        if let Some(proxy) = &proxy
+            && head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        {
+            return Err(proxy.fails(ProxyFault::Answer(407)).into());
+        }
         let protocol = match &self.peer {
             Peer::Identity => {
                 let body = collect(body, MAX_IDENTITY_BYTES).await?;
@@ -158,7 +189,17 @@ impl StoreClient {
         }
         // The status alone says enough if the body is too large or does not arrive.
         let body = collect(body, MAX_ERROR_BYTES).await.unwrap_or_default();
-        Err(protocol.meaning(head.status, &head.headers, &body))
+        Err(
+            match (proxy, protocol.meaning(head.status, &head.headers, &body)) {
+                // A proxy has no error codes of stores.
+                (Some(proxy), ErrorKind::Server { status, code })
+                    if [502, 504].contains(&status) && code.is_empty() =>
+                {
+                    proxy.fails(ProxyFault::Answer(status)).into()
+                }
+                (_, kind) => kind,
+            },
+        )
     }
 }
 
@@ -174,12 +215,11 @@ where
 
 /// Whether the same request may succeed a second later.
 const fn may_pass_soon(error: &ErrorKind) -> bool {
-    matches!(
-        error,
-        ErrorKind::CutOff
-            | ErrorKind::Server { .. }
-            | ErrorKind::Dial(crate::dial::DialError::Unreachable { .. })
-    )
+    match error {
+        ErrorKind::CutOff | ErrorKind::Server { .. } => true,
+        ErrorKind::Dial(error) => error.may_pass_soon(),
+        _ => false,
+    }
 }
 
 /// Returns the kind of an error of hyper, `object_store` or this client, however it is wrapped.

@@ -1,4 +1,5 @@
-//! Connections to a store: dialled where it is allowed, and encrypted for https.
+//! Connections to a store: dialled where it is allowed, through a proxy if there is one, and encrypted for
+//! https.
 
 use std::io;
 use std::pin::Pin;
@@ -13,16 +14,14 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tower::Service;
 
 use super::{Reach, tls};
 use crate::bucket::error::ErrorKind;
 use crate::ca::endpoint::{DeniedAddresses, build_target};
-use crate::dial::dial;
+use crate::dial::{Io, Proxies, Proxy, dial, dial_proxy, host_of, open_tunnel};
 
 /// Opens connections.
 #[derive(Clone)]
@@ -30,6 +29,7 @@ pub(super) struct StreamConnector {
     namespace: Arc<str>,
     tls: TlsConnector,
     denied: Arc<DeniedAddresses>,
+    proxies: Proxies,
     /// Longest time for DNS, TCP and TLS.
     longest: Duration,
 }
@@ -47,28 +47,50 @@ impl StreamConnector {
             namespace: namespace.into(),
             tls: TlsConnector::from(Arc::new(tls::config(reach.trust)?)),
             denied: Arc::new(reach.denied),
+            proxies: reach.proxies,
             longest: reach.timing.connect,
         })
     }
 
+    /// Returns the proxy for requests to `uri`. The services with which a cloud gives a machine its
+    /// identity are never behind one.
+    pub(super) fn proxy(&self, uri: &Uri) -> Option<&Proxy> {
+        let address = host_of(uri).parse().ok();
+        let everywhere = DeniedAddresses::in_cluster([]);
+        let is_local = address.is_some_and(|it| everywhere.denial_reason(it).is_some());
+        self.proxies.select_for(uri).filter(|_| !is_local)
+    }
+
     async fn connect(self, uri: Uri) -> Result<Stream, ErrorKind> {
         let is_https = uri.scheme_str() == Some("https");
-        let host = uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = host_of(&uri).to_owned();
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let deadline = Instant::now() + self.longest;
-        let target = build_target(&self.namespace, host.to_owned(), port);
-        let stream = dial(&target, &self.denied, deadline).await?;
-        let _ = stream.set_nodelay(true);
+        let target = build_target(&self.namespace, host, port);
+        let proxy = self.proxy(&uri);
+        let stream: Box<dyn Io> = match proxy {
+            Some(proxy) if is_https => {
+                Box::new(open_tunnel(proxy, &target, &self.denied, deadline).await?)
+            }
+            _ => {
+                let stream = match proxy {
+                    Some(proxy) => dial_proxy(proxy, &target, &self.denied, deadline).await?,
+                    None => dial(&target, &self.denied, deadline).await?,
+                };
+                let _ = stream.set_nodelay(true);
+                Box::new(stream)
+            }
+        };
         if !is_https {
-            return Ok(Stream::Plain(TokioIo::new(stream)));
+            let is_proxied = proxy.is_some();
+            return Ok(Stream::new(stream, is_proxied));
         }
         let name = ServerName::try_from(target.host.clone())
             .map_err(|error| ErrorKind::Tls(error.to_string()))?;
         let stream = timeout_at(deadline, self.tls.connect(name, stream)).await;
         let stream = stream.map_err(|_| ErrorKind::Late)?;
         let stream = stream.map_err(|error| tls::describe(&error))?;
-        Ok(Stream::Tls(Box::new(TokioIo::new(stream))))
+        Ok(Stream::new(Box::new(stream), false))
     }
 }
 
@@ -87,16 +109,22 @@ impl Service<Uri> for StreamConnector {
 }
 
 /// A connection.
-pub(super) enum Stream {
-    /// For http.
-    Plain(TokioIo<TcpStream>),
-    /// For https.
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+pub(super) struct Stream {
+    io: TokioIo<Box<dyn Io>>,
+    /// Whether requests on it name their host in full, because a proxy reads them.
+    is_proxied: bool,
+}
+
+impl Stream {
+    fn new(stream: Box<dyn Io>, is_proxied: bool) -> Self {
+        let io = TokioIo::new(stream);
+        Self { io, is_proxied }
+    }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().proxy(self.is_proxied)
     }
 }
 
@@ -106,10 +134,7 @@ impl Read for Stream {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buffer)
     }
 }
 
@@ -119,23 +144,41 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::connector::{Timing, Trust};
+
+    #[test]
+    fn the_services_of_the_machine_have_no_proxy() {
+        let reach = Reach {
+            trust: Trust::Everything,
+            denied: DeniedAddresses::nothing(),
+            proxies: Proxies::read(|name| name.ends_with("S_PROXY").then(|| "p".to_owned())),
+            timing: Timing::default(),
+        };
+        let stream = StreamConnector::new("", reach).unwrap();
+        let is_direct = |url: &str| stream.proxy(&url.parse().unwrap()).is_none();
+        // Metadata services, and the agent of EKS Pod Identity.
+        for host in ["169.254.169.254", "169.254.170.23", "[fd00:ec2::23]"] {
+            assert!(
+                is_direct(&format!("https://{host}/v1/credentials")),
+                "{host}"
+            );
         }
+        assert!(!is_direct("https://sts.eu-west-1.amazonaws.com"));
+        assert!(!is_direct("https://10.1.2.3"));
     }
 }

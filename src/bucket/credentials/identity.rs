@@ -15,6 +15,7 @@ use super::{CredentialsError, ini};
 use crate::bucket::connector::{Peer, Reach, StoreClient, Timing, Trust, describe};
 use crate::bucket::error::ErrorKind;
 use crate::ca::endpoint::{DeniedAddresses, build_sts_url};
+use crate::dial::Proxies;
 
 /// The variables of the environment that name an identity, and where the SDK looks for it.
 const VARIABLES: [(&str, AmazonS3ConfigKey); 6] = [
@@ -38,23 +39,34 @@ const VARIABLES: [(&str, AmazonS3ConfigKey); 6] = [
     ),
 ];
 
+/// How the services are reached that give a Pod its credentials.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Whose certificates are trusted.
+    pub trust: Trust,
+    /// The proxies between.
+    pub proxies: Proxies,
+    /// How long is waited.
+    pub timing: Timing,
+}
+
 /// Returns the provider of the credentials of this process's own identity. `variable` reads the
 /// environment. Nothing is requested before the first credentials are needed; they are kept and
 /// renewed.
 pub fn provider(
     variable: impl Fn(&str) -> Option<String>,
     region: &str,
-    trust: Trust,
-    timing: Timing,
+    services: Services,
 ) -> Result<AwsCredentialProvider, CredentialsError> {
     let refused = |why: &str| CredentialsError::Identity {
         why: why.to_owned(),
     };
     // The addresses of these services are link-local ones.
     let reach = Reach {
-        trust,
+        trust: services.trust,
         denied: DeniedAddresses::nothing(),
-        timing,
+        proxies: services.proxies,
+        timing: services.timing,
     };
     let client = StoreClient::new("", reach, Peer::Identity);
     let client = client.map_err(|kind| refused(&kind.to_string()))?;

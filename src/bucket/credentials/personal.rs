@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use object_store::aws::AwsCredential;
 
-use super::{AwsCredentials, CredentialsError, identity, ini};
-use crate::bucket::connector::{Timing, Trust};
+use super::identity::{self, Services};
+use super::{AwsCredentials, CredentialsError, ini};
 
 /// Reads them. `variable` reads the environment, and `read` a file; `None` if there is no such file.
 /// `profile` is the one that was asked for, else that of `AWS_PROFILE`, else `default`.
@@ -15,7 +15,7 @@ pub fn read(
     read: impl Fn(&PathBuf) -> Option<String>,
     profile: Option<&str>,
     region: &str,
-    trust: Trust,
+    services: Services,
 ) -> Result<AwsCredentials, CredentialsError> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     let asked = profile.map(str::to_owned).or_else(|| set("AWS_PROFILE"));
@@ -51,13 +51,15 @@ pub fn read(
     } else if let Some(profile) = asked {
         return Err(CredentialsError::NoProfile { profile });
     }
-    let provider = identity::provider(variable, region, trust, Timing::default())?;
+    let provider = identity::provider(variable, region, services)?;
     Ok(AwsCredentials::of_provider(provider))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::connector::{Timing, Trust};
+    use crate::dial::Proxies;
 
     fn keys(
         variables: &[(&str, &str)],
@@ -72,7 +74,12 @@ mod tests {
             let is_file = path.ends_with(".aws/credentials") || path.ends_with("elsewhere");
             file.filter(|_| is_file).map(str::to_owned)
         };
-        let found = read(variable, contents, profile, "us-east-1", Trust::Everything)?;
+        let services = Services {
+            trust: Trust::Everything,
+            proxies: Proxies::default(),
+            timing: Timing::default(),
+        };
+        let found = read(variable, contents, profile, "us-east-1", services)?;
         Ok(key_id(&found))
     }
 

@@ -13,6 +13,7 @@ use crate::bucket::{
     Rights, Store, Timing, Trust,
 };
 use crate::ca::endpoint::DeniedAddresses;
+use crate::dial::Proxies;
 use crate::kubernetes::error::lookup_error;
 use crate::velero::bsl::Bsl;
 
@@ -106,6 +107,7 @@ async fn try_bucket(
     let reach = Reach {
         trust: Trust::bundle(namespace, bundle),
         denied: DeniedAddresses::nothing(),
+        proxies: Proxies::from_env(),
         timing: TIMING,
     };
     match Store::open(settings, credentials, reach).await {

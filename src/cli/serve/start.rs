@@ -20,6 +20,7 @@ use crate::controllers::{
     BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
 };
 use crate::decision::{Policy, RestoresMode};
+use crate::dial::Proxies;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
 use crate::names;
@@ -131,7 +132,9 @@ impl Serve {
         let policy = Arc::new(policy);
         let (sender, common_roots) = watch::channel(None);
         let denied = self.probe.never_dialled();
-        let files = BackupFiles::new(admission.clone(), denied, self.listing.into());
+        let proxies = proxies();
+        let listing = self.listing.into();
+        let files = BackupFiles::new(admission.clone(), denied, proxies.clone(), listing);
         let files = Arc::new(files);
         let cluster = || {
             let (client, files) = (admission.clone(), Arc::clone(&files));
@@ -160,6 +163,7 @@ impl Serve {
                 identity,
                 retention: self.retention,
                 probe: self.probe.denied_addresses(),
+                proxies,
                 recorder: Some(RecorderSettings {
                     denied: self.probe.never_dialled(),
                     records_existing: self.record_existing == Switch::On,
@@ -187,6 +191,18 @@ fn caps() -> Caps {
         );
     }
     caps
+}
+
+/// Returns the proxies of the environment, between this process and object stores.
+fn proxies() -> Proxies {
+    let proxies = Proxies::from_env();
+    for variable in proxies.ignored() {
+        tracing::warn!(
+            variable,
+            "this is no URL of a proxy, and is ignored, as Velero does"
+        );
+    }
+    proxies
 }
 
 /// Returns the identity of this replica: the name of the Pod, so that a restarted container leads

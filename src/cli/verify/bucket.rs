@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Found, FoundEnvelope};
+use crate::bucket::credentials::identity::Services;
 use crate::bucket::credentials::{CredentialsError, personal};
 use crate::bucket::{
     Artifact, BackupUrl, BucketSettings, Error, ErrorKind, Reach, Store, Timing, Trust,
 };
 use crate::ca::endpoint::DeniedAddresses;
 use crate::cli::runtime;
+use crate::dial::Proxies;
 use crate::integrity::envelope;
 use crate::integrity::files;
 use crate::integrity::manifest::{File, MAX_FILES, shown};
@@ -128,18 +130,25 @@ impl BucketArgs {
         let settings = BucketSettings::of_bucket("", &url.bucket, &url.prefix)?;
         // Only AWS has the bucket in the host for certain.
         let settings = settings.at(s3_url.as_deref(), region.as_deref(), s3_url.is_some())?;
+        let proxies = Proxies::from_env();
+        let services = Services {
+            trust: trust.clone(),
+            proxies: proxies.clone(),
+            timing: Timing::default(),
+        };
         let credentials = personal::read(
             variable,
             |path| std::fs::read_to_string(path).ok(),
             self.profile.as_deref(),
             region.as_deref().unwrap_or_default(),
-            trust.clone(),
+            services,
         )
         .map_err(|error| no_credentials(&error))?;
         let reach = Reach {
             trust,
             // Whoever runs the command names the store.
             denied: DeniedAddresses::nothing(),
+            proxies,
             timing: Timing::default(),
         };
         Store::open(settings, credentials.into(), reach)

@@ -17,6 +17,7 @@ use super::probe::schedule::{Next, RateLimits, Schedule};
 use super::probe::{self, Failure, ProbeLimits};
 use crate::ca::endpoint::{DeniedAddresses, Target};
 use crate::clock::now as now_seconds;
+use crate::dial::Proxies;
 
 /// Longest wait while no probe is scheduled. Every event ends the wait, so its length does not
 /// matter.
@@ -60,11 +61,17 @@ enum Request {
 impl Prober {
     /// Returns a prober and the future that does its work. The future ends when all clones of the
     /// prober are dropped.
-    pub(in crate::controllers) fn new(denied: DeniedAddresses) -> (Self, impl Future<Output = ()>) {
+    pub(in crate::controllers) fn new(
+        denied: DeniedAddresses,
+        proxies: Proxies,
+    ) -> (Self, impl Future<Output = ()>) {
         let denied = Arc::new(denied);
         let probe = move |target: Target| {
-            let denied = Arc::clone(&denied);
-            async move { probe::fetch_certificates(&target, &denied, ProbeLimits::default()).await }
+            let (denied, proxies) = (Arc::clone(&denied), proxies.clone());
+            async move {
+                let limits = ProbeLimits::default();
+                probe::fetch_certificates(&target, &denied, &proxies, limits).await
+            }
         };
         Self::probing_by(probe, RateLimits::default())
     }
@@ -289,7 +296,10 @@ mod tests {
         // The kernel accepts the connections, and nobody ever answers.
         let hanging = listener();
         let closed = port(&listener());
-        let (prober, work) = Prober::new(DeniedAddresses::default().allowing_loopback());
+        let (prober, work) = Prober::new(
+            DeniedAddresses::default().allowing_loopback(),
+            Proxies::default(),
+        );
         let work = tokio::spawn(work);
         let all = (0..420).map(|number| target(format!("h{number}"), port(&hanging)));
         prober.set_wanted("hanging", all.collect());

@@ -74,7 +74,8 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     let mut membership = Membership::watch(controllers);
     let mut join_set = JoinSet::new();
     let prober = controllers.settings.probe.clone().map(|denied| {
-        let (prober, work) = Prober::new(denied);
+        let proxies = controllers.settings.proxies.clone();
+        let (prober, work) = Prober::new(denied, proxies);
         join_set.spawn(work);
         prober
     });

@@ -71,6 +71,7 @@ fn locations(context: &Context) -> Locations {
     Locations {
         client: context.controllers.client.clone(),
         denied: context.settings.denied.clone(),
+        proxies: context.controllers.settings.proxies.clone(),
         timing: Timing::default(),
     }
 }

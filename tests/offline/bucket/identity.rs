@@ -3,8 +3,9 @@
 use std::fs;
 
 use object_store::aws::AwsCredentialProvider;
-use velero_trust::bucket::credentials::identity;
+use velero_trust::bucket::credentials::identity::{self, Services};
 use velero_trust::bucket::{AwsCredentials, CredentialsError, Store, Trust};
+use velero_trust::dial::Proxies;
 
 use super::server::{Act, Server, answer, list};
 use super::{TIMING, header, reach, settings};
@@ -14,7 +15,12 @@ fn provider(variables: &[(&str, &str)]) -> Result<AwsCredentialProvider, Credent
         let found = variables.iter().find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    identity::provider(variable, "us-east-1", Trust::Everything, TIMING)
+    let services = Services {
+        trust: Trust::Everything,
+        proxies: Proxies::default(),
+        timing: TIMING,
+    };
+    identity::provider(variable, "us-east-1", services)
 }
 
 fn token_file() -> (tempfile::TempDir, String) {

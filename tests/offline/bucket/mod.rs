@@ -3,6 +3,7 @@
 
 mod clouds;
 mod identity;
+mod proxy;
 mod server;
 mod tls;
 
@@ -16,6 +17,7 @@ use velero_trust::bucket::{
 };
 use velero_trust::ca::endpoint::DeniedAddresses;
 use velero_trust::dial::DialError;
+use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 
 use server::{Act, Server, answer, error, list};
@@ -35,6 +37,7 @@ fn reach() -> Reach {
             namespace: "velero".to_owned(),
         },
         denied: DeniedAddresses::default().allowing_loopback(),
+        proxies: Proxies::default(),
         timing: TIMING,
     }
 }

@@ -10,6 +10,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 use velero_trust::bucket::{BucketSettings, Credentials, Reach, Store, Timing, Trust};
 use velero_trust::ca::endpoint::DeniedAddresses;
+use velero_trust::dial::Proxies;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installation, Installer};
@@ -161,6 +162,7 @@ impl Bed {
         let reach = Reach {
             trust: Trust::bundle(VELERO_NAMESPACE, &minio.authority.pem()),
             denied: DeniedAddresses::nothing(),
+            proxies: Proxies::default(),
             timing: Timing::default(),
         };
         let store = Store::open(settings, Credentials::fixed(keys)?, reach);

@@ -21,6 +21,7 @@ use object_store::aws::AwsCredential;
 use serde_json::{Value, json};
 use velero_trust::bucket::{BucketSettings, Credentials, Reach, Store, Timing, Trust};
 use velero_trust::ca::endpoint::DeniedAddresses;
+use velero_trust::dial::Proxies;
 use velero_trust::kubernetes::crds::BackupRecord;
 use velero_trust_testing::installer;
 use velero_trust_testing::minio::{ACCESS_KEY, Minio, REGION, SECRET_KEY};
@@ -152,6 +153,7 @@ impl Scene {
         Reach {
             trust: Trust::bundle(NAMESPACE, &self.minio.authority.pem()),
             denied: DeniedAddresses::nothing(),
+            proxies: Proxies::default(),
             timing: Timing::default(),
         }
     }

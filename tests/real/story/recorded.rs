@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::fs;
 use velero_trust::bucket::{BucketSettings, Credentials, Reach, Store, Timing, Trust};
 use velero_trust::ca::endpoint::DeniedAddresses;
+use velero_trust::dial::Proxies;
 use velero_trust_testing::cli::{Cli, Output};
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installation};
@@ -198,6 +199,7 @@ pub(super) async fn open_below(cluster: &Cluster, prefix: &str) -> Result<Store>
     let reach = Reach {
         trust: Trust::bundle(VELERO_NAMESPACE, &minio.authority.pem()),
         denied: DeniedAddresses::nothing(),
+        proxies: Proxies::default(),
         timing: Timing::default(),
     };
     Ok(Store::open(settings, Credentials::fixed(keys)?, reach).await?)

@@ -17,6 +17,7 @@ pub mod etcd;
 pub mod failure;
 pub mod fake_gcs;
 pub mod flood;
+pub mod forward_proxy;
 pub mod hostile;
 pub mod https;
 pub mod installer;

@@ -19,6 +19,7 @@ use crate::cli::cluster;
 use crate::cli::cluster_args::ClusterArgs;
 use crate::clock;
 use crate::decision::{Facts, Lookup, LookupError, LookupErrorKind, Severity};
+use crate::dial::Proxies;
 use crate::kubernetes::{bundle, error, location};
 use crate::names;
 use crate::sources::cluster::{BackupFiles, Cluster, ListingTrust};
@@ -138,10 +139,11 @@ async fn look_up(client: Client, needs: Vec<Lookup>) -> Facts {
         caller: None,
     };
     // Neither a bundle nor the files of a backup are looked up here, so that the roots, our own namespace
-    // and the denied addresses do not matter.
+    // the denied addresses and the proxies do not matter.
     let (_, base) = watch::channel(None);
     let denied = DeniedAddresses::in_cluster(None);
-    let files = BackupFiles::new(client.clone(), denied, ListingTrust::Never);
+    let proxies = Proxies::default();
+    let files = BackupFiles::new(client.clone(), denied, proxies, ListingTrust::Never);
     let source = Cluster::new(client, names::APP, base, Arc::new(files));
     source.resolve(&needs, options).await
 }

@@ -1,5 +1,7 @@
 //! Checks the proxy variables of Velero's Pods. A proxy often cannot reach an internal store.
 
+use std::collections::BTreeSet;
+
 use axum::http::Uri;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
@@ -11,7 +13,7 @@ use crate::dial::NoProxy;
 
 /// Returns the environment variables of the containers of `template`. The value is `None` if it
 /// comes from another object.
-pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
+fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
     let containers = template.spec.iter().flat_map(|spec| &spec.containers);
     let variables = containers.flat_map(|container| container.env.iter().flatten());
     variables
@@ -23,9 +25,14 @@ pub(super) fn variables(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)>
         .collect()
 }
 
-/// Whether Go reads a proxy from the variable `name`.
-pub(super) fn is_proxy(name: &str) -> bool {
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].contains(&name)
+/// Returns which variables of a proxy `template` sets, in upper case.
+pub(super) fn set_variables(template: &PodTemplateSpec) -> BTreeSet<String> {
+    let variables = variables(template).into_iter();
+    let set = variables.filter(|(_, value)| *value != Some(""));
+    let names = set.map(|(name, _)| name.to_ascii_uppercase());
+    names
+        .filter(|name| ["HTTPS_PROXY", "HTTP_PROXY"].contains(&name.as_str()))
+        .collect()
 }
 
 pub(super) fn check(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {

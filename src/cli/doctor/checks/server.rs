@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
+use super::velero::velero_workloads;
 use super::version::image_tag;
 use super::{CheckSubject, Diagnostic, proxy};
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
@@ -117,28 +118,36 @@ fn image(cluster: &ClusterSnapshot, deployment: &Deployment, subject: CheckSubje
     }
 }
 
-/// Warns about proxy variables on our own Deployment. They have no effect: the API server is inside
-/// the cluster, and the client in a Pod ignores these variables.
+/// Warns where Velero has a proxy and velero-trust has none, so that it may not reach the same stores.
 fn proxies(
     cluster: &ClusterSnapshot,
     deployment: &Deployment,
     subject: CheckSubject,
 ) -> Option<Diagnostic> {
     let template = &deployment.spec.as_ref()?.template;
-    let set: Vec<_> = proxy::variables(template)
-        .into_iter()
-        .filter(|(name, _)| proxy::is_proxy(name))
-        .map(|(name, _)| name)
-        .collect();
-    let unset = set.join("- ");
-    (!set.is_empty()).then(|| {
-        subject.warn(
-            format!("{} set; velero-trust uses no proxy", set.join(" and ")),
-            format!(
-                "kubectl -n {} set env deployment/{} {unset}-",
-                cluster.namespace,
-                names::APP
-            ),
-        )
-    })
+    let own = proxy::set_variables(template);
+    let namespaces = cluster.velero.iter().flatten();
+    let mut others = namespaces.flat_map(|velero| {
+        velero_workloads(velero).map(|(_, workload)| {
+            let set = proxy::set_variables(&workload.template);
+            (
+                &velero.namespace,
+                set.difference(&own).cloned().collect::<Vec<_>>(),
+            )
+        })
+    });
+    let (namespace, missing) = others.find(|(_, set)| !set.is_empty())?;
+    let values = missing.iter().map(|name| format!("{name}=URL "));
+    Some(subject.warn(
+        format!(
+            "Velero in namespace {namespace} has {}, and velero-trust has not: it may not reach the same stores",
+            missing.join(" and ")
+        ),
+        format!(
+            "kubectl -n {} set env deployment/{} {}NO_PROXY=HOSTS",
+            cluster.namespace,
+            names::APP,
+            values.collect::<String>()
+        ),
+    ))
 }

@@ -10,12 +10,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, SignatureScheme,
 };
-use tokio::io::{AsyncReadExt as _, join};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, join, split};
 use tokio_rustls::TlsConnector;
 
 use super::failure::Failure;
 use crate::ca::endpoint::Target;
+use crate::dial::Io;
 
 /// The ALPN protocols that Go's HTTP clients offer. Gateways choose by them.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -23,7 +23,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Returns the certificates that the server behind `stream` presents for the host of `target`.
 /// Reads at most `max_bytes` bytes.
 pub(super) async fn certificates(
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     target: &Target,
     max_bytes: u64,
 ) -> Result<Vec<Vec<u8>>, Failure> {
@@ -31,7 +31,7 @@ pub(super) async fn certificates(
         .map_err(|error| Failure::Broken(error.to_string()))?;
     let verifier = Arc::new(CapturingVerifier::default());
     let connector = TlsConnector::from(Arc::new(config(&verifier)?));
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = split(stream);
     let stream = join(reader.take(max_bytes), writer);
     let outcome = connector.connect(name, stream).into_fallible().await;
     if let Some(chain) = verifier.presented.get() {

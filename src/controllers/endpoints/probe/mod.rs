@@ -1,4 +1,5 @@
-//! Probes what the endpoints of BSLs present: DNS, TCP and the first half of a TLS handshake.
+//! Probes what the endpoints of BSLs present: DNS, TCP, or a proxy in place of both, and the first half
+//! of a TLS handshake.
 //!
 //! The handshake ends as soon as the server's certificates are known. A probe sends no request, no
 //! client certificate and no application data, so nothing can be redirected. Because the connection
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ca::endpoint::{DeniedAddresses, Target};
-use crate::dial::{self, dial_by};
+use crate::dial::{self, Io, Proxies, dial_by, open_tunnel};
 
 pub use failure::Failure;
 
@@ -43,24 +44,29 @@ impl Default for ProbeLimits {
 /// that nothing is known about the endpoint, never that it is not trusted.
 ///
 /// Fails if any address of the host is denied. The host is resolved once, so that only addresses
-/// that were checked are dialled.
+/// that were checked are dialled. A proxy resolves it by itself.
 pub async fn fetch_certificates(
     target: &Target,
     denied: &DeniedAddresses,
+    proxies: &Proxies,
     limits: ProbeLimits,
 ) -> Result<Vec<Vec<u8>>, Failure> {
-    fetch_certificates_by(target, denied, limits, dial::look_up).await
+    fetch_certificates_by(target, denied, proxies, limits, dial::look_up).await
 }
 
 /// [`fetch_certificates`] with another resolver of names.
 async fn fetch_certificates_by(
     target: &Target,
     denied: &DeniedAddresses,
+    proxies: &Proxies,
     limits: ProbeLimits,
     look_up: impl AsyncFn(&str, u16) -> io::Result<Vec<SocketAddr>>,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limits.deadline;
-    let stream = dial_by(target, denied, deadline, look_up).await?;
+    let stream: Box<dyn Io> = match proxies.select(true, &target.host, target.port) {
+        Some(proxy) => Box::new(open_tunnel(proxy, target, denied, deadline).await?),
+        None => Box::new(dial_by(target, denied, deadline, look_up).await?),
+    };
     timeout_at(
         deadline,
         handshake::certificates(stream, target, limits.bytes),

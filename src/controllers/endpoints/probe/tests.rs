@@ -48,7 +48,7 @@ fn address(port: u16) -> Target {
 
 async fn fetch_locally(target: &Target) -> Result<Vec<Vec<u8>>, Failure> {
     let denied = DeniedAddresses::default().allowing_loopback();
-    fetch_certificates(target, &denied, ProbeLimits::default()).await
+    fetch_certificates(target, &denied, &Proxies::default(), ProbeLimits::default()).await
 }
 
 /// Runs `serve` with the first connection that a server accepts. Returns the server's port.
@@ -219,7 +219,8 @@ async fn no_more_is_read_than_is_allowed() {
     let denied = DeniedAddresses::default().allowing_loopback();
     for version in [&TLS12, &TLS13] {
         let store = store(chain.clone(), &identity.key_pem, version, None).await;
-        let found = fetch_certificates(&address(store.port), &denied, limits).await;
+        let found =
+            fetch_certificates(&address(store.port), &denied, &Proxies::default(), limits).await;
         assert_eq!(found, Err(Failure::TooMuch));
     }
 }
@@ -260,7 +261,7 @@ async fn a_server_that_says_nothing_ends_at_the_deadline() {
         ..ProbeLimits::default()
     };
     let denied = DeniedAddresses::default().allowing_loopback();
-    let failure = fetch_certificates(&address(port), &denied, limits)
+    let failure = fetch_certificates(&address(port), &denied, &Proxies::default(), limits)
         .await
         .unwrap_err();
     assert_eq!(failure, Failure::Late);
@@ -340,9 +341,14 @@ async fn a_server_that_hangs_up_or_alerts_is_told_as_such() {
 async fn denied_addresses_are_not_dialled() {
     let (listener, port) = listen().await;
     let in_pod = DeniedAddresses::in_cluster([]);
-    let failure = fetch_certificates(&target("minio", port), &in_pod, ProbeLimits::default())
-        .await
-        .unwrap_err();
+    let failure = fetch_certificates(
+        &target("minio", port),
+        &in_pod,
+        &Proxies::default(),
+        ProbeLimits::default(),
+    )
+    .await
+    .unwrap_err();
     assert!(
         matches!(
             &failure,
@@ -414,7 +420,9 @@ async fn a_name_that_resolves_otherwise_the_second_time_is_dialled_where_it_was_
         lookup: "rebinding.example".to_owned(),
         port: store.port,
     };
-    let fetch = || fetch_certificates_by(&target, &rules, ProbeLimits::default(), &rebinding);
+    let direct = Proxies::default();
+    let fetch =
+        || fetch_certificates_by(&target, &rules, &direct, ProbeLimits::default(), &rebinding);
     assert_eq!(fetch().await, Ok(chain));
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 

@@ -14,6 +14,7 @@ use crate::bucket::{
 };
 use crate::ca::endpoint::DeniedAddresses;
 use crate::decision::{Key, ListedFiles, LookupError, LookupErrorKind};
+use crate::dial::Proxies;
 use crate::velero::naming::is_name;
 
 /// How long is waited for a bucket.
@@ -84,19 +85,26 @@ pub struct BackupFiles {
 impl BackupFiles {
     /// Creates a source for the BackupStorageLocations in the cluster of `client`. No address in `denied`
     /// is dialled.
-    pub fn new(client: Client, denied: DeniedAddresses, trust: ListingTrust) -> Self {
-        Self::with_patience(client, denied, trust, Patience::default())
+    pub fn new(
+        client: Client,
+        denied: DeniedAddresses,
+        proxies: Proxies,
+        trust: ListingTrust,
+    ) -> Self {
+        Self::with_patience(client, denied, proxies, trust, Patience::default())
     }
 
     fn with_patience(
         client: Client,
         denied: DeniedAddresses,
+        proxies: Proxies,
         trust: ListingTrust,
         patience: Patience,
     ) -> Self {
         let locations = Locations {
             client,
             denied,
+            proxies,
             timing: patience.timing,
         };
         Self {

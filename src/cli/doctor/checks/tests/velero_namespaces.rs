@@ -43,23 +43,40 @@ fn velero_its_plugins_and_its_locations() {
         first(cluster).workloads = Ok(vec![]);
     });
 
+    let ours = |cluster: &mut ClusterSnapshot, env: Value| {
+        let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
+        let spec = &mut deployment.spec.as_mut().unwrap().template.spec;
+        let container = &mut spec.as_mut().unwrap().containers[0];
+        container.env = serde_json::from_value(env).unwrap();
+    };
     let set = "kubectl -n velero set env deployment/velero NO_PROXY=.svc,s3.corp";
     exactly(Warn, "proxy", &[set], |cluster| {
-        variables(
-            cluster,
-            json!([
-                {"name": "https_proxy", "value": "http://proxy"},
-                {"name": "NO_PROXY", "value": ".svc"},
-            ]),
-        );
+        let env = json!([
+            {"name": "https_proxy", "value": "http://proxy"},
+            {"name": "NO_PROXY", "value": ".svc"},
+        ]);
+        variables(cluster, env.clone());
+        ours(cluster, env);
+    });
+    let set = "set env deployment/velero-trust HTTPS_PROXY=URL NO_PROXY=HOSTS";
+    let env = json!([
+        {"name": "HTTPS_PROXY", "value": "http://proxy"},
+        {"name": "no_proxy", "value": ".corp"},
+    ]);
+    exactly(Warn, "proxy", &["has HTTPS_PROXY", set], |cluster| {
+        variables(cluster, env.clone());
     });
     let fine = [
-        json!([{"name": "HTTPS_PROXY", "value": "http://proxy"}, {"name": "no_proxy", "value": ".corp"}]),
+        env,
         json!([{"name": "HTTP_PROXY", "value": "http://proxy"}]),
         json!([{"name": "HTTPS_PROXY", "value": ""}]),
     ];
     for env in fine {
-        assert_eq!(problems_after(|cluster| variables(cluster, env)), []);
+        let problems = problems_after(|cluster| {
+            ours(cluster, env.clone());
+            variables(cluster, env);
+        });
+        assert_eq!(problems, []);
     }
 
     let status = |cluster: &mut ClusterSnapshot, status: Value| {

@@ -89,7 +89,13 @@ impl Scene {
         let objects = Arc::new(Mutex::new(BTreeMap::from(objects)));
         let client = api_server(Arc::clone(&objects), Arc::clone(&asked));
         Self {
-            files: BackupFiles::with_patience(client, denied, ListingTrust::Auto, patience),
+            files: BackupFiles::with_patience(
+                client,
+                denied,
+                Proxies::default(),
+                ListingTrust::Auto,
+                patience,
+            ),
             objects,
             asked,
             requests,
