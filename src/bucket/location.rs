@@ -7,6 +7,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::connector::{Reach, Timing, Trust};
+use super::credentials::identity::Services;
 use super::credentials::{ClusterSecrets, Credentials, OwnIdentity, StoredCredentials};
 use super::error::Error;
 use super::settings::BucketSettings;
@@ -164,9 +165,11 @@ impl Locations {
         let settings = &described.settings;
         let own = OwnIdentity {
             variable: |name: &str| std::env::var(name).ok(),
-            trust: trust.clone(),
-            proxies: self.proxies.clone(),
-            timing: self.timing,
+            services: Services {
+                trust: trust.clone(),
+                proxies: self.proxies.clone(),
+                timing: self.timing,
+            },
         };
         let credentials = Credentials::new(settings, stored, &own);
         let credentials =

@@ -10,6 +10,7 @@ use velero_trust::bucket::{
     BucketSettings, Credentials, CredentialsError, NoIdentity, Reach, Store, Timing, Trust,
 };
 use velero_trust::ca::endpoint::DeniedAddresses;
+use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::azurite::{ACCOUNT, Azurite, KEY};
 use velero_trust_testing::https;
@@ -110,6 +111,7 @@ impl Scene {
         let reach = Reach {
             trust: Trust::bundle("velero", &self.authority.pem()),
             denied: DeniedAddresses::default().allowing_loopback(),
+            proxies: Proxies::default(),
             timing: Timing::default(),
         };
         Ok(Store::open(settings, credentials, reach).await?)

@@ -10,6 +10,7 @@ use velero_trust::bucket::{
     BucketSettings, Credentials, CredentialsError, NoIdentity, Reach, Store, Timing, Trust,
 };
 use velero_trust::ca::endpoint::DeniedAddresses;
+use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 use velero_trust_testing::fake_gcs::FakeGcs;
 use velero_trust_testing::pki::Authority;
@@ -52,6 +53,7 @@ fn files() -> Result<()> {
         let reach = Reach {
             trust: Trust::bundle("velero", &authority.pem()),
             denied: DeniedAddresses::default().allowing_loopback(),
+            proxies: Proxies::default(),
             timing: Timing::default(),
         };
         anyhow::Ok(Store::open(settings, credentials, reach).await?)

@@ -12,8 +12,8 @@ use object_store::azure::{
 
 use super::CredentialsError;
 use super::azure::ServicePrincipal;
-use super::identity::{no_retries, why};
-use crate::bucket::connector::{Peer, Reach, StoreClient, Timing, Trust};
+use super::identity::{Services, no_retries, why};
+use crate::bucket::connector::{Peer, Reach, StoreClient};
 use crate::bucket::error::ErrorKind;
 use crate::bucket::settings::is_visible;
 use crate::ca::endpoint::DeniedAddresses;
@@ -26,14 +26,14 @@ use crate::ca::endpoint::DeniedAddresses;
 pub(super) fn provider(
     variable: impl Fn(&str) -> Option<String>,
     client_id: Option<&str>,
-    trust: Trust,
-    timing: Timing,
+    services: Services,
 ) -> Result<AzureCredentialProvider, CredentialsError> {
     // The addresses of these services are link-local ones.
     let reach = Reach {
-        trust,
+        trust: services.trust,
         denied: DeniedAddresses::nothing(),
-        timing,
+        proxies: services.proxies,
+        timing: services.timing,
     };
     let set = |name| variable(name).filter(|value| !value.is_empty());
     let builder = if let Some(file) = set("AZURE_FEDERATED_TOKEN_FILE") {

@@ -8,8 +8,8 @@ use object_store::CredentialProvider;
 use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorageBuilder};
 
 use super::CredentialsError;
-use super::identity::{no_retries, why};
-use crate::bucket::connector::{Peer, Reach, StoreClient, Timing, Trust};
+use super::identity::{Services, no_retries, why};
+use crate::bucket::connector::{Peer, Reach, StoreClient};
 use crate::bucket::error::ErrorKind;
 use crate::bucket::settings::is_visible;
 use crate::ca::endpoint::DeniedAddresses;
@@ -20,14 +20,14 @@ use crate::ca::endpoint::DeniedAddresses;
 /// metadata server is (`GCE_METADATA_HOST`).
 pub(super) fn provider(
     variable: impl Fn(&str) -> Option<String>,
-    trust: Trust,
-    timing: Timing,
+    services: Services,
 ) -> Result<GcpCredentialProvider, CredentialsError> {
     // The address of the metadata server is a link-local one.
     let reach = Reach {
-        trust,
+        trust: services.trust,
         denied: DeniedAddresses::nothing(),
-        timing,
+        proxies: services.proxies,
+        timing: services.timing,
     };
     let builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name("none")

@@ -4,8 +4,8 @@ use object_store::aws::AwsCredentialProvider;
 use object_store::azure::AzureCredentialProvider;
 use object_store::gcp::GcpCredentialProvider;
 
+use super::identity::Services;
 use super::{CredentialsError, azure_identity, gcp_identity, identity};
-use crate::bucket::connector::{Timing, Trust};
 
 /// Gives the credentials of this process itself. Nothing is requested before the first credentials are
 /// needed; they are kept and renewed.
@@ -25,23 +25,21 @@ pub trait Identity {
 pub struct OwnIdentity<V> {
     /// Reads a variable of the environment.
     pub variable: V,
-    /// Whose certificates are trusted.
-    pub trust: Trust,
-    /// How long is waited.
-    pub timing: Timing,
+    /// How the services are reached.
+    pub services: Services,
 }
 
 impl<V: Fn(&str) -> Option<String>> Identity for OwnIdentity<V> {
     fn aws(&self, region: &str) -> Result<AwsCredentialProvider, CredentialsError> {
-        identity::provider(&self.variable, region, self.trust.clone(), self.timing)
+        identity::provider(&self.variable, region, self.services.clone())
     }
 
     fn azure(&self, client_id: Option<&str>) -> Result<AzureCredentialProvider, CredentialsError> {
-        azure_identity::provider(&self.variable, client_id, self.trust.clone(), self.timing)
+        azure_identity::provider(&self.variable, client_id, self.services.clone())
     }
 
     fn gcp(&self) -> Result<GcpCredentialProvider, CredentialsError> {
-        gcp_identity::provider(&self.variable, self.trust.clone(), self.timing)
+        gcp_identity::provider(&self.variable, self.services.clone())
     }
 }
 

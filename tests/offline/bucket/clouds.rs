@@ -6,6 +6,7 @@ use std::fs;
 
 use object_store::azure::AzureCredential;
 use serde_json::{Value, json};
+use velero_trust::bucket::credentials::identity::Services;
 use velero_trust::bucket::{
     BucketSettings, Credentials, CredentialsError, Error, Identity as _, NoIdentity, OwnIdentity,
     Provider, ProviderSettings, SecretKey, SecretSource, Store, Trust,
@@ -45,8 +46,11 @@ fn own(variables: &[(&'static str, &str)]) -> OwnIdentity<impl Fn(&str) -> Optio
     let variables: BTreeMap<_, _> = variables.collect();
     OwnIdentity {
         variable: move |name: &str| variables.get(name).cloned(),
-        trust: Trust::Everything,
-        timing: TIMING,
+        services: Services {
+            trust: Trust::Everything,
+            proxies: Proxies::default(),
+            timing: TIMING,
+        },
     }
 }
 
