@@ -112,14 +112,14 @@ fn signed(cluster: &Cluster, jane: &Jane, name: &str) -> Result<()> {
 }
 
 /// A user whom the administrator impersonates.
-pub(super) struct Jane {
-    pub(super) kubectl: Cli,
+pub(crate) struct Jane {
+    pub(crate) kubectl: Cli,
     velero_trust: Cli,
     _folder: tempfile::TempDir,
 }
 
 impl Jane {
-    pub(super) fn new(cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
         let text = fs::read_to_string(cluster.kubeconfig())?;
         let mut config: Value = serde_saphyr::from_str(&text)?;
         for user in config["users"].as_array_mut().context("no users")? {

@@ -2,14 +2,14 @@
 //! velero-trust is down. Each story has its own cluster, because webhook configurations are
 //! cluster-wide.
 
-mod adopted;
+pub(crate) mod adopted;
 mod down;
 mod gate;
 mod held;
 mod judged;
 mod life;
 mod outlived;
-mod recorded;
+pub(crate) mod recorded;
 mod reserved;
 mod rewritten;
 mod seen;
@@ -29,7 +29,7 @@ use velero_trust_testing::tour::{Tour, steps};
 use velero_trust_testing::wait;
 
 /// Longer than Velero's slowest loop, which takes one minute.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -85,22 +85,27 @@ fn tour() -> Result<()> {
 }
 
 /// Installs velero-trust as described in the README.
-fn install(cluster: &Cluster) -> Result<Installation> {
+pub(crate) fn install(cluster: &Cluster) -> Result<Installation> {
     Installer::new(cluster, binary(), installer::NAMESPACE)?.install()
 }
 
 /// Returns one object of Velero's namespace.
-fn get(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
+pub(crate) fn get(cluster: &Cluster, kind: &str, name: &str) -> Result<Value> {
     cluster.kubectl().get(&[kind, name, "-n", VELERO_NAMESPACE])
 }
 
 /// Returns the value at `pointer`, or null.
-fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
+pub(crate) fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
     object.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// Waits until `status.phase` of an object is `phase`, and returns the object.
-fn wait_for_phase(cluster: &Cluster, kind: &str, name: &str, phase: &str) -> Result<Value> {
+pub(crate) fn wait_for_phase(
+    cluster: &Cluster,
+    kind: &str,
+    name: &str,
+    phase: &str,
+) -> Result<Value> {
     wait::poll(&format!("{kind} {name} to be {phase}"), PATIENCE, || {
         let object = get(cluster, kind, name)?;
         let status = object.pointer("/status").context("it has no status")?;
@@ -111,17 +116,17 @@ fn wait_for_phase(cluster: &Cluster, kind: &str, name: &str, phase: &str) -> Res
 }
 
 /// Runs the velero CLI as a user.
-fn velero(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+pub(crate) fn velero(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
     cluster.velero_cli()?.run(arguments)
 }
 
 /// Runs velero-trust as an administrator of the cluster.
-fn velero_trust(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+pub(crate) fn velero_trust(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
     Cli::new(binary().to_owned(), Some(cluster.kubeconfig()))?.run(arguments)
 }
 
 /// Fails unless the command failed and printed all of `words`.
-fn ensure_refused(what: &str, output: &Output, words: &[&str]) -> Result<()> {
+pub(crate) fn ensure_refused(what: &str, output: &Output, words: &[&str]) -> Result<()> {
     ensure!(output.code != Some(0), "{what} passed: {output:?}");
     for word in words {
         ensure!(
@@ -134,7 +139,7 @@ fn ensure_refused(what: &str, output: &Output, words: &[&str]) -> Result<()> {
 }
 
 /// Fails unless the command succeeded.
-fn ensure_passed(what: &str, output: &Output) -> Result<()> {
+pub(crate) fn ensure_passed(what: &str, output: &Output) -> Result<()> {
     ensure!(output.code == Some(0), "{what} failed: {output:?}");
     Ok(())
 }
@@ -154,7 +159,7 @@ fn back_up(cluster: &Cluster, name: &str) -> Result<()> {
 }
 
 /// Returns a Restore of `backup`.
-fn restore(name: &str, backup: &str) -> String {
+pub(crate) fn restore(name: &str, backup: &str) -> String {
     json!({
         "apiVersion": "velero.io/v1",
         "kind": "Restore",

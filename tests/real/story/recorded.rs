@@ -182,7 +182,7 @@ pub(super) fn bytes_read(installation: &Installation) -> Result<String> {
     Ok(line.context("no such metric")?.to_owned())
 }
 
-pub(super) async fn open(cluster: &Cluster) -> Result<Store> {
+pub(crate) async fn open(cluster: &Cluster) -> Result<Store> {
     open_below(cluster, "").await
 }
 
@@ -205,7 +205,7 @@ pub(super) async fn open_below(cluster: &Cluster, prefix: &str) -> Result<Store>
     Ok(Store::open(settings, Credentials::fixed(keys)?, reach).await?)
 }
 
-pub(super) fn record_of(cluster: &Cluster, name: &str) -> Result<Value> {
+pub(crate) fn record_of(cluster: &Cluster, name: &str) -> Result<Value> {
     let backup = get(cluster, "backup", name)?;
     let uid = at(&backup, "/metadata/uid").as_str().context("no uid")?;
     cluster
@@ -214,9 +214,9 @@ pub(super) fn record_of(cluster: &Cluster, name: &str) -> Result<Value> {
 }
 
 /// The Backup and its record.
-pub(super) struct Annotated {
-    pub(super) backup: Value,
-    pub(super) record: Value,
+pub(crate) struct Annotated {
+    pub(crate) backup: Value,
+    pub(crate) record: Value,
 }
 
 pub(super) fn start_velero(cluster: &Cluster) -> Result<Velero> {
@@ -240,13 +240,13 @@ pub(super) fn start_velero(cluster: &Cluster) -> Result<Velero> {
 }
 
 /// Runs the command that the log names.
-pub(super) fn install_ledger(cluster: &Cluster) -> Result<()> {
+pub(crate) fn install_ledger(cluster: &Cluster) -> Result<()> {
     let ledger = installer::manifests().join("crds");
     let ledger = ledger.to_str().context("a path that is no text")?;
     cluster.kubectl().ok(&["apply", "-k", ledger]).map(drop)
 }
 
-pub(super) fn wait_for_annotation(cluster: &Cluster, name: &str) -> Result<Annotated> {
+pub(crate) fn wait_for_annotation(cluster: &Cluster, name: &str) -> Result<Annotated> {
     wait::poll(
         &format!("backup {name} to be recorded"),
         super::PATIENCE,
@@ -314,14 +314,14 @@ pub(super) fn is_verified(cluster: &Cluster, backup: &str) -> Result<String> {
 }
 
 /// Returns the public key of the cluster.
-pub(super) fn only_key(cluster: &Cluster) -> Result<String> {
+pub(crate) fn only_key(cluster: &Cluster) -> Result<String> {
     let keys = cluster.kubectl().get(&["trustedkeys"])?;
     let pem = at(&keys, "/items/0/spec/publicKey").as_str();
     pem.map(str::to_owned).context("no key")
 }
 
 /// Runs `velero-trust verify` on a backup in the bucket.
-pub(super) fn verify_with_key(cluster: &Cluster, backup: &str, pem: &str) -> Result<Output> {
+pub(crate) fn verify_with_key(cluster: &Cluster, backup: &str, pem: &str) -> Result<Output> {
     let folder = scratch::folder("key")?;
     let key = folder.path().join("key.pub");
     fs::write(&key, pem)?;

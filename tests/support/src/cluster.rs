@@ -9,8 +9,8 @@ use crate::velero::{self, Velero, Version};
 use crate::{failure, wait};
 use anyhow::{Result, anyhow};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
 
 /// The namespace in which `velero install` puts Velero, and in which [`Cluster::velero`] runs.
@@ -24,7 +24,7 @@ pub struct Cluster {
     version: Version,
     // Fields are dropped in this order: users of the API server before it.
     velero: OnceLock<Result<Velero, String>>,
-    minio: OnceLock<Result<Minio, String>>,
+    minio: OnceLock<Result<Arc<Minio>, String>>,
     controllers: Controllers,
     api_server: ApiServer,
     kubectl: Cli,
@@ -37,6 +37,15 @@ impl Cluster {
     /// Starts the API server and the controllers, and applies Velero's CRDs.
     pub fn start() -> Result<Self> {
         Self::start_for(Version::Newest)
+    }
+
+    /// Does the same for a cluster whose store others use, too.
+    pub fn start_with(minio: &Arc<Minio>) -> Result<Self> {
+        let minio = OnceLock::from(Ok(Arc::clone(minio)));
+        Ok(Self {
+            minio,
+            ..Self::start()?
+        })
     }
 
     /// Does the same for a version of Velero.
@@ -86,7 +95,7 @@ impl Cluster {
 
     /// Returns the last log lines of each of its servers, for error messages.
     pub fn tails(&self) -> Vec<String> {
-        let minio = self.minio.get().and_then(|minio| minio.as_ref().ok());
+        let minio = self.minio.get().and_then(|minio| minio.as_deref().ok());
         let velero = self.velero.get().and_then(|velero| velero.as_ref().ok());
         let mut tails = vec![self.api_server.tail(), self.controllers.tail()];
         tails.extend(minio.map(Minio::tail));
@@ -140,7 +149,7 @@ impl Cluster {
 
     /// Returns MinIO, which is started by the first call.
     pub fn minio(&self) -> Result<&Minio> {
-        once(&self.minio, || Minio::start(&[BUCKET]))
+        once(&self.minio, || Minio::start(&[BUCKET]).map(Arc::new)).map(Arc::as_ref)
     }
 
     /// Returns the Velero server of [`VELERO_NAMESPACE`], which is installed and started by the
