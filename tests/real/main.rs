@@ -20,6 +20,7 @@ mod baseline;
 mod bucket;
 mod bundle;
 mod client_ca;
+mod clusters;
 mod commands;
 mod conditions;
 mod consumers;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
     let trials = [
         // The longest trials come first, so that all threads have work until the end.
         story::trials(),
+        clusters::trials(),
         rotation::trials(),
         consumers::trials(&shared),
         after::trials(&shared),
