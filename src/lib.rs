@@ -30,6 +30,8 @@ pub mod dial;
 
 pub mod signing_key;
 
+pub mod encrypted_key;
+
 pub mod telemetry;
 
 pub mod kubernetes;

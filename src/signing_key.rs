@@ -41,6 +41,11 @@ impl SigningKey {
         Self::new(KeyPair::from_pem(pem).map_err(|_| SigningKeyError::Unusable)?)
     }
 
+    /// Reads a key from DER of PKCS#8.
+    pub fn from_der(der: &[u8]) -> Result<Self, SigningKeyError> {
+        Self::new(KeyPair::try_from(der).map_err(|_| SigningKeyError::Unusable)?)
+    }
+
     fn new(pair: KeyPair) -> Result<Self, SigningKeyError> {
         let public = PublicKey::from_der(&pair.subject_public_key_info())?;
         Ok(Self { pair, public })
@@ -49,6 +54,11 @@ impl SigningKey {
     /// Returns the key as PEM of PKCS#8.
     pub fn to_pem(&self) -> String {
         self.pair.serialize_pem()
+    }
+
+    /// Returns the key as DER of PKCS#8.
+    pub fn to_der(&self) -> Vec<u8> {
+        self.pair.serialize_der()
     }
 
     /// Returns the public half as PEM of its SubjectPublicKeyInfo.

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "names",
     "digest",
     "decision",
@@ -20,6 +20,7 @@ const LAYERS: [&str; 20] = [
     "shared_quota",
     "dial",
     "signing_key",
+    "encrypted_key",
     "telemetry",
     "kubernetes",
     "bucket",

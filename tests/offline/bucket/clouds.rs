@@ -11,6 +11,7 @@ use velero_trust::bucket::{
     BucketSettings, Credentials, CredentialsError, Error, Identity as _, NoIdentity, OwnIdentity,
     Provider, ProviderSettings, SecretKey, SecretSource, Store, Trust,
 };
+use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 
 use super::server::{Act, Server, answer};
