@@ -196,8 +196,14 @@ pub const SIGNING_KEY: &str = "velero-trust-signing-key";
 /// Key of that Secret with the private key in PEM.
 pub const PRIVATE_KEY: &str = "key.pem";
 
+/// Key of that Secret with the public key in PEM, for people.
+pub const PUBLIC_KEY: &str = "key.pub";
+
 /// Annotation on a TrustedKey with the time at which a person exported its private half, RFC 3339.
 pub const EXPORTED_AT: &str = "velero-trust.io/exported-at";
+
+/// Annotation on a TrustedKey with the reason for which a person revoked it.
+pub const REVOKED_BECAUSE: &str = "velero-trust.io/revoked-because";
 
 /// Default name of velero-trust's own namespace, ServiceAccount, Deployment and Service.
 pub const APP: &str = "velero-trust";

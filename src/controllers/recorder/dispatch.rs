@@ -154,7 +154,8 @@ impl Recorder {
 
     /// Whether a key of another cluster may have signed backups.
     fn can_import(&self, keys: &KnownKeys) -> bool {
-        let own = self.context.signer().map(|signer| &signer.name);
+        let signer = self.context.signer();
+        let own = signer.as_ref().map(|signer| &signer.name);
         keys.keys.iter().any(|key| Some(&key.name) != own)
     }
 

@@ -31,7 +31,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use kube::Api;
@@ -87,8 +87,8 @@ const LIST_SPACING: Duration = Duration::from_millis(1);
 struct Context {
     controllers: Arc<ControllerContext>,
     ledger: Ledger,
-    /// What signs, once it is known. Nothing but signing waits for it.
-    signer: OnceLock<Signer>,
+    /// What signs, while it is known. Nothing but signing waits for it.
+    signer: RwLock<Option<Arc<Signer>>>,
     /// By which keys backups were imported.
     imports: LastKeys,
     settings: RecorderSettings,
@@ -102,8 +102,15 @@ impl Context {
     }
 
     /// Returns what signs, if it is known.
-    fn signer(&self) -> Option<&Signer> {
-        self.signer.get()
+    fn signer(&self) -> Option<Arc<Signer>> {
+        let signer = self.signer.read().unwrap_or_else(PoisonError::into_inner);
+        signer.clone()
+    }
+
+    /// Signs with another key, or with none until it is known.
+    fn set_signer(&self, signer: Option<Signer>) {
+        let mut known = self.signer.write().unwrap_or_else(PoisonError::into_inner);
+        *known = signer.map(Arc::new);
     }
 }
 
@@ -163,7 +170,7 @@ pub(super) async fn run(
     let Some(settings) = &controllers.settings.recorder else {
         return std::future::pending().await;
     };
-    let signer = signing::wait_for_signer(&controllers, settings.key_type);
+    let signer = || signing::wait_for_signer(&controllers, settings.key_type);
     Box::pin(record(
         &controllers,
         settings.clone(),
@@ -174,13 +181,14 @@ pub(super) async fn run(
     .await;
 }
 
-/// Records backups with the key of `signer`, and without it does what needs no key. Never returns.
-async fn record(
+/// Records backups with the key of `signer`, and without it does what needs no key. Once the use of the key has
+/// ended, asks for another one. Never returns.
+async fn record<S: Future<Output = Signer>>(
     controllers: &Arc<ControllerContext>,
     settings: RecorderSettings,
     waiting: WaitingReceiver,
     trouble: ReadingTroubleSender,
-    signer: impl Future<Output = Signer>,
+    signer: impl Fn() -> S,
 ) {
     ledger::wait_until_installed(&controllers.client).await;
     let gauges = RecordGauges::new(&controllers.metrics);
@@ -205,7 +213,7 @@ async fn record(
         gauge_worker: Worker::new(GAUGE_TIMING),
         context: Arc::new(Context {
             ledger: Ledger::new(&controllers.client, trouble),
-            signer: OnceLock::new(),
+            signer: RwLock::new(None),
             imports: LastKeys::default(),
             controllers: Arc::clone(controllers),
             settings,
@@ -214,11 +222,13 @@ async fn record(
     // What was told before counts.
     recorder.waiting.mark_changed();
     let mut expiry = interval(EXPIRY_PAUSE);
-    let mut signer = pin!(signer);
+    let mut next_signer = pin!(signer());
     loop {
         tokio::select! {
-            signer = &mut signer, if recorder.context.signer().is_none() => {
-                recorder.begin_to_sign(signer);
+            found = &mut next_signer, if recorder.context.signer().is_none() => {
+                // It looks for nothing before it is asked again.
+                next_signer.set(signer());
+                recorder.begin_to_sign(found);
             }
             _ = expiry.tick() => recorder.trigger_expiring(),
             change = recorder.backups.changed() => recorder.trigger_backups(&change),

@@ -132,14 +132,14 @@ pub(super) async fn read(
         level,
         public_key: Some(signer.key.public_pem()),
     };
-    let before = envelope::signed_before(signer, store, name, &listing).await?;
+    let before = envelope::signed_before(&signer, store, name, &listing).await?;
     let mut hashed = None;
     match before {
         // A user vouches for the bytes as they are, not as they were.
         Some(before) if !is_adopted && is_same(&before, &statement, &file) => statement = before,
         before => {
             // To read all files may take hours.
-            check_signs(context, signer).await?;
+            check_signs(context, &signer).await?;
             let files = hash_files(context, store, &listing, &statement, file, extent).await?;
             statement.manifest = Manifest::new(name, files)?;
             hashed = Some(statement.manifest.files().to_vec());
@@ -167,7 +167,7 @@ pub(super) async fn read(
     }
     let record = &mut known.record;
     let written = envelope::write(
-        context, signer, &location, backup, &statement, &again, record,
+        context, &signer, &location, backup, &statement, &again, record,
     )
     .await?;
     if let Some(reading) = &mut known.reading

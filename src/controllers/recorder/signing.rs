@@ -22,9 +22,6 @@ use crate::names;
 use crate::signing_key::{SigningKey, SigningKeyError};
 use crate::telemetry::LogOnce;
 
-/// Key of the Secret with the public key in PEM, for people.
-const PUBLIC_KEY: &str = "key.pub";
-
 /// TrustedKeys in one page of the list. Only their metadata is read.
 const PAGE_SIZE: u32 = 50;
 
@@ -57,8 +54,8 @@ enum SignerError {
     #[error("TrustedKey {0} holds another key than Secret {secret}; delete the TrustedKey", secret = names::SIGNING_KEY)]
     OtherKey(String),
     #[error(
-        "TrustedKey {name} is {state:?}, so its key signs no more; to go on with a new one, delete Secret {secret} \
-         and restart velero-trust, or set spec.state to Active",
+        "TrustedKey {name} is {state:?}, so its key signs no more; to go on with a new one, run `velero-trust keys \
+         rotate` or delete Secret {secret}, or set spec.state to Active",
         secret = names::SIGNING_KEY
     )]
     NotActive { name: String, state: KeyState },
@@ -75,7 +72,7 @@ fn check_active(trusted: &TrustedKey) -> Result<(), SignerError> {
     }
 }
 
-/// Fails if somebody ended the use of the key since this replica leads.
+/// Fails if somebody ended the use of the key since it was read.
 pub(super) async fn check_signs(context: &Context, signer: &Signer) -> Result<(), Stop> {
     let client = context.controllers.client.clone();
     let found = Api::<TrustedKey>::all(client).get_opt(&signer.name).await;
@@ -187,7 +184,7 @@ async fn create(
             ByteString(key.to_pem().into_bytes()),
         ),
         (
-            PUBLIC_KEY.to_owned(),
+            names::PUBLIC_KEY.to_owned(),
             ByteString(key.public_pem().into_bytes()),
         ),
     ];

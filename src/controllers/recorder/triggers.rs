@@ -9,7 +9,7 @@ use super::observed::RecordEntry;
 use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
 use crate::clock::now;
-use crate::decision::Key;
+use crate::decision::{Key, KeyState};
 use crate::integrity::departure::LastSeen;
 use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::watch::Change;
@@ -53,8 +53,21 @@ impl Recorder {
 
     /// Triggers what waited for the key that signs.
     pub(super) fn begin_to_sign(&mut self, signer: Signer) {
-        if self.context.signer.set(signer).is_ok() {
-            self.trigger_all_backups();
+        self.context.set_signer(Some(signer));
+        self.trigger_all_backups();
+    }
+
+    /// Ends the use of the key that signs if its TrustedKey says so: its Secret may have another one.
+    fn check_signer(&self, keys: &KnownKeys) {
+        let Some(signer) = self.context.signer() else {
+            return;
+        };
+        let mut keys = keys.keys.iter();
+        let ended = keys.find(|key| key.name == signer.name && key.state != KeyState::Active);
+        if let Some(ended) = ended {
+            let (key, state) = (&ended.name, ended.state.as_str());
+            tracing::info!(key, state, "the key signs no more; looking for another one");
+            self.context.set_signer(None);
         }
     }
 
@@ -119,6 +132,7 @@ impl Recorder {
         if last.is_some_and(|last| last.digest == keys.digest) {
             return;
         }
+        self.check_signer(&keys);
         self.known_keys = Some(Arc::new(keys));
         self.trigger_all_backups();
     }

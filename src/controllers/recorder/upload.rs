@@ -29,7 +29,7 @@ async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> R
     let Some(signer) = context.signer() else {
         return Ok(false);
     };
-    let Some(statement) = signed(signer, status.envelope.as_deref()) else {
+    let Some(statement) = signed(&signer, status.envelope.as_deref()) else {
         return Ok(false);
     };
     let location = location::open(context, backup).await?;
@@ -43,7 +43,7 @@ async fn try_upload(context: &Context, name: &str, backup: &ObservedBackup) -> R
     let listing = location.store.list(&backup.fields.name).await?;
     let mut noted = Some(record);
     let written = envelope::write(
-        context, signer, &location, backup, &statement, &listing, &mut noted,
+        context, &signer, &location, backup, &statement, &listing, &mut noted,
     )
     .await?;
     let Some(record) = noted else {

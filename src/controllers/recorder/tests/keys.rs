@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::kills::is_recorded;
 use super::{BACKUPS, Scene, uid};
+use crate::integrity::envelope::Envelope;
 use crate::integrity::public_key::Algorithm;
 use crate::names::CHECKSUM_ANNOTATION;
+use crate::signing_key::SigningKey;
 
 const SECRET: &str = "/api/v1/namespaces/velero-trust/secrets/velero-trust-signing-key";
 const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
@@ -101,4 +105,33 @@ async fn a_new_key_excuses_no_checksum_of_the_time_of_the_old_one() {
     scene.run();
     scene.until_state("b", &uid(2), "Unobserved").await;
     assert_eq!(scene.checksum("b"), None);
+}
+
+/// As `velero-trust keys rotate` does.
+#[tokio::test]
+async fn a_key_that_is_rotated_signs_without_a_restart() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    let (old, mut first) = scene.api.first(KEYS).unwrap();
+    let mut secret = scene.api.get(SECRET).unwrap();
+    let new = SigningKey::generate(Algorithm::Ed25519).unwrap();
+    secret["data"]["key.pem"] = json!(STANDARD.encode(new.to_pem()));
+    scene.api.put(SECRET, secret);
+    first["spec"]["state"] = json!("VerifyOnly");
+    scene.api.put(&old, first);
+
+    scene.complete("c", &uid(2));
+    scene
+        .until("the annotation", |scene| scene.checksum("c").is_some())
+        .await;
+    is_recorded(&scene, "c", &uid(2));
+    let status = scene.status("c", &uid(2));
+    let envelope = status["envelope"].as_str().unwrap();
+    let envelope = Envelope::parse(envelope.as_bytes()).unwrap();
+    assert!(envelope.verify(&[new.public()]).is_ok());
+    let keys = scene.api.all(KEYS);
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    is_recorded(&scene, "b", &uid(1));
 }

@@ -182,7 +182,7 @@ impl Scene {
         let trouble = self.trouble.clone();
         let running = tokio::spawn(async move {
             let settings = context.settings.recorder.clone().unwrap();
-            let signer = async {
+            let signer = || async {
                 notified.notified().await;
                 wait_for_signer(&context, settings.key_type).await
             };
