@@ -39,6 +39,7 @@ mod snapshot;
 mod status;
 mod stdout;
 mod table;
+mod trusted_key_file;
 mod verify;
 mod version;
 mod wait;
@@ -264,7 +265,7 @@ mod tests {
 
     /// Options that change a cluster or a machine. They must be typed: a variable that somebody set
     /// for another command, or in a Pod, must not switch them on.
-    const TYPED_ONLY: [&str; 10] = [
+    const TYPED_ONLY: [&str; 15] = [
         "live",
         "install",
         "revoke_old",
@@ -272,6 +273,11 @@ mod tests {
         "even_while_running",
         "configure",
         "private",
+        "unencrypted",
+        "fingerprint",
+        "replace",
+        "reason",
+        "at",
         "all",
         "checksum",
         "yes",

@@ -406,6 +406,84 @@ fn one_good_envelope_of_the_given_keys_is_enough() {
 }
 
 #[test]
+fn a_trusted_key_vouches_for_what_it_says() {
+    let signed = Signed::new(Algorithm::EcdsaP256);
+    let folder = signed.folder.path();
+    let pem = fs::read_to_string(folder.join("key.pub")).unwrap();
+    let indented = pem.trim_end().replace('\n', "\n    ");
+    let manifest = |spec: &str| {
+        format!(
+            "apiVersion: velero-trust.io/v1alpha1\nkind: TrustedKey\nmetadata: {{name: cluster-a}}\nspec:\n  \
+             publicKey: |\n    {indented}\n{spec}"
+        )
+    };
+    fs::create_dir(folder.join("keys")).unwrap();
+    let verify = |spec: &str, more: &[&str]| {
+        fs::write(folder.join("keys/a.yaml"), manifest(spec)).unwrap();
+        signed.verify(&[&["--trusted-keys", "keys"], more].concat())
+    };
+    let (code, text) = verify("", &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("vouched:  by cluster-a, at level observed\n"),
+        "{text}"
+    );
+    let (_, json) = verify("", &["-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["signed"]["trustedKey"], "cluster-a");
+    let everything =
+        "  scope: {namespaces: [a], locations: [b], backups: ['dai*'], levels: [observed]}\n";
+    assert_eq!(verify(everything, &[]).0, 0);
+    for (spec, why) in [
+        ("  state: Revoked\n", "which is revoked"),
+        (
+            "  state: Revoked\n  revokedAt: 2999-01-01T00:00:00Z\n",
+            "which is revoked",
+        ),
+        (
+            "  scope: {backups: [nightly-*]}\n",
+            "spec.scope.backups does not cover it",
+        ),
+        (
+            "  scope: {levels: [adopted]}\n",
+            "spec.scope.levels does not cover it",
+        ),
+        (
+            "  state: VerifyOnly\n  validUntil: 2026-01-01T00:00:00Z\n",
+            "VerifyOnly for backups until 2026-01-01T00:00:00Z",
+        ),
+    ] {
+        let (code, text) = verify(spec, &[]);
+        assert_eq!(code, 3, "{text}");
+        assert!(
+            text.contains("TrustedKey cluster-a") && text.contains(why),
+            "{text}"
+        );
+        // Files that differ are no proof against a key that does not count.
+        signed.write("daily-logs.gz", "shorter");
+        assert_eq!(verify(spec, &[]).0, 3);
+        signed.write("daily-logs.gz", "content of daily-logs.gz");
+    }
+    // The key is given for everything, too.
+    assert_eq!(
+        verify("  scope: {levels: [adopted]}\n", &["--key", "key.pub"]).0,
+        0
+    );
+    let (code, text) = verify("  state: Revoked\n", &["--key", "key.pub"]);
+    assert_eq!(code, 3, "{text}");
+
+    let private = SigningKey::generate(Algorithm::EcdsaP256).unwrap().to_pem();
+    fs::write(folder.join("keys/b.pem"), &private).unwrap();
+    let (code, text) = verify("", &[]);
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.contains("keys/b.pem is no key that can be used: it is a private key"),
+        "{text}"
+    );
+    assert!(!text.contains(private.lines().nth(1).unwrap()), "{text}");
+}
+
+#[test]
 fn what_cannot_be_judged_is_not_called_changed() {
     let signed = Signed::new(Algorithm::Ed25519);
     let other = Signed::new(Algorithm::Ed25519);

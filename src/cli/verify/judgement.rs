@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::FoundEnvelope;
+use crate::decision::TrustedKey;
 use crate::integrity::manifest::File;
-use crate::integrity::public_key::PublicKey;
+use crate::integrity::trust::{Claim, Trust};
 use crate::integrity::verification::{self, VerificationError, Verified};
 use crate::velero::text::shown;
 
@@ -15,6 +16,8 @@ pub(super) struct Expected {
     pub(super) name: String,
     /// What to do if the signed name is another one; may be empty.
     pub(super) name_advice: &'static str,
+    /// Bucket and prefix of the files; `None` if they are in a directory.
+    pub(super) read_in: Option<String>,
     /// Bucket and prefix, as `bucket/prefix` or `bucket`; `None` if any will do.
     pub(super) recorded_in: Option<String>,
     /// What to do if the files were recorded elsewhere; may be empty.
@@ -25,11 +28,18 @@ pub(super) struct Expected {
 #[derive(Debug)]
 pub(super) enum Judgement {
     /// One of the keys signed this backup. The files may differ.
-    Verified(Box<Verified>),
+    Verified {
+        /// What it says.
+        verified: Box<Verified>,
+        /// The name of the key.
+        trusted: String,
+    },
     /// The files are known not to be good: why.
     NotGood(String),
     /// It cannot be read: why.
     Unreadable(String),
+    /// One of the keys signed it, and does not count for it: why.
+    NotVouched(String),
     /// None of the keys signed it.
     UnknownKey(String),
 }
@@ -48,22 +58,26 @@ impl Judgement {
     /// good, and then those that know nothing.
     fn rank(&self) -> u8 {
         match self {
-            Self::Verified(verified) if verified.differences.is_empty() => 0,
-            Self::Verified(_) => 1,
+            Self::Verified { verified, .. } if verified.differences.is_empty() => 0,
+            Self::Verified { .. } => 1,
             Self::NotGood(_) => 2,
             Self::Unreadable(_) => 3,
-            Self::UnknownKey(_) => 4,
+            Self::NotVouched(_) => 4,
+            Self::UnknownKey(_) => 5,
         }
     }
 
     fn says(&self) -> String {
         match self {
-            Self::Verified(verified) => match verified.differences.len() {
+            Self::Verified { verified, .. } => match verified.differences.len() {
                 0 => "the files are those that it signs".to_owned(),
                 1 => "1 file differs from those that it signs".to_owned(),
                 differing => format!("{differing} files differ from those that it signs"),
             },
-            Self::NotGood(why) | Self::Unreadable(why) | Self::UnknownKey(why) => why.clone(),
+            Self::NotGood(why)
+            | Self::Unreadable(why)
+            | Self::NotVouched(why)
+            | Self::UnknownKey(why) => why.clone(),
         }
     }
 }
@@ -76,13 +90,14 @@ impl Judgement {
 /// bucket can spoil any envelope.
 pub(super) fn judge(
     envelopes: Vec<FoundEnvelope>,
-    keys: &[&PublicKey],
+    keys: &[TrustedKey],
     expected: &Expected,
     files: &[File],
 ) -> Option<(Judgement, Vec<OtherEnvelope>)> {
+    let trust = Trust::new(keys);
     let judged = envelopes.into_iter().map(|envelope| {
         let judgement = match envelope.bytes {
-            Ok(bytes) => judge_one(&bytes, keys, expected, files),
+            Ok(bytes) => judge_one(&bytes, &trust, expected, files),
             Err(error) => Judgement::Unreadable(format!("{error:#}")),
         };
         (envelope.name, judgement)
@@ -98,14 +113,10 @@ pub(super) fn judge(
     Some((first, others.collect()))
 }
 
-fn judge_one(
-    envelope: &[u8],
-    keys: &[&PublicKey],
-    expected: &Expected,
-    files: &[File],
-) -> Judgement {
-    let verified = match verification::verify(envelope, keys, Some(&expected.name), files) {
-        Ok(verified) => verified,
+fn judge_one(envelope: &[u8], trust: &Trust<'_>, expected: &Expected, files: &[File]) -> Judgement {
+    let opened = verification::open(envelope, &trust.public_keys(), Some(&expected.name));
+    let opened = match opened {
+        Ok(opened) => opened,
         Err(error @ VerificationError::UnknownKey(_)) => {
             return Judgement::UnknownKey(error.to_string());
         }
@@ -115,7 +126,14 @@ fn judge_one(
         Err(error) if error.is_proof() => return Judgement::NotGood(error.to_string()),
         Err(error) => return Judgement::Unreadable(error.to_string()),
     };
-    let location = &verified.statement.location;
+    // What Velero's namespace and the location are called here, no file tells.
+    let claim = Claim::of(&opened.statement, None, None);
+    let (trusted, key) = match trust.vouching(&opened, &claim) {
+        Ok(vouching) => vouching,
+        Err(why) => return Judgement::NotVouched(why.to_string()),
+    };
+    let statement = opened.statement;
+    let location = &statement.location;
     let signed = format!("{}/{}", location.bucket, location.prefix);
     let signed = signed.trim_end_matches('/');
     match &expected.recorded_in {
@@ -125,6 +143,22 @@ fn judge_one(
             shown(wanted),
             expected.recorded_in_advice
         )),
-        _ => Judgement::Verified(Box::new(verified)),
+        _ if trusted.same_bucket_only
+            && expected.read_in.as_ref().is_some_and(|read| read != signed) =>
+        {
+            Judgement::NotVouched(format!(
+                "TrustedKey {} counts only in the bucket that is signed, which is {}",
+                trusted.name,
+                shown(signed)
+            ))
+        }
+        _ => Judgement::Verified {
+            verified: Box::new(Verified {
+                key,
+                differences: statement.manifest.differences(&expected.name, files, &[]),
+                statement,
+            }),
+            trusted: trusted.name.clone(),
+        },
     }
 }

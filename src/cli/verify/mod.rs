@@ -6,9 +6,8 @@ mod judgement;
 mod recipe;
 mod report;
 
-use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -17,7 +16,9 @@ use self::bucket::BucketArgs;
 use self::judgement::{Expected, Judgement, OtherEnvelope, judge};
 use super::output_format::OutputFormat;
 use super::stdout::Stdout;
+use super::trusted_key_file::{self, FileKey};
 use crate::bucket::BackupUrl;
+use crate::decision::TrustedKey;
 use crate::integrity::files;
 use crate::integrity::manifest::File;
 use crate::integrity::public_key::PublicKey;
@@ -38,10 +39,12 @@ Exit codes:
   1  They are not: a file was changed, added or removed, the signature is not of these bytes, or it is
      another backup
   2  Something could not be read, so nothing is known
-  3  None of the given keys signed the backup, so nothing is known
+  3  None of the given keys that count for it signed the backup, so nothing is known
 
 Each given key is trusted, and may have its own envelope: one envelope that signs exactly these files is
-enough, and what the others say is told. If none does, 1 counts before 2, and 2 before 3.
+enough, and what the others say is told. If none does, 1 counts before 2, and 2 before 3. A TrustedKey counts
+only in its state, until its time and for its scope, of which namespaces and locations are not compared: what
+they are called here, no file tells. Who has only a revoked key, or one that is not for this backup, gets 3.
 
 The signed name must be that of the directory, or --name. In a bucket, the signed bucket and prefix must be
 those of the URL, or --recorded-in.
@@ -56,15 +59,24 @@ pub(super) struct Verify {
     #[arg(value_name = "DIRECTORY|URL")]
     place: PathBuf,
 
-    /// File with a public key that may have signed the backup, in PEM; can be given several times
+    /// File with a public key that may have signed the backup: PEM, or a TrustedKey in YAML; can be given
+    /// several times
     #[arg(
         long = "key",
         value_name = "FILE",
-        required = true,
+        required_unless_present = "trusted_keys",
         env = "VELERO_TRUST_VERIFY_KEY",
         value_delimiter = ','
     )]
     keys: Vec<PathBuf>,
+
+    /// Directory with TrustedKeys in YAML and public keys in PEM, such as that of a Git repository
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        env = "VELERO_TRUST_VERIFY_TRUSTED_KEYS"
+    )]
+    trusted_keys: Option<PathBuf>,
 
     /// File with the envelope to verify with, instead of those beside the files
     #[arg(long, value_name = "FILE", env = "VELERO_TRUST_VERIFY_ENVELOPE")]
@@ -124,9 +136,11 @@ struct FoundEnvelope {
 
 /// A given key and the file that it was read from.
 #[derive(Debug)]
-struct GivenKey<'a> {
+struct GivenKey {
     key: PublicKey,
-    file: &'a Path,
+    /// What it counts for.
+    trusted: TrustedKey,
+    file: PathBuf,
 }
 
 impl Verify {
@@ -152,7 +166,7 @@ impl Verify {
             let bytes = Ok(read.with_context(|| format!("cannot read {name}"))?);
             found.envelopes = vec![FoundEnvelope { name, bytes }];
         }
-        let keys: Vec<&PublicKey> = keys.iter().map(|given| &given.key).collect();
+        let keys: Vec<TrustedKey> = keys.into_iter().map(|given| given.trusted).collect();
         match judge(found.envelopes, &keys, &expected, &found.files) {
             None => self.without_envelope(&found.others),
             Some((judgement, others)) => self.report(&judgement, &others, &found.files),
@@ -173,6 +187,9 @@ impl Verify {
             (None, None) => directory::name(&self.place)?,
         };
         let place = url.map(|url| format!("{}/{}", url.bucket, url.prefix));
+        let read_in = place
+            .as_ref()
+            .map(|place| place.trim_end_matches('/').to_owned());
         let recorded_in = self.recorded_in.clone().or(place);
         Ok(Expected {
             name,
@@ -181,6 +198,7 @@ impl Verify {
             } else {
                 "; if the directory was renamed, name its backup with `--name`"
             },
+            read_in,
             recorded_in: recorded_in.map(|place| place.trim_end_matches('/').to_owned()),
             recorded_in_advice: if self.recorded_in.is_some() {
                 ""
@@ -207,15 +225,23 @@ impl Verify {
             .with_context(|| format!("{text} does not have the form {form}"))
     }
 
-    fn read_keys(&self) -> anyhow::Result<Vec<GivenKey<'_>>> {
-        let keys = self.keys.iter().map(|file| {
-            let path = file.display();
-            let text = fs::read_to_string(file).with_context(|| format!("cannot read {path}"))?;
-            let key = PublicKey::from_pem(&text);
-            let key = key.with_context(|| format!("{path} is no key that can be used"))?;
-            Ok(GivenKey { key, file })
+    fn read_keys(&self) -> anyhow::Result<Vec<GivenKey>> {
+        let mut found = Vec::new();
+        for file in &self.keys {
+            let keys = trusted_key_file::read(file)?.into_iter();
+            found.extend(keys.map(|key| (file.clone(), key)));
+        }
+        if let Some(directory) = &self.trusted_keys {
+            found.extend(trusted_key_file::read_directory(directory)?);
+        }
+        let keys = found.into_iter().map(|(file, FileKey { key, trusted })| {
+            let mut trusted = TrustedKey::from(trusted);
+            if trusted.name.is_empty() {
+                trusted.name = file.display().to_string();
+            }
+            GivenKey { key, trusted, file }
         });
-        keys.collect()
+        Ok(keys.collect())
     }
 
     /// Says why there is nothing to verify with. `others` are the names of the envelopes of other keys.
@@ -240,8 +266,8 @@ impl Verify {
         files: &[File],
     ) -> anyhow::Result<u8> {
         match judgement {
-            Judgement::Verified(verified) => {
-                report::verified(self.output, verified, files, others)?;
+            Judgement::Verified { verified, trusted } => {
+                report::verified(self.output, (verified, trusted), files, others)?;
                 Ok(if verified.differences.is_empty() {
                     exit::GOOD
                 } else {
@@ -252,7 +278,7 @@ impl Verify {
                 report::failure(self.output, why, others)?;
                 Ok(exit::NOT_GOOD)
             }
-            Judgement::UnknownKey(why) => {
+            Judgement::NotVouched(why) | Judgement::UnknownKey(why) => {
                 report::failure(self.output, why, others)?;
                 Ok(exit::UNKNOWN_KEY)
             }
@@ -265,13 +291,13 @@ impl Verify {
         }
     }
 
-    fn print_recipe(&self, keys: &[GivenKey<'_>], expected: &Expected) -> anyhow::Result<u8> {
+    fn print_recipe(&self, keys: &[GivenKey], expected: &Expected) -> anyhow::Result<u8> {
         let [given] = keys else {
             bail!("`--recipe` takes one key; give `--key` once");
         };
         let beside = self.place.join(envelope_name(&given.key));
         let envelope = self.envelope.as_ref().unwrap_or(&beside);
-        let recipe = recipe::recipe(&self.place, envelope, &given.key, given.file, expected)?;
+        let recipe = recipe::recipe(&self.place, envelope, &given.key, &given.file, expected)?;
         Stdout::fail_when_closed().write_all(recipe.as_bytes())?;
         Ok(exit::GOOD)
     }

@@ -33,6 +33,8 @@ struct Json<'a> {
 #[derive(Serialize)]
 struct Signed<'a> {
     key: String,
+    /// The TrustedKey that vouches, or the file with the key.
+    trusted_key: &'a str,
     cluster: &'a str,
     backup: &'a crate::velero::backup_fields::BackupFields,
     location: &'a crate::integrity::statement::Location,
@@ -71,14 +73,14 @@ pub(super) fn failure(
 /// Prints what is signed, and how `files` differ.
 pub(super) fn verified(
     output: OutputFormat,
-    verified: &Verified,
+    (verified, trusted): (&Verified, &str),
     files: &[File],
     others: &[OtherEnvelope],
 ) -> anyhow::Result<()> {
     let mut out = Stdout::fail_when_closed();
     match output {
         OutputFormat::Text | OutputFormat::Wide => {
-            out.write_all(printable_lines(&text(verified, files, others)).as_bytes())?;
+            out.write_all(printable_lines(&text(verified, trusted, files, others)).as_bytes())?;
         }
         OutputFormat::Json => {
             let statement = &verified.statement;
@@ -89,6 +91,7 @@ pub(super) fn verified(
                     reason: None,
                     signed: Some(Signed {
                         key: verified.key.to_string(),
+                        trusted_key: trusted,
                         cluster: &statement.cluster,
                         backup: &statement.backup,
                         location: &statement.location,
@@ -115,7 +118,7 @@ fn also(others: &[OtherEnvelope]) -> String {
     lines.collect()
 }
 
-fn text(verified: &Verified, files: &[File], others: &[OtherEnvelope]) -> String {
+fn text(verified: &Verified, trusted: &str, files: &[File], others: &[OtherEnvelope]) -> String {
     let statement = &verified.statement;
     let backup = &statement.backup;
     let location = &statement.location;
@@ -138,6 +141,11 @@ fn text(verified: &Verified, files: &[File], others: &[OtherEnvelope]) -> String
     );
     let _ = writeln!(text, "cluster:  {}", statement.cluster);
     let _ = writeln!(text, "key:      {}", verified.key);
+    let _ = writeln!(
+        text,
+        "vouched:  by {trusted}, at level {}",
+        statement.level.name()
+    );
     let _ = writeln!(text, "recorded: {}", statement.level);
     text.push_str(&also(others));
     text.push('\n');
