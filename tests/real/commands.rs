@@ -34,7 +34,7 @@ fn know_where_they_are(cluster: &Cluster, _: &Installation) -> Result<()> {
         "--replicas=0",
     ];
     kubectl.ok(&[&create[..], &["-n", &velero]].concat())?;
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 12] = [
         &["status"],
         &["rollout"],
         &["doctor"],
@@ -43,6 +43,10 @@ fn know_where_they_are(cluster: &Cluster, _: &Installation) -> Result<()> {
         &["backup", "show", "b"],
         &["keys", "list"],
         &["keys", "export"],
+        &["keys", "show"],
+        &["keys", "rotate"],
+        &["keys", "revoke", "k", "--reason=r"],
+        &["keys", "trust", "--from-backup=b", "--fingerprint=0"],
     ];
     for arguments in commands {
         let output = command.run(&[arguments, &["-n", &velero]].concat())?;

@@ -10,6 +10,8 @@ mod view;
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::show::find_record;
+
 /// Show which backups are recorded, and vouch for those that are not
 #[derive(Args, Debug)]
 pub(super) struct Backup {

@@ -113,9 +113,8 @@ impl Show {
 
     async fn read(&self) -> anyhow::Result<View> {
         let client = cluster::connect_to(&self.cluster, &self.own).await?;
-        let records = records_of(&client, &self.name).await;
-        let records = records.map_err(|error| error.explain("records"))?;
-        let (record, others) = select(records, &self.name, self.velero_namespace.as_deref())?;
+        let namespace = self.velero_namespace.as_deref();
+        let (record, others) = find_record(&client, &self.name, namespace).await?;
         let keys = snapshot::read_trusted_keys(&client).await;
         let keys = keys.map_err(|error| error.explain("TrustedKeys"))?;
         let signed = signed(&record, &keys);
@@ -145,6 +144,17 @@ async fn checksum_by_hand(client: &Client, record: &BackupRecord) -> Option<Stri
     let is_it = metadata.uid.as_deref() == Some(known.uid);
     let annotations = metadata.annotations.as_mut().filter(|_| is_it)?;
     annotations.remove(CHECKSUM_ANNOTATION)
+}
+
+/// Reads the record of the Backup of this name. Returns the names of others as well.
+pub(in crate::cli) async fn find_record(
+    client: &Client,
+    name: &str,
+    namespace: Option<&str>,
+) -> anyhow::Result<(BackupRecord, Vec<String>)> {
+    let records = records_of(client, name).await;
+    let records = records.map_err(|error| error.explain("records"))?;
+    select(records, name, namespace)
 }
 
 /// Reads the records of Backups of this name in all namespaces.

@@ -1,46 +1,49 @@
 //! `velero-trust keys export`: a public key for `verify`, or a copy of the private key.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow, bail};
-use clap::Args;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Error, ResourceExt};
-use serde_json::json;
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueEnum};
+use kube::ResourceExt as _;
 
+use super::object;
+use super::passphrase::PassphraseArgs;
+use super::private;
+use super::select::select;
 use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::namespace_args::OwnNamespace;
 use crate::cli::snapshot::{self, public_key};
 use crate::cli::stdout::Stdout;
-use crate::cli::{cluster, eprint_line, exit, file, install_crypto_provider, runtime};
-use crate::digest::Sha256;
-use crate::kubernetes::crds::{KeyState, TrustedKey};
-use crate::kubernetes::error::lookup_error;
-use crate::names;
-use crate::signing_key::SigningKey;
-
-/// Field manager of the annotation.
-const FIELD_MANAGER: &str = "velero-trust-keys";
-
-/// Permissions of a file with a private key.
-const PRIVATE_MODE: u32 = 0o600;
+use crate::cli::trusted_key_file::block;
+use crate::cli::{cluster, exit, file, install_crypto_provider, runtime};
+use crate::kubernetes::crds::{TrustedKey, TrustedKeySpec};
 
 /// Permissions of a file with a public key.
 const PUBLIC_MODE: u32 = 0o644;
 
-/// Export a public key for `velero-trust verify`, or a copy of the key that signs
+/// Export a public key for `verify` or another cluster, or a copy of the key that signs
 ///
-/// A copy of the key that signs, made with `--private`, lets a new cluster sign as this one does.
-/// Keep it where nobody reads it who may not sign backups. The cluster is read with the permissions
-/// of your kubeconfig; that the key was exported is noted on its TrustedKey.
+/// With `--output yaml`, the public key is a TrustedKey for Git and `kubectl apply`, with its state and scope. A
+/// copy of the key that signs, made with `--private`, lets a new cluster sign as this one does; `keys import`
+/// reads it. It is encrypted under a passphrase, and `openssl pkey -in FILE` opens it. The cluster is read with
+/// the permissions of your kubeconfig; that the key was exported is noted on its TrustedKey.
 #[derive(Args, Debug)]
 pub(super) struct Export {
     /// TrustedKey, or the first digits of its key id [default: the only one whose signatures count]
     #[arg(value_name = "KEY")]
     key: Option<String>,
+
+    /// Format of the public key
+    #[arg(
+        long,
+        short,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "pem",
+        env = "VELERO_TRUST_KEYS_EXPORT_OUTPUT"
+    )]
+    output: Format,
 
     /// Write the public key to this file instead of standard output
     #[arg(long, value_name = "FILE", env = "VELERO_TRUST_KEYS_OUT")]
@@ -53,163 +56,82 @@ pub(super) struct Export {
     private: Option<PathBuf>,
 
     #[command(flatten)]
+    passphrase: PassphraseArgs,
+
+    /// With `--private`: do not encrypt the key
+    #[arg(long, requires = "private", conflicts_with = "passphrase_file")]
+    unencrypted: bool,
+
+    #[command(flatten)]
     own: OwnNamespace,
 
     #[command(flatten)]
     cluster: ClusterArgs,
 }
 
+/// A format of a public key.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// PEM, for `verify --key` and openssl
+    Pem,
+    /// A TrustedKey, for Git and `kubectl apply`
+    Yaml,
+}
+
 impl Export {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         // Checked before the key is read.
-        if self.private.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
-            bail!(
-                "the key that signs is not written to a terminal; name a file, or pipe it into a program \
-                 that encrypts it"
-            );
-        }
-        runtime()?.block_on(self.export())?;
+        let passphrase = match &self.private {
+            Some(path) => {
+                private::check_place(path)?;
+                let encrypted = (!self.unencrypted).then(|| self.passphrase.choose(path));
+                encrypted.transpose()?
+            }
+            None => None,
+        };
+        runtime()?.block_on(self.export(passphrase.as_deref()))?;
         Ok(exit::CLEAN)
     }
 
-    async fn export(&self) -> anyhow::Result<()> {
+    async fn export(&self, passphrase: Option<&str>) -> anyhow::Result<()> {
         let client = cluster::connect_to(&self.cluster, &self.own).await?;
         let keys = snapshot::read_trusted_keys(&client).await;
         let keys = keys.map_err(|error| error.explain("TrustedKeys"))?;
         if let Some(path) = &self.private {
-            return self.export_private(&client, &keys, path).await;
+            let namespace = &self.own.namespace;
+            return private::export(&client, namespace, &keys, path, passphrase).await;
         }
         let key = select(&keys, self.key.as_deref()).map_err(|why| anyhow!(why))?;
         let pem = public_pem(key)?;
+        let text = match self.output {
+            Format::Pem => pem,
+            Format::Yaml => {
+                let spec = TrustedKeySpec {
+                    public_key: pem,
+                    ..key.spec.clone()
+                };
+                object::yaml(&key.name_any(), &spec)?
+            }
+        };
         match &self.out {
             Some(path) => {
-                let written = file::write(path, pem.as_bytes(), PUBLIC_MODE);
+                let written = file::write(path, text.as_bytes(), PUBLIC_MODE);
                 written.with_context(|| format!("cannot write {}", path.display()))?;
             }
-            None => Stdout::fail_when_closed().write_all(pem.as_bytes())?,
+            None => Stdout::fail_when_closed().write_all(text.as_bytes())?,
         }
         Ok(())
-    }
-
-    async fn export_private(
-        &self,
-        client: &Client,
-        keys: &[TrustedKey],
-        path: &Path,
-    ) -> anyhow::Result<()> {
-        let namespace = &self.own.namespace;
-        let key = read_private(client, namespace).await?;
-        let id = key.public().id();
-        if path == Path::new("-") {
-            Stdout::fail_when_closed().write_all(key.to_pem().as_bytes())?;
-        } else {
-            let written = file::create(path, key.to_pem().as_bytes(), PRIVATE_MODE);
-            written.with_context(|| format!("cannot write {}", path.display()))?;
-            eprint_line(&format!(
-                "velero-trust: wrote the key that signs, {id}, to {}; keep it apart from this cluster, \
-                 where nobody reads it who may not sign backups",
-                path.display()
-            ));
-        }
-        let trusted = keys
-            .iter()
-            .find(|one| public_key(one).is_ok_and(|one| one.id() == id));
-        let Some(trusted) = trusted else {
-            bail!(
-                "the key is exported, and has no TrustedKey where that could be noted; the leader makes \
-                 one when it starts"
-            );
-        };
-        let marked = mark(client, &trusted.name_any(), Timestamp::now()).await;
-        marked.map_err(|error| {
-            anyhow!(
-                "the key is exported, and that cannot be noted on the TrustedKey {}, so `velero-trust \
-                 status` goes on asking for it: {}",
-                trusted.name_any(),
-                lookup_error(&error).message
-            )
-        })
-    }
-}
-
-/// Reads the key that signs. No error has anything of the content of the Secret.
-async fn read_private(client: &Client, namespace: &str) -> anyhow::Result<SigningKey> {
-    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-    let what = format!("Secret {namespace}/{}", names::SIGNING_KEY);
-    let secret = match secrets.get_opt(names::SIGNING_KEY).await {
-        Ok(Some(secret)) => secret,
-        Ok(None) => bail!(
-            "{what} does not exist: the leader makes it before it records the first backup; is \
-             velero-trust installed in {namespace} (--namespace)?"
-        ),
-        Err(error) => bail!("cannot read {what}: {}", lookup_error(&error).message),
-    };
-    let data = secret.data.unwrap_or_default();
-    let pem = data.get(names::PRIVATE_KEY);
-    let pem = pem.and_then(|pem| std::str::from_utf8(&pem.0).ok());
-    let pem = pem.with_context(|| format!("{what} has no key {}", names::PRIVATE_KEY))?;
-    SigningKey::from_pem(pem).with_context(|| format!("{what}: {}", names::PRIVATE_KEY))
-}
-
-/// Notes on a TrustedKey that its private half was exported.
-async fn mark(client: &Client, name: &str, at: Timestamp) -> Result<(), Error> {
-    let keys = Api::<TrustedKey>::all(client.clone());
-    let annotations = json!({names::EXPORTED_AT: at.to_string()});
-    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    keys.patch_metadata(name, &params, &patch).await.map(drop)
-}
-
-/// Returns the key with this name or whose id begins so; without one, the only one that counts.
-fn select<'k>(keys: &'k [TrustedKey], wanted: Option<&str>) -> Result<&'k TrustedKey, String> {
-    let id = |key: &TrustedKey| public_key(key).map(|key| key.id().to_string());
-    let is_selected = |key: &&TrustedKey| match wanted {
-        None => key.spec.state != KeyState::Revoked,
-        Some(wanted) => {
-            key.name_any() == wanted
-                || !wanted.is_empty() && id(key).is_ok_and(|id| id.starts_with(wanted))
-        }
-    };
-    let selected: Vec<_> = keys.iter().filter(is_selected).collect();
-    match selected[..] {
-        [key] => Ok(key),
-        [] => Err(match wanted {
-            Some(wanted) => format!(
-                "there is no TrustedKey with the name or key id {wanted}; `velero-trust keys list` shows \
-                 what there is"
-            ),
-            None => {
-                "there is no TrustedKey whose signatures count; the leader makes one before it \
-                     records the first backup"
-                    .to_owned()
-            }
-        }),
-        _ => {
-            let names: Vec<_> = selected.iter().map(|key| key.name_any()).collect();
-            Err(format!(
-                "there are several keys, name one: {}",
-                names.join(", ")
-            ))
-        }
     }
 }
 
 /// Returns the PEM of a key, with nothing else that may be in its field.
 fn public_pem(key: &TrustedKey) -> anyhow::Result<String> {
     let name = key.name_any();
-    let id: Sha256 = public_key(key)
+    let id = public_key(key)
         .with_context(|| format!("the TrustedKey {name} cannot be used"))?
         .id();
-    let pem = key.spec.public_key.trim();
-    let (begin, end) = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----");
-    let block = pem.find(begin).zip(pem.find(end));
-    let block = block.and_then(|(from, to)| pem.get(from..to + end.len()));
-    block
-        .map(|block| format!("{block}\n"))
+    block(&key.spec.public_key)
         .with_context(|| format!("the TrustedKey {name} ({id}) has no whole PEM block"))
 }
 
@@ -217,50 +139,15 @@ fn public_pem(key: &TrustedKey) -> anyhow::Result<String> {
 mod tests {
     use super::*;
     use crate::integrity::public_key::{Algorithm, PublicKey};
+    use crate::kubernetes::crds::KeyState;
+    use crate::signing_key::SigningKey;
+    use serde_json::json;
 
     fn trusted(name: &str, pem: &str, state: KeyState) -> TrustedKey {
         let key = json!({
             "metadata": {"name": name}, "spec": {"publicKey": pem, "state": state},
         });
         serde_json::from_value(key).unwrap()
-    }
-
-    #[test]
-    fn a_key_is_selected_by_its_name_or_id_and_never_guessed() {
-        let [one, two] = [(); 2].map(|()| SigningKey::generate(Algorithm::EcdsaP256).unwrap());
-        let keys = [
-            trusted("one", &one.public_pem(), KeyState::Active),
-            trusted("two", &two.public_pem(), KeyState::Revoked),
-        ];
-        let name = |keys, wanted| select(keys, wanted).map(ResourceExt::name_any);
-        assert_eq!(name(&keys, None).as_deref(), Ok("one"));
-        assert_eq!(name(&keys, Some("two")).as_deref(), Ok("two"));
-        let id = two.public().id().to_string();
-        assert_eq!(name(&keys, Some(&id[..16])).as_deref(), Ok("two"));
-        assert!(
-            name(&keys, Some(""))
-                .unwrap_err()
-                .contains("no TrustedKey with")
-        );
-        assert!(
-            name(&keys, Some("three"))
-                .unwrap_err()
-                .contains("keys list")
-        );
-        let both = [
-            keys[0].clone(),
-            trusted("two", &two.public_pem(), KeyState::VerifyOnly),
-        ];
-        assert!(
-            name(&both, None)
-                .unwrap_err()
-                .ends_with("name one: one, two")
-        );
-        assert!(
-            name(&keys[1..], None)
-                .unwrap_err()
-                .contains("signatures count")
-        );
     }
 
     #[test]

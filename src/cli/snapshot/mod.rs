@@ -24,7 +24,9 @@ pub(super) use reports::{NoReport, read_report};
 pub(super) use restores::{WaitingRestore, keeps_readings, waiting_restores};
 pub(super) use rollouts::{OngoingRollout, is_complete};
 pub(super) use server_policy::{is_excluded, read_key_type, read_restores_policy};
-pub(super) use trusted_keys::{exported_at, is_exported, lost_keys, public_key, signing_key};
+pub(super) use trusted_keys::{
+    exported_at, is_exported, lost_keys, own_keys, public_key, signing_key,
+};
 pub(super) use webhooks::read_webhooks;
 
 use std::collections::BTreeMap;

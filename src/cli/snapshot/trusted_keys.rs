@@ -43,7 +43,7 @@ pub(in crate::cli) fn lost_keys(keys: &[TrustedKey]) -> Vec<&TrustedKey> {
 }
 
 /// Returns the active keys that an installation in this cluster made.
-fn own_keys(keys: &[TrustedKey]) -> impl Iterator<Item = &TrustedKey> {
+pub(in crate::cli) fn own_keys(keys: &[TrustedKey]) -> impl Iterator<Item = &TrustedKey> {
     keys.iter().filter(|key| {
         let manager = key.labels().get("app.kubernetes.io/managed-by");
         manager.is_some_and(|manager| manager == names::APP) && key.spec.state == KeyState::Active

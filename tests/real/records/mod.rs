@@ -2,6 +2,7 @@
 
 mod counted;
 mod day_one;
+mod keys;
 mod kills;
 mod pages;
 mod stores;
@@ -56,6 +57,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             counted::counted,
         ),
         alone("records::every_page_of_a_list_counts", pages::pages),
+        alone(
+            "records::keys_are_shown_exported_trusted_rotated_and_revoked",
+            keys::keys,
+        ),
     ]
 }
 
@@ -175,7 +180,9 @@ async fn back_up(
     let object = serde_json::from_value(object)?;
     let mut object = backups.create(&PostParams::default(), &object).await?;
     ensure!(object.metadata.uid.is_some(), "no uid");
-    object.data["status"]["phase"] = json!("Completed");
+    let complete =
+        json!({"phase": "Completed", "completionTimestamp": Timestamp::now().to_string()});
+    json_patch::merge(&mut object.data["status"], &complete);
     object.metadata.managed_fields = None;
     let document = serde_json::to_vec(&object)?;
     store.put(name, "velero-backup.json", document).await?;
@@ -185,8 +192,8 @@ async fn back_up(
     for (file, content) in extra {
         store.put(name, file, content.clone()).await?;
     }
-    let phase = json!({"status": {"phase": "Completed"}});
-    let patch = Patch::Merge(&phase);
+    let status = json!({"status": complete});
+    let patch = Patch::Merge(&status);
     backups.patch(name, &PatchParams::default(), &patch).await?;
     Ok(())
 }

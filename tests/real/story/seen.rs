@@ -153,7 +153,7 @@ fn keys_commands(cluster: &Cluster, folder: &Path) -> Result<()> {
 
     let file = folder.join("signing.pem");
     let path = file.to_str().context("a path that is no text")?;
-    let export = ["keys", "export", "--private", path];
+    let export = ["keys", "export", "--private", path, "--unencrypted"];
     let exported = run(cluster, &export)?;
     ensure!(
         exported.code == Some(0) && !exported.stderr.contains("BEGIN"),
