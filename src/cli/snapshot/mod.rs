@@ -2,6 +2,7 @@
 //! permissions of the user's kubeconfig. Secrets are never read.
 
 mod backups;
+mod key_trouble;
 mod leader;
 mod namespaces;
 mod policies;
@@ -15,6 +16,7 @@ mod trusted_keys;
 mod webhooks;
 
 pub(super) use backups::{BackupTally, tally_backups};
+pub(super) use key_trouble::{KeyTrouble, Scopable, key_trouble};
 pub(super) use leader::{Leader, LeaderState, read_leader};
 pub(super) use namespaces::{find_namespaces, nothing_found, require_exists};
 pub(super) use policies::{Policies, read_policies};

@@ -216,6 +216,11 @@ impl Status {
             namespace.live = probes.remove(&name);
             status.namespaces.push(namespace);
         }
+        if let (Some(summary), Ok(keys)) = (&mut status.records, &keys) {
+            let are_all = self.namespaces.velero_namespace.is_empty();
+            let namespaces = (&*status.namespaces, are_all);
+            records::add_key_trouble(summary, keys, namespaces, records);
+        }
         self.check_named_namespaces(&status)?;
         Ok(status)
     }

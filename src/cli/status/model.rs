@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::admission::webhook_state::WebhookStatus;
-use crate::cli::snapshot::{Leader, NotRecorded, Others};
+use crate::cli::snapshot::{KeyTrouble, Leader, NotRecorded, Others};
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
@@ -94,6 +94,9 @@ pub(super) struct Records {
     pub(super) installed: Option<bool>,
     /// The key that signs; null if there is none, or it is not known.
     pub(super) signing_key: Option<SigningKey>,
+    /// What is wrong with TrustedKeys.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) key_trouble: Vec<KeyTrouble>,
     /// Why something is not known, or that the kinds are not installed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,

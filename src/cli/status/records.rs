@@ -2,10 +2,11 @@
 
 use kube::ResourceExt;
 
-use super::model::{Backups, FIX_SEPARATOR, Records, SigningKey};
+use super::model::{Backups, FIX_SEPARATOR, Namespace, Records, SigningKey};
 use crate::cli::key_type::KeyType;
 use crate::cli::snapshot::{
-    INSTALL_LEDGER, LedgerError, NotRecordedState, is_exported, lost_keys, public_key, signing_key,
+    self, INSTALL_LEDGER, LedgerError, NotRecordedState, Scopable, is_exported, key_trouble,
+    lost_keys, public_key, signing_key,
 };
 use crate::kubernetes::crds::TrustedKey;
 
@@ -40,8 +41,28 @@ pub(super) fn summarize(
                 .map(ResourceExt::name_any)
                 .collect(),
         }),
+        key_trouble: Vec::new(),
         message: failure.map(ToString::to_string),
     }
+}
+
+/// Adds what is wrong with `keys`, of which the scopes name what is there. `are_all` says whether `namespaces` are
+/// all of Velero.
+pub(super) fn add_key_trouble(
+    summary: &mut Records,
+    keys: &[TrustedKey],
+    (namespaces, are_all): (&[Namespace], bool),
+    records: Option<&snapshot::Records>,
+) {
+    let all = namespaces.iter().filter(|_| are_all);
+    let locations = all.clone().flat_map(|namespace| &namespace.locations);
+    let records = records.into_iter().flat_map(snapshot::Records::all);
+    let there = Scopable {
+        namespaces: all.map(|namespace| &*namespace.name).collect(),
+        locations: locations.map(|location| &*location.name).collect(),
+        backups: records.map(|record| &*record.spec.backup).collect(),
+    };
+    summary.key_trouble = key_trouble(keys, &there);
 }
 
 /// Returns the problems that concern all records.
@@ -64,6 +85,8 @@ pub(super) fn problems(records: &Records) -> Vec<String> {
              with this cluster{FIX_SEPARATOR}{EXPORT}"
         ));
     }
+    let trouble = records.key_trouble.iter();
+    problems.extend(trouble.map(|one| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix)));
     let key = records.signing_key.as_ref();
     if let Some((key, wanted)) = key.and_then(|key| Some((key, key.wanted_type.as_ref()?))) {
         problems.push(format!(

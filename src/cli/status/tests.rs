@@ -80,6 +80,7 @@ fn the_commands_of_fixes_can_be_typed() {
                 lost: Vec::new(),
             }),
             message: None,
+            ..Records::default()
         }),
         namespaces: vec![namespace("velero"), namespace("kube-system")],
         ..StatusReport::default()

@@ -5,8 +5,11 @@ use crate::bucket::{Content, Error, Rights};
 use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::ledger::{KeySecret, LedgerKinds};
-use crate::cli::snapshot::{INSTALL_LEDGER, is_exported, public_key, signing_key};
+use crate::cli::snapshot::{
+    INSTALL_LEDGER, Scopable, is_exported, key_trouble, public_key, signing_key,
+};
 use crate::names;
+use crate::velero::bsl::Bsl;
 
 /// The command that writes a copy of the key.
 const EXPORT: &str = "velero-trust keys export --private velero-trust-signing-key.pem";
@@ -26,7 +29,34 @@ pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
             subject.fail(message, INSTALL_LEDGER)
         }
     };
-    vec![kinds, check_key(cluster)]
+    let mut diagnostics = vec![kinds, check_key(cluster)];
+    diagnostics.extend(check_trusted_keys(cluster));
+    diagnostics
+}
+
+/// Returns what is wrong with TrustedKeys. That they cannot be read is told of the key that signs.
+fn check_trusted_keys(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let Ok(keys) = &cluster.ledger.trusted_keys else {
+        return Vec::new();
+    };
+    let velero = cluster.velero.iter().flatten();
+    let locations = velero.clone().flat_map(|velero| &velero.locations);
+    let there = Scopable {
+        namespaces: velero.map(|velero| &*velero.namespace).collect(),
+        locations: locations.map(Bsl::name).collect(),
+        // It reads no records.
+        ..Scopable::default()
+    };
+    let trouble = key_trouble(keys, &there).into_iter();
+    let diagnostics = trouble.map(|one| {
+        let subject = CheckSubject::new("records", format!("TrustedKey {}", one.trusted_key));
+        if one.is_leak {
+            subject.fail(one.message, one.fix)
+        } else {
+            subject.warn(one.message, one.fix)
+        }
+    });
+    diagnostics.collect()
 }
 
 fn check_key(cluster: &ClusterSnapshot) -> Diagnostic {

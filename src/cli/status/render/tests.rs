@@ -281,12 +281,14 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
         installed: Some(true),
         signing_key: key(true),
         message: None,
+        ..Records::default()
     });
     assert!(good.ends_with("Nothing needs a person.\n"), "{good}");
     let absent = with_records(Records {
         installed: Some(false),
         message: Some("not installed".to_owned()),
         signing_key: None,
+        ..Records::default()
     });
     let problem = "NEEDS A PERSON\nnot installed\n    -> kubectl apply -k manifests/crds\n";
     assert!(absent.ends_with(problem), "{absent}");
@@ -294,6 +296,7 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
         installed: Some(true),
         signing_key: key(false),
         message: None,
+        ..Records::default()
     });
     let command = "\n    -> velero-trust keys export --private velero-trust-signing-key.pem\n";
     assert!(kept.contains("it was never exported"), "{kept}");
@@ -305,6 +308,7 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
             ..key
         }),
         message: None,
+        ..Records::default()
     });
     let told = "the key velero-trust-cd34 was lost, and a new key signs since; nobody has a copy";
     assert!(lost.contains(told), "{lost}");

@@ -87,6 +87,40 @@ fn the_kinds_and_the_key_of_the_records() {
     exactly(Fail, "records", &["never exported", export], |cluster| {
         keys(cluster)[0].metadata.annotations = None;
     });
+    let other = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+    let add = |cluster: &mut ClusterSnapshot, pem: &str, scope: &Value| {
+        let key = json!({"metadata": {"name": "b"}, "spec": {"publicKey": pem, "scope": scope}});
+        keys(cluster).push(serde_json::from_value(key).unwrap());
+    };
+    exactly(
+        Fail,
+        "records",
+        &["has a private key", "keys rotate"],
+        |cluster| {
+            add(cluster, &other.to_pem(), &json!({}));
+        },
+    );
+    exactly(
+        Warn,
+        "records",
+        &["b, velero-trust-ab12 have the same key"],
+        |cluster| {
+            let pem = keys(cluster)[0].spec.public_key.clone();
+            add(cluster, &pem, &json!({}));
+        },
+    );
+    exactly(
+        Warn,
+        "records",
+        &["has nowhere, which no BackupStorageLocation is"],
+        |cluster| {
+            add(
+                cluster,
+                &other.public_pem(),
+                &json!({"locations": ["nowhere"]}),
+            );
+        },
+    );
     exactly(Unknown, "records", &["no right"], |cluster| {
         cluster.ledger.secret = Err("no right".to_owned());
     });
