@@ -589,7 +589,7 @@ fn installed(cluster: &Cluster) -> Result<()> {
     // An API server that refuses says nothing about what exists.
     let stranger = cluster.service_account(&namespace, "default")?;
     let secrets = ClusterSecrets::new(cluster.block_on(stranger.client())?, &namespace);
-    let installed = cluster.block_on(secrets.installed());
+    let installed = cluster.block_on(secrets.installed(Provider::Aws));
     let error = installed
         .err()
         .context("a stranger may list Deployments")?

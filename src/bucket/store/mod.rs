@@ -212,10 +212,11 @@ impl Store {
         let result = match self.get(backup, file).await {
             Ok(result) if result.meta.size <= max => result,
             Ok(_) | Err(ErrorKind::NoFile) => return Ok(None),
-            Err(kind) => return Err(kind.during(action)),
+            Err(kind) => return Err(self.failed(action, kind)),
         };
         let size = result.meta.size;
-        let reading = Reading::new(result.into_stream().boxed(), action, size);
+        let provider = self.settings.provider();
+        let reading = Reading::new(result.into_stream().boxed(), action, provider, size);
         reading.bytes(size).await.map(Some)
     }
 

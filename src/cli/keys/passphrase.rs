@@ -24,15 +24,14 @@ pub(super) struct PassphraseArgs {
 impl PassphraseArgs {
     /// Returns the passphrase for a key that is written to `file`.
     pub(super) fn choose(&self, file: &Path) -> anyhow::Result<String> {
-        let passphrase = match &self.passphrase_file {
-            Some(path) => first_line(path)?,
-            None => {
-                let shown = file.display();
-                let passphrase = ask(&format!("Passphrase for {shown}: "))?;
-                let again = ask("The same again: ")?;
-                ensure!(passphrase == again, "these are two passphrases");
-                passphrase
-            }
+        let passphrase = if let Some(path) = &self.passphrase_file {
+            first_line(path)?
+        } else {
+            let shown = file.display();
+            let passphrase = ask(&format!("Passphrase for {shown}: "))?;
+            let again = ask("The same again: ")?;
+            ensure!(passphrase == again, "these are two passphrases");
+            passphrase
         };
         check(&passphrase)?;
         ensure!(
@@ -86,9 +85,9 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> anyhow::Result<String> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir()?;
         let file = folder.path().join("passphrase");
-        fs::write(&file, text).unwrap();
+        fs::write(&file, text)?;
         let args = PassphraseArgs {
             passphrase_file: Some(file),
         };

@@ -48,7 +48,7 @@ impl Rotate {
         let namespace = &self.own.namespace;
         let old = secret::read(&client, namespace).await?;
         let same = old.key.as_ref().map(|key| key.public().algorithm());
-        let algorithm = self.key_type.map(KeyType::algorithm).or(same.ok());
+        let algorithm = self.key_type.map(KeyType::algorithm).or_else(|| same.ok());
         let new = SigningKey::generate(algorithm.unwrap_or(Algorithm::EcdsaP256))?;
         let change = sign_with(&client, namespace, &keys, Some(old), &new).await?;
         let text = format!(

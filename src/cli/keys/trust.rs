@@ -125,7 +125,7 @@ impl Trust {
         let keys = keys.map_err(|error| error.explain("TrustedKeys"))?;
         let FileKey { key, trusted } = match from_file {
             Some(found) => found,
-            None => self.from_backup(&client).await?,
+            None => self.read_signer(&client).await?,
         };
         if let Some(given) = &self.fingerprint {
             fingerprint::compare(given, key.id())?;
@@ -172,7 +172,7 @@ impl Trust {
     }
 
     /// Returns the key that signed a backup, which has the given fingerprint.
-    async fn from_backup(&self, client: &Client) -> anyhow::Result<FileKey> {
+    async fn read_signer(&self, client: &Client) -> anyhow::Result<FileKey> {
         // clap requires both.
         let name = self.from_backup.as_deref().unwrap_or_default();
         let given = self.fingerprint.as_deref().unwrap_or_default();
@@ -249,17 +249,17 @@ mod tests {
 
     use super::*;
 
-    fn key(spec: serde_json::Value) -> TrustedKey {
+    fn key(spec: &serde_json::Value) -> TrustedKey {
         let mut object = json!({"metadata": {"name": "a"}, "spec": {"publicKey": ""}});
-        json_patch::merge(&mut object["spec"], &spec);
+        json_patch::merge(&mut object["spec"], spec);
         serde_json::from_value(object).unwrap()
     }
 
     #[test]
     fn a_key_that_is_known_is_not_trusted_twice() {
-        let why = |same, wanted| {
-            let wanted: TrustedKey = key(wanted);
-            let checked = check_same(&key(same), &wanted.spec);
+        let why = |same: serde_json::Value, wanted: serde_json::Value| {
+            let wanted: TrustedKey = key(&wanted);
+            let checked = check_same(&key(&same), &wanted.spec);
             checked
                 .err()
                 .map(|error| error.to_string())

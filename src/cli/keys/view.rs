@@ -98,8 +98,8 @@ impl View {
                 None => state.to_owned(),
             },
             KeyState::Revoked => {
-                let because = self.revoked_because.iter();
-                let because: String = because.map(|because| format!(": {because}")).collect();
+                let because = self.revoked_because.as_ref();
+                let because = because.map_or_else(String::new, |because| format!(": {because}"));
                 match &self.revoked_at {
                     Some(at) => {
                         format!("{state}, but for what was recorded here before {at}{because}")

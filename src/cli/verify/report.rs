@@ -31,6 +31,7 @@ struct Json<'a> {
 
 /// What is signed, apart from the files.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Signed<'a> {
     key: String,
     /// The TrustedKey that vouches, or the file with the key.

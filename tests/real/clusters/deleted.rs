@@ -40,7 +40,7 @@ pub(super) fn story(two: &Two) -> Result<()> {
         let row = rows.find(|row| row["backup"] == BACKUP);
         let row = row.context("its record is gone")?;
         ensure!(row["state"] == "Recorded", "{row}");
-        ensure!(at(row, "/gone/how") == "Deleted", "{row}");
+        ensure!(at(row, "/gone/how") == "Vanished", "{row}");
         Ok(())
     })
 }

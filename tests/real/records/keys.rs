@@ -41,8 +41,8 @@ impl Bench {
 
     fn keys(&self) -> Result<Vec<TrustedKey>> {
         let keys = Api::<TrustedKey>::all(self.scene.servers.client.clone());
-        let keys = keys.list(&ListParams::default());
-        Ok(self.scene.servers.runtime.block_on(keys)?.items)
+        let all = ListParams::default();
+        Ok(self.scene.servers.runtime.block_on(keys.list(&all))?.items)
     }
 
     fn key(&self, name: &str) -> Result<TrustedKey> {

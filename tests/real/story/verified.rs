@@ -109,7 +109,10 @@ fn in_the_bucket(
         let put = store.put(backup, name, content.to_vec());
         cluster.block_on(put).map_err(anyhow::Error::from)
     };
-    let delete = |name: &str| cluster.block_on(store.delete(backup, name));
+    let delete = |name: &str| {
+        let deleted = store.delete(backup, name);
+        cluster.block_on(deleted).map_err(anyhow::Error::from)
+    };
     let url = format!("s3://{BUCKET}/backups/{backup}");
     let is_told = |why: &str| is_refused(&verify(cluster, &[&url, "--key", key])?, why);
 
