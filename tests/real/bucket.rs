@@ -395,7 +395,7 @@ fn customer_key() -> Result<()> {
         refused(
             read,
             "AccessDenied",
-            "another one than spec.config.customerKeyEncryptionSecret",
+            "another key than spec.config.customerKeyEncryptionSecret",
         )?;
         Ok(())
     })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use super::trusted_keys::public_key;
+use super::trusted_keys::{is_made_here, public_key};
 use crate::decision::KeyScope;
 use crate::integrity::public_key::PublicKeyError;
 use crate::kubernetes::crds::{KeyState, TrustedKey};
@@ -54,6 +54,7 @@ pub(in crate::cli) fn key_trouble(keys: &[TrustedKey], scopable: &Scopable<'_>) 
             }
         }
     }
+    found.extend(none_signs(keys));
     let doubles = names.into_values().filter(|names| names.len() > 1);
     found.extend(doubles.map(|mut names| {
         names.sort();
@@ -70,6 +71,26 @@ pub(in crate::cli) fn key_trouble(keys: &[TrustedKey], scopable: &Scopable<'_>) 
         }
     }));
     found
+}
+
+/// Returns that the key that signed in this cluster does so no more, and no other one does.
+fn none_signs(keys: &[TrustedKey]) -> Option<KeyTrouble> {
+    let mut retired = keys.iter().filter(|key| is_made_here(key));
+    if retired
+        .clone()
+        .any(|key| key.spec.state == KeyState::Active)
+    {
+        return None;
+    }
+    let name = retired.next_back()?.name_any();
+    Some(KeyTrouble {
+        message: format!(
+            "no key signs in this cluster: TrustedKey {name} is not Active any more, so new backups are not recorded"
+        ),
+        fix: "let another key sign: `velero-trust keys rotate`".to_owned(),
+        trusted_key: name,
+        is_leak: false,
+    })
 }
 
 fn unusable(name: &str, error: PublicKeyError) -> KeyTrouble {
@@ -193,6 +214,35 @@ mod tests {
             broken[0].contains("it is not a public key in PEM"),
             "{broken:?}"
         );
+    }
+
+    #[test]
+    fn that_no_key_signs_any_more_is_told() {
+        let made_here = |name: &str, state: &str| {
+            let public = SigningKey::generate(Algorithm::EcdsaP256)
+                .unwrap()
+                .public_pem();
+            let mut key = key(name, &public, &json!({"state": state}));
+            let label = (
+                "app.kubernetes.io/managed-by".to_owned(),
+                "velero-trust".to_owned(),
+            );
+            key.metadata.labels = Some([label].into());
+            key
+        };
+        let retired = made_here("old", "VerifyOnly");
+        let told = messages(std::slice::from_ref(&retired));
+        assert!(
+            told.len() == 1 && told[0].contains("TrustedKey old is not Active"),
+            "{told:?}"
+        );
+        assert!(messages(&[retired.clone(), made_here("new", "Active")]).is_empty());
+        // The key of another cluster signs nothing here.
+        let public = SigningKey::generate(Algorithm::EcdsaP256)
+            .unwrap()
+            .public_pem();
+        let other = key("other", &public, &json!({}));
+        assert_eq!(messages(&[retired, other]), told);
     }
 
     #[test]

@@ -44,10 +44,14 @@ pub(in crate::cli) fn lost_keys(keys: &[TrustedKey]) -> Vec<&TrustedKey> {
 
 /// Returns the active keys that an installation in this cluster made.
 pub(in crate::cli) fn own_keys(keys: &[TrustedKey]) -> impl Iterator<Item = &TrustedKey> {
-    keys.iter().filter(|key| {
-        let manager = key.labels().get("app.kubernetes.io/managed-by");
-        manager.is_some_and(|manager| manager == names::APP) && key.spec.state == KeyState::Active
-    })
+    keys.iter()
+        .filter(|key| is_made_here(key) && key.spec.state == KeyState::Active)
+}
+
+/// Whether an installation in this cluster made `key`.
+pub(in crate::cli) fn is_made_here(key: &TrustedKey) -> bool {
+    let manager = key.labels().get("app.kubernetes.io/managed-by");
+    manager.is_some_and(|manager| manager == names::APP)
 }
 
 fn created_at(key: &TrustedKey) -> Option<Timestamp> {
