@@ -270,8 +270,22 @@ fn finds() -> Result<()> {
         "NO_PROXY=.svc, .cluster.local",
     ];
     kubectl.ok(&[&set[..], &proxy].concat())?;
-    let said = doctor.finds("warn", "proxy", "s3.corp")?;
-    fix(&cluster, &said)?;
+    let proxies = wait::poll("both proxies to be judged", PATIENCE, || {
+        let (_, bad) = doctor.bad()?;
+        let is_proxy = |one: &Value| one["check"] == "proxy" && one["level"] == "warn";
+        ensure!(bad.len() == 2 && bad.iter().all(is_proxy), "{bad:#?}");
+        Ok(bad)
+    })?;
+    let of = |word: &str| {
+        let mut proxies = proxies.iter();
+        let found = proxies.find(|one| one["message"].to_string().contains(word));
+        found.with_context(|| format!("{word} is not told: {proxies:#?}"))
+    };
+    of("velero-trust has not")?;
+    let said = of("s3.corp")?["fix"].as_str().unwrap_or_default();
+    fix(&cluster, said)?;
+    doctor.finds("warn", "proxy", "velero-trust has not")?;
+    kubectl.ok(&[&set[..], &["HTTP_PROXY-", "NO_PROXY-"]].concat())?;
     doctor.is_content()?;
 
     // A certificate that the API server would not accept.

@@ -62,7 +62,7 @@ fn sees() -> Result<()> {
         (
             &elsewhere,
             vec![ours],
-            Some("does not name `minio.example`, only localhost, 127.0.0.1"),
+            Some("does not name `minio.example`, only localhost, minio.invalid, 127.0.0.1"),
         ),
     ] {
         let observation = judge(&presented(target)?, &target.host, &roots, now()?);

@@ -16,10 +16,8 @@ const PLANTED: [(&str, &str); 2] = [
         "trustedkey/planted",
         "BackupRecords and TrustedKeys are not restored from a backup",
     ),
-    (
-        "backuprecord/planted.u",
-        "velero-trust alone writes BackupRecords",
-    ),
+    // By either of two policies.
+    ("backuprecord/planted.u", "BackupRecords"),
 ];
 
 /// A TrustedKey and a BackupRecord are not restored. A webhook configuration is, because the API server asks
