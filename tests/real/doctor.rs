@@ -197,6 +197,35 @@ fn crds(cluster: &Cluster, doctor: &Doctor) -> Result<()> {
     doctor.is_content()
 }
 
+/// A proxy that Velero has and velero-trust has not, and that is to be used for a store of this network.
+fn proxies(cluster: &Cluster, doctor: &Doctor) -> Result<()> {
+    let set = ["set", "env", "deployment/velero", "-n", VELERO_NAMESPACE];
+    let proxy = [
+        "HTTP_PROXY=http://proxy:3128",
+        "NO_PROXY=.svc, .cluster.local",
+    ];
+    cluster.kubectl().ok(&[&set[..], &proxy].concat())?;
+    let proxies = wait::poll("both proxies to be judged", PATIENCE, || {
+        let (_, bad) = doctor.bad()?;
+        let is_proxy = |one: &Value| one["check"] == "proxy" && one["level"] == "warn";
+        ensure!(bad.len() == 2 && bad.iter().all(is_proxy), "{bad:#?}");
+        Ok(bad)
+    })?;
+    let of = |word: &str| {
+        let mut proxies = proxies.iter();
+        let found = proxies.find(|one| one["message"].to_string().contains(word));
+        found.with_context(|| format!("{word} is not told: {proxies:#?}"))
+    };
+    of("velero-trust has not")?;
+    let said = of("s3.corp")?["fix"].as_str().unwrap_or_default();
+    fix(cluster, said)?;
+    doctor.finds("warn", "proxy", "velero-trust has not")?;
+    cluster
+        .kubectl()
+        .ok(&[&set[..], &["HTTP_PROXY-", "NO_PROXY-"]].concat())?;
+    doctor.is_content()
+}
+
 fn finds() -> Result<()> {
     let cluster = Cluster::start()?;
     let kubectl = cluster.kubectl();
@@ -264,29 +293,7 @@ fn finds() -> Result<()> {
     crds(&cluster, &doctor)?;
     backups(&cluster)?;
 
-    let set = ["set", "env", "deployment/velero", "-n", VELERO_NAMESPACE];
-    let proxy = [
-        "HTTP_PROXY=http://proxy:3128",
-        "NO_PROXY=.svc, .cluster.local",
-    ];
-    kubectl.ok(&[&set[..], &proxy].concat())?;
-    let proxies = wait::poll("both proxies to be judged", PATIENCE, || {
-        let (_, bad) = doctor.bad()?;
-        let is_proxy = |one: &Value| one["check"] == "proxy" && one["level"] == "warn";
-        ensure!(bad.len() == 2 && bad.iter().all(is_proxy), "{bad:#?}");
-        Ok(bad)
-    })?;
-    let of = |word: &str| {
-        let mut proxies = proxies.iter();
-        let found = proxies.find(|one| one["message"].to_string().contains(word));
-        found.with_context(|| format!("{word} is not told: {proxies:#?}"))
-    };
-    of("velero-trust has not")?;
-    let said = of("s3.corp")?["fix"].as_str().unwrap_or_default();
-    fix(&cluster, said)?;
-    doctor.finds("warn", "proxy", "velero-trust has not")?;
-    kubectl.ok(&[&set[..], &["HTTP_PROXY-", "NO_PROXY-"]].concat())?;
-    doctor.is_content()?;
+    proxies(&cluster, &doctor)?;
 
     // A certificate that the API server would not accept.
     let stray = Authority::new("stray")?.server("stray")?.certificate_pem;

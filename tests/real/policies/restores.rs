@@ -221,23 +221,27 @@ impl Bed {
     }
 
     /// A Restore with as many annotations as the API server takes is held as any other.
-    pub(super) fn crowded_restore(&self, annotations: &Map<String, Value>) -> Result<()> {
-        let mut crowded = restore("crowded", &json!({}), "New");
+    pub(super) fn crowded_restore(
+        &self,
+        name: &str,
+        annotations: &Map<String, Value>,
+    ) -> Result<()> {
+        let mut crowded = restore(name, &json!({}), "New");
         crowded["metadata"]["annotations"] = annotations.clone().into();
         // Without them, the object would be too large for etcd.
         crowded["metadata"]["managedFields"] = json!([{}]);
         passed(&self.kubectl().create(&crowded.to_string())?)?;
         let as_us: &[&str] = &[&self.account];
         let nudge = annotation("reconcile-requested-at", "x");
-        passed(&self.change("crowded", &nudge, as_us)?)?;
+        passed(&self.change(name, &nudge, as_us)?)?;
         let note = json!({"metadata": {"annotations": {"a": "x"}}});
-        refused(&self.change("crowded", &note, as_us)?, OWN_ACCOUNT)?;
+        refused(&self.change(name, &note, as_us)?, OWN_ACCOUNT)?;
         let accepted = annotation("accepted-by", "x");
-        refused(&self.change("crowded", &accepted, &[])?, ACCEPTED)?;
+        refused(&self.change(name, &accepted, &[])?, ACCEPTED)?;
         let mut begin = annotation("verdict", "x");
-        refused(&self.change("crowded", &begin, &[])?, BEGUN)?;
+        refused(&self.change(name, &begin, &[])?, BEGUN)?;
         begin["status"] = json!({"phase": "InProgress"});
-        passed(&self.change("crowded", &begin, &[])?)
+        passed(&self.change(name, &begin, &[])?)
     }
 
     /// Who accepts has the verb, on the very backup. The roles of the manifests grant it.
