@@ -73,7 +73,7 @@ pub(super) fn keys() -> Result<()> {
     scene.location("default", &json!({}))?;
     let ours = Cli::new(binary().to_owned(), Some(scene.servers.kubeconfig()))?;
     let bench = Bench { scene, ours };
-    let leader = bench.scene.servers.replica(&[])?;
+    let leader = bench.scene.servers.replica(&["--probe=loopback"])?;
     let first = bench.signer("before")?;
     let own = shown_and_exported(&bench, &first)?;
     let foreign = trusted_by_file(&bench)?;
@@ -394,7 +394,7 @@ fn imported(bench: &Bench, copy: &str, second: &str) -> Result<()> {
         shown["keyId"] == new.public().id().to_string() && shown["exportedAt"].is_string(),
         "{shown}"
     );
-    let _leader = bench.scene.servers.replica(&[])?;
+    let _leader = bench.scene.servers.replica(&["--probe=loopback"])?;
     ensure!(bench.signer("last")? == new.public().id().to_string());
     ensure!(
         bench
