@@ -104,6 +104,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "clusters::an_empty_cluster_restores_with_one_sentence",
             disaster::with_nothing,
         ),
+        alone(
+            "clusters::an_empty_cluster_restores_by_a_key_that_was_kept",
+            disaster::with_the_key,
+        ),
         shared.trial(
             "clusters::each_cluster_has_its_own_envelope",
             adopted::story,
