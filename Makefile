@@ -1,4 +1,4 @@
-# Commands for development. All targets need Rust; `test`, `rig` and `cluster` need Go as well.
+# Commands for development. All targets need Rust; `test`, `rig` and `cluster` need Go and Node.js as well.
 .DEFAULT_GOAL := help
 .PHONY: help demo test check advisories rig cluster bench docs clean
 
