@@ -25,13 +25,19 @@ pub(super) async fn close(
     name: &str,
     last: Option<LastSeen>,
 ) -> kube::Result<()> {
-    let Some(record) = context.ledger.get(name).await? else {
+    let Some(mut record) = context.ledger.get(name).await? else {
         return Ok(());
     };
     let status = record.status.clone().unwrap_or_default();
     let expires = status.expires.as_ref().map(|time| time.0.as_second());
     let how = departure(last, expires, now());
     let is_loss = how.is_loss() && status.state == RecordState::Recorded;
+    if is_loss {
+        let signed = claimed(&record.clone().into());
+        let schedule = signed.and_then(|signed| signed.backup.schedule);
+        let ledger = &context.ledger;
+        record = ledger.set_lost_from(record, schedule.as_deref()).await?;
+    }
     let status = BackupRecordStatus {
         gone: Some(gone(how)),
         ..status
@@ -40,12 +46,6 @@ pub(super) async fn close(
     if !is_loss {
         return Ok(());
     }
-    let signed = claimed(&stored.clone().into());
-    let schedule = signed.and_then(|signed| signed.backup.schedule);
-    context
-        .ledger
-        .set_lost_from(&stored, schedule.as_deref())
-        .await?;
     context.controllers.metrics.backups_lost.inc();
     let note = match last {
         Some(_) => {

@@ -165,16 +165,15 @@ impl Ledger {
         let Some(record) = self.get(name).await? else {
             return Ok(());
         };
-        let is_there = gone.is_none();
+        let record = match gone {
+            Some(_) => record,
+            None => self.set_lost_from(record, None).await?,
+        };
         let status = BackupRecordStatus {
             gone,
             ..record.status.clone().unwrap_or_default()
         };
-        self.set_status(&record, &status).await?;
-        if is_there {
-            self.set_lost_from(&record, None).await?;
-        }
-        Ok(())
+        self.set_status(&record, &status).await.map(drop)
     }
 
     /// Notes that no envelope is being put any more.
@@ -203,8 +202,8 @@ impl Ledger {
             returned: returned.or(status.returned),
             ..status
         };
-        self.set_status(record, &status).await?;
-        self.set_lost_from(record, None).await
+        let record = self.set_lost_from(record.clone(), None).await?;
+        self.set_status(&record, &status).await.map(drop)
     }
 
     /// Notes that the Backup of a record that came back is wanted.
@@ -219,24 +218,27 @@ impl Ledger {
         self.set_status(&record, &status).await.map(drop)
     }
 
-    /// Sets the Schedule that lacks the Backup of `record`, or that none does.
+    /// Sets the Schedule that lacks the Backup of `record`, or that none does, and returns the record as it is then.
+    ///
+    /// It comes before the status that it belongs to: whoever finds that status does nothing more about the record.
     pub(super) async fn set_lost_from(
         &self,
-        record: &BackupRecord,
+        mut record: BackupRecord,
         schedule: Option<&str>,
-    ) -> kube::Result<()> {
+    ) -> kube::Result<BackupRecord> {
         let label = schedule.map(label_value);
         let labels = record.metadata.labels.as_ref();
         if labels.and_then(|labels| labels.get(names::LOST_SCHEDULE_LABEL)) == label.as_ref() {
-            return Ok(());
+            return Ok(record);
         }
         let labels = json!({"metadata": {"labels": {names::LOST_SCHEDULE_LABEL: label}}});
         let name = record.metadata.name.as_deref().unwrap_or_default();
         let patched = self
             .records
             .patch_metadata(name, &PatchParams::default(), &Patch::Merge(labels))
-            .await;
-        patched.map(drop)
+            .await?;
+        record.metadata = patched.metadata;
+        Ok(record)
     }
 
     /// Tells whether records keep what is found in files. If not, none are read for Restores.

@@ -1,5 +1,7 @@
 //! Backups that go away, and some that come back.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -127,4 +129,59 @@ async fn what_goes_while_nobody_watches_is_told_so() {
             .until("the label", |scene| label(scene) == label_then)
             .await;
     }
+}
+
+/// Ends the recorder at each request after `change`, one after the other, until `change` is told in full.
+async fn killed_at_each_request(
+    prepare: impl AsyncFn(&mut Scene) -> Value,
+    change: impl Fn(&Scene, &Value),
+    is_told: impl Fn(&Scene) -> bool,
+) {
+    let mut number = 0;
+    loop {
+        let mut scene = Scene::start().await;
+        let backup = prepare(&mut scene).await;
+        scene.rest(Duration::from_millis(300)).await;
+        scene.gate.close_after(scene.gate.passed().len() + number);
+        change(&scene, &backup);
+        let is_killed = tokio::select! {
+            () = scene.gate.reached() => true,
+            () = scene.until("it to be told", &is_told) => false,
+        };
+        scene.kill().await;
+        scene.gate.open();
+        scene.run();
+        scene
+            .until(&format!("it to be told after kill {number}"), &is_told)
+            .await;
+        if !is_killed {
+            assert!(number > 2, "{number}");
+            return;
+        }
+        number += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_request_a_schedule_is_said_to_lack_what_vanished_and_nothing_else() {
+    let vanish = |scene: &Scene, _: &Value| scene.api.remove(&format!("{BACKUPS}/b"));
+    let prepare = async |scene: &mut Scene| recorded(scene, "2126-01-01T00:00:00Z").await;
+    killed_at_each_request(prepare, vanish, |scene| {
+        label(scene) == "daily" && scene.status("b", &uid(1))["gone"].is_object()
+    })
+    .await;
+
+    let prepare = async |scene: &mut Scene| {
+        let backup = recorded(scene, "2126-01-01T00:00:00Z").await;
+        vanish(scene, &backup);
+        scene
+            .until("it to be told", |scene| label(scene) == "daily")
+            .await;
+        backup
+    };
+    let come_back = |scene: &Scene, backup: &Value| sync(scene, backup, 2);
+    killed_at_each_request(prepare, come_back, |scene| {
+        label(scene).is_null() && scene.status("b", &uid(1))["gone"].is_null()
+    })
+    .await;
 }
