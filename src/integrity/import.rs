@@ -104,7 +104,7 @@ impl ImportError {
 /// files are compared when a Restore asks for them.
 pub fn judge<'k>(
     envelope: &[u8],
-    trust: &Trust<'k>,
+    trust: &'k Trust,
     synced: &Synced<'_>,
 ) -> Result<Importable<'k>, ImportError> {
     let Synced {

@@ -24,13 +24,12 @@ pub enum RecordError {
     Changed(&'static str),
 }
 
-/// Returns what is signed about the backup of `record`, and the one of `keys` that vouches for it.
+/// Returns what is signed about the backup of `record`, and the key of `trust` that vouches for it.
 pub fn open<'k>(
     record: &BackupRecord,
-    keys: &'k [TrustedKey],
+    trust: &'k Trust,
 ) -> Result<(Opened, &'k TrustedKey), RecordError> {
     let envelope = record.envelope.as_deref().ok_or(RecordError::NoEnvelope)?;
-    let trust = Trust::new(keys);
     let name = record.backup.name.as_str();
     let opened = verification::open(envelope.as_bytes(), &trust.public_keys(), Some(name))?;
     let claim = Claim {

@@ -12,8 +12,8 @@ use crate::velero::text::seconds;
 
 /// The keys of a cluster that can be read.
 #[derive(Clone, Debug, Default)]
-pub struct Trust<'k> {
-    keys: Vec<(&'k TrustedKey, PublicKey)>,
+pub struct Trust {
+    keys: Vec<(TrustedKey, PublicKey)>,
 }
 
 /// What a signature is to count for.
@@ -93,12 +93,12 @@ impl Distrust {
     }
 }
 
-impl<'k> Trust<'k> {
+impl Trust {
     /// Takes the keys that can be read. The same key may be in several TrustedKeys.
-    pub fn new(keys: &'k [TrustedKey]) -> Self {
+    pub fn new(keys: &[TrustedKey]) -> Self {
         let keys = keys.iter().filter_map(|key| {
             let public = PublicKey::from_pem(&key.public_key).ok()?;
-            Some((key, public))
+            Some((key.clone(), public))
         });
         Self {
             keys: keys.collect(),
@@ -110,13 +110,22 @@ impl<'k> Trust<'k> {
         self.keys.iter().map(|(_, public)| public).collect()
     }
 
+    /// Returns a digest of what the keys let count. With another one, what is not known by a key may be known now.
+    pub fn digest(&self) -> String {
+        let mut lines: Vec<String> = self.keys.iter().map(line).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        let digest = Sha256::of(lines.concat().as_bytes()).to_string();
+        digest.get(..16).unwrap_or(&digest).to_owned()
+    }
+
     /// Returns the TrustedKey, and its key, by which one of the signatures of `opened` counts for `claim`, or why that
     /// of the first does not.
     pub fn vouching(
         &self,
         opened: &Opened,
         claim: &Claim<'_>,
-    ) -> Result<(&'k TrustedKey, Sha256), Distrust> {
+    ) -> Result<(&TrustedKey, Sha256), Distrust> {
         let mut others = opened.signers.iter().skip(1);
         match self.check(opened.key, claim) {
             Ok(key) => Ok((key, opened.key)),
@@ -130,7 +139,7 @@ impl<'k> Trust<'k> {
     ///
     /// If several TrustedKeys have the key, it is enough that one covers the backup; but if one of them is
     /// revoked, the key is.
-    pub fn check(&self, id: Sha256, claim: &Claim<'_>) -> Result<&'k TrustedKey, Distrust> {
+    pub fn check(&self, id: Sha256, claim: &Claim<'_>) -> Result<&TrustedKey, Distrust> {
         let same = || self.keys.iter().filter(|(_, public)| public.id() == id);
         let revoked = same().find(|(key, _)| is_revoked(key, claim));
         if let Some((key, _)) = revoked {
@@ -204,17 +213,8 @@ fn uncovered(scope: &KeyScope, claim: &Claim<'_>) -> Option<&'static str> {
     Some(field)
 }
 
-/// Returns a digest of what `keys` let count. With another one, what is not known by a key may be known now.
-pub fn digest(keys: &[TrustedKey]) -> String {
-    let mut lines: Vec<String> = keys.iter().filter_map(line).collect();
-    lines.sort_unstable();
-    lines.dedup();
-    let digest = Sha256::of(lines.concat().as_bytes()).to_string();
-    digest.get(..16).unwrap_or(&digest).to_owned()
-}
-
-fn line(key: &TrustedKey) -> Option<String> {
-    let id = PublicKey::from_pem(&key.public_key).ok()?.id();
+/// Returns a line that says what `key`, which is `public`, lets count.
+fn line((key, public): &(TrustedKey, PublicKey)) -> String {
     let TrustedKey {
         state,
         valid_until,
@@ -224,14 +224,14 @@ fn line(key: &TrustedKey) -> Option<String> {
         ..
     } = key;
     let line = serde_json::json!([
-        id.to_string(),
+        public.id().to_string(),
         state,
         valid_until,
         revoked_at,
         scope,
         same_bucket_only
     ]);
-    Some(format!("{line}\n"))
+    format!("{line}\n")
 }
 
 #[cfg(test)]
@@ -267,7 +267,8 @@ mod tests {
     /// Returns how a signature of a key counts that has one TrustedKey for each of `changes`.
     fn check(changes: &[&dyn Fn(&mut TrustedKey)], claim: &Claim<'_>) -> Result<String, String> {
         let (id, keys) = keys(changes);
-        let checked = Trust::new(&keys).check(id, claim);
+        let trust = Trust::new(&keys);
+        let checked = trust.check(id, claim);
         checked
             .map(|key| key.name.clone())
             .map_err(|why| format!("{}: {why}", why.reason()))
@@ -392,7 +393,8 @@ mod tests {
         assert!(why.contains("TrustedKey two, which is revoked"), "{why}");
         let (id, _) = keys(&[&|_| ()]);
         let (_, others) = keys(&[&|_| ()]);
-        let unknown = Trust::new(&others).check(id, &CLAIM).unwrap_err();
+        let others = Trust::new(&others);
+        let unknown = others.check(id, &CLAIM).unwrap_err();
         assert_eq!(unknown, Distrust::Unknown(id));
     }
 
@@ -400,6 +402,7 @@ mod tests {
     fn the_digest_tells_what_counts() {
         let (_, keys) = keys(&[&|_| (), &|_| ()]);
         let [one, two] = &keys[..] else { panic!() };
+        let digest = |keys: &[TrustedKey]| Trust::new(keys).digest();
         let first = digest(std::slice::from_ref(one));
         assert_eq!(first.len(), 16);
         assert_eq!(

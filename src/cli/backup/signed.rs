@@ -2,6 +2,7 @@
 
 use crate::integrity::record;
 use crate::integrity::recording::RecordState;
+use crate::integrity::trust::Trust;
 use crate::integrity::verification::Opened;
 use crate::kubernetes::crds::{BackupRecord, TrustedKey};
 
@@ -13,7 +14,8 @@ pub(super) fn signed(record: &BackupRecord, keys: &[TrustedKey]) -> Option<Resul
         return None;
     }
     let keys: Vec<_> = keys.iter().cloned().map(Into::into).collect();
-    let opened = record::open(&record.clone().into(), &keys);
+    let trust = Trust::new(&keys);
+    let opened = record::open(&record.clone().into(), &trust);
     Some(
         opened
             .map(|(opened, _)| opened)

@@ -21,6 +21,7 @@ use crate::decision::{self, Key};
 use crate::digest::Sha256;
 use crate::integrity::record;
 use crate::integrity::recording::RecordState;
+use crate::integrity::trust::Trust;
 use crate::kubernetes::crds::{BackupRecord, KeyState, TrustedKey};
 use crate::names;
 
@@ -98,8 +99,8 @@ impl Effect {
         &mut self,
         record: &decision::BackupRecord,
         key: Sha256,
-        before: &[decision::TrustedKey],
-        after: &[decision::TrustedKey],
+        before: &Trust,
+        after: &Trust,
     ) {
         if record.state != RecordState::Recorded {
             return;
@@ -189,6 +190,7 @@ impl Revoke {
             key.state = KeyState::Revoked;
             key.revoked_at = self.at.map(Timestamp::as_second);
         }
+        let (before, after) = (Trust::new(&before), Trust::new(&after));
         let records = Api::<BackupRecord>::all(client.clone());
         let mut params = ListParams::default().limit(PAGE_SIZE);
         let mut effect = Effect::default();

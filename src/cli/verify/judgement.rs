@@ -113,7 +113,7 @@ pub(super) fn judge(
     Some((first, others.collect()))
 }
 
-fn judge_one(envelope: &[u8], trust: &Trust<'_>, expected: &Expected, files: &[File]) -> Judgement {
+fn judge_one(envelope: &[u8], trust: &Trust, expected: &Expected, files: &[File]) -> Judgement {
     let opened = verification::open(envelope, &trust.public_keys(), Some(&expected.name));
     let opened = match opened {
         Ok(opened) => opened,

@@ -16,7 +16,7 @@ use crate::integrity::import::{self, ImportError, Importable, Synced};
 use crate::integrity::origin::Unobserved;
 use crate::integrity::public_key::PublicKey;
 use crate::integrity::statement::Statement;
-use crate::integrity::trust::{self, Trust};
+use crate::integrity::trust::Trust;
 use crate::kubernetes::crds::{RecordedLocation, RecordedSigner};
 use crate::velero::backup_fields::{BackupFields, MAX_DOCUMENT_BYTES};
 use crate::velero::observed_backup::ObservedBackup;
@@ -28,15 +28,19 @@ pub(super) const MAX_LISTS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct KnownKeys {
     pub(super) keys: Vec<TrustedKey>,
+    /// Those that can be read.
+    pub(super) trust: Trust,
     /// Tells whether they let others count than before.
     pub(super) digest: String,
 }
 
 impl KnownKeys {
     pub(super) fn new(keys: Vec<TrustedKey>) -> Self {
+        let trust = Trust::new(&keys);
         Self {
-            digest: trust::digest(&keys),
+            digest: trust.digest(),
             keys,
+            trust,
         }
     }
 }
@@ -114,7 +118,6 @@ pub(super) async fn find(
         location,
         document: &document,
         keys,
-        trust: Trust::new(&keys.keys),
     };
     Err(search.run().await?)
 }
@@ -126,7 +129,6 @@ struct Search<'a> {
     location: &'a OpenLocation,
     document: &'a BackupFields,
     keys: &'a KnownKeys,
-    trust: Trust<'a>,
 }
 
 impl Search<'_> {
@@ -183,7 +185,7 @@ impl Search<'_> {
     /// Returns the key that signed the last backup of the location, or one that may have.
     fn likely_key(&self) -> Option<Sha256> {
         let last = self.context.imports.last_key(&self.place());
-        let trusted = self.trust.public_keys();
+        let trusted = self.keys.trust.public_keys();
         let own = self.context.signer().map(|signer| signer.key.public().id());
         let is_there = |id: &Sha256| trusted.iter().any(|key| key.id() == *id);
         let other = || {
@@ -200,7 +202,7 @@ impl Search<'_> {
     }
 
     fn is_trusted(&self, artifact: &Artifact) -> bool {
-        let mut keys = self.trust.public_keys().into_iter();
+        let mut keys = self.keys.trust.public_keys().into_iter();
         keys.any(|key| files::envelope(&key.id().to_string()) == artifact.name)
     }
 
@@ -229,7 +231,7 @@ impl Search<'_> {
             location: &self.backup.storage_location,
             place: &self.location.signed,
         };
-        import::judge(envelope, &self.trust, &synced)
+        import::judge(envelope, &self.keys.trust, &synced)
     }
 
     fn imported(&self, found: Importable<'_>, envelope: &[u8]) -> Stop {

@@ -14,7 +14,7 @@ use crate::digest::Sha256;
 use crate::integrity::departure::Departure;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Identified, KeyChange, Record, RecordState};
-use crate::integrity::trust::{Claim, Distrust, Trust};
+use crate::integrity::trust::{Claim, Distrust};
 use crate::kubernetes::backup;
 use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, PendingUpload, TrustedKey};
 use crate::kubernetes::watch::Watch;
@@ -143,7 +143,7 @@ impl RecordEntry {
             completed: backup.fields.completed.as_deref().and_then(seconds),
             recorded_at: self.recorded_at.map(Timestamp::as_second),
         };
-        Trust::new(&keys.keys).check(key, &claim).err()
+        keys.trust.check(key, &claim).err()
     }
 
     /// Returns what decides the next step of `backup`, with these keys.

@@ -78,7 +78,7 @@ pub struct BackupRecord {
     pub imported_by: Option<String>,
     /// What let keys count when they did not vouch for the backup ([`digest`]); `None` if none was asked.
     ///
-    /// [`digest`]: crate::integrity::trust::digest
+    /// [`digest`]: crate::integrity::trust::Trust::digest
     pub trust: Option<String>,
     /// When they were recorded in this cluster, in seconds since 1970.
     pub recorded_at: Option<i64>,

@@ -8,7 +8,7 @@ use crate::decision::{
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files;
-use crate::integrity::trust;
+use crate::integrity::trust::Trust;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
 use crate::velero::text::shown;
@@ -350,7 +350,7 @@ fn is_to_be_imported(record: Option<&BackupRecord>, facts: &Facts) -> Result<boo
         return Ok(false);
     };
     let keys = facts.trusted_keys()?.unwrap_or_default();
-    Ok(trust::digest(keys) != *judged_by)
+    Ok(Trust::new(keys).digest() != *judged_by)
 }
 
 /// Whether the files are still to be recorded, or found to be those of one of `records`, all of its name.

@@ -21,6 +21,7 @@ use crate::decision::{
     Rule, Stop, Wait, WaitKind,
 };
 use crate::integrity::recording::find_own;
+use crate::integrity::trust::Trust;
 use crate::integrity::statement::Statement;
 use crate::velero::restore::Restore;
 
@@ -99,8 +100,8 @@ fn check(
     let records = facts.records(&key, &backup.fields.uid)?.unwrap_or_default();
     match find_own(&backup.fields.uid, records) {
         Some(own) if own.state == RecordState::Recorded => {
-            let keys = keys?.unwrap_or_default();
-            let opened = record::check(question.restore, backup, own, records, keys, report);
+            let trust = Trust::new(keys?.unwrap_or_default());
+            let opened = record::check(question.restore, backup, own, records, &trust, report);
             if let Some((opened, trusted)) = opened {
                 let signed = opened.statement;
                 let reading = files::check(question, backup, own, &signed, facts, report)?;

@@ -12,7 +12,7 @@ use crate::integrity::checksum::Checksum;
 use crate::integrity::origin::{Unobserved, check_synced};
 use crate::integrity::record::{self, RecordError};
 use crate::integrity::statement::Statement;
-use crate::integrity::trust::Distrust;
+use crate::integrity::trust::{Distrust, Trust};
 use crate::integrity::verification::{Opened, VerificationError};
 use crate::names::{BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
@@ -76,7 +76,7 @@ pub(super) fn check<'k>(
     backup: &Backup,
     record: &BackupRecord,
     records: &[BackupRecord],
-    keys: &'k [TrustedKey],
+    trust: &'k Trust,
     report: &mut Report,
 ) -> Option<(Opened, &'k TrustedKey)> {
     let named = format!("Backup {}", record.backup);
@@ -84,7 +84,7 @@ pub(super) fn check<'k>(
         report.add_finding(Finding::new(rule, path, &named, message, fix));
     };
     let show = format!("`velero-trust backup show {}`", record.backup.name);
-    let (opened, trusted) = match record::open(record, keys) {
+    let (opened, trusted) = match record::open(record, trust) {
         Ok(opened) => opened,
         Err(error) => {
             let message = format!("nothing vouches for {named}: {error}");
@@ -109,7 +109,7 @@ pub(super) fn check<'k>(
     let recorded = record.checksum.as_deref().unwrap_or_default();
     let expected = checksum::expected(restore);
     let is_wanted = expected.is_some_and(|expected| is_of(expected, &opened));
-    if let Some(later) = started_later(&opened.statement, records, keys).filter(|_| !is_wanted) {
+    if let Some(later) = started_later(&opened.statement, records, trust).filter(|_| !is_wanted) {
         let started = opened.statement.backup.started.as_deref();
         let message = format!(
             "the files of {named} are those of an older backup of this name, which started at {}: a later one \
@@ -274,7 +274,7 @@ pub(super) fn check_annotation(
 fn started_later(
     signed: &Statement,
     records: &[BackupRecord],
-    keys: &[TrustedKey],
+    trust: &Trust,
 ) -> Option<String> {
     let time = |signed: &Statement| signed.backup.started.as_ref()?.parse::<Timestamp>().ok();
     let started = time(signed)?;
@@ -286,7 +286,7 @@ fn started_later(
     };
     // To verify a signature takes long, and there may be a record for each hour.
     let later = others.filter(|other| record::claimed(other).is_some_and(|other| is_later(&other)));
-    let later = later.filter_map(|other| record::open(other, keys).ok());
+    let later = later.filter_map(|other| record::open(other, trust).ok());
     let mut later = later.map(|(other, _)| other.statement).filter(is_later);
     later.next()?.backup.started
 }
