@@ -7,7 +7,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
 
-use crate::kubernetes::events::{EventReason, Events};
+use crate::decision::Key;
+use crate::kubernetes::events::{EventReason, Events, velero_object};
 use crate::names::BUNDLE;
 
 /// Interval at which an Event is emitted again.
@@ -91,17 +92,19 @@ pub(super) enum EventObject {
 
 impl EventObject {
     fn reference(self, namespace: &str) -> ObjectReference {
-        let (api_version, kind, name, uid) = match self {
-            Self::Bundle => ("v1", "ConfigMap", BUNDLE.to_owned(), String::new()),
-            Self::Location { name, uid } => ("velero.io/v1", "BackupStorageLocation", name, uid),
-        };
-        ObjectReference {
-            api_version: Some(api_version.to_owned()),
-            kind: Some(kind.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            name: Some(name),
-            uid: Some(uid).filter(|uid| !uid.is_empty()),
-            ..ObjectReference::default()
+        match self {
+            Self::Bundle => ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("ConfigMap".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                name: Some(BUNDLE.to_owned()),
+                ..ObjectReference::default()
+            },
+            Self::Location { name, uid } => {
+                let location = Key::new(namespace, &*name);
+                let uid = Some(uid).filter(|uid| !uid.is_empty());
+                velero_object("BackupStorageLocation", &location, uid.as_deref())
+            }
         }
     }
 }

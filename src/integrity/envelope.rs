@@ -168,13 +168,8 @@ impl Envelope {
     /// A signature that names none of the keys, or that names no key, is tried with all of them, as
     /// DSSE asks for.
     pub fn verify<'k>(&self, keys: &[&'k PublicKey]) -> Result<&'k PublicKey, VerifyError> {
-        self.first_signer(keys).ok_or_else(|| self.unverified(keys))
-    }
-
-    fn first_signer<'k>(&self, keys: &[&'k PublicKey]) -> Option<&'k PublicKey> {
-        let message = signed_bytes(&self.payload);
-        let mut signatures = self.signatures.iter();
-        signatures.find_map(|signature| signature.signer(&message, keys))
+        let mut signers = self.signers(keys)?.into_iter();
+        signers.next().ok_or_else(|| self.unverified(keys))
     }
 
     /// Returns those of `keys` that signed the payload, each once.

@@ -9,6 +9,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::time::timeout;
 
 use super::error;
+use crate::decision::Key;
 use crate::names;
 use crate::velero::printable::printable;
 
@@ -148,6 +149,18 @@ impl EventReason {
             | Self::ConditionEnded => EventType::Normal,
             _ => EventType::Warning,
         }
+    }
+}
+
+/// Returns an object of Velero as the object of an Event.
+pub fn velero_object(kind: &str, key: &Key, uid: Option<&str>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("velero.io/v1".to_owned()),
+        kind: Some(kind.to_owned()),
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        uid: uid.map(str::to_owned),
+        ..ObjectReference::default()
     }
 }
 

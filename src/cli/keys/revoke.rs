@@ -95,13 +95,7 @@ struct Effect {
 
 impl Effect {
     /// Adds a record that counts with the keys `before`, and may not with those `after`.
-    fn add(
-        &mut self,
-        record: &decision::BackupRecord,
-        key: Sha256,
-        before: &Trust,
-        after: &Trust,
-    ) {
+    fn add(&mut self, record: &decision::BackupRecord, key: Sha256, before: &Trust, after: &Trust) {
         if record.state != RecordState::Recorded {
             return;
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Context;
 use super::annotate::{self, Annotations};
+use super::judgement::Reading;
 use super::ledger;
 use super::reader;
-use super::steps::{Reading, again, message, own_record, told};
+use super::steps::{again, message, own_record, told};
 use super::stop::Unreadable;
 use crate::decision::FailureClass;
 use crate::integrity::checksum::Checksum;
@@ -40,8 +41,7 @@ pub(super) async fn declare(context: Arc<Context>, backup: ObservedBackup) -> Re
         },
         records: Vec::new(),
         is_waited_for: false,
-        only_imports: false,
-        trust: String::new(),
+        other_keys: None,
         found: None,
         own: Some(own),
         context,

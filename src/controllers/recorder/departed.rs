@@ -1,25 +1,78 @@
 //! What becomes of the records of Backups that go away, and that come back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-
-use super::Context;
-use super::annotate;
+use super::observed::RecordEntry;
 use super::reader::check_adoption;
 use super::steps::{again, emit, gone, told};
+use super::{Context, EXPIRY_PAUSE, annotate, cleanup};
 use crate::clock::now;
 use crate::decision::Key;
 use crate::integrity::departure::{LastSeen, departure};
 use crate::integrity::record::claimed;
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::crds::BackupRecordStatus;
-use crate::kubernetes::events::EventReason;
+use crate::kubernetes::events::{EventReason, velero_object};
 use crate::kubernetes::worker::Requeue;
 use crate::velero::observed_backup::ObservedBackup;
 
+/// Closes the records of a Backup that is gone, which was seen so `last`, and deletes those whose retention is over.
+pub(super) async fn end(
+    context: Arc<Context>,
+    key: Key,
+    records: Vec<(String, RecordEntry)>,
+    last: Option<LastSeen>,
+) -> Requeue {
+    // A watch can lag behind, and it leaves out what it has no room for.
+    if records.iter().any(|(_, record)| record.gone_at.is_none()) {
+        let backups = context.backups(&key.namespace);
+        match backups.get_metadata_opt(&key.name).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return again(),
+            Err(error) => return told(Err(error), "see whether the Backup is gone"),
+        }
+    }
+    let retention = context.settings.retention;
+    let mut result = Ok(());
+    let mut within = None;
+    let mut has_lone = false;
+    for (name, record) in records {
+        if let Some(upload) = &record.pending_upload {
+            if let Err(stop) = cleanup::remove_lone(&context, &key, upload).await {
+                let why = stop.message();
+                tracing::warn!(why, "cannot see whether an envelope is alone in the bucket");
+                has_lone = true;
+                continue;
+            }
+            if record.state.is_judgement() {
+                result = result.and(context.ledger.end_upload(&name).await);
+            }
+        }
+        let is_judgement = record.state.is_judgement();
+        let done = match record.rest(now(), retention) {
+            None if is_judgement => {
+                within = Some(retention);
+                close(&context, &key, &name, last).await
+            }
+            Some(rest) if !rest.is_zero() => {
+                within = Some(within.map_or(rest, |other: Duration| other.min(rest)));
+                Ok(())
+            }
+            _ => context.ledger.delete(&name).await,
+        };
+        result = result.and(done);
+    }
+    let Requeue { retry, .. } = told(result, "close the record");
+    Requeue {
+        retry: retry || has_lone,
+        // The others are looked for.
+        within: within.filter(|within| *within <= EXPIRY_PAUSE),
+    }
+}
+
 /// Closes the record `name` of the Backup `key`, which was seen so `last`, and tells of one that nobody wanted to go.
-pub(super) async fn close(
+async fn close(
     context: &Context,
     key: &Key,
     name: &str,
@@ -55,14 +108,7 @@ pub(super) async fn close(
         None => "it went away while nobody of velero-trust watched",
     };
     tracing::warn!(namespace = key.namespace, backup = key.name, "{note}");
-    let about = ObjectReference {
-        api_version: Some("velero.io/v1".to_owned()),
-        kind: Some("Backup".to_owned()),
-        namespace: Some(key.namespace.clone()),
-        name: Some(key.name.clone()),
-        uid: Some(stored.spec.uid.clone()),
-        ..ObjectReference::default()
-    };
+    let about = velero_object("Backup", key, Some(&stored.spec.uid));
     let reason = EventReason::BackupVanished;
     context.controllers.events.emit(&about, reason, note).await;
     Ok(())

@@ -221,7 +221,7 @@ impl Recorder {
             return;
         }
         let context = Arc::clone(&self.context);
-        self.spawn(key.clone(), steps::end(context, key, records, last));
+        self.spawn(key.clone(), departed::end(context, key, records, last));
     }
 
     /// Puts the envelope of this record into the bucket, or lets it wait for others to be read.

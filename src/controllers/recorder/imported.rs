@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::Context;
-use super::annotate::{self, Annotations};
-use super::cleanup;
+use super::annotate;
 use super::import::{Imported, NotImported};
-use super::ledger::time_now;
+use super::judgement::Reading;
 use super::reading::number;
-use super::steps::{Reading, again, emit, message, told};
+use super::recorded;
+use super::steps::{emit, message, told};
 use crate::integrity::recording::RecordState;
-use crate::integrity::statement::Level;
 use crate::integrity::trust::Distrust;
 use crate::kubernetes::crds::{self, BackupRecordStatus};
 use crate::kubernetes::events::EventReason;
@@ -21,24 +20,11 @@ impl Reading {
     /// Makes the record from what is signed, and annotates the Backup.
     pub(super) async fn import(&self, imported: Imported) -> Requeue {
         let statement = &imported.statement;
-        let checksum = statement.tarball().map(|digest| format!("sha256:{digest}"));
-        let manifest = cleanup::manifest(&imported.payload);
-        let adopted_by = match &statement.level {
-            Level::Adopted { by } => Some(by.clone()),
-            Level::Observed | Level::Late => None,
-        };
         let was_at = imported
             .was_at
             .map(|place| format!("its files were in {place} when they were signed"));
         let status = BackupRecordStatus {
-            state: RecordState::Recorded,
             message: was_at.as_deref().map(message),
-            level: Some(statement.level.name().to_owned()),
-            adopted_by,
-            checksum: checksum.clone(),
-            manifest: Some(manifest.clone()),
-            files: i64::try_from(statement.manifest.files().len()).ok(),
-            bytes: Some(number(statement.manifest.bytes())),
             location: Some(imported.location),
             envelope: Some(imported.envelope),
             envelope_in_bucket: true,
@@ -46,23 +32,14 @@ impl Reading {
                 key: imported.trusted.clone(),
                 key_id: imported.key.to_string(),
             }),
-            recorded_at: Some(time_now()),
             expires: self.expires(),
             synced_as: Some(self.backup.fields.uid.clone()),
-            ..BackupRecordStatus::default()
+            ..recorded::status(statement, &imported.payload)
         };
-        match self.write(&status, Some(&statement.backup.uid)).await {
-            Ok(true) => {}
-            Ok(false) => return again(),
-            Err(error) => return told(Err(error), "write the record"),
-        }
-        let annotations = Annotations {
-            checksum: checksum.as_deref(),
-            manifest: Some(&manifest),
-            // Nothing was read yet.
-            verified_at: None,
+        let requeue = match self.complete(statement, &status).await {
+            Ok(requeue) => requeue,
+            Err(requeue) => return requeue,
         };
-        let retry = annotate::write(&self.context, &self.backup, annotations).await;
         let (key, level) = (&imported.trusted, statement.level.name());
         let elsewhere = was_at
             .map(|was_at| format!("; {was_at}"))
@@ -73,10 +50,7 @@ impl Reading {
         );
         tracing::info!(key, level, "imported the record of the backup");
         self.emit(EventReason::BackupImported, &note).await;
-        Requeue {
-            retry,
-            within: None,
-        }
+        requeue
     }
 
     /// Notes that nothing that is signed vouches for the files here, until other keys count.
@@ -90,11 +64,11 @@ impl Reading {
         self.refuse_with(&not.judgement(), status).await
     }
 
-    /// Keeps what was judged, with the keys that count now.
-    pub(super) async fn keep_judgement(&self) -> Requeue {
+    /// Keeps what was judged, now with the keys of this digest.
+    pub(super) async fn keep_judgement(&self, keys: String) -> Requeue {
         let was = self.own.as_ref().and_then(|own| own.status.clone());
         let status = BackupRecordStatus {
-            trust: Some(self.trust.clone()),
+            trust: Some(keys),
             ..was.unwrap_or_default()
         };
         let kept = self.write(&status, None).await;

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -20,7 +19,7 @@ use crate::integrity::recording::find_own;
 use crate::integrity::verdict::StoredVerdict;
 use crate::kubernetes::crds::{AcceptedRestore, BackupRecord, TaintedRestore, Verification};
 use crate::kubernetes::error::lookup_error;
-use crate::kubernetes::events::EventReason;
+use crate::kubernetes::events::{EventReason, velero_object};
 use crate::names::{
     ACCEPT_INSECURE_ANNOTATION, ACCEPTED_BY_ANNOTATION, FIELD_MANAGER, VERDICT_ANNOTATION,
 };
@@ -162,12 +161,8 @@ impl Subject<'_> {
         self.emit(EventReason::RestoreAccepted, &note).await;
         if let Some(backup) = &backup {
             let note = format!("it is restored by Restore {name} {said}");
-            let about = reference(
-                "Backup",
-                &backup.fields.namespace,
-                &backup.fields.name,
-                None,
-            );
+            let backup = Key::new(&backup.fields.namespace, &backup.fields.name);
+            let about = velero_object("Backup", &backup, None);
             let events = &self.context.events;
             events
                 .emit(&about, EventReason::RestoreAccepted, &note)
@@ -329,7 +324,7 @@ impl Subject<'_> {
     }
 
     async fn emit(&self, reason: EventReason, note: &str) {
-        let about = restore_reference(self.key, self.uid);
+        let about = velero_object("Restore", self.key, Some(self.uid));
         self.context.events.emit(&about, reason, note).await;
     }
 }
@@ -346,22 +341,6 @@ fn remember<T: Clone>(all: &mut Vec<T>, new: &T, uid: impl Fn(&T) -> &String) {
 
 fn time_now() -> Time {
     Time(Timestamp::from_second(now()).unwrap_or_default())
-}
-
-/// Returns a Restore as the object of an Event.
-pub(super) fn restore_reference(key: &Key, uid: &str) -> ObjectReference {
-    reference("Restore", &key.namespace, &key.name, Some(uid))
-}
-
-fn reference(kind: &str, namespace: &str, name: &str, uid: Option<&str>) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("velero.io/v1".to_owned()),
-        kind: Some(kind.to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        uid: uid.map(str::to_owned),
-        ..ObjectReference::default()
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use self::aftermath::{Fate, restore_reference};
+use self::aftermath::Fate;
 use self::evaluation::Evaluation;
 use self::observed::{ObservedRecord, ObservedRestore, Stage, watch_records, watch_restores};
 use self::waiting::{News, WaitingRestore, by_backup, has_room, poll_pause};
@@ -28,7 +28,7 @@ use super::ControllerContext;
 use super::channels::{ReadingTroubleReceiver, WaitingByBackup};
 use crate::decision::{Key, RestoresMode};
 use crate::kubernetes::crds::name_prefix;
-use crate::kubernetes::events::EventReason;
+use crate::kubernetes::events::{EventReason, velero_object};
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 
@@ -341,7 +341,7 @@ impl Reconciler {
     /// Tells what a Restore waits for, and how far that is.
     fn tell_waiting(&mut self, key: &Key, uid: &str, news: News) {
         let context = Arc::clone(&self.context);
-        let about = restore_reference(key, uid);
+        let about = velero_object("Restore", key, Some(uid));
         let restore = self.waiting.get(key);
         let backups = restore.and_then(|restore| restore.decisions.as_ref());
         let backups: Vec<_> = backups

@@ -21,8 +21,8 @@ use crate::decision::{
     Rule, Stop, Wait, WaitKind,
 };
 use crate::integrity::recording::find_own;
-use crate::integrity::trust::Trust;
 use crate::integrity::statement::Statement;
+use crate::integrity::trust::Trust;
 use crate::velero::restore::Restore;
 
 /// Returns all rules for Restores and Backups.

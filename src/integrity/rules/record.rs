@@ -271,11 +271,7 @@ pub(super) fn check_annotation(
 
 /// Returns when another backup started whose files were in the place of those that are `signed`, if that was
 /// later. Whoever may write the bucket can put an older one back, which is signed too.
-fn started_later(
-    signed: &Statement,
-    records: &[BackupRecord],
-    trust: &Trust,
-) -> Option<String> {
+fn started_later(signed: &Statement, records: &[BackupRecord], trust: &Trust) -> Option<String> {
     let time = |signed: &Statement| signed.backup.started.as_ref()?.parse::<Timestamp>().ok();
     let started = time(signed)?;
     let others = records
