@@ -63,6 +63,11 @@ impl OpenStores {
         }
     }
 
+    /// Returns what opens those that are not open.
+    pub const fn locations(&self) -> &Locations {
+        &self.locations
+    }
+
     /// Returns the open bucket of a BackupStorageLocation; `None` if there is none of this name. The store
     /// is one that was opened before if the BackupStorageLocation, the credentials and the merged bundle are
     /// at this moment what they were then.

@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::stop::{Stop, Unreadable};
+use crate::bucket::LocationError;
 pub(super) use crate::bucket::OpenLocation;
-use crate::bucket::{LocationError, Locations, Timing};
+use crate::decision::Key;
 use crate::velero::naming::is_name;
 use crate::velero::observed_backup::ObservedBackup;
 
@@ -29,20 +30,41 @@ impl From<LocationError> for Stop {
 
 /// Opens the bucket of `backup` with what its BackupStorageLocation says now.
 pub(super) async fn open(context: &Context, backup: &ObservedBackup) -> Result<OpenLocation, Stop> {
-    let namespace = &backup.fields.namespace;
-    let name = &backup.storage_location;
-    let missing = |why: String| Stop::unreadable("LocationUnusable", why);
-    if !is_name(name) {
-        return Err(missing(
-            "the Backup names no BackupStorageLocation".to_owned(),
-        ));
+    let key = key(backup)?;
+    let found = find(context, &key.namespace, &key.name).await?;
+    found.ok_or_else(|| missing(&key))
+}
+
+/// As [`open`], with the connections that are open already if nothing of the BackupStorageLocation changed: a bucket
+/// that comes by sync has thousands of backups.
+pub(super) async fn open_kept(
+    context: &Context,
+    backup: &ObservedBackup,
+) -> Result<OpenLocation, Stop> {
+    let key = key(backup)?;
+    let found = context.stores.open(&key.namespace, &key.name).await?;
+    found.ok_or_else(|| missing(&key))
+}
+
+/// Opens the bucket of `backup` anew the next time, because it could not be read.
+pub(super) fn close(context: &Context, backup: &ObservedBackup) {
+    if let Ok(key) = key(backup) {
+        context.stores.close(&key);
     }
-    let found = find(context, namespace, name).await?;
-    found.ok_or_else(|| {
-        missing(format!(
-            "BackupStorageLocation {namespace}/{name} does not exist"
-        ))
-    })
+}
+
+fn key(backup: &ObservedBackup) -> Result<Key, Stop> {
+    let name = &backup.storage_location;
+    if is_name(name) {
+        return Ok(Key::new(&backup.fields.namespace, name));
+    }
+    let why = "the Backup names no BackupStorageLocation";
+    Err(Stop::unreadable("LocationUnusable", why.to_owned()))
+}
+
+fn missing(location: &Key) -> Stop {
+    let why = format!("BackupStorageLocation {location} does not exist");
+    Stop::unreadable("LocationUnusable", why)
 }
 
 /// Fails unless its BackupStorageLocation still says of `location` what it said when it was opened: what
@@ -51,7 +73,8 @@ pub(super) async fn check_unchanged(
     context: &Context,
     location: &OpenLocation,
 ) -> Result<(), Stop> {
-    if locations(context).is_unchanged(location).await? {
+    let locations = context.stores.locations();
+    if locations.is_unchanged(location).await? {
         Ok(())
     } else {
         Err(Stop::Changed)
@@ -64,14 +87,5 @@ pub(super) async fn find(
     namespace: &str,
     name: &str,
 ) -> Result<Option<OpenLocation>, Stop> {
-    Ok(locations(context).open(namespace, name).await?)
-}
-
-fn locations(context: &Context) -> Locations {
-    Locations {
-        client: context.controllers.client.clone(),
-        denied: context.settings.denied.clone(),
-        proxies: context.controllers.settings.proxies.clone(),
-        timing: Timing::default(),
-    }
+    Ok(context.stores.locations().open(namespace, name).await?)
 }

@@ -50,6 +50,7 @@ use self::signing::Signer;
 use self::slots::ReadSlots;
 use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
 use super::{ControllerContext, RecorderSettings};
+use crate::bucket::{self, Locations, OpenStores};
 use crate::decision::{Key, TrustedKey};
 use crate::integrity::departure::LastSeen;
 use crate::integrity::recording::Seen;
@@ -73,6 +74,9 @@ const TIMING: Timing = Timing {
 /// restart velero-trust, which tries at once.
 const UPLOAD_PAUSE: Duration = Duration::from_hours(24);
 
+/// How long a bucket stays open from which nothing is read.
+const IDLE_STORE: Duration = Duration::from_secs(10);
+
 /// The changes of a second are counted together.
 const GAUGE_TIMING: Timing = Timing {
     debounce: Duration::from_secs(1),
@@ -94,6 +98,8 @@ struct Context {
     signer: RwLock<Option<Arc<Signer>>>,
     /// By which keys backups were imported.
     imports: LastKeys,
+    /// The buckets that are being read.
+    stores: OpenStores,
     settings: RecorderSettings,
 }
 
@@ -195,6 +201,12 @@ async fn record<S: Future<Output = Signer>>(
 ) {
     ledger::wait_until_installed(&controllers.client).await;
     let gauges = RecordGauges::new(&controllers.metrics);
+    let locations = Locations {
+        client: controllers.client.clone(),
+        denied: settings.denied.clone(),
+        proxies: controllers.settings.proxies.clone(),
+        timing: bucket::Timing::default(),
+    };
     let mut recorder = Recorder {
         backups: watch_backups(&controllers.client),
         records: watch_records(&controllers.client),
@@ -218,6 +230,7 @@ async fn record<S: Future<Output = Signer>>(
             ledger: Ledger::new(&controllers.client, trouble),
             signer: RwLock::new(None),
             imports: LastKeys::default(),
+            stores: OpenStores::new(locations, IDLE_STORE),
             controllers: Arc::clone(controllers),
             settings,
         }),

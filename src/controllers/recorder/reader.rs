@@ -89,7 +89,7 @@ pub(super) async fn read(
     if is_adopted {
         check_adoption(context, backup).await?;
     }
-    let location = location::open(context, backup).await?;
+    let location = location::open_kept(context, backup).await?;
     let store = &location.store;
     let document = find_signed(context, backup, extent, &location).await?;
     let asked_at = Instant::now();

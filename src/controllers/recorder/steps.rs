@@ -7,7 +7,8 @@ use super::judgement::Reading;
 use super::ledger::time_now;
 use super::observed::RecordEntry;
 use super::reader::{self, Extent, Known};
-use super::{Context, annotate};
+use super::stop::Stop;
+use super::{Context, annotate, location};
 use crate::decision::Key;
 use crate::integrity::departure::Departure;
 use crate::integrity::final_phase::FinalPhase;
@@ -131,6 +132,9 @@ pub(super) async fn read(
     };
     let is_waited_for = known.unread(&extent).is_some();
     let read = reader::read(&context, &backup, &extent, &mut known).await;
+    if let Err(Stop::Unreadable(_)) = read {
+        location::close(&context, &backup);
+    }
     let reading = Reading {
         context,
         backup,

@@ -1,5 +1,7 @@
 //! Backups that come by sync, with signed lists of other clusters beside them.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -15,31 +17,40 @@ use crate::signing_key::SigningKey;
 use crate::velero::backup_fields::BackupFields;
 
 const DOCUMENT: &str = "backups/b/velero-backup.json";
-const TARBALL: &str = "backups/b/b.tar.gz";
 const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
 
 /// A backup of another cluster in the bucket, and the key of that cluster.
 struct Other {
-    key: SigningKey,
+    name: String,
+    key: Arc<SigningKey>,
     statement: Statement,
 }
 
 impl Other {
     /// Puts the files of the backup `b` of another cluster into the bucket.
     fn in_bucket(scene: &Scene) -> Self {
-        let document = Scene::backup("b", &uid(1), "Completed").to_string();
-        let files = [(DOCUMENT, document.as_bytes()), (TARBALL, b"tarball")];
-        for (key, content) in files {
-            scene.s3.put(key, content, Timestamp::now());
-        }
-        let files = files.map(|(key, content)| File {
-            name: key.replace("backups/b/", ""),
-            size: content.len() as u64,
-            sha256: Sha256::of(content),
-        });
         let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+        Self::named(scene, "b", 1, Arc::new(key))
+    }
+
+    /// Puts the files of a backup of the cluster with this key into the bucket.
+    fn named(scene: &Scene, name: &str, number: usize, key: Arc<SigningKey>) -> Self {
+        let document = Scene::backup(name, &uid(number), "Completed").to_string();
+        let files = [
+            (files::BACKUP.to_owned(), document.as_bytes()),
+            (format!("{name}.tar.gz"), b"tarball"),
+        ];
+        let files = files.map(|(file, content)| {
+            let key = format!("backups/{name}/{file}");
+            scene.s3.put(&key, content, Timestamp::now());
+            File {
+                name: file,
+                size: content.len() as u64,
+                sha256: Sha256::of(content),
+            }
+        });
         let statement = Statement {
-            manifest: Manifest::new("b", files.into()).unwrap(),
+            manifest: Manifest::new(name, files.into()).unwrap(),
             cluster: "other".into(),
             backup: BackupFields::from_document(document.as_bytes()).unwrap(),
             location: Location {
@@ -51,7 +62,12 @@ impl Other {
             level: Level::Observed,
             public_key: Some(key.public_pem()),
         };
-        Self { key, statement }
+        let name = name.to_owned();
+        Self {
+            name,
+            key,
+            statement,
+        }
     }
 
     fn id(&self) -> String {
@@ -59,7 +75,7 @@ impl Other {
     }
 
     fn file(&self) -> String {
-        format!("backups/b/{}", files::envelope(&self.id()))
+        format!("backups/{}/{}", self.name, files::envelope(&self.id()))
     }
 
     fn envelope(&self) -> Envelope {
@@ -88,10 +104,15 @@ impl Other {
 
 /// Velero makes the Backup from the bucket.
 fn sync(scene: &Scene) {
-    let document = &scene.s3.files(DOCUMENT)[0].1.content;
+    sync_named(scene, "b", 2);
+}
+
+fn sync_named(scene: &Scene, name: &str, number: usize) {
+    let path = format!("backups/{name}/{}", files::BACKUP);
+    let document = &scene.s3.files(&path)[0].1.content;
     let mut backup: Value = serde_json::from_slice(document).unwrap();
-    backup["metadata"]["uid"] = json!(uid(2));
-    scene.api.put(&format!("{BACKUPS}/b"), backup);
+    backup["metadata"]["uid"] = json!(uid(number));
+    scene.api.put(&format!("{BACKUPS}/{name}"), backup);
 }
 
 /// Returns the requests to the store for the backup `b`.
@@ -104,6 +125,46 @@ fn requests(scene: &Scene) -> Vec<String> {
 fn manifest(scene: &Scene) -> Value {
     let backup = scene.api.get(&format!("{BACKUPS}/b")).unwrap_or_default();
     backup["metadata"]["annotations"][names::MANIFEST_ANNOTATION].clone()
+}
+
+/// To open a bucket costs more than to read two small files.
+#[tokio::test]
+async fn the_backups_of_a_bucket_are_imported_over_the_connections_that_are_open() {
+    const COUNT: usize = 20;
+    let mut scene = Scene::start().await;
+    let key = Arc::new(SigningKey::generate(Algorithm::EcdsaP256).unwrap());
+    for number in 1..=COUNT {
+        let other = Other::named(&scene, &format!("b-{number}"), number, Arc::clone(&key));
+        other.sign(&scene);
+        other.trust(&scene, &json!({}));
+        sync_named(&scene, &format!("b-{number}"), 100 + number);
+    }
+    scene.run();
+    scene
+        .until("the annotations", |scene| {
+            let mut numbers = 1..=COUNT;
+            numbers.all(|number| scene.checksum(&format!("b-{number}")).is_some())
+        })
+        .await;
+    assert_eq!(requests(&scene).len(), 2 * COUNT);
+    let connections = scene.s3.connections();
+    assert!(connections <= 4, "{connections}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_could_not_be_read_is_opened_anew() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    scene.s3.set_hook(|_, _, _| Some(503));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(2), "Unreadable").await;
+    let before = scene.s3.connections();
+    scene.s3.set_hook(|_, _, _| None);
+    scene.until_state("b", &uid(1), "Recorded").await;
+    assert_eq!(scene.s3.connections(), before + 1);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -35,6 +36,7 @@ pub(super) struct S3 {
     pub(super) url: String,
     files: Arc<Mutex<BTreeMap<String, StoredFile>>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    connections: Arc<AtomicUsize>,
     gate: Gate,
     _task: Arc<Abort>,
 }
@@ -53,19 +55,23 @@ impl S3 {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let files = Arc::default();
         let hook = Arc::default();
-        let (all, hooked, its_gate, its_url) = (
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (all, hooked, accepted, its_gate, its_url) = (
             Arc::clone(&files),
             Arc::clone(&hook),
+            Arc::clone(&connections),
             gate.clone(),
             url.clone(),
         );
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let server = Self {
                     url: its_url.clone(),
                     files: Arc::clone(&all),
                     hook: Arc::clone(&hooked),
+                    connections: Arc::clone(&accepted),
                     gate: its_gate.clone(),
                     _task: Arc::new(Abort(tokio::spawn(async {}).abort_handle())),
                 };
@@ -83,9 +89,15 @@ impl S3 {
             url,
             files,
             hook,
+            connections,
             gate,
             _task: task,
         }
+    }
+
+    /// Returns how many connections were made.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Lets `hook` see the method and path of each request, and refuse it with a status.
