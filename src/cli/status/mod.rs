@@ -12,6 +12,7 @@ mod records;
 mod render;
 mod restores;
 mod serving_certificate;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,6 +83,18 @@ pub(super) struct Status {
     )]
     live: Option<u64>,
 
+    /// Wait for up to SECONDS until every backup is recorded, and there is one
+    ///
+    /// Such as after Velero was installed anew, or a key became trusted. A backup that failed or is being deleted is
+    /// not waited for. Meanwhile, what is missing is said on standard error.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        conflicts_with = "live",
+        env = "VELERO_TRUST_STATUS_WAIT"
+    )]
+    wait: Option<u64>,
+
     /// Compute the status from the YAML files under this folder instead of a cluster; can be
     /// repeated
     ///
@@ -139,7 +152,10 @@ impl Status {
         let typed = |id| given.value_source(id) == Some(ValueSource::CommandLine);
         if !self.objects.is_empty() {
             let message = "--live cannot be used with --objects: files have no leader to ask";
-            return typed("live").then(|| message.to_owned());
+            let live = typed("live").then_some(message);
+            let message = "--wait cannot be used with --objects: nothing records what is in files";
+            let wait = typed("wait").then_some(message);
+            return live.or(wait).map(str::to_owned);
         }
         let (_, option) = OBJECTS_ONLY_OPTIONS.into_iter().find(|(id, _)| typed(id))?;
         Some(format!(
@@ -151,7 +167,7 @@ impl Status {
         install_crypto_provider();
         let now = Timestamp::now();
         let mut status = if self.objects.is_empty() {
-            runtime()?.block_on(self.read(now))?
+            runtime()?.block_on(self.read_recorded(now))?
         } else {
             self.compute(now)?
         };
@@ -180,6 +196,21 @@ impl Status {
         } else {
             exit::FINDINGS
         })
+    }
+
+    /// Reads the status of a cluster. With `--wait`, of one in which all backups are recorded, or the time is up.
+    async fn read_recorded(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
+        let Some(seconds) = self.wait else {
+            return self.read(now).await;
+        };
+        let mut wait = wait::Wait::begin(Duration::from_secs(seconds));
+        loop {
+            let status = self.read(Timestamp::now()).await?;
+            if wait.is_over(&status) {
+                return Ok(status);
+            }
+            wait.pause().await;
+        }
     }
 
     async fn read(&self, now: Timestamp) -> anyhow::Result<StatusReport> {
