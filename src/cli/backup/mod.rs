@@ -10,7 +10,7 @@ mod view;
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::show::find_record;
+pub(super) use self::show::{records_of, select as select_record};
 
 /// Show which backups are recorded, and vouch for those that are not
 #[derive(Args, Debug)]

@@ -147,7 +147,7 @@ async fn checksum_by_hand(client: &Client, record: &BackupRecord) -> Option<Stri
 }
 
 /// Reads the record of the Backup of this name. Returns the names of others as well.
-pub(in crate::cli) async fn find_record(
+async fn find_record(
     client: &Client,
     name: &str,
     namespace: Option<&str>,
@@ -158,7 +158,10 @@ pub(in crate::cli) async fn find_record(
 }
 
 /// Reads the records of Backups of this name in all namespaces.
-async fn records_of(client: &Client, name: &str) -> Result<Vec<BackupRecord>, LedgerError> {
+pub(in crate::cli) async fn records_of(
+    client: &Client,
+    name: &str,
+) -> Result<Vec<BackupRecord>, LedgerError> {
     let api = Api::<BackupRecord>::all(client.clone());
     let mut params = ListParams::default().limit(PAGE_SIZE);
     let mut names = Vec::new();
@@ -186,7 +189,7 @@ pub(super) fn may_be_of(record: &str, name: &str) -> bool {
 
 /// Returns the record to show: that of the Backup that is there, else the newest. Returns the names
 /// of the others as well.
-pub(super) fn select(
+pub(in crate::cli) fn select(
     records: Vec<BackupRecord>,
     name: &str,
     namespace: Option<&str>,

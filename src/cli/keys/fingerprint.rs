@@ -87,8 +87,8 @@ fn groups(digits: &str) -> Vec<String> {
     groups.map(|group| group.iter().collect()).collect()
 }
 
-/// Compares a fingerprint that a person gave with that of a key. Spaces, colons and the case do not count.
-pub(super) fn compare(given: &str, id: Sha256) -> Result<(), FingerprintError> {
+/// Returns the digits of a fingerprint that a person gave. Spaces, colons and the case do not count.
+pub(super) fn digits(given: &str) -> Result<String, FingerprintError> {
     let given = given.trim();
     let given = match given.get(..7) {
         Some(prefix) if prefix.eq_ignore_ascii_case("sha256:") => {
@@ -106,6 +106,12 @@ pub(super) fn compare(given: &str, id: Sha256) -> Result<(), FingerprintError> {
     if digits.len() != DIGITS {
         return Err(FingerprintError::Length(digits.len()));
     }
+    Ok(digits)
+}
+
+/// Compares a fingerprint that a person gave with that of a key.
+pub(super) fn compare(given: &str, id: Sha256) -> Result<(), FingerprintError> {
+    let digits = digits(given)?;
     let (given, of_key) = (groups(&digits), groups(&id.to_string()));
     let pairs = (1..).zip(given.into_iter().zip(of_key));
     let differing = pairs.filter(|(_, (given, of_key))| given != of_key);

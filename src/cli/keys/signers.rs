@@ -1,11 +1,55 @@
 //! The keys that are said to have signed a backup that came by sync, as its record tells them.
 
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::{Instant, sleep};
+
+use crate::cli::backup::{records_of, select_record};
+use crate::cli::eprint_line;
 use crate::digest::Sha256;
 use crate::integrity::public_key::PublicKey;
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::crds::BackupRecord;
 
 use super::fingerprint::{self, FingerprintError};
+
+/// Time between two looks for the record.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Returns the record of a backup. Waits for at most `timeout` until Velero has synced the Backup, and the signed lists
+/// beside it are read.
+pub(super) async fn wait_for_record(
+    client: &Client,
+    name: &str,
+    namespace: Option<&str>,
+    timeout: Duration,
+) -> anyhow::Result<BackupRecord> {
+    let deadline = Instant::now() + timeout;
+    let mut was_told = false;
+    loop {
+        let records = records_of(client, name).await;
+        let records = records.map_err(|error| error.explain("records"))?;
+        let is_wanted =
+            |record: &&BackupRecord| namespace.is_none_or(|one| one == record.spec.namespace);
+        let mut wanted = records.iter().filter(is_wanted);
+        if !wanted.all(is_to_come) || Instant::now() >= deadline {
+            return Ok(select_record(records, name, namespace)?.0);
+        }
+        if !std::mem::replace(&mut was_told, true) {
+            eprint_line(&format!(
+                "velero-trust: waiting until Velero has synced {name}, and the signed list beside it is read"
+            ));
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Whether nobody has looked at the files of the backup yet.
+fn is_to_come(record: &BackupRecord) -> bool {
+    let status = record.status.as_ref();
+    status.is_none_or(|status| status.state == RecordState::Pending)
+}
 
 /// Returns the key with the fingerprint `given` that signed the backup of `record`, in PEM.
 pub(super) fn find(record: &BackupRecord, given: &str) -> Result<(PublicKey, String), String> {

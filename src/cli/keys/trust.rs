@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -10,7 +11,6 @@ use kube::{Client, Error, ResourceExt as _};
 use super::object::{self, usual_name};
 use super::scope::ScopeArgs;
 use super::{fingerprint, signers};
-use crate::cli::backup::find_record;
 use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::namespace_args::OwnNamespace;
 use crate::cli::snapshot::{self, public_key};
@@ -95,6 +95,15 @@ pub(super) struct Trust {
     )]
     velero_namespace: Option<String>,
 
+    /// With `--from-backup`: seconds to wait until Velero has synced the backup and the signed list beside it is read
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 120,
+        env = "VELERO_TRUST_KEYS_TRUST_WAIT"
+    )]
+    wait: u64,
+
     #[command(flatten)]
     own: OwnNamespace,
 
@@ -176,7 +185,10 @@ impl Trust {
         // clap requires both.
         let name = self.from_backup.as_deref().unwrap_or_default();
         let given = self.fingerprint.as_deref().unwrap_or_default();
-        let (record, _) = find_record(client, name, self.velero_namespace.as_deref()).await?;
+        fingerprint::digits(given)?;
+        let timeout = Duration::from_secs(self.wait);
+        let namespace = self.velero_namespace.as_deref();
+        let record = signers::wait_for_record(client, name, namespace, timeout).await?;
         let (key, pem) = signers::find(&record, given).map_err(|why| anyhow!(why))?;
         let spec = TrustedKeySpec {
             public_key: trusted_key_file::block(&pem).unwrap_or(pem),
