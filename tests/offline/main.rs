@@ -63,6 +63,8 @@ mod props;
 mod proxy;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod recovery;
 mod reports;
 #[cfg(test)]
 mod rig;

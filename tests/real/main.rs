@@ -36,6 +36,7 @@ mod installed;
 mod kube_system;
 mod locations;
 mod lookups;
+mod pages;
 #[cfg(test)]
 mod pem;
 mod pods;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         // The longest trials come first, so that all threads have work until the end.
         story::trials(),
         clusters::trials(),
+        pages::trials(),
         rotation::trials(),
         consumers::trials(&shared),
         after::trials(&shared),

@@ -25,6 +25,7 @@ pub mod kubelet;
 pub mod limited;
 pub mod minio;
 pub mod other_version;
+pub mod page;
 pub mod pki;
 pub mod pods;
 pub mod ports;
