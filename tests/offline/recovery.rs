@@ -25,11 +25,11 @@ fn each_page_begins_with_what_to_have_done_and_ends_with_all_backups_recorded() 
             .filter(|line| line.starts_with("## "))
             .collect();
         assert_eq!(headings.first(), Some(&"## Before"), "{name}");
-        let commands = page.parts.iter().filter_map(|part| match part {
+        let mut commands = page.parts.iter().filter_map(|part| match part {
             Part::Command { line, output } => Some((line, output)),
             Part::Text(_) => None,
         });
-        let (line, output) = commands.last().unwrap();
+        let (line, output) = commands.next_back().unwrap();
         assert_eq!(line, "velero-trust status", "the last command of {name}");
         let words: Vec<_> = output.split_whitespace().collect();
         let all = words.windows(3).any(|words| {

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn one_look_is_not_enough_and_the_time_ends() {
-        let mut wait = Wait::begin(Duration::from_secs(600));
+        let mut wait = Wait::begin(Duration::from_mins(10));
         let recorded = |count| status(Some(count), Some(count), 0);
         assert!(!wait.is_over(&status(Some(2), Some(1), 0)));
         assert!(!wait.is_over(&recorded(1)));

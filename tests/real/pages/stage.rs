@@ -146,7 +146,11 @@ impl Stage {
         let cluster = Arc::new(Cluster::start_with(&self.minio)?);
         if spec.velero {
             cluster.install_velero(VELERO_NAMESPACE, &[])?;
-            self.locate(&cluster, bucket(spec).unwrap_or(BUCKET))?;
+            let bucket = bucket(spec).unwrap_or(BUCKET);
+            if bucket != BUCKET {
+                replicate(&self.minio, bucket)?;
+            }
+            self.locate(&cluster, bucket)?;
         }
         let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
         let installer = Arc::new(installer);
@@ -217,6 +221,16 @@ impl Stage {
         let logs = places.flat_map(|place| [place.node.end(), place.cluster.tails()].concat());
         logs.collect()
     }
+}
+
+/// Does what the store of the page does: copies the bucket into another one.
+fn replicate(minio: &Minio, bucket: &str) -> Result<()> {
+    let from = minio.data().join(BUCKET).join("backups");
+    let data = minio.data();
+    let mut copy = clean_command(Path::new("cp"), &data);
+    let copied = copy.arg("-r").arg(from).arg(data.join(bucket)).status()?;
+    ensure!(copied.success(), "the bucket is not copied");
+    Ok(())
 }
 
 fn bucket(spec: &ClusterSpec) -> Option<&str> {

@@ -39,7 +39,7 @@ impl Values {
 
     /// Returns a text of the page with the values of the run.
     pub fn of_run(&self, shown: &str) -> String {
-        replace_all(shown, self.of_run.iter().map(|(from, to)| (from, to)))
+        replace_all(shown, self.of_run.iter())
     }
 
     /// Returns a text of the run with the values of the page.
