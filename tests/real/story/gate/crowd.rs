@@ -1,26 +1,20 @@
 //! Many Restores of one backup at once, with two replicas.
 
 use super::Bed;
-use crate::shared::binary;
 use crate::story::{PATIENCE, ensure_passed, wait_for_phase};
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use tempfile::TempDir;
 use velero_trust_testing::balancer::Balancer;
 use velero_trust_testing::cluster::VELERO_NAMESPACE;
-use velero_trust_testing::installer::NAMESPACE;
-use velero_trust_testing::serve::Serve;
 use velero_trust_testing::store_proxy::StoreProxy;
+use velero_trust_testing::wait;
 use velero_trust_testing::webhook::Webhook;
-use velero_trust_testing::{scratch, wait};
 
 /// Restores that are created at once.
 const MANY: usize = 10;
@@ -45,25 +39,12 @@ pub(super) fn story(bed: &mut Bed) -> Result<()> {
 struct Second {
     webhook: Webhook,
     _balancer: Balancer,
-    _folder: TempDir,
 }
 
 impl Second {
     fn start(bed: &Bed) -> Result<Self> {
-        let folder = scratch::folder("second")?;
         let first = &bed.installation;
-        let secret: Secret = serde_json::from_value(first.installer.secret()?)?;
-        for (name, bytes) in secret.data.unwrap_or_default() {
-            fs::write(folder.path().join(name), bytes.0)?;
-        }
-        let access = bed.cluster.service_account(NAMESPACE, NAMESPACE)?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, access.kubeconfig())?;
-        let serve = Serve::new(binary(), folder.path()).kubeconfig(&kubeconfig);
-        let serve = serve.variable("HOSTNAME", "second");
-        let webhook = serve
-            .arguments(&["--namespace", NAMESPACE, "--probe=loopback"])
-            .start()?;
+        let webhook = first.installer.serve_beside("second")?;
         let replicas = [first.webhook.address()?, webhook.address()?];
         let balancer = Balancer::start(Ipv4Addr::LOCALHOST, &replicas)?;
         let [from, to] = [replicas[0].port(), balancer.port()].map(|port| format!(":{port}/"));
@@ -79,7 +60,6 @@ impl Second {
         Ok(Self {
             webhook,
             _balancer: balancer,
-            _folder: folder,
         })
     }
 

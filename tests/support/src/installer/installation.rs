@@ -7,7 +7,6 @@ use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use std::fs;
 use std::thread;
 
 /// velero-trust, installed and active. Dropping it ends its server and leaves the rest.
@@ -43,7 +42,7 @@ impl Installation {
         ensure!(certs.code == Some(0), "certs --install failed: {certs:?}");
         wait_until_asked(kubectl).context("with the old certificate")?;
         self.installer.mount_certificate()?;
-        let ca = fs::read_to_string(self.installer.file("tls/ca.crt"))?;
+        let ca = self.installer.ca()?;
         wait::poll("the new certificate to be shown", PATIENCE, || {
             // Only the new CA is trusted: any answer shows that the presented certificate is signed
             // by it.

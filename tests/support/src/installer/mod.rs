@@ -166,19 +166,32 @@ impl Installer {
         let access = self
             .access
             .service_account(&self.kubectl, &self.namespace, NAMESPACE)?;
-        let kubeconfig = self.file("kubeconfig");
-        fs::write(&kubeconfig, access.kubeconfig())?;
+        fs::write(self.file("kubeconfig"), access.kubeconfig())?;
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
         // As in a Pod, whose container may restart under the same name.
-        let serve = Serve::new(&self.binary, &self.file("tls"))
+        self.replica(NAMESPACE)
             .listen(&format!("127.0.0.1:{}", self.port))
-            .kubeconfig(&kubeconfig)
-            .variable("HOSTNAME", NAMESPACE);
-        serve
-            .arguments(&["--namespace", &self.namespace, "--probe=loopback"])
             .arguments(&options)
             .arguments(more)
             .start()
+    }
+
+    /// Starts another replica of this name beside the server, which must have been started. The API server
+    /// does not ask it.
+    pub fn serve_beside(&self, name: &str) -> Result<Webhook> {
+        self.replica(name).start()
+    }
+
+    fn replica(&self, name: &str) -> Serve {
+        Serve::new(&self.binary, &self.file("tls"))
+            .kubeconfig(&self.file("kubeconfig"))
+            .variable("HOSTNAME", name)
+            .arguments(&["--namespace", &self.namespace, "--probe=loopback"])
+    }
+
+    /// Returns the CA of the certificate of the server.
+    pub fn ca(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.file("tls/ca.crt"))?)
     }
 
     /// Gives the Pods of the server another certificate, as if another tool issued it.
