@@ -136,8 +136,14 @@ impl Adopt {
                     code = exit::FINDINGS;
                 }
                 Standing::Adoptable(why) => to_adopt.push((target, why)),
-                Standing::Hindered(why) if !self.all => to_adopt.push((target, why)),
-                Standing::Recorded(_) | Standing::Hindered(_) | Standing::NotNow(_) => {}
+                // Who wants one that came back names it.
+                Standing::Hindered(why) | Standing::Returned(why) if !self.all => {
+                    to_adopt.push((target, why));
+                }
+                Standing::Recorded(_)
+                | Standing::Hindered(_)
+                | Standing::Returned(_)
+                | Standing::NotNow(_) => {}
             }
         }
         let is_listed = self.all && !self.yes;

@@ -31,7 +31,7 @@ pub(super) fn progress(
     };
     let is_asked = backup.adoption.is_some();
     let is_done = match status.state {
-        RecordState::Recorded => true,
+        RecordState::Recorded => status.returned.is_none(),
         RecordState::Declared => declared.is_some() && status.checksum.as_deref() == declared,
         _ => false,
     };
@@ -39,6 +39,9 @@ pub(super) fn progress(
         (true, false, _) => Progress::Done(recorded(&status)),
         (true, true, _) => Progress::Waiting("the Backup is annotated".to_owned()),
         (false, true, Some(why)) => Progress::Waiting(why),
+        (false, true, None) if status.returned.is_some() => {
+            Progress::Waiting("it was deleted here and came back".to_owned())
+        }
         (false, true, None) => Progress::Waiting(why_not(&status)),
         (false, false, Some(why)) => Progress::Failed(why),
         (false, false, None) => Progress::AskAgain,
@@ -143,6 +146,20 @@ mod tests {
         assert_eq!(at(false, &declared, None), Progress::AskAgain);
         let waiting = Progress::Waiting("Declared".into());
         assert_eq!(at(true, &declared, None), waiting);
+    }
+
+    #[test]
+    fn what_came_back_is_wanted_once_the_record_says_so() {
+        let mut status = json!({
+            "state": "Recorded", "level": "late", "checksum": "c",
+            "returned": {"at": "2026-07-02T00:00:00Z", "how": "Deleted"},
+        });
+        let waiting = Progress::Waiting("it was deleted here and came back".into());
+        assert_eq!(at(true, &status, None), waiting);
+        assert_eq!(at(false, &status, None), Progress::AskAgain);
+        status["returned"] = Value::Null;
+        let done = "recorded and signed without anybody's word (late), c";
+        assert_eq!(at(false, &status, None), Progress::Done(done.into()));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) enum Standing {
     Adoptable(String),
     /// A user can vouch for it, and more than that may be needed to record it; why, for people.
     Hindered(String),
+    /// It is recorded, was deleted here and came back: a user can say that it is wanted; why, for people.
+    Returned(String),
     /// Nobody can vouch for it now; why, for people.
     NotNow(String),
 }
@@ -115,6 +117,9 @@ fn standing(backup: &ObservedBackup, records: &[BackupRecord]) -> Standing {
     }
     match own_status(backup, records) {
         None => Standing::Adoptable("no record".to_owned()),
+        Some(status) if status.returned.is_some() => {
+            Standing::Returned("it was deleted here and came back".to_owned())
+        }
         Some(status) if status.state == RecordState::Recorded => {
             Standing::Recorded(recorded(&status))
         }
@@ -160,18 +165,21 @@ mod tests {
 
     #[test]
     fn a_user_vouches_for_what_is_complete_and_not_recorded() {
-        let at = |phase: &str, state: Option<&str>| {
+        let backup = |phase: &str| {
             let backup = json!({"metadata": {"uid": "u"}, "status": {"phase": phase}});
-            let record = state.map(|state| {
-                let record = json!({
-                    "metadata": {},
-                    "spec": {"namespace": "velero", "backup": "b", "uid": "u"},
-                    "status": {"state": state},
-                });
-                serde_json::from_value(record).unwrap()
+            ObservedBackup::from_json(&backup.to_string()).unwrap()
+        };
+        let at_status = |phase: &str, status: &serde_json::Value| {
+            let record = json!({
+                "metadata": {},
+                "spec": {"namespace": "velero", "backup": "b", "uid": "u"},
+                "status": status,
             });
-            let backup = ObservedBackup::from_json(&backup.to_string()).unwrap();
-            standing(&backup, record.as_slice())
+            standing(&backup(phase), &[serde_json::from_value(record).unwrap()])
+        };
+        let at = |phase: &str, state: Option<&str>| match state {
+            Some(state) => at_status(phase, &json!({"state": state})),
+            None => standing(&backup(phase), &[]),
         };
         for state in [None, Some("Unobserved")] {
             let standing = at("Completed", state);
@@ -183,6 +191,9 @@ mod tests {
         }
         let recorded = at("PartiallyFailed", Some("Recorded"));
         assert!(matches!(recorded, Standing::Recorded(_)));
+        let gone = json!({"at": "2026-07-02T00:00:00Z", "how": "Deleted"});
+        let returned = at_status("Completed", &json!({"state": "Recorded", "returned": gone}));
+        assert!(matches!(returned, Standing::Returned(_)), "{returned:?}");
         for phase in ["InProgress", "Failed"] {
             let standing = at(phase, Some("Unobserved"));
             assert!(matches!(standing, Standing::NotNow(_)), "{phase}");
