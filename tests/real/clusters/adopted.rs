@@ -1,18 +1,19 @@
 //! A backup that its own cluster observed, and that a user of another cluster vouches for.
 
 use super::Two;
-use crate::story::recorded::{only_key, open, record_of, verify_with_key};
+use super::files::{Files, is_envelope};
+use super::site::Site;
+use crate::story::recorded::{record_of, verify_with_key};
 use crate::story::{at, ensure_passed};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use velero_trust_testing::cluster::Cluster;
+use velero_trust_testing::cluster::{BUCKET, Cluster};
 
 pub(super) const BACKUP: &str = "adopted";
 
 pub(super) fn story(two: &Two) -> Result<()> {
     let Two { first, second } = two;
-    let before = envelopes(&first.cluster)?;
+    let before = envelopes(first)?;
     let recorded = record_of(&first.cluster, BACKUP)?;
     ensure!(before.len() == 1, "{:?}", before.keys());
 
@@ -23,13 +24,13 @@ pub(super) fn story(two: &Two) -> Result<()> {
     ensure!(adopted.stdout.contains(how), "{adopted:?}");
 
     // Each is beside the other, as it was written.
-    let after = envelopes(&first.cluster)?;
+    let after = envelopes(first)?;
     ensure!(after.len() == 2, "{:?}", after.keys());
     for (name, content) in &before {
         ensure!(after.get(name) == Some(content), "{name} is another one");
     }
     for site in [first, second] {
-        let key = only_key(&site.cluster)?;
+        let key = site.key()?.pem;
         let verified = verify_with_key(&first.cluster, BACKUP, &key)?;
         ensure_passed("verify", &verified)?;
     }
@@ -59,17 +60,8 @@ fn is_not_its_own(second: &Cluster, first: &Value) -> Result<()> {
 }
 
 /// Returns the envelopes beside the backup, by their names.
-fn envelopes(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>> {
-    cluster.block_on(async {
-        let store = open(cluster).await?;
-        let mut envelopes = BTreeMap::new();
-        for artifact in store.list(BACKUP).await?.artifacts {
-            if artifact.name.ends_with(".dsse.json") {
-                let reading = store.read(BACKUP, &artifact).await?;
-                let content = reading.bytes(artifact.size).await?;
-                envelopes.insert(artifact.name.clone(), content);
-            }
-        }
-        Ok(envelopes)
-    })
+fn envelopes(site: &Site) -> Result<Files> {
+    let mut files = site.files(BUCKET, BACKUP)?;
+    files.retain(|name, _| is_envelope(name));
+    Ok(files)
 }

@@ -41,10 +41,15 @@ impl Site {
     /// Applies the location `default` of a Velero namespace. Velero looks into it each minute, and when it starts,
     /// but only if it is available then.
     pub(super) fn locate(&self, namespace: &str, bucket: &str) -> Result<()> {
+        self.locate_as("default", namespace, bucket)
+    }
+
+    /// As [`Self::locate`], for a location of another name.
+    pub(super) fn locate_as(&self, name: &str, namespace: &str, bucket: &str) -> Result<()> {
         let minio = self.cluster.minio()?;
-        let (mut location, secret) = minio.location_with_ca(namespace, "default", bucket);
+        let (mut location, secret) = minio.location_with_ca(namespace, name, bucket);
         let spec = json!({
-            "default": true, "validationFrequency": "1s", "backupSyncPeriod": "1s",
+            "default": name == "default", "validationFrequency": "1s", "backupSyncPeriod": "1s",
         });
         let status = json!({"phase": "Available"});
         merge(&mut location, &json!({"spec": spec, "status": status}));
@@ -65,12 +70,18 @@ impl Site {
 
     /// Makes a namespace, and a backup of its name, as a user.
     pub(super) fn back_up(&self, name: &str) -> Result<()> {
+        self.back_up_with(name, &[])
+    }
+
+    /// As [`Self::back_up`], with these options of Velero.
+    pub(super) fn back_up_with(&self, name: &str, options: &[&str]) -> Result<()> {
         let kubectl = self.cluster.kubectl();
         kubectl.ok(&["create", "namespace", name])?;
         let prices = ["create", "configmap", "prices", "--from-literal=apple=3"];
         kubectl.ok(&[&["-n", name], &prices[..]].concat())?;
         let create = ["backup", "create", name, "--include-namespaces", name];
-        let created = velero(&self.cluster, &[&create[..], &["--wait"]].concat())?;
+        let create = [&create[..], &["--wait"], options].concat();
+        let created = velero(&self.cluster, &create)?;
         ensure_passed(name, &created)?;
         wait_for_phase(&self.cluster, "backup", name, "Completed").map(drop)
     }
@@ -149,6 +160,11 @@ impl Site {
         let pointer = format!("/metadata/annotations/velero-trust.io~1{name}");
         let value = at(&backup, &pointer).as_str().map(str::to_owned);
         value.with_context(|| format!("it has no such annotation: {backup}"))
+    }
+
+    /// Returns what Velero has printed so far: warnings of velero-trust at the gate are in it.
+    pub(super) fn velero_log(&self) -> String {
+        self.velero.as_ref().map(Velero::log).unwrap_or_default()
     }
 
     /// Returns the ends of the logs, for error messages.

@@ -188,8 +188,13 @@ pub(crate) async fn open(cluster: &Cluster) -> Result<Store> {
 
 /// The same for the backups below a folder of the bucket.
 pub(super) async fn open_below(cluster: &Cluster, prefix: &str) -> Result<Store> {
+    open_bucket(cluster, BUCKET, prefix).await
+}
+
+/// The same for another bucket.
+pub(crate) async fn open_bucket(cluster: &Cluster, bucket: &str, prefix: &str) -> Result<Store> {
     let minio = cluster.minio()?;
-    let settings = BucketSettings::of_bucket(VELERO_NAMESPACE, BUCKET, prefix)?;
+    let settings = BucketSettings::of_bucket(VELERO_NAMESPACE, bucket, prefix)?;
     let settings = settings.at(Some(&minio.url), Some(REGION), true)?;
     let keys = AwsCredential {
         key_id: ACCESS_KEY.to_owned(),
@@ -314,7 +319,7 @@ pub(super) fn is_verified(cluster: &Cluster, backup: &str) -> Result<String> {
 }
 
 /// Returns the public key of the cluster.
-pub(crate) fn only_key(cluster: &Cluster) -> Result<String> {
+pub(super) fn only_key(cluster: &Cluster) -> Result<String> {
     let keys = cluster.kubectl().get(&["trustedkeys"])?;
     let pem = at(&keys, "/items/0/spec/publicKey").as_str();
     pem.map(str::to_owned).context("no key")
