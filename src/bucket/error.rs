@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::credentials::CredentialsError;
+use super::presigned::PresignedUrlError;
 use super::settings::{Provider, SettingsError};
 use crate::decision::FailureClass;
 use crate::dial::{DialError, ProxyFault};
@@ -171,6 +172,9 @@ pub enum ErrorKind {
         /// The file.
         file: String,
     },
+    /// A URL that somebody else signed is not that of the file.
+    #[error("{0}")]
+    PresignedUrl(#[from] PresignedUrlError),
     /// The store sends the client elsewhere.
     #[error("the store redirects ({status}), and redirects are not followed")]
     Redirect {
@@ -311,6 +315,7 @@ impl Error {
             ErrorKind::NoFile => "NoFile",
             ErrorKind::NotTls | ErrorKind::Tls(_) | ErrorKind::WantsTls => "NoTls",
             ErrorKind::OddName { .. } => "OddFileName",
+            ErrorKind::PresignedUrl(_) => "DownloadUrlRefused",
             ErrorKind::Redirect { .. } => "Redirect",
             ErrorKind::Server { .. } => "ServerError",
             ErrorKind::Settings(_) => "NotSupported",
@@ -347,6 +352,18 @@ impl Error {
             | ErrorKind::Size { .. }
             | ErrorKind::TooSlow => true,
             ErrorKind::Dial(error) => error.may_pass(),
+            _ => false,
+        }
+    }
+
+    /// Whether the store refuses it to these credentials, or they are of a kind that velero-trust cannot use. Those of
+    /// Velero may do it all the same.
+    pub const fn lacks_rights(&self) -> bool {
+        match &self.kind {
+            ErrorKind::AccessDenied { .. } => {
+                !matches!(self.action, Action::Put { .. } | Action::Delete { .. })
+            }
+            ErrorKind::Credentials(error) => error.is_unsupported(),
             _ => false,
         }
     }
@@ -417,6 +434,11 @@ impl Error {
             }
             ErrorKind::NoBucket => "create the bucket, or correct spec.objectStorage.bucket",
             ErrorKind::NoFile => "see whether somebody deleted it from the bucket",
+            ErrorKind::PresignedUrl(_) => {
+                return Some(format!(
+                    "see whether {url} is what Velero's plugin uses, and who may write DownloadRequests"
+                ));
+            }
             ErrorKind::NotTls => {
                 return Some(format!("correct the port in {url}, or write http://"));
             }
@@ -478,6 +500,32 @@ mod tests {
         assert_eq!(class(SettingsError::NoBucket.into()), FailureClass::Lasting);
         assert_eq!(class(ErrorKind::NoBucket), FailureClass::Lasting);
         assert_eq!(class(ErrorKind::Late), FailureClass::Passing);
+    }
+
+    #[test]
+    fn only_a_refusal_is_a_lack_of_rights() {
+        let code = || "AccessDenied".to_owned();
+        let list = || Action::List { backup: "b".into() };
+        let lacks = |kind: ErrorKind| kind.during(list()).lacks_rights();
+        assert!(lacks(ErrorKind::AccessDenied { code: code() }));
+        assert!(lacks(CredentialsError::NotSupported("sso_session").into()));
+        let others = [
+            ErrorKind::Late,
+            ErrorKind::NoFile,
+            ErrorKind::NoBucket,
+            ErrorKind::WrongSecretKey,
+            ErrorKind::UnknownKey { code: code() },
+            ErrorKind::Expired,
+            ErrorKind::AccessOrCustomerKey { code: code() },
+            CredentialsError::Unavailable { why: code() }.into(),
+            CredentialsError::Identity { why: code() }.into(),
+        ];
+        for other in others {
+            assert!(!lacks(other.clone()), "{other}");
+        }
+        let (backup, file) = ("b".to_owned(), "f".to_owned());
+        let put = ErrorKind::AccessDenied { code: code() }.during(Action::Put { backup, file });
+        assert!(!put.lacks_rights());
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::connector::{Reach, Timing, Trust};
 use super::credentials::identity::Services;
 use super::credentials::{ClusterSecrets, Credentials, OwnIdentity, StoredCredentials};
-use super::error::Error;
+use super::error::{Action, Error};
+use super::presigned::PresignedBucket;
 use super::settings::BucketSettings;
 use super::store::Store;
 use crate::ca::endpoint::DeniedAddresses;
@@ -44,6 +45,16 @@ pub struct OpenLocation {
     pub name: String,
     /// Whether Velero writes nothing there.
     pub is_read_only: bool,
+}
+
+/// A bucket that is read by URLs that somebody else signed.
+pub struct PresignedLocation {
+    /// The bucket.
+    pub bucket: PresignedBucket,
+    /// Where it is, as it is signed.
+    pub signed: Location,
+    /// The name of the BackupStorageLocation.
+    pub name: String,
 }
 
 /// What a BackupStorageLocation says.
@@ -93,11 +104,22 @@ pub enum LocationError {
 impl OpenLocation {
     /// Returns what a record says about it.
     pub fn recorded(&self) -> RecordedLocation {
-        RecordedLocation {
-            name: self.name.clone(),
-            bucket: self.signed.bucket.clone(),
-            prefix: self.signed.prefix.clone(),
-        }
+        recorded(&self.name, &self.signed)
+    }
+}
+
+impl PresignedLocation {
+    /// Returns what a record says about it.
+    pub fn recorded(&self) -> RecordedLocation {
+        recorded(&self.name, &self.signed)
+    }
+}
+
+fn recorded(name: &str, signed: &Location) -> RecordedLocation {
+    RecordedLocation {
+        name: name.to_owned(),
+        bucket: signed.bucket.clone(),
+        prefix: signed.prefix.clone(),
     }
 }
 
@@ -174,21 +196,50 @@ impl Locations {
         let credentials = Credentials::new(settings, stored, &own);
         let credentials =
             credentials.map_err(|error| LocationError::unusable(&described.name, error))?;
-        let reach = Reach {
+        let reach = self.reach(trust);
+        Ok(Store::open(settings.clone(), credentials, reach).await?)
+    }
+
+    /// Makes what reads the bucket of a BackupStorageLocation by URLs that somebody else signed; `None` if there is
+    /// none of this name. Asks for no credentials, and sends the store no request.
+    pub async fn presigned(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PresignedLocation>, LocationError> {
+        let Some(described) = self.describe(namespace, name).await? else {
+            return Ok(None);
+        };
+        let (trust, _) = self.trust(namespace).await?;
+        let provider = described.settings.provider();
+        let bucket = PresignedBucket::open(described.settings, self.reach(trust));
+        let bucket = bucket.map_err(|kind| kind.during(Action::Open).of(provider))?;
+        Ok(Some(PresignedLocation {
+            bucket,
+            signed: described.signed,
+            name: described.name,
+        }))
+    }
+
+    fn reach(&self, trust: Trust) -> Reach {
+        Reach {
             trust,
             denied: self.denied.clone(),
             proxies: self.proxies.clone(),
             timing: self.timing,
-        };
-        Ok(Store::open(settings.clone(), credentials, reach).await?)
+        }
     }
 
     /// Whether the BackupStorageLocation of `location`, in its namespace, still says of the bucket what it
     /// said when it was opened.
     pub async fn is_unchanged(&self, location: &OpenLocation) -> Result<bool, LocationError> {
-        let opened = location.store.settings();
+        self.says(&location.name, location.store.settings()).await
+    }
+
+    /// Whether the BackupStorageLocation `name` says of the bucket what it said when that was `opened`.
+    pub async fn says(&self, name: &str, opened: &BucketSettings) -> Result<bool, LocationError> {
         let namespace = &opened.namespace;
-        let object = self.read(namespace, &location.name).await?;
+        let object = self.read(namespace, name).await?;
         let settings = |object| BucketSettings::read(namespace, &location::read(&object)).ok();
         Ok(object.and_then(settings).as_ref() == Some(opened))
     }

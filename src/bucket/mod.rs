@@ -23,6 +23,7 @@ mod error;
 mod list;
 mod location;
 mod open_stores;
+mod presigned;
 mod protocol;
 mod reading;
 mod recent;
@@ -39,8 +40,9 @@ pub use credentials::{
 };
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};
-pub use location::{LocationError, Locations, OpenLocation};
+pub use location::{LocationError, Locations, OpenLocation, PresignedLocation};
 pub use open_stores::OpenStores;
+pub use presigned::{PresignedBucket, PresignedFile, PresignedUrlError};
 pub use reading::Reading;
 pub use rights::Rights;
 pub use settings::aws::{AwsSettings, Checksum, Encryption};

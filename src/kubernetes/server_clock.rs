@@ -1,7 +1,7 @@
 //! The clock of the API server.
 
 use http::header::DATE;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, Request};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 use kube::Client;
@@ -30,6 +30,11 @@ pub async fn read(client: &Client) -> kube::Result<Option<ClockReading>> {
 
 /// Returns the time in the header `Date` of an answer; `None` if it has none.
 pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = headers.get(DATE)?.to_str().ok()?;
+    time(headers, &DATE)
+}
+
+/// Returns the time in the header `name` of an answer; `None` if it has none.
+pub fn time(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?;
     DateTimeParser::new().parse_timestamp(text).ok()
 }

@@ -140,6 +140,19 @@ pub enum CredentialsError {
     Universe,
 }
 
+impl CredentialsError {
+    /// Whether they are of a kind that Velero's plugin may use and velero-trust cannot.
+    pub const fn is_unsupported(&self) -> bool {
+        matches!(
+            self,
+            Self::AzureNotSupported(_)
+                | Self::ForeignHost(_)
+                | Self::GcpNotSupported { .. }
+                | Self::NotSupported(_)
+        )
+    }
+}
+
 /// Names a key of a Secret.
 struct SecretRef<'a>(&'a SecretKey);
 

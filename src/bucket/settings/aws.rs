@@ -48,6 +48,8 @@ pub struct AwsSettings {
     /// The checksum of an upload.
     pub checksum: Option<Checksum>,
     pub(super) s3_url: Option<String>,
+    /// The URL by which others than Velero reach the store, if it is another one.
+    public_url: Option<String>,
     addressing: Addressing,
 }
 
@@ -61,6 +63,7 @@ impl Default for AwsSettings {
             tags: Vec::new(),
             checksum: Some(Checksum::Sha256),
             s3_url: None,
+            public_url: None,
             addressing: Addressing::forcing_path_style(false),
         }
     }
@@ -84,6 +87,7 @@ impl AwsSettings {
             tags: text("tagging").map_or(Ok(Vec::new()), tags)?,
             checksum: checksum(bsl.config("checksumAlgorithm"))?,
             s3_url: text("s3Url").map(str::to_owned),
+            public_url: text("publicUrl").map(str::to_owned),
             addressing: Addressing::forcing_path_style(path_style == Some(true)),
         };
         settings.check(bucket)?;
@@ -131,6 +135,12 @@ impl AwsSettings {
         self.s3_url.is_some()
     }
 
+    /// Returns the URL of the store for which the plugin signs URLs for others (`CreateSignedURL`); `None` for AWS
+    /// itself.
+    pub(in crate::bucket) fn presigning_url(&self) -> Option<&str> {
+        self.public_url.as_deref().or(self.s3_url.as_deref())
+    }
+
     /// Whether the store is AWS itself, over https.
     pub(super) fn is_aws_over_tls(&self) -> bool {
         self.s3_url.as_deref().is_none_or(|url| {
@@ -156,7 +166,7 @@ pub(in crate::bucket) fn is_region(region: &str) -> bool {
 
 /// Whether AWS serves S3 at `host`: `s3[-fips][.dualstack][.REGION].amazonaws.com`. Below that domain
 /// there are also hosts of customers.
-fn is_host_of_s3(host: &str) -> bool {
+pub(in crate::bucket) fn is_host_of_s3(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     let service = host.strip_suffix(".amazonaws.com");
     let service = service.or_else(|| host.strip_suffix(".amazonaws.com.cn"));

@@ -19,6 +19,9 @@ pub enum AzureCloud {
 }
 
 impl AzureCloud {
+    /// All clouds.
+    pub const ALL: [Self; 3] = [Self::Public, Self::China, Self::UsGovernment];
+
     /// Returns the cloud of `AZURE_CLOUD_NAME`; `None` if there is none of this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Some(match name.to_ascii_uppercase().as_str() {

@@ -10,7 +10,7 @@ use crate::velero::bsl::Bsl;
 pub(in crate::bucket) const UNIVERSE: &str = "googleapis.com";
 
 /// The URL of Google Cloud Storage.
-const STORE: &str = "https://storage.googleapis.com";
+pub(in crate::bucket) const STORE: &str = "https://storage.googleapis.com";
 
 /// The path of its JSON API.
 const API_PATH: &str = "/storage/v1";
