@@ -102,6 +102,8 @@ pub struct RecorderSettings {
     pub denied: DeniedAddresses,
     /// Whether backups are recorded that were complete before they were seen.
     pub records_existing: bool,
+    /// Whether Velero is asked for the tarball of a backup where velero-trust has no rights to the bucket.
+    pub download_requests: bool,
     /// Time for which a record is kept after its Backup went away.
     pub retention: Duration,
     /// The algorithm of a key that is made to sign.

@@ -30,6 +30,8 @@ pub struct Policy {
     pub restores_in: BTreeMap<String, RestoresMode>,
     /// Whether backups are recorded that were complete before velero-trust saw them.
     pub records_existing: bool,
+    /// Whether backups may be restored of which only the tarball is recorded.
+    pub accepts_partial: bool,
 }
 
 /// How to treat a Restore that fails its checks, such as one of a backup without a checksum.
@@ -81,6 +83,7 @@ impl Default for Policy {
             restores: RestoresMode::default(),
             restores_in: BTreeMap::new(),
             records_existing: true,
+            accepts_partial: false,
         }
     }
 }

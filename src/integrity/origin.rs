@@ -54,6 +54,11 @@ pub enum Unobserved {
         /// The level of what is signed.
         level: &'static str,
     },
+    /// Another tarball was recorded.
+    #[error(
+        "its tarball is not the one that was recorded, {}: somebody changed the bucket since. If that is what you          vouch for, delete its BackupRecord first", text::shown(.0)
+    )]
+    OtherTarball(String),
     /// The directory holds another backup.
     #[error("velero-backup.json is that of the backup {}", text::shown(.0))]
     Renamed(String),
@@ -89,6 +94,7 @@ impl Unobserved {
             Self::NotImported { reason, .. } => reason,
             Self::OtherNamespace(_) => "OtherNamespace",
             Self::SignedOtherwise { .. } => "SignedOtherwise",
+            Self::OtherTarball(_) => "OtherTarball",
             Self::Renamed(_) => "Renamed",
             Self::Differs(_) => "FieldsDiffer",
             Self::Document(_) => "DocumentUnreadable",

@@ -104,16 +104,21 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
             (
                 RecordState::Unobserved
                 | RecordState::Declared
+                | RecordState::TarballOnly
                 | RecordState::Pending
                 | RecordState::Unreadable,
                 None,
             ) if find_synced(&backup.fields.uid, records).is_some() => Step::Forget(record.uid),
-            (RecordState::Recorded, _) | (RecordState::Declared, None) => {
+            (RecordState::Recorded, _)
+            | (RecordState::Declared | RecordState::TarballOnly, None) => {
                 annotate_or_wait(backup, record)
             }
             (RecordState::Unobserved, None) if record.keys == KeyChange::Others => Step::Import,
             (RecordState::Unobserved, None) => Step::Wait,
-            (RecordState::Unobserved | RecordState::Declared, Some(adopt)) => adopt,
+            (
+                RecordState::Unobserved | RecordState::Declared | RecordState::TarballOnly,
+                Some(adopt),
+            ) => adopt,
             (RecordState::Unreadable, Some(Step::Declare)) => Step::Declare,
             (RecordState::Pending | RecordState::Unreadable, _)
                 if !record.has_final_phase && !seen.has_noted =>
@@ -337,12 +342,13 @@ mod tests {
         assert_eq!(step(returned), Step::Annotate("v"));
     }
 
-    const STATES: [RecordState; 5] = [
+    const STATES: [RecordState; 6] = [
         RecordState::Pending,
         RecordState::Recorded,
         RecordState::Unobserved,
         RecordState::Unreadable,
         RecordState::Declared,
+        RecordState::TarballOnly,
     ];
 
     /// A complete Backup for which jane vouches.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::rules::{self, Moment, Question, why_not_whole};
-use crate::decision::{Backup, Fact, Facts, Judged, Key, Lookup, Outcome, Policy, Rule};
+use crate::decision::{
+    Backup, BackupRecord, Fact, Facts, Judged, Key, Lookup, Outcome, Policy, Rule,
+};
 use crate::velero::restore::Restore;
 
 /// Why a backup could not be restored.
@@ -17,10 +19,12 @@ pub enum NotRestorable {
 }
 
 /// Returns why a Restore that names nothing but `backup` could not restore it under `policy`; `None`
-/// if it could. It is decided by the rules that review Restores.
+/// if it could. `tarball` is its record, if only its tarball is recorded. It is decided by the rules that review
+/// Restores.
 pub fn why_not_restorable(
     namespace: &str,
     backup: &Backup,
+    tarball: Option<&BackupRecord>,
     policy: &Policy,
 ) -> Option<NotRestorable> {
     if let Some(why) = why_not_whole(&backup.fields.phase) {
@@ -38,7 +42,9 @@ pub fn why_not_restorable(
             backup: key.clone(),
             uid,
         },
-        Outcome::Absent,
+        tarball.map_or(Outcome::Absent, |record| {
+            Outcome::Found(Fact::Records(Arc::new(vec![record.clone()])))
+        }),
     );
     facts.insert(Lookup::Backup(key), Outcome::Found(fact));
     let question = Question {
@@ -57,7 +63,7 @@ pub fn why_not_restorable(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{BackupFields, RestoresMode};
+    use crate::decision::{BackupFields, RecordState, RestoresMode};
 
     fn told(phase: &str, checksum: Option<&str>, policy: &Policy) -> Option<String> {
         let fields = BackupFields {
@@ -70,10 +76,41 @@ mod tests {
             checksum: checksum.map(str::to_owned),
             ..Backup::default()
         };
-        why_not_restorable("velero", &backup, policy).map(|why| match why {
+        why_not_restorable("velero", &backup, None, policy).map(|why| match why {
             NotRestorable::Denied(rule) => rule.id.to_owned(),
             NotRestorable::NotWhole(why) => why.to_owned(),
         })
+    }
+
+    #[test]
+    fn a_tarball_alone_is_restored_where_the_operator_wants_that() {
+        let checksum = format!("sha256:{}", "0".repeat(64));
+        let backup = Backup {
+            fields: BackupFields {
+                name: "nightly".into(),
+                uid: "u".into(),
+                phase: "Completed".into(),
+                ..BackupFields::default()
+            },
+            checksum: Some(checksum.clone()),
+            ..Backup::default()
+        };
+        let record = BackupRecord {
+            backup: Key::new("velero", "nightly"),
+            uid: "u".into(),
+            state: RecordState::TarballOnly,
+            checksum: Some(checksum),
+            ..BackupRecord::default()
+        };
+        let mut policy = Policy::default();
+        let rule =
+            |policy: &Policy| match why_not_restorable("velero", &backup, Some(&record), policy) {
+                Some(NotRestorable::Denied(rule)) => rule.id,
+                _ => "",
+            };
+        assert_eq!(rule(&policy), "VT128");
+        policy.accepts_partial = true;
+        assert_eq!(rule(&policy), "");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl StoredVerdict {
                 .map_or(NOBODY, |signed| signed.level.name())
                 .to_owned(),
             tarball: signed.and_then(super::statement::Statement::tarball),
-            listing: known.reading.as_ref().map(|reading| reading.listing),
+            listing: known.reading.as_ref().and_then(|reading| reading.listing),
             pod_volumes: known.pod_volumes,
             accepted: known.accepted.iter().map(|&id| id.to_owned()).collect(),
             unchecked: question.mode() == RestoresMode::Off,

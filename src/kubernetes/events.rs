@@ -72,6 +72,8 @@ pub enum EventReason {
     BackupImported,
     /// The checksum of a Backup is what a user declares.
     BackupDeclared,
+    /// Only the tarball of a Backup is recorded, and nothing is signed.
+    BackupTarballOnly,
     /// A user vouches for the files of a Backup, and they could not be recorded.
     BackupNotAdopted,
     /// The files of a Backup are not known to be those that Velero wrote here.
@@ -123,6 +125,7 @@ impl EventReason {
             Self::BackupImported => "BackupImported",
             Self::BackupVanished => "BackupVanished",
             Self::BackupDeclared => "BackupDeclared",
+            Self::BackupTarballOnly => "BackupTarballOnly",
             Self::BackupNotAdopted => "BackupNotAdopted",
             Self::BackupUnobserved => "BackupUnobserved",
             Self::BackupUnreadable => "BackupUnreadable",

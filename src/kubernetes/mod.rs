@@ -6,6 +6,7 @@ pub mod bundle_annotations;
 pub mod client;
 mod connection;
 pub mod crds;
+pub mod download_request;
 pub mod error;
 pub mod events;
 pub mod keep;

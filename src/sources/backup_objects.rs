@@ -203,9 +203,10 @@ impl BackupObjects {
         let bucket = &location.bucket;
         let missing = || unreachable(format!("there is no folder {folder}/{bucket}"));
         let reading = read.ok_or_else(missing)?;
+        let listing = reading.listing.ok_or_else(missing)?;
         Ok(Some(ListedFiles {
             location: reading.location,
-            listing: reading.listing,
+            listing,
             is_authentic: false,
         }))
     }
@@ -321,7 +322,7 @@ mod tests {
         };
         assert_eq!(
             (files.listing, files.is_authentic),
-            (reading.listing, false)
+            (reading.listing.unwrap(), false)
         );
         assert_eq!(files.location, reading.location);
         // Files are read anew, objects are not.

@@ -62,7 +62,7 @@ impl BucketFolders {
         Ok(Some(Reading {
             covers: Covered::All,
             location: location.clone(),
-            listing: listing(&files),
+            listing: Some(listing(&files)),
             files,
             unread: Vec::new(),
             lists,
@@ -182,7 +182,7 @@ mod tests {
         );
         let lines =
             files.map(|file| format!("[\"{}\",{},\"{}\"]\n", file.name, file.size, file.sha256));
-        assert_eq!(reading.listing, Sha256::of(lines.concat().as_bytes()));
+        assert_eq!(reading.listing, Some(Sha256::of(lines.concat().as_bytes())));
         put(folder.path(), "b/p/q/backups/n/n.tar.gz", "abd");
         assert_ne!(
             read("n").listing,
@@ -190,7 +190,10 @@ mod tests {
             "as many bytes, and others"
         );
         let none = read("absent");
-        assert_eq!((none.files, none.listing), (Vec::new(), Sha256::of(b"")));
+        assert_eq!(
+            (none.files, none.listing),
+            (Vec::new(), Some(Sha256::of(b"")))
+        );
         assert_eq!(read("../n").files, []);
     }
 

@@ -32,6 +32,9 @@ pub(crate) struct Request {
     /// Value of `--restores`.
     #[serde(default)]
     pub(crate) restores: Option<String>,
+    /// Whether `--accept-partial` is given.
+    #[serde(default)]
+    pub(crate) accept_partial: bool,
     #[serde(default)]
     pub(crate) unreadable: Vec<String>,
     /// Text to repeat, for an `objects.yaml` that is larger than a file in a repository should be.

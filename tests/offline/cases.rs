@@ -71,6 +71,7 @@ impl Case {
         for said in &self.request.rules {
             policy.set(said, all_rules().iter()).unwrap();
         }
+        policy.accepts_partial = self.request.accept_partial;
         policy.restores = match self.request.restores.as_deref() {
             None | Some("enforce") => RestoresMode::Enforce,
             Some("warn") => RestoresMode::Warn,

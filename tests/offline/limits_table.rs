@@ -414,6 +414,9 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/controllers/recorder/envelope.rs", &["const PUT_PAUSES", "= [", ", "]),
         ("src/controllers/recorder/mod.rs", &["const UPLOAD_PAUSE: ", "= "]),
     ]),
+    ("wait for the URL of a DownloadRequest", &[
+        ("src/controllers/recorder/download/mod.rs", &["const LONGEST: ", "= "]),
+    ]),
     ("writing after the completion of a backup", &[
         ("src/integrity/origin.rs", &["const TOLERANCE_MILLIS: ", "= "]),
     ]),

@@ -124,6 +124,12 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
             Value::Null,
             vec!["get", "list", "watch", "create"],
         ),
+        // A URL for the tarball of a backup.
+        (
+            "downloadrequests",
+            Value::Null,
+            vec!["get", "create", "delete"],
+        ),
         // A review stores nothing.
         ("subjectaccessreviews", Value::Null, vec!["create"]),
     ];

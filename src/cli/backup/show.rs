@@ -132,7 +132,10 @@ impl Show {
 /// none.
 async fn checksum_by_hand(client: &Client, record: &BackupRecord) -> Option<String> {
     let known = record.known();
-    if matches!(known.state, RecordState::Recorded | RecordState::Declared) {
+    if matches!(
+        known.state,
+        RecordState::Recorded | RecordState::Declared | RecordState::TarballOnly
+    ) {
         return None;
     }
     let BackupRecordSpec {

@@ -167,6 +167,11 @@ impl View {
             let checksum = status.checksum.as_deref().unwrap_or_default();
             line("checksum", &format!("{checksum}, on the word of {by}"));
         }
+        if let (RecordState::TarballOnly, Some(checksum)) = (status.state, &status.checksum) {
+            let by = status.adopted_by.as_ref();
+            let by = by.map_or_else(String::new, |by| format!(", on the word of {by}"));
+            line("checksum", &format!("{checksum} (tarball only){by}"));
+        }
         if let Some(checksum) = &self.by_hand {
             line("checksum", &format!("{checksum}, set by hand"));
         }

@@ -51,7 +51,7 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 };
 
 /// Permissions in the whole cluster, in addition to the bundle.
-pub(super) const CLUSTER_RIGHTS: [Right; 16] = [
+pub(super) const CLUSTER_RIGHTS: [Right; 17] = [
     right(
         "velero.io",
         "backupstoragelocations",
@@ -59,6 +59,11 @@ pub(super) const CLUSTER_RIGHTS: [Right; 16] = [
     ),
     right("velero.io", "backups", &["get", "list", "watch", "patch"]),
     right("velero.io", "restores", &["get", "list", "watch", "patch"]),
+    right(
+        "velero.io",
+        "downloadrequests",
+        &["get", "create", "delete"],
+    ),
     right("velero.io", "podvolumebackups", &["list"]),
     right(
         "velero-trust.io",

@@ -101,6 +101,13 @@ pub(super) struct Serve {
     )]
     restores: Vec<RestoresSetting>,
 
+    /// Admit Restores of backups of which only the tarball is recorded, with a warning (VT128)
+    ///
+    /// They are those in buckets that velero-trust may not read, and Velero may (`--download-requests`). Nothing but
+    /// the tarball is compared before Velero begins.
+    #[arg(long, env = "VELERO_TRUST_ACCEPT_PARTIAL", help_heading = "Policy")]
+    accept_partial: bool,
+
     /// From which buckets a Restore may start by a reading of its backup that is older than the Restore
     ///
     /// The files of a backup are read once more before they are restored, unless they were read before
@@ -147,6 +154,21 @@ pub(super) struct Serve {
         help_heading = "Records"
     )]
     record_existing: Switch,
+
+    /// Whether to ask Velero for the tarball of a backup whose bucket velero-trust may not read
+    ///
+    /// Where the store refuses it, or the credentials are of a kind that velero-trust cannot use, Velero signs a URL
+    /// for the tarball (a DownloadRequest). Such a record says `TarballOnly`: there is no list of the files, and
+    /// nothing is signed. A Restore of such a backup is denied without `--accept-partial`.
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        default_value = "on",
+        env = "VELERO_TRUST_DOWNLOAD_REQUESTS",
+        help_heading = "Records"
+    )]
+    download_requests: Switch,
 
     /// The type of the key that signs backups, if there is none yet
     ///

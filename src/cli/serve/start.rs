@@ -49,6 +49,7 @@ impl Serve {
         let mut policy = self.policy.policy(RestoresMode::default())?;
         restores::apply(&self.restores, &mut policy)?;
         policy.records_existing = self.record_existing == Switch::On;
+        policy.accepts_partial = self.accept_partial;
         let metrics = Arc::new(Metrics::default());
 
         let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)
@@ -167,6 +168,7 @@ impl Serve {
                 recorder: Some(RecorderSettings {
                     denied: self.probe.never_dialled(),
                     records_existing: self.record_existing == Switch::On,
+                    download_requests: self.download_requests == Switch::On,
                     retention: self.record_retention,
                     key_type: self.key_type.algorithm(),
                 }),

@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use super::record_tally::RecordTally;
 use super::records::Records;
-use crate::decision::{Policy, RestoresMode, Rule};
+use crate::decision::{self, Policy, RecordState, RestoresMode, Rule};
 use crate::integrity::restorable::{NotRestorable, why_not_restorable};
+use crate::kubernetes::crds::BackupRecord;
 use crate::kubernetes::error;
 use crate::velero::backup::BackupView;
 use crate::velero::bsl::Bsl;
@@ -38,11 +39,21 @@ pub(in crate::cli) struct BackupTally {
 
 impl BackupTally {
     /// Counts a backup of `namespace`, which has these `locations`.
-    fn add(&mut self, namespace: &str, view: BackupView, locations: &[Bsl<'_>], policy: &Policy) {
+    ///
+    /// `tarball` is its record, if only its tarball is recorded.
+    fn add(
+        &mut self,
+        namespace: &str,
+        view: BackupView,
+        tarball: Option<&decision::BackupRecord>,
+        locations: &[Bsl<'_>],
+        policy: &Policy,
+    ) {
         let location = view.storage_location().to_owned();
         let backup = view.into_backup();
         self.total += 1;
-        let why = match why_not_restorable(namespace, &backup, policy) {
+        let why_not = |policy| why_not_restorable(namespace, &backup, tarball, policy);
+        let why = match why_not(policy) {
             Some(NotRestorable::Denied(rule)) => Some(titled(rule)),
             Some(NotRestorable::NotWhole(why)) => Some(why.to_owned()),
             None => why_not_stored(&location, locations).map(str::to_owned),
@@ -52,8 +63,7 @@ impl BackupTally {
             Some(why) => *self.reasons.entry(why).or_default() += 1,
         }
         let enforced = policy.clone().with_restores(RestoresMode::Enforce);
-        if let Some(NotRestorable::Denied(rule)) = why_not_restorable(namespace, &backup, &enforced)
-        {
+        if let Some(NotRestorable::Denied(rule)) = why_not(&enforced) {
             *self.refused_if_enforced.entry(titled(rule)).or_default() += 1;
         }
     }
@@ -99,14 +109,16 @@ pub(in crate::cli) async fn tally_backups(
         let page = page.map_err(|error| error::lookup_error(&error).message)?;
         for text in page.items {
             let view = serde_json::from_str(text.get()).unwrap_or_default();
-            tally.add(namespace, view, locations, policy);
-            if let (Some(tally), Some(records)) = (&mut tally.records, records) {
-                match ObservedBackup::from_json(text.get()) {
-                    Some(backup) => {
-                        tally.add(&backup, records.of(namespace, &backup.fields.name));
-                    }
-                    None => tally.add_malformed(),
-                }
+            let observed = ObservedBackup::from_json(text.get());
+            let known = records
+                .zip(observed.as_ref())
+                .map(|(records, backup)| (backup, records.of(namespace, &backup.fields.name)));
+            let tarball = known.and_then(|(backup, records)| tarball_of(backup, records));
+            tally.add(namespace, view, tarball.as_ref(), locations, policy);
+            match (&mut tally.records, known) {
+                (Some(tally), Some((backup, records))) => tally.add(backup, records),
+                (Some(tally), None) => tally.add_malformed(),
+                (None, _) => {}
             }
         }
         match page.metadata.next {
@@ -114,6 +126,15 @@ pub(in crate::cli) async fn tally_backups(
             _ => return Ok(tally),
         }
     }
+}
+
+/// Returns the record of `backup` among those of its name, if only its tarball is recorded.
+fn tarball_of(backup: &ObservedBackup, records: &[BackupRecord]) -> Option<decision::BackupRecord> {
+    let mut own = records.iter().filter(|record| {
+        let known = record.known();
+        known.uid == backup.fields.uid && known.state == RecordState::TarballOnly
+    });
+    own.next().cloned().map(Into::into)
 }
 
 /// A page of the list, with the text of each Backup.
@@ -173,7 +194,7 @@ mod tests {
             let mut tally = BackupTally::default();
             for backup in &backups {
                 let view = BackupView::deserialize::<&Value>(backup).unwrap();
-                tally.add("velero", view, &locations, &Policy::new(mode));
+                tally.add("velero", view, None, &locations, &Policy::new(mode));
             }
             tally
         };

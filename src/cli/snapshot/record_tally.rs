@@ -35,6 +35,8 @@ pub(in crate::cli) enum NotRecordedState {
     Unobserved,
     /// Its files could not be read.
     Unreadable,
+    /// Only its tarball could be read, by a URL that Velero signed.
+    TarballOnly,
     /// It is complete and has no record.
     NoRecord,
     /// It failed, or is being deleted.
@@ -48,6 +50,7 @@ impl NotRecordedState {
             Self::Pending => "pending",
             Self::Unobserved => "not observed",
             Self::Unreadable => "unreadable",
+            Self::TarballOnly => "tarball only",
             Self::NoRecord => "no record",
             Self::NothingToRecord => "nothing to record",
         }
@@ -95,6 +98,7 @@ impl RecordTally {
             }
             (Some(RecordState::Unobserved), _) => (NotRecordedState::Unobserved, reason()),
             (Some(RecordState::Unreadable), _) => (NotRecordedState::Unreadable, reason()),
+            (Some(RecordState::TarballOnly), _) => (NotRecordedState::TarballOnly, reason()),
             (None, Progress::Complete) => (NotRecordedState::NoRecord, None),
             (None, Progress::Over) => {
                 let phase = backup.fields.phase.clone();
@@ -104,7 +108,8 @@ impl RecordTally {
         let message = status.and_then(|status| status.message.as_deref());
         let message = message.filter(|_| state != NotRecordedState::Pending);
         let others = self.add_other(state, reason, message);
-        others.checksum_by_hand += usize::from(backup.checksum.is_some());
+        let is_by_hand = backup.checksum.is_some() && state != NotRecordedState::TarballOnly;
+        others.checksum_by_hand += usize::from(is_by_hand);
     }
 
     /// Counts a Backup that is not as Velero's schema says.

@@ -79,16 +79,17 @@ fn server(deployment: &Deployment) -> Option<&Container> {
 }
 
 fn is_kube_system_included(deployment: &Deployment) -> Option<bool> {
-    let container = server(deployment)?;
+    let variable = "VELERO_TRUST_INCLUDE_KUBE_SYSTEM";
+    is_set(server(deployment)?, "--include-kube-system", variable)
+}
+
+/// Whether the option without a value is given; `None` if that is not known.
+fn is_set(container: &Container, option: &str, variable: &str) -> Option<bool> {
     let mut arguments = container.args.iter().flatten();
-    if arguments.any(|argument| argument == "--include-kube-system") {
+    if arguments.any(|argument| argument == option) {
         return Some(true);
     }
-    let values = values(
-        container,
-        "--include-kube-system",
-        "VELERO_TRUST_INCLUDE_KUBE_SYSTEM",
-    );
+    let values = values(container, option, variable);
     match values.ok()?.first().map(String::as_str) {
         None | Some("false") => Some(false),
         Some("true") => Some(true),
@@ -113,6 +114,8 @@ fn of_deployment(own: &str, deployment: &Deployment) -> Result<Policy, String> {
         "VELERO_TRUST_RECORD_EXISTING",
     )?;
     policy.records_existing = existing.last().is_none_or(|value| value != "off");
+    let partial = is_set(container, "--accept-partial", "VELERO_TRUST_ACCEPT_PARTIAL");
+    policy.accepts_partial = partial == Some(true);
     own.clone_into(&mut policy.own_namespace);
     Ok(policy)
 }
@@ -237,6 +240,21 @@ mod tests {
         ] {
             let records = policy(&container).map(|policy| policy.records_existing);
             assert_eq!(records, Ok(expected), "{container}");
+        }
+    }
+
+    #[test]
+    fn whether_tarballs_alone_are_restored_is_known() {
+        for (container, expected) in [
+            (json!({}), false),
+            (json!({"args": ["serve", "--accept-partial"]}), true),
+            (
+                json!({"env": [{"name": "VELERO_TRUST_ACCEPT_PARTIAL", "value": "true"}]}),
+                true,
+            ),
+        ] {
+            let accepts = policy(&container).map(|policy| policy.accepts_partial);
+            assert_eq!(accepts, Ok(expected), "{container}");
         }
     }
 

@@ -99,17 +99,23 @@ pub(super) fn problems(records: &Records) -> Vec<String> {
     problems
 }
 
-/// Returns the problems that backups of a namespace cannot be read.
+/// Returns the problems that backups of a namespace cannot be read, or only by a URL that Velero signs.
 pub(super) fn unreadable(backups: &Backups) -> impl Iterator<Item = String> {
     let others = backups.not_recorded.iter();
-    let unreadable = others.filter(|one| one.why.state == NotRecordedState::Unreadable);
-    unreadable.map(|one| {
+    others.filter_map(|one| {
+        let what = match one.why.state {
+            NotRecordedState::Unreadable => {
+                "cannot be recorded, because their files cannot be read"
+            }
+            NotRecordedState::TarballOnly => {
+                "are recorded by their tarball only, because velero-trust may not read the bucket"
+            }
+            _ => return None,
+        };
         let count = one.backups.count;
         let total = backups.total.unwrap_or_default();
         let message = one.backups.message.as_deref().unwrap_or_default();
-        format!(
-            "{count} of {total} backups cannot be recorded, because their files cannot be read: {message}"
-        )
+        Some(format!("{count} of {total} backups {what}: {message}"))
     })
 }
 

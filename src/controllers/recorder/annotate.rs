@@ -25,13 +25,17 @@ pub(super) async fn annotate(
     record: RecordEntry,
 ) -> Requeue {
     let verified_at = record.recorded_at.map(|at| at.to_string());
+    let is_read = matches!(
+        record.state,
+        RecordState::Recorded | RecordState::TarballOnly
+    );
     let annotations = Annotations {
         checksum: record.checksum.as_deref(),
         manifest: record.manifest.as_deref(),
         // Nothing was read of what is declared or imported.
         verified_at: verified_at
             .as_deref()
-            .filter(|_| record.state == RecordState::Recorded && record.imported.is_none()),
+            .filter(|_| is_read && record.imported.is_none()),
     };
     let retry = write(&context, &backup, annotations).await;
     Requeue {

@@ -45,6 +45,7 @@ impl Reading {
         match stop {
             Stop::Known(record) => self.annotate_known(*record).await,
             Stop::Imported(imported) => self.import(*imported).await,
+            Stop::Tarball(tarball) => self.record_tarball(*tarball).await,
             Stop::NotImported(not) => self.refuse_import(*not).await,
             Stop::Unreadable(_) if self.other_keys.is_some() => again(),
             Stop::Unobserved(unobserved) if is_adopted => {
@@ -129,6 +130,7 @@ impl Reading {
             reason,
             message: text,
             class,
+            ..
         } = unreadable;
         let message = message(&text);
         let was = was.filter(|was| was.state == RecordState::Unreadable);

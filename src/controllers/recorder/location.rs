@@ -2,8 +2,8 @@
 
 use super::Context;
 use super::stop::{Stop, Unreadable};
-use crate::bucket::LocationError;
 pub(super) use crate::bucket::OpenLocation;
+use crate::bucket::{LocationError, PresignedLocation};
 use crate::decision::Key;
 use crate::velero::naming::is_name;
 use crate::velero::observed_backup::ObservedBackup;
@@ -22,6 +22,7 @@ impl From<LocationError> for Stop {
                 reason: cause.reason(),
                 message: error.to_string(),
                 class: cause.class(),
+                lacks_rights: cause.lacks_rights(),
             }),
             LocationError::Bucket(error) => error.into(),
         }
@@ -53,6 +54,17 @@ pub(super) fn close(context: &Context, backup: &ObservedBackup) {
     }
 }
 
+/// Makes what reads the bucket of `backup` by URLs that Velero signs, of what its BackupStorageLocation says now.
+pub(super) async fn presigned(
+    context: &Context,
+    backup: &ObservedBackup,
+) -> Result<PresignedLocation, Stop> {
+    let key = key(backup)?;
+    let locations = context.stores.locations();
+    let found = locations.presigned(&key.namespace, &key.name).await?;
+    found.ok_or_else(|| missing(&key))
+}
+
 fn key(backup: &ObservedBackup) -> Result<Key, Stop> {
     let name = &backup.storage_location;
     if is_name(name) {
@@ -75,6 +87,20 @@ pub(super) async fn check_unchanged(
 ) -> Result<(), Stop> {
     let locations = context.stores.locations();
     if locations.is_unchanged(location).await? {
+        Ok(())
+    } else {
+        Err(Stop::Changed)
+    }
+}
+
+/// As [`check_unchanged`], for one that is read by URLs that Velero signs.
+pub(super) async fn check_says(
+    context: &Context,
+    location: &PresignedLocation,
+) -> Result<(), Stop> {
+    let PresignedLocation { bucket, name, .. } = location;
+    let locations = context.stores.locations();
+    if locations.says(name, bucket.settings()).await? {
         Ok(())
     } else {
         Err(Stop::Changed)

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Context;
+use super::download::check_same;
 use super::envelope::{self, WrittenEnvelope};
 use super::import::{self, SharedKeys};
 use super::location::OpenLocation;
@@ -113,7 +114,7 @@ pub(super) async fn read(
         origin::check_name(&backup.fields, &document)?;
     } else {
         origin::check_document(&backup.fields, &document)?;
-        let completed = completion(context, backup, &listing, asked_at).await?;
+        let completed = completion(context, backup, listing.store_time, asked_at).await?;
         let listed: Vec<_> = listing.artifacts.iter().map(listed).collect();
         origin::check_times(name, &listed, completed)?;
         let read_at = listing.store_time.map(Timestamp::as_millisecond);
@@ -149,6 +150,9 @@ pub(super) async fn read(
                 check_adoption(context, backup).await?;
             }
         }
+    }
+    if let Some(tarball) = statement.tarball() {
+        check_same(known.record.as_ref(), tarball)?;
     }
     let again = store.list(name).await?;
     if signed_artifacts(name, &again) != signed_artifacts(name, &listing) {
@@ -307,15 +311,15 @@ async fn present(context: &Context, backup: &ObservedBackup) -> Result<ObservedB
 }
 
 /// Returns when the API server stored the final phase, by the clock of the store, in milliseconds
-/// since 1970; `None` if the Backup does not tell. `listing` is the answer to what was asked at
-/// `asked_at`.
+/// since 1970; `None` if the Backup does not tell. `store_time` is the time of that clock in the answer to
+/// what was asked at `asked_at`.
 ///
 /// The time for which either server takes to answer makes the result later, never earlier: a slow
 /// server makes no file look as if it was written after the completion.
-async fn completion(
+pub(super) async fn completion(
     context: &Context,
     backup: &ObservedBackup,
-    listing: &Listing,
+    store_time: Option<Timestamp>,
     asked_at: Instant,
 ) -> Result<Option<i64>, Stop> {
     let Some(stored) = backup.phase_stored else {
@@ -327,7 +331,7 @@ async fn completion(
             format!("{who} does not tell its time: its answers have no header `Date`"),
         )
     };
-    let store = listing.store_time.ok_or_else(|| untold("the store"))?;
+    let store = store_time.ok_or_else(|| untold("the store"))?;
     let server = server_clock::read(&context.controllers.client).await;
     let server = server.map_err(|error| Stop::unanswered("ClockUnknown", &error))?;
     let ClockReading { time, at } = server.ok_or_else(|| untold("the API server"))?;

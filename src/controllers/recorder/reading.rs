@@ -12,7 +12,7 @@ use super::reader::signed_artifacts;
 use super::stop::Stop;
 use crate::bucket::{Artifact, Listing};
 use crate::controllers::channels::WaitingRestores;
-use crate::decision::{FailureClass, File, SignedList, UnreadFile};
+use crate::decision::{FailureClass, File, Location, SignedList, UnreadFile};
 use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{MAX_FILES, is_name};
@@ -123,10 +123,26 @@ impl Beginning {
             provider: location.signed.provider.clone(),
             bucket: location.signed.bucket.clone(),
             prefix: location.signed.prefix.clone(),
-            listing: listing.digest(name).to_string(),
+            listing: Some(listing.digest(name).to_string()),
             files: files.iter().map(recorded).collect(),
             unread: unread.iter().map(listed).collect(),
             lists,
+        }
+    }
+
+    /// Ends it where only the tarball could be read, in `location`.
+    pub(super) fn end_with(self, location: &Location, tarball: &File) -> RecordedReading {
+        RecordedReading {
+            began_at: self.at,
+            ended_at: time_now(),
+            restores: self.restores,
+            provider: location.provider.clone(),
+            bucket: location.bucket.clone(),
+            prefix: location.prefix.clone(),
+            listing: None,
+            files: vec![recorded(tarball)],
+            unread: Vec::new(),
+            lists: Vec::new(),
         }
     }
 }
@@ -235,7 +251,7 @@ mod tests {
             provider: "aws".into(),
             bucket: "b".into(),
             prefix: String::new(),
-            listing: "l".into(),
+            listing: Some("l".into()),
             files: Vec::new(),
             unread: Vec::new(),
             lists: Vec::new(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::download::or_tarball;
 use super::judgement::Reading;
 use super::ledger::time_now;
 use super::observed::RecordEntry;
@@ -135,6 +136,7 @@ pub(super) async fn read(
     if let Err(Stop::Unreadable(_)) = read {
         location::close(&context, &backup);
     }
+    let read = or_tarball(&context, &backup, &extent, &mut known, read).await;
     let reading = Reading {
         context,
         backup,

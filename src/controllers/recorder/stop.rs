@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::download::TarballRecord;
 use super::import::{Imported, NotImported};
 use super::steps::message;
 use crate::bucket::{self, ErrorKind};
@@ -19,6 +20,19 @@ pub(super) struct Unreadable {
     pub(super) message: String,
     /// What can be expected of it.
     pub(super) class: FailureClass,
+    /// Whether velero-trust has no rights to the bucket. Velero may have.
+    pub(super) lacks_rights: bool,
+}
+
+impl Unreadable {
+    /// Returns why they could not be read, nor the tarball by a URL of Velero's.
+    pub(super) fn nor(self, by_velero: &Self) -> Self {
+        let message = format!(
+            "{}; nor can the tarball be read by a DownloadRequest of Velero's: {}",
+            self.message, by_velero.message
+        );
+        Self { message, ..self }
+    }
 }
 
 /// Why files are not recorded.
@@ -29,6 +43,8 @@ pub(super) enum Stop {
     Unreadable(Unreadable),
     /// They are those of this record, by what velero-backup.json and the Backup say.
     Known(Box<BackupRecord>),
+    /// Only the tarball could be read, by a URL of Velero's.
+    Tarball(Box<TarballRecord>),
     /// A signed list beside them vouches for them.
     Imported(Box<Imported>),
     /// They came by sync, and no signed list vouches for them here.
@@ -62,6 +78,7 @@ impl From<bucket::Error> for Stop {
             reason: error.reason(),
             message: error.with_fix(),
             class: error.class(),
+            lacks_rights: error.lacks_rights(),
         })
     }
 }
@@ -81,6 +98,7 @@ impl Stop {
             reason,
             message,
             class: FailureClass::Lasting,
+            lacks_rights: false,
         })
     }
 
@@ -101,9 +119,11 @@ impl Stop {
             Self::Unreadable(unreadable) => unreadable.message.clone(),
             Self::NotImported(not) => not.judgement().to_string(),
             Self::NoKey => "there is no key to sign with".to_owned(),
-            Self::Known(_) | Self::Imported(_) | Self::NotKnown | Self::Changed => {
-                "it changed meanwhile".to_owned()
-            }
+            Self::Known(_)
+            | Self::Imported(_)
+            | Self::Tarball(_)
+            | Self::NotKnown
+            | Self::Changed => "it changed meanwhile".to_owned(),
         }
     }
 
@@ -113,6 +133,7 @@ impl Stop {
             reason,
             message: lookup_error(error).message,
             class: FailureClass::Passing,
+            lacks_rights: false,
         })
     }
 }
@@ -155,6 +176,7 @@ mod tests {
             reason,
             message: message.into(),
             class,
+            lacks_rights: false,
         };
         let (passing, lasting) = (FailureClass::Passing, FailureClass::Lasting);
         let (denied, late) = ("Denied", "Late");

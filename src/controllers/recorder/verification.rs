@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, interval_at};
 
 use super::Context;
+use super::download;
 use super::ledger::time_now;
 use super::location::{self, OpenLocation};
 use super::reader::hash;
@@ -17,6 +18,7 @@ use super::stop::{Stop, Unreadable, failure};
 use crate::bucket::Artifact;
 use crate::controllers::channels::WaitingRestores;
 use crate::decision::{FailureClass, File};
+use crate::integrity::recording::RecordState;
 use crate::kubernetes::crds::{
     BackupRecord, BackupRecordStatus, Progress, RecordedReading, Verification, record_name,
 };
@@ -158,6 +160,7 @@ impl Verifier<'_> {
                 "the bucket lists other files each time that they were read, {MAX_ATTEMPTS} times in a row"
             ),
             class: FailureClass::Changing,
+            lacks_rights: false,
         }))
     }
 
@@ -166,6 +169,41 @@ impl Verifier<'_> {
     }
 
     async fn try_read(&mut self) -> Result<RecordedReading, Stop> {
+        let read = self.try_read_all().await;
+        match read {
+            Err(Stop::Unreadable(unreadable)) if self.asks_velero(&unreadable) => {
+                self.try_read_tarball(unreadable).await
+            }
+            read => read,
+        }
+    }
+
+    /// Whether the tarball is read by a URL of Velero's, because velero-trust has no rights to the bucket. What is signed
+    /// lists all files, so that it would say nothing.
+    fn asks_velero(&self, unreadable: &Unreadable) -> bool {
+        let is_wanted = self.context.settings.download_requests && unreadable.lacks_rights;
+        is_wanted && self.record.known().state != RecordState::Recorded
+    }
+
+    async fn try_read_tarball(&mut self, unreadable: Unreadable) -> Result<RecordedReading, Stop> {
+        let (context, wanted) = (self.context, self.wanted);
+        let beginning = Beginning::now(&wanted.waiting);
+        // An older kind drops what is found.
+        let noted = self.note(Progress {
+            bytes_read: 0,
+            bytes: 0,
+            at: time_now(),
+        });
+        let noted = noted.await;
+        self.check_keeps(noted)?;
+        match download::read(context, &wanted.backup, &wanted.is_over).await {
+            Ok(tarball) => Ok(beginning.end_with(&tarball.location.signed, &tarball.file)),
+            Err(Stop::Unreadable(other)) => Err(Stop::Unreadable(unreadable.nor(&other))),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    async fn try_read_all(&mut self) -> Result<RecordedReading, Stop> {
         let (context, wanted) = (self.context, self.wanted);
         let fields = &wanted.backup.fields;
         let name = &fields.name;
@@ -204,12 +242,7 @@ impl Verifier<'_> {
             at: time_now(),
         };
         let noted = self.note(progress()).await;
-        // An older kind drops it, and what is found, too.
-        let keeps = noted.map_err(|error| Stop::unanswered("RecordUnwritable", &error))?;
-        context.ledger.tell_keeps_readings(keeps);
-        if !keeps {
-            return Err(Stop::NotKnown);
-        }
+        self.check_keeps(noted)?;
         let name = &wanted.backup.fields.name;
         let add = |bytes| {
             count.fetch_add(bytes, Ordering::Relaxed);
@@ -233,6 +266,13 @@ impl Verifier<'_> {
                 }
             }
         }
+    }
+
+    /// Fails if the progress was not `noted`: an older kind drops it, and what is found, too.
+    fn check_keeps(&self, noted: kube::Result<bool>) -> Result<(), Stop> {
+        let keeps = noted.map_err(|error| Stop::unanswered("RecordUnwritable", &error))?;
+        self.context.ledger.tell_keeps_readings(keeps);
+        if keeps { Ok(()) } else { Err(Stop::NotKnown) }
     }
 
     async fn note(&mut self, progress: Progress) -> kube::Result<bool> {

@@ -13,8 +13,9 @@ pub struct Reading {
     pub covers: Covered,
     /// Where the files were.
     pub location: Location,
-    /// What the bucket listed, before and after they were read.
-    pub listing: Sha256,
+    /// What the bucket listed, before and after they were read; `None` if it cannot be listed, so that only the tarball
+    /// was read, by a URL that Velero signed.
+    pub listing: Option<Sha256>,
     /// All files but the envelopes and those that were not read.
     pub files: Vec<File>,
     /// Files that Velero does not know.

@@ -21,12 +21,18 @@ pub enum RecordState {
     Unreadable,
     /// A person told the checksum of the tarball. Nothing was read, and nothing is signed.
     Declared,
+    /// velero-trust may not read the bucket, and Velero may: only the tarball was read, by a URL that Velero signed.
+    /// Nothing is signed.
+    TarballOnly,
 }
 
 impl RecordState {
     /// Whether the files are judged. That stays.
     pub const fn is_judgement(self) -> bool {
-        matches!(self, Self::Recorded | Self::Unobserved | Self::Declared)
+        matches!(
+            self,
+            Self::Recorded | Self::Unobserved | Self::Declared | Self::TarballOnly
+        )
     }
 
     /// Returns the name of the state.
@@ -37,6 +43,7 @@ impl RecordState {
             Self::Unobserved => "Unobserved",
             Self::Unreadable => "Unreadable",
             Self::Declared => "Declared",
+            Self::TarballOnly => "TarballOnly",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rules about the checksum that a Restore needs for its backup.
 
 use super::question::Question;
-use super::{named, reading, record};
+use super::{named, reading, record, tarball};
 use crate::decision::{
     Backup, BackupFields, BackupRecord, Code, Facts, FailureClass, FieldPath, Finding, Reading,
     RecordState, Report, RestoresMode, Rule, Severity, Stop, Verb, WaitKind,
@@ -155,9 +155,11 @@ pub(super) fn check(
 ) -> Result<Option<Reading>, Stop> {
     let key = question.key(backup);
     let named = format!("Backup {key}");
+    let of_tarball = tarball::recorded(record);
     let declared = record.filter(|record| record.state == RecordState::Declared);
-    if let Some(declared) = declared
-        && record::check_annotation(question.restore, backup, declared, report)
+    let by_record = declared.or_else(|| record.filter(|_| of_tarball.is_some()));
+    if let Some(by_record) = by_record
+        && record::check_annotation(question.restore, backup, by_record, report)
     {
         return Ok(None);
     }
@@ -178,7 +180,8 @@ pub(super) fn check(
             return Ok(None);
         }
         Some(Ok(checksum)) => Some(checksum),
-        None => None,
+        // It is annotated again.
+        None => of_tarball,
     };
     let expected = expected(question.restore);
     if let (Some(on_backup), Some(expected)) = (on_backup, expected)
@@ -200,7 +203,7 @@ pub(super) fn check(
         return Ok(None);
     };
     if expected.is_none()
-        && declared.is_none()
+        && by_record.is_none()
         && facts.has_signed_backups(question.namespace, &backup.storage_location)? == Some(true)
     {
         if is_to_be_recorded {
@@ -209,10 +212,16 @@ pub(super) fn check(
         }
         report.add_finding(set_by_hand(question, backup));
     }
+    let partial = record.filter(|_| of_tarball.is_some() && expected.is_none());
+    if let Some(partial) = partial {
+        tarball::check(question, partial, report);
+    }
     if !question.is_gate() {
-        let message = format!("the files of {named} are not signed");
-        let fix = "the tarball is compared with the checksum when Velero begins";
-        not_signed(question, message, fix, report);
+        if partial.is_none() {
+            let message = format!("the files of {named} are not signed");
+            let fix = "the tarball is compared with the checksum when Velero begins";
+            not_signed(question, message, fix, report);
+        }
         if let Some(failure) = record.and_then(|record| record.reading_failure.as_ref()) {
             reading::warn(question, failure, report);
         }
@@ -224,7 +233,11 @@ pub(super) fn check(
             question,
             backup,
             vouched,
-            expected.is_some(),
+            match (expected, partial) {
+                (Some(_), _) => Source::Restore,
+                (None, Some(_)) => Source::Record,
+                (None, None) => Source::Annotation,
+            },
             read,
             facts,
             report,
@@ -246,18 +259,30 @@ fn set_by_hand(question: &Question<'_>, backup: &Backup) -> Finding {
     Finding::new(&SET_BY_HAND, path, name, message, fix)
 }
 
+/// Where the checksum is from that is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The Restore expects it.
+    Restore,
+    /// It is recorded, and of the tarball alone.
+    Record,
+    /// Somebody set it on the Backup.
+    Annotation,
+}
+
 /// Compares what was read with the digest of the tarball, or of a list of all files, that somebody
 /// vouched for.
 fn compare(
     question: &Question<'_>,
     backup: &Backup,
     vouched: Checksum<'_>,
-    is_expected: bool,
+    source: Source,
     read: &Reading,
     facts: &Facts,
     report: &mut Report,
 ) -> Result<(), Stop> {
     let named = format!("Backup {}", question.key(backup));
+    let is_expected = source == Source::Restore;
     let is_vouched = |digest: &crate::digest::Sha256| digest.to_string() == vouched.hex();
     let mut lists = read.lists.iter();
     if is_expected && let Some(list) = lists.find(|list| is_vouched(&list.sha256)) {
@@ -277,10 +302,23 @@ fn compare(
     let tarball = files::tarball(&backup.fields.name);
     let tarball = read.files.iter().find(|file| file.name == tarball);
     match tarball.map(|file| file.sha256) {
+        // That nothing else is known is said already.
+        Some(digest) if is_vouched(&digest) && source == Source::Record => {}
         Some(digest) if is_vouched(&digest) => {
             let message = format!("only the tarball of {named} is known to be the right one");
             let fix = "its other files are not signed";
             not_signed(question, message, fix, report);
+        }
+        // It may be the digest of a signed list, which nobody could read.
+        found if is_expected && read.listing.is_none() => {
+            let found = found.map(|digest| format!("sha256:{digest}"));
+            let message = format!(
+                "this Restore expects sha256:{} of {named}, whose tarball has {}; whether a signed list beside it has \
+                 that digest is not known, because velero-trust may not read the bucket",
+                vouched.hex(),
+                found.unwrap_or_default()
+            );
+            report.add_finding(reading::finding(question, message));
         }
         found if is_expected => {
             let has = found.map_or_else(
@@ -299,8 +337,14 @@ fn compare(
                 || "there is none".to_owned(),
                 |digest| format!("found sha256:{digest}"),
             );
+            let expected = match source {
+                Source::Record => "that was recorded".to_owned(),
+                Source::Restore | Source::Annotation => {
+                    format!("of its annotation {CHECKSUM_ANNOTATION}")
+                }
+            };
             report.add_finding(super::files::other_tarball(
-                question, backup, vouched, &found,
+                question, backup, &expected, vouched, &found,
             ));
         }
     }
@@ -379,7 +423,12 @@ fn will_be_recorded(
             let is_over = reading::is_over(question, failure);
             question.is_gate() && reads && (passes || !is_over)
         }
-        Some(RecordState::Recorded | RecordState::Unobserved | RecordState::Declared) => false,
+        Some(
+            RecordState::Recorded
+            | RecordState::Unobserved
+            | RecordState::Declared
+            | RecordState::TarballOnly,
+        ) => false,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::integrity::checksum::Checksum;
 use crate::integrity::files::Role;
 use crate::integrity::manifest::Difference;
 use crate::integrity::statement::Statement;
-use crate::names::{ACCEPT_INSECURE_ANNOTATION, CHECKSUM_ANNOTATION};
+use crate::names::ACCEPT_INSECURE_ANNOTATION;
 
 pub(super) static RULES: [&Rule; 4] = [&DIFFERS, &SHOWN_DIFFERS, &VOLUMES_DIFFER, &ELSEWHERE];
 
@@ -140,27 +140,27 @@ fn check_known(
         Err(Stop::Unknown(..)) => None,
         listed => listed?,
     };
-    if listed.is_some_and(|listed| listed.listing == reading.listing) {
+    if listed.is_some_and(|listed| Some(listed.listing) == reading.listing) {
         compare(question, signed, reading, report);
     }
     Ok(())
 }
 
-/// Returns the finding that a tarball is not the one that somebody vouched for on the Backup.
+/// Returns the finding that a tarball is not the one `which` somebody vouched for, or that was recorded.
 pub(super) fn other_tarball(
     question: &Question<'_>,
     backup: &Backup,
+    which: &str,
     expected: Checksum<'_>,
     found: &str,
 ) -> Finding {
     let name = &backup.fields.name;
     let message = format!(
-        "the tarball of Backup {}/{name} is not the one of its annotation {CHECKSUM_ANNOTATION}: expected \
-         sha256:{}, {found}",
+        "the tarball of Backup {}/{name} is not the one {which}: expected sha256:{}, {found}",
         question.namespace,
         expected.hex()
     );
-    let fix = "somebody changed the bucket, or the annotation is wrong; restore another backup";
+    let fix = "somebody changed the bucket, or the checksum is wrong; restore another backup";
     Finding::new(&DIFFERS, named::path(question.restore), name, message, fix)
 }
 
@@ -360,7 +360,7 @@ mod tests {
             reading: Some(Reading {
                 covers: Covered::Uids(vec![covered.to_owned()]),
                 location: Location::default(),
-                listing: Sha256::of(b"listing"),
+                listing: Some(Sha256::of(b"listing")),
                 files: FILES.map(|name| file(name, name)).into(),
                 unread: Vec::new(),
                 lists: Vec::new(),

@@ -9,6 +9,7 @@ mod question;
 mod reading;
 mod record;
 mod reserved;
+mod tarball;
 mod target;
 mod written_by_others;
 
@@ -31,7 +32,8 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     let rules = rules.chain(record::RULES).chain(target::RULES);
     let rules = rules.chain(reserved::RULES).chain(files::RULES);
     let rules = rules.chain(reading::RULES).chain(acceptance::RULES);
-    rules.chain(written_by_others::RULES).chain(lost::RULES)
+    let rules = rules.chain(written_by_others::RULES).chain(lost::RULES);
+    rules.chain(tarball::RULES)
 }
 
 /// What is known of the backup of a Restore, besides what speaks against it.

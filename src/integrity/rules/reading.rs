@@ -42,11 +42,23 @@ pub(super) fn current<'a>(
         return Ok(None);
     };
     let mut changed = None;
-    if let Some(reading) = &record.reading {
+    let is_of_tarball = |reading: &&Reading| reading.listing.is_none();
+    if let Some(reading) = record.reading.as_ref().filter(is_of_tarball) {
+        let is_covered = reading.covers.includes(question.uid());
+        // What is signed lists all files.
+        if is_covered && record.state == RecordState::Recorded {
+            changed = Some(format!(
+                "only the tarball of Backup {key} was read when velero-trust could not read more, so its files are read"
+            ));
+        } else if is_covered {
+            return Ok(Some(reading));
+        }
+    } else if let Some(reading) = &record.reading {
         let is_covered = reading.covers.includes(question.uid());
         match facts.listed_files(&key, &backup.storage_location) {
             Ok(Some(listed))
-                if (listed.listing, &listed.location) == (reading.listing, &reading.location) =>
+                if (Some(listed.listing), &listed.location)
+                    == (reading.listing, &reading.location) =>
             {
                 if is_covered || listed.is_authentic {
                     return Ok(Some(reading));
@@ -152,7 +164,7 @@ fn not_installed(question: &Question<'_>, report: &mut Report) {
     report.add_finding(Finding::new(&NOT_VERIFIED, path, "", message, fix));
 }
 
-fn finding(question: &Question<'_>, message: String) -> Finding {
+pub(super) fn finding(question: &Question<'_>, message: String) -> Finding {
     let fix =
         "make them readable, and create the Restore again; `velero-trust doctor` tries each bucket";
     let path = named::path(question.restore);

@@ -52,8 +52,10 @@ pub struct RecordedReading {
     /// Prefix in the bucket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
-    /// SHA-256 of what the bucket listed.
-    pub listing: String,
+    /// SHA-256 of what the bucket listed. It is missing if velero-trust may not list it, so that only the tarball was
+    /// read, by a URL that Velero signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<String>,
     /// All files that were read.
     pub files: Vec<RecordedFile>,
     /// The others: Velero does not know them.
@@ -176,7 +178,10 @@ impl RecordedReading {
                 bucket: self.bucket.clone(),
                 prefix: self.prefix.clone(),
             },
-            listing: Sha256::from_hex(&self.listing)?,
+            listing: match &self.listing {
+                Some(listing) => Some(Sha256::from_hex(listing)?),
+                None => None,
+            },
             files: files.collect::<Option<_>>()?,
             unread: unread.collect::<Option<_>>()?,
             lists: self.lists.clone(),

@@ -33,6 +33,7 @@ pub(super) fn progress(
     let is_done = match status.state {
         RecordState::Recorded => status.returned.is_none(),
         RecordState::Declared => declared.is_some() && status.checksum.as_deref() == declared,
+        RecordState::TarballOnly => declared.is_none() && status.adopted_by.is_some(),
         _ => false,
     };
     match (is_done, is_asked, status.not_adopted.clone()) {
@@ -73,6 +74,9 @@ pub(super) fn why_not(status: &BackupRecordStatus) -> String {
 pub(super) fn recorded(status: &BackupRecordStatus) -> String {
     let state = match (status.state, status.adopted_by.as_ref()) {
         (RecordState::Declared, Some(by)) => format!("declared by {by}"),
+        (RecordState::TarballOnly, Some(by)) => {
+            format!("recorded by its tarball only, on the word of {by}")
+        }
         (_, Some(by)) => format!("recorded and signed on the word of {by}"),
         (_, None) => {
             let level = status.level.as_deref().unwrap_or_default();

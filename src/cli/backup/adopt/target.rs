@@ -123,7 +123,12 @@ fn standing(backup: &ObservedBackup, records: &[BackupRecord]) -> Standing {
         Some(status) if status.state == RecordState::Recorded => {
             Standing::Recorded(recorded(&status))
         }
-        Some(status) if status.state == RecordState::Unobserved => {
+        Some(status)
+            if matches!(
+                status.state,
+                RecordState::Unobserved | RecordState::TarballOnly
+            ) =>
+        {
             Standing::Adoptable(why_not(&status))
         }
         Some(status) => Standing::Hindered(why_not(&status)),

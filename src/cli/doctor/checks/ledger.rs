@@ -129,7 +129,13 @@ fn check_rights(subject: CheckSubject, rights: &Rights, content: Option<Content>
             Err(error) if error.may_pass() => return subject.unknown(error.to_string()),
             Err(error) => {
                 let (message, fix) = problem(error);
-                return subject.fail(format!("its backups cannot be recorded: {message}"), fix);
+                let but = if error.lacks_rights() {
+                    ", but for the tarballs of those that Velero can read"
+                } else {
+                    ""
+                };
+                let message = format!("its backups cannot be recorded{but}: {message}");
+                return subject.fail(message, fix);
             }
             Ok(()) => {}
         }

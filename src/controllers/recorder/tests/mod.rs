@@ -2,6 +2,7 @@
 
 mod adopt;
 mod departed;
+mod download;
 mod final_phase;
 mod forged;
 mod import;
@@ -66,6 +67,8 @@ struct Scene {
     running: Option<JoinHandle<()>>,
     waiting: watch::Sender<Option<WaitingByBackup>>,
     trouble: watch::Sender<Option<&'static str>>,
+    /// Whether Velero is asked for tarballs.
+    asks_velero: bool,
 }
 
 impl Drop for Scene {
@@ -100,6 +103,7 @@ impl Scene {
             running: None,
             waiting: watch::channel(None).0,
             trouble: watch::channel(None).0,
+            asks_velero: false,
         };
         scene.set_location(&json!({}));
         scene
@@ -206,6 +210,7 @@ impl Scene {
         context.settings.recorder = Some(RecorderSettings {
             denied: DeniedAddresses::nothing(),
             records_existing,
+            download_requests: self.asks_velero,
             retention: Duration::from_hours(1),
             key_type,
         });

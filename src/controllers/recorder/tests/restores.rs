@@ -34,27 +34,27 @@ fn nobody() -> WaitingByBackup {
 }
 
 impl Scene {
-    fn wait(&self, unread: &[&str], others: &[&str]) {
+    pub(super) fn wait(&self, unread: &[&str], others: &[&str]) {
         self.waiting.send_replace(Some(waiting(unread, others)));
     }
 
     /// Returns what the record of the Backup `b` says about Restores.
-    fn verification(&self) -> Value {
+    pub(super) fn verification(&self) -> Value {
         self.status("b", &uid(1))["verification"].clone()
     }
 
     /// Returns the UIDs of the Restores for which the last reading counts.
-    fn read_for(&self) -> Vec<String> {
+    pub(super) fn read_for(&self) -> Vec<String> {
         let restores = self.verification()["reading"]["restores"].clone();
         serde_json::from_value(restores).unwrap_or_default()
     }
 
-    async fn until_read_for(&self, uids: &[&str]) {
+    pub(super) async fn until_read_for(&self, uids: &[&str]) {
         let what = format!("a reading for {uids:?}");
         self.until(&what, |scene| scene.read_for() == uids).await;
     }
 
-    async fn until_failure(&self, reason: &str) -> Value {
+    pub(super) async fn until_failure(&self, reason: &str) -> Value {
         let what = format!("the failure {reason}");
         self.until(&what, |scene| {
             scene.verification()["failure"]["reason"] == reason

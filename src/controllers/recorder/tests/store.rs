@@ -145,6 +145,8 @@ impl S3 {
             .trim_start_matches('/');
         let method = if query.contains("list-type") {
             "LIST"
+        } else if query.contains("X-Amz-Signature") {
+            "PRESIGNED"
         } else {
             head.method.as_str()
         };
