@@ -58,6 +58,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             gate::what_a_person_says,
         ),
         alone(
+            "story::only_the_tarball_is_known_where_velero_alone_may_read",
+            gate::where_velero_alone_may_read,
+        ),
+        alone(
             "story::a_restore_waits_and_goes_on_by_itself",
             gate::waits_and_goes_on,
         ),

@@ -6,6 +6,7 @@ mod crowd;
 mod elsewhere;
 mod forged;
 mod oldest;
+mod partial;
 mod tampered;
 mod traces;
 mod waiting;
@@ -173,6 +174,11 @@ pub(super) fn only_signed_bytes() -> Result<()> {
 /// What a user accepts or expects.
 pub(super) fn what_a_person_says() -> Result<()> {
     Bed::start()?.run(accepted::story)
+}
+
+/// Velero may read the bucket, and velero-trust may not.
+pub(super) fn where_velero_alone_may_read() -> Result<()> {
+    Bed::start()?.run(partial::story)
 }
 
 /// What cannot be known yet waits, and goes on by itself.
