@@ -491,6 +491,7 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::credentials::ini::Setting;
 
     #[test]
     fn what_this_version_cannot_read_is_neither_passing_nor_lasting() {
@@ -508,7 +509,13 @@ mod tests {
         let list = || Action::List { backup: "b".into() };
         let lacks = |kind: ErrorKind| kind.during(list()).lacks_rights();
         assert!(lacks(ErrorKind::AccessDenied { code: code() }));
-        assert!(lacks(CredentialsError::NotSupported("sso_session").into()));
+        assert!(lacks(
+            CredentialsError::NotSupported(Setting {
+                line: 2,
+                name: "sso_session",
+            })
+            .into()
+        ));
         let others = [
             ErrorKind::Late,
             ErrorKind::NoFile,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ini::Setting;
 use crate::bucket::settings::SecretKey;
 use crate::velero::text::shown;
 
@@ -52,16 +53,16 @@ pub enum CredentialsError {
     NoSecret(SecretKey),
     /// The profile has something else than keys.
     #[error(
-        "the credentials use `{0}`, which velero-trust does not support; use an aws_access_key_id with \
+        "the credentials use {0}, which velero-trust does not support; use an aws_access_key_id with \
          an aws_secret_access_key in the BSL's spec.credential"
     )]
-    NotSupported(&'static str),
+    NotSupported(Setting),
     /// The profile says where the store is.
     #[error(
-        "the credentials say with `{0}` where the store is, which Velero follows and velero-trust does not \
+        "the credentials say with {0} where the store is, which Velero follows and velero-trust does not \
          support; write the URL into the BSL's spec.config.s3Url"
     )]
-    Endpoint(&'static str),
+    Endpoint(Setting),
     /// It is not known whether there are any: the API server did not say.
     #[error("the credentials cannot be read from the API server: {why}")]
     Unavailable {

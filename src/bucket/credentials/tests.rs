@@ -134,7 +134,9 @@ async fn a_profile_names_no_store_where_the_bsl_names_none() {
     let error = read(&secrets, Some("own/cloud"), json!({}))
         .await
         .unwrap_err();
-    assert_eq!(error, CredentialsError::Endpoint("endpoint_url"));
+    let name = "endpoint_url";
+    let setting = ini::Setting { line: 4, name };
+    assert_eq!(error, CredentialsError::Endpoint(setting));
     // The plugin prefers the URL of the BSL.
     let config = json!({"s3Url": "https://store"});
     let (key, _) = read(&secrets, Some("own/cloud"), config).await.unwrap();

@@ -190,7 +190,7 @@ fn no_credentials(error: &CredentialsError) -> anyhow::Error {
             format!("there is no profile `{}`", shown(profile))
         }
         CredentialsError::NotSupported(what) => {
-            format!("the profile uses `{what}`, which velero-trust does not support")
+            format!("the profile uses {what}, which velero-trust does not support")
         }
         error => error.to_string(),
     };
@@ -203,6 +203,7 @@ fn no_credentials(error: &CredentialsError) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::credentials::ini::Setting;
 
     #[test]
     fn whoever_runs_the_command_is_told_how_to_give_credentials() {
@@ -218,7 +219,13 @@ mod tests {
                 CredentialsError::NoProfile { profile: text("p") },
                 "no profile `p`",
             ),
-            (CredentialsError::NotSupported("role_arn"), "`role_arn`"),
+            (
+                CredentialsError::NotSupported(Setting {
+                    line: 3,
+                    name: "sso_session",
+                }),
+                "`sso_session` in line 3",
+            ),
         ] {
             let told = no_credentials(&error).to_string();
             assert!(told.contains(why), "{told}");
