@@ -343,6 +343,7 @@ impl Error {
             | ErrorKind::Credentials(
                 CredentialsError::Identity { .. }
                 | CredentialsError::NoToken { .. }
+                | CredentialsError::RoleUnavailable { .. }
                 | CredentialsError::Unavailable { .. },
             )
             | ErrorKind::CutOff

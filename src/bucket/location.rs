@@ -189,6 +189,7 @@ impl Locations {
             variable: |name: &str| std::env::var(name).ok(),
             services: Services {
                 trust: trust.clone(),
+                denied: self.denied.clone(),
                 proxies: self.proxies.clone(),
                 timing: self.timing,
             },

@@ -36,7 +36,7 @@ pub use connector::{Reach, Timing, Trust};
 pub use content::Content;
 pub use credentials::{
     AwsCredentials, AzureCredentials, ClusterSecrets, Credentials, CredentialsError,
-    GcpCredentials, Identity, NoIdentity, OwnIdentity, SecretSource,
+    GcpCredentials, Identity, NoIdentity, OwnIdentity, RolesOnly, SecretSource,
 };
 pub use error::{Action, Error, ErrorKind};
 pub use list::{Artifact, Listing, MAX_FILES, MAX_NAME_BYTES};

@@ -341,6 +341,12 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ("answer of a service that gives credentials", &[
         ("src/bucket/connector/mod.rs", &["const MAX_IDENTITY_BYTES: ", "= "]),
     ]),
+    ("roles of a file of credentials that lead from one to the other", &[
+        ("src/bucket/credentials/ini/chain.rs", &["const MAX_ROLES: ", "= "]),
+    ]),
+    ("token of velero-trust's own ServiceAccount, for a role", &[
+        ("src/bucket/credentials/role/request.rs", &["const MAX_TOKEN_BYTES: ", "= "]),
+    ]),
     ("files of a backup that is recorded", &[
         ("src/integrity/manifest.rs", &["const MAX_FILES: ", "= "]),
         ("src/integrity/manifest.rs", &["const MAX_NAME_BYTES: ", "= "]),

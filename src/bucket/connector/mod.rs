@@ -80,7 +80,7 @@ impl Default for Timing {
 }
 
 /// Most bytes of the answer of a service that gives credentials.
-const MAX_IDENTITY_BYTES: usize = 1 << 20;
+pub(super) const MAX_IDENTITY_BYTES: usize = 1 << 20;
 
 /// Whom a client speaks to.
 #[derive(Clone, Debug)]

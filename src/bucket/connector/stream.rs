@@ -23,6 +23,9 @@ use crate::bucket::error::ErrorKind;
 use crate::ca::endpoint::{DeniedAddresses, build_target};
 use crate::dial::{Io, Proxies, Proxy, dial, dial_proxy, host_of, open_tunnel};
 
+/// The metadata server of Google's cloud. A proxy would resolve the name to the one of its own machine.
+const GOOGLE_METADATA: &str = "metadata.google.internal";
+
 /// Opens connections.
 #[derive(Clone)]
 pub(super) struct StreamConnector {
@@ -55,9 +58,10 @@ impl StreamConnector {
     /// Returns the proxy for requests to `uri`. The services with which a cloud gives a machine its
     /// identity are never behind one.
     pub(super) fn proxy(&self, uri: &Uri) -> Option<&Proxy> {
-        let address = host_of(uri).parse().ok();
+        let host = host_of(uri);
         let everywhere = DeniedAddresses::in_cluster([]);
-        let is_local = address.is_some_and(|it| everywhere.denial_reason(it).is_some());
+        let is_denied = |address| everywhere.denial_reason(address).is_some();
+        let is_local = host == GOOGLE_METADATA || host.parse().is_ok_and(is_denied);
         self.proxies.select_for(uri).filter(|_| !is_local)
     }
 
@@ -178,6 +182,8 @@ mod tests {
                 "{host}"
             );
         }
+        let metadata = "metadata.google.internal/computeMetadata/v1/";
+        assert!(is_direct(&format!("https://{metadata}")));
         assert!(!is_direct("https://sts.eu-west-1.amazonaws.com"));
         assert!(!is_direct("https://10.1.2.3"));
     }

@@ -28,6 +28,8 @@ impl fmt::Debug for CustomerKey {
 pub struct AwsCredentials {
     /// The keys.
     pub provider: AwsCredentialProvider,
+    /// The role that they are those of, if a file of credentials names one.
+    pub role: Option<String>,
     /// The region in the file of credentials.
     pub region: Option<String>,
     /// The key for SSE-C.
@@ -40,6 +42,7 @@ impl AwsCredentials {
         ini::check(&keys)?;
         Ok(Self {
             provider: Arc::new(StaticCredentialProvider::new(keys)),
+            role: None,
             region: None,
             customer_key: None,
         })
@@ -49,6 +52,7 @@ impl AwsCredentials {
     pub fn of_provider(provider: AwsCredentialProvider) -> Self {
         Self {
             provider,
+            role: None,
             region: None,
             customer_key: None,
         }
@@ -61,7 +65,7 @@ impl AwsCredentials {
         identity: &impl Identity,
     ) -> Result<Self, CredentialsError> {
         let mut credentials = if let Some(file) = stored.file {
-            Self::of_file(settings, file)?
+            Self::of_file(settings, file, identity)?
         } else {
             let region = settings.region.as_deref().unwrap_or_default();
             Self::of_provider(identity.aws(region)?)
@@ -76,18 +80,31 @@ impl AwsCredentials {
         Ok(credentials)
     }
 
-    fn of_file(settings: &AwsSettings, file: StoredKey) -> Result<Self, CredentialsError> {
-        let ini::Profile {
-            keys,
-            region,
-            endpoint,
-        } = ini::read(&file.text()?, &settings.profile)?;
-        if let Some(setting) = endpoint.filter(|_| !settings.has_url()) {
+    fn of_file(
+        settings: &AwsSettings,
+        file: StoredKey,
+        identity: &impl Identity,
+    ) -> Result<Self, CredentialsError> {
+        let profile = ini::read(&file.text()?, &settings.profile)?;
+        if let Some(setting) = profile.endpoint.filter(|_| !settings.has_url()) {
             return Err(CredentialsError::Endpoint(setting));
         }
+        Self::of_profile(profile, settings.region.as_deref(), identity)
+    }
+
+    /// Makes the credentials of a profile. `region` is that of the bucket, if it is known.
+    pub(super) fn of_profile(
+        profile: ini::Profile,
+        region: Option<&str>,
+        identity: &impl Identity,
+    ) -> Result<Self, CredentialsError> {
+        let role = profile.source.role().map(|role| role.arn.clone());
+        let known = region.or(profile.region.as_deref()).unwrap_or_default();
         Ok(Self {
-            region,
-            ..Self::fixed(keys)?
+            provider: profile.source.provider(identity, known)?,
+            role,
+            region: profile.region,
+            customer_key: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::ini::Setting;
+use super::role::advice;
 use crate::bucket::settings::SecretKey;
 use crate::velero::text::shown;
 
@@ -63,6 +64,49 @@ pub enum CredentialsError {
          support; write the URL into the BSL's spec.config.s3Url"
     )]
     Endpoint(Setting),
+    /// A setting cannot be used.
+    #[error("{0} of the credentials {1}")]
+    Setting(Setting, &'static str),
+    /// Two settings say where the keys come from.
+    #[error("{0} and {1} of the credentials both say where keys come from; remove one of them")]
+    TwoSources(Setting, Setting),
+    /// The token for a role is a file in Velero's Pod.
+    #[error(
+        "{0} of the credentials is a file in Velero's Pod, which velero-trust cannot read; give \
+         velero-trust's ServiceAccount an identity of its own (docs/identities.md), or use an \
+         aws_access_key_id with an aws_secret_access_key"
+    )]
+    TokenFile(Setting),
+    /// The profile says where a role is assumed.
+    #[error(
+        "the credentials say with {0} where their role is assumed, which Velero follows and velero-trust does \
+         not; set AWS_ENDPOINT_URL_STS for velero-trust"
+    )]
+    StsEndpoint(Setting),
+    /// It is not known where a role is assumed.
+    #[error(
+        "the region is none of AWS, so that nothing says where the role of the credentials is assumed; set \
+         AWS_ENDPOINT_URL_STS for velero-trust, or correct the region"
+    )]
+    NoSts,
+    /// The service that gives the keys of a role refuses.
+    #[error(
+        "AWS's STS does not give the keys of the role {} ({code}); {}", shown(.role), advice(.code)
+    )]
+    RoleRefused {
+        /// The role.
+        role: String,
+        /// The error code, else the status.
+        code: String,
+    },
+    /// It is not known whether there are keys for a role.
+    #[error("AWS's STS cannot be asked for the keys of the role {}: {why}", shown(.role))]
+    RoleUnavailable {
+        /// The role.
+        role: String,
+        /// Why.
+        why: String,
+    },
     /// It is not known whether there are any: the API server did not say.
     #[error("the credentials cannot be read from the API server: {why}")]
     Unavailable {

@@ -44,6 +44,9 @@ const VARIABLES: [(&str, AmazonS3ConfigKey); 6] = [
 pub struct Services {
     /// Whose certificates are trusted.
     pub trust: Trust,
+    /// What is never dialled for the keys of a role. For the identity itself it does not count: only the
+    /// environment and the cloud say where that is.
+    pub denied: DeniedAddresses,
     /// The proxies between.
     pub proxies: Proxies,
     /// How long is waited.

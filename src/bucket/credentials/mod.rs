@@ -14,7 +14,9 @@ pub mod ini;
 pub mod installation;
 mod own;
 pub mod personal;
+mod role;
 mod service_account;
+mod source;
 mod stored;
 
 use object_store::aws::AwsCredential;
@@ -25,7 +27,8 @@ pub(super) use azure_identity::of_service_principal;
 pub use cluster::ClusterSecrets;
 pub use error::CredentialsError;
 pub use gcp::GcpCredentials;
-pub use own::{Identity, NoIdentity, OwnIdentity};
+pub use own::{Identity, NoIdentity, OwnIdentity, RolesOnly};
+pub use source::{AssumedWith, Role, Source, TokenFile};
 pub use stored::{Fingerprint, SecretSource, StoredCredentials};
 
 use super::settings::{BucketSettings, ProviderSettings};
@@ -47,8 +50,8 @@ impl Credentials {
         AwsCredentials::fixed(keys).map(Self::Aws)
     }
 
-    /// Reads the credentials for the bucket of a BSL. `identity` gives those of this process, and is
-    /// asked only if there are no others.
+    /// Reads the credentials for the bucket of a BSL. `identity` gives those of this process and of roles,
+    /// and is asked only if there are no others.
     pub async fn read(
         settings: &BucketSettings,
         secrets: &impl SecretSource,

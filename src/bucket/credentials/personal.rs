@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use object_store::aws::AwsCredential;
 
-use super::identity::{self, Services};
-use super::{AwsCredentials, CredentialsError, ini};
+use super::identity::Services;
+use super::{AwsCredentials, CredentialsError, Identity as _, OwnIdentity, ini};
 
 /// Reads them. `variable` reads the environment, and `read` a file; `None` if there is no such file.
 /// `profile` is the one that was asked for, else that of `AWS_PROFILE`, else `default`.
@@ -17,7 +17,8 @@ pub fn read(
     region: &str,
     services: Services,
 ) -> Result<AwsCredentials, CredentialsError> {
-    let set = |name| variable(name).filter(|value| !value.is_empty());
+    let own = OwnIdentity { variable, services };
+    let set = |name: &str| (own.variable)(name).filter(|value| !value.is_empty());
     let asked = profile.map(str::to_owned).or_else(|| set("AWS_PROFILE"));
     if profile.is_none() {
         let keys = (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY"));
@@ -38,11 +39,9 @@ pub fn read(
     if let Some(text) = file.and_then(|file| read(&file)) {
         let found = ini::read(&text, asked.as_deref().unwrap_or("default"));
         match found {
-            Ok(ini::Profile { keys, region, .. }) => {
-                return Ok(AwsCredentials {
-                    region,
-                    ..AwsCredentials::fixed(keys)?
-                });
+            Ok(profile) => {
+                let region = Some(region).filter(|region| !region.is_empty());
+                return AwsCredentials::of_profile(profile, region, &own);
             }
             // Without a wish for it, the default profile may be absent.
             Err(CredentialsError::NoProfile { .. }) if asked.is_none() => {}
@@ -51,14 +50,14 @@ pub fn read(
     } else if let Some(profile) = asked {
         return Err(CredentialsError::NoProfile { profile });
     }
-    let provider = identity::provider(variable, region, services)?;
-    Ok(AwsCredentials::of_provider(provider))
+    Ok(AwsCredentials::of_provider(own.aws(region)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bucket::connector::{Timing, Trust};
+    use crate::ca::endpoint::DeniedAddresses;
     use crate::dial::Proxies;
 
     fn keys(
@@ -76,6 +75,7 @@ mod tests {
         };
         let services = Services {
             trust: Trust::Everything,
+            denied: DeniedAddresses::nothing(),
             proxies: Proxies::default(),
             timing: Timing::default(),
         };

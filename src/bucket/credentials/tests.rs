@@ -55,6 +55,20 @@ impl Identity for Own {
             bearer,
         })))
     }
+
+    fn assume(
+        &self,
+        role: Role,
+        _with: AssumedWith,
+        _region: &str,
+    ) -> Result<AwsCredentialProvider, CredentialsError> {
+        let keys = AwsCredential {
+            key_id: role.arn,
+            secret_key: "s".to_owned(),
+            token: None,
+        };
+        Ok(AwsCredentials::fixed(keys)?.provider)
+    }
 }
 
 fn secret(text: &str) -> SecretKey {

@@ -167,7 +167,7 @@ impl BucketSettings {
     }
 
     /// Returns its provider.
-    pub(super) const fn provider(&self) -> Provider {
+    pub const fn provider(&self) -> Provider {
         match &self.provider {
             ProviderSettings::Aws(_) => Provider::Aws,
             ProviderSettings::Azure(_) => Provider::Azure,

@@ -8,9 +8,10 @@ use kube::{Api, Client};
 use tokio::time::timeout;
 
 use super::cluster_snapshot::Read;
+use crate::bucket::credentials::identity::Services;
 use crate::bucket::{
-    BucketSettings, ClusterSecrets, Content, Credentials, CredentialsError, NoIdentity, Reach,
-    Rights, Store, Timing, Trust,
+    BucketSettings, ClusterSecrets, Content, Credentials, CredentialsError, OwnIdentity, Provider,
+    Reach, Rights, RolesOnly, Store, Timing, Trust,
 };
 use crate::ca::endpoint::DeniedAddresses;
 use crate::dial::Proxies;
@@ -49,7 +50,11 @@ pub(super) enum BucketAccess {
         rights: Box<Rights>,
         /// What its backups hold, if the list can be read.
         content: Option<Content>,
+        /// The role that the credentials are those of, if they name one.
+        role: Option<String>,
     },
+    /// Its credentials are the identity of velero-trust's Pods, which this machine does not have.
+    OwnIdentity(Provider),
     /// velero-trust cannot use it, for this reason.
     Unusable(String),
     /// It cannot be tried from this machine, for this reason.
@@ -87,33 +92,44 @@ async fn try_bucket(
         Err(error) => return BucketAccess::Unusable(error.to_string()),
     };
     let secrets = ClusterSecrets::new(client.clone(), namespace);
+    let reach = Reach {
+        trust: Trust::bundle(namespace, bundle.unwrap_or_default()),
+        denied: DeniedAddresses::nothing(),
+        proxies: Proxies::from_env(),
+        timing: TIMING,
+    };
     // The identity of this machine is not that of the server's Pod.
-    let identity = NoIdentity(CredentialsError::Identity { why: String::new() });
+    let identity = RolesOnly(OwnIdentity {
+        variable: |name: &str| std::env::var(name).ok(),
+        services: Services {
+            trust: reach.trust.clone(),
+            denied: reach.denied.clone(),
+            proxies: reach.proxies.clone(),
+            timing: reach.timing,
+        },
+    });
     let credentials = match Credentials::read(&settings, &secrets, &identity).await {
         Ok(credentials) => credentials,
         Err(CredentialsError::Identity { .. }) => {
-            let why = "the credentials are the identity of velero-trust's Pod, which this machine \
-                       does not have";
-            return BucketAccess::Unknown(why.to_owned());
+            return BucketAccess::OwnIdentity(settings.provider());
         }
         Err(error @ CredentialsError::Unavailable { .. }) => {
             return BucketAccess::Unknown(error.to_string());
         }
         Err(error) => return BucketAccess::Unusable(error.to_string()),
     };
-    let Some(bundle) = bundle else {
+    if bundle.is_none() {
         return BucketAccess::Unknown("there is no CA bundle to verify the store with".to_owned());
-    };
-    let reach = Reach {
-        trust: Trust::bundle(namespace, bundle),
-        denied: DeniedAddresses::nothing(),
-        proxies: Proxies::from_env(),
-        timing: TIMING,
+    }
+    let role = match &credentials {
+        Credentials::Aws(aws) => aws.role.clone(),
+        Credentials::Azure(_) | Credentials::Gcp(_) => None,
     };
     match Store::open(settings, credentials, reach).await {
         Ok(store) => BucketAccess::Tried {
             rights: Box::new(store.rights().await),
             content: store.content().await,
+            role,
         },
         Err(error) if error.may_pass() => BucketAccess::Unknown(error.to_string()),
         Err(error) => BucketAccess::Unusable(error.with_fix()),

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
 
 use super::buckets::BucketAccess;
+use super::identity::CloudIdentity;
 use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
 use crate::ca::references::{CaTarget, ca_references};
@@ -40,6 +41,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) ledger: LedgerSnapshot,
     /// Our Deployment.
     pub(super) deployment: Read<Option<Deployment>>,
+    /// What is known of the identity of our ServiceAccount in a cloud.
+    pub(super) identity: Read<CloudIdentity>,
     /// The webhooks of our configurations.
     pub(super) webhooks: Read<Vec<Webhook>>,
     /// What becomes of the requests that each webhook should judge, as `status` shows it.

@@ -21,7 +21,7 @@ use super::cluster_snapshot::{
     self, BundleUsers, ClusterSnapshot, NamespaceState, OtherBundle, Read, VeleroNamespace,
     Webhook, Workload, named_secrets,
 };
-use super::{buckets, crds, ledger, user_access};
+use super::{buckets, crds, identity, ledger, user_access};
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
@@ -80,6 +80,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         crds: crds::read(client).await,
         ledger: ledger::read(client, namespace).await,
         deployment,
+        identity: identity::read(client, &ours).await,
         webhooks: webhooks(client, namespace).await,
         states,
         leader: snapshot::read_leader(client, namespace, Timestamp::now()).await,

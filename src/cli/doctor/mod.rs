@@ -10,6 +10,7 @@ mod crds;
 mod diagnostic;
 mod gather;
 mod grouping;
+mod identity;
 mod ledger;
 mod user_access;
 

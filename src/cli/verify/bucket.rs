@@ -133,6 +133,8 @@ impl BucketArgs {
         let proxies = Proxies::from_env();
         let services = Services {
             trust: trust.clone(),
+            // Whoever runs the command names the store.
+            denied: DeniedAddresses::nothing(),
             proxies: proxies.clone(),
             timing: Timing::default(),
         };
@@ -146,7 +148,6 @@ impl BucketArgs {
         .map_err(|error| no_credentials(&error))?;
         let reach = Reach {
             trust,
-            // Whoever runs the command names the store.
             denied: DeniedAddresses::nothing(),
             proxies,
             timing: Timing::default(),

@@ -1,58 +1,30 @@
 //! The tokens of other clouds: from whom they are asked, and to whom they go. What the stores themselves do
 //! is shown with emulators, in `tests/real/azure.rs` and `tests/real/gcs.rs`.
 
-use std::collections::BTreeMap;
+use std::env;
 use std::fs;
+use std::process::Command;
 
 use object_store::azure::AzureCredential;
 use serde_json::{Value, json};
-use velero_trust::bucket::credentials::identity::Services;
 use velero_trust::bucket::{
-    BucketSettings, Credentials, CredentialsError, Error, Identity as _, NoIdentity, OwnIdentity,
-    Provider, ProviderSettings, SecretKey, SecretSource, Store, Trust,
+    BucketSettings, Credentials, CredentialsError, Error, Identity as _, NoIdentity,
+    ProviderSettings, Store,
 };
-use velero_trust::dial::Proxies;
 use velero_trust::velero::bsl::Bsl;
 
+use super::environment::{Installed, own};
+use super::identity::token_file;
 use super::server::{Act, Server, answer};
-use super::{TIMING, header, reach};
+use super::{header, reach};
 
 /// A store that is not there.
 const NOWHERE: &str = "https://127.0.0.1:1";
-
-/// The file of credentials of the installation, if there is one.
-struct Installed(Option<&'static str>);
-
-impl SecretSource for Installed {
-    async fn value(&self, _secret: &SecretKey) -> Result<Option<Vec<u8>>, CredentialsError> {
-        Ok(self.0.map(|text| text.as_bytes().to_vec()))
-    }
-
-    async fn installed(&self, _provider: Provider) -> Result<Option<SecretKey>, CredentialsError> {
-        let (name, key) = ("cloud".to_owned(), "cloud".to_owned());
-        Ok(self.0.map(|_| SecretKey { name, key }))
-    }
-}
 
 fn settings(provider: &str, config: &Value) -> BucketSettings {
     let spec = json!({"provider": provider, "objectStorage": {"bucket": "bkt"}, "config": config});
     let text = json!({"spec": spec}).to_string();
     BucketSettings::read("velero", &Bsl::from_json(&text)).unwrap()
-}
-
-fn own(variables: &[(&'static str, &str)]) -> OwnIdentity<impl Fn(&str) -> Option<String> + use<>> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()));
-    let variables: BTreeMap<_, _> = variables.collect();
-    OwnIdentity {
-        variable: move |name: &str| variables.get(name).cloned(),
-        services: Services {
-            trust: Trust::Everything,
-            proxies: Proxies::default(),
-            timing: TIMING,
-        },
-    }
 }
 
 /// Lists a container with the token of a service principal, which the login service at `port` gives.
@@ -139,12 +111,15 @@ async fn a_workload_identity_is_exchanged_where_the_environment_says() {
         "{}",
         asked[0]
     );
-    assert!(
-        asked[0].contains("client_assertion=pod-token"),
-        "{}",
-        asked[0]
-    );
-    assert!(asked[0].contains("client_id=id-1"), "{}", asked[0]);
+    for part in [
+        "client_assertion=pod-token",
+        "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer",
+        "client_id=id-1",
+        "grant_type=client_credentials",
+        "scope=https%3A%2F%2Fstorage.azure.com%2F.default",
+    ] {
+        assert!(asked[0].contains(part), "{part}: {}", asked[0]);
+    }
     // Such a token would make the signer panic.
     let provider = own(&variables).azure(None).unwrap();
     let error = provider.get_credential().await.unwrap_err();
@@ -154,6 +129,71 @@ async fn a_workload_identity_is_exchanged_where_the_environment_says() {
         missing.to_string().contains("AZURE_TENANT_ID is not set"),
         "{missing}"
     );
+}
+
+#[tokio::test]
+async fn a_workload_identity_that_is_refused_is_told_with_its_code_and_without_the_token() {
+    let body = r#"{"error": "invalid_request", "error_description": "AADSTS70021: No matching federated
+        identity record found for presented assertion pod-token"}"#;
+    let login = Server::start([Act::Send(answer(401, "", body))]).await;
+    let (_folder, file) = token_file();
+    let host = format!("http://127.0.0.1:{}/", login.port);
+    let variables = [
+        ("AZURE_FEDERATED_TOKEN_FILE", file.as_str()),
+        ("AZURE_CLIENT_ID", "id-1"),
+        ("AZURE_TENANT_ID", "ten-1"),
+        ("AZURE_AUTHORITY_HOST", &host),
+    ];
+    let error = own(&variables).azure(None).unwrap().get_credential().await;
+    let text = format!("{:?}", error.unwrap_err());
+    assert!(
+        text.contains("its service answers 401 AADSTS70021"),
+        "{text}"
+    );
+    assert!(!text.contains("pod-token"), "{text}");
+}
+
+/// The variable with the address of the metadata server, which only another process can have.
+const METADATA: &str = "GCE_METADATA_HOST";
+
+/// Asks for the token of the own identity in a process with a metadata server that does `act`. Returns what it
+/// says, and what the server was asked for.
+async fn token_of_gke(act: Act) -> (String, String) {
+    let server = Server::start([act]).await;
+    let address = format!("127.0.0.1:{}", server.port);
+    let mut process = Command::new(env::current_exe().unwrap());
+    process
+        .args(["--exact", "bucket::clouds::as_a_pod_of_gke", "--nocapture"])
+        .env(METADATA, &address)
+        // The second address that is asked if the first one fails.
+        .env("GCE_METADATA_IP", "127.0.0.1:1");
+    let ran = tokio::task::spawn_blocking(move || process.output());
+    let output = ran.await.unwrap().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    (text, server.asked().remove(0))
+}
+
+/// Run by the tests below in a process of its own.
+#[tokio::test]
+async fn as_a_pod_of_gke() {
+    if env::var_os(METADATA).is_some() {
+        let token = own(&[]).gcp().unwrap().get_credential().await;
+        println!("{:?}", token.map(|token| token.bearer.clone()));
+    }
+}
+
+#[tokio::test]
+async fn the_metadata_server_gives_the_token_of_a_workload_identity() {
+    let token = r#"{"access_token": "tok", "expires_in": 3599, "token_type": "Bearer"}"#;
+    let (said, asked) = token_of_gke(Act::Send(answer(200, "", token))).await;
+    assert!(said.contains(r#"Ok("tok")"#), "{said}");
+    let path = "GET /computeMetadata/v1/instance/service-accounts/default/token";
+    assert!(asked.starts_with(path), "{asked}");
+    assert_eq!(header(&asked, "metadata-flavor"), Some("Google"));
+    let bad = r#"{"access_token": "a\nb", "expires_in": 3599, "token_type": "Bearer"}"#;
+    let (said, _) = token_of_gke(Act::Send(answer(200, "", bad))).await;
+    assert!(said.contains("Characters"), "{said}");
 }
 
 #[tokio::test]

@@ -3,27 +3,18 @@
 use std::fs;
 
 use object_store::aws::AwsCredentialProvider;
-use velero_trust::bucket::credentials::identity::{self, Services};
-use velero_trust::bucket::{AwsCredentials, CredentialsError, Store, Trust};
-use velero_trust::dial::Proxies;
+use velero_trust::bucket::{AwsCredentials, CredentialsError, Identity as _, Store};
 
+use super::environment::own;
 use super::server::{Act, Server, answer, list};
-use super::{TIMING, header, reach, settings};
+use super::{header, reach, settings};
 
-fn provider(variables: &[(&str, &str)]) -> Result<AwsCredentialProvider, CredentialsError> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| (*value).to_owned())
-    };
-    let services = Services {
-        trust: Trust::Everything,
-        proxies: Proxies::default(),
-        timing: TIMING,
-    };
-    identity::provider(variable, "us-east-1", services)
+fn provider(variables: &[(&'static str, &str)]) -> Result<AwsCredentialProvider, CredentialsError> {
+    own(variables).aws("us-east-1")
 }
 
-fn token_file() -> (tempfile::TempDir, String) {
+/// Returns a file with a token, and its path.
+pub(super) fn token_file() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     fs::write(&file, "pod-token").unwrap();
@@ -116,7 +107,7 @@ async fn without_an_identity_the_reason_is_told_and_no_answer_of_its_service() {
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token),
     ];
-    let store = async |variables: &[(&str, &str)]| {
+    let store = async |variables: &[(&'static str, &str)]| {
         let credentials = AwsCredentials::of_provider(provider(variables).unwrap());
         let settings = settings("http://127.0.0.1:1", &serde_json::json!({}));
         let store = Store::open(settings, credentials.into(), reach()).await;

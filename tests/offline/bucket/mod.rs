@@ -2,9 +2,12 @@
 //! with MinIO, in `tests/real/bucket.rs`.
 
 mod clouds;
+mod environment;
 mod identity;
 mod proxy;
+mod role;
 mod server;
+mod sigv4;
 mod tls;
 
 use std::time::{Duration, Instant};

@@ -4,22 +4,26 @@
 //! configuration at once. This reads it as that does (`config/shared_config.go`,
 //! `config/resolve_credentials.go`).
 
+mod chain;
 mod profile;
+mod role;
 mod sections;
 
 use std::fmt;
 
 use object_store::aws::AwsCredential;
 
+use self::chain::Chain;
 use self::profile::ProfileSections;
 use super::CredentialsError;
+use super::source::Source;
 use crate::bucket::settings::is_visible;
 
 /// What a profile says.
 #[derive(Debug)]
 pub struct Profile {
-    /// The keys.
-    pub keys: AwsCredential,
+    /// Where its keys come from.
+    pub source: Source,
     /// The region, which counts if the BSL has none.
     pub region: Option<String>,
     /// The setting with which it says where the store is. It counts if the BSL has no URL.
@@ -41,9 +45,6 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The settings from which the SDK takes the URL of the store (`config/shared_config.go`).
-const ENDPOINTS: [&str; 2] = ["endpoint_url", "services"];
-
 /// Reads `profile` in the text of a file.
 pub fn read(text: &str, profile: &str) -> Result<Profile, CredentialsError> {
     let sections = sections::read(text);
@@ -51,27 +52,10 @@ pub fn read(text: &str, profile: &str) -> Result<Profile, CredentialsError> {
         profile: profile.to_owned(),
     };
     let settings = ProfileSections::of(&sections, profile).ok_or_else(no_profile)?;
-    // The SDK assumes a role whatever else there is.
-    if let Some(setting) = settings.setting("role_arn") {
-        return Err(CredentialsError::NotSupported(setting));
-    }
-    let Some(keys) = settings.keys()? else {
-        let others = [
-            "credential_source",
-            "web_identity_token_file",
-            "sso_session",
-            "sso_start_url",
-            "credential_process",
-        ];
-        let other = others.into_iter().find_map(|name| settings.setting(name));
-        return Err(other.map_or(CredentialsError::NoKeys, CredentialsError::NotSupported));
-    };
     Ok(Profile {
-        keys,
+        source: Chain::new(&sections).source(profile, &settings)?,
         region: settings.value("region").map(str::to_owned),
-        endpoint: ENDPOINTS
-            .into_iter()
-            .find_map(|name| settings.setting(name)),
+        endpoint: settings.endpoint(),
     })
 }
 

@@ -6,6 +6,9 @@ use super::sections::{Entry, Section, Sections};
 use super::{Setting, check};
 use crate::bucket::credentials::CredentialsError;
 
+/// The settings from which the SDK takes the URLs of AWS's services (`config/shared_config.go`).
+const ENDPOINTS: [&str; 2] = ["endpoint_url", "services"];
+
 /// The settings of a profile: those of the file of credentials, then those of the file of configuration.
 pub(super) struct ProfileSections<'a>([Option<&'a Section<'a>>; 2]);
 
@@ -33,6 +36,11 @@ impl<'a> ProfileSections<'a> {
     pub(super) fn setting(&self, name: &'static str) -> Option<Setting> {
         let Entry { line, .. } = self.entry(name)?;
         Some(Setting { line, name })
+    }
+
+    /// Returns the setting with which it says where AWS's services are.
+    pub(super) fn endpoint(&self) -> Option<Setting> {
+        ENDPOINTS.into_iter().find_map(|name| self.setting(name))
     }
 
     /// Returns its keys, if it has both.

@@ -1,6 +1,6 @@
 //! Checks what the records of backups need: their kinds, the key that signs, the buckets.
 
-use super::{CheckSubject, Diagnostic};
+use super::{CheckSubject, Diagnostic, identity};
 use crate::bucket::{Content, Error, Rights};
 use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
@@ -104,7 +104,10 @@ fn check_key(cluster: &ClusterSnapshot) -> Diagnostic {
 }
 
 /// Checks what Velero's credentials may do in each bucket.
-pub(super) fn check_buckets(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Vec<Diagnostic> {
+pub(super) fn check_buckets(
+    cluster: &ClusterSnapshot,
+    velero: &VeleroNamespace,
+) -> Vec<Diagnostic> {
     let namespace = &velero.namespace;
     let checked = velero.buckets.iter().map(|(name, access)| {
         let subject = format!("bucket of BackupStorageLocation {namespace}/{name}");
@@ -116,13 +119,23 @@ pub(super) fn check_buckets(_: &ClusterSnapshot, velero: &VeleroNamespace) -> Ve
                 "change the BackupStorageLocation, its credentials or the store; until then restores \
                  of these backups need a checksum that a person sets",
             ),
-            BucketAccess::Tried { rights, content } => check_rights(subject, rights, *content),
+            BucketAccess::OwnIdentity(provider) => identity::check(subject, cluster, *provider),
+            BucketAccess::Tried {
+                rights,
+                content,
+                role,
+            } => check_rights(subject, rights, *content, role.as_deref()),
         }
     });
     checked.collect()
 }
 
-fn check_rights(subject: CheckSubject, rights: &Rights, content: Option<Content>) -> Diagnostic {
+fn check_rights(
+    subject: CheckSubject,
+    rights: &Rights,
+    content: Option<Content>,
+    role: Option<&str>,
+) -> Diagnostic {
     let problem = |error: &Error| (error.to_string(), error.fix().unwrap_or_default());
     for right in [&rights.list, &rights.get] {
         match right {
@@ -143,9 +156,11 @@ fn check_rights(subject: CheckSubject, rights: &Rights, content: Option<Content>
     match &rights.put {
         Ok(()) => {
             let content = content.map(describe_content).unwrap_or_default();
-            subject.ok(format!(
-                "the credentials may list, read and write in it{content}"
-            ))
+            let who = role.map_or_else(
+                || "the credentials".to_owned(),
+                |role| format!("the role {role}"),
+            );
+            subject.ok(format!("{who} may list, read and write in it{content}"))
         }
         Err(error) if error.may_pass() => subject.unknown(error.to_string()),
         Err(error) => {

@@ -4,6 +4,7 @@ mod bundle;
 mod causes;
 mod coverage;
 mod crds;
+mod identity;
 mod installation;
 mod ledger;
 mod locations;

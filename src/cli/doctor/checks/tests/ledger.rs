@@ -35,6 +35,7 @@ pub(super) fn may_all() -> BucketAccess {
     BucketAccess::Tried {
         rights: Box::new(rights),
         content: None,
+        role: None,
     }
 }
 
@@ -142,6 +143,7 @@ fn what_the_credentials_may_do_in_a_bucket() {
         first(cluster).buckets[0].1 = BucketAccess::Tried {
             rights: Box::new(rights),
             content: None,
+            role: None,
         };
     };
     let all = || Rights {

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod causes;
+mod identity;
 mod installation;
 mod ledger;
 mod registrations;
@@ -20,6 +21,7 @@ use crate::cli::advice::tests::assert_can_be_typed;
 use crate::cli::doctor::cluster_snapshot::{NamespaceState, VeleroCrds, Webhook, Workload};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::doctor::grouping::group;
+use crate::cli::doctor::identity::CloudIdentity;
 use crate::cli::snapshot::{Leader, LeaderState, NamespaceSnapshot, Policies};
 use crate::kubernetes::report::{self, EndpointState, NamespaceReport};
 use crate::kubernetes::workloads::{self, Kind};
@@ -68,6 +70,7 @@ fn healthy() -> ClusterSnapshot {
             }))
             .unwrap(),
         )),
+        identity: Ok(CloudIdentity::default()),
         webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
         states: Vec::new(),
         leader: Leader {
