@@ -9,9 +9,10 @@ use libtest_mimic::Trial;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use serde_json::{Value, json};
+use velero_trust::bucket::credentials::identity::Services;
 use velero_trust::bucket::{
-    BucketSettings, ClusterSecrets, Credentials, CredentialsError, Error, NoIdentity, Provider,
-    Reach, SecretKey, SecretSource, Store, Timing, Trust,
+    BucketSettings, ClusterSecrets, Credentials, CredentialsError, Error, NoIdentity, OwnIdentity,
+    Provider, Reach, RolesOnly, SecretKey, SecretSource, Store, Timing, Trust,
 };
 use velero_trust::ca::endpoint::DeniedAddresses;
 use velero_trust::dial::Proxies;
@@ -36,6 +37,11 @@ pub(crate) fn trials(shared: &Shared) -> Vec<Trial> {
         alone(
             "bucket::a_store_behind_a_proxy_is_read_and_written",
             proxied,
+        ),
+        alone("bucket::a_role_is_assumed_at_a_real_service", role),
+        alone(
+            "bucket::the_policy_of_the_page_is_enough_and_no_more",
+            policy,
         ),
         alone("bucket::rights_are_tried_without_a_trace", rights),
         shared.trial(
@@ -96,7 +102,15 @@ impl Scene {
 
     async fn try_open(&self, change: &Value, reach: Reach) -> Result<Result<Store, Error>> {
         let settings = self.settings(change)?;
-        let identity = NoIdentity(CredentialsError::NoKeys);
+        let identity = RolesOnly(OwnIdentity {
+            variable: |name: &str| (name == "AWS_ENDPOINT_URL_STS").then(|| self.minio.url.clone()),
+            services: Services {
+                trust: reach.trust.clone(),
+                denied: reach.denied.clone(),
+                proxies: reach.proxies.clone(),
+                timing: reach.timing,
+            },
+        });
         let credentials = Credentials::read(&settings, &self.secrets, &identity).await?;
         Ok(Store::open(settings, credentials, reach).await)
     }
@@ -498,6 +512,80 @@ fn rights() -> Result<()> {
             "AccessDenied",
             "backups/b/ could not be listed",
         )
+    })
+}
+
+/// MinIO is a Security Token Service, too. It verifies the signature, and gives keys with a token.
+fn role() -> Result<()> {
+    let mut scene = Scene::start()?;
+    let file = |secret: &str| {
+        format!(
+            "[default]\nrole_arn = arn:aws:iam::1:role/backups\nsource_profile = base\n\
+             external_id = e:x\n[base]\naws_access_key_id = {ACCESS_KEY}\n\
+             aws_secret_access_key = {secret}\n"
+        )
+    };
+    for (key, secret) in [("role/good", SECRET_KEY), ("role/bad", "another-secret")] {
+        scene.secrets.0.insert(key, file(secret).into_bytes());
+    }
+    block_on(async {
+        let with = |key: &str| json!({"credential": {"name": "role", "key": key}});
+        let store = scene.open(&with("good")).await?;
+        store.put("b", "f", b"content".to_vec()).await?;
+        ensure!(store.list("b").await?.contains("f"));
+        store.delete("b", "f").await?;
+        let store = scene.open(&with("bad")).await?;
+        let failure = store.list("b").await;
+        // AWS says SignatureDoesNotMatch.
+        refused(failure, "NoCredentials", "(AccessDenied)")
+    })
+}
+
+/// docs/identities.md shows the policy.
+fn policy() -> Result<()> {
+    let mut scene = Scene::start()?;
+    let page = include_str!("../../docs/identities.md");
+    let (_, page) = page.split_once("```json\n").context("no policy")?;
+    let (policy, _) = page.split_once("```").context("no end of the policy")?;
+    let policy = policy.replace("BUCKET", BUCKET).replace("PREFIX/", "team/");
+    let policy: Value = serde_json::from_str(&policy)?;
+    let limited = limited_to(&scene.minio, &policy["Statement"])?;
+    scene.secrets.0.insert("role/policy", limited);
+    let location = |credential: Value| {
+        let storage = json!({"bucket": BUCKET, "prefix": "team"});
+        json!({"objectStorage": storage, "credential": credential})
+    };
+    let envelope = "velero-trust.0123456789abcdef.dsse.json";
+    block_on(async {
+        let all = scene.open(&location(Value::Null)).await?;
+        all.put("b", "b.tar.gz", b"content".to_vec()).await?;
+        let own = location(json!({"name": "role", "key": "policy"}));
+        let store = scene.open(&own).await?;
+        let rights = store.rights().await;
+        ensure!(
+            rights.list.is_ok() && rights.get.is_ok() && rights.put.is_ok(),
+            "{rights:?}"
+        );
+        let listing = store.list("b").await?;
+        let artifact = listing.get("b.tar.gz").context("it is not listed")?;
+        let bytes = store.read("b", artifact).await?.bytes(100).await?;
+        ensure!(bytes == b"content");
+        store.put("b", envelope, b"{}".to_vec()).await?;
+        ensure!(store.exists("b", envelope).await?);
+        store.put("b", envelope, b"{} ".to_vec()).await?;
+        store.delete("b", envelope).await?;
+        ensure!(!store.exists("b", envelope).await?);
+        let put = store.put("b", "b.tar.gz", Vec::new()).await;
+        refused(put, "AccessDenied", "s3:PutObject")?;
+        let delete = store.delete("b", "b.tar.gz").await;
+        refused(delete, "AccessDenied", "s3:DeleteObject")?;
+        let mut elsewhere = own.clone();
+        elsewhere["objectStorage"]["prefix"] = json!("other");
+        let other = scene.open(&elsewhere).await?;
+        let read = other.exists("b", "b.tar.gz").await;
+        refused(read, "AccessDenied", "s3:GetObject")?;
+        let put = other.put("b", envelope, Vec::new()).await;
+        refused(put, "AccessDenied", "s3:PutObject")
     })
 }
 

@@ -72,6 +72,12 @@ impl Servers {
         self.serve(REPLICA, &self.access)?.arguments(more).start()
     }
 
+    /// The same, with a variable in its environment.
+    pub(crate) fn replica_where(&self, variable: (&str, &str), more: &[&str]) -> Result<Webhook> {
+        let serve = self.serve(REPLICA, &self.access)?.arguments(more);
+        serve.variable(variable.0, variable.1).start()
+    }
+
     /// Starts a replica that connects to the API server through a proxy.
     pub(crate) fn replica_behind(&self, proxy: &Proxy, more: &[&str]) -> Result<Webhook> {
         self.serve(REPLICA, proxy.access())?.arguments(more).start()

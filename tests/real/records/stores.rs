@@ -125,7 +125,23 @@ fn locations() -> Vec<(&'static str, Value, Option<&'static str>)> {
             }),
             Some("s3:PutObject"),
         ),
+        (
+            "role",
+            json!({
+                "credential": {"name": "rights", "key": "role"},
+                "objectStorage": prefix("role"),
+            }),
+            None,
+        ),
     ]
+}
+
+/// A file of credentials with a role, which MinIO gives keys for.
+fn role() -> String {
+    format!(
+        "[default]\nrole_arn = arn:aws:iam::1:role/backups\nsource_profile = base\n\
+         [base]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    )
 }
 
 pub(super) fn stores() -> Result<()> {
@@ -134,7 +150,8 @@ pub(super) fn stores() -> Result<()> {
     let clouds = Clouds::start(&scene)?;
     let locations = || locations().into_iter().chain(clouds.locations());
     let arguments = ["--probe=loopback"];
-    let mut replica = scene.servers.replica(&arguments)?;
+    let sts = ("AWS_ENDPOINT_URL_STS", scene.minio.url.as_str());
+    let mut replica = scene.servers.replica_where(sts, &arguments)?;
     let result = (|| {
         for (name, change, _) in locations() {
             scene.location(name, &change)?;
@@ -172,7 +189,11 @@ fn set_up(scene: &Scene) -> Result<()> {
     };
     let [least, no_put] = [true, false].map(|puts| limited_to(&scene.minio, &rights(puts)));
     let (least, no_put) = (ByteString(least?), ByteString(no_put?));
-    secret("rights", json!({"least": least, "no-put": no_put}))?;
+    let assumed = ByteString(role().into_bytes());
+    secret(
+        "rights",
+        json!({"least": least, "no-put": no_put, "role": assumed}),
+    )?;
     secret("ssec", json!({"key": ByteString(vec![b'k'; 32])}))?;
     let key = ByteString(azure::credentials());
     secret(
