@@ -109,6 +109,9 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
                 | RecordState::Unreadable,
                 None,
             ) if find_synced(&backup.fields.uid, records).is_some() => Step::Forget(record.uid),
+            (RecordState::Recorded, _) if record.keys == KeyChange::Distrusted => {
+                Step::Distrust(record.uid)
+            }
             (RecordState::Recorded, _)
             | (RecordState::Declared | RecordState::TarballOnly, None) => {
                 annotate_or_wait(backup, record)

@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::observed::RecordEntry;
+use super::observed::{RecordEntry, RecordSigner};
 use super::signing::first_key_made;
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::error::lookup_error;
@@ -35,7 +35,7 @@ pub(super) async fn annotate(
         // Nothing was read of what is declared or imported.
         verified_at: verified_at
             .as_deref()
-            .filter(|_| is_read && record.imported.is_none()),
+            .filter(|_| is_read && !matches!(record.signer, Some(RecordSigner::Imported(_)))),
     };
     let retry = write(&context, &backup, annotations).await;
     Requeue {

@@ -119,7 +119,7 @@ impl Recorder {
                 if let Some((name, record)) = own(uid)
                     && let Some(why) = record.distrust(&backup, &keys)
                 {
-                    self.spawn(key, imported::distrust(context, backup, name, why));
+                    self.spawn(key, imported::distrust(context, backup, name, why, keys));
                 }
             }
             Step::TakeBack(uid) => {

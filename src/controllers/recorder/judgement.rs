@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::annotate;
+use super::import::SharedKeys;
 use super::ledger::time_now;
 use super::observed::RecordEntry;
 use super::reader::Recorded;
@@ -29,8 +30,8 @@ pub(super) struct Reading {
     pub(super) level: Level,
     /// Whether a Restore waits for a reading of its files.
     pub(super) is_waited_for: bool,
-    /// The digest of the keys that count now, if it is judged already and only looked at again because of them.
-    pub(super) other_keys: Option<String>,
+    /// The keys that count now, if it is judged already and only looked at again because of them.
+    pub(super) other_keys: Option<SharedKeys>,
     /// What was read for Restores.
     pub(super) found: Option<Box<RecordedReading>>,
 }
@@ -55,7 +56,7 @@ impl Reading {
             Stop::Unobserved(unobserved) => self.refuse(&unobserved).await,
             Stop::Unreadable(unreadable) => self.postpone(unreadable).await,
             Stop::NotKnown => match self.other_keys.clone() {
-                Some(keys) => self.keep_judgement(keys).await,
+                Some(keys) => self.judge_again(&keys).await,
                 // Nothing makes a record of it, nor founds what it may have come with.
                 None => told(
                     annotate::remove_unfounded(&self.context, &self.backup).await,

@@ -12,6 +12,7 @@ use super::reading::ReadingEntry;
 use crate::decision::{self, Key, SignedLevel};
 use crate::digest::Sha256;
 use crate::integrity::departure::Departure;
+use crate::integrity::envelope::Envelope;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{Identified, KeyChange, Record, RecordState};
 use crate::integrity::trust::{Claim, Distrust};
@@ -25,6 +26,15 @@ use crate::velero::text::seconds;
 /// Most records that are kept in memory. Each has some hundred bytes, and 8 for each Restore of the last
 /// reading.
 const MAX_RECORDS: usize = 20_000;
+
+/// The key by which a record counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordSigner {
+    /// This cluster recorded the files.
+    Own(Sha256),
+    /// Another one did.
+    Imported(Sha256),
+}
 
 /// A record without its envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +50,7 @@ pub(super) struct RecordEntry {
     pub(super) final_phase: Option<FinalPhase>,
     /// UID of the Backup in the cluster, if Velero made it from the bucket.
     pub(super) synced_as: Option<String>,
-    /// The key by which it was imported, if it was.
-    pub(super) imported: Option<Sha256>,
+    pub(super) signer: Option<RecordSigner>,
     /// What let keys count when none vouched for the backup.
     pub(super) trust: Option<String>,
     pub(super) level: Option<SignedLevel>,
@@ -65,6 +74,10 @@ impl RecordEntry {
     pub(super) fn new(record: BackupRecord) -> Self {
         let status: BackupRecordStatus = record.status.unwrap_or_default();
         let verification = status.verification.unwrap_or_default();
+        let signer = match &status.imported {
+            Some(imported) => Sha256::from_hex(&imported.key_id).map(RecordSigner::Imported),
+            None => status.envelope.as_deref().and_then(first_signer),
+        };
         Self {
             namespace: record.spec.namespace,
             name: record.spec.backup,
@@ -75,9 +88,7 @@ impl RecordEntry {
             manifest: status.manifest,
             final_phase: status.final_phase.as_ref().map(FinalPhase::from),
             synced_as: status.synced_as,
-            imported: status
-                .imported
-                .and_then(|imported| Sha256::from_hex(&imported.key_id)),
+            signer,
             trust: status.trust,
             level: status.level.as_deref().and_then(SignedLevel::parse),
             recorded_at: status.recorded_at.map(|time| time.0),
@@ -130,10 +141,13 @@ impl RecordEntry {
         }
     }
 
-    /// Returns why the key by which it was imported does not count for `backup` any more.
+    /// Returns why the key by which it counts does not count for `backup` any more.
+    ///
+    /// What was recorded in this cluster stays open until its key is revoked: a TrustedKey that is deleted comes back
+    /// with the next sync of Git.
     pub(super) fn distrust(&self, backup: &ObservedBackup, keys: &KnownKeys) -> Option<Distrust> {
-        let key = self
-            .imported
+        let signer = self
+            .signer
             .filter(|_| self.state == RecordState::Recorded)?;
         let claim = Claim {
             namespace: Some(&self.namespace),
@@ -143,7 +157,13 @@ impl RecordEntry {
             completed: backup.fields.completed.as_deref().and_then(seconds),
             recorded_at: self.recorded_at.map(Timestamp::as_second),
         };
-        keys.trust.check(key, &claim).err()
+        match signer {
+            RecordSigner::Imported(key) => keys.trust.check(key, &claim).err(),
+            RecordSigner::Own(key) => {
+                let why = keys.trust.check(key, &claim).err();
+                why.filter(|why| matches!(why, Distrust::Revoked(_)))
+            }
+        }
     }
 
     /// Returns what decides the next step of `backup`, with these keys.
@@ -169,6 +189,12 @@ impl RecordEntry {
             returned: self.returned,
         }
     }
+}
+
+/// Returns the key that is said to have signed an envelope of ours, which has one signature.
+fn first_signer(envelope: &str) -> Option<RecordSigner> {
+    let envelope = Envelope::parse(envelope.as_bytes()).ok()?;
+    envelope.key_ids().first().copied().map(RecordSigner::Own)
 }
 
 impl Identified for &RecordEntry {
@@ -226,7 +252,7 @@ mod tests {
                 checksum: None,
                 manifest: None,
                 synced_as: None,
-                imported: None,
+                signer: None,
                 trust: None,
                 level: None,
                 recorded_at: None,

@@ -144,7 +144,7 @@ pub(super) async fn read(
         own: known.record,
         level: extent.level,
         is_waited_for,
-        other_keys: extent.only_imports.then(|| extent.keys.digest.clone()),
+        other_keys: extent.only_imports.then(|| Arc::clone(&extent.keys)),
         found: known.reading,
     };
     Box::pin(reading.conclude(read)).await

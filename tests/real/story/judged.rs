@@ -1,5 +1,6 @@
 //! A Restore of a recorded backup is judged by the record.
 
+use super::recorded::{wait_for_annotation, wait_until_closed};
 use super::{at, ensure_passed, ensure_refused, get, restore};
 use anyhow::{Context as _, Result};
 use json_patch::merge;
@@ -73,8 +74,10 @@ pub(super) fn story(cluster: &Cluster, name: &str) -> Result<()> {
             .map(drop)
     };
     state("Revoked")?;
+    wait_until_closed(cluster, name)?;
     let refused = passes("revoked", None)?;
-    ensure_refused("a revoked key", &refused, &["[VT113]", "which is revoked"])?;
+    ensure_refused("a revoked key", &refused, &["[VT101]", "which is revoked"])?;
     state("Active")?;
+    wait_for_annotation(cluster, name)?;
     ensure_passed("the Restore", &passes("good", None)?)
 }

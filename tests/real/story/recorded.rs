@@ -281,6 +281,20 @@ pub(crate) fn wait_for_annotation(cluster: &Cluster, name: &str) -> Result<Annot
     )
 }
 
+/// Waits until the record of a backup is closed, because the key that signed it is revoked.
+pub(super) fn wait_until_closed(cluster: &Cluster, name: &str) -> Result<()> {
+    let what = format!("the record of {name} to close");
+    wait::poll(&what, super::PATIENCE, || {
+        let record = record_of(cluster, name)?;
+        ensure!(
+            at(&record, "/status/reason") == "KeyRevoked",
+            "{}",
+            record["status"]
+        );
+        Ok(())
+    })
+}
+
 /// `sha256sum` and `velero-trust verify` agree with the annotation, with the public key alone.
 fn verify_without_the_cluster(cluster: &Cluster, first: &Annotated) -> Result<()> {
     let folder = scratch::folder("verify")?;

@@ -1,5 +1,6 @@
 //! What people see of the records: `status`, `backup`, `keys`.
 
+use super::recorded::{wait_for_annotation, wait_until_closed};
 use super::{at, ensure_passed};
 use crate::shared::binary;
 use anyhow::{Context as _, Result, ensure};
@@ -187,6 +188,7 @@ fn keys_commands(cluster: &Cluster, folder: &Path) -> Result<()> {
         kubectl.ok(&["patch", "trustedkey", name, "--type=merge", "-p", &change])
     };
     set("Revoked")?;
+    wait_until_closed(cluster, "first")?;
     let shown = run(cluster, &["backup", "show", "first"])?;
     ensure!(
         shown.code == Some(1)
@@ -196,7 +198,8 @@ fn keys_commands(cluster: &Cluster, folder: &Path) -> Result<()> {
     );
     let sums = run(cluster, &["backup", "show", "first", "--sha256sums"])?;
     ensure!(sums.code == Some(1) && sums.stdout.is_empty(), "{sums:?}");
-    set("Active").map(drop)
+    set("Active")?;
+    wait_for_annotation(cluster, "first").map(drop)
 }
 
 /// The doctor has these results of a check, and says this.

@@ -10,7 +10,7 @@ use super::kills::is_recorded;
 use super::{BACKUPS, Scene, uid};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::public_key::Algorithm;
-use crate::names::CHECKSUM_ANNOTATION;
+use crate::names::{ADOPT_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::signing_key::SigningKey;
 
 const SECRET: &str = "/api/v1/namespaces/velero-trust/secrets/velero-trust-signing-key";
@@ -107,20 +107,31 @@ async fn a_new_key_excuses_no_checksum_of_the_time_of_the_old_one() {
     assert_eq!(scene.checksum("b"), None);
 }
 
-/// As `velero-trust keys rotate` does.
+/// Lets another key sign, as `velero-trust keys rotate` does, and sets the state of the first one. Returns the path of
+/// that, and the new key.
+fn rotate(scene: &Scene, state: &str) -> (String, SigningKey) {
+    let (path, _) = scene.api.first(KEYS).unwrap();
+    let mut secret = scene.api.get(SECRET).unwrap();
+    let new = SigningKey::generate(Algorithm::Ed25519).unwrap();
+    secret["data"]["key.pem"] = json!(STANDARD.encode(new.to_pem()));
+    scene.api.put(SECRET, secret);
+    set_state(scene, &path, state);
+    (path, new)
+}
+
+fn set_state(scene: &Scene, path: &str, state: &str) {
+    let mut key = scene.api.get(path).unwrap();
+    key["spec"]["state"] = json!(state);
+    scene.api.put(path, key);
+}
+
 #[tokio::test]
 async fn a_key_that_is_rotated_signs_without_a_restart() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
     scene.run();
     scene.until_state("b", &uid(1), "Recorded").await;
-    let (old, mut first) = scene.api.first(KEYS).unwrap();
-    let mut secret = scene.api.get(SECRET).unwrap();
-    let new = SigningKey::generate(Algorithm::Ed25519).unwrap();
-    secret["data"]["key.pem"] = json!(STANDARD.encode(new.to_pem()));
-    scene.api.put(SECRET, secret);
-    first["spec"]["state"] = json!("VerifyOnly");
-    scene.api.put(&old, first);
+    let (_, new) = rotate(&scene, "VerifyOnly");
 
     scene.complete("c", &uid(2));
     scene
@@ -134,4 +145,74 @@ async fn a_key_that_is_rotated_signs_without_a_restart() {
     let keys = scene.api.all(KEYS);
     assert_eq!(keys.len(), 2, "{keys:?}");
     is_recorded(&scene, "b", &uid(1));
+}
+
+#[tokio::test]
+async fn what_a_revoked_key_signed_closes_until_a_user_vouches_for_it() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene
+        .until("the annotation", |scene| scene.checksum("b").is_some())
+        .await;
+    let (_, new) = rotate(&scene, "Revoked");
+    scene.until_state("b", &uid(1), "Unobserved").await;
+    let status = scene.status("b", &uid(1));
+    assert_eq!(status["reason"], "KeyRevoked", "{status}");
+    assert_eq!(scene.checksum("b"), None);
+
+    let path = format!("{BACKUPS}/b");
+    let mut backup = scene.api.get(&path).unwrap();
+    backup["metadata"]["annotations"][ADOPT_ANNOTATION] = json!("jane");
+    scene.api.put(&path, backup);
+    scene.until_state("b", &uid(1), "Recorded").await;
+    let status = scene.status("b", &uid(1));
+    assert_eq!(status["adoptedBy"], "jane", "{status}");
+    assert_eq!(status["reason"], Value::Null, "{status}");
+    let envelope = status["envelope"].as_str().unwrap();
+    let envelope = Envelope::parse(envelope.as_bytes()).unwrap();
+    assert!(envelope.verify(&[new.public()]).is_ok());
+}
+
+#[tokio::test]
+async fn what_a_revoked_key_signed_opens_again_if_the_key_counts_again() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene
+        .until("the annotation", |scene| scene.checksum("b").is_some())
+        .await;
+    let recorded = scene.status("b", &uid(1));
+    let (path, _) = rotate(&scene, "Revoked");
+    scene.until_state("b", &uid(1), "Unobserved").await;
+    set_state(&scene, &path, "VerifyOnly");
+    scene
+        .until("the annotation", |scene| scene.checksum("b").is_some())
+        .await;
+    assert_eq!(scene.status("b", &uid(1)), recorded);
+    let tarball = |step: &&String| *step == "S3 GET backups/b/b.tar.gz";
+    assert_eq!(scene.gate.passed().iter().filter(tarball).count(), 1);
+}
+
+/// Git brings it back.
+#[tokio::test]
+async fn what_this_cluster_recorded_stays_while_its_trustedkey_is_away() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.run();
+    scene
+        .until("the annotation", |scene| scene.checksum("b").is_some())
+        .await;
+    let (path, _) = rotate(&scene, "VerifyOnly");
+    scene.complete("c", &uid(2));
+    scene
+        .until("the annotation", |scene| scene.checksum("c").is_some())
+        .await;
+    scene.api.remove(&path);
+    // It is judged after the key went.
+    scene.complete("d", &uid(3));
+    scene
+        .until("the annotation", |scene| scene.checksum("d").is_some())
+        .await;
+    assert_eq!(scene.status("b", &uid(1))["state"], "Recorded");
 }
