@@ -74,10 +74,12 @@ pub(super) fn greedy() -> Result<()> {
         let issues = report["issues"].as_array().cloned().unwrap_or_default();
         let issue = issues.iter().find(|issue| issue["type"] == "OverBudget");
         let issue = issue.with_context(|| format!("{issues:?}"))?;
-        let count = issue["count"].as_u64().unwrap_or_default();
+        // On a busy machine a few cannot be read in time, which is an issue of its own for each.
+        let unread = issues.iter().filter(|issue| issue["count"].is_null());
+        let left_out = issue["count"].as_u64().unwrap_or_default() + unread.count() as u64;
         ensure!(
-            count >= (INLINE + SECRETS - 1) as u64 && issue["first"] != "z-oldest",
-            "{issue}"
+            left_out >= (INLINE + SECRETS - 1) as u64 && issue["first"] != "z-oldest",
+            "{issues:?}"
         );
         Ok(())
     })?;

@@ -115,11 +115,13 @@ pub(super) fn read_again(steady: &Steady) -> Result<()> {
             .with_context(|| namespace.to_owned())?;
         steady.has_issues(namespace, &[])?;
 
-        // Velero restores another one from a forged backup.
+        // Velero restores another one from a forged backup. The label comes with it: the watch would take the
+        // content without it for what an operator wrote.
         let theirs = text.replace(&body(&ca), &body(&planted));
         ensure!(theirs != text, "{text}");
-        remember(kubectl, namespace, &theirs)?;
-        kubectl.ok(&[&["label"], &map[..], &["velero.io/restore-name=r"]].concat())?;
+        let mut restored = memory(namespace, &theirs);
+        restored["metadata"]["labels"] = json!({"velero.io/restore-name": "r"});
+        apply(kubectl, &restored)?;
         build(kubectl, namespace)?;
         wait::poll("the memory to be ours", PATIENCE, || {
             let text = remembers()?;
@@ -215,12 +217,19 @@ pub(super) fn name(namespace: &str) -> String {
 }
 
 pub(super) fn remember(kubectl: &Cli, namespace: &str, text: &str) -> Result<()> {
-    let map = json!({
+    apply(kubectl, &memory(namespace, text))
+}
+
+fn memory(namespace: &str, text: &str) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"namespace": installer::NAMESPACE, "name": name(namespace)},
         "data": {"memory.json": text},
-    });
+    })
+}
+
+fn apply(kubectl: &Cli, map: &Value) -> Result<()> {
     let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     let output = kubectl.run_with_input(&apply, &map.to_string())?;
     ensure!(output.code == Some(0), "{output:?}");
