@@ -10,7 +10,7 @@ use super::observed::RecordEntry;
 use super::reader::Extent;
 use super::slots::Place;
 use super::{
-    Recorder, UPLOAD_PAUSE, adopt, annotate, departed, imported, steps, upload, verification,
+    Recorder, UPLOAD_PAUSE, adopt, annotate, departed, distrusted, steps, upload, verification,
 };
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Seen, Step};
@@ -119,7 +119,7 @@ impl Recorder {
                 if let Some((name, record)) = own(uid)
                     && let Some(why) = record.distrust(&backup, &keys)
                 {
-                    self.spawn(key, imported::distrust(context, backup, name, why, keys));
+                    self.spawn(key, distrusted::distrust(context, backup, name, why, keys));
                 }
             }
             Step::TakeBack(uid) => {

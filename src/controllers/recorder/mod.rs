@@ -10,6 +10,7 @@ mod annotate;
 mod cleanup;
 mod departed;
 mod dispatch;
+mod distrusted;
 mod download;
 mod envelope;
 mod import;
