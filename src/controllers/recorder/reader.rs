@@ -15,7 +15,7 @@ use super::reading::{Beginning, Found, ReadingEntry, add_list, is_due, lists};
 use super::signing::check_signs;
 use super::stop::Stop;
 use super::{cleanup, location};
-use crate::bucket::{Artifact, Listing, Store};
+use crate::bucket::{self, Artifact, Listing, Store};
 use crate::controllers::channels::WaitingRestores;
 use crate::decision::Key;
 use crate::digest::{Hasher, Sha256};
@@ -435,24 +435,34 @@ pub(super) async fn hash(
     is_over: &AtomicBool,
     on_piece: impl Fn(u64),
 ) -> Result<Vec<File>, Stop> {
-    let read = &context.controllers.metrics.backup_bytes_read;
     let mut files = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
-        let mut reading = store.read(name, artifact).await?;
-        let mut hasher = Hasher::default();
-        while let Some(piece) = reading.next().await? {
-            if is_over.load(Ordering::Relaxed) {
-                return Err(Stop::Changed);
-            }
-            hasher.update(&piece);
-            read.inc_by(piece.len() as u64);
-            on_piece(piece.len() as u64);
-        }
+        let reading = store.read(name, artifact).await?;
         files.push(File {
             name: artifact.name.clone(),
             size: artifact.size,
-            sha256: hasher.finish(),
+            sha256: digest(context, reading, is_over, &on_piece).await?,
         });
     }
     Ok(files)
+}
+
+/// Reads a file once, until `is_over`. `on_piece` is called with the number of bytes of each piece.
+pub(super) async fn digest(
+    context: &Context,
+    mut reading: bucket::Reading,
+    is_over: &AtomicBool,
+    on_piece: impl Fn(u64),
+) -> Result<Sha256, Stop> {
+    let read = &context.controllers.metrics.backup_bytes_read;
+    let mut hasher = Hasher::default();
+    while let Some(piece) = reading.next().await? {
+        if is_over.load(Ordering::Relaxed) {
+            return Err(Stop::Changed);
+        }
+        hasher.update(&piece);
+        read.inc_by(piece.len() as u64);
+        on_piece(piece.len() as u64);
+    }
+    Ok(hasher.finish())
 }

@@ -3,7 +3,7 @@
 
 mod record;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 pub(super) use self::record::{TarballRecord, check_same, or_tarball};
 use super::Context;
 use super::location;
+use super::reader::digest;
 use super::stop::{Stop, Unreadable};
 use crate::bucket::{PresignedFile, PresignedLocation};
 use crate::decision::{FailureClass, File, Key};
-use crate::digest::Hasher;
 use crate::integrity::files;
 use crate::kubernetes::download_request::{DownloadRequest, DownloadRequestError};
 use crate::velero::observed_backup::ObservedBackup;
@@ -68,25 +68,16 @@ async fn read_by(
     let asked_at = Instant::now();
     let tarball = files::tarball(name);
     let PresignedFile {
-        mut reading,
+        reading,
         size,
         modified,
         store_time,
     } = location.bucket.read(name, &tarball, &url).await?;
-    let read = &context.controllers.metrics.backup_bytes_read;
-    let mut hasher = Hasher::default();
-    while let Some(piece) = reading.next().await? {
-        if is_over.load(Ordering::Relaxed) {
-            return Err(Stop::Changed);
-        }
-        hasher.update(&piece);
-        read.inc_by(piece.len() as u64);
-    }
     Ok(Tarball {
         file: File {
             name: tarball,
             size,
-            sha256: hasher.finish(),
+            sha256: digest(context, reading, is_over, |_| ()).await?,
         },
         location,
         modified,
