@@ -92,9 +92,7 @@ async fn killed_at_any_request_a_synced_backup_is_adopted_once() {
 
     // It comes by sync again, and is known.
     scene.set_backup("b", &uid(3), "Completed");
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.rest(Duration::from_millis(300)).await;
     assert_eq!(scene.record("b", &uid(3)), None);
 
@@ -241,9 +239,7 @@ async fn a_declared_checksum_is_annotated_and_not_signed() {
     }
     // Somebody removes it from the Backup.
     annotate(&scene, &json!({CHECKSUM_ANNOTATION: null}));
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     // The store can be read by now, and a user vouches for what is there.
     scene.complete("b", &uid(1));
     annotate(&scene, &json!({ADOPT_ANNOTATION: "jane"}));

@@ -20,9 +20,7 @@ async fn recorded(scene: &mut Scene, expires: &str) -> Value {
     scene.s3.put("backups/b/b.tar.gz", b"tarball", now);
     scene.api.put(&format!("{BACKUPS}/b"), backup.clone());
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     backup
 }
 
@@ -72,9 +70,7 @@ async fn a_deleted_backup_that_comes_back_is_told_until_a_person_wants_it() {
         let mut forged = backup.clone();
         forged["metadata"]["annotations"] = json!({ADOPT_ANNOTATION: "mallory"});
         sync(&scene, &forged, 2);
-        scene
-            .until("the annotation", |scene| scene.checksum("b").is_some())
-            .await;
+        scene.until_annotated("b").await;
         let status = scene.status("b", &uid(1));
         assert_eq!(status["returned"]["how"], how, "{status}");
         assert_eq!(status["gone"], Value::Null);

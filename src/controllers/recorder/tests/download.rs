@@ -311,9 +311,7 @@ async fn adopted(content: &'static [u8]) -> Scene {
     scene.refuse_store(403);
     scene.complete("b", &uid(1));
     scene.until_state("b", &uid(1), "TarballOnly").await;
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.s3.put(TARBALL, content, Timestamp::now());
     let path = format!("{BACKUPS}/b");
     let mut backup = scene.api.get(&path).unwrap();

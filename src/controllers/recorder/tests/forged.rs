@@ -57,9 +57,7 @@ async fn recorded(scene: &mut Scene) {
         .until("the record", |scene| scene.record("b", &uid(1)).is_some())
         .await;
     scene.complete("b", &uid(1));
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
 }
 
 /// A Backup that was seen running, and was complete this long ago, with files of that time.

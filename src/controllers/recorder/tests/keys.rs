@@ -50,9 +50,7 @@ async fn a_key_is_made_of_the_type_that_is_asked_for_and_one_of_another_type_is_
         let mut scene = Scene::start().await;
         scene.complete("b", &uid(1));
         scene.run_to_sign_with(first, true);
-        scene
-            .until("the annotation", |scene| scene.checksum("b").is_some())
-            .await;
+        scene.until_annotated("b").await;
         is_recorded(&scene, "b", &uid(1));
         assert_eq!(algorithm(&scene), made);
         assert!(!logged().contains(told), "{}", logged());
@@ -60,9 +58,7 @@ async fn a_key_is_made_of_the_type_that_is_asked_for_and_one_of_another_type_is_
         let secret = scene.api.get(SECRET);
         scene.complete("c", &uid(2));
         scene.run_to_sign_with(second, true);
-        scene
-            .until("the annotation", |scene| scene.checksum("c").is_some())
-            .await;
+        scene.until_annotated("c").await;
         is_recorded(&scene, "c", &uid(2));
         assert_eq!(algorithm(&scene), made);
         assert_eq!(scene.api.get(SECRET), secret);
@@ -119,6 +115,13 @@ fn rotate(scene: &Scene, state: &str) -> (String, SigningKey) {
     (path, new)
 }
 
+/// Asserts that the envelope in this status of a record was signed with `key`.
+fn is_signed_by(key: &SigningKey, status: &Value) {
+    let envelope = status["envelope"].as_str().unwrap();
+    let envelope = Envelope::parse(envelope.as_bytes()).unwrap();
+    assert!(envelope.verify(&[key.public()]).is_ok());
+}
+
 fn set_state(scene: &Scene, path: &str, state: &str) {
     let mut key = scene.api.get(path).unwrap();
     key["spec"]["state"] = json!(state);
@@ -134,14 +137,9 @@ async fn a_key_that_is_rotated_signs_without_a_restart() {
     let (_, new) = rotate(&scene, "VerifyOnly");
 
     scene.complete("c", &uid(2));
-    scene
-        .until("the annotation", |scene| scene.checksum("c").is_some())
-        .await;
+    scene.until_annotated("c").await;
     is_recorded(&scene, "c", &uid(2));
-    let status = scene.status("c", &uid(2));
-    let envelope = status["envelope"].as_str().unwrap();
-    let envelope = Envelope::parse(envelope.as_bytes()).unwrap();
-    assert!(envelope.verify(&[new.public()]).is_ok());
+    is_signed_by(&new, &scene.status("c", &uid(2)));
     let keys = scene.api.all(KEYS);
     assert_eq!(keys.len(), 2, "{keys:?}");
     is_recorded(&scene, "b", &uid(1));
@@ -152,9 +150,7 @@ async fn what_a_revoked_key_signed_closes_until_a_user_vouches_for_it() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     let (_, new) = rotate(&scene, "Revoked");
     scene.until_state("b", &uid(1), "Unobserved").await;
     let status = scene.status("b", &uid(1));
@@ -169,9 +165,7 @@ async fn what_a_revoked_key_signed_closes_until_a_user_vouches_for_it() {
     let status = scene.status("b", &uid(1));
     assert_eq!(status["adoptedBy"], "jane", "{status}");
     assert_eq!(status["reason"], Value::Null, "{status}");
-    let envelope = status["envelope"].as_str().unwrap();
-    let envelope = Envelope::parse(envelope.as_bytes()).unwrap();
-    assert!(envelope.verify(&[new.public()]).is_ok());
+    is_signed_by(&new, &status);
 }
 
 #[tokio::test]
@@ -179,16 +173,12 @@ async fn what_a_revoked_key_signed_opens_again_if_the_key_counts_again() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     let recorded = scene.status("b", &uid(1));
     let (path, _) = rotate(&scene, "Revoked");
     scene.until_state("b", &uid(1), "Unobserved").await;
     set_state(&scene, &path, "VerifyOnly");
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     assert_eq!(scene.status("b", &uid(1)), recorded);
     let tarball = |step: &&String| *step == "S3 GET backups/b/b.tar.gz";
     assert_eq!(scene.gate.passed().iter().filter(tarball).count(), 1);
@@ -200,19 +190,13 @@ async fn what_this_cluster_recorded_stays_while_its_trustedkey_is_away() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     let (path, _) = rotate(&scene, "VerifyOnly");
     scene.complete("c", &uid(2));
-    scene
-        .until("the annotation", |scene| scene.checksum("c").is_some())
-        .await;
+    scene.until_annotated("c").await;
     scene.api.remove(&path);
     // It is judged after the key went.
     scene.complete("d", &uid(3));
-    scene
-        .until("the annotation", |scene| scene.checksum("d").is_some())
-        .await;
+    scene.until_annotated("d").await;
     assert_eq!(scene.status("b", &uid(1))["state"], "Recorded");
 }

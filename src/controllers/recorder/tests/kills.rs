@@ -39,9 +39,7 @@ async fn killed_at_any_request_it_goes_on_and_records_once() {
         .until("a record", |scene| scene.record("b", &uid).is_some())
         .await;
     scene.complete("b", &uid);
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.rest(Duration::from_millis(300)).await;
     is_recorded(&scene, "b", &uid);
     let steps = scene.gate.passed();
@@ -69,9 +67,7 @@ async fn killed_at_any_request_it_goes_on_and_records_once() {
         scene.complete("b", &uid);
         scene.gate.open();
         scene.run();
-        scene
-            .until("the annotation", |scene| scene.checksum("b").is_some())
-            .await;
+        scene.until_annotated("b").await;
         is_recorded(&scene, "b", &uid);
     });
     let count = futures::future::join_all(kills).await.len();

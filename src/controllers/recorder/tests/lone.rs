@@ -40,7 +40,7 @@ async fn record(scene: &mut Scene, is_observed: bool) {
     }
     tokio::select! {
         () = scene.gate.reached() => {}
-        () = scene.until("the annotation", |scene| scene.checksum("b").is_some()) => {}
+        () = scene.until_annotated("b") => {}
     }
 }
 
@@ -177,9 +177,7 @@ async fn the_envelope_of_a_recorded_backup_is_taken_away() {
     scene.complete("b", &uid(1));
     scene.set_location(&json!({"accessMode": "ReadOnly"}));
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.kill().await;
     scene.set_location(&json!({}));
     scene.gate.close_at("after S3 PUT");

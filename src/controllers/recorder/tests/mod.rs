@@ -248,6 +248,12 @@ impl Scene {
         assert!(waited.await.is_ok(), "{what}: {:#?}", self.gate.passed());
     }
 
+    /// Waits until the Backup says what is recorded.
+    async fn until_annotated(&self, name: &str) {
+        self.until("the annotation", |scene| scene.checksum(name).is_some())
+            .await;
+    }
+
     async fn until_state(&self, name: &str, uid: &str, state: &str) {
         let what = format!("{name} to be {state}");
         self.until(&what, |scene| scene.status(name, uid)["state"] == state)

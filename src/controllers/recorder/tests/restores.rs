@@ -73,9 +73,7 @@ impl Scene {
         let mut scene = Self::start().await;
         scene.complete("b", &uid(1));
         scene.run();
-        scene
-            .until("the annotation", |scene| scene.checksum("b").is_some())
-            .await;
+        scene.until_annotated("b").await;
         scene
     }
 }

@@ -73,17 +73,13 @@ async fn what_the_watch_does_not_tell_yet_is_neither_read_again_nor_replaced() {
         is_late.then_some(Act::Delay(Duration::from_secs(3)))
     });
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     // Somebody else's change of the Backup.
     let path = format!("{BACKUPS}/b");
     let mut backup = scene.api.get(&path).unwrap();
     backup["metadata"]["annotations"] = json!({});
     scene.api.put(&path, backup);
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.rest(Duration::from_millis(400)).await;
     assert_eq!(reads(&scene, TARBALL), 1);
     let writes = scene
@@ -311,9 +307,7 @@ async fn an_annotation_that_conflicts_is_written_later() {
         (is_it && asked.fetch_add(1, Ordering::Relaxed) == 0).then_some(Act::Refuse(409))
     });
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
 }
 
 /// The watch of Backups leaves one out.
@@ -322,9 +316,7 @@ async fn a_record_is_closed_only_if_its_backup_is_gone() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     // It counts as absent while it cannot be read.
     let path = format!("{BACKUPS}/b");
     let good = scene.api.get(&path).unwrap();
@@ -523,16 +515,12 @@ async fn a_synced_backup_is_annotated_even_if_existing_ones_are_left_out() {
     let mut scene = Scene::start().await;
     scene.complete("b", &uid(1));
     scene.run();
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.kill().await;
     scene.set_backup("b", &uid(2), "Completed");
     scene.complete("other", &uid(3));
     scene.run_with(false);
-    scene
-        .until("the annotation", |scene| scene.checksum("b").is_some())
-        .await;
+    scene.until_annotated("b").await;
     scene.rest(Duration::from_millis(300)).await;
     assert_eq!(reads(&scene, TARBALL), 1);
     assert_eq!(scene.record("other", &uid(3)), None);
