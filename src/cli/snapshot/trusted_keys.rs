@@ -12,9 +12,10 @@ pub(in crate::cli) fn public_key(key: &TrustedKey) -> Result<PublicKey, PublicKe
     PublicKey::from_pem(&key.spec.public_key)
 }
 
-/// Returns when a person exported the private half of `key`.
+/// Returns when a person exported the private half of `key`, to the second.
 pub(in crate::cli) fn exported_at(key: &TrustedKey) -> Option<Timestamp> {
-    key.annotations().get(names::EXPORTED_AT)?.parse().ok()
+    let at: Timestamp = key.annotations().get(names::EXPORTED_AT)?.parse().ok()?;
+    Timestamp::from_second(at.as_second()).ok()
 }
 
 /// Returns the key that signs: the newest one that an installation in this cluster made.
@@ -82,6 +83,12 @@ mod tests {
     const OLD: &str = "2026-01-01T00:00:00Z";
     const NEW: &str = "2026-02-01T00:00:00Z";
     const LATER: &str = "2026-03-01T00:00:00Z";
+
+    #[test]
+    fn the_time_of_an_export_is_given_to_the_second() {
+        let key = key("a", OLD, Some("2026-03-01T00:00:00.123456789Z"));
+        assert_eq!(exported_at(&key).unwrap().to_string(), LATER);
+    }
 
     #[test]
     fn the_newest_own_key_signs_and_has_to_be_exported() {
