@@ -282,7 +282,8 @@ fn says_what_certificate_is_worth() -> Result<()> {
     told(&installer.command, &[])?;
 
     let elsewhere = Authority::new("elsewhere")?;
-    installer.mount(&elsewhere.server_for_seconds("webhook", 10 * 24 * 60 * 60)?)?;
+    let host = ["velero-trust.velero-trust.svc"];
+    installer.mount(&elsewhere.server_for_seconds("webhook", &host, 10 * 24 * 60 * 60)?)?;
     certificate_is(&installer.command, "expiresSoon")?;
     let cause = "does not verify the serving certificate (it was issued by CN=elsewhere, and the bundle \
                  has no CA of that name), so every new connection fails: ";

@@ -82,9 +82,9 @@ impl Authority {
         )
     }
 
-    /// Issues a certificate for a server on 127.0.0.1 and localhost that expires in `seconds`.
-    pub fn server_for_seconds(&self, name: &str, seconds: u64) -> Result<Identity> {
-        let hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    /// Issues a certificate for a server with these names that expires in `seconds`.
+    pub fn server_for_seconds(&self, name: &str, hosts: &[&str], seconds: u64) -> Result<Identity> {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = params(name, VALID, hosts)?;
         params.not_after = (SystemTime::now() + Duration::from_secs(seconds)).into();
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)

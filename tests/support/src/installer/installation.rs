@@ -27,7 +27,7 @@ impl Installation {
         self.webhook.ended(PATIENCE).map(drop)
     }
 
-    /// Starts a killed server again at the same address, with these arguments of `serve` in
+    /// Starts a killed server again behind the same Service, with these arguments of `serve` in
     /// addition to its own, and waits until every webhook answers.
     pub fn start_again(&mut self, more: &[&str]) -> Result<()> {
         self.webhook = self.installer.serve(more)?;

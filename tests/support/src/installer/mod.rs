@@ -1,8 +1,8 @@
 //! Installs velero-trust into a cluster as its README describes.
 //!
 //! No kubelet runs, so two things differ from a real installation. The server is a process on
-//! loopback, and the webhook configurations point to it by URL instead of the Service. The Pods of
-//! the Deployment, which the real controllers create, are marked ready by hand.
+//! loopback, and a balancer is behind the Service, which the API server calls as in production. The Pods of the
+//! Deployment, which the real controllers create, are marked ready by hand.
 
 mod installation;
 mod manifests;
@@ -11,17 +11,19 @@ pub use installation::{Installation, wait_until_asked};
 pub use manifests::{manifests, rendered, rendered_with};
 
 use crate::access::Access;
+use crate::balancer::Balancer;
 use crate::cli::{Cli, Output};
 use crate::cluster::{Cluster, VELERO_NAMESPACE};
 use crate::pki::Identity;
 use crate::serve::Serve;
 use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
-use crate::{kubelet, ports, scratch};
+use crate::{kubelet, scratch};
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +31,9 @@ use tempfile::TempDir;
 
 /// The namespace in the manifests.
 pub const NAMESPACE: &str = "velero-trust";
+
+/// The Service in the manifests.
+const SERVICE: &str = "velero-trust";
 
 /// The option of kubectl to be velero-trust, which alone says what is recorded of a Backup.
 pub const AS_VELERO_TRUST: &str = "--as=system:serviceaccount:velero-trust:velero-trust";
@@ -43,9 +48,8 @@ pub struct Installer {
     pub command: Cli,
     binary: PathBuf,
     namespace: String,
-    /// The port on which the server will listen. It is chosen first, because the configurations
-    /// contain it.
-    port: u16,
+    /// What is behind the Service.
+    balancer: Balancer,
     /// Arguments of `serve` in addition to those that every test needs.
     options: Vec<String>,
     /// The components of the manifests that are used.
@@ -62,7 +66,7 @@ impl Installer {
             command: Cli::new(binary.to_owned(), Some(cluster.kubeconfig()))?,
             binary: binary.to_owned(),
             namespace: namespace.to_owned(),
-            port: ports::free()?,
+            balancer: Balancer::start(Ipv4Addr::LOCALHOST, &[])?,
             options: Vec::new(),
             components: Vec::new(),
             folder: scratch::folder("installation")?,
@@ -109,17 +113,17 @@ impl Installer {
         Ok(())
     }
 
-    /// Returns the objects of the manifests, with webhooks that call the server of this installer.
+    /// Returns the objects of the manifests, with a Service through which the API server reaches the balancer.
     pub fn objects(&self) -> Result<Vec<Value>> {
         let mut objects = rendered_with(&self.kubectl, &self.namespace, &self.components)?;
         for object in &mut objects {
+            if object["kind"] == "Service" {
+                object["spec"] = Balancer::service(&self.namespace, SERVICE)["spec"].take();
+            }
             let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
             for webhook in webhooks.into_iter().flatten() {
-                let path = webhook.pointer("/clientConfig/service/path");
-                let path = path.and_then(Value::as_str).context("no path")?;
-                let url = format!("https://127.0.0.1:{}{path}", self.port);
-                let webhook = webhook.as_object_mut().context("no webhook")?;
-                webhook.insert("clientConfig".to_owned(), json!({ "url": url }));
+                let service = webhook.pointer_mut("/clientConfig/service");
+                service.context("no Service")?["port"] = json!(self.balancer.port());
             }
         }
         Ok(objects)
@@ -169,11 +173,28 @@ impl Installer {
         fs::write(self.file("kubeconfig"), access.kubeconfig())?;
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
         // As in a Pod, whose container may restart under the same name.
-        self.replica(NAMESPACE)
-            .listen(&format!("127.0.0.1:{}", self.port))
-            .arguments(&options)
-            .arguments(more)
-            .start()
+        let server = self.replica(NAMESPACE).arguments(&options);
+        let server = server.arguments(more).start()?;
+        self.balancer.set_replicas(&[server.address()?]);
+        self.kubectl.apply(&self.endpoints().to_string())?;
+        Ok(server)
+    }
+
+    /// Returns what the controllers would write for the Service if it had the type of the manifests. An address on
+    /// loopback is refused.
+    fn endpoints(&self) -> Value {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": SERVICE,
+                "namespace": self.namespace,
+                "labels": {"kubernetes.io/service-name": SERVICE},
+            },
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["192.0.2.1"]}],
+            "ports": [],
+        })
     }
 
     /// Starts another replica of this name beside the server, which must have been started. The API server
