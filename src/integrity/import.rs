@@ -20,6 +20,8 @@ pub struct Synced<'a> {
     pub location: &'a str,
     /// Where its files are.
     pub place: &'a Location,
+    /// The digest of the signed bytes by which it was imported before, and when, in seconds since 1970.
+    pub imported: Option<(Sha256, i64)>,
 }
 
 /// What is signed of a backup, and counts here.
@@ -112,9 +114,14 @@ pub fn judge<'k>(
         document,
         location,
         place,
+        imported,
     } = synced;
     let opened = verification::open(envelope, &trust.public_keys(), Some(&backup.name))?;
-    let claim = Claim::of(&opened.statement, Some(&backup.namespace), Some(location));
+    let before = imported.filter(|(payload, _)| *payload == opened.payload);
+    let claim = Claim {
+        recorded_at: before.map(|(_, at)| at),
+        ..Claim::of(&opened.statement, Some(&backup.namespace), Some(location))
+    };
     let (trusted, key) = trust.vouching(&opened, &claim)?;
     let statement = opened.statement;
     let signed = &statement.backup;

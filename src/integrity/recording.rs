@@ -1,5 +1,7 @@
 //! What the recorder does next with a Backup.
 
+use std::time::Duration;
+
 use super::statement::Level;
 pub use crate::decision::RecordState;
 use crate::decision::{BackupRecord, Departure};
@@ -26,6 +28,8 @@ pub struct Record<'a> {
     pub synced_as: Option<&'a str>,
     /// What the keys that count now change about it.
     pub keys: KeyChange,
+    /// Whether it is time to look again for a signed list, where none vouched for the backup.
+    pub is_look_due: bool,
     /// How the Backup went away before it came back.
     pub returned: Option<Departure>,
 }
@@ -116,7 +120,11 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
             | (RecordState::Declared | RecordState::TarballOnly, None) => {
                 annotate_or_wait(backup, record)
             }
-            (RecordState::Unobserved, None) if record.keys == KeyChange::Others => Step::Import,
+            (RecordState::Unobserved, None)
+                if record.keys == KeyChange::Others || record.is_look_due =>
+            {
+                Step::Import
+            }
             (RecordState::Unobserved, None) => Step::Wait,
             (
                 RecordState::Unobserved | RecordState::Declared | RecordState::TarballOnly,
@@ -141,6 +149,19 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
             None => Step::Read(level(false)),
         },
     }
+}
+
+/// Shortest and longest time between two looks for the signed list of another cluster.
+const LOOK_PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_hours(12));
+
+/// Returns how long to wait before looking `now` again for a signed list beside a backup that `completed`, in seconds
+/// since 1970. The other cluster puts its list there once it has read all files, and Velero's sync may be faster. A
+/// list that came late once more takes as long again, so an old backup costs a request in half a day.
+pub fn pause_before_look(completed: Option<i64>, now: i64) -> Duration {
+    let (shortest, longest) = LOOK_PAUSES;
+    // A clock that is ahead is as wrong as it is ahead.
+    let age = completed.map(|completed| Duration::from_secs(now.abs_diff(completed) / 2));
+    age.map_or(longest, |age| age.clamp(shortest, longest))
 }
 
 /// Returns the step to which a person vouches for `backup`.
@@ -256,6 +277,7 @@ mod tests {
             manifest: Some("m"),
             synced_as: None,
             keys: KeyChange::Nothing,
+            is_look_due: false,
             returned: None,
         }
     }
@@ -314,11 +336,26 @@ mod tests {
         let step = |record| next(&backup("Completed", "x"), &[record], false);
         assert_eq!(step(judged(KeyChange::Others)), Step::Import);
         assert_eq!(step(judged(KeyChange::Nothing)), Step::Wait);
+        let due = Record {
+            is_look_due: true,
+            ..judged(KeyChange::Nothing)
+        };
+        assert_eq!(step(due), Step::Import);
         let adopt = Step::Read(Level::Adopted { by: "jane".into() });
         assert_eq!(
             next(&adopted("x", None), &[judged(KeyChange::Others)], false),
             adopt
         );
+    }
+
+    #[test]
+    fn a_list_is_looked_for_less_and_less_often() {
+        let pause = |completed| pause_before_look(completed, 1_000_000).as_secs();
+        for (age, expected) in [(0, 5), (9, 5), (60, 30), (7200, 3600), (900_000, 43_200)] {
+            assert_eq!(pause(Some(1_000_000 - age)), expected, "{age}");
+            assert_eq!(pause(Some(1_000_000 + age)), expected, "{age} s ahead");
+        }
+        assert_eq!(pause(None), 43_200);
     }
 
     #[test]

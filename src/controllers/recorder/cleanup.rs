@@ -68,3 +68,8 @@ pub(super) async fn remove_own(
 pub(super) fn manifest(payload: &Sha256) -> String {
     format!("sha256:{payload}")
 }
+
+/// Returns the digest of what is signed from what [`manifest`] returns.
+pub(super) fn payload(manifest: &str) -> Option<Sha256> {
+    Sha256::from_hex(manifest.strip_prefix("sha256:")?)
+}

@@ -102,8 +102,8 @@ async fn close(
     context.controllers.metrics.backups_lost.inc();
     let note = match last {
         Some(_) => {
-            "it went away, and nobody asked Velero to delete it: somebody deleted its files, or the object, which Velero \
-             then syncs anew"
+            "it went away, and nobody asked the Velero of this cluster to delete it: that of another cluster of the \
+             bucket did, or somebody deleted its files, or the object, which Velero then syncs anew"
         }
         None => "it went away while nobody of velero-trust watched",
     };

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::import::KnownKeys;
+use super::import::{KnownKeys, pause_before_look};
 use super::observed::RecordEntry;
 use super::reader::Extent;
 use super::slots::Place;
@@ -73,9 +74,10 @@ impl Recorder {
             self.spawn(key, steps::reopen(context, name));
             return;
         }
+        let is_look_due = self.time_to_look(&key, &backup).is_zero();
         let known = records
             .iter()
-            .map(|(_, record)| record.known(&backup, &keys));
+            .map(|(_, record)| record.known(&backup, &keys, is_look_due));
         let known: Vec<_> = known.collect();
         let step = recording::next(&backup, &known, seen.seen);
         if let Some(wanted) = self.due_verification(&key, &backup, &records, &step) {
@@ -193,12 +195,31 @@ impl Recorder {
         } else {
             self.uploads.remove(&key);
         }
+        let mut awaiting = records.iter().filter(|(_, record)| record.awaits_list());
+        let look = awaiting.next().map(|_| self.time_to_look(&key, &backup));
         records.retain(|(_, record)| record.gone_at.is_some());
         if records.is_empty() {
-            self.worker.done(key, Requeue::default());
+            let requeue = Requeue {
+                retry: false,
+                within: look,
+            };
+            self.worker.done(key, requeue);
         } else {
             self.end_records(key, records);
         }
+    }
+
+    /// Returns the time until it is looked again for a signed list beside the backup. A process that just began waits as
+    /// long as one that just looked.
+    fn time_to_look(&mut self, key: &Key, backup: &ObservedBackup) -> Duration {
+        let Some(sighting) = self.sightings.get_mut(key) else {
+            return Duration::MAX;
+        };
+        let since = sighting
+            .looked_at
+            .get_or_insert_with(Instant::now)
+            .elapsed();
+        pause_before_look(backup).saturating_sub(since)
     }
 
     /// Closes or deletes these records, or lets that wait if a store has to be asked about an envelope.
@@ -257,6 +278,9 @@ impl Recorder {
             return;
         };
         self.uploads.insert(key.clone(), Instant::now());
+        if let Some(sighting) = self.sightings.get_mut(&key) {
+            sighting.looked_at = Some(Instant::now());
+        }
         let Some(keys) = self.known_keys.clone() else {
             return;
         };

@@ -2,12 +2,17 @@
 //! for that here. None of the files is read but velero-backup.json.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Context;
+use super::cleanup;
 use super::location::OpenLocation;
 use super::reader::find_record;
 use super::stop::Stop;
 use crate::bucket::Artifact;
+use crate::clock;
 use crate::decision::{FailureClass, Key, TrustedKey};
 use crate::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
@@ -15,11 +20,13 @@ use crate::integrity::files::{self, Role};
 use crate::integrity::import::{self, ImportError, Importable, Synced};
 use crate::integrity::origin::Unobserved;
 use crate::integrity::public_key::PublicKey;
+use crate::integrity::recording;
 use crate::integrity::statement::Statement;
 use crate::integrity::trust::Trust;
-use crate::kubernetes::crds::{RecordedLocation, RecordedSigner};
+use crate::kubernetes::crds::{BackupRecord, RecordedLocation, RecordedSigner};
 use crate::velero::backup_fields::{BackupFields, MAX_DOCUMENT_BYTES};
 use crate::velero::observed_backup::ObservedBackup;
+use crate::velero::text::seconds;
 
 /// Most signed lists beside a backup that are looked at. Each cluster of a bucket has one.
 pub(super) const MAX_LISTS: usize = 16;
@@ -58,6 +65,8 @@ pub(super) struct Imported {
     pub(super) location: RecordedLocation,
     /// Where the files were when they were signed, if that was another place.
     pub(super) was_at: Option<String>,
+    /// When the same was imported before, if it was.
+    pub(super) imported_at: Option<Time>,
 }
 
 /// Why a backup that came by sync is not imported.
@@ -111,13 +120,14 @@ pub(super) async fn find(
     if document.uid == backup.fields.uid {
         return Ok(Some(bytes));
     }
-    find_record(context, backup, &document, false).await?;
+    let closed = find_record(context, backup, &document, false).await?;
     let search = Search {
         context,
         backup,
         location,
         document: &document,
         keys,
+        imported: closed.as_ref().and_then(imported_before),
     };
     Err(search.run().await?)
 }
@@ -129,6 +139,8 @@ struct Search<'a> {
     location: &'a OpenLocation,
     document: &'a BackupFields,
     keys: &'a KnownKeys,
+    /// The digest of the signed bytes by which it was imported before, and when.
+    imported: Option<(Sha256, Time)>,
 }
 
 impl Search<'_> {
@@ -230,6 +242,10 @@ impl Search<'_> {
             document: self.document,
             location: &self.backup.storage_location,
             place: &self.location.signed,
+            imported: self
+                .imported
+                .as_ref()
+                .map(|(payload, at)| (*payload, at.0.as_second())),
         };
         import::judge(envelope, &self.keys.trust, &synced)
     }
@@ -243,8 +259,11 @@ impl Search<'_> {
                 location.bucket, location.prefix
             )
         });
+        let before = self.imported.as_ref();
+        let before = before.filter(|(payload, _)| *payload == found.payload);
         Stop::Imported(Box::new(Imported {
             was_at,
+            imported_at: before.map(|(_, at)| at.clone()),
             payload: found.payload,
             // It was read as JSON, which is UTF-8.
             envelope: String::from_utf8_lossy(envelope).into_owned(),
@@ -254,6 +273,20 @@ impl Search<'_> {
             statement: found.statement,
         }))
     }
+}
+
+/// Returns how long to wait before looking again for a signed list beside `backup`.
+pub(super) fn pause_before_look(backup: &ObservedBackup) -> Duration {
+    let completed = backup.fields.completed.as_deref().and_then(seconds);
+    recording::pause_before_look(completed, clock::now())
+}
+
+/// Returns by which signed bytes `record`, which does not count now, was imported, and when.
+fn imported_before(record: &BackupRecord) -> Option<(Sha256, Time)> {
+    let status = record.status.as_ref()?;
+    status.imported.as_ref()?;
+    let payload = cleanup::payload(status.manifest.as_deref()?)?;
+    Some((payload, status.recorded_at.clone()?))
 }
 
 /// Returns the keys that are said to have signed `envelope`, with those that it tells and that did.

@@ -1,6 +1,6 @@
 //! Writes down that a backup was imported, or that it was not.
 
-use super::import::{Imported, NotImported};
+use super::import::{Imported, NotImported, pause_before_look};
 use super::judgement::Reading;
 use super::reading::number;
 use super::recorded;
@@ -29,6 +29,11 @@ impl Reading {
             synced_as: Some(self.backup.fields.uid.clone()),
             ..recorded::status(statement, &imported.payload)
         };
+        // A key that is revoked later counts for what was recorded before, however often it changes.
+        let status = BackupRecordStatus {
+            recorded_at: imported.imported_at.or(status.recorded_at),
+            ..status
+        };
         let requeue = match self.complete(statement, &status).await {
             Ok(requeue) => requeue,
             Err(requeue) => return requeue,
@@ -46,7 +51,7 @@ impl Reading {
         requeue
     }
 
-    /// Notes that nothing that is signed vouches for the files here, until other keys count.
+    /// Notes that nothing that is signed vouches for the files here, until other keys count or a list is found.
     pub(super) async fn refuse_import(&self, not: NotImported) -> Requeue {
         let status = BackupRecordStatus {
             lists_not_read: (not.not_read > 0).then(|| number(not.not_read as u64)),
@@ -54,6 +59,10 @@ impl Reading {
             trust: Some(not.trust.clone()),
             ..BackupRecordStatus::default()
         };
-        self.refuse_with(&not.judgement(), status).await
+        let Requeue { retry, .. } = self.refuse_with(&not.judgement(), status).await;
+        Requeue {
+            retry,
+            within: Some(pause_before_look(&self.backup)),
+        }
     }
 }

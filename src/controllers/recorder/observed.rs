@@ -166,8 +166,19 @@ impl RecordEntry {
         }
     }
 
-    /// Returns what decides the next step of `backup`, with these keys.
-    pub(super) fn known(&self, backup: &ObservedBackup, keys: &KnownKeys) -> Record<'_> {
+    /// Whether the signed list of another cluster may still come.
+    pub(super) fn awaits_list(&self) -> bool {
+        self.state == RecordState::Unobserved && self.trust.is_some() && self.signer.is_none()
+    }
+
+    /// Returns what decides the next step of `backup`, with these keys. `is_look_due` says whether it is time to look
+    /// again for a signed list.
+    pub(super) fn known(
+        &self,
+        backup: &ObservedBackup,
+        keys: &KnownKeys,
+        is_look_due: bool,
+    ) -> Record<'_> {
         let is_other = |trust: &String| *trust != keys.digest;
         let change = if self.trust.as_ref().is_some_and(is_other) {
             KeyChange::Others
@@ -186,6 +197,7 @@ impl RecordEntry {
             manifest: self.manifest.as_deref(),
             synced_as: self.synced_as.as_deref(),
             keys: change,
+            is_look_due: is_look_due && self.awaits_list(),
             returned: self.returned,
         }
     }

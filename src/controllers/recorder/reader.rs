@@ -227,18 +227,18 @@ async fn find_signed(
 }
 
 /// Looks for the record with the uid in the files of `backup`, which has another one: Velero made it from
-/// the bucket. Fails with [`Stop::Known`] if they are recorded.
+/// the bucket. Fails with [`Stop::Known`] if they are recorded. Returns one that does not count.
 pub(super) async fn find_record(
     context: &Context,
     backup: &ObservedBackup,
     document: &BackupFields,
     is_adopted: bool,
-) -> Result<(), Stop> {
+) -> Result<Option<BackupRecord>, Stop> {
     let name = record_name(&backup.fields.name, &document.uid);
     let found = context.ledger.get(&name).await;
     let found = found.map_err(|error| Stop::unanswered("RecordUnreadable", &error))?;
     let Some(record) = found else {
-        return Ok(());
+        return Ok(None);
     };
     let namespace = &record.spec.namespace;
     if *namespace != backup.fields.namespace {
@@ -246,7 +246,7 @@ pub(super) async fn find_record(
         return Err(Unobserved::OtherNamespace(namespace.clone()).into());
     }
     if record.known().state != RecordState::Recorded {
-        return Ok(());
+        return Ok(Some(record));
     }
     let envelope = record
         .status

@@ -65,8 +65,8 @@ pub(super) fn check(
     );
     let at = Timestamp::from_second(*newest_lost).unwrap_or_default();
     let fix = format!(
-        "the last of them started at {at}; nobody asked Velero to delete them: see whether their files are in a \
-         replica or an older version of the bucket"
+        "the last of them started at {at}; nobody asked the Velero of this cluster to delete them: see whether that of \
+         another one did, or whether their files are in a replica or an older version of the bucket"
     );
     let path = named::path(restore);
     report.add_finding(Finding::new(

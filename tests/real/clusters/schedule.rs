@@ -53,7 +53,7 @@ impl Taken {
                 ensure!(*how == "Vanished", "{}", gone["status"]);
                 Ok(())
             })?;
-            let says = "it went away, and nobody asked Velero to delete it";
+            let says = "it went away, and nobody asked the Velero of this cluster to delete it";
             site.has_told(backup, "BackupVanished", says)?;
         }
         ensure!(lost(site)? >= self.0.len(), "{} are counted", lost(site)?);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{BACKUPS, Scene, uid};
+use super::{BACKUPS, RECORDS, Scene, uid};
 use crate::digest::Sha256;
 use crate::integrity::envelope::Envelope;
 use crate::integrity::files;
@@ -68,6 +68,16 @@ impl Other {
             key,
             statement,
         }
+    }
+
+    /// Lets the backup be one that completed a moment ago.
+    fn complete_now(&mut self, scene: &Scene) {
+        let mut document = Scene::backup(&self.name, &uid(1), "Completed");
+        document["status"]["completionTimestamp"] = json!(Timestamp::now().to_string());
+        let document = document.to_string();
+        let path = format!("backups/{}/{}", self.name, files::BACKUP);
+        scene.s3.put(&path, document.as_bytes(), Timestamp::now());
+        self.statement.backup = BackupFields::from_document(document.as_bytes()).unwrap();
     }
 
     fn id(&self) -> String {
@@ -250,6 +260,63 @@ async fn what_was_imported_before_a_key_was_revoked_stays_good_until_that_time()
     let earlier = "2026-01-01T00:00:00Z";
     other.trust(&scene, &json!({"state": "Revoked", "revokedAt": earlier}));
     scene.until_unobserved("b", &uid(1), "KeyRevoked").await;
+}
+
+/// The other cluster reads all files before it signs, and the sync does not wait for that.
+#[tokio::test]
+async fn a_list_that_comes_after_the_sync_is_found() {
+    let mut scene = Scene::start().await;
+    let mut other = Other::in_bucket(&scene);
+    other.complete_now(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_unobserved("b", &uid(2), "Synced").await;
+    let looks = |scene: &Scene| {
+        let is_look = |step: &&String| **step == format!("S3 GET {DOCUMENT}");
+        requests(scene).iter().filter(is_look).count()
+    };
+    let before = looks(&scene);
+    scene
+        .until("another look", |scene| looks(scene) > before)
+        .await;
+    other.sign(&scene);
+    scene.until_state("b", &uid(1), "Recorded").await;
+    scene.until_annotated("b").await;
+}
+
+/// The time at which the key was stolen is known later than that it was, and TrustedKeys go and come with Git.
+#[tokio::test]
+async fn when_a_backup_was_imported_is_kept_while_its_key_does_not_count() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    // An earlier import, so that another time would show.
+    let mut record = scene.record("b", &uid(1)).unwrap();
+    let first = "2026-02-01T00:00:00Z";
+    record["status"]["recordedAt"] = json!(first);
+    scene.api.put(&format!("{RECORDS}/b.{}", uid(1)), record);
+    let judged = async |scene: &Scene, reason: &str| {
+        let is_judged = |scene: &Scene| scene.status("b", &uid(2))["reason"] == reason;
+        scene.until(reason, is_judged).await;
+    };
+
+    other.trust(&scene, &json!({"state": "Revoked"}));
+    judged(&scene, "KeyRevoked").await;
+    let until = "2026-03-01T00:00:00Z";
+    other.trust(&scene, &json!({"state": "Revoked", "revokedAt": until}));
+    scene.until_state("b", &uid(1), "Recorded").await;
+    assert_eq!(scene.status("b", &uid(1))["recordedAt"], first);
+
+    scene.api.remove(&format!("{KEYS}/other-cluster"));
+    judged(&scene, "KeyUnknown").await;
+    let until = "2026-01-01T00:00:00Z";
+    other.trust(&scene, &json!({"state": "Revoked", "revokedAt": until}));
+    judged(&scene, "KeyRevoked").await;
 }
 
 /// Each lets the list of a trusted key not vouch for the backup.
