@@ -15,6 +15,10 @@ use crate::kubernetes::crds::{TrustedKey, TrustedKeySpec};
 use crate::sources::yaml::{NotYaml, documents};
 use crate::velero::text::shown;
 
+/// The API group of TrustedKeys with what separates the version, and their `apiVersion`.
+const GROUP: &str = "velero-trust.io/";
+const API_VERSION: &str = "velero-trust.io/v1alpha1";
+
 /// Longest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -42,6 +46,15 @@ pub(super) enum KeyFileError {
     /// A field is of another kind than this version knows.
     #[error("document {document} is no TrustedKey that this version can read: {why}")]
     Unreadable { document: usize, why: String },
+    /// Fields that this version does not know. One of them may say for what the key counts.
+    #[error(
+        "document {document} is a TrustedKey with {}, which this version does not know; correct the name, or use a newer \
+         version", shown(.field)
+    )]
+    UnknownField { document: usize, field: String },
+    /// A version of the kind that is not known.
+    #[error("document {document} is a TrustedKey of {}, and this version knows {API_VERSION}", shown(.version))]
+    OtherVersion { document: usize, version: String },
     /// The key of a TrustedKey cannot be used.
     #[error("the key of the TrustedKey {}: {error}", shown(.name))]
     InTrustedKey { name: String, error: PublicKeyError },
@@ -150,18 +163,35 @@ pub(super) fn parse(text: &str, others: Others) -> Result<Vec<FileKey>, KeyFileE
 fn trusted_key(document: usize, json: Value) -> Result<FileKey, KeyFileError> {
     let field = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
     let (kind, version) = (field("kind"), field("apiVersion"));
-    if kind != "TrustedKey" || !version.starts_with("velero-trust.io/") {
+    if kind != "TrustedKey" || !version.starts_with(GROUP) {
         let kind = if kind.is_empty() { "text" } else { kind };
         return Err(KeyFileError::OtherKind {
             document,
             kind: kind.to_owned(),
         });
     }
-    let trusted = serde_json::from_value::<TrustedKey>(json);
+    if version != API_VERSION {
+        return Err(KeyFileError::OtherVersion {
+            document,
+            version: version.to_owned(),
+        });
+    }
+    let mut unknown = None;
+    let mut note = |path: serde_ignored::Path<'_>| {
+        let path = path.to_string();
+        let is_of_all_kinds = ["apiVersion", "kind"].contains(&&*path);
+        if !is_of_all_kinds && !path.starts_with("metadata.") {
+            unknown.get_or_insert(path);
+        }
+    };
+    let trusted = serde_ignored::deserialize::<_, _, TrustedKey>(json, &mut note);
     let mut trusted = trusted.map_err(|error| KeyFileError::Unreadable {
         document,
         why: error.to_string(),
     })?;
+    if let Some(field) = unknown {
+        return Err(KeyFileError::UnknownField { document, field });
+    }
     let wrong = |error| KeyFileError::InTrustedKey {
         name: trusted.name_any(),
         error,
@@ -290,6 +320,18 @@ mod tests {
         let secret = "apiVersion: v1\nkind: Secret\ndata: {key.pem: QUJD}\n";
         assert_eq!(why(secret), "document 1 is a Secret, not a TrustedKey");
         assert_eq!(parse(secret, Others::Skip).unwrap().len(), 0);
+        for (spec, field) in [
+            ("  scope: {backup: [x]}\n", "spec.scope.backup"),
+            ("  scopes: {}\n", "spec.scopes"),
+        ] {
+            let why = why(&manifest(&pem(), spec));
+            assert!(
+                why.contains(&format!("a TrustedKey with {field}, ")),
+                "{why}"
+            );
+        }
+        let newer = manifest(&pem(), "").replace("v1alpha1", "v2");
+        assert!(why(&newer).contains("a TrustedKey of velero-trust.io/v2, "));
         let state = why(&manifest(&pem(), "  state: Maybe\n"));
         assert!(state.contains("unknown variant `Maybe`"), "{state}");
     }

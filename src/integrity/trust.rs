@@ -71,7 +71,7 @@ pub enum Distrust {
     },
     /// The key was not used any more when the backup completed.
     #[error(
-        "it is signed by the TrustedKey {key}, which is VerifyOnly for backups until {until}, and completed later"
+        "it is signed by the TrustedKey {key}, which counts for backups until {until}, and completed later"
     )]
     Later {
         /// `metadata.name` of the key.
@@ -172,10 +172,7 @@ fn check_use(key: &TrustedKey, claim: &Claim<'_>) -> Result<(), Distrust> {
             field,
         });
     }
-    let until = key
-        .valid_until
-        .filter(|_| key.state == KeyState::VerifyOnly);
-    match until {
+    match key.valid_until {
         // A backup that does not tell when it completed may have completed later.
         Some(until) if claim.completed.is_none_or(|completed| completed > until) => {
             Err(Distrust::Later {
@@ -370,12 +367,13 @@ mod tests {
             check(&[&until(KeyState::VerifyOnly, Some(100))], &CLAIM),
             one
         );
-        assert_eq!(check(&[&until(KeyState::Active, Some(99))], &CLAIM), one);
-        let why = check(&[&until(KeyState::VerifyOnly, Some(99))], &CLAIM).unwrap_err();
-        assert!(
-            why.starts_with("KeyNoLongerValid") && why.contains("1970-01-01T00:01:39Z"),
-            "{why}"
-        );
+        for state in [KeyState::Active, KeyState::VerifyOnly] {
+            let why = check(&[&until(state, Some(99))], &CLAIM).unwrap_err();
+            assert!(
+                why.starts_with("KeyNoLongerValid") && why.contains("1970-01-01T00:01:39Z"),
+                "{why}"
+            );
+        }
         let untold = Claim {
             completed: None,
             ..CLAIM

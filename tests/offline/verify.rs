@@ -450,7 +450,7 @@ fn a_trusted_key_vouches_for_what_it_says() {
         ),
         (
             "  state: VerifyOnly\n  validUntil: 2026-01-01T00:00:00Z\n",
-            "VerifyOnly for backups until 2026-01-01T00:00:00Z",
+            "counts for backups until 2026-01-01T00:00:00Z",
         ),
     ] {
         let (code, text) = verify(spec, &[]);

@@ -116,14 +116,34 @@ async fn trust(
     {
         bail!("the key is that of the TrustedKey {name}, which is revoked: others may have it");
     }
+    check_unlimited(known)?;
     let labels = keep::metadata().labels;
     let change = json!({
         "metadata": {"labels": labels},
-        "spec": {"state": KeyState::Active, "validUntil": null, "scope": null, "sameBucketOnly": null},
+        "spec": {"state": KeyState::Active, "validUntil": null},
     });
     let patched = patch(client, &name, &change).await;
     patched.map_err(|why| anyhow!("cannot change the TrustedKey {name}: {why}"))?;
     Ok((name, false))
+}
+
+/// Fails if somebody trusts the key for some backups only: those that it signs here might not be among them.
+fn check_unlimited(known: &TrustedKey) -> anyhow::Result<()> {
+    let spec = &known.spec;
+    let limits = [
+        (!spec.scope.is_everything()).then_some("spec.scope"),
+        spec.same_bucket_only.then_some("spec.sameBucketOnly"),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let name = known.name_any();
+    bail!(
+        "the key is that of the TrustedKey {name}, which counts for some backups only, and a key that signs in this \
+         cluster has to count for all of them; if it is to, remove {} from the TrustedKey, and run this again",
+        limits.join(" and ")
+    )
 }
 
 /// Changes a TrustedKey. Fails with the reason of the API server.
@@ -176,6 +196,27 @@ mod tests {
         // Somebody made its TrustedKey before the installation.
         let signed = Some(other.public().id());
         assert_eq!(to_retire(&keys, signed, signs), ["lost", "foreign"]);
+    }
+
+    #[test]
+    fn a_key_that_counts_for_some_backups_does_not_sign() {
+        let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+        let spec = |spec: Value| {
+            let mut whole = json!({"publicKey": key.public_pem()});
+            json_patch::merge(&mut whole, &spec);
+            object::trusted_key("a", serde_json::from_value(whole).unwrap(), false)
+        };
+        check_unlimited(&spec(json!({"state": "VerifyOnly"}))).unwrap();
+        for (limit, field) in [
+            (json!({"scope": {"locations": ["b"]}}), "spec.scope from"),
+            (json!({"sameBucketOnly": true}), "spec.sameBucketOnly from"),
+        ] {
+            let why = check_unlimited(&spec(limit)).unwrap_err().to_string();
+            assert!(
+                why.contains(&format!("remove {field} the TrustedKey")),
+                "{why}"
+            );
+        }
     }
 
     #[test]

@@ -91,12 +91,17 @@ impl View {
     fn state_text(&self) -> String {
         let state = self.state.as_str();
         match self.state {
-            KeyState::Active if self.signs => format!("{state}, and signs in this cluster"),
-            KeyState::Active => state.to_owned(),
-            KeyState::VerifyOnly => match &self.valid_until {
-                Some(until) => format!("{state}, for backups that completed until {until}"),
-                None => state.to_owned(),
-            },
+            KeyState::Active | KeyState::VerifyOnly => {
+                let signs = if self.signs {
+                    ", and signs in this cluster"
+                } else {
+                    ""
+                };
+                let until = self.valid_until.as_ref().map_or_else(String::new, |until| {
+                    format!(", for backups that completed until {until}")
+                });
+                format!("{state}{signs}{until}")
+            }
             KeyState::Revoked => {
                 let because = self.revoked_because.as_ref();
                 let because = because.map_or_else(String::new, |because| format!(": {because}"));

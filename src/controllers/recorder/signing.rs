@@ -247,7 +247,18 @@ async fn trust(
     controllers: &ControllerContext,
     key: &SigningKey,
 ) -> Result<TrustedKey, SignerError> {
-    let id = key.public().id().to_string();
+    let keys = Api::<TrustedKey>::all(controllers.client.clone());
+    // `velero-trust keys import` may have found it under another name.
+    let own = keys.list(&ListParams::default().labels(SELECTOR)).await?;
+    let id = key.public().id();
+    let mut own = own.items.into_iter();
+    if let Some(known) = own.find(|one| {
+        let public = PublicKey::from_pem(&one.spec.public_key);
+        public.is_ok_and(|public| public.id() == id)
+    }) {
+        return Ok(known);
+    }
+    let id = id.to_string();
     let digits = id.get(..16).unwrap_or(&id);
     let trusted = TrustedKey {
         metadata: ObjectMeta {
@@ -260,7 +271,6 @@ async fn trust(
             ..TrustedKeySpec::default()
         },
     };
-    let keys = Api::<TrustedKey>::all(controllers.client.clone());
     match keys.create(&keep::create_params(), &trusted).await {
         Err(Error::Api(status)) if status.is_already_exists() => {
             let name = format!("{}-{digits}", names::APP);

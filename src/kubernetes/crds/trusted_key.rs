@@ -48,7 +48,7 @@ pub struct TrustedKeySpec {
     /// Whether signatures of the key count.
     #[serde(default)]
     pub state: KeyState,
-    /// With state VerifyOnly: signatures of backups that completed later do not count. The key itself tells
+    /// Signatures of backups that completed later do not count. The key itself tells
     /// when that was, so this is no defence against somebody who has the key; revoke it then.
     #[schemars(schema_with = "optional_time")]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -152,7 +152,7 @@ fn until(two: &Two, key: &Key) -> Result<()> {
     };
     let before = completed - SignedDuration::from_secs(1);
     trust(before)?;
-    let says = format!("VerifyOnly for backups until {before}, and completed later");
+    let says = format!("counts for backups until {before}, and completed later");
     site.has_refused(BACKUP, "KeyNoLongerValid", &[&says])?;
     trust(completed)?;
     site.has_imported(BACKUP, TRUSTED)?;
