@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Found, FoundEnvelope};
+use super::{Found, FoundEnvelope, choose_envelopes};
 use crate::bucket::credentials::identity::Services;
 use crate::bucket::credentials::{CredentialsError, personal};
 use crate::bucket::{
@@ -67,12 +67,12 @@ fn variable(name: &str) -> Option<String> {
 
 impl BucketArgs {
     /// Reads and hashes all files of the backup at `url`.
-    pub(super) fn read(&self, url: &BackupUrl, envelopes: &[String]) -> anyhow::Result<Found> {
+    pub(super) fn read(&self, url: &BackupUrl, expected: &[String]) -> anyhow::Result<Found> {
         crate::cli::install_crypto_provider();
-        runtime()?.block_on(self.read_all(url, envelopes))
+        runtime()?.block_on(self.read_all(url, expected))
     }
 
-    async fn read_all(&self, url: &BackupUrl, envelopes: &[String]) -> anyhow::Result<Found> {
+    async fn read_all(&self, url: &BackupUrl, expected: &[String]) -> anyhow::Result<Found> {
         let store = self.open(url).await?;
         let backup = &url.backup;
         let listing = store
@@ -85,6 +85,7 @@ impl BucketArgs {
             shown(backup)
         );
         let mut found = Found::default();
+        let mut envelopes = Vec::new();
         for artifact in &listing.artifacts {
             let name = &artifact.name;
             if files::envelope_key(name).is_none() {
@@ -97,15 +98,20 @@ impl BucketArgs {
                         .await
                         .map_err(|error| described(&error))?,
                 );
-            } else if envelopes.contains(name) {
-                let bytes = read_envelope(&store, backup, artifact).await;
-                found.envelopes.push(FoundEnvelope {
-                    name: name.clone(),
-                    bytes: bytes.map_err(|error| described(&error)),
-                });
             } else {
-                found.others.push(name.clone());
+                envelopes.push(name.clone());
             }
+        }
+        for name in choose_envelopes(envelopes, expected) {
+            let Some(artifact) = listing.get(&name) else {
+                continue;
+            };
+            let bytes = read_envelope(&store, backup, artifact).await;
+            found.envelopes.push(FoundEnvelope {
+                is_expected: expected.contains(&name),
+                name,
+                bytes: bytes.map_err(|error| described(&error)),
+            });
         }
         Ok(found)
     }

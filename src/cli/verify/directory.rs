@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Found, FoundEnvelope};
+use super::{Found, FoundEnvelope, choose_envelopes};
 use crate::digest::Hasher;
 use crate::integrity::envelope;
 use crate::integrity::files;
@@ -28,12 +28,13 @@ pub(super) fn name(path: &Path) -> anyhow::Result<String> {
     name.with_context(|| format!("{shown} has no name to compare; name its backup with `--name`"))
 }
 
-/// Reads and hashes all files in the directory `path`. An envelope is not hashed; those named
-/// `envelopes` are read.
-pub(super) fn read(path: &Path, envelopes: &[String]) -> anyhow::Result<Found> {
+/// Reads and hashes all files in the directory `path`. Envelopes are read and not hashed, those that are `expected`
+/// first.
+pub(super) fn read(path: &Path, expected: &[String]) -> anyhow::Result<Found> {
     let shown_path = path.display();
     let entries = fs::read_dir(path).with_context(|| format!("cannot read {shown_path}"))?;
     let mut found = Found::default();
+    let mut envelopes = Vec::new();
     for (count, entry) in entries.enumerate() {
         let entry = entry.with_context(|| format!("cannot read {shown_path}"))?;
         anyhow::ensure!(
@@ -42,31 +43,50 @@ pub(super) fn read(path: &Path, envelopes: &[String]) -> anyhow::Result<Found> {
         );
         let name = entry.file_name();
         let name = name.to_string_lossy().into_owned();
-        let path = entry.path();
-        let failed = || format!("cannot read {}", shown(&name));
         if files::envelope_key(&name).is_none() {
-            let file = hash(&path, name.clone()).with_context(failed)?;
-            found.files.push(file);
-        } else if envelopes.contains(&name) {
-            let bytes = read_envelope(&path).with_context(failed);
-            found.envelopes.push(FoundEnvelope { name, bytes });
+            let file = hash(&entry.path(), name.clone());
+            found.files.push(file.with_context(|| cannot_read(&name))?);
         } else {
-            found.others.push(name);
+            envelopes.push(name);
         }
+    }
+    for name in choose_envelopes(envelopes, expected) {
+        let bytes = open(&path.join(&name)).and_then(read_envelope);
+        let bytes = bytes.with_context(|| cannot_read(&name));
+        found.envelopes.push(FoundEnvelope {
+            is_expected: expected.contains(&name),
+            name,
+            bytes,
+        });
     }
     Ok(found)
 }
 
+fn cannot_read(name: &str) -> String {
+    format!("cannot read {}", shown(name))
+}
+
+/// Opens a file. Another thing, such as a pipe, may have no end.
+fn open(path: &Path) -> io::Result<fs::File> {
+    if fs::metadata(path)?.is_file() {
+        fs::File::open(path)
+    } else {
+        Err(io::Error::other(
+            "it is no file, and a backup has only files",
+        ))
+    }
+}
+
 /// Reads an envelope. Of one that is too long, no more is read than tells that.
-pub(super) fn read_envelope(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_envelope(file: fs::File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = envelope::MAX_BYTES as u64 + 1;
-    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn hash(path: &Path, name: String) -> io::Result<File> {
-    let mut file = fs::File::open(path)?;
+    let mut file = open(path)?;
     let mut hasher = Hasher::default();
     let mut piece = vec![0; 128 << 10];
     let mut size = 0;

@@ -100,6 +100,11 @@ pub(super) fn judge(
             Ok(bytes) => judge_one(&bytes, &trust, expected, files),
             Err(error) => Judgement::Unreadable(format!("{error:#}")),
         };
+        let judgement = match judgement {
+            // Nothing says that one of the keys signed it.
+            Judgement::Unreadable(why) if !envelope.is_expected => Judgement::UnknownKey(why),
+            judgement => judgement,
+        };
         (envelope.name, judgement)
     });
     let mut judged: Vec<_> = judged.collect();

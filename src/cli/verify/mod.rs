@@ -6,6 +6,7 @@ mod judgement;
 mod recipe;
 mod report;
 
+use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -119,10 +120,19 @@ pub(super) struct Verify {
 struct Found {
     /// All files but the envelopes.
     files: Vec<File>,
-    /// The envelopes of the given keys.
+    /// The envelopes, those that are named after the given keys first.
     envelopes: Vec<FoundEnvelope>,
-    /// The names of the envelopes of other keys.
-    others: Vec<String>,
+}
+
+/// Most envelopes that are looked at, as many as in a cluster.
+const MAX_ENVELOPES: usize = 16;
+
+/// Returns which of the files named `envelopes` are looked at: anybody can rename one, so the key that verifies counts,
+/// but those that are named after the keys, `expected`, come first.
+fn choose_envelopes(mut envelopes: Vec<String>, expected: &[String]) -> Vec<String> {
+    envelopes.sort_by_key(|name| !expected.contains(name));
+    envelopes.truncate(MAX_ENVELOPES);
+    envelopes
 }
 
 /// A file that should have an envelope.
@@ -130,6 +140,8 @@ struct Found {
 struct FoundEnvelope {
     /// The name of the file.
     name: String,
+    /// Whether it is named after one of the given keys, or named by the user.
+    is_expected: bool,
     /// Its content, or why it cannot be read.
     bytes: anyhow::Result<Vec<u8>>,
 }
@@ -162,13 +174,21 @@ impl Verify {
         };
         if let Some(path) = &self.envelope {
             let name = path.display().to_string();
-            let read = directory::read_envelope(path);
+            let read = fs::File::open(path).and_then(directory::read_envelope);
             let bytes = Ok(read.with_context(|| format!("cannot read {name}"))?);
-            found.envelopes = vec![FoundEnvelope { name, bytes }];
+            found.envelopes = vec![FoundEnvelope {
+                name,
+                is_expected: true,
+                bytes,
+            }];
         }
         let keys: Vec<TrustedKey> = keys.into_iter().map(|given| given.trusted).collect();
         match judge(found.envelopes, &keys, &expected, &found.files) {
-            None => self.without_envelope(&found.others),
+            None => bail!(
+                "{} has no envelope of velero-trust, so nothing is signed there; if the envelope is elsewhere, name it \
+                 with `--envelope`",
+                self.place.display()
+            ),
             Some((judgement, others)) => self.report(&judgement, &others, &found.files),
         }
     }
@@ -242,21 +262,6 @@ impl Verify {
             GivenKey { key, trusted, file }
         });
         Ok(keys.collect())
-    }
-
-    /// Says why there is nothing to verify with. `others` are the names of the envelopes of other keys.
-    fn without_envelope(&self, others: &[String]) -> anyhow::Result<u8> {
-        let directory = self.place.display();
-        if others.is_empty() {
-            bail!(
-                "{directory} has no envelope of velero-trust, so nothing is signed there; if the \
-                 envelope is elsewhere, name it with `--envelope`"
-            );
-        }
-        let others = others.join(", ");
-        let message = format!("the backup is signed by other keys: {others}");
-        report::failure(self.output, &message, &[])?;
-        Ok(exit::UNKNOWN_KEY)
     }
 
     fn report(
