@@ -1,9 +1,12 @@
 //! Whether the files of a backup are those that Velero wrote in this cluster. Only those are signed
 //! without a person.
 
+use super::envelope::Envelope;
 use super::files;
 use super::manifest::{ManifestError, shown};
+use super::public_key::PublicKey;
 use super::statement::Statement;
+use super::trust::{Claim, Distrust, Trust};
 use crate::velero::backup_fields::{BackupFields, DocumentError};
 use crate::velero::text;
 
@@ -156,6 +159,37 @@ pub fn prefer_signed(
             level: signed.level.name(),
         }),
     }
+}
+
+/// Checks that the signed list `envelope`, which is beside a backup, does not tell of other bytes of it than those that a
+/// person vouches for in `adopted`. Whoever signed it said so, and if the key is unknown here, a change of the files
+/// still shows. A list whose signature is not that of a key of `trust`, or of the key in it, says nothing, and neither
+/// does one of a key that is revoked.
+pub fn check_list(adopted: &Statement, envelope: &[u8], trust: &Trust) -> Result<(), Unobserved> {
+    let read = || {
+        let envelope = Envelope::parse(envelope).ok()?;
+        let signed = Statement::parse(envelope.payload()).ok()?;
+        Some((envelope, signed))
+    };
+    let Some((envelope, signed)) = read() else {
+        return Ok(());
+    };
+    let told = signed.public_key.as_deref();
+    let told = told.and_then(|pem| PublicKey::from_pem(pem).ok());
+    let keys: Vec<_> = trust.public_keys().into_iter().chain(&told).collect();
+    let signers = envelope.signers(&keys).unwrap_or_default();
+    let claim = Claim::of(&signed, None, None);
+    let is_revoked =
+        |key: &&PublicKey| matches!(trust.check(key.id(), &claim), Err(Distrust::Revoked(_)));
+    if signers.iter().all(is_revoked)
+        || signed.backup.uid != adopted.backup.uid
+        || signed.manifest == adopted.manifest
+    {
+        return Ok(());
+    }
+    Err(Unobserved::SignedOtherwise {
+        level: signed.level.name(),
+    })
 }
 
 /// Whether the files were listed soon after `completed`, by the clock of the store, so that what nobody

@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use super::Context;
 use super::annotate::{self, Annotations};
+use super::import::MAX_LISTS;
 use super::judgement::Reading;
 use super::ledger;
 use super::reader;
 use super::steps::{again, message, own_record, told};
-use super::stop::Unreadable;
+use super::stop::{Stop, Unreadable};
+use crate::bucket::{Listing, Store};
 use crate::decision::FailureClass;
 use crate::integrity::checksum::Checksum;
+use crate::integrity::envelope::MAX_BYTES;
+use crate::integrity::files::{self, Role};
+use crate::integrity::origin;
 use crate::integrity::recording::RecordState;
-use crate::integrity::statement::Level;
+use crate::integrity::statement::{Level, Statement};
+use crate::integrity::trust::Trust;
 use crate::kubernetes::crds::BackupRecordStatus;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::worker::Requeue;
@@ -21,6 +27,30 @@ use crate::velero::observed_backup::ObservedBackup;
 
 /// The level of a record whose checksum a user declared. It is none of a statement, for there is none.
 const DECLARED: &str = "declared";
+
+/// Checks that none of the signed lists beside the backup tells of other bytes than `adopted`.
+pub(super) async fn check_lists(
+    store: &Store,
+    name: &str,
+    listing: &Listing,
+    adopted: &Statement,
+    trust: &Trust,
+) -> Result<(), Stop> {
+    let artifacts = listing.artifacts.iter();
+    let lists = artifacts.filter(|artifact| files::role(name, &artifact.name) == Role::Envelope);
+    for artifact in lists.take(MAX_LISTS) {
+        let read = store.read_small(name, &artifact.name, MAX_BYTES as u64);
+        let envelope = match read.await.map_err(Stop::from) {
+            // Another cluster may have put it with rights of its own.
+            Err(Stop::Unreadable(unreadable)) if unreadable.class == FailureClass::Lasting => None,
+            read => read?,
+        };
+        if let Some(envelope) = envelope {
+            origin::check_list(adopted, &envelope, trust)?;
+        }
+    }
+    Ok(())
+}
 
 /// Records the checksum that a user declares.
 pub(super) async fn declare(context: Arc<Context>, backup: ObservedBackup) -> Requeue {

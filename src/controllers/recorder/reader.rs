@@ -14,7 +14,7 @@ use super::location::OpenLocation;
 use super::reading::{Beginning, Found, ReadingEntry, add_list, is_due, lists};
 use super::signing::check_signs;
 use super::stop::Stop;
-use super::{cleanup, location};
+use super::{adopt, cleanup, location};
 use crate::bucket::{self, Artifact, Listing, Store};
 use crate::controllers::channels::WaitingRestores;
 use crate::decision::Key;
@@ -146,6 +146,8 @@ pub(super) async fn read(
             hashed = Some(statement.manifest.files().to_vec());
             if is_adopted {
                 statement = origin::prefer_signed(statement, before)?;
+                let trust = &extent.keys.trust;
+                adopt::check_lists(store, name, &listing, &statement, trust).await?;
                 // It may have taken hours.
                 check_adoption(context, backup).await?;
             }

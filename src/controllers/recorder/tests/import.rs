@@ -262,6 +262,44 @@ async fn what_was_imported_before_a_key_was_revoked_stays_good_until_that_time()
     scene.until_unobserved("b", &uid(1), "KeyRevoked").await;
 }
 
+/// Somebody changed the tarball and left the list of another cluster, whose key nobody here knows.
+#[tokio::test]
+async fn who_vouches_for_other_bytes_than_another_cluster_signed_is_told() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    let now = Timestamp::now();
+    scene.s3.put("backups/b/b.tar.gz", b"other bytes", now);
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(2), "Unobserved").await;
+    let path = format!("{BACKUPS}/b");
+    let adopt = |scene: &Scene| {
+        let mut backup = scene.api.get(&path).unwrap();
+        backup["metadata"]["annotations"][names::ADOPT_ANNOTATION] = json!("jane");
+        scene.api.put(&path, backup);
+    };
+    adopt(&scene);
+    let not_adopted = |scene: &Scene| scene.status("b", &uid(2))["notAdopted"].clone();
+    let is_told = |scene: &Scene| not_adopted(scene).is_string();
+    scene.until("the reason", is_told).await;
+    let why = not_adopted(&scene).to_string();
+    assert!(
+        why.contains("of level observed, is of other bytes"),
+        "{why}"
+    );
+    assert_eq!(scene.record("b", &uid(1)), None);
+
+    // A list that nobody signed says nothing.
+    let mut forged: Value = serde_json::from_str(&other.envelope().to_json().unwrap()).unwrap();
+    forged["signatures"][0]["sig"] = json!("AAAA");
+    scene
+        .s3
+        .put(&other.file(), forged.to_string().as_bytes(), now);
+    adopt(&scene);
+    scene.until_state("b", &uid(1), "Recorded").await;
+}
+
 /// The other cluster reads all files before it signs, and the sync does not wait for that.
 #[tokio::test]
 async fn a_list_that_comes_after_the_sync_is_found() {
