@@ -131,6 +131,10 @@ pub(super) fn parse(text: &str, others: Others) -> Result<Vec<FileKey>, KeyFileE
     if text.contains("PRIVATE KEY-----") {
         return Err(PublicKeyError::Private.into());
     }
+    let is_of_a_key = ["PUBLIC KEY", "TrustedKey"].map(|word| text.contains(word));
+    if others == Others::Skip && !is_of_a_key.contains(&true) {
+        return Ok(Vec::new());
+    }
     if text.trim().is_empty() {
         return Err(KeyFileError::Empty);
     }
@@ -284,6 +288,12 @@ mod tests {
             "kustomization.yaml",
             "apiVersion: v1\nkind: Kustomization\n",
         );
+        // What a repository has besides.
+        write("values.yaml", "replicas: 2\n");
+        write("chart.yaml", "{{ if .Values.x }}\n");
+        write("package.json", "{}");
+        write("empty.yaml", "");
+        write("ca.pem", "-----BEGIN CERTIFICATE-----\n");
         assert!(why().contains("has no TrustedKey, and no key in PEM"));
         write("b.yaml", &manifest(&pem(), ""));
         write("a.pub", &pem());

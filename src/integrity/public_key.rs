@@ -49,7 +49,9 @@ pub enum PublicKeyError {
     )]
     Private,
     /// Not PEM of a public key.
-    #[error("it is not a public key in PEM, which begins with -----BEGIN PUBLIC KEY-----")]
+    #[error(
+        "it is not a public key in PEM, with lines from -----BEGIN PUBLIC KEY----- to -----END PUBLIC KEY-----"
+    )]
     Pem,
     /// More than one key.
     #[error("it has several keys; give each in a file of its own")]

@@ -8,7 +8,7 @@ use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::namespace_args::OwnNamespace;
 use crate::cli::output_format::OutputFormat;
 use crate::cli::snapshot::{self, exported_at, public_key, signing_key};
-use crate::cli::stdout::{MAX_COLUMNS, Stdout};
+use crate::cli::stdout::Stdout;
 use crate::cli::table::Table;
 use crate::cli::{cluster, exit, install_crypto_provider, json, runtime};
 use crate::kubernetes::crds::{KeyState, TrustedKey};
@@ -53,6 +53,9 @@ struct Row {
     problem: Option<String>,
 }
 
+/// Digits of a key id where there is little room.
+const SHORT_ID: usize = 16;
+
 #[derive(Serialize)]
 struct Json<'a> {
     keys: &'a [Row],
@@ -70,7 +73,7 @@ impl List {
         let mut out = Stdout::fail_when_closed();
         match self.output {
             OutputFormat::Json => json::write(&Json { keys: &rows }, &mut out)?,
-            OutputFormat::Text => out.write_lines(&text(&rows, MAX_COLUMNS), |_| None)?,
+            OutputFormat::Text => out.write_lines(&text(&rows, SHORT_ID), |_| None)?,
             OutputFormat::Wide => out.write_lines(&text(&rows, usize::MAX), |_| None)?,
         }
         Ok(exit::CLEAN)
@@ -96,7 +99,12 @@ fn rows(keys: &[TrustedKey]) -> Vec<Row> {
     rows.collect()
 }
 
-fn text(rows: &[Row], columns: usize) -> String {
+/// Returns the table, with at most `digits` of each key id. Names are not cut, because other commands take them.
+fn text(rows: &[Row], digits: usize) -> String {
+    let short = |id: &str| match id.get(..digits) {
+        Some(short) if short != id => format!("{short}…"),
+        _ => id.to_owned(),
+    };
     let mut table = Table::new(&["NAME", "ALGORITHM", "STATE", "SIGNS", "EXPORTED", "KEY ID"]);
     for row in rows {
         let problem = row.problem.as_ref();
@@ -107,14 +115,14 @@ fn text(rows: &[Row], columns: usize) -> String {
             format!("{:?}", row.state),
             if row.signs { "yes" } else { "no" }.to_owned(),
             row.exported_at.clone().unwrap_or_else(|| "no".to_owned()),
-            row.key_id.clone().or(id).unwrap_or_default(),
+            row.key_id.as_deref().map(short).or(id).unwrap_or_default(),
         ]);
     }
     if table.is_empty() {
         return "There is no TrustedKey yet: the leader makes a key before it records the first backup.\n"
             .to_owned();
     }
-    table.text_within(columns)
+    table.text()
 }
 
 #[cfg(test)]
@@ -145,6 +153,9 @@ mod tests {
         let own =
             format!("own      ECDSA-P256   Active       yes     2026-01-01T00:00:00Z   {id}\n");
         assert!(text.contains(&own), "{text}");
+        let short = super::text(&rows, SHORT_ID);
+        let id = id.to_string();
+        assert!(short.contains(&format!("  {}…\n", &id[..16])), "{short}");
         assert!(
             text.contains("cannot be used: it is not a public key in PEM"),
             "{text}"

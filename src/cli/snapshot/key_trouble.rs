@@ -85,7 +85,8 @@ fn none_signs(keys: &[TrustedKey]) -> Option<KeyTrouble> {
     let name = retired.next_back()?.name_any();
     Some(KeyTrouble {
         message: format!(
-            "no key signs in this cluster: TrustedKey {name} is not Active any more, so new backups are not recorded"
+            "no key signs in this cluster: no TrustedKey that was made to sign in it, such as {name}, is Active any more, \
+             so new backups are not recorded"
         ),
         fix: "let another key sign: `velero-trust keys rotate`".to_owned(),
         trusted_key: name,
@@ -233,7 +234,7 @@ mod tests {
         let retired = made_here("old", "VerifyOnly");
         let told = messages(std::slice::from_ref(&retired));
         assert!(
-            told.len() == 1 && told[0].contains("TrustedKey old is not Active"),
+            told.len() == 1 && told[0].contains("such as old, is Active any more"),
             "{told:?}"
         );
         assert!(messages(&[retired.clone(), made_here("new", "Active")]).is_empty());

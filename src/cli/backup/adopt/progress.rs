@@ -30,6 +30,14 @@ pub(super) fn progress(
         return Progress::Waiting("it has no record yet; does velero-trust run?".to_owned());
     };
     let is_asked = backup.adoption.is_some();
+    if let (RecordState::Recorded, Some(declared), Some(recorded)) =
+        (status.state, declared, status.checksum.as_deref())
+        && declared != recorded
+    {
+        return Progress::Failed(format!(
+            "its files are recorded with {recorded}, which stays: {declared} is another one"
+        ));
+    }
     let is_done = match status.state {
         RecordState::Recorded => status.returned.is_none(),
         RecordState::Declared => declared.is_some() && status.checksum.as_deref() == declared,
@@ -113,6 +121,17 @@ mod tests {
             "status": status,
         });
         serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn a_checksum_does_not_replace_that_of_the_files() {
+        let recorded = json!({"state": "Recorded", "checksum": "sha256:0"});
+        let Progress::Failed(why) = at(false, &recorded, Some("sha256:1")) else {
+            panic!()
+        };
+        assert!(why.contains("recorded with sha256:0"), "{why}");
+        let same = at(false, &recorded, Some("sha256:0"));
+        assert!(matches!(same, Progress::Done(_)));
     }
 
     fn at(adopted: bool, status: &Value, declared: Option<&str>) -> Progress {

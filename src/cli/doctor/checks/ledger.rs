@@ -70,6 +70,12 @@ fn check_key(cluster: &ClusterSnapshot) -> Diagnostic {
     let id = match &cluster.ledger.secret {
         Err(why) => return subject.unknown(why),
         Ok(KeySecret::Absent) => {
+            let keys = cluster.ledger.trusted_keys.as_deref();
+            if keys.is_ok_and(|keys| signing_key(keys).is_some()) {
+                let message = "it is gone: the leader signs with the key in its memory, and the next leader makes a new \
+                               one; if you have a copy, `velero-trust keys import` puts it back";
+                return subject.warn(message, restart);
+            }
             let message = "there is no key that signs: the leader makes one, and has not yet";
             return subject.warn(
                 message,

@@ -65,8 +65,12 @@ fn the_kinds_and_the_key_of_the_records() {
             cluster.ledger.kinds = Ok(LedgerKinds::Different);
         },
     );
+    exactly(Warn, "records", &["it is gone", "restart"], |cluster| {
+        cluster.ledger.secret = Ok(KeySecret::Absent);
+    });
     exactly(Warn, "records", &["has not yet", "logs"], |cluster| {
         cluster.ledger.secret = Ok(KeySecret::Absent);
+        cluster.ledger.trusted_keys = Ok(Vec::new());
     });
     exactly(
         Fail,
