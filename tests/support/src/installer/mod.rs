@@ -118,7 +118,9 @@ impl Installer {
         let mut objects = rendered_with(&self.kubectl, &self.namespace, &self.components)?;
         for object in &mut objects {
             if object["kind"] == "Service" {
-                object["spec"] = Balancer::service(&self.namespace, SERVICE)["spec"].take();
+                let mut service = Balancer::service(&self.namespace, SERVICE);
+                let spec = service.pointer_mut("/spec").map(Value::take);
+                object["spec"] = spec.context("no spec")?;
             }
             let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
             for webhook in webhooks.into_iter().flatten() {
