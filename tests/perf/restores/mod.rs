@@ -1,5 +1,6 @@
 //! What a Restore costs with velero-trust, on a real API server, a real MinIO and a real Velero.
 
+pub(super) mod asking;
 mod bed;
 mod crowd;
 mod large;

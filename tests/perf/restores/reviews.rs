@@ -6,15 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
-use serde_json::{Value, json};
+use kube::api::ListParams;
 use velero_trust::kubernetes::crds::{BackupRecord, TrustedKey};
 use velero_trust_testing::installer::NAMESPACE;
-use velero_trust_testing::wait;
 
-use super::PATIENCE;
+use super::asking::Reviews;
 use super::bed::Bed;
-use crate::client::{Connection, Trust};
 use crate::figures::{self, median, row};
 use crate::recorder::many;
 use crate::usage::Usage;
@@ -36,7 +33,7 @@ const BEGIN: f64 = 5.0;
 const SETTLE: Duration = Duration::from_secs(30);
 
 pub(super) fn measure(bed: &Bed) -> Result<()> {
-    let mut reviews = Reviews::start(bed, "reviewed")?;
+    let mut reviews = start(bed, "reviewed")?;
     figures::head("Restores: their reviews, few records");
     measure_both(bed, &mut reviews)?;
     fill(bed)?;
@@ -55,7 +52,7 @@ fn measure_both(bed: &Bed, reviews: &mut Reviews) -> Result<()> {
     let used = cpu(bed, || {
         for _ in 0..REVIEWS {
             let began = Instant::now();
-            ensure!(reviews.create()?, "{}", reviews.connection.answer());
+            ensure!(reviews.create()?, "{}", reviews.answer());
             times.push(began.elapsed());
             std::thread::sleep(CREATE_PAUSE);
         }
@@ -75,7 +72,7 @@ fn measure_both(bed: &Bed, reviews: &mut Reviews) -> Result<()> {
     let used = cpu(bed, || {
         for _ in 0..REVIEWS {
             let began = Instant::now();
-            ensure!(reviews.begin()?, "{}", reviews.connection.answer());
+            ensure!(reviews.begin()?, "{}", reviews.answer());
             times.push(began.elapsed());
             std::thread::sleep(BEGIN_PAUSE);
         }
@@ -190,93 +187,15 @@ fn fill(bed: &Bed) -> Result<()> {
     bed.cluster.block_on(made).map(drop)
 }
 
-/// Sends reviews of a Restore that Velero may begin, as the API server does.
-pub(super) struct Reviews {
-    trust: Trust,
-    address: String,
-    pub(super) connection: Connection,
-    /// Whether the server closes the connection after its last answer.
-    is_closed: bool,
-    restore: Value,
-}
-
-impl Reviews {
-    /// Creates a Restore of `good`, which Velero does not begin because it is stopped, and waits until it may
-    /// begin.
-    pub(super) fn start(bed: &Bed, name: &str) -> Result<Self> {
-        bed.velero.signal("STOP")?;
-        let installation = bed.installation()?;
-        let secret: Secret = serde_json::from_value(installation.installer.secret()?)?;
-        let ca = secret.data.and_then(|mut data| data.remove("ca.crt"));
-        let trust = Trust::new(&String::from_utf8(ca.context("no CA")?.0)?)?;
-        let address = installation.webhook.address()?.to_string();
-        let restore: DynamicObject = bed.create(name, "good")?;
-        let mut reviews = Self {
-            connection: trust.connect(&address)?,
-            is_closed: false,
-            trust,
-            address,
-            restore: serde_json::to_value(restore)?,
-        };
-        wait::poll("the Restore to be ready", PATIENCE, || {
-            ensure!(reviews.begin()?, "{}", reviews.connection.answer());
-            Ok(())
-        })?;
-        Ok(reviews)
-    }
-
-    /// Sends both reviews with which it is created. Returns whether it is admitted.
-    pub(super) fn create(&mut self) -> Result<bool> {
-        let body = review("CREATE", &self.restore, &Value::Null);
-        Ok(self.send("/mutate/restores", &body)? && self.send("/validate/restores", &body)?)
-    }
-
-    /// Sends the review with which Velero begins it. Returns whether it is admitted.
-    pub(super) fn begin(&mut self) -> Result<bool> {
-        let mut begun = self.restore.clone();
-        begun["status"]["phase"] = json!("InProgress");
-        let body = review("UPDATE", &begun, &self.restore);
-        Ok(self.send("/mutate/restores", &body)? && self.connection.answer().contains("patch"))
-    }
-
-    fn send(&mut self, path: &str, body: &str) -> Result<bool> {
-        if self.is_closed {
-            self.connection = self.trust.connect(&self.address)?;
-        }
-        let first = self.connection.exchange(path, body.as_bytes());
-        let answered = if let Ok(answered) = first {
-            answered
-        } else {
-            // The server closes a connection that is idle.
-            self.connection = self.trust.connect(&self.address)?;
-            self.connection.exchange(path, body.as_bytes())?
-        };
-        let is_admitted = answered.is_ok && self.connection.answer().contains("\"allowed\":true");
-        // Later: the answer is of this connection.
-        self.is_closed = answered.is_last;
-        Ok(is_admitted)
-    }
-}
-
-fn review(operation: &str, object: &Value, old: &Value) -> String {
-    let of = |field: &str, name: &str| json!({"group": "velero.io", "version": "v1", field: name});
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": of("kind", "Restore"),
-            "resource": of("resource", "restores"),
-            "requestKind": of("kind", "Restore"),
-            "requestResource": of("resource", "restores"),
-            "name": object["metadata"]["name"],
-            "namespace": object["metadata"]["namespace"],
-            "operation": operation,
-            "userInfo": {"username": "system:serviceaccount:velero:velero"},
-            "object": object,
-            "oldObject": old,
-            "dryRun": false,
-        },
-    })
-    .to_string()
+/// Creates a Restore of `good`, which Velero does not begin because it is stopped, and waits until it may begin.
+pub(super) fn start(bed: &Bed, name: &str) -> Result<Reviews> {
+    bed.velero.signal("STOP")?;
+    let installation = bed.installation()?;
+    let secret: Secret = serde_json::from_value(installation.installer.secret()?)?;
+    let ca = secret.data.and_then(|mut data| data.remove("ca.crt"));
+    let ca = String::from_utf8(ca.context("no CA")?.0)?;
+    let restore = bed.create(name, "good")?;
+    let mut reviews = Reviews::new(&ca, installation.webhook.address()?, restore)?;
+    reviews.until_ready()?;
+    Ok(reviews)
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use velero_trust_testing::cluster::VELERO_NAMESPACE;
 
 use super::bed::Bed;
-use super::reviews::Reviews;
+use super::reviews;
 use crate::figures::{self, row};
 
 /// Longest time for an answer, in s.
@@ -32,7 +32,7 @@ enum Store {
 
 pub(super) fn measure(bed: &Bed) -> Result<()> {
     figures::head("Restores: the answer, with a store that is out of order");
-    let mut reviews = Reviews::start(bed, "slow")?;
+    let mut reviews = reviews::start(bed, "slow")?;
     let runtime = tokio::runtime::Runtime::new()?;
     for (name, store) in [
         ("accepts and is silent", Some(Store::Silent)),
