@@ -1,6 +1,6 @@
 //! `make bench` measures the cost and the reaction times of velero-trust. `cargo bench --bench perf
 //! -- merge` measures only one part; the parts are `webhook`, `hostile`, `merge`, `controllers`,
-//! `recorder`, `records` and `restores`, the last four on the real servers of `make rig`. `recorder` needs
+//! `recorder`, `records`, `imports` and `restores`, the last five on the real servers of `make rig`. `recorder` needs
 //! 12 GB of disk, `restores` 6 GB.
 //!
 //! CPU time is that of the server's process, as the kernel accounts it, so the client does not
@@ -33,13 +33,14 @@ use tempfile::TempDir;
 use velero_trust_testing::pki::Authority;
 
 /// The parts that can be measured alone.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "webhook",
     "hostile",
     "merge",
     "controllers",
     "recorder",
     "records",
+    "imports",
     "restores",
 ];
 
@@ -73,6 +74,9 @@ fn main() -> Result<()> {
     }
     if wants("records") {
         recorder::measure_records(binary)?;
+    }
+    if wants("imports") {
+        recorder::measure_imports(binary)?;
     }
     if wants("restores") {
         restores::measure(binary)?;

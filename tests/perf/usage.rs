@@ -5,6 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+/// Returns the CPU time of this thread so far (`/proc/thread-self/schedstat`, the first field).
+pub(super) fn thread_cpu() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split(' ').next().context("schedstat")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
+}
+
 /// The resource usage of a process so far.
 pub(super) struct Usage {
     /// User and system time.

@@ -1,6 +1,7 @@
 //! The recorder with a real API server and a real MinIO: what reading a backup costs, compared with
 //! the tools that do the same, and what many records cost while nothing changes.
 
+mod imports;
 pub(crate) mod many;
 mod scene;
 pub(crate) mod transfer;
@@ -62,6 +63,12 @@ pub(super) fn measure(binary: &Path) -> Result<()> {
 pub(super) fn measure_records(binary: &Path) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     many::measure(&Scene::start(&runtime, binary)?)
+}
+
+/// Measures what it costs `binary` to import many backups.
+pub(super) fn measure_imports(binary: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    imports::measure(&Scene::start(&runtime, binary)?)
 }
 
 /// What recording one backup cost.

@@ -21,6 +21,7 @@ use velero_trust_testing::cli::Cli;
 use velero_trust_testing::installer::{self, NAMESPACE};
 use velero_trust_testing::minio::Minio;
 use velero_trust_testing::serve::Serve;
+use velero_trust_testing::velero::{Velero, Version};
 use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{scratch, velero, wait};
 
@@ -55,7 +56,7 @@ pub(super) struct Scene<'r> {
     access: Access,
     folder: TempDir,
     minio: Minio,
-    _server: ApiServer,
+    server: ApiServer,
 }
 
 impl<'r> Scene<'r> {
@@ -84,24 +85,46 @@ impl<'r> Scene<'r> {
             access: server.service_account(NAMESPACE, NAMESPACE)?,
             folder,
             minio,
-            _server: server,
+            server,
         })
     }
 
     /// Starts a replica as it is deployed, and waits until it leads.
     pub(super) fn replica(&self) -> Result<Webhook> {
-        let kubeconfig = self.folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, self.access.kubeconfig())?;
-        let serve = Serve::new(self.binary, self.folder.path()).kubeconfig(&kubeconfig);
-        let serve = serve.variable("HOSTNAME", "replica").as_deployed()?;
-        let arguments = ["--probe=loopback", "--namespace", NAMESPACE];
-        let replica = serve.arguments(&arguments).start()?;
+        let replica = self.start_replica("replica")?;
         wait::poll("the replica to lead", PATIENCE, || {
             let leads = replica.metrics()?.contains("velero_trust_leader 1");
             ensure!(leads, "not yet");
             Ok(())
         })?;
         Ok(replica)
+    }
+
+    /// Starts a replica of this name as it is deployed.
+    pub(super) fn start_replica(&self, name: &str) -> Result<Webhook> {
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, self.access.kubeconfig())?;
+        let serve = Serve::new(self.binary, self.folder.path()).kubeconfig(&kubeconfig);
+        let serve = serve.variable("HOSTNAME", name).as_deployed()?;
+        let arguments = ["--probe=loopback", "--namespace", NAMESPACE];
+        serve.arguments(&arguments).start()
+    }
+
+    /// Starts Velero, which syncs at once.
+    pub(super) fn velero(&self) -> Result<Velero> {
+        let access = self.server.access();
+        let keys = self.minio.credentials_file();
+        Velero::start(Version::Newest, access, VELERO, &keys, &[])
+    }
+
+    /// Returns the CA of the replicas.
+    pub(super) fn ca_of_replicas(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("ca.crt"))?)
+    }
+
+    /// Returns how many requests the store had so far, as it counts them every few seconds.
+    pub(super) fn requests_to_bucket(&self) -> Result<f64> {
+        self.minio.requests()
     }
 
     /// Writes the files of a backup but `velero-backup.json`.
@@ -174,7 +197,12 @@ impl<'r> Scene<'r> {
     }
 
     pub(super) fn backups(&self) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("velero.io", "v1", "Backup");
+        self.objects("Backup")
+    }
+
+    /// Returns the objects of a kind of Velero.
+    pub(super) fn objects(&self, kind: &str) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("velero.io", "v1", kind);
         let resource = ApiResource::from_gvk(&kind);
         Api::namespaced_with(self.client.clone(), VELERO, &resource)
     }
@@ -195,6 +223,9 @@ impl<'r> Scene<'r> {
 fn add_location(kubectl: &Cli, minio: &Minio) -> Result<()> {
     let (mut location, ca) = minio.location_with_ca(VELERO, "default", BUCKET);
     location["spec"]["credential"] = json!({"name": "cloud", "key": "cloud"});
+    // Velero syncs when it starts only if the location is available then.
+    location["spec"]["backupSyncPeriod"] = json!("1s");
+    location["status"] = json!({"phase": "Available"});
     let keys = ByteString(fs::read(minio.credentials_file())?);
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",

@@ -68,6 +68,7 @@ impl Minio {
             .env("MINIO_SITE_REGION", REGION)
             .env("MINIO_BROWSER", "off")
             .env("MINIO_UPDATE", "off")
+            .env("MINIO_PROMETHEUS_AUTH_TYPE", "public")
             .arg("server")
             .args(["--address", &format!("127.0.0.1:{port}")])
             .arg("--certs-dir")
@@ -117,6 +118,18 @@ impl Minio {
     /// `AWS_SHARED_CREDENTIALS_FILE`.
     pub fn credentials_file(&self) -> PathBuf {
         self.folder.path().join("credentials")
+    }
+
+    /// Returns how many requests for buckets it has answered. MinIO counts them anew every ten seconds.
+    pub fn requests(&self) -> Result<f64> {
+        let url = format!("{}/minio/v2/metrics/cluster", self.url);
+        let metrics = https::get(&url, &self.authority.pem(), &[])?;
+        ensure!(metrics.status == 200, "{metrics:?}");
+        let counts = metrics.body.lines().filter_map(|line| {
+            let series = line.strip_prefix("minio_s3_requests_total{")?;
+            series.rsplit(' ').next()?.parse::<f64>().ok()
+        });
+        Ok(counts.sum())
     }
 
     /// Fails unless MinIO answers a client that trusts only `ca_pem`.
