@@ -256,6 +256,29 @@ fn a_busy_node_takes_no_replica_out_and_an_unready_one_blocks_no_drain() {
     );
 }
 
+/// A zone, or a node, that is lost takes one replica. Nobody but the Pods needs the token of the account.
+#[test]
+fn replicas_are_spread_and_have_the_only_token() {
+    let spec = pod_template()["spec"].clone();
+    let constraints = spec["topologySpreadConstraints"].as_array().unwrap();
+    let keys: Vec<_> = constraints
+        .iter()
+        .map(|constraint| constraint["topologyKey"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        keys,
+        ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    );
+    let labels = &pod_template()["metadata"]["labels"];
+    for constraint in constraints {
+        assert_eq!(&constraint["labelSelector"]["matchLabels"], labels);
+        assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
+    }
+    let account = of_kind("rbac.yaml", "ServiceAccount", names::APP);
+    assert_eq!(account["automountServiceAccountToken"], false);
+    assert_eq!(spec["automountServiceAccountToken"], true);
+}
+
 #[test]
 fn the_network_policies_select_our_pods_and_name_their_ports() {
     let folder = "components/network-policy";
