@@ -26,15 +26,13 @@ pub struct Record<'a> {
     pub manifest: Option<&'a str>,
     /// The uid of the Backup in the cluster, if Velero made it from the bucket.
     pub synced_as: Option<&'a str>,
-    /// What the keys that count now change about it.
+    /// What may be different now about who vouches for it.
     pub keys: KeyChange,
-    /// Whether it is time to look again for a signed list, where none vouched for the backup.
-    pub is_look_due: bool,
     /// How the Backup went away before it came back.
     pub returned: Option<Departure>,
 }
 
-/// What the keys that count now change about a record.
+/// What may be different now about who vouches for a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyChange {
     /// Nothing.
@@ -42,6 +40,8 @@ pub enum KeyChange {
     Nothing,
     /// Others count than those that did not vouch for the backup.
     Others,
+    /// No signed list vouched for the backup, and it is time to look again for one.
+    LookDue,
     /// The one by which it was imported does not count for it any more.
     Distrusted,
 }
@@ -121,7 +121,7 @@ pub fn next<'a>(backup: &ObservedBackup, records: &[Record<'a>], seen: Seen) -> 
                 annotate_or_wait(backup, record)
             }
             (RecordState::Unobserved, None)
-                if record.keys == KeyChange::Others || record.is_look_due =>
+                if matches!(record.keys, KeyChange::Others | KeyChange::LookDue) =>
             {
                 Step::Import
             }
@@ -277,7 +277,6 @@ mod tests {
             manifest: Some("m"),
             synced_as: None,
             keys: KeyChange::Nothing,
-            is_look_due: false,
             returned: None,
         }
     }
@@ -336,11 +335,7 @@ mod tests {
         let step = |record| next(&backup("Completed", "x"), &[record], false);
         assert_eq!(step(judged(KeyChange::Others)), Step::Import);
         assert_eq!(step(judged(KeyChange::Nothing)), Step::Wait);
-        let due = Record {
-            is_look_due: true,
-            ..judged(KeyChange::Nothing)
-        };
-        assert_eq!(step(due), Step::Import);
+        assert_eq!(step(judged(KeyChange::LookDue)), Step::Import);
         let adopt = Step::Read(Level::Adopted { by: "jane".into() });
         assert_eq!(
             next(&adopted("x", None), &[judged(KeyChange::Others)], false),

@@ -335,7 +335,7 @@ fn the_key_that_verifies_counts_and_not_the_name_of_the_envelope() {
     assert_eq!(code, 0, "{text}");
     let envelope = fs::read_to_string(at(&renamed)).unwrap();
     let signature = envelope.find("\"sig\"").unwrap() + 8;
-    let mut forged = envelope.clone();
+    let mut forged = envelope;
     forged.replace_range(signature..signature + 8, "AAAAAAAA");
     signed.write(&signed.envelope, &forged);
     let (code, text) = signed.verify(&key);

@@ -161,7 +161,7 @@ mod tests {
             "{text}"
         );
         let json = serde_json::to_value(Json { keys: &rows }).unwrap();
-        assert_eq!(json["keys"][0]["keyId"], id.to_string());
+        assert_eq!(json["keys"][0]["keyId"], id);
         assert_eq!(json["keys"][1]["state"], "VerifyOnly");
         assert!(super::text(&[], 120).starts_with("There is no TrustedKey yet"));
     }

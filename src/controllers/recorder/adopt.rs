@@ -7,7 +7,7 @@ use super::annotate::{self, Annotations};
 use super::import::MAX_LISTS;
 use super::judgement::Reading;
 use super::ledger;
-use super::reader;
+use super::reader::{self, Extent};
 use super::steps::{again, message, own_record, told};
 use super::stop::{Stop, Unreadable};
 use crate::bucket::{Listing, Store};
@@ -18,7 +18,6 @@ use crate::integrity::files::{self, Role};
 use crate::integrity::origin;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Statement};
-use crate::integrity::trust::Trust;
 use crate::kubernetes::crds::BackupRecordStatus;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::worker::Requeue;
@@ -28,14 +27,17 @@ use crate::velero::observed_backup::ObservedBackup;
 /// The level of a record whose checksum a user declared. It is none of a statement, for there is none.
 const DECLARED: &str = "declared";
 
-/// Checks that none of the signed lists beside the backup tells of other bytes than `adopted`.
-pub(super) async fn check_lists(
+/// Returns what is to be signed on the word of a user, where this key signed `before`. Fails if one of the signed lists
+/// beside the backup tells of other bytes than `adopted`.
+pub(super) async fn agreed(
     store: &Store,
-    name: &str,
     listing: &Listing,
-    adopted: &Statement,
-    trust: &Trust,
-) -> Result<(), Stop> {
+    adopted: Statement,
+    before: Option<Statement>,
+    extent: &Extent,
+) -> Result<Statement, Stop> {
+    let adopted = origin::prefer_signed(adopted, before)?;
+    let name = &adopted.backup.name;
     let artifacts = listing.artifacts.iter();
     let lists = artifacts.filter(|artifact| files::role(name, &artifact.name) == Role::Envelope);
     for artifact in lists.take(MAX_LISTS) {
@@ -46,10 +48,10 @@ pub(super) async fn check_lists(
             read => read?,
         };
         if let Some(envelope) = envelope {
-            origin::check_list(adopted, &envelope, trust)?;
+            origin::check_list(&adopted, &envelope, &extent.keys.trust)?;
         }
     }
-    Ok(())
+    Ok(adopted)
 }
 
 /// Records the checksum that a user declares.

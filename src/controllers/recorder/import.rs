@@ -66,7 +66,7 @@ pub(super) struct Imported {
     /// Where the files were when they were signed, if that was another place.
     pub(super) was_at: Option<String>,
     /// When the same was imported before, if it was.
-    pub(super) imported_at: Option<Time>,
+    pub(super) first_at: Option<Time>,
 }
 
 /// Why a backup that came by sync is not imported.
@@ -263,7 +263,7 @@ impl Search<'_> {
         let before = before.filter(|(payload, _)| *payload == found.payload);
         Stop::Imported(Box::new(Imported {
             was_at,
-            imported_at: before.map(|(_, at)| at.clone()),
+            first_at: before.map(|(_, at)| at.clone()),
             payload: found.payload,
             // It was read as JSON, which is UTF-8.
             envelope: String::from_utf8_lossy(envelope).into_owned(),

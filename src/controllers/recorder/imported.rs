@@ -31,7 +31,7 @@ impl Reading {
         };
         // A key that is revoked later counts for what was recorded before, however often it changes.
         let status = BackupRecordStatus {
-            recorded_at: imported.imported_at.or(status.recorded_at),
+            recorded_at: imported.first_at.or(status.recorded_at),
             ..status
         };
         let requeue = match self.complete(statement, &status).await {

@@ -184,6 +184,8 @@ impl RecordEntry {
             KeyChange::Others
         } else if self.distrust(backup, keys).is_some() {
             KeyChange::Distrusted
+        } else if is_look_due && self.awaits_list() {
+            KeyChange::LookDue
         } else {
             KeyChange::Nothing
         };
@@ -197,7 +199,6 @@ impl RecordEntry {
             manifest: self.manifest.as_deref(),
             synced_as: self.synced_as.as_deref(),
             keys: change,
-            is_look_due: is_look_due && self.awaits_list(),
             returned: self.returned,
         }
     }

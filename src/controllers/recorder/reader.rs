@@ -145,9 +145,7 @@ pub(super) async fn read(
             statement.manifest = Manifest::new(name, files)?;
             hashed = Some(statement.manifest.files().to_vec());
             if is_adopted {
-                statement = origin::prefer_signed(statement, before)?;
-                let trust = &extent.keys.trust;
-                adopt::check_lists(store, name, &listing, &statement, trust).await?;
+                statement = adopt::agreed(store, &listing, statement, before, extent).await?;
                 // It may have taken hours.
                 check_adoption(context, backup).await?;
             }

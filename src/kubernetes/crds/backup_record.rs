@@ -158,7 +158,6 @@ impl BackupRecord {
             manifest: status.and_then(|status| status.manifest.as_deref()),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
             keys: KeyChange::Nothing,
-            is_look_due: false,
             returned: status.and_then(|status| Some(status.returned.as_ref()?.how)),
         }
     }
