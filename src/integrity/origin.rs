@@ -18,6 +18,9 @@ pub const TOLERANCE_MILLIS: i64 = 5_000;
 /// milliseconds. Two backups of a location are read at a time, so that one may wait for the others of the night.
 pub const OBSERVED_WITHIN_MILLIS: i64 = 60 * 60 * 1_000;
 
+/// The reason of [`Unobserved::Synced`].
+pub const SYNCED: &str = "Synced";
+
 /// Why the files of a Backup are not signed by themselves. A person can still adopt them.
 #[derive(Debug, thiserror::Error)]
 pub enum Unobserved {
@@ -93,7 +96,7 @@ impl Unobserved {
     /// Returns the reason as one word, for conditions, Events and metrics.
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Synced(_) => "Synced",
+            Self::Synced(_) => SYNCED,
             Self::NotImported { reason, .. } => reason,
             Self::OtherNamespace(_) => "OtherNamespace",
             Self::SignedOtherwise { .. } => "SignedOtherwise",

@@ -8,6 +8,7 @@ use crate::decision::{
 };
 use crate::integrity::checksum::Checksum;
 use crate::integrity::files;
+use crate::integrity::origin;
 use crate::integrity::trust::Trust;
 use crate::names::{ACCEPT_INSECURE_ANNOTATION, BACKUP_CHECKSUM_ANNOTATION, CHECKSUM_ANNOTATION};
 use crate::velero::restore::Restore;
@@ -376,8 +377,16 @@ fn not_vouched(
         "{named} has no annotation {CHECKSUM_ANNOTATION}{}",
         why(record)
     );
+    let awaits_list = |record: &BackupRecord| {
+        record.trust.is_some() && record.reason.as_deref() == Some(origin::SYNCED)
+    };
+    let try_again = if record.is_some_and(awaits_list) {
+        "if another cluster has just made it, its signed list may still come, so try again in a minute; "
+    } else {
+        ""
+    };
     let fix = format!(
-        "see why it is not recorded with `velero-trust backup show {name}`; if you vouch for what is in it, run \
+        "{try_again}see why it is not recorded with `velero-trust backup show {name}`; if you vouch for what is in it, run \
          `velero-trust backup adopt {name}`, or put {BACKUP_CHECKSUM_ANNOTATION} on this Restore; if you must \
          restore it as it is, and may, run `velero restore create --from-backup {name} --annotations \
          {ACCEPT_INSECURE_ANNOTATION}=REASON`"
