@@ -215,11 +215,11 @@ impl Recorder {
         let Some(sighting) = self.sightings.get_mut(key) else {
             return Duration::MAX;
         };
-        let since = sighting
-            .looked_at
-            .get_or_insert_with(Instant::now)
-            .elapsed();
-        pause_before_look(backup).saturating_sub(since)
+        let now = Instant::now();
+        let next = sighting.next_look;
+        let next = next.unwrap_or_else(|| now + pause_before_look(backup));
+        sighting.next_look = Some(next);
+        next.saturating_duration_since(now)
     }
 
     /// Closes or deletes these records, or lets that wait if a store has to be asked about an envelope.
@@ -279,7 +279,7 @@ impl Recorder {
         };
         self.uploads.insert(key.clone(), Instant::now());
         if let Some(sighting) = self.sightings.get_mut(&key) {
-            sighting.looked_at = Some(Instant::now());
+            sighting.next_look = Some(Instant::now() + pause_before_look(&backup));
         }
         let Some(keys) = self.known_keys.clone() else {
             return;

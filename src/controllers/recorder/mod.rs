@@ -136,8 +136,8 @@ struct Sighting {
     phase_stored: Option<i64>,
     /// Whether Velero was deleting it.
     is_being_deleted: bool,
-    /// When a signed list beside it was looked for last.
-    looked_at: Option<Instant>,
+    /// When a signed list beside it is looked for again.
+    next_look: Option<Instant>,
 }
 
 /// The state of the recorder.
