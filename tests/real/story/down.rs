@@ -185,11 +185,14 @@ fn the_operator_works_on(cluster: &Cluster) -> Result<()> {
     })
 }
 
+/// What the API server says of a Service behind which nobody answers.
+const NO_ANSWER: &str = "failed to call webhook: Post ";
+
 fn what_we_judge_waits_for_us(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
     let locations = [
         "failed calling webhook \"backupstoragelocations.velero-trust.io\"",
-        "connection refused",
+        NO_ANSWER,
     ];
     let config = patch_spec(cluster, "default", &json!({"config": {"tagging": "a=b"}}))?;
     ensure_refused("a change of spec.config", &config, &locations)?;
@@ -211,7 +214,7 @@ fn what_we_judge_waits_for_us(cluster: &Cluster) -> Result<()> {
 
     let restores = "failed calling webhook \"restores.velero-trust.io\"";
     let output = kubectl.create(&restore("too-early", "while-down"))?;
-    ensure_refused("a new Restore", &output, &[restores, "connection refused"])
+    ensure_refused("a new Restore", &output, &[restores, NO_ANSWER])
 }
 
 fn all_is_well(cluster: &Cluster) -> Result<()> {

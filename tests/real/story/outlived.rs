@@ -121,7 +121,7 @@ fn installed_again(cluster: &Cluster, installation: &Installation, kept: &Annota
     for (backup, key, code, words) in [
         ("kept", &old, 0, good),
         ("after", &new, 0, good),
-        ("kept", &new, 3, "is signed by other keys"),
+        ("kept", &new, 3, "it is signed by another key"),
     ] {
         let verified = verify_with_key(cluster, backup, key)?;
         let told = format!("{}{}", verified.stdout, verified.stderr);

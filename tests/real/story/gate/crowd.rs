@@ -1,16 +1,14 @@
 //! Many Restores of one backup at once, with two replicas.
 
 use super::Bed;
-use crate::story::{PATIENCE, ensure_passed, wait_for_phase};
+use crate::story::{PATIENCE, wait_for_phase};
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
 use std::time::Duration;
-use velero_trust_testing::balancer::Balancer;
 use velero_trust_testing::cluster::VELERO_NAMESPACE;
 use velero_trust_testing::store_proxy::StoreProxy;
 use velero_trust_testing::wait;
@@ -30,59 +28,32 @@ pub(super) fn story(bed: &mut Bed) -> Result<()> {
     let patch = [&patch[..], &["--type=merge", "-p", &config]].concat();
     bed.cluster.kubectl().ok(&patch)?;
     bed.back_up("good")?;
-    let second = Second::start(bed)?;
-    second.is_asked(bed)?;
-    ten_at_once(bed, &second, &bucket).with_context(|| second.webhook.log())
+    let second = bed.installation.installer.serve_beside("second")?;
+    let replicas = [&bed.installation.webhook, &second];
+    let addresses = [replicas[0].address()?, replicas[1].address()?];
+    bed.installation.installer.set_replicas(&addresses);
+    are_asked(bed, replicas)?;
+    ten_at_once(bed, replicas, &bucket).with_context(|| second.log())
 }
 
-/// Another replica beside that of the installation. The API server reaches both through a balancer.
-struct Second {
-    webhook: Webhook,
-    _balancer: Balancer,
-}
-
-impl Second {
-    fn start(bed: &Bed) -> Result<Self> {
-        let first = &bed.installation;
-        let webhook = first.installer.serve_beside("second")?;
-        let replicas = [first.webhook.address()?, webhook.address()?];
-        let balancer = Balancer::start(Ipv4Addr::LOCALHOST, &replicas)?;
-        let [from, to] = [replicas[0].port(), balancer.port()].map(|port| format!(":{port}/"));
-        let kubectl = bed.cluster.kubectl();
-        for kind in ["validating", "mutating"] {
-            let kind = format!("{kind}webhookconfigurations");
-            let configuration = kubectl.get(&[&kind, "velero-trust-restores"])?.to_string();
-            ensure!(configuration.contains(&from), "{configuration}");
-            let configuration = configuration.replace(&from, &to);
-            let replaced = kubectl.run_with_input(&["replace", "-f", "-"], &configuration)?;
-            ensure_passed("the way through the balancer", &replaced)?;
+/// Waits until the API server asks both replicas.
+fn are_asked(bed: &Bed, replicas: [&Webhook; 2]) -> Result<()> {
+    wait::poll("both replicas to be asked", PATIENCE, || {
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        create(bed, "asked", "good", &params)?;
+        for replica in replicas {
+            let reviews = replica.events("review admitted");
+            let is_asked = reviews.iter().any(|review| {
+                let name = review["name"].as_str().unwrap_or_default();
+                name.starts_with("asked")
+            });
+            ensure!(is_asked, "{} is not asked", replica.url);
         }
-        Ok(Self {
-            webhook,
-            _balancer: balancer,
-        })
-    }
-
-    /// Waits until the API server asks both replicas.
-    fn is_asked(&self, bed: &Bed) -> Result<()> {
-        let replicas = [&bed.installation.webhook, &self.webhook];
-        wait::poll("both replicas to be asked", PATIENCE, || {
-            let params = PostParams {
-                dry_run: true,
-                ..PostParams::default()
-            };
-            create(bed, "asked", "good", &params)?;
-            for replica in replicas {
-                let reviews = replica.events("review admitted");
-                let is_asked = reviews.iter().any(|review| {
-                    let name = review["name"].as_str().unwrap_or_default();
-                    name.starts_with("asked")
-                });
-                ensure!(is_asked, "{} is not asked", replica.url);
-            }
-            Ok(())
-        })
-    }
+        Ok(())
+    })
 }
 
 /// Creates many Restores at the same time.
@@ -102,7 +73,7 @@ fn create(bed: &Bed, name: &str, backup: &str, params: &PostParams) -> Result<()
 }
 
 /// All are restored, and share what is read.
-fn ten_at_once(bed: &Bed, second: &Second, bucket: &StoreProxy) -> Result<()> {
+fn ten_at_once(bed: &Bed, replicas: [&Webhook; 2], bucket: &StoreProxy) -> Result<()> {
     let before = bucket.requests().len();
     create(bed, "many", "good", &PostParams::default())?;
     for index in 0..MANY {
@@ -122,7 +93,7 @@ fn ten_at_once(bed: &Bed, second: &Second, bucket: &StoreProxy) -> Result<()> {
     );
     let read = ours.len();
     ensure!((1..=2).contains(&read), "we read the tarball {read} times");
-    let after = next_try([&bed.installation.webhook, &second.webhook])?;
+    let after = next_try(replicas)?;
     eprintln!(
         "{MANY} Restores at once: tarball read {read} times, Velero's next try after {after:?}"
     );

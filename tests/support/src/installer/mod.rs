@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -200,9 +200,14 @@ impl Installer {
     }
 
     /// Starts another replica of this name beside the server, which must have been started. The API server
-    /// does not ask it.
+    /// does not ask it before [`Self::set_replicas`].
     pub fn serve_beside(&self, name: &str) -> Result<Webhook> {
         self.replica(name).start()
+    }
+
+    /// Lets the API server ask these replicas on new connections, by turns.
+    pub fn set_replicas(&self, replicas: &[SocketAddr]) {
+        self.balancer.set_replicas(replicas);
     }
 
     fn replica(&self, name: &str) -> Serve {
