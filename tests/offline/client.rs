@@ -17,7 +17,7 @@ use velero_trust_testing::balancer::connect_from;
 use crate::authority::{HOST, Issued};
 
 /// Maximum time that a test waits for anything: a generous bound, not a measurement.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

@@ -27,7 +27,7 @@ use crate::telemetry::Metrics;
 const RESTORES: &str = "/apis/velero.io/v1/namespaces/velero/restores";
 const RECORD: &str = "/apis/velero-trust.io/v1alpha1/backuprecords/b.u";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/velero/events";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Answers about the Backup `b`, whose record has this state.
 struct Answers {

@@ -48,7 +48,7 @@ const RECORDS: &str = "/apis/velero-trust.io/v1alpha1/backuprecords";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/velero/events";
 
 /// Longest time for anything here.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The recorder looks nothing up.
 struct NoSource;
