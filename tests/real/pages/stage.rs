@@ -11,12 +11,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
+use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::{BUCKET, Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installer, wait_until_asked};
 use velero_trust_testing::minio::Minio;
 use velero_trust_testing::page::{ClusterSpec, Page};
 use velero_trust_testing::process::clean_command;
-use velero_trust_testing::{rig, scratch};
+use velero_trust_testing::{rig, scratch, wait};
 
 /// Longest time for one command, which ends long before.
 const LIMIT: &str = "300";
@@ -138,6 +139,7 @@ impl Stage {
                 self.shell(command)?;
             }
             wait_until_asked(place.cluster.kubectl())?;
+            has_key(place.cluster.kubectl())?;
         }
         Ok(())
     }
@@ -221,6 +223,15 @@ impl Stage {
         let logs = places.flat_map(|place| [place.node.end(), place.cluster.tails()].concat());
         logs.collect()
     }
+}
+
+/// Waits until the leader has made its key, which takes less time than a user needs to type.
+fn has_key(kubectl: &Cli) -> Result<()> {
+    wait::poll("the key of the leader", wait::PATIENCE, || {
+        let keys = kubectl.ok(&["get", "trustedkeys", "-o", "name"])?;
+        ensure!(!keys.is_empty(), "there is no TrustedKey");
+        Ok(())
+    })
 }
 
 /// Does what the store of the page does: copies the bucket into another one.
