@@ -195,8 +195,8 @@ impl Recorder {
         } else {
             self.uploads.remove(&key);
         }
-        let mut awaiting = records.iter().filter(|(_, record)| record.awaits_list());
-        let look = awaiting.next().map(|_| self.time_to_look(&key, &backup));
+        let awaits_list = records.iter().any(|(_, record)| record.awaits_list());
+        let look = awaits_list.then(|| self.time_to_look(&key, &backup));
         records.retain(|(_, record)| record.gone_at.is_some());
         if records.is_empty() {
             let requeue = Requeue {

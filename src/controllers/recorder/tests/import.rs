@@ -137,6 +137,18 @@ fn manifest(scene: &Scene) -> Value {
     backup["metadata"]["annotations"][names::MANIFEST_ANNOTATION].clone()
 }
 
+/// Starts a recorder that imports the backup `b` by the list of a TrustedKey without limits.
+async fn imported() -> (Scene, Other) {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    (scene, other)
+}
+
 /// To open a bucket costs more than to read two small files.
 #[tokio::test]
 async fn the_backups_of_a_bucket_are_imported_over_the_connections_that_are_open() {
@@ -179,16 +191,8 @@ async fn a_bucket_that_could_not_be_read_is_opened_anew() {
 
 #[tokio::test]
 async fn a_list_of_a_trusted_key_becomes_a_record_and_no_other_file_is_read() {
-    let mut scene = Scene::start().await;
-    let other = Other::in_bucket(&scene);
-    other.sign(&scene);
-    other.trust(&scene, &json!({}));
-    sync(&scene);
-    scene.run();
-    scene.until_state("b", &uid(1), "Recorded").await;
-    scene
-        .until("the annotations", |scene| scene.checksum("b").is_some())
-        .await;
+    let (scene, other) = imported().await;
+    scene.until_annotated("b").await;
     let status = scene.status("b", &uid(1));
     let imported = json!({"key": "other-cluster", "keyId": other.id()});
     assert_eq!(status["imported"], imported, "{status}");
@@ -246,13 +250,7 @@ async fn a_key_that_is_trusted_later_imports_what_waits_and_one_that_is_revoked_
 
 #[tokio::test]
 async fn what_was_imported_before_a_key_was_revoked_stays_good_until_that_time() {
-    let mut scene = Scene::start().await;
-    let other = Other::in_bucket(&scene);
-    other.sign(&scene);
-    other.trust(&scene, &json!({}));
-    sync(&scene);
-    scene.run();
-    scene.until_state("b", &uid(1), "Recorded").await;
+    let (scene, other) = imported().await;
     let later = "2126-01-01T00:00:00Z";
     other.trust(&scene, &json!({"state": "Revoked", "revokedAt": later}));
     scene.rest(std::time::Duration::from_millis(300)).await;
@@ -326,13 +324,7 @@ async fn a_list_that_comes_after_the_sync_is_found() {
 /// The time at which the key was stolen is known later than that it was, and TrustedKeys go and come with Git.
 #[tokio::test]
 async fn when_a_backup_was_imported_is_kept_while_its_key_does_not_count() {
-    let mut scene = Scene::start().await;
-    let other = Other::in_bucket(&scene);
-    other.sign(&scene);
-    other.trust(&scene, &json!({}));
-    sync(&scene);
-    scene.run();
-    scene.until_state("b", &uid(1), "Recorded").await;
+    let (scene, other) = imported().await;
     // An earlier import, so that another time would show.
     let mut record = scene.record("b", &uid(1)).unwrap();
     let first = "2026-02-01T00:00:00Z";
