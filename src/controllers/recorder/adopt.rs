@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::annotate::{self, Annotations};
-use super::import::MAX_LISTS;
+use super::import::{MAX_LISTS, read_list};
 use super::judgement::Reading;
 use super::ledger;
 use super::reader::{self, Extent};
@@ -13,7 +13,6 @@ use super::stop::{Stop, Unreadable};
 use crate::bucket::{Listing, Store};
 use crate::decision::FailureClass;
 use crate::integrity::checksum::Checksum;
-use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::origin;
 use crate::integrity::recording::RecordState;
@@ -41,13 +40,7 @@ pub(super) async fn agreed(
     let artifacts = listing.artifacts.iter();
     let lists = artifacts.filter(|artifact| files::role(name, &artifact.name) == Role::Envelope);
     for artifact in lists.take(MAX_LISTS) {
-        let read = store.read_small(name, &artifact.name, MAX_BYTES as u64);
-        let envelope = match read.await.map_err(Stop::from) {
-            // Another cluster may have put it with rights of its own.
-            Err(Stop::Unreadable(unreadable)) if unreadable.class == FailureClass::Lasting => None,
-            read => read?,
-        };
-        if let Some(envelope) = envelope {
+        if let Some(envelope) = read_list(store, name, artifact, false).await? {
             origin::check_list(&adopted, &envelope, &extent.keys.trust)?;
         }
     }

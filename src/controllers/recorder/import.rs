@@ -11,7 +11,7 @@ use super::cleanup;
 use super::location::OpenLocation;
 use super::reader::find_record;
 use super::stop::Stop;
-use crate::bucket::Artifact;
+use crate::bucket::{Artifact, Store};
 use crate::clock;
 use crate::decision::{FailureClass, Key, TrustedKey};
 use crate::digest::Sha256;
@@ -168,7 +168,8 @@ impl Search<'_> {
         let mut why: Option<ImportError> = None;
         let mut signers = Vec::new();
         for artifact in lists.into_iter().take(MAX_LISTS) {
-            let Some(bytes) = self.read(artifact).await? else {
+            let is_needed = self.is_trusted(artifact);
+            let Some(bytes) = read_list(store, name, artifact, is_needed).await? else {
                 continue;
             };
             match self.judge(&bytes) {
@@ -218,24 +219,6 @@ impl Search<'_> {
         keys.any(|key| files::envelope(&key.id().to_string()) == artifact.name)
     }
 
-    /// Reads a list; `None` if it is none of ours, or may not be read.
-    async fn read(&self, artifact: &Artifact) -> Result<Option<Vec<u8>>, Stop> {
-        let name = &self.backup.fields.name;
-        let read = self
-            .location
-            .store
-            .read_small(name, &artifact.name, MAX_BYTES as u64);
-        match read.await.map_err(Stop::from) {
-            // Another cluster may have put it with rights of its own.
-            Err(Stop::Unreadable(unreadable))
-                if unreadable.class == FailureClass::Lasting && !self.is_trusted(artifact) =>
-            {
-                Ok(None)
-            }
-            read => read,
-        }
-    }
-
     fn judge(&self, envelope: &[u8]) -> Result<Importable<'_>, ImportError> {
         let synced = Synced {
             backup: &self.backup.fields,
@@ -272,6 +255,25 @@ impl Search<'_> {
             location: self.location.recorded(),
             statement: found.statement,
         }))
+    }
+}
+
+/// Reads the signed list in `artifact`; `None` if it is none of ours, or if it may not be read and is not needed:
+/// another cluster may have put it with rights of its own.
+pub(super) async fn read_list(
+    store: &Store,
+    name: &str,
+    artifact: &Artifact,
+    is_needed: bool,
+) -> Result<Option<Vec<u8>>, Stop> {
+    let read = store.read_small(name, &artifact.name, MAX_BYTES as u64);
+    match read.await.map_err(Stop::from) {
+        Err(Stop::Unreadable(unreadable))
+            if unreadable.class == FailureClass::Lasting && !is_needed =>
+        {
+            Ok(None)
+        }
+        read => read,
     }
 }
 
