@@ -1,5 +1,6 @@
 //! The admission protocol, from the bytes of an AdmissionReview to the bytes of its answer.
 
+pub mod activation;
 mod answer;
 mod backups;
 mod handler;

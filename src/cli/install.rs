@@ -11,21 +11,19 @@ use kube::runtime::wait::Condition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::activation::{ActivationPatch, OtherCas};
+use super::activation::ActivationPatch;
 use super::rollout::restart::{restart, wait_until_complete};
-use super::snapshot::is_complete;
 use super::wait::{self, WaitError};
-use super::webhook_configurations::{self, WebhookConfiguration};
+use crate::admission::activation::{OLDEST_KUBERNETES, OtherCas};
 use crate::clock;
-use crate::kubernetes::workloads::{Kind, Workload};
+use crate::kubernetes::client::kubernetes_version;
+use crate::kubernetes::webhook_configurations::{self, WebhookConfiguration};
+use crate::kubernetes::workloads::{Kind, Workload, is_complete};
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
 /// Name of the Secret with the serving certificate, which the Deployment mounts.
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
-
-/// The oldest Kubernetes version in which `matchConditions` are stable.
-pub(super) const OLDEST_KUBERNETES: (u32, u32) = (1, 30);
 
 /// Where to install the certificate.
 pub(super) struct Install<'a> {
@@ -174,16 +172,6 @@ async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Returns the major and minor version of the API server.
-pub(super) async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u32)> {
-    let version = client.apiserver_version().await?;
-    let number = |text: &str| {
-        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u32>().unwrap_or_default()
-    };
-    Ok((number(&version.major), number(&version.minor)))
 }
 
 /// Time after which every server shows the certificate of a Secret: a kubelet updates the files within

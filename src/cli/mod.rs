@@ -43,7 +43,6 @@ mod trusted_key_file;
 mod verify;
 mod version;
 mod wait;
-mod webhook_configurations;
 mod wrap;
 
 /// Exit codes, the same as those of ripgrep and many linters.

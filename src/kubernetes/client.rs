@@ -186,6 +186,16 @@ fn client(config: Config, proxy: Option<&Intercept>) -> Result<Client, ConnectEr
     connection::client(config, proxy).map_err(ConnectError::Unusable)
 }
 
+/// Returns the major and minor version of the API server.
+pub async fn kubernetes_version(client: &Client) -> kube::Result<(u32, u32)> {
+    let version = client.apiserver_version().await?;
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or_default()
+    };
+    Ok((number(&version.major), number(&version.minor)))
+}
+
 /// Returns the name under which the API server knows this process.
 pub async fn user_name(client: &Client) -> kube::Result<Option<String>> {
     let reviews = Api::<SelfSubjectReview>::all(client.clone());

@@ -24,5 +24,6 @@ pub mod secret_access;
 pub mod server_clock;
 mod streaming;
 pub mod watch;
+pub mod webhook_configurations;
 pub mod worker;
 pub mod workloads;

@@ -25,14 +25,14 @@ use super::{buckets, crds, identity, ledger, user_access};
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
-use crate::cli::webhook_configurations::{
-    self, WebhookConfiguration, has_rules, service_namespace,
-};
 use crate::clock;
 use crate::kubernetes::bundle::{self, is_ours};
 use crate::kubernetes::registered_webhooks::own_label;
+use crate::kubernetes::webhook_configurations::{
+    self, WebhookConfiguration, has_rules, service_namespace,
+};
 use crate::kubernetes::workloads::{self, Kind};
-use crate::kubernetes::{error, location, published_certificate};
+use crate::kubernetes::{client, error, location, published_certificate};
 use crate::names;
 
 /// Most namespaces with a bundle of nobody that are read at a time.
@@ -43,7 +43,7 @@ const MAX_CONCURRENT_NAMESPACES: usize = 8;
 /// # Errors
 /// When the cluster cannot be reached, or does not authenticate the user.
 pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<ClusterSnapshot> {
-    let kubernetes = match install::kubernetes_version(client).await {
+    let kubernetes = match client::kubernetes_version(client).await {
         Err(Error::Api(status)) if status.code == 403 => Err(status.message.clone()),
         Err(error) => bail!("cannot look at the cluster: {}", message_of(&error)),
         Ok(version) => Ok(version),
@@ -127,10 +127,7 @@ async fn other_installations(client: &Client, own: &str) -> Read<Vec<String>> {
 
 async fn webhooks(client: &Client, own: &str) -> Read<Vec<Webhook>> {
     let configurations = webhook_configurations::list(client).await;
-    let configurations = configurations.map_err(|error| match error.downcast_ref() {
-        Some(cause) => message_of(cause),
-        None => format!("{error:#}"),
-    })?;
+    let configurations = configurations.map_err(|error| error.reason())?;
     let webhooks = configurations.iter().flat_map(|configuration| {
         let webhooks = configuration.webhooks();
         webhooks.map(move |object| webhook(own, configuration, object))

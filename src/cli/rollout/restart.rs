@@ -9,9 +9,8 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
 use crate::cli::cluster::api_error;
-use crate::cli::snapshot::is_complete;
 use crate::cli::wait::{self, WaitError};
-use crate::kubernetes::workloads::{RESTARTED_AT, Workload};
+use crate::kubernetes::workloads::{RESTARTED_AT, Workload, is_complete};
 
 /// The field manager of a restart.
 const FIELD_MANAGER: &str = "velero-trust-rollout";

@@ -24,7 +24,7 @@ pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally
 pub(super) use records::{INSTALL_LEDGER, LedgerError, Records, read_trusted_keys};
 pub(super) use reports::{NoReport, read_report};
 pub(super) use restores::{WaitingRestore, keeps_readings, waiting_restores};
-pub(super) use rollouts::{OngoingRollout, is_complete};
+pub(super) use rollouts::OngoingRollout;
 pub(super) use server_policy::{is_excluded, read_key_type, read_restores_policy};
 pub(super) use trusted_keys::{
     exported_at, is_exported, lost_keys, own_keys, public_key, signing_key,

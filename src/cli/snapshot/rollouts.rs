@@ -5,7 +5,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use crate::injection::coverage::{BundleSummary, State};
-use crate::kubernetes::workloads::{Kind, RESTARTED_AT, RunningPod};
+use crate::kubernetes::workloads::{Kind, RESTARTED_AT, RunningPod, is_complete, is_observed};
 
 /// A rollout that was started by a restart and is still replacing Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,30 +38,6 @@ impl OngoingRollout {
     }
 }
 
-/// Returns whether a rollout is complete, by the rules of `kubectl rollout status`.
-pub(in crate::cli) fn is_complete(kind: Kind, object: &DynamicObject) -> bool {
-    let number = |pointer: &str| {
-        let number = object.data.pointer(pointer);
-        number.and_then(Value::as_i64).unwrap_or_default()
-    };
-    if !is_observed(object) {
-        return false;
-    }
-    match kind {
-        Kind::Deployment => {
-            let wanted = number("/spec/replicas");
-            number("/status/updatedReplicas") >= wanted
-                && number("/status/replicas") <= number("/status/updatedReplicas")
-                && number("/status/availableReplicas") >= wanted
-        }
-        Kind::DaemonSet => {
-            let wanted = number("/status/desiredNumberScheduled");
-            number("/status/updatedNumberScheduled") >= wanted
-                && number("/status/numberAvailable") >= wanted
-        }
-    }
-}
-
 /// Returns whether the rollout exceeded its progress deadline, after which `kubectl rollout status`
 /// gives up.
 fn deadline_exceeded(workload: &DynamicObject) -> bool {
@@ -76,47 +52,10 @@ fn deadline_exceeded(workload: &DynamicObject) -> bool {
     is_seen && conditions.any(exceeded)
 }
 
-/// Returns whether the status belongs to the current generation of the spec.
-fn is_observed(workload: &DynamicObject) -> bool {
-    let seen = workload.data.pointer("/status/observedGeneration");
-    let seen = seen.and_then(Value::as_i64).unwrap_or_default();
-    seen >= workload.metadata.generation.unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_rollout_is_through_when_all_its_pods_are_new_and_available() {
-        let through = |kind, status: Value| {
-            let object = json!({"metadata": {"name": "w", "generation": 2},
-                "spec": {"replicas": 1}, "status": status});
-            is_complete(kind, &serde_json::from_value(object).unwrap())
-        };
-        let deployment = |observed, replicas, updated, available| {
-            through(
-                Kind::Deployment,
-                json!({"observedGeneration": observed, "replicas": replicas,
-                    "updatedReplicas": updated, "availableReplicas": available}),
-            )
-        };
-        assert!(deployment(2, 1, 1, 1));
-        assert!(!deployment(1, 1, 1, 1), "not seen yet");
-        assert!(!deployment(2, 2, 1, 1), "the old one is still there");
-        assert!(!deployment(2, 1, 1, 0), "the new one is not ready");
-        let daemon_set = |updated, available| {
-            through(
-                Kind::DaemonSet,
-                json!({"observedGeneration": 2, "desiredNumberScheduled": 2,
-                    "updatedNumberScheduled": updated, "numberAvailable": available}),
-            )
-        };
-        assert!(daemon_set(2, 2));
-        assert!(!daemon_set(1, 2));
-        assert!(!daemon_set(2, 1));
-    }
 
     #[test]
     fn only_a_restart_that_goes_on_is_under_way() {

@@ -13,9 +13,9 @@ use crate::admission::webhook_state::{
     self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
 };
 use crate::ca::serving_certificate::ServingCertificate;
-use crate::cli::webhook_configurations;
 use crate::clock;
 use crate::kubernetes::registered_webhooks::{SERVICE_NAME_LABEL, backend, is_ready};
+use crate::kubernetes::webhook_configurations;
 
 /// Returns the state of each webhook of the installation in namespace `own`, which presents this
 /// `certificate`, if that is known. What the user may not read is unknown.
@@ -26,7 +26,7 @@ pub(in crate::cli) async fn read_webhooks(
 ) -> Vec<WebhookStatus> {
     let configurations = match webhook_configurations::list(client).await {
         Ok(configurations) => configurations,
-        Err(why) => return WebhookStatus::unknown(&format!("{why:#}")),
+        Err(why) => return WebhookStatus::unknown(&format!("{why}: {}", why.reason())),
     };
     let registered: Vec<RegisteredWebhook> = configurations
         .iter()

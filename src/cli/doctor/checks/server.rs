@@ -5,8 +5,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use super::velero::velero_workloads;
 use super::version::image_tag;
 use super::{CheckSubject, Diagnostic, proxy};
+use crate::admission::activation::OLDEST_KUBERNETES;
 use crate::cli::doctor::cluster_snapshot::ClusterSnapshot;
-use crate::cli::install::OLDEST_KUBERNETES;
 use crate::cli::snapshot::{Leader, LeaderState};
 use crate::names;
 

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use anyhow::Context as _;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::kubernetes::registered_webhooks::own_label;
+use super::error;
+use super::registered_webhooks::own_label;
 use crate::names;
 
 /// A webhook configuration that has velero-trust's label.
-#[derive(Clone, Debug)]
-pub(super) struct WebhookConfiguration {
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookConfiguration {
     resource: ApiResource,
     object: DynamicObject,
 }
@@ -24,8 +24,27 @@ impl fmt::Display for WebhookConfiguration {
     }
 }
 
+/// Why configurations could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {what}")]
+pub struct ConfigurationError {
+    verb: &'static str,
+    what: String,
+    source: kube::Error,
+}
+
+impl ConfigurationError {
+    /// Returns what the API server said, or why it could not be asked.
+    pub fn reason(&self) -> String {
+        error::lookup_error(&self.source).message
+    }
+}
+
 /// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
-pub(super) async fn list(client: &Client) -> anyhow::Result<Vec<WebhookConfiguration>> {
+///
+/// # Errors
+/// If the API server does not list them.
+pub async fn list(client: &Client) -> Result<Vec<WebhookConfiguration>, ConfigurationError> {
     let params = ListParams::default().labels(&own_label());
     let mut found = Vec::new();
     for kind in [
@@ -36,7 +55,11 @@ pub(super) async fn list(client: &Client) -> anyhow::Result<Vec<WebhookConfigura
         let resource = ApiResource::from_gvk(&kind);
         let all = Api::<DynamicObject>::all_with(client.clone(), &resource);
         let list = all.list(&params).await;
-        let list = list.with_context(|| format!("cannot list {}", resource.plural))?;
+        let list = list.map_err(|source| ConfigurationError {
+            verb: "list",
+            what: resource.plural.clone(),
+            source,
+        })?;
         found.extend(list.items.into_iter().map(|object| WebhookConfiguration {
             resource: resource.clone(),
             object,
@@ -47,38 +70,44 @@ pub(super) async fn list(client: &Client) -> anyhow::Result<Vec<WebhookConfigura
 
 impl WebhookConfiguration {
     /// Creates a configuration from an object of `resource`.
-    #[cfg(test)]
-    pub(super) const fn new(resource: ApiResource, object: DynamicObject) -> Self {
+    pub const fn new(resource: ApiResource, object: DynamicObject) -> Self {
         Self { resource, object }
     }
 
     /// Whether the manifests of this version contain the configuration. Otherwise, an earlier
     /// version left it behind.
-    pub(super) fn is_current(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         self.object.labels().contains_key(names::WEBHOOK_LABEL)
     }
 
     /// Returns its webhooks.
-    pub(super) fn webhooks(&self) -> impl Iterator<Item = &Value> {
+    pub fn webhooks(&self) -> impl Iterator<Item = &Value> {
         let webhooks = self.object.data.get("webhooks").and_then(Value::as_array);
         webhooks.into_iter().flatten()
     }
 
     /// Returns the namespace of an installation other than that in `own` which it calls.
-    pub(super) fn other_namespace(&self, own: &str) -> Option<&str> {
+    pub fn other_namespace(&self, own: &str) -> Option<&str> {
         let namespaces = self.webhooks().filter_map(service_namespace);
         namespaces.into_iter().find(|namespace| *namespace != own)
     }
 
     /// Returns the command that deletes it.
-    pub(super) fn delete_command(&self) -> String {
+    pub fn delete_command(&self) -> String {
         let kind = self.resource.kind.to_lowercase();
         format!("kubectl delete {kind} {}", self.object.name_any())
     }
 
     /// Applies these webhooks, and with them only the fields that velero-trust owns. What it owned
     /// before and is not among them is removed.
-    pub(super) async fn apply(&self, client: &Client, webhooks: &[Value]) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If the API server does not take them.
+    pub async fn apply(
+        &self,
+        client: &Client,
+        webhooks: &[Value],
+    ) -> Result<Self, ConfigurationError> {
         let Self { resource, object } = self;
         let name = object.name_any();
         let apply = json!({
@@ -91,7 +120,11 @@ impl WebhookConfiguration {
         let object = Api::<DynamicObject>::all_with(client.clone(), resource)
             .patch(&name, &params, &Patch::Apply(apply))
             .await
-            .with_context(|| format!("cannot change {self}"))?;
+            .map_err(|source| ConfigurationError {
+                verb: "change",
+                what: self.to_string(),
+                source,
+            })?;
         Ok(Self {
             resource: resource.clone(),
             object,
@@ -101,7 +134,10 @@ impl WebhookConfiguration {
     /// Takes the rules from a configuration that an earlier version left behind, so that it is sent
     /// nothing. Returns what to tell the user. The object stays: it may be somebody else's to
     /// delete, such as a GitOps tool's.
-    pub(super) async fn deactivate(&self, client: &Client) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// If the API server does not take it.
+    pub async fn deactivate(&self, client: &Client) -> Result<String, ConfigurationError> {
         let left = self.apply(client, &[]).await?;
         let is_active = left.webhooks().any(has_rules);
         let state = if is_active {
@@ -117,14 +153,14 @@ impl WebhookConfiguration {
 }
 
 /// Returns the namespace of the Service that a webhook calls; `None` if it calls a URL.
-pub(super) fn service_namespace(webhook: &Value) -> Option<&str> {
+pub fn service_namespace(webhook: &Value) -> Option<&str> {
     webhook
         .pointer("/clientConfig/service/namespace")
         .and_then(Value::as_str)
 }
 
 /// Whether a webhook is sent requests.
-pub(super) fn has_rules(webhook: &Value) -> bool {
+pub fn has_rules(webhook: &Value) -> bool {
     let rules = webhook.get("rules").and_then(Value::as_array);
     rules.is_some_and(|rules| !rules.is_empty())
 }
