@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use super::rules::{self, Moment, Question, why_not_whole};
+use super::recording::{RecordState, find_own};
+use super::rules::{self, Moment, NOT_YET, Question, why_not_whole};
 use crate::decision::{
-    Backup, BackupRecord, Fact, Facts, Judged, Key, Lookup, Outcome, Policy, Rule,
+    Backup, BackupRecord, Fact, Facts, Judged, Key, ListedFiles, Lookup, Outcome, Policy,
+    RestoresMode, Rule, TrustedKey,
 };
 use crate::velero::restore::Restore;
 
@@ -14,39 +16,37 @@ use crate::velero::restore::Restore;
 pub enum NotRestorable {
     /// A Restore that names it is denied by this rule.
     Denied(&'static Rule),
+    /// A Restore that names it waits, as this rule says.
+    Awaited(&'static Rule),
     /// It has not all of its files, for this reason.
     NotWhole(&'static str),
 }
 
+/// What the cluster knows of a backup and of those who vouch for backups.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// All records of its namespace and name; `None` where the kind is not installed.
+    pub records: Option<Vec<BackupRecord>>,
+    /// The keys of the cluster; `None` where the kind is not installed.
+    pub keys: Option<Arc<Vec<TrustedKey>>>,
+    /// Whether files of backups of its location are recorded and signed.
+    pub has_signed_backups: bool,
+}
+
 /// Returns why a Restore that names nothing but `backup` could not restore it under `policy`; `None`
-/// if it could. `tarball` is its record, if only its tarball is recorded. It is decided by the rules that review
-/// Restores.
+/// if it could. It is decided by the rules that review Restores when they are created. The bucket is not looked at:
+/// it is taken to list what it listed when the files were read last.
 pub fn why_not_restorable(
     namespace: &str,
     backup: &Backup,
-    tarball: Option<&BackupRecord>,
+    recorded: Recorded,
     policy: &Policy,
 ) -> Option<NotRestorable> {
     if let Some(why) = why_not_whole(&backup.fields.phase) {
         return Some(NotRestorable::NotWhole(why));
     }
-    let key = Key::new(namespace, &*backup.fields.name);
     let mut restore = Restore::default();
     restore.spec.backup_name = Some(backup.fields.name.as_str().into());
-    let mut facts = Facts::default();
-    let fact = Fact::Backup(Arc::new(backup.clone()));
-    // By its annotations alone: what is signed is not read for each of many backups.
-    let uid = backup.fields.uid.clone();
-    facts.insert(
-        Lookup::Records {
-            backup: key.clone(),
-            uid,
-        },
-        tarball.map_or(Outcome::Absent, |record| {
-            Outcome::Found(Fact::Records(Arc::new(vec![record.clone()])))
-        }),
-    );
-    facts.insert(Lookup::Backup(key), Outcome::Found(fact));
     let question = Question {
         moment: Moment::Create,
         namespace,
@@ -54,16 +54,80 @@ pub fn why_not_restorable(
         policy,
         now: 0,
     };
+    let facts = facts(Key::new(namespace, &*backup.fields.name), backup, recorded);
     let (report, _) = rules::judge(&question, None, &facts);
+    debug_assert!(report.needs.is_empty(), "{:?}", report.needs);
     let judged = Judged::apply_policy(&report, policy);
-    let denial = judged.denials.first()?;
-    Some(NotRestorable::Denied(denial.rule))
+    if let Some(denial) = judged.denials.first() {
+        return Some(NotRestorable::Denied(denial.rule));
+    }
+    let mut findings = report.findings.iter();
+    let is_awaited = findings.any(|finding| *finding.rule == NOT_YET);
+    (is_awaited && question.mode() == RestoresMode::Enforce)
+        .then_some(NotRestorable::Awaited(&NOT_YET))
+}
+
+/// Returns what a review of a Restore of `backup` looks up.
+fn facts(key: Key, backup: &Backup, recorded: Recorded) -> Facts {
+    let uid = backup.fields.uid.clone();
+    let location = backup.storage_location.clone();
+    let is_known = recorded.records.is_some();
+    let records = recorded.records.map(|all| looked_up(&uid, all));
+    let listed = records.as_deref().and_then(|all| last_listed(&uid, all));
+    let mut facts = Facts::default();
+    let mut insert = |lookup, fact: Option<Fact>| {
+        facts.insert(lookup, fact.map_or(Outcome::Absent, Outcome::Found));
+    };
+    insert(
+        Lookup::ListedFiles {
+            backup: key.clone(),
+            location: location.clone(),
+        },
+        listed.map(|listed| Fact::ListedFiles(Arc::new(listed))),
+    );
+    insert(
+        Lookup::SignedBackups {
+            namespace: key.namespace.clone(),
+            location,
+        },
+        is_known.then_some(Fact::SignedBackups(recorded.has_signed_backups)),
+    );
+    insert(Lookup::TrustedKeys, recorded.keys.map(Fact::TrustedKeys));
+    insert(
+        Lookup::Records {
+            backup: key.clone(),
+            uid,
+        },
+        records.map(|records| Fact::Records(Arc::new(records))),
+    );
+    let found = Fact::Backup(Arc::new(backup.clone()));
+    insert(Lookup::Backup(key), Some(found));
+    facts
+}
+
+/// Returns those of all records of a name that a look-up for the Backup with `uid` finds.
+fn looked_up(uid: &str, mut all: Vec<BackupRecord>) -> Vec<BackupRecord> {
+    let is_own = |record: &BackupRecord| record.uid == uid && record.state == RecordState::Recorded;
+    if all.iter().any(is_own) {
+        all.retain(is_own);
+    }
+    all
+}
+
+/// Returns what the bucket listed when the files were read last.
+fn last_listed(uid: &str, records: &[BackupRecord]) -> Option<ListedFiles> {
+    let reading = find_own(uid, records)?.reading.as_ref()?;
+    Some(ListedFiles {
+        location: reading.location.clone(),
+        listing: reading.listing?,
+        is_authentic: false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{BackupFields, RecordState, RestoresMode};
+    use crate::decision::BackupFields;
 
     fn told(phase: &str, checksum: Option<&str>, policy: &Policy) -> Option<String> {
         let fields = BackupFields {
@@ -76,8 +140,9 @@ mod tests {
             checksum: checksum.map(str::to_owned),
             ..Backup::default()
         };
-        why_not_restorable("velero", &backup, None, policy).map(|why| match why {
-            NotRestorable::Denied(rule) => rule.id.to_owned(),
+        let recorded = Recorded::default();
+        why_not_restorable("velero", &backup, recorded, policy).map(|why| match why {
+            NotRestorable::Denied(rule) | NotRestorable::Awaited(rule) => rule.id.to_owned(),
             NotRestorable::NotWhole(why) => why.to_owned(),
         })
     }
@@ -103,11 +168,16 @@ mod tests {
             ..BackupRecord::default()
         };
         let mut policy = Policy::default();
-        let rule =
-            |policy: &Policy| match why_not_restorable("velero", &backup, Some(&record), policy) {
+        let rule = |policy: &Policy| {
+            let recorded = Recorded {
+                records: Some(vec![record.clone()]),
+                ..Recorded::default()
+            };
+            match why_not_restorable("velero", &backup, recorded, policy) {
                 Some(NotRestorable::Denied(rule)) => rule.id,
                 _ => "",
-            };
+            }
+        };
         assert_eq!(rule(&policy), "VT128");
         policy.accepts_partial = true;
         assert_eq!(rule(&policy), "");

@@ -1,9 +1,11 @@
 //! The state of a Velero namespace, for `status`, `rollout` and `doctor`. It is read with the
 //! permissions of the user's kubeconfig. Secrets are never read.
 
+mod backup_tally;
 mod backups;
 mod key_trouble;
 mod leader;
+mod ledger;
 mod namespaces;
 mod policies;
 mod record_tally;
@@ -15,9 +17,11 @@ mod server_policy;
 mod trusted_keys;
 mod webhooks;
 
-pub(super) use backups::{BackupTally, tally_backups};
+pub(super) use backup_tally::BackupTally;
+pub(super) use backups::{KnownBackup, read_backups};
 pub(super) use key_trouble::{KeyTrouble, Scopable, key_trouble};
 pub(super) use leader::{Leader, LeaderState, read_leader};
+pub(super) use ledger::Ledger;
 pub(super) use namespaces::{find_namespaces, nothing_found, require_exists};
 pub(super) use policies::{Policies, read_policies};
 pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::decision::Backup;
 use crate::integrity::recording::{Record, RecordState, find_own};
 use crate::kubernetes::crds::BackupRecord;
-use crate::velero::observed_backup::{ObservedBackup, Progress};
+use crate::velero::observed_backup::Progress;
 
 /// How many backups of a namespace are recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,15 +80,20 @@ pub(in crate::cli) struct Others {
 }
 
 impl RecordTally {
-    /// Counts a Backup, where `records` are all of its namespace and name.
-    pub(in crate::cli) fn add(&mut self, backup: &ObservedBackup, records: &[BackupRecord]) {
+    /// Counts a Backup with which Velero is as far as `progress` says. `records` are all of its namespace and name.
+    pub(in crate::cli) fn add(
+        &mut self,
+        backup: &Backup,
+        progress: Progress,
+        records: &[BackupRecord],
+    ) {
         let known: Vec<Record<'_>> = records.iter().map(BackupRecord::known).collect();
         let own = find_own(&backup.fields.uid, &known).map(|found| found.uid);
         let own = records.iter().find(|record| Some(&*record.spec.uid) == own);
         let status = own.and_then(|record| record.status.as_ref());
         let reason = || status.and_then(|status| status.reason.clone());
         let state = own.map(|_| status.map(|status| status.state).unwrap_or_default());
-        let (state, reason) = match (state, backup.progress()) {
+        let (state, reason) = match (state, progress) {
             (Some(RecordState::Recorded | RecordState::Declared), _) => {
                 let level = status.and_then(|status| status.level.clone());
                 *self.levels.entry(level.unwrap_or_default()).or_default() += 1;
@@ -143,6 +149,7 @@ impl RecordTally {
 
 #[cfg(test)]
 mod tests {
+    use super::super::backups::KnownBackup;
     use super::*;
     use serde_json::{Value, json};
 
@@ -164,10 +171,8 @@ mod tests {
             "status": {"phase": phase},
         });
         let mut tally = RecordTally::default();
-        tally.add(
-            &ObservedBackup::from_json(&backup.to_string()).unwrap(),
-            records,
-        );
+        let known = KnownBackup::from_json(&backup.to_string());
+        tally.add(&known.backup, known.progress.unwrap(), records);
         tally
     }
 

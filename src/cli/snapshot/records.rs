@@ -47,21 +47,31 @@ impl LedgerError {
     }
 }
 
-/// The records without their envelopes, by the Backup that they are about.
+/// The records without their envelopes and readings, by the Backup that they are about.
 #[derive(Clone, Debug, Default)]
 pub(in crate::cli) struct Records(HashMap<Key, Vec<BackupRecord>>);
 
 impl Records {
     /// Reads all records, page by page.
     pub(in crate::cli) async fn read(client: &Client) -> Result<Self, LedgerError> {
+        Self::read_each(client, |_| ()).await
+    }
+
+    /// Reads all records, page by page, and shows each as it is. A page continues after the name of a record, so they
+    /// come in the order of their names.
+    pub(super) async fn read_each(
+        client: &Client,
+        mut show: impl FnMut(&BackupRecord),
+    ) -> Result<Self, LedgerError> {
         let api = Api::<BackupRecord>::all(client.clone());
         let mut params = ListParams::default().limit(PAGE_SIZE);
         let mut records = Self::default();
         loop {
             let page = api.list(&params).await?;
-            page.items
-                .into_iter()
-                .for_each(|record| records.add(record));
+            for record in page.items {
+                show(&record);
+                records.add(record);
+            }
             match page.metadata.continue_ {
                 Some(next) if !next.is_empty() => params = params.continue_token(&next),
                 _ => return Ok(records),
@@ -69,11 +79,14 @@ impl Records {
         }
     }
 
-    /// Adds a record, of which the envelope and who wrote it are left out.
+    /// Adds a record, of which the envelope, what was read for Restores and who wrote it are left out.
     pub(in crate::cli) fn add(&mut self, mut record: BackupRecord) {
         record.metadata.managed_fields = None;
         if let Some(status) = &mut record.status {
             status.envelope = None;
+            if let Some(verification) = &mut status.verification {
+                verification.reading = None;
+            }
         }
         let key = Key::new(&*record.spec.namespace, &*record.spec.backup);
         self.0.entry(key).or_default().push(record);

@@ -1,11 +1,14 @@
 //! How many backups could be restored now.
 
+use std::borrow::Cow;
+
 use kube::Client;
 
 use super::model::{Backups, Enforced, NotRecordedBackups};
 use crate::admission::webhook_state::{Effect, WebhookStatus};
-use crate::cli::snapshot;
+use crate::cli::snapshot::{self, BackupTally, KnownBackup, Ledger, LedgerError};
 use crate::decision::{Policy, RestoresMode};
+use crate::kubernetes::crds::TrustedKey;
 use crate::velero::bsl::Bsl;
 
 /// The resource whose webhook decides.
@@ -31,6 +34,14 @@ impl Review {
         Self::of(webhooks, snapshot::read_restores_policy(client, own).await)
     }
 
+    /// Returns the policy by which it is counted; one that judges nothing where Restores are not reviewed.
+    fn policy(&self) -> Cow<'_, Policy> {
+        match self {
+            Self::Reviewed(policy) => Cow::Borrowed(policy),
+            Self::Refused | Self::Unknown(_) => Cow::Owned(Policy::new(RestoresMode::Off)),
+        }
+    }
+
     fn of(webhooks: &[WebhookStatus], policy: Result<Policy, String>) -> Self {
         let webhook = webhooks.iter().find(|one| one.webhook == RESTORES);
         match webhook.map(|one| one.requests) {
@@ -49,32 +60,64 @@ impl Review {
     }
 }
 
-/// Reads the backups of `namespace`, which has these `locations`.
-pub(super) async fn read(
-    client: &Client,
-    namespace: &str,
-    locations: &[Bsl<'_>],
-    review: &Review,
-    records: Option<&snapshot::Records>,
-) -> Backups {
-    let not_reviewed = Policy::new(RestoresMode::Off);
-    let policy = match review {
-        Review::Reviewed(policy) => policy,
-        Review::Refused | Review::Unknown(_) => &not_reviewed,
-    };
-    let tally = snapshot::tally_backups(client, namespace, locations, policy, records).await;
-    summarize(namespace, review, tally)
+/// Backups by their namespace, or why they could not be read.
+type BackupsByNamespace = Vec<(String, Result<Vec<KnownBackup>, String>)>;
+
+/// Reads the Backups of the `namespaces`.
+pub(super) async fn read(client: &Client, namespaces: &[String]) -> BackupsByNamespace {
+    let mut backups = Vec::new();
+    for namespace in namespaces {
+        let read = snapshot::read_backups(client, namespace).await;
+        backups.push((namespace.clone(), read));
+    }
+    backups
 }
 
+/// Reads the records, by which and the `keys` it is decided which of the `backups` could be restored.
+pub(super) async fn read_ledger(
+    client: &Client,
+    keys: &Result<Vec<TrustedKey>, LedgerError>,
+    backups: &BackupsByNamespace,
+    review: &Review,
+) -> Ledger {
+    let read = backups.iter().filter_map(|(namespace, backups)| {
+        let backups = backups.as_deref().ok()?;
+        Some((namespace.as_str(), backups))
+    });
+    Ledger::read(client, keys, &read.collect::<Vec<_>>(), &review.policy()).await
+}
+
+/// The backups of a namespace, and what decides whether they could be restored.
+pub(super) struct Unjudged<'a> {
+    /// The Backups, or why they could not be read.
+    pub(super) backups: Result<&'a [KnownBackup], &'a String>,
+    pub(super) review: &'a Review,
+    pub(super) ledger: &'a Ledger,
+}
+
+impl Unjudged<'_> {
+    /// Counts them, where they are in `namespace`, which has these `locations`.
+    pub(super) fn count(&self, namespace: &str, locations: &[Bsl<'_>]) -> Backups {
+        let policy = self.review.policy();
+        let count = |backups| BackupTally::of(namespace, backups, locations, &policy, self.ledger);
+        let tally = self.backups.map(count);
+        let unknown = self.ledger.unknown();
+        summarize(namespace, self.review, unknown, tally.map_err(Clone::clone))
+    }
+}
+
+/// Returns what is shown. `unknown` is why it is not known what a review would say.
 fn summarize(
     namespace: &str,
     review: &Review,
-    tally: Result<snapshot::BackupTally, String>,
+    unknown: Option<&str>,
+    tally: Result<BackupTally, String>,
 ) -> Backups {
-    let restores = match review {
-        Review::Reviewed(policy) => Some(policy.restores_mode(namespace).as_str()),
+    let mode = match review {
+        Review::Reviewed(policy) => Some(policy.restores_mode(namespace)),
         Review::Refused | Review::Unknown(_) => None,
     };
+    let restores = mode.map(RestoresMode::as_str);
     let tally = match tally {
         Ok(tally) => tally,
         Err(why) => {
@@ -86,26 +129,30 @@ fn summarize(
         }
     };
     let counted = Backups {
+        restores,
         total: Some(tally.total),
         ..recorded(tally.records)
     };
-    match review {
-        Review::Reviewed(_) => Backups {
-            restores,
+    match (review, unknown) {
+        (Review::Reviewed(_), Some(why)) if mode != Some(RestoresMode::Off) => Backups {
+            message: Some(why.to_owned()),
+            ..counted
+        },
+        (Review::Reviewed(_), _) => Backups {
             restorable: Some(tally.restorable),
             reasons: tally.reasons,
-            enforced: Some(Enforced {
+            enforced: unknown.is_none().then(|| Enforced {
                 refused: tally.refused_if_enforced.values().sum(),
                 reasons: tally.refused_if_enforced,
             }),
             ..counted
         },
-        Review::Refused => Backups {
+        (Review::Refused, _) => Backups {
             restorable: Some(0),
             reasons: [(ALL_REFUSED.to_owned(), tally.total)].into(),
             ..counted
         },
-        Review::Unknown(why) => Backups {
+        (Review::Unknown(why), _) => Backups {
             message: Some(why.clone()),
             ..counted
         },
@@ -135,7 +182,6 @@ fn recorded(tally: Option<snapshot::RecordTally>) -> Backups {
 mod tests {
     use super::*;
     use crate::admission::webhook_state::WebhookState;
-    use crate::cli::snapshot::BackupTally;
 
     fn webhooks(requests: Effect) -> Vec<WebhookStatus> {
         vec![WebhookStatus {
@@ -182,31 +228,44 @@ mod tests {
             records: None,
         };
         let reviewed = Review::Reviewed(Policy::default());
-        let known = summarize("velero", &reviewed, Ok(tally()));
+        let known = summarize("velero", &reviewed, None, Ok(tally()));
         assert_eq!(
             (known.restores, known.total, known.restorable),
             (Some("enforce"), Some(3), Some(2))
         );
         assert_eq!(known.reasons, tally().reasons);
         assert_eq!(known.enforced.unwrap().refused, 2);
-        let refused = summarize("velero", &Review::Refused, Ok(tally()));
+        let refused = summarize("velero", &Review::Refused, None, Ok(tally()));
         assert_eq!((refused.total, refused.restorable), (Some(3), Some(0)));
         assert_eq!(refused.reasons, [(ALL_REFUSED.to_owned(), 3)].into());
-        let unknown = summarize("velero", &Review::Unknown("why".to_owned()), Ok(tally()));
+        let unknown = summarize(
+            "velero",
+            &Review::Unknown("why".to_owned()),
+            None,
+            Ok(tally()),
+        );
         assert_eq!((unknown.total, unknown.restorable), (Some(3), None));
         assert_eq!(unknown.message.as_deref(), Some("why"));
-        let unread = summarize("velero", &reviewed, Err("no right".to_owned()));
+        let unread = summarize("velero", &reviewed, None, Err("no right".to_owned()));
         assert_eq!((unread.total, unread.restorable), (None, None));
         assert_eq!(
             (refused.enforced, unknown.enforced, unread.enforced),
             (None, None, None)
         );
+        let keys = Some("the keys cannot be read");
+        let unread_keys = summarize("velero", &reviewed, keys, Ok(tally()));
+        assert_eq!((unread_keys.total, unread_keys.restorable), (Some(3), None));
+        assert_eq!(unread_keys.message.as_deref(), keys);
+        assert_eq!(unread_keys.enforced, None);
+        let off = Review::Reviewed(Policy::new(RestoresMode::Off));
+        let unjudged = summarize("velero", &off, keys, Ok(tally()));
+        assert_eq!((unjudged.restorable, unjudged.enforced), (Some(2), None));
         let mut staging = Policy::default();
         let mode = RestoresMode::Warn;
         staging.restores_in.insert("staging".to_owned(), mode);
         let staging = Review::Reviewed(staging);
         for (namespace, mode) in [("velero", "enforce"), ("staging", "warn")] {
-            let known = summarize(namespace, &staging, Ok(tally()));
+            let known = summarize(namespace, &staging, None, Ok(tally()));
             assert_eq!(known.restores, Some(mode), "{namespace}");
         }
         assert_eq!(unread.message.as_deref(), Some("no right"));

@@ -25,7 +25,7 @@ use k8s_openapi::jiff::Timestamp;
 pub(super) use self::model::FIX_SEPARATOR;
 pub(super) use self::problems::report_problems;
 
-use self::backups::Review;
+use self::backups::{Review, Unjudged};
 use self::model::StatusReport;
 use self::offline::OfflineStatus;
 use super::advice::Selection;
@@ -225,15 +225,15 @@ impl Status {
             ..StatusReport::default()
         };
         let review = Review::read(&client, ours, &status.webhooks).await;
-        let records = snapshot::Records::read(&client).await;
         let policies = snapshot::read_policies(&client).await;
         status.policies = Some(policies::summarize(ours, policies));
-        let keys = snapshot::read_trusted_keys(&client).await;
-        let key_type = snapshot::read_key_type(&client, ours).await;
-        status.records = Some(records::summarize(records.as_ref().err(), &keys, key_type));
-        let records = records.as_ref().ok();
         let namespaces =
             snapshot::find_namespaces(&client, ours, &self.namespaces.velero_namespace).await?;
+        let backups = backups::read(&client, &namespaces).await;
+        let keys = snapshot::read_trusted_keys(&client).await;
+        let ledger = backups::read_ledger(&client, &keys, &backups, &review).await;
+        let key_type = snapshot::read_key_type(&client, ours).await;
+        status.records = Some(records::summarize(ledger.failure(), &keys, key_type));
         let mut probes = match self.live {
             Some(seconds) => {
                 let timeout = Duration::from_secs(seconds);
@@ -241,16 +241,21 @@ impl Status {
             }
             None => BTreeMap::new(),
         };
-        for name in namespaces {
+        for (name, backups) in backups {
+            let backups = Unjudged {
+                backups: backups.as_deref(),
+                review: &review,
+                ledger: &ledger,
+            };
             let mut namespace =
-                read::namespace(&client, ours, &name, self.certificates, &review, records).await?;
+                read::namespace(&client, ours, &name, self.certificates, &backups).await?;
             namespace.live = probes.remove(&name);
             status.namespaces.push(namespace);
         }
         if let (Some(summary), Ok(keys)) = (&mut status.records, &keys) {
             let are_all = self.namespaces.velero_namespace.is_empty();
             let namespaces = (&*status.namespaces, are_all);
-            records::add_key_trouble(summary, keys, namespaces, records);
+            records::add_key_trouble(summary, keys, namespaces, ledger.records());
         }
         self.check_named_namespaces(&status)?;
         Ok(status)

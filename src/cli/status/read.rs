@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
-use super::backups::{self, Review};
+use super::backups::Unjudged;
 use super::bundle_certificates::{bundle_certificates, references_in_report, set_retention};
 use super::model::{Bundle, BundleState, CoverageEntry, Location, Namespace, Pods};
 use super::restores;
@@ -23,14 +23,13 @@ use crate::velero::pod_kind::PodKind;
 /// Reads the status of a Velero namespace.
 ///
 /// # Errors
-/// When anything but the report and the Backups cannot be read.
+/// When anything but the report cannot be read.
 pub(super) async fn namespace(
     client: &Client,
     ours: &str,
     namespace: &str,
     with_certificates: bool,
-    review: &Review,
-    records: Option<&snapshot::Records>,
+    backups: &Unjudged<'_>,
 ) -> anyhow::Result<Namespace> {
     let snapshot = NamespaceSnapshot::read(client, namespace).await?;
     let report = snapshot::read_report(client, ours, namespace).await;
@@ -48,11 +47,12 @@ pub(super) async fn namespace(
         bundle.items = Some(items);
     }
     let locations = snapshot::list_locations(client, namespace).await?;
-    let backups = backups::read(client, namespace, &locations, review, records).await;
+    let counted = backups.count(namespace, &locations);
     let (waiting, unknown) = match snapshot::waiting_restores(client, namespace).await {
         Ok(waiting) => (waiting, Vec::new()),
         Err(why) => (Vec::new(), vec![format!("which Restores wait: {why}")]),
     };
+    let records = backups.ledger.records();
     let keeps_readings = waiting.is_empty() || snapshot::keeps_readings(client).await;
     let locations = locations.iter().map(|bsl| Location {
         name: bsl.name().to_owned(),
@@ -64,7 +64,7 @@ pub(super) async fn namespace(
         velero: version(&snapshot),
         bundle,
         locations: locations.collect(),
-        backups: Some(backups),
+        backups: Some(counted),
         unknown,
         waiting_restores: restores::explain(namespace, waiting, records, keeps_readings),
         is_excluded,

@@ -69,7 +69,8 @@ static NOT_SIGNED: Rule = Rule {
     ..Rule::DEFAULT
 };
 
-static NOT_YET: Rule = Rule {
+/// A backup that is still to be recorded.
+pub static NOT_YET: Rule = Rule {
     id: "VT124",
     title: "backup that is not recorded yet",
     about: "The files of the backup are still to be recorded. The Restore waits for that, before all other \

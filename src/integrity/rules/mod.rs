@@ -13,6 +13,7 @@ mod tarball;
 mod target;
 mod written_by_others;
 
+pub use checksum::NOT_YET;
 pub use named::why_not_whole;
 pub use question::{Acceptance, Moment, Question};
 pub use reserved::strip as strip_reserved;
