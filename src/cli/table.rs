@@ -22,7 +22,7 @@ impl Table {
     }
 
     /// Adds a row. An empty cell is shown as `<none>`.
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0
             .push(cells.into_iter().map(|cell| clean(&cell)).collect());
     }

@@ -68,6 +68,8 @@ struct Row {
     reason: Option<String>,
     message: Option<String>,
     level: Option<String>,
+    /// The TrustedKey by which the record was imported; null if this cluster recorded the files.
+    imported_by: Option<String>,
     /// Whether the Backup has a checksum that no record says.
     checksum_by_hand: bool,
     files: Option<i64>,
@@ -103,6 +105,7 @@ impl Row {
             reason: status.reason,
             message: status.message,
             level: status.level,
+            imported_by: status.imported.map(|imported| imported.key),
             checksum_by_hand: false,
             files: status.files,
             bytes: status.bytes,
@@ -221,24 +224,34 @@ fn rows(backups: &[ObservedBackup], records: &Records) -> Vec<Row> {
     rows
 }
 
+const HEADER: [&str; 9] = [
+    "NAMESPACE",
+    "BACKUP",
+    "STATE",
+    "REASON",
+    "LEVEL",
+    "FILES",
+    "BYTES",
+    "RECORDED",
+    "GONE",
+];
+
+/// The column of the keys by which records were imported, if some were.
+const AFTER_LEVEL: usize = 5;
+
 fn text(rows: &[Row], columns: usize) -> String {
-    let mut table = Table::new(&[
-        "NAMESPACE",
-        "BACKUP",
-        "STATE",
-        "REASON",
-        "LEVEL",
-        "FILES",
-        "BYTES",
-        "RECORDED",
-        "GONE",
-    ]);
+    let mut header = HEADER.to_vec();
+    let has_imports = rows.iter().any(|row| row.imported_by.is_some());
+    if has_imports {
+        header.insert(AFTER_LEVEL, "IMPORTED BY");
+    }
+    let mut table = Table::new(&header);
     let number = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
     for row in rows {
         let gone = row.gone.as_ref();
         let by_hand = row.checksum_by_hand.then(|| BY_HAND.to_owned());
         let level = row.level.clone().or(by_hand);
-        table.row([
+        let mut cells = vec![
             row.namespace.clone(),
             row.backup.clone(),
             row.state.clone(),
@@ -248,7 +261,11 @@ fn text(rows: &[Row], columns: usize) -> String {
             number(row.bytes),
             row.recorded_at.clone().unwrap_or_default(),
             gone.map_or_else(String::new, |gone| format!("{} {}", gone.how, gone.at)),
-        ]);
+        ];
+        if has_imports {
+            cells.insert(AFTER_LEVEL, row.imported_by.clone().unwrap_or_default());
+        }
+        table.row(cells);
     }
     if table.is_empty() {
         return "There is no Backup, and no record of one.\n".to_owned();
@@ -292,6 +309,31 @@ mod tests {
             "annotations": {"velero-trust.io/checksum": "c", "velero-trust.io/manifest": "m"},
         }});
         ObservedBackup::from_json(&backup.to_string()).unwrap()
+    }
+
+    #[test]
+    fn by_which_key_a_record_was_imported_is_shown() {
+        let mut rows = rows(&[], &records());
+        rows.sort();
+        let header = |rows: &[Row]| text(rows, usize::MAX).lines().next().map(str::to_owned);
+        assert!(!header(&rows).unwrap().contains("IMPORTED BY"));
+        let imported = json!({
+            "metadata": {"name": "daily.u"},
+            "spec": {"namespace": "velero", "backup": "daily", "uid": "u"},
+            "status": {"state": "Recorded", "level": "late", "imported": {"key": "cluster-a", "keyId": "k"}},
+        });
+        rows[0] = Row::of(&serde_json::from_value(imported).unwrap());
+        let text = text(&rows, usize::MAX);
+        let words = |line: usize| {
+            let words = text.lines().nth(line).unwrap().split_whitespace();
+            words.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let at = words(0).iter().position(|word| word == "IMPORTED").unwrap();
+        assert_eq!(words(1)[at], "cluster-a", "{text}");
+        assert_eq!(
+            serde_json::to_value(&rows[0]).unwrap()["importedBy"],
+            "cluster-a"
+        );
     }
 
     #[test]

@@ -99,6 +99,28 @@ fn what_a_key_of_the_cluster_signed_is_shown_and_read_by_sha256sum() {
     );
 }
 
+#[test]
+fn by_which_key_a_record_was_imported_is_shown() {
+    let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+    let mut record = record(&key);
+    let own = view(record.clone(), &[]);
+    assert!(!own.text().contains("imported:"));
+    assert!(serde_json::to_value(own.json()).unwrap()["imported"].is_null());
+    let imported = json!({"key": "cluster-a", "keyId": "3f0c"});
+    let status = record.status.as_mut().unwrap();
+    status.imported = Some(serde_json::from_value(imported.clone()).unwrap());
+    let view = view(record, &[]);
+    let text = view.text();
+    assert!(
+        text.contains("imported:  by TrustedKey cluster-a, key id 3f0c\n"),
+        "{text}"
+    );
+    assert_eq!(
+        serde_json::to_value(view.json()).unwrap()["imported"],
+        imported
+    );
+}
+
 /// Changes a record and its status.
 type Change = fn(&mut BackupRecord, &mut BackupRecordStatus);
 

@@ -11,7 +11,7 @@ use crate::integrity::manifest::File;
 use crate::integrity::recording::RecordState;
 use crate::integrity::statement::{Level, Location};
 use crate::integrity::verification::Opened;
-use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, Gone};
+use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, Gone, Imported};
 use crate::velero::backup_fields::BackupFields;
 
 /// A record, and what is signed about its backup.
@@ -36,6 +36,8 @@ pub(super) struct Json<'a> {
     reason: Option<&'a str>,
     message: Option<&'a str>,
     adopted_by: Option<&'a str>,
+    /// The key by which the record was imported, if it was.
+    imported: Option<&'a Imported>,
     not_adopted: Option<&'a str>,
     /// The checksum of the Backup, if somebody set it by hand.
     checksum_by_hand: Option<&'a str>,
@@ -117,6 +119,7 @@ impl View {
             reason: status.and_then(|status| status.reason.as_deref()),
             message: status.and_then(|status| status.message.as_deref()),
             adopted_by: status.and_then(|status| status.adopted_by.as_deref()),
+            imported: status.and_then(|status| status.imported.as_ref()),
             not_adopted: status.and_then(|status| status.not_adopted.as_deref()),
             checksum_by_hand: self.by_hand.as_deref(),
             recorded_at: status
@@ -177,6 +180,10 @@ impl View {
         }
         if let Some(at) = &status.recorded_at {
             line("recorded", &at.0.to_string());
+        }
+        if let Some(imported) = &status.imported {
+            let Imported { key, key_id } = imported;
+            line("imported", &format!("by TrustedKey {key}, key id {key_id}"));
         }
         if let Some(gone) = &status.gone {
             line("gone", &format!("{} {}", gone.how.as_str(), gone.at.0));

@@ -14,6 +14,8 @@ use crate::velero::observed_backup::Progress;
 pub(in crate::cli) struct RecordTally {
     /// Those that are recorded or declared, by who vouches for their files.
     pub(in crate::cli) levels: BTreeMap<String, usize>,
+    /// Those of them that were imported, by the TrustedKey that vouched for them.
+    pub(in crate::cli) imported: BTreeMap<String, usize>,
     /// The others by the reason. There are as many as states and reasons.
     pub(in crate::cli) others: BTreeMap<NotRecorded, Others>,
 }
@@ -97,6 +99,9 @@ impl RecordTally {
             (Some(RecordState::Recorded | RecordState::Declared), _) => {
                 let level = status.and_then(|status| status.level.clone());
                 *self.levels.entry(level.unwrap_or_default()).or_default() += 1;
+                if let Some(imported) = status.and_then(|status| status.imported.as_ref()) {
+                    *self.imported.entry(imported.key.clone()).or_default() += 1;
+                }
                 return;
             }
             (Some(RecordState::Pending), _) | (None, Progress::Running) => {
@@ -204,6 +209,13 @@ mod tests {
             late
         );
         assert_eq!(why("Completed", "synced", &own), "NoRecord None None");
+        synced["imported"] = json!({"key": "cluster-a", "keyId": "k"});
+        let imported = tally("Completed", "synced", &[record("u", &synced)]);
+        assert_eq!(imported.levels, late);
+        assert_eq!(
+            imported.imported,
+            BTreeMap::from([("cluster-a".to_owned(), 1)])
+        );
     }
 
     #[test]

@@ -173,6 +173,7 @@ fn recorded(tally: Option<snapshot::RecordTally>) -> Backups {
     Backups {
         recorded: Some(recorded),
         levels: tally.levels,
+        imported: tally.imported,
         not_recorded,
         ..Backups::default()
     }

@@ -218,6 +218,9 @@ pub(super) struct Backups {
     pub(super) recorded: Option<usize>,
     /// The numbers of these by who vouches for the files: `observed`, `late` or `adopted`.
     pub(super) levels: BTreeMap<String, usize>,
+    /// The numbers of those that were imported by the TrustedKey that vouched for them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) imported: BTreeMap<String, usize>,
     /// The backups that are not recorded, by the reason.
     pub(super) not_recorded: Vec<NotRecordedBackups>,
     /// Why something is not known.

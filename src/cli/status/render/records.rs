@@ -37,7 +37,10 @@ fn levels(backups: &Backups) -> String {
     let levels: Vec<_> = levels
         .map(|(level, count)| format!("{count} {level}"))
         .collect();
-    levels.join(", ")
+    let imported = backups.imported.iter();
+    let imported = imported.map(|(key, count)| format!("{count} imported by {key}"));
+    let parts = std::iter::once(levels.join(", ")).chain(imported);
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 fn why_not(backups: &Backups) -> String {

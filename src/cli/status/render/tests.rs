@@ -127,6 +127,7 @@ fn backups() -> Backups {
         }),
         recorded: Some(5),
         levels: [("observed".to_owned(), 4), ("late".to_owned(), 1)].into(),
+        imported: [("cluster-a".to_owned(), 2)].into(),
         not_recorded: vec![
             not_recorded(NotRecordedState::NothingToRecord, Some("Failed"), 2, None),
             not_recorded(
