@@ -7,6 +7,7 @@ mod list;
 mod object;
 mod passphrase;
 mod private;
+mod revocation;
 mod revoke;
 mod rotate;
 mod scope;
