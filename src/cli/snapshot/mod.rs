@@ -1,5 +1,5 @@
 //! The state of a Velero namespace, for `status`, `rollout` and `doctor`. It is read with the
-//! permissions of the user's kubeconfig. Secrets are never read.
+//! permissions of the user's kubeconfig. What is in Secrets is never read.
 
 mod backup_tally;
 mod backups;
@@ -14,6 +14,7 @@ mod reports;
 mod restores;
 mod rollouts;
 mod server_policy;
+mod signing_secret;
 mod trusted_keys;
 mod webhooks;
 
@@ -30,6 +31,7 @@ pub(super) use reports::{NoReport, read_report};
 pub(super) use restores::{WaitingRestore, keeps_readings, waiting_restores};
 pub(super) use rollouts::OngoingRollout;
 pub(super) use server_policy::{is_excluded, read_key_type, read_restores_policy};
+pub(super) use signing_secret::{SecretGone, has_signing_secret, restart, secret_gone};
 pub(super) use trusted_keys::{
     exported_at, is_exported, lost_keys, own_keys, public_key, signing_key,
 };

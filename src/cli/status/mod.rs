@@ -28,6 +28,7 @@ pub(super) use self::problems::report_problems;
 use self::backups::{Review, Unjudged};
 use self::model::StatusReport;
 use self::offline::OfflineStatus;
+use self::records::LeaderKey;
 use super::advice::Selection;
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::{OwnNamespace, VeleroNamespaces};
@@ -50,7 +51,7 @@ Exit codes:
 ///
 /// Shows, for each Velero namespace, Velero's version, the CA bundle, each BackupStorageLocation
 /// with its CA and its problems, and which Pods carry the bundle. The cluster is read with the
-/// permissions of your kubeconfig. Secrets are never read: what depends on them comes from the
+/// permissions of your kubeconfig. What is in Secrets is never read: what depends on it comes from the
 /// report that the controllers write. With `--objects`, everything is computed from a folder of
 /// YAML files, as the controllers would compute it.
 #[derive(Args, Debug)]
@@ -232,8 +233,12 @@ impl Status {
         let backups = backups::read(&client, &namespaces).await;
         let keys = snapshot::read_trusted_keys(&client).await;
         let ledger = backups::read_ledger(&client, &keys, &backups, &review).await;
-        let key_type = snapshot::read_key_type(&client, ours).await;
-        status.records = Some(records::summarize(ledger.failure(), &keys, key_type));
+        let leader = LeaderKey {
+            namespace: ours,
+            key_type: snapshot::read_key_type(&client, ours).await,
+            has_secret: snapshot::has_signing_secret(&client, ours).await,
+        };
+        status.records = Some(records::summarize(ledger.failure(), &keys, leader));
         let mut probes = match self.live {
             Some(seconds) => {
                 let timeout = Duration::from_secs(seconds);

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::admission::webhook_state::WebhookStatus;
-use crate::cli::snapshot::{KeyTrouble, Leader, NotRecorded, Others};
+use crate::cli::snapshot::{KeyTrouble, Leader, NotRecorded, Others, SecretGone};
 use crate::injection::coverage::State;
 use crate::kubernetes::report;
 
@@ -116,6 +116,9 @@ pub(super) struct SigningKey {
     /// The TrustedKeys whose Secret was lost before, if the private half was not exported.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) lost: Vec<String>,
+    /// What to do about its Secret, if that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret_gone: Option<SecretGone>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

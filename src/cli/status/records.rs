@@ -6,20 +6,36 @@ use super::model::{Backups, FIX_SEPARATOR, Namespace, Records, SigningKey};
 use crate::cli::key_type::KeyType;
 use crate::cli::snapshot::{
     self, INSTALL_LEDGER, LedgerError, NotRecordedState, Scopable, is_exported, key_trouble,
-    lost_keys, public_key, signing_key,
+    lost_keys, public_key, secret_gone, signing_key,
 };
 use crate::kubernetes::crds::TrustedKey;
+use crate::names;
 
 /// The command that exports the key that signs.
 pub(super) const EXPORT: &str = "velero-trust keys export --private velero-trust-signing-key.pem";
 
-/// Returns what is shown of the records. `failure` is why they could not be read, `key_type` the type of a key
-/// that the leader would make; `None` if that is not known.
+/// What is known of the key that the leader signs with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaderKey<'a> {
+    /// The namespace of velero-trust.
+    pub(super) namespace: &'a str,
+    /// The type of a key that the leader would make; `None` if that is not known.
+    pub(super) key_type: Option<KeyType>,
+    /// Whether its Secret is there; `None` if that is not known.
+    pub(super) has_secret: Option<bool>,
+}
+
+/// Returns what is shown of the records. `failure` is why they could not be read.
 pub(super) fn summarize(
     failure: Option<&LedgerError>,
     keys: &Result<Vec<TrustedKey>, LedgerError>,
-    key_type: Option<KeyType>,
+    leader: LeaderKey<'_>,
 ) -> Records {
+    let LeaderKey {
+        namespace,
+        key_type,
+        has_secret,
+    } = leader;
     let failure = failure.or_else(|| keys.as_ref().err());
     let keys = keys.as_deref().unwrap_or_default();
     Records {
@@ -40,6 +56,10 @@ pub(super) fn summarize(
                 .into_iter()
                 .map(ResourceExt::name_any)
                 .collect(),
+            secret_gone: has_secret
+                .is_some_and(|has| !has)
+                .then(|| secret_gone(namespace, keys))
+                .flatten(),
         }),
         key_trouble: Vec::new(),
         message: failure.map(ToString::to_string),
@@ -85,6 +105,15 @@ pub(super) fn problems(records: &Records) -> Vec<String> {
              with this cluster{FIX_SEPARATOR}{EXPORT}"
         ));
     }
+    let key = records.signing_key.as_ref();
+    if let Some(gone) = key.and_then(|key| key.secret_gone.as_ref()) {
+        problems.push(format!(
+            "Secret {}: {}{FIX_SEPARATOR}{}",
+            names::SIGNING_KEY,
+            gone.message,
+            gone.fix
+        ));
+    }
     let trouble = records.key_trouble.iter();
     problems.extend(trouble.map(|one| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix)));
     let key = records.signing_key.as_ref();
@@ -127,6 +156,46 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn that_the_secret_of_the_key_is_gone_is_told() {
+        let problems_with = |keys: &[TrustedKey], has_secret| {
+            let leader = LeaderKey {
+                namespace: "velero-trust",
+                key_type: None,
+                has_secret,
+            };
+            problems(&summarize(None, &Ok(keys.to_vec()), leader))
+        };
+        let pem = PrivateKey::generate(Algorithm::EcdsaP256)
+            .unwrap()
+            .public_pem();
+        let key = json!({
+            "metadata": {
+                "name": "own",
+                "labels": {"app.kubernetes.io/managed-by": "velero-trust"},
+                "annotations": {"velero-trust.io/exported-at": "2026-01-02T00:00:00Z"},
+            },
+            "spec": {"publicKey": pem},
+        });
+        let keys: [TrustedKey; 1] = [serde_json::from_value(key).unwrap()];
+        for has_secret in [None, Some(true)] {
+            assert!(
+                problems_with(&keys, has_secret).is_empty(),
+                "{has_secret:?}"
+            );
+        }
+        let told = problems_with(&keys, Some(false));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("Secret velero-trust-signing-key: it is gone: ")
+                && told[0]
+                    .ends_with("\nkubectl -n velero-trust rollout restart deployment/velero-trust"),
+            "{told:?}"
+        );
+        // None was made yet.
+        assert!(problems_with(&[], Some(false)).is_empty());
+    }
+
+    #[test]
     fn a_key_of_another_type_than_is_asked_for_is_a_problem() {
         for (algorithm, key_type, wanted) in [
             (Algorithm::EcdsaP256, Some(KeyType::EcdsaP256), None),
@@ -154,7 +223,12 @@ mod tests {
                 "spec": {"publicKey": pem},
             });
             let keys = Ok(vec![serde_json::from_value(key).unwrap()]);
-            let records = summarize(None, &keys, key_type);
+            let leader = LeaderKey {
+                namespace: "velero-trust",
+                key_type,
+                has_secret: Some(true),
+            };
+            let records = summarize(None, &keys, leader);
             let found = records.signing_key.as_ref().unwrap();
             assert_eq!(found.wanted_type.as_deref(), wanted);
             let problems = problems(&records);

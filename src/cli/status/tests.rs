@@ -78,6 +78,7 @@ fn the_commands_of_fixes_can_be_typed() {
                 exported: false,
                 wanted_type: Some("ed25519".to_owned()),
                 lost: Vec::new(),
+                secret_gone: None,
             }),
             message: None,
             ..Records::default()

@@ -6,7 +6,8 @@ use crate::cli::doctor::buckets::BucketAccess;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, VeleroNamespace};
 use crate::cli::doctor::ledger::{KeySecret, LedgerKinds};
 use crate::cli::snapshot::{
-    INSTALL_LEDGER, Scopable, is_exported, key_trouble, public_key, signing_key,
+    INSTALL_LEDGER, Scopable, is_exported, key_trouble, public_key, restart, secret_gone,
+    signing_key,
 };
 use crate::names;
 use crate::velero::bsl::Bsl;
@@ -63,18 +64,13 @@ fn check_key(cluster: &ClusterSnapshot) -> Diagnostic {
     let namespace = &cluster.namespace;
     let name = names::SIGNING_KEY;
     let subject = CheckSubject::new("records", format!("Secret {namespace}/{name}"));
-    let restart = format!(
-        "kubectl -n {namespace} rollout restart deployment/{}",
-        names::APP
-    );
+    let restart = restart(namespace);
     let id = match &cluster.ledger.secret {
         Err(why) => return subject.unknown(why),
         Ok(KeySecret::Absent) => {
             let keys = cluster.ledger.trusted_keys.as_deref();
-            if keys.is_ok_and(|keys| signing_key(keys).is_some()) {
-                let message = "it is gone: the leader signs with the key in its memory, and the next leader makes a new \
-                               one; if you have a copy, `velero-trust keys import` puts it back";
-                return subject.warn(message, restart);
+            if let Some(gone) = keys.ok().and_then(|keys| secret_gone(namespace, keys)) {
+                return subject.warn(gone.message, gone.fix);
             }
             let message = "there is no key that signs: the leader makes one, and has not yet";
             return subject.warn(

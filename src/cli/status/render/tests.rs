@@ -276,6 +276,7 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
             exported,
             wanted_type: None,
             lost: Vec::new(),
+            secret_gone: None,
         })
     };
     let good = with_records(Records {
@@ -306,6 +307,7 @@ fn without_the_kinds_or_a_copy_of_the_key_records_need_somebody() {
         installed: Some(true),
         signing_key: key(false).map(|key| SigningKey {
             lost: vec!["velero-trust-cd34".to_owned()],
+            secret_gone: None,
             ..key
         }),
         message: None,
