@@ -128,9 +128,9 @@ pub enum ErrorKind {
     /// There are no credentials to use.
     #[error("{0}")]
     Credentials(CredentialsError),
-    /// The file is encrypted with a key that the BSL does not name, or with another one.
+    /// The file is encrypted with a key that is not given, or with another one.
     #[error(
-        "it is encrypted with a key of a customer (SSE-C), and the BSL names none or another one"
+        "it is encrypted with a key of a customer (SSE-C), and none is given here or another one"
     )]
     CustomerKey,
     /// The connection ended before the answer did.

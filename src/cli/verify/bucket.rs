@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Found, FoundEnvelope, choose_envelopes};
+use super::{Found, FoundEnvelope, advice, choose_envelopes};
 use crate::bucket::credentials::identity::Services;
 use crate::bucket::credentials::{CredentialsError, personal};
 use crate::bucket::{
@@ -133,9 +133,13 @@ impl BucketArgs {
             roots: roots.public.iter().chain(extra).cloned().collect(),
             namespace: String::new(),
         };
-        let settings = BucketSettings::of_bucket("", &url.bucket, &url.prefix)?;
+        let settings = BucketSettings::of_bucket("", &url.bucket, &url.prefix);
         // Only AWS has the bucket in the host for certain.
-        let settings = settings.at(s3_url.as_deref(), region.as_deref(), s3_url.is_some())?;
+        let settings = settings
+            .and_then(|settings| {
+                settings.at(s3_url.as_deref(), region.as_deref(), s3_url.is_some())
+            })
+            .map_err(|error| anyhow::Error::msg(advice::setting(&error)))?;
         let proxies = Proxies::from_env();
         let services = Services {
             trust: trust.clone(),
@@ -182,7 +186,8 @@ async fn hash(store: &Store, backup: &str, artifact: &Artifact) -> Result<File, 
 fn described(error: &Error) -> anyhow::Error {
     match &error.kind {
         ErrorKind::Credentials(error) => no_credentials(error),
-        _ => anyhow::Error::msg(error.with_fix()),
+        ErrorKind::Settings(error) => anyhow::Error::msg(advice::setting(error)),
+        _ => anyhow::Error::msg(advice::described(error)),
     }
 }
 

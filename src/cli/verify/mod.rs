@@ -1,5 +1,6 @@
 //! `velero-trust verify`: proves a backup without a cluster.
 
+mod advice;
 mod bucket;
 mod directory;
 mod judgement;
