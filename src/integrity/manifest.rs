@@ -208,11 +208,17 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Whether `name` can be the name of a file in the directory of a backup.
+/// Names that tools take for something else: this directory, the one above, standard input.
+const NO_FILES: [&str; 3] = [".", "..", "-"];
+
+/// Whether `name` can be the name of a file in the directory of a backup. A store may have others, such as those with
+/// a slash or a backslash: Velero gives none of them.
 pub fn is_name(name: &str) -> bool {
     let is_usual =
         |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_usual)
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(is_usual)
+        && !NO_FILES.contains(&name)
 }
 
 /// Returns the name of a file for a message. One that Velero does not give is escaped and cut:
@@ -279,7 +285,21 @@ mod tests {
         };
         let twice = with(file("b.tar.gz", "other"));
         assert_eq!(twice, Err(ManifestError::Duplicate("b.tar.gz".into())));
-        for odd in ["", "a/b", "a\nb", "a\u{202e}b", "ä", &"a".repeat(301)] {
+        for odd in [
+            "",
+            ".",
+            "..",
+            "-",
+            "/a",
+            "a/b",
+            "../a",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            "a\u{202e}b",
+            "ä",
+            &"a".repeat(301),
+        ] {
             let error = with(file(odd, "")).unwrap_err();
             assert!(matches!(error, ManifestError::Name(_)), "{odd:?}");
             let message = error.to_string();
