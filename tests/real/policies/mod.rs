@@ -24,6 +24,14 @@ const VELERO: &str = "velero";
 const NEW_BACKUP: &str = "no Backup may come with the annotations";
 const RECORDED: &str = "velero-trust alone sets the annotations";
 const NOT_YOURSELF: &str = "velero-trust.io/adopt must be your own name, ";
+/// A checksum is declared, and nobody vouches for it.
+const NO_ADOPT: &str = "velero-trust.io/declared-checksum counts only beside velero-trust.io/adopt: set that to your own \
+                        name, ";
+
+/// Something is changed for which jane vouches.
+const VOUCHED_FOR: &str = "jane vouches for this Backup (velero-trust.io/adopt), with the spec.storageLocation and \
+                           velero-trust.io/declared-checksum that it has: to change one of these, remove both";
+
 const NO_CHECKSUM: &str = "velero-trust.io/declared-checksum must be `sha256:`";
 const NO_VERB: &str = "jane may not vouch for this backup: the verb attest";
 const OWN_ACCOUNT: &str = "velero-trust may change nothing of a Backup but its own annotations";
@@ -430,7 +438,8 @@ impl Bed {
             &annotation("declared-checksum", &digest),
             &as_jane,
         );
-        refused(&kubectl.run(&words(&declared))?, &not_jane)?;
+        let nobody = format!("{NO_ADOPT}jane");
+        refused(&kubectl.run(&words(&declared))?, &nobody)?;
         for wrong in [
             "",
             "0f",
@@ -474,10 +483,7 @@ impl Bed {
             json!({"spec": {"storageLocation": "elsewhere"}}),
         ] {
             let changed = patch("adopted", &changed, &as_bob);
-            refused(
-                &kubectl.run(&words(&changed))?,
-                &format!("{NOT_YOURSELF}bob"),
-            )?;
+            refused(&kubectl.run(&words(&changed))?, VOUCHED_FOR)?;
         }
         let set = |change: Value| kubectl.run(&words(&patch("adopted", &change, &as_bob)));
         // Velero fills in the location of a new Backup.
@@ -487,18 +493,13 @@ impl Bed {
         for phase in ["New", "InProgress", "Completed", "Deleting"] {
             passed(&set(json!({"status": {"phase": phase}}))?)?;
             for location in [json!("elsewhere"), Value::Null] {
-                refused(
-                    &set(json!({"spec": {"storageLocation": location}}))?,
-                    &format!("{NOT_YOURSELF}bob"),
-                )?;
+                let moved = set(json!({"spec": {"storageLocation": location}}))?;
+                refused(&moved, VOUCHED_FOR)?;
             }
         }
         let other = format!("sha256:{}", "0e".repeat(32));
         let swapped = patch("adopted", &annotation("declared-checksum", &other), &as_bob);
-        refused(
-            &kubectl.run(&words(&swapped))?,
-            &format!("{NOT_YOURSELF}bob"),
-        )?;
+        refused(&kubectl.run(&words(&swapped))?, VOUCHED_FOR)?;
         let removed = json!({"metadata": {"annotations": {"velero-trust.io/adopt": null}}});
         passed(&kubectl.run(&words(&patch("adopted", &removed, &as_bob)))?)
     }
