@@ -12,8 +12,9 @@ mod wait;
 pub use facts::{
     Backup, BackupFields, BackupRecord, Bundle, Covered, Departure, Fact, Facts, FailureClass,
     File, Key, KeyScope, KeyState, Known, ListedFiles, Location, Lookup, LookupError,
-    LookupErrorKind, NoBundle, Outcome, PodVolumes, Reading, ReadingFailure, RecordState, Sealed,
-    Secret, SecretKeyRef, SignedLevel, SignedList, Stop, TrustedKey, UnreadFile, User, Verb,
+    LookupErrorKind, NoBundle, Outcome, Place, PodVolumes, Reading, ReadingFailure, RecordState,
+    Sealed, Secret, SecretKeyRef, SignedLevel, SignedList, Stop, TrustedKey, UnreadFile, User,
+    Verb,
 };
 pub use finding::{FieldPath, Finding, Segment};
 pub use hint::Hint;

@@ -118,11 +118,20 @@ pub fn judge<'k>(
     } = synced;
     let opened = verification::open(envelope, &trust.public_keys(), Some(&backup.name))?;
     let before = imported.filter(|(payload, _)| *payload == opened.payload);
+    let is_elsewhere = opened.statement.location != **place;
     let claim = Claim {
         recorded_at: before.map(|(_, at)| at),
+        is_elsewhere,
         ..Claim::of(&opened.statement, Some(&backup.namespace), Some(location))
     };
-    let (trusted, key) = trust.vouching(&opened, &claim)?;
+    let vouching = trust.vouching(&opened, &claim).map_err(|why| match why {
+        Distrust::OtherBucket(key) => ImportError::OtherBucket {
+            key,
+            bucket: opened.statement.location.bucket.clone(),
+        },
+        why => why.into(),
+    });
+    let (trusted, key) = vouching?;
     let statement = opened.statement;
     let signed = &statement.backup;
     if signed.uid != document.uid {
@@ -144,13 +153,6 @@ pub fn judge<'k>(
         Ok(()) => {}
         Err(Unobserved::Differs(fields)) => return Err(ImportError::Differs(fields)),
         Err(_) => return Err(ImportError::Differs(vec!["metadata.name"])),
-    }
-    let is_elsewhere = statement.location != **place;
-    if is_elsewhere && trusted.same_bucket_only {
-        return Err(ImportError::OtherBucket {
-            key: trusted.name.clone(),
-            bucket: statement.location.bucket.clone(),
-        });
     }
     Ok(Importable {
         statement,

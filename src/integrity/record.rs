@@ -4,7 +4,7 @@ use super::envelope::Envelope;
 use super::statement::{Level, Statement};
 use super::trust::{Claim, Distrust, Trust};
 use super::verification::{self, Opened, VerificationError};
-use crate::decision::{BackupRecord, TrustedKey};
+use crate::decision::{BackupRecord, Place, TrustedKey};
 use crate::digest::Sha256;
 
 /// Why a record says nothing about the files of its backup.
@@ -34,6 +34,7 @@ pub fn open<'k>(
     let opened = verification::open(envelope.as_bytes(), &trust.public_keys(), Some(name))?;
     let claim = Claim {
         recorded_at: record.recorded_at,
+        is_elsewhere: is_elsewhere(&opened.statement, record.place.as_ref()),
         ..Claim::of(
             &opened.statement,
             Some(&record.backup.namespace),
@@ -49,8 +50,22 @@ pub fn open<'k>(
 
 /// Returns what `record` has in its envelope, whoever signed it.
 pub fn claimed(record: &BackupRecord) -> Option<Statement> {
-    let envelope = Envelope::parse(record.envelope.as_ref()?.as_bytes()).ok()?;
+    content(record.envelope.as_ref()?)
+}
+
+/// Whether `place`, where the files were when they were recorded in this cluster, is another one than `envelope` says,
+/// whoever signed it.
+pub fn claims_elsewhere(envelope: &str, place: &Place) -> bool {
+    content(envelope).is_some_and(|claimed| is_elsewhere(&claimed, Some(place)))
+}
+
+fn content(envelope: &str) -> Option<Statement> {
+    let envelope = Envelope::parse(envelope.as_bytes()).ok()?;
     Statement::parse(envelope.payload()).ok()
+}
+
+fn is_elsewhere(signed: &Statement, place: Option<&Place>) -> bool {
+    place.is_some_and(|place| !signed.location.is_at(place))
 }
 
 /// Returns the first field of the record that differs from what is signed.

@@ -31,6 +31,8 @@ pub struct Claim<'a> {
     pub completed: Option<i64>,
     /// When it was recorded in this cluster, if it was, in seconds since 1970.
     pub recorded_at: Option<i64>,
+    /// Whether the files are known to be in another bucket or prefix than the one that is signed.
+    pub is_elsewhere: bool,
 }
 
 impl<'a> Claim<'a> {
@@ -48,6 +50,7 @@ impl<'a> Claim<'a> {
             level: Some(statement.level.kind()),
             completed,
             recorded_at: None,
+            is_elsewhere: false,
         }
     }
 }
@@ -79,6 +82,12 @@ pub enum Distrust {
         /// `spec.validUntil`.
         until: Timestamp,
     },
+    /// The key counts only in the bucket that is signed, and the files are in another one.
+    #[error(
+        "it is signed by the TrustedKey {0}, which counts only in the bucket that is signed, and its files are in \
+         another bucket or prefix"
+    )]
+    OtherBucket(String),
 }
 
 impl Distrust {
@@ -89,6 +98,7 @@ impl Distrust {
             Self::Revoked(_) => "KeyRevoked",
             Self::OutOfScope { .. } => "KeyOutOfScope",
             Self::Later { .. } => "KeyNoLongerValid",
+            Self::OtherBucket(_) => "OtherBucket",
         }
     }
 }
@@ -172,6 +182,9 @@ fn check_use(key: &TrustedKey, claim: &Claim<'_>) -> Result<(), Distrust> {
             field,
         });
     }
+    if key.same_bucket_only && claim.is_elsewhere {
+        return Err(Distrust::OtherBucket(key.name.clone()));
+    }
     match key.valid_until {
         // A backup that does not tell when it completed may have completed later.
         Some(until) if claim.completed.is_none_or(|completed| completed > until) => {
@@ -244,6 +257,7 @@ mod tests {
         level: Some(SignedLevel::Observed),
         completed: Some(100),
         recorded_at: None,
+        is_elsewhere: false,
     };
 
     fn keys(changes: &[&dyn Fn(&mut TrustedKey)]) -> (Sha256, Vec<TrustedKey>) {
@@ -379,6 +393,25 @@ mod tests {
             ..CLAIM
         };
         assert!(check(&[&until(KeyState::VerifyOnly, Some(100))], &untold).is_err());
+    }
+
+    #[test]
+    fn a_key_may_count_only_in_the_bucket_that_is_signed() {
+        let only = |key: &mut TrustedKey| key.same_bucket_only = true;
+        let elsewhere = Claim {
+            is_elsewhere: true,
+            ..CLAIM
+        };
+        let one = Ok("one".to_owned());
+        assert_eq!(check(&[&only], &CLAIM), one);
+        assert_eq!(check(&[&|_| ()], &elsewhere), one);
+        let why = check(&[&only], &elsewhere).unwrap_err();
+        assert!(
+            why.starts_with("OtherBucket: ") && why.contains("TrustedKey one, which counts only"),
+            "{why}"
+        );
+        // It is enough that one of its TrustedKeys covers the backup.
+        assert_eq!(check(&[&only, &|_| ()], &elsewhere), Ok("two".to_owned()));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) async fn annotate(
         // Nothing was read of what is declared or imported.
         verified_at: verified_at
             .as_deref()
-            .filter(|_| is_read && !matches!(record.signer, Some(RecordSigner::Imported(_)))),
+            .filter(|_| is_read && !matches!(record.signer, Some(RecordSigner::Imported { .. }))),
     };
     let retry = write(&context, &backup, annotations).await;
     Requeue {

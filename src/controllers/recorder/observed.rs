@@ -9,11 +9,12 @@ use kube::{Api, Client};
 
 use super::import::KnownKeys;
 use super::reading::ReadingEntry;
-use crate::decision::{self, Key, SignedLevel};
+use crate::decision::{self, Key, Place, SignedLevel};
 use crate::digest::Sha256;
 use crate::integrity::departure::Departure;
 use crate::integrity::envelope::Envelope;
 use crate::integrity::final_phase::FinalPhase;
+use crate::integrity::record;
 use crate::integrity::recording::{Identified, KeyChange, Record, RecordState};
 use crate::integrity::trust::{Claim, Distrust};
 use crate::kubernetes::backup;
@@ -33,7 +34,11 @@ pub(super) enum RecordSigner {
     /// This cluster recorded the files.
     Own(Sha256),
     /// Another one did.
-    Imported(Sha256),
+    Imported {
+        key: Sha256,
+        /// Whether the files were in another bucket or prefix than the one that is signed.
+        is_elsewhere: bool,
+    },
 }
 
 /// A record without its envelope.
@@ -74,9 +79,18 @@ impl RecordEntry {
     pub(super) fn new(record: BackupRecord) -> Self {
         let status: BackupRecordStatus = record.status.unwrap_or_default();
         let verification = status.verification.unwrap_or_default();
+        let envelope = status.envelope.as_deref();
         let signer = match &status.imported {
-            Some(imported) => Sha256::from_hex(&imported.key_id).map(RecordSigner::Imported),
-            None => status.envelope.as_deref().and_then(first_signer),
+            Some(imported) => Sha256::from_hex(&imported.key_id).map(|key| {
+                let place = status.location.as_ref().map(Place::from);
+                RecordSigner::Imported {
+                    key,
+                    is_elsewhere: envelope
+                        .zip(place)
+                        .is_some_and(|(list, place)| record::claims_elsewhere(list, &place)),
+                }
+            }),
+            None => envelope.and_then(first_signer),
         };
         Self {
             namespace: record.spec.namespace,
@@ -156,9 +170,16 @@ impl RecordEntry {
             level: self.level,
             completed: backup.fields.completed.as_deref().and_then(seconds),
             recorded_at: self.recorded_at.map(Timestamp::as_second),
+            is_elsewhere: matches!(
+                signer,
+                RecordSigner::Imported {
+                    is_elsewhere: true,
+                    ..
+                }
+            ),
         };
         match signer {
-            RecordSigner::Imported(key) => keys.trust.check(key, &claim).err(),
+            RecordSigner::Imported { key, .. } => keys.trust.check(key, &claim).err(),
             RecordSigner::Own(key) => {
                 let why = keys.trust.check(key, &claim).err();
                 why.filter(|why| matches!(why, Distrust::Revoked(_)))

@@ -18,6 +18,22 @@ pub struct Location {
     pub prefix: String,
 }
 
+/// A bucket and a prefix in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, without slashes at its ends.
+    pub prefix: String,
+}
+
+impl Location {
+    /// Whether it is that bucket and prefix.
+    pub fn is_at(&self, place: &Place) -> bool {
+        (&self.bucket, &self.prefix) == (&place.bucket, &place.prefix)
+    }
+}
+
 /// A file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {

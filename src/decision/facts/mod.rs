@@ -24,7 +24,7 @@ pub use backup::{Backup, BackupFields};
 pub use bundle::{Bundle, NoBundle};
 pub use departure::Departure;
 pub use error::{LookupError, LookupErrorKind};
-pub use files::{File, ListedFiles, Location, PodVolumes, UnreadFile};
+pub use files::{File, ListedFiles, Location, Place, PodVolumes, UnreadFile};
 pub use key::Key;
 pub use reading::{Covered, FailureClass, Reading, ReadingFailure, SignedList};
 pub use record::{BackupRecord, RecordState};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Departure, Fact, Facts, Key, Known, Lookup, Reading, ReadingFailure};
+use super::{Departure, Fact, Facts, Key, Known, Lookup, Place, Reading, ReadingFailure};
 
 /// How far the recording of a backup is.
 #[derive(
@@ -77,6 +77,8 @@ pub struct BackupRecord {
     pub synced_as: Option<String>,
     /// The name of the BackupStorageLocation in which the files were recorded.
     pub location: Option<String>,
+    /// Where that was then.
+    pub place: Option<Place>,
     /// How the Backup went away, if it did.
     pub gone: Option<Departure>,
     /// How it went away before it came back, if it did.

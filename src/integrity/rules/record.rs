@@ -37,7 +37,8 @@ static NOT_TRUSTED: Rule = Rule {
     id: "VT113",
     title: "record that cannot be trusted",
     about: "The record of the backup is signed by no TrustedKey of this cluster, by one that is revoked, whose \
-            `scope` or `validUntil` does not cover the backup, or was changed after it was signed.",
+            `scope` or `validUntil` does not cover the backup, or that counts only in the bucket that is signed, or was \
+            changed after it was signed.",
     severity: Severity::Deny,
     code: Code::Forbidden,
     ..Rule::DEFAULT
@@ -198,6 +199,9 @@ fn fix(distrust: &Distrust) -> String {
         }
         Distrust::Later { key, .. } => {
             format!("if it is to count for this backup, change spec.validUntil of TrustedKey {key}")
+        }
+        Distrust::OtherBucket(key) => {
+            format!("if a replica is as good, set spec.sameBucketOnly of TrustedKey {key} to false")
         }
     }
 }

@@ -16,7 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::verification::{RecordedReading, Verification};
-use crate::decision::{self, Key};
+use crate::decision::{self, Key, Place};
 use crate::integrity::departure::Departure;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{KeyChange, Record, RecordState};
@@ -172,7 +172,9 @@ impl From<BackupRecord> for decision::BackupRecord {
         } = record;
         let status = status.unwrap_or_default();
         let verification = status.verification.unwrap_or_default();
+        let place = status.location.as_ref().map(Into::into);
         Self {
+            place,
             name: metadata.name.unwrap_or_default(),
             backup: Key::new(spec.namespace, spec.backup),
             uid: spec.uid,
@@ -212,6 +214,15 @@ pub struct RecordedLocation {
     /// Prefix in the bucket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+}
+
+impl From<&RecordedLocation> for Place {
+    fn from(location: &RecordedLocation) -> Self {
+        Self {
+            bucket: location.bucket.clone(),
+            prefix: location.prefix.clone(),
+        }
+    }
 }
 
 /// The key by which a record was made from a signed list.

@@ -260,6 +260,23 @@ async fn what_was_imported_before_a_key_was_revoked_stays_good_until_that_time()
     scene.until_unobserved("b", &uid(1), "KeyRevoked").await;
 }
 
+#[tokio::test]
+async fn an_import_from_a_replica_closes_when_its_key_counts_only_in_the_signed_bucket() {
+    let mut scene = Scene::start().await;
+    let mut other = Other::in_bucket(&scene);
+    other.statement.location.bucket = "first".into();
+    other.sign(&scene);
+    other.trust(&scene, &json!({}));
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    other.trust(&scene, &json!({"sameBucketOnly": true}));
+    scene.until_unobserved("b", &uid(1), "OtherBucket").await;
+    assert_eq!(scene.checksum("b"), None);
+    other.trust(&scene, &json!({}));
+    scene.until_state("b", &uid(1), "Recorded").await;
+}
+
 /// Somebody changed the tarball and left the list of another cluster, whose key nobody here knows.
 #[tokio::test]
 async fn who_vouches_for_other_bytes_than_another_cluster_signed_is_told() {
