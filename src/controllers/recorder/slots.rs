@@ -67,6 +67,14 @@ struct Waiting {
     place: Place,
 }
 
+impl Waiting {
+    /// Whether it needs the same slot as another one.
+    fn needs_same(&self, other: &Self) -> bool {
+        self.place.is_for_restore() == other.place.is_for_restore()
+            && self.location == other.location
+    }
+}
+
 impl ReadSlots {
     /// Gives the backup with this uid, in the location of its namespace, a slot, or lets it wait for
     /// one. Returns what tells when to end reading.
@@ -153,7 +161,16 @@ impl ReadSlots {
     /// Returns the next backup that waits and for which there is a slot. It waits no longer.
     pub(super) fn next(&mut self) -> Option<Key> {
         let mut waiting = self.waiting.iter();
-        let next = waiting.position(|waiting| self.is_free(&waiting.location, waiting.place))?;
+        // Thousands may wait for one location.
+        let mut full: Option<&Waiting> = None;
+        let next = waiting.position(|waiting| {
+            if full.is_some_and(|full| full.needs_same(waiting)) {
+                return false;
+            }
+            let is_free = self.is_free(&waiting.location, waiting.place);
+            full = Some(waiting).filter(|_| !is_free);
+            is_free
+        })?;
         let Waiting { backup, .. } = self.waiting.remove(next)?;
         self.places.remove(&backup);
         Some(backup)
