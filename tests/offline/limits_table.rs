@@ -369,6 +369,11 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/controllers/recorder/slots.rs", &["const MAX_OF_NAMESPACE: ", "= "]),
         ("src/controllers/recorder/slots.rs", &["const MAX_READS: ", "= "]),
     ]),
+    ("pause after each that is read while Velero syncs, if no Restore waits for it", &[
+        ("src/controllers/recorder/pace.rs", &["const RATIO: ", "= "]),
+        ("src/controllers/recorder/pace.rs", &["const MAX_PAUSE: ", "= "]),
+        ("src/controllers/recorder/pace.rs", &["const UNDER_WAY: ", "= "]),
+    ]),
     ("backups that are read at the same time because Restores wait", &[]),
     ("Restores for which a reading counts", &[
         ("src/controllers/recorder/reading.rs", &["const MAX_RESTORES: ", "= "]),

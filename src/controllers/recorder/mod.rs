@@ -19,6 +19,7 @@ mod judgement;
 mod ledger;
 mod location;
 mod observed;
+mod pace;
 mod reader;
 mod reading;
 mod recorded;
@@ -48,6 +49,7 @@ use tracing::Instrument as _;
 use self::import::{LastKeys, SharedKeys};
 use self::ledger::Ledger;
 use self::observed::{RecordEntry, watch_backups, watch_keys, watch_records};
+use self::pace::Pace;
 use self::signing::Signer;
 use self::slots::ReadSlots;
 use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
@@ -82,6 +84,12 @@ const IDLE_STORE: Duration = Duration::from_secs(10);
 /// The changes of a second are counted together.
 const GAUGE_TIMING: Timing = Timing {
     debounce: Duration::from_secs(1),
+    ..TIMING
+};
+
+/// Each pause has its own time.
+const PAUSE_TIMING: Timing = Timing {
+    debounce: Duration::ZERO,
     ..TIMING
 };
 
@@ -153,6 +161,9 @@ struct Recorder {
     /// The Backup of each task.
     owners: HashMap<task::Id, Key>,
     slots: ReadSlots,
+    pace: Pace,
+    /// The backups that were read and keep their slots for a pause.
+    pauses: Worker<Key>,
     /// The backups with a step under way.
     busy: BTreeSet<Key>,
     /// Those of them that changed meanwhile.
@@ -220,6 +231,8 @@ async fn record<S: Future<Output = Signer>>(
         tasks: JoinSet::new(),
         owners: HashMap::new(),
         slots: ReadSlots::default(),
+        pace: Pace::default(),
+        pauses: Worker::new(PAUSE_TIMING),
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
         sightings: BTreeMap::new(),
@@ -256,6 +269,7 @@ async fn record<S: Future<Output = Signer>>(
             change = recorder.keys.changed() => recorder.trigger_keys(&change),
             Ok(()) = recorder.waiting.changed() => recorder.trigger_waited_for(),
             key = recorder.worker.next(), if recorder.busy.len() < MAX_STEPS => recorder.start(key),
+            key = recorder.pauses.next() => recorder.end_pause(key),
             () = recorder.gauge_worker.next() => recorder.set_gauges(),
             Some(ended) = recorder.tasks.join_next_with_id() => recorder.finish(ended),
         }
@@ -296,11 +310,35 @@ impl Recorder {
         {
             seen.seen.has_noted = false;
         }
-        self.slots.free(&key);
+        self.leave_slot(&key);
         self.worker.done(key.clone(), requeue);
         if self.again.remove(&key) {
             self.worker.trigger(key);
         }
+        self.start_waiting();
+    }
+
+    /// Frees the slot of a backup, after a pause while Velero syncs.
+    fn leave_slot(&mut self, key: &Key) {
+        let now = Instant::now();
+        let held = self.slots.held(key, now);
+        match held.and_then(|held| self.pace.pause(held, now)) {
+            Some(pause) => self.pauses.trigger_after(key.clone(), pause),
+            None => self.slots.free(key),
+        }
+    }
+
+    fn end_pause(&mut self, key: Key) {
+        // Otherwise the slot may be one that was taken since.
+        if !self.busy.contains(&key) {
+            self.slots.free(&key);
+        }
+        self.pauses.done(key, Requeue::default());
+        self.start_waiting();
+    }
+
+    /// Starts what waits for a slot that is free now.
+    fn start_waiting(&mut self) {
         // What waits may have nothing to be read any more.
         while let Some(next) = self.slots.next() {
             self.start(next);

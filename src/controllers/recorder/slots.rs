@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::decision::Key;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
@@ -54,6 +57,7 @@ struct Slot {
     uid: String,
     location: Key,
     place: Place,
+    since: Instant,
     /// Tells the task to end.
     is_over: Arc<AtomicBool>,
 }
@@ -95,6 +99,7 @@ impl ReadSlots {
             uid: uid.to_owned(),
             location,
             place,
+            since: Instant::now(),
             is_over: Arc::clone(&is_over),
         };
         self.taken.insert(key.clone(), slot);
@@ -151,6 +156,12 @@ impl ReadSlots {
             });
             slot.is_over.fetch_or(!is_same, Ordering::Relaxed);
         }
+    }
+
+    /// Returns for how long a backup for which nobody waits has had its slot, if it has one.
+    pub(super) fn held(&self, key: &Key, now: Instant) -> Option<Duration> {
+        let slot = self.taken.get(key)?;
+        (slot.place == Place::Last).then(|| now.duration_since(slot.since))
     }
 
     /// Frees the slot of a backup, if it has one.
@@ -251,6 +262,22 @@ mod tests {
         assert_eq!(slots.next().map(|key| key.name).as_deref(), Some("9"));
         slots.free(&Key::new("v", "5"));
         assert_eq!(names(&mut slots), ["7", "8", "4", "3"]);
+    }
+
+    #[test]
+    fn only_what_nobody_waits_for_may_keep_its_slot() {
+        let mut slots = ReadSlots::default();
+        for (backup, place) in [
+            ("v/a/1", Place::Last),
+            ("v/a/2", Place::First),
+            ("v/a/3", Place::Restore),
+        ] {
+            assert!(take(&mut slots, backup, place));
+        }
+        let now = Instant::now() + Duration::from_secs(1);
+        let held = ["1", "2", "3", "4"].map(|name| slots.held(&Key::new("v", name), now));
+        assert!(held[0] >= Some(Duration::from_secs(1)));
+        assert_eq!(held[1..], [None, None, None]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::import::KnownKeys;
 use super::observed::RecordEntry;
 use super::signing::Signer;
@@ -85,6 +87,10 @@ impl Recorder {
         };
         self.departures.remove(key);
         let uid = &backup.fields.uid;
+        let is_new = !self.sightings.contains_key(key);
+        if is_new && is_seen && backup.progress() == Progress::Complete {
+            self.pace.note_synced(Instant::now());
+        }
         let seen = self.sightings.entry(key.clone()).or_default();
         if seen.uid != *uid {
             *seen = Sighting {

@@ -149,6 +149,29 @@ async fn imported() -> (Scene, Other) {
     (scene, other)
 }
 
+/// Each keeps its slot for a pause, and none for ever.
+#[tokio::test]
+async fn backups_that_come_one_after_the_other_are_all_imported() {
+    let mut scene = Scene::start().await;
+    let key = Arc::new(SigningKey::generate(Algorithm::EcdsaP256).unwrap());
+    let names: Vec<_> = (1..=6).map(|number| format!("b-{number}")).collect();
+    for (name, number) in names.iter().zip(1..) {
+        let other = Other::named(&scene, name, number, Arc::clone(&key));
+        other.sign(&scene);
+        other.trust(&scene, &json!({}));
+    }
+    scene.run();
+    // What comes later is seen to come.
+    sync_named(&scene, &names[0], 101);
+    scene.until_state(&names[0], &uid(1), "Recorded").await;
+    for (name, number) in names.iter().zip(1..).skip(1) {
+        sync_named(&scene, name, 100 + number);
+    }
+    for (name, number) in names.iter().zip(1..) {
+        scene.until_state(name, &uid(number), "Recorded").await;
+    }
+}
+
 /// To open a bucket costs more than to read two small files.
 #[tokio::test]
 async fn the_backups_of_a_bucket_are_imported_over_the_connections_that_are_open() {
