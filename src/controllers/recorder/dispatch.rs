@@ -29,7 +29,7 @@ impl Recorder {
         let named = all.into_iter().flat_map(|all| all.range(&from..));
         let named = named.take_while(|(name, _)| name.name.starts_with(&prefix));
         let own = named.filter(|(_, record)| record.is_of(key));
-        own.map(|(name, record)| (name.name.clone(), record.clone()))
+        own.map(|(name, record)| (name.name.clone(), (**record).clone()))
             .collect()
     }
 
@@ -38,7 +38,8 @@ impl Recorder {
         if self.busy.contains(&key) {
             let backup = self.backups.last_known().and_then(|all| all.get(&key));
             let is_wanted = !self.verified.contains(&key) || self.restores_of(&key).is_some();
-            self.slots.end(&key, backup.filter(|_| is_wanted));
+            self.slots
+                .end(&key, backup.map(AsRef::as_ref).filter(|_| is_wanted));
             self.again.insert(key);
             return;
         }
@@ -51,7 +52,7 @@ impl Recorder {
             return;
         };
         let context = Arc::clone(&self.context);
-        let mut backup = backups.get(&key).cloned();
+        let mut backup = backups.get(&key).map(|backup| (**backup).clone());
         let seen = self.sightings.get(&key).cloned().unwrap_or_default();
         let records = self.records_of(&key);
         if let Some(backup) = &mut backup {
@@ -232,7 +233,7 @@ impl Recorder {
             self.departures.remove(&key);
         }
         let mut uploads = records.iter();
-        let upload = uploads.find_map(|(_, record)| record.pending_upload.as_ref());
+        let upload = uploads.find_map(|(_, record)| record.pending_upload.as_deref());
         if let Some(upload) = upload
             && self
                 .slots

@@ -151,8 +151,8 @@ struct Sighting {
 /// The state of the recorder.
 struct Recorder {
     context: Arc<Context>,
-    backups: Watch<ObservedBackup>,
-    records: Watch<RecordEntry>,
+    backups: Watch<Box<ObservedBackup>>,
+    records: Watch<Box<RecordEntry>>,
     keys: Watch<TrustedKey>,
     /// The keys as they were last known; none before the first list.
     known_keys: Option<SharedKeys>,

@@ -68,9 +68,9 @@ pub(super) struct RecordEntry {
     /// Whether its envelope is in the record only.
     pub(super) lacks_envelope: bool,
     /// The envelope that may be alone in the bucket.
-    pub(super) pending_upload: Option<PendingUpload>,
+    pub(super) pending_upload: Option<Box<PendingUpload>>,
     /// The last reading for Restores.
-    pub(super) reading: Option<ReadingEntry>,
+    pub(super) reading: Option<Box<ReadingEntry>>,
     /// Whether it says that the files are being read for Restores, or could not be read.
     pub(super) is_unsettled: bool,
 }
@@ -108,9 +108,11 @@ impl RecordEntry {
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
             returned: status.returned.map(|gone| gone.how),
-            pending_upload: status.pending_upload,
+            pending_upload: status.pending_upload.map(Box::new),
             lacks_envelope: status.envelope.is_some() && !status.envelope_in_bucket,
-            reading: verification.reading.as_ref().map(ReadingEntry::new),
+            reading: verification
+                .reading
+                .map(|reading| Box::new(ReadingEntry::new(&reading))),
             is_unsettled: verification.failure.is_some() || verification.progress.is_some(),
         }
     }
@@ -245,10 +247,12 @@ impl Identified for &RecordEntry {
     }
 }
 
-/// Watches all Backups. Velero writes their progress every few seconds, which changes no entry.
-pub(super) fn watch_backups(client: &Client) -> Watch<ObservedBackup> {
+/// Watches all Backups. Each has a box, because the nodes of a tree are half empty. Velero writes their progress every few seconds, which changes no entry.
+pub(super) fn watch_backups(client: &Client) -> Watch<Box<ObservedBackup>> {
     let all = Api::<DynamicObject>::all_with(client.clone(), &backup::resource());
-    Watch::of_text(all, Config::default(), "Backups", ObservedBackup::from_json)
+    Watch::of_text(all, Config::default(), "Backups", |text| {
+        ObservedBackup::from_json(text).map(Box::new)
+    })
 }
 
 /// Watches the keys that count.
@@ -259,12 +263,12 @@ pub(super) fn watch_keys(client: &Client) -> Watch<decision::TrustedKey> {
     })
 }
 
-/// Watches all records.
-pub(super) fn watch_records(client: &Client) -> Watch<RecordEntry> {
+/// Watches all records, each in a box.
+pub(super) fn watch_records(client: &Client) -> Watch<Box<RecordEntry>> {
     let all = Api::<BackupRecord>::all(client.clone());
     let subject = "BackupRecords";
     Watch::new(all, Config::default(), subject, |record| {
-        Some(RecordEntry::new(record))
+        Some(Box::new(RecordEntry::new(record)))
     })
     .with_max_per_namespace(MAX_RECORDS)
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::import::KnownKeys;
-use super::observed::RecordEntry;
 use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
 use crate::clock::now;
@@ -111,7 +110,7 @@ impl Recorder {
         match change {
             Change::Entry(name) => {
                 let record = self.records.last_known().and_then(|all| all.get(name));
-                match record.map(RecordEntry::backup) {
+                match record.map(|record| record.backup()) {
                     Some(key) => self.worker.trigger(key),
                     None => self.trigger_by_record(&name.name),
                 }

@@ -76,7 +76,7 @@ impl Recorder {
         let waiting = self.restores_of(key)?;
         let known: Vec<_> = records.iter().map(|(_, record)| record).collect();
         let own = recording::find_own(&backup.fields.uid, &known).copied();
-        let last = own.and_then(|record| record.reading.as_ref());
+        let last = own.and_then(|record| record.reading.as_deref());
         let is_due =
             is_due && backup.progress() == Progress::Complete && reading::is_due(waiting, last);
         is_due.then(|| (waiting.clone(), own.map(|record| record.uid.clone())))
