@@ -7,6 +7,9 @@ use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// What stands before the digits in records and annotations.
+const PREFIX: &str = "sha256:";
+
 /// A SHA-256 digest. Its text is 64 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256([u8; SHA256_OUTPUT_LEN]);
@@ -21,6 +24,16 @@ impl Sha256 {
     pub fn from_hex(text: &str) -> Option<Self> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
         bytes.try_into().ok().map(Self)
+    }
+
+    /// Reads `sha256:` and 64 hexadecimal digits in lower case, as records and annotations have it.
+    pub fn from_prefixed(text: &str) -> Option<Self> {
+        Self::from_hex(text.strip_prefix(PREFIX)?)
+    }
+
+    /// Returns `sha256:` and the digits.
+    pub fn prefixed(&self) -> String {
+        format!("{PREFIX}{self}")
     }
 
     fn from_digest(digest: &aws_lc_rs::digest::Digest) -> Self {
@@ -65,6 +78,22 @@ impl<'de> Deserialize<'de> for Sha256 {
         let text = Cow::<str>::deserialize(deserializer)?;
         Self::from_hex(&text)
             .ok_or_else(|| de::Error::custom("a SHA-256 is 64 lower-case hexadecimal digits"))
+    }
+}
+
+/// A text that should be a digest. It needs less memory than the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestText {
+    /// `sha256:` and these digits.
+    Sha256(Sha256),
+    /// Another text, which has this digest.
+    Other(Sha256),
+}
+
+impl From<&str> for DigestText {
+    fn from(text: &str) -> Self {
+        let digest = Sha256::from_prefixed(text).map(Self::Sha256);
+        digest.unwrap_or_else(|| Self::Other(Sha256::of(text.as_bytes())))
     }
 }
 
@@ -119,5 +148,20 @@ mod tests {
             Sha256::of(b"abc")
         );
         assert!(serde_json::from_str::<Sha256>("\"00\"").is_err());
+    }
+
+    #[test]
+    fn another_text_is_no_digest_and_differs_from_others() {
+        let digest = Sha256::of(b"abc");
+        let text = digest.prefixed();
+        assert_eq!(text, format!("sha256:{ABC}"));
+        assert_eq!(Sha256::from_prefixed(&text), Some(digest));
+        let of = |text: &str| DigestText::from(text);
+        assert_eq!(of(&text), DigestText::Sha256(digest));
+        for wrong in ["", "abc", ABC, &text.to_uppercase(), &format!("{text} ")] {
+            assert!(matches!(of(wrong), DigestText::Other(_)), "{wrong}");
+        }
+        assert_ne!(of("abc"), of("abd"));
+        assert_ne!(of("abc"), of(&text));
     }
 }

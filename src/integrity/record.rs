@@ -71,7 +71,7 @@ fn is_elsewhere(signed: &Statement, place: Option<&Place>) -> bool {
 /// Returns the first field of the record that differs from what is signed.
 fn difference(record: &BackupRecord, opened: &Opened) -> Option<&'static str> {
     let statement = &opened.statement;
-    let prefixed = |digest: Sha256| format!("sha256:{digest}");
+    let prefixed = |digest: Sha256| digest.prefixed();
     let adopted_by = match &statement.level {
         Level::Adopted { by } => Some(by),
         Level::Observed | Level::Late => None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::statement::Level;
 pub use crate::decision::RecordState;
 use crate::decision::{BackupRecord, Departure};
+use crate::digest::{DigestText, Sha256};
 use crate::velero::observed_backup::{Adoption, ObservedBackup, Progress};
 
 /// What is known of a record.
@@ -21,9 +22,9 @@ pub struct Record<'a> {
     /// Whether an envelope may be in the bucket that has to go with the backup.
     pub has_pending_upload: bool,
     /// The checksum of the tarball as an annotation.
-    pub checksum: Option<&'a str>,
+    pub checksum: Option<Sha256>,
     /// The digest of what is signed as an annotation.
-    pub manifest: Option<&'a str>,
+    pub manifest: Option<Sha256>,
     /// The uid of the Backup in the cluster, if Velero made it from the bucket.
     pub synced_as: Option<&'a str>,
     /// What may be different now about who vouches for it.
@@ -177,7 +178,7 @@ fn adoption(backup: &ObservedBackup) -> Option<Step<'static>> {
 fn annotate_or_wait<'a>(backup: &ObservedBackup, record: &Record<'a>) -> Step<'a> {
     if record.returned.is_some() && backup.adoption.is_some() {
         Step::TakeBack(record.uid)
-    } else if is_annotated(backup, record) && backup.adoption.is_none() {
+    } else if is_annotated(backup, record.checksum, record.manifest) && backup.adoption.is_none() {
         Step::Wait
     } else {
         Step::Annotate(record.uid)
@@ -241,10 +242,14 @@ fn find_synced<'r, R: Identified>(uid: &str, records: &'r [R]) -> Option<&'r R> 
     records.iter().find(is_linked)
 }
 
-/// Whether the annotations of `backup` are those of `record`.
-fn is_annotated(backup: &ObservedBackup, record: &Record<'_>) -> bool {
-    let annotations = (backup.checksum.as_deref(), backup.manifest.as_deref());
-    annotations == (record.checksum, record.manifest)
+/// Whether `backup` has the annotations of a record with these digests.
+pub fn is_annotated(
+    backup: &ObservedBackup,
+    checksum: Option<Sha256>,
+    manifest: Option<Sha256>,
+) -> bool {
+    let recorded = [checksum, manifest].map(|digest| digest.map(DigestText::Sha256));
+    recorded == [backup.checksum, backup.manifest]
 }
 
 #[cfg(test)]
@@ -252,13 +257,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn digest(text: &str) -> Sha256 {
+        Sha256::of(text.as_bytes())
+    }
+
+    /// Returns a Backup that is annotated with the digests of `checksum` and of "m".
     fn backup(phase: &str, checksum: &str) -> ObservedBackup {
         let backup = json!({
             "metadata": {
                 "uid": "u",
                 "annotations": {
-                    "velero-trust.io/checksum": checksum,
-                    "velero-trust.io/manifest": "m",
+                    "velero-trust.io/checksum": digest(checksum).prefixed(),
+                    "velero-trust.io/manifest": digest("m").prefixed(),
                 },
             },
             "status": {"phase": phase},
@@ -273,8 +283,8 @@ mod tests {
             is_observed: true,
             has_final_phase: true,
             has_pending_upload: false,
-            checksum: Some("c"),
-            manifest: Some("m"),
+            checksum: Some(digest("c")),
+            manifest: Some(digest("m")),
             synced_as: None,
             keys: KeyChange::Nothing,
             returned: None,
@@ -557,7 +567,7 @@ mod tests {
             (RecordState::Declared, Step::Annotate("u")),
         ] {
             let own = Record {
-                checksum: Some("declared"),
+                checksum: Some(digest("declared")),
                 ..record("u", state)
             };
             let both = [own, linked(RecordState::Recorded)];

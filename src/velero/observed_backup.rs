@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use super::backup_fields::{BackupFields, Document};
 use super::lenient::null_is_default;
 use super::text::seconds;
+use crate::digest::DigestText;
 
 /// How far Velero is with a backup (`pkg/apis/velero/v1/backup_types.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +33,9 @@ pub struct ObservedBackup {
     /// Whether its deletion began.
     pub is_deleted: bool,
     /// The annotation with the checksum of the tarball.
-    pub checksum: Option<String>,
+    pub checksum: Option<DigestText>,
     /// The annotation with the digest of what is signed.
-    pub manifest: Option<String>,
+    pub manifest: Option<DigestText>,
     /// Who vouches for the files and asks to record them.
     pub adoption: Option<Adoption>,
     /// `metadata.creationTimestamp`, in seconds since 1970.
@@ -159,8 +160,8 @@ impl ObservedBackup {
             fields: document.into(),
             storage_location: spec.storage_location,
             is_deleted: metadata.deletion_timestamp.is_some(),
-            checksum,
-            manifest,
+            checksum: checksum.as_deref().map(DigestText::from),
+            manifest: manifest.as_deref().map(DigestText::from),
             adoption: adopt
                 .map(|by| Adoption { by, declared })
                 .filter(Adoption::is_short),
@@ -224,8 +225,8 @@ mod tests {
         let observed = read(&backup()).unwrap();
         assert_eq!(observed.fields.uid, "u");
         assert_eq!(observed.storage_location, "default");
-        assert_eq!(observed.checksum.as_deref(), Some("sha256:x"));
-        assert_eq!(observed.manifest.as_deref(), Some("sha256:y"));
+        assert_eq!(observed.checksum, Some("sha256:x".into()));
+        assert_eq!(observed.manifest, Some("sha256:y".into()));
         assert_eq!(
             (observed.phase_stored, observed.expires),
             (Some(5), Some(7))

@@ -29,9 +29,11 @@ pub(super) async fn annotate(
         record.state,
         RecordState::Recorded | RecordState::TarballOnly
     );
+    let digests = [record.checksum, record.manifest];
+    let [checksum, manifest] = digests.map(|digest| digest.map(|digest| digest.prefixed()));
     let annotations = Annotations {
-        checksum: record.checksum.as_deref(),
-        manifest: record.manifest.as_deref(),
+        checksum: checksum.as_deref(),
+        manifest: manifest.as_deref(),
         // Nothing was read of what is declared or imported.
         verified_at: verified_at
             .as_deref()

@@ -56,20 +56,10 @@ pub(super) async fn remove_own(
     let bytes = store.read(backup, artifact).await?;
     let bytes = bytes.bytes(artifact.size).await?;
     let signed = Envelope::parse(&bytes).ok();
-    let signed = signed.map(|envelope| manifest(&Sha256::of(envelope.payload())));
+    let signed = signed.map(|envelope| Sha256::of(envelope.payload()).prefixed());
     if signed.as_ref() == Some(&upload.manifest) {
         store.delete(backup, file).await?;
         tracing::info!(file, "took an envelope away that was alone");
     }
     Ok(())
-}
-
-/// Returns the digest of what is signed as it is in records and annotations.
-pub(super) fn manifest(payload: &Sha256) -> String {
-    format!("sha256:{payload}")
-}
-
-/// Returns the digest of what is signed from what [`manifest`] returns.
-pub(super) fn payload(manifest: &str) -> Option<Sha256> {
-    Sha256::from_hex(manifest.strip_prefix("sha256:")?)
 }

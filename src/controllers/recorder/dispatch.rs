@@ -183,8 +183,8 @@ impl Recorder {
             sighting.phase_stored = backup.phase_stored;
         }
         let lacks_envelope = |(_, record): &&(String, RecordEntry)| {
-            let annotations = (&record.checksum, &record.manifest);
-            record.lacks_envelope && annotations == (&backup.checksum, &backup.manifest)
+            record.lacks_envelope
+                && recording::is_annotated(&backup, record.checksum, record.manifest)
         };
         let mut lacking = records.iter().filter(|_| self.context.signer().is_some());
         if let Some((name, _)) = lacking.find(lacks_envelope) {

@@ -8,8 +8,8 @@ use super::Context;
 use super::location::OpenLocation;
 use super::reader::check_present;
 use super::signing::{Signer, check_signs};
+use super::steps;
 use super::stop::Stop;
-use super::{cleanup, steps};
 use crate::bucket::{Listing, Store};
 use crate::digest::Sha256;
 use crate::integrity::envelope::{Envelope, MAX_BYTES};
@@ -101,7 +101,7 @@ pub(super) async fn write(
             let upload = PendingUpload {
                 location: location.recorded(),
                 file: file.clone(),
-                manifest: cleanup::manifest(&digest),
+                manifest: digest.prefixed(),
             };
             let is_observed = statement.level == Level::Observed;
             note(context, backup, is_observed, upload, record).await?;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Context;
-use super::cleanup;
 use super::location::OpenLocation;
 use super::reader::find_record;
 use super::stop::Stop;
@@ -287,7 +286,7 @@ pub(super) fn pause_before_look(backup: &ObservedBackup) -> Duration {
 fn imported_before(record: &BackupRecord) -> Option<(Sha256, Time)> {
     let status = record.status.as_ref()?;
     status.imported.as_ref()?;
-    let payload = cleanup::payload(status.manifest.as_deref()?)?;
+    let payload = Sha256::from_prefixed(status.manifest.as_deref()?)?;
     Some((payload, status.recorded_at.clone()?))
 }
 

@@ -49,8 +49,9 @@ pub(super) struct RecordEntry {
     pub(super) uid: String,
     pub(super) is_observed: bool,
     pub(super) state: RecordState,
-    pub(super) checksum: Option<String>,
-    pub(super) manifest: Option<String>,
+    /// The digests of the tarball and of what is signed. Nothing else counts.
+    pub(super) checksum: Option<Sha256>,
+    pub(super) manifest: Option<Sha256>,
     /// When the Backup was complete, as it was seen first.
     pub(super) final_phase: Option<FinalPhase>,
     /// UID of the Backup in the cluster, if Velero made it from the bucket.
@@ -77,6 +78,7 @@ pub(super) struct RecordEntry {
 
 impl RecordEntry {
     pub(super) fn new(record: BackupRecord) -> Self {
+        let digest = |text: Option<String>| Sha256::from_prefixed(text.as_deref()?);
         let status: BackupRecordStatus = record.status.unwrap_or_default();
         let verification = status.verification.unwrap_or_default();
         let envelope = status.envelope.as_deref();
@@ -98,8 +100,8 @@ impl RecordEntry {
             uid: record.spec.uid,
             is_observed: record.spec.observed,
             state: status.state,
-            checksum: status.checksum,
-            manifest: status.manifest,
+            checksum: digest(status.checksum),
+            manifest: digest(status.manifest),
             final_phase: status.final_phase.as_ref().map(FinalPhase::from),
             synced_as: status.synced_as,
             signer,
@@ -218,8 +220,8 @@ impl RecordEntry {
             is_observed: self.is_observed,
             has_final_phase: self.final_phase.is_some(),
             has_pending_upload: self.pending_upload.is_some(),
-            checksum: self.checksum.as_deref(),
-            manifest: self.manifest.as_deref(),
+            checksum: self.checksum,
+            manifest: self.manifest,
             synced_as: self.synced_as.as_deref(),
             keys: change,
             returned: self.returned,

@@ -1,7 +1,6 @@
 //! Completes the record of a Backup whose files are signed, and annotates the Backup.
 
 use super::annotate::{self, Annotations};
-use super::cleanup;
 use super::judgement::Reading;
 use super::ledger::time_now;
 use super::reader::Recorded;
@@ -24,8 +23,8 @@ pub(super) fn status(statement: &Statement, payload: &Sha256) -> BackupRecordSta
         state: RecordState::Recorded,
         level: Some(statement.level.name().to_owned()),
         adopted_by,
-        checksum: statement.tarball().map(|digest| format!("sha256:{digest}")),
-        manifest: Some(cleanup::manifest(payload)),
+        checksum: statement.tarball().map(|digest| digest.prefixed()),
+        manifest: Some(payload.prefixed()),
         files: i64::try_from(statement.manifest.files().len()).ok(),
         bytes: Some(number(statement.manifest.bytes())),
         recorded_at: Some(time_now()),

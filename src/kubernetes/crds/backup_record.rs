@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::verification::{RecordedReading, Verification};
 use crate::decision::{self, Key, Place};
+use crate::digest::Sha256;
 use crate::integrity::departure::Departure;
 use crate::integrity::final_phase::FinalPhase;
 use crate::integrity::recording::{KeyChange, Record, RecordState};
@@ -148,14 +149,15 @@ impl BackupRecord {
     /// Returns what decides which Backup the record is about, and how far it is.
     pub fn known(&self) -> Record<'_> {
         let status = self.status.as_ref();
+        let digest = |text: &Option<String>| Sha256::from_prefixed(text.as_deref()?);
         Record {
             uid: &self.spec.uid,
             state: status.map(|status| status.state).unwrap_or_default(),
             is_observed: self.spec.observed,
             has_final_phase: status.is_some_and(|status| status.final_phase.is_some()),
             has_pending_upload: status.is_some_and(|status| status.pending_upload.is_some()),
-            checksum: status.and_then(|status| status.checksum.as_deref()),
-            manifest: status.and_then(|status| status.manifest.as_deref()),
+            checksum: status.and_then(|status| digest(&status.checksum)),
+            manifest: status.and_then(|status| digest(&status.manifest)),
             synced_as: status.and_then(|status| status.synced_as.as_deref()),
             keys: KeyChange::Nothing,
             returned: status.and_then(|status| Some(status.returned.as_ref()?.how)),

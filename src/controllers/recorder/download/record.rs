@@ -113,7 +113,7 @@ pub(in crate::controllers::recorder) fn check_same(
     let status = own.and_then(|own| own.status.as_ref());
     let status = status.filter(|status| status.state == RecordState::TarballOnly);
     let recorded = status.and_then(|status| status.checksum.as_ref());
-    match recorded.filter(|recorded| **recorded != format!("sha256:{tarball}")) {
+    match recorded.filter(|recorded| **recorded != tarball.prefixed()) {
         Some(recorded) => Err(Unobserved::OtherTarball(recorded.clone())),
         None => Ok(()),
     }
@@ -130,7 +130,7 @@ impl Reading {
     ) -> Requeue {
         let at = time_now();
         let verified_at = at.0.to_string();
-        let checksum = format!("sha256:{}", tarball.file.sha256);
+        let checksum = tarball.file.sha256.prefixed();
         let adopted_by = match &self.level {
             Level::Adopted { by } => Some(by.clone()),
             Level::Observed | Level::Late => None,

@@ -4,11 +4,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::{BACKUPS, RECORDS, Scene, uid};
+use crate::digest::Sha256;
 use crate::names;
 
 /// Sets Backups that are recorded and annotated, with their records, and at last an older one that is
 /// not annotated yet.
 fn set(scene: &Scene, count: usize) {
+    let digest = Sha256::of(b"x").prefixed();
     for number in 1..=count {
         let name = if number == count {
             "a".to_owned()
@@ -18,7 +20,7 @@ fn set(scene: &Scene, count: usize) {
         let record = json!({
             "spec": {"namespace": "velero", "backup": name, "uid": uid(number), "observed": true},
             "status": {
-                "state": "Recorded", "checksum": "c", "manifest": "m",
+                "state": "Recorded", "checksum": digest, "manifest": digest,
                 "recordedAt": Timestamp::now().to_string(),
             },
         });
@@ -27,7 +29,7 @@ fn set(scene: &Scene, count: usize) {
         let mut backup = Scene::backup(&name, &uid(number), "Completed");
         if number < count {
             backup["metadata"]["annotations"] = json!({
-                names::CHECKSUM_ANNOTATION: "c", names::MANIFEST_ANNOTATION: "m",
+                names::CHECKSUM_ANNOTATION: digest, names::MANIFEST_ANNOTATION: digest,
             });
         }
         scene.api.put(&format!("{BACKUPS}/{name}"), backup);
