@@ -136,7 +136,8 @@ impl Context {
 /// What this process saw of a Backup.
 #[derive(Clone, Debug, Default)]
 struct Sighting {
-    uid: String,
+    /// The hash of its UID.
+    uid: u64,
     /// A backup of a second may be complete before its record is seen.
     seen: Seen,
     /// When the API server stored the final phase, as it was first seen: later writes of Velero make

@@ -48,8 +48,8 @@ impl ReadingEntry {
     }
 }
 
-/// UIDs are random, so that their hashes do not collide.
-fn hash_of(uid: &str) -> u64 {
+/// Returns the hash of a UID. UIDs are random, so that their hashes do not collide.
+pub(super) fn hash_of(uid: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(uid)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::import::KnownKeys;
+use super::reading::hash_of;
 use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
 use crate::clock::now;
@@ -85,15 +86,15 @@ impl Recorder {
             return;
         };
         self.departures.remove(key);
-        let uid = &backup.fields.uid;
+        let uid = hash_of(&backup.fields.uid);
         let is_new = !self.sightings.contains_key(key);
         if is_new && is_seen && backup.progress() == Progress::Complete {
             self.pace.note_synced(Instant::now());
         }
         let seen = self.sightings.entry(key.clone()).or_default();
-        if seen.uid != *uid {
+        if seen.uid != uid {
             *seen = Sighting {
-                uid: uid.clone(),
+                uid,
                 ..Sighting::default()
             };
         }

@@ -223,9 +223,7 @@ impl Reconciler {
             let known = self.records.last_known().and_then(|all| all.get(record));
             let mut backups = restore.decisions.iter().flatten();
             backups.any(|(backup, _)| match known {
-                Some(known) => {
-                    known.backup.namespace == key.namespace && known.backup.name == *backup
-                }
+                Some(known) => known.is_of(&key.namespace, backup),
                 // It was deleted, and nothing else of it is known.
                 None => record.name.starts_with(&name_prefix(backup)),
             })
@@ -259,7 +257,8 @@ impl Reconciler {
         let backups = restore.decisions.iter().flatten();
         let backups: Vec<_> = backups.map(|(backup, _)| backup.as_str()).collect();
         let is_of = |record: &ObservedRecord| {
-            record.backup.namespace == key.namespace && backups.contains(&&*record.backup.name)
+            let mut backups = backups.iter();
+            backups.any(|backup| record.is_of(&key.namespace, backup))
         };
         let marks = records
             .filter(|(_, record)| is_of(record))
@@ -351,7 +350,8 @@ impl Reconciler {
             .collect();
         let records = self.records.last_known().into_iter().flatten();
         let records = records.filter(|(_, record)| {
-            record.backup.namespace == key.namespace && backups.contains(&&*record.backup.name)
+            let mut backups = backups.iter();
+            backups.any(|backup| record.is_of(&key.namespace, backup))
         });
         let records: Vec<_> = records.map(|(name, _)| name.name.clone()).collect();
         self.tasks.spawn(async move {

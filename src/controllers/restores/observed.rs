@@ -1,6 +1,6 @@
 //! What is followed of Restores and of the records of their backups.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash as _, Hasher as _};
 
 use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::admission::VALIDATION_ERROR_PREFIX;
-use crate::decision::Key;
 use crate::kubernetes::crds::{BackupRecord, ReadingMark, RecordedReading};
 use crate::kubernetes::restore;
 use crate::kubernetes::watch::Watch;
@@ -102,7 +101,8 @@ impl ObservedRestore {
 /// A record, as far as Restores wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ObservedRecord {
-    pub(super) backup: Key,
+    /// The hash of the Backup's key.
+    backup: u64,
     /// The last reading.
     pub(super) reading: Option<ReadingMark>,
     /// Differs when something else does that decides about Restores.
@@ -120,11 +120,20 @@ impl ObservedRecord {
             (&failure.reason, &failure.message, failure.since.0).hash(&mut hasher);
         }
         Self {
-            backup: Key::new(record.spec.namespace, record.spec.backup),
+            backup: hash_of(&record.spec.namespace, &record.spec.backup),
             reading: verification.reading.as_ref().map(RecordedReading::mark),
             version: hasher.finish(),
         }
     }
+
+    /// Whether it is about the Backup of this name.
+    pub(super) fn is_of(&self, namespace: &str, backup: &str) -> bool {
+        self.backup == hash_of(namespace, backup)
+    }
+}
+
+fn hash_of(namespace: &str, backup: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((namespace, backup))
 }
 
 /// Returns the Restores of a namespace.
