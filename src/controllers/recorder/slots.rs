@@ -184,6 +184,10 @@ impl ReadSlots {
         })?;
         let Waiting { backup, .. } = self.waiting.remove(next)?;
         self.places.remove(&backup);
+        if self.waiting.is_empty() {
+            // Thousands may have waited.
+            self.waiting.shrink_to_fit();
+        }
         Some(backup)
     }
 }
