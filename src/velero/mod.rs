@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod namespace_pattern;
 pub mod naming;
 pub mod observed_backup;
+pub mod packed_backup;
 pub mod pod;
 pub mod pod_kind;
 pub mod pod_limits;

@@ -38,8 +38,9 @@ impl Recorder {
         if self.busy.contains(&key) {
             let backup = self.backups.last_known().and_then(|all| all.get(&key));
             let is_wanted = !self.verified.contains(&key) || self.restores_of(&key).is_some();
-            self.slots
-                .end(&key, backup.map(AsRef::as_ref).filter(|_| is_wanted));
+            let backup = backup.filter(|_| is_wanted);
+            let backup = backup.map(|backup| backup.unpack());
+            self.slots.end(&key, backup.as_ref());
             self.again.insert(key);
             return;
         }
@@ -52,7 +53,7 @@ impl Recorder {
             return;
         };
         let context = Arc::clone(&self.context);
-        let mut backup = backups.get(&key).map(|backup| (**backup).clone());
+        let mut backup = backups.get(&key).map(|backup| backup.unpack());
         let seen = self.sightings.get(&key).cloned().unwrap_or_default();
         let records = self.records_of(&key);
         if let Some(backup) = &mut backup {

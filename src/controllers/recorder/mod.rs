@@ -61,7 +61,7 @@ use crate::integrity::recording::Seen;
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::telemetry::RecordGauges;
-use crate::velero::observed_backup::ObservedBackup;
+use crate::velero::packed_backup::PackedBackup;
 
 /// Steps that are under way at the same time. Each needs some KiB and asks the API server.
 const MAX_STEPS: usize = 16;
@@ -152,7 +152,7 @@ struct Sighting {
 /// The state of the recorder.
 struct Recorder {
     context: Arc<Context>,
-    backups: Watch<Box<ObservedBackup>>,
+    backups: Watch<Box<PackedBackup>>,
     records: Watch<Box<RecordEntry>>,
     keys: Watch<TrustedKey>,
     /// The keys as they were last known; none before the first list.

@@ -8,7 +8,7 @@ use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 
 use super::import::KnownKeys;
-use super::reading::ReadingEntry;
+use super::reading::{ReadingEntry, hash_of};
 use crate::decision::{self, Key, Place, SignedLevel};
 use crate::digest::Sha256;
 use crate::integrity::departure::Departure;
@@ -22,6 +22,7 @@ use crate::kubernetes::crds::{BackupRecord, BackupRecordStatus, PendingUpload, T
 use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
+use crate::velero::packed_backup::PackedBackup;
 use crate::velero::text::seconds;
 
 /// Most records that are kept in memory. Each has some hundred bytes, and 8 for each Restore of the last
@@ -57,8 +58,8 @@ pub(super) struct RecordEntry {
     /// UID of the Backup in the cluster, if Velero made it from the bucket.
     pub(super) synced_as: Option<String>,
     pub(super) signer: Option<RecordSigner>,
-    /// What let keys count when none vouched for the backup.
-    pub(super) trust: Option<String>,
+    /// The hash of what let keys count when none vouched for the backup.
+    pub(super) trust: Option<u64>,
     pub(super) level: Option<SignedLevel>,
     /// When the files were recorded.
     pub(super) recorded_at: Option<Timestamp>,
@@ -105,7 +106,7 @@ impl RecordEntry {
             final_phase: status.final_phase.as_ref().map(FinalPhase::from),
             synced_as: status.synced_as,
             signer,
-            trust: status.trust,
+            trust: status.trust.as_deref().map(hash_of),
             level: status.level.as_deref().and_then(SignedLevel::parse),
             recorded_at: status.recorded_at.map(|time| time.0),
             gone_at: status.gone.map(|gone| gone.at.0.as_second()),
@@ -204,8 +205,8 @@ impl RecordEntry {
         keys: &KnownKeys,
         is_look_due: bool,
     ) -> Record<'_> {
-        let is_other = |trust: &String| *trust != keys.digest;
-        let change = if self.trust.as_ref().is_some_and(is_other) {
+        let is_other = |trust| trust != hash_of(&keys.digest);
+        let change = if self.trust.is_some_and(is_other) {
             KeyChange::Others
         } else if self.distrust(backup, keys).is_some() {
             KeyChange::Distrusted
@@ -249,11 +250,12 @@ impl Identified for &RecordEntry {
     }
 }
 
-/// Watches all Backups. Each has a box, because the nodes of a tree are half empty. Velero writes their progress every few seconds, which changes no entry.
-pub(super) fn watch_backups(client: &Client) -> Watch<Box<ObservedBackup>> {
+/// Watches all Backups. Velero writes their progress every few seconds, which changes no entry. Each has a box, because
+/// the nodes of a tree are half empty.
+pub(super) fn watch_backups(client: &Client) -> Watch<Box<PackedBackup>> {
     let all = Api::<DynamicObject>::all_with(client.clone(), &backup::resource());
     Watch::of_text(all, Config::default(), "Backups", |text| {
-        ObservedBackup::from_json(text).map(Box::new)
+        Some(Box::new(ObservedBackup::from_json(text)?.into()))
     })
 }
 

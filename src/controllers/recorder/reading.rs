@@ -48,7 +48,7 @@ impl ReadingEntry {
     }
 }
 
-/// Returns the hash of a UID. UIDs are random, so that their hashes do not collide.
+/// Returns the hash of a text that is random, as a UID is, so that two do not collide.
 pub(super) fn hash_of(uid: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(uid)
 }

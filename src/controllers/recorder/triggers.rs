@@ -38,7 +38,7 @@ impl Recorder {
 
     fn trigger_newest_first(&mut self, keys: &BTreeSet<Key>) {
         let known = self.backups.last_known();
-        let started = |key: &Key| known?.get(key)?.fields.started.clone();
+        let started = |key: &Key| known?.get(key)?.unpack().fields.started;
         let mut keys: Vec<_> = keys.iter().map(|key| (started(key), key)).collect();
         keys.sort();
         let delays = (0..).map(|rank| LIST_SPACING * rank);
@@ -85,6 +85,7 @@ impl Recorder {
             }
             return;
         };
+        let backup = backup.unpack();
         self.departures.remove(key);
         let uid = hash_of(&backup.fields.uid);
         let is_new = !self.sightings.contains_key(key);
