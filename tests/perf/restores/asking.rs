@@ -59,7 +59,13 @@ impl Reviews {
         let mut begun = self.restore.clone();
         begun["status"]["phase"] = json!("InProgress");
         let body = review("UPDATE", &begun, &self.restore);
-        Ok(self.send("/mutate/restores", &body)? && self.connection.answer().contains("patch"))
+        let is_admitted = self.send("/mutate/restores", &body)?;
+        Ok(is_admitted && self.connection.answer().contains("patch") && !self.is_refused())
+    }
+
+    /// Whether the last answer refuses the Restore. Velero's own write is admitted and changed for that.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.connection.answer().contains(r#""decision":"deny""#)
     }
 
     fn send(&mut self, path: &str, body: &str) -> Result<bool> {

@@ -42,8 +42,8 @@ impl Replica {
         } else {
             self.not_begun = self.not_begun.or(Some(now));
             // It waits first, while the leader closes the record.
-            if self.refused.is_none() && self.reviews.answer().contains("[VT1") {
-                self.refused = Some(now);
+            if self.reviews.is_refused() {
+                self.refused = self.refused.or(Some(now));
             }
         }
         Ok(())
