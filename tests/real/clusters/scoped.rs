@@ -126,7 +126,6 @@ fn replicated(site: &Site, key: &Key) -> Result<()> {
 
     // What is imported closes when the key counts no more.
     trust(true)?;
-    let says = "TrustedKey scoped, which counts only in the bucket that is signed";
     site.has_refused(REPLICATED, "OtherBucket", &[says])
 }
 
