@@ -142,6 +142,20 @@ pub const REPORT_PREFIX: &str = "velero-trust-report.";
 /// key, for `velero-trust status`. It is in velero-trust's own namespace.
 pub const SERVING_CERTIFICATE: &str = "velero-trust-serving-certificate";
 
+/// Name of the ConfigMap in which the leader says what became of the activation of the webhooks. It is in
+/// velero-trust's own namespace.
+pub const ACTIVATION: &str = "velero-trust-activation";
+
+/// Name of the ConfigMap that the leader applies by dry run to see whether the API server reaches
+/// velero-trust. It is never stored.
+pub const CANARY: &str = "velero-trust-canary";
+
+/// Label of that ConfigMap.
+pub const CANARY_LABEL: &str = "velero-trust.io/canary";
+
+/// Name of a ConfigMap in velero-trust's own namespace. While it is there no webhook is made active.
+pub const OFF: &str = "velero-trust-off";
+
 /// Annotation on a report. A new value, such as the time, asks the leader to probe the endpoints of
 /// the namespace now. The report says which request is done.
 pub const PROBE_REQUESTED: &str = "velero-trust.io/probe-requested";

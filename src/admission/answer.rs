@@ -175,6 +175,24 @@ impl Answer {
         Self::reviewed(response, Decision::Deny, rules, why)
     }
 
+    /// Refuses the request with this message, whatever it is about.
+    pub(super) fn refuse(request: &Request<'_>, message: String) -> Self {
+        let mut response = Response::allowed(request.uid);
+        response.allowed = false;
+        response.status = Some(Status {
+            code: Code::Forbidden.http(),
+            reason: Code::Forbidden.reason(),
+            message: message.clone(),
+            details: Details {
+                name: printable(request.name),
+                group: request.group,
+                kind: printable(request.kind),
+                causes: Vec::new(),
+            },
+        });
+        Self::reviewed(response, Decision::Deny, Vec::new(), message)
+    }
+
     fn retry(unknowns: &[(Lookup, LookupError)], rules: Vec<&'static str>) -> Self {
         let why = unknowns
             .iter()

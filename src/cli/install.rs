@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::Condition;
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::activation::ActivationPatch;
 use super::rollout::restart::{restart, wait_until_complete};
@@ -18,7 +18,7 @@ use crate::admission::activation::{OLDEST_KUBERNETES, OtherCas};
 use crate::clock;
 use crate::kubernetes::client::kubernetes_version;
 use crate::kubernetes::webhook_configurations::{self, WebhookConfiguration};
-use crate::kubernetes::workloads::{Kind, Workload, is_complete};
+use crate::kubernetes::workloads::{Kind, Workload, is_rolled_out};
 use crate::names;
 use crate::serving::certificates::issue::Issued;
 
@@ -224,15 +224,9 @@ impl CurrentCa {
     }
 }
 
-/// Returns the condition that the Deployment is rolled out and has an available Pod. The rollout
-/// alone is not enough: it stays complete when all Pods fail later.
+/// Returns the condition that the Deployment is rolled out.
 fn is_available() -> impl Condition<DynamicObject> {
-    |deployment: Option<&DynamicObject>| {
-        deployment.is_some_and(|deployment| {
-            let available = deployment.data.pointer("/status/availableReplicas");
-            is_complete(Kind::Deployment, deployment) && available.and_then(Value::as_i64) > Some(0)
-        })
-    }
+    |deployment: Option<&DynamicObject>| deployment.is_some_and(is_rolled_out)
 }
 
 async fn write_secret(client: &Client, namespace: &str, issued: &Issued) -> anyhow::Result<()> {

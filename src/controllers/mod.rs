@@ -6,8 +6,10 @@
 //! report that `velero-trust status` reads. For all namespaces together, [`recorder`] records backups and
 //! reads them for Restores, and [`restores`] follows those. A reconciler never imports another one. They share
 //! [`channels`], the [`report_handle`] and the [`event_deduper`]. The [`garbage_collector`] deletes
-//! what namespaces that are no longer Velero's leave.
+//! what namespaces that are no longer Velero's leave. [`activation`] makes the webhooks active, and
+//! [`webhooks`] tells whether they are.
 
+mod activation;
 mod bundle;
 mod channels;
 mod coverage;
@@ -48,6 +50,7 @@ use crate::sources::Source;
 use crate::sources::cluster::CommonRootsReceiver;
 use crate::telemetry::Metrics;
 
+pub use activation::CaSource;
 pub use bundle::{BuildPermits, EvaluationQuota};
 pub use endpoints::probe;
 
@@ -91,6 +94,9 @@ pub struct Settings {
     pub probe: Option<DeniedAddresses>,
     /// The proxies between this process and object stores.
     pub proxies: Proxies,
+    /// Where the CA of the serving certificate comes from; `None` if the webhooks are made active by
+    /// command.
+    pub activation: Option<CaSource>,
     /// The options of the recorder; `None` if no backup is recorded.
     pub recorder: Option<RecorderSettings>,
 }
@@ -159,6 +165,7 @@ mod tests {
                     retention: Duration::ZERO,
                     probe: None,
                     proxies: Proxies::default(),
+                    activation: None,
                     recorder: None,
                 },
             }

@@ -15,9 +15,11 @@ use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::ControllerContext;
+use super::activation::Progress;
 use super::event_deduper::EventDeduper;
 use crate::admission::webhook_state::{
     self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookState, WebhookStatus,
@@ -59,7 +61,10 @@ struct Reporter<'c> {
 }
 
 /// Tells of the state while this replica leads. Never returns.
-pub(super) async fn run(controllers: Arc<ControllerContext>) {
+pub(super) async fn run(
+    controllers: Arc<ControllerContext>,
+    mut progress: watch::Receiver<Progress>,
+) {
     let own = &controllers.settings.namespace;
     let mut watches = Watches::new(&controllers.client, own);
     let mut reporter = Reporter {
@@ -76,10 +81,13 @@ pub(super) async fn run(controllers: Arc<ControllerContext>) {
             _ = watches.mutating.changed() => worker.trigger(()),
             _ = watches.slices.changed() => worker.trigger(()),
             Ok(()) = certificates.changed() => worker.trigger(()),
+            Ok(()) = progress.changed() => worker.trigger(()),
             () = worker.next() => {
                 let certificate = certificates.borrow_and_update().clone();
-                let within = match watches.judge(&controllers, certificate.as_ref()) {
-                    Some(now) => reporter.report(now).await,
+                let progress = *progress.borrow_and_update();
+                let now = watches.judge(&controllers, certificate.as_ref(), progress);
+                let within = match now {
+                    Some(now) => reporter.report(now, progress).await,
                     None => None,
                 };
                 worker.done((), Requeue { retry: false, within });
@@ -111,6 +119,7 @@ impl Watches {
         &self,
         controllers: &ControllerContext,
         certificate: Option<&ServingCertificate>,
+        progress: Progress,
     ) -> Option<Vec<WebhookStatus>> {
         let own = &controllers.settings.namespace;
         let (validating, mutating) = (self.validating.last_known()?, self.mutating.last_known()?);
@@ -120,6 +129,7 @@ impl Watches {
             namespace: own,
             certificate,
             includes_kube_system: controllers.policy.include_kube_system,
+            activation: progress.activation(),
             now: clock::now(),
         };
         Some(webhook_state::judge(installation, &registered, |service| {
@@ -159,10 +169,13 @@ where
 
 impl Reporter<'_> {
     /// Tells of what is new in `now`. Returns the time until an Event has to be emitted again.
-    async fn report(&mut self, now: Vec<WebhookStatus>) -> Option<Duration> {
+    async fn report(&mut self, now: Vec<WebhookStatus>, progress: Progress) -> Option<Duration> {
         let states = now.iter().map(|one| (one.webhook, one.state.as_str()));
         self.gauges.set(states);
-        for status in &now {
+        // Why a webhook is not made active is told once, by the controller that would do it.
+        let is_told =
+            |one: &WebhookStatus| progress.is_held() && one.state == WebhookState::NoRules;
+        for status in now.iter().filter(|one| !is_told(one)) {
             let before = self.known.insert(status.webhook, status.clone());
             if before.as_ref() == Some(status) {
                 continue;
@@ -182,7 +195,7 @@ impl Reporter<'_> {
                 self.emit(EventReason::WebhookActive, &note).await;
             }
         }
-        let problems = now.iter().filter(|one| one.is_problem());
+        let problems = now.iter().filter(|one| one.is_problem() && !is_told(one));
         let problems: Vec<_> = problems.map(WebhookStatus::to_string).collect();
         for note in self.events.take_due(problems.clone(), Instant::now()) {
             self.emit(EventReason::WebhookInactive, &note).await;

@@ -58,6 +58,14 @@ pub enum EventReason {
     WebhookInactive,
     /// The API server asks this installation again.
     WebhookActive,
+    /// Webhooks are not made active.
+    WebhooksHeld,
+    /// Webhooks were made active.
+    WebhooksActivated,
+    /// Somebody took the rules or the caBundle of a webhook away, and they were set again.
+    WebhookRestored,
+    /// The API server does not reach this installation any more.
+    CanaryUnanswered,
     /// The serving certificate expires soon, or has expired.
     ServingCertificateExpiring,
     /// Another serving certificate is presented, which does not expire soon.
@@ -118,6 +126,10 @@ impl EventReason {
             Self::CaBundleStale => "CABundleStale",
             Self::WebhookInactive => "WebhookInactive",
             Self::WebhookActive => "WebhookActive",
+            Self::WebhooksHeld => "WebhooksHeld",
+            Self::WebhooksActivated => "WebhooksActivated",
+            Self::WebhookRestored => "WebhookRestored",
+            Self::CanaryUnanswered => "CanaryUnanswered",
             Self::ServingCertificateExpiring => "ServingCertificateExpiring",
             Self::ServingCertificateRenewed => "ServingCertificateRenewed",
             Self::BackupRecorded => "BackupRecorded",
@@ -148,6 +160,7 @@ impl EventReason {
             | Self::CaBundleCurrent
             | Self::RestoreWaiting
             | Self::WebhookActive
+            | Self::WebhooksActivated
             | Self::ServingCertificateRenewed
             | Self::ConditionEnded => EventType::Normal,
             _ => EventType::Warning,

@@ -16,6 +16,7 @@ pub mod memory_store;
 pub mod owned_config_map;
 pub mod pod_volume_backups;
 mod proxy;
+pub mod published_activation;
 pub mod published_certificate;
 pub mod registered_webhooks;
 pub mod report;

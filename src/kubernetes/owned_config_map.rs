@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
@@ -41,6 +42,21 @@ pub async fn apply(
     let only_this = version.as_deref().map(unchanged).unwrap_or_default();
     delete(config_maps, name, &only_this).await?;
     create(config_maps, name, data).await
+}
+
+/// Returns what is in a ConfigMap that the replica that leads wrote: it has the identity of that replica
+/// under `holder_key`, and Velero did not restore it.
+pub fn of_leader(
+    map: ConfigMap,
+    lease: Lease,
+    holder_key: &str,
+) -> Option<BTreeMap<String, String>> {
+    if restored_by(&map.metadata).is_some() {
+        return None;
+    }
+    let data = map.data?;
+    let leader = lease.spec?.holder_identity?;
+    (data.get(holder_key) == Some(&leader)).then_some(data)
 }
 
 /// Returns the parameters that delete an object only if it still has this resourceVersion.

@@ -48,15 +48,8 @@ pub async fn read(client: &Client, own: &str) -> kube::Result<Option<ServingCert
 }
 
 fn presented(map: Option<ConfigMap>, lease: Option<Lease>) -> Option<ServingCertificate> {
-    let map = map?;
-    if owned_config_map::restored_by(&map.metadata).is_some() {
-        return None;
-    }
-    let data = map.data?;
-    let leader = lease?.spec?.holder_identity?;
-    let certificate = data.get(CERTIFICATE_KEY)?;
-    let is_leaders = data.get(HOLDER_KEY) == Some(&leader);
-    is_leaders.then(|| ServingCertificate::from_pem(certificate.as_bytes()))?
+    let data = owned_config_map::of_leader(map?, lease?, HOLDER_KEY)?;
+    ServingCertificate::from_pem(data.get(CERTIFICATE_KEY)?.as_bytes())
 }
 
 #[cfg(test)]

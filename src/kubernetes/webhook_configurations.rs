@@ -3,11 +3,12 @@
 use std::fmt;
 
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::error;
 use super::registered_webhooks::own_label;
+use crate::admission::activation::canary;
 use crate::names;
 
 /// A webhook configuration that has velero-trust's label.
@@ -40,7 +41,8 @@ impl ConfigurationError {
     }
 }
 
-/// Lists the webhook configurations of velero-trust by label, since kustomize may rename them.
+/// Lists the webhook configurations of velero-trust by label, since kustomize may rename them. That of
+/// the canary is not among them: nothing depends on what it is asked.
 ///
 /// # Errors
 /// If the API server does not list them.
@@ -60,10 +62,11 @@ pub async fn list(client: &Client) -> Result<Vec<WebhookConfiguration>, Configur
             what: resource.plural.clone(),
             source,
         })?;
-        found.extend(list.items.into_iter().map(|object| WebhookConfiguration {
+        let all = list.items.into_iter().map(|object| WebhookConfiguration {
             resource: resource.clone(),
             object,
-        }));
+        });
+        found.extend(all.filter(|configuration| !configuration.is_canary()));
     }
     Ok(found)
 }
@@ -72,6 +75,30 @@ impl WebhookConfiguration {
     /// Creates a configuration from an object of `resource`.
     pub const fn new(resource: ApiResource, object: DynamicObject) -> Self {
         Self { resource, object }
+    }
+
+    /// Reads a configuration of kind `K` from JSON; `None` if it is none.
+    pub fn read<K: Resource<DynamicType = ()>>(text: &str) -> Option<Self> {
+        Some(Self {
+            resource: ApiResource::erase::<K>(&()),
+            object: serde_json::from_str(text).ok()?,
+        })
+    }
+
+    /// Returns its metadata.
+    pub fn metadata(&self) -> Value {
+        serde_json::to_value(&self.object.metadata).unwrap_or_default()
+    }
+
+    /// Whether it is that of the canary.
+    pub fn is_canary(&self) -> bool {
+        let webhook = self.object.labels().get(names::WEBHOOK_LABEL);
+        webhook.is_some_and(|webhook| webhook == canary::LABEL)
+    }
+
+    /// Whether the API server sends it requests.
+    pub fn is_asked(&self) -> bool {
+        self.webhooks().any(has_rules)
     }
 
     /// Whether the manifests of this version contain the configuration. Otherwise, an earlier

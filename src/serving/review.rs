@@ -13,6 +13,7 @@ use super::body::RequestBody;
 use super::budget::Budget;
 use super::memory::MemoryPermit;
 use super::review_log::ReviewLog;
+use crate::admission::activation::canary;
 use crate::admission::{
     Answer, BadReview, Decision, Envelope, Handler, Mode, Opened, Request, ReviewedObject, failure,
 };
@@ -90,6 +91,10 @@ impl Reviewer {
             Ok(request) => request,
             Err(bad) => return self.refuse(&bad, origin),
         };
+        // It shows that the API server reaches velero-trust, and is neither counted nor logged.
+        if handler.path == canary::HANDLER.path {
+            return canary::answer(&request);
+        }
         let decide = async {
             match handler.open(&request) {
                 Opened::ReviewedObject(subject) => {

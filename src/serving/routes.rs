@@ -19,6 +19,7 @@ use super::memory::MemoryPermit;
 use super::review::{Origin, REFUSED, Reviewer};
 use super::settings::{Caps, Timeouts};
 use super::writing;
+use crate::admission::activation::canary;
 use crate::admission::{Answer, HANDLERS, Handler, failure};
 
 /// The status code of a body that is no review.
@@ -27,7 +28,7 @@ const BAD_REQUEST: u16 = 400;
 /// What the paths of webhooks begin with, in all versions.
 const WEBHOOK_PATHS: [&str; 2] = ["/validate/", "/mutate/"];
 
-/// Returns a router with one path per handler. Any other request is refused in a form that the API
+/// Returns a router with one path per handler, and that of the canary. Any other request is refused in a form that the API
 /// server can read.
 pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Router {
     let service = Arc::new(AdmissionService {
@@ -36,7 +37,8 @@ pub(super) fn router(reviewer: Reviewer, timeouts: &Timeouts, caps: &Caps) -> Ro
         reviewer,
         body: timeouts.body,
     });
-    let routes = HANDLERS.into_iter().fold(Router::new(), |router, handler| {
+    let handlers = HANDLERS.into_iter().chain([&canary::HANDLER]);
+    let routes = handlers.fold(Router::new(), |router, handler| {
         let service = Arc::clone(&service);
         let serve = move |request| {
             let service = Arc::clone(&service);

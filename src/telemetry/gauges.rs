@@ -21,6 +21,7 @@ pub(super) struct Families {
     endpoints: Family<EndpointLabels, Gauge>,
     probes: Family<ProbeLabels, Gauge>,
     webhooks: Family<WebhookLabels, Gauge>,
+    canary: Family<CanaryLabels, Gauge>,
     records: Family<RecordLabels, Gauge>,
     last_recorded: Family<NamespaceLabels, Gauge>,
 }
@@ -34,6 +35,11 @@ struct RecordLabels {
 struct WebhookLabels {
     webhook: &'static str,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct CanaryLabels {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +111,11 @@ impl Families {
             "webhook",
             "Webhooks, by whether the API server asks this installation",
             self.webhooks.clone(),
+        );
+        registry.register(
+            "canary",
+            "What came of the last dry run that shows whether the API server reaches this installation",
+            self.canary.clone(),
         );
         registry.register(
             "backup_records",
@@ -294,6 +305,24 @@ impl WebhookGauges {
         let now = now.into_iter();
         self.0
             .replace(now.map(|(webhook, state)| (WebhookLabels { webhook, state }, 1)));
+    }
+}
+
+/// What the canary heard last. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct CanaryGauge(Series<CanaryLabels>);
+
+impl CanaryGauge {
+    /// Creates the gauge; it does not exist until it is set.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(Series::new(&metrics.namespaces.canary))
+    }
+
+    /// Sets the current result.
+    pub fn set(&mut self, result: Option<&'static str>) {
+        let result = result.into_iter();
+        self.0
+            .replace(result.map(|result| (CanaryLabels { result }, 1)));
     }
 }
 

@@ -11,7 +11,8 @@ mod prometheus_text;
 mod series;
 
 pub use gauges::{
-    BundleGauges, EndpointGauge, EndpointGauges, RecordGauge, RecordGauges, WebhookGauges,
+    BundleGauges, CanaryGauge, EndpointGauge, EndpointGauges, RecordGauge, RecordGauges,
+    WebhookGauges,
 };
 pub use json_lines::JsonLines;
 pub use log_once::LogOnce;

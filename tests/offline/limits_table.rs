@@ -57,6 +57,9 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/admission/locations.rs", &["max_body_bytes: "]),
         ("src/admission/restores.rs", &["max_body_bytes: "]),
     ]),
+    ("review of the canary", &[
+        ("src/admission/activation/canary/mod.rs", &["max_body_bytes: "]),
+    ]),
     ("memory for a review, from the first byte of its body until its answer is written", &[
         ("src/admission/handler.rs", &["const FIXED_MEMORY_BYTES: ", "= "]),
         ("src/admission/pods.rs", &["memory_per_byte: "]),
@@ -294,6 +297,13 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ("wait until a report, or the published certificate, is written again after somebody changed it", &[
         ("src/controllers/status/mod.rs", &["const REPAIR_DELAY: ", "= "]),
         ("src/controllers/serving_certificate.rs", &["const REPAIR_DELAY: ", "= "]),
+    ]),
+    ("time between two writes of one webhook configuration", &[
+        ("src/controllers/activation/mod.rs", &["const MIN_CHANGE_INTERVAL: ", "= "]),
+    ]),
+    ("interval of the canary", &[
+        ("src/controllers/activation/mod.rs", &["const CANARY_INTERVAL: ", "= "]),
+        ("src/controllers/activation/mod.rs", &["const TIMING", " max_backoff: "]),
     ]),
     ("answer of an endpoint that is probed", &[
         ("src/controllers/endpoints/probe/mod.rs", &["impl Default for ", " bytes: "]),

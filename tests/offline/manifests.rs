@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
+use velero_trust::admission::activation::canary;
 use velero_trust::admission::{HANDLERS, Mode};
 use velero_trust::decision::Verb;
 use velero_trust::names;
@@ -51,11 +52,38 @@ fn every_handler_has_its_webhook_and_every_webhook_its_handler() {
             let resource = path.rsplit('/').next().unwrap();
             let name = format!("{resource}.{}", names::PREFIX.trim_end_matches('/'));
             assert_eq!(webhook["name"], name, "{path}");
-            // `certs --install` adds the rules and the CA once a server answers.
+            // The leader adds the rules and the CA once the API server reaches it.
             assert!(webhook["rules"].is_null(), "{path} would be active at once");
             assert!(webhook["clientConfig"]["caBundle"].is_null(), "{path}");
         }
     }
+}
+
+/// Whatever becomes of velero-trust, nobody's object is refused by the canary.
+#[test]
+fn the_canary_matches_nothing_but_itself() {
+    let configuration = of_kind(
+        "canary.yaml",
+        "ValidatingWebhookConfiguration",
+        names::CANARY,
+    );
+    assert_eq!(
+        configuration["metadata"]["labels"][names::WEBHOOK_LABEL],
+        canary::LABEL
+    );
+    let [webhook] = &configuration["webhooks"].as_array().unwrap()[..] else {
+        panic!("not one webhook: {configuration}");
+    };
+    assert_eq!(webhook["name"], canary::WEBHOOK);
+    let path = &webhook["clientConfig"]["service"]["path"];
+    assert_eq!(path, canary::HANDLER.path);
+    assert!(webhook["rules"].is_null(), "it would be active at once");
+    let labels = json!({names::CANARY_LABEL: "true"});
+    assert_eq!(webhook["objectSelector"]["matchLabels"], labels);
+    let condition = &webhook["matchConditions"][0]["expression"];
+    let only = format!("request.name == '{}'", names::CANARY);
+    assert_eq!(condition, only.as_str());
+    assert_eq!(webhook["failurePolicy"], "Fail");
 }
 
 #[test]
@@ -129,6 +157,25 @@ fn the_rights_are_those_that_are_needed_and_no_more() {
             "downloadrequests",
             Value::Null,
             vec!["get", "create", "delete"],
+        ),
+        // To make the webhooks active.
+        (
+            "validatingwebhookconfigurations",
+            json!([
+                "velero-trust-backupstoragelocations",
+                "velero-trust-restores",
+                "velero-trust-canary"
+            ]),
+            vec!["patch"],
+        ),
+        (
+            "mutatingwebhookconfigurations",
+            json!([
+                "velero-trust-pods",
+                "velero-trust-backups",
+                "velero-trust-restores"
+            ]),
+            vec!["patch"],
         ),
         // A review stores nothing.
         ("subjectaccessreviews", Value::Null, vec!["create"]),

@@ -13,6 +13,7 @@
     reason = "what a JSON value does not have is null, and a test may panic"
 )]
 
+mod activation;
 mod after;
 mod azure;
 mod balanced;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         pages::trials(),
         rotation::trials(),
         consumers::trials(&shared),
+        activation::trials(),
         after::trials(&shared),
         hardship::trials(),
         baseline::trials(),

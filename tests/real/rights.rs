@@ -70,11 +70,23 @@ fn each_is_named() -> Result<()> {
     Ok(())
 }
 
-/// Returns the rules of a role as rules of one verb on one resource each.
+/// Returns the rules of a role as rules of one verb on one resource and, if it is named, one object each.
 fn one_by_one(role: &Value) -> Vec<Value> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut all = Vec::new();
-    for rule in list(&role["rules"]) {
+    let rules = list(&role["rules"]).into_iter().flat_map(|rule| {
+        let names = list(&rule["resourceNames"]);
+        if names.is_empty() {
+            return vec![rule];
+        }
+        let with_object = |name| {
+            let mut one = rule.clone();
+            one["resourceNames"] = json!([name]);
+            one
+        };
+        names.into_iter().map(with_object).collect()
+    });
+    for rule in rules {
         for resource in list(&rule["resources"]) {
             for verb in list(&rule["verbs"]) {
                 let mut one = rule.clone();

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::canary;
 use crate::admission::HANDLERS;
 use crate::ca::pem;
 
@@ -39,33 +40,44 @@ pub fn fields(
     others: OtherCas,
     now: i64,
 ) -> Result<Value, UnknownPath> {
-    let text = |pointer| webhook.pointer(pointer).and_then(Value::as_str);
-    let name = text("/name").unwrap_or_default();
-    let path = text("/clientConfig/service/path")
-        .or_else(|| text("/clientConfig/url"))
-        .unwrap_or_default();
-    let handler = HANDLERS
-        .iter()
-        .find(|handler| path.ends_with(handler.path))
-        .ok_or_else(|| UnknownPath {
-            webhook: name.to_owned(),
-            path: path.to_owned(),
-        })?;
     let old = match others {
-        OtherCas::Kept => text("/clientConfig/caBundle").unwrap_or_default(),
+        OtherCas::Kept => text(webhook, "/clientConfig/caBundle"),
         OtherCas::Dropped | OtherCas::Revoked => "",
     };
     // What cannot be read has no CA that could be kept.
     let old = STANDARD.decode(old).unwrap_or_default();
     let old = String::from_utf8(old).unwrap_or_default();
     let bundle = ca_bundle(cas.iter().copied().chain([old.as_str()]), now);
+    with_ca_bundle(webhook, Some(&STANDARD.encode(bundle)))
+}
+
+/// Returns the fields of a webhook with this `caBundle`, in base64; without one if somebody else sets
+/// it.
+///
+/// # Errors
+/// If this version does not serve its path.
+pub(super) fn with_ca_bundle(
+    webhook: &Value,
+    ca_bundle: Option<&str>,
+) -> Result<Value, UnknownPath> {
+    let path = text(webhook, "/clientConfig/service/path");
+    let path = Some(path).filter(|path| !path.is_empty());
+    let path = path.unwrap_or_else(|| text(webhook, "/clientConfig/url"));
+    let name = text(webhook, "/name");
+    let known = HANDLERS.into_iter().chain([&canary::HANDLER]);
+    let handler = known
+        .into_iter()
+        .find(|handler| path.ends_with(handler.path))
+        .ok_or_else(|| UnknownPath {
+            webhook: name.to_owned(),
+            path: path.to_owned(),
+        })?;
     let operations = handler
         .operations
         .iter()
         .map(|operation| operation.as_str());
-    Ok(json!({
+    let mut fields = json!({
         "name": name,
-        "clientConfig": {"caBundle": STANDARD.encode(bundle)},
         "rules": [{
             "apiGroups": [handler.group],
             "apiVersions": ["v1"],
@@ -73,13 +85,40 @@ pub fn fields(
             "operations": operations.collect::<Vec<_>>(),
             "scope": "Namespaced",
         }],
-    }))
+    });
+    let mut set = |field: &str, value| {
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert(field.to_owned(), value);
+        }
+    };
+    if let Some(ca_bundle) = ca_bundle {
+        set("clientConfig", json!({"caBundle": ca_bundle}));
+    }
+    // The namespace is the only one in which it may match, and kustomize does not set it in a selector.
+    if handler.path == canary::HANDLER.path {
+        let own = text(webhook, "/clientConfig/service/namespace");
+        let labels = json!({"kubernetes.io/metadata.name": own});
+        set("namespaceSelector", json!({"matchLabels": labels}));
+    }
+    Ok(fields)
 }
 
-/// Returns the certificates of all `texts` in order, without duplicates and expired ones.
-fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
-    const END: &str = "-----END CERTIFICATE-----\n";
+/// Whether a live webhook differs from what it should be in a field that is set.
+pub(super) fn lacks(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().any(|(key, wanted)| {
+            let live = live.get(key);
+            live.is_none_or(|live| lacks(live, wanted))
+        }),
+        _ => live != wanted,
+    }
+}
 
+/// What a certificate ends with in PEM.
+pub(super) const END: &str = "-----END CERTIFICATE-----\n";
+
+/// Returns the certificates of all `texts` in order, without duplicates and expired ones.
+pub(super) fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
     let mut blocks = Vec::new();
     for block in texts.flat_map(|text| text.split_inclusive(END)) {
         let certificates = pem::read(block.as_bytes()).certificates;
@@ -91,6 +130,11 @@ fn ca_bundle<'a>(texts: impl Iterator<Item = &'a str>, now: i64) -> String {
         }
     }
     blocks.concat()
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    let text = value.pointer(pointer).and_then(Value::as_str);
+    text.unwrap_or_default()
 }
 
 #[cfg(test)]

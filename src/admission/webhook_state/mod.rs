@@ -16,7 +16,7 @@ use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 use crate::names;
 
 pub use registered::{RegisteredWebhook, ServiceReference};
-pub use words::renewal_fix;
+pub use words::{SET_BY_LEADER, renewal_fix};
 
 /// What answers at the Service that a webhook calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,15 @@ struct Outcome<'w> {
     detail: String,
 }
 
+/// Who makes webhooks active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// A person, with `certs --install`.
+    ByCommand,
+    /// The leader, which says why if it does not.
+    ByLeader,
+}
+
 /// The installation that is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
@@ -166,6 +175,8 @@ pub struct Installation<'a> {
     pub certificate: Option<&'a ServingCertificate>,
     /// Whether its servers include `kube-system`, as far as known.
     pub includes_kube_system: bool,
+    /// Who makes its webhooks active.
+    pub activation: Activation,
     /// The time, in seconds since 1970.
     pub now: i64,
 }
@@ -177,7 +188,6 @@ pub fn judge(
     registered: &[RegisteredWebhook],
     backend: impl Fn(&ServiceReference) -> Backend,
 ) -> Vec<WebhookStatus> {
-    let own = installation.namespace;
     let status = |handler: &&'static Handler| {
         let webhooks = registered.iter().filter(|webhook| webhook.calls(handler));
         let webhooks: Vec<_> = webhooks.collect();
@@ -185,7 +195,7 @@ pub fn judge(
             let outcome = outcome(installation, handler, *operation, &webhooks, &backend);
             (*operation, outcome)
         });
-        describe(own, handler, &outcomes.collect::<Vec<_>>())
+        describe(installation, handler, &outcomes.collect::<Vec<_>>())
     };
     HANDLERS.iter().map(status).collect()
 }
@@ -308,7 +318,11 @@ fn compare(
 }
 
 /// Describes the first outcome that is not as it should be, with all operations that it is true of.
-fn describe(own: &str, handler: &Handler, outcomes: &[(Operation, Outcome<'_>)]) -> WebhookStatus {
+fn describe(
+    installation: Installation<'_>,
+    handler: &Handler,
+    outcomes: &[(Operation, Outcome<'_>)],
+) -> WebhookStatus {
     let mut wrong = outcomes
         .iter()
         .filter(|(_, outcome)| outcome.state != WebhookState::Active);
@@ -332,10 +346,10 @@ fn describe(own: &str, handler: &Handler, outcomes: &[(Operation, Outcome<'_>)])
         requests: first.effect,
         message: format!(
             "{}: {}",
-            cause(own, first, &operations),
+            cause(installation.namespace, first, &operations),
             effect(handler, first, &operations)
         ),
-        fix: fix(own, first),
+        fix: fix(installation, first),
     }
 }
 

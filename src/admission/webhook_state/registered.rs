@@ -132,7 +132,7 @@ impl RegisteredWebhook {
     }
 
     /// Returns the host that the certificate must name; `None` if it calls a URL without one.
-    pub(super) fn host(&self) -> Option<String> {
+    pub fn host(&self) -> Option<String> {
         match &self.webhook.client_config {
             ClientConfig { url: Some(url), .. } => host_of_url(url),
             ClientConfig { service, .. } => {

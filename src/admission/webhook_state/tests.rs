@@ -15,6 +15,7 @@ fn installation(certificate: Option<&ServingCertificate>) -> Installation<'_> {
         namespace: OWN,
         certificate,
         includes_kube_system: false,
+        activation: Activation::ByCommand,
         now: NOW,
     }
 }
@@ -527,4 +528,18 @@ fn a_state_has_the_same_name_in_metrics_and_in_json() {
     ] {
         assert_eq!(json!(state), state.as_str());
     }
+}
+
+#[test]
+fn where_the_leader_sets_the_rules_nobody_is_told_to_run_a_command() {
+    let mut webhooks = installed(OWN);
+    webhooks[0]["rules"] = json!([]);
+    let installation = Installation {
+        activation: Activation::ByLeader,
+        ..installation(None)
+    };
+    let found = judge(installation, &registered(&webhooks), |_| Backend::Ready);
+    let problems = found.iter().filter(|one| one.is_problem());
+    let fixes: Vec<_> = problems.map(|one| one.fix.as_str()).collect();
+    assert_eq!(fixes, [SET_BY_LEADER]);
 }

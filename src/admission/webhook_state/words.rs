@@ -1,6 +1,8 @@
 //! The words about the state of a webhook: its cause, what becomes of requests, and the fix.
 
-use super::{Effect, Outcome, RegisteredWebhook, ServiceReference, WebhookState};
+use super::{
+    Activation, Effect, Installation, Outcome, RegisteredWebhook, ServiceReference, WebhookState,
+};
 use crate::admission::{Handler, Mode, Operation};
 use crate::names;
 
@@ -89,8 +91,14 @@ pub(super) fn effect(handler: &Handler, outcome: &Outcome<'_>, operations: &[Ope
 }
 
 /// Returns what to do about it.
-pub(super) fn fix(own: &str, outcome: &Outcome<'_>) -> String {
+pub(super) fn fix(installation: Installation<'_>, outcome: &Outcome<'_>) -> String {
     let app = names::APP;
+    let own = installation.namespace;
+    if installation.activation == Activation::ByLeader
+        && let Some(fix) = fix_by_leader(own, outcome)
+    {
+        return fix;
+    }
     let certs = format!("{app} certs --install --namespace {own}");
     let service = outcome.webhook.and_then(RegisteredWebhook::service);
     let namespace = service.map_or(own, |service| service.namespace.as_str());
@@ -132,6 +140,23 @@ pub(super) fn fix(own: &str, outcome: &Outcome<'_>) -> String {
         ),
     }
 }
+
+/// Returns what to do where the leader makes webhooks active; `None` where that makes no difference.
+fn fix_by_leader(own: &str, outcome: &Outcome<'_>) -> Option<String> {
+    Some(match outcome.state {
+        WebhookState::NoRules | WebhookState::NoCaBundle | WebhookState::WrongCaBundle => {
+            SET_BY_LEADER.to_owned()
+        }
+        WebhookState::OtherInstallation => {
+            format!("uninstall one of the two; to keep the one in {own}, apply its manifests again")
+        }
+        _ => return None,
+    })
+}
+
+/// What to do about rules or a caBundle that the leader sets.
+pub const SET_BY_LEADER: &str = "the leader sets it by itself; what keeps it from that is told by \
+                                 `velero-trust status` and the Event WebhooksHeld";
 
 /// Returns how to renew the serving certificate of the installation in namespace `own`.
 pub fn renewal_fix(own: &str) -> String {

@@ -51,7 +51,7 @@ pub(super) const BUNDLE_RIGHTS: Right = Right {
 };
 
 /// Permissions in the whole cluster, in addition to the bundle.
-pub(super) const CLUSTER_RIGHTS: [Right; 17] = [
+pub(super) const CLUSTER_RIGHTS: [Right; 23] = [
     right(
         "velero.io",
         "backupstoragelocations",
@@ -96,7 +96,24 @@ pub(super) const CLUSTER_RIGHTS: [Right; 17] = [
         "mutatingwebhookconfigurations",
         &["list", "watch"],
     ),
+    activate(
+        "validatingwebhookconfigurations",
+        "velero-trust-backupstoragelocations",
+    ),
+    activate("validatingwebhookconfigurations", "velero-trust-restores"),
+    activate("validatingwebhookconfigurations", "velero-trust-canary"),
+    activate("mutatingwebhookconfigurations", "velero-trust-pods"),
+    activate("mutatingwebhookconfigurations", "velero-trust-backups"),
+    activate("mutatingwebhookconfigurations", "velero-trust-restores"),
 ];
+
+/// Permissions to make the webhooks of one configuration active.
+const fn activate(resource: &'static str, name: &'static str) -> Right {
+    Right {
+        name: Some(name),
+        ..right("admissionregistration.k8s.io", resource, &["patch"])
+    }
+}
 
 /// Permissions in our own namespace.
 pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 5] = [
@@ -262,11 +279,16 @@ mod tests {
         };
         let mut all = BTreeSet::new();
         for rule in role["rules"].as_array().unwrap() {
-            let names = list(rule, "resourceNames").join(",");
+            let mut names = list(rule, "resourceNames");
+            if names.is_empty() {
+                names.push(String::new());
+            }
             for group in list(rule, "apiGroups") {
                 for resource in list(rule, "resources") {
-                    let as_text = |verb| format!("{group} {resource} {names} {verb}");
-                    all.extend(list(rule, "verbs").into_iter().map(as_text));
+                    for name in &names {
+                        let as_text = |verb| format!("{group} {resource} {name} {verb}");
+                        all.extend(list(rule, "verbs").into_iter().map(as_text));
+                    }
                 }
             }
         }

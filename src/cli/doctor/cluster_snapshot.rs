@@ -12,7 +12,7 @@ use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
 use crate::ca::references::{CaTarget, ca_references};
 use crate::ca::serving_certificate::ServingCertificate;
-use crate::cli::snapshot::{Leader, NamespaceSnapshot, Policies};
+use crate::cli::snapshot::{Leader, NamespaceSnapshot, Policies, ReadActivation};
 use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::workloads;
 use crate::names;
@@ -45,6 +45,8 @@ pub(super) struct ClusterSnapshot {
     pub(super) identity: Read<CloudIdentity>,
     /// The webhooks of our configurations.
     pub(super) webhooks: Read<Vec<Webhook>>,
+    /// What became of their activation, as the leader says.
+    pub(super) activation: ReadActivation,
     /// What becomes of the requests that each webhook should judge, as `status` shows it.
     pub(super) states: Vec<WebhookStatus>,
     /// The holder of the controllers' Lease.

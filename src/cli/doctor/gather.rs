@@ -69,8 +69,10 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
     let presented = presented.ok().flatten();
     let stored = certificate.as_ref().ok().and_then(Option::as_deref);
     let stored = stored.and_then(|text| ServingCertificate::from_pem(text.as_bytes()));
-    let states =
-        snapshot::read_webhooks(client, namespace, presented.as_ref().or(stored.as_ref())).await;
+    let activation = snapshot::read_activation(client, namespace).await;
+    let by = snapshot::activation(&activation);
+    let known = presented.as_ref().or(stored.as_ref());
+    let states = snapshot::read_webhooks(client, namespace, known, by).await;
     Ok(ClusterSnapshot {
         now: clock::now(),
         namespace: namespace.to_owned(),
@@ -82,6 +84,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         deployment,
         identity: identity::read(client, &ours).await,
         webhooks: webhooks(client, namespace).await,
+        activation,
         states,
         leader: snapshot::read_leader(client, namespace, Timestamp::now()).await,
         presented,

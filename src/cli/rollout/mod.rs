@@ -110,7 +110,10 @@ impl Rollout {
         // A user who may not read it can still restart.
         let certificate = published_certificate::read(&client, own).await;
         let certificate = certificate.ok().flatten();
-        let webhooks = snapshot::read_webhooks(&client, own, certificate.as_ref()).await;
+        let activation = snapshot::read_activation(&client, own).await;
+        let activation = snapshot::activation(&activation);
+        let webhooks =
+            snapshot::read_webhooks(&client, own, certificate.as_ref(), activation).await;
         let selection = Selection {
             cluster: &self.cluster,
             own: &self.own,
@@ -216,7 +219,7 @@ impl Rollout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::webhook_state::{self, Backend, Installation};
+    use crate::admission::webhook_state::{self, Activation, Backend, Installation};
 
     #[test]
     fn nothing_is_restarted_while_new_pods_would_lack_the_bundle() {
@@ -224,6 +227,7 @@ mod tests {
             namespace: "velero-trust",
             certificate: None,
             includes_kube_system: true,
+            activation: Activation::ByCommand,
             now: 0,
         };
         let absent = webhook_state::judge(installation, &[], |_| Backend::Unknown);

@@ -66,6 +66,20 @@ pub(super) struct Serve {
     )]
     tls_key: PathBuf,
 
+    /// Whether the leader makes the webhooks active by itself, and keeps them so
+    ///
+    /// It sets their rules and, unless another tool does, their `caBundle`, once the Deployment is rolled out and the
+    /// API server reaches velero-trust. The CA is `ca.crt` beside the certificate. With `off`, `velero-trust certs
+    /// --install` makes them active, and nobody sets again what is taken away.
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        default_value = "on",
+        env = "VELERO_TRUST_ACTIVATION"
+    )]
+    activation: Switch,
+
     /// PEM file with the CAs whose clients may send reviews; reloaded when it changes [default:
     /// anybody may]
     ///

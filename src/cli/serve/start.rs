@@ -17,7 +17,7 @@ use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::restores;
 use crate::cli::stdout::Stdout;
 use crate::controllers::{
-    BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
+    BuildPermits, CaSource, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
 };
 use crate::decision::{Policy, RestoresMode};
 use crate::dial::Proxies;
@@ -165,6 +165,8 @@ impl Serve {
                 retention: self.retention,
                 probe: self.probe.denied_addresses(),
                 proxies,
+                activation: (self.activation == Switch::On)
+                    .then(|| CaSource::File(self.tls_cert.with_file_name("ca.crt"))),
                 recorder: Some(RecorderSettings {
                     denied: self.probe.never_dialled(),
                     records_existing: self.record_existing == Switch::On,

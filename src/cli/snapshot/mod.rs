@@ -1,6 +1,7 @@
 //! The state of a Velero namespace, for `status`, `rollout` and `doctor`. It is read with the
 //! permissions of the user's kubeconfig. What is in Secrets is never read.
 
+mod activation;
 mod backup_tally;
 mod backups;
 mod key_trouble;
@@ -18,6 +19,7 @@ mod signing_secret;
 mod trusted_keys;
 mod webhooks;
 
+pub(super) use activation::{ReadActivation, activation, activation_problem, read_activation};
 pub(super) use backup_tally::BackupTally;
 pub(super) use backups::{KnownBackup, read_backups};
 pub(super) use key_trouble::{KeyTrouble, Scopable, key_trouble};

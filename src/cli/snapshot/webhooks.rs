@@ -10,7 +10,7 @@ use kube::{Api, Client};
 
 use super::server_policy;
 use crate::admission::webhook_state::{
-    self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
+    self, Activation, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
 };
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::clock;
@@ -23,6 +23,7 @@ pub(in crate::cli) async fn read_webhooks(
     client: &Client,
     own: &str,
     certificate: Option<&ServingCertificate>,
+    activation: Activation,
 ) -> Vec<WebhookStatus> {
     let configurations = match webhook_configurations::list(client).await {
         Ok(configurations) => configurations,
@@ -48,6 +49,7 @@ pub(in crate::cli) async fn read_webhooks(
         namespace: own,
         certificate,
         includes_kube_system: includes_kube_system.unwrap_or_default(),
+        activation,
         now: clock::now(),
     };
     webhook_state::judge(installation, &registered, |service| {

@@ -219,9 +219,12 @@ impl Status {
         let ours = &self.own.namespace;
         let certificate = published_certificate::read(&client, ours).await;
         let known = certificate.as_ref().ok().and_then(Option::as_ref);
+        let activation = snapshot::read_activation(&client, ours).await;
+        let by = snapshot::activation(&activation);
         let mut status = StatusReport {
             leader: snapshot::read_leader(&client, ours, now).await,
-            webhooks: snapshot::read_webhooks(&client, ours, known).await,
+            webhooks: snapshot::read_webhooks(&client, ours, known, by).await,
+            activation: activation.ok().flatten(),
             serving_certificate: Some(serving_certificate::status(ours, &certificate, now)),
             ..StatusReport::default()
         };

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::admission::webhook_state::WebhookStatus;
 use crate::cli::snapshot::{KeyTrouble, Leader, NotRecorded, Others, SecretGone};
 use crate::injection::coverage::State;
+use crate::kubernetes::published_activation::ActivationReport;
 use crate::kubernetes::report;
 
 /// What separates a problem from its fix: for people, the fix has a line of its own.
@@ -35,6 +36,9 @@ pub(super) struct StatusReport {
     /// Whether the API server asks velero-trust; empty for a folder of files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) webhooks: Vec<WebhookStatus>,
+    /// What became of the activation of the webhooks; absent if the leader did not publish it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) activation: Option<ActivationReport>,
     /// The certificate that the leader presents; absent for a folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) serving_certificate: Option<ServingCertificateStatus>,

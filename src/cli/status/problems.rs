@@ -13,6 +13,7 @@ use crate::ca::bundle_issue::{BundleIssue, PREVIOUS_CAS_STAY};
 use crate::ca::rules;
 use crate::cli::IN_EXCLUDED_NAMESPACE;
 use crate::cli::advice::Selection;
+use crate::cli::snapshot::activation_problem;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
 use crate::kubernetes::report::{self, EndpointState, Issue};
@@ -22,6 +23,9 @@ use crate::names::BUNDLE;
 pub(super) fn find_problems(status: &mut StatusReport, now: Timestamp) {
     if status.source == Source::Cluster {
         status.problems.extend(status.leader.problem());
+        let activation = status.activation.as_ref().and_then(activation_problem);
+        let activation = activation.map(|(problem, fix)| format!("{problem}{FIX_SEPARATOR}{fix}"));
+        status.problems.extend(activation);
         let inactive = status.webhooks.iter().filter(|one| one.is_problem());
         let text = |one: &WebhookStatus| format!("{}{FIX_SEPARATOR}{}", one.message, one.fix);
         status.problems.extend(inactive.map(text));

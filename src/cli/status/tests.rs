@@ -8,7 +8,7 @@ use super::model::{
 use super::problems::{find_problems, select_cluster};
 use crate::admission::HANDLERS;
 use crate::admission::webhook_state::{
-    Backend, Installation, RegisteredWebhook, WebhookStatus, judge,
+    Activation, Backend, Installation, RegisteredWebhook, WebhookStatus, judge,
 };
 use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::advice::Selection;
@@ -90,6 +90,7 @@ fn the_commands_of_fixes_can_be_typed() {
         namespace: "guards",
         certificate: None,
         includes_kube_system: true,
+        activation: Activation::ByCommand,
         now: 0,
     };
     for (webhooks, backend) in [

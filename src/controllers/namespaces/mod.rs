@@ -23,7 +23,8 @@ use super::observed_bundle::{ObservedBundle, observe};
 use super::own_config_maps::{self, OwnConfigMaps};
 use super::report_handle::ReportHandle;
 use super::{
-    ControllerContext, recorder, refused_extra_cas, restores, serving_certificate, status, webhooks,
+    ControllerContext, activation, recorder, refused_extra_cas, restores, serving_certificate,
+    status, webhooks,
 };
 use crate::kubernetes::watch::Change;
 use crate::names;
@@ -80,7 +81,9 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
         prober
     });
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
-    join_set.spawn(webhooks::run(Arc::clone(controllers)));
+    let (progress_sender, progress) = watch::channel(activation::Progress::default());
+    join_set.spawn(activation::run(Arc::clone(controllers), progress_sender));
+    join_set.spawn(webhooks::run(Arc::clone(controllers), progress));
     let (waiting_sender, waiting) = watch::channel(None);
     let (trouble_sender, trouble) = watch::channel(None);
     join_set.spawn(recorder::run(

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{Api, ApiResource, DynamicObject};
 
 pub use read::{RESTARTED_AT, RunningPod, WorkloadTemplate};
-pub use rollout::{is_complete, is_observed};
+pub use rollout::{is_complete, is_observed, is_rolled_out};
 
 /// A kind of workload that can be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

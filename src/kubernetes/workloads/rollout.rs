@@ -29,6 +29,13 @@ pub fn is_complete(kind: Kind, object: &DynamicObject) -> bool {
     }
 }
 
+/// Returns whether a Deployment is rolled out and has an available Pod. The rollout alone is not enough:
+/// it stays complete when all Pods fail later.
+pub fn is_rolled_out(deployment: &DynamicObject) -> bool {
+    let available = deployment.data.pointer("/status/availableReplicas");
+    is_complete(Kind::Deployment, deployment) && available.and_then(Value::as_i64) > Some(0)
+}
+
 /// Returns whether the status belongs to the current generation of the spec.
 pub fn is_observed(workload: &DynamicObject) -> bool {
     let seen = workload.data.pointer("/status/observedGeneration");

@@ -12,6 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The option that says whether the leader makes the webhooks active.
+const ACTIVATION: &str = "VELERO_TRUST_ACTIVATION";
+
 /// A `velero-trust serve` that is to be started, with a JSON log. Unless something else is said it
 /// listens on free ports of loopback.
 #[derive(Debug)]
@@ -38,6 +41,15 @@ impl Serve {
         }
         .path("--tls-cert", &certificates.join("tls.crt"))
         .path("--tls-key", &certificates.join("tls.key"))
+        // Most tests take their time between a change and what becomes of it.
+        .variable(ACTIVATION, "off")
+    }
+
+    /// Lets the leader make the webhooks active by itself, as it does unless it is told otherwise.
+    #[must_use]
+    pub fn activating(mut self) -> Self {
+        self.environment.retain(|(name, _)| name != ACTIVATION);
+        self
     }
 
     /// Lets the webhook listen on this address.

@@ -1,5 +1,6 @@
 //! The checks, one file per topic. They are pure functions of the snapshot.
 
+mod activation;
 mod bundle;
 mod causes;
 mod coverage;
@@ -40,7 +41,7 @@ const fn check<F>(name: &'static str, needs: &'static [Prerequisite], run: F) ->
 type InstallationCheck = Check<fn(&ClusterSnapshot) -> Vec<Diagnostic>>;
 
 /// Checks of the installation.
-const INSTALLATION_CHECKS: [InstallationCheck; 15] = [
+const INSTALLATION_CHECKS: [InstallationCheck; 16] = [
     check("server", &[], installation::check),
     check("kubernetes", &[], server::check_kubernetes),
     check("server", &[Installed, Certificate], server::check_replicas),
@@ -51,6 +52,11 @@ const INSTALLATION_CHECKS: [InstallationCheck; 15] = [
         "leader",
         &[Installed, Certificate, Running],
         server::check_leader,
+    ),
+    check(
+        "activation",
+        &[Installed, Certificate, Running],
+        activation::check,
     ),
     check("certificate", &[Installed], webhooks::check_certificate),
     check("policies", &[Installed], policies::check),

@@ -3,13 +3,14 @@
 use super::causes::Prerequisite;
 use super::server::effect_without_replicas;
 use super::{CheckSubject, Diagnostic, describe_expiry};
-use crate::admission::webhook_state::{WebhookState, WebhookStatus};
+use crate::admission::webhook_state::{Activation, SET_BY_LEADER, WebhookState, WebhookStatus};
 use crate::admission::{HANDLERS, Handler};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 use crate::cli::advice::install;
 use crate::cli::doctor::cluster_snapshot::{ClusterSnapshot, Webhook};
 use crate::cli::doctor::diagnostic::Level;
 use crate::cli::install::TLS_SECRET;
+use crate::cli::snapshot::activation;
 
 /// Checks that all webhooks exist and are active. Whether they are is what `status` says.
 pub(super) fn check(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
@@ -36,7 +37,10 @@ fn check_handler(
     handler: &Handler,
     webhooks: &[&Webhook],
 ) -> Vec<Diagnostic> {
-    let activate = activate_command(cluster);
+    let activate = match activation(&cluster.activation) {
+        Activation::ByLeader => SET_BY_LEADER.to_owned(),
+        Activation::ByCommand => activate_command(cluster),
+    };
     if webhooks.is_empty() {
         let subject = CheckSubject::new("webhooks", handler.path);
         let fix = install(&cluster.namespace);

@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::balancer::Balancer;
 use crate::cli::{Cli, Output};
 use crate::cluster::{Cluster, VELERO_NAMESPACE};
-use crate::pki::Identity;
+use crate::pki::{Authority, Identity};
 use crate::serve::Serve;
 use crate::wait::{self, PATIENCE};
 use crate::webhook::Webhook;
@@ -52,6 +52,8 @@ pub struct Installer {
     balancer: Balancer,
     /// Arguments of `serve` in addition to those that every test needs.
     options: Vec<String>,
+    /// Whether the leader makes the webhooks active, instead of `certs --install`.
+    is_activating: bool,
     /// The components of the manifests that are used.
     components: Vec<String>,
     folder: TempDir,
@@ -68,6 +70,7 @@ impl Installer {
             namespace: namespace.to_owned(),
             balancer: Balancer::start(Ipv4Addr::LOCALHOST, &[])?,
             options: Vec::new(),
+            is_activating: false,
             components: Vec::new(),
             folder: scratch::folder("installation")?,
         })
@@ -78,6 +81,13 @@ impl Installer {
     pub fn with_options(mut self, options: &[&str]) -> Self {
         self.options
             .extend(options.iter().map(|option| (*option).to_owned()));
+        self
+    }
+
+    /// Lets the leader make the webhooks active by itself.
+    #[must_use]
+    pub fn activating(mut self) -> Self {
+        self.is_activating = true;
         self
     }
 
@@ -104,6 +114,11 @@ impl Installer {
             certs,
             installer: self,
         })
+    }
+
+    /// Returns the namespace into which it installs.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// Runs `kubectl apply` on the manifests, which activates nothing yet.
@@ -211,7 +226,13 @@ impl Installer {
     }
 
     fn replica(&self, name: &str) -> Serve {
-        Serve::new(&self.binary, &self.file("tls"))
+        let serve = Serve::new(&self.binary, &self.file("tls"));
+        let serve = if self.is_activating {
+            serve.activating()
+        } else {
+            serve
+        };
+        serve
             .kubeconfig(&self.file("kubeconfig"))
             .variable("HOSTNAME", name)
             .arguments(&["--namespace", &self.namespace, "--probe=loopback"])
@@ -230,6 +251,29 @@ impl Installer {
         ];
         let files = files.iter().map(|(name, bytes)| (name, bytes));
         kubelet::lay_out(&self.file("tls"), files)
+    }
+
+    /// Creates the Secret with a certificate of `authority` for the Service, as cert-manager would.
+    pub fn put_certificate(&self, authority: &Authority) -> Result<()> {
+        self.put_certificate_beside(authority, authority)
+    }
+
+    /// Does so with the CA of `other` beside it.
+    pub fn put_certificate_beside(&self, authority: &Authority, other: &Authority) -> Result<()> {
+        let host = format!("{SERVICE}.{}.svc", self.namespace);
+        let identity = authority.server_named("webhook", &[&host])?;
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "velero-trust-tls", "namespace": self.namespace},
+            "type": "kubernetes.io/tls",
+            "stringData": {
+                "ca.crt": other.pem(),
+                "tls.crt": identity.certificate_pem,
+                "tls.key": identity.key_pem,
+            },
+        });
+        self.kubectl.apply(&secret.to_string()).map(drop)
     }
 
     /// Writes the Secret to the files that the Pods of the server see.

@@ -23,6 +23,7 @@ use crate::cli::doctor::diagnostic::Level;
 use crate::cli::doctor::grouping::group;
 use crate::cli::doctor::identity::CloudIdentity;
 use crate::cli::snapshot::{Leader, LeaderState, NamespaceSnapshot, Policies};
+use crate::kubernetes::published_activation::{ActivationReport, CanaryReport};
 use crate::kubernetes::report::{self, EndpointState, NamespaceReport};
 use crate::kubernetes::workloads::{self, Kind};
 use crate::velero::bsl::Bsl;
@@ -72,6 +73,14 @@ fn healthy() -> ClusterSnapshot {
         )),
         identity: Ok(CloudIdentity::default()),
         webhooks: Ok(HANDLERS.iter().enumerate().map(webhook).collect()),
+        activation: Ok(Some(ActivationReport {
+            by_leader: true,
+            canary: Some(CanaryReport {
+                result: "answered".to_owned(),
+                ..CanaryReport::default()
+            }),
+            ..ActivationReport::default()
+        })),
         states: Vec::new(),
         leader: Leader {
             state: LeaderState::Leading,

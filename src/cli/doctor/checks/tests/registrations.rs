@@ -58,13 +58,54 @@ fn a_second_installation_is_named() {
 }
 
 #[test]
+fn what_the_leader_says_of_the_activation() {
+    use Level::{Fail, Unknown};
+    let report = |held: Option<&str>, result: &str, cause: &str| {
+        Ok(Some(ActivationReport {
+            by_leader: true,
+            held: held.map(str::to_owned),
+            fix: held.map(|_| "open the port".to_owned()),
+            canary: Some(CanaryReport {
+                result: result.to_owned(),
+                said: "EOF".to_owned(),
+                cause: cause.to_owned(),
+            }),
+        }))
+    };
+    exactly(
+        Fail,
+        "activation",
+        &["nothing is reached", "open the port"],
+        |cluster| {
+            cluster.activation = report(Some("nothing is reached"), "timedOut", "a firewall");
+        },
+    );
+    exactly(
+        Fail,
+        "activation",
+        &["any more", "EOF", "a mesh"],
+        |cluster| {
+            cluster.activation = report(None, "connectionClosed", "a mesh");
+        },
+    );
+    exactly(Unknown, "activation", &["has not said"], |cluster| {
+        cluster.activation = Ok(None);
+    });
+}
+
+#[test]
 fn the_webhooks_and_their_certificate() {
     use Level::{Fail, Warn};
     let install = "velero-trust certs --install --namespace velero-trust";
     exactly(Fail, "webhooks", &["no webhook", install], |cluster| {
         cluster.webhooks.as_mut().unwrap().pop();
     });
+    let by_leader = "the leader sets it by itself";
+    exactly(Fail, "webhooks", &["no rules", by_leader], |cluster| {
+        cluster.webhooks.as_mut().unwrap()[0].has_rules = false;
+    });
     exactly(Fail, "webhooks", &["no rules", install], |cluster| {
+        cluster.activation = Ok(Some(ActivationReport::default()));
         cluster.webhooks.as_mut().unwrap()[0].has_rules = false;
     });
     for (has_rules, state) in [(true, "still sent requests"), (false, "sent nothing")] {

@@ -1,0 +1,270 @@
+//! Makes the webhooks active by itself, and keeps them so: the leader sets their rules and, unless
+//! somebody else does, their caBundle, by server-side apply and nothing else.
+//!
+//! What is set, and why not, is decided by [`activation::plan`]. What a person changed besides is told by
+//! the controller `webhooks`, and stays.
+
+mod canary;
+mod observed;
+mod reporter;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use self::observed::{Observed, Watches};
+use self::reporter::Reporter;
+use super::ControllerContext;
+use crate::admission::activation::{self, Canary, Facts, Held, Outcome, Plan};
+use crate::admission::webhook_state::Activation;
+use crate::clock;
+use crate::kubernetes::client::kubernetes_version;
+use crate::kubernetes::worker::{Requeue, Timing, Worker};
+
+const TIMING: Timing = Timing {
+    debounce: Duration::from_millis(300),
+    min_backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_secs(5),
+    // The canary, and the CA, which no watch tells of.
+    resync: Some(CANARY_INTERVAL),
+};
+
+/// Time between two looks at whether the API server reaches velero-trust.
+const CANARY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Shortest time between two changes of one configuration, which bounds the writes where somebody else
+/// goes on changing it.
+const MIN_CHANGE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Time that an API server may take to heed a configuration that was changed.
+const HEED_TIME: Duration = Duration::from_secs(10);
+
+/// Longest time for one write.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the CA of the serving certificate comes from.
+#[derive(Clone, Debug)]
+pub enum CaSource {
+    /// A PEM file.
+    File(PathBuf),
+}
+
+impl CaSource {
+    /// Returns the CA, PEM, or why it is not known.
+    fn read(&self) -> Result<String, String> {
+        match self {
+            Self::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("{} cannot be read: {error}", path.display())),
+        }
+    }
+}
+
+/// What the leader makes of the webhooks, for the other controllers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing: `certs --install` makes them active.
+    ByCommand,
+    /// It is not known yet.
+    #[default]
+    Pending,
+    /// Something stays inactive.
+    Held,
+    /// All are active.
+    Active,
+}
+
+impl Progress {
+    /// Returns it as the state of the webhooks depends on it.
+    pub(super) const fn activation(self) -> Activation {
+        match self {
+            Self::ByCommand => Activation::ByCommand,
+            Self::Pending | Self::Held | Self::Active => Activation::ByLeader,
+        }
+    }
+
+    /// Whether a webhook without rules is none of which they were taken.
+    pub(super) const fn is_held(self) -> bool {
+        matches!(self, Self::Pending | Self::Held)
+    }
+}
+
+/// What is remembered between two looks.
+struct Activator<'c> {
+    controllers: &'c ControllerContext,
+    ca: &'c CaSource,
+    kubernetes: Option<(u32, u32)>,
+    canary: Canary,
+    canary_ran: Option<Instant>,
+    /// The configurations that were seen active.
+    active: BTreeSet<String>,
+    changed: BTreeMap<String, Instant>,
+    reporter: Reporter<'c>,
+}
+
+/// What became of what was planned.
+#[derive(Default)]
+struct Applied {
+    /// Why something could not be applied.
+    failure: Option<String>,
+    /// Time until something may be changed again.
+    postponed: Option<Duration>,
+}
+
+/// Makes the webhooks active while this replica leads. Never returns.
+pub(super) async fn run(controllers: Arc<ControllerContext>, progress: watch::Sender<Progress>) {
+    let Some(ca) = controllers.settings.activation.clone() else {
+        return Reporter::new(&controllers, progress).report_off().await;
+    };
+    let mut watches = Watches::new(&controllers.client, &controllers.settings.namespace);
+    let mut certificates = controllers.certificate.clone();
+    let mut activator = Activator {
+        controllers: &controllers,
+        ca: &ca,
+        kubernetes: None,
+        canary: Canary::default(),
+        canary_ran: None,
+        active: BTreeSet::new(),
+        changed: BTreeMap::new(),
+        reporter: Reporter::new(&controllers, progress),
+    };
+    let mut worker = Worker::new(TIMING);
+    loop {
+        tokio::select! {
+            () = watches.changed() => worker.trigger(()),
+            Ok(()) = certificates.changed() => worker.trigger(()),
+            () = worker.next() => {
+                let requeue = match watches.known() {
+                    Some(observed) => activator.reconcile(&observed).await,
+                    None => Requeue::default(),
+                };
+                worker.done((), requeue);
+            }
+        }
+    }
+}
+
+impl Activator<'_> {
+    async fn reconcile(&mut self, observed: &Observed<'_>) -> Requeue {
+        if self.kubernetes.is_none() {
+            let version = timeout(
+                REQUEST_TIMEOUT,
+                kubernetes_version(&self.controllers.client),
+            );
+            self.kubernetes = version.await.ok().and_then(Result::ok);
+        }
+        let Some(kubernetes) = self.kubernetes else {
+            return Requeue {
+                retry: true,
+                within: None,
+            };
+        };
+        let mut plan = self.plan(observed, kubernetes);
+        let is_stopped = matches!(plan.held, Some(Held::Off(_) | Held::OldKubernetes(_)));
+        if is_stopped {
+            self.active.clear();
+            self.canary = Canary::default();
+        } else if plan.has_canary && (plan.waits_for_canary || self.is_canary_due()) {
+            self.run_canary(observed).await;
+            plan = self.plan(observed, kubernetes);
+        }
+        let Applied { failure, postponed } = self.apply(observed, &plan).await;
+        self.note_active(observed);
+        self.reporter
+            .report(&plan, &self.canary, failure.as_deref())
+            .await;
+        let waits = plan.waits_for_canary || !plan.changes.is_empty();
+        Requeue {
+            retry: failure.is_some() || waits || plan.held.is_some() && !is_stopped,
+            within: Some(postponed.unwrap_or(CANARY_INTERVAL)),
+        }
+    }
+
+    fn plan(&self, observed: &Observed<'_>, kubernetes: (u32, u32)) -> Plan {
+        let ca = self.ca.read();
+        let certificate = self.controllers.certificate.borrow().clone();
+        let facts = Facts {
+            namespace: &self.controllers.settings.namespace,
+            kubernetes,
+            is_off: observed.is_off,
+            is_rolled_out: observed.is_rolled_out,
+            certificate: certificate.as_ref(),
+            ca: ca.as_deref().map_err(String::as_str),
+            canary: &self.canary,
+            now: clock::now(),
+        };
+        activation::plan(facts, &observed.views(&self.active))
+    }
+
+    fn is_canary_due(&self) -> bool {
+        let ran = self.canary_ran;
+        ran.is_none_or(|ran| ran.elapsed() >= CANARY_INTERVAL)
+    }
+
+    /// Asks until velero-trust answered often enough in a row, or until it does not answer.
+    async fn run_canary(&mut self, observed: &Observed<'_>) {
+        let ControllerContext {
+            client, settings, ..
+        } = self.controllers;
+        let was_answered = self.canary.is_answered();
+        self.canary_ran = Some(Instant::now());
+        loop {
+            let heard = canary::ask(client, &settings.namespace).await;
+            let is_answered = heard.outcome == Outcome::Answered;
+            if !is_answered && !was_answered && self.is_heeded_later(observed) {
+                return;
+            }
+            self.canary.note(heard);
+            if !is_answered || self.canary.is_answered() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the API server may not heed the configuration of the canary yet.
+    fn is_heeded_later(&self, observed: &Observed<'_>) -> bool {
+        let canaries = observed.configurations.iter().filter(|one| one.is_canary());
+        let mut changed = canaries.filter_map(|one| self.changed.get(&one.to_string()));
+        changed.any(|at| at.elapsed() < HEED_TIME)
+    }
+
+    /// Applies what is planned.
+    async fn apply(&mut self, observed: &Observed<'_>, plan: &Plan) -> Applied {
+        let mut applied = Applied::default();
+        for (index, webhooks) in &plan.changes {
+            let Some(configuration) = observed.configurations.get(*index) else {
+                continue;
+            };
+            let name = configuration.to_string();
+            let before = self.changed.get(&name);
+            let left = before.and_then(|at| MIN_CHANGE_INTERVAL.checked_sub(at.elapsed()));
+            if left.is_some() {
+                applied.postponed = applied.postponed.or(left);
+                continue;
+            }
+            self.changed.insert(name.clone(), Instant::now());
+            let write = configuration.apply(&self.controllers.client, webhooks);
+            let why = match timeout(REQUEST_TIMEOUT, write).await {
+                Ok(Ok(_)) => {
+                    let was_active = self.active.contains(&name);
+                    self.reporter.changed(configuration, was_active).await;
+                    continue;
+                }
+                Ok(Err(error)) => format!("{error}: {}", error.reason()),
+                Err(_) => format!("cannot change {name}: the API server did not answer in time"),
+            };
+            applied.failure.get_or_insert(why);
+        }
+        applied
+    }
+
+    /// Remembers what is active, so that it is not held up by a rollout if somebody takes it away.
+    fn note_active(&mut self, observed: &Observed<'_>) {
+        let asked = observed.configurations.iter().filter(|one| one.is_asked());
+        let names = asked.map(ToString::to_string);
+        self.active.extend(names);
+    }
+}
