@@ -1,19 +1,15 @@
 //! What becomes of the records of backups when a key is revoked.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Client;
 
-use crate::cli::snapshot::LedgerError;
+use crate::cli::snapshot::{LedgerError, for_each_record};
 use crate::decision::{self, Key};
 use crate::digest::Sha256;
 use crate::integrity::record;
 use crate::integrity::recording::RecordState;
 use crate::integrity::trust::Trust;
-use crate::kubernetes::crds::{BackupRecord, KeyState, TrustedKey};
-
-/// Number of records in one page of the list, with their envelopes.
-const PAGE_SIZE: u32 = 50;
+use crate::kubernetes::crds::{KeyState, TrustedKey};
 
 /// Backups that are named.
 const MAX_NAMED: usize = 20;
@@ -71,19 +67,9 @@ pub(super) struct Effect {
 impl Effect {
     /// Reads all records, and returns what becomes of them.
     pub(super) async fn read(client: &Client, change: &Change) -> Result<Self, LedgerError> {
-        let records = Api::<BackupRecord>::all(client.clone());
-        let mut params = ListParams::default().limit(PAGE_SIZE);
         let mut effect = Self::default();
-        loop {
-            let page = records.list(&params).await?;
-            for record in page.items {
-                effect.add(&record.into(), change);
-            }
-            match page.metadata.continue_ {
-                Some(next) if !next.is_empty() => params = params.continue_token(&next),
-                _ => return Ok(effect),
-            }
-        }
+        for_each_record(client, |record| effect.add(&record.into(), change)).await?;
+        Ok(effect)
     }
 
     /// Adds a record, if the key signed it and counts for it unless it is revoked. That of a backup that is gone

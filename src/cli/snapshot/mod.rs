@@ -28,7 +28,9 @@ pub(super) use ledger::Ledger;
 pub(super) use namespaces::{find_namespaces, nothing_found, require_exists};
 pub(super) use policies::{Policies, read_policies};
 pub(super) use record_tally::{NotRecorded, NotRecordedState, Others, RecordTally};
-pub(super) use records::{INSTALL_LEDGER, LedgerError, Records, read_trusted_keys};
+pub(super) use records::{
+    INSTALL_LEDGER, LedgerError, Records, for_each_record, read_trusted_keys,
+};
 pub(super) use reports::{NoReport, read_report};
 pub(super) use restores::{WaitingRestore, keeps_readings, waiting_restores};
 pub(super) use rollouts::OngoingRollout;

@@ -47,6 +47,24 @@ impl LedgerError {
     }
 }
 
+/// Reads all records, page by page, as they are stored. A page continues after the name of a record, so they come in the
+/// order of their names.
+pub(in crate::cli) async fn for_each_record(
+    client: &Client,
+    mut found: impl FnMut(BackupRecord),
+) -> Result<(), LedgerError> {
+    let api = Api::<BackupRecord>::all(client.clone());
+    let mut params = ListParams::default().limit(PAGE_SIZE);
+    loop {
+        let page = api.list(&params).await?;
+        page.items.into_iter().for_each(&mut found);
+        match page.metadata.continue_ {
+            Some(next) if !next.is_empty() => params = params.continue_token(&next),
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// The records without their envelopes and readings, by the Backup that they are about.
 #[derive(Clone, Debug, Default)]
 pub(in crate::cli) struct Records(HashMap<Key, Vec<BackupRecord>>);
@@ -57,26 +75,18 @@ impl Records {
         Self::read_each(client, |_| ()).await
     }
 
-    /// Reads all records, page by page, and shows each as it is. A page continues after the name of a record, so they
-    /// come in the order of their names.
+    /// Reads all records, and shows each as it is, in the order of their names.
     pub(super) async fn read_each(
         client: &Client,
         mut show: impl FnMut(&BackupRecord),
     ) -> Result<Self, LedgerError> {
-        let api = Api::<BackupRecord>::all(client.clone());
-        let mut params = ListParams::default().limit(PAGE_SIZE);
         let mut records = Self::default();
-        loop {
-            let page = api.list(&params).await?;
-            for record in page.items {
-                show(&record);
-                records.add(record);
-            }
-            match page.metadata.continue_ {
-                Some(next) if !next.is_empty() => params = params.continue_token(&next),
-                _ => return Ok(records),
-            }
-        }
+        let add = |record| {
+            show(&record);
+            records.add(record);
+        };
+        for_each_record(client, add).await?;
+        Ok(records)
     }
 
     /// Adds a record, of which the envelope, what was read for Restores and who wrote it are left out.
