@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
+use kube::{Api, Client};
 
 use super::keep;
 use crate::names;
@@ -42,6 +42,17 @@ pub async fn apply(
     let only_this = version.as_deref().map(unchanged).unwrap_or_default();
     delete(config_maps, name, &only_this).await?;
     create(config_maps, name, data).await
+}
+
+/// Reads the ConfigMap `name` in namespace `own`, with the Lease that tells which replica leads.
+pub async fn read_with_lease(
+    client: &Client,
+    own: &str,
+    name: &str,
+) -> kube::Result<(Option<ConfigMap>, Option<Lease>)> {
+    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own);
+    let leases = Api::<Lease>::namespaced(client.clone(), own);
+    tokio::try_join!(config_maps.get_opt(name), leases.get_opt(names::APP))
 }
 
 /// Returns what is in a ConfigMap that the replica that leads wrote: it has the identity of that replica

@@ -62,12 +62,7 @@ pub async fn publish(
 /// Returns the report of the leader of the installation in namespace `own`; `None` if the replica that
 /// leads has not published one.
 pub async fn read(client: &Client, own: &str) -> kube::Result<Option<ActivationReport>> {
-    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own);
-    let leases = Api::<Lease>::namespaced(client.clone(), own);
-    let (map, lease) = tokio::try_join!(
-        config_maps.get_opt(names::ACTIVATION),
-        leases.get_opt(names::APP),
-    )?;
+    let (map, lease) = owned_config_map::read_with_lease(client, own, names::ACTIVATION).await?;
     Ok(map.zip(lease).and_then(|(map, lease)| reported(map, lease)))
 }
 

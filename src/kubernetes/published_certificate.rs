@@ -38,12 +38,8 @@ pub async fn publish(
 /// if the replica that leads has not published it. Another one may present another certificate, and
 /// what [Velero restored](owned_config_map::restored_by) is not the leader's.
 pub async fn read(client: &Client, own: &str) -> kube::Result<Option<ServingCertificate>> {
-    let config_maps = Api::<ConfigMap>::namespaced(client.clone(), own);
-    let leases = Api::<Lease>::namespaced(client.clone(), own);
-    let (map, lease) = tokio::try_join!(
-        config_maps.get_opt(names::SERVING_CERTIFICATE),
-        leases.get_opt(names::APP),
-    )?;
+    let (map, lease) =
+        owned_config_map::read_with_lease(client, own, names::SERVING_CERTIFICATE).await?;
     Ok(presented(map, lease))
 }
 
