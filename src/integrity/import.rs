@@ -162,3 +162,212 @@ pub fn judge<'k>(
         is_elsewhere,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::KeyState;
+    use crate::integrity::manifest::{File, Manifest};
+    use crate::integrity::pod_volumes::PodVolumes;
+    use crate::integrity::public_key::Algorithm;
+    use crate::integrity::statement::Level;
+    use crate::signing_key::SigningKey;
+    use serde_json::Value;
+
+    /// A backup of another cluster, and what Velero made of it here.
+    struct Scene {
+        statement: Statement,
+        backup: BackupFields,
+        document: BackupFields,
+        imported: Option<(Sha256, i64)>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let files = ["velero-backup.json", "b.tar.gz"].map(|name| File {
+                name: name.to_owned(),
+                size: 1,
+                sha256: Sha256::of(name.as_bytes()),
+            });
+            let backup = BackupFields {
+                namespace: "velero".into(),
+                name: "b".into(),
+                uid: "uid".into(),
+                phase: "Completed".into(),
+                started: Some("2026-01-01T00:00:00Z".into()),
+                completed: Some("2026-01-01T00:01:00Z".into()),
+                ..BackupFields::default()
+            };
+            Self {
+                document: backup.clone(),
+                backup: BackupFields {
+                    uid: "uid of the sync".into(),
+                    ..backup.clone()
+                },
+                statement: Statement {
+                    manifest: Manifest::new("b", files.into()).unwrap(),
+                    cluster: "other".into(),
+                    backup,
+                    location: Location {
+                        provider: "aws".into(),
+                        bucket: "bucket".into(),
+                        prefix: String::new(),
+                    },
+                    pod_volumes: PodVolumes::none(),
+                    level: Level::Observed,
+                    public_key: None,
+                },
+                imported: None,
+            }
+        }
+
+        fn payload(&self) -> Vec<u8> {
+            self.statement.to_bytes().unwrap()
+        }
+
+        fn signed_by(&self, key: &SigningKey) -> Vec<u8> {
+            let envelope = key.sign(self.payload()).unwrap();
+            envelope.to_json().unwrap().into_bytes()
+        }
+
+        fn judge(&self, envelope: &[u8], keys: &[TrustedKey]) -> Result<String, ImportError> {
+            let trust = Trust::new(keys);
+            let synced = Synced {
+                backup: &self.backup,
+                document: &self.document,
+                location: "default",
+                place: &self.statement.location,
+                imported: self.imported,
+            };
+            let judged = judge(envelope, &trust, &synced);
+            judged.map(|importable| importable.trusted.name.clone())
+        }
+
+        /// Returns who vouches by the list of the one key that is trusted, or why nobody does.
+        fn told(&self) -> Result<String, String> {
+            let key = key();
+            let judged = self.judge(&self.signed_by(&key), &[trusted("one", &key)]);
+            judged.map_err(|why| format!("{}: {why}", why.reason()))
+        }
+    }
+
+    fn key() -> SigningKey {
+        SigningKey::generate(Algorithm::Ed25519).unwrap()
+    }
+
+    fn trusted(name: &str, key: &SigningKey) -> TrustedKey {
+        TrustedKey {
+            name: name.to_owned(),
+            public_key: key.public_pem(),
+            ..TrustedKey::default()
+        }
+    }
+
+    #[test]
+    fn the_namespace_of_velero_may_have_another_name_here() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.told(), Ok("one".to_owned()));
+        scene.backup.namespace = "backups".into();
+        assert_eq!(scene.told(), Ok("one".to_owned()));
+    }
+
+    /// Somebody may have changed it back after the sync, or only here.
+    #[test]
+    fn both_the_document_and_the_backup_are_those_of_the_list() {
+        let differs = |change: fn(&mut Scene)| {
+            let mut scene = Scene::new();
+            change(&mut scene);
+            scene.told().unwrap_err()
+        };
+        let of_document = differs(|scene| scene.document.schedule = Some("daily".into()));
+        let of_backup = differs(|scene| scene.backup.schedule = Some("daily".into()));
+        let both = differs(|scene| {
+            scene.document.started = None;
+            scene.backup.started = None;
+        });
+        for (why, field) in [
+            (of_document, "metadata.labels[velero.io/schedule-name]"),
+            (of_backup, "metadata.labels[velero.io/schedule-name]"),
+            (both, "status.startTimestamp"),
+        ] {
+            let says = format!("FieldsDiffer: these fields are not what is signed: {field}");
+            assert_eq!(why, says);
+        }
+    }
+
+    /// Whoever stole the key signs other bytes for the same backup.
+    #[test]
+    fn an_import_before_the_revocation_counts_for_the_same_bytes_only() {
+        let key = key();
+        let revoked = TrustedKey {
+            state: KeyState::Revoked,
+            revoked_at: Some(50),
+            ..trusted("one", &key)
+        };
+        let mut scene = Scene::new();
+        let same = Sha256::of(&scene.payload());
+        let mut counts = |imported| {
+            scene.imported = imported;
+            let judged = scene.judge(&scene.signed_by(&key), std::slice::from_ref(&revoked));
+            judged.map_err(|why| why.reason())
+        };
+        assert_eq!(counts(Some((same, 49))), Ok("one".to_owned()));
+        let others = [(same, 50), (Sha256::of(b"other bytes"), 49)].map(Some);
+        for imported in [None].into_iter().chain(others) {
+            assert_eq!(counts(imported), Err("KeyRevoked"), "{imported:?}");
+        }
+    }
+
+    #[test]
+    fn one_signature_that_counts_is_enough_whatever_stands_before_it() {
+        let scene = Scene::new();
+        let [one, two] = [key(), key()];
+        let parse = |key| serde_json::from_slice::<Value>(&scene.signed_by(key)).unwrap();
+        let (mut envelope, other) = (parse(&one), parse(&two));
+        let signatures = envelope["signatures"].as_array_mut().unwrap();
+        signatures.push(other["signatures"][0].clone());
+        let revoked = TrustedKey {
+            state: KeyState::Revoked,
+            ..trusted("one", &one)
+        };
+        let keys = [revoked, trusted("two", &two)];
+        let judged = scene.judge(envelope.to_string().as_bytes(), &keys);
+        assert_eq!(judged.unwrap(), "two");
+    }
+
+    /// Of several lists beside a backup, one is told of.
+    #[test]
+    fn what_says_more_of_a_backup_has_more_weight() {
+        let scene = Scene::new();
+        let key = key();
+        let weight = |scene: &Scene, envelope: &[u8], change: fn(&mut TrustedKey)| {
+            let mut trusted = trusted("one", &key);
+            change(&mut trusted);
+            let why = scene.judge(envelope, &[trusted]).unwrap_err();
+            (why.reason(), why.weight())
+        };
+        let mut forged: Value = serde_json::from_slice(&scene.signed_by(&key)).unwrap();
+        forged["signatures"][0]["sig"] = "AAAA".into();
+        let mut another = Scene::new();
+        another.document.uid = "another".into();
+        let all = [
+            weight(&scene, b"no list", |_| ()),
+            weight(&scene, &scene.signed_by(&self::key()), |_| ()),
+            weight(&scene, forged.to_string().as_bytes(), |_| ()),
+            weight(&scene, &scene.signed_by(&key), |key| {
+                key.scope.backups = vec!["c".into()];
+            }),
+            weight(&another, &scene.signed_by(&key), |_| ()),
+        ];
+        let reasons = all.map(|(reason, _)| reason);
+        let expected = [
+            "ListUnreadable",
+            "KeyUnknown",
+            "ListForged",
+            "KeyOutOfScope",
+            "ListOfAnotherBackup",
+        ];
+        assert_eq!(reasons, expected);
+        assert!(all.is_sorted_by(|one, next| one.1 < next.1), "{all:?}");
+    }
+}
