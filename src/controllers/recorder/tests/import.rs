@@ -132,6 +132,13 @@ fn requests(scene: &Scene) -> Vec<String> {
     requests.collect()
 }
 
+/// Returns how many requests there were for signed lists.
+fn lists_read(scene: &Scene) -> usize {
+    let requests = requests(scene).into_iter();
+    let lists = requests.filter(|step| step.starts_with("S3 GET") && step.contains(".dsse.json"));
+    lists.count()
+}
+
 fn manifest(scene: &Scene) -> Value {
     let backup = scene.api.get(&format!("{BACKUPS}/b")).unwrap_or_default();
     backup["metadata"]["annotations"][names::MANIFEST_ANNOTATION].clone()
@@ -529,9 +536,78 @@ async fn the_list_that_counts_is_found_among_others() {
     scene.run();
     scene.until_unobserved("b", &uid(2), "KeyUnknown").await;
     assert_eq!(scene.status("b", &uid(2))["listsNotRead"], 4);
+    assert_eq!(lists_read(&scene), 16);
     other.sign(&scene);
     other.trust(&scene, &json!({}));
     scene.until_state("b", &uid(1), "Recorded").await;
+}
+
+/// Anybody who may write the bucket can put more lists before it than are looked at.
+#[tokio::test]
+async fn the_lists_of_trusted_keys_are_looked_at_first() {
+    let mut scene = Scene::start().await;
+    let other = Other::in_bucket(&scene);
+    other.sign(&scene);
+    for number in 0..20 {
+        let key = format!("backups/b/velero-trust.{number:016}.dsse.json");
+        scene.s3.put(&key, b"{", Timestamp::now());
+    }
+    other.trust(&scene, &json!({}));
+    // The first guess is that this key signed it.
+    let guessed = SigningKey::generate(Algorithm::Ed25519).unwrap();
+    let key = json!({
+        "apiVersion": "velero-trust.io/v1alpha1", "kind": "TrustedKey",
+        "metadata": {"name": "a"},
+        "spec": {"publicKey": guessed.public_pem()},
+    });
+    scene.api.put(&format!("{KEYS}/a"), key);
+    sync(&scene);
+    scene.run();
+    scene.until_state("b", &uid(1), "Recorded").await;
+    assert_eq!(lists_read(&scene), 2);
+}
+
+/// `keys trust --from-backup` takes a key from there.
+#[tokio::test]
+async fn a_key_is_told_by_a_list_only_if_it_signed_it() {
+    for is_signer in [true, false] {
+        let mut scene = Scene::start().await;
+        let mut other = Other::in_bucket(&scene);
+        let stranger = SigningKey::generate(Algorithm::Ed25519).unwrap();
+        if !is_signer {
+            other.statement.public_key = Some(stranger.public_pem());
+        }
+        let mut envelope: Value =
+            serde_json::from_str(&other.envelope().to_json().unwrap()).unwrap();
+        let signatures = envelope["signatures"].as_array_mut().unwrap();
+        let id = stranger.public().id().to_string();
+        signatures.push(json!({"keyid": id, "sig": "AAAA"}));
+        let content = envelope.to_string();
+        scene
+            .s3
+            .put(&other.file(), content.as_bytes(), Timestamp::now());
+        sync(&scene);
+        // Without another key, nothing is looked at.
+        let another = SigningKey::generate(Algorithm::Ed25519).unwrap();
+        let trusted = Other {
+            key: Arc::new(another),
+            ..Other::in_bucket(&scene)
+        };
+        trusted.trust(&scene, &json!({}));
+        scene.run();
+        scene.until_unobserved("b", &uid(2), "KeyUnknown").await;
+        let told = is_signer.then(|| other.key.public_pem());
+        let signers = json!([
+            {"keyId": other.id(), "publicKey": told},
+            {"keyId": id, "publicKey": null},
+        ]);
+        let found = &scene.status("b", &uid(2))["signers"];
+        for number in 0..2 {
+            assert_eq!(found[number]["keyId"], signers[number]["keyId"]);
+            let key = &found[number]["publicKey"];
+            assert_eq!(*key, signers[number]["publicKey"], "{is_signer} {number}");
+        }
+    }
 }
 
 /// That a list cannot be read says nothing against the backup.
