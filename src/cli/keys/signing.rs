@@ -196,6 +196,9 @@ mod tests {
         // Somebody made its TrustedKey before the installation.
         let signed = Some(other.public().id());
         assert_eq!(to_retire(&keys, signed, signs), ["lost", "foreign"]);
+        // VerifyOnly would let it count again.
+        let revoked = [key("foreign", &other, false, KeyState::Revoked)];
+        assert!(to_retire(&revoked, signed, signs).is_empty());
     }
 
     #[test]
