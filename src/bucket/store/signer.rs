@@ -71,3 +71,28 @@ impl Signer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::StaticCredentialProvider;
+    use object_store::client::HttpRequestBody;
+    use object_store::gcp::GcpCredential;
+
+    use super::*;
+
+    /// The emulator of the tests takes requests without a token, too.
+    #[tokio::test]
+    async fn a_token_is_sent_to_google_and_never_shown() {
+        let bearer = "token".to_owned();
+        let signer = Signer::Gcs {
+            credentials: Arc::new(StaticCredentialProvider::new(GcpCredential { bearer })),
+        };
+        let mut request = HttpRequest::new(HttpRequestBody::from(String::new()));
+        signer.sign(&mut request).await.unwrap();
+        let sent = request.headers().get(AUTHORIZATION).unwrap();
+        assert_eq!(sent, "Bearer token");
+        assert!(!format!("{request:?}").contains("token"), "{request:?}");
+    }
+}
