@@ -43,5 +43,6 @@ pub mod sources;
 pub mod controllers;
 
 pub mod serving;
+pub mod serving_ca;
 
 pub mod cli;

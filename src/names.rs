@@ -156,6 +156,12 @@ pub const CANARY_LABEL: &str = "velero-trust.io/canary";
 /// Name of a ConfigMap in velero-trust's own namespace. While it is there no webhook is made active.
 pub const OFF: &str = "velero-trust-off";
 
+/// Secret in our own namespace with the CA of the serving certificates.
+pub const SERVING_CA: &str = "velero-trust-serving-ca";
+
+/// Annotation of that Secret with which somebody asks for a new CA; its value is not read.
+pub const ROTATE: &str = "velero-trust.io/rotate-requested-at";
+
 /// Annotation on a report. A new value, such as the time, asks the leader to probe the endpoints of
 /// the namespace now. The report says which request is done.
 pub const PROBE_REQUESTED: &str = "velero-trust.io/probe-requested";

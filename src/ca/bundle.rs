@@ -116,7 +116,7 @@ pub fn hash(text: &str) -> String {
 }
 
 /// Returns the PEM block of `certificate`, preceded by a comment with its subject.
-pub(super) fn pem_block(certificate: &Certificate) -> String {
+pub fn pem_block(certificate: &Certificate) -> String {
     // Two dashes are replaced, so that no subject can look like the begin or the end of a block.
     let subject = certificate.subject().replace("--", "__");
     let mut text = format!("# {subject}\n-----BEGIN CERTIFICATE-----\n");

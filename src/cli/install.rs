@@ -17,10 +17,11 @@ use super::wait::{self, WaitError};
 use crate::admission::activation::{OLDEST_KUBERNETES, OtherCas};
 use crate::clock;
 use crate::kubernetes::client::kubernetes_version;
+use crate::kubernetes::serving_ca;
 use crate::kubernetes::webhook_configurations::{self, WebhookConfiguration};
 use crate::kubernetes::workloads::{Kind, Workload, is_rolled_out};
 use crate::names;
-use crate::serving::certificates::issue::Issued;
+use crate::serving_ca::issue::Issued;
 
 /// Name of the Secret with the serving certificate, which the Deployment mounts.
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
@@ -53,6 +54,7 @@ pub(super) async fn run(
         revoke_old,
     } = install;
     require_match_conditions(client).await?;
+    require_files(client, namespace).await?;
     let configurations = webhook_configurations::list(client).await?;
     let (others, ours): (Vec<_>, Vec<_>) = configurations
         .into_iter()
@@ -169,6 +171,23 @@ async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
             version.1,
             OLDEST_KUBERNETES.0,
             OLDEST_KUBERNETES.1
+        );
+    }
+    Ok(())
+}
+
+/// Fails if the installation has a CA of its own: the leader would remove that of a certificate from files.
+async fn require_files(client: &Client, namespace: &str) -> anyhow::Result<()> {
+    let secret = format!("Secret {namespace}/{}", names::SERVING_CA);
+    let found = serving_ca::read(client, namespace).await;
+    if found
+        .with_context(|| format!("cannot read {secret}"))?
+        .is_some()
+    {
+        bail!(
+            "there is a {secret}: this installation issues its own certificates, and becomes active by itself; \
+             nothing was changed. `velero-trust certs rotate` replaces its CA. If its certificate comes from \
+             files now, delete the Secret and run this again"
         );
     }
     Ok(())

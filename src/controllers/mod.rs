@@ -11,6 +11,7 @@
 
 mod activation;
 mod bundle;
+mod ca_rotation;
 mod channels;
 mod coverage;
 mod endpoints;
@@ -44,7 +45,8 @@ use crate::ca::serving_certificate::ServingCertificate;
 use crate::decision::Policy;
 use crate::dial::Proxies;
 use crate::integrity::public_key::Algorithm;
-use crate::kubernetes::events::Events;
+use crate::kubernetes::events::{self, Events};
+use crate::kubernetes::serving_ca::ServingCaHandle;
 use crate::names;
 use crate::sources::Source;
 use crate::sources::cluster::CommonRootsReceiver;
@@ -97,6 +99,8 @@ pub struct Settings {
     /// Where the CA of the serving certificate comes from; `None` if the webhooks are made active by
     /// command.
     pub activation: Option<CaSource>,
+    /// velero-trust's own CA; `None` if the serving certificate comes from files.
+    pub serving_ca: Option<ServingCaHandle>,
     /// The options of the recorder; `None` if no backup is recorded.
     pub recorder: Option<RecorderSettings>,
 }
@@ -119,13 +123,7 @@ pub struct RecorderSettings {
 impl ControllerContext {
     /// Returns our own Deployment, as the object of Events.
     fn own_deployment(&self) -> ObjectReference {
-        ObjectReference {
-            api_version: Some("apps/v1".to_owned()),
-            kind: Some("Deployment".to_owned()),
-            namespace: Some(self.settings.namespace.clone()),
-            name: Some(names::APP.to_owned()),
-            ..ObjectReference::default()
-        }
+        events::deployment(&self.settings.namespace, names::APP)
     }
 }
 
@@ -166,6 +164,7 @@ mod tests {
                     probe: None,
                     proxies: Proxies::default(),
                     activation: None,
+                    serving_ca: None,
                     recorder: None,
                 },
             }

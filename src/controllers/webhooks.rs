@@ -7,14 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher::Config;
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -22,13 +17,13 @@ use super::ControllerContext;
 use super::activation::Progress;
 use super::event_deduper::EventDeduper;
 use crate::admission::webhook_state::{
-    self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookState, WebhookStatus,
+    self, Backend, Installation, ServiceReference, WebhookState, WebhookStatus,
 };
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::clock;
 use crate::kubernetes::events::EventReason;
 use crate::kubernetes::registered_webhooks::{
-    SERVICE_NAME_LABEL, backend, is_ready, own_label, webhooks,
+    RegisteredWebhooks, SERVICE_NAME_LABEL, backend, is_ready,
 };
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
@@ -46,8 +41,7 @@ const TIMING: Timing = Timing {
 
 /// What is watched.
 struct Watches {
-    validating: Watch<Vec<RegisteredWebhook>>,
-    mutating: Watch<Vec<RegisteredWebhook>>,
+    webhooks: RegisteredWebhooks,
     /// The Service of each EndpointSlice in our own namespace, and whether something in it is ready.
     slices: Watch<(String, bool)>,
 }
@@ -77,8 +71,7 @@ pub(super) async fn run(
     let mut worker = Worker::new(TIMING);
     loop {
         tokio::select! {
-            _ = watches.validating.changed() => worker.trigger(()),
-            _ = watches.mutating.changed() => worker.trigger(()),
+            () = watches.webhooks.changed() => worker.trigger(()),
             _ = watches.slices.changed() => worker.trigger(()),
             Ok(()) = certificates.changed() => worker.trigger(()),
             Ok(()) = progress.changed() => worker.trigger(()),
@@ -100,8 +93,7 @@ impl Watches {
     fn new(client: &Client, own: &str) -> Self {
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), own);
         Self {
-            validating: configurations::<ValidatingWebhookConfiguration>(client),
-            mutating: configurations::<MutatingWebhookConfiguration>(client),
+            webhooks: RegisteredWebhooks::watch(client),
             slices: Watch::new(
                 slices,
                 Config::default(),
@@ -122,9 +114,7 @@ impl Watches {
         progress: Progress,
     ) -> Option<Vec<WebhookStatus>> {
         let own = &controllers.settings.namespace;
-        let (validating, mutating) = (self.validating.last_known()?, self.mutating.last_known()?);
-        let all = validating.values().chain(mutating.values()).flatten();
-        let registered: Vec<_> = all.cloned().collect();
+        let registered = self.webhooks.last_known()?;
         let installation = Installation {
             namespace: own,
             certificate,
@@ -147,24 +137,6 @@ impl Watches {
             _ => Backend::Unknown,
         }
     }
-}
-
-fn configurations<K>(client: &Client) -> Watch<Vec<RegisteredWebhook>>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
-{
-    let kind = K::kind(&()).into_owned();
-    let subject = format!("{kind}s of velero-trust");
-    let config = Config::default().labels(&own_label());
-    Watch::of_text(
-        Api::<K>::all(client.clone()),
-        config,
-        subject,
-        move |text| {
-            let object: Value = serde_json::from_str(text).ok()?;
-            Some(webhooks(&kind, &object))
-        },
-    )
 }
 
 impl Reporter<'_> {

@@ -68,6 +68,12 @@ pub enum EventReason {
     CanaryUnanswered,
     /// The serving certificate expires soon, or has expired.
     ServingCertificateExpiring,
+    /// The caBundle of a webhook does not verify the serving certificate of a replica.
+    ServingCertificateRefused,
+    /// The Secret with the CA of the serving certificates was deleted or changed, and written again.
+    ServingCaRestored,
+    /// A new CA issues the serving certificates.
+    ServingCaRotated,
     /// Another serving certificate is presented, which does not expire soon.
     ServingCertificateRenewed,
     /// The files of a Backup are recorded and signed.
@@ -131,6 +137,9 @@ impl EventReason {
             Self::WebhookRestored => "WebhookRestored",
             Self::CanaryUnanswered => "CanaryUnanswered",
             Self::ServingCertificateExpiring => "ServingCertificateExpiring",
+            Self::ServingCertificateRefused => "ServingCertificateRefused",
+            Self::ServingCaRestored => "ServingCARestored",
+            Self::ServingCaRotated => "ServingCARotated",
             Self::ServingCertificateRenewed => "ServingCertificateRenewed",
             Self::BackupRecorded => "BackupRecorded",
             Self::BackupAdopted => "BackupAdopted",
@@ -162,9 +171,21 @@ impl EventReason {
             | Self::WebhookActive
             | Self::WebhooksActivated
             | Self::ServingCertificateRenewed
+            | Self::ServingCaRotated
             | Self::ConditionEnded => EventType::Normal,
             _ => EventType::Warning,
         }
+    }
+}
+
+/// Returns a reference to a Deployment, as the object of Events.
+pub fn deployment(namespace: &str, name: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some("Deployment".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

@@ -23,6 +23,7 @@ pub mod report;
 pub mod restore;
 pub mod secret_access;
 pub mod server_clock;
+pub mod serving_ca;
 mod streaming;
 pub mod watch;
 pub mod webhook_configurations;

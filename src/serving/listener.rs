@@ -205,7 +205,11 @@ impl Listener {
             connections.open(peer.clone(), protocol.serve(stream, peer));
             return;
         };
-        let acceptor = TlsAcceptor::from(tls.borrow().clone());
+        let Some(config) = tls.borrow().clone() else {
+            tracing::debug!("a connection is closed: there is no certificate yet");
+            return;
+        };
+        let acceptor = TlsAcceptor::from(config);
         let failures = self.gauges.handshakes.clone();
         connections.open(peer.clone(), async move {
             let handshake = timeout(protocol.timeouts.handshake, acceptor.accept(stream));

@@ -60,8 +60,8 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// Returns the router of the second port. It is served only while the webhook's port is bound and
-/// has a certificate, so neither needs a condition.
+/// Returns the router of the second port. It is served only while the webhook's port is bound, which
+/// needs no condition.
 pub(super) fn router(
     metrics: Arc<Metrics>,
     stopping: Stopping,

@@ -54,6 +54,8 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// When the served certificate expires, in seconds since 1970.
     pub certificate_expiry: Gauge,
+    /// Whether the caBundle of a webhook does not verify the certificate of this replica.
+    pub certificate_refused: Gauge,
     /// Bytes of backups that were read to record them, or for Restores.
     pub backup_bytes_read: Counter,
     /// Recorded backups that went away without anybody wanting it.
@@ -120,6 +122,7 @@ impl Default for Metrics {
             handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             certificate_expiry: Gauge::default(),
+            certificate_refused: Gauge::default(),
             restores_waiting: Gauge::default(),
             restores_refused: Counter::default(),
             restores_accepted: Counter::default(),
@@ -258,6 +261,11 @@ impl Metrics {
             "tls_reload_failures",
             "Attempts to load a new serving certificate that failed; the old one stays",
             self.tls_reload_failures.clone(),
+        );
+        registry.register(
+            "serving_certificate_refused",
+            "Whether the caBundle of a webhook does not verify the certificate of this replica",
+            self.certificate_refused.clone(),
         );
         registry.register(
             "serving_certificate_expiry_seconds",

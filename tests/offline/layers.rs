@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use crate::tree::files_with_extension;
 
 /// The modules of the crate. Each may use only those before it.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "names",
     "digest",
     "decision",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 21] = [
     "rate_limiter",
     "shared_quota",
     "dial",
+    "serving_ca",
     "signing_key",
     "encrypted_key",
     "telemetry",

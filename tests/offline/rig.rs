@@ -66,7 +66,8 @@ impl Rig {
         let authority = Authority::new();
         let first = authority.issue();
         let metrics = Arc::new(Metrics::default());
-        let (sender, tls) = certificates::channel(&validated(&first), Arc::clone(&metrics));
+        let (sender, tls) = certificates::channel(Arc::clone(&metrics));
+        sender.publish(&validated(&first));
         let admission = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, ops_address) = (admission.local_addr().unwrap(), ops.local_addr().unwrap());

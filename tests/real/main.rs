@@ -20,6 +20,7 @@ mod balanced;
 mod baseline;
 mod bucket;
 mod bundle;
+mod certificates;
 mod client_ca;
 mod clusters;
 mod commands;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         azure::trials(),
         gcs::trials(),
         bundle::trials(&shared),
+        certificates::trials(),
         conditions::trials(),
         client_ca::trials(&shared),
         commands::trials(&shared),

@@ -181,6 +181,23 @@ pub struct Installation<'a> {
     pub now: i64,
 }
 
+impl<'a> Installation<'a> {
+    /// The installation in `namespace` that presents this certificate, for what depends on nothing else.
+    pub const fn presenting(
+        namespace: &'a str,
+        certificate: &'a ServingCertificate,
+        now: i64,
+    ) -> Self {
+        Self {
+            namespace,
+            certificate: Some(certificate),
+            includes_kube_system: false,
+            activation: Activation::ByLeader,
+            now,
+        }
+    }
+}
+
 /// Returns the status of each webhook of the `installation`, when these are `registered`. `backend`
 /// tells what answers at a Service.
 pub fn judge(
@@ -198,6 +215,21 @@ pub fn judge(
         describe(installation, handler, &outcomes.collect::<Vec<_>>())
     };
     HANDLERS.iter().map(status).collect()
+}
+
+/// Returns the webhook whose caBundle does not verify the certificate of the `installation`, so that the
+/// API server refuses it; `None` if it verifies it wherever it asks, as far as known.
+pub fn unverified(
+    installation: Installation<'_>,
+    registered: &[RegisteredWebhook],
+) -> Option<WebhookStatus> {
+    let mut all = judge(installation, registered, |_| Backend::Unknown).into_iter();
+    all.find(|webhook| {
+        matches!(
+            webhook.state,
+            WebhookState::WrongCaBundle | WebhookState::NoCaBundle
+        )
+    })
 }
 
 /// Returns what becomes of requests of `operation`. One webhook that cannot be called is enough to

@@ -235,7 +235,7 @@ fn display_name(certificate: &Certificate) -> String {
 }
 
 /// Formats a time, in seconds since 1970, as a date such as `2026-07-28`.
-pub(in crate::ca) fn format_date(seconds: i64) -> String {
+pub fn format_date(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
         |_| "an impossible day".to_owned(),
         |time| time.date().to_string(),

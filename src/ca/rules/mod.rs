@@ -10,7 +10,7 @@ mod pem;
 mod reference;
 mod setting;
 
-pub(in crate::ca) use certificate::format_date;
+pub use certificate::format_date;
 pub use config::{parse_bool, skips_verification};
 
 use std::collections::BTreeMap;

@@ -116,7 +116,7 @@ const fn activate(resource: &'static str, name: &'static str) -> Right {
 }
 
 /// Permissions in our own namespace.
-pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 5] = [
+pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 6] = [
     right("coordination.k8s.io", "leases", &["get", "create", "patch"]),
     right(
         "",
@@ -127,6 +127,10 @@ pub(super) const OWN_NAMESPACE_RIGHTS: [Right; 5] = [
     Right {
         name: Some(names::SIGNING_KEY),
         ..right("", "secrets", &["get"])
+    },
+    Right {
+        name: Some(names::SERVING_CA),
+        ..right("", "secrets", &["get", "update"])
     },
     right("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];

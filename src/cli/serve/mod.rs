@@ -1,5 +1,6 @@
 //! `velero-trust serve`: runs the webhook and the controllers.
 
+mod certificates;
 mod listing;
 mod probe;
 mod start;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use self::certificates::{CaBundleMode, CertificateMode};
 use self::listing::Listing;
 use self::probe::Probe;
 use self::switch::Switch;
@@ -21,6 +23,9 @@ use super::restores::RestoresSetting;
 use super::root_args::RootArgs;
 use super::{describe, exit, install_crypto_provider, parse, runtime};
 use crate::telemetry::{self, Format};
+
+/// The default of `--tls-cert`.
+const DEFAULT_TLS_CERT: &str = "certs-dev/tls.crt";
 
 /// Run the admission webhook and, in a cluster, the controllers
 ///
@@ -48,11 +53,37 @@ pub(super) struct Serve {
     )]
     ops_listen: SocketAddr,
 
+    /// Where serving certificates come from [default: `self` in a Pod that is given no --tls-cert, otherwise
+    /// `files`]
+    ///
+    /// With `self`, velero-trust has a CA of its own, in the Secret velero-trust-serving-ca, and each replica issues
+    /// its certificate in memory. Nothing has to be renewed by anybody.
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        env = "VELERO_TRUST_CERTIFICATES"
+    )]
+    certificates: Option<CertificateMode>,
+
+    /// Who sets the `caBundle` of the webhooks
+    ///
+    /// With `external`, the leader makes a webhook active once its `caBundle` verifies the certificate, and never
+    /// sets it.
+    #[arg(
+        long,
+        value_name = "WHO",
+        value_enum,
+        default_value = "managed",
+        env = "VELERO_TRUST_CA_BUNDLE"
+    )]
+    ca_bundle: CaBundleMode,
+
     /// PEM file with the serving certificate, leaf first; reloaded when it changes
     #[arg(
         long,
         value_name = "FILE",
-        default_value = "certs-dev/tls.crt",
+        default_value = DEFAULT_TLS_CERT,
         env = "VELERO_TRUST_TLS_CERT"
     )]
     tls_cert: PathBuf,

@@ -12,21 +12,23 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Serve;
+use super::certificates::{CertificateMode, InCluster};
 use super::switch::Switch;
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::restores;
 use crate::cli::stdout::Stdout;
 use crate::controllers::{
-    BuildPermits, CaSource, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
+    BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
 };
 use crate::decision::{Policy, RestoresMode};
 use crate::dial::Proxies;
 use crate::kubernetes::client::Clients;
 use crate::kubernetes::events::Events;
+use crate::kubernetes::serving_ca::ServingCaHandle;
 use crate::names;
-use crate::serving::certificates::{self, Files as CertificateFiles};
+use crate::serving::certificates::{self, CertificateSender, Files as CertificateFiles};
 use crate::serving::drain::{Phase, Stopping};
-use crate::serving::{Caps, Drain, Server, Task, Timeouts, descriptors, drain};
+use crate::serving::{Caps, Condition, Drain, Server, Task, Timeouts, descriptors, drain};
 use crate::sources::Source;
 use crate::sources::cluster::{BackupFiles, Cluster};
 use crate::sources::files::Files;
@@ -41,6 +43,14 @@ const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
 /// Shortest interval between two checks of the objects folder for changes.
 const OBJECTS_POLL: Duration = Duration::from_millis(500);
 
+/// What reviews are decided with.
+struct Sources {
+    source: Arc<dyn Source>,
+    policy: Arc<Policy>,
+    /// The conditions for readiness.
+    conditions: Vec<Condition>,
+}
+
 impl Serve {
     /// Runs the server until a signal stops it.
     pub(super) async fn serve(&self) -> anyhow::Result<()> {
@@ -52,18 +62,30 @@ impl Serve {
         policy.accepts_partial = self.accept_partial;
         let metrics = Arc::new(Metrics::default());
 
-        let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)
-            .with_client_ca(self.client_ca.clone());
-        let first = files.load()?;
-        let (sender, tls) = certificates::channel(&first, Arc::clone(&metrics));
+        let (sender, tls) = certificates::channel(Arc::clone(&metrics));
         let certificate = sender.certificate();
-        let mut tasks = vec![Task::new(
-            "certificate files",
-            files.follow(first, sender, CERTIFICATE_POLL),
-        )];
+        let mut tasks = Vec::new();
+        let own_ca = match self.certificate_mode()? {
+            CertificateMode::Own => Some((sender, ServingCaHandle::default())),
+            CertificateMode::Files => {
+                let files = CertificateFiles::new(&self.tls_cert, &self.tls_key)
+                    .with_client_ca(self.client_ca.clone());
+                let first = files.load()?;
+                sender.publish(&first);
+                tasks.push(Task::new(
+                    "certificate files",
+                    files.follow(first, sender, CERTIFICATE_POLL),
+                ));
+                None
+            }
+        };
         let draining = stopping.clone();
-        let (source, policy) = self
-            .source(&mut tasks, policy, &metrics, certificate, draining)
+        let Sources {
+            source,
+            policy,
+            conditions,
+        } = self
+            .source(&mut tasks, policy, &metrics, certificate, own_ca, draining)
             .await?;
 
         let admission = bind(self.listen).await?;
@@ -88,7 +110,7 @@ impl Serve {
             policy,
             metrics,
             stopping,
-            conditions: Vec::new(),
+            conditions,
             tasks,
             timeouts: Timeouts::default(),
             caps,
@@ -106,8 +128,9 @@ impl Serve {
         mut policy: Policy,
         metrics: &Arc<Metrics>,
         certificate: watch::Receiver<Option<ServingCertificate>>,
+        own_ca: Option<(CertificateSender, ServingCaHandle)>,
         draining: Stopping,
-    ) -> anyhow::Result<(Arc<dyn Source>, Arc<Policy>)> {
+    ) -> anyhow::Result<Sources> {
         if !self.objects.is_empty() {
             let files = Files::open(self.objects.clone(), OBJECTS_POLL)?;
             for note in &files.objects().notes {
@@ -118,7 +141,11 @@ impl Serve {
             }
             // Nobody records what is in files.
             policy.records_existing = false;
-            return Ok((Arc::new(files), Arc::new(policy)));
+            return Ok(Sources {
+                source: Arc::new(files),
+                policy: Arc::new(policy),
+                conditions: Vec::new(),
+            });
         }
         let roots = self.common_roots.roots();
         let first = roots.read()?;
@@ -148,6 +175,15 @@ impl Serve {
             roots.follow(first, client.clone(), own.clone(), sender),
         ));
         let identity = identity();
+        let handle = own_ca.as_ref().map(|(_, handle)| handle.clone());
+        let in_cluster = InCluster {
+            client: &client,
+            own: &own,
+            identity: &identity,
+            metrics,
+            certificate: &certificate,
+        };
+        let conditions = self.certificates_in_cluster(tasks, &in_cluster, own_ca);
         let controllers = ControllerContext {
             source: Arc::new(cluster()),
             common_roots,
@@ -165,8 +201,8 @@ impl Serve {
                 retention: self.retention,
                 probe: self.probe.denied_addresses(),
                 proxies,
-                activation: (self.activation == Switch::On)
-                    .then(|| CaSource::File(self.tls_cert.with_file_name("ca.crt"))),
+                activation: self.ca_source(handle.as_ref()),
+                serving_ca: handle,
                 recorder: Some(RecorderSettings {
                     denied: self.probe.never_dialled(),
                     records_existing: self.record_existing == Switch::On,
@@ -178,7 +214,11 @@ impl Serve {
         };
         let draining = async move { draining.reached(Phase::Draining).await };
         tasks.push(Task::new("controllers", leader::run(controllers, draining)));
-        Ok((source, policy))
+        Ok(Sources {
+            source,
+            policy,
+            conditions,
+        })
     }
 }
 

@@ -19,10 +19,12 @@ use tokio::time::{Instant, timeout};
 use self::observed::{Observed, Watches};
 use self::reporter::Reporter;
 use super::ControllerContext;
-use crate::admission::activation::{self, Canary, Facts, Held, Outcome, Plan};
+use crate::admission::activation::{self, Canary, Cas, Facts, Held, Outcome, Plan};
 use crate::admission::webhook_state::Activation;
+use crate::ca::certificate::Fingerprint;
 use crate::clock;
 use crate::kubernetes::client::kubernetes_version;
+use crate::kubernetes::serving_ca::ServingCa;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 
 const TIMING: Timing = Timing {
@@ -51,14 +53,34 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum CaSource {
     /// A PEM file.
     File(PathBuf),
+    /// velero-trust's own CAs.
+    Own(watch::Receiver<ServingCa>),
+    /// Somebody else sets the caBundle.
+    External,
 }
 
 impl CaSource {
-    /// Returns the CA, PEM, or why it is not known.
-    fn read(&self) -> Result<String, String> {
+    /// Returns the CAs at `now`, in seconds since 1970, or why they are not known.
+    fn read(&self, now: i64) -> Result<Cas, String> {
         match self {
             Self::File(path) => std::fs::read_to_string(path)
+                .map(Cas::of_file)
                 .map_err(|error| format!("{} cannot be read: {error}", path.display())),
+            Self::Own(ca) => match ca.borrow().valid(now) {
+                Some(own) => Ok(Cas::own(own.ca_bundle(), own.others_until())),
+                None => Err("there is none yet".to_owned()),
+            },
+            Self::External => Err("--ca-bundle=external is set".to_owned()),
+        }
+    }
+
+    /// Waits until they change, as far as that is told.
+    async fn changed(&mut self) {
+        let Self::Own(ca) = self else {
+            return std::future::pending().await;
+        };
+        if ca.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -92,16 +114,27 @@ impl Progress {
     }
 }
 
+/// What the API server trusts, for the rotation of the CA.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrustedCas {
+    /// The certificates that are in the caBundle of every webhook that is asked; none if none is.
+    pub(super) everywhere: BTreeSet<Fingerprint>,
+    /// When the canary was answered last.
+    pub(super) answered: Option<Instant>,
+}
+
 /// What is remembered between two looks.
 struct Activator<'c> {
     controllers: &'c ControllerContext,
-    ca: &'c CaSource,
+    ca: CaSource,
     kubernetes: Option<(u32, u32)>,
     canary: Canary,
     canary_ran: Option<Instant>,
+    answered: Option<Instant>,
     /// The configurations that were seen active.
     active: BTreeSet<String>,
     changed: BTreeMap<String, Instant>,
+    trusted: watch::Sender<TrustedCas>,
     reporter: Reporter<'c>,
 }
 
@@ -115,7 +148,11 @@ struct Applied {
 }
 
 /// Makes the webhooks active while this replica leads. Never returns.
-pub(super) async fn run(controllers: Arc<ControllerContext>, progress: watch::Sender<Progress>) {
+pub(super) async fn run(
+    controllers: Arc<ControllerContext>,
+    progress: watch::Sender<Progress>,
+    trusted: watch::Sender<TrustedCas>,
+) {
     let Some(ca) = controllers.settings.activation.clone() else {
         return Reporter::new(&controllers, progress).report_off().await;
     };
@@ -123,18 +160,21 @@ pub(super) async fn run(controllers: Arc<ControllerContext>, progress: watch::Se
     let mut certificates = controllers.certificate.clone();
     let mut activator = Activator {
         controllers: &controllers,
-        ca: &ca,
+        ca,
         kubernetes: None,
         canary: Canary::default(),
         canary_ran: None,
+        answered: None,
         active: BTreeSet::new(),
         changed: BTreeMap::new(),
+        trusted,
         reporter: Reporter::new(&controllers, progress),
     };
     let mut worker = Worker::new(TIMING);
     loop {
         tokio::select! {
             () = watches.changed() => worker.trigger(()),
+            () = activator.ca.changed() => worker.trigger(()),
             Ok(()) = certificates.changed() => worker.trigger(()),
             () = worker.next() => {
                 let requeue = match watches.known() {
@@ -173,6 +213,10 @@ impl Activator<'_> {
         }
         let Applied { failure, postponed } = self.apply(observed, &plan).await;
         self.note_active(observed);
+        self.trusted.send_replace(TrustedCas {
+            everywhere: activation::trusted_everywhere(&observed.views(&self.active)),
+            answered: self.answered,
+        });
         self.reporter
             .report(&plan, &self.canary, failure.as_deref())
             .await;
@@ -184,7 +228,8 @@ impl Activator<'_> {
     }
 
     fn plan(&self, observed: &Observed<'_>, kubernetes: (u32, u32)) -> Plan {
-        let ca = self.ca.read();
+        let now = clock::now();
+        let ca = self.ca.read(now);
         let certificate = self.controllers.certificate.borrow().clone();
         let facts = Facts {
             namespace: &self.controllers.settings.namespace,
@@ -192,9 +237,10 @@ impl Activator<'_> {
             is_off: observed.is_off,
             is_rolled_out: observed.is_rolled_out,
             certificate: certificate.as_ref(),
-            ca: ca.as_deref().map_err(String::as_str),
+            ca: ca.as_ref().map_err(String::as_str),
+            is_external: matches!(self.ca, CaSource::External),
             canary: &self.canary,
-            now: clock::now(),
+            now,
         };
         activation::plan(facts, &observed.views(&self.active))
     }
@@ -214,6 +260,9 @@ impl Activator<'_> {
         loop {
             let heard = canary::ask(client, &settings.namespace).await;
             let is_answered = heard.outcome == Outcome::Answered;
+            if is_answered {
+                self.answered = Some(Instant::now());
+            }
             if !is_answered && !was_answered && self.is_heeded_later(observed) {
                 return;
             }

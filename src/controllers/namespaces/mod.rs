@@ -23,8 +23,8 @@ use super::observed_bundle::{ObservedBundle, observe};
 use super::own_config_maps::{self, OwnConfigMaps};
 use super::report_handle::ReportHandle;
 use super::{
-    ControllerContext, activation, recorder, refused_extra_cas, restores, serving_certificate,
-    status, webhooks,
+    ControllerContext, activation, ca_rotation, recorder, refused_extra_cas, restores,
+    serving_certificate, status, webhooks,
 };
 use crate::kubernetes::watch::Change;
 use crate::names;
@@ -82,7 +82,13 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     });
     join_set.spawn(refused_extra_cas::run(Arc::clone(controllers)));
     let (progress_sender, progress) = watch::channel(activation::Progress::default());
-    join_set.spawn(activation::run(Arc::clone(controllers), progress_sender));
+    let (trusted_sender, trusted) = watch::channel(activation::TrustedCas::default());
+    join_set.spawn(activation::run(
+        Arc::clone(controllers),
+        progress_sender,
+        trusted_sender,
+    ));
+    join_set.spawn(ca_rotation::run(Arc::clone(controllers), trusted));
     join_set.spawn(webhooks::run(Arc::clone(controllers), progress));
     let (waiting_sender, waiting) = watch::channel(None);
     let (trouble_sender, trouble) = watch::channel(None);

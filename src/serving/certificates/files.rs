@@ -133,7 +133,7 @@ impl Files {
     }
 }
 
-fn read(path: &Path, given: &Path) -> Result<Vec<u8>, FileError> {
+pub(super) fn read(path: &Path, given: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(|source| FileError::Unreadable {
         path: given.to_owned(),
         source,
@@ -208,7 +208,7 @@ impl Follower {
 }
 
 /// Returns an error and its causes in one line.
-fn error_chain(error: &FileError) -> String {
+pub(super) fn error_chain(error: &FileError) -> String {
     match error {
         FileError::Pair(pair) => pair.to_string(),
         FileError::Unreadable { source, .. } => format!("{error}: {source}"),

@@ -3,8 +3,9 @@
 
 mod clients;
 mod files;
-pub mod issue;
 mod pair;
+mod readiness;
+mod self_signed;
 
 use std::sync::Arc;
 
@@ -17,29 +18,27 @@ use crate::telemetry::Metrics;
 pub use clients::ClientAuthorities;
 pub use files::{FileError, Files};
 pub use pair::{Pair, PairError, Validated};
+pub use readiness::{Verification, conditions};
+pub use self_signed::SelfSigned;
 
-/// The listener's end of the channel: each new connection uses the last certificate published.
-pub type CertificateReceiver = watch::Receiver<Arc<ServerConfig>>;
+/// The listener's end of the channel: each new connection uses the last certificate published. Without
+/// one, new connections are closed.
+pub type CertificateReceiver = watch::Receiver<Option<Arc<ServerConfig>>>;
 
 /// Publishes certificates to the listener.
 #[derive(Debug)]
 pub struct CertificateSender {
-    sender: watch::Sender<Arc<ServerConfig>>,
+    sender: watch::Sender<Option<Arc<ServerConfig>>>,
     certificate: watch::Sender<Option<ServingCertificate>>,
     metrics: Arc<Metrics>,
 }
 
-/// Creates a channel that holds `first`, so that a listener is never without a certificate.
-pub fn channel(
-    first: &Validated,
-    metrics: Arc<Metrics>,
-) -> (CertificateSender, CertificateReceiver) {
-    let (sender, served) = watch::channel(first.config());
-    metrics.certificate_expiry.set(first.not_after());
-    let certificate = watch::Sender::new(Some(first.certificate().clone()));
+/// Creates a channel without a certificate.
+pub fn channel(metrics: Arc<Metrics>) -> (CertificateSender, CertificateReceiver) {
+    let (sender, served) = watch::channel(None);
     let sender = CertificateSender {
         sender,
-        certificate,
+        certificate: watch::Sender::new(None),
         metrics,
     };
     (sender, served)
@@ -49,7 +48,7 @@ impl CertificateSender {
     /// Publishes `next` for new connections; open connections keep their certificate.
     pub fn publish(&self, next: &Validated) {
         self.metrics.certificate_expiry.set(next.not_after());
-        self.sender.send_replace(next.config());
+        self.sender.send_replace(Some(next.config()));
         let next = Some(next.certificate().clone());
         self.certificate.send_if_modified(|served| {
             let is_new = *served != next;

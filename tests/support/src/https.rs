@@ -5,7 +5,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,22 @@ pub fn roots(ca_pem: &str) -> Result<RootCertStore> {
 /// Sends `GET url`, trusting the certificates in `ca_pem`.
 pub fn get(url: &str, ca_pem: &str, headers: &[(&str, &str)]) -> Result<Response> {
     send("GET", url, ca_pem, headers, "")
+}
+
+/// Connects to `address` as if it was `host`, trusting the certificates in `ca_pem`, and sends nothing.
+pub fn handshake(host: &str, address: SocketAddr, ca_pem: &str) -> Result<()> {
+    install_provider();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots(ca_pem)?)
+        .with_no_client_auth();
+    let host = ServerName::try_from(host.to_owned())?;
+    let mut connection = ClientConnection::new(Arc::new(config), host)?;
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket)?;
+    }
+    Ok(())
 }
 
 /// Sends one request, trusting the certificates in `ca_pem`; with an empty text, none is trusted.

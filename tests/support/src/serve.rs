@@ -31,6 +31,19 @@ pub struct Serve {
 impl Serve {
     /// `certificates` holds `tls.crt` and `tls.key`.
     pub fn new(binary: &Path, certificates: &Path) -> Self {
+        Self::plain(binary)
+            .path("--tls-cert", &certificates.join("tls.crt"))
+            .path("--tls-key", &certificates.join("tls.key"))
+            // Most tests take their time between a change and what becomes of it.
+            .variable(ACTIVATION, "off")
+    }
+
+    /// It issues its own certificates, as in the manifests.
+    pub fn issuing(binary: &Path) -> Self {
+        Self::plain(binary).arguments(&["--certificates=self"])
+    }
+
+    fn plain(binary: &Path) -> Self {
         Self {
             binary: binary.to_owned(),
             script: None,
@@ -39,10 +52,6 @@ impl Serve {
             environment: Vec::new(),
             limit: None,
         }
-        .path("--tls-cert", &certificates.join("tls.crt"))
-        .path("--tls-key", &certificates.join("tls.key"))
-        // Most tests take their time between a change and what becomes of it.
-        .variable(ACTIVATION, "off")
     }
 
     /// Lets the leader make the webhooks active by itself, as it does unless it is told otherwise.

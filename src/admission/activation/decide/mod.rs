@@ -1,20 +1,57 @@
 //! Decides what is set in the webhook configurations, and why not.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::OLDEST_KUBERNETES;
 use super::canary::{self, Canary};
-use super::fields::{END, OtherCas, ca_bundle, lacks, with_ca_bundle};
+use super::fields::{END, ca_bundle, lacks, with_ca_bundle};
 use super::held::Held;
 use super::owner::{Owner, owner};
 use crate::admission::webhook_state::RegisteredWebhook;
+use crate::ca::certificate::{Certificate, Fingerprint};
 use crate::ca::pem;
 use crate::ca::serving_certificate::ServingCertificate;
 
-/// Most certificates in a caBundle. A rotation needs a handful; a longer one is somebody's mistake.
+/// Most certificates in a caBundle beside a certificate from files. A rotation needs a handful; a longer
+/// one is somebody's mistake.
 const MAX_CAS: usize = 16;
+
+/// The same with velero-trust's own CAs.
+const MAX_OWN_CAS: usize = 3;
+
+/// The CAs that the API server has to trust, and for how long others beside them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cas {
+    pem: String,
+    /// Most certificates in a caBundle.
+    most: usize,
+    /// Until when others may have issued what a replica presents, in seconds since 1970.
+    others_until: i64,
+}
+
+impl Cas {
+    /// The CA of a certificate from files. What issued the ones before is trusted until it expires.
+    pub const fn of_file(pem: String) -> Self {
+        Self {
+            pem,
+            most: MAX_CAS,
+            others_until: i64::MAX,
+        }
+    }
+
+    /// velero-trust's own CAs, and until when others may have issued what a replica presents.
+    pub const fn own(pem: String, others_until: i64) -> Self {
+        Self {
+            pem,
+            most: MAX_OWN_CAS,
+            others_until,
+        }
+    }
+}
 
 /// What is known when it is decided.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +66,10 @@ pub struct Facts<'a> {
     pub is_rolled_out: bool,
     /// The certificate that is presented, if it is known.
     pub certificate: Option<&'a ServingCertificate>,
-    /// The CA of that certificate, PEM, or why it is not known.
-    pub ca: Result<&'a str, &'a str>,
+    /// The CAs of that certificate, or why they are not known.
+    pub ca: Result<&'a Cas, &'a str>,
+    /// Whether somebody else is said to set every caBundle.
+    pub is_external: bool,
     /// What the canary heard.
     pub canary: &'a Canary,
     /// The time, in seconds since 1970.
@@ -185,7 +224,12 @@ impl Configuration {
             certificate.refusal(bundle, &host, facts.now)
         };
         let live_refusal = refusal(&decoded);
-        let owner = owner(&self.metadata, text(webhook, "/name"));
+        let owner = match owner(&self.metadata, text(webhook, "/name")) {
+            Owner::Nobody | Owner::Ours if facts.is_external => {
+                Owner::Other("another tool (--ca-bundle=external)".to_owned())
+            }
+            owner => owner,
+        };
         if let Owner::Other(manager) = owner {
             return match live_refusal {
                 None if !live.is_empty() => Ok(None),
@@ -198,34 +242,50 @@ impl Configuration {
                 }),
             };
         }
-        let is_short = pem::read(&decoded).certificates.len() <= MAX_CAS;
-        let is_served = !live.is_empty() && live_refusal.is_none() && is_short;
-        let ca = match facts.ca {
-            Ok(ca) => ca,
-            Err(_) if is_served => return Ok(Some(live.to_owned())),
+        let trusted = pem::read(&decoded).certificates;
+        let cas = match facts.ca {
+            Ok(cas) => cas,
+            Err(_) if !live.is_empty() && live_refusal.is_none() && trusted.len() <= MAX_CAS => {
+                return Ok(Some(live.to_owned()));
+            }
             Err(why) => return Err(Held::NoCa(why.to_owned())),
         };
-        let is_whole = ca_bundle([ca].into_iter(), facts.now)
-            .split_inclusive(END)
-            .all(|block| String::from_utf8_lossy(&decoded).contains(block));
-        if is_served && is_whole {
-            return Ok(Some(live.to_owned()));
-        }
-        // What velero-trust set before may be presented by a replica still.
-        let others = match owner {
-            Owner::Ours if is_short => OtherCas::Kept,
-            _ => OtherCas::Dropped,
+        // What velero-trust set before may have issued what a replica presents still.
+        let keeps_others =
+            owner == Owner::Ours && trusted.len() <= MAX_CAS && facts.now < cas.others_until;
+        let old = if keeps_others {
+            String::from_utf8(decoded).unwrap_or_default()
+        } else {
+            String::new()
         };
-        let old = match others {
-            OtherCas::Kept => String::from_utf8(decoded).unwrap_or_default(),
-            OtherCas::Dropped | OtherCas::Revoked => String::new(),
-        };
-        let new = ca_bundle([ca, &old].into_iter(), facts.now);
+        let new = ca_bundle([cas.pem.as_str(), &old].into_iter(), facts.now);
+        let new: String = new.split_inclusive(END).take(cas.most).collect();
         if let Some(refusal) = refusal(new.as_bytes()) {
             return Err(Held::WrongCa(refusal.to_string()));
         }
+        let wanted = pem::read(new.as_bytes()).certificates;
+        let is_same =
+            wanted.len() == trusted.len() && wanted.iter().all(|one| trusted.contains(one));
+        if is_same {
+            return Ok(Some(live.to_owned()));
+        }
         Ok(Some(STANDARD.encode(new)))
     }
+}
+
+/// Returns the certificates that are in the caBundle of every webhook of `configurations` that the API
+/// server asks, apart from that of the canary; none if it asks none.
+pub fn trusted_everywhere(configurations: &[Configuration]) -> BTreeSet<Fingerprint> {
+    let asked = configurations.iter();
+    let asked = asked.filter(|one| one.is_asked() && !one.is_canary());
+    let bundles = asked.flat_map(|one| &one.webhooks).map(|webhook| {
+        let bundle = STANDARD.decode(text(webhook, "/clientConfig/caBundle"));
+        let certificates = pem::read(&bundle.unwrap_or_default()).certificates;
+        let certificates = certificates.iter().map(Certificate::fingerprint);
+        certificates.collect::<BTreeSet<_>>()
+    });
+    let everywhere = bundles.reduce(|all, bundle| &all & &bundle);
+    everywhere.unwrap_or_default()
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {

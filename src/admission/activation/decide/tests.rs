@@ -19,7 +19,16 @@ struct Scene {
     kubernetes: (u32, u32),
     is_off: bool,
     is_rolled_out: bool,
-    has_ca: bool,
+    is_external: bool,
+    source: Source,
+}
+
+/// Where the CA comes from.
+enum Source {
+    File,
+    /// It is velero-trust's own; others are kept until then.
+    Own(i64),
+    Nowhere,
 }
 
 impl Scene {
@@ -34,16 +43,18 @@ impl Scene {
             kubernetes: (1, 30),
             is_off: false,
             is_rolled_out: true,
-            has_ca: true,
+            is_external: false,
+            source: Source::File,
         }
     }
 
     fn plan(&self, configurations: &[Configuration]) -> Plan {
-        let ca = if self.has_ca {
-            Ok(self.ca.as_str())
-        } else {
-            Err("no such file")
+        let cas = match self.source {
+            Source::File => Ok(Cas::of_file(self.ca.clone())),
+            Source::Own(until) => Ok(Cas::own(self.ca.clone(), until)),
+            Source::Nowhere => Err("no such file"),
         };
+        let ca = cas.as_ref().map_err(|why| *why);
         let facts = Facts {
             namespace: OWN,
             kubernetes: self.kubernetes,
@@ -51,6 +62,7 @@ impl Scene {
             is_rolled_out: self.is_rolled_out,
             certificate: Some(&self.certificate),
             ca,
+            is_external: self.is_external,
             canary: &self.canary,
             now: NOW,
         };
@@ -186,7 +198,7 @@ fn what_holds_it_up_is_said() {
     let waiting = Some(Held::NotRolledOut(OWN.to_owned()));
     assert_eq!(held(&|scene| scene.is_rolled_out = false), waiting);
     let no_ca = Some(Held::NoCa("no such file".to_owned()));
-    assert_eq!(held(&|scene| scene.has_ca = false), no_ca);
+    assert_eq!(held(&|scene| scene.source = Source::Nowhere), no_ca);
     let wrong = held(&|scene| scene.ca = Authority::new("other").unwrap().pem());
     assert!(matches!(wrong, Some(Held::WrongCa(_))), "{wrong:?}");
     let failed = held(&|scene| scene.canary = heard(&[Outcome::TimedOut]));
@@ -315,4 +327,91 @@ fn another_installation_is_left_alone() {
     }
     let plan = scene.plan(&all);
     assert_eq!((plan.changes.len(), plan.held), (0, Some(Held::NoCanary)));
+}
+
+#[test]
+fn with_external_no_ca_bundle_is_set_and_every_one_is_judged() {
+    let mut scene = Scene::new();
+    scene.is_external = true;
+    let mut all = inactive(HANDLERS[0]);
+    let empty = scene.plan(&all);
+    assert_eq!(changed(&empty), NONE);
+    let Some(Held::OthersCaBundle { manager, why, .. }) = empty.held else {
+        panic!("{empty:?}");
+    };
+    assert_eq!(
+        (manager.contains("--ca-bundle=external"), why),
+        (true, None)
+    );
+    for one in &mut all {
+        one.webhooks[0]["clientConfig"]["caBundle"] = json!(STANDARD.encode(&scene.ca));
+    }
+    let plan = scene.plan(&all);
+    assert_eq!((changed(&plan), plan.held), (vec![0, 1], None));
+    assert!(plan.changes[0].1[0].get("clientConfig").is_none());
+}
+
+/// Returns the certificates in the caBundle that `plan` sets.
+fn trusted(plan: &Plan) -> Vec<Certificate> {
+    let (_, webhooks) = plan.changes.last().unwrap();
+    let bundle = webhooks[0]["clientConfig"]["caBundle"].as_str().unwrap();
+    pem::read(&STANDARD.decode(bundle).unwrap()).certificates
+}
+
+fn certificates(pem: &str) -> Vec<Certificate> {
+    pem::read(pem.as_bytes()).certificates
+}
+
+#[test]
+fn what_issued_before_stays_beside_our_own_ca_as_long_as_it_is_presented() {
+    let mut scene = Scene::new();
+    let all = scene.active(HANDLERS[0]);
+    let before = scene.ca.clone();
+    let next = Scene::new();
+    scene.certificate = next.certificate;
+    scene.ca = next.ca;
+    scene.source = Source::Own(NOW + 1);
+    let both = [scene.ca.clone(), before].concat();
+    assert_eq!(trusted(&scene.plan(&all)), certificates(&both));
+    let mut kept = all.clone();
+    let plan = scene.plan(&all);
+    set(&mut kept, &plan);
+    assert_eq!(scene.plan(&kept).changes, []);
+    scene.source = Source::Own(NOW);
+    assert_eq!(trusted(&scene.plan(&kept)), certificates(&scene.ca));
+}
+
+#[test]
+fn a_ca_bundle_has_at_most_three_of_our_own_cas() {
+    let mut scene = Scene::new();
+    let mut all = scene.active(HANDLERS[0]);
+    let foreign = Authority::new("foreign").unwrap().pem();
+    let change = json!({"clientConfig": {"caBundle": STANDARD.encode([foreign.as_str(), &scene.ca].concat())}});
+    for one in &mut all {
+        json_patch::merge(&mut one.webhooks[0], &change);
+    }
+    let ours = [Scene::new().ca, scene.ca.clone(), Scene::new().ca].concat();
+    scene.ca.clone_from(&ours);
+    scene.source = Source::Own(NOW + 1);
+    assert_eq!(trusted(&scene.plan(&all)), certificates(&ours));
+}
+
+#[test]
+fn what_every_webhook_that_is_asked_trusts_is_told() {
+    let scene = Scene::new();
+    let mut all = scene.active(HANDLERS[0]);
+    let ours = certificates(&scene.ca)[0].fingerprint();
+    assert_eq!(trusted_everywhere(&all), BTreeSet::from([ours]));
+    let mut other = all[1].clone();
+    let more = Authority::new("another").unwrap().pem();
+    let both = STANDARD.encode([more.as_str(), &scene.ca].concat());
+    other.webhooks[0]["clientConfig"]["caBundle"] = json!(both);
+    all.push(other);
+    assert_eq!(trusted_everywhere(&all), BTreeSet::from([ours]));
+    all[1].webhooks[0]["clientConfig"]["caBundle"] = json!("");
+    assert_eq!(trusted_everywhere(&all), BTreeSet::new());
+    // Nobody asks it.
+    all[1].webhooks[0]["rules"] = json!([]);
+    assert!(trusted_everywhere(&all).len() == 2);
+    assert_eq!(trusted_everywhere(&inactive(HANDLERS[0])), BTreeSet::new());
 }

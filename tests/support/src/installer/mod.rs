@@ -54,6 +54,8 @@ pub struct Installer {
     options: Vec<String>,
     /// Whether the leader makes the webhooks active, instead of `certs --install`.
     is_activating: bool,
+    /// Whether the replicas issue their own certificates, and no Secret with one is mounted.
+    is_issuing: bool,
     /// The components of the manifests that are used.
     components: Vec<String>,
     folder: TempDir,
@@ -71,6 +73,7 @@ impl Installer {
             balancer: Balancer::start(Ipv4Addr::LOCALHOST, &[])?,
             options: Vec::new(),
             is_activating: false,
+            is_issuing: false,
             components: Vec::new(),
             folder: scratch::folder("installation")?,
         })
@@ -88,6 +91,13 @@ impl Installer {
     #[must_use]
     pub fn activating(mut self) -> Self {
         self.is_activating = true;
+        self
+    }
+
+    /// Lets the replicas issue their own certificates.
+    #[must_use]
+    pub fn issuing(mut self) -> Self {
+        self.is_issuing = true;
         self
     }
 
@@ -183,11 +193,10 @@ impl Installer {
     /// Starts the server, with the certificate from the cluster's Secret, the rights of its
     /// account, and these additional arguments.
     pub fn serve(&self, more: &[&str]) -> Result<Webhook> {
-        self.mount_certificate()?;
-        let access = self
-            .access
-            .service_account(&self.kubectl, &self.namespace, NAMESPACE)?;
-        fs::write(self.file("kubeconfig"), access.kubeconfig())?;
+        if !self.is_issuing {
+            self.mount_certificate()?;
+        }
+        self.grant()?;
         let options: Vec<_> = self.options.iter().map(String::as_str).collect();
         // As in a Pod, whose container may restart under the same name.
         let server = self.replica(NAMESPACE).arguments(&options);
@@ -195,6 +204,14 @@ impl Installer {
         self.balancer.set_replicas(&[server.address()?]);
         self.kubectl.apply(&self.endpoints().to_string())?;
         Ok(server)
+    }
+
+    /// Gives the replicas the token of their account.
+    pub fn grant(&self) -> Result<()> {
+        let access = self
+            .access
+            .service_account(&self.kubectl, &self.namespace, NAMESPACE)?;
+        Ok(fs::write(self.file("kubeconfig"), access.kubeconfig())?)
     }
 
     /// Returns what the controllers would write for the Service if it had the type of the manifests. An address on
@@ -226,7 +243,11 @@ impl Installer {
     }
 
     fn replica(&self, name: &str) -> Serve {
-        let serve = Serve::new(&self.binary, &self.file("tls"));
+        let serve = if self.is_issuing {
+            Serve::issuing(&self.binary)
+        } else {
+            Serve::new(&self.binary, &self.file("tls"))
+        };
         let serve = if self.is_activating {
             serve.activating()
         } else {

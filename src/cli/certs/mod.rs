@@ -1,5 +1,7 @@
 //! `velero-trust certs`: creates a CA and a serving certificate.
 
+mod rotate;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,24 +9,30 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use self::rotate::Rotate;
 use super::cluster_args::ClusterArgs;
 use super::install::{self, Install};
 use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
 use super::{cluster, exit, file, install_crypto_provider, parse, runtime};
 use crate::names;
-use crate::serving::certificates::issue::{Issued, issue, service_names};
+use crate::serving_ca::issue::{Issued, issue, service_names};
 
-/// Create a CA and a serving certificate, for local development or for a cluster
+/// Create a CA and a serving certificate, or replace the CA of an installation that has its own
 ///
 /// By default, the files are written to a folder for local development, and the `caBundle` is
 /// printed. With `--install`, the certificate is installed into the current cluster: first the
 /// Secret and, once the webhook's Deployment is available, the `caBundle` and the rules of the
-/// webhook configurations, which match no request before that.
+/// webhook configurations, which match no request before that. An installation that issues its own
+/// certificates (`serve --certificates=self`) needs neither.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Certs {
+    #[command(subcommand)]
+    command: Option<CertsCommand>,
+
     /// Folder to write `ca.crt`, `tls.crt` and `tls.key` to
     #[arg(
         long,
@@ -74,9 +82,17 @@ pub(super) struct Certs {
     wait: u64,
 }
 
+#[derive(Debug, Subcommand)]
+enum CertsCommand {
+    Rotate(Rotate),
+}
+
 impl Certs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
+        if let Some(CertsCommand::Rotate(rotate)) = &self.command {
+            return rotate.run();
+        }
         let days = self.days.unwrap_or(if self.install { 365 } else { 7 });
         let validity = Duration::from_hours(u64::from(days) * 24);
         let mut names = service_names(names::APP, &self.own.namespace);

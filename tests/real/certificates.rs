@@ -1,0 +1,364 @@
+//! An installation that issues its own certificates: nobody makes one, and nobody renews one.
+
+use crate::shared::{alone, binary};
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use velero_trust_testing::cli::Cli;
+use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::https;
+use velero_trust_testing::installer::{self, Installer};
+use velero_trust_testing::pki::Authority;
+use velero_trust_testing::wait;
+use velero_trust_testing::webhook::Webhook;
+
+/// Time limit for what a replica looks at every 30 seconds.
+const SOON: Duration = Duration::from_secs(100);
+
+/// Time limit for a rotation: two minutes in every webhook, a canary a minute, and two looks.
+const ROTATION: Duration = Duration::from_secs(400);
+
+/// Kind and name of the configuration that is changed here.
+const RESTORES: [&str; 2] = ["validatingwebhookconfiguration", "velero-trust-restores"];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![alone("certificates::of_its_own", of_its_own)]
+}
+
+struct Scene<'c> {
+    kubectl: &'c Cli,
+    installer: Installer,
+    replicas: [Webhook; 2],
+}
+
+/// `kubectl apply` is the whole installation. Then the CA is replaced while the API server asks, and its
+/// Secret is spoilt in every way.
+fn of_its_own() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubectl = cluster.kubectl();
+    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
+    let installer = installer.issuing().with_components(&["own-certificates"]);
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    installer.apply()?;
+    let scene = Scene {
+        replicas: start_both(&installer)?,
+        installer,
+        kubectl,
+    };
+    let began = Instant::now();
+    scene.installer.set_ready(true)?;
+    installer::wait_until_asked(kubectl).with_context(|| scene.replicas[0].log())?;
+    eprintln!(
+        "certificates: active {:?} after the rollout",
+        began.elapsed()
+    );
+    let first = scene.ca()?;
+    scene.presents(&first)?;
+
+    let load = Load::new(&cluster)?;
+    let failed = load.during(|| {
+        scene.rotation()?;
+        scene.spoilt_secret()
+    })?;
+    eprintln!(
+        "certificates: {} asked, {} failed",
+        load.asked(),
+        failed.len()
+    );
+    ensure!(failed.is_empty(), "{failed:?}");
+    ensure!(load.asked() > 500, "only {} were asked", load.asked());
+    scene.spoilt_ca_bundles()?;
+    let install = scene.installer.certs(Duration::ZERO)?;
+    let why = "this installation issues its own certificates";
+    ensure!(install.stderr.contains(why), "{install:?}");
+    Ok(())
+}
+
+/// Two replicas of an installation without a CA make one.
+fn start_both(installer: &Installer) -> Result<[Webhook; 2]> {
+    installer.grant()?;
+    let both = thread::scope(|scope| {
+        let second = scope.spawn(|| installer.serve_beside("second"));
+        let first = installer.serve(&[])?;
+        match second.join() {
+            Ok(second) => Ok([first, second?]),
+            Err(_) => bail!("the thread of the second replica panicked"),
+        }
+    })?;
+    let addresses = [both[0].address()?, both[1].address()?];
+    installer.set_replicas(&addresses);
+    Ok(both)
+}
+
+impl Scene<'_> {
+    fn secret(&self) -> Result<Secret> {
+        let name = [
+            "secret",
+            "velero-trust-serving-ca",
+            "-n",
+            installer::NAMESPACE,
+        ];
+        Ok(serde_json::from_value(self.kubectl.get(&name)?)?)
+    }
+
+    fn value(&self, key: &str) -> Result<Option<String>> {
+        let value = self.secret()?.data.unwrap_or_default().remove(key);
+        value
+            .map(|value| Ok(String::from_utf8(value.0)?))
+            .transpose()
+    }
+
+    /// Returns the CA that signs.
+    fn ca(&self) -> Result<String> {
+        self.value("ca.crt")?.context("no ca.crt")
+    }
+
+    /// Waits until both replicas present a certificate of this CA.
+    fn presents(&self, ca: &str) -> Result<()> {
+        wait::poll("both replicas to present one of that CA", SOON, || {
+            for replica in &self.replicas {
+                let host = format!("velero-trust.{}.svc", installer::NAMESPACE);
+                https::handshake(&host, replica.address()?, ca)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns the caBundle that the API server uses.
+    fn ca_bundle(&self) -> Result<String> {
+        let live = self.kubectl.get(&RESTORES)?;
+        let bundle = live["webhooks"][0]["clientConfig"]["caBundle"].clone();
+        let bundle: ByteString = serde_json::from_value(bundle)?;
+        Ok(String::from_utf8(bundle.0)?)
+    }
+
+    /// Somebody asks for a new CA, and gets one.
+    fn rotation(&self) -> Result<()> {
+        let before = self.ca()?;
+        let asked = self.installer.command.run(&["certs", "rotate"])?;
+        ensure!(asked.stdout.contains("asked for a new CA"), "{asked:?}");
+        let began = Instant::now();
+        wait::poll("the next CA", SOON, || {
+            self.value("next.crt")?.context("none").map(drop)
+        })?;
+        let next = self.value("next.crt")?.context("no next.crt")?;
+        wait::poll("every webhook to trust it", SOON, || {
+            ensure!(self.ca_bundle()?.contains(&next), "not yet");
+            Ok(())
+        })?;
+        self.presents(&before)
+            .context("the next CA may not sign yet")?;
+        let again = self.installer.command.run(&["certs", "rotate"])?;
+        ensure!(again.stdout.contains("on its way already"), "{again:?}");
+        wait::poll("the next CA to sign", ROTATION, || {
+            ensure!(self.ca()? == next, "not yet: {}", self.replicas[0].tail());
+            Ok(())
+        })?;
+        ensure!(
+            began.elapsed() >= Duration::from_mins(2),
+            "{:?}",
+            began.elapsed()
+        );
+        self.presents(&next)?;
+        eprintln!("certificates: a rotation took {:?}", began.elapsed());
+        ensure!(
+            self.value("previous.crt")?.as_ref() == Some(&before),
+            "not kept"
+        );
+        ensure!(self.value("ca.key")?.is_some() && self.value("next.key")?.is_none());
+        let bundle = self.ca_bundle()?;
+        ensure!(
+            bundle.contains(&before) && bundle.contains(&next),
+            "{bundle}"
+        );
+        let third = self.installer.command.run(&["certs", "rotate"])?;
+        ensure!(third.stdout.contains("has expired, on"), "{third:?}");
+        is_told(self.kubectl, "ServingCARotated")
+    }
+
+    /// Whatever becomes of the Secret, what is served goes on, and it is written again.
+    fn spoilt_secret(&self) -> Result<()> {
+        let ca = self.ca()?;
+        let name = [
+            "secret",
+            "velero-trust-serving-ca",
+            "-n",
+            installer::NAMESPACE,
+        ];
+        let foreign = foreign_pair()?;
+        let patches = [
+            None,
+            Some(json!({"data": {"ca.key": null}})),
+            Some(json!({"data": {"ca.crt": "bm90aGluZw=="}})),
+            Some(json!({"stringData": foreign})),
+        ];
+        for patch in patches {
+            let before = self.secret()?.metadata.resource_version;
+            match &patch {
+                None => self.kubectl.ok(&[&["delete"], &name[..]].concat())?,
+                Some(patch) => {
+                    let patch = patch.to_string();
+                    let arguments = ["--type=merge", "-p", &patch];
+                    self.kubectl
+                        .ok(&[&["patch"], &name[..], &arguments].concat())?
+                }
+            };
+            wait::poll("the Secret to be written again", SOON, || {
+                let secret = self.secret()?;
+                ensure!(secret.metadata.resource_version != before);
+                ensure!(
+                    self.ca()? == ca && self.value("ca.key")?.is_some(),
+                    "not yet"
+                );
+                Ok(())
+            })
+            .with_context(|| format!("{patch:?}: {}", self.replicas[0].tail()))?;
+            self.presents(&ca)?;
+        }
+        is_told(self.kubectl, "ServingCARestored")
+    }
+
+    /// A caBundle that somebody spoils is set again, and replicas that it does not verify say so.
+    fn spoilt_ca_bundles(&self) -> Result<()> {
+        let before = self.ca_bundle()?;
+        let whole = sorted(&before);
+        let many = (0..1000)
+            .map(|number| Ok(Authority::new(&format!("a{}", number % 20))?.pem()))
+            .collect::<Result<Vec<_>>>()?
+            .concat();
+        for spoilt in [String::new(), Authority::new("wrong")?.pem(), many] {
+            let bundle = serde_json::to_value(ByteString(spoilt.into_bytes()))?;
+            let patch = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle",
+                "value": bundle}])
+            .to_string();
+            let began = Instant::now();
+            self.kubectl
+                .ok(&[&["patch"], &RESTORES[..], &["--type=json", "-p", &patch]].concat())?;
+            wait::poll("the caBundle to be set again", SOON, || {
+                ensure!(sorted(&self.ca_bundle()?) == whole, "not yet");
+                Ok(())
+            })?;
+            eprintln!(
+                "certificates: a caBundle was mended after {:?}",
+                began.elapsed()
+            );
+        }
+        installer::wait_until_asked(self.kubectl)
+    }
+}
+
+/// Returns the certificates of a caBundle, in an order of their own.
+fn sorted(bundle: &str) -> Vec<&str> {
+    let mut certificates: Vec<_> = bundle
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .collect();
+    certificates.sort_unstable();
+    certificates
+}
+
+/// Returns the data of a Secret with a CA that somebody else made.
+fn foreign_pair() -> Result<Value> {
+    use velero_trust::serving_ca::Authorities;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let foreign = Authorities::first(i64::try_from(now.as_secs())?)?;
+    let data = foreign.data().into_iter();
+    let data = data.map(|(key, value)| Ok((key, Value::String(String::from_utf8(value)?))));
+    Ok(Value::Object(data.collect::<Result<_>>()?))
+}
+
+/// Callers that write by dry run what the webhook refuses.
+struct Load {
+    client: kube::Client,
+    runtime: tokio::runtime::Runtime,
+    asked: AtomicUsize,
+}
+
+/// Callers at a time.
+const CALLERS: usize = 4;
+
+impl Load {
+    fn new(cluster: &Cluster) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            client: runtime.block_on(cluster.access().client())?,
+            runtime,
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Returns what was answered otherwise than by the webhook, while `work` was done.
+    fn during(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let callers = scope.spawn(|| {
+                self.runtime.block_on(async {
+                    let callers = (0..CALLERS).map(|_| self.call(&is_over));
+                    futures::future::join_all(callers).await.concat()
+                })
+            });
+            let done = work();
+            is_over.store(true, Ordering::Relaxed);
+            let failed = callers.join();
+            done?;
+            match failed {
+                Ok(failed) => Ok(failed),
+                Err(_) => bail!("a caller panicked"),
+            }
+        })
+    }
+
+    async fn call(&self, is_over: &AtomicBool) -> Vec<String> {
+        let kind = GroupVersionKind::gvk("velero.io", "v1", "BackupStorageLocation");
+        let kind = ApiResource::from_gvk(&kind);
+        let all = Api::<DynamicObject>::namespaced_with(self.client.clone(), "default", &kind);
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let object = json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "BackupStorageLocation",
+            "metadata": {"name": "under-load"},
+            "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
+        });
+        let mut failed = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let Ok(object) = serde_json::from_value(object.clone()) else {
+                return vec!["not an object".to_owned()];
+            };
+            let answer = all.create(&params, &object).await;
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            match answer {
+                Err(error) if error.to_string().contains("[VT010]") => {}
+                other => failed.push(format!("{other:?}")),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        failed
+    }
+}
+
+/// Waits until an Event has this reason.
+fn is_told(kubectl: &Cli, reason: &str) -> Result<()> {
+    wait::poll(&format!("an Event {reason}"), SOON, || {
+        let events = kubectl.get(&["events", "--all-namespaces"])?;
+        let events = events["items"].as_array().context("no list")?;
+        ensure!(events.iter().any(|event| event["reason"] == reason), "none");
+        Ok(())
+    })
+}
