@@ -240,8 +240,11 @@ impl Scene<'_> {
                 "value": bundle}])
             .to_string();
             let began = Instant::now();
-            self.kubectl
-                .ok(&[&["patch"], &RESTORES[..], &["--type=json", "-p", &patch]].concat())?;
+            // It is too long for an argument.
+            let from_input = ["--type=json", "--patch-file=/dev/stdin"];
+            let arguments = [&["patch"], &RESTORES[..], &from_input].concat();
+            let output = self.kubectl.run_with_input(&arguments, &patch)?;
+            ensure!(output.code == Some(0), "{output:?}");
             wait::poll("the caBundle to be set again", SOON, || {
                 ensure!(sorted(&self.ca_bundle()?) == whole, "not yet");
                 Ok(())
