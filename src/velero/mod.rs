@@ -17,6 +17,7 @@ pub mod namespace_pattern;
 pub mod naming;
 pub mod observed_backup;
 pub mod packed_backup;
+pub mod packed_texts;
 pub mod pod;
 pub mod pod_kind;
 pub mod pod_limits;

@@ -2,22 +2,16 @@
 
 use super::backup_fields::BackupFields;
 use super::observed_backup::{Adoption, ObservedBackup};
+use super::packed_texts::PackedTexts;
 use crate::digest::DigestText;
 
 /// The texts of a Backup that are kept together.
 const TEXTS: usize = 9;
 
-/// Stands for the length of a text that a Backup does not have. The API server stores none of this length.
-const ABSENT: u32 = u32::MAX;
-
-/// An [`ObservedBackup`] with its texts in one allocation. A cluster may have thousands of Backups, and each short
-/// text that is a `String` of its own takes 56 bytes or more.
+/// An [`ObservedBackup`] with its texts in one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedBackup {
-    /// All texts, one after the other.
-    texts: Box<str>,
-    /// The length of each text, in bytes.
-    lengths: [u32; TEXTS],
+    texts: PackedTexts<TEXTS>,
     snapshot_move_data: bool,
     is_deleted: bool,
     checksum: Option<DigestText>,
@@ -52,10 +46,8 @@ impl From<ObservedBackup> for PackedBackup {
             fields.format_version.as_deref(),
             Some(&storage_location),
         ];
-        let length = |text: &str| u32::try_from(text.len()).unwrap_or(ABSENT);
         Self {
-            texts: texts.into_iter().flatten().collect(),
-            lengths: texts.map(|text| text.map_or(ABSENT, length)),
+            texts: texts.into(),
             snapshot_move_data: fields.snapshot_move_data,
             is_deleted,
             checksum,
@@ -71,13 +63,6 @@ impl From<ObservedBackup> for PackedBackup {
 impl PackedBackup {
     /// Returns the Backup.
     pub fn unpack(&self) -> ObservedBackup {
-        let mut rest = &*self.texts;
-        let texts = self.lengths.map(|length| {
-            let length = usize::try_from(length).ok().filter(|_| length != ABSENT)?;
-            let (text, after) = rest.split_at_checked(length)?;
-            rest = after;
-            Some(text.to_owned())
-        });
         let [
             namespace,
             name,
@@ -88,7 +73,7 @@ impl PackedBackup {
             completed,
             format_version,
             storage_location,
-        ] = texts;
+        ] = self.texts.unpack().map(|text| text.map(str::to_owned));
         ObservedBackup {
             fields: BackupFields {
                 namespace: namespace.unwrap_or_default(),

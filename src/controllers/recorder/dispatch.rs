@@ -60,7 +60,7 @@ impl Recorder {
             let told = [seen.phase_stored, backup.phase_stored];
             let own = records
                 .iter()
-                .find(|(_, record)| record.uid == backup.fields.uid);
+                .find(|(_, record)| record.identity().uid == backup.fields.uid);
             let first = own.and_then(|(_, record)| record.final_phase);
             let first = first.unwrap_or_default();
             backup.phase_stored = first.completed(told.into_iter().flatten().min());
@@ -96,7 +96,7 @@ impl Recorder {
         let own = |uid: &str| {
             records
                 .iter()
-                .find(|(_, record)| record.uid == uid)
+                .find(|(_, record)| record.identity().uid == uid)
                 .cloned()
         };
         match step {
@@ -267,7 +267,7 @@ impl Recorder {
         reads_files: bool,
     ) {
         let was_tried = |(_, record): &(String, RecordEntry)| {
-            record.state == RecordState::Unreadable && record.uid == backup.fields.uid
+            record.state == RecordState::Unreadable && record.identity().uid == backup.fields.uid
         };
         let waiting = self.restores_of(&key).cloned();
         let place = match () {
@@ -287,7 +287,7 @@ impl Recorder {
             return;
         };
         let judged = |(_, record): &(String, RecordEntry)| {
-            record.uid == backup.fields.uid && record.state == RecordState::Unobserved
+            record.identity().uid == backup.fields.uid && record.state == RecordState::Unobserved
         };
         let extent = Extent {
             only_imports: level == Level::Late && records.iter().any(judged),

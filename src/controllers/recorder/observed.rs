@@ -23,6 +23,7 @@ use crate::kubernetes::watch::Watch;
 use crate::telemetry::RecordGauge;
 use crate::velero::observed_backup::{ObservedBackup, Progress};
 use crate::velero::packed_backup::PackedBackup;
+use crate::velero::packed_texts::PackedTexts;
 use crate::velero::text::seconds;
 
 /// Most records that are kept in memory. Each has some hundred bytes, and 8 for each Restore of the last
@@ -42,12 +43,22 @@ pub(super) enum RecordSigner {
     },
 }
 
+/// Whose record it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity<'a> {
+    pub(super) namespace: &'a str,
+    /// The name of the Backup.
+    pub(super) name: &'a str,
+    pub(super) uid: &'a str,
+    /// UID of the Backup in the cluster, if Velero made it from the bucket.
+    pub(super) synced_as: Option<&'a str>,
+}
+
 /// A record without its envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RecordEntry {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: String,
+    /// The texts of its [`Identity`].
+    identity: PackedTexts<4>,
     pub(super) is_observed: bool,
     pub(super) state: RecordState,
     /// The digests of the tarball and of what is signed. Nothing else counts.
@@ -55,8 +66,6 @@ pub(super) struct RecordEntry {
     pub(super) manifest: Option<Sha256>,
     /// When the Backup was complete, as it was seen first.
     pub(super) final_phase: Option<FinalPhase>,
-    /// UID of the Backup in the cluster, if Velero made it from the bucket.
-    pub(super) synced_as: Option<String>,
     pub(super) signer: Option<RecordSigner>,
     /// The hash of what let keys count when none vouched for the backup.
     pub(super) trust: Option<u64>,
@@ -95,16 +104,19 @@ impl RecordEntry {
             }),
             None => envelope.and_then(first_signer),
         };
+        let identity = Identity {
+            namespace: &record.spec.namespace,
+            name: &record.spec.backup,
+            uid: &record.spec.uid,
+            synced_as: status.synced_as.as_deref(),
+        };
         Self {
-            namespace: record.spec.namespace,
-            name: record.spec.backup,
-            uid: record.spec.uid,
+            identity: identity.pack(),
             is_observed: record.spec.observed,
             state: status.state,
             checksum: digest(status.checksum),
             manifest: digest(status.manifest),
             final_phase: status.final_phase.as_ref().map(FinalPhase::from),
-            synced_as: status.synced_as,
             signer,
             trust: status.trust.as_deref().map(hash_of),
             level: status.level.as_deref().and_then(SignedLevel::parse),
@@ -120,14 +132,31 @@ impl RecordEntry {
         }
     }
 
+    /// Returns whose record it is.
+    pub(super) fn identity(&self) -> Identity<'_> {
+        let [namespace, name, uid, synced_as] = self.identity.unpack();
+        Identity {
+            namespace: namespace.unwrap_or_default(),
+            name: name.unwrap_or_default(),
+            uid: uid.unwrap_or_default(),
+            synced_as,
+        }
+    }
+
     /// Returns the key of the Backup.
     pub(super) fn backup(&self) -> Key {
-        Key::new(&self.namespace, &self.name)
+        let Identity {
+            namespace, name, ..
+        } = self.identity();
+        Key::new(namespace, name)
     }
 
     /// Whether the record is one of a Backup of this key.
     pub(super) fn is_of(&self, key: &Key) -> bool {
-        self.namespace == key.namespace && self.name == key.name
+        let Identity {
+            namespace, name, ..
+        } = self.identity();
+        namespace == key.namespace && name == key.name
     }
 
     /// Returns how long the closed record is still kept `now`, in seconds since 1970; `None` if it is
@@ -146,15 +175,16 @@ impl RecordEntry {
     /// Whether the record is closed although its Backup is there: a watch lagged behind, or the
     /// Backup came back.
     pub(super) fn is_closed_in_error(&self, backup: &ObservedBackup) -> bool {
-        let uid = &backup.fields.uid;
-        let is_its_own = self.uid == *uid || self.synced_as.as_ref() == Some(uid);
+        let backup_uid = backup.fields.uid.as_str();
+        let Identity { uid, synced_as, .. } = self.identity();
+        let is_its_own = uid == backup_uid || synced_as == Some(backup_uid);
         self.gone_at.is_some() && is_its_own && backup.progress() == Progress::Complete
     }
 
     /// Returns what is measured.
     pub(super) fn gauge(&self) -> RecordGauge<'_> {
         RecordGauge {
-            namespace: &self.namespace,
+            namespace: self.identity().namespace,
             state: self.state.as_str(),
             recorded_at: self.recorded_at.map(Timestamp::as_second),
         }
@@ -168,10 +198,13 @@ impl RecordEntry {
         let signer = self
             .signer
             .filter(|_| self.state == RecordState::Recorded)?;
+        let Identity {
+            namespace, name, ..
+        } = self.identity();
         let claim = Claim {
-            namespace: Some(&self.namespace),
+            namespace: Some(namespace),
             location: Some(&backup.storage_location),
-            backup: &self.name,
+            backup: name,
             level: self.level,
             completed: backup.fields.completed.as_deref().and_then(seconds),
             recorded_at: self.recorded_at.map(Timestamp::as_second),
@@ -215,18 +248,31 @@ impl RecordEntry {
         } else {
             KeyChange::Nothing
         };
+        let Identity { uid, synced_as, .. } = self.identity();
         Record {
-            uid: &self.uid,
+            uid,
             state: self.state,
             is_observed: self.is_observed,
             has_final_phase: self.final_phase.is_some(),
             has_pending_upload: self.pending_upload.is_some(),
             checksum: self.checksum,
             manifest: self.manifest,
-            synced_as: self.synced_as.as_deref(),
+            synced_as,
             keys: change,
             returned: self.returned,
         }
+    }
+}
+
+impl Identity<'_> {
+    fn pack(self) -> PackedTexts<4> {
+        [
+            Some(self.namespace),
+            Some(self.name),
+            Some(self.uid),
+            self.synced_as,
+        ]
+        .into()
     }
 }
 
@@ -238,7 +284,7 @@ fn first_signer(envelope: &str) -> Option<RecordSigner> {
 
 impl Identified for &RecordEntry {
     fn uid(&self) -> &str {
-        &self.uid
+        self.identity().uid
     }
 
     fn state(&self) -> RecordState {
@@ -246,7 +292,7 @@ impl Identified for &RecordEntry {
     }
 
     fn synced_as(&self) -> Option<&str> {
-        self.synced_as.as_deref()
+        self.identity().synced_as
     }
 }
 
@@ -280,32 +326,21 @@ pub(super) fn watch_records(client: &Client) -> Watch<Box<RecordEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::crds::BackupRecordSpec;
 
     #[test]
     fn a_closed_record_is_kept_for_the_retention_if_it_says_something() {
         let hours = |hours| Some(Duration::from_hours(hours));
+        let spec = BackupRecordSpec {
+            namespace: "velero".to_owned(),
+            backup: "b".to_owned(),
+            uid: "u".to_owned(),
+            observed: true,
+        };
         let rest = |state, gone_at| {
-            let entry = RecordEntry {
-                namespace: String::new(),
-                name: String::new(),
-                uid: String::new(),
-                is_observed: true,
-                state,
-                checksum: None,
-                manifest: None,
-                synced_as: None,
-                signer: None,
-                trust: None,
-                level: None,
-                recorded_at: None,
-                gone_at,
-                returned: None,
-                final_phase: None,
-                lacks_envelope: false,
-                pending_upload: None,
-                reading: None,
-                is_unsettled: false,
-            };
+            let mut entry = RecordEntry::new(BackupRecord::new("b.u", spec.clone()));
+            entry.state = state;
+            entry.gone_at = gone_at;
             entry.rest(10 * 3600, Duration::from_hours(4))
         };
         for state in [RecordState::Recorded, RecordState::Declared] {

@@ -79,7 +79,12 @@ impl Recorder {
         let last = own.and_then(|record| record.reading.as_deref());
         let is_due =
             is_due && backup.progress() == Progress::Complete && reading::is_due(waiting, last);
-        is_due.then(|| (waiting.clone(), own.map(|record| record.uid.clone())))
+        is_due.then(|| {
+            (
+                waiting.clone(),
+                own.map(|record| record.identity().uid.to_owned()),
+            )
+        })
     }
 
     /// Reads the files of a Backup for Restores, or lets it wait for those of others.

@@ -92,7 +92,7 @@ impl Reading {
             return Ok(true);
         }
         for (other, record) in &self.records {
-            let is_earlier = *other != name && record.uid != fields.uid;
+            let is_earlier = *other != name && record.identity().uid != fields.uid;
             if is_earlier && record.gone_at.is_none() {
                 ledger
                     .set_gone(other, Some(gone(Departure::Replaced)))
