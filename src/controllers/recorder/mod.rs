@@ -23,6 +23,7 @@ mod pace;
 mod reader;
 mod reading;
 mod recorded;
+mod sightings;
 mod signing;
 mod slots;
 mod steps;
@@ -50,6 +51,7 @@ use self::import::{LastKeys, SharedKeys};
 use self::ledger::Ledger;
 use self::observed::{RecordEntry, watch_backups, watch_keys, watch_records};
 use self::pace::Pace;
+use self::sightings::Sightings;
 use self::signing::Signer;
 use self::slots::ReadSlots;
 use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
@@ -57,7 +59,6 @@ use super::{ControllerContext, RecorderSettings};
 use crate::bucket::{self, Locations, OpenStores};
 use crate::decision::{Key, TrustedKey};
 use crate::integrity::departure::LastSeen;
-use crate::integrity::recording::Seen;
 use crate::kubernetes::watch::Watch;
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::telemetry::RecordGauges;
@@ -133,22 +134,6 @@ impl Context {
     }
 }
 
-/// What this process saw of a Backup.
-#[derive(Clone, Debug, Default)]
-struct Sighting {
-    /// The hash of its UID.
-    uid: u64,
-    /// A backup of a second may be complete before its record is seen.
-    seen: Seen,
-    /// When the API server stored the final phase, as it was first seen: later writes of Velero make
-    /// it later.
-    phase_stored: Option<i64>,
-    /// Whether Velero was deleting it.
-    is_being_deleted: bool,
-    /// When a signed list beside it is looked for again.
-    next_look: Option<Instant>,
-}
-
 /// The state of the recorder.
 struct Recorder {
     context: Arc<Context>,
@@ -170,7 +155,7 @@ struct Recorder {
     /// Those of them that changed meanwhile.
     again: BTreeSet<Key>,
     /// What was seen of the Backups.
-    sightings: BTreeMap<Key, Sighting>,
+    sightings: Sightings,
     /// What was seen of the Backups that went away since, while they were watched.
     departures: BTreeMap<Key, LastSeen>,
     /// When it was last tried to put the envelopes that are in their records only.
@@ -236,7 +221,7 @@ async fn record<S: Future<Output = Signer>>(
         pauses: Worker::new(PAUSE_TIMING),
         busy: BTreeSet::new(),
         again: BTreeSet::new(),
-        sightings: BTreeMap::new(),
+        sightings: Sightings::default(),
         departures: BTreeMap::new(),
         uploads: BTreeMap::new(),
         waiting,

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::import::KnownKeys;
 use super::reading::hash_of;
+use super::sightings::Sighting;
 use super::signing::Signer;
-use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder, Sighting};
+use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder};
 use crate::clock::now;
 use crate::decision::{Key, KeyState};
 use crate::integrity::departure::LastSeen;
@@ -88,11 +89,11 @@ impl Recorder {
         let backup = backup.unpack();
         self.departures.remove(key);
         let uid = hash_of(&backup.fields.uid);
-        let is_new = !self.sightings.contains_key(key);
+        let is_new = self.sightings.get(key).is_none();
         if is_new && is_seen && backup.progress() == Progress::Complete {
             self.pace.note_synced(Instant::now());
         }
-        let seen = self.sightings.entry(key.clone()).or_default();
+        let seen = self.sightings.get_or_default(key);
         if seen.uid != uid {
             *seen = Sighting {
                 uid,
