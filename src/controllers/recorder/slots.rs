@@ -184,9 +184,9 @@ impl ReadSlots {
         })?;
         let Waiting { backup, .. } = self.waiting.remove(next)?;
         self.places.remove(&backup);
-        if self.waiting.is_empty() {
-            // Thousands may have waited.
-            self.waiting.shrink_to_fit();
+        // Thousands may have waited.
+        if self.waiting.len() < self.waiting.capacity() / 4 {
+            self.waiting.shrink_to(2 * self.waiting.len());
         }
         Some(backup)
     }
