@@ -8,6 +8,7 @@
 
 mod list_watch;
 mod projection;
+mod source;
 mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,55 +16,30 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{BoxStream, StreamExt as _};
-use kube::runtime::utils::Backoff as _;
-use kube::runtime::watcher::{Config, DefaultBackoff, Error, Event};
+use futures::stream::StreamExt as _;
+use kube::runtime::watcher::Config;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep_until};
 
 use self::list_watch::{ListWatch, Project};
-use self::projection::{Projected, Projection};
+use self::projection::Projection;
+use self::source::{Source, Start};
 use self::timing::Timing;
-use super::error::watch_error;
-use crate::decision::{Key, LookupError, LookupErrorKind};
+use crate::decision::Key;
 use crate::shared_quota::SharedQuota;
 
 /// Longest pause before a watch that failed is tried again.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// A failure is logged if the watch did not fail for this time. A watch that keeps failing does so
-/// more often: it is retried after [`MAX_BACKOFF`], and a request gives up after half a minute.
-const QUIET_PERIOD: Duration = Duration::from_mins(5);
-
 /// Most objects of one namespace that a watch keeps, if nothing else is said. An entry has some
 /// hundred bytes.
 const MAX_PER_NAMESPACE: usize = 10_000;
 
-type Events<V> = BoxStream<'static, Result<Event<Projected<V>>, Error>>;
-
 /// A watch of some objects, each reduced to a value `V`. It makes progress while
 /// [`changed`](Self::changed) is awaited; it has no task of its own.
 pub struct Watch<V> {
-    /// What is watched, for the log.
-    subject: String,
-    /// Starts the watch with a new list.
-    start: Box<dyn Fn() -> Events<V> + Send + Sync>,
-    events: Events<V>,
-    projection: Projection<V>,
-    /// The last list was refused, so that the entries may be out of date.
-    is_refused: bool,
-    backoff: DefaultBackoff,
-    last_failure: Option<Instant>,
-    pause: Option<Pause>,
-}
-
-/// A pause after a failure.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    until: Instant,
-    /// Start with a new list after it.
-    restart: bool,
+    source: Source<V>,
+    entries: Projection<V>,
 }
 
 /// What changed in a watch.
@@ -127,7 +103,7 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
     /// before the first [`changed`](Self::changed).
     #[must_use]
     pub fn with_max_per_namespace(mut self, max: usize) -> Self {
-        self.projection = Projection::new(max);
+        self.entries = Projection::new(max);
         self
     }
 
@@ -136,107 +112,44 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
     /// [`with_max_per_namespace`](Self::with_max_per_namespace).
     #[must_use]
     pub fn with_quota(mut self, quota: SharedQuota, size: fn(&V) -> usize) -> Self {
-        self.projection = self.projection.with_quota(quota, size);
+        self.entries = self.entries.with_quota(quota, size);
         self
     }
 
-    fn from_events(
-        subject: impl Into<String>,
-        start: Box<dyn Fn() -> Events<V> + Send + Sync>,
-    ) -> Self {
+    fn from_events(subject: impl Into<String>, start: Start<V>) -> Self {
         Self {
-            subject: subject.into(),
-            events: start(),
-            start,
-            projection: Projection::new(MAX_PER_NAMESPACE),
-            is_refused: false,
-            backoff: DefaultBackoff::default(),
-            last_failure: None,
-            pause: None,
+            source: Source::new(subject.into(), start),
+            entries: Projection::new(MAX_PER_NAMESPACE),
         }
     }
 
     /// Waits until something changes. Cancel safe: no change is lost if the future is dropped.
     pub async fn changed(&mut self) -> Change {
         loop {
-            if let Some(Pause { until, restart }) = self.pause {
-                sleep_until(until).await;
-                self.pause = None;
-                if restart {
-                    self.events = (self.start)();
-                }
-            }
-            let change = match self.events.next().await {
-                // A watcher never ends.
-                None => std::future::pending().await,
-                Some(Ok(event)) => self.apply(event),
-                Some(Err(error)) => self.fail(&error),
-            };
-            if let Some(change) = change {
+            let event = self.source.next().await;
+            if let Some(change) = self.source.apply(event, &mut self.entries) {
                 return change;
             }
         }
     }
 
-    fn apply(&mut self, event: Event<Projected<V>>) -> Option<Change> {
-        let is_listed = matches!(event, Event::InitDone);
-        // A list alone does not show that watching works again.
-        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
-            self.backoff.reset();
-        }
-        let change = self.projection.apply(event);
-        if is_listed && std::mem::take(&mut self.is_refused) {
-            return Some(change.unwrap_or_else(|| Change::List(BTreeSet::new())));
-        }
-        change
-    }
-
-    fn fail(&mut self, error: &Error) -> Option<Change> {
-        let now = Instant::now();
-        let LookupError { kind, message } = watch_error(error);
-        let is_forbidden = kind == LookupErrorKind::Forbidden;
-        let is_list = matches!(error, Error::InitialListFailed(_));
-        let is_newly_refused =
-            is_forbidden && is_list && !std::mem::replace(&mut self.is_refused, true);
-        let last = self.last_failure.replace(now);
-        let subject = &self.subject;
-        // The refusal changes what the users of this watch say, so it is logged at once.
-        if is_newly_refused || is_new_failure(last, now) {
-            tracing::warn!(error = message, "cannot watch {subject}");
-        } else {
-            tracing::debug!(error = message, "cannot watch {subject}");
-        }
-        let pause = self.backoff.next().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
-        self.pause = Some(Pause {
-            until: now + pause,
-            // A list may be allowed where a watch is not, and then replaces it.
-            restart: is_forbidden,
-        });
-        is_newly_refused.then_some(Change::Refused)
-    }
-
     /// Returns the entries as they were last known; `None` until there was a complete list.
     pub const fn last_known(&self) -> Option<&BTreeMap<Key, V>> {
-        self.projection.entries()
+        self.entries.last_known()
     }
 
     /// Returns the entries; `None` until there was a complete list, and while a list is refused.
     pub fn current(&self) -> Option<&BTreeMap<Key, V>> {
-        self.last_known().filter(|_| !self.is_refused)
+        self.last_known().filter(|_| !self.source.is_refused())
     }
 }
 
 impl<V> Debug for Watch<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
-            .field("subject", &self.subject)
+            .field("subject", &self.source.subject)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns whether a failure at `now` is to be logged, after the `last` one.
-fn is_new_failure(last: Option<Instant>, now: Instant) -> bool {
-    last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD)
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl<V: PartialEq> Projection<V> {
     }
 
     /// Returns the entries of the last complete list with all later changes.
-    pub(super) const fn entries(&self) -> Option<&BTreeMap<Key, V>> {
+    pub(super) const fn last_known(&self) -> Option<&BTreeMap<Key, V>> {
         self.known.as_ref()
     }
 }
@@ -242,7 +242,7 @@ mod tests {
         }
         let change = projection.apply(Event::InitDone);
         assert_eq!(change, Some(list(&["gone", "new", "other"])));
-        assert!(!projection.entries().unwrap().contains_key(&key("gone")));
+        assert!(!projection.last_known().unwrap().contains_key(&key("gone")));
     }
 
     #[test]
@@ -253,9 +253,9 @@ mod tests {
         projection.apply(Event::InitApply(entry("a", 1)));
         assert_eq!(projection.apply(Event::Apply(entry("b", 1))), None);
         projection.apply(Event::Init);
-        assert_eq!(projection.entries(), None);
+        assert_eq!(projection.last_known(), None);
         assert_eq!(projection.apply(Event::InitDone), Some(list(&[])));
-        assert_eq!(projection.entries(), Some(&BTreeMap::new()));
+        assert_eq!(projection.last_known(), Some(&BTreeMap::new()));
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         projection.apply(Event::InitApply(of("other", "a", 10)));
         projection.apply(Event::InitDone);
         let names = |projection: &Projection<u8>| {
-            let entries = projection.entries().unwrap().keys();
+            let entries = projection.last_known().unwrap().keys();
             let names = entries.map(|key| format!("{}/{}", key.namespace, key.name));
             names.collect::<Vec<_>>().join(" ")
         };
@@ -338,6 +338,6 @@ mod tests {
             projection.apply(Event::InitApply(entry("a", value)));
         }
         projection.apply(Event::InitDone);
-        assert_eq!(projection.entries().unwrap().get(&key("a")), Some(&20));
+        assert_eq!(projection.last_known().unwrap().get(&key("a")), Some(&20));
     }
 }

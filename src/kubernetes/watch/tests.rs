@@ -2,8 +2,11 @@ use std::sync::{Arc, Mutex};
 
 use futures::{FutureExt as _, stream};
 use kube::core::Status;
-use tokio::time::timeout;
+use kube::runtime::watcher::{Error, Event};
+use tokio::time::{Instant, timeout};
 
+use super::projection::Projected;
+use super::source::{Pause, QUIET_PERIOD, is_new_failure};
 use super::*;
 
 fn status(code: u16) -> Status {
@@ -37,9 +40,9 @@ fn watch(starts: Vec<Vec<Result<Event<Projected<u8>>, Error>>>) -> Watch<u8> {
 
 /// Ends the pause after a failure, which takes seconds.
 fn end_pause(watch: &mut Watch<u8>) {
-    let Pause { restart, .. } = watch.pause.take().expect("it does not pause");
+    let Pause { restart, .. } = watch.source.pause.take().expect("it does not pause");
     if restart {
-        watch.events = (watch.start)();
+        watch.source.events = (watch.source.start)();
     }
 }
 
@@ -102,7 +105,7 @@ async fn another_failure_changes_nothing_and_pauses_ever_longer_but_not_too_long
     for _ in 0..10 {
         let before = Instant::now();
         assert_eq!(watch.changed().now_or_never(), None);
-        let pause = watch.pause.expect("it does not pause");
+        let pause = watch.source.pause.expect("it does not pause");
         assert!(!pause.restart);
         pauses.push(pause.until - before);
         end_pause(&mut watch);
@@ -142,7 +145,7 @@ async fn an_event_starts_the_backoff_over() {
     for _ in 0..10 {
         let before = Instant::now();
         watch.changed().now_or_never();
-        let pause = watch.pause.expect("it does not pause").until - before;
+        let pause = watch.source.pause.expect("it does not pause").until - before;
         assert!(pause < Duration::from_secs(2), "{pause:?}");
         end_pause(&mut watch);
         watch.changed().now_or_never();
