@@ -5,7 +5,7 @@
 //! bundle, [`endpoints`] probes the stores, [`coverage`] audits the Pods, and [`status`] writes the
 //! report that `velero-trust status` reads. For all namespaces together, [`recorder`] records backups and
 //! reads them for Restores, and [`restores`] follows those. A reconciler never imports another one. They share
-//! [`channels`], the [`report_handle`] and the [`event_deduper`]. The [`garbage_collector`] deletes
+//! [`channels`], the [`records`], the [`report_handle`] and the [`event_deduper`]. The [`garbage_collector`] deletes
 //! what namespaces that are no longer Velero's leave. [`activation`] makes the webhooks active, and
 //! [`webhooks`] tells whether they are.
 
@@ -23,6 +23,7 @@ mod namespaces;
 mod observed_bundle;
 mod own_config_maps;
 mod recorder;
+mod records;
 mod refused_extra_cas;
 mod report_handle;
 mod restores;

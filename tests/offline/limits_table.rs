@@ -448,7 +448,7 @@ const BOUNDS: &[(&str, &[Place])] = &[
         ("src/velero/observed_backup.rs", &["const MAX_ADOPTION_BYTES: ", "= "]),
     ]),
     ("records in memory", &[
-        ("src/controllers/recorder/observed.rs", &["const MAX_RECORDS: ", "= "]),
+        ("src/controllers/records/mod.rs", &["const MAX_RECORDS: ", "= "]),
     ]),
     ("entries of a directory that `verify` reads", &[
         ("src/cli/verify/directory.rs", &["const MAX_ENTRIES: ", "= "]),

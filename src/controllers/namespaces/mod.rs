@@ -21,6 +21,7 @@ use super::garbage_collector::GarbageCollector;
 use super::locations::{Locations, locations_in};
 use super::observed_bundle::{ObservedBundle, observe};
 use super::own_config_maps::{self, OwnConfigMaps};
+use super::records::watch_records;
 use super::report_handle::ReportHandle;
 use super::{
     ControllerContext, activation, ca_rotation, recorder, refused_extra_cas, restores,
@@ -92,16 +93,20 @@ pub(super) async fn run(controllers: &Arc<ControllerContext>) {
     join_set.spawn(webhooks::run(Arc::clone(controllers), progress));
     let (waiting_sender, waiting) = watch::channel(None);
     let (trouble_sender, trouble) = watch::channel(None);
+    let (records, work) = watch_records(&controllers.client).share();
     join_set.spawn(recorder::run(
         Arc::clone(controllers),
+        records.subscribe(),
         waiting,
         trouble_sender,
     ));
     join_set.spawn(restores::run(
         Arc::clone(controllers),
+        records,
         waiting_sender,
         trouble,
     ));
+    join_set.spawn(work);
     let (certificate_sender, certificate_map) = watch::channel(None);
     join_set.spawn(serving_certificate::run(
         Arc::clone(controllers),

@@ -7,8 +7,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::observed::{RecordEntry, RecordSigner};
 use super::signing::first_key_made;
+use crate::controllers::records::{RecordEntry, RecordSigner};
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::error::lookup_error;
 use crate::kubernetes::worker::Requeue;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::observed::RecordEntry;
 use super::reader::check_adoption;
 use super::steps::{again, emit, gone, told};
 use super::{Context, EXPIRY_PAUSE, annotate, cleanup};
 use crate::clock::now;
+use crate::controllers::records::RecordEntry;
 use crate::decision::Key;
 use crate::integrity::departure::{LastSeen, departure};
 use crate::integrity::record::claimed;

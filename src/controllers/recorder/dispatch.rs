@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::import::{KnownKeys, pause_before_look};
-use super::observed::RecordEntry;
 use super::reader::Extent;
 use super::slots::Place;
 use super::{
     Recorder, UPLOAD_PAUSE, adopt, annotate, departed, distrusted, steps, upload, verification,
 };
+use crate::controllers::records::RecordEntry;
 use crate::decision::Key;
 use crate::integrity::recording::{self, RecordState, Seen, Step};
 use crate::integrity::statement::Level;
@@ -25,11 +25,14 @@ impl Recorder {
     fn records_of(&self, key: &Key) -> Vec<(String, RecordEntry)> {
         let prefix = name_prefix(&key.name);
         let from = Key::new("", &*prefix);
-        let all = self.records.last_known();
-        let named = all.into_iter().flat_map(|all| all.range(&from..));
+        let all = self.records.entries();
+        let named = all
+            .last_known()
+            .into_iter()
+            .flat_map(|all| all.range(&from..));
         let named = named.take_while(|(name, _)| name.name.starts_with(&prefix));
-        let own = named.filter(|(_, record)| record.is_of(key));
-        own.map(|(name, record)| (name.name.clone(), (**record).clone()))
+        let own = named.filter(|(_, record)| record.entry.is_of(key));
+        own.map(|(name, record)| (name.name.clone(), record.entry.clone()))
             .collect()
     }
 
@@ -45,9 +48,9 @@ impl Recorder {
             return;
         }
         // What is not known is not decided: the lists trigger again.
-        let (Some(backups), Some(_), Some(keys)) = (
+        let (Some(backups), true, Some(keys)) = (
             self.backups.last_known(),
-            self.records.last_known(),
+            self.records.entries().last_known().is_some(),
             self.known_keys.clone(),
         ) else {
             return;

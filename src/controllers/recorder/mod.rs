@@ -49,12 +49,13 @@ use tracing::Instrument as _;
 
 use self::import::{LastKeys, SharedKeys};
 use self::ledger::Ledger;
-use self::observed::{RecordEntry, watch_backups, watch_keys, watch_records};
+use self::observed::{watch_backups, watch_keys};
 use self::pace::Pace;
 use self::sightings::Sightings;
 use self::signing::Signer;
 use self::slots::ReadSlots;
 use super::channels::{ReadingTroubleSender, WaitingByBackup, WaitingReceiver};
+use super::records::RecordWatch;
 use super::{ControllerContext, RecorderSettings};
 use crate::bucket::{self, Locations, OpenStores};
 use crate::decision::{Key, TrustedKey};
@@ -138,7 +139,7 @@ impl Context {
 struct Recorder {
     context: Arc<Context>,
     backups: Watch<Box<PackedBackup>>,
-    records: Watch<Box<RecordEntry>>,
+    records: RecordWatch,
     keys: Watch<TrustedKey>,
     /// The keys as they were last known; none before the first list.
     known_keys: Option<SharedKeys>,
@@ -174,6 +175,7 @@ struct Recorder {
 /// Records backups while this replica leads, and reads their files for Restores that wait. Never returns.
 pub(super) async fn run(
     controllers: Arc<ControllerContext>,
+    records: RecordWatch,
     waiting: WaitingReceiver,
     trouble: ReadingTroubleSender,
 ) {
@@ -184,6 +186,7 @@ pub(super) async fn run(
     Box::pin(record(
         &controllers,
         settings.clone(),
+        records,
         waiting,
         trouble,
         signer,
@@ -196,6 +199,7 @@ pub(super) async fn run(
 async fn record<S: Future<Output = Signer>>(
     controllers: &Arc<ControllerContext>,
     settings: RecorderSettings,
+    records: RecordWatch,
     waiting: WaitingReceiver,
     trouble: ReadingTroubleSender,
     signer: impl Fn() -> S,
@@ -210,7 +214,7 @@ async fn record<S: Future<Output = Signer>>(
     };
     let mut recorder = Recorder {
         backups: watch_backups(&controllers.client),
-        records: watch_records(&controllers.client),
+        records,
         keys: watch_keys(&controllers.client),
         known_keys: None,
         worker: Worker::new(TIMING),
@@ -251,7 +255,7 @@ async fn record<S: Future<Output = Signer>>(
             }
             _ = expiry.tick() => recorder.trigger_expiring(),
             change = recorder.backups.changed() => recorder.trigger_backups(&change),
-            change = recorder.records.changed() => recorder.trigger_records(&change),
+            change = recorder.records.changed() => recorder.trigger_records(change),
             change = recorder.keys.changed() => recorder.trigger_keys(&change),
             Ok(()) = recorder.waiting.changed() => recorder.trigger_waited_for(),
             key = recorder.worker.next(), if recorder.busy.len() < MAX_STEPS => recorder.start(key),

@@ -1,7 +1,6 @@
 //! Readings of the files of a backup: for which Restores they count, and what is read.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,46 +11,19 @@ use super::reader::signed_artifacts;
 use super::stop::Stop;
 use crate::bucket::{Artifact, Listing};
 use crate::controllers::channels::WaitingRestores;
+use crate::controllers::records::ReadingEntry;
 use crate::decision::{FailureClass, File, Location, SignedList, UnreadFile};
 use crate::integrity::envelope::MAX_BYTES;
 use crate::integrity::files::{self, Role};
 use crate::integrity::manifest::{MAX_FILES, is_name};
 use crate::integrity::verification::agreeing;
-use crate::kubernetes::crds::{ListedFile, ReadingMark, RecordedFile, RecordedReading};
+use crate::kubernetes::crds::{ListedFile, RecordedFile, RecordedReading};
 
 /// Most Restores for which a reading counts. Each needs 40 bytes of a record.
 const MAX_RESTORES: usize = 128;
 
 /// Most envelopes beside a backup that are read. Each cluster of a bucket has one.
 const MAX_ENVELOPES: usize = 16;
-
-/// What a record says of the last reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ReadingEntry {
-    mark: ReadingMark,
-    /// The hashes of the UIDs of the Restores for which it counts.
-    restores: Box<[u64]>,
-}
-
-impl ReadingEntry {
-    pub(super) fn new(reading: &RecordedReading) -> Self {
-        let mut restores: Vec<_> = reading.restores.iter().map(|uid| hash_of(uid)).collect();
-        restores.sort_unstable();
-        Self {
-            mark: reading.mark(),
-            restores: restores.into_boxed_slice(),
-        }
-    }
-
-    fn covers(&self, uid: &str) -> bool {
-        self.restores.binary_search(&hash_of(uid)).is_ok()
-    }
-}
-
-/// Returns the hash of a text that is random, as a UID is, so that two do not collide.
-pub(super) fn hash_of(uid: &str) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(uid)
-}
 
 /// Whether the files of a backup are to be read for the Restores that wait for it, after the reading `last`.
 pub(super) fn is_due(waiting: &WaitingRestores, last: Option<&ReadingEntry>) -> bool {

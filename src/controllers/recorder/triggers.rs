@@ -7,14 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::import::KnownKeys;
-use super::reading::hash_of;
 use super::sightings::Sighting;
 use super::signing::Signer;
 use super::{EXPIRY_PAUSE, LIST_SPACING, Recorder};
 use crate::clock::now;
+use crate::controllers::records::{RecordChange, hash_of};
 use crate::decision::{Key, KeyState};
 use crate::integrity::departure::LastSeen;
-use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::watch::Change;
 use crate::velero::observed_backup::Progress;
 
@@ -108,22 +107,22 @@ impl Recorder {
         }
     }
 
-    pub(super) fn trigger_records(&mut self, change: &Change) {
+    pub(super) fn trigger_records(&mut self, change: RecordChange) {
         self.gauge_worker.trigger(());
         match change {
-            Change::Entry(name) => {
-                let record = self.records.last_known().and_then(|all| all.get(name));
-                match record.map(|record| record.backup()) {
-                    Some(key) => self.worker.trigger(key),
-                    None => self.trigger_by_record(&name.name),
+            RecordChange::Entry { before, now } => {
+                let [before, now] = [&before, &now].map(|one| one.as_ref().map(|one| &one.entry));
+                if before != now
+                    && let Some(record) = now.or(before)
+                {
+                    self.worker.trigger(record.backup());
                 }
             }
-            Change::List(_) => {
+            RecordChange::Any => {
                 // Nothing was decided before the first list, nor about Backups without a record.
                 self.trigger_all_backups();
                 self.trigger_all_records();
             }
-            Change::Refused => {}
         }
     }
 
@@ -146,19 +145,9 @@ impl Recorder {
     }
 
     pub(super) fn set_gauges(&mut self) {
-        let records = self.records.last_known().into_iter().flatten();
-        self.gauges.set(records.map(|(_, record)| record.gauge()));
-    }
-
-    /// Triggers the Backups that a record of this name may have been about. It was deleted, and nothing
-    /// else of it is known.
-    fn trigger_by_record(&mut self, record: &str) {
-        let backups = self.backups.last_known().into_iter().flatten();
-        for (key, _) in backups {
-            if record.starts_with(&name_prefix(&key.name)) {
-                self.worker.trigger(key.clone());
-            }
-        }
+        let records = self.records.entries();
+        let records = records.last_known().into_iter().flat_map(BTreeMap::values);
+        self.gauges.set(records.map(|record| record.entry.gauge()));
     }
 
     /// Triggers the Backups of open records, which may have gone, and what [`trigger_expiring`] does.
@@ -176,10 +165,10 @@ impl Recorder {
     /// Triggers the Backups of records by how long they are still kept; `None` if they are open.
     fn trigger_records_if(&mut self, is_wanted: impl Fn(Option<Duration>) -> bool) {
         let (now, retention) = (now(), self.context.settings.retention);
-        let records = self.records.last_known().into_iter();
-        for record in records.flat_map(BTreeMap::values) {
-            if is_wanted(record.rest(now, retention)) {
-                self.worker.trigger(record.backup());
+        let records = self.records.entries();
+        for record in records.last_known().into_iter().flat_map(BTreeMap::values) {
+            if is_wanted(record.entry.rest(now, retention)) {
+                self.worker.trigger(record.entry.backup());
             }
         }
     }

@@ -12,11 +12,12 @@ use super::download;
 use super::ledger::time_now;
 use super::location::{self, OpenLocation};
 use super::reader::hash;
-use super::reading::{Beginning, Found, ReadingEntry, is_due, lists, number, readable};
+use super::reading::{Beginning, Found, is_due, lists, number, readable};
 use super::steps::{again, create_own, told};
 use super::stop::{Stop, Unreadable, failure};
 use crate::bucket::Artifact;
 use crate::controllers::channels::WaitingRestores;
+use crate::controllers::records::ReadingEntry;
 use crate::decision::{FailureClass, File};
 use crate::integrity::recording::RecordState;
 use crate::kubernetes::crds::{

@@ -1,14 +1,15 @@
 //! What is done for Restores that wait.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Recorder;
-use super::observed::RecordEntry;
 use super::reading;
 use super::slots::Place;
 use super::verification::{self, Wanted};
 use crate::controllers::channels::WaitingRestores;
+use crate::controllers::records::RecordEntry;
 use crate::decision::Key;
 use crate::integrity::recording::{self, Step};
 use crate::integrity::statement::Level;
@@ -38,9 +39,11 @@ impl Recorder {
             }
         }
         if is_first {
-            let records = self.records.last_known().into_iter().flatten();
-            for (_, record) in records.filter(|(_, record)| record.is_unsettled) {
-                self.worker.trigger(record.backup());
+            let records = self.records.entries();
+            for record in records.last_known().into_iter().flat_map(BTreeMap::values) {
+                if record.entry.is_unsettled {
+                    self.worker.trigger(record.entry.backup());
+                }
             }
         }
     }

@@ -22,12 +22,12 @@ use tokio::time::Instant;
 
 use self::aftermath::Fate;
 use self::evaluation::Evaluation;
-use self::observed::{ObservedRecord, ObservedRestore, Stage, watch_records, watch_restores};
+use self::observed::{ObservedRestore, Stage, watch_restores};
 use self::waiting::{News, WaitingRestore, by_backup, has_room, poll_pause};
 use super::ControllerContext;
 use super::channels::{ReadingTroubleReceiver, WaitingByBackup};
+use super::records::{Identity, RecordChange, RecordEntries, RecordEntry, RecordWatch};
 use crate::decision::{Key, RestoresMode};
-use crate::kubernetes::crds::name_prefix;
 use crate::kubernetes::events::{EventReason, velero_object};
 use crate::kubernetes::watch::{Change, Watch};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
@@ -63,7 +63,7 @@ struct Known {
 struct Reconciler {
     context: Arc<ControllerContext>,
     restores: Watch<ObservedRestore>,
-    records: Watch<ObservedRecord>,
+    records: RecordWatch,
     sender: watch::Sender<Option<WaitingByBackup>>,
     /// Why nothing is read for any of them.
     trouble: ReadingTroubleReceiver,
@@ -92,13 +92,14 @@ impl Drop for GaugeGuard {
 /// Follows the Restores while this replica leads, and sends which ones wait. Never returns.
 pub(super) async fn run(
     context: Arc<ControllerContext>,
+    records: RecordWatch,
     sender: watch::Sender<Option<WaitingByBackup>>,
     trouble: ReadingTroubleReceiver,
 ) {
     let _guard = GaugeGuard(Arc::clone(&context));
     let mut reconciler = Reconciler {
         restores: watch_restores(&context.client),
-        records: watch_records(&context.client),
+        records,
         sender,
         trouble,
         known: None,
@@ -113,7 +114,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             change = reconciler.restores.changed() => reconciler.follow(&change),
-            change = reconciler.records.changed() => reconciler.trigger_by_records(&change),
+            change = reconciler.records.changed() => reconciler.trigger_by_records(change),
             Ok(()) = reconciler.trouble.changed() => reconciler.trigger_all(),
             key = reconciler.worker.next(), if reconciler.evaluated.len() < MAX_EVALUATIONS => {
                 reconciler.start(key);
@@ -218,27 +219,17 @@ impl Reconciler {
     }
 
     /// Triggers the Restores whose record changed.
-    fn trigger_by_records(&mut self, change: &Change) {
-        let is_of = |record: &Key, key: &Key, restore: &WaitingRestore| {
-            let known = self.records.last_known().and_then(|all| all.get(record));
-            let mut backups = restore.decisions.iter().flatten();
-            backups.any(|(backup, _)| match known {
-                Some(known) => known.is_of(&key.namespace, backup),
-                // It was deleted, and nothing else of it is known.
-                None => record.name.starts_with(&name_prefix(backup)),
-            })
+    fn trigger_by_records(&mut self, change: RecordChange) {
+        let RecordChange::Entry { before, now } = change else {
+            return self.trigger_all();
         };
-        let all = self.waiting.iter();
-        let triggered: Vec<_> = match change {
-            Change::Entry(record) => all
-                .filter(|(key, restore)| is_of(record, key, restore))
-                .map(|(key, _)| key.clone())
-                .collect(),
-            Change::List(_) => all.map(|(key, _)| key.clone()).collect(),
-            Change::Refused => Vec::new(),
+        let Some(backup) = now.or(before).map(|record| record.entry.backup()) else {
+            return;
         };
-        for key in triggered {
-            self.worker.trigger(key);
+        for (key, restore) in &self.waiting {
+            if key.namespace == backup.namespace && restore.waits_for(&backup.name) {
+                self.worker.trigger(key.clone());
+            }
         }
     }
 
@@ -253,17 +244,12 @@ impl Reconciler {
             self.worker.done(key, Requeue::default());
             return;
         };
-        let records = self.records.last_known().into_iter().flatten();
-        let backups = restore.decisions.iter().flatten();
-        let backups: Vec<_> = backups.map(|(backup, _)| backup.as_str()).collect();
-        let is_of = |record: &ObservedRecord| {
-            let mut backups = backups.iter();
-            backups.any(|backup| record.is_of(&key.namespace, backup))
-        };
-        let marks = records
-            .filter(|(_, record)| is_of(record))
-            .filter_map(|(_, record)| record.reading);
-        restore.marks = marks.collect();
+        let records = self.records.entries();
+        let marks: Vec<_> = records_of(&records, &key.namespace, restore)
+            .filter_map(|(_, record)| Some(record.reading.as_ref()?.mark))
+            .collect();
+        drop(records);
+        restore.marks = marks;
         let may_nudge = restore.until_nudge(Instant::now()).is_zero();
         let (context, uid) = (Arc::clone(&self.context), restore.uid.clone());
         let about = (key.clone(), uid.clone());
@@ -341,19 +327,12 @@ impl Reconciler {
     fn tell_waiting(&mut self, key: &Key, uid: &str, news: News) {
         let context = Arc::clone(&self.context);
         let about = velero_object("Restore", key, Some(uid));
-        let restore = self.waiting.get(key);
-        let backups = restore.and_then(|restore| restore.decisions.as_ref());
-        let backups: Vec<_> = backups
-            .into_iter()
-            .flatten()
-            .map(|(backup, _)| backup.as_str())
+        let entries = self.records.entries();
+        let restore = self.waiting.get(key).into_iter();
+        let records: Vec<_> = restore
+            .flat_map(|restore| records_of(&entries, &key.namespace, restore))
+            .map(|(name, _)| name.to_owned())
             .collect();
-        let records = self.records.last_known().into_iter().flatten();
-        let records = records.filter(|(_, record)| {
-            let mut backups = backups.iter();
-            backups.any(|backup| record.is_of(&key.namespace, backup))
-        });
-        let records: Vec<_> = records.map(|(name, _)| name.name.clone()).collect();
         self.tasks.spawn(async move {
             let progress = progress::read(&context.client, &records).await;
             if news.is_repeated && progress.is_none() {
@@ -386,6 +365,24 @@ impl Reconciler {
             is_new
         });
     }
+}
+
+/// Returns the records of the Backups from which Velero may restore, with their names. The Restore is in `namespace`.
+fn records_of<'a>(
+    all: &'a RecordEntries<'_>,
+    namespace: &'a str,
+    restore: &'a WaitingRestore,
+) -> impl Iterator<Item = (&'a str, &'a RecordEntry)> {
+    let all = all.last_known().into_iter().flatten();
+    let all = all.map(|(name, record)| (name.name.as_str(), &record.entry));
+    all.filter(move |(_, record)| {
+        let Identity {
+            namespace: its,
+            name,
+            ..
+        } = record.identity();
+        its == namespace && restore.waits_for(name)
+    })
 }
 
 /// Returns what is told of a Restore that was in the stage `before`, or was not there.

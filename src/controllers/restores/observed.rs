@@ -1,6 +1,4 @@
-//! What is followed of Restores and of the records of their backups.
-
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash as _, Hasher as _};
+//! What is followed of Restores.
 
 use kube::api::DynamicObject;
 use kube::runtime::watcher::Config;
@@ -9,13 +7,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::admission::VALIDATION_ERROR_PREFIX;
-use crate::kubernetes::crds::{BackupRecord, ReadingMark, RecordedReading};
 use crate::kubernetes::restore;
 use crate::kubernetes::watch::Watch;
 use crate::velero::lenient::null_is_default;
-
-/// Most records that are kept in memory. Each has some hundred bytes.
-const MAX_RECORDS: usize = 20_000;
 
 /// How far a Restore is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,44 +92,6 @@ impl ObservedRestore {
     }
 }
 
-/// A record, as far as Restores wait for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ObservedRecord {
-    /// The hash of the Backup's key.
-    backup: u64,
-    /// The last reading.
-    pub(super) reading: Option<ReadingMark>,
-    /// Differs when something else does that decides about Restores.
-    version: u64,
-}
-
-impl ObservedRecord {
-    fn new(record: BackupRecord) -> Self {
-        let status = record.status.unwrap_or_default();
-        let verification = status.verification.unwrap_or_default();
-        let mut hasher = DefaultHasher::new();
-        (status.state.as_str(), &status.manifest, &status.checksum).hash(&mut hasher);
-        (&status.synced_as, &status.envelope).hash(&mut hasher);
-        if let Some(failure) = &verification.failure {
-            (&failure.reason, &failure.message, failure.since.0).hash(&mut hasher);
-        }
-        Self {
-            backup: hash_of(&record.spec.namespace, &record.spec.backup),
-            reading: verification.reading.as_ref().map(RecordedReading::mark),
-            version: hasher.finish(),
-        }
-    }
-
-    /// Whether it is about the Backup of this name.
-    pub(super) fn is_of(&self, namespace: &str, backup: &str) -> bool {
-        self.backup == hash_of(namespace, backup)
-    }
-}
-
-fn hash_of(namespace: &str, backup: &str) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one((namespace, backup))
-}
-
 /// Returns the Restores of a namespace.
 pub(super) fn in_namespace(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &restore::resource())
@@ -150,18 +106,6 @@ pub(super) fn watch_restores(client: &Client) -> Watch<ObservedRestore> {
         "Restores",
         ObservedRestore::from_json,
     )
-}
-
-/// Watches all records.
-pub(super) fn watch_records(client: &Client) -> Watch<ObservedRecord> {
-    let all = Api::<BackupRecord>::all(client.clone());
-    Watch::new(
-        all,
-        Config::default(),
-        "BackupRecords for Restores",
-        |record| Some(ObservedRecord::new(record)),
-    )
-    .with_max_per_namespace(MAX_RECORDS)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::ControllerContext;
 use super::super::channels::{WaitingByBackup, WaitingRestores};
+use super::super::records::watch_records;
 use crate::controllers::testing::api::Api;
 use crate::controllers::testing::gate::Gate;
 use crate::decision::{
@@ -141,8 +142,9 @@ impl Scene {
         context.policy = Arc::new(self.policy.clone());
         let sender = self.sender.take().unwrap();
         let trouble = self.trouble.subscribe();
-        let running = super::run(Arc::new(context), sender, trouble);
-        self.running = Some(tokio::spawn(running));
+        let (records, work) = watch_records(&context.client).share();
+        let running = super::run(Arc::new(context), records, sender, trouble);
+        self.running = Some(tokio::spawn(join(running, work).map(drop)));
         self.until("the first list", |scene| scene.told.borrow().is_some())
             .await;
     }

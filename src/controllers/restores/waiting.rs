@@ -84,6 +84,12 @@ impl WaitingRestore {
         decisions.any(|(_, decision)| decision.is_wait())
     }
 
+    /// Whether Velero may restore from the Backup of this name, by the last decisions.
+    pub(super) fn waits_for(&self, backup: &str) -> bool {
+        let mut decisions = self.decisions.iter().flatten();
+        decisions.any(|(name, _)| name == backup)
+    }
+
     /// Returns how long it takes until Velero may be asked to try it again.
     pub(super) fn until_nudge(&self, now: Instant) -> Duration {
         let age = now.saturating_duration_since(self.seen);

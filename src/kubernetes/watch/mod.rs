@@ -8,6 +8,7 @@
 
 mod list_watch;
 mod projection;
+mod shared;
 mod source;
 mod timing;
 
@@ -27,6 +28,8 @@ use self::source::{Source, Start};
 use self::timing::Timing;
 use crate::decision::Key;
 use crate::shared_quota::SharedQuota;
+
+pub use shared::{Entries, SharedChange, SharedWatch};
 
 /// Longest pause before a watch that failed is tried again.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);

@@ -136,6 +136,43 @@ async fn only_a_list_makes_refused_entries_current() {
 }
 
 #[tokio::test]
+async fn all_who_share_a_watch_are_told_what_an_entry_was_and_is() {
+    let apply = |value| Ok(Event::Apply((key("a"), value)));
+    let list = vec![Ok(Event::Init), Ok(entry("a")), Ok(Event::InitDone)];
+    let then = vec![apply(Some(1)), apply(Some(2)), Err(list_failed(403))];
+    let (mut one, work) = watch(vec![list.into_iter().chain(then).collect()]).share();
+    let mut other = one.subscribe();
+    assert_eq!(one.entries().last_known(), None);
+    assert_eq!(work.now_or_never(), None);
+    for shared in [&mut one, &mut other] {
+        assert_eq!(shared.changed().now_or_never(), Some(SharedChange::Any));
+        let changed = |before, now| Some(SharedChange::Entry { before, now });
+        assert_eq!(shared.changed().now_or_never(), changed(Some(1), Some(2)));
+        assert_eq!(shared.changed().now_or_never(), None);
+        assert_eq!(
+            shared.entries().last_known().unwrap().get(&key("a")),
+            Some(&2)
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_is_far_behind_in_a_shared_watch_is_told_that_anything_may_have_changed() {
+    let list = [Ok(Event::Init), Ok(Event::InitDone)];
+    let changes = (0..=255).map(|value| Ok(Event::Apply((key("a"), Some(value)))));
+    let (mut shared, work) = watch(vec![list.into_iter().chain(changes).collect()]).share();
+    assert_eq!(work.now_or_never(), None);
+    // As many wait as may, after one that was left out.
+    assert_eq!(shared.changed().await, SharedChange::Any);
+    for value in 0_u8..=255 {
+        let before = value.checked_sub(1);
+        let now = Some(value);
+        assert_eq!(shared.changed().await, SharedChange::Entry { before, now });
+    }
+    assert_eq!(shared.changed().now_or_never(), None);
+}
+
+#[tokio::test]
 async fn an_event_starts_the_backoff_over() {
     let changed = || Ok(Event::Apply((key("a"), Some(1))));
     let starts = (0..10).flat_map(|_| [Err(list_failed(500)), changed()]);

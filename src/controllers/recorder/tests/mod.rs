@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -34,6 +34,7 @@ use self::api::Api;
 use self::gate::Gate;
 use self::store::S3;
 use super::super::channels::WaitingByBackup;
+use super::super::records::watch_records;
 use super::super::{ControllerContext, RecorderSettings};
 use super::signing::wait_for_signer;
 use crate::ca::endpoint::DeniedAddresses;
@@ -174,8 +175,9 @@ impl Scene {
     fn run_to_sign_with(&mut self, key_type: Algorithm, records_existing: bool) {
         let context = self.context(key_type, records_existing);
         let waiting = self.waiting.subscribe();
-        let running = tokio::spawn(super::run(context, waiting, self.trouble.clone()));
-        self.running = Some(running);
+        let (records, work) = watch_records(&context.client).share();
+        let running = super::run(context, records, waiting, self.trouble.clone());
+        self.running = Some(tokio::spawn(join(running, work).map(drop)));
     }
 
     /// Runs a recorder that looks for its key once that is notified.
@@ -184,7 +186,8 @@ impl Scene {
         let begin = Arc::new(Notify::new());
         let (waiting, notified) = (self.waiting.subscribe(), Arc::clone(&begin));
         let trouble = self.trouble.clone();
-        let running = tokio::spawn(async move {
+        let (records, work) = watch_records(&context.client).share();
+        let running = async move {
             let settings = context.settings.recorder.clone().unwrap();
             let signer = || async {
                 notified.notified().await;
@@ -193,13 +196,14 @@ impl Scene {
             Box::pin(super::record(
                 &context,
                 settings.clone(),
+                records,
                 waiting,
                 trouble,
                 signer,
             ))
             .await;
-        });
-        self.running = Some(running);
+        };
+        self.running = Some(tokio::spawn(join(running, work).map(drop)));
         begin
     }
 
