@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -17,7 +18,6 @@ use super::wait::{self, WaitError};
 use crate::admission::activation::{OLDEST_KUBERNETES, OtherCas};
 use crate::clock;
 use crate::kubernetes::client::kubernetes_version;
-use crate::kubernetes::serving_ca;
 use crate::kubernetes::webhook_configurations::{self, WebhookConfiguration};
 use crate::kubernetes::workloads::{Kind, Workload, is_rolled_out};
 use crate::names;
@@ -25,6 +25,9 @@ use crate::serving_ca::issue::Issued;
 
 /// Name of the Secret with the serving certificate, which the Deployment mounts.
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
+
+/// The argument of a server that has no certificate from files.
+const ISSUES_ITSELF: &str = "--certificates=self";
 
 /// Where to install the certificate.
 pub(super) struct Install<'a> {
@@ -176,18 +179,19 @@ async fn require_match_conditions(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails if the installation has a CA of its own: the leader would remove that of a certificate from files.
+/// Fails if the servers issue their own certificates: the leader would remove the CA of one from files.
 async fn require_files(client: &Client, namespace: &str) -> anyhow::Result<()> {
-    let secret = format!("Secret {namespace}/{}", names::SERVING_CA);
-    let found = serving_ca::read(client, namespace).await;
-    if found
-        .with_context(|| format!("cannot read {secret}"))?
-        .is_some()
-    {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let deployment = deployments.get_opt(names::APP).await;
+    let deployment = deployment.context("cannot read the Deployment")?;
+    let template = deployment.and_then(|deployment| deployment.spec?.template.spec);
+    let containers = template.map(|pods| pods.containers).unwrap_or_default();
+    let mut arguments = containers.iter().flat_map(|one| one.args.iter().flatten());
+    if arguments.any(|argument| argument == ISSUES_ITSELF) {
         bail!(
-            "there is a {secret}: this installation issues its own certificates, and becomes active by itself; \
-             nothing was changed. `velero-trust certs rotate` replaces its CA. If its certificate comes from \
-             files now, delete the Secret and run this again"
+            "Deployment {namespace}/{} has {ISSUES_ITSELF}: it issues its own certificates, and becomes active by \
+             itself; nothing was changed. `velero-trust certs rotate` replaces its CA",
+            names::APP
         );
     }
     Ok(())

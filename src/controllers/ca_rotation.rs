@@ -27,12 +27,27 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest time for one write.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long it must have been time to drop the CA before, on a clock that is never set: the wall clock of this
+/// node may have jumped, and the other replicas renew their certificates meanwhile.
+const DROP_DELAY: Duration = Duration::from_mins(10);
+
+/// Time after which a next CA that is not trusted everywhere is told.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Shortest time between two Events about the Secret.
+const EVENT_INTERVAL: Duration = Duration::from_mins(10);
+
 /// What is remembered between two looks.
 struct Rotation<'c> {
     controllers: &'c ControllerContext,
     handle: &'c ServingCaHandle,
     /// The next CA, and since when every webhook trusts it.
     trusted_since: Option<(Fingerprint, Instant)>,
+    /// Since when some webhook does not trust it.
+    untrusted_since: Option<Instant>,
+    /// Since when the CA before is to be dropped.
+    drop_since: Option<Instant>,
+    restored_told: Option<Instant>,
     failure: LogOnce,
 }
 
@@ -41,6 +56,8 @@ struct Change {
     authorities: Authorities,
     /// The resourceVersion of the Secret; `None` if there is none.
     version: Option<String>,
+    /// Whether a request for a new CA stays.
+    keeps_request: bool,
     reason: Option<EventReason>,
     note: String,
 }
@@ -58,6 +75,9 @@ pub(super) async fn run(
         controllers: &controllers,
         handle,
         trusted_since: None,
+        untrusted_since: None,
+        drop_since: None,
+        restored_told: None,
         failure: LogOnce::default(),
     };
     loop {
@@ -116,12 +136,23 @@ impl Rotation<'_> {
             is_requested: is_rotation_requested,
             next_trusted_for: self.next_trusted_for(held, trusted, at),
         };
-        let Some(step) = rotation::next_step(held, facts) else {
+        let step = rotation::next_step(held, facts);
+        if step == Some(Step::DropPrevious) {
+            let since = *self.drop_since.get_or_insert(at);
+            if at.duration_since(since) < DROP_DELAY {
+                return Ok(None);
+            }
+        } else {
+            self.drop_since = None;
+        }
+        let Some(step) = step else {
             return Ok(None);
         };
         Ok(Some(Change {
             authorities: rotation::take(held, step, now)?,
             version: Some(version.clone()),
+            // The step that was asked for can be taken after this one.
+            keeps_request: is_rotation_requested && step == Step::DropPrevious,
             reason: (step == Step::Promote).then_some(EventReason::ServingCaRotated),
             note: match step {
                 Step::AddNext => {
@@ -149,11 +180,23 @@ impl Rotation<'_> {
         trusted: &TrustedCas,
         at: Instant,
     ) -> Option<i64> {
-        let next = held.next()?.certificate().fingerprint();
+        let Some(next) = held.next() else {
+            self.untrusted_since = None;
+            return None;
+        };
+        let next = next.certificate().fingerprint();
         if !trusted.everywhere.contains(&next) {
             self.trusted_since = None;
+            let since = *self.untrusted_since.get_or_insert(at);
+            if at.duration_since(since) > PATIENCE {
+                self.tell_failure(
+                    "the next CA does not sign, because some caBundle does not have it; see which tool sets the \
+                     caBundle of the webhooks",
+                );
+            }
             return None;
         }
+        self.untrusted_since = None;
         let known = self.trusted_since.filter(|(known, _)| *known == next);
         let (_, since) = *self.trusted_since.insert(known.unwrap_or((next, at)));
         let is_answered = trusted.answered.is_some_and(|at| at > since);
@@ -169,19 +212,22 @@ impl Rotation<'_> {
         );
         let write = async {
             match &change.version {
-                None => serving_ca::create(client, own, &change.authorities)
-                    .await
-                    .map(drop),
+                None => serving_ca::create(client, own, &change.authorities).await,
                 Some(version) => {
-                    serving_ca::replace(client, own, &change.authorities, version).await
+                    let keeps = change.keeps_request;
+                    serving_ca::replace(client, own, &change.authorities, version, keeps)
+                        .await
+                        .map(|()| true)
                 }
             }
         };
         match timeout(REQUEST_TIMEOUT, write).await {
-            Ok(Ok(())) => {
+            // Another one made it first.
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => {
                 self.failure.clear();
                 tracing::info!("{}", change.note);
-                if let Some(reason) = change.reason {
+                if let Some(reason) = self.due(change.reason) {
                     let about = self.controllers.own_deployment();
                     let events = &self.controllers.events;
                     events.emit(&about, reason, &change.note).await;
@@ -196,11 +242,23 @@ impl Rotation<'_> {
         sleep(Duration::from_secs(1)).await;
     }
 
+    /// Returns the reason of an Event, unless it was told a moment ago: somebody may go on changing the Secret.
+    fn due(&mut self, reason: Option<EventReason>) -> Option<EventReason> {
+        if reason == Some(EventReason::ServingCaRestored) {
+            let told = self.restored_told;
+            if told.is_some_and(|at| at.elapsed() < EVENT_INTERVAL) {
+                return None;
+            }
+            self.restored_told = Some(Instant::now());
+        }
+        reason
+    }
+
     fn tell_failure(&mut self, why: &str) {
         if self.failure.is_new(why) {
             tracing::error!(
                 why,
-                "cannot write Secret {}/{}",
+                "the CA in Secret {}/{} cannot be kept or replaced",
                 self.controllers.settings.namespace,
                 names::SERVING_CA
             );
@@ -220,6 +278,7 @@ impl Change {
         Self {
             authorities: held.clone(),
             version: version.cloned(),
+            keeps_request: false,
             reason: Some(EventReason::ServingCaRestored),
             note: format!("Secret {} {why}; it is written again", names::SERVING_CA),
         }
@@ -243,6 +302,7 @@ mod tests {
         ServingCa {
             held: held.map(|held| Arc::new(held.clone())),
             stored,
+            trusted_foreign: None,
         }
     }
 
@@ -267,6 +327,9 @@ mod tests {
             controllers: &controllers,
             handle: &handle,
             trusted_since: None,
+            untrusted_since: None,
+            drop_since: None,
+            restored_told: None,
             failure: LogOnce::default(),
         };
         test(&mut rotation).await
@@ -338,6 +401,31 @@ mod tests {
             assert_eq!(step(&trusted(60), 260), None, "no canary since");
             let done = step(&trusted(200), 260).unwrap();
             assert_eq!(done.signing().certificate().fingerprint(), next);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_request_outlives_the_ca_before_which_is_not_dropped_by_a_clock_that_jumps() {
+        with_rotation(async |rotation| {
+            let first = Authorities::first(NOW).unwrap();
+            let both = rotation::take(&first, Step::AddNext, NOW).unwrap();
+            let promoted = rotation::take(&both, Step::Promote, NOW).unwrap();
+            let nothing = TrustedCas::default();
+            let at = Instant::now();
+            let later = NOW + 8 * 86_400;
+            let mut change = |now, minutes| {
+                let at = at + Duration::from_mins(minutes);
+                let change = rotation.change(&held(&promoted, true), &nothing, now, at);
+                change.unwrap()
+            };
+            assert!(change(NOW, 0).is_none());
+            assert!(change(later, 1).is_none());
+            assert!(change(NOW, 2).is_none(), "the clock came back");
+            assert!(change(later, 11).is_none());
+            let dropped = change(later, 21).unwrap();
+            assert_eq!(dropped.authorities.previous(), None);
+            assert!(dropped.keeps_request);
         })
         .await;
     }

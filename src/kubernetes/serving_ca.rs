@@ -9,8 +9,10 @@ use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::keep;
+use crate::ca::certificate::Fingerprint;
 use crate::names;
 use crate::serving_ca::{Authorities, Data};
 
@@ -50,6 +52,8 @@ pub struct ServingCa {
     pub held: Option<Arc<Authorities>>,
     /// What the Secret holds.
     pub stored: Stored,
+    /// A foreign CA that every webhook trusts, and since when.
+    pub trusted_foreign: Option<(Fingerprint, Instant)>,
 }
 
 impl ServingCa {
@@ -140,15 +144,20 @@ pub async fn create(client: &Client, own: &str, authorities: &Authorities) -> ku
     }
 }
 
-/// Replaces what the Secret holds, and any request for a new CA. Fails with 409 if it has another
+/// Replaces what the Secret holds; a request for a new CA stays only if `keeps_request`. Fails with 409 if it has another
 /// resourceVersion than `version`.
 pub async fn replace(
     client: &Client,
     own: &str,
     authorities: &Authorities,
     version: &str,
+    keeps_request: bool,
 ) -> kube::Result<()> {
-    let secret = secret(authorities, Some(version.to_owned()));
+    let mut secret = secret(authorities, Some(version.to_owned()));
+    if keeps_request {
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::ROTATE.to_owned(), "kept".to_owned());
+    }
     let secrets = secrets(client, own);
     let params = keep::create_params();
     let replaced = secrets.replace(names::SERVING_CA, &params, &secret);

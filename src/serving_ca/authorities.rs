@@ -41,6 +41,13 @@ pub enum AuthoritiesError {
     InUseFrom,
 }
 
+impl AuthoritiesError {
+    /// Whether only the time is wrong: a CA is valid later than `now`, in seconds since 1970.
+    pub const fn is_not_yet_valid(&self, now: i64) -> bool {
+        matches!(self, Self::Authority(_, AuthorityError::NotValid { from, .. }) if now < *from)
+    }
+}
+
 impl Authorities {
     /// Makes the first CA, which signs from `now` on.
     ///
@@ -130,6 +137,7 @@ impl Authorities {
     pub fn follows(&self, other: &Self) -> bool {
         let known = [Some(&other.signing), other.next.as_ref()];
         known.contains(&Some(&self.signing))
+            || self.previous.as_ref() == Some(other.signing.certificate())
     }
 
     /// Returns them with `next`, which does not sign yet.
@@ -198,7 +206,7 @@ mod tests {
         // A replica that missed a step.
         assert!(last.follows(&both) && first.follows(&first));
         let foreign = Authorities::first(NOW).unwrap();
-        assert!(!foreign.follows(&both) && !promoted.follows(&first));
+        assert!(!foreign.follows(&both) && promoted.follows(&first));
     }
 
     #[test]

@@ -20,16 +20,22 @@ impl Served {
             issued_at,
         }
     }
+
+    /// Whether `authority` issued it.
+    pub fn is_of(&self, authority: &Authority) -> bool {
+        self.issuer == authority.certificate().fingerprint()
+    }
 }
 
 /// Whether a replica needs a new certificate at `now`, in seconds since 1970: it has none, another CA
 /// signs, two thirds of its life are over, or the clock says that it is not valid yet.
 pub fn is_due(served: Option<&Served>, authorities: &Authorities, now: i64) -> bool {
-    let Some(Served { issuer, issued_at }) = served else {
+    let Some(served) = served else {
         return true;
     };
+    let issued_at = served.issued_at;
     let backdate = i64::try_from(BACKDATE.as_secs()).unwrap_or_default();
-    *issuer != authorities.signing().certificate().fingerprint()
+    !served.is_of(authorities.signing())
         || now >= issued_at + LEAF_LIFE_SECONDS / 3 * 2
         || now < issued_at - backdate
 }

@@ -254,6 +254,7 @@ impl Scene<'_> {
                 began.elapsed()
             );
         }
+        is_told(self.kubectl, "ServingCertificateRefused")?;
         installer::wait_until_asked(self.kubectl)
     }
 }

@@ -217,19 +217,57 @@ pub fn judge(
     HANDLERS.iter().map(status).collect()
 }
 
-/// Returns the webhook whose caBundle does not verify the certificate of the `installation`, so that the
-/// API server refuses it; `None` if it verifies it wherever it asks, as far as known.
-pub fn unverified(
+/// Where the API server verifies the certificate of an installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Wherever it asks, as far as known.
+    Everywhere,
+    /// Not by the caBundle of one webhook, which this text names.
+    Partly(String),
+    /// By the caBundle of none of the webhooks that it asks.
+    Nowhere(String),
+}
+
+/// Returns where the API server verifies the certificate of the `installation`, with these webhooks
+/// `registered`. What calls another installation does not count.
+pub fn verification(
     installation: Installation<'_>,
     registered: &[RegisteredWebhook],
-) -> Option<WebhookStatus> {
-    let mut all = judge(installation, registered, |_| Backend::Unknown).into_iter();
-    all.find(|webhook| {
-        matches!(
-            webhook.state,
-            WebhookState::WrongCaBundle | WebhookState::NoCaBundle
-        )
-    })
+) -> Verification {
+    let is_asked = |webhook: &&RegisteredWebhook| {
+        let of_handler = |handler: &&Handler| {
+            let mut operations = handler.operations.iter();
+            webhook.calls(handler)
+                && operations.any(|operation| webhook.is_asked(handler, operation.as_str()))
+        };
+        let service = webhook.service();
+        service.is_some_and(|service| service.namespace == installation.namespace)
+            && HANDLERS.iter().any(of_handler)
+    };
+    let (mut verifies, mut refusal) = (false, None);
+    for webhook in registered.iter().filter(is_asked) {
+        let configuration = &webhook.configuration;
+        match call(installation, webhook, &|_: &ServiceReference| {
+            Backend::Unknown
+        }) {
+            Some((WebhookState::WrongCaBundle, _, detail)) => {
+                refusal.get_or_insert_with(|| {
+                    format!(
+                        "the caBundle of {configuration} does not verify the serving certificate: {detail}"
+                    )
+                });
+            }
+            Some((WebhookState::NoCaBundle, ..)) => {
+                refusal.get_or_insert_with(|| format!("{configuration} has no caBundle"));
+            }
+            _ => verifies = true,
+        }
+    }
+    match refusal {
+        None => Verification::Everywhere,
+        Some(why) if verifies => Verification::Partly(why),
+        Some(why) => Verification::Nowhere(why),
+    }
 }
 
 /// Returns what becomes of requests of `operation`. One webhook that cannot be called is enough to

@@ -17,7 +17,7 @@ use crate::kubernetes::events::{self, Events};
 use crate::kubernetes::registered_webhooks;
 use crate::kubernetes::serving_ca::ServingCaHandle;
 use crate::names;
-use crate::serving::certificates::{CertificateSender, SelfSigned, Verification, conditions};
+use crate::serving::certificates::{CertificateSender, Presented, SelfSigned, Verifier};
 use crate::serving::{Condition, Task};
 use crate::telemetry::Metrics;
 
@@ -120,18 +120,19 @@ impl Serve {
             };
             tasks.push(Task::new("serving certificates", own.run()));
         }
-        let refusal = watch::Sender::new(None);
-        let refused = refusal.subscribe();
-        let verification = Verification {
+        let presented = Presented {
             namespace: cluster.own.to_owned(),
             certificate: cluster.certificate.clone(),
             webhooks,
+        };
+        let conditions = presented.conditions();
+        let verifier = Verifier {
+            presented,
             metrics: Arc::clone(cluster.metrics),
             events: Events::new(cluster.client.clone(), cluster.identity),
             about: events::deployment(cluster.own, names::APP),
-            refusal,
         };
-        tasks.push(Task::new("certificate verification", verification.run()));
-        conditions(cluster.certificate.clone(), refused)
+        tasks.push(Task::new("certificate verification", verifier.run()));
+        conditions
     }
 }

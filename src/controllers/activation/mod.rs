@@ -24,8 +24,9 @@ use crate::admission::webhook_state::Activation;
 use crate::ca::certificate::Fingerprint;
 use crate::clock;
 use crate::kubernetes::client::kubernetes_version;
-use crate::kubernetes::serving_ca::ServingCa;
+use crate::kubernetes::serving_ca::{self, ServingCa};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
+use crate::serving_ca::Authorities;
 
 const TIMING: Timing = Timing {
     debounce: Duration::from_millis(300),
@@ -60,11 +61,12 @@ pub enum CaSource {
 }
 
 impl CaSource {
-    /// Returns the CAs at `now`, in seconds since 1970, or why they are not known.
-    fn read(&self, now: i64) -> Result<Cas, String> {
+    /// Returns the CAs at `now`, in seconds since 1970, or why they are not known. `issuing` are those of
+    /// replicas that issue their own certificates.
+    fn read(&self, now: i64, issuing: &str) -> Result<Cas, String> {
         match self {
             Self::File(path) => std::fs::read_to_string(path)
-                .map(Cas::of_file)
+                .map(|text| Cas::of_file(text + issuing))
                 .map_err(|error| format!("{} cannot be read: {error}", path.display())),
             Self::Own(ca) => match ca.borrow().valid(now) {
                 Some(own) => Ok(Cas::own(own.ca_bundle(), own.others_until())),
@@ -135,6 +137,9 @@ struct Activator<'c> {
     active: BTreeSet<String>,
     changed: BTreeMap<String, Instant>,
     trusted: watch::Sender<TrustedCas>,
+    /// velero-trust's own CAs, PEM, as far as this replica has its certificate from files: others issue theirs
+    /// while an installation moves from files to certificates of its own.
+    issuing: String,
     reporter: Reporter<'c>,
 }
 
@@ -168,6 +173,7 @@ pub(super) async fn run(
         active: BTreeSet::new(),
         changed: BTreeMap::new(),
         trusted,
+        issuing: String::new(),
         reporter: Reporter::new(&controllers, progress),
     };
     let mut worker = Worker::new(TIMING);
@@ -202,6 +208,16 @@ impl Activator<'_> {
                 within: None,
             };
         };
+        if let CaSource::Own(ca) = &self.ca
+            && ca.borrow().valid(clock::now()).is_none()
+        {
+            // This replica is about to have one, and says why if it does not.
+            return Requeue {
+                retry: true,
+                within: None,
+            };
+        }
+        self.read_issuing().await;
         let mut plan = self.plan(observed, kubernetes);
         let is_stopped = matches!(plan.held, Some(Held::Off(_) | Held::OldKubernetes(_)));
         if is_stopped {
@@ -214,7 +230,10 @@ impl Activator<'_> {
         let Applied { failure, postponed } = self.apply(observed, &plan).await;
         self.note_active(observed);
         self.trusted.send_replace(TrustedCas {
-            everywhere: activation::trusted_everywhere(&observed.views(&self.active)),
+            everywhere: activation::trusted_everywhere(
+                &self.controllers.settings.namespace,
+                &observed.views(&self.active),
+            ),
             answered: self.answered,
         });
         self.reporter
@@ -227,9 +246,33 @@ impl Activator<'_> {
         }
     }
 
+    /// Reads the CAs of replicas that issue their own certificates, if this one does not. Those that cannot be
+    /// read stay as they were.
+    async fn read_issuing(&mut self) {
+        if !matches!(self.ca, CaSource::File(_)) {
+            return;
+        }
+        let ControllerContext {
+            client, settings, ..
+        } = self.controllers;
+        let read = timeout(
+            REQUEST_TIMEOUT,
+            serving_ca::read(client, &settings.namespace),
+        );
+        match read.await {
+            Ok(Ok(Some(secret))) => {
+                if let Ok(own) = Authorities::read(&secret.data, clock::now()) {
+                    self.issuing = own.ca_bundle();
+                }
+            }
+            Ok(Ok(None)) => self.issuing.clear(),
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
     fn plan(&self, observed: &Observed<'_>, kubernetes: (u32, u32)) -> Plan {
         let now = clock::now();
-        let ca = self.ca.read(now);
+        let ca = self.ca.read(now, &self.issuing);
         let certificate = self.controllers.certificate.borrow().clone();
         let facts = Facts {
             namespace: &self.controllers.settings.namespace,

@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 pub use clients::ClientAuthorities;
 pub use files::{FileError, Files};
 pub use pair::{Pair, PairError, Validated};
-pub use readiness::{Verification, conditions};
+pub use readiness::{Presented, Verifier};
 pub use self_signed::SelfSigned;
 
 /// The listener's end of the channel: each new connection uses the last certificate published. Without

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::CertificateSender;
 use super::clients::ClientAuthorities;
 use super::files;
 use super::pair::{Pair, Validated};
-use crate::admission::webhook_state::{Installation, RegisteredWebhook, unverified};
+use crate::admission::webhook_state::{
+    Installation, RegisteredWebhook, Verification, verification,
+};
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::clock;
 use crate::kubernetes::error::lookup_error;
@@ -20,6 +22,7 @@ use crate::kubernetes::serving_ca::{self, CaSecret, ServingCa, ServingCaHandle, 
 use crate::names;
 use crate::serving_ca::issue::service_names;
 use crate::serving_ca::renewal::{Served, is_due};
+use crate::serving_ca::rotation::TRUSTED_BEFORE_USE_SECONDS;
 use crate::serving_ca::{Authorities, Leaf};
 use crate::telemetry::LogOnce;
 
@@ -29,6 +32,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The same while there is no certificate.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long every webhook must trust a foreign CA before this replica presents a certificate of it.
+const TRUSTED_BEFORE_USE: Duration = Duration::from_secs(TRUSTED_BEFORE_USE_SECONDS.unsigned_abs());
 
 /// Longest time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +58,7 @@ pub struct SelfSigned {
 /// What is published.
 struct Current {
     served: Served,
+    presented: ServingCertificate,
     leaf: Leaf,
     client_ca: Option<Vec<u8>>,
 }
@@ -90,20 +97,24 @@ impl SelfSigned {
         current: &mut Option<Current>,
     ) -> Result<(), String> {
         let now = clock::now();
-        let secret = self.read_or_create(known, now).await?;
-        self.accept(known, secret, now);
-        self.ca.publish(known.clone());
+        let read = self.read_or_create(known, now).await;
+        let read = read.map(|secret| {
+            self.accept(known, secret, now, Instant::now());
+            self.ca.publish(known.clone());
+        });
+        // What is held goes on whatever became of the Secret.
         let Some(authorities) = known.valid(now) else {
+            read?;
+            let secret = format!("Secret {}/{}", self.namespace, names::SERVING_CA);
             return Err(match &known.stored {
-                Stored::Broken { why, .. } => format!(
-                    "Secret {}/{} cannot be used: {why}; the leader replaces it",
-                    self.namespace,
-                    names::SERVING_CA
-                ),
-                _ => "the CA is not valid any more".to_owned(),
+                Stored::Broken { why, .. } => {
+                    format!("{secret} cannot be used: {why}; the leader replaces it")
+                }
+                _ => format!("the CA in {secret} is not valid now; check the clock of this node"),
             });
         };
-        self.renew(authorities, current, now)
+        let renewed = self.renew(authorities, current, now);
+        read.and(renewed)
     }
 
     /// Reads the Secret. Makes it if there is none and this replica holds no CA: one that it holds is
@@ -138,9 +149,9 @@ impl SelfSigned {
         }
     }
 
-    /// Takes what the Secret holds, unless it is foreign: what nobody here made, and what the API server
-    /// does not trust either.
-    fn accept(&self, known: &mut ServingCa, secret: Option<CaSecret>, now: i64) {
+    /// Takes what the Secret holds, unless it is foreign: what nobody here made, and what not every webhook
+    /// has trusted long enough. `at` is the time on a clock that is never set.
+    fn accept(&self, known: &mut ServingCa, secret: Option<CaSecret>, now: i64, at: Instant) {
         let Some(secret) = secret else {
             known.stored = Stored::Absent;
             return;
@@ -148,6 +159,11 @@ impl SelfSigned {
         let version = secret.version;
         let read = match Authorities::read(&secret.data, now) {
             Ok(read) => read,
+            // Nobody replaces a good one because of a wrong clock.
+            Err(error) if error.is_not_yet_valid(now) => {
+                known.stored = Stored::Unknown;
+                return;
+            }
             Err(error) => {
                 let why = error.to_string();
                 known.stored = Stored::Broken { why, version };
@@ -155,10 +171,11 @@ impl SelfSigned {
             }
         };
         let is_ours = known.valid(now).is_none_or(|held| read.follows(held));
-        if !is_ours && !self.is_trusted(&read, now) {
+        if !is_ours && !self.is_trusted_long(known, &read, now, at) {
             known.stored = Stored::Foreign { version };
             return;
         }
+        known.trusted_foreign = None;
         if known.held.as_deref() != Some(&read) {
             known.held = Some(Arc::new(read));
         }
@@ -166,6 +183,24 @@ impl SelfSigned {
             version,
             is_rotation_requested: secret.is_rotation_requested,
         };
+    }
+
+    /// Whether every webhook has trusted these CAs as long as the next CA of a rotation.
+    fn is_trusted_long(
+        &self,
+        known: &mut ServingCa,
+        authorities: &Authorities,
+        now: i64,
+        at: Instant,
+    ) -> bool {
+        let ca = authorities.signing().certificate().fingerprint();
+        if !self.is_trusted(authorities, now) {
+            known.trusted_foreign = None;
+            return false;
+        }
+        let before = known.trusted_foreign.filter(|(known, _)| *known == ca);
+        let (_, since) = *known.trusted_foreign.insert(before.unwrap_or((ca, at)));
+        at.duration_since(since) >= TRUSTED_BEFORE_USE
     }
 
     /// Whether the API server verifies what these CAs issue, wherever it asks.
@@ -181,7 +216,7 @@ impl SelfSigned {
             return false;
         };
         let installation = Installation::presenting(&self.namespace, certificate, now);
-        unverified(installation, webhooks).is_none()
+        verification(installation, webhooks) == Verification::Everywhere
     }
 
     /// Publishes a new certificate if one is due, or if the CAs of clients changed.
@@ -200,10 +235,9 @@ impl SelfSigned {
         } else {
             None
         };
-        // Whoever is trusted stays with what is trusted.
         let next = next.filter(|(_, leaf)| {
-            let new = ServingCertificate::from_pem(leaf.certificate.as_bytes());
-            current.is_none() || new.is_some_and(|new| self.is_verified(&new, now))
+            let before = current.as_ref();
+            before.is_none_or(|before| self.may_replace(before, leaf, authorities, now))
         });
         let before = current.as_ref();
         if next.is_none() && before.is_some_and(|before| before.client_ca == client_ca) {
@@ -234,10 +268,30 @@ impl SelfSigned {
         }
         *current = Some(Current {
             served,
+            presented: validated.certificate().clone(),
             leaf,
             client_ca,
         });
         Ok(())
+    }
+
+    /// Whether a new certificate may take the place of the one before. One that the API server verifies
+    /// stays until it verifies the new one, too.
+    fn may_replace(
+        &self,
+        before: &Current,
+        leaf: &Leaf,
+        authorities: &Authorities,
+        now: i64,
+    ) -> bool {
+        if before.served.is_of(authorities.signing()) || before.presented.not_after() <= now {
+            return true;
+        }
+        let new = ServingCertificate::from_pem(leaf.certificate.as_bytes());
+        let is_known = self.webhooks.borrow().is_some();
+        is_known
+            && (!self.is_verified(&before.presented, now)
+                || new.is_some_and(|new| self.is_verified(&new, now)))
     }
 
     fn issue(&self, authorities: &Authorities, now: i64) -> Result<(Served, Leaf), String> {
@@ -311,15 +365,19 @@ mod tests {
             Authorities::first(NOW).unwrap(),
             Authorities::first(NOW).unwrap(),
         );
-        let take = |bundle: Option<&str>| {
+        let at = Instant::now();
+        let take = |bundle: Option<&str>, after| {
             let mut known = ServingCa::default();
             let replica = replica(bundle);
-            replica.accept(&mut known, Some(secret(&ours)), NOW);
+            replica.accept(&mut known, Some(secret(&ours)), NOW, at);
             assert_eq!(known.held.as_deref(), Some(&ours));
-            replica.accept(&mut known, Some(secret(&foreign)), NOW);
+            for seconds in [0, 119, after] {
+                let at = at + Duration::from_secs(seconds);
+                replica.accept(&mut known, Some(secret(&foreign)), NOW, at);
+            }
             known
         };
-        let known = take(Some(&ours.ca_bundle()));
+        let known = take(Some(&ours.ca_bundle()), 120);
         assert_eq!(known.held.as_deref(), Some(&ours));
         assert_eq!(
             known.stored,
@@ -327,27 +385,36 @@ mod tests {
                 version: "7".to_owned()
             }
         );
-        assert_eq!(take(None).held.as_deref(), Some(&ours), "it is not known");
+        assert_eq!(
+            take(None, 120).held.as_deref(),
+            Some(&ours),
+            "it is not known"
+        );
         let both = [ours.ca_bundle(), foreign.ca_bundle()].concat();
-        assert_eq!(take(Some(&both)).held.as_deref(), Some(&foreign));
+        assert_eq!(take(Some(&both), 119).held.as_deref(), Some(&ours));
+        assert_eq!(take(Some(&both), 120).held.as_deref(), Some(&foreign));
     }
 
     #[tokio::test]
     async fn what_it_holds_outlives_the_secret() {
+        let at = Instant::now();
         let ours = Authorities::first(NOW).unwrap();
         let replica = replica(Some(&ours.ca_bundle()));
         let mut known = ServingCa::default();
-        replica.accept(&mut known, Some(secret(&ours)), NOW);
-        replica.accept(&mut known, None, NOW);
+        replica.accept(&mut known, Some(secret(&ours)), NOW, at);
+        replica.accept(&mut known, None, NOW, at);
         assert_eq!(
             (known.held.as_deref(), &known.stored),
             (Some(&ours), &Stored::Absent)
         );
         let mut half = secret(&ours);
         half.data.remove("ca.key");
-        replica.accept(&mut known, Some(half), NOW);
+        replica.accept(&mut known, Some(half), NOW, at);
         assert_eq!(known.held.as_deref(), Some(&ours));
         assert!(matches!(&known.stored, Stored::Broken { why, .. } if why.contains("its key")));
+        // A clock that is far behind.
+        replica.accept(&mut known, Some(secret(&ours)), NOW - 30 * 86_400, at);
+        assert_eq!(known.stored, Stored::Unknown);
     }
 
     #[tokio::test]
@@ -370,6 +437,8 @@ mod tests {
                 .is_none()
         };
         assert!(issuer_of(&promoted.ca_bundle()));
+        let refused = issuer_of("");
+        assert!(refused, "nobody verifies the one before either");
         assert!(
             !issuer_of(&first.ca_bundle()),
             "the API server would refuse it"

@@ -29,6 +29,8 @@ pub struct Cas {
     pem: String,
     /// Most certificates in a caBundle.
     most: usize,
+    /// Whether they are velero-trust's own.
+    is_own: bool,
     /// Until when others may have issued what a replica presents, in seconds since 1970.
     others_until: i64,
 }
@@ -39,6 +41,7 @@ impl Cas {
         Self {
             pem,
             most: MAX_CAS,
+            is_own: false,
             others_until: i64::MAX,
         }
     }
@@ -48,6 +51,7 @@ impl Cas {
         Self {
             pem,
             most: MAX_OWN_CAS,
+            is_own: true,
             others_until,
         }
     }
@@ -251,8 +255,8 @@ impl Configuration {
             Err(why) => return Err(Held::NoCa(why.to_owned())),
         };
         // What velero-trust set before may have issued what a replica presents still.
-        let keeps_others =
-            owner == Owner::Ours && trusted.len() <= MAX_CAS && facts.now < cas.others_until;
+        let is_presented = facts.now < cas.others_until || !facts.is_rolled_out;
+        let keeps_others = owner == Owner::Ours && trusted.len() <= MAX_CAS && is_presented;
         let old = if keeps_others {
             String::from_utf8(decoded).unwrap_or_default()
         } else {
@@ -260,7 +264,8 @@ impl Configuration {
         };
         let new = ca_bundle([cas.pem.as_str(), &old].into_iter(), facts.now);
         let new: String = new.split_inclusive(END).take(cas.most).collect();
-        if let Some(refusal) = refusal(new.as_bytes()) {
+        // With our own CA, this replica presents what it issued as soon as it is trusted.
+        if let Some(refusal) = refusal(new.as_bytes()).filter(|_| !cas.is_own) {
             return Err(Held::WrongCa(refusal.to_string()));
         }
         let wanted = pem::read(new.as_bytes()).certificates;
@@ -273,11 +278,16 @@ impl Configuration {
     }
 }
 
-/// Returns the certificates that are in the caBundle of every webhook of `configurations` that the API
-/// server asks, apart from that of the canary; none if it asks none.
-pub fn trusted_everywhere(configurations: &[Configuration]) -> BTreeSet<Fingerprint> {
-    let asked = configurations.iter();
-    let asked = asked.filter(|one| one.is_asked() && !one.is_canary());
+/// Returns the certificates that are in the caBundle of every webhook of the installation in `namespace` that
+/// the API server asks, apart from that of the canary; none if it asks none.
+pub fn trusted_everywhere(
+    namespace: &str,
+    configurations: &[Configuration],
+) -> BTreeSet<Fingerprint> {
+    let own = configurations
+        .iter()
+        .filter(|one| one.calls_only(namespace));
+    let asked = own.filter(|one| one.is_asked() && !one.is_canary());
     let bundles = asked.flat_map(|one| &one.webhooks).map(|webhook| {
         let bundle = STANDARD.decode(text(webhook, "/clientConfig/caBundle"));
         let certificates = pem::read(&bundle.unwrap_or_default()).certificates;

@@ -378,6 +378,9 @@ fn what_issued_before_stays_beside_our_own_ca_as_long_as_it_is_presented() {
     set(&mut kept, &plan);
     assert_eq!(scene.plan(&kept).changes, []);
     scene.source = Source::Own(NOW);
+    scene.is_rolled_out = false;
+    assert_eq!(scene.plan(&kept).changes, [], "replicas are being replaced");
+    scene.is_rolled_out = true;
     assert_eq!(trusted(&scene.plan(&kept)), certificates(&scene.ca));
 }
 
@@ -401,17 +404,20 @@ fn what_every_webhook_that_is_asked_trusts_is_told() {
     let scene = Scene::new();
     let mut all = scene.active(HANDLERS[0]);
     let ours = certificates(&scene.ca)[0].fingerprint();
-    assert_eq!(trusted_everywhere(&all), BTreeSet::from([ours]));
+    assert_eq!(trusted_everywhere(OWN, &all), BTreeSet::from([ours]));
     let mut other = all[1].clone();
     let more = Authority::new("another").unwrap().pem();
     let both = STANDARD.encode([more.as_str(), &scene.ca].concat());
     other.webhooks[0]["clientConfig"]["caBundle"] = json!(both);
     all.push(other);
-    assert_eq!(trusted_everywhere(&all), BTreeSet::from([ours]));
+    assert_eq!(trusted_everywhere(OWN, &all), BTreeSet::from([ours]));
     all[1].webhooks[0]["clientConfig"]["caBundle"] = json!("");
-    assert_eq!(trusted_everywhere(&all), BTreeSet::new());
+    assert_eq!(trusted_everywhere(OWN, &all), BTreeSet::new());
     // Nobody asks it.
     all[1].webhooks[0]["rules"] = json!([]);
-    assert!(trusted_everywhere(&all).len() == 2);
-    assert_eq!(trusted_everywhere(&inactive(HANDLERS[0])), BTreeSet::new());
+    assert!(trusted_everywhere(OWN, &all).len() == 2);
+    assert_eq!(
+        trusted_everywhere(OWN, &inactive(HANDLERS[0])),
+        BTreeSet::new()
+    );
 }
