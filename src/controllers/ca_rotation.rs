@@ -48,6 +48,8 @@ struct Rotation<'c> {
     /// Since when the CA before is to be dropped.
     drop_since: Option<Instant>,
     restored_told: Option<Instant>,
+    /// Why the next CA does not sign.
+    waiting: LogOnce,
     failure: LogOnce,
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn run(
         untrusted_since: None,
         drop_since: None,
         restored_told: None,
+        waiting: LogOnce::default(),
         failure: LogOnce::default(),
     };
     loop {
@@ -189,14 +192,19 @@ impl Rotation<'_> {
             self.trusted_since = None;
             let since = *self.untrusted_since.get_or_insert(at);
             if at.duration_since(since) > PATIENCE {
-                self.tell_failure(
-                    "the next CA does not sign, because some caBundle does not have it; see which tool sets the \
-                     caBundle of the webhooks",
-                );
+                let why = "the caBundle of some webhook does not have it";
+                if self.waiting.is_new(why) {
+                    tracing::warn!(
+                        why,
+                        "the next CA of the serving certificates does not sign; see which tool sets the caBundle of \
+                         the webhooks"
+                    );
+                }
             }
             return None;
         }
         self.untrusted_since = None;
+        self.waiting.clear();
         let known = self.trusted_since.filter(|(known, _)| *known == next);
         let (_, since) = *self.trusted_since.insert(known.unwrap_or((next, at)));
         let is_answered = trusted.answered.is_some_and(|at| at > since);
@@ -330,6 +338,7 @@ mod tests {
             untrusted_since: None,
             drop_since: None,
             restored_told: None,
+            waiting: LogOnce::default(),
             failure: LogOnce::default(),
         };
         test(&mut rotation).await

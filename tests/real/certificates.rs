@@ -30,7 +30,10 @@ const ROTATION: Duration = Duration::from_secs(400);
 const RESTORES: [&str; 2] = ["validatingwebhookconfiguration", "velero-trust-restores"];
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![alone("certificates::of_its_own", of_its_own)]
+    vec![
+        alone("certificates::of_its_own", of_its_own),
+        alone("certificates::move_from_files", move_from_files),
+    ]
 }
 
 struct Scene<'c> {
@@ -77,8 +80,48 @@ fn of_its_own() -> Result<()> {
     ensure!(load.asked() > 500, "only {} were asked", load.asked());
     scene.spoilt_ca_bundles()?;
     let install = scene.installer.certs(Duration::ZERO)?;
-    let why = "this installation issues its own certificates";
+    let why = "it issues its own certificates, and becomes active by itself";
     ensure!(install.stderr.contains(why), "{install:?}");
+    Ok(())
+}
+
+/// A replica that issues its own certificate comes beside a leader that has files, as in a rolling update. It
+/// waits until the API server trusts it, and no call fails when it takes over.
+fn move_from_files() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubectl = cluster.kubectl();
+    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?.activating();
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    installer.apply()?;
+    installer.put_certificate(&Authority::new("ours")?)?;
+    let mut files = installer.serve(&[])?;
+    installer.set_ready(true)?;
+    installer::wait_until_asked(kubectl).with_context(|| files.log())?;
+
+    let new = installer.serve_issuing_beside("new")?;
+    let load = Load::new(&cluster)?;
+    let failed = load.during(|| {
+        wait::poll("the new replica to be trusted", SOON, || {
+            let answer = new.readiness()?;
+            ensure!(answer.ends_with("\nready\n"), "{answer}");
+            Ok(())
+        })
+        .with_context(|| files.log())?;
+        installer.set_replicas(&[new.address()?]);
+        files.signal("TERM")?;
+        wait::poll("the new replica to lead", SOON, || {
+            ensure!(new.metrics()?.contains("velero_trust_leader 1"), "not yet");
+            Ok(())
+        })?;
+        installer::wait_until_asked(kubectl).with_context(|| new.log())?;
+        files.ended(Duration::from_secs(110)).map(drop)
+    })?;
+    eprintln!(
+        "certificates: {} asked in a move, {} failed",
+        load.asked(),
+        failed.len()
+    );
+    ensure!(failed.is_empty(), "{failed:?}");
     Ok(())
 }
 

@@ -543,3 +543,46 @@ fn where_the_leader_sets_the_rules_nobody_is_told_to_run_a_command() {
     let fixes: Vec<_> = problems.map(|one| one.fix.as_str()).collect();
     assert_eq!(fixes, [SET_BY_LEADER]);
 }
+
+#[test]
+fn a_certificate_is_verified_by_every_webhook_that_is_asked_by_some_or_by_none() {
+    let (ours, other) = (Authority::new("a").unwrap(), Authority::new("b").unwrap());
+    let host = "velero-trust.velero-trust.svc";
+    let pem = ours.server_named("webhook", &[host]).unwrap();
+    let certificate = ServingCertificate::from_pem(pem.certificate_pem.as_bytes()).unwrap();
+    let verification =
+        |webhooks: &[Value]| verification(installation(Some(&certificate)), &registered(webhooks));
+    let with_ca = |webhook: &mut Value, pem: &str| {
+        webhook["clientConfig"]["caBundle"] = json!(STANDARD.encode(pem));
+    };
+    let whole = with(|webhook| with_ca(webhook, &ours.pem()));
+    assert_eq!(verification(&whole), Verification::Everywhere);
+    let mut all = whole.clone();
+    with_ca(&mut all[0], &other.pem());
+    let partly = verification(&all);
+    let Verification::Partly(why) = &partly else {
+        panic!("{partly:?}");
+    };
+    let named = "the caBundle of ValidatingWebhookConfiguration c does not verify the serving certificate: it \
+                 was issued by";
+    assert!(why.starts_with(named), "{why}");
+    // What is not asked does not count, nor does another installation.
+    all[0]["rules"] = json!([]);
+    assert_eq!(verification(&all), Verification::Everywhere);
+    let mut elsewhere = installed("another");
+    for webhook in &mut elsewhere {
+        with_ca(webhook, &other.pem());
+    }
+    assert_eq!(
+        verification(&[whole, elsewhere].concat()),
+        Verification::Everywhere
+    );
+    assert_eq!(verification(&[]), Verification::Everywhere);
+
+    let none = with(|webhook| with_ca(webhook, &other.pem()));
+    assert!(matches!(verification(&none), Verification::Nowhere(_)));
+    let empty = with(|webhook| webhook["clientConfig"]["caBundle"] = Value::Null);
+    let nowhere = verification(&empty);
+    let why = "ValidatingWebhookConfiguration c has no caBundle".to_owned();
+    assert_eq!(nowhere, Verification::Nowhere(why));
+}

@@ -82,9 +82,18 @@ impl Webhook {
 
     /// Returns the metrics, as Prometheus would get them.
     pub fn metrics(&self) -> Result<String> {
+        self.ask("/metrics")
+    }
+
+    /// Returns the answer to a readiness probe.
+    pub fn readiness(&self) -> Result<String> {
+        self.ask("/readyz")
+    }
+
+    fn ask(&self, path: &str) -> Result<String> {
         let mut connection = TcpStream::connect(self.ops_address()?)?;
         connection.set_read_timeout(Some(Duration::from_secs(10)))?;
-        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        connection.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         Ok(answer)

@@ -237,6 +237,11 @@ impl Installer {
         self.replica(name).start()
     }
 
+    /// Does so with a replica that issues its own certificate, whatever the others do.
+    pub fn serve_issuing_beside(&self, name: &str) -> Result<Webhook> {
+        self.configured(Serve::issuing(&self.binary), name).start()
+    }
+
     /// Lets the API server ask these replicas on new connections, by turns.
     pub fn set_replicas(&self, replicas: &[SocketAddr]) {
         self.balancer.set_replicas(replicas);
@@ -253,6 +258,10 @@ impl Installer {
         } else {
             serve
         };
+        self.configured(serve, name)
+    }
+
+    fn configured(&self, serve: Serve, name: &str) -> Serve {
         serve
             .kubeconfig(&self.file("kubeconfig"))
             .variable("HOSTNAME", name)
