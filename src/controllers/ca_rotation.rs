@@ -73,16 +73,7 @@ pub(super) async fn run(
         return std::future::pending().await;
     };
     let mut known = handle.subscribe();
-    let mut rotation = Rotation {
-        controllers: &controllers,
-        handle,
-        trusted_since: None,
-        untrusted_since: None,
-        drop_since: None,
-        restored_told: None,
-        waiting: LogOnce::default(),
-        failure: LogOnce::default(),
-    };
+    let mut rotation = Rotation::new(&controllers, handle);
     loop {
         let change = {
             let (known, trusted) = (known.borrow_and_update(), trusted.borrow_and_update());
@@ -101,7 +92,20 @@ pub(super) async fn run(
     }
 }
 
-impl Rotation<'_> {
+impl<'c> Rotation<'c> {
+    fn new(controllers: &'c ControllerContext, handle: &'c ServingCaHandle) -> Self {
+        Self {
+            controllers,
+            handle,
+            trusted_since: None,
+            untrusted_since: None,
+            drop_since: None,
+            restored_told: None,
+            waiting: LogOnce::default(),
+            failure: LogOnce::default(),
+        }
+    }
+
     /// Returns what is to be written at `now`, in seconds since 1970; `at` is the same on a clock that is
     /// never set.
     fn change(
@@ -331,16 +335,7 @@ mod tests {
         let client = Client::new(none, "guards");
         let controllers = ControllerContext::for_test(client, Arc::new(Objects::default()), roots);
         let handle = ServingCaHandle::default();
-        let mut rotation = Rotation {
-            controllers: &controllers,
-            handle: &handle,
-            trusted_since: None,
-            untrusted_since: None,
-            drop_since: None,
-            restored_told: None,
-            waiting: LogOnce::default(),
-            failure: LogOnce::default(),
-        };
+        let mut rotation = Rotation::new(&controllers, &handle);
         test(&mut rotation).await
     }
 

@@ -60,10 +60,7 @@ impl ServingCa {
     /// Returns the CAs that it holds, if the one that signs is valid at `now`, in seconds since 1970.
     pub fn valid(&self, now: i64) -> Option<&Arc<Authorities>> {
         let held = self.held.as_ref()?;
-        let certificate = held.signing().certificate();
-        (certificate.not_before..certificate.not_after)
-            .contains(&now)
-            .then_some(held)
+        held.signing().is_valid(now).then_some(held)
     }
 }
 

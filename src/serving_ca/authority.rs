@@ -86,15 +86,10 @@ impl Authority {
             certificate,
             key: Arc::new(key),
         };
-        let Certificate {
-            not_before,
-            not_after,
-            ..
-        } = authority.certificate;
-        if !(not_before..not_after).contains(&now) {
+        if !authority.is_valid(now) {
             return Err(AuthorityError::NotValid {
-                from: not_before,
-                to: not_after,
+                from: authority.certificate.not_before,
+                to: authority.certificate.not_after,
             });
         }
         let leaf = authority.issue(&[TRIAL_HOST.to_owned()], now)?;
@@ -113,6 +108,11 @@ impl Authority {
         // Only the name and the key of the issuer are in what it issues.
         let issuer = Issuer::new(issue::ca_params(start..end), &*self.key);
         issue::issue_leaf(&issuer, names, start..end).map_err(|_| AuthorityError::Failed)
+    }
+
+    /// Whether `now`, in seconds since 1970, is in its validity period.
+    pub fn is_valid(&self, now: i64) -> bool {
+        (self.certificate.not_before..self.certificate.not_after).contains(&now)
     }
 
     /// Returns its certificate.

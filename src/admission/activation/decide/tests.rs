@@ -48,6 +48,13 @@ impl Scene {
         }
     }
 
+    /// Lets another CA issue the certificate. Returns the one before.
+    fn renew(&mut self) -> String {
+        let next = Self::new();
+        self.certificate = next.certificate;
+        std::mem::replace(&mut self.ca, next.ca)
+    }
+
     fn plan(&self, configurations: &[Configuration]) -> Plan {
         let cas = match self.source {
             Source::File => Ok(Cas::of_file(self.ca.clone())),
@@ -283,10 +290,7 @@ fn what_a_person_changed_besides_stays() {
 fn the_ca_before_stays_where_velero_trust_set_it() {
     let mut scene = Scene::new();
     let all = scene.active(HANDLERS[0]);
-    let before = scene.ca.clone();
-    let next = Scene::new();
-    scene.certificate = next.certificate;
-    scene.ca = next.ca;
+    let before = scene.renew();
     let plan = scene.plan(&all);
     let (_, webhooks) = &plan.changes[1];
     let both = STANDARD.encode([scene.ca, before].concat());
@@ -366,10 +370,7 @@ fn certificates(pem: &str) -> Vec<Certificate> {
 fn what_issued_before_stays_beside_our_own_ca_as_long_as_it_is_presented() {
     let mut scene = Scene::new();
     let all = scene.active(HANDLERS[0]);
-    let before = scene.ca.clone();
-    let next = Scene::new();
-    scene.certificate = next.certificate;
-    scene.ca = next.ca;
+    let before = scene.renew();
     scene.source = Source::Own(NOW + 1);
     let both = [scene.ca.clone(), before].concat();
     assert_eq!(trusted(&scene.plan(&all)), certificates(&both));
