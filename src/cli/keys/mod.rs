@@ -18,6 +18,7 @@ mod signers;
 mod signing;
 mod trust;
 mod view;
+mod wanted;
 
 use clap::{Args, Subcommand};
 

@@ -8,9 +8,9 @@ use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 use kube::{Client, Error, ResourceExt as _};
 
-use super::object::{self, usual_name};
 use super::scope::ScopeArgs;
-use super::{fingerprint, signers};
+use super::wanted::{check_same, wanted};
+use super::{fingerprint, object, signers};
 use crate::cli::cluster_args::ClusterArgs;
 use crate::cli::namespace_args::OwnNamespace;
 use crate::cli::snapshot::{self, public_key};
@@ -18,7 +18,7 @@ use crate::cli::stdout::Stdout;
 use crate::cli::trusted_key_file::{self, FileKey};
 use crate::cli::{cluster, exit, install_crypto_provider, parse, runtime};
 use crate::integrity::public_key::PublicKey;
-use crate::kubernetes::crds::{KeyState, TrustedKey, TrustedKeySpec};
+use crate::kubernetes::crds::{TrustedKey, TrustedKeySpec};
 use crate::kubernetes::error::lookup_error;
 
 const AFTER_HELP: &str = "\
@@ -132,24 +132,13 @@ impl Trust {
         let client = cluster::connect_to(&self.cluster, &self.own).await?;
         let keys = snapshot::read_trusted_keys(&client).await;
         let keys = keys.map_err(|error| error.explain("TrustedKeys"))?;
-        let FileKey { key, trusted } = match from_file {
+        let found = match from_file {
             Some(found) => found,
             None => self.read_signer(&client).await?,
         };
-        if let Some(given) = &self.fingerprint {
-            fingerprint::compare(given, key.id())?;
-        }
-        let mut spec = trusted.spec;
-        spec.algorithm = Some(key.algorithm().to_string());
-        self.scope.apply(&mut spec);
-        let named = self.name.clone().or(trusted.metadata.name);
-        let name = named.unwrap_or_else(|| usual_name(key.id()));
-        let id = key.id();
-        if spec.state == KeyState::Revoked {
-            bail!(
-                "the TrustedKey is Revoked, so that its signatures do not count; `kubectl apply` takes it as it is"
-            );
-        }
+        let id = found.key.id();
+        let fingerprint = self.fingerprint.as_deref();
+        let (name, spec) = wanted(found, fingerprint, self.name.as_deref(), &self.scope)?;
         let same = keys
             .iter()
             .find(|one| public_key(one).is_ok_and(|one| one.id() == id));
@@ -226,64 +215,5 @@ fn read_one(path: &Path) -> anyhow::Result<FileKey> {
             "{} has several TrustedKeys; give each in a file of its own, or `kubectl apply` the file",
             path.display()
         ),
-    }
-}
-
-/// Fails if the TrustedKey of the key that is there is not what `wanted` asks for.
-fn check_same(same: &TrustedKey, wanted: &TrustedKeySpec) -> anyhow::Result<()> {
-    let name = same.name_any();
-    if same.spec.state == KeyState::Revoked {
-        bail!(
-            "the key is that of the TrustedKey {name}, which is Revoked: somebody said that others may have it. If it \
-             is to count again: kubectl patch trustedkey {name} --type=merge -p '{{\"spec\":{{\"state\":\"Active\"}}}}'"
-        );
-    }
-    let counts = |spec: &TrustedKeySpec| {
-        (
-            spec.state,
-            spec.valid_until.clone(),
-            spec.scope.clone(),
-            spec.same_bucket_only,
-        )
-    };
-    if counts(&same.spec) != counts(wanted) {
-        bail!(
-            "the key is that of the TrustedKey {name}, which counts for other backups than you ask for; one key has \
-             one TrustedKey: see `velero-trust keys show {name}`, and change it with `kubectl edit trustedkey {name}`"
-        );
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn key(spec: &serde_json::Value) -> TrustedKey {
-        let mut object = json!({"metadata": {"name": "a"}, "spec": {"publicKey": ""}});
-        json_patch::merge(&mut object["spec"], spec);
-        serde_json::from_value(object).unwrap()
-    }
-
-    #[test]
-    fn a_key_that_is_known_is_not_trusted_twice() {
-        let why = |same: serde_json::Value, wanted: serde_json::Value| {
-            let wanted: TrustedKey = key(&wanted);
-            let checked = check_same(&key(&same), &wanted.spec);
-            checked
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default()
-        };
-        assert_eq!(why(json!({"algorithm": "x"}), json!({})), "");
-        let revoked = why(json!({"state": "Revoked"}), json!({}));
-        assert!(
-            revoked.contains("TrustedKey a, which is Revoked"),
-            "{revoked}"
-        );
-        let scope = why(json!({}), json!({"scope": {"backups": ["b"]}}));
-        assert!(scope.contains("counts for other backups"), "{scope}");
     }
 }
