@@ -22,13 +22,14 @@ pub(super) fn wanted(
         fingerprint::compare(given, key.id())?;
     }
     let mut spec = trusted.spec;
-    spec.algorithm = Some(key.algorithm().to_string());
-    scope.apply(&mut spec);
+    // A time that is given makes it VerifyOnly, and its signatures count.
     if spec.state == KeyState::Revoked {
         bail!(
             "the TrustedKey is Revoked, so that its signatures do not count; `kubectl apply` takes it as it is"
         );
     }
+    spec.algorithm = Some(key.algorithm().to_string());
+    scope.apply(&mut spec);
     let named = name.map(str::to_owned).or(trusted.metadata.name);
     Ok((named.unwrap_or_else(|| usual_name(key.id())), spec))
 }
@@ -97,9 +98,16 @@ mod tests {
 
     #[test]
     fn a_revoked_key_is_not_trusted_whatever_else_is_asked_for() {
-        let why = of_file(&json!({"state": "Revoked"}), None, &[]).unwrap_err();
-        assert!(why.to_string().starts_with("the TrustedKey is Revoked"));
         let until = ["--valid-until", "2026-01-01T00:00:00Z"];
+        for scope in [&[][..], &until] {
+            let why = of_file(&json!({"state": "Revoked"}), None, scope)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                why.starts_with("the TrustedKey is Revoked"),
+                "{scope:?}: {why}"
+            );
+        }
         let (name, spec) = of_file(&json!({"state": "Active"}), None, &until).unwrap();
         assert_eq!((&*name, spec.state), ("a", KeyState::VerifyOnly));
     }
