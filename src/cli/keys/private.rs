@@ -49,8 +49,7 @@ pub(super) async fn export(
     if path == Path::new("-") {
         Stdout::fail_when_closed().write_all(pem.as_bytes())?;
     } else {
-        let written = file::create(path, pem.as_bytes(), PRIVATE_MODE);
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+        write(path, &pem)?;
         let keep = match passphrase {
             Some(_) => "keep it, and apart from it the passphrase, outside of this cluster",
             None => {
@@ -83,6 +82,12 @@ pub(super) async fn export(
     })
 }
 
+/// Writes `pem` to a new file that nobody else can read. One that is there stays as it is: others may have it open.
+fn write(path: &Path, pem: &str) -> anyhow::Result<()> {
+    let written = file::create(path, pem.as_bytes(), PRIVATE_MODE);
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Notes on a TrustedKey that its private half was exported.
 pub(super) async fn mark(client: &Client, name: &str, at: Timestamp) -> Result<(), Error> {
     let keys = Api::<TrustedKey>::all(client.clone());
@@ -93,4 +98,30 @@ pub(super) async fn mark(client: &Client, name: &str, at: Timestamp) -> Result<(
         ..PatchParams::default()
     };
     keys.patch_metadata(name, &params, &patch).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_can_read_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        write(&path, "private").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // In a file that others may read, the key is not even for a moment.
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let why = format!("{:#}", write(&path, "private").unwrap_err());
+        assert!(
+            why.starts_with("cannot write ") && why.contains("exists"),
+            "{why}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
 }
