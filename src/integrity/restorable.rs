@@ -127,7 +127,12 @@ fn last_listed(uid: &str, records: &[BackupRecord]) -> Option<ListedFiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::BackupFields;
+    use crate::decision::{BackupFields, File, Location, PodVolumes};
+    use crate::digest::Sha256;
+    use crate::integrity::manifest::Manifest;
+    use crate::integrity::public_key::Algorithm;
+    use crate::integrity::statement::{Level, Statement};
+    use crate::signing_key::SigningKey;
 
     fn told(phase: &str, checksum: Option<&str>, policy: &Policy) -> Option<String> {
         let fields = BackupFields {
@@ -204,5 +209,109 @@ mod tests {
         let all: Vec<_> = rules::all().collect();
         softened.set("VT101=warn", all.iter()).unwrap();
         assert_eq!(told("Completed", None, &softened), None);
+    }
+
+    const LOCATION: &str = "default";
+
+    /// Returns the Backup with this uid, which started at this time.
+    fn complete(uid: &str, started: &str) -> Backup {
+        Backup {
+            fields: BackupFields {
+                namespace: "velero".into(),
+                name: "nightly".into(),
+                uid: uid.into(),
+                phase: "Completed".into(),
+                started: Some(started.into()),
+                ..BackupFields::default()
+            },
+            storage_location: LOCATION.into(),
+            ..Backup::default()
+        }
+    }
+
+    /// Returns the record of `backup`, whose files `key` signed.
+    fn signed(backup: &Backup, key: &SigningKey) -> BackupRecord {
+        let files = ["velero-backup.json", "nightly.tar.gz"].map(|name| File {
+            name: name.into(),
+            size: 1,
+            sha256: Sha256::of(b""),
+        });
+        let statement = Statement {
+            manifest: Manifest::new("nightly", files.into()).unwrap(),
+            cluster: "cluster".into(),
+            backup: backup.fields.clone(),
+            location: Location::default(),
+            pod_volumes: PodVolumes::none(),
+            level: Level::Observed,
+            public_key: None,
+        };
+        let payload = statement.to_bytes().unwrap();
+        BackupRecord {
+            backup: Key::new("velero", "nightly"),
+            uid: backup.fields.uid.clone(),
+            state: RecordState::Recorded,
+            checksum: statement.tarball().map(|digest| digest.prefixed()),
+            manifest: Some(Sha256::of(&payload).prefixed()),
+            level: Some("observed".into()),
+            envelope: Some(key.sign(payload).unwrap().to_json().unwrap()),
+            location: Some(LOCATION.into()),
+            ..BackupRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_later_backup_of_the_name_counts_against_one_that_came_by_sync_and_not_against_our_own() {
+        let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
+        let trusted = TrustedKey {
+            name: "key".into(),
+            public_key: key.public_pem(),
+            ..TrustedKey::default()
+        };
+        let keys = Arc::new(vec![trusted]);
+        let backup = complete("u", "2026-01-01T00:00:00Z");
+        let later = complete("v", "2026-02-01T00:00:00Z");
+        let synced = BackupRecord {
+            synced_as: Some("w".into()),
+            ..signed(&backup, &key)
+        };
+        let records = vec![synced, signed(&later, &key)];
+        let why = |uid: &str| {
+            let backup = complete(uid, "2026-01-01T00:00:00Z");
+            let recorded = Recorded {
+                records: Some(records.clone()),
+                keys: Some(Arc::clone(&keys)),
+                has_signed_backups: true,
+            };
+            let policy = Policy::new(RestoresMode::Enforce);
+            match why_not_restorable("velero", &backup, recorded, &policy) {
+                Some(NotRestorable::Denied(rule)) => rule.id,
+                None => "",
+                why => panic!("{why:?}"),
+            }
+        };
+        assert_eq!(why("w"), "VT114");
+        assert_eq!(why("u"), "");
+    }
+
+    #[test]
+    fn what_is_still_to_be_recorded_is_awaited_only_where_restores_wait_for_it() {
+        let record = BackupRecord {
+            backup: Key::new("velero", "nightly"),
+            uid: "u".into(),
+            is_observed: true,
+            ..BackupRecord::default()
+        };
+        let why = |mode| {
+            let recorded = Recorded {
+                records: Some(vec![record.clone()]),
+                ..Recorded::default()
+            };
+            let backup = complete("u", "2026-01-01T00:00:00Z");
+            why_not_restorable("velero", &backup, recorded, &Policy::new(mode))
+        };
+        let awaited = Some(NotRestorable::Awaited(&NOT_YET));
+        assert_eq!(why(RestoresMode::Enforce), awaited);
+        assert_eq!(why(RestoresMode::Warn), None);
+        assert_eq!(why(RestoresMode::Off), None);
     }
 }
