@@ -20,8 +20,8 @@ pub struct Synced<'a> {
     pub location: &'a str,
     /// Where its files are.
     pub place: &'a Location,
-    /// The digest of the signed bytes by which it was imported before, and when, in seconds since 1970.
-    pub imported: Option<(Sha256, i64)>,
+    /// The digest of the signed bytes of which this cluster had a record before, and since when, in seconds since 1970.
+    pub recorded: Option<(Sha256, i64)>,
 }
 
 /// What is signed of a backup, and counts here.
@@ -114,10 +114,10 @@ pub fn judge<'k>(
         document,
         location,
         place,
-        imported,
+        recorded,
     } = synced;
     let opened = verification::open(envelope, &trust.public_keys(), Some(&backup.name))?;
-    let before = imported.filter(|(payload, _)| *payload == opened.payload);
+    let before = recorded.filter(|(payload, _)| *payload == opened.payload);
     let is_elsewhere = opened.statement.location != **place;
     let claim = Claim {
         recorded_at: before.map(|(_, at)| at),
@@ -179,7 +179,7 @@ mod tests {
         statement: Statement,
         backup: BackupFields,
         document: BackupFields,
-        imported: Option<(Sha256, i64)>,
+        recorded: Option<(Sha256, i64)>,
     }
 
     impl Scene {
@@ -217,7 +217,7 @@ mod tests {
                     level: Level::Observed,
                     public_key: None,
                 },
-                imported: None,
+                recorded: None,
             }
         }
 
@@ -237,7 +237,7 @@ mod tests {
                 document: &self.document,
                 location: "default",
                 place: &self.statement.location,
-                imported: self.imported,
+                recorded: self.recorded,
             };
             let judged = judge(envelope, &trust, &synced);
             judged.map(|importable| importable.trusted.name.clone())
@@ -306,15 +306,15 @@ mod tests {
         };
         let mut scene = Scene::new();
         let same = Sha256::of(&scene.payload());
-        let mut counts = |imported| {
-            scene.imported = imported;
+        let mut counts = |recorded| {
+            scene.recorded = recorded;
             let judged = scene.judge(&scene.signed_by(&key), std::slice::from_ref(&revoked));
             judged.map_err(|why| why.reason())
         };
         assert_eq!(counts(Some((same, 49))), Ok("one".to_owned()));
         let others = [(same, 50), (Sha256::of(b"other bytes"), 49)].map(Some);
-        for imported in [None].into_iter().chain(others) {
-            assert_eq!(counts(imported), Err("KeyRevoked"), "{imported:?}");
+        for recorded in [None].into_iter().chain(others) {
+            assert_eq!(counts(recorded), Err("KeyRevoked"), "{recorded:?}");
         }
     }
 

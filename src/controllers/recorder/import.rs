@@ -64,7 +64,7 @@ pub(super) struct Imported {
     pub(super) location: RecordedLocation,
     /// Where the files were when they were signed, if that was another place.
     pub(super) was_at: Option<String>,
-    /// When the same was imported before, if it was.
+    /// Since when this cluster had a record of the same before, if it had.
     pub(super) first_at: Option<Time>,
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn find(
         location,
         document: &document,
         keys,
-        imported: closed.as_ref().and_then(imported_before),
+        recorded: closed.as_ref().and_then(recorded_before),
     };
     Err(search.run().await?)
 }
@@ -138,8 +138,8 @@ struct Search<'a> {
     location: &'a OpenLocation,
     document: &'a BackupFields,
     keys: &'a KnownKeys,
-    /// The digest of the signed bytes by which it was imported before, and when.
-    imported: Option<(Sha256, Time)>,
+    /// The digest of the signed bytes of which this cluster had a record before, and since when.
+    recorded: Option<(Sha256, Time)>,
 }
 
 impl Search<'_> {
@@ -224,8 +224,8 @@ impl Search<'_> {
             document: self.document,
             location: &self.backup.storage_location,
             place: &self.location.signed,
-            imported: self
-                .imported
+            recorded: self
+                .recorded
                 .as_ref()
                 .map(|(payload, at)| (*payload, at.0.as_second())),
         };
@@ -241,7 +241,7 @@ impl Search<'_> {
                 location.bucket, location.prefix
             )
         });
-        let before = self.imported.as_ref();
+        let before = self.recorded.as_ref();
         let before = before.filter(|(payload, _)| *payload == found.payload);
         Stop::Imported(Box::new(Imported {
             was_at,
@@ -282,10 +282,9 @@ pub(super) fn pause_before_look(backup: &ObservedBackup) -> Duration {
     recording::pause_before_look(completed, clock::now())
 }
 
-/// Returns by which signed bytes `record`, which does not count now, was imported, and when.
-fn imported_before(record: &BackupRecord) -> Option<(Sha256, Time)> {
+/// Returns of which signed bytes `record`, which does not count now, was made here, and when.
+fn recorded_before(record: &BackupRecord) -> Option<(Sha256, Time)> {
     let status = record.status.as_ref()?;
-    status.imported.as_ref()?;
     let payload = Sha256::from_prefixed(status.manifest.as_deref()?)?;
     Some((payload, status.recorded_at.clone()?))
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::kills::is_recorded;
-use super::{BACKUPS, Scene, uid};
+use super::{BACKUPS, RECORDS, Scene, uid};
 use crate::integrity::envelope::Envelope;
 use crate::integrity::public_key::Algorithm;
 use crate::names::{ADOPT_ANNOTATION, CHECKSUM_ANNOTATION};
@@ -182,6 +182,28 @@ async fn what_a_revoked_key_signed_opens_again_if_the_key_counts_again() {
     assert_eq!(scene.status("b", &uid(1)), recorded);
     let tarball = |step: &&String| *step == "S3 GET backups/b/b.tar.gz";
     assert_eq!(scene.gate.passed().iter().filter(tarball).count(), 1);
+}
+
+/// When it was recorded here is known, also of a Backup that Velero made from the bucket anew since.
+#[tokio::test]
+async fn what_was_recorded_before_a_key_was_stolen_opens_again_for_a_backup_that_is_synced_anew() {
+    let scene = Scene::recorded().await;
+    let path = format!("{RECORDS}/b.{}", uid(1));
+    let mut record = scene.api.get(&path).unwrap();
+    let first = "2026-02-01T00:00:00Z";
+    record["status"]["recordedAt"] = json!(first);
+    scene.api.put(&path, record);
+    let (key, _) = rotate(&scene, "Revoked");
+    scene.until_unobserved("b", &uid(1), "KeyRevoked").await;
+    scene.set_backup("b", &uid(2), "Completed");
+    scene.until_unobserved("b", &uid(2), "KeyRevoked").await;
+
+    let mut revoked = scene.api.get(&key).unwrap();
+    revoked["spec"]["revokedAt"] = json!("2026-03-01T00:00:00Z");
+    scene.api.put(&key, revoked);
+    scene.until_state("b", &uid(1), "Recorded").await;
+    scene.until_annotated("b").await;
+    assert_eq!(scene.status("b", &uid(1))["recordedAt"], first);
 }
 
 /// Git brings it back.

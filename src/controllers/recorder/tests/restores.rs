@@ -69,7 +69,7 @@ impl Scene {
     }
 
     /// Runs a recorder that has recorded the Backup `b`.
-    async fn recorded() -> Self {
+    pub(super) async fn recorded() -> Self {
         let mut scene = Self::start().await;
         scene.complete("b", &uid(1));
         scene.run();
