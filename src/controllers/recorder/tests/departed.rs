@@ -1,14 +1,21 @@
 //! Backups that go away, and some that come back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use super::{BACKUPS, EVENTS, Scene, uid};
+use super::{BACKUPS, EVENTS, PATIENCE, Scene, uid};
 use crate::names::{ADOPT_ANNOTATION, LOST_SCHEDULE_LABEL};
 
 const DOCUMENT: &str = "backups/b/velero-backup.json";
+
+/// The record of the Backup with the first uid was written.
+const LINKED: &str = "after PATCH /apis/velero-trust.io/v1alpha1/backuprecords/\
+    b.3f2a0000-0000-4000-8000-000000000001/status";
 
 /// Records the backup `b` of the Schedule `daily`, which expires at this time.
 async fn recorded(scene: &mut Scene, expires: &str) -> Value {
@@ -51,25 +58,30 @@ fn sync(scene: &Scene, backup: &Value, number: usize) {
     scene.api.put(&format!("{BACKUPS}/b"), synced);
 }
 
+/// Returns a recorder with a backup that was deleted and went `how`, and the Backup that Velero makes if its files come
+/// back. That has an annotation which nobody admitted.
+async fn deleted(expires: &str, how: &str) -> (Scene, Value) {
+    let mut scene = Scene::start().await;
+    let mut backup = recorded(&mut scene, expires).await;
+    let mut deleting = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
+    deleting["status"]["phase"] = json!("Deleting");
+    scene.api.put(&format!("{BACKUPS}/b"), deleting);
+    scene.api.remove(&format!("{BACKUPS}/b"));
+    until_gone(&scene, how).await;
+    backup["metadata"]["annotations"] = json!({ADOPT_ANNOTATION: "mallory"});
+    (scene, backup)
+}
+
 #[tokio::test]
 async fn a_deleted_backup_that_comes_back_is_told_until_a_person_wants_it() {
     for (expires, how) in [
         ("2126-01-01T00:00:00Z", "Deleted"),
         ("2026-01-01T00:00:00Z", "Expired"),
     ] {
-        let mut scene = Scene::start().await;
-        let backup = recorded(&mut scene, expires).await;
-        let mut deleting = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
-        deleting["status"]["phase"] = json!("Deleting");
-        scene.api.put(&format!("{BACKUPS}/b"), deleting);
-        scene.api.remove(&format!("{BACKUPS}/b"));
-        until_gone(&scene, how).await;
+        let (scene, backup) = deleted(expires, how).await;
         assert_eq!((label(&scene), told(&scene)), (Value::Null, 0));
 
-        // With an annotation that nobody admitted.
-        let mut forged = backup.clone();
-        forged["metadata"]["annotations"] = json!({ADOPT_ANNOTATION: "mallory"});
-        sync(&scene, &forged, 2);
+        sync(&scene, &backup, 2);
         scene.until_annotated("b").await;
         let status = scene.status("b", &uid(1));
         assert_eq!(status["returned"]["how"], how, "{status}");
@@ -107,6 +119,71 @@ async fn a_backup_that_vanishes_is_told_and_may_come_back() {
     let status = scene.status("b", &uid(1));
     assert_eq!(status["returned"], Value::Null, "{status}");
     assert_eq!(status["gone"], Value::Null);
+}
+
+/// Nobody could have restored it with what this cluster knows.
+#[tokio::test]
+async fn a_backup_that_was_not_recorded_is_no_loss() {
+    let mut scene = Scene::start().await;
+    scene.complete("b", &uid(1));
+    scene.set_backup("b", &uid(2), "Completed");
+    scene.run();
+    scene.until_unobserved("b", &uid(2), "Synced").await;
+    scene.api.remove(&format!("{BACKUPS}/b"));
+    let how = |scene: &Scene| scene.status("b", &uid(2))["gone"]["how"].clone();
+    scene
+        .until("it to be gone", |scene| how(scene) == "Vanished")
+        .await;
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(told(&scene), 0);
+}
+
+fn adoption(scene: &Scene) -> Value {
+    let backup = scene.api.get(&format!("{BACKUPS}/b")).unwrap();
+    backup["metadata"]["annotations"][ADOPT_ANNOTATION].clone()
+}
+
+/// From then on, what is written on the Backup counts.
+#[tokio::test]
+async fn an_annotation_with_which_a_backup_came_back_goes_before_its_record_is_known() {
+    let (mut scene, forged) = deleted("2126-01-01T00:00:00Z", "Deleted").await;
+    scene.gate.close_at(LINKED);
+    sync(&scene, &forged, 2);
+    scene.gate.reached().await;
+    assert_eq!(scene.status("b", &uid(1))["syncedAs"], uid(2));
+    assert_eq!(adoption(&scene), Value::Null);
+    scene.kill().await;
+    scene.gate.open();
+    scene.run();
+    scene.until_annotated("b").await;
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(scene.status("b", &uid(1))["returned"]["how"], "Deleted");
+}
+
+/// The watch may show a word that was withdrawn.
+#[tokio::test]
+async fn a_word_that_is_not_there_any_more_takes_nothing_back() {
+    let (scene, backup) = deleted("2126-01-01T00:00:00Z", "Deleted").await;
+    sync(&scene, &backup, 2);
+    scene.until_annotated("b").await;
+    let path = format!("{BACKUPS}/b");
+    let without = scene.api.get(&path).unwrap();
+    let mut wanted = without.clone();
+    wanted["metadata"]["annotations"][ADOPT_ANNOTATION] = json!("jane");
+    let (api, looked) = (scene.api.clone(), Arc::new(Notify::new()));
+    let asked = Arc::clone(&looked);
+    scene.api.set_hook(move |method, path| {
+        if method == "GET" && path.ends_with("/backups/b") {
+            api.put(path, without.clone());
+            asked.notify_one();
+        }
+        None
+    });
+    scene.api.put(&path, wanted);
+    let _ = timeout(PATIENCE, looked.notified()).await;
+    scene.rest(Duration::from_millis(300)).await;
+    assert_eq!(adoption(&scene), Value::Null);
+    assert_eq!(scene.status("b", &uid(1))["returned"]["how"], "Deleted");
 }
 
 #[tokio::test]

@@ -16,19 +16,19 @@ use crate::names;
 use crate::signing_key::SigningKey;
 use crate::velero::backup_fields::BackupFields;
 
-const DOCUMENT: &str = "backups/b/velero-backup.json";
-const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
+pub(super) const DOCUMENT: &str = "backups/b/velero-backup.json";
+pub(super) const KEYS: &str = "/apis/velero-trust.io/v1alpha1/trustedkeys";
 
 /// A backup of another cluster in the bucket, and the key of that cluster.
-struct Other {
+pub(super) struct Other {
     name: String,
-    key: Arc<SigningKey>,
-    statement: Statement,
+    pub(super) key: Arc<SigningKey>,
+    pub(super) statement: Statement,
 }
 
 impl Other {
     /// Puts the files of the backup `b` of another cluster into the bucket.
-    fn in_bucket(scene: &Scene) -> Self {
+    pub(super) fn in_bucket(scene: &Scene) -> Self {
         let key = SigningKey::generate(Algorithm::EcdsaP256).unwrap();
         Self::named(scene, "b", 1, Arc::new(key))
     }
@@ -80,7 +80,7 @@ impl Other {
         self.statement.backup = BackupFields::from_document(document.as_bytes()).unwrap();
     }
 
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         self.key.public().id().to_string()
     }
 
@@ -88,12 +88,12 @@ impl Other {
         format!("backups/{}/{}", self.name, files::envelope(&self.id()))
     }
 
-    fn envelope(&self) -> Envelope {
+    pub(super) fn envelope(&self) -> Envelope {
         self.key.sign(self.statement.to_bytes().unwrap()).unwrap()
     }
 
     /// Puts what its key signs beside the backup.
-    fn sign(&self, scene: &Scene) {
+    pub(super) fn sign(&self, scene: &Scene) {
         let json = self.envelope().to_json().unwrap();
         scene
             .s3
@@ -101,7 +101,7 @@ impl Other {
     }
 
     /// Sets its TrustedKey, with these fields in addition.
-    fn trust(&self, scene: &Scene, spec: &Value) {
+    pub(super) fn trust(&self, scene: &Scene, spec: &Value) {
         let mut key = json!({
             "apiVersion": "velero-trust.io/v1alpha1", "kind": "TrustedKey",
             "metadata": {"name": "other-cluster"},
@@ -113,7 +113,7 @@ impl Other {
 }
 
 /// Velero makes the Backup from the bucket.
-fn sync(scene: &Scene) {
+pub(super) fn sync(scene: &Scene) {
     sync_named(scene, "b", 2);
 }
 
@@ -126,7 +126,7 @@ fn sync_named(scene: &Scene, name: &str, number: usize) {
 }
 
 /// Returns the requests to the store for the backup `b`.
-fn requests(scene: &Scene) -> Vec<String> {
+pub(super) fn requests(scene: &Scene) -> Vec<String> {
     let passed = scene.gate.passed().into_iter();
     let requests = passed.filter(|step| step.starts_with("S3 "));
     requests.collect()

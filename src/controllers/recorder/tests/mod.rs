@@ -16,6 +16,7 @@ mod namespaces;
 mod restores;
 mod slow;
 mod store;
+mod strangers;
 mod trouble;
 mod volumes;
 
