@@ -210,6 +210,7 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
+    use crate::digest::Sha256;
 
     fn time(seconds: i64) -> Time {
         Time(Timestamp::from_second(seconds).unwrap())
@@ -281,5 +282,26 @@ mod tests {
         assert!(!is_due(&many, Some(&entry)));
         assert!(!is_due(&waiting(128..300, 0..64), Some(&entry)));
         assert!(is_due(&waiting(128..300, 0..63), Some(&entry)));
+    }
+
+    /// Each cluster of a bucket puts its own.
+    #[test]
+    fn signed_lists_are_no_files_that_are_read_or_told() {
+        let list = files::envelope(&"0".repeat(64));
+        let artifact = |name: &str| Artifact {
+            name: name.to_owned(),
+            size: 1,
+            last_modified: Timestamp::UNIX_EPOCH,
+            etag: String::new(),
+        };
+        let listing = Listing {
+            artifacts: ["b.tar.gz", "notes", &list].map(artifact).into(),
+            place: Sha256::of(b""),
+            store_time: None,
+        };
+        let (read, told) = readable("b", &listing);
+        let read: Vec<_> = read.iter().map(|artifact| &*artifact.name).collect();
+        let told: Vec<_> = told.iter().map(|file| &*file.name).collect();
+        assert_eq!((read, told), (vec!["b.tar.gz"], vec!["notes"]));
     }
 }

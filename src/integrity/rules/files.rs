@@ -293,7 +293,8 @@ mod tests {
         BackupFields, Covered, Fact, ListedFiles, Location, Lookup, Outcome, PodVolumes, Policy,
     };
     use crate::digest::Sha256;
-    use crate::integrity::manifest::Manifest;
+    use crate::integrity::files;
+    use crate::integrity::manifest::{Change, Manifest};
     use crate::integrity::statement::Level;
     use crate::velero::restore::Restore;
 
@@ -441,5 +442,24 @@ mod tests {
         assert_eq!(waits("r", false), []);
         assert_eq!(waits("other", true), []);
         assert_eq!(waits("other", false), [WaitKind::Reading]);
+    }
+
+    /// Another cluster of the bucket puts its signed list beside the files.
+    #[test]
+    fn only_what_velero_reads_is_effective() {
+        let is_effective = |name: &str| {
+            is_effective(&Difference {
+                name: name.to_owned(),
+                role: files::role("b", name),
+                change: Change::Added,
+            })
+        };
+        for name in ["b.tar.gz", "velero-backup.json", "b-volumeinfo.json.gz"] {
+            assert!(is_effective(name), "{name}");
+        }
+        let list = files::envelope(&"0".repeat(64));
+        for name in [&*list, "b-logs.gz", "notes"] {
+            assert!(!is_effective(name), "{name}");
+        }
     }
 }
