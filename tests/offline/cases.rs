@@ -112,7 +112,7 @@ impl Case {
     }
 
     /// Returns what is wrong with the answer.
-    fn mismatches(&self) -> Vec<String> {
+    pub(crate) fn mismatches(&self) -> Vec<String> {
         let answer = self.answer();
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         let mut mismatches = Vec::new();
