@@ -156,6 +156,10 @@ pub const CANARY_LABEL: &str = "velero-trust.io/canary";
 /// Name of a ConfigMap in velero-trust's own namespace. While it is there no webhook is made active.
 pub const OFF: &str = "velero-trust-off";
 
+/// Annotation of one of our CustomResourceDefinitions with which an administrator says, by `true`, that it may be
+/// deleted, with all objects of that kind.
+pub const ALLOW_DELETION: &str = "velero-trust.io/allow-deletion";
+
 /// Secret in our own namespace with the CA of the serving certificates.
 pub const SERVING_CA: &str = "velero-trust-serving-ca";
 

@@ -19,8 +19,8 @@ const PROGRAMS: [&str; 3] = ["kubectl", "velero-trust", "velero"];
 /// the image.
 pub(super) fn install(own: &str) -> String {
     format!(
-        "apply your kustomization of the manifests with namespace {own} (docs/install.md), then run \
-         `velero-trust certs --install --namespace {own}`"
+        "apply your kustomization of the manifests with namespace {own} (docs/install.md); \
+         `velero-trust doctor --namespace {own} --wait 120` says when it is active"
     )
 }
 

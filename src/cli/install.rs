@@ -26,9 +26,6 @@ use crate::serving_ca::issue::Issued;
 /// Name of the Secret with the serving certificate, which the Deployment mounts.
 pub(super) const TLS_SECRET: &str = "velero-trust-tls";
 
-/// The argument of a server that has no certificate from files.
-const ISSUES_ITSELF: &str = "--certificates=self";
-
 /// Where to install the certificate.
 pub(super) struct Install<'a> {
     /// The cluster.
@@ -184,17 +181,25 @@ async fn require_files(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
     let deployment = deployments.get_opt(names::APP).await;
     let deployment = deployment.context("cannot read the Deployment")?;
-    let template = deployment.and_then(|deployment| deployment.spec?.template.spec);
-    let containers = template.map(|pods| pods.containers).unwrap_or_default();
-    let mut arguments = containers.iter().flat_map(|one| one.args.iter().flatten());
-    if arguments.any(|argument| argument == ISSUES_ITSELF) {
+    if deployment.is_some_and(|deployment| !mounts_certificate(&deployment)) {
         bail!(
-            "Deployment {namespace}/{} has {ISSUES_ITSELF}: it issues its own certificates, and becomes active by \
-             itself; nothing was changed. `velero-trust certs rotate` replaces its CA",
+            "Deployment {namespace}/{} does not mount Secret {TLS_SECRET}: it issues its own certificates, and becomes \
+             active by itself; nothing was changed. `velero-trust certs rotate` replaces its CA",
             names::APP
         );
     }
     Ok(())
+}
+
+/// Whether the Pods of our Deployment take the certificate from [`TLS_SECRET`].
+pub(super) fn mounts_certificate(deployment: &Deployment) -> bool {
+    let spec = deployment.spec.as_ref();
+    let pods = spec.and_then(|spec| spec.template.spec.as_ref());
+    let mut volumes = pods.iter().flat_map(|pods| pods.volumes.iter().flatten());
+    volumes.any(|volume| {
+        let secret = volume.secret.as_ref();
+        secret.and_then(|secret| secret.secret_name.as_deref()) == Some(TLS_SECRET)
+    })
 }
 
 /// Time after which every server shows the certificate of a Secret: a kubelet updates the files within

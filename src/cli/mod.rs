@@ -20,6 +20,7 @@ mod cluster_args;
 mod color;
 mod completion;
 mod doctor;
+mod emergency_off;
 mod explain;
 mod file;
 mod install;
@@ -27,6 +28,7 @@ mod json;
 mod key_type;
 mod keys;
 mod lint;
+mod looks;
 mod namespace_args;
 mod output_format;
 mod parse;
@@ -38,8 +40,10 @@ mod serve;
 mod snapshot;
 mod status;
 mod stdout;
+mod switch_off;
 mod table;
 mod trusted_key_file;
+mod uninstall;
 mod verify;
 mod version;
 mod wait;
@@ -90,6 +94,8 @@ enum Command {
     Keys(keys::Keys),
     Explain(explain::Explain),
     Verify(verify::Verify),
+    EmergencyOff(emergency_off::EmergencyOff),
+    Uninstall(uninstall::Uninstall),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -116,6 +122,8 @@ pub fn run() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Explain(explain) => explain.run(),
         Command::Verify(verify) => verify.run(),
+        Command::EmergencyOff(emergency_off) => emergency_off.run(),
+        Command::Uninstall(uninstall) => uninstall.run(),
         Command::Version(version) => version.run(),
         Command::Completion(completion) => completion.run(),
     };
@@ -264,7 +272,7 @@ mod tests {
 
     /// Options that change a cluster or a machine. They must be typed: a variable that somebody set
     /// for another command, or in a Pod, must not switch them on.
-    const TYPED_ONLY: [&str; 15] = [
+    const TYPED_ONLY: [&str; 17] = [
         "live",
         "install",
         "revoke_old",
@@ -280,6 +288,8 @@ mod tests {
         "all",
         "checksum",
         "yes",
+        "undo",
+        "purge_keys",
     ];
 
     #[test]

@@ -25,6 +25,7 @@ mod own_config_maps;
 mod recorder;
 mod records;
 mod refused_extra_cas;
+pub mod removal;
 mod report_handle;
 mod restores;
 mod serving_certificate;
@@ -41,6 +42,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tokio::sync::watch;
 
+use crate::admission::webhook_state::Issuer;
 use crate::ca::endpoint::DeniedAddresses;
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::decision::Policy;
@@ -100,6 +102,8 @@ pub struct Settings {
     /// Where the CA of the serving certificate comes from; `None` if the webhooks are made active by
     /// command.
     pub activation: Option<CaSource>,
+    /// Whether velero-trust is being removed.
+    pub removing: watch::Receiver<bool>,
     /// velero-trust's own CA; `None` if the serving certificate comes from files.
     pub serving_ca: Option<ServingCaHandle>,
     /// The options of the recorder; `None` if no backup is recorded.
@@ -125,6 +129,14 @@ impl ControllerContext {
     /// Returns our own Deployment, as the object of Events.
     fn own_deployment(&self) -> ObjectReference {
         events::deployment(&self.settings.namespace, names::APP)
+    }
+
+    /// Returns who issues the serving certificate.
+    const fn issuer(&self) -> Issuer {
+        match self.settings.serving_ca {
+            Some(_) => Issuer::Own,
+            None => Issuer::Files,
+        }
     }
 }
 
@@ -165,6 +177,7 @@ mod tests {
                     probe: None,
                     proxies: Proxies::default(),
                     activation: None,
+                    removing: watch::channel(false).1,
                     serving_ca: None,
                     recorder: None,
                 },

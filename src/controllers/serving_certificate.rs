@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ControllerContext;
 use super::event_deduper::EventDeduper;
-use crate::admission::webhook_state::renewal_fix;
+use crate::admission::webhook_state::{Issuer, renewal_fix};
 use crate::ca::serving_certificate::{ServingCertificate, Validity};
 use crate::clock;
 use crate::kubernetes::events::EventReason;
@@ -93,11 +93,9 @@ impl Reporter<'_> {
         certificate: &ServingCertificate,
         observed: Option<&str>,
     ) -> Requeue {
-        let note = note(
-            &self.controllers.settings.namespace,
-            certificate,
-            clock::now(),
-        );
+        let controllers = self.controllers;
+        let own = &controllers.settings.namespace;
+        let note = note(own, controllers.issuer(), certificate, clock::now());
         let current: Vec<_> = note.into_iter().collect();
         for note in self.events.take_due(current.clone(), Instant::now()) {
             tracing::warn!("{note}");
@@ -153,7 +151,7 @@ impl Reporter<'_> {
 
 /// Returns what to tell of the certificate at `now`, in seconds since 1970; `None` if it does not
 /// expire soon.
-fn note(own: &str, certificate: &ServingCertificate, now: i64) -> Option<String> {
+fn note(own: &str, issuer: Issuer, certificate: &ServingCertificate, now: i64) -> Option<String> {
     let until = certificate.expiry_date();
     let what = match certificate.validity(now) {
         Validity::Valid => return None,
@@ -162,7 +160,7 @@ fn note(own: &str, certificate: &ServingCertificate, now: i64) -> Option<String>
             format!("the serving certificate expired on {until}, so every new connection fails")
         }
     };
-    Some(format!("{what}; {}", renewal_fix(own)))
+    Some(format!("{what}; {}", renewal_fix(own, issuer)))
 }
 
 #[cfg(test)]
@@ -175,7 +173,7 @@ mod tests {
         let pem = Authority::new("a").unwrap().pem();
         let certificate = ServingCertificate::from_pem(pem.as_bytes()).unwrap();
         let end = certificate.not_after();
-        let at = |left: i64| note("guards", &certificate, end - left);
+        let at = |left: i64| note("guards", Issuer::Files, &certificate, end - left);
         assert_eq!(at(31 * 86_400), None);
         let soon = at(29 * 86_400).unwrap();
         let wanted = "the serving certificate expires on 2120-01-01; run `velero-trust certs \

@@ -120,6 +120,7 @@ impl Watches {
             certificate,
             includes_kube_system: controllers.policy.include_kube_system,
             activation: progress.activation(),
+            issuer: controllers.issuer(),
             now: clock::now(),
         };
         Some(webhook_state::judge(installation, &registered, |service| {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 
 use super::owned_config_map;
 use crate::names;
+use crate::serving_ca::Authorities;
 
 /// Key of the report, JSON.
 const REPORT_KEY: &str = "activation.json";
@@ -28,6 +30,33 @@ pub struct ActivationReport {
     pub fix: Option<String>,
     /// What the canary heard last; null before it was sent.
     pub canary: Option<CanaryReport>,
+    /// The CA of the serving certificates; null if they come from files.
+    #[serde(default)]
+    pub serving_ca: Option<ServingCaReport>,
+}
+
+/// velero-trust's own CA.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServingCaReport {
+    /// When the CA that signs expires; null if there is none yet.
+    pub not_after: Option<Timestamp>,
+    /// Whether the next CA is there, which signs once every webhook trusts it.
+    pub has_next: bool,
+    /// Until when the CA before is trusted; null if there is none.
+    pub previous_until: Option<Timestamp>,
+}
+
+impl ServingCaReport {
+    /// Says of `authorities` what their Secret need not be read for.
+    pub fn of(authorities: Option<&Authorities>) -> Self {
+        let time = |seconds| Timestamp::from_second(seconds).ok();
+        authorities.map_or_else(Self::default, |all| Self {
+            not_after: time(all.signing().certificate().not_after),
+            has_next: all.next().is_some(),
+            previous_until: all.previous().and_then(|_| time(all.others_until())),
+        })
+    }
 }
 
 /// What the canary heard.
@@ -74,7 +103,28 @@ fn reported(map: ConfigMap, lease: Lease) -> Option<ActivationReport> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serving_ca::rotation::{self, Step};
     use serde_json::json;
+
+    #[test]
+    fn the_ca_is_told_at_every_step_of_its_rotation() {
+        const NOW: i64 = 1_790_000_000;
+        let first = Authorities::first(NOW).unwrap();
+        let told = ServingCaReport::of(Some(&first));
+        let end = first.signing().certificate().not_after;
+        assert_eq!(told.not_after.unwrap().as_second(), end);
+        assert!(!told.has_next && told.previous_until.is_none(), "{told:?}");
+        let next = rotation::take(&first, Step::AddNext, NOW).unwrap();
+        assert!(ServingCaReport::of(Some(&next)).has_next);
+        let promoted = rotation::take(&next, Step::Promote, NOW).unwrap();
+        let told = ServingCaReport::of(Some(&promoted));
+        let until = told.previous_until.unwrap().as_second();
+        assert!(
+            !told.has_next && until == promoted.others_until(),
+            "{told:?}"
+        );
+        assert_eq!(ServingCaReport::of(None).not_after, None);
+    }
 
     #[test]
     fn only_the_report_of_the_replica_that_leads_counts() {

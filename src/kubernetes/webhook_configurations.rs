@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -47,6 +49,18 @@ impl ConfigurationError {
 /// # Errors
 /// If the API server does not list them.
 pub async fn list(client: &Client) -> Result<Vec<WebhookConfiguration>, ConfigurationError> {
+    let mut found = list_with_canary(client).await?;
+    found.retain(|configuration| !configuration.is_canary());
+    Ok(found)
+}
+
+/// As [`list`], with that of the canary.
+///
+/// # Errors
+/// If the API server does not list them.
+pub async fn list_with_canary(
+    client: &Client,
+) -> Result<Vec<WebhookConfiguration>, ConfigurationError> {
     let params = ListParams::default().labels(&own_label());
     let mut found = Vec::new();
     for kind in [
@@ -66,7 +80,7 @@ pub async fn list(client: &Client) -> Result<Vec<WebhookConfiguration>, Configur
             resource: resource.clone(),
             object,
         });
-        found.extend(all.filter(|configuration| !configuration.is_canary()));
+        found.extend(all);
     }
     Ok(found)
 }
@@ -158,6 +172,47 @@ impl WebhookConfiguration {
         })
     }
 
+    /// Takes the rules from it, whoever set them, so that it is sent nothing.
+    ///
+    /// # Errors
+    /// If the API server does not take it.
+    pub async fn take_rules(&self, client: &Client) -> Result<(), ConfigurationError> {
+        let Self { resource, object } = self;
+        let without = |webhook: &Value| json!({"name": webhook["name"], "rules": []});
+        let webhooks: Vec<_> = self.webhooks().map(without).collect();
+        let params = PatchParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        // The webhooks are merged by name.
+        let patch = Patch::Strategic(json!({"webhooks": webhooks}));
+        let patched = Api::<DynamicObject>::all_with(client.clone(), resource)
+            .patch_metadata(&object.name_any(), &params, &patch)
+            .await;
+        gone_or(patched.map(drop)).map_err(|source| ConfigurationError {
+            verb: "change",
+            what: self.to_string(),
+            source,
+        })
+    }
+
+    /// Deletes it.
+    ///
+    /// # Errors
+    /// If the API server does not take it.
+    pub async fn delete(&self, client: &Client) -> Result<(), ConfigurationError> {
+        let Self { resource, object } = self;
+        let all = Api::<DynamicObject>::all_with(client.clone(), resource);
+        let deleted = all
+            .delete(&object.name_any(), &DeleteParams::default())
+            .await;
+        gone_or(deleted.map(drop)).map_err(|source| ConfigurationError {
+            verb: "delete",
+            what: self.to_string(),
+            source,
+        })
+    }
+
     /// Takes the rules from a configuration that an earlier version left behind, so that it is sent
     /// nothing. Returns what to tell the user. The object stays: it may be somebody else's to
     /// delete, such as a GitOps tool's.
@@ -176,6 +231,14 @@ impl WebhookConfiguration {
         Ok(format!(
             "{self} is of an earlier version: {state}; delete it with `{delete}`"
         ))
+    }
+}
+
+/// Takes what is not there any more for done.
+fn gone_or(result: kube::Result<()>) -> kube::Result<()> {
+    match result {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        result => result,
     }
 }
 

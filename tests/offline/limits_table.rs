@@ -301,7 +301,7 @@ const BOUNDS: &[(&str, &[Place])] = &[
     ("time between two writes of one webhook configuration", &[
         ("src/controllers/activation/mod.rs", &["const MIN_CHANGE_INTERVAL: ", "= "]),
     ]),
-    ("CAs in a caBundle, with [certificates of its own](install.md#certificates-of-its-own)", &[
+    ("CAs in a caBundle, with [certificates of its own](install.md#certificates)", &[
         ("src/admission/activation/decide/mod.rs", &["MAX_OWN_CAS: usize = "]),
     ]),
     ("interval of the canary", &[

@@ -1,15 +1,12 @@
 //! An installation that issues its own certificates: nobody makes one, and nobody renews one.
 
+use crate::load::{Answer, Load};
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::GroupVersionKind;
-use kube::discovery::ApiResource;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use velero_trust_testing::cli::Cli;
@@ -48,7 +45,7 @@ fn of_its_own() -> Result<()> {
     let cluster = Cluster::start()?;
     let kubectl = cluster.kubectl();
     let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
-    let installer = installer.issuing().with_components(&["own-certificates"]);
+    let installer = installer.issuing().whole();
     kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
     installer.apply()?;
     let scene = Scene {
@@ -66,7 +63,7 @@ fn of_its_own() -> Result<()> {
     let first = scene.ca()?;
     scene.presents(&first)?;
 
-    let load = Load::new(&cluster)?;
+    let load = Load::new(&cluster, Answer::Refused)?;
     let failed = load.during(|| {
         scene.rotation()?;
         scene.spoilt_secret()
@@ -99,7 +96,7 @@ fn move_from_files() -> Result<()> {
     installer::wait_until_asked(kubectl).with_context(|| files.log())?;
 
     let new = installer.serve_issuing_beside("new")?;
-    let load = Load::new(&cluster)?;
+    let load = Load::new(&cluster, Answer::Refused)?;
     let failed = load.during(|| {
         wait::poll("the new replica to be trusted", SOON, || {
             let answer = new.readiness()?;
@@ -319,85 +316,6 @@ fn foreign_pair() -> Result<Value> {
     let data = foreign.data().into_iter();
     let data = data.map(|(key, value)| Ok((key, Value::String(String::from_utf8(value)?))));
     Ok(Value::Object(data.collect::<Result<_>>()?))
-}
-
-/// Callers that write by dry run what the webhook refuses.
-struct Load {
-    client: kube::Client,
-    runtime: tokio::runtime::Runtime,
-    asked: AtomicUsize,
-}
-
-/// Callers at a time.
-const CALLERS: usize = 4;
-
-impl Load {
-    fn new(cluster: &Cluster) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        Ok(Self {
-            client: runtime.block_on(cluster.access().client())?,
-            runtime,
-            asked: AtomicUsize::new(0),
-        })
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    /// Returns what was answered otherwise than by the webhook, while `work` was done.
-    fn during(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
-        let is_over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let callers = scope.spawn(|| {
-                self.runtime.block_on(async {
-                    let callers = (0..CALLERS).map(|_| self.call(&is_over));
-                    futures::future::join_all(callers).await.concat()
-                })
-            });
-            let done = work();
-            is_over.store(true, Ordering::Relaxed);
-            let failed = callers.join();
-            done?;
-            match failed {
-                Ok(failed) => Ok(failed),
-                Err(_) => bail!("a caller panicked"),
-            }
-        })
-    }
-
-    async fn call(&self, is_over: &AtomicBool) -> Vec<String> {
-        let kind = GroupVersionKind::gvk("velero.io", "v1", "BackupStorageLocation");
-        let kind = ApiResource::from_gvk(&kind);
-        let all = Api::<DynamicObject>::namespaced_with(self.client.clone(), "default", &kind);
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        let object = json!({
-            "apiVersion": "velero.io/v1",
-            "kind": "BackupStorageLocation",
-            "metadata": {"name": "under-load"},
-            "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
-        });
-        let mut failed = Vec::new();
-        while !is_over.load(Ordering::Relaxed) {
-            let Ok(object) = serde_json::from_value(object.clone()) else {
-                return vec!["not an object".to_owned()];
-            };
-            let answer = all.create(&params, &object).await;
-            self.asked.fetch_add(1, Ordering::Relaxed);
-            match answer {
-                Err(error) if error.to_string().contains("[VT010]") => {}
-                other => failed.push(format!("{other:?}")),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        failed
-    }
 }
 
 /// Waits until an Event has this reason.

@@ -134,8 +134,8 @@ fn before(cluster: &Cluster, doctor: &Doctor) -> Result<Installer> {
     let delete = [&["delete".to_owned()], &crds[..]].concat();
     cluster.kubectl().ok(&delete)?;
     let (code, bad) = doctor.bad()?;
-    let install = "apply your kustomization of the manifests with namespace velero-trust (docs/install.md), then run \
-         `velero-trust certs --install --namespace velero-trust`";
+    let install = "apply your kustomization of the manifests with namespace velero-trust (docs/install.md); \
+         `velero-trust doctor --namespace velero-trust --wait 120` says when it is active";
     let ask = "let an administrator of the cluster install it, or ask for these rights";
     let velero = "install Velero by its chart, or see `velero install --help`";
     let expected = [

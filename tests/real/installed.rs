@@ -7,7 +7,6 @@ use k8s_openapi::ByteString;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 use velero_trust_testing::api_server::ApiServer;
 use velero_trust_testing::cli::{Cli, Output};
@@ -484,13 +483,31 @@ fn revokes_old_cas() -> Result<()> {
     Ok(())
 }
 
+/// The components that other tests of their own use.
+const KUBE_SYSTEM: &str = "kube-system";
+const OPENSHIFT: &str = "openshift-service-ca";
+
+/// The components that can be used together with all manifests.
+const COMPONENTS: [&str; 5] = [
+    KUBE_SYSTEM,
+    OPENSHIFT,
+    "certificate-files",
+    "cert-manager",
+    "network-policy",
+];
+
 /// No object of the installation is in a backup: a webhook configuration that is restored without
 /// its server would deny every later restore.
 fn never_in_a_backup() -> Result<()> {
     let kubectl = offline_kubectl()?;
     for namespace in [installer::NAMESPACE, ELSEWHERE] {
-        let objects = rendered(&kubectl, namespace)?;
-        ensure!(objects.len() >= 10, "only {} objects", objects.len());
+        let components = COMPONENTS.map(str::to_owned);
+        let objects = components.iter().map(|one| {
+            let component = std::slice::from_ref(one);
+            installer::whole(&kubectl, namespace, component)
+        });
+        let objects = objects.collect::<Result<Vec<_>>>()?.concat();
+        ensure!(objects.len() >= 100, "only {} objects", objects.len());
         for object in &objects {
             let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
             let template = &object["spec"]["template"];
@@ -504,6 +521,7 @@ fn never_in_a_backup() -> Result<()> {
             let text = object.to_string();
             ensure!(
                 namespace == installer::NAMESPACE
+                    || object["kind"] == "CustomResourceDefinition"
                     || !text.contains(r#""namespace":"velero-trust""#),
                 "{name} still names the namespace velero-trust"
             );
@@ -556,7 +574,7 @@ fn manifests_are_accepted_strictly() -> Result<()> {
     kubectl.ok(&["create", "namespace", installer::NAMESPACE])?;
     kubectl.ok(&["create", "namespace", "velero"])?;
     let folder = scratch::folder("strict")?;
-    copy_folder(&installer::manifests(), &folder.path().join("manifests"))?;
+    scratch::copy_folder(&installer::manifests(), &folder.path().join("manifests"))?;
     let page = fs::read_to_string(installer::manifests().join("../docs/install.md"))?;
     let documented = page
         .split("```yaml\n")
@@ -564,8 +582,9 @@ fn manifests_are_accepted_strictly() -> Result<()> {
         .filter_map(|rest| rest.split("```").next())
         .find(|block| block.contains("components/network-policy"))
         .context("docs/install.md does not use the component")?;
-    let binding = "components:\n  - manifests/components/secret-reader\n";
-    let kustomization = documented.replacen("components:\n", binding, 1);
+    let more = [KUBE_SYSTEM, OPENSHIFT].map(|one| format!("  - manifests/components/{one}\n"));
+    let more = format!("components:\n{}", more.concat());
+    let kustomization = documented.replacen("components:\n", &more, 1);
     fs::write(folder.path().join("kustomization.yaml"), kustomization)?;
     let text = kubectl.ok(&["kustomize".as_ref(), folder.path()])?;
     for placeholder in ["192.0.2.", "198.51.100."] {
@@ -582,20 +601,6 @@ fn manifests_are_accepted_strictly() -> Result<()> {
     let misspelt = text.replacen("policyTypes", "policyTyppes", 1);
     let output = kubectl.run_with_input(&arguments, &misspelt)?;
     ensure!(output.stderr.contains("policyTyppes"), "{output:?}");
-    Ok(())
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            copy_folder(&from, &to)?;
-        } else {
-            fs::copy(from, to)?;
-        }
-    }
     Ok(())
 }
 

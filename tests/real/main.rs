@@ -36,6 +36,7 @@ mod harness;
 mod holder;
 mod installed;
 mod kube_system;
+mod load;
 mod locations;
 mod lookups;
 mod pages;
@@ -48,6 +49,7 @@ mod processes;
 #[cfg(test)]
 mod proxies;
 mod records;
+mod removal;
 mod restored;
 mod restores;
 mod rights;
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         gcs::trials(),
         bundle::trials(&shared),
         certificates::trials(),
+        removal::trials(),
         conditions::trials(),
         client_ca::trials(&shared),
         commands::trials(&shared),

@@ -11,6 +11,8 @@ use crate::names;
 pub enum Held {
     /// Somebody said so, by a ConfigMap in this namespace.
     Off(String),
+    /// The Deployment in this namespace, or the namespace, is being deleted.
+    Removed(String),
     /// The API server drops `matchConditions`.
     OldKubernetes((u32, u32)),
     /// The manifests of the canary are not applied.
@@ -49,6 +51,11 @@ impl fmt::Display for Held {
                 f,
                 "ConfigMap {namespace}/{} is there, so no webhook is made active",
                 names::OFF
+            ),
+            Self::Removed(namespace) => write!(
+                f,
+                "Deployment {namespace}/{} or its namespace is being deleted, so no webhook is active",
+                names::APP
             ),
             Self::OldKubernetes((major, minor)) => write!(
                 f,
@@ -103,10 +110,10 @@ impl Held {
     pub fn fix(&self) -> String {
         let app = names::APP;
         match self {
-            Self::Off(namespace) => format!(
-                "to end it, run `kubectl -n {namespace} delete configmap {}`",
-                names::OFF
-            ),
+            Self::Off(namespace) => {
+                format!("to end it, run `{app} emergency-off --undo --namespace {namespace}`")
+            }
+            Self::Removed(_) => "to keep it, apply the manifests again".to_owned(),
             Self::OldKubernetes(_) => "upgrade the cluster".to_owned(),
             Self::NoCanary => "apply your kustomization of the manifests again".to_owned(),
             Self::UnknownPath { .. } => {

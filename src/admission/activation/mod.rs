@@ -7,7 +7,7 @@ mod held;
 mod owner;
 
 pub use canary::{Canary, Heard, Outcome};
-pub use decide::{Cas, Configuration, Facts, Plan, plan, trusted_everywhere};
+pub use decide::{Cas, Configuration, Facts, Plan, Stopped, plan, trusted_everywhere};
 pub use fields::{OtherCas, UnknownPath, fields};
 pub use held::Held;
 

@@ -166,6 +166,16 @@ pub enum Activation {
     ByLeader,
 }
 
+/// Who issues the serving certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Issuer {
+    /// `certs --install`, or a tool such as cert-manager. Servers read it from files.
+    #[default]
+    Files,
+    /// Each server, from a CA of velero-trust's own.
+    Own,
+}
+
 /// The installation that is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
@@ -177,6 +187,8 @@ pub struct Installation<'a> {
     pub includes_kube_system: bool,
     /// Who makes its webhooks active.
     pub activation: Activation,
+    /// Who issues its certificate.
+    pub issuer: Issuer,
     /// The time, in seconds since 1970.
     pub now: i64,
 }
@@ -193,6 +205,7 @@ impl<'a> Installation<'a> {
             certificate: Some(certificate),
             includes_kube_system: false,
             activation: Activation::ByLeader,
+            issuer: Issuer::Files,
             now,
         }
     }

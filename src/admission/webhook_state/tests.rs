@@ -16,6 +16,7 @@ fn installation(certificate: Option<&ServingCertificate>) -> Installation<'_> {
         certificate,
         includes_kube_system: false,
         activation: Activation::ByCommand,
+        issuer: Issuer::Files,
         now: NOW,
     }
 }

@@ -1,7 +1,8 @@
 //! The words about the state of a webhook: its cause, what becomes of requests, and the fix.
 
 use super::{
-    Activation, Effect, Installation, Outcome, RegisteredWebhook, ServiceReference, WebhookState,
+    Activation, Effect, Installation, Issuer, Outcome, RegisteredWebhook, ServiceReference,
+    WebhookState,
 };
 use crate::admission::{Handler, Mode, Operation};
 use crate::names;
@@ -109,7 +110,7 @@ pub(super) fn fix(installation: Installation<'_>, outcome: &Outcome<'_>) -> Stri
             "run `{certs}`; where another tool, such as cert-manager, issues the certificate, let it set \
              its CA as the caBundle"
         ),
-        WebhookState::CertificateExpired => renewal_fix(own),
+        WebhookState::CertificateExpired => renewal_fix(own, installation.issuer),
         WebhookState::Narrowed => {
             let (kind, name) = kind_and_name(outcome);
             format!("take it out with `kubectl edit {kind} {name}`, unless it is meant")
@@ -147,6 +148,7 @@ fn fix_by_leader(own: &str, outcome: &Outcome<'_>) -> Option<String> {
         WebhookState::NoRules | WebhookState::NoCaBundle | WebhookState::WrongCaBundle => {
             SET_BY_LEADER.to_owned()
         }
+        WebhookState::Absent => "apply your kustomization of the manifests again".to_owned(),
         WebhookState::OtherInstallation => {
             format!("uninstall one of the two; to keep the one in {own}, apply its manifests again")
         }
@@ -159,12 +161,18 @@ pub const SET_BY_LEADER: &str = "the leader sets it by itself; what keeps it fro
                                  `velero-trust status` and the Event WebhooksHeld";
 
 /// Returns how to renew the serving certificate of the installation in namespace `own`.
-pub fn renewal_fix(own: &str) -> String {
+pub fn renewal_fix(own: &str, issuer: Issuer) -> String {
     let app = names::APP;
-    format!(
-        "run `{app} certs --install --namespace {own}`, or renew it where another tool, such as \
-         cert-manager, issues it; if it was renewed, see the log of {app}"
-    )
+    match issuer {
+        Issuer::Files => format!(
+            "run `{app} certs --install --namespace {own}`, or renew it where another tool, such as \
+             cert-manager, issues it; if it was renewed, see the log of {app}"
+        ),
+        Issuer::Own => format!(
+            "each replica renews it by itself; see the clock of its node, and \
+             `kubectl -n {own} logs -l app.kubernetes.io/name={app}`"
+        ),
+    }
 }
 
 /// Returns kind and name of the configuration, as kubectl takes them.

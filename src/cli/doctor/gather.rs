@@ -1,7 +1,7 @@
 //! Reads the snapshot of a cluster with the permissions of the user. Nothing is changed. A denied
 //! request makes its result unknown, but does not end the command.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::bail;
 use axum::http::Uri;
@@ -27,7 +27,6 @@ use crate::cli::install;
 use crate::cli::snapshot::{self, NamespaceSnapshot};
 use crate::clock;
 use crate::kubernetes::bundle::{self, is_ours};
-use crate::kubernetes::registered_webhooks::own_label;
 use crate::kubernetes::webhook_configurations::{
     self, WebhookConfiguration, has_rules, service_namespace,
 };
@@ -70,9 +69,8 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
     let stored = certificate.as_ref().ok().and_then(Option::as_deref);
     let stored = stored.and_then(|text| ServingCertificate::from_pem(text.as_bytes()));
     let activation = snapshot::read_activation(client, namespace).await;
-    let by = snapshot::activation(&activation);
     let known = presented.as_ref().or(stored.as_ref());
-    let states = snapshot::read_webhooks(client, namespace, known, by).await;
+    let states = snapshot::read_webhooks(client, namespace, known, &activation).await;
     Ok(ClusterSnapshot {
         now: clock::now(),
         namespace: namespace.to_owned(),
@@ -89,7 +87,7 @@ pub(super) async fn gather(client: &Client, namespace: &str) -> anyhow::Result<C
         leader: snapshot::read_leader(client, namespace, Timestamp::now()).await,
         presented,
         policies: snapshot::read_policies(client).await,
-        other_installations: other_installations(client, namespace).await,
+        other_installations: snapshot::other_installations(client, namespace).await,
         certificate,
         missing_rights: ours.missing_installation_rights(client).await,
         labelled,
@@ -116,16 +114,6 @@ async fn namespace_state(client: &Client, name: &str) -> Read<NamespaceState> {
         }
         Some(_) => NamespaceState::Present,
     })
-}
-
-/// Returns the namespaces in which another installation runs.
-async fn other_installations(client: &Client, own: &str) -> Read<Vec<String>> {
-    let params = ListParams::default().labels(&own_label());
-    let deployments = Api::<Deployment>::all(client.clone());
-    let all = into_read(deployments.list_metadata(&params).await)?;
-    let namespaces = all.iter().filter_map(kube::ResourceExt::namespace);
-    let others: BTreeSet<_> = namespaces.filter(|namespace| namespace != own).collect();
-    Ok(others.into_iter().collect())
 }
 
 async fn webhooks(client: &Client, own: &str) -> Read<Vec<Webhook>> {

@@ -13,6 +13,7 @@ mod grouping;
 mod identity;
 mod ledger;
 mod user_access;
+mod wait;
 
 use anyhow::bail;
 use clap::Args;
@@ -66,6 +67,12 @@ pub(super) struct Doctor {
         env = "VELERO_TRUST_DOCTOR_OUTPUT"
     )]
     output: OutputFormat,
+
+    /// Wait for up to SECONDS until the webhooks are active, such as after an installation, before the checks
+    ///
+    /// Meanwhile, what is missing is said on standard error.
+    #[arg(long, value_name = "SECONDS", env = "VELERO_TRUST_DOCTOR_WAIT")]
+    wait: Option<u64>,
 }
 
 impl Doctor {
@@ -73,6 +80,10 @@ impl Doctor {
         install_crypto_provider();
         let cluster = runtime()?.block_on(async {
             let client = cluster::connect_to(&self.cluster, &self.own).await?;
+            if let Some(seconds) = self.wait {
+                wait::until_active(&client, &self.own.namespace, Duration::from_secs(seconds))
+                    .await;
+            }
             let cluster = gather::gather(&client, &self.own.namespace);
             match tokio::time::timeout(GATHER_TIMEOUT, cluster).await {
                 Ok(cluster) => cluster,

@@ -111,9 +111,8 @@ impl Rollout {
         let certificate = published_certificate::read(&client, own).await;
         let certificate = certificate.ok().flatten();
         let activation = snapshot::read_activation(&client, own).await;
-        let activation = snapshot::activation(&activation);
         let webhooks =
-            snapshot::read_webhooks(&client, own, certificate.as_ref(), activation).await;
+            snapshot::read_webhooks(&client, own, certificate.as_ref(), &activation).await;
         let selection = Selection {
             cluster: &self.cluster,
             own: &self.own,
@@ -219,7 +218,7 @@ impl Rollout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::webhook_state::{self, Activation, Backend, Installation};
+    use crate::admission::webhook_state::{self, Activation, Backend, Installation, Issuer};
 
     #[test]
     fn nothing_is_restarted_while_new_pods_would_lack_the_bundle() {
@@ -228,6 +227,7 @@ mod tests {
             certificate: None,
             includes_kube_system: true,
             activation: Activation::ByCommand,
+            issuer: Issuer::Files,
             now: 0,
         };
         let absent = webhook_state::judge(installation, &[], |_| Backend::Unknown);

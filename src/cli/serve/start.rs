@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kube::Client;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::restores;
 use crate::cli::stdout::Stdout;
 use crate::controllers::{
-    BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader,
+    BuildPermits, ControllerContext, EvaluationQuota, RecorderSettings, Settings, leader, removal,
 };
 use crate::decision::{Policy, RestoresMode};
 use crate::dial::Proxies;
@@ -184,6 +185,7 @@ impl Serve {
             certificate: &certificate,
         };
         let conditions = self.certificates_in_cluster(tasks, &in_cluster, own_ca);
+        let removing = self.removing(tasks, &client, &own);
         let controllers = ControllerContext {
             source: Arc::new(cluster()),
             common_roots,
@@ -202,6 +204,7 @@ impl Serve {
                 probe: self.probe.denied_addresses(),
                 proxies,
                 activation: self.ca_source(handle.as_ref()),
+                removing,
                 serving_ca: handle,
                 recorder: Some(RecorderSettings {
                     denied: self.probe.never_dialled(),
@@ -219,6 +222,19 @@ impl Serve {
             policy,
             conditions,
         })
+    }
+}
+
+impl Serve {
+    /// Returns whether velero-trust is being removed. The task that follows it takes the rules from the webhooks
+    /// then, unless they are made active by command.
+    fn removing(&self, tasks: &mut Vec<Task>, client: &Client, own: &str) -> watch::Receiver<bool> {
+        let (sender, removing) = watch::channel(false);
+        if self.activation == Switch::On {
+            let follow = removal::run(client.clone(), own.to_owned(), sender);
+            tasks.push(Task::new("removal", follow));
+        }
+        removing
     }
 }
 

@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use crate::admission::webhook_state::Activation;
+use crate::admission::webhook_state::{Activation, Issuer};
 use crate::kubernetes::error;
 use crate::kubernetes::published_activation::{self, ActivationReport};
 
@@ -18,11 +18,19 @@ pub(in crate::cli) async fn read_activation(client: &Client, own: &str) -> ReadA
     report.map_err(|error| error::lookup_error(&error).message)
 }
 
-/// Returns who makes webhooks active. Versions before did not say so, and did not do it.
+/// Returns who makes webhooks active: the leader, unless it says otherwise.
 pub(in crate::cli) fn activation(report: &ReadActivation) -> Activation {
     match report {
-        Ok(Some(report)) if report.by_leader => Activation::ByLeader,
-        _ => Activation::ByCommand,
+        Ok(Some(report)) if !report.by_leader => Activation::ByCommand,
+        _ => Activation::ByLeader,
+    }
+}
+
+/// Returns who issues the serving certificate.
+pub(in crate::cli) fn issuer(report: &ReadActivation) -> Issuer {
+    match report {
+        Ok(Some(report)) if report.serving_ca.is_some() => Issuer::Own,
+        _ => Issuer::Files,
     }
 }
 

@@ -4,6 +4,7 @@
 mod activation;
 mod backup_tally;
 mod backups;
+mod installations;
 mod key_trouble;
 mod leader;
 mod ledger;
@@ -19,9 +20,12 @@ mod signing_secret;
 mod trusted_keys;
 mod webhooks;
 
-pub(super) use activation::{ReadActivation, activation, activation_problem, read_activation};
+pub(super) use activation::{
+    ReadActivation, activation, activation_problem, issuer, read_activation,
+};
 pub(super) use backup_tally::BackupTally;
 pub(super) use backups::{KnownBackup, read_backups};
+pub(super) use installations::other_installations;
 pub(super) use key_trouble::{KeyTrouble, Scopable, key_trouble};
 pub(super) use leader::{Leader, LeaderState, read_leader};
 pub(super) use ledger::Ledger;

@@ -8,9 +8,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use super::server_policy;
+use super::{ReadActivation, activation, issuer, server_policy};
 use crate::admission::webhook_state::{
-    self, Activation, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
+    self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
 };
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::clock;
@@ -18,12 +18,12 @@ use crate::kubernetes::registered_webhooks::{SERVICE_NAME_LABEL, backend, is_rea
 use crate::kubernetes::webhook_configurations;
 
 /// Returns the state of each webhook of the installation in namespace `own`, which presents this
-/// `certificate`, if that is known. What the user may not read is unknown.
+/// `certificate`, if that is known, and whose leader `reported` this of the activation. What the user may not read is unknown.
 pub(in crate::cli) async fn read_webhooks(
     client: &Client,
     own: &str,
     certificate: Option<&ServingCertificate>,
-    activation: Activation,
+    reported: &ReadActivation,
 ) -> Vec<WebhookStatus> {
     let configurations = match webhook_configurations::list(client).await {
         Ok(configurations) => configurations,
@@ -49,7 +49,8 @@ pub(in crate::cli) async fn read_webhooks(
         namespace: own,
         certificate,
         includes_kube_system: includes_kube_system.unwrap_or_default(),
-        activation,
+        activation: activation(reported),
+        issuer: issuer(reported),
         now: clock::now(),
     };
     webhook_state::judge(installation, &registered, |service| {

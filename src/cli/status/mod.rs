@@ -220,12 +220,12 @@ impl Status {
         let certificate = published_certificate::read(&client, ours).await;
         let known = certificate.as_ref().ok().and_then(Option::as_ref);
         let activation = snapshot::read_activation(&client, ours).await;
-        let by = snapshot::activation(&activation);
+        let issuer = snapshot::issuer(&activation);
         let mut status = StatusReport {
             leader: snapshot::read_leader(&client, ours, now).await,
-            webhooks: snapshot::read_webhooks(&client, ours, known, by).await,
+            webhooks: snapshot::read_webhooks(&client, ours, known, &activation).await,
             activation: activation.ok().flatten(),
-            serving_certificate: Some(serving_certificate::status(ours, &certificate, now)),
+            serving_certificate: Some(serving_certificate::status(ours, issuer, &certificate, now)),
             ..StatusReport::default()
         };
         let review = Review::read(&client, ours, &status.webhooks).await;

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::model::{ServingCertificateState, ServingCertificateStatus};
-use crate::admission::webhook_state::renewal_fix;
+use crate::admission::webhook_state::{Issuer, renewal_fix};
 use crate::ca::serving_certificate::{ServingCertificate, Validity};
 use crate::kubernetes::error;
 
@@ -11,6 +11,7 @@ use crate::kubernetes::error;
 /// published.
 pub(super) fn status(
     own: &str,
+    issuer: Issuer,
     published: &kube::Result<Option<ServingCertificate>>,
     now: Timestamp,
 ) -> ServingCertificateStatus {
@@ -26,8 +27,14 @@ pub(super) fn status(
     };
     let (state, message) = match certificate.validity(now.as_second()) {
         Validity::Valid => (ServingCertificateState::Valid, None),
-        Validity::ExpiresSoon => (ServingCertificateState::ExpiresSoon, Some(renewal_fix(own))),
-        Validity::Expired => (ServingCertificateState::Expired, Some(renewal_fix(own))),
+        Validity::ExpiresSoon => (
+            ServingCertificateState::ExpiresSoon,
+            Some(renewal_fix(own, issuer)),
+        ),
+        Validity::Expired => (
+            ServingCertificateState::Expired,
+            Some(renewal_fix(own, issuer)),
+        ),
     };
     ServingCertificateStatus {
         state,
@@ -49,7 +56,7 @@ mod tests {
         let published = Ok(Some(certificate));
         let at = |left: i64| {
             let now = Timestamp::from_second(end - left).unwrap();
-            status("guards", &published, now)
+            status("guards", Issuer::Files, &published, now)
         };
         let valid = at(31 * 86_400);
         assert_eq!(valid.state, ServingCertificateState::Valid);
@@ -64,7 +71,7 @@ mod tests {
             let fix = status.message.unwrap();
             assert!(fix.contains("certs --install --namespace guards"), "{fix}");
         }
-        let unknown = status("guards", &Ok(None), Timestamp::UNIX_EPOCH);
+        let unknown = status("guards", Issuer::Own, &Ok(None), Timestamp::UNIX_EPOCH);
         assert_eq!(unknown.state, ServingCertificateState::Unknown);
         assert_eq!(
             unknown.message.as_deref(),

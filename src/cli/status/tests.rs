@@ -8,7 +8,7 @@ use super::model::{
 use super::problems::{find_problems, select_cluster};
 use crate::admission::HANDLERS;
 use crate::admission::webhook_state::{
-    Activation, Backend, Installation, RegisteredWebhook, WebhookStatus, judge,
+    Activation, Backend, Installation, Issuer, RegisteredWebhook, WebhookStatus, judge,
 };
 use crate::ca::bundle_issue::BundleIssue;
 use crate::cli::advice::Selection;
@@ -91,6 +91,7 @@ fn the_commands_of_fixes_can_be_typed() {
         certificate: None,
         includes_kube_system: true,
         activation: Activation::ByCommand,
+        issuer: Issuer::Files,
         now: 0,
     };
     for (webhooks, backend) in [

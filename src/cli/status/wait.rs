@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
 use super::model::{Backups, StatusReport};
-use crate::cli::eprint_line;
+use crate::cli::looks::Looks;
 use crate::cli::snapshot::NotRecordedState;
-
-/// Time between two looks at the cluster.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is still missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,16 +17,14 @@ enum Missing {
 
 /// A wait for the records of all backups.
 pub(super) struct Wait {
-    deadline: Instant,
-    seconds: u64,
+    looks: Looks,
     last: Option<Missing>,
 }
 
 impl Wait {
     pub(super) fn begin(timeout: Duration) -> Self {
         Self {
-            deadline: Instant::now() + timeout,
-            seconds: timeout.as_secs(),
+            looks: Looks::begin(timeout),
             last: None,
         }
     }
@@ -41,25 +34,15 @@ impl Wait {
         let missing = missing(status);
         let is_new = self.last.as_ref() != Some(&missing);
         self.last = Some(missing.clone());
-        let is_late = Instant::now() >= self.deadline;
         match missing {
             // Velero creates the Backups of a bucket one after the other, so that one look is not enough.
-            Missing::Nothing(_) => !is_new || is_late,
-            Missing::Some(what) if is_late => {
-                eprint_line(&format!("velero-trust: after {} s, {what}", self.seconds));
-                true
-            }
-            Missing::Some(what) => {
-                if is_new {
-                    eprint_line(&format!("velero-trust: waiting: {what}"));
-                }
-                false
-            }
+            Missing::Nothing(_) => !is_new || self.looks.is_over(),
+            Missing::Some(what) => self.looks.is_late(&what),
         }
     }
 
     pub(super) async fn pause(&self) {
-        sleep(LOOK_INTERVAL.min(self.deadline - Instant::now())).await;
+        self.looks.pause().await;
     }
 }
 

@@ -19,11 +19,12 @@ use tokio::time::{Instant, timeout};
 use self::observed::{Observed, Watches};
 use self::reporter::Reporter;
 use super::ControllerContext;
-use crate::admission::activation::{self, Canary, Cas, Facts, Held, Outcome, Plan};
+use crate::admission::activation::{self, Canary, Cas, Facts, Held, Outcome, Plan, Stopped};
 use crate::admission::webhook_state::Activation;
 use crate::ca::certificate::Fingerprint;
 use crate::clock;
 use crate::kubernetes::client::kubernetes_version;
+use crate::kubernetes::published_activation::ServingCaReport;
 use crate::kubernetes::serving_ca::{self, ServingCa};
 use crate::kubernetes::worker::{Requeue, Timing, Worker};
 use crate::serving_ca::Authorities;
@@ -73,6 +74,14 @@ impl CaSource {
                 None => Err("there is none yet".to_owned()),
             },
             Self::External => Err("--ca-bundle=external is set".to_owned()),
+        }
+    }
+
+    /// Returns what is told of velero-trust's own CAs; `None` if there are none.
+    fn report(&self) -> Option<ServingCaReport> {
+        match self {
+            Self::Own(ca) => Some(ServingCaReport::of(ca.borrow().held.as_deref())),
+            Self::File(_) | Self::External => None,
         }
     }
 
@@ -163,6 +172,7 @@ pub(super) async fn run(
     };
     let mut watches = Watches::new(&controllers.client, &controllers.settings.namespace);
     let mut certificates = controllers.certificate.clone();
+    let mut removing = controllers.settings.removing.clone();
     let mut activator = Activator {
         controllers: &controllers,
         ca,
@@ -182,6 +192,7 @@ pub(super) async fn run(
             () = watches.changed() => worker.trigger(()),
             () = activator.ca.changed() => worker.trigger(()),
             Ok(()) = certificates.changed() => worker.trigger(()),
+            Ok(()) = removing.changed() => worker.trigger(()),
             () = worker.next() => {
                 let requeue = match watches.known() {
                     Some(observed) => activator.reconcile(&observed).await,
@@ -219,7 +230,10 @@ impl Activator<'_> {
         }
         self.read_issuing().await;
         let mut plan = self.plan(observed, kubernetes);
-        let is_stopped = matches!(plan.held, Some(Held::Off(_) | Held::OldKubernetes(_)));
+        let is_stopped = matches!(
+            plan.held,
+            Some(Held::Off(_) | Held::Removed(_) | Held::OldKubernetes(_))
+        );
         if is_stopped {
             self.active.clear();
             self.canary = Canary::default();
@@ -237,7 +251,7 @@ impl Activator<'_> {
             answered: self.answered,
         });
         self.reporter
-            .report(&plan, &self.canary, failure.as_deref())
+            .report(&plan, &self.canary, &self.ca, failure.as_deref())
             .await;
         let waits = plan.waits_for_canary || !plan.changes.is_empty();
         Requeue {
@@ -277,7 +291,7 @@ impl Activator<'_> {
         let facts = Facts {
             namespace: &self.controllers.settings.namespace,
             kubernetes,
-            is_off: observed.is_off,
+            stopped: self.stopped(observed),
             is_rolled_out: observed.is_rolled_out,
             certificate: certificate.as_ref(),
             ca: ca.as_ref().map_err(String::as_str),
@@ -286,6 +300,13 @@ impl Activator<'_> {
             now,
         };
         activation::plan(facts, &observed.views(&self.active))
+    }
+
+    fn stopped(&self, observed: &Observed<'_>) -> Option<Stopped> {
+        if *self.controllers.settings.removing.borrow() {
+            return Some(Stopped::Removed);
+        }
+        observed.is_off.then_some(Stopped::Off)
     }
 
     fn is_canary_due(&self) -> bool {

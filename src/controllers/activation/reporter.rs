@@ -4,7 +4,7 @@
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{CANARY_INTERVAL, Progress, REQUEST_TIMEOUT};
+use super::{CANARY_INTERVAL, CaSource, Progress, REQUEST_TIMEOUT};
 use crate::admission::activation::{Canary, Held, Outcome, Plan};
 use crate::controllers::ControllerContext;
 use crate::controllers::event_deduper::EventDeduper;
@@ -62,7 +62,13 @@ impl<'c> Reporter<'c> {
     }
 
     /// Tells what holds the activation up, or that it is done. `failure` is a write that failed.
-    pub(super) async fn report(&mut self, plan: &Plan, canary: &Canary, failure: Option<&str>) {
+    pub(super) async fn report(
+        &mut self,
+        plan: &Plan,
+        canary: &Canary,
+        ca: &CaSource,
+        failure: Option<&str>,
+    ) {
         let held = failure.map(str::to_owned);
         let fix = plan.held.as_ref().map(Held::fix);
         let held = held.or_else(|| plan.held.as_ref().map(Held::to_string));
@@ -93,6 +99,7 @@ impl<'c> Reporter<'c> {
                 said: heard.said.clone(),
                 cause: heard.outcome.cause().to_owned(),
             }),
+            serving_ca: ca.report(),
         };
         self.advance(progress);
         self.publish(report).await;

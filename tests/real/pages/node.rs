@@ -2,7 +2,7 @@
 //! processes here. They begin when their Pods are there, and end with them.
 
 use anyhow::{Context as _, Result, anyhow};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
@@ -112,20 +112,10 @@ impl Servers {
             let Some(revision) = revision else {
                 return Ok(());
             };
-            // The Pods wait for it.
-            if !self.has_certificate()? {
-                return Ok(());
-            }
             let server = self.installer.serve(&[])?;
             self.ours = Some(Running { revision, server });
         }
         self.report_ready(&pods)
-    }
-
-    fn has_certificate(&self) -> Result<bool> {
-        let secrets = Api::<Secret>::namespaced(self.cluster.client(), installer::NAMESPACE);
-        let secret = self.cluster.block_on(secrets.get_opt("velero-trust-tls"));
-        Ok(secret?.is_some())
     }
 
     /// Returns the Pods that are not being deleted.

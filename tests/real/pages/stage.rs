@@ -27,14 +27,8 @@ const KUBECONFIG: &str = "kubeconfig";
 /// The command that switches to a cluster.
 const SWITCH: &str = "kubectl config use-context ";
 
-/// The commands of the README.
-const INSTALL: [&str; 4] = [
-    "kubectl apply -k manifests/crds",
-    "kubectl apply -k manifests",
-    "kubectl -n velero create rolebinding velero-trust-secret-reader \
-     --clusterrole=velero-trust-secret-reader --serviceaccount=velero-trust:velero-trust",
-    "velero-trust certs --install",
-];
+/// The command of the README.
+const INSTALL: &str = "kubectl apply -k manifests";
 
 /// The clusters of a page, and the folder of its user. The fields are dropped in this order.
 pub(super) struct Stage {
@@ -135,9 +129,7 @@ impl Stage {
         let place = place.context("it is not there")?;
         self.write_manifests(&place.installer)?;
         if spec.velero_trust && !is_there {
-            for command in INSTALL {
-                self.shell(command)?;
-            }
+            self.shell(INSTALL)?;
             wait_until_asked(place.cluster.kubectl())?;
             has_key(place.cluster.kubectl())?;
         }
@@ -155,7 +147,7 @@ impl Stage {
             self.locate(&cluster, bucket)?;
         }
         let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
-        let installer = Arc::new(installer);
+        let installer = Arc::new(installer.issuing().whole());
         Ok(Place {
             name: spec.name.clone(),
             node: Node::start(&cluster, &installer),
@@ -204,16 +196,11 @@ impl Stage {
     /// Writes the manifests, with webhooks that call the server of this cluster.
     fn write_manifests(&self, installer: &Installer) -> Result<()> {
         let folder = self.folder.path().join("manifests");
-        let kinds = folder.join("crds");
-        fs::create_dir_all(&kinds)?;
+        fs::create_dir_all(&folder)?;
         let list = json!({"apiVersion": "v1", "kind": "List", "items": installer.objects()?});
         fs::write(folder.join("objects.yaml"), list.to_string())?;
         let kustomization = json!({"resources": ["objects.yaml"]});
         fs::write(folder.join("kustomization.yaml"), kustomization.to_string())?;
-        for entry in fs::read_dir(installer::manifests().join("crds"))? {
-            let entry = entry?;
-            fs::copy(entry.path(), kinds.join(entry.file_name()))?;
-        }
         Ok(())
     }
 

@@ -37,6 +37,12 @@ const NO_VERB: &str = "jane may not vouch for this backup: the verb attest";
 const OWN_ACCOUNT: &str = "velero-trust may change nothing of a Backup but its own annotations";
 const RECORD: &str = "velero-trust alone writes BackupRecords";
 const RECORD_METADATA: &str = "velero-trust alone gives a BackupRecord owners, finalizers";
+const KINDS: [&str; 2] = [
+    "crd/backuprecords.velero-trust.io",
+    "crd/trustedkeys.velero-trust.io",
+];
+const KEPT: &str =
+    "with this kind all records of backups, or all keys that verify them, would be deleted";
 const RESTORED: &str = "BackupRecords and TrustedKeys are not restored from a backup";
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -47,7 +53,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             bed.adopted_backups()?;
             bed.accepted_restores()?;
             bed.many_annotations()?;
-            bed.switched_off()
+            bed.switched_off()?;
+            bed.kinds()
         }),
         alone("policies::know_the_account_in_another_namespace", || {
             Bed::start(ELSEWHERE)?.holds()
@@ -113,7 +120,12 @@ impl Bed {
             refused(&self.dry_run(&record(&json!({})), &[])?, RECORD)?;
             self.are_restores_held()?;
             let restored = record(&json!({"velero.io/restore-name": "r"}));
-            refused(&self.dry_run(&restored, &[&self.account])?, RESTORED)
+            refused(&self.dry_run(&restored, &[&self.account])?, RESTORED)?;
+            for kind in KINDS {
+                let delete = ["delete", kind, "--dry-run=server"];
+                refused(&self.kubectl().run(&delete)?, KEPT)?;
+            }
+            Ok(())
         })
     }
 
@@ -566,6 +578,24 @@ impl Bed {
         passed(&patch("marked.u", &json!({"annotations": {"a": "b"}}))?)?;
         let none = json!({"ownerReferences": null, "finalizers": null});
         passed(&patch("marked.u", &none)?)
+    }
+
+    /// Nobody deletes the kinds, and all records with them, by mistake: not by `kubectl delete -k`, and not as a
+    /// collection. Whoever means it says so first.
+    fn kinds(&self) -> Result<()> {
+        let kubectl = self.kubectl();
+        let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let selector = "labelSelector=app.kubernetes.io/name%3Dvelero-trust";
+        let all = kubectl.run(&["delete", "--raw", &format!("{crds}?{selector}")])?;
+        refused(&all, KEPT)?;
+        let [records, keys] = KINDS;
+        let mean = ["annotate", records, "velero-trust.io/allow-deletion=true"];
+        kubectl.ok(&mean)?;
+        passed(&kubectl.run(&["delete", records])?)?;
+        refused(&kubectl.run(&["delete", keys])?, KEPT)?;
+        // Kinds of others are none of ours.
+        let velero = ["delete", "crd/schedules.velero.io", "--dry-run=server"];
+        passed(&kubectl.run(&velero)?)
     }
 
     /// A key may be applied by a person, and is not restored.

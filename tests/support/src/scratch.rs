@@ -1,6 +1,7 @@
 //! Folders for servers, below one root for each run of the harness.
 
 use anyhow::{Context as _, Result, anyhow};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -36,6 +37,21 @@ pub fn folder(name: &str) -> Result<TempDir> {
         .prefix(&format!("{name}-"))
         .tempdir_in(root)
         .with_context(|| format!("cannot make a folder in {}", root.display()))
+}
+
+/// Copies the folder `from`, with all that is in it, to `to`, which must not exist.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&from, &to)?;
+        } else {
+            fs::copy(from, to)?;
+        }
+    }
+    Ok(())
 }
 
 fn make_root() -> Result<Root> {

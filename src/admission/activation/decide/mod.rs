@@ -57,6 +57,15 @@ impl Cas {
     }
 }
 
+/// Why nothing may be made active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Somebody said so.
+    Off,
+    /// velero-trust is being removed.
+    Removed,
+}
+
 /// What is known when it is decided.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -64,8 +73,8 @@ pub struct Facts<'a> {
     pub namespace: &'a str,
     /// The version of the API server.
     pub kubernetes: (u32, u32),
-    /// Whether somebody said that nothing may be active.
-    pub is_off: bool,
+    /// Why nothing may be made active, if somebody wants that.
+    pub stopped: Option<Stopped>,
     /// Whether every replica is of this version and ready.
     pub is_rolled_out: bool,
     /// The certificate that is presented, if it is known.
@@ -109,11 +118,13 @@ pub struct Plan {
 /// Returns what is to be done with `configurations`.
 pub fn plan(facts: Facts<'_>, configurations: &[Configuration]) -> Plan {
     let mut plan = Plan::default();
-    if facts.is_off {
-        plan.held = Some(Held::Off(facts.namespace.to_owned()));
-    } else if facts.kubernetes < OLDEST_KUBERNETES {
-        plan.held = Some(Held::OldKubernetes(facts.kubernetes));
-    }
+    let own = facts.namespace.to_owned();
+    plan.held = match facts.stopped {
+        Some(Stopped::Off) => Some(Held::Off(own)),
+        Some(Stopped::Removed) => Some(Held::Removed(own)),
+        None if facts.kubernetes < OLDEST_KUBERNETES => Some(Held::OldKubernetes(facts.kubernetes)),
+        None => None,
+    };
     if plan.held.is_some() {
         return plan;
     }

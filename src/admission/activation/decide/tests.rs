@@ -17,7 +17,7 @@ struct Scene {
     ca: String,
     canary: Canary,
     kubernetes: (u32, u32),
-    is_off: bool,
+    stopped: Option<Stopped>,
     is_rolled_out: bool,
     is_external: bool,
     source: Source,
@@ -41,7 +41,7 @@ impl Scene {
             ca: authority.pem(),
             canary: heard(&[Outcome::Answered; 3]),
             kubernetes: (1, 30),
-            is_off: false,
+            stopped: None,
             is_rolled_out: true,
             is_external: false,
             source: Source::File,
@@ -65,7 +65,7 @@ impl Scene {
         let facts = Facts {
             namespace: OWN,
             kubernetes: self.kubernetes,
-            is_off: self.is_off,
+            stopped: self.stopped,
             is_rolled_out: self.is_rolled_out,
             certificate: Some(&self.certificate),
             ca,
@@ -185,11 +185,16 @@ fn nothing_is_done_while_it_is_off_or_the_cluster_is_too_old() {
         (0, Some(Held::OldKubernetes((1, 29))))
     );
     scene.kubernetes = (1, 30);
-    scene.is_off = true;
-    let mut taken = scene.plan(&all);
-    assert_eq!(taken.held.take(), Some(Held::Off(OWN.to_owned())));
-    assert_eq!(taken, Plan::default());
-    scene.is_off = false;
+    for (stopped, held) in [
+        (Stopped::Off, Held::Off(OWN.to_owned())),
+        (Stopped::Removed, Held::Removed(OWN.to_owned())),
+    ] {
+        scene.stopped = Some(stopped);
+        let mut taken = scene.plan(&all);
+        assert_eq!(taken.held.take(), Some(held));
+        assert_eq!(taken, Plan::default());
+    }
+    scene.stopped = None;
     scene.kubernetes = (2, 0);
     assert_eq!(changed(&scene.plan(&all)), [0, 1]);
 }

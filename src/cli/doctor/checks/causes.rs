@@ -68,5 +68,6 @@ fn lacks_certificate(cluster: &ClusterSnapshot) -> bool {
         .replicas()
         .is_some_and(|(available, wanted)| available == 0 && wanted > 0);
     is_down
+        && !cluster.issues_itself()
         && matches!(&cluster.certificate, Ok(text) if !super::webhooks::has_certificate(text.as_deref()))
 }

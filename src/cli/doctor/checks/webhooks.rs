@@ -3,7 +3,9 @@
 use super::causes::Prerequisite;
 use super::server::effect_without_replicas;
 use super::{CheckSubject, Diagnostic, describe_expiry};
-use crate::admission::webhook_state::{Activation, SET_BY_LEADER, WebhookState, WebhookStatus};
+use crate::admission::webhook_state::{
+    Activation, Issuer, SET_BY_LEADER, WebhookState, WebhookStatus, renewal_fix,
+};
 use crate::admission::{HANDLERS, Handler};
 use crate::ca::serving_certificate::{Refusal, ServingCertificate, Validity};
 use crate::cli::advice::install;
@@ -155,6 +157,9 @@ fn second_installation_fix(cluster: &ClusterSnapshot, other: &str) -> String {
 
 /// Checks that the API server accepts the certificate, and that it does not expire soon.
 pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    if cluster.issues_itself() {
+        return check_own_certificate(cluster);
+    }
     let name = format!("Secret {}/{TLS_SECRET}", cluster.namespace);
     let subject = |check| CheckSubject::new(check, name.clone());
     let text = match &cluster.certificate {
@@ -174,6 +179,26 @@ pub(super) fn check_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
         check_trust(cluster, &certificate, subject("certificate")),
         check_expiry(cluster, &certificate, subject("expiry")),
     ]
+}
+
+/// Checks the certificate that the leader presents, of an installation that issues its own, and their CA.
+fn check_own_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
+    let subject = |check| CheckSubject::new(check, "the serving certificate of the leader");
+    let Some(certificate) = &cluster.presented else {
+        return vec![subject("certificate").unknown("the leader has not published it")];
+    };
+    let report = cluster.activation.as_ref().ok().and_then(Option::as_ref);
+    let ca = report.and_then(|report| report.serving_ca.as_ref());
+    let ca = ca.and_then(|ca| ca.not_after).map(|until| {
+        let until = describe_expiry(cluster.now, until.as_second());
+        CheckSubject::new("expiry", "the CA of the serving certificates")
+            .ok(format!("{until}; the leader replaces it before"))
+    });
+    let checked = [
+        check_trust(cluster, certificate, subject("certificate")),
+        check_expiry(cluster, certificate, subject("expiry")),
+    ];
+    checked.into_iter().chain(ca).collect()
 }
 
 /// Returns what follows from the missing certificate while no replica is available; empty if one is.
@@ -226,17 +251,28 @@ fn check_expiry(
 ) -> Diagnostic {
     let message = describe_expiry(cluster.now, certificate.not_after());
     match certificate.validity(cluster.now) {
-        Validity::Expired => subject.fail(
-            format!("{message}; every call to the webhook fails"),
-            activate_command(cluster),
-        ),
-        Validity::ExpiresSoon => subject.fail(message, activate_command(cluster)),
+        Validity::Expired => {
+            let message = format!("{message}; every call to the webhook fails");
+            subject.fail(message, renewal_command(cluster))
+        }
+        Validity::ExpiresSoon => subject.fail(message, renewal_command(cluster)),
         Validity::Valid => subject.ok(message),
     }
 }
 
-/// Returns the command that creates a certificate and activates the webhooks.
+/// Returns what renews the certificate.
+fn renewal_command(cluster: &ClusterSnapshot) -> String {
+    if cluster.issues_itself() {
+        return renewal_fix(&cluster.namespace, Issuer::Own);
+    }
+    activate_command(cluster)
+}
+
+/// Returns what activates the webhooks with a certificate that they trust: a command, where one is needed.
 fn activate_command(cluster: &ClusterSnapshot) -> String {
+    if cluster.issues_itself() {
+        return SET_BY_LEADER.to_owned();
+    }
     format!(
         "velero-trust certs --install --namespace {}",
         cluster.namespace

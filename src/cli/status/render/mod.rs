@@ -21,6 +21,7 @@ use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::cli::snapshot::{Leader, LeaderState};
 use crate::cli::table::{Table, clean};
 use crate::cli::wrap::wrap_indented;
+use crate::kubernetes::published_activation::ServingCaReport;
 use crate::kubernetes::report;
 
 /// Number of digits of a hash that are shown. They are enough to distinguish bundles.
@@ -36,6 +37,9 @@ pub(super) fn text(status: &StatusReport, now: Timestamp, columns: usize) -> Str
     header.push_str(&webhooks(&status.webhooks));
     let certificate = status.serving_certificate.as_ref();
     header.push_str(&certificate.map_or_else(String::new, |one| certificate_line(one, now)));
+    let activation = status.activation.as_ref();
+    let ca = activation.and_then(|report| report.serving_ca.as_ref());
+    header.push_str(&ca.map_or_else(String::new, |ca| ca_line(ca, now)));
     if let Some(records) = status
         .records
         .as_ref()
@@ -138,6 +142,27 @@ fn certificate_line(certificate: &ServingCertificateStatus, now: Timestamp) -> S
         (_, Some(until)) => format!("expires {} ({})", day(until), format_duration(until, now)),
     };
     format!("SERVING CERTIFICATE {text}\n")
+}
+
+/// Renders when velero-trust's own CA expires, and how far its rotation is.
+fn ca_line(ca: &ServingCaReport, now: Timestamp) -> String {
+    let Some(until) = ca.not_after else {
+        return "SERVING CA there is none yet\n".to_owned();
+    };
+    let mut text = format!("expires {} ({})", day(until), format_duration(until, now));
+    if ca.has_next {
+        text.push_str("; the next one signs once every webhook has trusted it for 2 minutes");
+    }
+    if let Some(until) = ca.previous_until.filter(|until| *until > now) {
+        let left = format_duration(until, now);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "; the one before is trusted until {} ({left})",
+            day(until)
+        );
+    }
+    format!("SERVING CA {text}\n")
 }
 
 /// Renders the values that are not known although nothing is wrong; `None` if there are none.

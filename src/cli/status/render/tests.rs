@@ -8,6 +8,7 @@ use crate::cli::status::model::{
 use crate::cli::status::problems;
 use crate::decision::Severity;
 use crate::injection::coverage::State;
+use crate::kubernetes::published_activation::{ActivationReport, ServingCaReport};
 use crate::kubernetes::report::{self, EndpointState};
 
 /// 2026-11-22T12:00:00Z
@@ -347,6 +348,50 @@ fn with_certificate(state: ServingCertificateState, until: &str) -> String {
     });
     problems::find_problems(&mut status, now());
     text(&status, now(), 120)
+}
+
+#[test]
+fn the_serving_ca_has_a_line_with_the_step_of_its_rotation() {
+    let line = |ca: ServingCaReport| {
+        let mut status = status_of(leading(), vec![healthy()]);
+        status.activation = Some(ActivationReport {
+            by_leader: true,
+            serving_ca: Some(ca),
+            ..ActivationReport::default()
+        });
+        let text = text(&status, now(), 120);
+        let line = text.lines().find(|line| line.starts_with("SERVING CA "));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(
+        line(ServingCaReport::default()),
+        "SERVING CA there is none yet"
+    );
+    let ca = ServingCaReport {
+        not_after: Some(at("2027-11-22T12:00:00Z")),
+        ..ServingCaReport::default()
+    };
+    let expires = "SERVING CA expires 2027-11-22 (365d)";
+    assert_eq!(line(ca.clone()), expires);
+    let next = line(ServingCaReport {
+        has_next: true,
+        ..ca
+    });
+    assert_eq!(
+        next,
+        format!("{expires}; the next one signs once every webhook has trusted it for 2 minutes")
+    );
+    let previous = |until: &str| {
+        line(ServingCaReport {
+            previous_until: Some(at(until)),
+            ..ca.clone()
+        })
+    };
+    assert_eq!(
+        previous("2026-11-24T12:00:00Z"),
+        format!("{expires}; the one before is trusted until 2026-11-24 (2d)")
+    );
+    assert_eq!(previous("2026-11-22T12:00:00Z"), expires);
 }
 
 #[test]

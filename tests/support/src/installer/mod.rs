@@ -8,7 +8,7 @@ mod installation;
 mod manifests;
 
 pub use installation::{Installation, wait_until_asked};
-pub use manifests::{manifests, rendered, rendered_with};
+pub use manifests::{manifests, rendered, rendered_with, whole};
 
 use crate::access::Access;
 use crate::balancer::Balancer;
@@ -56,6 +56,8 @@ pub struct Installer {
     is_activating: bool,
     /// Whether the replicas issue their own certificates, and no Secret with one is mounted.
     is_issuing: bool,
+    /// Whether everything is applied that the manifests have.
+    is_whole: bool,
     /// The components of the manifests that are used.
     components: Vec<String>,
     folder: TempDir,
@@ -74,6 +76,7 @@ impl Installer {
             options: Vec::new(),
             is_activating: false,
             is_issuing: false,
+            is_whole: false,
             components: Vec::new(),
             folder: scratch::folder("installation")?,
         })
@@ -94,10 +97,19 @@ impl Installer {
         self
     }
 
-    /// Lets the replicas issue their own certificates.
+    /// Lets the replicas issue their own certificates, and the leader make the webhooks active, as in the
+    /// manifests.
     #[must_use]
     pub fn issuing(mut self) -> Self {
         self.is_issuing = true;
+        self
+    }
+
+    /// Applies also the kinds of records, and the right to read the Secrets in the namespace `velero`, which
+    /// must exist. See [`rendered`].
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.is_whole = true;
         self
     }
 
@@ -110,7 +122,7 @@ impl Installer {
         self
     }
 
-    /// Performs all steps of the README, until the API server calls the webhook for everything it
+    /// Installs it with a certificate from files, until the API server calls the webhook for everything it
     /// should. The namespace `velero` must exist, because velero-trust is granted the right to read
     /// its Secrets.
     pub fn install(self) -> Result<Installation> {
@@ -131,8 +143,14 @@ impl Installer {
         &self.namespace
     }
 
-    /// Runs `kubectl apply` on the manifests, which activates nothing yet.
+    /// Runs `kubectl apply` on the manifests, which activates nothing yet. Another namespace than that of the
+    /// manifests is made before.
     pub fn apply(&self) -> Result<()> {
+        if self.namespace != NAMESPACE {
+            let metadata = json!({"name": self.namespace});
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+            self.kubectl.apply(&namespace.to_string())?;
+        }
         let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects()?});
         self.kubectl.apply(&list.to_string())?;
         Ok(())
@@ -140,7 +158,12 @@ impl Installer {
 
     /// Returns the objects of the manifests, with a Service through which the API server reaches the balancer.
     pub fn objects(&self) -> Result<Vec<Value>> {
-        let mut objects = rendered_with(&self.kubectl, &self.namespace, &self.components)?;
+        let mut components = self.components.clone();
+        if !self.is_issuing {
+            components.push("certificate-files".to_owned());
+        }
+        let render = if self.is_whole { whole } else { rendered_with };
+        let mut objects = render(&self.kubectl, &self.namespace, &components)?;
         for object in &mut objects {
             if object["kind"] == "Service" {
                 let mut service = Balancer::service(&self.namespace, SERVICE);

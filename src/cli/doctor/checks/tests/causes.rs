@@ -40,8 +40,8 @@ fn before_the_installation_only_that_is_told_and_what_it_would_meet() {
     assert_eq!(bad, [(Fail, "server"), (Skipped, "skipped")], "{text}");
     for words in [
         "there is no namespace velero-trust",
-        "apply your kustomization of the manifests with namespace velero-trust (docs/install.md), then run \
-         `velero-trust certs --install --namespace velero-trust`",
+        "apply your kustomization of the manifests with namespace velero-trust (docs/install.md); \
+         `velero-trust doctor --namespace velero-trust --wait 120` says when it is active",
         "not checked, because velero-trust is not installed in namespace velero-trust",
     ] {
         assert!(text.contains(words), "{words}: {text}");

@@ -66,6 +66,7 @@ fn healthy() -> ClusterSnapshot {
                         "name": "velero-trust",
                         "image": concat!("velero-trust:", env!("CARGO_PKG_VERSION")),
                     }],
+                    "volumes": [{"name": "tls", "secret": {"secretName": "velero-trust-tls"}}],
                 }}},
                 "status": {"availableReplicas": 2},
             }))

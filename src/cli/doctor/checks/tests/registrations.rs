@@ -1,8 +1,10 @@
+use k8s_openapi::jiff::Timestamp;
 use velero_trust_testing::pki::Authority;
 
 use super::*;
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::cli::doctor::cluster_snapshot::Webhook;
+use crate::kubernetes::published_activation::ServingCaReport;
 
 #[test]
 fn a_webhook_that_was_left_behind_is_none_that_is_needed() {
@@ -70,6 +72,7 @@ fn what_the_leader_says_of_the_activation() {
                 said: "EOF".to_owned(),
                 cause: cause.to_owned(),
             }),
+            serving_ca: None,
         }))
     };
     exactly(
@@ -93,11 +96,67 @@ fn what_the_leader_says_of_the_activation() {
     });
 }
 
+/// The Deployment mounts no Secret with a certificate, and there is none.
+fn of_its_own(cluster: &mut ClusterSnapshot) {
+    let pem = cluster.certificate.as_ref().unwrap().clone().unwrap();
+    cluster.presented = ServingCertificate::from_pem(pem.as_bytes());
+    cluster.certificate = Ok(None);
+    let deployment = cluster.deployment.as_mut().unwrap().as_mut().unwrap();
+    let template = &mut deployment.spec.as_mut().unwrap().template;
+    template.spec.as_mut().unwrap().volumes = None;
+    if let Ok(Some(report)) = &mut cluster.activation {
+        report.serving_ca = Some(ServingCaReport {
+            not_after: Timestamp::from_second(cluster.now + 300 * 86_400).ok(),
+            ..ServingCaReport::default()
+        });
+    }
+}
+
+#[test]
+fn an_installation_that_issues_its_own_certificates_needs_no_secret() {
+    use Level::{Fail, Unknown};
+    let mut cluster = healthy();
+    of_its_own(&mut cluster);
+    let found = webhooks::check_certificate(&cluster);
+    assert!(found.iter().all(|one| one.level == Level::Ok), "{found:?}");
+    let ca = &found[2];
+    assert_eq!(ca.subject, "the CA of the serving certificates");
+    assert!(
+        ca.message.ends_with("; the leader replaces it before"),
+        "{ca:?}"
+    );
+    let by_leader = "the leader sets it by itself";
+    let other = Authority::new("other").unwrap();
+    exactly(
+        Fail,
+        "certificate",
+        &["does not verify", by_leader],
+        |cluster| {
+            of_its_own(cluster);
+            cluster.webhooks.as_mut().unwrap()[1].ca = other.pem().into_bytes();
+        },
+    );
+    exactly(Unknown, "certificate", &["has not published"], |cluster| {
+        of_its_own(cluster);
+        cluster.presented = None;
+    });
+    let found = problems_after(|cluster| {
+        of_its_own(cluster);
+        cluster.now = cluster.presented.as_ref().unwrap().not_after() - 1;
+    });
+    let expiry = found.iter().find(|(_, check, _)| *check == "expiry");
+    assert!(
+        format!("{expiry:?}").contains("renews it by itself"),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn the_webhooks_and_their_certificate() {
     use Level::{Fail, Warn};
     let install = "velero-trust certs --install --namespace velero-trust";
-    exactly(Fail, "webhooks", &["no webhook", install], |cluster| {
+    let wait = "`velero-trust doctor --namespace velero-trust --wait 120`";
+    exactly(Fail, "webhooks", &["no webhook", wait], |cluster| {
         cluster.webhooks.as_mut().unwrap().pop();
     });
     let by_leader = "the leader sets it by itself";

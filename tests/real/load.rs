@@ -1,0 +1,102 @@
+//! Callers that go on asking the webhook by way of the API server.
+
+use anyhow::{Result, bail};
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+use velero_trust_testing::cluster::Cluster;
+
+/// What callers may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The refusal of the webhook.
+    Refused,
+    /// That, or nothing is asked: only a call that fails is wrong.
+    RefusedOrUnasked,
+}
+
+/// Callers that write by dry run what the webhook refuses.
+pub(crate) struct Load {
+    answer: Answer,
+    client: kube::Client,
+    runtime: tokio::runtime::Runtime,
+    asked: AtomicUsize,
+}
+
+/// Callers at a time.
+const CALLERS: usize = 4;
+
+impl Load {
+    pub(crate) fn new(cluster: &Cluster, answer: Answer) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            answer,
+            client: runtime.block_on(cluster.access().client())?,
+            runtime,
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Returns what was answered otherwise than by the webhook, while `work` was done.
+    pub(crate) fn during(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let callers = scope.spawn(|| {
+                self.runtime.block_on(async {
+                    let callers = (0..CALLERS).map(|_| self.call(&is_over));
+                    futures::future::join_all(callers).await.concat()
+                })
+            });
+            let done = work();
+            is_over.store(true, Ordering::Relaxed);
+            let failed = callers.join();
+            done?;
+            match failed {
+                Ok(failed) => Ok(failed),
+                Err(_) => bail!("a caller panicked"),
+            }
+        })
+    }
+
+    async fn call(&self, is_over: &AtomicBool) -> Vec<String> {
+        let kind = GroupVersionKind::gvk("velero.io", "v1", "BackupStorageLocation");
+        let kind = ApiResource::from_gvk(&kind);
+        let all = Api::<DynamicObject>::namespaced_with(self.client.clone(), "default", &kind);
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let object = json!({
+            "apiVersion": "velero.io/v1",
+            "kind": "BackupStorageLocation",
+            "metadata": {"name": "under-load"},
+            "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
+        });
+        let mut failed = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let Ok(object) = serde_json::from_value(object.clone()) else {
+                return vec!["not an object".to_owned()];
+            };
+            let answer = all.create(&params, &object).await;
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            match answer {
+                Err(error) if error.to_string().contains("[VT010]") => {}
+                Ok(_) if self.answer == Answer::RefusedOrUnasked => {}
+                other => failed.push(format!("{other:?}")),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        failed
+    }
+}
