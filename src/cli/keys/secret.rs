@@ -93,9 +93,7 @@ pub(super) async fn replace(
     old: KeySecret,
     key: &SigningKey,
 ) -> anyhow::Result<Timestamp> {
-    let mut secret = old.secret;
-    secret.data = Some(data(key));
-    secret.metadata.managed_fields = None;
+    let secret = with_key(old.secret, key);
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     let replaced = secrets
         .replace(names::SIGNING_KEY, &params(), &secret)
@@ -112,6 +110,14 @@ pub(super) async fn replace(
     }
 }
 
+/// Returns `secret` with another key. It has its resourceVersion still, by which the API server tells whether somebody
+/// changed it since.
+fn with_key(mut secret: Secret, key: &SigningKey) -> Secret {
+    secret.data = Some(data(key));
+    secret.metadata.managed_fields = None;
+    secret
+}
+
 fn data(key: &SigningKey) -> BTreeMap<String, ByteString> {
     let entry = |name: &str, pem: String| (name.to_owned(), ByteString(pem.into_bytes()));
     BTreeMap::from([
@@ -124,5 +130,29 @@ fn params() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::integrity::public_key::Algorithm;
+
+    #[test]
+    fn a_secret_is_replaced_only_if_it_is_as_it_was_read() {
+        let read = json!({
+            "metadata": {"name": "s", "uid": "u", "resourceVersion": "7", "managedFields": []},
+            "data": {"other": "QQ=="},
+        });
+        let signing = SigningKey::generate(Algorithm::Ed25519).unwrap();
+        let replaced = with_key(serde_json::from_value(read).unwrap(), &signing);
+        let metadata = &replaced.metadata;
+        assert_eq!(metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(metadata.uid.as_deref(), Some("u"));
+        assert_eq!(metadata.managed_fields, None);
+        let stored = key(&replaced).unwrap();
+        assert_eq!(stored.public().id(), signing.public().id());
     }
 }
