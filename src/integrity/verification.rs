@@ -136,3 +136,56 @@ pub fn verify(
         statement,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{BackupFields, Location, PodVolumes};
+    use crate::integrity::manifest::Manifest;
+    use crate::integrity::public_key::Algorithm;
+    use crate::integrity::statement::Level;
+    use crate::signing_key::SigningKey;
+
+    fn file(name: &str, content: &str) -> File {
+        File {
+            name: name.to_owned(),
+            size: content.len() as u64,
+            sha256: Sha256::of(content.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn a_list_agrees_only_if_it_is_about_the_backup_and_has_just_its_files() {
+        let files = [
+            file("b.tar.gz", "tarball"),
+            file("velero-backup.json", "{}"),
+        ];
+        let statement = Statement {
+            manifest: Manifest::new("b", files.to_vec()).unwrap(),
+            cluster: "cluster".into(),
+            backup: BackupFields {
+                name: "b".into(),
+                ..BackupFields::default()
+            },
+            location: Location::default(),
+            pod_volumes: PodVolumes::none(),
+            level: Level::Observed,
+            public_key: None,
+        };
+        let payload = statement.to_bytes().unwrap();
+        let key = SigningKey::generate(Algorithm::Ed25519).unwrap();
+        let envelope = key.sign(payload.clone()).unwrap().to_json().unwrap();
+        let agrees = |backup: &str, files: &[File]| {
+            let agreeing = agreeing(envelope.as_bytes(), backup, files, &[]);
+            agreeing.map(|list| list.sha256)
+        };
+        assert_eq!(agrees("b", &files), Some(Sha256::of(&payload)));
+        // Somebody copied all of it into the directory of another one.
+        assert_eq!(agrees("c", &files), None);
+        let [tarball, document] = files;
+        let other = file("b.tar.gz", "TARBALL");
+        for files in [vec![other, document], vec![tarball]] {
+            assert_eq!(agrees("b", &files), None, "{files:?}");
+        }
+    }
+}
