@@ -34,7 +34,7 @@ impl Other {
     }
 
     /// Puts the files of a backup of the cluster with this key into the bucket.
-    fn named(scene: &Scene, name: &str, number: usize, key: Arc<SigningKey>) -> Self {
+    pub(super) fn named(scene: &Scene, name: &str, number: usize, key: Arc<SigningKey>) -> Self {
         let document = Scene::backup(name, &uid(number), "Completed").to_string();
         let files = [
             (files::BACKUP.to_owned(), document.as_bytes()),
@@ -117,7 +117,7 @@ pub(super) fn sync(scene: &Scene) {
     sync_named(scene, "b", 2);
 }
 
-fn sync_named(scene: &Scene, name: &str, number: usize) {
+pub(super) fn sync_named(scene: &Scene, name: &str, number: usize) {
     let path = format!("backups/{name}/{}", files::BACKUP);
     let document = &scene.s3.files(&path)[0].1.content;
     let mut backup: Value = serde_json::from_slice(document).unwrap();

@@ -1,11 +1,12 @@
 //! Signed lists beside a backup, of clusters whose keys nobody trusts here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::import::{DOCUMENT, KEYS, Other, requests, sync};
+use super::import::{DOCUMENT, KEYS, Other, requests, sync, sync_named};
 use super::{EVENTS, Scene, uid};
 use crate::digest::Sha256;
 use crate::integrity::files;
@@ -119,6 +120,28 @@ async fn the_same_judgement_by_other_keys_is_told_once() {
     assert_eq!(told.len(), 1, "{told:#?}");
     // An Event that is sent again is counted.
     assert_eq!(told[0].1["series"], Value::Null);
+}
+
+/// Of 5,000 backups, each would cost twice as many requests.
+#[tokio::test]
+async fn a_key_that_signed_nothing_is_not_asked_for_each_backup() {
+    let mut scene = Scene::start().await;
+    let key = Arc::new(new_key());
+    for (name, number) in [("b-1", 1), ("b-2", 2)] {
+        let other = Other::named(&scene, name, number, Arc::clone(&key));
+        other.sign(&scene);
+        other.trust(&scene, &json!({}));
+    }
+    // It is the first one.
+    trust_another(&scene, "another");
+    scene.run();
+    sync_named(&scene, "b-1", 101);
+    scene.until_state("b-1", &uid(1), "Recorded").await;
+    sync_named(&scene, "b-2", 102);
+    scene.until_state("b-2", &uid(2), "Recorded").await;
+    let requests = requests(&scene).into_iter();
+    let of_second: Vec<_> = requests.filter(|step| step.contains("b-2")).collect();
+    assert_eq!(of_second.len(), 2, "{of_second:#?}");
 }
 
 /// Another cluster of the bucket adopted the backup.
