@@ -145,7 +145,7 @@ fn manifest(scene: &Scene) -> Value {
 }
 
 /// Starts a recorder that imports the backup `b` by the list of a TrustedKey without limits.
-async fn imported() -> (Scene, Other) {
+pub(super) async fn imported() -> (Scene, Other) {
     let mut scene = Scene::start().await;
     let other = Other::in_bucket(&scene);
     other.sign(&scene);

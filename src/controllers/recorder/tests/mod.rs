@@ -17,6 +17,7 @@ mod restores;
 mod slow;
 mod store;
 mod strangers;
+mod tampered;
 mod trouble;
 mod volumes;
 
