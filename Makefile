@@ -1,6 +1,6 @@
 # Commands for development. All targets need Rust; `test`, `rig` and `cluster` need Go and Node.js as well.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check advisories rig cluster bench docs clean
+.PHONY: help demo test soak check advisories rig cluster bench docs clean
 
 # Built once, in about a minute. Building it for release would take three times as long, to check a
 # second faster.
@@ -17,6 +17,9 @@ demo: ## Show everything the webhook does, over TLS, without a cluster
 
 test: check rig ## Run every test, including those on the real servers
 	cargo test --workspace
+
+soak: rig ## Restart both replicas 40 times under load, on the real servers (about 5 minutes)
+	RESTARTS=40 cargo test --test real -- restarts::fail_no_write
 
 check: $(deny) ## Check formatting, lints and rustdoc, and the licences, sources and advisories of dependencies
 	cargo fmt --all --check

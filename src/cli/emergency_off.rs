@@ -12,7 +12,7 @@ use super::advice::{Selection, shell_word};
 use super::cluster_args::ClusterArgs;
 use super::namespace_args::OwnNamespace;
 use super::stdout::Stdout;
-use super::{cluster, eprint_line, exit, install_crypto_provider, runtime, switch_off};
+use super::{cluster, exit, install_crypto_provider, runtime, switch_off};
 use crate::names;
 
 /// Let the API server ask velero-trust nothing, at once
@@ -64,16 +64,9 @@ impl EmergencyOff {
         for command in [create, switch_off::delete_command()] {
             writeln!(out, "  {}", self.select(&command))?;
         }
-        let client = cluster::connect_to(&self.cluster, &self.own).await?;
-        if switch_off::forbid_activation(&client, own, reason).await? {
-            writeln!(out, "ConfigMap {own}/{} is written", names::OFF)?;
-        } else {
-            eprint_line(&format!(
-                "velero-trust: there is no namespace {own}, so nothing keeps an installation that is made later from \
-                 being active"
-            ));
-        }
-        switch_off::take_rules(&client, own, &mut out).await?;
+        // Also where our Deployment is gone.
+        let client = cluster::connect(&self.cluster).await?;
+        switch_off::switch_off(&client, own, reason, &mut out).await?;
         let undo = self.select("velero-trust emergency-off --undo");
         writeln!(
             out,
@@ -84,7 +77,7 @@ impl EmergencyOff {
 
     async fn undo(&self) -> anyhow::Result<()> {
         let own = &self.own.namespace;
-        let client = cluster::connect_to(&self.cluster, &self.own).await?;
+        let client = cluster::connect(&self.cluster).await?;
         let maps = Api::<ConfigMap>::namespaced(client, own);
         let what = format!("ConfigMap {own}/{}", names::OFF);
         let deleted = maps.delete(names::OFF, &DeleteParams::default()).await;

@@ -181,7 +181,7 @@ async fn require_files(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
     let deployment = deployments.get_opt(names::APP).await;
     let deployment = deployment.context("cannot read the Deployment")?;
-    if deployment.is_some_and(|deployment| !mounts_certificate(&deployment)) {
+    if deployment.is_some_and(|deployment| !takes_files(&deployment)) {
         bail!(
             "Deployment {namespace}/{} does not mount Secret {TLS_SECRET}: it issues its own certificates, and becomes \
              active by itself; nothing was changed. `velero-trust certs rotate` replaces its CA",
@@ -191,15 +191,31 @@ async fn require_files(client: &Client, namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the Pods of our Deployment take the certificate from [`TLS_SECRET`].
-pub(super) fn mounts_certificate(deployment: &Deployment) -> bool {
+/// Whether the servers of our Deployment take their certificate from files: by an argument, a variable, or the volume of
+/// [`TLS_SECRET`].
+pub(super) fn takes_files(deployment: &Deployment) -> bool {
     let spec = deployment.spec.as_ref();
-    let pods = spec.and_then(|spec| spec.template.spec.as_ref());
-    let mut volumes = pods.iter().flat_map(|pods| pods.volumes.iter().flatten());
-    volumes.any(|volume| {
-        let secret = volume.secret.as_ref();
-        secret.and_then(|secret| secret.secret_name.as_deref()) == Some(TLS_SECRET)
-    })
+    let Some(pods) = spec.and_then(|spec| spec.template.spec.as_ref()) else {
+        return false;
+    };
+    let mut arguments = pods
+        .containers
+        .iter()
+        .flat_map(|one| one.args.iter().flatten());
+    let mut variables = pods
+        .containers
+        .iter()
+        .flat_map(|one| one.env.iter().flatten());
+    let mut volumes = pods.volumes.iter().flatten();
+    arguments.any(|one| one.starts_with("--tls-cert") || one == "--certificates=files")
+        || variables.any(|one| {
+            one.name == "VELERO_TRUST_TLS_CERT"
+                || one.name == "VELERO_TRUST_CERTIFICATES" && one.value.as_deref() == Some("files")
+        })
+        || volumes.any(|volume| {
+            let secret = volume.secret.as_ref();
+            secret.and_then(|secret| secret.secret_name.as_deref()) == Some(TLS_SECRET)
+        })
 }
 
 /// Time after which every server shows the certificate of a Secret: a kubelet updates the files within
@@ -289,6 +305,33 @@ mod tests {
     use super::*;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn servers_take_files_by_argument_variable_or_volume() {
+        let takes = |container: serde_json::Value, volumes: serde_json::Value| {
+            let pods = json!({"containers": [container], "volumes": volumes});
+            let template = json!({"spec": pods});
+            let deployment = json!({"spec": {"selector": {}, "template": template}});
+            takes_files(&serde_json::from_value(deployment).unwrap())
+        };
+        let secret = |name: &str| json!([{"name": "tls", "secret": {"secretName": name}}]);
+        let args = |args: &[&str]| json!({"name": "c", "args": args});
+        let plain = || args(&["serve", "--log-format=json"]);
+        assert!(!takes(plain(), json!([])) && !takes(plain(), secret("other")));
+        assert!(takes(plain(), secret(TLS_SECRET)));
+        assert!(takes(args(&["serve", "--tls-cert=/x/tls.crt"]), json!([])));
+        assert!(takes(args(&["--certificates=files"]), secret("other")));
+        assert!(!takes(args(&["--certificates=self"]), json!([])));
+        let variable = |name: &str, value: &str| {
+            let env = json!([{"name": name, "value": value}]);
+            takes(json!({"name": "c", "env": env}), json!([]))
+        };
+        assert!(
+            variable("VELERO_TRUST_TLS_CERT", "/x")
+                && variable("VELERO_TRUST_CERTIFICATES", "files")
+        );
+        assert!(!variable("VELERO_TRUST_CERTIFICATES", "self"));
+    }
 
     #[test]
     fn earlier_cas_are_dropped_once_every_server_shows_the_current_one() {

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::eprint_line;
+use crate::kubernetes::error;
 use crate::kubernetes::webhook_configurations::{self, WebhookConfiguration};
 use crate::names;
 
@@ -23,20 +25,36 @@ const QUIET_LOOKS: usize = 3;
 /// How often it is looked at most.
 const MAX_LOOKS: usize = 15;
 
-/// Writes the ConfigMap while which nothing is made active into namespace `own`. Returns whether there is such a
-/// namespace.
-pub(super) async fn forbid_activation(
+/// Writes the ConfigMap while which nothing is made active into namespace `own`, and takes the rules from all
+/// webhooks of the installation there, in this order. Says so to `out`.
+///
+/// # Errors
+/// If one of the two failed. Rules are taken also where the ConfigMap cannot be written, such as in a namespace that is
+/// being deleted.
+pub(super) async fn switch_off(
     client: &Client,
     own: &str,
     reason: &str,
-) -> anyhow::Result<bool> {
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let what = format!("ConfigMap {own}/{}", names::OFF);
-    let namespaces = Api::<Namespace>::all(client.clone());
-    let namespace = namespaces.get_metadata_opt(own).await;
-    // Who may not read it may still write there.
-    if let Ok(None) = namespace {
-        return Ok(false);
+    let written = write(client, own, reason).await;
+    match &written {
+        Ok(()) => writeln!(out, "{what} is written")?,
+        Err(error) => eprint_line(&format!(
+            "velero-trust: {what} cannot be written: {}; the rules are taken all the same",
+            error::lookup_error(error).message
+        )),
     }
+    take_rules(client, own, out).await?;
+    written.with_context(|| {
+        format!(
+            "nothing keeps a leader from making the webhooks active again: {what} cannot be written"
+        )
+    })
+}
+
+async fn write(client: &Client, own: &str, reason: &str) -> kube::Result<()> {
     let map = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -46,15 +64,10 @@ pub(super) async fn forbid_activation(
         },
         "data": {"reason": reason, "since": Timestamp::now().to_string()},
     });
-    Api::<ConfigMap>::namespaced(client.clone(), own)
-        .patch(
-            names::OFF,
-            &PatchParams::apply(names::FIELD_MANAGER).force(),
-            &Patch::Apply(map),
-        )
-        .await
-        .with_context(|| format!("cannot write {what}"))?;
-    Ok(true)
+    let params = PatchParams::apply(names::FIELD_MANAGER).force();
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), own);
+    let written = maps.patch(names::OFF, &params, &Patch::Apply(map)).await;
+    written.map(drop)
 }
 
 /// Takes the rules from all webhooks of the installation in namespace `own`, and says so to `out`, until they
@@ -62,18 +75,15 @@ pub(super) async fn forbid_activation(
 ///
 /// # Errors
 /// If they do not, or cannot be read or changed.
-pub(super) async fn take_rules(
-    client: &Client,
-    own: &str,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
+async fn take_rules(client: &Client, own: &str, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut quiet = 0;
     for _ in 0..MAX_LOOKS {
         let asked = asked(client, own).await?;
-        for configuration in &asked {
-            configuration.take_rules(client).await?;
-            writeln!(out, "{configuration} is asked nothing")?;
-        }
+        webhook_configurations::take_rules(client, &asked, |configuration| {
+            // A reader that is gone must not end this.
+            let _ = writeln!(out, "{configuration} is asked nothing");
+        })
+        .await?;
         quiet = if asked.is_empty() { quiet + 1 } else { 0 };
         if quiet == QUIET_LOOKS {
             return Ok(());
@@ -88,7 +98,7 @@ pub(super) async fn take_rules(
 
 async fn asked(client: &Client, own: &str) -> anyhow::Result<Vec<WebhookConfiguration>> {
     let mut all = webhook_configurations::list(client).await?;
-    all.retain(|one| one.is_asked() && one.other_namespace(own).is_none());
+    all.retain(|one| one.is_asked() && one.calls(own));
     Ok(all)
 }
 

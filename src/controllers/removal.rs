@@ -70,15 +70,15 @@ fn tell(failure: &mut LogOnce, why: &str) {
     }
 }
 
-/// Takes the rules from the webhooks that call the installation in namespace `own`.
+/// Takes the rules from the webhooks that call the installation in namespace `own`. velero-trust has no right to change
+/// those that an earlier version left behind.
 async fn take_rules(client: &Client, own: &str) -> Result<(), ConfigurationError> {
-    for configuration in webhook_configurations::list(client).await? {
-        if configuration.is_asked() && configuration.other_namespace(own).is_none() {
-            configuration.take_rules(client).await?;
-            tracing::info!("{configuration} is asked nothing");
-        }
-    }
-    Ok(())
+    let mut asked = webhook_configurations::list(client).await?;
+    asked.retain(|one| one.is_asked() && one.calls(own));
+    webhook_configurations::take_rules(client, &asked, |configuration| {
+        tracing::info!("{configuration} is asked nothing");
+    })
+    .await
 }
 
 impl Watches {

@@ -2,6 +2,7 @@
 //! commands read them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -16,6 +17,10 @@ use tokio::sync::watch;
 use super::watch::Watch;
 use crate::admission::webhook_state::{Backend, RegisteredWebhook};
 use crate::names;
+
+/// Longest pause before the configurations are asked for again: a replica is not ready without them, and is to be so
+/// soon after the API server is back.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The label of an EndpointSlice with the name of its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -109,4 +114,5 @@ where
             Some(webhooks(&kind, &object))
         },
     )
+    .with_max_backoff(MAX_BACKOFF)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use futures::future::join_all;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
 };
@@ -85,6 +86,28 @@ pub async fn list_with_canary(
     Ok(found)
 }
 
+/// Takes the rules from all `configurations`, at the same time: who does it may be about to lose the right to. Calls
+/// `done` for each of which that is so.
+///
+/// # Errors
+/// The first one. The others are tried all the same.
+pub async fn take_rules(
+    client: &Client,
+    configurations: &[WebhookConfiguration],
+    mut done: impl FnMut(&WebhookConfiguration),
+) -> Result<(), ConfigurationError> {
+    let taken = configurations.iter().map(|one| one.take_rules(client));
+    let taken = join_all(taken).await;
+    let mut result = Ok(());
+    for (configuration, taken) in configurations.iter().zip(taken) {
+        match taken {
+            Ok(()) => done(configuration),
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result
+}
+
 impl WebhookConfiguration {
     /// Creates a configuration from an object of `resource`.
     pub const fn new(resource: ApiResource, object: DynamicObject) -> Self {
@@ -133,6 +156,12 @@ impl WebhookConfiguration {
         namespaces.into_iter().find(|namespace| *namespace != own)
     }
 
+    /// Whether it calls the installation in namespace `own`, by its Service.
+    pub fn calls(&self, own: &str) -> bool {
+        let mut namespaces = self.webhooks().filter_map(service_namespace);
+        namespaces.any(|namespace| namespace == own)
+    }
+
     /// Returns the command that deletes it.
     pub fn delete_command(&self) -> String {
         let kind = self.resource.kind.to_lowercase();
@@ -176,7 +205,7 @@ impl WebhookConfiguration {
     ///
     /// # Errors
     /// If the API server does not take it.
-    pub async fn take_rules(&self, client: &Client) -> Result<(), ConfigurationError> {
+    async fn take_rules(&self, client: &Client) -> Result<(), ConfigurationError> {
         let Self { resource, object } = self;
         let without = |webhook: &Value| json!({"name": webhook["name"], "rules": []});
         let webhooks: Vec<_> = self.webhooks().map(without).collect();

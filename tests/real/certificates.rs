@@ -3,12 +3,15 @@
 use crate::load::{Answer, Load};
 use crate::shared::{alone, binary};
 use anyhow::{Context as _, Result, bail, ensure};
+use axum::http::Uri;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
+use velero_trust_testing::balancer::Balancer;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::https;
@@ -23,6 +26,12 @@ const SOON: Duration = Duration::from_secs(100);
 /// Time limit for a rotation: two minutes in every webhook, a canary a minute, and two looks.
 const ROTATION: Duration = Duration::from_secs(400);
 
+/// Time for which the API server is away.
+const AWAY: Duration = Duration::from_secs(45);
+
+/// Less than the pauses between two attempts of a watch grow to. It is two seconds where nothing else runs.
+const MOST_LATE: Duration = Duration::from_secs(8);
+
 /// Kind and name of the configuration that is changed here.
 const RESTORES: [&str; 2] = ["validatingwebhookconfiguration", "velero-trust-restores"];
 
@@ -30,6 +39,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         alone("certificates::of_its_own", of_its_own),
         alone("certificates::move_from_files", move_from_files),
+        alone(
+            "certificates::an_api_server_that_comes_late",
+            late_api_server,
+        ),
     ]
 }
 
@@ -119,6 +132,44 @@ fn move_from_files() -> Result<()> {
         failed.len()
     );
     ensure!(failed.is_empty(), "{failed:?}");
+    Ok(())
+}
+
+/// The API server is away when a replica starts. It listens, says what is missing, and is ready soon after the API
+/// server is back, however long that takes.
+fn late_api_server() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubectl = cluster.kubectl();
+    // It closes each connection.
+    let way = Balancer::start(Ipv4Addr::LOCALHOST, &[])?;
+    let url = format!("https://127.0.0.1:{}", way.port());
+    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
+    let installer = installer.issuing().whole().with_server(&url);
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    installer.apply()?;
+    let mut replica = installer.serve(&[])?;
+    wait::poll("the reasons why it is not ready", SOON, || {
+        let answer = replica.readiness()?;
+        let why = "not ready: there is no serving certificate";
+        ensure!(answer.contains(why), "{answer}");
+        Ok(())
+    })?;
+    // Long enough for pauses between two attempts to grow.
+    thread::sleep(AWAY);
+    ensure!(replica.is_running()?, "it ended: {}", replica.log());
+    let server: Uri = cluster.access().server.parse()?;
+    let port = server.port_u16().context("no port")?;
+    way.set_replicas(&[(Ipv4Addr::LOCALHOST, port).into()]);
+    let back = Instant::now();
+    wait::poll("the replica to be ready", SOON, || {
+        let answer = replica.readiness()?;
+        ensure!(answer.ends_with("\nready\n"), "{answer}");
+        Ok(())
+    })
+    .with_context(|| replica.log())?;
+    let took = back.elapsed();
+    eprintln!("certificates: ready {took:?} after the API server is back");
+    ensure!(took < MOST_LATE, "ready only after {took:?}");
     Ok(())
 }
 

@@ -22,13 +22,13 @@ pub(crate) enum Answer {
 /// Callers that write by dry run what the webhook refuses.
 pub(crate) struct Load {
     answer: Answer,
+    callers: usize,
+    /// Time between two calls of one caller.
+    pause: Duration,
     client: kube::Client,
     runtime: tokio::runtime::Runtime,
     asked: AtomicUsize,
 }
-
-/// Callers at a time.
-const CALLERS: usize = 4;
 
 impl Load {
     pub(crate) fn new(cluster: &Cluster, answer: Answer) -> Result<Self> {
@@ -38,10 +38,19 @@ impl Load {
             .build()?;
         Ok(Self {
             answer,
+            callers: 4,
+            pause: Duration::from_millis(100),
             client: runtime.block_on(cluster.access().client())?,
             runtime,
             asked: AtomicUsize::new(0),
         })
+    }
+
+    /// Lets so many callers ask without a pause.
+    pub(crate) fn without_pause(mut self, callers: usize) -> Self {
+        self.callers = callers;
+        self.pause = Duration::ZERO;
+        self
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -54,7 +63,7 @@ impl Load {
         thread::scope(|scope| {
             let callers = scope.spawn(|| {
                 self.runtime.block_on(async {
-                    let callers = (0..CALLERS).map(|_| self.call(&is_over));
+                    let callers = (0..self.callers).map(|_| self.call(&is_over));
                     futures::future::join_all(callers).await.concat()
                 })
             });
@@ -95,7 +104,7 @@ impl Load {
                 Ok(_) if self.answer == Answer::RefusedOrUnasked => {}
                 other => failed.push(format!("{other:?}")),
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(self.pause).await;
         }
         failed
     }

@@ -50,6 +50,7 @@ mod processes;
 mod proxies;
 mod records;
 mod removal;
+mod restarts;
 mod restored;
 mod restores;
 mod rights;
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
         bundle::trials(&shared),
         certificates::trials(),
         removal::trials(),
+        restarts::trials(),
         conditions::trials(),
         client_ca::trials(&shared),
         commands::trials(&shared),

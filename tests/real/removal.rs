@@ -85,12 +85,20 @@ impl Scene {
         let all = self.kubectl().get(&[&[kinds][..], &label].concat())?;
         let all = all["items"].as_array().context("no list")?.iter();
         let asked = all.filter(|one| {
+            let labels = &one["metadata"]["labels"];
             one["webhooks"][0]["rules"].is_array()
-                && one["metadata"]["name"] != "velero-trust-canary"
+                && labels["velero-trust.io/webhook"].is_string()
+                && labels["velero-trust.io/webhook"] != "canary"
         });
         Ok(asked
             .map(|one| one["metadata"]["name"].to_string())
             .collect())
+    }
+
+    /// Returns a ValidatingWebhookConfiguration as it is, for another one like it.
+    fn configuration(&self, name: &str) -> Result<Value> {
+        self.kubectl()
+            .get(&["validatingwebhookconfiguration", name])
     }
 
     fn is_unasked(&self) -> Result<Duration> {
@@ -165,7 +173,29 @@ fn emergency_off() -> Result<()> {
     })?;
     scene.webhook = scene.installer.serve(&[])?;
     scene.installer.command.ok(&undo)?;
-    scene.is_active()
+    scene.is_active()?;
+
+    // Nothing can be written into a namespace that is being deleted and cannot be.
+    scene.webhook.signal("KILL")?;
+    scene.webhook.ended(SOON)?;
+    let stuck = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "stuck", "namespace": NAMESPACE, "finalizers": ["example.com/never"]},
+    });
+    let kubectl = scene.kubectl();
+    kubectl.apply(&stuck.to_string())?;
+    kubectl.ok(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
+    ensure!(scene.asked()?.len() == 5, "{:?}", scene.asked()?);
+    let told = scene.installer.command.run(&off)?;
+    let why = "ConfigMap velero-trust/velero-trust-off cannot be written";
+    ensure!(
+        told.code == Some(2) && told.stderr.contains(why),
+        "{told:?}"
+    );
+    ensure!(scene.asked()?.is_empty(), "{:?}", scene.asked()?);
+    let free = ["--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
+    kubectl.ok(&[&["patch", "configmap", "stuck", "-n", NAMESPACE][..], &free].concat())?;
+    Ok(())
 }
 
 /// `uninstall` is killed again and again, and each time begins where it was.
@@ -209,9 +239,12 @@ fn uninstall() -> Result<()> {
     ] {
         ensure!(said.contains(kept), "{kept}: {said}");
     }
-    let only = "ConfigMap velero-trust/velero-trust-off is deleted
-";
-    ensure!(said.starts_with(only), "something was left: {said}");
+    let deleted: Vec<_> = said
+        .lines()
+        .filter(|line| line.ends_with(" is deleted"))
+        .collect();
+    let only = "ConfigMap velero-trust/velero-trust-off is deleted";
+    ensure!(deleted == [only], "something was left: {said}");
     for object in scene.installer.objects()? {
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
         let namespace = object["metadata"]["namespace"]
@@ -294,23 +327,42 @@ fn by_others() -> Result<()> {
         .kubectl()
         .ok(&[&["scale", "--replicas=2"], &deployment[..]].concat())?;
 
-    let list = |objects: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let all = list(scene.installer.objects()?).to_string();
+    // What an earlier version left behind. velero-trust has no right to change it, which keeps it from nothing else.
+    let mut left = scene.configuration("velero-trust-backupstoragelocations")?;
+    left["metadata"] = json!({
+        "name": "velero-trust",
+        "labels": {"app.kubernetes.io/name": "velero-trust"},
+    });
+    left["webhooks"][0]["failurePolicy"] = json!("Ignore");
+    scene.kubectl().apply(&left.to_string())?;
+
+    let objects = scene.installer.objects()?;
+    let all = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let its_deployment = json!({
+    let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "velero-trust", "namespace": NAMESPACE},
     });
-    for (name, objects) in [
-        ("Deployment", its_deployment.to_string()),
-        ("namespace", namespace.to_string()),
-        ("kubectl delete -k", all),
+    for (name, objects, ends_first) in [
+        ("the Deployment", &deployment, false),
+        (
+            "the Deployment, after its Pods were told to end",
+            &deployment,
+            true,
+        ),
+        ("the namespace", &namespace, false),
+        ("kubectl delete -k", &all, false),
     ] {
         scene.under_load(name, || {
+            if ends_first {
+                scene.webhook.signal("TERM")?;
+            }
             // The kinds stay, and kubectl says so.
             let delete = ["delete", "--wait=false", "-f", "-"];
-            scene.kubectl().run_with_input(&delete, &objects)?;
+            scene
+                .kubectl()
+                .run_with_input(&delete, &objects.to_string())?;
             let took = scene.is_unasked()?;
             eprintln!("removal: {name}: no webhook is asked after {took:?}");
             // It would drain for as long as the API server keeps its connections.

@@ -174,6 +174,8 @@ pub enum Issuer {
     Files,
     /// Each server, from a CA of velero-trust's own.
     Own,
+    /// It is not known.
+    Unknown,
 }
 
 /// The installation that is judged.

@@ -168,6 +168,10 @@ pub fn renewal_fix(own: &str, issuer: Issuer) -> String {
             "run `{app} certs --install --namespace {own}`, or renew it where another tool, such as \
              cert-manager, issues it; if it was renewed, see the log of {app}"
         ),
+        Issuer::Unknown => format!(
+            "each replica renews one of its own by itself; if it comes from files, run `{app} certs --install \
+             --namespace {own}`, or renew it where another tool issues it"
+        ),
         Issuer::Own => format!(
             "each replica renews it by itself; see the clock of its node, and \
              `kubectl -n {own} logs -l app.kubernetes.io/name={app}`"

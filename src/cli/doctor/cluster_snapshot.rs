@@ -12,7 +12,7 @@ use super::ledger::LedgerSnapshot;
 use crate::admission::webhook_state::WebhookStatus;
 use crate::ca::references::{CaTarget, ca_references};
 use crate::ca::serving_certificate::ServingCertificate;
-use crate::cli::install::mounts_certificate;
+use crate::cli::install::takes_files;
 use crate::cli::snapshot::{Leader, NamespaceSnapshot, Policies, ReadActivation};
 use crate::kubernetes::report::NamespaceReport;
 use crate::kubernetes::workloads;
@@ -213,7 +213,7 @@ impl ClusterSnapshot {
     /// Whether the servers issue their own certificates, as far as known.
     pub(super) fn issues_itself(&self) -> bool {
         let deployment = self.deployment.as_ref().ok().and_then(Option::as_ref);
-        deployment.is_some_and(|deployment| !mounts_certificate(deployment))
+        deployment.is_some_and(|deployment| !takes_files(deployment))
     }
 
     /// Returns the name of our ServiceAccount, from the Deployment; without a Deployment, the name

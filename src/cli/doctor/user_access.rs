@@ -18,8 +18,9 @@ use crate::kubernetes::error;
 const APPLY: &[&str] = &["get", "create", "patch"];
 
 /// Permissions in the whole cluster, for the manifests and for `certs --install`.
-const CLUSTER_INSTALL_RIGHTS: [Right; 7] = [
+const CLUSTER_INSTALL_RIGHTS: [Right; 8] = [
     right("", "namespaces", APPLY),
+    right("apiextensions.k8s.io", "customresourcedefinitions", APPLY),
     right("rbac.authorization.k8s.io", "clusterroles", APPLY),
     right("rbac.authorization.k8s.io", "clusterrolebindings", APPLY),
     right(
@@ -55,6 +56,12 @@ const NAMESPACE_INSTALL_RIGHTS: [Right; 7] = [
     right("rbac.authorization.k8s.io", "rolebindings", APPLY),
 ];
 
+/// The permission for the binding in the namespace of the manifests for Velero.
+const VELERO_INSTALL_RIGHTS: (Option<&str>, Right) = (
+    Some("velero"),
+    right("rbac.authorization.k8s.io", "rolebindings", APPLY),
+);
+
 /// The permission to create roles with more permissions than one's own.
 const ESCALATE: Right = right(
     "rbac.authorization.k8s.io",
@@ -67,7 +74,9 @@ const ESCALATE: Right = right(
 pub(super) async fn missing_install_rights(client: &Client, namespace: &str) -> Read<Vec<String>> {
     let in_cluster = CLUSTER_INSTALL_RIGHTS.map(|right| (None, right));
     let in_namespace = NAMESPACE_INSTALL_RIGHTS.map(|right| (Some(namespace), right));
-    let mut missing = all_missing(client, in_cluster.into_iter().chain(in_namespace)).await?;
+    let all = in_cluster.into_iter().chain(in_namespace);
+    let mut missing = all_missing(client, all.chain([VELERO_INSTALL_RIGHTS])).await?;
+    missing.dedup();
     if !all_missing(client, [(None, ESCALATE)].into_iter())
         .await?
         .is_empty()
@@ -157,7 +166,9 @@ mod tests {
     fn what_the_user_is_asked_for_is_what_the_manifests_contain() {
         let mut expected = BTreeSet::from([(true, "secrets".to_owned())]);
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests");
-        for file in fs::read_dir(folder).unwrap() {
+        let folders = ["", "/crds", "/components/secret-reader"];
+        let files = folders.map(|name| fs::read_dir(format!("{folder}{name}")).unwrap());
+        for file in files.into_iter().flatten() {
             let path = file.unwrap().path();
             if path.extension().is_none_or(|extension| extension != "yaml") {
                 continue;
@@ -166,7 +177,7 @@ mod tests {
             let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
             for object in objects {
                 let kind = object["kind"].as_str().unwrap().to_lowercase();
-                if kind == "kustomization" {
+                if ["kustomization", "component"].contains(&&*kind) {
                     continue;
                 }
                 let version = object["apiVersion"].as_str().unwrap();

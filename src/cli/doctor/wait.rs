@@ -3,33 +3,45 @@
 use std::time::Duration;
 
 use kube::Client;
+use tokio::time::timeout;
 
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::cli::looks::Looks;
 use crate::cli::snapshot::{self, ReadActivation, activation_problem};
 use crate::kubernetes::published_certificate;
 
-/// Waits until the webhooks of the installation in namespace `own` are active, or until the time is up. Says
-/// what is missing.
-pub(super) async fn until_active(client: &Client, own: &str, timeout: Duration) {
-    let mut looks = Looks::begin(timeout);
+/// Longest time for one look. The client itself has none.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Waits until the webhooks of the installation in namespace `own` are asked, until the time is up, or until it
+/// is clear that it does not help to wait. Says what is missing.
+pub(super) async fn until_active(client: &Client, own: &str, patience: Duration) {
+    let mut looks = Looks::begin(patience);
     loop {
-        let activation = snapshot::read_activation(client, own).await;
-        let certificate = published_certificate::read(client, own).await;
-        let certificate = certificate.ok().flatten();
-        let webhooks =
-            snapshot::read_webhooks(client, own, certificate.as_ref(), &activation).await;
-        match missing(&activation, &webhooks) {
+        let missing = match timeout(LOOK_TIMEOUT, look(client, own)).await {
+            Ok(missing) => missing,
+            Err(_) => Some("the API server did not answer in time".to_owned()),
+        };
+        match missing {
             Some(missing) if !looks.is_late(&missing) => looks.pause().await,
             _ => return,
         }
     }
 }
 
-/// Returns what is missing until all webhooks are active; `None` if they are.
+async fn look(client: &Client, own: &str) -> Option<String> {
+    let activation = snapshot::read_activation(client, own).await;
+    let certificate = published_certificate::read(client, own).await;
+    let certificate = certificate.ok().flatten();
+    let webhooks = snapshot::read_webhooks(client, own, certificate.as_ref(), &activation).await;
+    missing(&activation, &webhooks)
+}
+
+/// Returns what is missing until all webhooks are asked; `None` if they are, and if nobody can tell.
 fn missing(activation: &ReadActivation, webhooks: &[WebhookStatus]) -> Option<String> {
     match activation {
-        Err(why) => return Some(why.clone()),
+        // The checks say so.
+        Err(_) => return None,
         Ok(None) => return Some("no leader has said what became of the webhooks".to_owned()),
         Ok(Some(report)) => {
             if let Some((problem, _)) = activation_problem(report) {
@@ -40,13 +52,20 @@ fn missing(activation: &ReadActivation, webhooks: &[WebhookStatus]) -> Option<St
             }
         }
     }
-    let inactive = webhooks
-        .iter()
-        .filter(|one| one.state != WebhookState::Active);
-    let inactive: Vec<_> = inactive
-        .map(|one| format!("{} are {}", one.webhook, one.state.as_str()))
-        .collect();
-    (!inactive.is_empty()).then(|| inactive.join(", "))
+    let mut unasked = webhooks.iter().filter(|one| !is_asked(one.state));
+    unasked.next().map(|one| one.message.clone())
+}
+
+/// Whether the API server asks it, as far as known. What else is not as in the manifests may be meant.
+const fn is_asked(state: WebhookState) -> bool {
+    matches!(
+        state,
+        WebhookState::Active
+            | WebhookState::Narrowed
+            | WebhookState::KubeSystemExcluded
+            | WebhookState::OtherFailurePolicy
+            | WebhookState::Unknown
+    )
 }
 
 #[cfg(test)]
@@ -61,10 +80,13 @@ mod tests {
             webhook: "pods",
             state,
             requests: Effect::Judged,
-            message: String::new(),
+            message: "pods have no rules".to_owned(),
             fix: String::new(),
         };
-        let active = [webhook(WebhookState::Active)];
+        let active = [
+            webhook(WebhookState::Active),
+            webhook(WebhookState::Narrowed),
+        ];
         let inactive = [webhook(WebhookState::NoRules)];
         let report = || ActivationReport {
             by_leader: true,
@@ -73,7 +95,10 @@ mod tests {
         };
         let said = |report, webhooks: &[_]| missing(&Ok(report), webhooks);
         assert_eq!(said(Some(report()), &active), None);
-        assert_eq!(said(Some(report()), &inactive).unwrap(), "pods are noRules");
+        assert_eq!(
+            said(Some(report()), &inactive).unwrap(),
+            "pods have no rules"
+        );
         let by_command = Some(ActivationReport::default());
         assert_eq!(said(by_command, &active), None);
         let held = Some(ActivationReport {
@@ -87,7 +112,6 @@ mod tests {
         });
         assert!(said(unasked, &active).unwrap().contains("has not asked"));
         assert!(said(None, &active).unwrap().contains("no leader"));
-        let unread = missing(&Err("forbidden".to_owned()), &active);
-        assert_eq!(unread.unwrap(), "forbidden");
+        assert_eq!(missing(&Err("forbidden".to_owned()), &active), None);
     }
 }

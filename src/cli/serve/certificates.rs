@@ -73,13 +73,14 @@ impl Serve {
         }
         if self.activation == Switch::Off {
             bail!(
-                "--certificates=self needs --activation=on, because the leader sets the caBundle; give \
-                 --certificates=files"
+                "--certificates=self, the default in a Pod, needs --activation=on, because the leader sets the caBundle; \
+                 give --certificates=files, with the component certificate-files of the manifests"
             );
         }
         if self.ca_bundle == CaBundleMode::External {
             bail!(
-                "--ca-bundle=external needs --certificates=files: only files have a CA that another tool knows"
+                "--ca-bundle=external needs --certificates=files, with the component certificate-files of the manifests: \
+                 only files have a CA that another tool knows"
             );
         }
         Ok(mode)

@@ -30,7 +30,8 @@ pub(in crate::cli) fn activation(report: &ReadActivation) -> Activation {
 pub(in crate::cli) fn issuer(report: &ReadActivation) -> Issuer {
     match report {
         Ok(Some(report)) if report.serving_ca.is_some() => Issuer::Own,
-        _ => Issuer::Files,
+        Ok(Some(_)) => Issuer::Files,
+        Ok(None) | Err(_) => Issuer::Unknown,
     }
 }
 

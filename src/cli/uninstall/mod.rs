@@ -7,7 +7,7 @@ mod objects;
 
 use std::io::Write as _;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use kube::Client;
 
@@ -55,7 +55,8 @@ impl Uninstall {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         install_crypto_provider();
         runtime()?.block_on(async {
-            let client = cluster::connect_to(&self.cluster, &self.own).await?;
+            // Also where our Deployment is gone.
+            let client = cluster::connect(&self.cluster).await?;
             self.remove(&client).await
         })
     }
@@ -63,7 +64,10 @@ impl Uninstall {
     async fn remove(&self, client: &Client) -> anyhow::Result<u8> {
         let own = &self.own.namespace;
         let others = snapshot::other_installations(client, own).await;
-        if let Some(other) = others.as_ref().ok().and_then(|others| others.first()) {
+        let others = others.map_err(|why| {
+            anyhow!("whether there is another installation, which shares ClusterRoles and policies, is not known: {why}")
+        })?;
+        if let Some(other) = others.first() {
             bail!(
                 "there is another installation in namespace {other}, which uses the same ClusterRoles and policies; \
                  nothing was changed. Delete what is in namespace {own} by hand: `kubectl -n {own} delete \
@@ -75,11 +79,10 @@ impl Uninstall {
         if self.dry_run {
             writeln!(out, "Nothing is changed. It would delete:")?;
         } else {
-            switch_off::forbid_activation(client, own, "velero-trust uninstall").await?;
-            switch_off::take_rules(client, own, &mut out).await?;
+            switch_off::switch_off(client, own, "velero-trust uninstall", &mut out).await?;
         }
         for configuration in webhook_configurations::list_with_canary(client).await? {
-            if configuration.other_namespace(own).is_some() {
+            if !configuration.calls(own) {
                 continue;
             }
             if !self.dry_run {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::Context as _;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{
     ApiResource, DeleteParams, GroupVersionKind, ListParams, Patch, PatchParams, PropagationPolicy,
 };
@@ -10,8 +11,8 @@ use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Error, ResourceExt as _};
 use serde_json::json;
 
-use crate::kubernetes::owned_config_map;
 use crate::kubernetes::registered_webhooks::own_label;
+use crate::kubernetes::{location, owned_config_map};
 use crate::names;
 
 /// Objects of one kind.
@@ -30,6 +31,8 @@ enum Which {
     Named(Vec<String>),
     /// Those with this name in any namespace.
     Everywhere(&'static str),
+    /// This namespace, if it is that of the manifests, and Velero is not in it.
+    OwnNamespace(String),
     /// Those of the ClusterRole [`names::SECRET_READER_ROLE`] for the account in this namespace.
     SecretReaders(String),
 }
@@ -122,7 +125,7 @@ pub(super) fn keys(own: &str) -> Vec<Group> {
         Group {
             resource: resource("", "Namespace"),
             namespace: None,
-            which: Which::Labelled(own_label()),
+            which: Which::OwnNamespace(own.to_owned()),
         },
     ]
 }
@@ -151,6 +154,7 @@ impl Group {
             }
             Which::Named(names) => return self.get(&api, names).await,
             Which::SecretReaders(own) => return self.secret_readers(client, own).await,
+            Which::OwnNamespace(own) => return self.own_namespace(client, &api, own).await,
         };
         let objects = match listed {
             Ok(list) => list.items,
@@ -160,7 +164,40 @@ impl Group {
                 return Err(error).with_context(|| format!("cannot list {}", self.resource.plural));
             }
         };
-        Ok(self.found(objects))
+        let mut found = self.found(objects);
+        if !matches!(self.which, Which::Everywhere(_)) {
+            // Velero's Pods mount it, where velero-trust is in Velero's namespace.
+            found.retain(|one| one.object.name_any() != names::BUNDLE);
+        }
+        Ok(found)
+    }
+
+    async fn own_namespace(
+        &self,
+        client: &Client,
+        api: &Api<DynamicObject>,
+        own: &str,
+    ) -> anyhow::Result<Vec<Found>> {
+        let mut found = self.get(api, &[own.to_owned()]).await?;
+        found.retain(|one| {
+            let label = one.object.labels().get("app.kubernetes.io/name");
+            label.is_some_and(|label| label == names::APP)
+        });
+        let deployments = Api::<Deployment>::namespaced(client.clone(), own);
+        let locations = location::in_namespace(client, own);
+        let all = ListParams::default();
+        let deployments = deployments.list_metadata(&all).await;
+        let deployments = deployments.context("cannot list deployments")?.items;
+        let locations = match locations.list_metadata(&all).await {
+            Ok(list) => list.items.len(),
+            Err(Error::Api(status)) if status.is_not_found() => 0,
+            Err(error) => return Err(error).context("cannot list backupstoragelocations"),
+        };
+        let is_others = deployments.iter().any(|one| one.name_any() != names::APP);
+        if is_others || locations > 0 {
+            found.clear();
+        }
+        Ok(found)
     }
 
     async fn get(&self, api: &Api<DynamicObject>, names: &[String]) -> anyhow::Result<Vec<Found>> {

@@ -8,6 +8,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -33,6 +35,10 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(LEASE_DURATION_SECONDS - 2)
 /// Longest wait for the Lease before the election starts over. kube-lease-manager does not create
 /// the Lease again after somebody deleted it, and sleeps too long after our own clock was set back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Time between two looks at whether the holder released the Lease. kube-lease-manager would wait until it
+/// expires.
+const RELEASE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest time to release the Lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -110,9 +116,13 @@ async fn lead(
     // Dropping all receivers, this one and its clones, releases the Lease.
     let (mut is_leader, mut renew_task) = lease.watch().await;
     loop {
-        match timeout(acquire_timeout, is_leader.wait_for(|is_leader| *is_leader)).await {
-            Ok(Ok(_)) => {}
-            _ => return Ok(()),
+        let acquired = async { is_leader.wait_for(|is_leader| *is_leader).await.is_ok() };
+        tokio::select! {
+            acquired = timeout(acquire_timeout, acquired) => if acquired != Ok(true) {
+                return Ok(());
+            },
+            // The next election takes it at once.
+            () = released(controllers) => return Ok(()),
         }
         // The Lease may be that of an earlier process with this identity, and expire soon.
         let renewal = async { renewed.wait_for(|at| is_fresh(*at)).await.is_ok() };
@@ -146,6 +156,23 @@ async fn lead(
             drop((is_leader, leadership));
             release(&mut renew_task).await;
             return Ok(());
+        }
+    }
+}
+
+/// Waits until nobody holds the Lease.
+async fn released(controllers: &ControllerContext) {
+    let leases =
+        Api::<Lease>::namespaced(controllers.lease.clone(), &controllers.settings.namespace);
+    loop {
+        sleep(RELEASE_LOOK_INTERVAL).await;
+        // What cannot be read is told by the election.
+        if let Ok(Ok(lease)) = timeout(RELEASE_TIMEOUT, leases.get(names::APP)).await
+            && lease
+                .spec
+                .is_some_and(|spec| spec.holder_identity.is_none())
+        {
+            return;
         }
     }
 }

@@ -119,6 +119,14 @@ impl<V: PartialEq + Send + 'static> Watch<V> {
         self
     }
 
+    /// Pauses for at most `max` after a failure, instead of [`MAX_BACKOFF`]: for what a replica cannot be ready
+    /// without.
+    #[must_use]
+    pub const fn with_max_backoff(mut self, max: Duration) -> Self {
+        self.source.max_backoff = max;
+        self
+    }
+
     fn from_events(subject: impl Into<String>, start: Start<V>) -> Self {
         Self {
             source: Source::new(subject.into(), start),

@@ -31,6 +31,8 @@ pub(super) struct Source<V> {
     /// The last list was refused, so that the entries may be out of date.
     is_refused: bool,
     backoff: DefaultBackoff,
+    /// Longest pause after a failure.
+    pub(super) max_backoff: Duration,
     last_failure: Option<Instant>,
     pub(super) pause: Option<Pause>,
 }
@@ -51,6 +53,7 @@ impl<V: PartialEq> Source<V> {
             start,
             is_refused: false,
             backoff: DefaultBackoff::default(),
+            max_backoff: MAX_BACKOFF,
             last_failure: None,
             pause: None,
         }
@@ -109,9 +112,9 @@ impl<V: PartialEq> Source<V> {
         } else {
             tracing::debug!(error = message, "cannot watch {subject}");
         }
-        let pause = self.backoff.next().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
+        let pause = self.backoff.next().unwrap_or(MAX_BACKOFF);
         self.pause = Some(Pause {
-            until: now + pause,
+            until: now + pause.min(self.max_backoff),
             // A list may be allowed where a watch is not, and then replaces it.
             restart: is_forbidden,
         });

@@ -116,6 +116,19 @@ async fn another_failure_changes_nothing_and_pauses_ever_longer_but_not_too_long
 }
 
 #[tokio::test]
+async fn what_a_replica_waits_for_pauses_no_longer_than_it_says() {
+    let failures = (0..10).map(|_| Err(list_failed(500))).collect();
+    let most = Duration::from_secs(1);
+    let mut watch = watch(vec![failures]).with_max_backoff(most);
+    for _ in 0..10 {
+        assert_eq!(watch.changed().now_or_never(), None);
+        let pause = watch.source.pause.expect("it does not pause");
+        assert!(pause.until <= Instant::now() + most);
+        end_pause(&mut watch);
+    }
+}
+
+#[tokio::test]
 async fn a_new_list_with_the_same_entries_is_no_change() {
     let list = || [Ok(Event::Init), Ok(entry("a")), Ok(Event::InitDone)];
     let mut watch = watch(vec![list().into_iter().chain(list()).collect()]);

@@ -27,6 +27,7 @@ struct Shared {
     source: Ipv4Addr,
     replicas: Mutex<Vec<SocketAddr>>,
     chosen: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl Balancer {
@@ -44,6 +45,7 @@ impl Balancer {
             source,
             replicas: Mutex::new(replicas.to_vec()),
             chosen: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
         });
         runtime.spawn(serve(listener, Arc::clone(&shared)));
         Ok(Self {
@@ -66,6 +68,11 @@ impl Balancer {
     /// Returns how many connections have been made to replicas so far.
     pub fn connections(&self) -> usize {
         self.shared.chosen.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many connections found no replica at the address that was chosen for them.
+    pub fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// Returns the Service through which an API server reaches the balancer.
@@ -94,7 +101,11 @@ impl Shared {
 
     async fn connect(&self) -> Result<TcpStream> {
         let replica = self.next().context("no replica")?;
-        Ok(connect_from(self.source, replica).await?)
+        let connected = connect_from(self.source, replica).await;
+        if connected.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(connected?)
     }
 }
 
@@ -168,5 +179,12 @@ mod tests {
         assert_eq!(ask(&balancer), "two 127.0.0.7");
         balancer.set_replicas(&[]);
         assert_eq!(ask(&balancer), "");
+        assert_eq!(balancer.refused(), 0);
+        let closed = net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        balancer.set_replicas(&[address]);
+        assert_eq!(ask(&balancer), "");
+        assert_eq!(balancer.refused(), 1);
     }
 }

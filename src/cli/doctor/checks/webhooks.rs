@@ -190,9 +190,12 @@ fn check_own_certificate(cluster: &ClusterSnapshot) -> Vec<Diagnostic> {
     let report = cluster.activation.as_ref().ok().and_then(Option::as_ref);
     let ca = report.and_then(|report| report.serving_ca.as_ref());
     let ca = ca.and_then(|ca| ca.not_after).map(|until| {
-        let until = describe_expiry(cluster.now, until.as_second());
-        CheckSubject::new("expiry", "the CA of the serving certificates")
-            .ok(format!("{until}; the leader replaces it before"))
+        let subject = CheckSubject::new("expiry", "the CA of the serving certificates");
+        let text = describe_expiry(cluster.now, until.as_second());
+        if until.as_second() < cluster.now {
+            return subject.fail(text, renewal_command(cluster));
+        }
+        subject.ok(format!("{text}; the leader replaces it before"))
     });
     let checked = [
         check_trust(cluster, certificate, subject("certificate")),

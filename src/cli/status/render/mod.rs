@@ -149,6 +149,9 @@ fn ca_line(ca: &ServingCaReport, now: Timestamp) -> String {
     let Some(until) = ca.not_after else {
         return "SERVING CA there is none yet\n".to_owned();
     };
+    if until < now {
+        return format!("SERVING CA expired {}\n", day(until));
+    }
     let mut text = format!("expires {} ({})", day(until), format_duration(until, now));
     if ca.has_next {
         text.push_str("; the next one signs once every webhook has trusted it for 2 minutes");

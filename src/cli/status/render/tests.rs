@@ -371,6 +371,11 @@ fn the_serving_ca_has_a_line_with_the_step_of_its_rotation() {
         not_after: Some(at("2027-11-22T12:00:00Z")),
         ..ServingCaReport::default()
     };
+    let over = line(ServingCaReport {
+        not_after: Some(at("2026-11-12T12:00:00Z")),
+        ..ca
+    });
+    assert_eq!(over, "SERVING CA expired 2026-11-12");
     let expires = "SERVING CA expires 2027-11-22 (365d)";
     assert_eq!(line(ca.clone()), expires);
     let next = line(ServingCaReport {

@@ -56,6 +56,8 @@ pub struct Installer {
     is_activating: bool,
     /// Whether the replicas issue their own certificates, and no Secret with one is mounted.
     is_issuing: bool,
+    /// The URL of the API server for the replicas, if it is another one than for the administrator.
+    server: Option<String>,
     /// Whether everything is applied that the manifests have.
     is_whole: bool,
     /// The components of the manifests that are used.
@@ -76,6 +78,7 @@ impl Installer {
             options: Vec::new(),
             is_activating: false,
             is_issuing: false,
+            server: None,
             is_whole: false,
             components: Vec::new(),
             folder: scratch::folder("installation")?,
@@ -102,6 +105,13 @@ impl Installer {
     #[must_use]
     pub fn issuing(mut self) -> Self {
         self.is_issuing = true;
+        self
+    }
+
+    /// Lets the replicas reach the API server by this URL.
+    #[must_use]
+    pub fn with_server(mut self, url: &str) -> Self {
+        self.server = Some(url.to_owned());
         self
     }
 
@@ -231,9 +241,12 @@ impl Installer {
 
     /// Gives the replicas the token of their account.
     pub fn grant(&self) -> Result<()> {
-        let access = self
+        let mut access = self
             .access
             .service_account(&self.kubectl, &self.namespace, NAMESPACE)?;
+        if let Some(server) = &self.server {
+            access.server.clone_from(server);
+        }
         Ok(fs::write(self.file("kubeconfig"), access.kubeconfig())?)
     }
 
@@ -268,6 +281,11 @@ impl Installer {
     /// Lets the API server ask these replicas on new connections, by turns.
     pub fn set_replicas(&self, replicas: &[SocketAddr]) {
         self.balancer.set_replicas(replicas);
+    }
+
+    /// Returns how many connections of the API server found no replica where the Service sent them.
+    pub fn refused_connections(&self) -> usize {
+        self.balancer.refused()
     }
 
     fn replica(&self, name: &str) -> Serve {

@@ -126,6 +126,18 @@ fn an_installation_that_issues_its_own_certificates_needs_no_secret() {
         "{ca:?}"
     );
     let by_leader = "the leader sets it by itself";
+    exactly(
+        Fail,
+        "expiry",
+        &["expired", "renews it by itself"],
+        |cluster| {
+            of_its_own(cluster);
+            if let Ok(Some(report)) = &mut cluster.activation {
+                let ca = report.serving_ca.as_mut().unwrap();
+                ca.not_after = Timestamp::from_second(cluster.now - 86_400).ok();
+            }
+        },
+    );
     let other = Authority::new("other").unwrap();
     exactly(
         Fail,
