@@ -1,6 +1,7 @@
-# Commands for development. All targets need Rust; `test`, `rig` and `cluster` need Go and Node.js as well.
+# Commands for development. All targets need Rust; `test`, `rig` and `cluster` need Go, Node.js and
+# buildah as well, and `image` needs buildah.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check advisories rig cluster bench docs clean
+.PHONY: help demo test soak check advisories rig cluster image bench docs clean
 
 # Built once, in about a minute. Building it for release would take three times as long, to check a
 # second faster.
@@ -47,6 +48,9 @@ rig: ## Build the real servers into target/rig (once, about 15 minutes)
 cluster: rig ## Run a real API server, Velero and MinIO with velero-trust on loopback
 	cargo build --quiet --workspace
 	$${CARGO_TARGET_DIR:-target}/debug/cluster
+
+image: ## Build the image as target/image/velero-trust-ARCH.tar (release build)
+	manifests/image/build
 
 bench: ## Measure CPU, memory, binary size and startup (release build)
 	cargo bench --bench perf

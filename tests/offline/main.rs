@@ -40,6 +40,8 @@ mod golden;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod imported;
 #[cfg(test)]
 mod layers;

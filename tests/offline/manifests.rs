@@ -280,7 +280,7 @@ fn the_readme_binds_as_the_component_does() {
 }
 
 /// Returns the Pod template of the Deployment.
-fn pod_template() -> Value {
+pub(crate) fn pod_template() -> Value {
     of_kind("deployment.yaml", "Deployment", names::APP)["spec"]["template"].clone()
 }
 

@@ -34,6 +34,7 @@ mod gcs;
 mod hardship;
 mod harness;
 mod holder;
+mod image;
 mod installed;
 mod kube_system;
 mod load;
@@ -125,6 +126,7 @@ fn main() -> ExitCode {
         extra_cas::trials(),
         fresh::trials(),
         harness::trials(&shared),
+        image::trials(),
         installed::trials(),
         kube_system::trials(),
         locations::trials(&shared),

@@ -12,6 +12,7 @@ pub mod azurite;
 pub mod balancer;
 pub mod cli;
 pub mod cluster;
+pub mod container;
 pub mod controllers;
 pub mod etcd;
 pub mod failure;
