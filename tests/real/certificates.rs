@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
-use velero_trust_testing::balancer::Balancer;
+use velero_trust_testing::balancer::ClosedPort;
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::https;
@@ -140,8 +140,7 @@ fn move_from_files() -> Result<()> {
 fn late_api_server() -> Result<()> {
     let cluster = Cluster::start()?;
     let kubectl = cluster.kubectl();
-    // It closes each connection.
-    let way = Balancer::start(Ipv4Addr::LOCALHOST, &[])?;
+    let way = ClosedPort::reserve()?;
     let url = format!("https://127.0.0.1:{}", way.port());
     let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
     let installer = installer.issuing().whole().with_server(&url);
@@ -159,7 +158,7 @@ fn late_api_server() -> Result<()> {
     ensure!(replica.is_running()?, "it ended: {}", replica.log());
     let server: Uri = cluster.access().server.parse()?;
     let port = server.port_u16().context("no port")?;
-    way.set_replicas(&[(Ipv4Addr::LOCALHOST, port).into()]);
+    let _way = way.open(Ipv4Addr::LOCALHOST, &[(Ipv4Addr::LOCALHOST, port).into()])?;
     let back = Instant::now();
     wait::poll("the replica to be ready", SOON, || {
         let answer = replica.readiness()?;

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(crate) enum Answer {
 /// Callers that write by dry run what the webhook refuses.
 pub(crate) struct Load {
     answer: Answer,
+    /// The `objectStorage` of the location that is written, without its bucket, and the rule that refuses it.
+    storage: (Value, &'static str),
     callers: usize,
     /// Time between two calls of one caller.
     pause: Duration,
@@ -38,12 +40,22 @@ impl Load {
             .build()?;
         Ok(Self {
             answer,
+            storage: (json!({"caCert": "bm90aGluZw=="}), "[VT010]"),
             callers: 4,
             pause: Duration::from_millis(100),
             client: runtime.block_on(cluster.access().client())?,
             runtime,
             asked: AtomicUsize::new(0),
         })
+    }
+
+    /// Lets them write what cannot be judged without a look at a Secret. A dry run is admitted then, with a warning.
+    pub(crate) fn of_a_secret(mut self) -> Self {
+        self.storage = (
+            json!({"caCertRef": {"name": "none", "key": "ca.crt"}}),
+            "[VT001]",
+        );
+        self
     }
 
     /// Lets so many callers ask without a pause.
@@ -86,12 +98,14 @@ impl Load {
             dry_run: true,
             ..PostParams::default()
         };
-        let object = json!({
+        let (storage, rule) = &self.storage;
+        let mut object = json!({
             "apiVersion": "velero.io/v1",
             "kind": "BackupStorageLocation",
             "metadata": {"name": "under-load"},
-            "spec": {"provider": "aws", "objectStorage": {"bucket": "b", "caCert": "bm90aGluZw=="}},
+            "spec": {"provider": "aws", "objectStorage": storage},
         });
+        object["spec"]["objectStorage"]["bucket"] = json!("b");
         let mut failed = Vec::new();
         while !is_over.load(Ordering::Relaxed) {
             let Ok(object) = serde_json::from_value(object.clone()) else {
@@ -100,7 +114,7 @@ impl Load {
             let answer = all.create(&params, &object).await;
             self.asked.fetch_add(1, Ordering::Relaxed);
             match answer {
-                Err(error) if error.to_string().contains("[VT010]") => {}
+                Err(error) if error.to_string().contains(rule) => {}
                 Ok(_) if self.answer == Answer::RefusedOrUnasked => {}
                 other => failed.push(format!("{other:?}")),
             }

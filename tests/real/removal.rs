@@ -111,6 +111,20 @@ impl Scene {
         Ok(began.elapsed())
     }
 
+    /// No leader sets the rules again, for as long as one waits between two changes.
+    fn stays_unasked(&self) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(5) {
+            let asked = self.asked()?;
+            ensure!(
+                asked.is_empty(),
+                "set again: {asked:?} {}",
+                self.webhook.tail()
+            );
+        }
+        Ok(())
+    }
+
     /// Runs `work` while callers ask, of which none may be refused for want of a server.
     fn under_load(&self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let load = Load::new(&self.cluster, Answer::RefusedOrUnasked)?;
@@ -365,6 +379,7 @@ fn by_others() -> Result<()> {
                 .run_with_input(&delete, &objects.to_string())?;
             let took = scene.is_unasked()?;
             eprintln!("removal: {name}: no webhook is asked after {took:?}");
+            scene.stays_unasked()?;
             // It would drain for as long as the API server keeps its connections.
             scene.webhook.signal("KILL")?;
             std::thread::sleep(Duration::from_secs(1));

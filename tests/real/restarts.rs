@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::installer::{self, Installer, NAMESPACE};
+use velero_trust_testing::proxy::Proxy;
 use velero_trust_testing::wait;
 use velero_trust_testing::webhook::Webhook;
 
@@ -37,6 +38,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         alone("restarts::fail_no_write", fail_no_write),
         alone("restarts::an_idle_connection_is_answered", idle_connection),
         alone(
+            "restarts::a_silent_api_server_fails_no_write",
+            silent_api_server,
+        ),
+        alone(
             "restarts::a_leader_that_stood_still_writes_nothing",
             stood_still,
         ),
@@ -56,6 +61,10 @@ impl Scene {
     fn start() -> Result<Self> {
         let cluster = Cluster::start()?;
         let installer = Installer::new(&cluster, binary(), NAMESPACE)?;
+        Self::of(cluster, installer)
+    }
+
+    fn of(cluster: Cluster, installer: Installer) -> Result<Self> {
         let installer = installer.issuing().whole();
         cluster
             .kubectl()
@@ -260,6 +269,43 @@ fn idle_connection() -> Result<()> {
 /// Returns how many reviews a replica answered.
 fn reviews(replica: &Webhook) -> usize {
     replica.events("review admitted").len() + replica.events("review denied").len()
+}
+
+/// All connections of the replicas to the API server go silent, again and again, as when one of several API servers
+/// behind one address is gone without a word. What the replicas cannot answer then is asked again.
+fn silent_api_server() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let proxy = Proxy::start(cluster.access())?;
+    let installer = Installer::new(&cluster, binary(), NAMESPACE)?;
+    let installer = installer.with_server(&proxy.access().server);
+    let scene = Scene::of(cluster, installer)?;
+    let load = Load::new(&scene.cluster, Answer::RefusedOrUnasked)?;
+    let load = load.of_a_secret().without_pause(CALLERS);
+    let failed = load.during(|| {
+        for _ in 0..3 {
+            thread::sleep(Duration::from_secs(2));
+            proxy.silence();
+            thread::sleep(Duration::from_secs(6));
+        }
+        Ok(())
+    })?;
+    let unanswered = scene
+        .replicas
+        .iter()
+        .map(|one| one.events("review not decided").len());
+    eprintln!(
+        "restarts: {} connections went silent: {} asked, {} answered by no decision, {} failed",
+        proxy.silent(),
+        load.asked(),
+        unanswered.sum::<usize>(),
+        failed.len()
+    );
+    ensure!(proxy.silent() > 2, "only {} went silent", proxy.silent());
+    ensure!(failed.is_empty(), "{failed:?}");
+    // Not each is a line of the log.
+    let decided: usize = scene.replicas.iter().map(reviews).sum();
+    ensure!(decided > 100, "they were asked only {decided} times");
+    Ok(())
 }
 
 /// A leader that stands still for half a minute finds another one, and changes nothing.

@@ -76,6 +76,30 @@ async fn a_lease_that_is_gone_is_made_again_by_whoever_waits_for_it() {
     running.abort();
 }
 
+/// kube-lease-manager alone would wait until the Lease expires, for an hour here.
+#[tokio::test]
+async fn who_waits_for_a_lease_begins_anew_once_it_is_released() {
+    let is_released = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&is_released);
+    let server = service_fn(move |_: http::Request<Body>| {
+        let holder = (!released.load(Ordering::Relaxed)).then_some("other");
+        let spec = json!({
+            "holderIdentity": holder, "leaseDurationSeconds": 3600,
+            "renewTime": MicroTime(Timestamp::now()), "acquireTime": MicroTime(Timestamp::now()),
+        });
+        let lease = json!({"metadata": {"name": "l", "resourceVersion": "1"}, "spec": spec});
+        let answer = Body::from(lease.to_string().into_bytes());
+        async move { Ok::<_, BoxError>(http::Response::new(answer)) }
+    });
+    let controllers = Arc::new(controllers(Client::new(server, "default")));
+    let mut waiting = Box::pin(lead(&controllers, Duration::from_hours(1)));
+    let held = timeout(3 * RELEASE_LOOK_INTERVAL, &mut waiting).await;
+    assert!(held.is_err(), "it does not wait: {held:?}");
+    is_released.store(true, Ordering::Relaxed);
+    let over = timeout(Duration::from_secs(20), waiting).await;
+    over.expect("it waits on").unwrap();
+}
+
 #[tokio::test]
 async fn no_two_take_the_lease_as_the_same_field_manager() {
     let mut managers = Vec::new();

@@ -35,11 +35,17 @@ impl Balancer {
     /// chooses one by chance. The replicas see `source` as the address of every client: an address
     /// in 127.0.0.0/8, so that clients of another address can be told apart from it.
     pub fn start(source: Ipv4Addr, replicas: &[SocketAddr]) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        Self::serve(runtime, listener, source, replicas)
+    }
+
+    fn serve(
+        runtime: Runtime,
+        listener: TcpListener,
+        source: Ipv4Addr,
+        replicas: &[SocketAddr],
+    ) -> Result<Self> {
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             source,
@@ -92,6 +98,35 @@ impl Balancer {
     }
 }
 
+/// The port of a balancer that is not there yet: connections are refused.
+#[derive(Debug)]
+pub struct ClosedPort {
+    socket: TcpSocket,
+    port: u16,
+}
+
+impl ClosedPort {
+    /// Reserves a port on 127.0.0.1.
+    pub fn reserve() -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let port = socket.local_addr()?.port();
+        Ok(Self { socket, port })
+    }
+
+    /// Returns the port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts the balancer.
+    pub fn open(self, source: Ipv4Addr, replicas: &[SocketAddr]) -> Result<Balancer> {
+        let runtime = runtime()?;
+        let listener = runtime.block_on(async { self.socket.listen(1024) })?;
+        Balancer::serve(runtime, listener, source, replicas)
+    }
+}
+
 impl Shared {
     fn next(&self) -> Option<SocketAddr> {
         let replicas = locked(&self.replicas);
@@ -129,6 +164,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             }
         });
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
