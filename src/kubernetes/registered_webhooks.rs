@@ -18,7 +18,7 @@ use super::watch::Watch;
 use crate::admission::webhook_state::{Backend, RegisteredWebhook};
 use crate::names;
 
-/// Longest pause before the configurations are asked for again: a replica is not ready without them, and is to be so
+/// Longest pause before the configurations are asked for again: a replica judges its certificate by them, and is to do so
 /// soon after the API server is back.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 

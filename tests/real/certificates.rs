@@ -29,7 +29,7 @@ const ROTATION: Duration = Duration::from_secs(400);
 /// Time for which the API server is away.
 const AWAY: Duration = Duration::from_secs(45);
 
-/// Less than the pauses between two attempts of a watch grow to. It is two seconds where nothing else runs.
+/// More than the second between two looks for the CA, and less than other pauses grow to.
 const MOST_LATE: Duration = Duration::from_secs(8);
 
 /// Kind and name of the configuration that is changed here.
@@ -156,6 +156,8 @@ fn late_api_server() -> Result<()> {
     // Long enough for pauses between two attempts to grow.
     thread::sleep(AWAY);
     ensure!(replica.is_running()?, "it ended: {}", replica.log());
+    let answer = replica.readiness()?;
+    ensure!(answer.contains("not ready"), "{answer}");
     let server: Uri = cluster.access().server.parse()?;
     let port = server.port_u16().context("no port")?;
     let _way = way.open(Ipv4Addr::LOCALHOST, &[(Ipv4Addr::LOCALHOST, port).into()])?;
