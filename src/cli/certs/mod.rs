@@ -23,10 +23,10 @@ use crate::serving_ca::issue::{Issued, issue, service_names};
 /// Create a CA and a serving certificate, or replace the CA of an installation that has its own
 ///
 /// By default, the files are written to a folder for local development, and the `caBundle` is
-/// printed. With `--install`, the certificate is installed into the current cluster: first the
-/// Secret and, once the webhook's Deployment is available, the `caBundle` and the rules of the
-/// webhook configurations, which match no request before that. An installation that issues its own
-/// certificates (`serve --certificates=self`) needs neither.
+/// printed. With `--install`, the certificate is installed into the current cluster, for servers that
+/// take it from files: the CA is added to the `caBundle` of active webhooks, the Secret is written, and once the
+/// Deployment is available, webhooks that the leader has not made active are. An installation that issues its own
+/// certificates (`serve --certificates=self`), as by default, needs neither.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Certs {

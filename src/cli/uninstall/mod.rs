@@ -29,8 +29,8 @@ Exit codes:
 ///
 /// First the API server asks it nothing any more, so that nothing is refused for want of a server. Then its webhook
 /// configurations, its Deployment, its rights and the rest are deleted. The keys that sign and verify backups, the
-/// records, the namespace, and the CA bundles, which Velero's Pods mount, are kept. An installation by a GitOps
-/// tool has to be removed there first, or it comes back. Can be run again after it failed.
+/// records, the namespace, and the CA bundles, which Velero's Pods mount, are kept. A GitOps tool has to let go of it
+/// before, without deleting it, or it comes back. Can be run again after it failed.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Uninstall {
