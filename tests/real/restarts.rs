@@ -53,6 +53,8 @@ struct Scene {
     replicas: Vec<Webhook>,
     /// How many were started.
     started: usize,
+    /// The times from their start until they were ready.
+    ready_after: Vec<Duration>,
     installer: Installer,
     cluster: Cluster,
 }
@@ -74,6 +76,7 @@ impl Scene {
         let mut scene = Self {
             replicas: vec![first],
             started: 1,
+            ready_after: Vec::new(),
             installer,
             cluster,
         };
@@ -87,10 +90,12 @@ impl Scene {
     /// Starts a replica, and waits until it is ready. The Service does not know it yet.
     fn start_another(&mut self) -> Result<()> {
         self.started += 1;
+        let began = Instant::now();
         let replica = self
             .installer
             .serve_beside(&format!("replica-{}", self.started))?;
         is_ready(&replica)?;
+        self.ready_after.push(began.elapsed());
         self.replicas.push(replica);
         Ok(())
     }
@@ -152,6 +157,9 @@ fn fail_no_write() -> Result<()> {
         failed.len()
     );
     ensure!(failed.is_empty(), "{failed:?}");
+    scene.ready_after.sort();
+    let middle = scene.ready_after.get(scene.ready_after.len() / 2);
+    eprintln!("restarts: under this load a replica is ready {middle:?} after its start");
     drop(old);
     one_is_killed(&mut scene)?;
     without_a_replica(&mut scene)
@@ -314,6 +322,10 @@ fn stood_still() -> Result<()> {
     let [first, second] = &scene.replicas[..] else {
         anyhow::bail!("not two replicas");
     };
+    eprintln!(
+        "restarts: a replica is ready {:?} after its start",
+        scene.ready_after
+    );
     leads(first)?;
     first.signal("STOP")?;
     let began = Instant::now();
