@@ -1,7 +1,7 @@
 //! An installation that issues its own certificates: nobody makes one, and nobody renews one.
 
 use crate::load::{Answer, Load};
-use crate::shared::{alone, binary};
+use crate::shared::{alone, applied, binary};
 use anyhow::{Context as _, Result, bail, ensure};
 use axum::http::Uri;
 use k8s_openapi::ByteString;
@@ -57,10 +57,7 @@ struct Scene<'c> {
 fn of_its_own() -> Result<()> {
     let cluster = Cluster::start()?;
     let kubectl = cluster.kubectl();
-    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
-    let installer = installer.issuing().whole();
-    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
-    installer.apply()?;
+    let installer = applied(&cluster, None)?;
     let scene = Scene {
         replicas: start_both(&installer)?,
         installer,
@@ -139,13 +136,9 @@ fn move_from_files() -> Result<()> {
 /// server is back, however long that takes.
 fn late_api_server() -> Result<()> {
     let cluster = Cluster::start()?;
-    let kubectl = cluster.kubectl();
     let way = ClosedPort::reserve()?;
     let url = format!("https://127.0.0.1:{}", way.port());
-    let installer = Installer::new(&cluster, binary(), installer::NAMESPACE)?;
-    let installer = installer.issuing().whole().with_server(&url);
-    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
-    installer.apply()?;
+    let installer = applied(&cluster, Some(&url))?;
     let mut replica = installer.serve(&[])?;
     wait::poll("the reasons why it is not ready", SOON, || {
         let answer = replica.readiness()?;

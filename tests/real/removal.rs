@@ -1,7 +1,7 @@
 //! Off and away: nothing is refused for want of a server, in whatever order velero-trust goes.
 
 use crate::load::{Answer, Load};
-use crate::shared::{alone, binary};
+use crate::shared::{alone, applied, binary};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use velero_trust_testing::cli::Cli;
-use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
+use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::{self, Installer, NAMESPACE};
 use velero_trust_testing::process::clean_command;
 use velero_trust_testing::wait;
@@ -38,12 +38,7 @@ struct Scene {
 impl Scene {
     fn start() -> Result<Self> {
         let cluster = Cluster::start()?;
-        let installer = Installer::new(&cluster, binary(), NAMESPACE)?;
-        let installer = installer.issuing().whole();
-        cluster
-            .kubectl()
-            .ok(&["create", "namespace", VELERO_NAMESPACE])?;
-        installer.apply()?;
+        let installer = applied(&cluster, None)?;
         let webhook = installer.serve(&[])?;
         let scene = Self {
             webhook,

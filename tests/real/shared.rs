@@ -14,6 +14,22 @@ pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_velero-trust"))
 }
 
+/// Runs `kubectl apply` on all manifests, for servers that issue their own certificates, and reach the API server by
+/// the URL `server` if it is given.
+pub(crate) fn applied(cluster: &Cluster, server: Option<&str>) -> Result<Installer> {
+    let installer = Installer::new(cluster, binary(), installer::NAMESPACE)?;
+    let installer = installer.issuing().whole();
+    let installer = match server {
+        Some(url) => installer.with_server(url),
+        None => installer,
+    };
+    // The right to read its Secrets is among the manifests.
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
+    installer.apply()?;
+    Ok(installer)
+}
+
 /// The shared cluster. The first trial that needs it starts it, so that `--list` and filters start
 /// nothing.
 #[derive(Clone, Default)]
