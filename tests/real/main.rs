@@ -37,6 +37,7 @@ mod holder;
 mod image;
 mod installed;
 mod kube_system;
+mod leaders;
 mod load;
 mod locations;
 mod lookups;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         gcs::trials(),
         bundle::trials(&shared),
         certificates::trials(),
+        leaders::trials(),
         removal::trials(),
         restarts::trials(),
         conditions::trials(),

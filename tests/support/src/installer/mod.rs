@@ -241,11 +241,21 @@ impl Installer {
 
     /// Gives the replicas the token of their account.
     pub fn grant(&self) -> Result<()> {
+        self.grant_by(self.server.as_deref())
+    }
+
+    /// Gives it to those that are started from now on, which reach the API server as the administrator does, whatever
+    /// the others do.
+    pub fn grant_directly(&self) -> Result<()> {
+        self.grant_by(None)
+    }
+
+    fn grant_by(&self, server: Option<&str>) -> Result<()> {
         let mut access = self
             .access
             .service_account(&self.kubectl, &self.namespace, NAMESPACE)?;
-        if let Some(server) = &self.server {
-            access.server.clone_from(server);
+        if let Some(server) = server {
+            server.clone_into(&mut access.server);
         }
         Ok(fs::write(self.file("kubeconfig"), access.kubeconfig())?)
     }
