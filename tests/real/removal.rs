@@ -346,6 +346,13 @@ fn by_others() -> Result<()> {
     scene.kubectl().apply(&left.to_string())?;
 
     let objects = scene.installer.objects()?;
+    // A tool that prunes goes the other way.
+    let reversed = objects.iter().rev().filter(|one| {
+        let kind = one["kind"].as_str().unwrap_or_default();
+        !["Namespace", "CustomResourceDefinition"].contains(&kind)
+    });
+    let reversed: Vec<_> = reversed.cloned().collect();
+    let reversed = json!({"apiVersion": "v1", "kind": "List", "items": reversed});
     let all = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
@@ -361,6 +368,7 @@ fn by_others() -> Result<()> {
             true,
         ),
         ("the namespace", &namespace, false),
+        ("a tool that prunes", &reversed, false),
         ("kubectl delete -k", &all, false),
     ] {
         scene.under_load(name, || {
