@@ -72,6 +72,7 @@ fn keeps_active() -> Result<()> {
     kubectl.ok(&[&labelled[..], &["velero-trust.io/canary=true"]].concat())?;
 
     taken_is_set_again(&cluster, &installer, &webhook)?;
+    an_upgrade_hangs(&cluster, &installer, &webhook)?;
 
     // Somebody says that nothing may be active, and takes the rules away.
     let off = ["configmap", "velero-trust-off", "-n", ELSEWHERE];
@@ -135,6 +136,33 @@ fn taken_is_set_again(cluster: &Cluster, installer: &Installer, webhook: &Webhoo
         installer,
         "the failurePolicy of ValidatingWebhookConfiguration",
     )
+}
+
+/// The image of an upgrade cannot be pulled. The replicas from before serve on, and keep the webhooks active.
+fn an_upgrade_hangs(cluster: &Cluster, installer: &Installer, webhook: &Webhook) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let whole = rules(kubectl)?;
+    let deployment = ["deployment/velero-trust", "-n", ELSEWHERE];
+    let image = "velero-trust=registry.example.com/velero-trust:none";
+    kubectl.ok(&[&["set", "image"], &deployment[..], &[image]].concat())?;
+    wait::poll("a new Pod that is not ready", SOON, || {
+        let live = kubectl.get(&["deployment", "velero-trust", "-n", ELSEWHERE])?;
+        let (updated, ready) = (
+            &live["status"]["updatedReplicas"],
+            &live["status"]["readyReplicas"],
+        );
+        ensure!(*updated == 1 && *ready == 2, "{}", live["status"]);
+        Ok(())
+    })?;
+    installer::wait_until_asked(kubectl).with_context(|| webhook.log())?;
+    replace(cluster, installer)?;
+    wait::poll("the rules to be set again meanwhile", SOON, || {
+        ensure!(rules(kubectl)? == whole, "not yet: {}", webhook.tail());
+        Ok(())
+    })?;
+    kubectl.ok(&[&["rollout", "undo"], &deployment[..]].concat())?;
+    installer.set_ready(true)?;
+    installer::wait_until_asked(kubectl).with_context(|| webhook.log())
 }
 
 /// Nothing becomes active where the API server does not reach the server, and all does when it can.
