@@ -1,7 +1,7 @@
 //! Leaders that die while they replace the CA of the serving certificates.
 
 use crate::load::{Answer, Load};
-use crate::shared::{alone, applied};
+use crate::shared::{alone, applied, leads};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
 use libtest_mimic::Trial;
@@ -10,7 +10,6 @@ use velero_trust_testing::cli::Cli;
 use velero_trust_testing::cluster::Cluster;
 use velero_trust_testing::installer::{self, NAMESPACE};
 use velero_trust_testing::proxy::Proxy;
-use velero_trust_testing::webhook::Webhook;
 use velero_trust_testing::{https, wait};
 
 /// The replica that serves never gets it.
@@ -88,17 +87,6 @@ fn die_in_a_rotation() -> Result<()> {
     eprintln!("leaders: {} asked, {} failed", load.asked(), failed.len());
     ensure!(failed.is_empty(), "{failed:?}");
     Ok(())
-}
-
-fn leads(replica: &Webhook) -> Result<()> {
-    wait::poll("the replica to lead", SOON, || {
-        ensure!(
-            replica.metrics()?.contains("velero_trust_leader 1"),
-            "not yet"
-        );
-        Ok(())
-    })
-    .with_context(|| replica.log())
 }
 
 /// Returns a value of the Secret with the CA.

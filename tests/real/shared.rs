@@ -1,13 +1,18 @@
 //! The cluster that trials share, and the velero-trust that is installed in it.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Failed, Trial};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use velero_trust_testing::cluster::{Cluster, VELERO_NAMESPACE};
 use velero_trust_testing::failure;
 use velero_trust_testing::installer::{self, Installation, Installer};
+use velero_trust_testing::wait;
+use velero_trust_testing::webhook::Webhook;
+
+/// Time limit for a change of the leader, which takes as long as a Lease lasts.
+const LEADERSHIP: Duration = Duration::from_mins(1);
 
 /// Returns the program under test.
 pub(crate) fn binary() -> &'static Path {
@@ -28,6 +33,18 @@ pub(crate) fn applied(cluster: &Cluster, server: Option<&str>) -> Result<Install
     kubectl.ok(&["create", "namespace", VELERO_NAMESPACE])?;
     installer.apply()?;
     Ok(installer)
+}
+
+/// Waits until `replica` leads.
+pub(crate) fn leads(replica: &Webhook) -> Result<()> {
+    wait::poll("the replica to lead", LEADERSHIP, || {
+        ensure!(
+            replica.metrics()?.contains("velero_trust_leader 1"),
+            "not yet"
+        );
+        Ok(())
+    })
+    .with_context(|| replica.log())
 }
 
 /// The shared cluster. The first trial that needs it starts it, so that `--list` and filters start
