@@ -1,7 +1,7 @@
 //! An installation that issues its own certificates: nobody makes one, and nobody renews one.
 
 use crate::load::{Answer, Load};
-use crate::shared::{alone, applied, binary};
+use crate::shared::{alone, applied, binary, leads};
 use anyhow::{Context as _, Result, bail, ensure};
 use axum::http::Uri;
 use k8s_openapi::ByteString;
@@ -39,6 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         alone("certificates::of_its_own", of_its_own),
         alone("certificates::move_from_files", move_from_files),
+        alone("certificates::move_back_to_files", move_back),
         alone(
             "certificates::an_api_server_that_comes_late",
             late_api_server,
@@ -125,6 +126,58 @@ fn move_from_files() -> Result<()> {
     })?;
     eprintln!(
         "certificates: {} asked in a move, {} failed",
+        load.asked(),
+        failed.len()
+    );
+    ensure!(failed.is_empty(), "{failed:?}");
+    Ok(())
+}
+
+/// The other way: the component of the manifests is applied, and `certs --install` is run, while a leader that issues
+/// its own certificate is there.
+fn move_back() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubectl = cluster.kubectl();
+    let installer = applied(&cluster, None)?;
+    let mut own = installer.serve(&[])?;
+    installer.set_ready(true)?;
+    installer::wait_until_asked(kubectl).with_context(|| own.log())?;
+
+    let installer = installer.from_files();
+    installer.apply()?;
+    let load = Load::new(&cluster, Answer::Refused)?;
+    let failed = load.during(|| {
+        let certs = thread::scope(|scope| {
+            let certs = scope.spawn(|| installer.certs(SOON));
+            wait::poll("the Secret", SOON, || installer.secret().map(drop))?;
+            installer.mount_certificate()?;
+            let files = installer.serve_beside("files")?;
+            wait::poll("the new replica to be trusted", SOON, || {
+                let answer = files.readiness()?;
+                ensure!(answer.ends_with("\nready\n"), "{answer}");
+                Ok(())
+            })
+            .with_context(|| own.log())?;
+            installer.set_replicas(&[files.address()?]);
+            own.signal("TERM")?;
+            wait::poll("certs --install to end", SOON, || {
+                installer.set_ready(true)?;
+                ensure!(certs.is_finished(), "it still waits");
+                Ok(())
+            })?;
+            leads(&files)?;
+            installer::wait_until_asked(kubectl).with_context(|| files.log())?;
+            own.ended(Duration::from_secs(110))?;
+            match certs.join() {
+                Ok(output) => output,
+                Err(_) => bail!("the thread of certs --install panicked"),
+            }
+        })?;
+        ensure!(certs.code == Some(0), "{certs:?}");
+        Ok(())
+    })?;
+    eprintln!(
+        "certificates: {} asked in the move back, {} failed",
         load.asked(),
         failed.len()
     );

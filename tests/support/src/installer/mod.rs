@@ -108,6 +108,15 @@ impl Installer {
         self
     }
 
+    /// Lets those that are started from now on take their certificate from files, with the leader that makes the webhooks
+    /// active.
+    #[must_use]
+    pub fn from_files(mut self) -> Self {
+        self.is_issuing = false;
+        self.is_activating = true;
+        self
+    }
+
     /// Lets the replicas reach the API server by this URL.
     #[must_use]
     pub fn with_server(mut self, url: &str) -> Self {
