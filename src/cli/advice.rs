@@ -60,7 +60,12 @@ pub(super) struct Selection<'a> {
     pub(super) own: &'a OwnNamespace,
 }
 
-impl Selection<'_> {
+impl<'a> Selection<'a> {
+    /// Returns what the options of a command select.
+    pub(super) const fn new(cluster: &'a ClusterArgs, own: &'a OwnNamespace) -> Self {
+        Self { cluster, own }
+    }
+
     /// Returns `advice` with these options in its commands. Without them they would change another
     /// cluster.
     pub(super) fn apply(&self, advice: &str) -> String {

@@ -100,10 +100,6 @@ impl EmergencyOff {
 
     /// Returns `command` for the selected cluster and namespace.
     fn select(&self, command: &str) -> String {
-        let selection = Selection {
-            cluster: &self.cluster,
-            own: &self.own,
-        };
-        selection.apply(command)
+        Selection::new(&self.cluster, &self.own).apply(command)
     }
 }

@@ -96,10 +96,7 @@ impl Doctor {
         let diagnostics = checks::run_all(&cluster);
         let code = exit_code(&diagnostics, cluster.has_unread_namespace());
         let mut diagnostics = grouping::group(diagnostics);
-        let selection = Selection {
-            cluster: &self.cluster,
-            own: &self.own,
-        };
+        let selection = Selection::new(&self.cluster, &self.own);
         for diagnostic in &mut diagnostics {
             let fix = diagnostic.fix.as_deref();
             diagnostic.fix = fix.map(|fix| selection.apply(fix));

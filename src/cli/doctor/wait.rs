@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use crate::admission::webhook_state::{WebhookState, WebhookStatus};
 use crate::cli::looks::Looks;
 use crate::cli::snapshot::{self, ReadActivation, activation_problem};
-use crate::kubernetes::published_certificate;
 
 /// Longest time for one look. The client itself has none.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -30,10 +29,7 @@ pub(super) async fn until_active(client: &Client, own: &str, patience: Duration)
 }
 
 async fn look(client: &Client, own: &str) -> Option<String> {
-    let activation = snapshot::read_activation(client, own).await;
-    let certificate = published_certificate::read(client, own).await;
-    let certificate = certificate.ok().flatten();
-    let webhooks = snapshot::read_webhooks(client, own, certificate.as_ref(), &activation).await;
+    let (activation, webhooks) = snapshot::read_published(client, own).await;
     missing(&activation, &webhooks)
 }
 

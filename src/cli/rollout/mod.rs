@@ -22,7 +22,6 @@ use super::snapshot::NamespaceSnapshot;
 use super::stdout::Stdout;
 use super::{IN_EXCLUDED_NAMESPACE, cluster, exit, install_crypto_provider, runtime, snapshot};
 use crate::admission::webhook_state::{Effect, WebhookState, WebhookStatus};
-use crate::kubernetes::published_certificate;
 use crate::names::EXCLUDED_NAMESPACE;
 
 const AFTER_HELP: &str = "\
@@ -108,15 +107,8 @@ impl Rollout {
         }
         let own = &self.own.namespace;
         // A user who may not read it can still restart.
-        let certificate = published_certificate::read(&client, own).await;
-        let certificate = certificate.ok().flatten();
-        let activation = snapshot::read_activation(&client, own).await;
-        let webhooks =
-            snapshot::read_webhooks(&client, own, certificate.as_ref(), &activation).await;
-        let selection = Selection {
-            cluster: &self.cluster,
-            own: &self.own,
-        };
+        let (_, webhooks) = snapshot::read_published(&client, own).await;
+        let selection = Selection::new(&self.cluster, &self.own);
         for namespace in namespaces {
             let report = snapshot::read_report(&client, own, &namespace).await;
             let no_report = report.err();

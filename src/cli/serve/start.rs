@@ -223,9 +223,7 @@ impl Serve {
             conditions,
         })
     }
-}
 
-impl Serve {
     /// Returns whether velero-trust is being removed. The task that follows it takes the rules from the webhooks
     /// then, unless they are made active by command.
     fn removing(&self, tasks: &mut Vec<Task>, client: &Client, own: &str) -> watch::Receiver<bool> {

@@ -43,7 +43,7 @@ pub(super) use signing_secret::{SecretGone, has_signing_secret, restart, secret_
 pub(super) use trusted_keys::{
     exported_at, is_exported, lost_keys, own_keys, public_key, signing_key,
 };
-pub(super) use webhooks::read_webhooks;
+pub(super) use webhooks::{read_published, read_webhooks};
 
 use std::collections::BTreeMap;
 

@@ -8,17 +8,31 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use super::{ReadActivation, activation, issuer, server_policy};
+use super::{ReadActivation, activation, issuer, read_activation, server_policy};
 use crate::admission::webhook_state::{
     self, Backend, Installation, RegisteredWebhook, ServiceReference, WebhookStatus,
 };
 use crate::ca::serving_certificate::ServingCertificate;
 use crate::clock;
 use crate::kubernetes::registered_webhooks::{SERVICE_NAME_LABEL, backend, is_ready};
-use crate::kubernetes::webhook_configurations;
+use crate::kubernetes::{published_certificate, webhook_configurations};
+
+/// Reads what the leader of the installation in namespace `own` published of the activation, and the state of each
+/// webhook by it and by the certificate that it published. What the user may not read is unknown.
+pub(in crate::cli) async fn read_published(
+    client: &Client,
+    own: &str,
+) -> (ReadActivation, Vec<WebhookStatus>) {
+    let certificate = published_certificate::read(client, own).await;
+    let certificate = certificate.ok().flatten();
+    let reported = read_activation(client, own).await;
+    let webhooks = read_webhooks(client, own, certificate.as_ref(), &reported).await;
+    (reported, webhooks)
+}
 
 /// Returns the state of each webhook of the installation in namespace `own`, which presents this
-/// `certificate`, if that is known, and whose leader `reported` this of the activation. What the user may not read is unknown.
+/// `certificate`, if that is known, and whose leader `reported` this of the activation. What the user may
+/// not read is unknown.
 pub(in crate::cli) async fn read_webhooks(
     client: &Client,
     own: &str,

@@ -175,10 +175,7 @@ impl Status {
         // It may have waited for the leader.
         let now = Timestamp::now();
         problems::find_problems(&mut status, now);
-        let selection = Selection {
-            cluster: &self.cluster,
-            own: &self.own,
-        };
+        let selection = Selection::new(&self.cluster, &self.own);
         problems::select_cluster(&mut status, selection);
         let mut out = Stdout::fail_when_closed();
         match self.output {

@@ -148,10 +148,6 @@ impl Uninstall {
     }
 
     fn select(&self, command: &str) -> String {
-        let selection = Selection {
-            cluster: &self.cluster,
-            own: &self.own,
-        };
-        selection.apply(command)
+        Selection::new(&self.cluster, &self.own).apply(command)
     }
 }
