@@ -1,7 +1,7 @@
 //! An installation that issues its own certificates: nobody makes one, and nobody renews one.
 
 use crate::load::{Answer, Load};
-use crate::shared::{alone, applied, binary, leads};
+use crate::shared::{alone, applied, binary, is_ready, leads};
 use anyhow::{Context as _, Result, bail, ensure};
 use axum::http::Uri;
 use k8s_openapi::ByteString;
@@ -109,18 +109,10 @@ fn move_from_files() -> Result<()> {
     let new = installer.serve_issuing_beside("new")?;
     let load = Load::new(&cluster, Answer::Refused)?;
     let failed = load.during(|| {
-        wait::poll("the new replica to be trusted", SOON, || {
-            let answer = new.readiness()?;
-            ensure!(answer.ends_with("\nready\n"), "{answer}");
-            Ok(())
-        })
-        .with_context(|| files.log())?;
+        is_ready(&new, SOON).with_context(|| files.log())?;
         installer.set_replicas(&[new.address()?]);
         files.signal("TERM")?;
-        wait::poll("the new replica to lead", SOON, || {
-            ensure!(new.metrics()?.contains("velero_trust_leader 1"), "not yet");
-            Ok(())
-        })?;
+        leads(&new)?;
         installer::wait_until_asked(kubectl).with_context(|| new.log())?;
         files.ended(Duration::from_secs(110)).map(drop)
     })?;
@@ -152,12 +144,7 @@ fn move_back() -> Result<()> {
             wait::poll("the Secret", SOON, || installer.secret().map(drop))?;
             installer.mount_certificate()?;
             let files = installer.serve_beside("files")?;
-            wait::poll("the new replica to be trusted", SOON, || {
-                let answer = files.readiness()?;
-                ensure!(answer.ends_with("\nready\n"), "{answer}");
-                Ok(())
-            })
-            .with_context(|| own.log())?;
+            is_ready(&files, SOON).with_context(|| own.log())?;
             installer.set_replicas(&[files.address()?]);
             own.signal("TERM")?;
             wait::poll("certs --install to end", SOON, || {
@@ -208,12 +195,7 @@ fn late_api_server() -> Result<()> {
     let port = server.port_u16().context("no port")?;
     let _way = way.open(Ipv4Addr::LOCALHOST, &[(Ipv4Addr::LOCALHOST, port).into()])?;
     let back = Instant::now();
-    wait::poll("the replica to be ready", SOON, || {
-        let answer = replica.readiness()?;
-        ensure!(answer.ends_with("\nready\n"), "{answer}");
-        Ok(())
-    })
-    .with_context(|| replica.log())?;
+    is_ready(&replica, SOON)?;
     let took = back.elapsed();
     eprintln!("certificates: ready {took:?} after the API server is back");
     ensure!(took < MOST_LATE, "ready only after {took:?}");

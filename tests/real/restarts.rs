@@ -1,7 +1,7 @@
 //! Restarts: no write fails that had a replica to judge it, and one replica leads.
 
 use crate::load::{Answer, Load};
-use crate::shared::{alone, applied, leads};
+use crate::shared::{alone, applied, is_ready, leads};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ impl Scene {
     fn of(cluster: Cluster, installer: Installer) -> Result<Self> {
         let began = Instant::now();
         let first = installer.serve(&[])?;
-        is_ready(&first)?;
+        is_ready(&first, SOON)?;
         // This one has a CA to make, and the time has two calls of kubectl in it.
         let ready_after = vec![began.elapsed()];
         let mut scene = Self {
@@ -93,7 +93,7 @@ impl Scene {
         let replica = self
             .installer
             .serve_beside(&format!("replica-{}", self.started))?;
-        is_ready(&replica)?;
+        is_ready(&replica, SOON)?;
         self.ready_after.push(began.elapsed());
         self.replicas.push(replica);
         Ok(())
@@ -105,15 +105,6 @@ impl Scene {
             .set_replicas(&addresses.collect::<Result<Vec<_>>>()?);
         Ok(())
     }
-}
-
-fn is_ready(replica: &Webhook) -> Result<()> {
-    wait::poll("the replica to be ready", SOON, || {
-        let answer = replica.readiness()?;
-        ensure!(answer.ends_with("\nready\n"), "{answer}");
-        Ok(())
-    })
-    .with_context(|| replica.log())
 }
 
 /// Both replicas are replaced again and again, as in a rolling update, while the Service learns of it late; then

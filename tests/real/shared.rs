@@ -35,6 +35,16 @@ pub(crate) fn applied(cluster: &Cluster, server: Option<&str>) -> Result<Install
     Ok(installer)
 }
 
+/// Waits until `replica` is ready, for at most `limit`.
+pub(crate) fn is_ready(replica: &Webhook, limit: Duration) -> Result<()> {
+    wait::poll("the replica to be ready", limit, || {
+        let answer = replica.readiness()?;
+        ensure!(answer.ends_with("\nready\n"), "{answer}");
+        Ok(())
+    })
+    .with_context(|| replica.log())
+}
+
 /// Waits until `replica` leads.
 pub(crate) fn leads(replica: &Webhook) -> Result<()> {
     wait::poll("the replica to lead", LEADERSHIP, || {
